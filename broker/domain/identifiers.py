@@ -1,0 +1,83 @@
+"""Numbers that identify: accession numbers, UIDs, СНИЛС, ЕНП. Pure; whoever calls brings the clock and the counters."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import date, datetime
+
+ACCESSION_NUMBER_LENGTH = 16  # Accession Number is SH, PS3.5 6.2
+UID_LENGTH = 64  # PS3.5 9.1
+_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
+_NOT_DIGITS = re.compile(r"[\s\-–]+")
+
+
+def accession_number(prefix: str, day: date, number: int) -> str:
+    """Write a clinic's number: prefix, year and month, a dash, the month's counter, e.g. «K2611-0094».
+
+    Raises ValueError where it would not fit SH: a number that a modality cuts is worse than none.
+    """
+    made = f"{prefix}{day:%y%m}-{number:04d}"
+    if len(made) > ACCESSION_NUMBER_LENGTH:
+        raise ValueError(f"accession number {made} is longer than {ACCESSION_NUMBER_LENGTH} characters")
+    return made
+
+
+def new_uid(root: str, now: datetime, random_bits: int) -> str:
+    """Make a UID under the clinic's root, or under 2.25 (a UUID, PS3.5 B.2) without one.
+
+    `random_bits` is a fresh random integer of at least 128 bits. Under a root the last part is the instant followed
+    by ten random digits, so that neither a reinstallation nor a clock set back makes the same one twice.
+    """
+    if not root:
+        return f"2.25.{uuid.UUID(int=random_bits % 2**128, version=4).int}"
+    made = f"{root}.{now:%Y%m%d%H%M%S}.{random_bits % 9_000_000_000 + 1_000_000_000}"
+    if not valid_uid(made):
+        raise ValueError(f"the root {root} makes no valid UID: {made}")
+    return made
+
+
+def valid_uid(uid: str) -> bool:
+    """Say whether this is a UID as PS3.5 9.1 wants it."""
+    return len(uid) <= UID_LENGTH and _UID.fullmatch(uid) is not None
+
+
+def digits(text: str) -> str:
+    """Take the blanks and dashes out of a number as people type it."""
+    return _NOT_DIGITS.sub("", text)
+
+
+def snils_problem(value: str) -> str:
+    """Say what is wrong with a СНИЛС of digits: '', 'length' or 'check_digit'.
+
+    Pension Fund rule: weights 9 to 1 over nine digits, modulo 101, 100 counts as 0; numbers up to 001-001-998 bear
+    no check digits.
+    """
+    if len(value) != 11 or not value.isascii() or not value.isdigit():
+        return "length"
+    number, check = value[:9], int(value[9:])
+    if int(number) <= 1_001_998:
+        return ""
+    total = sum(int(digit) * (9 - place) for place, digit in enumerate(number)) % 101 % 100
+    return "" if total == check else "check_digit"
+
+
+def policy_problem(value: str) -> str:
+    """Say what is wrong with an ЕНП (полис ОМС единого образца) of digits: '', 'length' or 'check_digit' (Luhn)."""
+    if len(value) != 16 or not value.isascii() or not value.isdigit():
+        return "length"
+    total = 0
+    for place, digit in enumerate(reversed(value)):
+        doubled = int(digit) * (2 if place % 2 else 1)
+        total += doubled - 9 if doubled > 9 else doubled
+    return "" if total % 10 == 0 else "check_digit"
+
+
+def show_snils(value: str) -> str:
+    """Write a СНИЛС the usual way: 112-233-445 95."""
+    return f"{value[:3]}-{value[3:6]}-{value[6:9]} {value[9:]}" if len(value) == 11 else value
+
+
+def show_policy(value: str) -> str:
+    """Write an ЕНП in fours: 7800 0000 1234 5670."""
+    return " ".join(value[at : at + 4] for at in range(0, len(value), 4))

@@ -1,0 +1,59 @@
+"""The whole life of an order as one table.
+
+A pair that is not in the table is not allowed. Nothing else in the program decides what may follow what.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from broker.domain.errors import WrongState
+from broker.domain.model import OrderState
+
+
+class Event(StrEnum):
+    """What can happen to an order."""
+
+    AMEND = "amend"
+    CANCEL = "cancel"
+    START = "start"
+    PROGRESS = "progress"
+    COMPLETE = "complete"
+    DISCONTINUE = "discontinue"
+
+
+S, E = OrderState, Event
+TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
+    (S.SCHEDULED, E.AMEND): S.SCHEDULED,
+    (S.SCHEDULED, E.CANCEL): S.CANCELLED,
+    (S.SCHEDULED, E.START): S.IN_PROGRESS,
+    (S.IN_PROGRESS, E.PROGRESS): S.IN_PROGRESS,
+    (S.IN_PROGRESS, E.COMPLETE): S.COMPLETED,
+    (S.IN_PROGRESS, E.DISCONTINUE): S.DISCONTINUED,
+    # IHE RAD TF-1, append case: another performed step for what is already running or done.
+    (S.IN_PROGRESS, E.START): S.IN_PROGRESS,
+    (S.COMPLETED, E.START): S.IN_PROGRESS,
+    # An abandoned study may be begun again, moved to another time, or given up.
+    (S.DISCONTINUED, E.START): S.IN_PROGRESS,
+    (S.DISCONTINUED, E.AMEND): S.SCHEDULED,
+    (S.DISCONTINUED, E.CANCEL): S.CANCELLED,
+    # The radiation was real even if a registrar cancelled a second earlier: the modality's word stands.
+    (S.CANCELLED, E.START): S.IN_PROGRESS,
+}
+del S, E
+
+# Of a modality's several performed steps the weightiest decides: one that runs, else one that was completed.
+CLOSED = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
+
+
+def after(state: OrderState, event: Event) -> OrderState:
+    """Give the state that follows, or raise WrongState."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise WrongState(f"{event} while {state}") from None
+
+
+def allowed(state: OrderState, event: Event) -> bool:
+    """Say whether the event may happen in this state; the screens show or hide their buttons by it."""
+    return (state, event) in TRANSITIONS

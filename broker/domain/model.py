@@ -1,0 +1,290 @@
+"""The nouns: who is examined, what was asked for, where it is planned, what was really done, and who does what.
+
+Values only. Dates and times of the clinic's work are local clinic time; instants are aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+
+class Sex(StrEnum):
+    """Patient's Sex (0010,0040)."""
+
+    MALE = "M"
+    FEMALE = "F"
+    OTHER = "O"
+
+
+class Priority(StrEnum):
+    """How soon: ServiceRequest.priority; Requested Procedure Priority (0040,1003) has its own words."""
+
+    ROUTINE = "routine"
+    URGENT = "urgent"
+
+
+class Role(StrEnum):
+    """What a person does in the clinic."""
+
+    REGISTRAR = "registrar"
+    TECHNOLOGIST = "technologist"
+    RADIOLOGIST = "radiologist"
+    ADMINISTRATOR = "administrator"
+
+
+class ActorKind(StrEnum):
+    """Who stands behind a change."""
+
+    PERSON = "person"
+    DEVICE = "device"
+    BUS = "bus"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for a change; written into the audit trail.
+
+    `session` is the hash of a person's web session: a verb checks that it is still alive. An empty one means that no
+    session stands behind the actor (command line, device, bus).
+    """
+
+    kind: ActorKind
+    name: str  # login, AE title, or the name of a part of the program
+    title: str = ""  # the name that people know: full name, device name
+    roles: frozenset[Role] = frozenset()
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonName:
+    """A person's name by component; DICOM's prefix and suffix are not used in Russian clinics."""
+
+    family: str
+    given: str = ""
+    middle: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.family, self.given, self.middle) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A person who is examined here."""
+
+    name: PersonName
+    birth_date: date
+    sex: Sex
+    patient_id: str = ""  # Patient ID (0010,0020): the clinic's own card number, given by the store when empty
+    snils: str = ""  # 11 digits
+    policy: str = ""  # ЕНП, 16 digits
+    phone: str = ""
+    weight: float | None = None  # kg
+    height: float | None = None  # cm
+    allergies: str = ""
+    pregnancy: str = ""  # Pregnancy Status (0010,21C0) in words; empty when it was not asked
+    id: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureType:
+    """A line of the clinic's directory of procedures. `local` codes are ours, not the official dictionary's."""
+
+    code: str
+    name: str
+    modality: str
+    minutes: int = 10
+    local: bool = True
+    body_site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A device as an order names it."""
+
+    ae_title: str
+    name: str = ""
+    room: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A modality in the registry."""
+
+    ae_title: str
+    name: str
+    modality: str
+    room: str = ""
+    address: str = ""  # empty: any address may use this AE title
+    charset: str = "auto"  # auto | ISO_IR 192 | ISO_IR 144
+    adopted: bool = True  # False: heard of, not yet accepted by an administrator
+
+
+class StepState(StrEnum):
+    """The state of one scheduled step, DICOM's Scheduled Procedure Step Status (0040,0020)."""
+
+    SCHEDULED = "SCHEDULED"
+    STARTED = "STARTED"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledStep:
+    """An appointment of an order on one or more stations (PS3.3 C.4.10)."""
+
+    start: datetime  # local clinic time, naive
+    station_ae_titles: tuple[str, ...]
+    sps_id: str = ""
+    state: StepState = StepState.SCHEDULED
+    id: int = 0
+
+
+class OrderState(StrEnum):
+    """The life of an order; `lifecycle.TRANSITIONS` says what may follow."""
+
+    SCHEDULED = "scheduled"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    DISCONTINUED = "discontinued"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One requested procedure = one accession number = one Study Instance UID."""
+
+    id: int
+    accession_number: str
+    study_instance_uid: str
+    requested_procedure_id: str
+    patient: Patient
+    state: OrderState
+    procedure_code: str
+    procedure_name: str
+    modality: str
+    steps: tuple[ScheduledStep, ...]
+    authored_on: datetime  # UTC
+    procedure_local: bool = True
+    body_site: str = ""
+    laterality: str = ""  # R, L, B or empty
+    priority: Priority = Priority.ROUTINE
+    finance: str = "1"  # N3.32: 1 ОМС, 2 бюджет, 3 платные, 4 ДМС, 5 собственные, 6 другое
+    referrer: PersonName = PersonName("")
+    referrer_snils: str = ""
+    referrer_position: str = ""
+    diagnosis_code: str = ""
+    diagnosis_text: str = ""
+    comment: str = ""
+    created_by: str = ""
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReferralDraft:
+    """What a registrar, a script or the bus asks to be registered.
+
+    `submission_id` makes a repeated submission (double click, Enter twice, a script's retry) one referral; empty
+    means that the caller takes care of it itself.
+    """
+
+    patient: Patient
+    procedure_code: str
+    station_ae_titles: tuple[str, ...]
+    start: datetime  # local clinic time, naive
+    laterality: str = ""
+    priority: Priority = Priority.ROUTINE
+    finance: str = "1"
+    referrer: PersonName = PersonName("")
+    referrer_snils: str = ""
+    referrer_position: str = ""
+    diagnosis_code: str = ""
+    diagnosis_text: str = ""
+    comment: str = ""
+    submission_id: str = ""
+
+
+class PerformedState(StrEnum):
+    """Performed Procedure Step Status (0040,0252)."""
+
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReference:
+    """What one item of the Scheduled Step Attributes Sequence says about the order that it belongs to."""
+
+    study_instance_uid: str = ""
+    accession_number: str = ""
+    requested_procedure_id: str = ""
+    sps_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedStep:
+    """What a modality says that it does or did (PS3.3 C.4.13 to C.4.15)."""
+
+    sop_instance_uid: str
+    ae_title: str  # the calling AE title
+    state: PerformedState
+    start: datetime | None  # local clinic time, naive; None where the device sent none that can be read
+    station_ae_title: str = ""
+    end: datetime | None = None
+    performed_step_id: str = ""
+    modality: str = ""
+    patient_name: str = ""  # as the device sent it
+    patient_id: str = ""
+    operator: str = ""
+    references: tuple[StepReference, ...] = ()
+    discontinuation_code: str = ""
+    discontinuation_meaning: str = ""
+    images: int = 0
+    id: int = 0
+
+
+class OutboxKind(StrEnum):
+    """What an outbox row tells the region."""
+
+    ORDER = "order"
+    CANCEL = "cancel"
+    IMAGES = "images"
+
+
+class OutboxState(StrEnum):
+    """Where an outbox row stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    PARKED = "parked"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One message to the region, rendered from present data when it is sent."""
+
+    seq: int
+    order_id: int
+    kind: OutboxKind
+    state: OutboxState
+    created_at: datetime
+    attempts: int = 0
+    uncertain: bool = False  # the outcome of the last POST is unknown: look it up before sending again
+    reason: str = ""
+    delivered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BusReferences:
+    """The ids that the bus gave to an order's resources; empty until it accepted them."""
+
+    task: str = ""
+    service_request: str = ""
+    patient: str = ""
+    acsn: str = ""
+    extra: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,319 @@
+"""The embedded database: one thread that writes, a pool of connections that read, backups.
+
+`write` runs a function in a transaction on the writer thread and returns after the commit; callers that wait at the
+same time share one commit, each in a savepoint of its own. Nothing here knows what the tables mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from sqlite_utils import Database
+
+from broker.store.migrations import migrations
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Row = dict[str, Any]
+Params = Sequence[Any] | dict[str, Any]
+
+BATCH = 64  # callers that share one commit at the most
+BUSY_TIMEOUT = 10.0  # seconds to wait for another process, e.g. the command line beside the service
+READERS_KEPT = 8  # idle read connections kept open
+
+
+class StoreError(Exception):
+    """The database cannot be used; the text says why and what to do."""
+
+
+class Reader:
+    """Rows from one consistent snapshot of the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def rows(self, sql: str, params: Params = ()) -> list[Row]:
+        """Run a query and give all of its rows; the cursor is closed when this returns."""
+        return list(self._db.query(sql, params))
+
+    def one(self, sql: str, params: Params = ()) -> Row | None:
+        """Run a query and give its first row, or None."""
+        found = self.rows(sql, params)
+        return found[0] if found else None
+
+    def value(self, sql: str, params: Params = ()) -> Any:
+        """Run a query and give the first column of its first row, or None."""
+        row = self.one(sql, params)
+        return next(iter(row.values())) if row else None
+
+
+class Tx(Reader):
+    """A transaction on the writer thread: it reads what it has written, and knows its own instant (`now`, UTC)."""
+
+    def __init__(self, db: Database, now: datetime) -> None:
+        super().__init__(db)
+        self.now = now
+        self.announced = False
+
+    def run(self, sql: str, params: Params = ()) -> int:
+        """Run a statement; give the id of the row that it inserted."""
+        cursor = self._db.conn.execute(sql, cast(Any, params))
+        return cursor.lastrowid or 0
+
+    def change(self, sql: str, params: Params = ()) -> int:
+        """Run a statement; give the number of rows that it changed."""
+        return self._db.conn.execute(sql, cast(Any, params)).rowcount
+
+    def announce(self) -> None:
+        """Tell the screens, after the commit, that something they show has changed."""
+        self.announced = True
+
+
+class Store:
+    """One SQLite database, opened and migrated.
+
+    `clock` gives aware UTC datetimes; tests bring their own.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Open or create the database at `path`; raise StoreError with a clear text where that is impossible."""
+        self.path = path
+        self.clock = clock
+        self._listeners: list[Callable[[], None]] = []
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._idle: list[Database] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Created before SQLite does, so that its mode never depends on the umask: patients' names are inside.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._lock_fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot open the database {path}: {error.strerror or error}") from error
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._write_forever, args=(started,), name="store-writer", daemon=True)
+        self._thread.start()
+        try:
+            started.result()
+        except sqlite3.DatabaseError as error:
+            os.close(self._lock_fd)
+            raise StoreError(
+                f"cannot use the database {path}: {error}. It was left as it is; if it is damaged, "
+                "put a copy from the backup directory in its place"
+            ) from error
+        except BaseException:
+            os.close(self._lock_fd)
+            raise
+
+    # ---- writing ----
+
+    def write(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` in a transaction and give its result after the commit; whatever it raises rolls it back alone."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a transaction may not wait for another one")
+        return self.submit(fn).result()
+
+    def submit(self, fn: Callable[[Tx], T]) -> Future[T]:
+        """Queue `fn` as `write` does, without waiting for the commit."""
+        if self._closed:
+            raise StoreError("the database is closed")
+        job = _Job(fn)
+        self._jobs.put(job)
+        return cast("Future[T]", job.future)
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every commit that announced a change; on the writer thread, so it must not block."""
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Callable[[], None]) -> None:
+        """Stop calling `listener`."""
+        self._listeners.remove(listener)
+
+    def _write_forever(self, started: Future[None]) -> None:
+        try:
+            with self._exclusive():
+                db = _connect(self.path)
+                _prepare(db, self.path)
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        while (job := self._jobs.get()) is not None:
+            batch = [job]
+            stop = False
+            while len(batch) < BATCH and not self._jobs.empty():
+                more = self._jobs.get()
+                if more is None:
+                    stop = True
+                    break
+                batch.append(more)
+            self._commit(db, batch)
+            if stop:
+                break
+        with self._exclusive():
+            db.close()
+
+    def _commit(self, db: Database, batch: list[_Job]) -> None:
+        """Run a batch in one transaction; every job learns its own result, after the commit."""
+        announced = False
+        try:
+            with self._exclusive():
+                db.conn.execute("BEGIN IMMEDIATE")
+                for job in batch:
+                    tx = Tx(db, self.clock())
+                    if job.run(db, tx):
+                        announced = announced or tx.announced
+                db.conn.execute("COMMIT")
+        except Exception as error:
+            if db.conn.in_transaction:
+                db.conn.execute("ROLLBACK")
+            log.error("a transaction could not be committed: %s", error)
+            for job in batch:
+                job.future.set_exception(StoreError(f"the database refused the change: {error}"))
+            return
+        for job in batch:
+            job.tell()
+        if announced:
+            for listener in list(self._listeners):
+                listener()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other processes from writing or checkpointing meanwhile.
+
+        SQLite before 3.51.3 can damage a WAL that one connection checkpoints while another one restarts it; inside
+        the process there is one writing connection, and between processes (the command line) this lock.
+        """
+        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+
+    # ---- reading ----
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """Give one consistent snapshot; keep it short and never hold it across the network."""
+        with self._idle_lock:
+            db = self._idle.pop() if self._idle else None
+        if db is None:
+            db = _connect(self.path)
+            db.conn.execute("PRAGMA query_only=ON")
+        db.conn.execute("BEGIN")
+        try:
+            yield Reader(db)
+        finally:
+            db.conn.execute("ROLLBACK")
+            with self._idle_lock:
+                keep = not self._closed and len(self._idle) < READERS_KEPT
+                if keep:
+                    self._idle.append(db)
+            if not keep:
+                db.close()
+
+    # ---- keeping ----
+
+    def backup(self, target: Path) -> None:
+        """Copy the live database to `target` and check the copy; `target` appears whole or not at all."""
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        source, copy = sqlite3.connect(self.path), sqlite3.connect(part)
+        try:
+            source.backup(copy, pages=1000)
+            copy.execute("PRAGMA journal_mode=DELETE")
+            verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
+            if verdict != "ok":
+                raise StoreError(f"the copy of the database is not sound: {verdict}")
+        finally:
+            copy.close()
+            source.close()
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+
+    def close(self) -> None:
+        """Finish what is queued, then close; closing twice does no harm."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._idle_lock:
+            idle, self._idle = self._idle, []
+        for db in idle:
+            db.close()
+        self._jobs.put(None)
+        self._thread.join()
+        while not self._jobs.empty():  # a submit that overtook the closing
+            job = self._jobs.get()
+            if job is not None:
+                job.future.set_exception(StoreError("the database is closed"))
+        os.close(self._lock_fd)
+
+
+class _Job:
+    """A caller's function and what became of it."""
+
+    def __init__(self, fn: Callable[[Tx], Any]) -> None:
+        self.fn = fn
+        self.future: Future[Any] = Future()
+        self._result: Any = None
+        self._error: Exception | None = None
+
+    def run(self, db: Database, tx: Tx) -> bool:
+        """Run inside a savepoint; say whether it may be committed."""
+        db.conn.execute("SAVEPOINT job")
+        try:
+            self._result = self.fn(tx)
+        except Exception as error:
+            self._error = error
+            if not db.conn.in_transaction:  # SQLite has given up the whole transaction: disk full, I/O error
+                raise
+            db.conn.execute("ROLLBACK TO job")
+            db.conn.execute("RELEASE job")
+            return False
+        db.conn.execute("RELEASE job")
+        return True
+
+    def tell(self) -> None:
+        if self._error is not None:
+            self.future.set_exception(self._error)
+        else:
+            self.future.set_result(self._result)
+
+
+def _connect(path: Path) -> Database:
+    # Connections wander between threads (never used by two at once), hence check_same_thread.
+    conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    conn.execute("PRAGMA foreign_keys=ON")
+    return Database(conn, execute_plugins=False)
+
+
+def _prepare(db: Database, path: Path) -> None:
+    """Set the durable mode and bring the schema up to date."""
+    mode = db.conn.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(f"the database {path} cannot use a write-ahead log (is it on a network share?)")
+    db.conn.execute("PRAGMA synchronous=FULL")
+    known = {migration.name for migration in migrations.pending(Database(memory=True, execute_plugins=False))}
+    unknown = sorted(applied.name for applied in migrations.applied(db) if applied.name not in known)
+    if unknown:
+        raise StoreError(
+            f"the database {path} was made by a newer version of the program ({', '.join(unknown)}); "
+            "install that version, or put back the backup made before the update"
+        )
+    migrations.apply(db)

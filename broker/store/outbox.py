@@ -1,0 +1,147 @@
+"""The outbox: what the region has to be told, in order, and what became of it.
+
+A row is added in the transaction of the change that it tells of. Delivery reads `heads`: the oldest row that is not
+delivered of every order, so that a later message never overtakes an earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from broker.domain.model import BusReferences, OutboxKind, OutboxRow, OutboxState
+from broker.store.database import Reader, Row, Tx
+
+ANSWER_KEPT = 4000  # characters of a bus answer that are kept as evidence
+
+
+def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
+    """Queue a message about an order; give its sequence number."""
+    return tx.run(
+        "INSERT INTO outbox (order_id, kind, state, created_at) VALUES (?, ?, 'pending', ?)",
+        [order_id, kind, tx.now.isoformat()],
+    )
+
+
+def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
+    """Give the oldest undelivered row of each order where that row may be sent now (is not parked), oldest first."""
+    rows = reader.rows(
+        "SELECT * FROM outbox o WHERE state = 'pending' AND seq = (SELECT min(seq) FROM outbox i"
+        " WHERE i.order_id = o.order_id AND i.state <> 'delivered') ORDER BY seq LIMIT ?",
+        [limit],
+    )
+    return [from_row(row) for row in rows]
+
+
+def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Say whether such a message was ever queued for an order."""
+    return bool(reader.value("SELECT 1 FROM outbox WHERE order_id = ? AND kind = ?", [order_id, kind]))
+
+
+def mark_uncertain(tx: Tx, seq: int) -> None:
+    """Note, before sending, that from now on the bus may have it: after a crash it is looked up before a resend."""
+    tx.run("UPDATE outbox SET uncertain = 1 WHERE seq = ?", [seq])
+
+
+def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
+    """Note that the bus has accepted a row, and the ids that it gave."""
+    row = tx.one("SELECT order_id FROM outbox WHERE seq = ?", [seq])
+    assert row is not None
+    tx.run(
+        "UPDATE outbox SET state = 'delivered', uncertain = 0, attempts = attempts + 1, reason = '',"
+        " delivered_at = ? WHERE seq = ?",
+        [tx.now.isoformat(), seq],
+    )
+    for name, value in references.items():
+        tx.run(
+            "INSERT INTO bus_reference (order_id, name, value) VALUES (?, ?, ?)"
+            " ON CONFLICT (order_id, name) DO UPDATE SET value = excluded.value",
+            [row["order_id"], name, value],
+        )
+    _attempt(tx, seq, "delivered", "", answer)
+
+
+def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) -> None:
+    """Note a failed attempt; `uncertain` says that the bus may nevertheless have it."""
+    tx.run(
+        "UPDATE outbox SET attempts = attempts + 1, reason = ?, uncertain = ? WHERE seq = ?",
+        [reason, int(uncertain), seq],
+    )
+    _attempt(tx, seq, "retry", reason, answer)
+
+
+def park(tx: Tx, seq: int, reason: str, answer: str) -> None:
+    """Set a refused row aside with the reason; its order waits until a person or an amendment resumes it."""
+    tx.run(
+        "UPDATE outbox SET state = 'parked', uncertain = 0, attempts = attempts + 1, reason = ? WHERE seq = ?",
+        [reason, seq],
+    )
+    _attempt(tx, seq, "parked", reason, answer)
+
+
+def resume(tx: Tx, order_id: int) -> int:
+    """Put an order's parked rows back into the queue; give how many there were."""
+    return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'parked'", [order_id])
+
+
+def get(reader: Reader, seq: int) -> OutboxRow | None:
+    """Give one row, or None."""
+    row = reader.one("SELECT * FROM outbox WHERE seq = ?", [seq])
+    return from_row(row) if row else None
+
+
+def references(reader: Reader, order_id: int) -> BusReferences:
+    """Give the ids that the bus gave to an order's resources."""
+    values = {
+        row["name"]: row["value"]
+        for row in reader.rows("SELECT name, value FROM bus_reference WHERE order_id = ?", [order_id])
+    }
+    return BusReferences(
+        task=values.pop("task", ""),
+        service_request=values.pop("service_request", ""),
+        patient=values.pop("patient", ""),
+        acsn=values.pop("acsn", ""),
+        extra=values,
+    )
+
+
+def set_channel(tx: Tx, state: str, reason: str, retry_at: datetime | None, *, answered: bool) -> None:
+    """Note how the line to the bus is: `ok`, `waiting` (backing off) or `paused` (an administrator is needed)."""
+    now = tx.now.isoformat()
+    tx.run(
+        "INSERT INTO bus_channel (id, state, reason, since, retry_at, answered_at)"
+        " VALUES (1, :state, :reason, :now, :retry_at, CASE WHEN :answered THEN :now END)"
+        " ON CONFLICT (id) DO UPDATE SET"
+        " since = CASE WHEN state = excluded.state THEN since ELSE excluded.since END, state = excluded.state,"
+        " reason = excluded.reason, retry_at = excluded.retry_at,"
+        " answered_at = coalesce(excluded.answered_at, answered_at)",
+        {
+            "state": state,
+            "reason": reason,
+            "now": now,
+            "retry_at": retry_at.isoformat() if retry_at else None,
+            "answered": answered,
+        },
+    )
+
+
+def from_row(row: Row) -> OutboxRow:
+    """Make an OutboxRow of a row of its table."""
+    return OutboxRow(
+        seq=row["seq"],
+        order_id=row["order_id"],
+        kind=OutboxKind(row["kind"]),
+        state=OutboxState(row["state"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        attempts=row["attempts"],
+        uncertain=bool(row["uncertain"]),
+        reason=row["reason"],
+        delivered_at=datetime.fromisoformat(row["delivered_at"]) if row["delivered_at"] else None,
+    )
+
+
+def _attempt(tx: Tx, seq: int, outcome: str, reason: str, answer: str) -> None:
+    tx.run(
+        "INSERT INTO outbox_attempt (seq, at, outcome, reason, answer) VALUES (?, ?, ?, ?, ?)",
+        [seq, tx.now.isoformat(), outcome, reason, answer[:ANSWER_KEPT]],
+    )

@@ -1,0 +1,171 @@
+"""Performed procedure steps, their links to what was scheduled, and every message as it came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from broker.domain.model import PerformedState, PerformedStep
+from broker.store.database import Reader, Row, Tx
+
+
+def get(reader: Reader, sop_instance_uid: str) -> PerformedStep | None:
+    """Give a performed step, or None; its `references` stay with the first message."""
+    row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
+    return from_row(row) if row else None
+
+
+def attributes(reader: Reader, sop_instance_uid: str) -> dict[str, Any]:
+    """Give all attributes of a performed step, as DICOM JSON (PS3.18 F.2)."""
+    text = reader.value("SELECT attributes FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
+    return dict(json.loads(text)) if text else {}
+
+
+def add(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> int:
+    """Keep a new performed step; give its id."""
+    return tx.run(
+        'INSERT INTO performed_step (sop_instance_uid, ae_title, station_ae_title, state, start, "end",'
+        " performed_step_id, modality, patient_name, patient_id, operator, discontinuation_code,"
+        " discontinuation_meaning, images, attributes, created_at, changed_at)"
+        " VALUES (:sop_instance_uid, :ae_title, :station_ae_title, :state, :start, :end,"
+        " :performed_step_id, :modality, :patient_name, :patient_id, :operator, :discontinuation_code,"
+        " :discontinuation_meaning, :images, :attributes, :now, :now)",
+        _columns(tx, step, attributes),
+    )
+
+
+def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
+    """Write a performed step's present state over the old one."""
+    tx.run(
+        'UPDATE performed_step SET state = :state, "end" = :end, operator = :operator,'
+        " discontinuation_code = :discontinuation_code, discontinuation_meaning = :discontinuation_meaning,"
+        " images = :images, attributes = :attributes, changed_at = :now WHERE sop_instance_uid = :sop_instance_uid",
+        _columns(tx, step, attributes),
+    )
+
+
+def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str) -> bool:
+    """Link what was done to what was scheduled; False when they were linked already."""
+    return bool(
+        tx.change(
+            "INSERT OR IGNORE INTO performed_step_link (performed_step_id, scheduled_step_id, linked_by, at)"
+            " VALUES (?, ?, ?, ?)",
+            [performed_step_id, scheduled_step_id, linked_by, tx.now.isoformat()],
+        )
+    )
+
+
+def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]]:
+    """Give the (order id, scheduled step id) pairs that a performed step is linked to."""
+    rows = reader.rows(
+        "SELECT s.order_id, s.id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE l.performed_step_id = ? ORDER BY s.id",
+        [performed_step_id],
+    )
+    return [(row["order_id"], row["id"]) for row in rows]
+
+
+def states_of_order(reader: Reader, order_id: int) -> list[PerformedState]:
+    """Give the states of all performed steps that are linked to an order's steps."""
+    rows = reader.rows(
+        "SELECT DISTINCT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ?",
+        [order_id],
+    )
+    return [PerformedState(row["state"]) for row in rows]
+
+
+def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedState]:
+    """Give the states of all performed steps that are linked to one scheduled step."""
+    rows = reader.rows(
+        "SELECT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " WHERE l.scheduled_step_id = ?",
+        [scheduled_step_id],
+    )
+    return [PerformedState(row["state"]) for row in rows]
+
+
+def record_message(
+    tx: Tx, uid: str, operation: str, ae_title: str, status: int, digest: str, attributes: Mapping[str, Any]
+) -> None:
+    """Keep a message as it came, with the DIMSE status that it was answered with."""
+    tx.run(
+        "INSERT INTO performed_step_message (sop_instance_uid, operation, ae_title, status, digest, attributes, at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            uid,
+            operation,
+            ae_title,
+            status,
+            digest,
+            json.dumps(attributes, ensure_ascii=False),
+            tx.now.isoformat(),
+        ],
+    )
+
+
+def was_accepted(reader: Reader, uid: str, operation: str, ae_title: str, digest: str) -> bool:
+    """Say whether this very message of this device was already answered with success."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ? AND ae_title = ?"
+            " AND digest = ? AND status = 0",
+            [uid, operation, ae_title, digest],
+        )
+    )
+
+
+def last_accepted(reader: Reader, uid: str, operation: str) -> str:
+    """Give the digest of the newest accepted message of this kind, or an empty string."""
+    return str(
+        reader.value(
+            "SELECT digest FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ? AND status = 0"
+            " ORDER BY id DESC LIMIT 1",
+            [uid, operation],
+        )
+        or ""
+    )
+
+
+def _columns(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "sop_instance_uid": step.sop_instance_uid,
+        "ae_title": step.ae_title,
+        "station_ae_title": step.station_ae_title,
+        "state": step.state,
+        "start": step.start.isoformat(timespec="seconds") if step.start else "",
+        "end": step.end.isoformat(timespec="seconds") if step.end else "",
+        "performed_step_id": step.performed_step_id,
+        "modality": step.modality,
+        "patient_name": step.patient_name,
+        "patient_id": step.patient_id,
+        "operator": step.operator,
+        "discontinuation_code": step.discontinuation_code,
+        "discontinuation_meaning": step.discontinuation_meaning,
+        "images": step.images,
+        "attributes": json.dumps(attributes, ensure_ascii=False),
+        "now": tx.now.isoformat(),
+    }
+
+
+def from_row(row: Row) -> PerformedStep:
+    """Make a PerformedStep of a row of its table."""
+    return PerformedStep(
+        id=row["id"],
+        sop_instance_uid=row["sop_instance_uid"],
+        ae_title=row["ae_title"],
+        station_ae_title=row["station_ae_title"],
+        state=PerformedState(row["state"]),
+        start=datetime.fromisoformat(row["start"]) if row["start"] else None,
+        end=datetime.fromisoformat(row["end"]) if row["end"] else None,
+        performed_step_id=row["performed_step_id"],
+        modality=row["modality"],
+        patient_name=row["patient_name"],
+        patient_id=row["patient_id"],
+        operator=row["operator"],
+        discontinuation_code=row["discontinuation_code"],
+        discontinuation_meaning=row["discontinuation_meaning"],
+        images=row["images"],
+    )

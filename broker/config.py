@@ -535,7 +535,7 @@ def _variable(*where: str | int) -> str:
 
 
 def _dotted(where: Where) -> str:
-    return ".".join(part for part in where if isinstance(part, str))
+    return ".".join(part for part in where if isinstance(part, str)) or "the file"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -39,9 +39,7 @@ def test_a_state_reaches_an_abstract_socket(manager: socket.socket, monkeypatch:
     assert manager.recv(4096) == b"WATCHDOG=1"
 
 
-def test_every_call_is_one_datagram(
-    manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_call_is_one_datagram(manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager.bind(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     notify("READY=1")
@@ -55,9 +53,7 @@ def test_nothing_happens_outside_a_service_manager(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
-def test_an_address_that_is_no_local_socket_is_left_alone(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_that_is_no_local_socket_is_left_alone(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     notify("READY=1")
 
@@ -97,9 +93,7 @@ def test_a_watchdog_meant_for_another_process_is_not_ours(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("value", [None, "", "0", "-5", "soon"])
-def test_without_a_sensible_time_there_is_no_watchdog(
-    value: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_sensible_time_there_is_no_watchdog(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     if value is not None:

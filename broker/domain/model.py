@@ -6,8 +6,9 @@ Values only. Dates and times of the clinic's work are local clinic time; instant
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from enum import StrEnum
+from typing import Any
 
 
 class Sex(StrEnum):
@@ -288,3 +289,43 @@ class BusReferences:
     patient: str = ""
     acsn: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Clinic:
+    """The rules of the house that verbs need, taken from the configuration by the composition root."""
+
+    zone: tzinfo
+    uid_root: str = ""
+    accession_prefix: str = ""
+    tells_bus: bool = False  # without a bus nothing is queued for it
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a modality sent, as it came: attributes in the DICOM JSON model (PS3.18 F.2), and a digest of them."""
+
+    attributes: dict[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedChange:
+    """What an N-SET says; None leaves what is known as it is."""
+
+    state: PerformedState | None = None
+    end: datetime | None = None
+    operator: str | None = None
+    discontinuation_code: str | None = None
+    discontinuation_meaning: str | None = None
+    images: int | None = None
+
+
+class MppsOutcome(StrEnum):
+    """What became of a modality's message."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"  # the same message again: the modality did not get our first answer
+    DUPLICATE = "duplicate"  # another message under a UID that is taken
+    UNKNOWN = "unknown"  # a change of something that was never begun here
+    FINAL = "final"  # a change of something that has ended

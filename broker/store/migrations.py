@@ -126,6 +126,8 @@ CREATE INDEX scheduled_step_order ON scheduled_step (order_id)
 ;;
 CREATE INDEX scheduled_step_start ON scheduled_step (start)
 ;;
+CREATE INDEX scheduled_step_open ON scheduled_step (start) WHERE state IN ('SCHEDULED', 'STARTED')
+;;
 CREATE TABLE scheduled_step_station (
     step_id INTEGER NOT NULL REFERENCES scheduled_step (id) ON DELETE CASCADE,
     ae_title TEXT NOT NULL CHECK (length(ae_title) BETWEEN 1 AND 16),
@@ -180,7 +182,7 @@ CREATE TABLE performed_step_message (
     sop_instance_uid TEXT NOT NULL,
     operation TEXT NOT NULL CHECK (operation IN ('N-CREATE', 'N-SET')),
     ae_title TEXT NOT NULL,
-    status INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
     digest TEXT NOT NULL,
     attributes TEXT NOT NULL,
     at TEXT NOT NULL

@@ -146,6 +146,11 @@ def set_step_state(tx: Tx, step_id: int, state: StepState) -> None:
     )
 
 
+_STEPS_OF_ORDERS = (
+    "SELECT o.id AS order_id, s.id AS step_id, s.sps_id FROM orders o JOIN scheduled_step s ON s.order_id = o.id WHERE "
+)
+
+
 def find_steps(reader: Reader, reference: StepReference) -> list[tuple[int, int]]:
     """Find the (order id, step id) pairs that a modality's reference names; empty when it names none.
 
@@ -160,11 +165,7 @@ def find_steps(reader: Reader, reference: StepReference) -> list[tuple[int, int]
     ):
         if not value:
             continue
-        rows = reader.rows(
-            "SELECT o.id AS order_id, s.id AS step_id, s.sps_id FROM orders o JOIN scheduled_step s"
-            " ON s.order_id = o.id WHERE " + condition + " ORDER BY s.id",
-            [value],
-        )
+        rows = reader.rows(_STEPS_OF_ORDERS + condition, [value])
         named = [row for row in rows if reference.sps_id and row["sps_id"] == reference.sps_id]
         if rows:
             return [(row["order_id"], row["step_id"]) for row in named or rows]

@@ -64,16 +64,9 @@ def search(reader: Reader, typed: str, limit: int = 8) -> list[Patient]:
 
 def find_same(reader: Reader, patient: Patient) -> Patient | None:
     """Find who this is: by card number, СНИЛС or policy; else by full name, birth date and sex together."""
-    for column, value in (
-        ("patient_id", patient.patient_id),
-        ("snils", patient.snils),
-        ("policy", patient.policy),
-    ):
-        if value:
-            # The column's name is one of the three above, never anybody's input.
-            row = reader.one(f"SELECT * FROM patient WHERE {column} = ?", [value])  # noqa: S608
-            if row:
-                return from_row(row)
+    for number, value in (("patient_id", patient.patient_id), ("snils", patient.snils), ("policy", patient.policy)):
+        if value and (found := find_by(reader, number, value)):
+            return found
     row = reader.one(
         "SELECT * FROM patient WHERE name_key = ? AND birth_date = ? AND sex = ?"
         " AND (snils IS NULL OR ? = '') AND (policy IS NULL OR ? = '')",
@@ -85,6 +78,17 @@ def find_same(reader: Reader, patient: Patient) -> Patient | None:
             patient.policy,
         ],
     )
+    return from_row(row) if row else None
+
+
+def find_by(reader: Reader, number: str, value: str) -> Patient | None:
+    """Find the patient whose `number` (patient_id, snils or policy) is `value`, or None."""
+    queries = {
+        "patient_id": "SELECT * FROM patient WHERE patient_id = ?",
+        "snils": "SELECT * FROM patient WHERE snils = ?",
+        "policy": "SELECT * FROM patient WHERE policy = ?",
+    }
+    row = reader.one(queries[number], [value])
     return from_row(row) if row else None
 
 
@@ -135,7 +139,7 @@ def _by_name(reader: Reader, words: list[str], born: date | None, limit: int) ->
     found: list[Patient] = []
     for column in ("name_key", "given_key"):
         rows = reader.rows(
-            f"SELECT * FROM patient WHERE {column} >= :low AND {column} < :high"  # noqa: S608 - one of the two above
+            f"SELECT * FROM patient WHERE {column} >= :low AND {column} < :high"
             " AND (:born = '' OR birth_date = :born) ORDER BY name_key LIMIT 500",
             {"low": words[0], "high": words[0] + PREFIX_END, "born": born.isoformat() if born else ""},
         )
@@ -154,7 +158,7 @@ def _by_number(reader: Reader, number: str, born: date | None, limit: int) -> li
     found: dict[int, Patient] = {}
     for column in ("snils", "policy", "patient_id"):
         for row in reader.rows(
-            f"SELECT * FROM patient WHERE {column} >= :low AND {column} < :high"  # noqa: S608 - one of the three above
+            f"SELECT * FROM patient WHERE {column} >= :low AND {column} < :high"
             " AND (:born = '' OR birth_date = :born) LIMIT :limit",
             {
                 "low": number,

@@ -88,17 +88,17 @@ def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedStat
 
 
 def record_message(
-    tx: Tx, uid: str, operation: str, ae_title: str, status: int, digest: str, attributes: Mapping[str, Any]
+    tx: Tx, uid: str, operation: str, ae_title: str, outcome: str, digest: str, attributes: Mapping[str, Any]
 ) -> None:
-    """Keep a message as it came, with the DIMSE status that it was answered with."""
+    """Keep a message as it came, with what became of it."""
     tx.run(
-        "INSERT INTO performed_step_message (sop_instance_uid, operation, ae_title, status, digest, attributes, at)"
+        "INSERT INTO performed_step_message (sop_instance_uid, operation, ae_title, outcome, digest, attributes, at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
             uid,
             operation,
             ae_title,
-            status,
+            outcome,
             digest,
             json.dumps(attributes, ensure_ascii=False),
             tx.now.isoformat(),
@@ -111,7 +111,7 @@ def was_accepted(reader: Reader, uid: str, operation: str, ae_title: str, digest
     return bool(
         reader.value(
             "SELECT 1 FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ? AND ae_title = ?"
-            " AND digest = ? AND status = 0",
+            " AND digest = ? AND outcome = 'accepted'",
             [uid, operation, ae_title, digest],
         )
     )
@@ -121,8 +121,8 @@ def last_accepted(reader: Reader, uid: str, operation: str) -> str:
     """Give the digest of the newest accepted message of this kind, or an empty string."""
     return str(
         reader.value(
-            "SELECT digest FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ? AND status = 0"
-            " ORDER BY id DESC LIMIT 1",
+            "SELECT digest FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ?"
+            " AND outcome = 'accepted' ORDER BY id DESC LIMIT 1",
             [uid, operation],
         )
         or ""

@@ -1,0 +1,26 @@
+"""What works in the house and what does not, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part of the house: its name (`database`, `dicom`, `bus`, `pacs`), whether it works, and how (English)."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All parts together."""
+
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Say whether everything works."""
+        return all(check.ok for check in self.checks)

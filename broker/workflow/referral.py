@@ -1,0 +1,280 @@
+"""Referrals: register, amend, cancel.
+
+Each verb checks the permission, the fields and the state, and writes the order, the audit line and the outbox row in
+one transaction; what it returns has been committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import asdict, replace
+from datetime import datetime
+
+from broker.domain import checks, identifiers, lifecycle, names
+from broker.domain.errors import Duplicate, Invalid, NotFound, Stale
+from broker.domain.lifecycle import Event
+from broker.domain.model import (
+    Actor,
+    Clinic,
+    Order,
+    OrderState,
+    OutboxKind,
+    Patient,
+    PersonName,
+    ProcedureType,
+    ReferralDraft,
+    ScheduledStep,
+    StepState,
+)
+from broker.security import Permission, permit
+from broker.store import audit, devices, orders, outbox, patients
+from broker.store.database import Store, Tx
+
+
+def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+    """Make an order of a referral: numbers, worklist entry, message to the region.
+
+    A submission id that was seen before gives the order that it made then. Raise Invalid with the wrong fields,
+    Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
+    """
+    draft = tidied(draft)
+    digest = _digest(draft)
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.REGISTER)
+        if draft.submission_id and (earlier := orders.by_submission(tx, draft.submission_id)):
+            if earlier[1] != digest:
+                raise Duplicate(f"submission {draft.submission_id} with other content")
+            return earlier[0]
+        procedure = _checked(tx, draft, _local(tx.now, clinic))
+        patient = _keep_patient(tx, draft.patient)
+        order = Order(
+            id=0,
+            accession_number=_next_accession_number(tx, clinic),
+            study_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
+            requested_procedure_id=f"RP{orders.next_number(tx, 'requested_procedure')}",
+            patient=patient,
+            state=OrderState.SCHEDULED,
+            procedure_code=procedure.code,
+            procedure_name=procedure.name,
+            procedure_local=procedure.local,
+            modality=procedure.modality,
+            body_site=procedure.body_site,
+            steps=(ScheduledStep(draft.start, draft.station_ae_titles, _next_sps_id(tx)),),
+            authored_on=tx.now,
+            created_by=actor.title or actor.name,
+        )
+        id = orders.add(tx, _with_referral(order, draft), draft.submission_id, digest)
+        if clinic.tells_bus:
+            outbox.add(tx, id, OutboxKind.ORDER)
+        audit.write(tx, actor, "register", id, accession_number=order.accession_number)
+        tx.announce()
+        return _reread(tx, id)
+
+    return store.write(verb)
+
+
+def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+    """Change an order that has not begun; an abandoned one is planned anew.
+
+    `revision` is the one that the person saw. Raise Stale when the order has changed since, WrongState, Invalid,
+    NotFound, Forbidden. What the bus refused goes out again, since its content has changed.
+    """
+    draft = tidied(draft)
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.AMEND)
+        order = _current(tx, order_id, revision)
+        state = lifecycle.after(order.state, Event.AMEND)
+        procedure = _checked(tx, draft, _local(tx.now, clinic), planned=order.steps[0].start)
+        if draft.patient.id and draft.patient.id != order.patient.id:
+            raise Invalid({"patient": "other_patient"})
+        before = order
+        patient = _keep_patient(tx, replace(draft.patient, id=order.patient.id))
+        changed = replace(
+            _with_referral(order, draft),
+            patient=patient,
+            procedure_code=procedure.code,
+            procedure_name=procedure.name,
+            procedure_local=procedure.local,
+            modality=procedure.modality,
+            body_site=procedure.body_site,
+        )
+        orders.update(tx, changed)
+        step = order.steps[0]
+        if (step.start, step.station_ae_titles) != (draft.start, draft.station_ae_titles):
+            orders.reschedule(tx, step.id, draft.start, draft.station_ae_titles)
+        if state is not order.state:
+            orders.set_state(tx, order.id, state)
+            orders.set_step_state(tx, step.id, StepState.SCHEDULED)
+        outbox.resume(tx, order.id)
+        after = _reread(tx, order.id)
+        audit.write(tx, actor, "amend", order.id, changed=_differences(before, after))
+        tx.announce()
+        return after
+
+    return store.write(verb)
+
+
+def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor, clinic: Clinic) -> Order:
+    """Cancel an order that has not begun: off the worklist, and the region learns it.
+
+    Raise Stale, WrongState, NotFound, Forbidden.
+    """
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.CANCEL)
+        order = _current(tx, order_id, revision)
+        orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
+        for step in order.steps:
+            orders.set_step_state(tx, step.id, StepState.CANCELLED)
+        if clinic.tells_bus and outbox.has(tx, order.id, OutboxKind.ORDER):
+            outbox.add(tx, order.id, OutboxKind.CANCEL)
+        audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
+        tx.announce()
+        return _reread(tx, order.id)
+
+    return store.write(verb)
+
+
+def tidied(draft: ReferralDraft) -> ReferralDraft:
+    """Normalise what was typed, as it will be kept: blanks, dashes in numbers, letters' case of codes."""
+    patient = draft.patient
+    return replace(
+        draft,
+        patient=replace(
+            patient,
+            name=_tidy_name(patient.name),
+            snils=identifiers.digits(patient.snils),
+            policy=identifiers.digits(patient.policy),
+            phone=names.tidy(patient.phone),
+            allergies=names.tidy(patient.allergies),
+            pregnancy=names.tidy(patient.pregnancy),
+        ),
+        station_ae_titles=tuple(dict.fromkeys(title.strip() for title in draft.station_ae_titles if title.strip())),
+        start=draft.start.replace(second=0, microsecond=0),
+        referrer=_tidy_name(draft.referrer),
+        referrer_snils=identifiers.digits(draft.referrer_snils),
+        referrer_position=names.tidy(draft.referrer_position),
+        # The letter of an ICD-10 code is Latin, however the keyboard stood.
+        diagnosis_code=names.tidy(draft.diagnosis_code).upper().translate(_LATIN),
+        diagnosis_text=names.tidy(draft.diagnosis_text),
+        comment=names.tidy(draft.comment),
+    )
+
+
+_LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
+
+
+def _tidy_name(name: PersonName) -> PersonName:
+    return PersonName(names.tidy(name.family), names.tidy(name.given), names.tidy(name.middle))
+
+
+def _checked(tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None) -> ProcedureType:
+    """Raise Invalid unless all fields are right; `planned` is a start that may stay although it has passed."""
+    problems = checks.referral_problems(draft, now)
+    if planned == draft.start and problems.get("date") == "past":
+        del problems["date"]
+    procedure = devices.procedure(tx, draft.procedure_code)
+    if draft.procedure_code and procedure is None:
+        problems["procedure"] = "unknown"
+    for ae_title in draft.station_ae_titles:
+        device = devices.get(tx, ae_title)
+        if device is None or not device.adopted:
+            problems["device"] = "unknown"
+        elif procedure and device.modality and device.modality != procedure.modality:
+            problems["device"] = "other_modality"
+    if problems or procedure is None:
+        raise Invalid(problems)
+    return procedure
+
+
+def _keep_patient(tx: Tx, patient: Patient) -> Patient:
+    """Find the patient or make a new one; write what has changed; never turn one person into another."""
+    known = patients.get(tx, patient.id) if patient.id else patients.find_same(tx, patient)
+    if patient.id and known is None:
+        raise NotFound(f"patient {patient.id}")
+    if known is None:
+        number = f"{orders.next_number(tx, 'patient'):06d}"
+        id = patients.add(tx, patient, patient.patient_id or number)
+        return replace(patient, id=id, patient_id=patient.patient_id or number, revision=1)
+    problems = {}
+    same_name = names.fold(str(known.name)) == names.fold(str(patient.name))
+    if not patient.id and not (same_name and known.birth_date == patient.birth_date):
+        # The number is somebody else's here: a slip of the finger must not rename that person.
+        field = "snils" if known.snils and known.snils == patient.snils else "policy"
+        problems[field if getattr(known, field) else "patient_id"] = "other_patient"
+    for field in ("snils", "policy"):
+        value = getattr(patient, field)
+        owner = patients.find_by(tx, field, value) if value else None
+        if owner and owner.id != known.id:
+            problems[field] = "other_patient"
+    if problems:
+        raise Invalid(problems)
+    if patient.id and patient.revision and patient.revision != known.revision and patient != known:
+        raise Stale(f"patient {known.patient_id}")
+    merged = replace(patient, id=known.id, patient_id=known.patient_id, revision=known.revision)
+    if not patient.id:  # found, not chosen: what was not typed is not to be wiped out
+        for blank in ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy"):
+            if not getattr(merged, blank):
+                merged = replace(merged, **{blank: getattr(known, blank)})
+    if merged != known:
+        patients.update(tx, known.id, merged)
+    return merged
+
+
+def _with_referral(order: Order, draft: ReferralDraft) -> Order:
+    return replace(
+        order,
+        laterality=draft.laterality,
+        priority=draft.priority,
+        finance=draft.finance,
+        referrer=draft.referrer,
+        referrer_snils=draft.referrer_snils,
+        referrer_position=draft.referrer_position,
+        diagnosis_code=draft.diagnosis_code,
+        diagnosis_text=draft.diagnosis_text,
+        comment=draft.comment,
+    )
+
+
+def _current(tx: Tx, order_id: int, revision: int) -> Order:
+    order = orders.get(tx, order_id)
+    if order is None:
+        raise NotFound(f"order {order_id}")
+    if order.revision != revision:
+        raise Stale(f"order {order.accession_number}")
+    return order
+
+
+def _reread(tx: Tx, id: int) -> Order:
+    order = orders.get(tx, id)
+    assert order is not None
+    return order
+
+
+def _differences(before: Order, after: Order) -> dict[str, list[object]]:
+    """Name what an amendment changed, for the audit trail: field -> [old, new]."""
+    old, new = asdict(before), asdict(after)
+    return {key: [old[key], new[key]] for key in old if key not in {"revision", "state"} and old[key] != new[key]}
+
+
+def _next_accession_number(tx: Tx, clinic: Clinic) -> str:
+    today = _local(tx.now, clinic).date()
+    number = orders.next_number(tx, f"accession {clinic.accession_prefix}{today:%y%m}")
+    return identifiers.accession_number(clinic.accession_prefix, today, number)
+
+
+def _next_sps_id(tx: Tx) -> str:
+    return f"SPS{orders.next_number(tx, 'scheduled_procedure_step')}"
+
+
+def _local(now: datetime, clinic: Clinic) -> datetime:
+    return now.astimezone(clinic.zone).replace(tzinfo=None)
+
+
+def _digest(draft: ReferralDraft) -> str:
+    content = {key: value for key, value in asdict(draft).items() if key != "submission_id"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

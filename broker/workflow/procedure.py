@@ -77,6 +77,17 @@ def finish(
     return _change(store, uid, change, message, actor, clinic, "finish")
 
 
+def refuse(store: Store, uid: str, operation: str, why: str, message: Message, actor: Actor) -> None:
+    """Keep a modality's message that cannot be used (N-CREATE or N-SET), with the reason; nothing else changes."""
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.PERFORM)
+        performed.record_message(tx, uid, operation, actor.name, "refused", message.digest, message.attributes)
+        audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
+
+    store.write(verb)
+
+
 def link(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
     """Say which order a study belongs to that a modality made without naming one.
 

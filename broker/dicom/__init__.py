@@ -1,0 +1,1 @@
+"""The modality's side: worklist, performed procedure steps, verification, and the archive."""

@@ -1,0 +1,46 @@
+"""Asking other application entities: verification (C-ECHO) of the archive, of a modality, and of our own port."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class EchoResult:
+    """Whether an application entity answered, how long it took (seconds), and in words what happened."""
+
+    ok: bool
+    seconds: float
+    words: str
+
+
+def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout: float = 5.0) -> EchoResult:
+    """Verify an application entity by a real association and C-ECHO (PS3.4 Annex A)."""
+    ae = AE(ae_title=calling_ae_title)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = timeout
+    ae.add_requested_context(Verification)
+    started = time.monotonic()
+    try:
+        assoc = ae.associate(address, port, ae_title=ae_title)
+    except (OSError, RuntimeError, ValueError) as error:
+        return EchoResult(False, time.monotonic() - started, f"cannot ask {address}:{port}: {error}")
+    try:
+        if assoc.is_established:
+            answer = assoc.send_c_echo()
+            took = time.monotonic() - started
+            if "Status" in answer and answer.Status == 0:
+                assoc.release()
+                return EchoResult(True, took, f"{ae_title} answered in {took * 1000:.0f} ms")
+            return EchoResult(False, took, f"{ae_title} accepted the association and did not answer C-ECHO")
+        took = time.monotonic() - started
+        if assoc.is_rejected:
+            why = getattr(assoc.acceptor.primitive, "reason_str", "no reason given")
+            return EchoResult(False, took, f"{ae_title} rejected the association: {why}")
+        return EchoResult(False, took, f"nothing answers at {address}:{port}")
+    finally:
+        if assoc.is_alive() and assoc.is_established:
+            assoc.abort()

@@ -1,0 +1,196 @@
+"""The listening port: who may call, how much, and which service answers.
+
+The only file that knows pynetdicom's server.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+from pydicom import config as pydicom_config
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, evt
+from pynetdicom.dsutils import decode, encode
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
+    ModalityWorklistInformationFind,
+    Verification,
+)
+from pynetdicom.transport import ThreadedAssociationServer
+
+from broker.config import DicomConfig
+from broker.dicom import charset, mpps, worklist
+from broker.dicom.statuses import Status, status
+from broker.dicom.worklist import Caller
+from broker.domain.model import Clinic
+from broker.store import devices
+from broker.store.database import Store
+
+log = logging.getLogger(__name__)
+
+# Implicit VR Little Endian and Explicit VR Little Endian only: Deflated turns 300 kB into 1.6 GB of memory.
+TRANSFER_SYNTAXES = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"]
+MAXIMUM_PDU = 65536  # bytes that a peer may put into one PDU
+ACSE_TIMEOUT = 15.0  # seconds to finish association negotiation or release
+DIMSE_TIMEOUT = 30.0  # seconds to finish a message that has begun
+BACKLOG = 64
+# PS3.8 9.3.4: rejected permanently by the service user, calling AE title not recognised.
+REJECT_CALLING_AE_TITLE = (0x01, 0x01, 0x03)
+
+
+class DicomServer:
+    """The modalities' port: C-ECHO, worklist and performed procedure steps, on threads of its own."""
+
+    def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
+        self._config, self._store, self._clinic, self._institution = config, store, clinic, institution
+        self._server: ThreadedAssociationServer | None = None
+        # Identifiers hold patients' names: they never go into a log.
+        _config.LOG_REQUEST_IDENTIFIERS = False
+        _config.LOG_RESPONSE_IDENTIFIERS = False
+        # Devices send values that break their VR's rules; we judge keys ourselves and answer A900.
+        pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+        pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE
+        self._ae = AE(ae_title=config.ae_title)
+        self._ae.maximum_associations = config.max_associations
+        self._ae.maximum_pdu_size = MAXIMUM_PDU
+        self._ae.acse_timeout = ACSE_TIMEOUT
+        self._ae.dimse_timeout = DIMSE_TIMEOUT
+        self._ae.network_timeout = config.idle_timeout
+        self._ae.require_called_aet = True
+        for sop_class in (Verification, ModalityWorklistInformationFind, ModalityPerformedProcedureStep):
+            self._ae.add_supported_context(sop_class, TRANSFER_SYNTAXES)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; differs from the configured one where that is 0."""
+        assert self._server is not None
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Listen; raise OSError where the port cannot be had."""
+        self._server = self._ae.start_server(
+            (self._config.address, self._config.port),
+            block=False,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, self._opened),
+                (evt.EVT_REQUESTED, self._requested),
+                (evt.EVT_C_ECHO, self._echo),
+                (evt.EVT_C_FIND, self._find),
+                (evt.EVT_N_CREATE, self._create),
+                (evt.EVT_N_SET, self._set),
+            ],
+        )
+        assert self._server is not None
+        assert self._server.socket is not None
+        self._server.socket.listen(BACKLOG)  # the library's own backlog is 5
+        log.info("DICOM port open: %s at %s:%d", self._config.ae_title, self._config.address, self.port)
+
+    def stop(self) -> None:
+        """Abort what is open and close the port."""
+        if self._server is not None:
+            self._ae.shutdown()
+            self._server = None
+
+    # ---- association ----
+
+    def _opened(self, event: evt.Event) -> None:
+        # Nagle's algorithm and a delayed acknowledgement together cost 40 ms an answer.
+        sock = event.assoc.dul.socket
+        if sock is not None and sock.socket is not None:
+            sock.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _requested(self, event: evt.Event) -> None:
+        """Reject who may not call: an unknown AE title (unless learned), a known one from another address."""
+        assoc = event.assoc
+        primitive: Any = assoc.requestor.primitive
+        ae_title, address = str(primitive.calling_ae_title).strip(), str(assoc.requestor.address)
+        if ae_title == self._config.ae_title and address in ("127.0.0.1", "::1"):
+            return  # our own health check
+        with self._store.read() as reader:
+            device = devices.get(reader, ae_title)
+        if device is None and self._config.unknown_devices == "learn":
+            log.info("unknown device %s at %s: learned", ae_title, address)
+            self._store.submit(lambda tx: devices.learn(tx, ae_title, address))
+            return
+        if device is None or not (device.adopted or self._config.unknown_devices == "learn"):
+            why = "unknown AE title"
+        elif device.address and device.address != address:
+            why = f"this AE title belongs to {device.address}"
+        else:
+            return
+        log.warning("association of %s at %s rejected: %s", ae_title, address, why)
+        assoc.acse.send_reject(*REJECT_CALLING_AE_TITLE)
+        assoc.kill()
+
+    # ---- services ----
+
+    def _echo(self, event: evt.Event) -> int:
+        caller = _caller(event)
+        self._store.submit(lambda tx: devices.hear(tx, caller.ae_title, "echo", caller.address, ""))
+        return int(Status.SUCCESS)
+
+    def _find(self, event: evt.Event) -> Iterator[tuple[Dataset | int, Dataset | None]]:
+        caller = _caller(event)
+        try:
+            query = _decode(event, _request(event).Identifier)
+        except Exception as error:
+            log.warning("worklist query of %s cannot be read: %s", caller.ae_title, type(error).__name__)
+            yield status(Status.UNABLE_TO_PROCESS, "the identifier cannot be read"), None
+            return
+        for answer in worklist.find(query, caller, self._store, self._institution):
+            if event.is_cancelled:
+                yield int(Status.CANCEL), None
+                return
+            if not event.assoc.is_established:  # the device has left without C-CANCEL
+                return
+            yield answer.status, answer.identifier
+
+    def _create(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
+        caller, uid = _caller(event), str(_request(event).AffectedSOPInstanceUID or "")
+        try:
+            ds = _decode(event, _request(event).AttributeList)
+        except Exception as error:
+            log.warning("N-CREATE of %s cannot be read: %s", caller.ae_title, type(error).__name__)
+            return status(Status.PROCESSING_FAILURE, "the attribute list cannot be read"), None
+        answered, made = mpps.create(ds, uid, caller, self._store, self._clinic)
+        attributes = None
+        if not uid and answered.Status == Status.SUCCESS:
+            attributes = Dataset()  # PS3.7 10.1.5.1.4: the UID that we made goes back
+            attributes.AffectedSOPInstanceUID = made
+        return answered, attributes
+
+    def _set(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
+        caller, uid = _caller(event), str(_request(event).RequestedSOPInstanceUID or "")
+        try:
+            ds = _decode(event, _request(event).ModificationList)
+        except Exception as error:
+            log.warning("N-SET of %s cannot be read: %s", caller.ae_title, type(error).__name__)
+            return status(Status.PROCESSING_FAILURE, "the modification list cannot be read"), None
+        return mpps.change(ds, uid, caller, self._store, self._clinic), None
+
+
+def _request(event: evt.Event) -> Any:
+    return event.request  # which primitive it is follows from the event
+
+
+def _caller(event: evt.Event) -> Caller:
+    requestor = event.assoc.requestor
+    return Caller(str(requestor.ae_title).strip(), str(requestor.address))
+
+
+def _decode(event: evt.Event, stream: Any) -> Dataset:
+    """Decode a dataset and put a real character set in place of a bogus one, before any text is read."""
+    syntax = event.context.transfer_syntax
+    implicit, little = syntax.is_implicit_VR, syntax.is_little_endian
+    ds = decode(stream, implicit, little)
+    if charset.repair(ds):
+        stream = encode(ds, implicit, little)
+        assert stream is not None
+        ds = decode(BytesIO(stream), implicit, little)
+    for _ in ds.iterall():  # a value that cannot be read is refused here, not in the middle of an answer
+        pass
+    return ds

@@ -1,0 +1,44 @@
+"""DIMSE statuses by name (PS3.4 C.4.1, F.7, K.4.1; PS3.7 Annex C)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+
+
+class Status(IntEnum):
+    """What a service answers."""
+
+    SUCCESS = 0x0000
+    PENDING = 0xFF00
+    PENDING_WARNING = 0xFF01  # a match, but some optional key was not supported for matching
+    CANCEL = 0xFE00
+    OUT_OF_RESOURCES = 0xA700
+    IDENTIFIER_DOES_NOT_MATCH = 0xA900
+    UNABLE_TO_PROCESS = 0xC000
+    INVALID_ATTRIBUTE_VALUE = 0x0106
+    PROCESSING_FAILURE = 0x0110
+    DUPLICATE_SOP_INSTANCE = 0x0111
+    NO_SUCH_SOP_INSTANCE = 0x0112
+    MISSING_ATTRIBUTE = 0x0120
+    MISSING_ATTRIBUTE_VALUE = 0x0121
+    RESOURCE_LIMITATION = 0x0213
+
+
+# PS3.4 F.7.2.2.2: "Performed Procedure Step Object may no longer be updated", the Error ID beside 0110.
+MAY_NO_LONGER_BE_UPDATED = 0xA710
+
+
+def status(code: Status, comment: str = "", offending: BaseTag | None = None, error_id: int | None = None) -> Dataset:
+    """Make a status with its explanation (PS3.7 C.4.2): Error Comment is LO, at most 64 characters."""
+    ds = Dataset()
+    ds.Status = int(code)
+    if comment:
+        ds.ErrorComment = comment[:64]
+    if offending is not None:
+        ds.OffendingElement = [offending]
+    if error_id is not None:
+        ds.ErrorID = error_id
+    return ds

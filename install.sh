@@ -5,6 +5,7 @@
 
 # Called as `sh install.sh`, go on in bash.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+
 set -euo pipefail
 
 readonly NAME=worklist-broker
@@ -56,6 +57,8 @@ Service
 
   See how it is:      systemctl status worklist-broker;  journalctl -u worklist-broker
   After editing:      worklist-broker check && systemctl restart worklist-broker
+  Back to an earlier: ln -sfn releases/EARLIER /opt/worklist-broker/current && systemctl restart worklist-broker
+                      (refused with a message once a newer release has changed the database)
   Remove it:          systemctl disable --now worklist-broker, then remove the six paths above; /var/lib/worklist-broker
                       holds the referrals, so save it first
 
@@ -277,7 +280,7 @@ release_title() {
     # Root may build the checkout of somebody else, which git distrusts unless told.
     local git=(git -c "safe.directory=$here" -C "$here")
     if [[ -e $here/.git ]] && commit=$("${git[@]}" rev-parse --short=10 HEAD 2>/dev/null) &&
-        [[ -z $("${git[@]}" status --porcelain -- "${files[@]}") ]]; then
+        [[ -z $("${git[@]}" --no-optional-locks status --porcelain -- "${files[@]}") ]]; then
         say "$version-$commit"
     else
         say "$version-$(cd -- "$here" && find "${files[@]}" -name __pycache__ -prune -o -type f -print0 |
@@ -288,7 +291,7 @@ release_title() {
 # Makes the configuration from the example, once; whatever is there is never written again.
 write_config() {
     [[ ! -e $config ]] || return 0
-    # Only the data directory differs from the example: there it suits a trial in a checkout.
+    # Whatever the example says, the data directory is the one made here, also below --root.
     awk -v directory="$data" '
         /^[a-z_]+:/ { section = $1 }
         section == "data:" && /^ +directory:/ { sub(/directory:.*/, "directory: " directory); done = 1 }
@@ -301,14 +304,15 @@ write_config() {
     say "Configuration: $config"
 }
 
-# Runs the program of the new release as the service's user, with the service's surroundings.
+# Runs the program of the new release as the service's user, with as few variables set as the service has: one that
+# overrides a key (WLB__…) must not make a configuration look right that the service will refuse.
 as_service() {
     local as=(runuser --user "$NAME" --)
     [[ -z $root ]] || as=()
     (
         umask 077
         cd -- "$data"
-        "${as[@]}" env HOME="$data" PYTHONUTF8=1 NICEGUI_STORAGE_PATH="$data/nicegui" \
+        "${as[@]}" env -i PATH="$PATH" HOME="$data" PYTHONUTF8=1 NICEGUI_STORAGE_PATH="$data/nicegui" \
             "$release/.venv/bin/$NAME" "$@" 9>&-
     )
 }
@@ -456,7 +460,7 @@ find_pip() {
     mkdir -p "$scratch/pip" && cd -- "$scratch/pip" || return 1
     "$python" -m pip download --quiet --no-deps pip >&2 2>/dev/null ||
         fetch_pip >&2 ||
-        { apt-get download python3-pip-whl && dpkg-deb --extract python3-pip-whl_*.deb .; } >&2 ||
+        { apt-get -qq download python3-pip-whl && dpkg-deb --extract python3-pip-whl_*.deb .; } >&2 ||
         return 1
     wheel=$(find "$scratch/pip" -name 'pip-*.whl' -print -quit)
     [[ -n $wheel ]] && say "$wheel"
@@ -506,7 +510,11 @@ pip_install() {
     local venv=$1 from=()
     shift
     [[ -z $wheelhouse ]] || from=(--no-index --find-links "$wheelhouse")
-    "$venv/bin/python" -m pip install --quiet "${from[@]}" "$@"
+    # What pip says is worth reading only where it fails.
+    if ! "$venv/bin/python" -m pip install --quiet "${from[@]}" "$@" >"$scratch/pip.log" 2>&1; then
+        cat -- "$scratch/pip.log" >&2
+        die $EX_UNAVAILABLE "the Python packages could not be installed, see above"
+    fi
 }
 
 has_package() { [[ $(dpkg-query --show --showformat='${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }
@@ -517,4 +525,5 @@ apt_install() {
     "${apt[@]}" update && "${apt[@]}" install --yes --no-install-recommends "$@" >/dev/null
 }
 
-main "$@"
+# Sourced, it only defines its functions, for the tests.
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

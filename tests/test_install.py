@@ -32,7 +32,7 @@ code=$(dirname "$0")/$2
 [ ! -e "$code" ] || exit "$(cat "$code")"
 """
 
-# Stands for the program: notes how it was called, knows accounts, and refuses a configuration with the word BROKEN in it.
+# Stands for the program: notes how it was called, knows accounts, and refuses a configuration that says BROKEN.
 PROGRAM = """#!/bin/sh
 here=$(dirname "$0")
 printf '%s\\n' "$*" >>"$here/calls"
@@ -47,13 +47,13 @@ esac
 def run(
     script: Path, *arguments: str, path: Sequence[Path] = (), cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script in an environment as bare as that of a fresh login."""
+    """Run a script in an environment as bare as that of a fresh login, with the strictest umask."""
     system = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
     environment = {"HOME": str(script.parent), "PATH": ":".join([*map(str, path), *system])}
     # Where packages come from and whom to trust is the machine's to say.
     environment |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "WLB_"))}
     return subprocess.run(
-        [str(script), *arguments], capture_output=True, text=True, env=environment, cwd=cwd, check=False
+        [str(script), *arguments], capture_output=True, text=True, env=environment, cwd=cwd, umask=0o077, check=False
     )
 
 
@@ -389,6 +389,8 @@ def test_the_real_program_is_installed_and_answers(tmp_path: Path) -> None:
     config = root / "etc" / "worklist-broker" / "config.yaml"
     assert "admin" in run(program, "account", "list", "-c", str(config), cwd=tmp_path).stdout
     assert run(program, "check", "-c", str(config), cwd=tmp_path).returncode == 0
+    # The service's user, who is none of its owners, can run it.
+    assert all(mode(path) & 0o005 == 0o005 for path in (program, program.parent, program.parents[2]))
     # The release stands alone: it does not import from the checkout it was built in.
     where = run(program.parent / "python", "-c", "import broker, ui; print(broker.__file__, ui.__file__)", cwd=tmp_path)
     assert where.stdout.count(str(root)) == 2

@@ -1,0 +1,292 @@
+"""Every Russian word that pages share: problems, errors, dates, durations, names of roles, states and actions.
+
+Only words: nothing here draws, reads the database or decides. A code without words of its own still gets a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta, tzinfo
+
+from broker.domain.errors import BrokerError, Invalid
+from broker.domain.health import Check
+from broker.domain.model import ActorKind, OrderState, OutboxKind, Role, Sex
+from broker.security import TooManyAttempts
+from broker.store.database import StoreError
+from broker.store.journal import Visit
+
+ROLES = {
+    Role.REGISTRAR: "регистратор",
+    Role.TECHNOLOGIST: "рентгенолаборант",
+    Role.RADIOLOGIST: "врач",
+    Role.ADMINISTRATOR: "администратор",
+}
+ACTOR_KINDS = {
+    ActorKind.PERSON: "",
+    ActorKind.DEVICE: "аппарат",
+    ActorKind.BUS: "шина",
+    ActorKind.SYSTEM: "программа",
+}
+SEXES = {Sex.FEMALE: "Женский", Sex.MALE: "Мужской", Sex.OTHER: "Другой"}
+LATERALITIES = {"": "Не требуется", "L": "Слева", "R": "Справа", "B": "Обе стороны"}
+FINANCE = {"1": "ОМС", "2": "Бюджет", "3": "Платно", "4": "ДМС", "5": "Собственные средства", "6": "Другое"}
+MESSAGES = {OutboxKind.ORDER: "Направление", OutboxKind.CANCEL: "Отмена", OutboxKind.IMAGES: "Снимки сделаны"}
+
+# What happened, as the timeline and the trail tell it.
+ACTIONS = {
+    "register": "Направление записано",
+    "amend": "Направление изменено",
+    "cancel": "Направление отменено",
+    "start": "Начато на аппарате",
+    "progress": "Аппарат уточнил ход исследования",
+    "finish": "Закончено на аппарате",
+    "start_unlinked": "Аппарат начал исследование без направления",
+    "progress_unknown": "Аппарат уточнил исследование, о начале которого не сообщал",
+    "finish_unknown": "Аппарат закончил исследование, о начале которого не сообщал",
+    "link": "Исследование привязано к направлению",
+    "resend": "Отправлено на шину ещё раз",
+    "exchange_go_on": "Обмен с шиной продолжен",
+    "seen": "Аппарат получил направление в свой список",
+    "delivered": "Шина приняла",
+    "retry": "Шина не приняла, будет новая попытка",
+    "parked": "Шина отказала, нужно исправить",
+    "paused": "Обмен с шиной остановлен",
+    "sign_in": "Вход",
+    "sign_in_failed": "Вход не удался",
+    "sign_out": "Выход",
+    "account_add": "Заведена учётная запись",
+    "account_password": "Сменён пароль",
+    "account_disable": "Учётная запись отключена",
+    "account_enable": "Учётная запись включена",
+    "device_put": "Аппарат записан",
+}
+
+# The sentence says what is wrong and how to mend it; (field, code) first, then the code alone.
+PROBLEMS: dict[tuple[str, str], str] = {
+    ("family", "required"): "Напишите фамилию",
+    ("given", "required"): "Напишите имя; если его нет в документах, спросите, как записать",
+    ("birth_date", "required"): "Напишите день, месяц и год, например 12.03.1961",
+    ("birth_date", "unreadable"): "Такой даты нет. Напишите день, месяц и год, например 12.03.1961",
+    ("birth_date", "future"): "Дата ещё не наступила, проверьте год",
+    ("birth_date", "too_old"): "Дата слишком давняя, проверьте год",
+    ("sex", "required"): "Выберите пол",
+    ("snils", "length"): "В СНИЛС 11 цифр, проверьте, все ли набраны",
+    ("snils", "check_digit"): "Контрольное число не сходится, проверьте последние две цифры",
+    ("snils", "other_patient"): "Этот СНИЛС у нас записан на другого человека. Найдите его поиском или проверьте цифры",
+    ("policy", "length"): "В полисе 16 цифр, проверьте, все ли набраны",
+    ("policy", "check_digit"): "Контрольная цифра не сходится, проверьте номер полиса",
+    (
+        "policy",
+        "other_patient",
+    ): "Этот полис у нас записан на другого человека. Найдите его поиском или проверьте цифры",
+    ("patient_id", "other_patient"): "Этот номер карты у другого человека",
+    ("patient", "other_patient"): "Пациента в направлении сменить нельзя. Отмените направление и запишите новое",
+    ("weight", "range"): "Вес от 0,2 до 500 кг",
+    ("weight", "unreadable"): "Напишите вес числом, например 72 или 3,4",
+    ("height", "range"): "Рост от 20 до 260 см",
+    ("height", "unreadable"): "Напишите рост числом, например 168",
+    ("procedure", "required"): "Выберите, что делаем",
+    ("procedure", "unknown"): "Этого исследования больше нет в справочнике, выберите другое",
+    ("device", "required"): "Выберите аппарат",
+    ("device", "none"): "Нет аппарата этого вида. Выберите другое исследование или добавьте аппарат",
+    ("device", "unknown"): "Этого аппарата больше нет, выберите другой",
+    ("device", "other_modality"): "Этот аппарат такого исследования не делает, выберите другой",
+    ("date", "required"): "Напишите дату, например 24.11.2026, или «сегодня»",
+    ("date", "unreadable"): "Такой даты нет. Напишите, например, 24.11.2026 или «завтра»",
+    ("date", "past"): "Этот день прошёл, выберите сегодня или позже",
+    ("date", "too_far"): "Записать можно не дальше чем на год",
+    ("time", "required"): "Напишите время, например 09:50, или нажмите «ближайшее»",
+    ("time", "unreadable"): "Такого времени нет. Напишите часы и минуты, например 09:50",
+    ("time", "full"): "В этот день у аппарата свободного времени нет. Выберите другой день или напишите время сами",
+    ("diagnosis", "icd10"): "Код по МКБ-10: буква и две цифры, например M17.1",
+    ("referrer_snils", "length"): "В СНИЛС врача 11 цифр",
+    ("referrer_snils", "check_digit"): "Контрольное число СНИЛС врача не сходится",
+    ("finance", "unknown"): "Выберите оплату",
+    ("laterality", "unknown"): "Выберите сторону",
+    ("comment", "too_long"): "Не больше 1024 знаков",
+    ("login", "letters"): "Латинские буквы, цифры, точка, дефис; от 2 до 32 знаков",
+    ("password", "too_short"): "Не короче 8 знаков",
+    ("full_name", "required"): "Напишите фамилию и инициалы",
+    ("roles", "required"): "Выберите хотя бы одну роль",
+    ("ae_title", "letters"): "До 16 латинских букв и цифр, как на аппарате",
+    ("name", "required"): "Напишите название",
+    ("modality", "letters"): "Две–четыре латинские буквы, например DX",
+    ("charset", "unknown"): "Выберите кодировку из списка",
+}
+BY_CODE = {
+    "required": "Заполните это поле",
+    "name_letters": "Только буквы, дефис, точка и пробел; цифры и знаки уберите",
+    "too_long": "Слишком длинно, сократите",
+    "unreadable": "Не удаётся прочитать, проверьте",
+    "range": "Число вне разумных пределов, проверьте",
+    "unknown": "Такого больше нет, выберите из списка",
+    "other_patient": "Это записано на другого человека",
+}
+ERRORS = {
+    "forbidden": "На это у вас нет прав. Если они нужны, скажите администратору",
+    "session_ended": "Вы вышли или время входа истекло. Войдите снова",
+    "wrong_state": "Уже нельзя: состояние направления изменилось",
+    "stale": "Пока вы смотрели, это изменил кто-то другой. Откройте заново",
+    "duplicate": "Такое уже есть",
+    "not_found": "Этого больше нет",
+    "wrong_password": "Имя или пароль не подходят. Проверьте раскладку и Caps Lock",
+}
+BROKEN = "Сбой программы, действие не выполнено. Повторите; если не поможет, позовите администратора"
+STOPPING = "Программа останавливается, не сохранено. Повторите через минуту, набранное не пропадёт"
+
+
+def problem(field: str, code: str) -> str:
+    """Say what is wrong with a field and how to mend it."""
+    return PROBLEMS.get((field, code)) or BY_CODE.get(code) or "Проверьте это поле"
+
+
+def problems(found: Mapping[str, str]) -> str:
+    """Say several problems in one line, for places without fields."""
+    return "; ".join(problem(field, code) for field, code in found.items())
+
+
+def error(caught: BaseException) -> str:
+    """Say what an error means to the person who met it."""
+    if isinstance(caught, TooManyAttempts):
+        return f"Слишком много попыток. Подождите {waiting(caught.seconds)}."
+    if isinstance(caught, Invalid):
+        return problems(caught.problems)
+    if isinstance(caught, BrokerError):
+        return ERRORS.get(caught.code, BROKEN)
+    if isinstance(caught, StoreError):
+        return "Не сохранено: база данных не принимает изменений. Позовите администратора, набранное не закрывайте"
+    return BROKEN
+
+
+# ---- states ----
+
+
+def standing(visit: Visit) -> str:
+    """Give the key in theme.STATES that tells how a visit stands; what the bus refused is told apart from it."""
+    state = visit.order.state
+    if state is OrderState.SCHEDULED:
+        return "seen" if visit.seen_at else "waiting"
+    if state is OrderState.COMPLETED:
+        return "sent" if visit.bus == "delivered" else "done"
+    return {
+        OrderState.IN_PROGRESS: "running",
+        OrderState.DISCONTINUED: "stopped",
+        OrderState.CANCELLED: "cancelled",
+    }[state]
+
+
+def trouble(check: Check, silent: timedelta | None = None) -> str:
+    """Say what does not work, what it means and what to do; `silent` is how long the oldest message has waited."""
+    if check.name == "bus":
+        since = f" {duration(silent)}" if silent else ""
+        return f"Шина не отвечает{since}. Направления сохраняются и уйдут позже."
+    return {
+        "database": "База данных не принимает изменений: новое не сохраняется. Позовите администратора.",
+        "dicom": "Порт DICOM закрыт: аппараты не видят список. Позовите администратора.",
+        "pacs": "Архив не отвечает: неизвестно, дошли ли снимки. Проверьте его и сеть.",
+    }.get(check.name, f"Не работает: {check.name}.")
+
+
+WORKING = {"database": "База: пишет", "dicom": "Порт DICOM: открыт", "bus": "Шина: отвечает", "pacs": "Архив: отвечает"}
+
+
+# ---- numbers, dates, times ----
+
+MONTHS = (
+    *("января", "февраля", "марта", "апреля", "мая", "июня"),
+    *("июля", "августа", "сентября", "октября", "ноября", "декабря"),
+)
+_DAY_WORDS = {"сегодня": 0, "завтра": 1, "послезавтра": 2}
+_DATE = re.compile(r"(\d{1,2})[.,/\- ](\d{1,2})(?:[.,/\- ](\d{4}|\d{2})?)?")
+_TIME = re.compile(r"(\d{1,2})(?:[:.,\- ](\d{2}))?")
+
+
+def plural(count: int, one: str, few: str, many: str) -> str:
+    """Count in Russian: 1 запись, 2 записи, 5 записей."""
+    tens, units = abs(count) % 100, abs(count) % 10
+    if units == 1 and tens != 11:
+        return f"{count} {one}"
+    return f"{count} {few if 2 <= units <= 4 and not 12 <= tens <= 14 else many}"
+
+
+def day(on: date, today: date) -> str:
+    """Write a date; yesterday, today and tomorrow as words."""
+    near = {-1: "вчера", 0: "сегодня", 1: "завтра"}
+    return near.get((on - today).days, f"{on:%d.%m.%Y}")
+
+
+def day_heading(on: date, today: date) -> str:
+    """Write a heading: «Сегодня, 24 ноября», «Вчера, 23 ноября», «2 марта 2025»."""
+    spelled = f"{on.day} {MONTHS[on.month - 1]}" + (f" {on.year}" if on.year != today.year else "")
+    word = day(on, today)
+    return spelled if word[0].isdigit() else f"{word.capitalize()}, {spelled}"
+
+
+def moment(instant: datetime, zone: tzinfo, today: date) -> str:
+    """Write an instant in the clinic's time: «09:12» today, «вчера 16:10», «02.03.2026 16:10»."""
+    local = instant.astimezone(zone)
+    return f"{local:%H:%M}" if local.date() == today else f"{day(local.date(), today)} {local:%H:%M}"
+
+
+def duration(length: timedelta) -> str:
+    """Write a length of time with its two weightiest units: «4 мин», «2 ч 10 мин», «3 дня 2 ч»."""
+    minutes = max(0, int(length.total_seconds() // 60))
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return plural(days, "день", "дня", "дней") + (f" {hours} ч" if hours else "")
+    if hours:
+        return f"{hours} ч" + (f" {rest} мин" if rest else "")
+    return f"{rest} мин" if rest else "меньше минуты"
+
+
+def waiting(seconds: int) -> str:
+    """Write a short wait: «8 с», «2 мин 5 с»."""
+    return f"{seconds} с" if seconds < 60 else f"{seconds // 60} мин" + (f" {seconds % 60} с" if seconds % 60 else "")
+
+
+def read_date(typed: str, today: date) -> date | None:
+    """Read a date as people type it: «сегодня», «24.11.2026», «24.11», «24/11/26»; None when it is none."""
+    typed = typed.strip().casefold()
+    if typed in _DAY_WORDS:
+        return today + timedelta(days=_DAY_WORDS[typed])
+    if re.fullmatch(r"\d{8}", typed):  # without dots, as from a numeric keypad
+        typed = f"{typed[:2]}.{typed[2:4]}.{typed[4:]}"
+    found = _DATE.fullmatch(typed)
+    if not found:
+        return None
+    year = int(found[3]) if found[3] else today.year
+    try:
+        return date(year + 2000 if found[3] and len(found[3]) == 2 else year, int(found[2]), int(found[1]))
+    except ValueError:
+        return None
+
+
+def read_birth_date(typed: str) -> date | None:
+    """Read a date of birth: day, month and a year of four digits, dots or none."""
+    found = re.fullmatch(r"(\d{2}|\d(?=\D))\D?(\d{2}|\d(?=\D))\D?(\d{4})", typed.strip())
+    try:
+        return date(int(found[3]), int(found[2]), int(found[1])) if found else None
+    except ValueError:
+        return None
+
+
+def read_time(typed: str) -> time | None:
+    """Read a time as people type it: «9:50», «09.50», «0950», «9»; None when it is none."""
+    typed = typed.strip()
+    if re.fullmatch(r"\d{3,4}", typed):
+        typed = f"{typed[:-2]}:{typed[-2:]}"
+    found = _TIME.fullmatch(typed)
+    try:
+        return time(int(found[1]), int(found[2] or 0)) if found else None
+    except ValueError:
+        return None
+
+
+def read_number(typed: str) -> float | None:
+    """Read a number with a comma or a dot; None when it is none."""
+    try:
+        value = float(typed.strip().replace(",", "."))
+    except ValueError:
+        return None
+    return value if abs(value) < 1e6 else None  # also no «nan» and «inf»

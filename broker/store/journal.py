@@ -6,12 +6,22 @@ Dates and times of the clinic's work are local; instants are aware UTC datetimes
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from broker.domain import names
-from broker.domain.model import Device, Order, OutboxRow, Patient, PerformedStep, PersonName, ProcedureType
+from broker.domain.model import (
+    Device,
+    Order,
+    OrderState,
+    OutboxRow,
+    Patient,
+    PerformedStep,
+    PersonName,
+    ProcedureType,
+)
 from broker.store import devices, orders, outbox, patients, performed
 from broker.store.database import Reader, Row
 
@@ -70,6 +80,7 @@ class Message:
     accession_number: str
     patient: str  # «Фамилия И. О.»
     answer: str  # the bus's last answer as it came, cut
+    state: OrderState  # of the order that it tells of
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +212,20 @@ def unlinked(reader: Reader, since: datetime) -> list[Unlinked]:
     ]
 
 
+def performed_for(reader: Reader, order_ids: Iterable[int]) -> dict[int, list[PerformedStep]]:
+    """Give what modalities did for these orders, oldest first; an order for which nothing was done is left out."""
+    rows = reader.rows(
+        "SELECT DISTINCT s.order_id, p.* FROM performed_step p JOIN performed_step_link l"
+        " ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id IN (SELECT value FROM json_each(?)) ORDER BY p.id",
+        [json.dumps(list(order_ids))],
+    )
+    found: dict[int, list[PerformedStep]] = {}
+    for row in rows:
+        found.setdefault(row["order_id"], []).append(performed.from_row(row))
+    return found
+
+
 def card(reader: Reader, accession_number: str) -> Card | None:
     """Give everything about the study with this number, or None."""
     order = orders.by_accession_number(reader, accession_number)
@@ -229,9 +254,9 @@ def exchange(reader: Reader, ledger: int = 100) -> Exchange:
     queue = reader.one("SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox WHERE state = 'pending'")
     channel = reader.one("SELECT * FROM bus_channel") or {}
     messages = (
-        "SELECT b.*, o.accession_number, p.family, p.given, p.middle, (SELECT answer FROM outbox_attempt a"
-        " WHERE a.seq = b.seq ORDER BY a.id DESC LIMIT 1) AS answer FROM outbox b JOIN orders o ON o.id = b.order_id"
-        " JOIN patient p ON p.id = o.patient_id "
+        "SELECT b.*, o.accession_number, o.state AS order_state, p.family, p.given, p.middle,"
+        " (SELECT answer FROM outbox_attempt a WHERE a.seq = b.seq ORDER BY a.id DESC LIMIT 1) AS answer"
+        " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id "
     )
     assert queue is not None
     return Exchange(
@@ -314,7 +339,8 @@ def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
 
 def _message(row: Row) -> Message:
     patient = names.short(PersonName(row["family"], row["given"], row["middle"]))
-    return Message(outbox.from_row(row), row["accession_number"], patient, row["answer"] or "")
+    state = OrderState(row["order_state"])
+    return Message(outbox.from_row(row), row["accession_number"], patient, row["answer"] or "", state)
 
 
 def _instant(text: str | None) -> datetime | None:

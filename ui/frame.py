@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
@@ -140,12 +139,13 @@ class _House:
         for check in self._services.health().checks:
             if check.ok:
                 continue
-            silent: timedelta | None = None
-            if check.name == "bus":
-                with self._services.store.read() as reader:
-                    oldest = journal.exchange(reader, 1).oldest
-                silent = self._services.store.clock() - oldest if oldest else None
-            found.append((words.trouble(check, silent), "/exchange" if check.name == "bus" else "/devices"))
+            if check.name != "bus":
+                found.append((words.trouble(check), "/devices"))
+                continue
+            with self._services.store.read() as reader:
+                exchange = journal.exchange(reader, 0)
+            silent = self._services.store.clock() - exchange.oldest if exchange.oldest else None
+            found.append((words.bus_trouble(exchange.channel, silent), "/exchange"))
         return found
 
     async def refresh(self) -> None:

@@ -176,16 +176,23 @@ def standing(visit: Visit) -> str:
     }[state]
 
 
-def trouble(check: Check, silent: timedelta | None = None) -> str:
-    """Say what does not work, what it means and what to do; `silent` is how long the oldest message has waited."""
-    if check.name == "bus":
-        since = f" {duration(silent)}" if silent else ""
-        return f"Шина не отвечает{since}. Направления сохраняются и уйдут позже."
+def trouble(check: Check) -> str:
+    """Say what does not work, what that means and what to do."""
     return {
         "database": "База данных не принимает изменений: новое не сохраняется. Позовите администратора.",
         "dicom": "Порт DICOM закрыт: аппараты не видят список. Позовите администратора.",
         "pacs": "Архив не отвечает: неизвестно, дошли ли снимки. Проверьте его и сеть.",
     }.get(check.name, f"Не работает: {check.name}.")
+
+
+def bus_trouble(channel: str, silent: timedelta | None) -> str:
+    """Say what is wrong with the exchange; `silent` is how long the oldest message has waited."""
+    since = f" {duration(silent)}" if silent else ""
+    if channel == "paused":
+        return "Шина не принимает наш ключ доступа, обмен остановлен. Направления сохраняются. Позовите администратора."
+    if channel == "waiting":
+        return f"Шина не отвечает{since}. Направления сохраняются и уйдут позже."
+    return f"На шину ничего не уходит{since}. Направления сохраняются и уйдут позже."
 
 
 WORKING = {"database": "База: пишет", "dicom": "Порт DICOM: открыт", "bus": "Шина: отвечает", "pacs": "Архив: отвечает"}

@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.health import Check
-from broker.domain.model import ActorKind, OrderState, OutboxKind, Role, Sex
+from broker.domain.model import ActorKind, Order, OrderState, OutboxKind, Role, Sex
 from broker.security import TooManyAttempts
 from broker.store.database import StoreError
 from broker.store.journal import Visit
@@ -297,3 +297,65 @@ def read_number(typed: str) -> float | None:
     except ValueError:
         return None
     return value if abs(value) < 1e6 else None  # also no «nan» and «inf»
+
+
+# ---- studies, devices, the exchange ----
+
+WEEKDAYS = ("понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье")
+SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
+# The usual short forms, for a column on the board; a lane's device tells the rest.
+_SHORT = (
+    ("Рентгенография ", ""),
+    ("Флюорография", "ФЛГ"),
+    ("Маммография", "ММГ"),
+    ("Компьютерная томография", "КТ"),
+    ("Магнитно-резонансная томография", "МРТ"),
+    ("органов грудной клетки", "ОГК"),
+    ("органов брюшной полости", "ОБП"),
+    ("придаточных пазух носа", "ППН"),
+    ("прямая проекция", "прямая"),
+)
+HEARD = {"worklist": "список", "mpps": "ход исследования (MPPS)", "echo": "проверка связи"}
+CHARSETS = {"auto": "Сама", "ISO_IR 192": "UTF-8 (ISO_IR 192)", "ISO_IR 144": "Кириллица (ISO_IR 144)"}
+# How the exchange begins the reasons of what is no answer about the message itself.
+_BUS_REASONS = {
+    "cannot connect": "шина недоступна, соединение не устанавливается",
+    "time-out": "шина не отвечает, время ожидания вышло",
+    "name not found": "адрес шины не находится, проверьте его и сеть",
+    "TLS": "не удаётся защищённое соединение (TLS)",
+    "token refused": "шина не приняла токен",
+    "not a FHIR answer": "по адресу шины отвечает что-то другое",
+    "HTTP 429": "шина просит подождать (HTTP 429)",
+}
+
+
+def procedure(order: Order) -> str:
+    """Write what is to be done, with its side: «Рентгенография коленного сустава, справа»."""
+    return ", ".join(part for part in (order.procedure_name, SIDES.get(order.laterality, "")) if part)
+
+
+def short_procedure(order: Order) -> str:
+    """Write the same for a narrow column: «Коленного сустава, справа», «ФЛГ, прямая»."""
+    made = procedure(order)
+    for long, short in _SHORT:
+        made = made.replace(long, short)
+    return made[:1].upper() + made[1:]
+
+
+def bus_reason(reason: str) -> str:
+    """Say why the bus did not take a message; what it said about the message itself is shown as it came."""
+    for beginning, meaning in _BUS_REASONS.items():
+        if reason.startswith(beginning):
+            rest = reason.removeprefix(beginning).strip(" :,.")
+            return f"{meaning} ({rest})" if rest else meaning
+    if reason.startswith("HTTP "):
+        return f"сбой на стороне шины ({reason})"
+    return reason or "причина неизвестна"
+
+
+def heading(on: date, today: date) -> str:
+    """Write a day as a heading: «Сегодня, 24 ноября», «Среда, 26 ноября»."""
+    near = day(on, today)
+    word = near if near.isalpha() else WEEKDAYS[on.weekday()]
+    year = f" {on.year}" if on.year != today.year else ""
+    return f"{word.capitalize()}, {on.day} {MONTHS[on.month - 1]}{year}"

@@ -1,0 +1,278 @@
+"""The day as the board shows it, laid out in lanes and troubles. Pure apart from `read`; it draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from broker.domain import names
+from broker.domain.lifecycle import Event, allowed
+from broker.domain.model import Device, OrderState, PerformedStep, Priority
+from broker.store import journal
+from broker.store.database import Reader
+from broker.store.journal import Message, Unlinked, Visit
+from ui import words
+
+FEW_DEVICES = 4  # so many have a lane even on a day without work
+SHORTEST_GAP = timedelta(minutes=10)
+USUAL_LENGTH = timedelta(minutes=10)  # of a procedure that is no longer in the directory
+
+# A filter's word and the states that it lets through; the cancelled stand apart, for they are no work.
+FILTERS: dict[str, frozenset[OrderState]] = {
+    "Все": frozenset(OrderState) - {OrderState.CANCELLED},
+    "Ожидают": frozenset({OrderState.SCHEDULED}),
+    "Выполняются": frozenset({OrderState.IN_PROGRESS}),
+    "Выполнены": frozenset({OrderState.COMPLETED}),
+    "Отменены": frozenset({OrderState.CANCELLED}),
+}
+ALL, WAITING, CANCELLED = "Все", "Ожидают", "Отменены"
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What the database says of a day at one instant."""
+
+    on: date
+    visits: Sequence[Visit]
+    performed: dict[int, list[PerformedStep]]  # by order id
+    devices: Sequence[Device]
+    lengths: dict[str, timedelta]  # by procedure code
+    unlinked: Sequence[Unlinked]
+    parked: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One visit in a lane."""
+
+    key: Hashable
+    number: str
+    at: str
+    name: str
+    full: str
+    what: str
+    urgent: bool
+    state: str  # a key of theme.STATES
+    length: str  # how long it has been in its state
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A free stretch; `until` is empty where nothing follows."""
+
+    key: Hashable
+    at: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The line between what should be done and what is to come."""
+
+    at: str
+    key: Hashable = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A device's day."""
+
+    ae_title: str
+    name: str
+    room: str
+    count: int
+    rows: tuple[Line | Gap | Clock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that a person must look at: what, why, and what can be done (a path, or an unlinked study's UID)."""
+
+    key: Hashable
+    title: str
+    why: str
+    act: str
+    path: str = ""
+    uid: str = ""
+
+
+def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
+    """Read everything about a day; refused messages belong to today, for they wait now."""
+    start = datetime.combine(on, time.min, zone).astimezone(UTC)
+    end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
+    visits = journal.day(reader, on)
+    return Day(
+        on=on,
+        visits=visits,
+        performed=journal.performed_for(reader, {visit.order.id for visit in visits}),
+        devices=journal.stations(reader),
+        lengths={each.code: timedelta(minutes=each.minutes) for each in journal.procedures(reader)},
+        unlinked=[each for each in journal.unlinked(reader, start) if each.created_at < end],
+        parked=journal.exchange(reader, 0).parked if on == today else (),
+    )
+
+
+def counts(day: Day) -> dict[str, int]:
+    """Count what every filter lets through."""
+    return {word: sum(visit.order.state in states for visit in day.visits) for word, states in FILTERS.items()}
+
+
+def lanes(day: Day, now: datetime, zone: tzinfo, show: str) -> list[Lane]:
+    """Lay the day out: a lane for every device with work, or for all if they are few; unknown AE titles come last.
+
+    `now` is local. What has begun stands only with the device that really does it.
+    """
+    by_station: dict[str, list[Visit]] = {device.ae_title: [] for device in day.devices}
+    for visit in day.visits:
+        for ae_title in _where(day, visit):
+            by_station.setdefault(ae_title, []).append(visit)
+    known = {device.ae_title: device for device in day.devices}
+    return [
+        Lane(
+            ae_title=ae_title,
+            name=known[ae_title].name if ae_title in known else ae_title,
+            room=known[ae_title].room if ae_title in known else "",
+            count=sum(visit.order.state is not OrderState.CANCELLED for visit in visits),
+            rows=tuple(_rows(day, visits, now, zone, show)),
+        )
+        for ae_title, visits in by_station.items()
+        if visits or len(day.devices) <= FEW_DEVICES
+    ]
+
+
+def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
+    """List what must be looked at; `amend` says whether the person may mend referrals."""
+    found = [_unlinked(each, zone) for each in day.unlinked]
+    for message in day.parked:
+        mend = amend and allowed(message.state, Event.AMEND)
+        number = message.accession_number
+        found.append(
+            Trouble(
+                key=("parked", message.row.seq),
+                title=f"Шина не приняла: {words.MESSAGES[message.row.kind].lower()}",
+                why=f"{number}, {message.patient}: {words.bus_reason(message.row.reason)}",
+                act="Исправить" if mend else "Открыть",
+                path=f"/desk?order={number}" if mend else f"/order/{number}",
+            )
+        )
+    for visit in day.visits:
+        order = visit.order
+        if order.state is OrderState.DISCONTINUED:
+            steps = day.performed.get(order.id, [])
+            reason = next(
+                (step.discontinuation_meaning for step in reversed(steps) if step.discontinuation_meaning), ""
+            )
+            what = f"{names.short(order.patient.name)}, {words.short_procedure(order)}"
+            found.append(
+                Trouble(
+                    key=("stopped", order.id),
+                    title="Прервано на аппарате",
+                    why=f"{what}: «{reason}»." if reason else f"{what}: причину аппарат не назвал.",
+                    act="Записать снова" if amend else "Открыть",
+                    path=f"/desk?order={order.accession_number}" if amend else f"/order/{order.accession_number}",
+                )
+            )
+    return found
+
+
+def candidates(day: Day, unlinked: Unlinked) -> list[Visit]:
+    """List the day's visits that a study made without an order may belong to, the likeliest first.
+
+    The same card number or name is likeliest, then the same device and what was not made yet, then the nearest time.
+    """
+    step = unlinked.step
+    name = names.fold(str(names.from_dicom(step.patient_name)))
+
+    def rank(visit: Visit) -> tuple[bool, bool, bool, timedelta]:
+        patient = visit.order.patient
+        same = (step.patient_id != "" and step.patient_id == patient.patient_id) or names.fold(
+            str(patient.name)
+        ) == name
+        made = visit.order.state in (OrderState.COMPLETED, OrderState.IN_PROGRESS)
+        distance = abs(visit.start - step.start) if step.start else timedelta(0)
+        return not same, step.ae_title not in visit.station_ae_titles, made, distance
+
+    fitting = [visit for visit in day.visits if not step.modality or visit.order.modality == step.modality]
+    return sorted(fitting, key=rank)
+
+
+# ---- a lane's rows ----
+
+
+def _where(day: Day, visit: Visit) -> tuple[str, ...]:
+    """Name the lanes of a visit: where it was planned, or where it was really begun last."""
+    steps = day.performed.get(visit.order.id)
+    return (steps[-1].ae_title,) if steps else visit.station_ae_titles
+
+
+def _rows(day: Day, visits: list[Visit], now: datetime, zone: tzinfo, show: str) -> list[Line | Gap | Clock]:
+    """Pin what runs on top; the rest by time, with free stretches and the line of now between."""
+    today = now.date() == day.on
+    shown = [visit for visit in visits if visit.order.state in FILTERS[show]]
+    rows: list[Line | Gap | Clock] = [
+        _line(day, visit, now, zone) for visit in shown if visit.order.state is OrderState.IN_PROGRESS
+    ]
+    planned: list[tuple[datetime, Line | Gap | Clock]] = [
+        (visit.start, _line(day, visit, now, zone))
+        for visit in shown
+        if visit.order.state is not OrderState.IN_PROGRESS
+    ]
+    if show == ALL:
+        planned += _gaps(day, [visit for visit in visits if visit.order.state is not OrderState.CANCELLED], now)
+    if today and show in (ALL, WAITING) and visits:
+        planned.append((now, Clock(f"{now:%H:%M}")))
+    # At the same instant the clock comes first: what is planned for now is still to come.
+    planned.sort(key=lambda each: (each[0], not isinstance(each[1], Clock)))
+    return rows + [row for _, row in planned]
+
+
+def _gaps(day: Day, visits: list[Visit], now: datetime) -> list[tuple[datetime, Line | Gap | Clock]]:
+    """Find the free stretches that have not passed, between visits and after the last one."""
+    found: list[tuple[datetime, Line | Gap | Clock]] = []
+    end: datetime | None = None
+    for visit in sorted(visits, key=lambda visit: visit.start):
+        if end and visit.start - end >= SHORTEST_GAP and visit.start > now:
+            found.append((end, Gap(("gap", end), f"{end:%H:%M}", f"{visit.start:%H:%M}")))
+        finish = visit.start + day.lengths.get(visit.order.procedure_code, USUAL_LENGTH)
+        end = max(end, finish) if end else finish
+    if end and end > now:
+        found.append((end, Gap(("gap", end), f"{end:%H:%M}", "")))
+    return found
+
+
+def _line(day: Day, visit: Visit, now: datetime, zone: tzinfo) -> Line:
+    order, patient = visit.order, visit.order.patient
+    return Line(
+        key=(order.id, visit.start),
+        number=order.accession_number,
+        at=f"{visit.start:%H:%M}",
+        name=names.short(patient.name),
+        full=f"{patient.name}, {patient.birth_date:%d.%m.%Y}. {words.procedure(order)}. {order.accession_number}",
+        what=words.short_procedure(order),
+        urgent=order.priority is Priority.URGENT,
+        state=words.standing(visit),
+        length=_length(visit, now, zone) if day.on == now.date() else "",
+    )
+
+
+def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
+    """Say how long a visit has been in its state; one that was registered on an earlier day waits from its hour on."""
+    since = (visit.seen_at or visit.since) if visit.order.state is OrderState.SCHEDULED else visit.since
+    local = since.astimezone(zone).replace(tzinfo=None)
+    if visit.order.state is OrderState.SCHEDULED and local.date() < now.date():
+        local = visit.start
+    return words.duration(now - local) if local <= now else ""
+
+
+def _unlinked(each: Unlinked, zone: tzinfo) -> Trouble:
+    step = each.step
+    at = f"{step.start:%H:%M}" if step.start else f"{each.created_at.astimezone(zone):%H:%M}"
+    who = str(names.from_dicom(step.patient_name)) or "без имени"
+    return Trouble(
+        key=("unlinked", step.sop_instance_uid),
+        title="Снимки без направления",
+        why=f"{each.device_name} в {at}: «{who}». Такого в списке не было.",
+        act="Найти направление",
+        uid=step.sop_instance_uid,
+    )

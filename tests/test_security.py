@@ -1,0 +1,124 @@
+"""Passwords are hashed, guesses are slowed, sessions can be ended by the server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from broker import security
+from broker.domain.errors import Duplicate, Forbidden, Invalid, NotFound
+from broker.domain.model import Actor, ActorKind, Role
+from broker.security import PERMISSIONS, Permission, Throttle, TooManyAttempts, WrongPassword
+from broker.store.database import Store
+from broker.workflow import staff
+from tests import factory
+from tests.factory import SYSTEM
+
+
+@pytest.fixture
+def orlova(store: Store) -> Store:
+    staff.add_account(store, "orlova", "Орлова Н. В.", frozenset({Role.REGISTRAR}), "right password", SYSTEM)
+    return store
+
+
+def sign_in(store: Store, password: str, throttle: Throttle | None = None) -> str:
+    return security.sign_in(store, throttle or Throttle(), "orlova", password, "10.0.0.1", 12)
+
+
+def test_a_hash_fits_its_password_only_and_differs_each_time() -> None:
+    one, other = security.hash_password("пароль"), security.hash_password("пароль")
+    assert one != other
+    assert security.password_matches("пароль", one)
+    assert not security.password_matches("Пароль", one)
+
+
+def test_signing_in_gives_a_session_that_the_server_can_end(orlova: Store) -> None:
+    token = sign_in(orlova, "right password")
+    actor = security.actor_of(orlova, token)
+    assert actor is not None
+    assert (actor.name, actor.roles) == ("orlova", frozenset({Role.REGISTRAR}))
+    with orlova.read() as reader:
+        assert token not in str(reader.rows("SELECT * FROM session"))  # a stolen database opens no doors
+    staff.disable_account(orlova, "orlova", SYSTEM)
+    assert security.actor_of(orlova, token) is None
+    with pytest.raises(WrongPassword):
+        sign_in(orlova, "right password")
+
+
+def test_a_changed_password_ends_the_sessions(orlova: Store) -> None:
+    token = sign_in(orlova, "right password")
+    staff.set_password(orlova, "orlova", "another password", SYSTEM)
+    assert security.actor_of(orlova, token) is None
+    assert security.actor_of(orlova, sign_in(orlova, "another password")) is not None
+
+
+def test_a_session_expires(tmp_path: Path) -> None:
+    moment = [datetime(2026, 11, 24, 8, tzinfo=UTC)]
+    store = factory.open_store(tmp_path / "x.sqlite", clock=lambda: moment[0])
+    staff.add_account(store, "orlova", "Орлова", frozenset({Role.REGISTRAR}), "right password", SYSTEM)
+    token = sign_in(store, "right password")
+    moment[0] += timedelta(hours=11, minutes=59)
+    assert security.actor_of(store, token) is not None
+    moment[0] += timedelta(minutes=2)
+    assert security.actor_of(store, token) is None
+    store.close()
+
+
+def test_guesses_wait_longer_and_longer(orlova: Store) -> None:
+    clock = [0.0]
+    throttle = Throttle(lambda: clock[0])
+    for _ in range(3):
+        with pytest.raises(WrongPassword):
+            sign_in(orlova, "wrong", throttle)
+    with pytest.raises(TooManyAttempts) as raised:
+        sign_in(orlova, "right password", throttle)  # even the right one has to wait
+    assert raised.value.seconds == 1
+    clock[0] += 1
+    assert sign_in(orlova, "right password", throttle)
+    assert throttle.wait("login orlova") == 0
+    with orlova.read() as reader:
+        assert reader.value("SELECT count(*) FROM audit WHERE action = 'sign_in_failed'") == 3
+
+
+def test_an_unknown_login_costs_as_much_as_a_wrong_password(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    matches = security.password_matches
+    monkeypatch.setattr(security, "password_matches", lambda *given: hashed.append(given[0]) or matches(*given))
+    with pytest.raises(WrongPassword):
+        security.sign_in(store, Throttle(), "nobody", "guess", "10.0.0.1", 12)
+    assert hashed == ["guess"]
+
+
+def test_every_role_and_kind_has_its_permissions() -> None:
+    assert set(PERMISSIONS) == set(Role)
+    assert set(security.OF_KIND) == set(ActorKind)
+    assert not any(Permission.PERFORM in allowed for allowed in PERMISSIONS.values())
+
+
+def test_accounts_are_made_by_administrators_and_checked(store: Store) -> None:
+    registrar = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.REGISTRAR}))
+    roles = frozenset({Role.REGISTRAR})
+    with pytest.raises(Forbidden):
+        staff.add_account(store, "new", "Новый", roles, "long enough", registrar)
+    with pytest.raises(Invalid) as raised:
+        staff.add_account(store, "и", "", frozenset(), "short", SYSTEM)
+    assert set(raised.value.problems) == {"login", "full_name", "roles", "password"}
+    staff.add_account(store, "New", "Новый", roles, "long enough", SYSTEM)
+    with pytest.raises(Duplicate):
+        staff.add_account(store, "new", "Другой", roles, "long enough", SYSTEM)
+    with pytest.raises(NotFound):
+        staff.set_password(store, "nobody", "long enough", SYSTEM)
+
+
+def test_a_draft_belongs_to_its_author_and_needs_a_session(orlova: Store) -> None:
+    actor = security.actor_of(orlova, sign_in(orlova, "right password"))
+    assert actor is not None
+    staff.save_draft(orlova, "referral", {"family": "Куз"}, actor)
+    loaded = staff.load_draft(orlova, "referral", actor)
+    assert loaded is not None
+    assert loaded[0] == {"family": "Куз"}
+    security.sign_out(orlova, actor)
+    with pytest.raises(security.SessionEnded):
+        staff.save_draft(orlova, "referral", {}, actor)

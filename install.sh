@@ -216,8 +216,7 @@ install_service() {
     make_directory 0700 "$NAME:$NAME" "$data"
     build_release
     write_config
-    as_service check -c "$config" ||
-        die $EX_CONFIG "$config has the mistakes above; correct it and run this again. $(what_runs)"
+    check_config
 
     # From here on the new release is the one: stop the old before anything of the new opens the database.
     if [[ ! $current -ef $release ]]; then
@@ -317,12 +316,16 @@ as_service() {
     )
 }
 
-what_runs() {
-    if [[ -e $current ]]; then
-        say "The release in use stays $(readlink -f "$current")."
-    else
-        say "Nothing is in use yet."
-    fi
+# Stops here unless the new release can start with the configuration there is.
+check_config() {
+    local code=0 stays="Nothing is in use yet."
+    [[ ! -e $current ]] || stays="The release in use stays $(readlink -f "$current")."
+    as_service check -c "$config" || code=$?
+    case $code in
+        0) ;;
+        "$EX_CONFIG") die $EX_CONFIG "$config has the mistakes above; correct it and run this again. $stays" ;;
+        *) die "$code" "the new release does not run on this machine, see above. $stays" ;;
+    esac
 }
 
 # Puts the program into PATH, run as its own user so that no file of the data directory comes to belong to root.

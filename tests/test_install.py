@@ -358,6 +358,17 @@ def test_a_configuration_that_the_new_release_refuses_leaves_the_old_one_in_use(
     assert machine.current.resolve() == first
 
 
+def test_a_release_that_does_not_run_is_not_blamed_on_the_configuration(machine: Machine) -> None:
+    first = machine.build()
+    machine.install()
+    (machine.checkout / "ui" / "file").write_text("2")
+    write_program(machine.build() / ".venv" / "bin" / "worklist-broker", "#!/bin/sh\nexit 3\n")
+    answer = machine.install()
+    assert answer.returncode == 3
+    assert "does not run" in answer.stderr
+    assert machine.current.resolve() == first
+
+
 def test_three_releases_are_kept_and_the_one_in_use_is_never_removed(machine: Machine) -> None:
     release = machine.build()
     for age, name in enumerate(["0.0.5", "0.0.4", "0.0.3", "0.0.2"], start=1):

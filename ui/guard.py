@@ -153,6 +153,7 @@ class SafeHeaders:
                 # Not no-referrer: with it browsers send «Origin: null» from our own forms.
                 headers["Referrer-Policy"] = "same-origin"
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
+                headers.setdefault("Cache-Control", "no-store")
                 if headers.get("content-type", "").startswith("text/html"):
                     headers["Cache-Control"] = "no-store"
                     if headers.get("x-nicegui-content"):

@@ -1,0 +1,165 @@
+"""What the tests of the screens share: an application on a real database, a simulated person, a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+# Read when nicegui is first imported; nothing of a test may land in the working directory.
+os.environ.setdefault("NICEGUI_STORAGE_PATH", tempfile.mkdtemp(prefix="worklist-broker-test-"))
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from nicegui import Event, ui
+from nicegui.functions.navigate import Navigate
+from nicegui.functions.notify import notify
+from nicegui.testing import User
+from nicegui.testing.general import nicegui_reset_globals
+
+from broker import security
+from broker.config import Config
+from broker.domain.health import Check, Health
+from broker.domain.model import Role
+from broker.security import Throttle
+from broker.store import accounts
+from broker.store.database import Store
+from broker.workflow import staff
+from tests import factory
+from ui import web
+from ui.services import COOKIE, Services
+
+PASSWORD = "correct horse"
+PEOPLE = {
+    "orlova": ("Орлова Н. В.", Role.REGISTRAR),
+    "yudin": ("Юдин К. Е.", Role.TECHNOLOGIST),
+    "volskaya": ("Вольская Т. А.", Role.RADIOLOGIST),
+    "admin": ("Седов И. И.", Role.ADMINISTRATOR),
+}
+
+
+@dataclass
+class House:
+    """What works in the house; a test may break it."""
+
+    health: Health = field(default_factory=lambda: Health((Check("database", True, "takes changes"),)))
+
+
+@pytest.fixture
+def house() -> House:
+    """A house in which everything works."""
+    return House()
+
+
+@pytest.fixture
+def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.MonkeyPatch) -> Services:
+    """What pages are given, with one account of every role; hashing is cheap here."""
+    monkeypatch.setitem(security.SCRYPT, "n", 16)
+    for login, (name, role) in PEOPLE.items():
+        staff.add_account(store, login, name, frozenset({role}), PASSWORD, factory.SYSTEM)
+    config = Config.model_validate({"clinic": {"name": "Клиника на Заречной"}, "data": {"directory": str(tmp_path)}})
+    return Services(store, factory.CLINIC, config, Throttle(), lambda: house.health)
+
+
+def session_of(services: Services, login: str) -> str:
+    """Start a session as signing in does; give the cookie's value."""
+    token = f"token-of-{login}-{os.urandom(8).hex()}"
+
+    def start(tx: Any) -> None:
+        account = accounts.by_login(tx, login)
+        assert account is not None
+        accounts.start_session(tx, security.token_hash(token), account.id, tx.now + timedelta(hours=1), "test")
+
+    services.store.write(start)
+    return token
+
+
+@contextmanager
+def application(services: Services) -> Iterator[FastAPI]:
+    """Build the whole application in a NiceGUI of its own."""
+    own = {name: module for name, module in sys.modules.items() if name == "ui" or name.startswith("ui.")}
+    with ExitStack() as stack:
+        # NiceGUI's reset forgets the modules of pages; they are ours and hold nothing.
+        stack.callback(lambda: sys.modules.update(own))
+        stack.enter_context(nicegui_reset_globals())
+        yield web.create_app(replace(services, changed=Event()))
+
+
+@asynccontextmanager
+async def person(services: Services, login: str = "orlova") -> AsyncIterator[User]:
+    """Simulate a signed-in person before a freshly started application."""
+    with application(services) as app:
+        os.environ["NICEGUI_USER_SIMULATION"] = "true"
+        try:
+            async with (
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+            ):
+                client.cookies.set(COOKIE, session_of(services, login))
+                yield User(client)
+        finally:
+            os.environ.pop("NICEGUI_USER_SIMULATION", None)
+            ui.navigate = Navigate()
+            ui.notify = notify
+
+
+@pytest.fixture
+async def user(services: Services) -> AsyncIterator[User]:
+    """A registrar before the screens."""
+    async with person(services) as somebody:
+        yield somebody
+
+
+@dataclass
+class Site:
+    """A real server and a browser-like client for it."""
+
+    url: str
+    http: httpx.Client
+    services: Services
+
+    def sign_in(self, login: str = "orlova", password: str = PASSWORD, **data: str) -> httpx.Response:
+        """Send the sign-in form."""
+        return self.post("/signin", name=login, password=password, **data)
+
+    def post(self, path: str, **data: str) -> httpx.Response:
+        """Send a form as a browser does, with the page's origin."""
+        return self.http.post(path, data=data, headers={"Origin": self.url})
+
+
+@pytest.fixture
+def site(services: Services) -> Iterator[Site]:
+    """The application behind uvicorn on a free port, in a thread of its own."""
+    with application(services) as app, socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = web.make_server(app, services.config)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="screens")
+        thread.start()
+        try:
+            _wait(lambda: server.started)
+            with httpx.Client(base_url=url, trust_env=False) as http:
+                yield Site(url, http, services)
+        finally:
+            server.should_exit = True
+            thread.join(10)
+        assert not thread.is_alive()
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    ready = threading.Event()
+    for _ in range(500):
+        if condition():
+            return
+        ready.wait(0.01)
+    raise TimeoutError("the server did not start")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
@@ -15,6 +15,8 @@ from broker.store.journal import Message, Unlinked, Visit
 from ui import words
 
 FEW_DEVICES = 4  # so many have a lane even on a day without work
+DONE_KEPT = 3  # finished visits of today that stay in sight; older ones fold into one line
+FEWEST_FOLDED = 2
 SHORTEST_GAP = timedelta(minutes=10)
 USUAL_LENGTH = timedelta(minutes=10)  # of a procedure that is no longer in the directory
 
@@ -75,6 +77,26 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """Finished visits folded into one line, or the line that folds them again."""
+
+    count: int
+    open: bool
+    key: Hashable = "fold"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A quiet word in a lane that has nothing to show."""
+
+    word: str
+    key: Hashable = "note"
+
+
+Row = Line | Gap | Clock | Fold | Note
+
+
+@dataclass(frozen=True, slots=True)
 class Lane:
     """A device's day."""
 
@@ -82,7 +104,7 @@ class Lane:
     name: str
     room: str
     count: int
-    rows: tuple[Line | Gap | Clock, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +140,11 @@ def counts(day: Day) -> dict[str, int]:
     return {word: sum(visit.order.state in states for visit in day.visits) for word, states in FILTERS.items()}
 
 
-def lanes(day: Day, now: datetime, zone: tzinfo, show: str) -> list[Lane]:
+def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[Lane]:
     """Lay the day out: a lane for every device with work, or for all if they are few; unknown AE titles come last.
 
-    `now` is local. What has begun stands only with the device that really does it.
+    `now` is local; `unfolded` holds the AE titles whose finished visits are all shown. What has begun stands only
+    with the device that really does it.
     """
     by_station: dict[str, list[Visit]] = {device.ae_title: [] for device in day.devices}
     for visit in day.visits:
@@ -134,7 +157,7 @@ def lanes(day: Day, now: datetime, zone: tzinfo, show: str) -> list[Lane]:
             name=known[ae_title].name if ae_title in known else ae_title,
             room=known[ae_title].room if ae_title in known else "",
             count=sum(visit.order.state is not OrderState.CANCELLED for visit in visits),
-            rows=tuple(_rows(day, visits, now, zone, show)),
+            rows=tuple(_rows(day, visits, now, zone, show, ae_title in unfolded)),
         )
         for ae_title, visits in by_station.items()
         if visits or len(day.devices) <= FEW_DEVICES
@@ -206,30 +229,32 @@ def _where(day: Day, visit: Visit) -> tuple[str, ...]:
     return (steps[-1].ae_title,) if steps else visit.station_ae_titles
 
 
-def _rows(day: Day, visits: list[Visit], now: datetime, zone: tzinfo, show: str) -> list[Line | Gap | Clock]:
+def _rows(day: Day, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool) -> list[Row]:
     """Pin what runs on top; the rest by time, with free stretches and the line of now between."""
-    today = now.date() == day.on
     shown = [visit for visit in visits if visit.order.state in FILTERS[show]]
-    rows: list[Line | Gap | Clock] = [
-        _line(day, visit, now, zone) for visit in shown if visit.order.state is OrderState.IN_PROGRESS
-    ]
-    planned: list[tuple[datetime, Line | Gap | Clock]] = [
-        (visit.start, _line(day, visit, now, zone))
-        for visit in shown
-        if visit.order.state is not OrderState.IN_PROGRESS
-    ]
+    running = [visit for visit in shown if visit.order.state is OrderState.IN_PROGRESS]
+    rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
+    top: list[Row] = [_line(day, visit, now, zone) for visit in running]
+    if now.date() == day.on and show == ALL:
+        done = [visit for visit in rest if visit.order.state is OrderState.COMPLETED][:-DONE_KEPT]
+        if len(done) >= FEWEST_FOLDED:
+            top.append(Fold(len(done), unfolded))
+            rest = rest if unfolded else [visit for visit in rest if visit not in done]
+    planned: list[tuple[datetime, Row]] = [(visit.start, _line(day, visit, now, zone)) for visit in rest]
     if show == ALL:
         planned += _gaps(day, [visit for visit in visits if visit.order.state is not OrderState.CANCELLED], now)
-    if today and show in (ALL, WAITING) and visits:
+    if now.date() == day.on and show in (ALL, WAITING) and visits:
         planned.append((now, Clock(f"{now:%H:%M}")))
     # At the same instant the clock comes first: what is planned for now is still to come.
     planned.sort(key=lambda each: (each[0], not isinstance(each[1], Clock)))
-    return rows + [row for _, row in planned]
+    if not shown:
+        top = [Note("Записей нет" if show == ALL else "Никого")]
+    return top + [row for _, row in planned]
 
 
-def _gaps(day: Day, visits: list[Visit], now: datetime) -> list[tuple[datetime, Line | Gap | Clock]]:
+def _gaps(day: Day, visits: list[Visit], now: datetime) -> list[tuple[datetime, Row]]:
     """Find the free stretches that have not passed, between visits and after the last one."""
-    found: list[tuple[datetime, Line | Gap | Clock]] = []
+    found: list[tuple[datetime, Row]] = []
     end: datetime | None = None
     for visit in sorted(visits, key=lambda visit: visit.start):
         if end and visit.start - end >= SHORTEST_GAP and visit.start > now:

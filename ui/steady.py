@@ -5,7 +5,7 @@ It knows neither what a page reads nor how a row looks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 from nicegui import ui
@@ -14,12 +14,13 @@ from broker.store.database import Reader
 from ui.services import Services, look
 
 T = TypeVar("T")
+Refresh = Callable[[], Awaitable[None]]
 Redraw = Callable[[Any], None]
 Make = Callable[[Any], tuple[ui.element, Redraw]]
 
 
-def follow(services: Services, read: Callable[[Reader], T], show: Callable[[T], None]) -> Callable[[], Any]:
-    """Give a function that reads and shows; of two that overlap, the one that began to read first is not shown last."""
+def latest(services: Services, read: Callable[[Reader], T], show: Callable[[T], None]) -> Refresh:
+    """Give a function that reads and shows; of two runs that overlap, what was read first is never shown last."""
     client = ui.context.client
     begun = shown = 0
 
@@ -66,7 +67,7 @@ class Rows:
                 element.move(target_index=index)
 
 
-def redrawn(tag: str, classes: str, draw: Callable[[Any], None]) -> Make:
+def redrawn(tag: str, classes: str, draw: Callable[[Any], object]) -> Make:
     """Give a way to make rows whose content is drawn anew when it changes, while their own element stays."""
 
     def make(model: Any) -> tuple[ui.element, Redraw]:

@@ -67,14 +67,16 @@ class PracticeBus:
         accession_format: str = "ODII{:010d}",
         statuses: Iterable[str] = ("cancelled",),
         answer_urn: bool = False,
+        lenient: bool = False,
     ) -> None:
         """Open the bus; a journal in `directory` is replayed. ValueError if that is damaged, OSError if unreadable.
 
         `accession_format` gets the order's number, `statuses` are what $updatestatus takes, and with `answer_urn` the
-        answered fullUrl is "urn:uuid:<guid>", as some deployments do.
+        answered fullUrl is "urn:uuid:<guid>", as some deployments do. A `lenient` bus does not insist on what a clinic
+        without the official dictionaries cannot fill: body site, diagnosis, the doctor and the codes of a position.
         """
         self._authorization = f"N3 {token}".encode()
-        self._service = PracticeService(organisations, directory, accession_format, statuses, answer_urn)
+        self._service = PracticeService(organisations, directory, accession_format, statuses, answer_urn, lenient)
         self._lock = threading.Lock()
         self._faults: list[tuple[str, str | None]] = []
         self._requests: deque[Recorded] = deque(maxlen=1000)
@@ -291,12 +293,13 @@ def serve(
     token: str = PRACTICE_TOKEN,
     directory: Path | None = None,
     announce: Callable[[PracticeServer], object] | None = None,
+    lenient: bool = False,
 ) -> None:
     """Run a practice bus until SIGINT or SIGTERM, from the main thread; raise OSError or ValueError if it cannot start.
 
     `announce` is called once with the listening server, for its `url` and `page_url`.
     """
-    server = PracticeServer(PracticeBus(token, directory=directory), address, port)
+    server = PracticeServer(PracticeBus(token, directory=directory, lenient=lenient), address, port)
     ended = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}

@@ -1,7 +1,8 @@
 """What the practice bus demands of each resource, as one table: members, their kind, the codifiers they come from.
 
 The demands are those of the ОДИИ wire profile; which members the real bus demands is not published, so a row here is
-one demand to add or to strike out. Only the table: what a row means is in `practice_rules`.
+one demand to add or to strike out. `eased` marks what a clinic that has not loaded the official dictionaries cannot
+fill: a lenient bus does not insist there. Only the table: what a row means is in `practice_rules`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Field(NamedTuple):
     kind: str = "text"  # text, bool, code, coding, concept, ref, date, instant
     allowed: tuple[str, ...] = ()
     optional: bool = False
+    eased: str = ""  # to a lenient bus it may be "absent", or come from any "system", in words too
 
 
 _ORGANISATION = ("Organization",)
@@ -33,20 +35,17 @@ _PATIENT = ("Patient",)
 _TASK = (
     Field("identifier[].system"),
     Field("identifier[].value"),
+    Field("basedOn[]", "ref", ("Task",), optional=True),  # of a result, unless nobody ordered it
     Field("authoredOn", "instant"),
     Field("for", "ref", _PATIENT),
     Field("requester", "ref", _ORGANISATION),
     Field("owner", "ref", _ORGANISATION),
 )
-_PERSON = (
-    Field("identifier[].system"),
-    Field("identifier[].value"),
-    Field("name[].family"),
-    Field("name[].given[]"),
-)
+_PERSON = (Field("identifier[].system"), Field("identifier[].value"), Field("name[].family"))
 FIELDS: dict[str, tuple[Field, ...]] = {
     "Patient": (
         *_PERSON,
+        Field("name[].given[]"),
         Field("identifier[].system", "code", PATIENT_SYSTEMS),
         Field("gender", "code", ("male", "female", "other", "unknown")),
         Field("birthDate", "date"),
@@ -57,13 +56,13 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("active", "bool"),
         Field("practitioner", "ref", ("Practitioner",)),
         Field("organization", "ref", _ORGANISATION),
-        Field("code[]", "concept", (NSI + "1002",)),
-        Field("specialty[]", "concept", (NSI + "1066",)),
+        Field("code[]", "concept", (NSI + "1002",), eased="absent"),
+        Field("specialty[]", "concept", (NSI + "1066",), eased="absent"),
     ),
     "Condition": (
         Field("verificationStatus", "concept", ("urn:oid:2.16.840.1.113883.4.642.1.1075",)),
         Field("category[]", "concept", (N3 + "36",)),
-        Field("code", "concept", (NSI + "1005", N3 + "2")),
+        Field("code", "concept", (NSI + "1005", N3 + "2"), eased="system"),
         Field("subject", "ref", _PATIENT),
     ),
     "Observation": (
@@ -79,21 +78,21 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("class", "coding", ("urn:oid:2.16.840.1.113883.1.11.13955",)),
         Field("type[]", "concept", (N3 + "35",)),
         Field("subject", "ref", _PATIENT),
-        Field("diagnosis[].condition", "ref", ("Condition",)),
+        Field("diagnosis[].condition", "ref", ("Condition",), eased="absent"),
         Field("serviceProvider", "ref", _ORGANISATION),
     ),
     "ServiceRequest": (
         Field("status", "code", ("active",), optional=True),
         Field("intent", "code", ("filler-order",)),
         Field("priority", "code", ("routine", "urgent")),
-        Field("code", "concept", (NSI + "1471", N3 + "57")),
+        Field("code", "concept", (NSI + "1471", N3 + "57"), eased="system"),
         Field("orderDetail[]", "concept", (N3 + "32",)),
         Field("subject", "ref", _PATIENT),
         Field("encounter", "ref", ("Encounter",)),
-        Field("requester", "ref", ("PractitionerRole",)),
+        Field("requester", "ref", ("PractitionerRole",), eased="system"),
         Field("performer[]", "ref", ("Device",), optional=True),
         Field("supportingInfo[]", "ref", ("Condition", "Observation"), optional=True),
-        Field("bodySite[]", "concept", (NSI + "1477", N3 + "58")),
+        Field("bodySite[]", "concept", (NSI + "1477", N3 + "58"), eased="absent"),
     ),
     "Task/original-order": (
         *_TASK,
@@ -104,13 +103,12 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         *_TASK,
         Field("status", "code", ("in-progress", "completed")),
         Field("focus", "ref", ("DiagnosticReport",)),
-        Field("basedOn[]", "ref", ("Task",), optional=True),  # absent for a walk-in
     ),
     "DiagnosticReport": (
         Field("meta.security[]", "coding", (NSI + "1116",)),
         Field("basedOn[]", "ref", ("ServiceRequest",), optional=True),
         Field("status", "code", ("partial", "final", "appended")),
-        Field("category[]", "concept", (NSI + "1472",)),
+        Field("category[]", "concept", (NSI + "1472",), eased="absent"),
         Field("code", "concept"),
         Field("subject", "ref", _PATIENT),
         Field("effectiveDateTime", "instant"),

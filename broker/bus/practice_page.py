@@ -14,6 +14,13 @@ from typing import NamedTuple
 from broker.bus.practice_records import Event
 
 KINDS = {"order": "Направление", "result": "Результат", "status": "Смена статуса", "create": "Справочник"}
+RESOURCES = {
+    "Patient": "пациент",
+    "Practitioner": "врач",
+    "PractitionerRole": "должность врача",
+    "Device": "аппарат",
+    "Schedule": "запись на аппарат",
+}
 STATUSES = {  # a state is a sign, a word and a colour, never a colour alone
     "requested": ("○", "назначено", "slate"),
     "in-progress": ("◐", "снимки получены", "indigo"),
@@ -50,19 +57,19 @@ def render(events: Iterable[Event], refusals: Iterable[Refusal]) -> str:
 
 def _event_row(event: Event) -> str:
     """Write one thing taken in."""
-    sign, word, colour = STATUSES.get(event.status, ("", event.status, "slate"))
+    sign, word, colour = STATUSES.get(event.status, ("", "", "slate"))
     kind = KINDS[event.kind]
     if event.kind == "create":
-        kind = f"{kind}: {event.resource_type}"
-    cells = [_time(event.at), kind, event.number, event.accession_number, event.patient]
-    state = f'<td class="{colour}">{sign} {escape(word)}</td>'
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}{state}</tr>"
+        kind = f"{kind}: {RESOURCES.get(event.resource_type, event.resource_type)}"
+    cells = "".join(f"<td>{escape(c)}</td>" for c in (_time(event.at), kind, event.number, event.accession_number))
+    state = f'<td class="{colour}">{sign} {word}</td>'
+    return f'<tr>{cells}<td class="long">{escape(event.patient)}</td>{state}</tr>'
 
 
 def _refusal_row(refusal: Refusal) -> str:
     """Write one thing refused."""
-    cells = [_time(refusal.at), f"{refusal.method} {refusal.path}", str(refusal.status), refusal.reason]
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    cells = (_time(refusal.at), f"{refusal.method} {refusal.path}", str(refusal.status))
+    return f'<tr>{"".join(f"<td>{escape(c)}</td>" for c in cells)}<td class="long">{escape(refusal.reason)}</td></tr>'
 
 
 def _table(columns: tuple[str, ...], rows: str) -> str:
@@ -89,10 +96,10 @@ h1 { font-size: 20px; margin: 0 0 4px; } h2 { font-size: 15px; margin: 28px 0 8p
 p, .muted { color: var(--muted); margin: 0 0 16px; }
 div { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 7px 12px 7px 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: 7px 16px 7px 0; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
 th { color: var(--muted); font-size: 13px; font-weight: 400; white-space: nowrap; }
-td:first-child { white-space: nowrap; }
+.long { white-space: normal; overflow-wrap: anywhere; min-width: 220px; }
 .slate { color: var(--slate); } .indigo { color: var(--indigo); } .green { color: var(--green); }
 .red { color: var(--red); }
 """

@@ -196,7 +196,8 @@ def _keys(resource: Resource) -> list[tuple[str, ...]]:
     """List the keys by which a resource is recognised as one that is already there, the surest first."""
     kind = resource["resourceType"]
     if kind == "PractitionerRole":
-        codes = [c["code"] for name in ("code", "specialty") for item in resource[name] for c in _codings(item)]
+        concepts = [concept for name in ("code", "specialty") for concept in resource.get(name, [])]
+        codes = [c["code"] for concept in concepts for c in concept.get("coding", [])]
         return [(kind, resource["practitioner"]["reference"], resource["organization"]["reference"], *codes)]
     systems = {"Patient": (SNILS, OWN_ID), "Practitioner": (SNILS, OWN_ID), "ImagingStudy": (DICOM_UID,)}
     identifiers = resource["identifier"] if kind == "Device" or kind in systems else []
@@ -211,12 +212,6 @@ def _issuer(identifier: Resource) -> tuple[str, str]:
     display = assigner.get("display") if isinstance(assigner, dict) else None
     own = identifier.get("system") == OWN_ID
     return str(identifier.get("system")), str(display) if own else ""
-
-
-def _codings(concept: Resource) -> list[Resource]:
-    """List the codings of a CodeableConcept."""
-    codings: list[Resource] = concept.get("coding", [])
-    return codings
 
 
 def _patient_line(patient: Resource) -> str:

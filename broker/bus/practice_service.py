@@ -37,10 +37,12 @@ class PracticeService:
         accession_format: str,
         statuses: Iterable[str],
         answer_urn: bool,
+        lenient: bool,
     ) -> None:
         self._organisations = frozenset(organisations)
         self._statuses = frozenset(statuses)
         self._answer_urn = answer_urn
+        self._lenient = lenient
         self._lock = threading.RLock()
         self._records = Records(directory, accession_format)
 
@@ -55,7 +57,7 @@ class PracticeService:
 
             issues: list[Issue] = []
             for i, resource in enumerate(resources):
-                issues += check(resource, find, date.today(), f"Bundle.entry[{i}].resource")
+                issues += check(resource, find, date.today(), f"Bundle.entry[{i}].resource", self._lenient)
             issues = issues or check_bundle(resources, find)
             if issues:
                 raise Refused(422, *issues)
@@ -75,7 +77,7 @@ class PracticeService:
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
             raise Refused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
         with self._lock:
-            issues = check(resource, self._find, date.today())
+            issues = check(resource, self._find, date.today(), lenient=self._lenient)
             if issues:
                 raise Refused(422, *issues)
             return self._records.write("create", {"": resource})[0]

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import unicodedata
 
-from pydicom.dataset import Dataset
-from pydicom.tag import Tag
-
 UTF_8, CYRILLIC = "ISO_IR 192", "ISO_IR 144"
 PYTHON_CODECS = {UTF_8: "utf-8", CYRILLIC: "iso8859_5", "": "ascii"}
 
 # Terms that devices invent (PS3.3 C.12.1.1.2 has the real ones), as they are meant.
-_BOGUS = {
+BOGUS_TERMS = {
     "ISO IR 192": UTF_8,
     "ISO_IR_192": UTF_8,
     "ISO-IR 192": UTF_8,
@@ -43,27 +40,14 @@ _NEAREST = str.maketrans(
 
 def meant(term: str) -> str:
     """Give the character set that a device means by a term; what is not known stays as it is."""
-    return _BOGUS.get(term.strip().upper(), term.strip())
-
-
-def repair(ds: Dataset) -> bool:
-    """Put a real term in place of a bogus one; True when the dataset's texts must be read again because of it."""
-    element = ds.get_item(Tag(0x0008, 0x0005))
-    if element is None or not element.value:
-        return False
-    raw = element.value
-    written = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw)
-    terms = [meant(term) for term in written.strip("\0 ").split("\\")]
-    if "\\".join(terms) == written.strip("\0 "):
-        return False
-    ds.SpecificCharacterSet = terms[0] if len(terms) == 1 else terms
-    return True
+    return BOGUS_TERMS.get(term.strip().upper(), term.strip())
 
 
 def for_answer(policy: str, asked: str) -> str:
     """Choose an answer's character set: the device's policy, else what its query was written in, else UTF-8."""
     if policy != "auto":
         return policy
+    asked = meant(asked)
     return asked if asked in (UTF_8, CYRILLIC) else UTF_8
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Any
 
-from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, evt
-from pynetdicom.dsutils import decode, encode
+from pynetdicom import AE, evt
+from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
@@ -23,7 +21,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from broker.config import DicomConfig
-from broker.dicom import charset, mpps, worklist
+from broker.dicom import libraries, mpps, worklist
 from broker.dicom.statuses import Status, status
 from broker.dicom.worklist import Caller
 from broker.domain.model import Clinic
@@ -48,12 +46,7 @@ class DicomServer:
     def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
         self._config, self._store, self._clinic, self._institution = config, store, clinic, institution
         self._server: ThreadedAssociationServer | None = None
-        # Identifiers hold patients' names: they never go into a log.
-        _config.LOG_REQUEST_IDENTIFIERS = False
-        _config.LOG_RESPONSE_IDENTIFIERS = False
-        # Devices send values that break their VR's rules; we judge keys ourselves and answer A900.
-        pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-        pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE
+        libraries.set_up()
         self._ae = AE(ae_title=config.ae_title)
         self._ae.maximum_associations = config.max_associations
         self._ae.maximum_pdu_size = MAXIMUM_PDU
@@ -183,14 +176,9 @@ def _caller(event: evt.Event) -> Caller:
 
 
 def _decode(event: evt.Event, stream: Any) -> Dataset:
-    """Decode a dataset and put a real character set in place of a bogus one, before any text is read."""
+    """Decode a dataset whole, so that a value which cannot be read is refused here, not in the middle of an answer."""
     syntax = event.context.transfer_syntax
-    implicit, little = syntax.is_implicit_VR, syntax.is_little_endian
-    ds = decode(stream, implicit, little)
-    if charset.repair(ds):
-        stream = encode(ds, implicit, little)
-        assert stream is not None
-        ds = decode(BytesIO(stream), implicit, little)
-    for _ in ds.iterall():  # a value that cannot be read is refused here, not in the middle of an answer
+    ds = decode(stream, syntax.is_implicit_VR, syntax.is_little_endian)
+    for _ in ds.iterall():
         pass
     return ds

@@ -1,0 +1,23 @@
+"""How pydicom and pynetdicom are set up in this program: tolerant towards devices, silent about patients."""
+
+from __future__ import annotations
+
+from pydicom import config as pydicom_config
+from pydicom.charset import python_encoding
+from pynetdicom import _config as pynetdicom_config
+
+from broker.dicom.charset import BOGUS_TERMS
+
+
+def set_up() -> None:
+    """Set the libraries' process-wide switches; call before the first association, again does no harm."""
+    # Identifiers hold patients' names: they never go into a log.
+    pynetdicom_config.LOG_REQUEST_IDENTIFIERS = False
+    pynetdicom_config.LOG_RESPONSE_IDENTIFIERS = False
+    # Devices send values that break their VR's rules; we judge keys ourselves and answer A900.
+    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+    pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE
+    # Texts under an invented character set are read as they are meant.
+    for bogus, real in BOGUS_TERMS.items():
+        for term in (bogus, bogus.lower(), bogus.title()):
+            python_encoding.setdefault(term, python_encoding[real])

@@ -1,0 +1,201 @@
+"""The port as modalities meet it: DCMTK's and pynetdicom's clients over real sockets."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pynetdicom import AE, Association
+from pynetdicom.dimse_primitives import C_FIND
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
+    ModalityWorklistInformationFind,
+)
+
+from broker.config import DicomConfig
+from broker.dicom import pacs
+from broker.dicom.server import DicomServer
+from broker.dicom.statuses import Status
+from broker.domain.model import Device, Order, OrderState
+from broker.store import devices, orders
+from broker.store.database import Store
+from broker.workflow import referral
+from tests import factory
+from tests.dicom.test_mpps import creation, ending
+from tests.factory import CLINIC, REGISTRAR
+from tests.peers.dcmtk import EVERYTHING, STEP, findscu, tool
+
+
+@contextmanager
+def serving(store: Store, **changes: Any) -> Iterator[DicomServer]:
+    config = DicomConfig.model_validate({"address": "127.0.0.1", "port": 0, **changes})
+    server = DicomServer(config, store, CLINIC, "Клиника на Заречной")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def server(store: Store) -> Iterator[DicomServer]:
+    with serving(store) as started:
+        yield started
+
+
+@pytest.fixture
+def order(store: Store) -> Order:
+    return referral.register(store, factory.draft(), REGISTRAR, CLINIC)
+
+
+@contextmanager
+def associated(port: int, sop_class: str, calling: str = "XRAY_14") -> Iterator[Association]:
+    ae = AE(ae_title=calling)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
+    ae.add_requested_context(sop_class)
+    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
+    try:
+        yield assoc
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def test_echoscu_is_answered(server: DicomServer) -> None:
+    command = [tool("echoscu"), "-aet", "XRAY_14", "-aec", "WORKLIST", "127.0.0.1", str(server.port)]
+    assert subprocess.run(command, timeout=20, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("term", "codec"), [("ISO_IR 192", "utf-8"), ("ISO_IR 144", "iso8859_5")])
+def test_findscu_gets_the_cyrillic_name_intact(
+    server: DicomServer, order: Order, tmp_path: Path, term: str, codec: str
+) -> None:
+    found = findscu(server.port, *EVERYTHING, f"SpecificCharacterSet={term}", directory=tmp_path)
+    assert found.status == 0, found.words
+    [match] = found.matches
+    assert str(match.PatientName) == "Кузнецова^Марина^Петровна"
+    assert match.AccessionNumber == order.accession_number
+    assert "Кузнецова^Марина^Петровна".encode(codec) in found.raw[0]
+
+
+def test_findscu_finds_by_station_date_and_name(server: DicomServer, order: Order, tmp_path: Path) -> None:
+    def count(*keys: str) -> int:
+        found = findscu(server.port, *EVERYTHING, *keys, "SpecificCharacterSet=ISO_IR 192", directory=tmp_path)
+        assert found.status == 0, found.words
+        return len(found.matches)
+
+    today = f"{STEP}ScheduledProcedureStepStartDate={factory.soon():%Y%m%d}"
+    assert count(f"{STEP}ScheduledStationAETitle=XRAY_14", today) == 1
+    assert count(f"{STEP}ScheduledStationAETitle=MAMMO_9", today) == 0
+    assert count("PatientName=кузнец*", today) == 1
+    assert count(f"{STEP}ScheduledProcedureStepStartDate=19990101") == 0
+
+
+@pytest.mark.parametrize("term", ["ISO_IR_192", "UTF-8", "utf-8", "ISO IR 192", "Not Supplied", "ISO 2022 IR 6"])
+def test_bogus_character_set_terms_are_taken_as_meant(
+    server: DicomServer, order: Order, tmp_path: Path, term: str
+) -> None:
+    found = findscu(server.port, "PatientName", f"SpecificCharacterSet={term}", directory=tmp_path)
+    assert [str(match.PatientName) for match in found.matches] == ["Кузнецова^Марина^Петровна"]
+
+
+def test_findscu_is_refused_over_a_malformed_date(server: DicomServer, order: Order, tmp_path: Path) -> None:
+    found = findscu(server.port, *EVERYTHING, f"{STEP}ScheduledProcedureStepStartDate=20260230", directory=tmp_path)
+    assert found.matches == []
+    assert "DataSetDoesNotMatchSOPClass" in found.words, found.words
+
+
+@pytest.mark.parametrize("options", [("-x=",), ("-xi",), ("-xb",), ("-pdu", "4096")])
+def test_findscu_in_every_transfer_syntax_and_pdu_size(
+    server: DicomServer, order: Order, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    # With -xb DCMTK prefers Big Endian, which we do not offer, and falls back to what it proposes beside it.
+    found = findscu(server.port, *EVERYTHING, directory=tmp_path, options=options)
+    assert len(found.matches) == 1, found.words
+
+
+def test_findscu_cancels_after_the_first_of_many(server: DicomServer, store: Store, tmp_path: Path) -> None:
+    for _ in range(30):
+        referral.register(store, factory.draft(), REGISTRAR, CLINIC)
+    found = findscu(server.port, *EVERYTHING, directory=tmp_path, options=("--cancel", "1"))
+    assert len(found.matches) <= 30
+    assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
+
+
+def test_a_modality_reports_a_study_from_begin_to_end(server: DicomServer, store: Store, order: Order) -> None:
+    with associated(server.port, ModalityPerformedProcedureStep) as assoc:
+        status, _ = assoc.send_n_create(creation(order.study_instance_uid), ModalityPerformedProcedureStep, "1.2.3")
+        assert status.Status == Status.SUCCESS
+        status, _ = assoc.send_n_set(ending(), ModalityPerformedProcedureStep, "1.2.3")
+        assert status.Status == Status.SUCCESS
+        status, _ = assoc.send_n_set(ending("DISCONTINUED"), ModalityPerformedProcedureStep, "1.2.3")
+        assert (status.Status, status.ErrorID) == (Status.PROCESSING_FAILURE, 0xA710)
+        status, _ = assoc.send_n_set(ending(), ModalityPerformedProcedureStep, "9.9.9")
+        assert status.Status == Status.NO_SUCH_SOP_INSTANCE
+        status, _ = assoc.send_n_create(creation(PatientID="2"), ModalityPerformedProcedureStep, "1.2.3")
+        assert status.Status == Status.DUPLICATE_SOP_INSTANCE
+    with store.read() as reader:
+        done = orders.get(reader, order.id)
+    assert done is not None
+    assert done.state is OrderState.COMPLETED
+
+
+def test_a_uid_that_we_made_goes_back_to_the_device(server: DicomServer, store: Store) -> None:
+    with associated(server.port, ModalityPerformedProcedureStep) as assoc:
+        status, _ = assoc.send_n_create(creation(), ModalityPerformedProcedureStep, None)
+        assert status.Status == Status.SUCCESS
+    with store.read() as reader:
+        assert str(reader.value("SELECT sop_instance_uid FROM performed_step")).startswith(CLINIC.uid_root)
+
+
+def test_unknown_callers_are_rejected_with_the_right_reason(server: DicomServer, store: Store) -> None:
+    result = pacs.echo("WORKLIST", "127.0.0.1", server.port, "STRANGER")
+    assert not result.ok
+    assert "Calling AE title not recognised" in result.words
+    result = pacs.echo("OTHER", "127.0.0.1", server.port, "XRAY_14")
+    assert "Called AE title not recognised" in result.words
+    store.write(lambda tx: devices.put(tx, Device("CT_1", "КТ", "CT", address="10.9.9.9")))
+    assert not pacs.echo("WORKLIST", "127.0.0.1", server.port, "CT_1").ok  # known, but from another address
+
+
+def test_unknown_callers_are_learned_where_the_clinic_wants_it(store: Store) -> None:
+    with serving(store, unknown_devices="learn") as server:
+        assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "NEW_CT").ok
+        store.write(lambda tx: None)
+        with store.read() as reader:
+            learned = devices.get(reader, "NEW_CT")
+    assert learned is not None
+    assert not learned.adopted
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 50, b"GET / HTTP/1.1\r\n\r\n", b"\x08\x00"])
+def test_an_identifier_that_is_no_dataset_never_brings_a_list(
+    server: DicomServer, order: Order, garbage: bytes
+) -> None:
+    with associated(server.port, ModalityWorklistInformationFind) as assoc:
+        request = C_FIND()
+        request.MessageID = 1
+        request.AffectedSOPClassUID = ModalityWorklistInformationFind
+        request.Priority = 2
+        request.Identifier = BytesIO(garbage)
+        assoc.dimse.send_msg(request, assoc.accepted_contexts[0].context_id)
+        _, answer = assoc.dimse.get_msg(block=True)
+    assert isinstance(answer, C_FIND)
+    assert answer.Status in (Status.IDENTIFIER_DOES_NOT_MATCH, Status.UNABLE_TO_PROCESS)
+
+
+def test_patients_never_appear_in_the_log(
+    server: DicomServer, order: Order, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "broker")
+    caplog.set_level("INFO", "pynetdicom")
+    findscu(server.port, *EVERYTHING, "PatientName=Кузнецова*", directory=tmp_path)
+    with associated(server.port, ModalityPerformedProcedureStep) as assoc:
+        assoc.send_n_create(creation(order.study_instance_uid), ModalityPerformedProcedureStep, "1.2.3")
+    assert "worklist query of XRAY_14" in caplog.text
+    assert "Кузнецова" not in caplog.text

@@ -26,8 +26,9 @@ def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
     """Give the oldest undelivered row of each order where that row may be sent now (is not parked), oldest first."""
     rows = reader.rows(
-        "SELECT * FROM outbox o WHERE state = 'pending' AND seq = (SELECT min(seq) FROM outbox i"
-        " WHERE i.order_id = o.order_id AND i.state <> 'delivered') ORDER BY seq LIMIT ?",
+        # This way round only the index of open rows is read, however many have been delivered over the years.
+        "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
+        " (SELECT min(seq) FROM outbox WHERE state <> 'delivered' GROUP BY order_id) ORDER BY seq LIMIT ?",
         [limit],
     )
     return [from_row(row) for row in rows]
@@ -70,11 +71,14 @@ def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) 
     _attempt(tx, seq, "retry", reason, answer)
 
 
-def park(tx: Tx, seq: int, reason: str, answer: str) -> None:
-    """Set a refused row aside with the reason; its order waits until a person or an amendment resumes it."""
+def park(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool = False) -> None:
+    """Set a row aside with the reason; its order waits until a person or an amendment resumes it.
+
+    `uncertain` says that the bus may nevertheless have it, so that it is looked up before it is sent again.
+    """
     tx.run(
-        "UPDATE outbox SET state = 'parked', uncertain = 0, attempts = attempts + 1, reason = ? WHERE seq = ?",
-        [reason, seq],
+        "UPDATE outbox SET state = 'parked', uncertain = ?, attempts = attempts + 1, reason = ? WHERE seq = ?",
+        [int(uncertain), reason, seq],
     )
     _attempt(tx, seq, "parked", reason, answer)
 
@@ -123,6 +127,21 @@ def set_channel(tx: Tx, state: str, reason: str, retry_at: datetime | None, *, a
             "answered": answered,
         },
     )
+
+
+def channel_state(reader: Reader) -> str:
+    """Give how the line to the bus is noted to be: `ok`, `waiting` or `paused`."""
+    return str(reader.value("SELECT state FROM bus_channel") or "ok")
+
+
+def queue(reader: Reader) -> tuple[int, datetime | None]:
+    """Give how many rows wait to be sent, and since when the oldest of them does."""
+    row = reader.one(
+        "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox"
+        " WHERE state = 'pending' AND state <> 'delivered'"  # the second condition lets the index of open rows be used
+    )
+    assert row is not None
+    return row["waiting"], datetime.fromisoformat(row["oldest"]) if row["oldest"] else None
 
 
 def from_row(row: Row) -> OutboxRow:

@@ -1,0 +1,107 @@
+"""Gives a call over HTTP a deadline that holds to its last byte, whatever the peer does.
+
+The time-outs of a socket begin anew with every byte that comes, so a peer that sends one byte per second would never
+be given up. `within` cuts the connection when the time is over; connections must come from an `Adapter`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+log = logging.getLogger(__name__)
+
+
+class Limit:
+    """Cuts a connection when the time is over: the time-outs of a socket begin anew with every byte that comes."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._sock: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def watch(self, sock: Any) -> None:
+        """Name the connection that is to be cut."""
+        with self._lock:
+            self._sock = sock if isinstance(sock, socket.socket) else None
+            over = self.over
+        if over:
+            self.end()
+
+    def end(self) -> None:
+        """Cut the connection: whoever reads from it is told that it has ended."""
+        with self._lock:
+            self.over = True
+            if self._sock is not None:
+                try:
+                    # Not SSLSocket.shutdown, which takes the TLS state away from under the reader.
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                except OSError:
+                    log.debug("the connection to the bus had ended already")
+
+
+_running = threading.local()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[Limit]:
+    """Give a call of this thread its deadline."""
+    limit = _running.limit = Limit()
+    timer = threading.Timer(seconds, limit.end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield limit
+    finally:
+        timer.cancel()
+        _running.limit = None
+
+
+def _watch(sock: Any) -> None:
+    limit: Limit | None = getattr(_running, "limit", None)
+    if limit is not None:
+        limit.watch(sock)
+
+
+class _HTTPConnection(HTTPConnection):
+    def getresponse(self) -> Any:
+        _watch(self.sock)
+        return super().getresponse()
+
+
+class _HTTPSConnection(HTTPSConnection):
+    def getresponse(self) -> Any:
+        _watch(self.sock)
+        return super().getresponse()
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class Adapter(HTTPAdapter):
+    """Gives the deadline its hold on every connection, direct or through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager

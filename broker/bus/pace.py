@@ -1,0 +1,108 @@
+"""When may the exchange send: the requests of a minute, the waits of a bad line, the waits of one bad message.
+
+Pure arithmetic over a monotonic clock, so that a jump of the wall clock neither holds the queue nor floods the bus.
+Kept in memory: after a restart the line is simply tried.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from broker.bus.answers import Retry
+from broker.domain.model import OutboxRow
+
+FIRST_WAIT = 5.0  # seconds; doubled by every failure in a row
+SHORTEST_WAIT = 1.0
+LONGEST_WAIT = 3600.0
+PAUSE = 900.0  # seconds after which a refused token is tried again: it is read anew, and may have been replaced
+PATIENCE = 3  # failures of one message after which it may be its own fault
+
+
+@dataclass(slots=True)
+class _Trouble:
+    answers: int  # that the bus had given to others when this message failed first
+    failures: int = 0
+    until: float = 0.0  # the message alone waits
+
+
+class Pace:
+    """The waits. `rate` is requests per minute; `monotonic` gives seconds, `chance` a number from 0 to 1."""
+
+    def __init__(
+        self,
+        rate: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._rate = rate
+        self._monotonic = monotonic
+        self._chance = chance
+        self._requests: deque[float] = deque()  # of the last minute
+        self._wait_until = 0.0  # the whole line waits
+        self._failures = 0  # of the line, in a row
+        self._answers = 0  # that concerned a message, all in all
+        self._troubles: dict[int, _Trouble] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Say whether the line waits."""
+        return self._monotonic() < self._wait_until
+
+    def has_room(self, needed: int) -> bool:
+        """Say whether so many requests may go out now; an empty minute has room for whatever belongs together."""
+        while self._requests and self._requests[0] <= self._monotonic() - 60:
+            self._requests.popleft()
+        return not self._requests or len(self._requests) + needed <= self._rate
+
+    def note_request(self) -> None:
+        """Count a request."""
+        self._requests.append(self._monotonic())
+
+    def ready(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+        """Pick what may be sent now, in the given order; what keeps failing goes last."""
+        none = _Trouble(0)
+        troubles = {row.seq: self._troubles.get(row.seq, none) for row in rows}
+        able = [row for row in rows if troubles[row.seq].until <= self._monotonic()]
+        return sorted(able, key=lambda row: troubles[row.seq].failures >= PATIENCE)
+
+    def answered(self, seq: int) -> None:
+        """Note that the bus has taken or refused a message: the line is good."""
+        self._answers += 1
+        self._failures, self._wait_until = 0, 0.0
+        self._troubles.pop(seq, None)
+
+    def failed(self, seq: int, why: Retry) -> tuple[float, bool]:
+        """Make the line wait, or the message alone; give the seconds, and whether it is the message alone.
+
+        Full jitter under a ceiling that doubles, and never shorter than the bus asks. A message is to blame when it
+        failed often while others were answered: a server error at what it holds must not keep them from the bus.
+        """
+        alone = False
+        failures = self._failures
+        if why.uncertain and why.after is None:
+            trouble = self._troubles.setdefault(seq, _Trouble(self._answers))
+            trouble.failures += 1
+            alone = trouble.failures >= PATIENCE and self._answers > trouble.answers
+            failures = trouble.failures - PATIENCE if alone else failures
+        ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 20))
+        wait = max(SHORTEST_WAIT, self._chance() * ceiling, min(why.after or 0.0, LONGEST_WAIT))
+        if alone:
+            self._troubles[seq].until = self._monotonic() + wait
+        else:
+            self._failures += 1
+            self._wait_until = self._monotonic() + wait
+        return wait, alone
+
+    def pause(self) -> float:
+        """Make the line wait until somebody has seen to it, or a while has passed; give the seconds."""
+        self._wait_until = self._monotonic() + PAUSE
+        return PAUSE
+
+    def forgive(self) -> None:
+        """Forget all waits: a person wants it tried at once."""
+        self._wait_until, self._failures = 0.0, 0
+        self._troubles.clear()

@@ -13,6 +13,7 @@ migrations = Migrations("worklist-broker")
 
 @migrations()
 def m001_initial(db: Database) -> None:
+    """Make the tables of the first release."""
     for statement in _INITIAL.split(";;"):
         db.conn.execute(statement)
 

@@ -1,0 +1,181 @@
+"""The command line. `worklist-broker --help` teaches it; what the commands do stands in `commands.py` and `demo.py`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from broker import commands, demo
+from broker.config import ConfigError
+from broker.domain.errors import BrokerError
+from broker.domain.model import Role
+from broker.order_json import BadJson
+from broker.store.database import StoreError
+from broker.workflow.staff import CHARSETS
+
+# sysexits.h: the service unit does not restart after these, a person has to look.
+EX_CONFIG, EX_IOERR = 78, 74
+
+ABOUT = """\
+Referrals, Modality Worklist, MPPS and the regional bus for a clinic without a RIS.
+
+  try it:        worklist-broker demo
+  set it up:     worklist-broker check -c config.yaml
+                 worklist-broker account add orlova --name "Орлова Н. В." --role registrar
+                 worklist-broker device add XRAY_14 --name Рентген --modality DX --room "каб. 14"
+  run it:        worklist-broker run -c config.yaml
+  ask a device:  worklist-broker echo XRAY_14 10.0.4.14 104
+"""
+ORDER_ADD = """\
+One referral, or a list of them:
+
+  {"patient": {"name": "Кузнецова Марина Петровна", "birth_date": "1961-03-12", "sex": "F",
+               "snils": "112-233-445 95"},
+   "procedure": "WLB-FLG1", "stations": ["FLG_12"], "start": "2026-11-24T10:00",
+   "referrer": "Зимин Андрей Павлович", "referrer_position": "терапевт", "diagnosis_code": "Z00.0",
+   "priority": "routine", "submission_id": "any text that is new for every new referral"}
+
+With a submission_id the call may be repeated: one referral comes of it.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="worklist-broker", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = _command(verbs, "run", commands.run, "run the broker: screens, DICOM port, exchange with the bus")
+    _config(run)
+    check = _command(verbs, "check", commands.check, "check the configuration and report every mistake")
+    _config(check)
+
+    show = _command(verbs, "demo", demo.run, "run everything on invented data, with a practice bus; no root needed")
+    show.add_argument("--data", type=Path, metavar="DIR", help="keep the data here (default: a new temporary folder)")
+    show.add_argument("--web-port", type=int, default=8080, metavar="N", help="port of the screens (default 8080)")
+    show.add_argument("--dicom-port", type=int, default=11112, metavar="N", help="port of the worklist (default 11112)")
+    show.add_argument("--bus-port", type=int, default=8090, metavar="N", help="port of the practice bus (default 8090)")
+    show.add_argument("--seconds", type=float, metavar="N", help="stop by itself after so many seconds")
+
+    account = _group(verbs, "account", "who may sign in")
+    add = _command(account, "add", commands.account_add, "make an account")
+    add.add_argument("login", help="2 to 32 small Latin letters, digits, dots or dashes")
+    add.add_argument("--name", required=True, help="full name, as it stands in the audit trail")
+    add.add_argument("--role", action="append", required=True, choices=[role.value for role in Role])
+    _password(add)
+    _config(add)
+    _config(_command(account, "list", commands.account_list, "list the accounts"))
+    disable = _command(account, "disable", commands.account_disable, "disable an account and end its sessions")
+    disable.add_argument("login")
+    disable.add_argument("--enable", action="store_true", help="enable it again")
+    _config(disable)
+    password = _command(account, "password", commands.account_password, "change a password and end the sessions")
+    password.add_argument("login")
+    _password(password)
+    _config(password)
+
+    device = _group(verbs, "device", "the modalities that may ask for the worklist")
+    add = _command(device, "add", commands.device_add, "register a device, adopt one that was learned, or change it")
+    add.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    add.add_argument("--name", required=True, help="what people call it")
+    add.add_argument("--modality", required=True, help="DX, CR, MG, CT, US, ...")
+    add.add_argument("--room", default="", help="where it stands")
+    add.add_argument("--address", default="", help="accept this AE title from this IP address only")
+    add.add_argument("--charset", default="auto", choices=CHARSETS, help="how it is answered (default: as it asks)")
+    _config(add)
+    _config(_command(device, "list", commands.device_list, "list the devices and when each was last heard"))
+
+    order = _group(verbs, "order", "referrals, for scripts: the same verbs as the screens")
+    add = _command(order, "add", commands.order_add, "register referrals from JSON", ORDER_ADD)
+    add.add_argument("--json", required=True, metavar="FILE", help="a file, or - for standard input")
+    _config(add)
+    listing = _command(order, "list", commands.order_list, "list the orders of a day")
+    listing.add_argument("--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="the day (default: today)")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    _config(listing)
+
+    bus = _command(verbs, "practice-bus", commands.practice_bus, "run a practice bus: the region's, as it is described")
+    bus.add_argument("--address", default="127.0.0.1", help="where to listen (default 127.0.0.1)")
+    bus.add_argument("--port", type=int, default=8090, metavar="N", help="port (default 8090)")
+    bus.add_argument("--token", help="the token that clients must send (default: the practice token)")
+    bus.add_argument("--data", type=Path, metavar="DIR", help="keep what it receives here (default: in memory)")
+
+    echo = _command(verbs, "echo", commands.echo, "verify a device or archive by C-ECHO")
+    echo.add_argument("ae_title", metavar="AE")
+    echo.add_argument("host", metavar="HOST")
+    echo.add_argument("port", metavar="PORT", type=int)
+    echo.add_argument("--calling", default="WORKLIST", metavar="AE", help="our AE title (default WORKLIST)")
+
+    _command(verbs, "version", commands.version, "print the version")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; give the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.call(args))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EX_CONFIG
+    except StoreError as error:
+        print(f"worklist-broker: {error}", file=sys.stderr)
+        return EX_IOERR
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from complaining about it while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.FAILED
+    except (BrokerError, BadJson, OSError) as error:
+        print(f"worklist-broker: {error}", file=sys.stderr)
+        return commands.FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+if TYPE_CHECKING:
+    _Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def _command(
+    verbs: _Verbs, name: str, call: Callable[[argparse.Namespace], int], words: str, more: str = ""
+) -> argparse.ArgumentParser:
+    made = verbs.add_parser(
+        name,
+        help=words,
+        description=f"{words[0].upper()}{words[1:]}.",
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.set_defaults(call=call)
+    return made
+
+
+def _group(verbs: _Verbs, name: str, words: str) -> _Verbs:
+    made = verbs.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    return made.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def _config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: ./config.yaml, then /etc/worklist-broker/config.yaml)",
+    )
+
+
+def _password(command: argparse.ArgumentParser) -> None:
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    how.add_argument("--generate", action="store_true", help="make a password and print it")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""The composition root: builds every part from the configuration, starts and stops them in order.
+
+The only place that knows all parts; nobody imports it but the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from broker import schedule, service
+from broker.bus.client import BusClient
+from broker.bus.exchange import Exchange
+from broker.bus.profile import Profile
+from broker.config import Config
+from broker.dicom import pacs
+from broker.dicom.server import DicomServer
+from broker.domain.health import Check, Health
+from broker.domain.model import Clinic
+from broker.domain.starter import PROCEDURES
+from broker.security import Throttle
+from broker.store import devices, journal
+from broker.store.database import Store, StoreError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+log = logging.getLogger(__name__)
+
+DELIVER_EVERY = 2.0  # seconds between looks into the outbox
+HEALTH_EVERY = 15.0  # seconds between looks at what works
+QUEUE_TOO_OLD = timedelta(minutes=30)  # a message that waits longer is a fault worth a look
+
+
+class AlreadyRunning(StoreError):
+    """Another broker works on this data directory."""
+
+
+def clinic_of(config: Config) -> Clinic:
+    """Give the verbs' rules of the house."""
+    return Clinic(
+        zone=config.clinic.zone,
+        uid_root=config.clinic.uid_root,
+        accession_prefix=config.clinic.accession_prefix,
+        tells_bus=bool(config.bus.url),
+    )
+
+
+def open_store(config: Config) -> Store:
+    """Open the database, with a starter set of procedures where there is none."""
+    store = Store(config.data.database)
+    store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))
+    return store
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error in lines that journald understands; libraries speak only when something is wrong."""
+    logging.basicConfig(level=level.upper(), format="%(levelname)-7s %(name)s: %(message)s", force=True)
+    for name in ("pynetdicom", "apscheduler", "urllib3", "uvicorn", "pydicom", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class Application:
+    """The running program."""
+
+    def __init__(self, config: Config) -> None:
+        """Build the parts; nothing listens yet. Raise StoreError where the data cannot be used."""
+        self.config = config
+        self.clinic = clinic_of(config)
+        self._lock = _lock(config.data.directory)
+        self.store = open_store(config)
+        self.dicom = DicomServer(config.dicom, self.store, self.clinic, config.clinic.name)
+        self.exchange = _exchange(config, self.store) if config.bus.url else None
+        self._health = Health()
+        self._scheduler: BackgroundScheduler | None = None
+        self._web: uvicorn.Server | None = None
+        self._stop = threading.Event()
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until SIGTERM, SIGINT or `stop`; call `ready` once everything listens."""
+        with ExitStack() as stack:
+            stack.callback(os.close, self._lock)
+            stack.callback(self.store.close)
+            self.dicom.start()
+            stack.callback(self.dicom.stop)
+            self.look()
+            self._scheduler = schedule.start(self._jobs(), self.config.clinic.zone)
+            stack.callback(self._scheduler.shutdown)
+            asyncio.run(self._serve(ready))
+            service.notify("STOPPING=1")
+            log.info("stopping")
+
+    def stop(self) -> None:
+        """Ask the program to stop; returns at once."""
+        self._stop.set()
+        if self._web is not None:
+            self._web.should_exit = True
+
+    def health(self) -> Health:
+        """Give the newest look at what works; costs nothing."""
+        return self._health
+
+    def look(self) -> None:
+        """Look at what works: the database by a write, the DICOM port by a C-ECHO, the queue's age, the archive."""
+        checks = [self._check_database(), self._check_dicom()]
+        if self.exchange is not None:
+            checks.append(self._check_bus())
+        if self.config.pacs.address:
+            archive = self.config.pacs
+            found = pacs.echo(archive.ae_title, archive.address, archive.port, self.config.dicom.ae_title)
+            checks.append(Check("pacs", found.ok, found.words))
+        if [(check.name, check.ok) for check in checks] != [(check.name, check.ok) for check in self._health.checks]:
+            for check in checks:
+                (log.info if check.ok else log.error)("%s: %s", check.name, check.detail)
+            self._health = Health(tuple(checks))
+            self._announce()
+        self._health = Health(tuple(checks))
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        from ui import web
+        from ui.services import Services
+
+        services = Services(self.store, self.clinic, self.config, Throttle(), self.health)
+        self._web = web.make_server(web.create_app(services), self.config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        serving = asyncio.create_task(self._web.serve())
+        while not self._web.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if self._stop.is_set():
+            self._web.should_exit = True
+        if self._web.started:
+            log.info("screens: %s", self.web_url)
+            service.notify("READY=1")
+            ready()
+        await serving
+
+    @property
+    def web_url(self) -> str:
+        """Where a browser on this machine finds the screens."""
+        scheme = "https" if self.config.web.tls_certificate else "http"
+        address = self.config.web.address if self.config.web.address not in ("0.0.0.0", "::") else "localhost"
+        return f"{scheme}://{address}:{self.web_port}"
+
+    @property
+    def web_port(self) -> int:
+        """The port of the screens; differs from the configured one where that is 0."""
+        servers = getattr(self._web, "servers", None)
+        return int(servers[0].sockets[0].getsockname()[1]) if servers else self.config.web.port
+
+    def _jobs(self) -> list[schedule.Job]:
+        jobs = [schedule.Job("health", self.look, every=HEALTH_EVERY)]
+        if self.exchange is not None:
+            jobs.append(schedule.Job("deliver", self.exchange.deliver, every=DELIVER_EVERY))
+        if self.config.backup.keep:
+            jobs.append(schedule.Job("backup", self.back_up, daily_at=self.config.backup.time))
+        if interval := service.watchdog_interval():
+            jobs.append(schedule.Job("watchdog", self._pat_watchdog, every=interval))
+        return jobs
+
+    def back_up(self) -> Path:
+        """Copy the database into the backup directory, check the copy, and keep the configured number of copies."""
+        directory = self.config.backup_directory
+        stamp = self.store.clock().astimezone(self.config.clinic.zone)
+        target = directory / f"worklist-{stamp:%Y%m%d-%H%M%S}.sqlite"
+        self.store.backup(target)
+        for old in sorted(directory.glob("worklist-*.sqlite"))[: -self.config.backup.keep]:
+            old.unlink()
+        log.info("backup made: %s", target.name)
+        return target
+
+    def _pat_watchdog(self) -> None:
+        # Only a program whose database still takes writes is alive.
+        self.store.write(lambda tx: None)
+        service.notify("WATCHDOG=1")
+
+    def _announce(self) -> None:
+        """Tell the screens; where even that write is refused they notice at their next look."""
+        self.store.submit(lambda tx: tx.announce())
+
+    def _check_database(self) -> Check:
+        try:
+            self.store.write(lambda tx: tx.value("SELECT 1"))
+        except StoreError as error:
+            return Check("database", False, str(error))
+        return Check("database", True, "takes changes")
+
+    def _check_dicom(self) -> Check:
+        config = self.config.dicom
+        address = "127.0.0.1" if config.address in ("0.0.0.0", "::") else config.address
+        found = pacs.echo(config.ae_title, address, self.dicom.port, config.ae_title)
+        return Check("dicom", found.ok, found.words)
+
+    def _check_bus(self) -> Check:
+        with self.store.read() as reader:
+            exchange = journal.exchange(reader, ledger=0)
+        age = self.store.clock() - exchange.oldest if exchange.oldest else timedelta()
+        detail = f"{exchange.waiting} waiting, {len(exchange.parked)} set aside, oldest {int(age.total_seconds())} s"
+        if exchange.reason:
+            detail += f", {exchange.reason}"
+        return Check("bus", exchange.channel != "paused" and age < QUEUE_TOO_OLD, detail)
+
+
+def _exchange(config: Config, store: Store) -> Exchange:
+    client = BusClient(config.bus.url, lambda: config.bus.token, config.bus.timeout)
+    return Exchange(store, client, Profile.of(config), config.bus.rate)
+
+
+def _lock(directory: Path) -> int:
+    """Take the data directory for this process; raise AlreadyRunning where another one has it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / "broker.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot use the data directory {directory}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise AlreadyRunning(f"another worklist-broker works on {directory}; stop it first") from None
+    return descriptor

@@ -1,0 +1,206 @@
+"""What the commands do. Each takes the parsed arguments and gives the exit status; it prints, the parts do not."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import secrets
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from broker import __version__, app, order_json
+from broker.config import Config, load
+from broker.dicom import pacs
+from broker.domain.errors import BrokerError
+from broker.domain.model import Actor, ActorKind, Device, Role
+from broker.store import accounts, journal
+from broker.store.database import Store
+from broker.workflow import referral, staff
+
+OK, FAILED = 0, 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the broker until it is told to stop."""
+    config = load(args.config)
+    app.set_up_logging(config.log.level)
+    # NiceGUI reads it when it is imported; what it keeps there is nothing of ours, and nobody else's to read.
+    os.environ.setdefault("NICEGUI_STORAGE_PATH", str(config.data.directory / "nicegui"))
+    os.umask(0o077)
+    app.Application(config).run()
+    return OK
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check the configuration."""
+    config = load(args.config)
+    print(f"The configuration is right. Clinic: {config.clinic.name}. Data: {config.data.directory}")
+    return OK
+
+
+def version(args: argparse.Namespace) -> int:
+    """Print the version."""
+    print(f"worklist-broker {__version__}")
+    return OK
+
+
+def echo(args: argparse.Namespace) -> int:
+    """Verify an application entity by C-ECHO."""
+    result = pacs.echo(args.ae_title, args.host, args.port, args.calling)
+    print(result.words)
+    return OK if result.ok else FAILED
+
+
+# ---- accounts ----
+
+
+def account_add(args: argparse.Namespace) -> int:
+    """Make an account."""
+    with _open(args.config) as house:
+        password = _password(args)
+        roles = frozenset(Role(role) for role in args.role)
+        staff.add_account(house.store, args.login, args.name, roles, password, house.actor)
+    print(f"Account {args.login.casefold()} is ready.")
+    if args.generate:
+        print(f"Password: {password}")
+    return OK
+
+
+def account_list(args: argparse.Namespace) -> int:
+    """List the accounts."""
+    with _open(args.config) as house, house.store.read() as reader:
+        for account in accounts.all_accounts(reader):
+            state = "disabled" if account.disabled else "active"
+            print(f"{account.login}\t{state}\t{','.join(sorted(account.roles))}\t{account.full_name}")
+    return OK
+
+
+def account_disable(args: argparse.Namespace) -> int:
+    """Disable an account, or enable it again."""
+    with _open(args.config) as house:
+        staff.disable_account(house.store, args.login, house.actor, disabled=not args.enable)
+    print(f"Account {args.login} is {'enabled' if args.enable else 'disabled; its sessions have ended'}.")
+    return OK
+
+
+def account_password(args: argparse.Namespace) -> int:
+    """Change a password."""
+    with _open(args.config) as house:
+        password = _password(args)
+        staff.set_password(house.store, args.login, password, house.actor)
+    print(f"The password of {args.login} is changed; its sessions have ended.")
+    if args.generate:
+        print(f"Password: {password}")
+    return OK
+
+
+# ---- devices ----
+
+
+def device_add(args: argparse.Namespace) -> int:
+    """Register a device, or change it."""
+    with _open(args.config) as house:
+        device = Device(args.ae_title, args.name, args.modality.upper(), args.room, args.address, args.charset)
+        staff.put_device(house.store, device, house.actor)
+    print(f"Device {args.ae_title} is registered.")
+    return OK
+
+
+def device_list(args: argparse.Namespace) -> int:
+    """List the devices and when each was last heard."""
+    with _open(args.config) as house, house.store.read() as reader:
+        for each in journal.heard(reader):
+            device = each.device
+            heard = ", ".join(
+                f"{service} {at.astimezone(house.config.clinic.zone):%Y-%m-%d %H:%M}"
+                for service, (at, _, _) in sorted(each.services.items())
+            )
+            state = "" if device.adopted else "\tnot adopted"
+            print(f"{device.ae_title}\t{device.modality or '-'}\t{device.name}\t{heard or 'never heard'}{state}")
+    return OK
+
+
+# ---- orders ----
+
+
+def order_add(args: argparse.Namespace) -> int:
+    """Register referrals from JSON; all of a file's forms are checked before the first one is registered."""
+    drafts = order_json.read(sys.stdin.buffer.read() if args.json == "-" else Path(args.json).read_bytes())
+    status = OK
+    with _open(args.config) as house:
+        for number, draft in enumerate(drafts, 1):
+            try:
+                order = referral.register(house.store, draft, house.actor, app.clinic_of(house.config))
+            except BrokerError as error:
+                print(f"referral {number}: {error}", file=sys.stderr)
+                status = FAILED
+                continue
+            print(json.dumps({"accession_number": order.accession_number, "order_id": order.id}))
+    return status
+
+
+def order_list(args: argparse.Namespace) -> int:
+    """List the orders of a day."""
+    with _open(args.config) as house:
+        on = args.date or datetime.now(house.config.clinic.zone).date()
+        with house.store.read() as reader:
+            visits = journal.day(reader, on)
+    if args.json:
+        print(json.dumps([order_json.write(visit) for visit in visits], ensure_ascii=False, indent=1))
+        return OK
+    for visit in visits:
+        order = visit.order
+        print(
+            f"{visit.start:%H:%M}\t{order.accession_number}\t{order.state}\t{','.join(visit.station_ae_titles)}"
+            f"\t{order.patient.name}\t{order.procedure_name}"
+        )
+    return OK
+
+
+# ---- the practice bus ----
+
+
+def practice_bus(args: argparse.Namespace) -> int:
+    """Run the practice bus."""
+    from broker.bus import practice
+
+    app.set_up_logging("info")
+    print(f"Practice bus: http://{args.address}:{args.port}/  (Ctrl-C ends it)")
+    practice.serve(args.address, args.port, args.token or practice.PRACTICE_TOKEN, args.data)
+    return OK
+
+
+# ---- what they share ----
+
+
+class _House:
+    """The database of the configuration, opened for one command; whoever may read the file is its administrator."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.store: Store = app.open_store(config)
+        self.actor = Actor(ActorKind.SYSTEM, "command line", getpass.getuser())
+
+    def __enter__(self) -> _House:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.store.close()
+
+
+def _open(path: Path | None) -> _House:
+    return _House(load(path))
+
+
+def _password(args: argparse.Namespace) -> str:
+    if args.generate:
+        return secrets.token_urlsafe(9)
+    if args.password_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass("Password: ")
+    if password != getpass.getpass("Again: "):
+        raise BrokerError("the two passwords differ")
+    return password

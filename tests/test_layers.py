@@ -1,0 +1,122 @@
+"""Who may import whom, kept by reading every import; and what else the house rules say that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Longest prefix wins. What a part may import of ours; itself is always allowed.
+ALLOWED: dict[str, set[str]] = {
+    "broker.domain": set(),
+    "broker.store": {"broker.domain"},
+    "broker.failpoint": set(),
+    "broker.service": set(),
+    "broker.config": set(),
+    "broker.security": {"broker.domain", "broker.store"},
+    "broker.workflow": {"broker.domain", "broker.store", "broker.security", "broker.failpoint"},
+    "broker.dicom": {"broker.domain", "broker.workflow", "broker.store", "broker.config"},
+    "broker.bus": {"broker.domain", "broker.workflow", "broker.store", "broker.config", "broker.failpoint"},
+    "broker.schedule": {"broker.workflow", "broker.bus", "broker.dicom.pacs", "broker.store"},
+    "broker.order_json": {"broker.domain", "broker.store.journal"},
+    "ui": {
+        "broker.domain",
+        "broker.workflow",
+        "broker.store.journal",
+        "broker.store.database",  # the type of the store that is handed on to verbs, and its error
+        "broker.security",
+        "broker.config",
+    },
+}
+ROOTS = {"broker.app", "broker.__main__", "broker.commands", "broker.demo"}  # may import everything
+# Pure parts: of what is not ours they may import nothing but the standard library (and what is named).
+OUTSIDE: dict[str, set[str]] = {"broker.domain": set(), "broker.store": {"sqlite_utils"}, "broker.workflow": set()}
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for top in ("broker", "ui"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide who is meant"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module else set()
+    return names
+
+
+def inside(name: str, part: str) -> bool:
+    return name == part or name.startswith(part + ".")
+
+
+def part_of(module: str) -> str:
+    return max((part for part in ALLOWED if inside(module, part)), key=len, default="")
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_module_imports_only_what_its_part_may(module: str, path: Path) -> None:
+    if module in ROOTS or module == "broker":
+        return
+    part = part_of(module)
+    assert part, f"{module} belongs to no part: give it a place in the table"
+    ours = {name for name in imports(path) if name.split(".")[0] in ("broker", "ui")}
+    wrong = {name for name in ours if not inside(name, part) and not any(inside(name, ok) for ok in ALLOWED[part])}
+    assert not wrong, f"{module} may not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_pure_parts_import_no_libraries(module: str, path: Path) -> None:
+    import sys
+
+    part = part_of(module)
+    if part not in OUTSIDE:
+        return
+    others = {name.split(".")[0] for name in imports(path)} - {"broker"} - set(sys.stdlib_module_names)
+    assert others <= OUTSIDE[part], f"{module} may not import {sorted(others)}"
+
+
+def test_only_the_server_knows_pynetdicoms_server() -> None:
+    for module, path in modules():
+        if module not in ("broker.dicom.server", "broker.dicom.pacs", "broker.dicom.libraries"):
+            assert not any(name.split(".")[0] == "pynetdicom" for name in imports(path)), module
+
+
+def test_sql_stands_in_the_store_only() -> None:
+    words = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ")
+    for module, path in modules():
+        if inside(module, "broker.store"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value:
+                said = node.value.startswith(words) and module != "broker.app"
+                assert not said, f"{module}:{node.lineno}: {node.value[:40]}"
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for module, path in modules():
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), module
+
+
+def test_every_public_function_has_a_docstring() -> None:
+    bare = []
+    for module, path in modules():
+        if inside(module, "ui"):
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            nodes = [node, *(node.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_") else [])]
+            for each in nodes:
+                if isinstance(each, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+                    public = not each.name.startswith("_")
+                    if public and not ast.get_docstring(each):
+                        bare.append(f"{module}.{each.name}")
+    assert not bare

@@ -143,7 +143,7 @@ class _Board:
                 name = text("h2", "", "cut")
                 room = text("span", "", "muted small nowrap")
                 ui.element("div").classes("spring")
-                count = text("span", "", "muted small nowrap")
+                count = text("span", "", "muted small nowrap count")
             rows = Rows(ui.element("div"), lambda row: self._make_row(row, lane.ae_title))
 
         def redraw(lane: Lane) -> None:

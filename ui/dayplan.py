@@ -28,6 +28,7 @@ FILTERS: dict[str, frozenset[OrderState]] = {
     "Выполнены": frozenset({OrderState.COMPLETED}),
     "Отменены": frozenset({OrderState.CANCELLED}),
 }
+OVER = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
 ALL, WAITING, CANCELLED = "Все", "Ожидают", "Отменены"
 
 
@@ -173,7 +174,7 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
         found.append(
             Trouble(
                 key=("parked", message.row.seq),
-                title=f"Шина не приняла: {words.MESSAGES[message.row.kind].lower()}",
+                title=f"Шина не приняла {words.MESSAGES_TAKEN[message.row.kind]}",
                 why=f"{number}, {message.patient}: {words.bus_reason(message.row.reason)}",
                 act="Исправить" if mend else "Открыть",
                 path=f"/desk?order={number}" if mend else f"/order/{number}",
@@ -275,7 +276,7 @@ def _line(day: Day, visit: Visit, now: datetime, zone: tzinfo) -> Line:
         name=names.short(patient.name),
         full=f"{patient.name}, {patient.birth_date:%d.%m.%Y}. {words.procedure(order)}. {order.accession_number}",
         what=words.short_procedure(order),
-        urgent=order.priority is Priority.URGENT,
+        urgent=order.priority is Priority.URGENT and order.state not in OVER,
         state=words.standing(visit),
         length=_length(visit, now, zone) if day.on == now.date() else "",
     )

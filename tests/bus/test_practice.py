@@ -1,6 +1,7 @@
 """The practice bus over real HTTP: orders, results, searches, single creates, changes of status."""
 
 import json
+from copy import deepcopy
 from uuid import uuid4
 
 import pytest
@@ -24,6 +25,7 @@ from .bundles import (
     of,
     order,
     organisation,
+    own_id,
     part,
     patient,
     post,
@@ -110,6 +112,29 @@ def test_the_same_people_keep_their_ids_and_are_not_doubled(server: PracticeServ
     assert id_of(accepted(server, other), "Patient") != id_of(answers[0], "Patient")
 
 
+def test_one_doctor_named_twice_in_a_bundle_is_one_doctor() -> None:
+    sent = order()
+    again = deepcopy(of(sent, "Practitioner"))
+    sent["entry"].insert(0, {"fullUrl": f"urn:uuid:{uuid4()}", "resource": again})
+    bus = PracticeBus()
+    bus.transaction(sent)
+    assert len(bus.resources("Practitioner")) == 1
+
+
+def test_a_corrected_snils_no_longer_leads_to_the_patient() -> None:
+    bus = PracticeBus()
+    ids = []
+    for numbers in (
+        [own_id("card-1"), {"system": SNILS, "value": "08765430300"}],
+        [own_id("card-1"), {"system": SNILS, "value": "11223344595"}],
+        [own_id("card-2"), {"system": SNILS, "value": "08765430300"}],
+    ):
+        sent = order()
+        of(sent, "Patient")["identifier"] = numbers
+        ids.append(id_of(bus.transaction(sent), "Patient"))
+    assert ids[0] == ids[1] != ids[2]
+
+
 def test_some_deployments_answer_urns_and_long_numbers() -> None:
     bus = PracticeBus(answer_urn=True, accession_format="REGION-NUMBER-{:08d}")
     answered = bus.transaction(order())
@@ -187,12 +212,17 @@ def test_a_search_it_does_not_understand_is_refused(server: PracticeServer, para
 
 
 def test_an_order_is_cancelled_once_however_often_it_is_said(server: PracticeServer) -> None:
+    earlier = part(accepted(server, order()), "Task")
     task = part(accepted(server, order("order-cancel")), "Task")
     assert update(server, task["id"], "cancelled").json()["status"] == "cancelled"
     assert update(server, task["id"], "cancelled").status_code == 200
     [found] = search(server, identifier="order-cancel")
     assert (found["status"], found["meta"]["versionId"]) == ("cancelled", "2")
     assert accession_numbers(found) == accession_numbers(task)
+    update(server, earlier["id"], "cancelled")
+    since = f"ge{task['meta']['lastUpdated']}"
+    last_changed_last = [found["id"] for found in search(server, status="cancelled", _lastUpdated=since)]
+    assert last_changed_last[-2:] == [task["id"], earlier["id"]]
 
 
 def test_what_cannot_be_cancelled_is_refused(server: PracticeServer) -> None:

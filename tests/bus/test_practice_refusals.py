@@ -150,7 +150,9 @@ def test_a_bundle_with_broken_entries_is_refused(server: PracticeServer, entry: 
 
 def test_snils_check_digits_follow_the_rule() -> None:
     assert snils_valid("11223344595")
-    assert snils_valid("08765430300")  # the sum is 101: the check number is 00
+    assert snils_valid("08765430300")  # the sum is 202: the remainder is 0
+    assert snils_valid("10020789900")  # the sum is 100: the check number is 00
+    assert not snils_valid("10020789901")
     assert not snils_valid("11223344559")
     assert not snils_valid("1122334459")
     assert not snils_valid("١١٢٢٣٣٤٤٥٩٥")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,18 @@ def test_what_cannot_be_written_is_not_acknowledged(tmp_path: Path, monkeypatch:
     assert (tmp_path / "practice-bus.jsonl").read_bytes() == b""
     accepted(server, order("order-full"))
     server.stop()
+
+
+def test_a_clock_that_stands_still_does_not_confuse_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    class StandingStill(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "StandingStill":
+            return cls(2026, 11, 24, 9, 0, tzinfo=tz)
+
+    monkeypatch.setattr("broker.bus.practice_records.datetime", StandingStill)
+    bus = PracticeBus()
+    stamps = [part(bus.transaction(order()), "Task")["meta"]["lastUpdated"] for _ in range(3)]
+    assert stamps == sorted(set(stamps))
 
 
 def test_orders_sent_at_once_each_get_their_own_number() -> None:

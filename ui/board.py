@@ -47,6 +47,7 @@ class _Board:
         self._zone = services.clinic.zone
         self._fixed = on  # None: today, also after midnight
         self._amends = security.may(actor, Permission.AMEND)
+        self._registers = security.may(actor, Permission.REGISTER)
         self._links = security.may(actor, Permission.LINK)
         self._filter = dayplan.ALL
         self._unfolded: set[str] = set()
@@ -104,8 +105,11 @@ class _Board:
             if kind == "house":
                 theme.empty("Аппаратов ещё нет.", "Администратор добавит их на странице «Аппараты».")
             elif kind and day.on >= today:
-                when = words.day(day.on, today).capitalize()
-                theme.empty(f"{when} ещё нет направлений.", "Новое направление:", "F2")
+                when = "Сегодня" if day.on == today else f"На {words.day(day.on, today)}"
+                how = (
+                    ("Новое направление:", "F2") if self._registers else ("Как только их запишут, они появятся здесь.",)
+                )
+                theme.empty(f"{when} ещё нет направлений.", *how)
             elif kind:
                 theme.empty("В этот день направлений не было.", "Выберите другой день.")
 
@@ -322,7 +326,7 @@ class _Linking:
         number = f", номер {step.patient_id}" if step.patient_id else ""
         at = f" в {step.start:%H:%M}" if step.start else ""
         self._about.set_text(
-            f"{study.device_name}{at}: «{who}»{number}. Выберите направление, связь останется навсегда."
+            f"{study.device_name}{at}: «{who}»{number}. Выберите направление; снять связь потом нельзя."
         )
         self._list.clear()
         self._choices = {}

@@ -6,15 +6,16 @@ Only words: nothing here draws, reads the database or decides. A code without wo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
+from typing import Any
 
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.health import Check
 from broker.domain.model import ActorKind, Order, OrderState, OutboxKind, Role, Sex
 from broker.security import TooManyAttempts
 from broker.store.database import StoreError
-from broker.store.journal import Visit
+from broker.store.journal import Happening, Visit
 
 ROLES = {
     Role.REGISTRAR: "регистратор",
@@ -176,6 +177,47 @@ def standing(visit: Visit) -> str:
     }[state]
 
 
+# The fields of an order that an amendment may change, as the audit trail names them.
+CHANGED = {
+    "patient": "данные пациента",
+    "steps": "время или аппарат",
+    "procedure_code": "исследование",
+    "laterality": "сторону",
+    "priority": "срочность",
+    "finance": "оплату",
+    "referrer": "направившего",
+    "diagnosis_code": "диагноз",
+    "diagnosis_text": "диагноз",
+    "comment": "комментарий",
+}
+
+
+def changed_fields(details: Mapping[str, Any]) -> str:
+    """Name what an amendment changed: «время или аппарат, комментарий»."""
+    changed = [CHANGED[key] for key in details.get("changed", {}) if key in CHANGED]
+    return ", ".join(dict.fromkeys(changed))
+
+
+def changed_meanwhile(happenings: Iterable[Happening], zone: tzinfo, today: date) -> str:
+    """Say who was faster, when, and with what; `happenings` come newest first."""
+    for each in happenings:
+        at = moment(each.at, zone, today)
+        if each.what == "amend" and (changed := changed_fields(each.details)):
+            return f"Пока вы правили, {each.actor} изменил(а) {changed} ({at})"
+        if each.what in ("amend", "cancel", "start", "progress", "finish", "link"):
+            return f"Пока вы правили: {ACTIONS[each.what].lower()} ({each.actor}, {at})"
+    return ERRORS["stale"]
+
+
+def not_amendable(state: OrderState) -> str:
+    """Say why a referral cannot be changed any more."""
+    return {
+        OrderState.IN_PROGRESS: "Исследование уже идёт на аппарате.",
+        OrderState.COMPLETED: "Исследование уже выполнено.",
+        OrderState.CANCELLED: "Направление отменено. Запишите новое.",
+    }.get(state, "Состояние этого не позволяет.")
+
+
 def trouble(check: Check) -> str:
     """Say what does not work, what that means and what to do."""
     return {
@@ -325,6 +367,7 @@ _BUS_REASONS = {
     "name not found": "адрес шины не находится, проверьте его и сеть",
     "TLS": "не удаётся защищённое соединение (TLS)",
     "token refused": "шина не приняла токен",
+    "redirect refused": "шина отсылает к другому адресу",
     "not a FHIR answer": "по адресу шины отвечает что-то другое",
     "HTTP 429": "шина просит подождать (HTTP 429)",
 }

@@ -140,12 +140,12 @@ def _failed(error: OSError) -> Answer:
         return Retry("TLS: no secure connection")
     if caused_by(NameResolutionError):
         return Retry("name not found", uncertain=False)
-    if caused_by(ConnectTimeoutError, requests.ConnectTimeout):
-        return Retry("time-out: no connection", uncertain=False)
     if caused_by(requests.exceptions.ProxyError):
         return Retry("cannot connect: the proxy does not let us through", uncertain=False)
     if caused_by(NewConnectionError):
         return Retry("cannot connect", uncertain=False)
+    if caused_by(ConnectTimeoutError, requests.ConnectTimeout):
+        return Retry("time-out: no connection", uncertain=False)
     if caused_by(TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout):
         return Retry("time-out")
     if isinstance(error, requests.RequestException):

@@ -18,7 +18,7 @@ Dialect = Callable[[Resource], Resource]
 
 # FHIR R4 2.24.0.1, id; a first letter or digit keeps ".." out of paths.
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
-_REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?$")
+_REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
 
 
 def n3(resource: Resource) -> Resource:

@@ -134,16 +134,6 @@ def channel_state(reader: Reader) -> str:
     return str(reader.value("SELECT state FROM bus_channel") or "ok")
 
 
-def queue(reader: Reader) -> tuple[int, datetime | None]:
-    """Give how many rows wait to be sent, and since when the oldest of them does."""
-    row = reader.one(
-        "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox"
-        " WHERE state = 'pending' AND state <> 'delivered'"  # the second condition lets the index of open rows be used
-    )
-    assert row is not None
-    return row["waiting"], datetime.fromisoformat(row["oldest"]) if row["oldest"] else None
-
-
 def from_row(row: Row) -> OutboxRow:
     """Make an OutboxRow of a row of its table."""
     return OutboxRow(

@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
     bus.add_argument("--address", default="127.0.0.1", help="where to listen (default 127.0.0.1)")
     bus.add_argument("--port", type=int, default=8090, metavar="N", help="port (default 8090)")
     bus.add_argument("--token", help="the token that clients must send (default: the practice token)")
+    bus.add_argument("--lenient", action="store_true", help="accept local codes and empty fields of the dictionaries")
     bus.add_argument("--data", type=Path, metavar="DIR", help="keep what it receives here (default: in memory)")
 
     echo = _command(verbs, "echo", commands.echo, "verify a device or archive by C-ECHO")

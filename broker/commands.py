@@ -168,8 +168,14 @@ def practice_bus(args: argparse.Namespace) -> int:
     from broker.bus import practice
 
     app.set_up_logging("info")
-    print(f"Practice bus: http://{args.address}:{args.port}/  (Ctrl-C ends it)")
-    practice.serve(args.address, args.port, args.token or practice.PRACTICE_TOKEN, args.data)
+    practice.serve(
+        args.address,
+        args.port,
+        args.token or practice.PRACTICE_TOKEN,
+        args.data,
+        announce=lambda server: print(f"Practice bus: {server.url}\nWhat it has: {server.page_url}  (Ctrl-C ends it)"),
+        lenient=args.lenient,
+    )
     return OK
 
 

@@ -90,7 +90,12 @@ def _run(args: argparse.Namespace, directory: Path) -> int:
     app.set_up_logging("warning")
     os.environ["NICEGUI_STORAGE_PATH"] = str(directory / "nicegui")
     os.umask(0o077)
-    bus = practice.PracticeServer(practice.PracticeBus(directory=directory / "bus"), "127.0.0.1", args.bus_port)
+    bus = practice.PracticeServer(
+        # Lenient: the demo's procedures bear local codes, for it has no official dictionary.
+        practice.PracticeBus(directory=directory / "bus", lenient=True),
+        "127.0.0.1",
+        args.bus_port,
+    )
     bus.start()
     try:
         config = _config(args, directory, bus.url)

@@ -1,0 +1,159 @@
+"""A clinic's server for acceptance tests: the program as a process of its own, with a practice bus beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus, PracticeServer
+
+PASSWORD = "practice-2026"
+STARTS_WITHIN = 30.0  # seconds
+DEVICES = (("XRAY_14", "Рентген", "DX"), ("FLG_12", "Флюорограф", "DX"))
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class House:
+    """The program with its configuration, database, accounts, devices, and the region's practice bus."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.web_port, self.dicom_port = free_port(), free_port()
+        self.bus = PracticeBus(lenient=True)  # the starter procedures bear local codes
+        self.bus_server = PracticeServer(self.bus, "127.0.0.1", 0)
+        self.bus_server.start()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = directory / "broker.log"
+        (directory / "token").write_text(PRACTICE_TOKEN)
+        self.config = directory / "config.yaml"
+        self.config.write_text(
+            f"""
+clinic: {{name: Клиника на Заречной, oid: 1.2.643.5.1.13.13.12.2.99.1, uid_root: 1.2.643.5.1.13.13.12.2.99,
+          accession_prefix: K}}
+web: {{port: {self.web_port}}}
+dicom: {{address: 127.0.0.1, port: {self.dicom_port}}}
+bus: {{url: "{self.bus_server.url}", token_file: token, organisation: {PRACTICE_ORGANISATION}, rate: 60000, timeout: 5}}
+data: {{directory: data}}
+""",
+            encoding="utf-8",
+        )
+        self.command("account", "add", "orlova", "--name", "Орлова Наталья", "--role", "registrar", "--password-stdin")
+        for ae_title, name, modality in DEVICES:
+            self.command("device", "add", ae_title, "--name", name, "--modality", modality)
+
+    @property
+    def url(self) -> str:
+        """Where the screens are."""
+        return f"http://127.0.0.1:{self.web_port}"
+
+    def command(self, *words: str, given: str = PASSWORD + "\n", check: bool = True) -> str:
+        """Run one command of the program on this configuration; give what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "broker", *words, "-c", str(self.config)],
+            input=given.encode(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stderr.decode()
+        return done.stdout.decode()
+
+    def add_orders(self, referrals: Sequence[dict[str, Any]]) -> list[str]:
+        """Register referrals as a script would; give their accession numbers."""
+        printed = self.command("order", "add", "--json", "-", given=json.dumps(list(referrals)))
+        return [json.loads(line)["accession_number"] for line in printed.splitlines()]
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Give today's orders as a script sees them."""
+        return list(json.loads(self.command("order", "list", "--json")))
+
+    def start(self, **environment: str) -> None:
+        """Start the program and wait until it says that it works."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "broker", "run", "-c", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+            )
+        deadline = time.monotonic() + STARTS_WITHIN
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                return  # it died at a fail point, or a test will see why from its log
+            try:
+                requests.get(f"{self.url}/healthz", timeout=2)
+                return
+            except requests.RequestException:
+                time.sleep(0.05)
+        raise AssertionError(f"the program did not start:\n{self.log.read_text()}")
+
+    def died(self, within: float = 30.0) -> bool:
+        """Say whether the program has died by SIGKILL within some seconds."""
+        assert self.process is not None
+        try:
+            return self.process.wait(within) == -signal.SIGKILL
+        except subprocess.TimeoutExpired:
+            return False
+
+    def kill(self) -> None:
+        """Kill the program as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask the program to stop; give its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def wait_for(self, what: Any, seconds: float = 20.0) -> None:
+        """Wait until `what()` is true."""
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain:\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End everything that was started."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.bus_server.stop()
+
+    # ---- what the bus has ----
+
+    def orders_on_bus(self) -> dict[str, list[str]]:
+        """Give the statuses of the order Tasks by our order number: exactly one each, or something was doubled."""
+        return self._tasks("original-order")
+
+    def results_on_bus(self) -> dict[str, list[str]]:
+        """Give the statuses of the result Tasks by their own number (order number and a suffix)."""
+        return self._tasks("reflex-order")
+
+    def _tasks(self, intent: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for task in self.bus.tasks():
+            if task["intent"] == intent:
+                own = next(
+                    each["value"]
+                    for each in task["identifier"]
+                    if "type" not in each or "ACSN" not in str(each["type"])
+                )
+                found.setdefault(own, []).append(task["status"])
+        return found

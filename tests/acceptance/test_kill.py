@@ -1,0 +1,185 @@
+"""Killed at any moment, the program loses nothing that it acknowledged, and the region gets nothing twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
+
+from broker import failpoint
+from tests import factory
+from tests.acceptance.house import House
+from tests.dicom.test_mpps import creation, ending
+
+pytestmark = [
+    pytest.mark.slow,
+    # pynetdicom's client drops its socket without closing it when the port is closed, as it is after a kill.
+    pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+]
+
+ORDERS, KILLS = 24, 8
+
+
+def referral(number: int) -> dict[str, Any]:
+    return {
+        "patient": {"name": f"Пробный Пациент {'абвгдежзик'[number % 10] * 3}", "birth_date": "1970-01-02", "sex": "M"},
+        "procedure": "WLB-KNEE",
+        "stations": ["XRAY_14"],
+        "start": factory.soon().isoformat(),
+        "referrer": "Зимин Андрей Павлович",
+        "submission_id": f"kill {number}",
+    }
+
+
+def send(port: int, uid: str, create: Dataset | None = None, change: Dataset | None = None) -> int | None:
+    """Send one MPPS message on an association of its own; None when no answer came."""
+    ae = AE(ae_title="XRAY_14")
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 5
+    ae.add_requested_context(ModalityPerformedProcedureStep)
+    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
+    if not assoc.is_established:
+        return None
+    try:
+        if create is not None:
+            status, _ = assoc.send_n_create(create, ModalityPerformedProcedureStep, uid)
+        else:
+            assert change is not None
+            status, _ = assoc.send_n_set(change, ModalityPerformedProcedureStep, uid)
+    except (RuntimeError, ValueError):
+        return None  # the association broke under us
+    finally:
+        if assoc.is_established:
+            assoc.release()
+    return int(status.Status) if "Status" in status else None
+
+
+def kept(house: House, sql: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(house.directory / "data" / "worklist.sqlite") as conn:
+        found = conn.execute(sql).fetchall()
+    conn.close()
+    return found
+
+
+def settled(house: House) -> bool:
+    return kept(house, "SELECT count(*) FROM outbox WHERE state <> 'delivered'") == [(0,)]
+
+
+def test_killed_after_the_commit_before_the_answer_the_retry_is_answered_as_the_first_time(house: House) -> None:
+    [number] = house.add_orders([referral(1)])
+    study = house.orders()[0]["study_instance_uid"]
+    house.start(WLB_FAILPOINT=failpoint.COMMITTED_NOT_ANSWERED)
+    assert send(house.dicom_port, "1.2.3", create=creation(study)) is None
+    assert house.died()
+    house.start()
+    assert send(house.dicom_port, "1.2.3", create=creation(study)) == 0
+    assert send(house.dicom_port, "1.2.3", create=creation(study, PatientID="2")) == 0x0111
+    assert send(house.dicom_port, "1.2.3", change=ending()) == 0
+    house.wait_for(lambda: settled(house))
+    assert house.orders()[0]["state"] == "completed"
+    assert kept(house, "SELECT count(*) FROM performed_step") == [(1,)]
+    assert len(house.orders_on_bus()[number]) == 1
+
+
+def test_killed_after_the_post_before_delivered_the_bus_has_it_once(house: House) -> None:
+    [number] = house.add_orders([referral(1)])
+    house.start(WLB_FAILPOINT=failpoint.POSTED_NOT_DELIVERED)
+    assert house.died()
+    assert house.orders_on_bus() == {number: ["requested"]}
+    assert not settled(house)
+    house.start()
+    house.wait_for(lambda: settled(house))
+    assert house.orders_on_bus() == {number: ["requested"]}
+    names = {row[0] for row in kept(house, "SELECT name FROM bus_reference")}
+    assert {"task", "service_request", "patient", "acsn"} <= names
+
+
+def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubled(house: House) -> None:
+    chance = random.Random(2026)
+    acknowledged: set[tuple[str, str]] = set()
+    stop = threading.Event()
+
+    def register(number: int) -> None:
+        """Register by the command line, killed at random too, until it was acknowledged."""
+        while True:
+            script = subprocess.Popen(
+                [sys.executable, "-m", "broker", "order", "add", "--json", "-", "-c", str(house.config)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            patience = chance.uniform(0.5, 3) if chance.random() < 0.3 else 60
+            try:
+                printed, _ = script.communicate(json.dumps(referral(number)).encode(), timeout=patience)
+            except subprocess.TimeoutExpired:
+                script.kill()
+                script.communicate()
+                continue
+            if b"accession_number" in printed:
+                acknowledged.add(("order", f"kill {number}"))
+                return
+
+    def modality() -> None:
+        """Do whatever is on the list, and repeat what got no answer."""
+        while not stop.is_set():
+            waiting = kept(
+                house,
+                "SELECT study_instance_uid FROM orders o WHERE NOT EXISTS (SELECT 1 FROM performed_step p"
+                " WHERE p.sop_instance_uid = o.study_instance_uid || '.1' AND p.state = 'COMPLETED')",
+            )
+            for (study,) in waiting:
+                uid = f"{study}.1"
+                if send(house.dicom_port, uid, create=creation(study)) == 0:
+                    acknowledged.add(("create", uid))
+                    if send(house.dicom_port, uid, change=ending()) == 0:
+                        acknowledged.add(("set", uid))
+                if stop.is_set():
+                    return
+            time.sleep(0.05)
+
+    house.start()
+    threads = [
+        threading.Thread(target=lambda: [register(number) for number in range(ORDERS)]),
+        threading.Thread(target=modality),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.1, 2.0))
+            house.kill()
+            house.start()
+        threads[0].join(120)
+        assert not threads[0].is_alive()
+        house.wait_for(
+            lambda: kept(house, "SELECT count(*) FROM orders WHERE state = 'completed'") == [(ORDERS,)], seconds=60
+        )
+    finally:
+        stop.set()
+        threads[1].join(30)
+    house.wait_for(lambda: settled(house), seconds=60)
+    assert house.stop() == 0
+    assert kept(house, "PRAGMA integrity_check") == [("ok",)]
+
+    submissions = {row[0] for row in kept(house, "SELECT submission_id FROM orders")}
+    completed = {row[0] for row in kept(house, "SELECT sop_instance_uid FROM performed_step WHERE state = 'COMPLETED'")}
+    started = {row[0] for row in kept(house, "SELECT sop_instance_uid FROM performed_step")}
+    for what, name in acknowledged:
+        assert name in {"order": submissions, "create": started, "set": completed}[what], (what, name)
+    numbers = {row[0] for row in kept(house, "SELECT accession_number FROM orders")}
+    assert len(numbers) == ORDERS
+    assert set(house.orders_on_bus()) == numbers
+    assert all(len(tasks) == 1 for tasks in house.orders_on_bus().values())
+    results = house.results_on_bus()
+    assert len(results) == ORDERS
+    assert all(tasks == ["in-progress"] for tasks in results.values())

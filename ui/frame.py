@@ -185,8 +185,13 @@ class Done(Generic[T]):
     value: T
 
 
-async def attempt(verb: Callable[[], T], *, let_pass: tuple[type[BrokerError], ...] = ()) -> Done[T] | None:
-    """Run a verb in another thread; say in Russian what went wrong and give None then.
+async def attempt(
+    verb: Callable[[], T],
+    *,
+    let_pass: tuple[type[BrokerError], ...] = (),
+    tell: Callable[[str], None] = lambda words: theme.say(words, bad=True),
+) -> Done[T] | None:
+    """Run a verb in another thread; tell in Russian what went wrong and give None then.
 
     Errors of the classes in `let_pass` are raised for the page to handle, for example Invalid at its fields.
     """
@@ -194,11 +199,14 @@ async def attempt(verb: Callable[[], T], *, let_pass: tuple[type[BrokerError], .
         done = await run.io_bound(lambda: Done(verb()))
     except let_pass:
         raise
+    except SessionEnded:
+        leave()
+        return None
     except (BrokerError, StoreError) as caught:
-        _say_exception(caught)
+        tell(words.error(caught))
         return None
     if done is None:  # the program is stopping: whether it was committed is not known
-        theme.say(words.STOPPING, bad=True)
+        tell(words.STOPPING)
     return done
 
 

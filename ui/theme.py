@@ -262,6 +262,12 @@ class Field:
             self.box.classes(remove="wrong")
             self.control.props(remove="aria-invalid")
 
+    def advise(self, hint: str) -> None:
+        """Show a hint under the field; an error, while there is one, goes before it."""
+        if hint != self.hint:
+            self.hint = hint
+            self.note.set_text(self.error or hint)
+
     def focus(self) -> None:
         """Put the cursor into the control."""
         self.control.run_method("focus")
@@ -386,3 +392,12 @@ def plain_page(title: str, body: str, *, status: int = 200, extra_head: str = ""
         f"<body{attributes}>{body}</body></html>",
         status,
     )
+
+
+def notice(title: str, sentence: str, status: int) -> HTMLResponse:
+    """Make a plain page that says why there is nothing to see."""
+    body = (
+        f'<main class="signin"><h1>{escape(title)}</h1><p class="muted">{escape(sentence)}</p>'
+        '<p style="margin-top:16px"><a href="/">На главную</a></p></main>'
+    )
+    return plain_page(title, body, status=status)

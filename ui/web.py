@@ -22,7 +22,7 @@ from broker import security
 from broker.config import Config
 from broker.domain.errors import SessionEnded
 from broker.security import Permission
-from ui import frame, guard, login, theme, words
+from ui import desk, frame, guard, label, login, theme, words
 from ui.services import News, Services
 
 
@@ -35,7 +35,7 @@ class Page(Protocol):
 
 RECONNECT = 20.0  # seconds that a page may be cut off before its server side is forgotten
 GRACE = 2  # seconds that open requests get when the program stops
-PAGES: tuple[Page, ...] = ()
+PAGES: tuple[Page, ...] = (desk,)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -51,6 +51,7 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     theme.install(app)
     login.build(app, services)
+    label.build(app, services)
     _healthz(app, services)
     build_ui(services)
     ui.run_with(
@@ -150,12 +151,7 @@ def _healthz(app: FastAPI, services: Services) -> None:
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
-    return theme.plain_page(
-        "Нет такой страницы",
-        '<main class="signin"><h1>Нет такой страницы</h1><p class="muted">Адрес устарел или набран с ошибкой.</p>'
-        '<p style="margin-top:16px"><a href="/">На главную</a></p></main>',
-        status=404,
-    )
+    return theme.notice("Нет такой страницы", "Адрес устарел или набран с ошибкой.", 404)
 
 
 def _page_exception(caught: Exception) -> None:

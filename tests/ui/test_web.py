@@ -82,7 +82,7 @@ def test_a_foreign_page_cannot_open_the_websocket(site: Site) -> None:
     assert refused.value.response.status_code == 403
     with pytest.raises(InvalidStatus):
         connect(address, proxy=None)
-    with connect(address, origin=site.url, proxy=None) as socket:  # type: ignore[arg-type]
+    with connect(address, origin=Origin(site.url), proxy=None) as socket:
         assert str(socket.recv(5)).startswith("0{")
     polling = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
     assert site.http.get(polling, headers={"Origin": "http://evil.example"}).status_code == 403

@@ -1,0 +1,541 @@
+"""The fields of a referral: drawn, filled, read, checked as one types, kept as a draft. It saves nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+from nicegui import ui
+
+from broker.domain import checks, names
+from broker.domain.identifiers import show_policy, show_snils
+from broker.domain.model import Device, Order, Patient, PersonName, Priority, ProcedureType, ReferralDraft, Sex
+from broker.workflow import referral
+from ui import theme, words
+from ui.combo import Combo
+from ui.slots import USUAL
+from ui.theme import Field, text
+
+# Field by field in reading order, under the names that the checks use.
+PATIENT = ("family", "given", "middle", "birth_date", "sex", "phone", "snils", "policy")
+RARE = ("weight", "height", "allergies", "pregnancy")
+STUDY = ("procedure", "device", "date", "time", "laterality", "finance", "referrer", "diagnosis", "comment", "urgent")
+EMPTY: dict[str, Any] = {
+    **dict.fromkeys((*PATIENT, *RARE, *STUDY), ""),
+    "sex": None,
+    "procedure": None,
+    "date": "сегодня",
+    "finance": "1",
+    "urgent": False,
+}
+# Where a problem is shown whose own field is not on the screen.
+SHOWN_AT = {"patient": "family", "patient_id": "family", "referrer_snils": "referrer"}
+# The tail of a patronymic tells the sex better than anything else that was typed.
+_SEX_OF_TAIL = {"вич": Sex.MALE, "ьич": Sex.MALE, "оглы": Sex.MALE, "вна": Sex.FEMALE, "чна": Sex.FEMALE}
+_SMALL_WORDS = frozenset({"оглы", "кызы", "угли", "гызы", "уулу", "кизи", "оглу"})
+NEEDS_MORE = frozenset({"CT", "MR", "XA", "NM"})  # weight, allergies and pregnancy matter there
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What the selects offer."""
+
+    procedures: Sequence[ProcedureType]
+    devices: Sequence[Device]
+    referrers: Sequence[tuple[str, str, str]]  # full name, position, СНИЛС
+    usual: Mapping[str, str]  # procedure code -> AE title where it was planned last
+
+    def procedure(self, code: str | None) -> ProcedureType | None:
+        """Give a procedure by its code."""
+        return next((each for each in self.procedures if each.code == code), None)
+
+    def suitable(self, procedure: ProcedureType | None) -> list[Device]:
+        """List the devices that can do it, the likeliest first: where it is usually done, else whose name is like."""
+        if procedure is None:
+            return list(self.devices)
+        fitting = [each for each in self.devices if each.modality == procedure.modality]
+        usual = self.usual.get(procedure.code)
+        return sorted(fitting, key=lambda each: (each.ae_title != usual, -_likeness(each.name, procedure.name)))
+
+
+class ReferralForm:
+    """The two columns of fields; `changed` is called with a field's name after every change that a person made."""
+
+    def __init__(self, lists: Lists, today: Callable[[], date], changed: Callable[[str], None]) -> None:
+        self.lists = lists
+        self._today = today
+        self._changed = changed
+        self._filling = False
+        self.fields: dict[str, Field] = {}
+        self.patient: Patient | None = None  # who was chosen
+        self.nearest = True  # the time follows the device's free time until a person chooses one
+        self.kept_stations: tuple[str, ...] = ()  # of an order that is planned on several
+        self.planned: datetime | None = None  # when an order stands already: may stay although it has passed
+
+    # ---- drawing ----
+
+    def draw_patient(self) -> None:
+        """Draw the patient's fields; the search above them is the page's."""
+        add = self._add
+        add("family", "Фамилия", name="last", span=4, narrow=12)
+        add("given", "Имя", name="first", span=4)
+        add("middle", "Отчество", name="middle", span=4)
+        add("birth_date", "Дата рождения", name="born", span=4, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
+        add("sex", "Пол", ui.select, name="sex", span=4, options=dict(words.SEXES))
+        add("phone", "Телефон", name="phone", span=4, narrow=12, props="inputmode=tel")
+        add("snils", "СНИЛС", name="snils", span=6, narrow=5, props='mask="###-###-### ##" inputmode=numeric')
+        add(
+            "policy", "Полис ОМС", name="policy", span=6, narrow=7, props='mask="#### #### #### ####" inputmode=numeric'
+        )
+
+    def draw_rare(self) -> None:
+        """Draw what is seldom asked, behind «Ещё»."""
+        self._more = ui.element("details").style("margin-top: 12px")
+        with self._more:
+            text("summary", "Ещё: вес, рост, аллергия, беременность")
+            with ui.element("div").classes("form").style("margin-top: 8px"):
+                self._add("weight", "Вес, кг", name="weight", span=3, props="inputmode=decimal")
+                self._add("height", "Рост, см", name="height", span=3, props="inputmode=decimal")
+                self._add("pregnancy", "Беременность", name="pregnancy", span=6, narrow=12)
+                self._add("allergies", "Аллергия", name="allergy", span=12, narrow=12)
+
+    def draw_study(self, nearest: Callable[[], Any]) -> None:
+        """Draw what is to be done; `nearest` is asked to find the next free time."""
+        add = self._add
+        dense: dict[str, Any] = {"make": ui.select, "props": "options-dense"}
+        procedures = {each.code: each.name for each in self.lists.procedures}
+        days = [(word, lambda word=word: self.choose_day(word)) for word in ("сегодня", "завтра")]
+        add("procedure", "Что делаем", name="what", narrow=12, options=procedures, with_input=True, **dense)
+        add("device", "Аппарат", name="device", narrow=12, options={"": "Авто"}, value="", **dense)
+        add("date", "Дата", name="day", span=6, value="сегодня", quick=days)
+        add("time", "Время", name="time", span=6, props="inputmode=numeric", quick=[("ближайшее", nearest)])
+        add("laterality", "Сторона", name="side", span=6, options=dict(words.LATERALITIES), value="", **dense)
+        add("finance", "Оплата", name="pay", span=6, options=dict(words.FINANCE), value="1", **dense)
+        with ui.element("div").classes("combo field s8 n12"):
+            Combo(
+                add("referrer", "Кто направил", name="referrer", narrow=12),
+                self._look_referrers,
+                lambda found: text("span", found),
+                self._take_referrer,
+                name="referrer",
+                quiet=lambda: self._filling,
+            )
+        add("diagnosis", "Диагноз, МКБ-10", name="diagnosis", span=4, narrow=12, props="placeholder=M17.1")
+        add("comment", "Комментарий аппарату", name="comment", span=9, narrow=12)
+        add("urgent", "Срочно", ui.checkbox, name="urgent", span=3)
+        self._offer_devices()
+
+    def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> Field:
+        field = theme.field(label, make, **options)
+        self.fields[key] = field
+        field.control.on_value_change(lambda: self._on_change(key))
+        if make is ui.input:
+            field.control.props("maxlength=1024" if key == "comment" else "maxlength=200")
+            field.control.on("blur", lambda: self._on_blur(key))
+        return field
+
+    # ---- filling ----
+
+    def fill_patient(self, patient: Patient) -> None:
+        """Show a known patient."""
+        with self._quietly():
+            self.patient = patient
+            values: dict[str, Any] = {
+                "family": patient.name.family,
+                "given": patient.name.given,
+                "middle": patient.name.middle,
+                "birth_date": f"{patient.birth_date:%d.%m.%Y}",
+                "sex": patient.sex,
+                "phone": patient.phone,
+                "snils": show_snils(patient.snils),
+                "policy": show_policy(patient.policy),
+                "weight": _number(patient.weight),
+                "height": _number(patient.height),
+                "allergies": patient.allergies,
+                "pregnancy": "",  # asked anew each time
+            }
+            self._put(values)
+
+    def fill_words(self, typed: str) -> None:
+        """Put what was searched in vain into the fields: digits are a СНИЛС or a policy, words a name."""
+        self.clear(PATIENT + RARE)
+        digits = "".join(char for char in typed if char.isdigit())
+        found: dict[str, Any] = {}
+        if digits and not any(char.isalpha() for char in typed):
+            if len(digits) == 8 and words.read_birth_date(typed):
+                found["birth_date"] = typed
+            elif len(digits) <= 11:
+                found["snils"] = show_snils(digits)
+            else:
+                found["policy"] = show_policy(digits[:16])
+        else:
+            rest = []
+            for word in typed.split():
+                if words.read_birth_date(word):
+                    found["birth_date"] = word
+                else:
+                    rest.append(word)
+            name = names.split(" ".join(rest))
+            found |= {"family": tidy_name(name.family), "given": tidy_name(name.given)}
+            found["middle"] = tidy_name(name.middle)
+            found["sex"] = _sex_of(name.middle)
+        with self._quietly():
+            self._put(found)
+
+    def fill_order(self, order: Order) -> None:
+        """Show an order that is to be changed."""
+        self.fill_patient(order.patient)
+        step = order.steps[0]
+        self.kept_stations, self.planned = step.station_ae_titles, step.start
+        self.nearest = False
+        person = str(order.referrer) + (f", {order.referrer_position}" if order.referrer_position else "")
+        with self._quietly():
+            self._put({"pregnancy": order.patient.pregnancy, "procedure": order.procedure_code})
+            self._offer_devices()
+            values: dict[str, Any] = {
+                "device": step.station_ae_titles[0] if step.station_ae_titles else "",
+                "date": words.day(step.start.date(), self._today()),
+                "time": f"{step.start:%H:%M}",
+                "laterality": order.laterality,
+                "finance": order.finance,
+                "referrer": person,
+                "diagnosis": f"{order.diagnosis_code} {order.diagnosis_text}".strip(),
+                "comment": order.comment,
+                "urgent": order.priority is Priority.URGENT,
+            }
+            self._put(values)
+
+    def clear(self, keys: Sequence[str] = (*PATIENT, *RARE, *STUDY)) -> None:
+        """Empty these fields."""
+        with self._quietly():
+            if "family" in keys:
+                self.patient = None
+            self._put({key: EMPTY[key] for key in keys})
+            if "procedure" in keys:
+                self.nearest = True
+                self.kept_stations, self.planned = (), None
+                self._offer_devices()
+
+    def choose_day(self, word: str) -> None:
+        """Take a day by its word."""
+        self.fields["date"].value = word
+
+    def choose_time(self, at: str, *, nearest: bool = False) -> None:
+        """Take a time; with `nearest` it keeps following what is free."""
+        self.nearest = nearest
+        if self.fields["time"].value != at:
+            with self._quietly():
+                self._put({"time": at})
+        if not nearest:
+            self._changed("time")
+
+    # ---- drafts ----
+
+    def content(self) -> dict[str, Any]:
+        """Give everything typed, as a draft is kept."""
+        kept = {key: field.value for key, field in self.fields.items()}
+        day = self.day()
+        return {
+            **kept,
+            "date": day.isoformat() if day else kept["date"],
+            "nearest": self.nearest,
+            # With the revision that was seen: what somebody changes meanwhile must not be overwritten unseen.
+            "chosen": asdict(self.patient) | {"birth_date": self.patient.birth_date.isoformat()}
+            if self.patient
+            else None,
+        }
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Show a draft; a day that has passed meanwhile becomes today."""
+        with self._quietly():
+            chosen = content.get("chosen")
+            self.patient = _patient(chosen) if chosen else None
+            values = {key: content.get(key, EMPTY[key]) for key in self.fields}
+            try:
+                day = date.fromisoformat(str(values["date"]))
+                values["date"] = words.day(max(day, self._today()), self._today())
+            except ValueError:
+                pass  # words that were no date when they were typed are shown as they were
+            if values["procedure"] not in {each.code for each in self.lists.procedures}:
+                values["procedure"] = None
+            self._put({"procedure": values["procedure"]})
+            self._offer_devices()
+            for key in ("device", "laterality", "finance", "sex"):
+                if values[key] not in self.fields[key].control.options:
+                    values[key] = EMPTY[key]
+            self._put(values)
+            self.nearest = bool(content.get("nearest", True))
+
+    def blank(self) -> bool:
+        """Say whether nothing worth keeping was typed."""
+        return not any(
+            (field.value or EMPTY[key]) != EMPTY[key]
+            for key, field in self.fields.items()
+            if key not in {"date", "time", "device", "sex"}
+        )
+
+    # ---- reading ----
+
+    def first_empty(self, keys: Sequence[str]) -> str:
+        """Give the first of these fields that is empty, or the last one."""
+        return next((key for key in keys if not self.fields[key].value), keys[-1])
+
+    def minutes(self) -> int:
+        """Say how long the chosen procedure takes."""
+        procedure = self.procedure()
+        return procedure.minutes if procedure else USUAL
+
+    def day(self) -> date | None:
+        """Give the day that is typed, or None."""
+        return words.read_date(self.fields["date"].value or "", self._today())
+
+    def procedure(self) -> ProcedureType | None:
+        """Give the chosen procedure."""
+        return self.lists.procedure(self.fields["procedure"].value)
+
+    def device(self) -> Device | None:
+        """Give the chosen device, or the one that «Авто» means."""
+        suitable = self.lists.suitable(self.procedure())
+        value = self.fields["device"].value
+        return next((each for each in suitable if each.ae_title == value), None) or next(iter(suitable), None)
+
+    def read(self, now: datetime, submission_id: str = "") -> tuple[ReferralDraft, dict[str, str]]:
+        """Read the fields: the referral, and what is wrong, by field; only without problems is it worth registering."""
+        unreadable: dict[str, str] = {}
+
+        def said(key: str) -> str:
+            return names.tidy(self.fields[key].value or "")
+
+        def parsed(key: str, read: Callable[[str], Any], stand_in: Any) -> Any:
+            typed = said(key)
+            value = read(typed) if typed else stand_in
+            if value is None and typed:
+                unreadable[key] = "unreadable"
+                return stand_in
+            return value
+
+        born = parsed("birth_date", words.read_birth_date, now.date())
+        day = parsed("date", lambda typed: words.read_date(typed, now.date()), now.date())
+        at = parsed("time", words.read_time, now.time())
+        procedure, device = self.procedure(), self.device()
+        for key in ("birth_date", "date", "time"):
+            if not said(key):
+                unreadable[key] = "required"
+        if not said("time") and (procedure is None or device is None):
+            del unreadable["time"]  # it comes by itself once it is known what for
+        if self.fields["sex"].value is None:
+            unreadable["sex"] = "required"
+        if procedure and device is None:
+            unreadable["device"] = "none"
+        elif procedure is None:
+            device = device or Device("-", "", "")  # one thing at a time
+        known = self._same_person(born)
+        code, _, diagnosis = said("diagnosis").partition(" ")
+        person, _, position = said("referrer").partition(",")
+        draft = ReferralDraft(
+            patient=Patient(
+                name=PersonName(said("family"), said("given"), said("middle")),
+                birth_date=born,
+                sex=Sex(self.fields["sex"].value or Sex.OTHER),
+                patient_id=known.patient_id if known else "",
+                snils=said("snils"),
+                policy=said("policy"),
+                phone=said("phone"),
+                weight=parsed("weight", words.read_number, None),
+                height=parsed("height", words.read_number, None),
+                allergies=said("allergies"),
+                pregnancy=said("pregnancy"),
+                id=known.id if known else 0,
+                revision=known.revision if known else 0,
+            ),
+            procedure_code=procedure.code if procedure else "",
+            station_ae_titles=self._stations(device),
+            start=datetime.combine(day, time(at.hour, at.minute)),
+            laterality=self.fields["laterality"].value or "",
+            priority=Priority.URGENT if self.fields["urgent"].value else Priority.ROUTINE,
+            finance=self.fields["finance"].value or "",
+            referrer=names.split(person),
+            referrer_snils=next(
+                (snils for *who, snils in self.lists.referrers if _person(*who) == said("referrer")), ""
+            ),
+            referrer_position=position.strip(),
+            diagnosis_code=code,
+            diagnosis_text=diagnosis.strip(),
+            comment=said("comment"),
+            submission_id=submission_id,
+        )
+        problems = checks.referral_problems(referral.tidied(draft), now)
+        if self.planned == draft.start and problems.get("date") == "past":
+            del problems["date"]
+        return draft, {**problems, **unreadable}
+
+    def complain(self, problems: Mapping[str, str]) -> None:
+        """Show these problems and no others, and put the cursor into the first wrong field."""
+        shown: dict[str, str] = {}
+        for key, code in problems.items():
+            shown.setdefault(SHOWN_AT.get(key, key), words.problem(key, code))
+        for key, field in self.fields.items():
+            field.complain(shown.get(key, ""))
+        if any(key in shown for key in RARE):
+            self._more.props("open")
+        first = next((key for key in self.fields if key in shown), None)
+        if first:
+            self.fields[first].focus()
+
+    # ---- inside ----
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        before, self._filling = self._filling, True
+        try:
+            yield
+        finally:
+            self._filling = before
+
+    def _put(self, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            self.fields[key].value = value
+            self.fields[key].complain("")
+        if any(values.get(key) for key in RARE):
+            self._more.props("open")
+
+    def _on_change(self, key: str) -> None:
+        if self._filling:
+            return
+        if key == "time":
+            self.nearest = False
+        if key == "procedure":
+            with self._quietly():
+                self._offer_devices()
+            procedure = self.procedure()
+            if procedure and procedure.modality in NEEDS_MORE:
+                self._more.props("open")
+        if self.fields[key].error:
+            self._check(key)
+        self._changed(key)
+
+    def _on_blur(self, key: str) -> None:
+        """Bring what was typed into its usual form, and say at once if it is wrong; an empty field may wait."""
+        typed = names.tidy(self.fields[key].value or "")
+        if not typed:
+            return
+        usual = self._usual_form(key, typed)
+        with self._quietly():
+            if usual != self.fields[key].value:
+                self.fields[key].value = usual
+            if key == "middle" and self.fields["sex"].value is None and _sex_of(typed):
+                self._put({"sex": _sex_of(typed)})
+        self._check(key)
+
+    def _usual_form(self, key: str, typed: str) -> str:
+        if key in ("family", "given", "middle"):
+            return tidy_name(typed)
+        if key == "birth_date" and (born := words.read_birth_date(typed)):
+            return f"{born:%d.%m.%Y}"
+        if key == "date" and (day := words.read_date(typed, self._today())):
+            return words.day(day, self._today())
+        if key == "time" and (at := words.read_time(typed)):
+            return f"{at:%H:%M}"
+        if key == "diagnosis":
+            draft = referral.tidied(self.read(datetime.combine(self._today(), time()))[0])
+            return f"{draft.diagnosis_code} {draft.diagnosis_text}".strip()
+        return typed
+
+    def _check(self, key: str) -> None:
+        now = datetime.combine(self._today(), time.max)
+        _, problems = self.read(now.replace(microsecond=0))
+        code = problems.get(key, "")
+        self.fields[key].complain(words.problem(key, code) if code and code != "required" else "")
+
+    def _offer_devices(self) -> None:
+        suitable = self.lists.suitable(self.procedure())
+        control = self.fields["device"].control
+        value = control.value if control.value in {each.ae_title for each in suitable} else ""
+        auto = f"Авто: {place(suitable[0])}" if suitable else "Нет подходящего аппарата"
+        if self.procedure() is None:
+            auto = "Авто"
+        control.set_options({"": auto} | {each.ae_title: place(each) for each in suitable}, value=value)
+
+    def _stations(self, device: Device | None) -> tuple[str, ...]:
+        if device is None:
+            return ()
+        if self.kept_stations and self.kept_stations[0] == device.ae_title:
+            return self.kept_stations
+        return (device.ae_title,)
+
+    def _same_person(self, born: date) -> Patient | None:
+        """Give the chosen patient, unless so much was typed over that it is somebody else."""
+        known = self.patient
+        if known is None:
+            return None
+        typed = [names.fold(self.fields[key].value or "") for key in ("family", "given", "middle")]
+        family, given, middle = (names.fold(each) for each in (known.name.family, known.name.given, known.name.middle))
+        if born == known.birth_date:
+            return known if typed[0] == family or typed[1] == given else None
+        return known if typed == [family, given, middle] else None
+
+    async def _look_referrers(self, typed: str) -> list[str]:
+        parts = names.fold(typed).split()
+        known = [_person(name, position) for name, position, _ in self.lists.referrers]
+        fitting = [
+            each
+            for each in known
+            if each != typed and all(any(word.startswith(part) for word in names.fold(each).split()) for part in parts)
+        ]
+        return list(dict.fromkeys(fitting))[:6]
+
+    async def _take_referrer(self, chosen: str | None, typed: str) -> None:
+        self.fields["referrer"].value = chosen or typed
+
+
+def _patient(kept: Mapping[str, Any]) -> Patient:
+    """Make a patient of what a draft keeps."""
+    return Patient(
+        **{
+            **kept,
+            "name": PersonName(**kept["name"]),
+            "birth_date": date.fromisoformat(kept["birth_date"]),
+            "sex": Sex(kept["sex"]),
+        }
+    )
+
+
+def place(device: Device) -> str:
+    """Write a device with its room: «Флюорограф, каб. 12»."""
+    return f"{device.name}, {device.room}" if device.room else device.name
+
+
+def tidy_name(typed: str) -> str:
+    """Give a name typed in small or in capital letters its capitals; mixed ones are left as they were meant."""
+    if typed != typed.lower() and (typed != typed.upper() or len(typed) < 3):
+        return typed
+    return " ".join(
+        word if word in _SMALL_WORDS else "-".join(part[:1].upper() + part[1:] for part in word.split("-"))
+        for word in typed.lower().split(" ")
+    )
+
+
+def _sex_of(middle: str) -> Sex | None:
+    folded = names.fold(middle)
+    return next((sex for tail, sex in _SEX_OF_TAIL.items() if folded.endswith(tail)), None)
+
+
+def _person(name: str, position: str) -> str:
+    return f"{name}, {position}" if position else name
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}".replace(".", ",")
+
+
+def _likeness(one: str, other: str) -> int:
+    """Count the letters with which both begin."""
+    count = 0
+    for left, right in zip(names.fold(one), names.fold(other), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count

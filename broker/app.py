@@ -79,7 +79,11 @@ class Application:
         self.config = config
         self.clinic = clinic_of(config)
         self._lock = _lock(config.data.directory)
-        self.store = open_store(config)
+        try:
+            self.store = open_store(config)
+        except BaseException:
+            os.close(self._lock)
+            raise
         self.dicom = DicomServer(config.dicom, self.store, self.clinic, config.clinic.name)
         self.exchange = _exchange(config, self.store) if config.bus.url else None
         self._health = Health()
@@ -90,8 +94,7 @@ class Application:
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Work until SIGTERM, SIGINT or `stop`; call `ready` once everything listens."""
         with ExitStack() as stack:
-            stack.callback(os.close, self._lock)
-            stack.callback(self.store.close)
+            stack.callback(self.close)
             self.dicom.start()
             stack.callback(self.dicom.stop)
             self.look()
@@ -100,6 +103,11 @@ class Application:
             asyncio.run(self._serve(ready))
             service.notify("STOPPING=1")
             log.info("stopping")
+
+    def close(self) -> None:
+        """Close the database and let the data directory go; `run` does it by itself."""
+        self.store.close()
+        os.close(self._lock)
 
     def stop(self) -> None:
         """Ask the program to stop; returns at once."""

@@ -5,10 +5,7 @@ It reads fields, calls one verb and says the result. What was typed is kept as a
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 
@@ -16,24 +13,25 @@ from nicegui import run, ui
 
 from broker import security
 from broker.domain import lifecycle, names
-from broker.domain.errors import BrokerError, Duplicate, Invalid, Stale
+from broker.domain.errors import Duplicate, Invalid, Stale
 from broker.domain.model import Actor, Device, Order, Patient
 from broker.security import Permission
 from broker.store import journal
-from broker.store.database import Reader, StoreError
+from broker.store.database import Reader
 from broker.store.journal import Card, Visit
 from broker.workflow import referral, staff
-from ui import theme, words
+from ui import read, theme, words
 from ui.combo import Combo
 from ui.desk_aside import Aside, Recent
+from ui.draft import Draft
 from ui.frame import Done, attempt, follow, frame
-from ui.referral_form import PATIENT, Lists, ReferralForm, place
+from ui.referral_form import PATIENT, ReferralForm
+from ui.referral_lists import Lists, place
 from ui.services import Services, current_actor, look
 from ui.slots import DayOnDevice
 from ui.theme import text
 
 FORM = "referral"  # the draft's name
-QUIET = 1.0  # seconds after the last change until the draft is kept
 USUAL_WITHIN = timedelta(days=30)  # where a procedure was planned lately says where it usually is
 
 
@@ -76,14 +74,6 @@ def _lists(reader: Reader, services: Services) -> Lists:
     )
 
 
-@dataclass
-class Drafting:
-    """When something was typed that is not kept yet, and what the person is told about it."""
-
-    since: float | None = None
-    kept: bool = False  # there is a draft in the database
-
-
 class Desk:
     """The page of one person: the form, the search above it, the actions under it, the device's day beside it."""
 
@@ -92,8 +82,7 @@ class Desk:
         self.card = card
         self.submission = uuid.uuid4().hex
         self.saving = False
-        self.drafting = Drafting()
-        self.draft_lock = asyncio.Lock()
+        self.draft: Draft | None = None
         self.ticket = 0
         self.day = DayOnDevice((), {})
         self.device: Device | None = None  # whose day stands aside; between two referrals the last one's
@@ -114,7 +103,7 @@ class Desk:
         if card:
             self.form.fill_order(card.order)
         else:
-            ui.timer(QUIET / 2, self.keep_if_quiet)
+            self.draft = Draft(services, actor, FORM, self.content, self.tell)
         self.draw_actions()
 
     # ---- drawing ----
@@ -185,8 +174,10 @@ class Desk:
         label = theme.button("Печать этикетки", kind="primary", icon="print", key="Ctrl+Enter")
         label.props(f"href=/label/{number} target=_blank")
 
-    def tell(self, note: str, *, bad: bool = False) -> None:
+    def tell(self, note: str, bad: bool = False) -> None:
         """Write beside the button what has become of the form."""
+        if self.saved:
+            return
         self.note.set_text(note)
         self.note.classes(add="bad", remove="muted") if bad else self.note.classes(add="muted", remove="bad")
 
@@ -256,7 +247,7 @@ class Desk:
     def advise_time(self) -> None:
         """Warn, without forbidding, where somebody has that time already."""
         field, day = self.form.fields["time"], self.form.day()
-        at = words.read_time(field.value or "")
+        at = read.clock(field.value or "")
         taken = None
         if day and at and not self.form.nearest:
             but = self.card.order.id if self.card else 0
@@ -265,10 +256,10 @@ class Desk:
 
     def changed(self, key: str) -> None:
         """Hear of a change in the form."""
-        self.drafting.since = time.monotonic()
         if self.saved:
             self.draw_actions()
-        if self.card is None:
+        if self.draft:
+            self.draft.touch()
             self.clear_button.set_visibility(True)
         if key in {"procedure", "device", "date", "time"}:
             ui.timer(0, self.refresh, once=True)
@@ -282,40 +273,16 @@ class Desk:
         """Show the draft that was kept when the page or the program went."""
         self.form.restore(content)
         self.submission = str(content.get("submission") or self.submission)
-        self.drafting.kept = True
         self.draw_actions()
+        if self.draft:
+            self.draft.kept = True
         self.tell(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
         if self.form.patient:
             ui.timer(0, self.show_past, once=True)
 
-    async def keep_if_quiet(self) -> None:
-        """Keep the draft once the person pauses."""
-        since = self.drafting.since
-        if since is not None and not self.saving and time.monotonic() - since >= QUIET:
-            await self.keep()
-
-    async def keep(self) -> None:
-        """Keep the draft now; one that has become empty goes."""
-        async with self.draft_lock:
-            self.drafting.since = None
-            content = {**self.form.content(), "submission": self.submission}
-            store, actor = self.services.store, self.actor
-            try:
-                if not self.form.blank():
-                    saved_at = await run.io_bound(staff.save_draft, store, FORM, content, actor)
-                    self.drafting.kept = True
-                elif self.drafting.kept:
-                    saved_at = None
-                    await run.io_bound(staff.drop_draft, store, FORM, actor)
-                    self.drafting.kept = False
-                else:
-                    return
-            except StoreError as caught:
-                self.tell(f"Черновик не сохранён. {words.error(caught)}", bad=True)
-                return
-        if saved_at and not self.saved and not self.saving:
-            at = words.moment(saved_at, self.services.clinic.zone, self.services.today())
-            self.tell(f"Черновик сохранён {at}")
+    def content(self) -> dict[str, object] | None:
+        """Give what the draft keeps."""
+        return None if self.form.blank() else {**self.form.content(), "submission": self.submission}
 
     async def start_anew(self) -> None:
         """Empty the form for the next one."""
@@ -323,7 +290,8 @@ class Desk:
         self.submission = uuid.uuid4().hex
         self.draw_actions()
         self.search.focus()
-        await self.keep()
+        if self.draft:
+            await self.draft.keep()
         await self.show_past()
         await self.refresh()
 
@@ -335,10 +303,14 @@ class Desk:
             return
         self.saving = True
         self.save_button.props("loading")
+        if self.draft:
+            self.draft.held = True
         try:
             await self._save()
         finally:
             self.saving = False
+            if self.draft:
+                self.draft.held = False
             if not self.saved:
                 self.save_button.props(remove="loading")
 
@@ -353,8 +325,8 @@ class Desk:
         # From here on the form is what is being saved: should the program go down before it can say so, the same
         # press after the restart finds the same words and makes no second referral.
         self.form.nearest = False
-        if self.card is None:
-            await self.keep()
+        if self.draft:
+            await self.draft.keep()
         store, clinic, card = self.services.store, self.services.clinic, self.card
 
         def verb() -> Order:
@@ -386,10 +358,8 @@ class Desk:
         self.submission = uuid.uuid4().hex
         self.draw_actions(done.value)
         self.search.focus()
-        try:
-            await self.keep()
-        except (BrokerError, StoreError) as caught:
-            theme.say(words.error(caught), bad=True)
+        if self.draft:
+            await self.draft.keep()  # the form is empty now, so the draft goes
         await self.show_past()
 
     def _complain(self, problems: dict[str, str]) -> None:

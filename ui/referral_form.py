@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, datetime, time
 from typing import Any
 
 from nicegui import ui
 
-from broker.domain import checks, names
+from broker.domain import names
 from broker.domain.identifiers import show_policy, show_snils
-from broker.domain.model import Device, Order, Patient, PersonName, Priority, ProcedureType, ReferralDraft, Sex
+from broker.domain.model import Device, Order, Patient, Priority, ProcedureType, ReferralDraft, ScheduledStep
 from broker.workflow import referral
-from ui import theme, words
+from ui import read, referral_reading, theme, words
 from ui.combo import Combo
+from ui.referral_lists import Lists, person, place
 from ui.slots import USUAL
 from ui.theme import Field, text
 
@@ -33,32 +34,7 @@ EMPTY: dict[str, Any] = {
 }
 # Where a problem is shown whose own field is not on the screen.
 SHOWN_AT = {"patient": "family", "patient_id": "family", "referrer_snils": "referrer"}
-# The tail of a patronymic tells the sex better than anything else that was typed.
-_SEX_OF_TAIL = {"вич": Sex.MALE, "ьич": Sex.MALE, "оглы": Sex.MALE, "вна": Sex.FEMALE, "чна": Sex.FEMALE}
-_SMALL_WORDS = frozenset({"оглы", "кызы", "угли", "гызы", "уулу", "кизи", "оглу"})
 NEEDS_MORE = frozenset({"CT", "MR", "XA", "NM"})  # weight, allergies and pregnancy matter there
-
-
-@dataclass(frozen=True)
-class Lists:
-    """What the selects offer."""
-
-    procedures: Sequence[ProcedureType]
-    devices: Sequence[Device]
-    referrers: Sequence[tuple[str, str, str]]  # full name, position, СНИЛС
-    usual: Mapping[str, str]  # procedure code -> AE title where it was planned last
-
-    def procedure(self, code: str | None) -> ProcedureType | None:
-        """Give a procedure by its code."""
-        return next((each for each in self.procedures if each.code == code), None)
-
-    def suitable(self, procedure: ProcedureType | None) -> list[Device]:
-        """List the devices that can do it, the likeliest first: where it is usually done, else whose name is like."""
-        if procedure is None:
-            return list(self.devices)
-        fitting = [each for each in self.devices if each.modality == procedure.modality]
-        usual = self.usual.get(procedure.code)
-        return sorted(fitting, key=lambda each: (each.ae_title != usual, -_likeness(each.name, procedure.name)))
 
 
 class ReferralForm:
@@ -72,8 +48,7 @@ class ReferralForm:
         self.fields: dict[str, Field] = {}
         self.patient: Patient | None = None  # who was chosen
         self.nearest = True  # the time follows the device's free time until a person chooses one
-        self.kept_stations: tuple[str, ...] = ()  # of an order that is planned on several
-        self.planned: datetime | None = None  # when an order stands already: may stay although it has passed
+        self.step: ScheduledStep | None = None  # of an order that is being changed
 
     # ---- drawing ----
 
@@ -162,34 +137,14 @@ class ReferralForm:
     def fill_words(self, typed: str) -> None:
         """Put what was searched in vain into the fields: digits are a СНИЛС or a policy, words a name."""
         self.clear(PATIENT + RARE)
-        digits = "".join(char for char in typed if char.isdigit())
-        found: dict[str, Any] = {}
-        if digits and not any(char.isalpha() for char in typed):
-            if len(digits) == 8 and words.read_birth_date(typed):
-                found["birth_date"] = typed
-            elif len(digits) <= 11:
-                found["snils"] = show_snils(digits)
-            else:
-                found["policy"] = show_policy(digits[:16])
-        else:
-            rest = []
-            for word in typed.split():
-                if words.read_birth_date(word):
-                    found["birth_date"] = word
-                else:
-                    rest.append(word)
-            name = names.split(" ".join(rest))
-            found |= {"family": tidy_name(name.family), "given": tidy_name(name.given)}
-            found["middle"] = tidy_name(name.middle)
-            found["sex"] = _sex_of(name.middle)
+        found = read.as_fields(typed)
         with self._quietly():
             self._put(found)
 
     def fill_order(self, order: Order) -> None:
         """Show an order that is to be changed."""
         self.fill_patient(order.patient)
-        step = order.steps[0]
-        self.kept_stations, self.planned = step.station_ae_titles, step.start
+        self.step = step = order.steps[0]
         self.nearest = False
         person = str(order.referrer) + (f", {order.referrer_position}" if order.referrer_position else "")
         with self._quietly():
@@ -216,7 +171,7 @@ class ReferralForm:
             self._put({key: EMPTY[key] for key in keys})
             if "procedure" in keys:
                 self.nearest = True
-                self.kept_stations, self.planned = (), None
+                self.step = None
                 self._offer_devices()
 
     def choose_day(self, word: str) -> None:
@@ -252,7 +207,7 @@ class ReferralForm:
         """Show a draft; a day that has passed meanwhile becomes today."""
         with self._quietly():
             chosen = content.get("chosen")
-            self.patient = _patient(chosen) if chosen else None
+            self.patient = referral_reading.patient(chosen) if chosen else None
             values = {key: content.get(key, EMPTY[key]) for key in self.fields}
             try:
                 day = date.fromisoformat(str(values["date"]))
@@ -290,7 +245,7 @@ class ReferralForm:
 
     def day(self) -> date | None:
         """Give the day that is typed, or None."""
-        return words.read_date(self.fields["date"].value or "", self._today())
+        return read.day(self.fields["date"].value or "", self._today())
 
     def procedure(self) -> ProcedureType | None:
         """Give the chosen procedure."""
@@ -298,79 +253,12 @@ class ReferralForm:
 
     def device(self) -> Device | None:
         """Give the chosen device, or the one that «Авто» means."""
-        suitable = self.lists.suitable(self.procedure())
-        value = self.fields["device"].value
-        return next((each for each in suitable if each.ae_title == value), None) or next(iter(suitable), None)
+        return self.lists.device(self.procedure(), self.fields["device"].value)
 
     def read(self, now: datetime, submission_id: str = "") -> tuple[ReferralDraft, dict[str, str]]:
         """Read the fields: the referral, and what is wrong, by field; only without problems is it worth registering."""
-        unreadable: dict[str, str] = {}
-
-        def said(key: str) -> str:
-            return names.tidy(self.fields[key].value or "")
-
-        def parsed(key: str, read: Callable[[str], Any], stand_in: Any) -> Any:
-            typed = said(key)
-            value = read(typed) if typed else stand_in
-            if value is None and typed:
-                unreadable[key] = "unreadable"
-                return stand_in
-            return value
-
-        born = parsed("birth_date", words.read_birth_date, now.date())
-        day = parsed("date", lambda typed: words.read_date(typed, now.date()), now.date())
-        at = parsed("time", words.read_time, now.time())
-        procedure, device = self.procedure(), self.device()
-        for key in ("birth_date", "date", "time"):
-            if not said(key):
-                unreadable[key] = "required"
-        if not said("time") and (procedure is None or device is None):
-            del unreadable["time"]  # it comes by itself once it is known what for
-        if self.fields["sex"].value is None:
-            unreadable["sex"] = "required"
-        if procedure and device is None:
-            unreadable["device"] = "none"
-        elif procedure is None:
-            device = device or Device("-", "", "")  # one thing at a time
-        known = self._same_person(born)
-        code, _, diagnosis = said("diagnosis").partition(" ")
-        person, _, position = said("referrer").partition(",")
-        draft = ReferralDraft(
-            patient=Patient(
-                name=PersonName(said("family"), said("given"), said("middle")),
-                birth_date=born,
-                sex=Sex(self.fields["sex"].value or Sex.OTHER),
-                patient_id=known.patient_id if known else "",
-                snils=said("snils"),
-                policy=said("policy"),
-                phone=said("phone"),
-                weight=parsed("weight", words.read_number, None),
-                height=parsed("height", words.read_number, None),
-                allergies=said("allergies"),
-                pregnancy=said("pregnancy"),
-                id=known.id if known else 0,
-                revision=known.revision if known else 0,
-            ),
-            procedure_code=procedure.code if procedure else "",
-            station_ae_titles=self._stations(device),
-            start=datetime.combine(day, time(at.hour, at.minute)),
-            laterality=self.fields["laterality"].value or "",
-            priority=Priority.URGENT if self.fields["urgent"].value else Priority.ROUTINE,
-            finance=self.fields["finance"].value or "",
-            referrer=names.split(person),
-            referrer_snils=next(
-                (snils for *who, snils in self.lists.referrers if _person(*who) == said("referrer")), ""
-            ),
-            referrer_position=position.strip(),
-            diagnosis_code=code,
-            diagnosis_text=diagnosis.strip(),
-            comment=said("comment"),
-            submission_id=submission_id,
-        )
-        problems = checks.referral_problems(referral.tidied(draft), now)
-        if self.planned == draft.start and problems.get("date") == "past":
-            del problems["date"]
-        return draft, {**problems, **unreadable}
+        values = {key: field.value for key, field in self.fields.items()}
+        return referral_reading.read_fields(values, self.lists, now, self.patient, self.step, submission_id)
 
     def complain(self, problems: Mapping[str, str]) -> None:
         """Show these problems and no others, and put the cursor into the first wrong field."""
@@ -426,18 +314,18 @@ class ReferralForm:
         with self._quietly():
             if usual != self.fields[key].value:
                 self.fields[key].value = usual
-            if key == "middle" and self.fields["sex"].value is None and _sex_of(typed):
-                self._put({"sex": _sex_of(typed)})
+            if key == "middle" and self.fields["sex"].value is None and read.sex_of(typed):
+                self._put({"sex": read.sex_of(typed)})
         self._check(key)
 
     def _usual_form(self, key: str, typed: str) -> str:
         if key in ("family", "given", "middle"):
-            return tidy_name(typed)
-        if key == "birth_date" and (born := words.read_birth_date(typed)):
+            return read.tidy_name(typed)
+        if key == "birth_date" and (born := read.birth_date(typed)):
             return f"{born:%d.%m.%Y}"
-        if key == "date" and (day := words.read_date(typed, self._today())):
+        if key == "date" and (day := read.day(typed, self._today())):
             return words.day(day, self._today())
-        if key == "time" and (at := words.read_time(typed)):
+        if key == "time" and (at := read.clock(typed)):
             return f"{at:%H:%M}"
         if key == "diagnosis":
             draft = referral.tidied(self.read(datetime.combine(self._today(), time()))[0])
@@ -459,27 +347,9 @@ class ReferralForm:
             auto = "Авто"
         control.set_options({"": auto} | {each.ae_title: place(each) for each in suitable}, value=value)
 
-    def _stations(self, device: Device | None) -> tuple[str, ...]:
-        if device is None:
-            return ()
-        if self.kept_stations and self.kept_stations[0] == device.ae_title:
-            return self.kept_stations
-        return (device.ae_title,)
-
-    def _same_person(self, born: date) -> Patient | None:
-        """Give the chosen patient, unless so much was typed over that it is somebody else."""
-        known = self.patient
-        if known is None:
-            return None
-        typed = [names.fold(self.fields[key].value or "") for key in ("family", "given", "middle")]
-        family, given, middle = (names.fold(each) for each in (known.name.family, known.name.given, known.name.middle))
-        if born == known.birth_date:
-            return known if typed[0] == family or typed[1] == given else None
-        return known if typed == [family, given, middle] else None
-
     async def _look_referrers(self, typed: str) -> list[str]:
         parts = names.fold(typed).split()
-        known = [_person(name, position) for name, position, _ in self.lists.referrers]
+        known = [person(name, position) for name, position, _ in self.lists.referrers]
         fitting = [
             each
             for each in known
@@ -491,51 +361,5 @@ class ReferralForm:
         self.fields["referrer"].value = chosen or typed
 
 
-def _patient(kept: Mapping[str, Any]) -> Patient:
-    """Make a patient of what a draft keeps."""
-    return Patient(
-        **{
-            **kept,
-            "name": PersonName(**kept["name"]),
-            "birth_date": date.fromisoformat(kept["birth_date"]),
-            "sex": Sex(kept["sex"]),
-        }
-    )
-
-
-def place(device: Device) -> str:
-    """Write a device with its room: «Флюорограф, каб. 12»."""
-    return f"{device.name}, {device.room}" if device.room else device.name
-
-
-def tidy_name(typed: str) -> str:
-    """Give a name typed in small or in capital letters its capitals; mixed ones are left as they were meant."""
-    if typed != typed.lower() and (typed != typed.upper() or len(typed) < 3):
-        return typed
-    return " ".join(
-        word if word in _SMALL_WORDS else "-".join(part[:1].upper() + part[1:] for part in word.split("-"))
-        for word in typed.lower().split(" ")
-    )
-
-
-def _sex_of(middle: str) -> Sex | None:
-    folded = names.fold(middle)
-    return next((sex for tail, sex in _SEX_OF_TAIL.items() if folded.endswith(tail)), None)
-
-
-def _person(name: str, position: str) -> str:
-    return f"{name}, {position}" if position else name
-
-
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:g}".replace(".", ",")
-
-
-def _likeness(one: str, other: str) -> int:
-    """Count the letters with which both begin."""
-    count = 0
-    for left, right in zip(names.fold(one), names.fold(other), strict=False):
-        if left != right:
-            break
-        count += 1
-    return count

@@ -5,9 +5,8 @@ Only words: nothing here draws, reads the database or decides. A code without wo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from broker.domain.errors import BrokerError, Invalid
@@ -246,9 +245,6 @@ MONTHS = (
     *("января", "февраля", "марта", "апреля", "мая", "июня"),
     *("июля", "августа", "сентября", "октября", "ноября", "декабря"),
 )
-_DAY_WORDS = {"сегодня": 0, "завтра": 1, "послезавтра": 2}
-_DATE = re.compile(r"(\d{1,2})[.,/\- ](\d{1,2})(?:[.,/\- ](\d{4}|\d{2})?)?")
-_TIME = re.compile(r"(\d{1,2})(?:[:.,\- ](\d{2}))?")
 
 
 def plural(count: int, one: str, few: str, many: str) -> str:
@@ -292,53 +288,6 @@ def duration(length: timedelta) -> str:
 def waiting(seconds: int) -> str:
     """Write a short wait: «8 с», «2 мин 5 с»."""
     return f"{seconds} с" if seconds < 60 else f"{seconds // 60} мин" + (f" {seconds % 60} с" if seconds % 60 else "")
-
-
-def read_date(typed: str, today: date) -> date | None:
-    """Read a date as people type it: «сегодня», «24.11.2026», «24.11», «24/11/26»; None when it is none."""
-    typed = typed.strip().casefold()
-    if typed in _DAY_WORDS:
-        return today + timedelta(days=_DAY_WORDS[typed])
-    if re.fullmatch(r"\d{8}", typed):  # without dots, as from a numeric keypad
-        typed = f"{typed[:2]}.{typed[2:4]}.{typed[4:]}"
-    found = _DATE.fullmatch(typed)
-    if not found:
-        return None
-    year = int(found[3]) if found[3] else today.year
-    try:
-        return date(year + 2000 if found[3] and len(found[3]) == 2 else year, int(found[2]), int(found[1]))
-    except ValueError:
-        return None
-
-
-def read_birth_date(typed: str) -> date | None:
-    """Read a date of birth: day, month and a year of four digits, dots or none."""
-    found = re.fullmatch(r"(\d{2}|\d(?=\D))\D?(\d{2}|\d(?=\D))\D?(\d{4})", typed.strip())
-    try:
-        return date(int(found[3]), int(found[2]), int(found[1])) if found else None
-    except ValueError:
-        return None
-
-
-def read_time(typed: str) -> time | None:
-    """Read a time as people type it: «9:50», «09.50», «0950», «9»; None when it is none."""
-    typed = typed.strip()
-    if re.fullmatch(r"\d{3,4}", typed):
-        typed = f"{typed[:-2]}:{typed[-2:]}"
-    found = _TIME.fullmatch(typed)
-    try:
-        return time(int(found[1]), int(found[2] or 0)) if found else None
-    except ValueError:
-        return None
-
-
-def read_number(typed: str) -> float | None:
-    """Read a number with a comma or a dot; None when it is none."""
-    try:
-        value = float(typed.strip().replace(",", "."))
-    except ValueError:
-        return None
-    return value if abs(value) < 1e6 else None  # also no «nan» and «inf»
 
 
 # ---- studies, devices, the exchange ----

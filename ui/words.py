@@ -307,8 +307,8 @@ _SHORT = (
     ("прямая проекция", "прямая"),
 )
 MESSAGES_TAKEN = {OutboxKind.ORDER: "направление", OutboxKind.CANCEL: "отмену", OutboxKind.IMAGES: "снимки"}
-HEARD = {"worklist": "список", "mpps": "ход исследования (MPPS)", "echo": "проверка связи"}
-CHARSETS = {"auto": "Сама", "ISO_IR 192": "UTF-8 (ISO_IR 192)", "ISO_IR 144": "Кириллица (ISO_IR 144)"}
+HEARD = {"worklist": "Список", "mpps": "Ход исследования (MPPS)", "echo": "Проверка связи"}
+CHARSETS = {"auto": "Автоматически", "ISO_IR 192": "UTF-8 (ISO_IR 192)", "ISO_IR 144": "Кириллица (ISO_IR 144)"}
 # How the exchange begins the reasons of what is no answer about the message itself.
 _BUS_REASONS = {
     "cannot connect": "шина недоступна, соединение не устанавливается",

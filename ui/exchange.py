@@ -1,0 +1,230 @@
+"""The exchange with the region: whether it goes, what stands still and why, and what went. Live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from typing import Any
+
+from nicegui import ui
+
+from broker import security
+from broker.domain.lifecycle import Event, allowed
+from broker.domain.model import Actor, OutboxState
+from broker.security import Permission
+from broker.store import journal
+from broker.store.database import Reader
+from broker.store.journal import Exchange, Message
+from broker.workflow import delivery
+from ui import theme, words
+from ui.frame import attempt, follow, frame
+from ui.services import Services, current_actor
+from ui.steady import Rows, latest, redrawn
+from ui.theme import text
+
+KEPT = 100  # lines of the ledger that are shown
+
+
+def build(services: Services) -> None:
+    """Register the page."""
+
+    @ui.page("/exchange", title="Обмен с шиной")
+    async def exchange() -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/exchange"), ui.element("div").classes("page"):
+            page = _Page(services, actor)
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The first line: how the exchange stands, and what to do if it does not go."""
+
+    tone: str  # of theme.STATES
+    icon: str
+    what: str
+    todo: str = ""
+
+
+def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo) -> Verdict:
+    """Say how the exchange stands; `now` is UTC."""
+    today = now.astimezone(zone).date()
+    if not configured:
+        return Verdict(
+            "slate",
+            "cloud_off",
+            "Шина не настроена: направления остаются в клинике.",
+            "Адрес шины и файл с токеном администратор указывает в настройках программы, в разделе bus.",
+        )
+    queue = f"В очереди {found.waiting}" if found.waiting else ""
+    if found.oldest and queue:
+        queue += f", самое старое ждёт {words.duration(now - found.oldest)}"
+    if found.channel == "paused":
+        what = f"Обмен стоит: {words.bus_reason(found.reason)}."
+        return Verdict(
+            "red",
+            "error",
+            f"{what} {queue}." if queue else what,
+            "Получите в регионе новый токен, запишите его в файл bus.token_file и нажмите «Повторить сейчас».",
+        )
+    if found.channel == "waiting":
+        what = f"{queue or 'Шина не отвечает'}, причина: {words.bus_reason(found.reason)}."
+        soon = found.retry_at is None or found.retry_at <= now
+        retry = "вот-вот" if soon or found.retry_at is None else f"в {words.moment(found.retry_at, zone, today)}"
+        return Verdict("red", "error", f"{what} Следующая попытка {retry}.", "Ничего не потеряно: уйдёт само.")
+    if queue:
+        return Verdict("blue", "sync", f"{queue}, отправляется.")
+    if found.parked:
+        number = words.plural(len(found.parked), "сообщения", "сообщений", "сообщений")
+        return Verdict("amber", "schedule", f"Отправлено всё, кроме {number}: надо исправить.")
+    answered = f" Последний ответ шины {words.moment(found.answered_at, zone, today)}." if found.answered_at else ""
+    return Verdict("green", "cloud_done", f"Всё отправлено.{answered}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """A refused message as it is shown."""
+
+    number: str
+    order_id: int
+    what: str
+    why: str
+    amendable: bool
+
+
+class _Page:
+    """One open page."""
+
+    def __init__(self, services: Services, actor: Actor) -> None:
+        self._services = services
+        self._zone = services.clinic.zone
+        self._configured = bool(services.config.bus.url)
+        self._amends = security.may(actor, Permission.AMEND)
+        self._resends = security.may(actor, Permission.RESEND)
+        self._shown: Verdict | None = None
+        with ui.element("div").classes("page-head"):
+            text("h1", "Обмен с шиной")
+            ui.element("div").classes("spring")
+            self._retry = theme.button("Повторить сейчас", self._go_on, icon="sync")
+        self._verdict = ui.element("div").props("role=status")
+        self._parked_section = ui.element("div")
+        with self._parked_section, theme.section("Надо исправить"):
+            self._parked = Rows(ui.element("div"), redrawn("div", "parked", self._draw_parked))
+        with theme.section("Журнал", f"последние {KEPT}"):
+            self._empty = ui.element("div")
+            with self._empty:
+                theme.empty("Ещё ничего не отправляли.", "Первое направление уйдёт само, как только его сохранят.")
+            self._ledger = _make_ledger()
+
+    def read(self, reader: Reader) -> Exchange:
+        """Read how the exchange stands."""
+        return journal.exchange(reader, KEPT)
+
+    def show(self, found: Exchange) -> None:
+        """Draw what differs from what is shown."""
+        verdict = judge(found, self._configured, self._services.store.clock(), self._zone)
+        if verdict != self._shown:
+            self._shown = verdict
+            self._draw_verdict(verdict)
+        self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
+        self._parked_section.set_visibility(bool(found.parked))
+        self._parked.show((message.row.seq, self._refused(message)) for message in found.parked)
+        by_time = sorted(found.ledger, key=_when, reverse=True)
+        rows = [_ledger_row(message, self._zone, self._services.today()) for message in by_time]
+        self._empty.set_visibility(not rows and self._configured)
+        self._ledger.set_visibility(bool(rows))
+        if rows != self._ledger.rows:
+            self._ledger.rows = rows
+
+    def _draw_verdict(self, verdict: Verdict) -> None:
+        self._verdict.clear()
+        self._verdict.classes(replace=f"verdict tone-{verdict.tone}")
+        with self._verdict:
+            ui.icon(verdict.icon).props("aria-hidden=true")
+            with ui.element("div"):
+                text("p", verdict.what)
+                if verdict.todo:
+                    text("p", verdict.todo, "muted todo")
+
+    def _refused(self, message: Message) -> _Parked:
+        written = words.moment(message.row.created_at, self._zone, self._services.today())
+        return _Parked(
+            number=message.accession_number,
+            order_id=message.row.order_id,
+            what=f"{words.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
+            why=words.bus_reason(message.row.reason),
+            amendable=self._amends and allowed(message.state, Event.AMEND),
+        )
+
+    def _draw_parked(self, parked: _Parked) -> None:
+        ui.link(parked.number, f"/order/{parked.number}").classes("mono")
+        with ui.element("div"):
+            text("p", parked.what, "title")
+            text("p", parked.why, "muted why")
+        with ui.element("div").classes("acts"):
+            if parked.amendable:
+                ui.link("Исправить", f"/desk?order={parked.number}").classes("btn btn-small")
+            if self._resends:
+                theme.button("Отправить снова", lambda: self._resend(parked), small=True)
+
+    async def _resend(self, parked: _Parked) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: delivery.resend(services.store, parked.order_id, actor)):
+            theme.say(f"{parked.number}: снова в очереди")
+
+    async def _go_on(self) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: delivery.go_on(services.store, actor)):
+            theme.say("Пробуем отправить")
+
+
+_COLUMNS = (
+    ("time", "Время", "c-time nowrap", ""),
+    ("number", "Номер", "c-rare mono", "c-rare"),
+    ("what", "Сообщение", "c-patient cut", ""),
+    ("answer", "Ответ шины", "c-what", ""),
+)
+
+
+def _make_ledger() -> ui.table:
+    columns = [
+        {"name": name, "label": label, "field": name, "align": "left", "classes": classes, "headerClasses": header}
+        for name, label, classes, header in _COLUMNS
+    ]
+    table = ui.table(columns=columns, rows=[], row_key="id").classes("ledger")
+    table.props('flat dense hide-pagination :rows-per-page-options="[0]"').style("width: 100%")
+    # An icon and words; only the icon is coloured, for a ledger of green boxes tells nothing.
+    table.add_slot(
+        "body-cell-answer",
+        '<q-td :props="props"><span :class="`answer tone-${props.row.tone}`" :title="props.value">'
+        '<q-icon :name="props.row.icon" aria-hidden="true"></q-icon>'
+        '<span class="cut">{{ props.value }}</span></span></q-td>',
+    )
+    table.on("row-click", lambda event: ui.navigate.to(f"/order/{event.args[1]['number']}"))
+    return table
+
+
+def _when(message: Message) -> datetime:
+    return message.row.delivered_at or message.row.created_at
+
+
+def _ledger_row(message: Message, zone: tzinfo, today: date) -> dict[str, Any]:
+    row = message.row
+    icon, tone, answer = "check", "green", "Принято"
+    if row.state is OutboxState.DELIVERED:
+        answer += f" с {row.attempts}-й попытки" if row.attempts > 1 else ""
+    elif row.state is OutboxState.PARKED:
+        icon, tone, answer = "error", "red", words.bus_reason(row.reason)
+    else:
+        icon, tone, answer = "schedule", "slate", f"Ждёт: {words.bus_reason(row.reason)}" if row.reason else "Ждёт"
+    return {
+        "id": row.seq,
+        "time": words.moment(_when(message), zone, today),
+        "number": message.accession_number,
+        "what": f"{words.MESSAGES[row.kind]}, {message.patient}",
+        "answer": answer,
+        "icon": icon,
+        "tone": tone,
+    }

@@ -22,7 +22,7 @@ from broker import security
 from broker.config import Config
 from broker.domain.errors import SessionEnded
 from broker.security import Permission
-from ui import board, desk, frame, guard, label, login, order, theme, words
+from ui import board, desk, devices, exchange, frame, guard, label, login, order, studies, theme, words
 from ui.services import News, Services
 
 
@@ -35,7 +35,7 @@ class Page(Protocol):
 
 RECONNECT = 20.0  # seconds that a page may be cut off before its server side is forgotten
 GRACE = 2  # seconds that open requests get when the program stops
-PAGES: tuple[Page, ...] = (desk, board, order)
+PAGES: tuple[Page, ...] = (desk, board, order, exchange, studies, devices)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -288,7 +288,9 @@ def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
     local = since.astimezone(zone).replace(tzinfo=None)
     if visit.order.state is OrderState.SCHEDULED and local.date() < now.date():
         local = visit.start
-    return words.duration(now - local) if local <= now else ""
+    if local > now:
+        return ""
+    return words.duration(now - local) if now - local >= timedelta(minutes=1) else "только что"
 
 
 def _unlinked(each: Unlinked, zone: tzinfo) -> Trouble:

@@ -1,0 +1,152 @@
+"""A clinic's day, end to end, every part real.
+
+The program is its own process; a registrar types in Chromium; DCMTK asks the worklist; a modality reports by MPPS; the
+open board changes by itself; the region's practice bus has the order, its images and its cancellation.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import factory
+from tests.acceptance.house import PASSWORD, House
+from tests.acceptance.test_kill import referral, send
+from tests.dicom.test_mpps import creation, ending
+from tests.peers import chromium
+from tests.peers.dcmtk import EVERYTHING, STEP, findscu
+
+pytestmark = pytest.mark.slow
+NAME = "Кузнецова^Марина^Петровна"
+
+
+def sign_in(page: Page, house: House) -> None:
+    page.goto(f"{house.url}/signin")
+    page.get_by_label("Имя пользователя").fill("orlova")
+    page.get_by_label("Пароль").fill(PASSWORD)
+    page.get_by_role("button", name="Войти").click()
+    page.wait_for_url("**/desk")
+
+
+def choose(page: Page, label: str, typed: str, option: str) -> None:
+    """Choose an option of a list, as a person does: click, type if it can be typed into, take it."""
+    field = page.get_by_label(label, exact=True)
+    page.locator(".q-field__control", has=field).click()
+    if typed:
+        field.fill(typed)
+    page.get_by_role("option", name=option, exact=False).first.click()
+
+
+def type_referral(page: Page) -> str:
+    """Type a referral as a registrar does; give the accession number that the screen shows."""
+    search = page.get_by_label("Поиск: ФИО, СНИЛС, полис или штрих-код")
+    search.fill("Кузнецова Марина Петровна")
+    expect(page.get_by_text("Новый пациент: Кузнецова Марина Петровна")).to_be_visible()
+    search.press("Enter")
+    expect(page.get_by_label("Фамилия")).to_have_value("Кузнецова")
+    page.get_by_label("Дата рождения").fill("12.03.1961")
+    expect(page.get_by_label("Пол", exact=True)).to_have_value("Женский")  # the отчество tells
+    page.get_by_label("СНИЛС", exact=True).fill("112-233-445 95")
+    choose(page, "Что делаем", "коленного", "Рентгенография коленного сустава")
+    choose(page, "Аппарат", "", "Рентген")
+    page.get_by_label("Кто направил").fill("Зимин Андрей Павлович, терапевт")
+    page.get_by_label("Диагноз, МКБ-10").fill("M17.1")
+    page.keyboard.press("Control+Enter")
+    number = page.locator(".saved .number")
+    expect(number).to_be_visible()
+    return number.inner_text()
+
+
+def test_a_clinics_day(house: House, tmp_path: Path) -> None:
+    house.start()
+    with chromium.browser() as browser, chromium.page(browser, house.url) as (page, wrong):
+        # The registrar.
+        sign_in(page, house)
+        number = type_referral(page)
+        assert re.fullmatch(r"K\d{4}-\d{4}", number)
+        [order] = house.orders()
+        assert order["accession_number"] == number
+
+        # The board, left open.
+        page.goto(f"{house.url}/board")
+        row = page.locator(".visit", has_text="Кузнецова М. П.")
+        expect(row).to_contain_text("Ожидает")
+
+        # The modality asks for its list, by station and date, in both character sets.
+        for term, codec in (("ISO_IR 192", "utf-8"), ("ISO_IR 144", "iso8859_5")):
+            found = findscu(
+                house.dicom_port,
+                *EVERYTHING,
+                f"SpecificCharacterSet={term}",
+                f"{STEP}ScheduledStationAETitle=XRAY_14",
+                f"{STEP}ScheduledProcedureStepStartDate={factory.soon():%Y%m%d}",
+                directory=tmp_path / codec,
+            )
+            [match] = found.matches
+            assert (str(match.PatientName), match.AccessionNumber) == (NAME, number)
+            assert NAME.encode(codec) in found.raw[0]
+        expect(row).to_contain_text("Виден аппарату")
+
+        # It begins, and it ends; nobody touches the browser.
+        study = str(match.StudyInstanceUID)
+        assert send(house.dicom_port, "1.2.3", create=creation(study)) == 0
+        started = time.monotonic()
+        expect(row).to_contain_text("Выполняется")
+        moved = time.monotonic() - started
+        assert send(house.dicom_port, "1.2.3", change=ending()) == 0
+        expect(row).to_contain_text("Выполнено")
+        assert moved < 1, f"the board moved after {moved:.2f} s"
+
+        # Another referral is cancelled on its card.
+        [other] = house.add_orders([referral(1)])
+        house.wait_for(lambda: other in house.orders_on_bus())
+        page.goto(f"{house.url}/order/{other}")
+        page.get_by_role("button", name="Отменить", exact=True).click()
+        page.get_by_label(re.compile("Причина|Почему")).fill("пациент не пришёл")
+        page.get_by_role("button", name="Отменить направление").click()
+        expect(page.locator("#main")).to_contain_text("Отменено")
+
+        # The region knows all of it.
+        house.wait_for(lambda: house.orders_on_bus() == {number: ["requested"], other: ["cancelled"]})
+        house.wait_for(lambda: list(house.results_on_bus().values()) == [["in-progress"]])
+        [report] = house.bus.resources("DiagnosticReport")
+        assert report["status"] == "partial"
+        [imaging] = house.bus.resources("ImagingStudy")
+        assert {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"}.items() <= imaging["identifier"][1].items()
+        patient = house.bus.resources("Patient")[0]
+        assert patient["name"][0] == {"family": "Кузнецова", "given": ["Марина", "Петровна"]}
+
+        page.goto(f"{house.url}/exchange")
+        expect(page.locator("#main")).to_contain_text("Всё отправлено")
+        assert wrong == []
+    assert house.stop() == 0
+    assert "Кузнецова" not in house.log.read_text()
+
+
+def test_a_draft_survives_a_restart_under_the_open_page(house: House) -> None:
+    house.start()
+    with chromium.browser() as browser, chromium.page(browser, house.url) as (page, _):
+        sign_in(page, house)
+        page.get_by_label("Фамилия").fill("Черновикова")
+        expect(page.get_by_text("Черновик сохранён")).to_be_visible()
+        house.kill()
+        house.start()
+        page.goto(f"{house.url}/desk")
+        expect(page.get_by_label("Фамилия")).to_have_value("Черновикова")
+
+
+def test_a_referral_pressed_twice_is_one(house: House) -> None:
+    house.start()
+    with chromium.browser() as browser, chromium.page(browser, house.url) as (page, _):
+        sign_in(page, house)
+        page.evaluate(  # two presses before the first answer can come
+            "addEventListener('keydown', e => { if (e.ctrlKey && e.key === 'Enter' && e.isTrusted) {"
+            " const b = document.querySelector('[data-primary]'); b?.click(); b?.click(); } }, true)"
+        )
+        type_referral(page)
+        page.wait_for_timeout(500)
+    assert len(house.orders()) == 1

@@ -1,0 +1,100 @@
+"""A clinic's day for tests of the screens: it is 24 November 2026, 09:47, until a test says otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from broker.domain.model import (
+    Actor,
+    ActorKind,
+    Message,
+    Order,
+    Patient,
+    PerformedChange,
+    PerformedState,
+    PersonName,
+    Sex,
+    StepReference,
+)
+from broker.store import outbox
+from broker.store.database import Store
+from broker.workflow import procedure, referral
+from tests import factory
+from tests.factory import CLINIC, REGISTRAR, ZONE
+
+TODAY = date(2026, 11, 24)
+
+
+class Scene:
+    """A database with a clock of its own, and what people and devices do there."""
+
+    def __init__(self, path: Path) -> None:
+        self.now = self.instant("09:47")
+        self.store: Store = factory.open_store(path, clock=lambda: self.now)
+        self._messages = 0
+
+    def instant(self, at: str, on: date = TODAY) -> datetime:
+        """Give a local time as a UTC instant."""
+        return datetime.combine(on, datetime.strptime(at, "%H:%M").time(), ZONE).astimezone(UTC)
+
+    def local(self, at: str, on: date = TODAY) -> datetime:
+        """Give a local time, naive."""
+        return self.instant(at, on).astimezone(ZONE).replace(tzinfo=None)
+
+    def register(self, at: str, who: str = "Кузнецова Марина Петровна", on: date = TODAY, **changes: Any) -> Order:
+        """Register a referral for `at`; every name is another patient, without numbers."""
+        family, given, *middle = who.split(" ", 2)
+        patient = Patient(PersonName(family, given, *middle), date(1961, 3, 12), Sex.FEMALE)
+        draft = factory.draft(patient=patient, start=self.local(at, on), **changes)
+        return referral.register(self.store, draft, REGISTRAR, CLINIC)
+
+    def amend(self, order: Order, **changes: Any) -> Order:
+        """Change a referral; the rest stays as the factory writes it."""
+        draft = factory.draft(patient=order.patient, **{"start": order.steps[0].start, **changes})
+        return referral.amend(self.store, order.id, order.revision, draft, REGISTRAR, CLINIC)
+
+    def cancel(self, order: Order, reason: str = "Пациент отказался") -> None:
+        """Cancel a referral."""
+        referral.cancel(self.store, order.id, order.revision, reason, REGISTRAR, CLINIC)
+
+    def begin(self, order: Order | None, uid: str, ae_title: str = "XRAY_14", **changes: Any) -> None:
+        """Let a modality begin a study, for an order or without one."""
+        named = (StepReference(study_instance_uid=order.study_instance_uid),) if order else ()
+        step = factory.performed(uid, *named, ae_title=ae_title, **{"start": self.local("09:15"), **changes})
+        attributes = {
+            "00400252": {"vr": "CS", "Value": ["IN PROGRESS"]},
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": "KUZNETSOVA^MARINA"}]},
+        }
+        procedure.start(self.store, step, self._message(attributes), self._device(ae_title), CLINIC)
+
+    def finish(self, uid: str, state: PerformedState = PerformedState.COMPLETED, **changes: Any) -> None:
+        """Let a modality end a study."""
+        change = replace(PerformedChange(state=state), **changes)
+        message = self._message({"00400252": {"vr": "CS", "Value": [str(state)]}})
+        procedure.finish(self.store, uid, change, message, self._device("XRAY_14"), CLINIC)
+
+    def refuse(self, order: Order, reason: str, answer: str = "HTTP 422") -> None:
+        """Let the bus refuse an order's oldest message."""
+        self.store.write(lambda tx: outbox.park(tx, self._head(order), reason, answer))
+
+    def retry(self, order: Order, reason: str) -> None:
+        """Let an attempt at an order's oldest message fail."""
+        self.store.write(lambda tx: outbox.retry_later(tx, self._head(order), reason, "", uncertain=False))
+
+    def deliver(self, order: Order, answer: str = "HTTP 200") -> None:
+        """Let the bus accept an order's oldest message."""
+        self.store.write(lambda tx: outbox.deliver(tx, self._head(order), {}, answer))
+
+    def _head(self, order: Order) -> int:
+        with self.store.read() as reader:
+            return next(row.seq for row in outbox.heads(reader) if row.order_id == order.id)
+
+    def _message(self, attributes: dict[str, Any]) -> Message:
+        self._messages += 1
+        return Message(attributes, str(self._messages))
+
+    def _device(self, ae_title: str) -> Actor:
+        return Actor(ActorKind.DEVICE, ae_title, "Рентген, каб. 14" if ae_title == "XRAY_14" else "")

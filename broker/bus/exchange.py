@@ -146,7 +146,7 @@ class Exchange:
             return "stopping"
         if self._pace.waiting:
             return "waiting"
-        # A look-up and a POST belong together: with room for one only, it would be looked up for ever.
+        # A look-up and the POST after it both count, so that together they stay within the minute.
         return "" if self._pace.has_room(2 if row.uncertain else 1) else "rate"
 
     def _read(self, seq: int) -> _Letter | None:

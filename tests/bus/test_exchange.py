@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -440,6 +441,21 @@ def test_images_whose_answer_was_lost_are_looked_up(clinic: Clinic) -> None:
     assert clinic.references(order).extra["images_report"] == clinic.bus.resources("DiagnosticReport")[0]["id"]
 
 
+def test_images_that_are_sent_again_are_the_same_bytes(clinic: Clinic) -> None:
+    order = clinic.register()
+    clinic.perform(order)
+    clinic.deliver()
+    again = clinic.register()
+    clinic.deliver()
+    clinic.perform(again, "1.2.3.5")
+    clinic.bus.fail_next("drop")
+    clinic.deliver()
+    clinic.store.clock = lambda: datetime.now(UTC) + timedelta(hours=1)
+    clinic.deliver_later()
+    posted = [request.body for request in clinic.bus.requests if request.path == "/?_format=json"]
+    assert posted[-1] == posted[-2] != posted[-3]
+
+
 @pytest.mark.parametrize(("fault", "calls"), [("timeout-after-commit", 1), ("drop", 2)])
 def test_a_cancellation_whose_answer_was_lost_asks_for_the_status_first(clinic: Clinic, fault: str, calls: int) -> None:
     order = clinic.register()
@@ -664,6 +680,18 @@ def test_no_more_requests_go_out_in_a_minute_than_the_region_allows(clinic: Clin
     assert clinic.deliver() == Summary(delivered=2, stopped="rate")
     assert clinic.deliver_later(59) == Summary(stopped="rate")
     assert clinic.deliver_later(1) == Summary(delivered=2, stopped="rate")
+    assert clinic.deliver_later(60) == Summary(delivered=1)
+
+
+def test_a_look_up_and_its_post_stay_within_the_minute_together(clinic: Clinic) -> None:
+    clinic.register()
+    clinic.bus.fail_next("drop")
+    clinic.deliver()
+    clinic.register()
+    clinic.restarted(rate=2)
+    clinic.exchange._pace.note_request()
+    assert clinic.deliver() == Summary(stopped="rate")
+    assert clinic.deliver_later(60) == Summary(delivered=1, stopped="rate")
     assert clinic.deliver_later(60) == Summary(delivered=1)
 
 

@@ -98,10 +98,12 @@ class Adapter(HTTPAdapter):
     """Gives the deadline its hold on every connection, direct or through a proxy."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Use our connections for direct calls."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Use our connections through a proxy too."""
         manager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = _POOLS
         return manager

@@ -5,13 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 from pynetdicom import AE, Association
-from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
@@ -175,18 +174,13 @@ def test_unknown_callers_are_learned_where_the_clinic_wants_it(store: Store) -> 
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 50, b"GET / HTTP/1.1\r\n\r\n", b"\x08\x00"])
 def test_an_identifier_that_is_no_dataset_never_brings_a_list(
-    server: DicomServer, order: Order, garbage: bytes
+    server: DicomServer, order: Order, garbage: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pynetdicom.association.encode", lambda *_, **__: garbage)  # the client's encoder
     with associated(server.port, ModalityWorklistInformationFind) as assoc:
-        request = C_FIND()
-        request.MessageID = 1
-        request.AffectedSOPClassUID = ModalityWorklistInformationFind
-        request.Priority = 2
-        request.Identifier = BytesIO(garbage)
-        assoc.dimse.send_msg(request, assoc.accepted_contexts[0].context_id)
-        _, answer = assoc.dimse.get_msg(block=True)
-    assert isinstance(answer, C_FIND)
-    assert answer.Status in (Status.IDENTIFIER_DOES_NOT_MATCH, Status.UNABLE_TO_PROCESS)
+        answers = list(assoc.send_c_find(Dataset(), ModalityWorklistInformationFind))
+    refusals = (Status.IDENTIFIER_DOES_NOT_MATCH, Status.UNABLE_TO_PROCESS)
+    assert [status.Status in refusals for status, _ in answers] == [True]
 
 
 def test_patients_never_appear_in_the_log(

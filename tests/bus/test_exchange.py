@@ -69,6 +69,14 @@ class Clinic:
     def deliver(self) -> Summary:
         return self.exchange.deliver()
 
+    def deliver_and_lose_the_answer(self, fault: str = "timeout-after-commit") -> Summary:
+        """Let the next call fail after it was sent, on an impatient client; then start anew with a patient one."""
+        self.restarted(timeout=0.5)
+        self.bus.fail_next(fault)
+        summary = self.deliver()
+        self.restarted()
+        return summary
+
     def deliver_later(self, seconds: float = 3600.0) -> Summary:
         self.now += seconds
         return self.exchange.deliver()
@@ -407,9 +415,7 @@ def test_a_portals_page_is_a_failure_of_unknown_outcome(clinic: Clinic) -> None:
 
 def test_an_order_whose_answer_was_lost_is_looked_up_and_not_sent_twice(clinic: Clinic) -> None:
     order = clinic.register()
-    clinic.restarted(timeout=0.3)
-    clinic.bus.fail_next("timeout-after-commit")
-    assert clinic.deliver() == Summary(stopped="waiting")
+    assert clinic.deliver_and_lose_the_answer() == Summary(stopped="waiting")
     assert (clinic.rows()[0].uncertain, clinic.shown().reason) == (True, "time-out")
     assert clinic.deliver_later() == Summary(delivered=1)
     assert clinic.calls() == ["/?_format=json", "/Task/_search?_format=json"]
@@ -432,9 +438,7 @@ def test_images_whose_answer_was_lost_are_looked_up(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.deliver()
     clinic.perform(order)
-    clinic.restarted(timeout=0.3)
-    clinic.bus.fail_next("timeout-after-commit")
-    clinic.deliver()
+    clinic.deliver_and_lose_the_answer()
     assert clinic.deliver_later() == Summary(delivered=1)
     assert len(clinic.bus.tasks()) == 2
     assert clinic.references(order).extra["images_task"] == clinic.bus.tasks()[1]["id"]
@@ -461,9 +465,7 @@ def test_a_cancellation_whose_answer_was_lost_asks_for_the_status_first(clinic: 
     order = clinic.register()
     clinic.deliver()
     clinic.cancel(order)
-    clinic.restarted(timeout=0.3)
-    clinic.bus.fail_next(fault)
-    clinic.deliver()
+    clinic.deliver_and_lose_the_answer(fault)
     assert clinic.deliver_later() == Summary(delivered=1)
     assert clinic.calls()[2] == f"/Task/{clinic.bus.tasks()[0]['id']}"
     assert clinic.calls().count("/$updatestatus?_format=json") == calls
@@ -473,9 +475,7 @@ def test_a_cancellation_whose_answer_was_lost_asks_for_the_status_first(clinic: 
 @pytest.mark.parametrize("fault", ["503", "drop", "401"])
 def test_a_look_up_that_fails_leaves_the_outcome_unknown(clinic: Clinic, fault: str) -> None:
     clinic.register()
-    clinic.restarted(timeout=0.3)
-    clinic.bus.fail_next("timeout-after-commit")
-    clinic.deliver()
+    clinic.deliver_and_lose_the_answer()
     clinic.bus.fail_next(fault, path="/Task/_search")
     clinic.deliver_later()
     assert clinic.rows()[0].uncertain is True

@@ -88,7 +88,8 @@ class _Page:
                     self._wires = ui.element("div")
             with ui.element("div"), theme.section("Что было", "новое сверху"):
                 self._lines = Rows(ui.element("ol").classes("timeline"), _make_line)
-        self._dialog()
+        if self._may(Permission.CANCEL):
+            self._dialog()
         self.show(found)
 
     def read(self, reader: Reader) -> _Found | None:

@@ -181,10 +181,10 @@ CHANGED = {
     "patient": "данные пациента",
     "steps": "время или аппарат",
     "procedure_code": "исследование",
-    "laterality": "сторону",
+    "laterality": "сторона",
     "priority": "срочность",
-    "finance": "оплату",
-    "referrer": "направившего",
+    "finance": "оплата",
+    "referrer": "кто направил",
     "diagnosis_code": "диагноз",
     "diagnosis_text": "диагноз",
     "comment": "комментарий",
@@ -202,7 +202,7 @@ def changed_meanwhile(happenings: Iterable[Happening], zone: tzinfo, today: date
     for each in happenings:
         at = moment(each.at, zone, today)
         if each.what == "amend" and (changed := changed_fields(each.details)):
-            return f"Пока вы правили, {each.actor} изменил(а) {changed} ({at})"
+            return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"
         if each.what in ("amend", "cancel", "start", "progress", "finish", "link"):
             return f"Пока вы правили: {ACTIONS[each.what].lower()} ({each.actor}, {at})"
     return ERRORS["stale"]
@@ -228,7 +228,7 @@ def trouble(check: Check) -> str:
 
 def bus_trouble(channel: str, silent: timedelta | None) -> str:
     """Say what is wrong with the exchange; `silent` is how long the oldest message has waited."""
-    since = f" {duration(silent)}" if silent else ""
+    since = f" {duration(silent)}" if silent and silent >= timedelta(minutes=1) else ""
     if channel == "paused":
         return "Шина не принимает наш ключ доступа, обмен остановлен. Направления сохраняются. Позовите администратора."
     if channel == "waiting":

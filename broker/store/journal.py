@@ -321,7 +321,7 @@ def _happenings(reader: Reader, order_id: int) -> list[Happening]:
     ):
         at, details = datetime.fromisoformat(row["at"]), {"kind": row["kind"], "reason": row["reason"]}
         lines.append(Happening(at, row["outcome"], "", "bus", details, row["answer"]))
-    return sorted(lines, key=lambda line: line.at, reverse=True)
+    return sorted(lines, key=lambda line: line.at)[::-1]  # of one instant, what was written last comes first
 
 
 def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:

@@ -7,6 +7,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from nicegui import ui
+from nicegui.testing import User
+from nicegui.testing.user_interaction import UserInteraction
+
 from broker.domain.model import (
     Actor,
     ActorKind,
@@ -98,3 +102,24 @@ class Scene:
 
     def _device(self, ae_title: str) -> Actor:
         return Actor(ActorKind.DEVICE, ae_title, "Рентген, каб. 14" if ae_title == "XRAY_14" else "")
+
+
+def press(user: User, word: str) -> None:
+    """Click what bears this text; as in a browser, the click goes up to whoever listens."""
+    for element in sorted(user.find(content=word).elements, key=lambda each: each.id):
+        for each in (element, *element.ancestors()):
+            if any(listener.type == "click" for listener in each._event_listeners.values()):
+                UserInteraction(user, {each}, None).trigger("click")
+                return
+    raise AssertionError(f"nothing to press: {word}")
+
+
+def buttons(user: User) -> set[str]:
+    """Give the words of all buttons."""
+    return {each.text for each in user.find(ui.button).elements}
+
+
+def texts(user: User, classes: str) -> list[str]:
+    """Give the texts of the elements of a class, in the order of the page."""
+    found = [each for each in user.find(ui.element).elements if classes in each.classes]
+    return [str(getattr(each, "text", "")) for each in sorted(found, key=lambda each: each.id)]

@@ -10,6 +10,7 @@ import pytest
 
 from broker.domain.model import Device, PerformedState, PersonName, Priority
 from broker.store import devices, worklist
+from broker.store.database import Tx
 from tests.factory import ZONE
 from tests.ui.scene import TODAY, Scene
 from ui import dayplan
@@ -69,8 +70,12 @@ def test_what_runs_is_on_top_and_the_rest_goes_by_time(scene: Scene) -> None:
 def test_a_device_without_work_says_so_while_the_devices_are_few(scene: Scene) -> None:
     scene.register("10:00")
     assert words_of(lane(scene, "Маммограф")) == ["Записей нет"]
-    for number in range(5):
-        scene.store.write(lambda tx, number=number: devices.put(tx, Device(f"US_{number}", f"УЗИ {number}", "US")))
+
+    def add(tx: Tx) -> None:
+        for number in range(5):
+            devices.put(tx, Device(f"US_{number}", f"УЗИ {number}", "US"))
+
+    scene.store.write(add)
     now = scene.local("09:47")
     assert [each.name for each in dayplan.lanes(day(scene), now, ZONE, dayplan.ALL)] == ["Рентген"]
 

@@ -1,0 +1,115 @@
+"""The registry of devices: what is said of each, who may change it, what an empty one teaches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+
+from broker.config import DicomConfig
+from broker.domain.model import Device
+from broker.store import devices, journal
+from broker.store.database import Store, Tx
+from tests.ui.conftest import person
+from tests.ui.scene import Scene, buttons, press
+from ui.devices import connect_to
+from ui.services import Services
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path / "worklist.sqlite")
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def store(scene: Scene) -> Store:
+    """The scene's database stands in for the common one."""
+    return scene.store
+
+
+@pytest.fixture
+async def admin(services: Services) -> AsyncIterator[User]:
+    async with person(services, "admin") as somebody:
+        yield somebody
+
+
+def known(scene: Scene, ae_title: str) -> Device | None:
+    with scene.store.read() as reader:
+        return next((each.device for each in journal.heard(reader) if each.device.ae_title == ae_title), None)
+
+
+def fill(user: User, name: str, value: str) -> None:
+    """Type into the field with this name."""
+    control = next(each for each in user.find(ui.input).elements if each.props.get("for") == name)
+    control.value = value
+
+
+async def test_a_device_is_told_with_when_it_was_heard(scene: Scene, user: User) -> None:
+
+    def hear(tx: Tx) -> None:
+        for service, summary in (("worklist", "7"), ("mpps", "N-SET COMPLETED accepted"), ("echo", "")):
+            devices.hear(tx, "XRAY_14", service, "10.0.4.14", summary)
+
+    scene.store.write(hear)
+    scene.now += timedelta(minutes=2)
+    await user.open("/devices")
+    await user.should_see("Рентген, каб. 14")
+    await user.should_see("Список: 2 мин назад, отдано 7 направлений")
+    await user.should_see("Ход исследования (MPPS): 2 мин назад, выполнено")
+    await user.should_see("Проверка связи: 2 мин назад")
+    await user.should_see("Ещё не обращался")
+    assert not buttons(user) & {"Добавить аппарат", "Изменить"}
+
+
+async def test_an_administrator_adopts_a_device_that_asked(scene: Scene, admin: User) -> None:
+    scene.store.write(lambda tx: devices.learn(tx, "<b>US_7", "10.0.4.7"))
+    await admin.open("/devices")
+    await admin.should_see("Обращались, но ещё не приняты")
+    await admin.should_see("<b>US_7")
+    await admin.should_see("с адреса 10.0.4.7")
+    press(admin, "Принять")
+    await admin.should_see("Принять аппарат <b>US_7")
+    press(admin, "Сохранить")
+    await admin.should_see("Напишите название", retries=10)
+    await admin.should_see("Две–четыре латинские буквы, например DX")
+    fill(admin, "device-name", "УЗИ")
+    fill(admin, "modality", "us")
+    press(admin, "Кириллица (ISO_IR 144)")
+    press(admin, "Сохранить")
+    await admin.should_see("Аппарат записан: УЗИ", retries=10)
+    await admin.should_not_see("Обращались, но ещё не приняты", retries=10)
+    assert known(scene, "<b>US_7") == Device("<b>US_7", "УЗИ", "US", address="10.0.4.7", charset="ISO_IR 144")
+
+
+async def test_a_device_is_changed_but_keeps_its_ae_title(scene: Scene, admin: User) -> None:
+    await admin.open("/devices")
+    press(admin, "Изменить")
+    await admin.should_see("Изменить аппарат MAMMO_9")
+    fill(admin, "room", "каб. 3")
+    fill(admin, "ae_title", "OTHER")
+    press(admin, "Сохранить")
+    await admin.should_see("Маммограф, каб. 3", retries=10)
+    changed = known(scene, "MAMMO_9")
+    assert changed
+    assert (changed.room, changed.name) == ("каб. 3", "Маммограф")
+    assert known(scene, "OTHER") is None
+
+
+async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:
+    scene.store.write(lambda tx: tx.change("DELETE FROM device"))
+    await user.open("/devices")
+    await user.should_see("Аппаратов ещё нет.")
+    await user.should_see("AE title WORKLIST, порт 11112")
+
+
+def test_what_to_enter_on_a_modality_follows_the_configuration() -> None:
+    told = connect_to(DicomConfig(ae_title="CLINIC_WL", address="10.0.4.1", port=104, unknown_devices="learn"))
+    assert "AE title CLINIC_WL, порт 104, адрес 10.0.4.1." in told
+    assert "появится здесь сам" in told
+    assert "сначала добавьте" in connect_to(DicomConfig())

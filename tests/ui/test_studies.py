@@ -1,0 +1,74 @@
+"""The list of studies: today's, found ones, and the number that a scanner types."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+
+from broker.store.database import Store
+from tests.ui.scene import TODAY, Scene, texts
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path / "worklist.sqlite")
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def store(scene: Scene) -> Store:
+    """The scene's database stands in for the common one."""
+    return scene.store
+
+
+def rows(user: User) -> list[dict[str, Any]]:
+    return list(next(iter(user.find(ui.table).elements)).rows)
+
+
+async def test_today_is_listed_and_moves_by_itself(scene: Scene, user: User) -> None:
+    order = scene.register("10:00")
+    scene.register("10:00", "Ли Ен", on=TODAY + timedelta(days=1))
+    await user.open("/studies")
+    await user.should_see("Исследования сегодня")
+    assert [(row["time"], row["patient"], row["device"], row["state"]) for row in rows(user)] == [
+        ("10:00", "Кузнецова Марина Петровна", "Рентген", "waiting")
+    ]
+    assert rows(user)[0]["born"] == " 12.03.1961 (65 лет)"
+    scene.begin(order, "1.2.1")
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        if rows(user)[0]["state"] == "running":
+            break
+    assert rows(user)[0]["state"] == "running"
+
+
+async def test_a_name_finds_studies_of_every_day(scene: Scene, user: User) -> None:
+    scene.register("10:00")
+    scene.register("11:00", "Кузьмина Алёна", on=TODAY + timedelta(days=1))
+    scene.register("11:00", "Ли Ен")
+    await user.open("/studies?q=куз")
+    await user.should_see("Найдено по «куз»")
+    assert [row["time"] for row in rows(user)] == ["завтра 11:00", "10:00"]
+
+
+async def test_a_scanned_number_opens_its_card(scene: Scene, user: User) -> None:
+    scene.register("10:00")
+    await user.open("/studies?q=%20k2611-0001")
+    await user.should_see("Номер исследования")
+    assert "K2611-0001" in texts(user, "number")
+
+
+async def test_what_was_typed_is_shown_as_text(user: User) -> None:
+    await user.open("/studies?q=<b>x")
+    await user.should_see("Найдено по «<b>x»")
+    await user.should_see("По этому запросу ничего нет.")
+    await user.open("/studies")
+    await user.should_see("Сегодня ещё нет направлений.")

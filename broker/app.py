@@ -100,6 +100,8 @@ class Application:
             self.look()
             self._scheduler = schedule.start(self._jobs(), self.config.clinic.zone)
             stack.callback(self._scheduler.shutdown)
+            if self.exchange is not None:
+                stack.callback(self.exchange.stop)  # first, so that the scheduler need not wait for a slow bus
             asyncio.run(self._serve(ready))
             service.notify("STOPPING=1")
             log.info("stopping")

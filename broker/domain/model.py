@@ -120,8 +120,16 @@ class Device:
     modality: str
     room: str = ""
     address: str = ""  # empty: any address may use this AE title
-    charset: str = "auto"  # auto | ISO_IR 192 | ISO_IR 144
+    charset: str = "auto"  # auto | ISO_IR 192 | ISO_IR 144 | latin
     adopted: bool = True  # False: heard of, not yet accepted by an administrator
+    fallback_charset: str = "ISO_IR 144"  # what 8-bit letters mean in a query that names no character set
+    longest: int = 64  # characters that the device shows of a name or description
+    own_only: bool = True  # without a station in its query it sees its own items only
+    days_before: int = 1  # items that are older are hidden from it, not from people
+    days_after: int = 30  # how far ahead it sees when its query gives no date
+    closed_hours: int = 0  # completed items stay on its list for so long
+    strict_mpps: bool = False  # refuse messages that break the standard instead of taking what can be used
+    mpps_hours: int = 12  # a step that runs longer is closed: the device has died
 
 
 class StepState(StrEnum):
@@ -263,6 +271,7 @@ class OutboxState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     PARKED = "parked"
+    DROPPED = "dropped"  # cancelled before the bus had it: nobody there needs to know
 
 
 @dataclass(frozen=True, slots=True)

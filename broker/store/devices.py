@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict, fields
 
 from broker.domain.model import Device, ProcedureType
 from broker.store.database import Reader, Row, Tx
@@ -22,20 +23,16 @@ def all_devices(reader: Reader) -> list[Device]:
 def put(tx: Tx, device: Device) -> None:
     """Keep a device, over what was known of its AE title."""
     tx.run(
-        "INSERT INTO device (ae_title, name, modality, room, address, charset, adopted, created_at)"
-        " VALUES (:ae_title, :name, :modality, :room, :address, :charset, :adopted, :now)"
+        "INSERT INTO device (ae_title, name, modality, room, address, charset, adopted, fallback_charset, longest,"
+        " own_only, days_before, days_after, closed_hours, strict_mpps, mpps_hours, created_at)"
+        " VALUES (:ae_title, :name, :modality, :room, :address, :charset, :adopted, :fallback_charset, :longest,"
+        " :own_only, :days_before, :days_after, :closed_hours, :strict_mpps, :mpps_hours, :now)"
         " ON CONFLICT (ae_title) DO UPDATE SET name = excluded.name, modality = excluded.modality,"
-        " room = excluded.room, address = excluded.address, charset = excluded.charset, adopted = excluded.adopted",
-        {
-            "ae_title": device.ae_title,
-            "name": device.name,
-            "modality": device.modality,
-            "room": device.room,
-            "address": device.address,
-            "charset": device.charset,
-            "adopted": int(device.adopted),
-            "now": tx.now.isoformat(),
-        },
+        " room = excluded.room, address = excluded.address, charset = excluded.charset, adopted = excluded.adopted,"
+        " fallback_charset = excluded.fallback_charset, longest = excluded.longest, own_only = excluded.own_only,"
+        " days_before = excluded.days_before, days_after = excluded.days_after,"
+        " closed_hours = excluded.closed_hours, strict_mpps = excluded.strict_mpps, mpps_hours = excluded.mpps_hours",
+        {**asdict(device), "now": tx.now.isoformat()},
     )
 
 
@@ -91,15 +88,8 @@ def fill_procedures(tx: Tx, starter: Iterable[ProcedureType]) -> None:
 
 def from_row(row: Row) -> Device:
     """Make a Device of a row of its table."""
-    return Device(
-        ae_title=row["ae_title"],
-        name=row["name"],
-        modality=row["modality"],
-        room=row["room"],
-        address=row["address"],
-        charset=row["charset"],
-        adopted=bool(row["adopted"]),
-    )
+    flags = {name: bool(row[name]) for name in ("adopted", "own_only", "strict_mpps")}
+    return Device(**{each.name: row[each.name] for each in fields(Device)} | flags)
 
 
 def _procedure(row: Row) -> ProcedureType:

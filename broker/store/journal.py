@@ -112,7 +112,7 @@ _VISITS = (
     " (SELECT group_concat(ae_title, char(10)) FROM"
     " (SELECT ae_title FROM scheduled_step_station WHERE step_id = s.id ORDER BY position)) AS stations,"
     " (SELECT CASE WHEN sum(state = 'parked') THEN 'parked' WHEN sum(state = 'pending') THEN 'pending'"
-    " WHEN count(*) THEN 'delivered' ELSE '' END FROM outbox b WHERE b.order_id = s.order_id) AS bus"
+    " WHEN sum(state = 'delivered') THEN 'delivered' ELSE '' END FROM outbox b WHERE b.order_id = s.order_id) AS bus"
     " FROM scheduled_step s JOIN orders o ON o.id = s.order_id "
 )
 

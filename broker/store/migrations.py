@@ -67,8 +67,16 @@ CREATE TABLE device (
     modality TEXT NOT NULL,
     room TEXT NOT NULL DEFAULT '',
     address TEXT NOT NULL DEFAULT '',
-    charset TEXT NOT NULL DEFAULT 'auto' CHECK (charset IN ('auto', 'ISO_IR 192', 'ISO_IR 144')),
+    charset TEXT NOT NULL DEFAULT 'auto' CHECK (charset IN ('auto', 'ISO_IR 192', 'ISO_IR 144', 'latin')),
     adopted INTEGER NOT NULL CHECK (adopted IN (0, 1)),
+    fallback_charset TEXT NOT NULL DEFAULT 'ISO_IR 144',
+    longest INTEGER NOT NULL DEFAULT 64 CHECK (longest BETWEEN 8 AND 64),
+    own_only INTEGER NOT NULL DEFAULT 1 CHECK (own_only IN (0, 1)),
+    days_before INTEGER NOT NULL DEFAULT 1 CHECK (days_before >= 0),
+    days_after INTEGER NOT NULL DEFAULT 30 CHECK (days_after >= 0),
+    closed_hours INTEGER NOT NULL DEFAULT 0 CHECK (closed_hours >= 0),
+    strict_mpps INTEGER NOT NULL DEFAULT 0 CHECK (strict_mpps IN (0, 1)),
+    mpps_hours INTEGER NOT NULL DEFAULT 12 CHECK (mpps_hours > 0),
     created_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID
 ;;
@@ -79,6 +87,24 @@ CREATE TABLE device_heard (
     address TEXT NOT NULL,
     summary TEXT NOT NULL,
     PRIMARY KEY (ae_title, service)
+) STRICT, WITHOUT ROWID
+;;
+CREATE TABLE device_sample (
+    ae_title TEXT NOT NULL REFERENCES device (ae_title) ON DELETE CASCADE,
+    service TEXT NOT NULL CHECK (service IN ('worklist', 'N-CREATE', 'N-SET')),
+    which TEXT NOT NULL CHECK (which IN ('first', 'latest')),
+    attributes TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (ae_title, service, which)
+) STRICT, WITHOUT ROWID
+;;
+CREATE TABLE device_note (
+    ae_title TEXT NOT NULL REFERENCES device (ae_title) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL,
+    count INTEGER NOT NULL DEFAULT 1,
+    at TEXT NOT NULL,
+    PRIMARY KEY (ae_title, kind)
 ) STRICT, WITHOUT ROWID
 ;;
 CREATE TABLE orders (
@@ -109,6 +135,7 @@ CREATE TABLE orders (
     created_by TEXT NOT NULL,
     submission_id TEXT UNIQUE,
     submission_digest TEXT NOT NULL DEFAULT '',
+    attributes TEXT NOT NULL DEFAULT '',
     revision INTEGER NOT NULL DEFAULT 1
 ) STRICT
 ;;
@@ -161,12 +188,40 @@ CREATE TABLE performed_step (
     discontinuation_code TEXT NOT NULL DEFAULT '',
     discontinuation_meaning TEXT NOT NULL DEFAULT '',
     images INTEGER NOT NULL DEFAULT 0,
+    given_up INTEGER NOT NULL DEFAULT 0 CHECK (given_up IN (0, 1)),
     attributes TEXT NOT NULL,
     created_at TEXT NOT NULL,
     changed_at TEXT NOT NULL
 ) STRICT
 ;;
 CREATE INDEX performed_step_created_at ON performed_step (created_at)
+;;
+CREATE TABLE performed_series (
+    performed_step_id INTEGER NOT NULL REFERENCES performed_step (id) ON DELETE CASCADE,
+    series_instance_uid TEXT NOT NULL,
+    description TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    images INTEGER NOT NULL,
+    PRIMARY KEY (performed_step_id, series_instance_uid)
+) STRICT, WITHOUT ROWID
+;;
+CREATE TABLE performed_dose (
+    performed_step_id INTEGER NOT NULL REFERENCES performed_step (id) ON DELETE CASCADE,
+    keyword TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    value REAL NOT NULL,
+    unit TEXT NOT NULL,
+    PRIMARY KEY (performed_step_id, keyword, position)
+) STRICT, WITHOUT ROWID
+;;
+CREATE TABLE worklist_file (
+    path TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    order_id INTEGER REFERENCES orders (id),
+    problem TEXT NOT NULL DEFAULT '',
+    at TEXT NOT NULL
+) STRICT, WITHOUT ROWID
 ;;
 CREATE TABLE performed_step_link (
     performed_step_id INTEGER NOT NULL REFERENCES performed_step (id),
@@ -195,7 +250,7 @@ CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
     kind TEXT NOT NULL CHECK (kind IN ('order', 'cancel', 'images')),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'parked')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'parked', 'dropped')),
     uncertain INTEGER NOT NULL DEFAULT 0 CHECK (uncertain IN (0, 1)),
     attempts INTEGER NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '',
@@ -203,7 +258,7 @@ CREATE TABLE outbox (
     delivered_at TEXT
 ) STRICT
 ;;
-CREATE INDEX outbox_open ON outbox (order_id, seq) WHERE state <> 'delivered'
+CREATE INDEX outbox_open ON outbox (order_id, seq) WHERE state IN ('pending', 'parked')
 ;;
 CREATE INDEX outbox_order ON outbox (order_id, seq)
 ;;

@@ -28,7 +28,7 @@ def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
     rows = reader.rows(
         # This way round only the index of open rows is read, however many have been delivered over the years.
         "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
-        " (SELECT min(seq) FROM outbox WHERE state <> 'delivered' GROUP BY order_id) ORDER BY seq LIMIT ?",
+        " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'parked') GROUP BY order_id) ORDER BY seq LIMIT ?",
         [limit],
     )
     return [from_row(row) for row in rows]
@@ -86,6 +86,16 @@ def park(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool = False)
 def resume(tx: Tx, order_id: int) -> int:
     """Put an order's parked rows back into the queue; give how many there were."""
     return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'parked'", [order_id])
+
+
+def drop_refused(tx: Tx, order_id: int) -> bool:
+    """Drop an order's parked messages if the bus has never had anything of it; say whether that was so."""
+    known = tx.value(
+        "SELECT 1 FROM outbox WHERE order_id = ? AND (state IN ('pending', 'delivered') OR uncertain = 1)", [order_id]
+    )
+    if known:
+        return False
+    return tx.change("UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND state = 'parked'", [order_id]) > 0
 
 
 def get(reader: Reader, seq: int) -> OutboxRow | None:

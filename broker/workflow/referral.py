@@ -130,7 +130,8 @@ def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor
         orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
         for step in order.steps:
             orders.set_step_state(tx, step.id, StepState.CANCELLED)
-        if clinic.tells_bus and outbox.has(tx, order.id, OutboxKind.ORDER):
+        dropped = outbox.drop_refused(tx, order.id)
+        if clinic.tells_bus and not dropped and outbox.has(tx, order.id, OutboxKind.ORDER):
             outbox.add(tx, order.id, OutboxKind.CANCEL)
         audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
         tx.announce()

@@ -18,7 +18,7 @@ _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
 # PS3.5 6.2, AE: no backslash, no control characters, not only blanks; kept to ASCII.
 _AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 _MODALITY = re.compile(r"[A-Z]{2,4}")
-CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144")
+CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144", "latin")
 
 
 def add_account(store: Store, login: str, full_name: str, roles: frozenset[Role], password: str, actor: Actor) -> None:

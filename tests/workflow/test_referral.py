@@ -139,6 +139,18 @@ def test_a_cancelled_order_leaves_the_worklist_and_the_region_learns_it_in_order
         assert [row.kind for row in outbox.heads(reader)] == [OutboxKind.ORDER]  # never the cancellation first
 
 
+def test_a_referral_that_the_bus_refused_and_never_had_is_cancelled_without_a_message(store: Store) -> None:
+    order = referral.register(store, draft(), REGISTRAR, CLINIC)
+    with store.read() as reader:
+        seq = outbox.heads(reader)[0].seq
+    store.write(lambda tx: outbox.park(tx, seq, "полис не найден", ""))
+    referral.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    assert [row["state"] for row in rows(store, "SELECT state FROM outbox")] == ["dropped"]
+    with store.read() as reader:
+        assert outbox.heads(reader) == []
+        assert journal.exchange(reader).parked == ()
+
+
 def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
     order = referral.register(store, draft(), REGISTRAR, CLINIC)
     step = factory.performed("1.2.3", factory.StepReference(order.study_instance_uid))

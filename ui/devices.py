@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from nicegui import ui
@@ -218,7 +218,7 @@ class _Form:
 
     def _make_choice(self, code: str) -> ui.element:
         with ui.element("button").props("type=button role=radio") as choice:
-            text("span", words.CHARSETS[code])
+            text("span", words.CHARSETS.get(code, code))
         return choice.on("click", lambda: self._choose(code))
 
     def _choose(self, code: str) -> None:
@@ -230,8 +230,9 @@ class _Form:
     async def _save(self) -> None:
         services, actor = self._services, current_actor(self._services)
         typed = {key: names.tidy(str(field.value or "")) for key, field in self._fields.items()}
-        device = Device(
-            ae_title=self._known.ae_title if self._known else typed["ae_title"],
+        device = replace(
+            self._known or Device(typed["ae_title"], "", ""),  # what this form does not ask stays as it is
+            adopted=True,
             name=typed["name"],
             modality=typed["modality"].upper(),
             room=typed["room"],

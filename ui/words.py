@@ -308,7 +308,12 @@ _SHORT = (
 )
 MESSAGES_TAKEN = {OutboxKind.ORDER: "направление", OutboxKind.CANCEL: "отмену", OutboxKind.IMAGES: "снимки"}
 HEARD = {"worklist": "Список", "mpps": "Ход исследования (MPPS)", "echo": "Проверка связи"}
-CHARSETS = {"auto": "Автоматически", "ISO_IR 192": "UTF-8 (ISO_IR 192)", "ISO_IR 144": "Кириллица (ISO_IR 144)"}
+CHARSETS = {
+    "auto": "Автоматически",
+    "ISO_IR 192": "UTF-8 (ISO_IR 192)",
+    "ISO_IR 144": "Кириллица (ISO_IR 144)",
+    "latin": "Латиница",
+}
 # How the exchange begins the reasons of what is no answer about the message itself.
 _BUS_REASONS = {
     "cannot connect": "шина недоступна, соединение не устанавливается",
@@ -339,7 +344,7 @@ def bus_reason(reason: str) -> str:
     """Say why the bus did not take a message; what it said about the message itself is shown as it came."""
     for beginning, meaning in _BUS_REASONS.items():
         if reason.startswith(beginning):
-            rest = reason.removeprefix(beginning).strip(" :,.")
+            rest = reason.removeprefix(beginning).strip(" :,.()")
             return f"{meaning} ({rest})" if rest else meaning
     if reason.startswith("HTTP "):
         return f"сбой на стороне шины ({reason})"

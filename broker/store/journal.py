@@ -251,7 +251,10 @@ def card(reader: Reader, accession_number: str) -> Card | None:
 
 def exchange(reader: Reader, ledger: int = 100) -> Exchange:
     """Give the state of the exchange: what waits, what was refused, what went lately."""
-    queue = reader.one("SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox WHERE state = 'pending'")
+    queue = reader.one(
+        "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox"
+        " WHERE state IN ('pending', 'parked') AND state = 'pending'"  # the first condition is the index's own
+    )
     channel = reader.one("SELECT * FROM bus_channel") or {}
     messages = (
         "SELECT b.*, o.accession_number, o.state AS order_state, p.family, p.given, p.middle,"

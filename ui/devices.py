@@ -185,7 +185,9 @@ class _Form:
                     ),
                     "name": theme.field("Название", name="device-name", span=6, narrow=12),
                     "room": theme.field("Кабинет", name="room", span=6, narrow=12),
-                    "address": theme.field("Адрес в сети", name="address", hint="Пусто: пускаем с любого адреса"),
+                    "address": theme.field(
+                        "Адрес в сети", name="address", narrow=12, hint="Пусто: пускаем с любого адреса"
+                    ),
                 }
                 with ui.element("div").classes("field"):
                     with ui.element("div").classes("cap"):

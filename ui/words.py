@@ -325,6 +325,11 @@ _BUS_REASONS = {
     "not a FHIR answer": "по адресу шины отвечает что-то другое",
     "HTTP 429": "шина просит подождать (HTTP 429)",
 }
+_BUS_DETAILS = {
+    "no connection": "соединение не установилось",
+    "the connection broke": "соединение оборвалось",
+    "the proxy does not let us through": "прокси не пропускает",
+}
 
 
 def procedure(order: Order) -> str:
@@ -345,7 +350,7 @@ def bus_reason(reason: str) -> str:
     for beginning, meaning in _BUS_REASONS.items():
         if reason.startswith(beginning):
             rest = reason.removeprefix(beginning).strip(" :,.()")
-            return f"{meaning} ({rest})" if rest else meaning
+            return f"{meaning} ({_BUS_DETAILS.get(rest, rest)})" if rest else meaning
     if reason.startswith("HTTP "):
         return f"сбой на стороне шины ({reason})"
     return reason or "причина неизвестна"

@@ -80,8 +80,8 @@ def test_the_first_line_says_how_long_and_why_it_waits() -> None:
     )
     assert tone == "red"
     assert what == (
-        "В очереди 14, самое старое ждёт 2 ч 10 мин, причина: шина не отвечает, время ожидания вышло (no connection). "
-        "Следующая попытка в 09:52."
+        "В очереди 14, самое старое ждёт 2 ч 10 мин, причина: шина не отвечает, "
+        "время ожидания вышло (соединение не установилось). Следующая попытка в 09:52."
     )
     assert todo == "Ничего не потеряно: уйдёт само."
     assert "вот-вот" in verdict(channel="waiting", reason="time-out", retry_at=NOW)[1]

@@ -23,7 +23,8 @@ class Combo(Generic[T]):
     """Turns a field into a combo box; put it into an element with the class `combo`.
 
     `take` gets what was chosen, or None and the words that nothing matched. With `eager` the first match is chosen
-    by itself and no match is an answer too; without it the field keeps what is typed, and the list only offers.
+    by itself and none of them is an answer too, offered as `nobody` or, under the matches, as `other`; without it the
+    field keeps what is typed, and the list only offers.
     While `quiet` says so, the page itself fills the field, and nothing is looked up.
     """
 
@@ -37,11 +38,12 @@ class Combo(Generic[T]):
         name: str,
         eager: bool = False,
         nobody: str = "",
+        other: str = "",
         quiet: Callable[[], bool] = lambda: False,
     ) -> None:
         self.field = field
         self._look, self._draw, self._take = look, draw, take
-        self._name, self._eager, self._nobody = name, eager, nobody
+        self._name, self._eager, self._nobody, self._other = name, eager, nobody, other
         self._matches: list[T] = []
         self._answered: str | None = None  # the words that the list answers; None while it is closed
         self._chosen = -1
@@ -104,8 +106,9 @@ class Combo(Generic[T]):
         await self._take(chosen, typed)
 
     def _move(self, step: int) -> None:
+        count = len(self._matches) + bool(self._other)
         if self._matches:
-            self._chosen = (self._chosen + step) % len(self._matches) if self._chosen >= 0 or step > 0 else -1
+            self._chosen = (self._chosen + step) % count if self._chosen >= 0 or step > 0 else -1
             self._redraw()
 
     def _words(self) -> str:
@@ -127,9 +130,10 @@ class Combo(Generic[T]):
             for number, match in enumerate(self._matches):
                 with self._option(number, match), ui.element("span").classes("cut"):
                     self._draw(match)
-            if not self._matches and self._nobody:
-                with self._option(0, None):
-                    text("span", self._nobody.format(self._answered), "cut")
+            none = self._other if self._matches else self._nobody
+            if none:
+                with self._option(count, None):
+                    text("span", f"{none} {self._answered}", "cut")
 
     def _option(self, number: int, match: T | None) -> ui.element:
         chosen = number == max(self._chosen, 0) if self._eager else number == self._chosen

@@ -32,6 +32,7 @@ from ui.slots import DayOnDevice
 from ui.theme import text
 
 FORM = "referral"  # the draft's name
+LATE = timedelta(minutes=10)  # after which a time today looks like a slip
 USUAL_WITHIN = timedelta(days=30)  # where a procedure was planned lately says where it usually is
 
 
@@ -59,8 +60,10 @@ def build(services: Services) -> None:
                 page = Desk(services, actor, lists, card)
                 if draft:
                     page.restore(*draft)
+                if page.form.patient:
+                    await page.show_past()
                 await page.refresh()
-                follow(services, page.refresh)
+                page.start()
 
 
 def _lists(reader: Reader, services: Services) -> Lists:
@@ -93,6 +96,8 @@ class Desk:
             with ui.element("section").props("aria-label=Исследование"):
                 with ui.element("div").classes("head"):
                     text("h2", "Исследование")
+                    if card:
+                        text("span", f"изменяется {card.order.accession_number}", "muted small")
                 with ui.element("div").classes("form"):
                     self.form.draw_study(self.take_nearest)
             with ui.element("div").classes("after"):
@@ -105,6 +110,12 @@ class Desk:
         else:
             self.draft = Draft(services, actor, FORM, self.content, self.tell)
         self.draw_actions()
+
+    def start(self) -> None:
+        """Follow what changes, and keep what is typed; called when the page is complete."""
+        follow(self.services, self.refresh)
+        if self.draft:
+            self.draft.start()
 
     # ---- drawing ----
 
@@ -135,7 +146,8 @@ class Desk:
             self.take_patient,
             name="patient",
             eager=True,
-            nobody="Никого нет. Новый пациент: {}",
+            nobody="Никого нет. Новый пациент:",
+            other="Новый пациент:",
         )
 
     def draw_actions(self, saved: Order | None = None) -> None:
@@ -252,7 +264,12 @@ class Desk:
         if day and at and not self.form.nearest:
             but = self.card.order.id if self.card else 0
             taken = self.day.meets(datetime.combine(day, at), self.form.minutes(), but)
-        field.advise(f"Занято: {names.short(taken.order.patient.name)} в {taken.start:%H:%M}" if taken else "")
+        if taken:
+            field.advise(f"Занято: {names.short(taken.order.patient.name)} в {taken.start:%H:%M}")
+        elif day and at and datetime.combine(day, at) < self.services.now() - LATE:
+            field.advise("Это время уже прошло")
+        else:
+            field.advise("")
 
     def changed(self, key: str) -> None:
         """Hear of a change in the form."""
@@ -277,8 +294,6 @@ class Desk:
         if self.draft:
             self.draft.kept = True
         self.tell(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
-        if self.form.patient:
-            ui.timer(0, self.show_past, once=True)
 
     def content(self) -> dict[str, object] | None:
         """Give what the draft keeps."""

@@ -36,6 +36,9 @@ class Draft:
         self._lock = asyncio.Lock()
         self.held = False  # while the form is being saved, the pauses in it are no pauses
         self.kept = False  # the database has one
+
+    def start(self) -> None:
+        """Begin to watch for pauses; called when the page is complete."""
         ui.timer(QUIET / 2, self._keep_if_quiet)
 
     def touch(self) -> None:

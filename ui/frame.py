@@ -75,7 +75,6 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
             _person(actor, dark)
     house.banner = ui.element("div")
     house.draw(house.troubles())
-    follow(services, house.refresh)
     with ui.element("main").props("id=main"):
         yield
     with ui.element("nav").classes("bottom").props("aria-label=Разделы"):
@@ -88,6 +87,8 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
             with ui.element("span").classes("nowrap"):
                 theme.key_hint(key)
             text("span", meaning)
+    # Last: a timer makes NiceGUI send the page as far as it is, so what was still being read would come late and jump.
+    follow(services, house.refresh)
 
 
 def find(name: str, value: str = "") -> None:

@@ -1,6 +1,7 @@
 // Keyboard shortcuts and the few things that need no server, the same on every page.
 // Physical keys (event.code), so that shortcuts work in the Russian layout too.
 (() => {
+  let acted = -1000;                                      // when Ctrl+Enter was pressed last, ms
   let waiting = false;                                    // "g" was pressed, the next letter names the place
   const places = {KeyR: '/desk', KeyB: '/board', KeyS: '/studies', KeyO: '/exchange', KeyD: '/devices'};
   const sheet = () => document.getElementById('keys');
@@ -15,7 +16,7 @@
 
   // A page that exists to be printed prints itself, and goes when that is done.
   if (document.body.hasAttribute('data-print')) {
-    addEventListener('afterprint', () => window.close());
+    addEventListener('afterprint', () => { if (history.length === 1) window.close(); });
     addEventListener('load', () => setTimeout(() => window.print(), 50));
   }
 
@@ -38,7 +39,11 @@
     } else if (e.ctrlKey && (e.code === 'Enter' || e.code === 'NumpadEnter')) {
       e.preventDefault();
       e.stopPropagation();                                // an open list would take Enter for itself
-      if (!document.querySelector('dialog[open]') && !e.repeat) document.querySelector('[data-primary]')?.click();
+      // One press, one act: the second of two quick ones would meet the button that has taken the first one's place.
+      if (!document.querySelector('dialog[open]') && performance.now() - acted > 700) {
+        acted = performance.now();
+        document.querySelector('[data-primary]')?.click();
+      }
     } else if (e.key === 'Escape' && !typing && !document.querySelector('dialog[open], .q-menu')) {
       document.querySelector('[data-back]')?.click();
     } else if (!typing && !e.ctrlKey && !e.altKey && !e.metaKey) {

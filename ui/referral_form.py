@@ -169,6 +169,8 @@ class ReferralForm:
             if "family" in keys:
                 self.patient = None
             self._put({key: EMPTY[key] for key in keys})
+            if "weight" in keys:
+                self._more.props(remove="open")
             if "procedure" in keys:
                 self.nearest = True
                 self.step = None

@@ -296,8 +296,10 @@ def field(
             for word, act in quick:
                 text("button", word, "quick").props("type=button").on("click", act)
         control = make(label, **options) if tick else make(**options)
-        dense = f"outlined dense hide-bottom-space no-error-icon for={name} autocomplete=off"
-        control.props("dense" if tick else f"{dense} aria-describedby={name}-note")
+        dense = f"outlined dense hide-bottom-space no-error-icon for={name} aria-describedby={name}-note"
+        control.props("dense" if tick else dense)
+        if make is ui.input:  # with it a select gets a second, hidden input that lies over the first
+            control.props("autocomplete=off")
         control.props(props)
         note = text("p", hint, "note").props(f"id={name}-note")
     return Field(box, control, note, hint)

@@ -190,6 +190,8 @@ class Order:
     diagnosis_text: str = ""
     comment: str = ""
     created_by: str = ""
+    # What an import brought beyond this model, in the DICOM JSON model (PS3.18 F.2); answered when asked for.
+    attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     revision: int = 1
 
 

@@ -79,11 +79,12 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int
         "INSERT INTO orders (accession_number, study_instance_uid, requested_procedure_id, patient_id, state,"
         " state_since, procedure_code, procedure_name, procedure_local, modality, body_site, laterality, priority,"
         " finance, referrer_family, referrer_given, referrer_middle, referrer_snils, referrer_position,"
-        " diagnosis_code, diagnosis_text, comment, authored_on, created_by, submission_id, submission_digest)"
+        " diagnosis_code, diagnosis_text, comment, attributes, authored_on, created_by, submission_id,"
+        " submission_digest)"
         " VALUES (:accession_number, :study_instance_uid, :requested_procedure_id, :patient_id, :state,"
         " :now, :procedure_code, :procedure_name, :procedure_local, :modality, :body_site, :laterality, :priority,"
         " :finance, :referrer_family, :referrer_given, :referrer_middle, :referrer_snils, :referrer_position,"
-        " :diagnosis_code, :diagnosis_text, :comment, :authored_on, :created_by, :submission_id,"
+        " :diagnosis_code, :diagnosis_text, :comment, :attributes, :authored_on, :created_by, :submission_id,"
         " :submission_digest)",
         {
             **_columns(order),
@@ -93,6 +94,7 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int
             "patient_id": order.patient.id,
             "state": order.state,
             "now": tx.now.isoformat(),
+            "attributes": json.dumps(order.attributes, ensure_ascii=False) if order.attributes else "",
             "authored_on": order.authored_on.isoformat(),
             "created_by": order.created_by,
             "submission_id": submission_id or None,
@@ -233,6 +235,7 @@ def _order(row: Row, patient: Row, steps: list[ScheduledStep]) -> Order:
         diagnosis_code=row["diagnosis_code"],
         diagnosis_text=row["diagnosis_text"],
         comment=row["comment"],
+        attributes=json.loads(row["attributes"]) if row["attributes"] else {},
         authored_on=datetime.fromisoformat(row["authored_on"]),
         created_by=row["created_by"],
         revision=row["revision"],

@@ -1,12 +1,40 @@
-"""The registry of modalities, when each was last heard, and the directory of procedures."""
+"""The registry of modalities: who they are, when and how each was last heard; and the directory of procedures.
+
+Samples hold no patient's data: whoever keeps one has masked it before (`dicom.samples`).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
 
 from broker.domain.model import Device, ProcedureType
 from broker.store.database import Reader, Row, Tx
+
+MOST_STRANGERS = 200  # callers that nobody has adopted; of more the one heard longest ago is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a device really sent on a service (worklist, N-CREATE, N-SET): attributes in the DICOM JSON model."""
+
+    service: str
+    which: str  # first | latest
+    attributes: dict[str, Any]
+    at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about a device that people should know: how often it happened, and what it was the last time."""
+
+    kind: str
+    text: str
+    count: int
+    at: datetime  # UTC, the last time
 
 
 def get(reader: Reader, ae_title: str) -> Device | None:
@@ -37,12 +65,28 @@ def put(tx: Tx, device: Device) -> None:
 
 
 def learn(tx: Tx, ae_title: str, address: str) -> None:
-    """Keep an unknown caller's AE title and address, not yet adopted; a known one is left alone."""
+    """Keep an unknown caller's AE title and address, not yet adopted; an adopted one is left alone.
+
+    At most MOST_STRANGERS are kept, so that invented AE titles cannot fill the table.
+    """
+    known = get(tx, ae_title)
+    if known is not None:
+        if not known.adopted and known.address != address:
+            tx.run("UPDATE device SET address = ? WHERE ae_title = ?", [address, ae_title])
+            tx.announce()
+        return
     tx.run(
-        "INSERT OR IGNORE INTO device (ae_title, name, modality, address, adopted, created_at)"
+        "INSERT INTO device (ae_title, name, modality, address, adopted, created_at)"
         " VALUES (:ae_title, :ae_title, '', :address, 0, :now)",
         {"ae_title": ae_title, "address": address, "now": tx.now.isoformat()},
     )
+    tx.run(
+        "DELETE FROM device WHERE ae_title IN (SELECT d.ae_title FROM device d WHERE d.adopted = 0"
+        " ORDER BY max(d.created_at, coalesce((SELECT max(h.at) FROM device_heard h WHERE h.ae_title = d.ae_title),"
+        " '')) DESC, d.ae_title = :new DESC LIMIT -1 OFFSET :most)",
+        {"most": MOST_STRANGERS, "new": ae_title},
+    )
+    tx.announce()
 
 
 def hear(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
@@ -61,6 +105,56 @@ def hear(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> Non
             "summary": summary,
         },
     )
+
+
+def note(tx: Tx, ae_title: str, kind: str, text: str) -> None:
+    """Note something about a known device for people to read, one line a kind; `text` bears no patient's name."""
+    tx.run(
+        "INSERT INTO device_note (ae_title, kind, text, at)"
+        " SELECT :ae_title, :kind, :text, :now WHERE EXISTS (SELECT 1 FROM device WHERE ae_title = :ae_title)"
+        " ON CONFLICT (ae_title, kind) DO UPDATE SET text = excluded.text, at = excluded.at, count = count + 1",
+        {"ae_title": ae_title, "kind": kind, "text": text, "now": tx.now.isoformat()},
+    )
+
+
+def keep_sample(tx: Tx, ae_title: str, service: str, attributes: dict[str, Any]) -> None:
+    """Keep what a known device sent as its latest message on a service, and as its first where there is none."""
+    values = {
+        "ae_title": ae_title,
+        "service": service,
+        "attributes": json.dumps(attributes, ensure_ascii=False),
+        "now": tx.now.isoformat(),
+    }
+    for which in ("first", "latest"):
+        tx.run(
+            "INSERT INTO device_sample (ae_title, service, which, attributes, at)"
+            " SELECT :ae_title, :service, :which, :attributes, :now"
+            " WHERE EXISTS (SELECT 1 FROM device WHERE ae_title = :ae_title)"
+            " ON CONFLICT (ae_title, service, which) DO UPDATE SET attributes = excluded.attributes, at = excluded.at"
+            " WHERE which = 'latest'",
+            {**values, "which": which},
+        )
+
+
+def samples(reader: Reader, ae_title: str = "") -> dict[str, list[Sample]]:
+    """Give what each device, or this one alone, sent: AE title -> samples, the oldest first."""
+    found: dict[str, list[Sample]] = {}
+    for row in reader.rows(
+        "SELECT * FROM device_sample WHERE :ae_title IN ('', ae_title) ORDER BY ae_title, at, which, service",
+        {"ae_title": ae_title},
+    ):
+        sample = Sample(row["service"], row["which"], json.loads(row["attributes"]), datetime.fromisoformat(row["at"]))
+        found.setdefault(row["ae_title"], []).append(sample)
+    return found
+
+
+def notes(reader: Reader) -> dict[str, list[Note]]:
+    """Give what was noted of each device: AE title -> notes, the newest first."""
+    found: dict[str, list[Note]] = {}
+    for row in reader.rows("SELECT * FROM device_note ORDER BY ae_title, at DESC, kind"):
+        noted = Note(row["kind"], row["text"], row["count"], datetime.fromisoformat(row["at"]))
+        found.setdefault(row["ae_title"], []).append(noted)
+    return found
 
 
 def procedure(reader: Reader, code: str) -> ProcedureType | None:

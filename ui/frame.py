@@ -83,7 +83,10 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
                 ui.icon(icon)
                 text("span", word)
     with theme.dialog("keys", "Клавиши"), ui.element("div").classes("keys"):
+        closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
         for key, meaning in KEYS:
+            if meaning in closed or (key == "F2" and "Регистратура" in closed):
+                continue
             with ui.element("span").classes("nowrap"):
                 theme.key_hint(key)
             text("span", meaning)

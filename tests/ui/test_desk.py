@@ -20,7 +20,7 @@ from broker.store.database import Tx
 from broker.workflow import referral, staff
 from tests import factory
 from tests.ui.conftest import Site, person, session_of
-from ui import label
+from ui import combo, draft, label
 from ui.services import COOKIE, Services
 
 ENTER, DOWN = "keydown.enter.exact.prevent", "keydown.down.prevent"
@@ -65,9 +65,9 @@ class Hands:
         with self.user.client or pytest.fail("no page"):
             self.control("patient-search").value = typed
         for key in keys:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.06)
             self.do("patient-search", key)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.06)
 
     async def fill(self, **more: Any) -> None:
         """Fill a whole referral for somebody new."""
@@ -100,6 +100,13 @@ def kept_draft(services: Services) -> Any:
         account = accounts.by_login(reader, "orlova")
         assert account
         return accounts.load_draft(reader, account.id, "referral")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pauses be short: nobody here thinks while typing."""
+    monkeypatch.setattr(combo, "DEBOUNCE", 0.01)
+    monkeypatch.setattr(draft, "QUIET", 0.1)
 
 
 @pytest.fixture
@@ -167,6 +174,7 @@ async def test_a_wrong_number_is_told_at_its_field_in_russian(hands: Hands, serv
     with hands.user.client or pytest.fail("no page"):
         hands.control("snils").value = "112-233-445 95"
     assert hands.note("snils") == ""  # as soon as it is right
+    await asyncio.sleep(0.1)
 
 
 async def test_saving_nothing_names_every_field_that_is_missing(hands: Hands, services: Services) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
 import stat
 
 import httpx
 import pytest
+from nicegui import Event
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from broker.domain.health import Check, Health
-from tests.ui.conftest import House, Site, session_of
+from tests.ui.conftest import House, Site, application, person, session_of
 from ui import web
-from ui.services import COOKIE
+from ui.services import COOKIE, Services
 
 
 def test_health_is_told_without_a_session(site: Site, house: House) -> None:
@@ -139,3 +141,25 @@ def test_there_is_no_api_description(site: Site) -> None:
     site.http.cookies.set(COOKIE, session_of(site.services, "orlova"))
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert site.http.get(path).status_code == 404
+
+
+async def test_a_banner_says_in_words_what_does_not_work(services: Services, house: House) -> None:
+    house.health = Health((Check("database", True, "takes changes"), Check("dicom", False, "connection refused")))
+    async with person(services, "volskaya") as user:
+        await user.open("/studies")
+        await user.should_see("Порт DICOM закрыт: аппараты не видят список. Позовите администратора.")
+        await user.should_not_see("connection refused")
+        await user.should_not_see("Регистратура", retries=1)  # not this role's place
+
+
+async def test_news_of_several_commits_reaches_the_pages_once(services: Services) -> None:
+    heard = []
+    with application(services) as app:
+        own = next(each for each in Event.instances if each is not services.changed)
+        async with app.router.lifespan_context(app):
+            own.subscribe(lambda: heard.append(1))
+            for _ in range(5):
+                services.store.write(lambda tx: tx.announce())
+            await asyncio.sleep(0.4)
+            assert heard == [1]
+    services.store.write(lambda tx: tx.announce())  # nobody listens any more, and nothing breaks

@@ -16,7 +16,7 @@ from broker.domain.errors import BrokerError
 from broker.domain.model import Role
 from broker.order_json import BadJson
 from broker.store.database import StoreError
-from broker.workflow.staff import CHARSETS
+from broker.workflow.devices import CHARSETS, FALLBACKS
 
 # sysexits.h: the service unit does not restart after these, a person has to look.
 EX_CONFIG, EX_IOERR = 78, 74
@@ -41,6 +41,13 @@ One referral, or a list of them:
    "priority": "routine", "submission_id": "any text that is new for every new referral"}
 
 With a submission_id the call may be repeated: one referral comes of it.
+"""
+DEVICE_ADD = """\
+What is not given stays as it is; for a new device it is the default. A device that was heard of and
+is not yet registered is adopted. Examples:
+
+  worklist-broker device add XRAY_14 --name Рентген --modality DX --room "каб. 14" --address 10.0.4.14
+  worklist-broker device add XRAY_14 --charset latin --longest 32
 """
 
 
@@ -81,13 +88,10 @@ def parser() -> argparse.ArgumentParser:
     _config(password)
 
     device = _group(verbs, "device", "the modalities that may ask for the worklist")
-    add = _command(device, "add", commands.device_add, "register a device, adopt one that was learned, or change it")
-    add.add_argument("ae_title", metavar="AE", help="the device's own AE title")
-    add.add_argument("--name", required=True, help="what people call it")
-    add.add_argument("--modality", required=True, help="DX, CR, MG, CT, US, ...")
-    add.add_argument("--room", default="", help="where it stands")
-    add.add_argument("--address", default="", help="accept this AE title from this IP address only")
-    add.add_argument("--charset", default="auto", choices=CHARSETS, help="how it is answered (default: as it asks)")
+    add = _command(
+        device, "add", commands.device_add, "register a device, adopt one that was learned, or change it", DEVICE_ADD
+    )
+    _device_options(add)
     _config(add)
     _config(_command(device, "list", commands.device_list, "list the devices and when each was last heard"))
 
@@ -160,6 +164,40 @@ def _command(
 def _group(verbs: _Verbs, name: str, words: str) -> _Verbs:
     made = verbs.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
     return made.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def _device_options(add: argparse.ArgumentParser) -> None:
+    yes_no = argparse.BooleanOptionalAction
+    add.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    add.add_argument("--name", help="what people call it; needed for a new one")
+    add.add_argument("--modality", help="DX, CR, MG, CT, US, ...; needed for a new one")
+    add.add_argument("--room", help="where it stands")
+    add.add_argument("--address", help="accept this AE title from these IP addresses only: one, or several with commas")
+    add.add_argument("--charset", choices=CHARSETS, help="how it is answered; auto: as it asks (default auto)")
+    add.add_argument(
+        "--fallback-charset",
+        choices=FALLBACKS,
+        help="what 8-bit letters mean in a query that names no character set (default ISO_IR 144)",
+    )
+    add.add_argument(
+        "--longest", type=int, metavar="N", help="characters that it shows of a text, 8 to 64 (default 64)"
+    )
+    add.add_argument(
+        "--any-station",
+        action=yes_no,
+        help="without a station in its query it sees the items of every device, not only its own",
+    )
+    add.add_argument("--days-before", type=int, metavar="N", help="how many days items stay on its list (default 1)")
+    add.add_argument(
+        "--days-after", type=int, metavar="N", help="how far ahead it sees when its query gives no date (default 30)"
+    )
+    add.add_argument(
+        "--closed-hours", type=int, metavar="N", help="completed items stay on its list for so long (default 0)"
+    )
+    add.add_argument("--strict-mpps", action=yes_no, help="refuse MPPS that breaks the standard instead of mending it")
+    add.add_argument(
+        "--mpps-hours", type=int, metavar="N", help="a study that runs longer is closed: it has died (default 12)"
+    )
 
 
 def _config(command: argparse.ArgumentParser) -> None:

@@ -7,7 +7,10 @@ import getpass
 import json
 import os
 import secrets
+import shlex
 import sys
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,8 +20,9 @@ from broker.dicom import pacs
 from broker.domain.errors import BrokerError
 from broker.domain.model import Actor, ActorKind, Device, Role
 from broker.store import accounts, journal
+from broker.store import devices as store_devices
 from broker.store.database import Store
-from broker.workflow import referral, staff
+from broker.workflow import devices, referral, staff
 
 OK, FAILED = 0, 1
 
@@ -101,16 +105,25 @@ def account_password(args: argparse.Namespace) -> int:
 
 
 def device_add(args: argparse.Namespace) -> int:
-    """Register a device, or change it."""
+    """Register a device, adopt one that was heard of, or change it; what is not given stays as it is."""
     with _open(args.config) as house:
-        device = Device(args.ae_title, args.name, args.modality.upper(), args.room, args.address, args.charset)
-        staff.put_device(house.store, device, house.actor)
-    print(f"Device {args.ae_title} is registered.")
+        with house.store.read() as reader:
+            known = store_devices.get(reader, args.ae_title)
+        asked = {each.name: getattr(args, each.name, None) for each in fields(Device)}
+        asked["modality"] = args.modality.upper() if args.modality is not None else None
+        asked["own_only"] = None if args.any_station is None else not args.any_station
+        given = {name: value for name, value in asked.items() if value is not None}
+        if known is None or not known.adopted:
+            given.setdefault("name", "")  # the name of one that was only heard of is its AE title
+        device = replace(known or Device(args.ae_title, "", ""), **given, adopted=True)
+        devices.put_device(house.store, device, house.actor)
+    word = "changed" if known and known.adopted else "adopted" if known else "registered"
+    print(f"Device {args.ae_title} is {word}.")
     return OK
 
 
 def device_list(args: argparse.Namespace) -> int:
-    """List the devices and when each was last heard."""
+    """List the devices, their policies that are not the default, and when each was last heard."""
     with _open(args.config) as house, house.store.read() as reader:
         for each in journal.heard(reader):
             device = each.device
@@ -119,8 +132,30 @@ def device_list(args: argparse.Namespace) -> int:
                 for service, (at, _, _) in sorted(each.services.items())
             )
             state = "" if device.adopted else "\tnot adopted"
-            print(f"{device.ae_title}\t{device.modality or '-'}\t{device.name}\t{heard or 'never heard'}{state}")
+            policies = " ".join(_policies(device))
+            print(
+                f"{device.ae_title}\t{device.modality or '-'}\t{device.name}\t{heard or 'never heard'}{state}"
+                + (f"\t{policies}" if policies else "")
+            )
     return OK
+
+
+_PLAIN = ("ae_title", "name", "modality", "room", "adopted")
+
+
+def _policies(device: Device) -> Iterator[str]:
+    """Write what differs from the defaults as the options of `device add`."""
+    usual = Device("", "", "")
+    for each in fields(Device):
+        value = getattr(device, each.name)
+        if each.name in _PLAIN or value == getattr(usual, each.name):
+            continue
+        if each.name == "own_only":
+            yield "--any-station"
+        elif each.name == "strict_mpps":
+            yield "--strict-mpps"
+        else:
+            yield shlex.join([f"--{each.name.replace('_', '-')}", str(value)])
 
 
 # ---- orders ----

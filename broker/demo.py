@@ -31,7 +31,7 @@ from broker.domain.model import (
 )
 from broker.store import accounts, journal
 from broker.store.database import Store
-from broker.workflow import procedure, referral, staff
+from broker.workflow import devices, procedure, referral, staff
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (
@@ -146,7 +146,7 @@ def fill(store: Store, clinic: Clinic) -> None:
         if login not in known:
             staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM)
     for device in DEVICES:
-        staff.put_device(store, device, SYSTEM)
+        devices.put_device(store, device, SYSTEM)
     if has_work:
         return
     for number, (whose, what, where, minutes) in enumerate(REFERRALS):

@@ -16,7 +16,7 @@ from broker.security import Permission
 from broker.store import journal
 from broker.store.database import Reader
 from broker.store.journal import Heard
-from broker.workflow import staff
+from broker.workflow import devices as registry
 from ui import theme, words
 from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor
@@ -193,7 +193,7 @@ class _Form:
                     with ui.element("div").classes("cap"):
                         text("span", "Кодировка имён пациентов")
                     with ui.element("div").classes("filters").props('role=radiogroup aria-label="Кодировка имён"'):
-                        self._charsets = {code: self._make_choice(code) for code in staff.CHARSETS}
+                        self._charsets = {code: self._make_choice(code) for code in registry.CHARSETS}
                     text(
                         "p",
                         "Автоматически: какую просит аппарат. Если имена на нём нечитаемы, выберите другую.",
@@ -244,7 +244,7 @@ class _Form:
         for field in self._fields.values():
             field.complain("")
         try:
-            done = await attempt(lambda: staff.put_device(services.store, device, actor), let_pass=(Invalid,))
+            done = await attempt(lambda: registry.put_device(services.store, device, actor), let_pass=(Invalid,))
         except Invalid as caught:
             for key, code in caught.problems.items():
                 if key in self._fields:

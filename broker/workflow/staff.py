@@ -1,4 +1,4 @@
-"""The people and machines of the house: accounts, devices, and what a person has typed but not saved."""
+"""The people of the house: their accounts, and what a person has typed but not saved."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from typing import Any
 
 from broker.domain import names
 from broker.domain.errors import Invalid, NotFound, SessionEnded
-from broker.domain.model import Actor, Device, Role
+from broker.domain.model import Actor, Role
 from broker.security import SHORTEST_PASSWORD, Permission, hash_password, permit
-from broker.store import accounts, audit, devices
+from broker.store import accounts, audit
 from broker.store.accounts import Account
 from broker.store.database import Store, Tx
 
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
-# PS3.5 6.2, AE: no backslash, no control characters, not only blanks; kept to ASCII.
-_AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
-_MODALITY = re.compile(r"[A-Z]{2,4}")
-CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144", "latin")
 
 
 def add_account(store: Store, login: str, full_name: str, roles: frozenset[Role], password: str, actor: Actor) -> None:
@@ -64,29 +60,6 @@ def disable_account(store: Store, login: str, actor: Actor, *, disabled: bool = 
         permit(tx, actor, Permission.MANAGE)
         accounts.set_disabled(tx, _account(tx, login).id, disabled)
         audit.write(tx, actor, "account_disable" if disabled else "account_enable", login=login)
-
-    store.write(verb)
-
-
-def put_device(store: Store, device: Device, actor: Actor) -> None:
-    """Register a device, adopt one that was only heard of, or change it. Raise Invalid, Forbidden."""
-    problems = {}
-    if not _AE_TITLE.fullmatch(device.ae_title):
-        problems["ae_title"] = "letters"
-    if not device.name.strip():
-        problems["name"] = "required"
-    if not _MODALITY.fullmatch(device.modality):
-        problems["modality"] = "letters"
-    if device.charset not in CHARSETS:
-        problems["charset"] = "unknown"
-    if problems:
-        raise Invalid(problems)
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        devices.put(tx, device)
-        audit.write(tx, actor, "device_put", ae_title=device.ae_title, name=device.name)
-        tx.announce()
 
     store.write(verb)
 

@@ -1,0 +1,119 @@
+"""The verb that changes the registry of modalities, and who of it may call.
+
+Only this file decides what a registered device may be; the database's CHECKs stand behind it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+from broker.domain import names
+from broker.domain.errors import Invalid
+from broker.domain.model import Actor, Device
+from broker.security import Permission, permit
+from broker.store import audit, devices
+from broker.store.database import Store, Tx
+
+# PS3.5 6.2, AE: no backslash, no control characters, not only blanks; kept to ASCII.
+_AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
+_MODALITY = re.compile(r"[A-Z]{2,4}")
+CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144", "latin")
+FALLBACKS = ("ISO_IR 144", "ISO_IR 192")  # what 8-bit letters may mean in a query that names no character set
+# The smallest and the largest value of the policies that are numbers.
+RANGES = {
+    "longest": (8, 64),
+    "days_before": (0, 365),
+    "days_after": (0, 365),
+    "closed_hours": (0, 720),
+    "mpps_hours": (1, 168),
+}
+
+
+def put_device(store: Store, device: Device, actor: Actor) -> Device:
+    """Register a device, adopt one that was only heard of, or change it; give it as it was kept.
+
+    Raise Invalid, Forbidden, SessionEnded. What is the same as before is not written again.
+    """
+    device = replace(
+        device,
+        name=names.tidy(device.name),
+        room=names.tidy(device.room),
+        address=", ".join(addresses(device)),
+    )
+    if problems := dict(_problems(device)):
+        raise Invalid(problems)
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.MANAGE)
+        known = devices.get(tx, device.ae_title)
+        if known == device:
+            return
+        devices.put(tx, device)
+        audit.write(
+            tx, actor, "device_put", ae_title=device.ae_title, name=device.name, changed=_changed(known, device)
+        )
+        tx.announce()
+
+    store.write(verb)
+    return device
+
+
+def is_ae_title(text: str) -> bool:
+    """Say whether a text may be an AE title."""
+    return bool(_AE_TITLE.fullmatch(text))
+
+
+def addresses(device: Device) -> list[str]:
+    """Give the addresses that may use a device's AE title; none means any."""
+    return [part for part in re.split(r"[,;\s]+", device.address) if part]
+
+
+def may_call(device: Device, address: str) -> bool:
+    """Say whether a device may call from an address."""
+    allowed = addresses(device)
+    return not allowed or _plain(address) in [_plain(each) for each in allowed]
+
+
+def _plain(address: str) -> str:
+    """Write an address the one way; an IPv4 address that an IPv6 socket tells is the IPv4 address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
+
+
+def _problems(device: Device) -> Iterator[tuple[str, str]]:
+    if not is_ae_title(device.ae_title):
+        yield "ae_title", "letters"
+    if not device.name:
+        yield "name", "required"
+    elif len(device.name) > 64:
+        yield "name", "too_long"
+    if len(device.room) > 64:
+        yield "room", "too_long"
+    if not _MODALITY.fullmatch(device.modality):
+        yield "modality", "letters"
+    for address in addresses(device):
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            yield "address", "address"
+    if device.charset not in CHARSETS:
+        yield "charset", "unknown"
+    if device.fallback_charset not in FALLBACKS:
+        yield "fallback_charset", "unknown"
+    for key, (least, most) in RANGES.items():
+        if not least <= getattr(device, key) <= most:
+            yield key, "range"
+
+
+def _changed(before: Device | None, after: Device) -> dict[str, list[Any]]:
+    """Give what differs: field -> [old, new]; of a new device every old value is None."""
+    pairs = ((each.name, getattr(before, each.name, None), getattr(after, each.name)) for each in fields(Device))
+    return {name: [old, new] for name, old, new in pairs if old != new and name != "ae_title"}

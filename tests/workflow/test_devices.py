@@ -79,11 +79,16 @@ def test_what_is_wrong_is_refused_field_by_field(store: Store, change: dict[str,
 @pytest.mark.parametrize("key", devices.RANGES)
 def test_the_ends_of_every_range_are_taken_and_what_lies_beyond_is_not(store: Store, key: str) -> None:
     least, most = devices.RANGES[key]
+
+    def put(value: Any) -> None:
+        changes: dict[str, Any] = {key: value}
+        devices.put_device(store, replace(CT, **changes), SYSTEM)
+
     for value in (least, most):
-        devices.put_device(store, replace(CT, **{key: value}), SYSTEM)
+        put(value)
     for value in (least - 1, most + 1):
         with pytest.raises(Invalid):
-            devices.put_device(store, replace(CT, **{key: value}), SYSTEM)
+            put(value)
 
 
 @pytest.mark.parametrize("charset", devices.CHARSETS)

@@ -85,6 +85,7 @@ class Desk:
         self.card = card
         self.submission = uuid.uuid4().hex
         self.saving = False
+        self.refused = False  # it says beside the button why the form was not saved, until something is changed
         self.draft: Draft | None = None
         self.ticket = 0
         self.day = DayOnDevice((), {})
@@ -108,7 +109,7 @@ class Desk:
         if card:
             self.form.fill_order(card.order)
         else:
-            self.draft = Draft(services, actor, FORM, self.content, self.tell)
+            self.draft = Draft(services, actor, FORM, self.content, self.tell_kept)
         self.draw_actions()
 
     def start(self) -> None:
@@ -190,8 +191,14 @@ class Desk:
         """Write beside the button what has become of the form."""
         if self.saved:
             return
+        self.refused = bad
         self.note.set_text(note)
         self.note.classes(add="bad", remove="muted") if bad else self.note.classes(add="muted", remove="bad")
+
+    def tell_kept(self, note: str, bad: bool) -> None:
+        """Say what has become of the draft, but never over a reason why the form was not saved."""
+        if bad or not self.refused:
+            self.tell(note, bad)
 
     # ---- the patient ----
 
@@ -273,6 +280,7 @@ class Desk:
 
     def changed(self, key: str) -> None:
         """Hear of a change in the form."""
+        self.refused = False
         if self.saved:
             self.draw_actions()
         if self.draft:

@@ -73,7 +73,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
                 ui.icon("search")
             house = _House(services)
             _person(actor, dark)
-    house.banner = ui.element("div")
+    house.place_banner()
     house.draw(house.troubles())
     with ui.element("main").props("id=main"):
         yield
@@ -132,10 +132,14 @@ class _House:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._shown: list[tuple[str, str]] | None = None
-        self.banner = ui.element("div")
+        self._banner: ui.element | None = None
         with ui.link("", "/devices").classes("health") as self._dot:
             ui.element("i")
             self._tip = text("span", "", "tip").props("role=tooltip")
+
+    def place_banner(self) -> None:
+        """Put the banner here; it is empty while all is well."""
+        self._banner = ui.element("div")
 
     def troubles(self) -> list[tuple[str, str]]:
         """List what is wrong: (sentence, path of the page that tells more)."""
@@ -170,10 +174,12 @@ class _House:
         self._dot.props["aria-label"] = told
         self._tip.set_text(told)
         self._dot.classes(add="bad") if found else self._dot.classes(remove="bad")
-        self.banner.clear()
+        if self._banner is None:
+            return
+        self._banner.clear()
         if not found:
             return
-        with self.banner, ui.element("div").classes("banner").props("role=status"):
+        with self._banner, ui.element("div").classes("banner").props("role=status"):
             ui.icon("error")
             with text("p", " ".join(sentence for sentence, _ in found) + " "):
                 ui.link("Подробнее", found[0][1])

@@ -211,9 +211,11 @@ class ReferralForm:
             chosen = content.get("chosen")
             self.patient = referral_reading.patient(chosen) if chosen else None
             values = {key: content.get(key, EMPTY[key]) for key in self.fields}
+            passed = False
             try:
                 day = date.fromisoformat(str(values["date"]))
                 values["date"] = words.day(max(day, self._today()), self._today())
+                passed = day < self._today()
             except ValueError:
                 pass  # words that were no date when they were typed are shown as they were
             if values["procedure"] not in {each.code for each in self.lists.procedures}:
@@ -223,8 +225,10 @@ class ReferralForm:
             for key in ("device", "laterality", "finance", "sex"):
                 if values[key] not in self.fields[key].control.options:
                     values[key] = EMPTY[key]
+            if passed:
+                values["time"] = ""
             self._put(values)
-            self.nearest = bool(content.get("nearest", True))
+            self.nearest = passed or bool(content.get("nearest", True))
 
     def blank(self) -> bool:
         """Say whether nothing worth keeping was typed."""

@@ -122,12 +122,11 @@ def make_server(app: FastAPI, config: Config) -> Server:
 def storage_secret(directory: Path) -> str:
     """Give the key that signs NiceGUI's cookie; made once and kept where only the program's user can read it."""
     path = directory / "storage-secret"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii")
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(32))
+    if not path.exists():
+        part = path.with_name(path.name + ".part")  # whole or not at all
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32))
+        part.replace(path)
     return path.read_text(encoding="ascii")
 
 

@@ -171,6 +171,9 @@ async def test_a_wrong_number_is_told_at_its_field_in_russian(hands: Hands, serv
     hands.press_save()
     await hands.user.should_see("Не сохранено: исправьте 1 поле")
     assert registered(services) == []
+    await until(lambda: kept_draft(services))
+    await asyncio.sleep(0.2)
+    await hands.user.should_see("Не сохранено: исправьте 1 поле")  # not overwritten by «Черновик сохранён»
     with hands.user.client or pytest.fail("no page"):
         hands.control("snils").value = "112-233-445 95"
     assert hands.note("snils") == ""  # as soon as it is right

@@ -1,0 +1,172 @@
+"""What a device really sent, kept so that people can see its habits, without anybody's data in it.
+
+Pure: a dataset in, the DICOM JSON model (PS3.18 F.2) out, and back. Values that may name a patient are replaced by a
+mark that tells only their alphabet; the shape of the message and every other value stay.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
+
+MOST_ELEMENTS = 400  # of one message; what comes after them is left out
+MOST_ITEMS = 4  # of one sequence
+DEEPEST = 6  # nested sequences
+LONGEST = 64  # characters of one value
+
+# Kept as they are although they stand among the patient's attributes: they tell nobody's name.
+_HARMLESS = {Tag(keyword) for keyword in ("PatientSex", "PatientSize", "PatientWeight", "PregnancyStatus")}
+_PATIENT, _VISIT = 0x0010, 0x0038  # groups
+_CURRENT_LOCATION = Tag("CurrentPatientLocation")
+# Names of people, and texts in which anybody may have written one.
+_TELLING_VR = {"PN", "LT", "ST", "UT", "UC", "UN"}
+_TEXT_VR = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
+_NUMBER_VR = {"FL", "FD", "SL", "SS", "SV", "UL", "US", "UV"}
+
+CYRILLIC, LATIN, MIXED, DIGITS, QUESTION_MARKS, OTHER = (
+    "cyrillic",
+    "latin",
+    "mixed",
+    "digits",
+    "question marks",
+    "other",
+)
+# Letters of an 8-bit code that the message does not name, and which one they look like.
+UNDECLARED = "8-bit "
+_MARK = re.compile(r"‹([^›]*)›")
+
+
+def mask(ds: Dataset) -> dict[str, Any]:
+    """Write a message in the DICOM JSON model with marks in place of what may name a patient."""
+    declared = bool(ds.get("SpecificCharacterSet"))
+    return _masked(ds, declared, 0, iter(range(MOST_ELEMENTS)))
+
+
+def restore(attributes: dict[str, Any]) -> tuple[Dataset, list[str]]:
+    """Make a dataset of a sample; what was masked is empty in it, and named by keyword in the second part."""
+    hidden: list[str] = []
+    return _restored(attributes, hidden), hidden
+
+
+def alphabets(attributes: dict[str, Any], keyword: str) -> set[str]:
+    """Give the alphabets of a masked value of the message itself: nothing where it is not there or empty."""
+    element = attributes.get(f"{Tag(keyword):08X}", {})
+    values = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in element.get("Value", [])]
+    return {found for value in values if isinstance(value, str) for found in _MARK.findall(value)}
+
+
+def is_masked(text: str) -> bool:
+    """Say whether a value of a sample stands for another one."""
+    return bool(_MARK.search(text))
+
+
+def alphabet(text: str, declared: bool = True) -> str:
+    """Name the alphabet of a text; `declared` says whether its message names a character set."""
+    letters = [char for char in unicodedata.normalize("NFC", text) if char.isalpha()]
+    if not letters and "?" in text:
+        return QUESTION_MARKS
+    high = [char for char in text if "\x80" <= char <= "\xff"]
+    if high and not declared and all(char < "\u0100" for char in text):
+        return f"{UNDECLARED}{_code_of(text.encode('latin-1'))}"
+    kinds = {_kind(char) for char in letters}
+    if not kinds:
+        return DIGITS if any(char.isdigit() for char in text) else OTHER
+    return kinds.pop() if len(kinds) == 1 else MIXED
+
+
+def _kind(char: str) -> str:
+    if "\u0400" <= char <= "\u052f":
+        return CYRILLIC
+    return LATIN if char < "\u0250" else OTHER
+
+
+def _code_of(raw: bytes) -> str:
+    """Guess the code of Cyrillic letters: that in which the usual letters come out; ISO_IR 144 where none is likelier.
+
+    Windows-1251 is no character set of DICOM, and yet devices send it.
+    """
+    with suppress(UnicodeDecodeError):
+        raw.decode("utf-8")  # by chance other codes hardly make UTF-8
+        return "ISO_IR 192"
+
+    def usual(codec: str) -> int:
+        return sum(char in "оеаинтсврл" for char in raw.decode(codec, "ignore").casefold())
+
+    return "windows-1251" if usual("cp1251") > usual("iso8859_5") else "ISO_IR 144"
+
+
+def _masked(ds: Dataset, declared: bool, depth: int, budget: Iterator[int]) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    for element in ds:
+        if element.tag.element == 0:  # group lengths say nothing
+            continue
+        if next(budget, None) is None:
+            break
+        entry: dict[str, Any] = {"vr": element.VR}
+        if element.VR == "SQ":
+            items = list(element.value or [])[:MOST_ITEMS] if depth < DEEPEST else []
+            values: list[Any] = [_masked(item, declared, depth + 1, budget) for item in items]
+        else:
+            values = [_value(element, value, declared) for value in _values(element)]
+        if any(value not in (None, "") for value in values) or (element.VR == "SQ" and values):
+            entry["Value"] = values
+        written[f"{element.tag:08X}"] = entry
+    return written
+
+
+def _values(element: DataElement) -> list[Any]:
+    value = element.value
+    if value is None:
+        return []
+    return list(value) if isinstance(value, MultiValue | list) else [value]
+
+
+def _value(element: DataElement, value: Any, declared: bool) -> Any:
+    if element.VR in _NUMBER_VR and isinstance(value, int | float):
+        return None if _tells(element) else value
+    text = str(value) if element.VR in _TEXT_VR else ""
+    if _tells(element):
+        text = _marked(text, declared)
+    text = text[:LONGEST]
+    return {"Alphabetic": text} if element.VR == "PN" and text else text
+
+
+def _tells(element: DataElement) -> bool:
+    """Say whether an element may name a patient."""
+    tag: BaseTag = element.tag
+    if tag in _HARMLESS or tag == _CURRENT_LOCATION:
+        return False
+    return tag.is_private or tag.group in (_PATIENT, _VISIT) or element.VR in _TELLING_VR
+
+
+def _marked(text: str, declared: bool) -> str:
+    """Replace each part of a value by its alphabet; carets and wildcards, which are structure, stay."""
+    return "".join(
+        part if not part.strip(" ^=*") else f"‹{alphabet(part, declared)}›" for part in re.split(r"([\^=*])", text)
+    )
+
+
+def _restored(attributes: dict[str, Any], hidden: list[str]) -> Dataset:
+    ds = Dataset()
+    for name, entry in attributes.items():
+        vr, values, tag = entry["vr"], entry.get("Value", []), Tag(int(name, 16))
+        if vr == "SQ":
+            ds.add(DataElement(tag, vr, [_restored(item, hidden) for item in values]))
+            continue
+        texts = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in values]
+        if any(isinstance(text, str) and is_masked(text) for text in texts):
+            hidden.append(DataElement(tag, vr, None).keyword or str(tag))
+            texts = []
+        value: Any = "\\".join("" if text is None else str(text) for text in texts) if vr in _TEXT_VR else texts
+        if vr in _NUMBER_VR and len(texts) == 1:
+            value = texts[0]
+        ds.add(DataElement(tag, vr, value or None, already_converted=False))
+    return ds

@@ -21,12 +21,14 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from broker.config import DicomConfig
-from broker.dicom import libraries, mpps, worklist
+from broker.dicom import libraries, mpps, samples, worklist
+from broker.dicom.seldom import Seldom
 from broker.dicom.statuses import Status, status
 from broker.dicom.worklist import Caller
 from broker.domain.model import Clinic
 from broker.store import devices
 from broker.store.database import Store
+from broker.workflow import devices as registry
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,10 @@ MAXIMUM_PDU = 65536  # bytes that a peer may put into one PDU
 ACSE_TIMEOUT = 15.0  # seconds to finish association negotiation or release
 DIMSE_TIMEOUT = 30.0  # seconds to finish a message that has begun
 BACKLOG = 64
+LEARN_EVERY = 10.0  # seconds after which it is noted anew that the same stranger called, or that a caller was rejected
+SAMPLE_EVERY = 10.0  # seconds between two samples of what a device sends on a service
+MOST_SAMPLED = 1000  # devices and services that are sampled in that span
+LINES_A_MINUTE = 30  # of rejected callers; the rest is counted
 # PS3.8 9.3.4: rejected permanently by the service user, calling AE title not recognised.
 REJECT_CALLING_AE_TITLE = (0x01, 0x01, 0x03)
 
@@ -46,6 +52,10 @@ class DicomServer:
     def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
         self._config, self._store, self._clinic, self._institution = config, store, clinic, institution
         self._server: ThreadedAssociationServer | None = None
+        self._strangers = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
+        self._refusals = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
+        self._samples = Seldom(SAMPLE_EVERY, MOST_SAMPLED)
+        self._lines = Seldom(60.0, LINES_A_MINUTE)
         libraries.set_up()
         self._ae = AE(ae_title=config.ae_title)
         self._ae.maximum_associations = config.max_associations
@@ -105,19 +115,39 @@ class DicomServer:
             return  # our own health check
         with self._store.read() as reader:
             device = devices.get(reader, ae_title)
-        if device is None and self._config.unknown_devices == "learn":
-            log.info("unknown device %s at %s: learned", ae_title, address)
-            self._store.submit(lambda tx: devices.learn(tx, ae_title, address))
-            return
-        if device is None or not (device.adopted or self._config.unknown_devices == "learn"):
-            why = "unknown AE title"
-        elif device.address and device.address != address:
-            why = f"this AE title belongs to {device.address}"
+        if device is not None and device.adopted:
+            why = "" if registry.may_call(device, address) else f"this AE title belongs to {device.address}"
         else:
+            why = "" if self._config.unknown_devices == "learn" else "unknown AE title"
+            self._learn(ae_title, address, new=device is None)
+        if not why:
             return
-        log.warning("association of %s at %s rejected: %s", ae_title, address, why)
+        if self._refusals.now((ae_title, address)):
+            self._store.submit(lambda tx: devices.hear(tx, ae_title, "refused", address, why))
+        if self._lines.now((ae_title, address)):
+            held_back = self._lines.held_back()
+            more = f" (and {held_back} others)" if held_back else ""
+            log.warning("association of %s at %s rejected: %s%s", ae_title, address, why, more)
         assoc.acse.send_reject(*REJECT_CALLING_AE_TITLE)
         assoc.kill()
+
+    def _learn(self, ae_title: str, address: str, *, new: bool) -> None:
+        """Keep who calls and is not adopted, so that an administrator may adopt it; invented names find no room."""
+        if registry.is_ae_title(ae_title) and self._strangers.now((ae_title, address)):
+            if new and self._lines.now(("learned", ae_title)):
+                log.info("unknown device %s at %s: recorded, to be adopted", ae_title, address)
+            self._store.submit(lambda tx: devices.learn(tx, ae_title, address))
+
+    def _sample(self, caller: Caller, service: str, ds: Dataset) -> None:
+        """Keep what a device really sends, now and then, without patients' data and without making it wait."""
+        if not self._samples.now((caller.ae_title, service)):
+            return
+        try:
+            attributes = samples.mask(ds)
+        except Exception as error:  # devices send what nobody thought of; it must not cost them their answer
+            log.warning("no sample of %s's %s can be made: %s", caller.ae_title, service, type(error).__name__)
+            return
+        self._store.submit(lambda tx: devices.keep_sample(tx, caller.ae_title, service, attributes))
 
     # ---- services ----
 
@@ -134,6 +164,7 @@ class DicomServer:
             log.warning("worklist query of %s cannot be read: %s", caller.ae_title, type(error).__name__)
             yield status(Status.UNABLE_TO_PROCESS, "the identifier cannot be read"), None
             return
+        self._sample(caller, "worklist", query)
         for answer in worklist.find(query, caller, self._store, self._institution):
             if event.is_cancelled:
                 yield int(Status.CANCEL), None
@@ -149,6 +180,7 @@ class DicomServer:
         except Exception as error:
             log.warning("N-CREATE of %s cannot be read: %s", caller.ae_title, type(error).__name__)
             return status(Status.PROCESSING_FAILURE, "the attribute list cannot be read"), None
+        self._sample(caller, "N-CREATE", ds)
         answered, made = mpps.create(ds, uid, caller, self._store, self._clinic)
         attributes = None
         if not uid and answered.Status == Status.SUCCESS:
@@ -163,6 +195,7 @@ class DicomServer:
         except Exception as error:
             log.warning("N-SET of %s cannot be read: %s", caller.ae_title, type(error).__name__)
             return status(Status.PROCESSING_FAILURE, "the modification list cannot be read"), None
+        self._sample(caller, "N-SET", ds)
         return mpps.change(ds, uid, caller, self._store, self._clinic), None
 
 

@@ -22,7 +22,8 @@ from broker.store.database import Store, Tx
 _AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 _MODALITY = re.compile(r"[A-Z]{2,4}")
 CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144", "latin")
-FALLBACKS = ("ISO_IR 144", "ISO_IR 192")  # what 8-bit letters may mean in a query that names no character set
+# What 8-bit letters may mean in a query that names no character set; the last is none of DICOM, but devices send it.
+FALLBACKS = ("ISO_IR 144", "ISO_IR 192", "windows-1251")
 # The smallest and the largest value of the policies that are numbers.
 RANGES = {
     "longest": (8, 64),

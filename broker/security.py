@@ -32,6 +32,7 @@ class Permission(StrEnum):
     AMEND = "amend"
     CANCEL = "cancel"
     LINK = "link"
+    CLOSE = "close"
     RESEND = "resend"
     PERFORM = "perform"
     MANAGE = "manage"
@@ -39,8 +40,8 @@ class Permission(StrEnum):
 
 P = Permission
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.REGISTRAR: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.CANCEL, P.LINK, P.RESEND}),
-    Role.TECHNOLOGIST: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.LINK}),
+    Role.REGISTRAR: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.CANCEL, P.LINK, P.CLOSE, P.RESEND}),
+    Role.TECHNOLOGIST: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.LINK, P.CLOSE}),
     Role.RADIOLOGIST: frozenset({P.VIEW}),
     Role.ADMINISTRATOR: frozenset({P.VIEW, P.RESEND, P.MANAGE}),
 }

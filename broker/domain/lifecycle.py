@@ -20,6 +20,9 @@ class Event(StrEnum):
     PROGRESS = "progress"
     COMPLETE = "complete"
     DISCONTINUE = "discontinue"
+    CLOSE = "close"
+    REOPEN = "reopen"
+    RECANCEL = "recancel"
 
 
 S, E = OrderState, Event
@@ -39,6 +42,18 @@ TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
     (S.DISCONTINUED, E.CANCEL): S.CANCELLED,
     # The radiation was real even if a registrar cancelled a second earlier: the modality's word stands.
     (S.CANCELLED, E.START): S.IN_PROGRESS,
+    # A person says that it was made: its device does not report, or has not reported the end.
+    (S.SCHEDULED, E.CLOSE): S.COMPLETED,
+    (S.IN_PROGRESS, E.CLOSE): S.COMPLETED,
+    (S.DISCONTINUED, E.CLOSE): S.COMPLETED,
+    # What was done turns out to be somebody else's (a wrong worklist entry, a wrong link): the order still waits, or,
+    # if it was cancelled before a modality took it up, is cancelled again.
+    (S.IN_PROGRESS, E.REOPEN): S.SCHEDULED,
+    (S.COMPLETED, E.REOPEN): S.SCHEDULED,
+    (S.DISCONTINUED, E.REOPEN): S.SCHEDULED,
+    (S.IN_PROGRESS, E.RECANCEL): S.CANCELLED,
+    (S.COMPLETED, E.RECANCEL): S.CANCELLED,
+    (S.DISCONTINUED, E.RECANCEL): S.CANCELLED,
 }
 del S, E
 

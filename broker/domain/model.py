@@ -5,6 +5,7 @@ Values only. Dates and times of the clinic's work are local clinic time; instant
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from enum import StrEnum
@@ -235,6 +236,28 @@ class StepReference:
     accession_number: str = ""
     requested_procedure_id: str = ""
     sps_id: str = ""
+    referenced_study_uids: tuple[str, ...] = ()  # PS3.4 F.7.2.1.2 Note 2: the grouped orders' own Study Instance UIDs
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedSeries:
+    """One series that a modality made (an item of the Performed Series Sequence)."""
+
+    series_instance_uid: str
+    description: str = ""
+    protocol: str = ""
+    operator: str = ""
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """A number of the radiation dose that a modality told, with its unit."""
+
+    keyword: str  # of the attribute
+    value: float
+    unit: str  # UCUM's spelling where there is one; "1" for a count
+    position: int = 0  # 0: the whole step; from 1 on: that item of the Exposure Dose Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +279,10 @@ class PerformedStep:
     discontinuation_code: str = ""
     discontinuation_meaning: str = ""
     images: int = 0
+    given_up: bool = False  # ended by us, not by its device, which may still have its say
+    by_hand: bool = False  # written down by a person: the device does not report
+    series: tuple[PerformedSeries, ...] = ()  # as told; read back by store.performed.series
+    doses: tuple[Dose, ...] = ()  # as told; read back by store.performed.doses
     id: int = 0
 
 
@@ -330,6 +357,8 @@ class PerformedChange:
     discontinuation_code: str | None = None
     discontinuation_meaning: str | None = None
     images: int | None = None
+    series: tuple[PerformedSeries, ...] | None = None  # all of them: a sequence is always sent whole
+    doses: Mapping[str, tuple[Dose, ...]] | None = None  # by keyword; an empty tuple takes the old numbers away
 
 
 class MppsOutcome(StrEnum):

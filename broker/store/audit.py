@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from broker.domain.model import Actor
-from broker.store.database import Tx
+from broker.store.database import Reader, Tx
 
 
 def write(tx: Tx, actor: Actor, action: str, order_id: int | None = None, **details: Any) -> None:
@@ -24,3 +24,8 @@ def write(tx: Tx, actor: Actor, action: str, order_id: int | None = None, **deta
             json.dumps(details, ensure_ascii=False, default=str),
         ],
     )
+
+
+def has(reader: Reader, order_id: int, action: str) -> bool:
+    """Say whether this was ever done to an order."""
+    return bool(reader.value("SELECT 1 FROM audit WHERE order_id = ? AND action = ?", [order_id, action]))

@@ -189,12 +189,15 @@ CREATE TABLE performed_step (
     discontinuation_meaning TEXT NOT NULL DEFAULT '',
     images INTEGER NOT NULL DEFAULT 0,
     given_up INTEGER NOT NULL DEFAULT 0 CHECK (given_up IN (0, 1)),
+    by_hand INTEGER NOT NULL DEFAULT 0 CHECK (by_hand IN (0, 1)),
     attributes TEXT NOT NULL,
     created_at TEXT NOT NULL,
     changed_at TEXT NOT NULL
 ) STRICT
 ;;
 CREATE INDEX performed_step_created_at ON performed_step (created_at)
+;;
+CREATE INDEX performed_step_running ON performed_step (id) WHERE state = 'IN PROGRESS'
 ;;
 CREATE TABLE performed_series (
     performed_step_id INTEGER NOT NULL REFERENCES performed_step (id) ON DELETE CASCADE,
@@ -245,6 +248,8 @@ CREATE TABLE performed_step_message (
 ) STRICT
 ;;
 CREATE INDEX performed_step_message_uid ON performed_step_message (sop_instance_uid)
+;;
+CREATE INDEX performed_step_message_stray ON performed_step_message (at) WHERE outcome IN ('unknown', 'refused')
 ;;
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

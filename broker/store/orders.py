@@ -153,25 +153,40 @@ _STEPS_OF_ORDERS = (
 )
 
 
-def find_steps(reader: Reader, reference: StepReference) -> list[tuple[int, int]]:
-    """Find the (order id, step id) pairs that a modality's reference names; empty when it names none.
+def find_steps(
+    reader: Reader, reference: StepReference, *, shared_uid: bool = False
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """Find the (order id, step id) pairs that a modality's reference names, and which of its names contradict that.
 
     The Study Instance UID is the surest name, then the Scheduled Procedure Step ID, the accession number and the
-    requested procedure id; the first that is known here decides. An SPS ID narrows the order's steps to one.
+    requested procedure id; the first that is known here decides. An SPS ID narrows the order's steps to one. Referenced
+    studies name a group's orders, all of them.
+    `shared_uid` says that other items of the same message bear the same Study Instance UID: then it names the images
+    of a group, and everything else is a surer name (PS3.4 F.7.2.1.2 Note 2). Contradicting is what names another
+    order than the one that was found: `accession_number` and so on.
     """
-    for condition, value in (
-        ("o.study_instance_uid = ?", reference.study_instance_uid),
-        ("s.sps_id = ?", reference.sps_id),
-        ("o.accession_number = ?", reference.accession_number),
-        ("o.requested_procedure_id = ?", reference.requested_procedure_id),
-    ):
-        if not value:
-            continue
-        rows = reader.rows(_STEPS_OF_ORDERS + condition, [value])
-        named = [row for row in rows if reference.sps_id and row["sps_id"] == reference.sps_id]
-        if rows:
-            return [(row["order_id"], row["step_id"]) for row in named or rows]
-    return []
+    grouped = json.dumps(reference.referenced_study_uids)
+    by_uid = [
+        ("study_instance_uid", "o.study_instance_uid = ?", reference.study_instance_uid),
+        ("referenced_study_uids", "o.study_instance_uid IN (SELECT value FROM json_each(?))", grouped),
+    ]
+    by_number = [
+        ("sps_id", "s.sps_id = ?", reference.sps_id),
+        ("accession_number", "o.accession_number = ?", reference.accession_number),
+        ("requested_procedure_id", "o.requested_procedure_id = ?", reference.requested_procedure_id),
+    ]
+    steps: list[tuple[int, int]] = []
+    conflicts: list[str] = []
+    for name, condition, value in [*by_number, *reversed(by_uid)] if shared_uid else [*by_uid, *by_number]:
+        rows = reader.rows(_STEPS_OF_ORDERS + condition, [value]) if value else []
+        if not steps:
+            named = [row for row in rows if reference.sps_id and row["sps_id"] == reference.sps_id]
+            steps = [(row["order_id"], row["step_id"]) for row in named or rows]
+        elif shared_uid and name.endswith(("uid", "uids")):
+            continue  # the group's, or the group's other orders
+        elif {row["order_id"] for row in rows} - {order_id for order_id, _ in steps}:
+            conflicts.append(name)
+    return steps, conflicts
 
 
 def _set_stations(tx: Tx, step_id: int, station_ae_titles: Sequence[str]) -> None:

@@ -35,8 +35,10 @@ def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
 
 
 def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
-    """Say whether such a message was ever queued for an order."""
-    return bool(reader.value("SELECT 1 FROM outbox WHERE order_id = ? AND kind = ?", [order_id, kind]))
+    """Say whether such a message is queued for an order or has gone out; one that was dropped does not count."""
+    return bool(
+        reader.value("SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state <> 'dropped'", [order_id, kind])
+    )
 
 
 def mark_uncertain(tx: Tx, seq: int) -> None:
@@ -96,6 +98,18 @@ def drop_refused(tx: Tx, order_id: int) -> bool:
     if known:
         return False
     return tx.change("UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND state = 'parked'", [order_id]) > 0
+
+
+def withdraw(tx: Tx, order_id: int, kind: OutboxKind) -> bool:
+    """Drop a message that is no longer true, unless the bus may have it; say whether there was one to drop."""
+    return (
+        tx.change(
+            "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind = ? AND state IN ('pending', 'parked')"
+            " AND uncertain = 0",
+            [order_id, kind],
+        )
+        > 0
+    )
 
 
 def get(reader: Reader, seq: int) -> OutboxRow | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from broker.domain.model import PerformedState, PerformedStep
+from broker.domain.model import Dose, PerformedSeries, PerformedState, PerformedStep
 from broker.store.database import Reader, Row, Tx
 
 
 def get(reader: Reader, sop_instance_uid: str) -> PerformedStep | None:
-    """Give a performed step, or None; its `references` stay with the first message."""
+    """Give a performed step, or None; its `references` stay with the first message, see also `series`, `doses`."""
     row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
     return from_row(row) if row else None
 
@@ -28,10 +28,10 @@ def add(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> int:
     return tx.run(
         'INSERT INTO performed_step (sop_instance_uid, ae_title, station_ae_title, state, start, "end",'
         " performed_step_id, modality, patient_name, patient_id, operator, discontinuation_code,"
-        " discontinuation_meaning, images, attributes, created_at, changed_at)"
+        " discontinuation_meaning, images, given_up, by_hand, attributes, created_at, changed_at)"
         " VALUES (:sop_instance_uid, :ae_title, :station_ae_title, :state, :start, :end,"
         " :performed_step_id, :modality, :patient_name, :patient_id, :operator, :discontinuation_code,"
-        " :discontinuation_meaning, :images, :attributes, :now, :now)",
+        " :discontinuation_meaning, :images, :given_up, :by_hand, :attributes, :now, :now)",
         _columns(tx, step, attributes),
     )
 
@@ -41,9 +41,66 @@ def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
     tx.run(
         'UPDATE performed_step SET state = :state, "end" = :end, operator = :operator,'
         " discontinuation_code = :discontinuation_code, discontinuation_meaning = :discontinuation_meaning,"
-        " images = :images, attributes = :attributes, changed_at = :now WHERE sop_instance_uid = :sop_instance_uid",
+        " images = :images, given_up = :given_up, attributes = :attributes, changed_at = :now"
+        " WHERE sop_instance_uid = :sop_instance_uid",
         _columns(tx, step, attributes),
     )
+
+
+def give_up(tx: Tx, sop_instance_uid: str, state: PerformedState) -> None:
+    """End a running step in its device's place; what the device told of it stays as it is."""
+    tx.run(
+        "UPDATE performed_step SET state = ?, given_up = 1, changed_at = ? WHERE sop_instance_uid = ?",
+        [state, tx.now.isoformat(), sop_instance_uid],
+    )
+
+
+def running(reader: Reader) -> list[tuple[PerformedStep, datetime]]:
+    """Give the steps that run, each with the instant (UTC) when its device last told of it."""
+    rows = reader.rows("SELECT * FROM performed_step WHERE state = 'IN PROGRESS' ORDER BY id")
+    return [(from_row(row), datetime.fromisoformat(row["changed_at"])) for row in rows]
+
+
+def set_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
+    """Write a step's series over the old ones."""
+    tx.run("DELETE FROM performed_series WHERE performed_step_id = ?", [performed_step_id])
+    for each in told:
+        tx.run(
+            "INSERT OR REPLACE INTO performed_series"
+            " (performed_step_id, series_instance_uid, description, protocol, operator, images)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [performed_step_id, each.series_instance_uid, each.description, each.protocol, each.operator, each.images],
+        )
+
+
+def series(reader: Reader, performed_step_id: int) -> list[PerformedSeries]:
+    """Give the series that a modality told of."""
+    rows = reader.rows(
+        "SELECT * FROM performed_series WHERE performed_step_id = ? ORDER BY series_instance_uid", [performed_step_id]
+    )
+    return [
+        PerformedSeries(row["series_instance_uid"], row["description"], row["protocol"], row["operator"], row["images"])
+        for row in rows
+    ]
+
+
+def set_doses(tx: Tx, performed_step_id: int, told: Mapping[str, Iterable[Dose]]) -> None:
+    """Write the dose over what was known of these attributes; the others stay."""
+    for keyword, doses in told.items():
+        tx.run("DELETE FROM performed_dose WHERE performed_step_id = ? AND keyword = ?", [performed_step_id, keyword])
+        for dose in doses:
+            tx.run(
+                "INSERT INTO performed_dose (performed_step_id, keyword, position, value, unit) VALUES (?, ?, ?, ?, ?)",
+                [performed_step_id, dose.keyword, dose.position, dose.value, dose.unit],
+            )
+
+
+def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
+    """Give the numbers of the dose, those of the whole step first."""
+    rows = reader.rows(
+        "SELECT * FROM performed_dose WHERE performed_step_id = ? ORDER BY position, keyword", [performed_step_id]
+    )
+    return [Dose(row["keyword"], row["value"], row["unit"], row["position"]) for row in rows]
 
 
 def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str) -> bool:
@@ -55,6 +112,21 @@ def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str)
             [performed_step_id, scheduled_step_id, linked_by, tx.now.isoformat()],
         )
     )
+
+
+def unlink(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
+    """Take the links of what was done to these scheduled steps away."""
+    for scheduled_step_id in scheduled_step_ids:
+        tx.run(
+            "DELETE FROM performed_step_link WHERE performed_step_id = ? AND scheduled_step_id = ?",
+            [performed_step_id, scheduled_step_id],
+        )
+
+
+def remove(tx: Tx, performed_step_id: int) -> None:
+    """Remove a step that no modality told of, with its links."""
+    tx.run("DELETE FROM performed_step_link WHERE performed_step_id = ?", [performed_step_id])
+    tx.run("DELETE FROM performed_step WHERE id = ? AND by_hand = 1", [performed_step_id])
 
 
 def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]]:
@@ -145,6 +217,8 @@ def _columns(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> dict
         "discontinuation_code": step.discontinuation_code,
         "discontinuation_meaning": step.discontinuation_meaning,
         "images": step.images,
+        "given_up": int(step.given_up),
+        "by_hand": int(step.by_hand),
         "attributes": json.dumps(attributes, ensure_ascii=False),
         "now": tx.now.isoformat(),
     }
@@ -168,4 +242,6 @@ def from_row(row: Row) -> PerformedStep:
         discontinuation_code=row["discontinuation_code"],
         discontinuation_meaning=row["discontinuation_meaning"],
         images=row["images"],
+        given_up=bool(row["given_up"]),
+        by_hand=bool(row["by_hand"]),
     )

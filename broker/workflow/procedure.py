@@ -1,33 +1,40 @@
-"""What modalities do: start, progress, finish; and the person's hand where they did it without a referral: link.
+"""What modalities do: start, progress, finish; and the person's hand where they got it wrong: link, unlink, close.
 
-A modality's message is kept as it came whatever becomes of it, so these verbs report an outcome instead of raising.
+A modality's message is kept as it came whatever becomes of it, so its verbs report an outcome instead of raising.
 What cannot be matched to an order is kept unlinked: a study was made, and somebody must find whose it is.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from broker.domain import lifecycle
-from broker.domain.errors import NotFound, WrongState
+from broker.domain import identifiers, lifecycle, names
+from broker.domain.errors import NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.model import (
     Actor,
     Clinic,
+    Dose,
     Message,
     MppsOutcome,
-    OrderState,
-    OutboxKind,
+    Order,
     PerformedChange,
     PerformedState,
     PerformedStep,
-    StepState,
 )
+from broker.domain.reasons import WRONG_ENTRY
 from broker.failpoint import COMMITTED_NOT_ANSWERED, reach
 from broker.security import Permission, permit
-from broker.store import audit, orders, outbox, performed
+from broker.store import audit, devices, orders, performed
 from broker.store.database import Store, Tx
+from broker.workflow import settle
+
+FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 
 
 def start(store: Store, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
@@ -43,14 +50,14 @@ def start(store: Store, step: PerformedStep, message: Message, actor: Actor, cli
         if outcome is not MppsOutcome.ACCEPTED:
             return outcome
         id = performed.add(tx, step, message.attributes)
-        touched: dict[int, None] = {}
-        for reference in step.references:
-            for order_id, step_id in orders.find_steps(tx, reference):
-                performed.link(tx, id, step_id, actor.name)
-                touched[order_id] = None
-        for order_id in touched:
-            _settle(tx, order_id, actor, clinic)
+        performed.set_series(tx, id, step.series)
+        performed.set_doses(tx, id, _by_keyword(step))
+        touched = _link_named(tx, id, step, actor)
+        for order_id, conflicts in touched.items():
+            settle.settle(tx, order_id, clinic)
             audit.write(tx, actor, "start", order_id, sop_instance_uid=step.sop_instance_uid)
+            if conflicts:
+                _tell_conflict(tx, order_id, step, conflicts, actor)
         if not touched:
             audit.write(tx, actor, "start_unlinked", sop_instance_uid=step.sop_instance_uid)
         tx.announce()
@@ -71,8 +78,12 @@ def progress(
 def finish(
     store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
 ) -> MppsOutcome:
-    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status)."""
-    if change.state not in (PerformedState.COMPLETED, PerformedState.DISCONTINUED):
+    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status).
+
+    Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
+    a person must find whose images these are.
+    """
+    if change.state not in FINAL:
         raise ValueError("a step is finished by COMPLETED or DISCONTINUED")
     return _change(store, uid, change, message, actor, clinic, "finish")
 
@@ -84,8 +95,34 @@ def refuse(store: Store, uid: str, operation: str, why: str, message: Message, a
         permit(tx, actor, Permission.PERFORM)
         performed.record_message(tx, uid, operation, actor.name, "refused", message.digest, message.attributes)
         audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
+        tx.announce()
 
     store.write(verb)
+
+
+def give_up(store: Store, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
+    """End a step in the place of a device that has died; say whether it was still to be ended.
+
+    `not_after` is an instant (UTC): a step of which its device has told since is left alone. Its own later word still
+    stands.
+    """
+
+    def verb(tx: Tx) -> bool:
+        permit(tx, actor, Permission.PERFORM)
+        told = {step.sop_instance_uid: (step, at) for step, at in performed.running(tx)}
+        if uid not in told or told[uid][1] > not_after:
+            return False
+        step, at = told[uid]
+        performed.give_up(tx, uid, PerformedState.DISCONTINUED)
+        last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
+        devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
+        for order_id in _orders(tx, step):
+            settle.settle(tx, order_id, clinic)
+            audit.write(tx, actor, "give_up", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
+        tx.announce()
+        return True
+
+    return store.write(verb)
 
 
 def link(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
@@ -96,19 +133,75 @@ def link(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clini
 
     def verb(tx: Tx) -> None:
         permit(tx, actor, Permission.LINK)
-        step = performed.get(tx, sop_instance_uid)
-        order = orders.get(tx, order_id)
-        if step is None or order is None:
-            raise NotFound(f"performed step {sop_instance_uid}" if step is None else f"order {order_id}")
+        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
         if performed.linked_steps(tx, step.id):
             raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
         for scheduled in order.steps:
             performed.link(tx, step.id, scheduled.id, actor.name)
-        _settle(tx, order.id, actor, clinic)
+        settle.settle(tx, order.id, clinic)
         audit.write(tx, actor, "link", order.id, sop_instance_uid=sop_instance_uid)
         tx.announce()
 
     store.write(verb)
+
+
+def unlink(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study does not belong to an order: the order waits again unless other work was done for it.
+
+    The study goes back among those without an order; what a person had closed by hand is no study and vanishes.
+    Raise NotFound, WrongState when the two are not linked, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.LINK)
+        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+        linked = _orders(tx, step)
+        if order.id not in linked:
+            raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
+        if step.by_hand:
+            performed.remove(tx, step.id)
+        else:
+            performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
+        settle.resettle(tx, order.id, clinic)
+        audit.write(tx, actor, "unlink", order.id, sop_instance_uid=sop_instance_uid)
+        tx.announce()
+
+    store.write(verb)
+
+
+def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study was made whose device does not report it, or did not report its end.
+
+    A device that reports it later nevertheless is believed.
+    `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.CLOSE)
+        order = _order(tx, order_id)
+        if order.revision != revision:
+            raise Stale(f"order {order.accession_number}")
+        lifecycle.after(order.state, Event.CLOSE)
+        running = [step for step, _ in performed.running(tx) if order.id in _orders(tx, step)]
+        touched = dict.fromkeys([order.id])
+        for step in running:
+            performed.give_up(tx, step.sop_instance_uid, PerformedState.COMPLETED)
+            touched |= dict.fromkeys(_orders(tx, step))
+        waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
+        if waiting or not running:
+            step = _made_by_hand(tx, order, actor, clinic)
+            id = performed.add(tx, step, {})
+            for scheduled in waiting or order.steps:
+                performed.link(tx, id, scheduled.id, actor.name)
+        for each in touched:
+            settle.settle(tx, each, clinic)
+            audit.write(tx, actor, "close", each)
+        tx.announce()
+
+    store.write(verb)
+
+
+# ---- the modality's word ----
 
 
 def _change(
@@ -117,24 +210,28 @@ def _change(
     def verb(tx: Tx) -> MppsOutcome:
         permit(tx, actor, Permission.PERFORM)
         step = performed.get(tx, uid)
-        if step is None:
-            outcome = MppsOutcome.UNKNOWN
-        elif performed.last_accepted(tx, uid, "N-SET") == message.digest:
-            outcome = MppsOutcome.REPEATED
-        elif step.state is not PerformedState.IN_PROGRESS:
-            outcome = MppsOutcome.FINAL
-        else:
-            outcome = MppsOutcome.ACCEPTED
+        outcome = _judge(tx, step, uid, message, actor)
         _record(tx, uid, "N-SET", actor, outcome, message)
         if step is None or outcome is not MppsOutcome.ACCEPTED:
             if outcome is MppsOutcome.UNKNOWN:
                 audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
+                tx.announce()
             return outcome
+        after = _changed(step, change)
         attributes: dict[str, Any] = {**performed.attributes(tx, uid), **message.attributes}
-        performed.update(tx, _changed(step, change), attributes)
-        for order_id in dict.fromkeys(order_id for order_id, _ in performed.linked_steps(tx, step.id)):
-            _settle(tx, order_id, actor, clinic)
+        performed.update(tx, after, attributes)
+        if change.series is not None:
+            performed.set_series(tx, step.id, change.series)
+        performed.set_doses(tx, step.id, change.doses or {})
+        touched = _orders(tx, step)
+        wrong_entry = after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
+        if wrong_entry:
+            performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
+        for order_id in touched:
+            (settle.reopen if wrong_entry else settle.settle)(tx, order_id, clinic)
             audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
+            if wrong_entry:
+                audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
         tx.announce()
         return outcome
 
@@ -143,60 +240,93 @@ def _change(
     return outcome
 
 
+def _judge(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
+    if step is None:
+        return MppsOutcome.UNKNOWN
+    if performed.last_accepted(tx, uid, "N-SET") == message.digest:
+        return MppsOutcome.REPEATED
+    # What we ended in the device's place is open to its own word.
+    if step.state is PerformedState.IN_PROGRESS or step.given_up:
+        return MppsOutcome.ACCEPTED
+    late = performed.was_accepted(tx, uid, "N-SET", actor.name, message.digest)
+    return MppsOutcome.REPEATED if late else MppsOutcome.FINAL
+
+
 def _changed(step: PerformedStep, change: PerformedChange) -> PerformedStep:
     said = {
         name: value
         for name in ("state", "end", "operator", "discontinuation_code", "discontinuation_meaning", "images")
         if (value := getattr(change, name)) is not None
     }
-    return replace(step, **said)
+    return replace(step, **said, given_up=step.given_up and change.state is None)
 
 
-def _settle(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Bring an order and its scheduled steps in line with everything that was performed for them.
+def _link_named(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> dict[int, list[str]]:
+    """Link a step to everything that it names; give the orders, each with the names that contradict it."""
+    uids = Counter(reference.study_instance_uid for reference in step.references)
+    touched: dict[int, list[str]] = {}
+    for reference in step.references:
+        found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
+        for order_id, step_id in found:
+            performed.link(tx, id, step_id, actor.name)
+            known = touched.setdefault(order_id, [])
+            known += [name for name in conflicts if name not in known]
+    for order_id, conflicts in touched.items():
+        number = _order(tx, order_id).patient.patient_id
+        if step.patient_id and step.patient_id != number:
+            conflicts.append("patient_id")
+    return touched
 
-    One that runs outweighs one that was completed, which outweighs one that was given up.
-    """
+
+def _tell_conflict(tx: Tx, order_id: int, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:
+    told = ", ".join(conflicts)
+    audit.write(tx, actor, "reference_conflict", order_id, sop_instance_uid=step.sop_instance_uid, conflicts=told)
+    number = _order(tx, order_id).accession_number
+    devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {told}")
+
+
+def _by_keyword(step: PerformedStep) -> dict[str, list[Dose]]:
+    told: dict[str, list[Dose]] = {}
+    for dose in step.doses:
+        told.setdefault(dose.keyword, []).append(dose)
+    return told
+
+
+def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
+    now = tx.now.astimezone(clinic.zone).replace(tzinfo=None)
+    return PerformedStep(
+        sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
+        ae_title=next(iter(order.steps[0].station_ae_titles), ""),
+        state=PerformedState.COMPLETED,
+        start=now,
+        end=now,
+        modality=order.modality,
+        patient_name=names.to_dicom(order.patient.name),
+        patient_id=order.patient.patient_id,
+        operator=actor.title or actor.name,
+        by_hand=True,
+    )
+
+
+# ---- reading ----
+
+
+def _orders(tx: Tx, step: PerformedStep) -> list[int]:
+    return list(dict.fromkeys(order_id for order_id, _ in performed.linked_steps(tx, step.id)))
+
+
+def _step(tx: Tx, sop_instance_uid: str) -> PerformedStep:
+    step = performed.get(tx, sop_instance_uid)
+    if step is None:
+        raise NotFound(f"performed step {sop_instance_uid}")
+    return step
+
+
+def _order(tx: Tx, order_id: int) -> Order:
     order = orders.get(tx, order_id)
-    assert order is not None
-    for step in order.steps:
-        states = performed.states_of_step(tx, step.id)
-        if states:
-            orders.set_step_state(tx, step.id, _STEP_STATES[_weightiest(states)])
-    states = performed.states_of_order(tx, order_id)
-    if not states:
-        return
-    now = _weightiest(states)
-    state = order.state
-    if state is not OrderState.IN_PROGRESS:
-        state = lifecycle.after(state, Event.START)
-    waiting = any(not performed.states_of_step(tx, step.id) for step in order.steps)
-    if now is PerformedState.IN_PROGRESS or waiting:
-        event = Event.PROGRESS
-    else:
-        event = Event.COMPLETE if now is PerformedState.COMPLETED else Event.DISCONTINUE
-    state = lifecycle.after(state, event)
-    if state is not order.state:
-        orders.set_state(tx, order_id, state)
-    if (
-        state is OrderState.COMPLETED
-        and clinic.tells_bus
-        and outbox.has(tx, order_id, OutboxKind.ORDER)
-        and not outbox.has(tx, order_id, OutboxKind.IMAGES)
-    ):
-        outbox.add(tx, order_id, OutboxKind.IMAGES)
-
-
-_WEIGHT = (PerformedState.IN_PROGRESS, PerformedState.COMPLETED, PerformedState.DISCONTINUED)
-_STEP_STATES = {
-    PerformedState.IN_PROGRESS: StepState.STARTED,
-    PerformedState.COMPLETED: StepState.COMPLETED,
-    PerformedState.DISCONTINUED: StepState.DISCONTINUED,
-}
-
-
-def _weightiest(states: list[PerformedState]) -> PerformedState:
-    return min(states, key=_WEIGHT.index)
+    if order is None:
+        raise NotFound(f"order {order_id}")
+    return order
 
 
 def _record(tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message) -> None:

@@ -1,0 +1,104 @@
+"""What follows for an order from everything that was performed for it.
+
+Runs inside the transactions of the verbs; it decides nothing that `lifecycle.TRANSITIONS` does not allow, and it
+checks no permission: whoever calls has done that.
+"""
+
+from __future__ import annotations
+
+from broker.domain import lifecycle
+from broker.domain.lifecycle import Event
+from broker.domain.model import Clinic, Order, OrderState, OutboxKind, PerformedState, StepState
+from broker.store import audit, orders, outbox, performed
+from broker.store.database import Tx
+
+
+def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
+    """Bring an order and its scheduled steps in line with everything that was performed for them.
+
+    One that runs outweighs one that was completed, which outweighs one that was given up.
+    """
+    order = _get(tx, order_id)
+    states = {step.id: performed.states_of_step(tx, step.id) for step in order.steps}
+    for step in order.steps:
+        if states[step.id] and (step_state := _STEP_STATES[_weightiest(states[step.id])]) is not step.state:
+            orders.set_step_state(tx, step.id, step_state)
+    everything = [state for each in states.values() for state in each]
+    if not everything:
+        return
+    now = _weightiest(everything)
+    state = order.state
+    if state is not OrderState.IN_PROGRESS:
+        state = lifecycle.after(state, Event.START)
+    if now is PerformedState.IN_PROGRESS or not all(states.values()):  # or some step was not begun yet
+        event = Event.PROGRESS
+    else:
+        event = Event.COMPLETE if now is PerformedState.COMPLETED else Event.DISCONTINUE
+    state = lifecycle.after(state, event)
+    if state is not order.state:
+        orders.set_state(tx, order_id, state)
+    if (
+        state is OrderState.COMPLETED
+        and clinic.tells_bus
+        and outbox.has(tx, order_id, OutboxKind.ORDER)
+        and not outbox.has(tx, order_id, OutboxKind.IMAGES)
+    ):
+        outbox.add(tx, order_id, OutboxKind.IMAGES)
+
+
+def resettle(tx: Tx, order_id: int, clinic: Clinic) -> None:
+    """Do the same after something was taken away from an order; with nothing left it waits again."""
+    if any(performed.states_of_step(tx, step.id) for step in _get(tx, order_id).steps):
+        _reset_steps(tx, order_id)
+        settle(tx, order_id, clinic)
+        if _get(tx, order_id).state is not OrderState.COMPLETED:
+            outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+    else:
+        _reopen(tx, order_id)
+
+
+def reopen(tx: Tx, order_id: int, clinic: Clinic) -> None:
+    """Put an order back among those that wait, unless something else runs or was completed for it.
+
+    One that was cancelled before a modality took it up is cancelled again.
+    """
+    if set(performed.states_of_order(tx, order_id)) & {PerformedState.IN_PROGRESS, PerformedState.COMPLETED}:
+        resettle(tx, order_id, clinic)
+    else:
+        _reopen(tx, order_id)
+
+
+def _reopen(tx: Tx, order_id: int) -> None:
+    order = _get(tx, order_id)
+    event = Event.RECANCEL if audit.has(tx, order_id, "cancel") else Event.REOPEN
+    if not lifecycle.allowed(order.state, event):
+        return  # it waits already: it was planned anew meanwhile
+    orders.set_state(tx, order_id, lifecycle.after(order.state, event))
+    for step in order.steps:
+        orders.set_step_state(tx, step.id, StepState.SCHEDULED if event is Event.REOPEN else StepState.CANCELLED)
+    # What has gone out already cannot be called back: the bus has no word for it.
+    outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+
+
+def _reset_steps(tx: Tx, order_id: int) -> None:
+    for step in _get(tx, order_id).steps:
+        if step.state is not StepState.SCHEDULED and not performed.states_of_step(tx, step.id):
+            orders.set_step_state(tx, step.id, StepState.SCHEDULED)
+
+
+def _get(tx: Tx, order_id: int) -> Order:
+    order = orders.get(tx, order_id)
+    assert order is not None
+    return order
+
+
+_WEIGHT = (PerformedState.IN_PROGRESS, PerformedState.COMPLETED, PerformedState.DISCONTINUED)
+_STEP_STATES = {
+    PerformedState.IN_PROGRESS: StepState.STARTED,
+    PerformedState.COMPLETED: StepState.COMPLETED,
+    PerformedState.DISCONTINUED: StepState.DISCONTINUED,
+}
+
+
+def _weightiest(states: list[PerformedState]) -> PerformedState:
+    return min(states, key=_WEIGHT.index)

@@ -67,7 +67,7 @@ def open_store(config: Config) -> Store:
 def set_up_logging(level: str) -> None:
     """Log to standard error in lines that journald understands; libraries speak only when something is wrong."""
     logging.basicConfig(level=level.upper(), format="%(levelname)-7s %(name)s: %(message)s", force=True)
-    for name in ("pynetdicom", "apscheduler", "urllib3", "uvicorn", "pydicom", "asyncio"):
+    for name in ("pynetdicom", "apscheduler", "urllib3", "uvicorn", "pydicom", "asyncio", "pyBarcode"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

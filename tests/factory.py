@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,7 +26,7 @@ from broker.domain.model import (
 )
 from broker.domain.starter import PROCEDURES
 from broker.store import devices
-from broker.store.database import Store
+from broker.store.database import Store, Tx
 
 ZONE = ZoneInfo("Europe/Moscow")
 CLINIC = Clinic(zone=ZONE, uid_root="1.2.643.5.1.13.13.12.2.99", accession_prefix="K", tells_bus=True)
@@ -51,8 +52,12 @@ def open_store(path: Path, **options: Any) -> Store:
     store = Store(path, **options)
     store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))
     for device in DEVICES:
-        store.write(lambda tx, device=device: devices.put(tx, device))
+        store.write(partial(_put, device))
     return store
+
+
+def _put(device: Device, tx: Tx) -> None:
+    devices.put(tx, device)
 
 
 def soon(**delta: float) -> datetime:

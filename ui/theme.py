@@ -324,38 +324,6 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
             text("dd", value or "–")
 
 
-@dataclass(frozen=True)
-class Event:
-    """One line of a study's life: `evidence` is what was really said on the wire."""
-
-    time: str
-    state: str
-    what: str
-    who: str
-    evidence: str = ""
-    evidence_name: str = ""
-
-
-def timeline(events: Sequence[Event | str]) -> None:
-    """Draw events newest first; a plain string is a day heading; evidence opens on click."""
-    with ui.element("ol").classes("timeline"):
-        for event in events:
-            if isinstance(event, str):
-                text("li", event, "day")
-                continue
-            icon, _, tone = STATES[event.state]
-            with ui.element("li").classes(f"tone-{tone}"):
-                text("time", event.time)
-                ui.icon(icon).classes("dot").props("aria-hidden=true")
-                with ui.element("div"):
-                    text("p", event.what, "what")
-                    text("p", event.who, "who")
-                    if event.evidence:
-                        with ui.element("details"):
-                            text("summary", event.evidence_name)
-                            text("div", event.evidence, "evidence")
-
-
 def empty(what: str, how: str, key: str = "") -> None:
     """Teach on an empty screen: what is not here and what to do."""
     with ui.element("div").classes("empty"):

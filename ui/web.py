@@ -122,12 +122,19 @@ def make_server(app: FastAPI, config: Config) -> Server:
 def storage_secret(directory: Path) -> str:
     """Give the key that signs NiceGUI's cookie; made once and kept where only the program's user can read it."""
     path = directory / "storage-secret"
-    if not path.exists():
-        part = path.with_name(path.name + ".part")  # whole or not at all
+    try:
+        kept = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        kept = ""
+    if not kept:  # also where a power cut left an empty file
+        kept = secrets.token_urlsafe(32)
+        part = directory / "storage-secret.part"
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32))
+            file.write(kept)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
-    return path.read_text(encoding="ascii")
+    return kept
 
 
 def _healthz(app: FastAPI, services: Services) -> None:

@@ -24,6 +24,7 @@ from broker.domain.model import (
 )
 from broker.store import devices, orders, outbox, patients, performed
 from broker.store.database import Reader, Row
+from broker.store.devices import Note, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,12 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A device and when it was last heard on each service: service -> (UTC instant, address, summary)."""
+    """A device, when it was last heard on each service, what it sent there, and what was noted of it."""
 
     device: Device
-    services: dict[str, tuple[datetime, str, str]]
+    services: dict[str, tuple[datetime, str, str]]  # service -> (UTC instant, address, summary)
+    samples: tuple[Sample, ...] = ()  # oldest first
+    notes: tuple[Note, ...] = ()  # newest first
 
 
 _VISITS = (
@@ -176,7 +179,7 @@ def stations(reader: Reader) -> list[Device]:
 
 
 def heard(reader: Reader) -> list[Heard]:
-    """Give every device, those only heard of too, and when each was last heard."""
+    """Give every device, those only heard of too, and what is known of each."""
     services: dict[str, dict[str, tuple[datetime, str, str]]] = {}
     for row in reader.rows("SELECT * FROM device_heard"):
         services.setdefault(row["ae_title"], {})[row["service"]] = (
@@ -185,7 +188,16 @@ def heard(reader: Reader) -> list[Heard]:
             row["summary"],
         )
     rows = reader.rows("SELECT * FROM device ORDER BY adopted, name, ae_title")
-    return [Heard(devices.from_row(row), services.get(row["ae_title"], {})) for row in rows]
+    samples, notes = devices.samples(reader), devices.notes(reader)
+    return [
+        Heard(
+            devices.from_row(row),
+            services.get(row["ae_title"], {}),
+            tuple(samples.get(row["ae_title"], ())),
+            tuple(notes.get(row["ae_title"], ())),
+        )
+        for row in rows
+    ]
 
 
 def referrers(reader: Reader) -> list[tuple[str, str, str]]:

@@ -31,7 +31,7 @@ def query(step: dict[str, Any] | None = None, **keys: Any) -> Any:
 
 
 def creation(**keys: Any) -> Any:
-    whole = dict.fromkeys(learned.CREATE_NEEDS, "x") | {"Modality": "DX"}
+    whole: dict[str, Any] = dict.fromkeys(learned.CREATE_NEEDS, "x") | {"Modality": "DX"}
     whole["ScheduledStepAttributesSequence"] = [dataset(StudyInstanceUID="1.2.3")]
     return dataset(**{key: value for key, value in {**whole, **keys}.items() if value is not None})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import commands, demo
-from broker.config import ConfigError
+from broker.config_file import ConfigError
 from broker.domain.errors import BrokerError
 from broker.domain.model import Role
 from broker.order_json import BadJson

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 
 from broker import __version__, app, order_json
-from broker.config import Config, load
+from broker.config import Config
+from broker.config_file import load
 from broker.dicom import pacs
 from broker.domain.errors import BrokerError
 from broker.domain.model import Actor, ActorKind, Device, Role

@@ -12,7 +12,7 @@ import pytest
 
 from broker import app
 from broker.__main__ import EX_CONFIG, EX_IOERR, main
-from broker.config import load
+from broker.config_file import load
 from broker.store import accounts
 from broker.store.database import Store
 from tests import factory

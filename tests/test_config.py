@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 import broker
-from broker import config
-from broker.config import Config, ConfigError, known_keys, load
+from broker import config_file
+from broker.config import Config, known_keys
+from broker.config_file import ConfigError, load
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
 GUID = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21"
@@ -154,9 +155,9 @@ def test_origins_come_in_the_form_that_browsers_send(write: Write) -> None:
 def test_the_first_of_the_two_usual_files_is_taken(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [str(path) for path in config.DEFAULT_PATHS] == ["config.yaml", "/etc/worklist-broker/config.yaml"]
+    assert [str(path) for path in config_file.DEFAULT_PATHS] == ["config.yaml", "/etc/worklist-broker/config.yaml"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "DEFAULT_PATHS", (Path("config.yaml"), tmp_path / "etc.yaml"))
+    monkeypatch.setattr(config_file, "DEFAULT_PATHS", (Path("config.yaml"), tmp_path / "etc.yaml"))
     (looked,) = report(None)
     assert looked.startswith(f"no configuration file: looked for {tmp_path}/config.yaml and {tmp_path}/etc.yaml; ")
     assert "copy config.example.yaml" in looked

@@ -8,7 +8,7 @@ import pytest
 
 from broker import app
 from broker.__main__ import main
-from broker.config import load
+from broker.config_file import load
 from broker.domain.model import Device
 from broker.store import devices
 

@@ -15,6 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "broker.failpoint": set(),
     "broker.service": set(),
     "broker.config": set(),
+    "broker.config_file": {"broker.config"},
     "broker.security": {"broker.domain", "broker.store"},
     "broker.workflow": {"broker.domain", "broker.store", "broker.security", "broker.failpoint"},
     "broker.dicom": {"broker.domain", "broker.workflow", "broker.store", "broker.config"},

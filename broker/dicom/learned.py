@@ -57,16 +57,16 @@ def _characters(device: Device, queries: Sequence[Sample], creations: Sequence[S
     newest = [each[-1] for each in (queries, creations) if each]
     if not newest:
         return
-    for sample in newest[:1]:  # the query, where there is one
-        yield from _term(device, _declared(sample))
+    term = _declared(newest[0])  # of the query, where there is one
     undeclared = {
         alphabet.removeprefix(samples.UNDECLARED)
         for sample in (*queries, *creations)
         for alphabet in samples.alphabets(sample.attributes, "PatientName")
         if alphabet.startswith(samples.UNDECLARED)
     }
+    yield from _term(device, term, cyrillic=bool(undeclared))
     for code in sorted(undeclared):
-        yield from _undeclared(device, code)
+        yield from _undeclared(device, term, code)
     if any(samples.QUESTION_MARKS in samples.alphabets(each.attributes, "PatientName") for each in queries):
         yield Suggestion("query_question_marks")
     if creations:
@@ -83,7 +83,7 @@ def _declared(sample: Sample) -> str:
     return "\\".join(str(term) for term in terms) if isinstance(terms, MultiValue | list) else str(terms)
 
 
-def _term(device: Device, term: str) -> Iterator[Suggestion]:
+def _term(device: Device, term: str, *, cyrillic: bool) -> Iterator[Suggestion]:
     if not term:
         yield Suggestion("charset_none")
         return
@@ -94,16 +94,20 @@ def _term(device: Device, term: str) -> Iterator[Suggestion]:
         bogus = any(charset.meant(part) != part for part in parts)
         yield Suggestion("charset_bogus" if bogus else "charset_declared", {"term": term, "meant": meant})
     elif all(each in LATIN_ONLY or _ASCII.search(part) for part, each in read.items()):
-        wants = device.charset == "auto"
+        wants = device.charset == "auto" and not cyrillic
         yield Suggestion("charset_latin", {"term": term}, "charset" if wants else "", "latin" if wants else "")
     else:
         yield Suggestion("charset_unknown", {"term": term})
 
 
-def _undeclared(device: Device, code: str) -> Iterator[Suggestion]:
+def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:
     """Suggest how a device's 8-bit letters are to be read, and that it be answered in the same letters."""
-    reads = device.fallback_charset != code
-    yield Suggestion("letters_undeclared", {"code": code}, "fallback_charset" if reads else "", code if reads else "")
+    told = {"code": code, "term": term}
+    if term:
+        yield Suggestion("letters_misdeclared", told)
+    else:
+        reads = device.fallback_charset != code
+        yield Suggestion("letters_undeclared", told, "fallback_charset" if reads else "", code if reads else "")
     if device.charset == "auto" and code != charset.UTF_8:
         # Windows-1251 is no character set of DICOM; the nearest is the other one with a byte a letter.
         yield Suggestion("letters_answer", {"code": charset.CYRILLIC}, "charset", charset.CYRILLIC)

@@ -39,7 +39,7 @@ CYRILLIC, LATIN, MIXED, DIGITS, QUESTION_MARKS, OTHER = (
     "question marks",
     "other",
 )
-# Letters of an 8-bit code that the message does not name, and which one they look like.
+# Letters of an 8-bit code that the message does not name, or names wrongly; after it stands which one they look like.
 UNDECLARED = "8-bit "
 _MARK = re.compile(r"‹([^›]*)›")
 
@@ -73,8 +73,9 @@ def alphabet(text: str, declared: bool = True) -> str:
     letters = [char for char in unicodedata.normalize("NFC", text) if char.isalpha()]
     if not letters and "?" in text:
         return QUESTION_MARKS
-    high = [char for char in text if "\x80" <= char <= "\xff"]
-    if high and not declared and all(char < "\u0100" for char in text):
+    high = sum("\x80" <= char <= "\xff" for char in text)
+    # A western name has an accent here and there; one of accents only is written in a code that was not named.
+    if high and all(char < "\u0100" for char in text) and (not declared or 2 * high > len(letters)):
         return f"{UNDECLARED}{_code_of(text.encode('latin-1'))}"
     kinds = {_kind(char) for char in letters}
     if not kinds:

@@ -87,6 +87,13 @@ def test_letters_without_a_character_set_tell_how_to_read_and_answer_them() -> N
     assert found == {"fallback_charset": "windows-1251", "charset": "ISO_IR 144"}
 
 
+def test_cyrillic_under_the_name_of_a_latin_character_set_is_seen() -> None:
+    found = suggest(sample(raw_name("Кузнецова".encode("cp1251"), "ISO_IR 100")))
+    assert found["letters_misdeclared"].details == {"code": "windows-1251", "term": "ISO_IR 100"}
+    assert settings(found) == {"charset": "ISO_IR 144"}  # not Latin letters
+    assert "letters_misdeclared" not in suggest(sample(query(SpecificCharacterSet="ISO_IR 100", PatientName="Müller")))
+
+
 def test_names_that_come_back_as_question_marks_need_another_character_set() -> None:
     lost = sample(creation(PatientName="?????????^??????"), "N-CREATE")
     assert settings(suggest(lost)) == {"charset": "ISO_IR 144"}

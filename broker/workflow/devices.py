@@ -1,4 +1,4 @@
-"""The verb that changes the registry of modalities, and who of it may call.
+"""The verbs that change the registry of modalities, and who of it may call.
 
 Only this file decides what a registered device may be; the database's CHECKs stand behind it.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from broker.domain import names
-from broker.domain.errors import Invalid
+from broker.domain.errors import Invalid, NotFound
 from broker.domain.model import Actor, Device
 from broker.security import Permission, permit
 from broker.store import audit, devices
@@ -39,6 +39,26 @@ def put_device(store: Store, device: Device, actor: Actor) -> Device:
 
     Raise Invalid, Forbidden, SessionEnded. What is the same as before is not written again.
     """
+    return store.write(lambda tx: _put(tx, device, actor))
+
+
+def adjust_device(store: Store, ae_title: str, changes: Mapping[str, Any], actor: Actor) -> Device:
+    """Change some settings of a device and leave the others as they are now; give it as it was kept.
+
+    Raise NotFound, Invalid, Forbidden, SessionEnded.
+    """
+
+    def verb(tx: Tx) -> Device:
+        known = devices.get(tx, ae_title)
+        if known is None:
+            raise NotFound(f"device {ae_title}")
+        return _put(tx, replace(known, **changes), actor)
+
+    return store.write(verb)
+
+
+def _put(tx: Tx, device: Device, actor: Actor) -> Device:
+    permit(tx, actor, Permission.MANAGE)
     device = replace(
         device,
         name=names.tidy(device.name),
@@ -47,19 +67,12 @@ def put_device(store: Store, device: Device, actor: Actor) -> Device:
     )
     if problems := dict(_problems(device)):
         raise Invalid(problems)
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        known = devices.get(tx, device.ae_title)
-        if known == device:
-            return
+    known = devices.get(tx, device.ae_title)
+    if known != device:
         devices.put(tx, device)
-        audit.write(
-            tx, actor, "device_put", ae_title=device.ae_title, name=device.name, changed=_changed(known, device)
-        )
+        changed = _changed(known, device)
+        audit.write(tx, actor, "device_put", ae_title=device.ae_title, name=device.name, changed=changed)
         tx.announce()
-
-    store.write(verb)
     return device
 
 

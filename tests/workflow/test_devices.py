@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker.domain.errors import Forbidden, Invalid
+from broker.domain.errors import Forbidden, Invalid, NotFound
 from broker.domain.model import Device
 from broker.store import devices as registry
 from broker.store.database import Store
@@ -95,6 +95,18 @@ def test_the_ends_of_every_range_are_taken_and_what_lies_beyond_is_not(store: St
 def test_every_character_set_that_is_offered_can_be_kept(store: Store, charset: str) -> None:
     for fallback in devices.FALLBACKS:
         devices.put_device(store, replace(CT, charset=charset, fallback_charset=fallback), SYSTEM)
+
+
+def test_some_settings_are_changed_and_the_others_stay_as_they_are_now(store: Store) -> None:
+    devices.put_device(store, replace(CT, room="каб. 2"), SYSTEM)
+    assert devices.adjust_device(store, "CT_1", {"charset": "auto"}, SYSTEM) == replace(
+        CT, room="каб. 2", charset="auto"
+    )
+    assert trail(store)[-1]["changed"] == {"charset": ["latin", "auto"]}
+    with pytest.raises(Invalid):
+        devices.adjust_device(store, "CT_1", {"longest": 1}, SYSTEM)
+    with pytest.raises(NotFound):
+        devices.adjust_device(store, "NOBODY", {"charset": "auto"}, SYSTEM)
 
 
 def test_only_an_administrator_may(store: Store) -> None:

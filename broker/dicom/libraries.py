@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pydicom import config as pydicom_config
-from pydicom.charset import python_encoding
 from pynetdicom import _config as pynetdicom_config
-
-from broker.dicom.charset import BOGUS_TERMS
 
 
 def set_up() -> None:
@@ -17,7 +14,3 @@ def set_up() -> None:
     # Devices send values that break their VR's rules; we judge keys ourselves and answer A900.
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
     pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE
-    # Texts under an invented character set are read as they are meant.
-    for bogus, real in BOGUS_TERMS.items():
-        for term in (bogus, bogus.lower(), bogus.title()):
-            python_encoding.setdefault(term, python_encoding[real])

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE, evt
-from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
@@ -21,7 +21,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from broker.config import DicomConfig
-from broker.dicom import libraries, mpps, samples, worklist
+from broker.dicom import charset, decoding, libraries, mpps, samples, worklist
+from broker.dicom.decoding import Undecodable
 from broker.dicom.seldom import Seldom
 from broker.dicom.statuses import Status, status
 from broker.dicom.worklist import Caller
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 
 # Implicit VR Little Endian and Explicit VR Little Endian only: Deflated turns 300 kB into 1.6 GB of memory.
 TRANSFER_SYNTAXES = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"]
+SOP_CLASSES = [str(each) for each in (Verification, ModalityWorklistInformationFind, ModalityPerformedProcedureStep)]
+REQUESTED = [str(Verification)]  # of these we are the user too, see `pacs`
+IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
+IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
 MAXIMUM_PDU = 65536  # bytes that a peer may put into one PDU
 ACSE_TIMEOUT = 15.0  # seconds to finish association negotiation or release
 DIMSE_TIMEOUT = 30.0  # seconds to finish a message that has begun
@@ -64,7 +69,9 @@ class DicomServer:
         self._ae.dimse_timeout = DIMSE_TIMEOUT
         self._ae.network_timeout = config.idle_timeout
         self._ae.require_called_aet = True
-        for sop_class in (Verification, ModalityWorklistInformationFind, ModalityPerformedProcedureStep):
+        self._ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        for sop_class in SOP_CLASSES:
             self._ae.add_supported_context(sop_class, TRANSFER_SYNTAXES)
 
     @property
@@ -138,12 +145,28 @@ class DicomServer:
                 log.info("unknown device %s at %s: recorded, to be adopted", ae_title, address)
             self._store.submit(lambda tx: devices.learn(tx, ae_title, address))
 
-    def _sample(self, caller: Caller, service: str, ds: Dataset) -> None:
+    def _decode(self, event: evt.Event, stream: Any, *, mpps: bool = False) -> Dataset:
+        """Decode a message whole, in the sender's characters; raise Undecodable."""
+        caller = _caller(event)
+        with self._store.read() as reader:
+            device = devices.get(reader, caller.ae_title)
+        return decoding.decode(
+            _bytes(stream),
+            event.context.transfer_syntax.is_implicit_VR,
+            fallback=device.fallback_charset if device else charset.CYRILLIC,
+            most_bytes=decoding.MOST_MPPS_BYTES if mpps else decoding.MOST_BYTES,
+            most_elements=decoding.MOST_MPPS_ELEMENTS if mpps else decoding.MOST_ELEMENTS,
+        )
+
+    def _sample(self, event: evt.Event, service: str, stream: Any) -> None:
         """Keep what a device really sends, now and then, without patients' data and without making it wait."""
+        caller = _caller(event)
         if not self._samples.now((caller.ae_title, service)):
             return
         try:
-            attributes = samples.mask(ds)
+            # As it came: the Specific Character Set that it names, letters that it names none for.
+            implicit = event.context.transfer_syntax.is_implicit_VR
+            attributes = samples.mask(decoding.decode(_bytes(stream), implicit, fallback=""))
         except Exception as error:  # devices send what nobody thought of; it must not cost them their answer
             log.warning("no sample of %s's %s can be made: %s", caller.ae_title, service, type(error).__name__)
             return
@@ -159,12 +182,12 @@ class DicomServer:
     def _find(self, event: evt.Event) -> Iterator[tuple[Dataset | int, Dataset | None]]:
         caller = _caller(event)
         try:
-            query = _decode(event, _request(event).Identifier)
-        except Exception as error:
-            log.warning("worklist query of %s cannot be read: %s", caller.ae_title, type(error).__name__)
-            yield status(Status.UNABLE_TO_PROCESS, "the identifier cannot be read"), None
+            query = self._decode(event, _request(event).Identifier)
+        except Undecodable as error:
+            log.warning("worklist query of %s cannot be read: %s", caller.ae_title, error)
+            yield status(Status.UNABLE_TO_PROCESS, str(error)), None
             return
-        self._sample(caller, "worklist", query)
+        self._sample(event, "worklist", _request(event).Identifier)
         for answer in worklist.find(query, caller, self._store, self._institution):
             if event.is_cancelled:
                 yield int(Status.CANCEL), None
@@ -176,11 +199,11 @@ class DicomServer:
     def _create(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
         caller, uid = _caller(event), str(_request(event).AffectedSOPInstanceUID or "")
         try:
-            ds = _decode(event, _request(event).AttributeList)
-        except Exception as error:
-            log.warning("N-CREATE of %s cannot be read: %s", caller.ae_title, type(error).__name__)
-            return status(Status.PROCESSING_FAILURE, "the attribute list cannot be read"), None
-        self._sample(caller, "N-CREATE", ds)
+            ds = self._decode(event, _request(event).AttributeList, mpps=True)
+        except Undecodable as error:
+            log.warning("N-CREATE of %s cannot be read: %s", caller.ae_title, error)
+            return status(Status.PROCESSING_FAILURE, str(error)), None
+        self._sample(event, "N-CREATE", _request(event).AttributeList)
         answered, made = mpps.create(ds, uid, caller, self._store, self._clinic)
         attributes = None
         if not uid and answered.Status == Status.SUCCESS:
@@ -191,11 +214,11 @@ class DicomServer:
     def _set(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
         caller, uid = _caller(event), str(_request(event).RequestedSOPInstanceUID or "")
         try:
-            ds = _decode(event, _request(event).ModificationList)
-        except Exception as error:
-            log.warning("N-SET of %s cannot be read: %s", caller.ae_title, type(error).__name__)
-            return status(Status.PROCESSING_FAILURE, "the modification list cannot be read"), None
-        self._sample(caller, "N-SET", ds)
+            ds = self._decode(event, _request(event).ModificationList, mpps=True)
+        except Undecodable as error:
+            log.warning("N-SET of %s cannot be read: %s", caller.ae_title, error)
+            return status(Status.PROCESSING_FAILURE, str(error)), None
+        self._sample(event, "N-SET", _request(event).ModificationList)
         return mpps.change(ds, uid, caller, self._store, self._clinic), None
 
 
@@ -208,10 +231,6 @@ def _caller(event: evt.Event) -> Caller:
     return Caller(str(requestor.ae_title).strip(), str(requestor.address))
 
 
-def _decode(event: evt.Event, stream: Any) -> Dataset:
-    """Decode a dataset whole, so that a value which cannot be read is refused here, not in the middle of an answer."""
-    syntax = event.context.transfer_syntax
-    ds = decode(stream, syntax.is_implicit_VR, syntax.is_little_endian)
-    for _ in ds.iterall():
-        pass
-    return ds
+def _bytes(stream: Any) -> bytes:
+    """Give a message's dataset, which need not be there at all."""
+    return bytes(stream.getvalue()) if stream is not None else b""

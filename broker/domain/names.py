@@ -1,6 +1,7 @@
-"""Person names: how they are written in DICOM and how they are folded for comparison.
+"""Person names: how they are written in DICOM, folded for comparison, and shortened for a device.
 
-Folding happens here because SQLite's own UPPER, LIKE and NOCASE know ASCII only.
+Folding happens here because SQLite's own UPPER, LIKE and NOCASE know ASCII only. What is kept is never changed here:
+folded forms are for comparing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,33 @@ import unicodedata
 from broker.domain.model import PersonName
 
 _BLANKS = re.compile(r"\s+")
+_WORD = re.compile(r"[^\W\d_]+")
+_CYRILLIC, _LATIN = re.compile(r"[\u0400-\u052f]"), re.compile(r"[a-z]")
 NAME_LENGTH = 64  # characters in one component group, PS3.5 6.2 (PN)
+
+# Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
+# state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
+HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуе")
 
 
 def fold(text: str) -> str:
-    """Give the form under which names are compared: NFC, case folded, ё as е, blanks squeezed."""
+    """Give the form under which names are compared.
+
+    NFC, case folded, ё as е, blanks squeezed, Latin look-alikes inside Cyrillic words as the letters they stand for.
+    """
     folded = unicodedata.normalize("NFC", text).casefold().replace("ё", "е")
+    if not folded.isascii() and _LATIN.search(folded):
+        folded = _WORD.sub(_one_alphabet, folded)
     return _BLANKS.sub(" ", folded).strip()
+
+
+def is_cyrillic(text: str) -> bool:
+    """Say whether a text has a Cyrillic letter."""
+    return bool(_CYRILLIC.search(text))
+
+
+def _one_alphabet(word: re.Match[str]) -> str:
+    return word[0].translate(HOMOGLYPHS) if _CYRILLIC.search(word[0]) else word[0]
 
 
 def to_dicom(name: PersonName) -> str:
@@ -45,6 +66,33 @@ def short(name: PersonName) -> str:
     """Write «Фамилия И. О.»."""
     initials = " ".join(f"{part[:1]}." for part in (name.given, name.middle) if part)
     return f"{name.family} {initials}".strip()
+
+
+def fit(name: PersonName, longest: int) -> PersonName:
+    """Shorten a name to what a device can show, in characters of DICOM's form; no component is torn without need.
+
+    Отчество and имя shrink to initials, then the отчество goes, then the имя; only a фамилия that is too long by
+    itself is cut.
+    """
+    family, given, middle = name.family, name.given, name.middle
+    for shorter in (
+        name,
+        PersonName(family, given, middle[:1]),
+        PersonName(family, given[:1], middle[:1]),
+        PersonName(family, given[:1]),
+        PersonName(family),
+    ):
+        if len(to_dicom(shorter)) <= longest:
+            return shorter
+    return PersonName(family[:longest].rstrip())
+
+
+def cut(text: str, longest: int) -> str:
+    """Shorten a text, at the end of a word where that leaves most of it."""
+    if len(text) <= longest:
+        return text
+    end = text.rfind(" ", 0, longest + 1)
+    return text[: end if end > longest // 2 else longest].rstrip()
 
 
 def tidy(text: str) -> str:

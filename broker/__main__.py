@@ -117,6 +117,9 @@ def parser() -> argparse.ArgumentParser:
     echo.add_argument("port", metavar="PORT", type=int)
     echo.add_argument("--calling", default="WORKLIST", metavar="AE", help="our AE title (default WORKLIST)")
 
+    words = "print the DICOM Conformance Statement of this installation, as Markdown"
+    _config(_command(verbs, "conformance", commands.conformance, words))
+
     _command(verbs, "version", commands.version, "print the version")
     return top
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from broker import __version__, app, order_json
 from broker.config import Config
 from broker.config_file import load
+from broker.dicom import conformance as statement
 from broker.dicom import pacs
 from broker.domain.errors import BrokerError
 from broker.domain.model import Actor, ActorKind, Device, Role
@@ -57,6 +58,12 @@ def echo(args: argparse.Namespace) -> int:
     result = pacs.echo(args.ae_title, args.host, args.port, args.calling)
     print(result.words)
     return OK if result.ok else FAILED
+
+
+def conformance(args: argparse.Namespace) -> int:
+    """Print the DICOM Conformance Statement."""
+    print(statement.write(load(args.config), __version__), end="")
+    return OK
 
 
 # ---- accounts ----

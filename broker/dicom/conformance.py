@@ -1,0 +1,193 @@
+"""The DICOM Conformance Statement (PS3.2), written from the tables that the services use, so that it cannot drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydicom.datadict import dictionary_description
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from broker.config import Config
+from broker.dicom import charset, server, worklist
+from broker.dicom.attributes import STEP, TOP, Attribute, Match
+from broker.dicom.mpps_rules import RULES, Rule
+from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
+
+# What each status means in each service, beside its name.
+_FIND = {
+    Status.SUCCESS: "Matching is complete.",
+    Status.PENDING: "A match; all keys were matched.",
+    Status.PENDING_WARNING: "A match; some optional key was not supported for matching.",
+    Status.CANCEL: "The device sent C-CANCEL.",
+    Status.OUT_OF_RESOURCES: f"More than {worklist.MOST} items match; the first ones were sent. Ask for less.",
+    Status.IDENTIFIER_DOES_NOT_MATCH: "A key cannot be understood; Offending Element and Error Comment tell which.",
+    Status.UNABLE_TO_PROCESS: "The identifier cannot be read to its end.",
+}
+_STEP = {
+    Status.SUCCESS: "The message has been committed to the database, or was so before (an identical repetition).",
+    Status.INVALID_ATTRIBUTE_VALUE: "The operation does not allow this status, or a fixed value was changed.",
+    Status.PROCESSING_FAILURE: (
+        f"The step has ended (Error ID {MAY_NO_LONGER_BE_UPDATED:04X}), or the message cannot be read."
+    ),
+    Status.DUPLICATE_SOP_INSTANCE: "The SOP Instance UID is taken by another content.",
+    Status.NO_SUCH_SOP_INSTANCE: "No such step was created here; the message is kept for people to see.",
+    Status.MISSING_ATTRIBUTE: "A mandatory attribute is missing; Offending Element tells which.",
+    Status.MISSING_ATTRIBUTE_VALUE: "A mandatory attribute is empty; Offending Element tells which.",
+    Status.RESOURCE_LIMITATION: "The database refuses changes (disk full): send again later.",
+}
+_INVENTED = ("ISO_IR_192", "UTF-8", "ISO IR 144", "windows-1251", "Not Supplied", "ISO 2022 IR 6")
+_MATCHING = {
+    Match.NONE: "returned, not matched",
+    Match.TEXT: "single value, wildcard",
+    Match.NAME: "single value, wildcard; without case, by component",
+    Match.UID: "list of UID",
+    Match.WINDOW: "single value, range; date and time together are one interval",
+    Match.STATION: "single value, wildcard; any of the item's stations",
+    Match.SEQUENCE: "sequence",
+}
+
+
+def write(config: Config, version: str) -> str:
+    """Write the statement of this installation as Markdown."""
+    return "\n".join(_statement(config, version)) + "\n"
+
+
+def _statement(config: Config, version: str) -> Iterator[str]:
+    dicom = config.dicom
+    yield f"# DICOM Conformance Statement: Worklist Broker {version}"
+    yield ""
+    yield from _section(
+        "1 Overview",
+        "Worklist Broker is a Modality Worklist and Modality Performed Procedure Step manager for a clinic without a"
+        " RIS. It takes referrals typed by a registrar, offers them to modalities, and hears from them what was done.",
+    )
+    yield from _table(
+        ("Network service", "SOP Class UID", "User (SCU)", "Provider (SCP)"),
+        [(UID(uid).name, uid, "Yes" if uid in server.REQUESTED else "No", "Yes") for uid in server.SOP_CLASSES],
+    )
+    yield from _section("2 Implementation model", "One application entity on one process.")
+    yield from _section("2.1 Application entity")
+    yield from _table(
+        ("Property", "Value"),
+        [
+            ("AE title", dicom.ae_title),
+            ("Address and port", f"{dicom.address}:{dicom.port}"),
+            ("Application context", "1.2.840.10008.3.1.1.1"),
+            ("Implementation Class UID", server.IMPLEMENTATION_CLASS_UID),
+            ("Implementation Version Name", server.IMPLEMENTATION_VERSION_NAME),
+            ("Maximum PDU length received", f"{server.MAXIMUM_PDU} bytes"),
+            ("Simultaneous associations", str(dicom.max_associations)),
+            ("Asynchronous operations", "none"),
+            ("Idle association closed after", f"{dicom.idle_timeout:g} s"),
+            ("Association negotiation limited to", f"{server.ACSE_TIMEOUT:g} s"),
+            ("A message limited to", f"{server.DIMSE_TIMEOUT:g} s"),
+        ],
+    )
+    yield from _section("3 Association acceptance")
+    yield from _section(
+        "3.1 Policy",
+        "The called AE title must be ours. The calling AE title must be registered here; where addresses are registered"
+        " with it, it must call from one of them. Others are rejected (permanent, service user, calling AE title not"
+        " recognised) and recorded for an administrator to adopt"
+        + ("; this installation serves them meanwhile." if dicom.unknown_devices == "learn" else "."),
+    )
+    yield from _section("3.2 Presentation contexts", "Every SOP class is accepted in:")
+    yield from _table(("Transfer syntax", "UID"), [(UID(uid).name, uid) for uid in server.TRANSFER_SYNTAXES])
+    yield from _worklist()
+    yield from _performed()
+    yield from _section("6 Association initiation")
+    pacs = config.pacs
+    yield from _section(
+        "6.1 Verification",
+        "C-ECHO is sent to our own port, to any AE by the command `echo`"
+        + (f", and to the archive {pacs.ae_title} for the health report." if pacs.address else "."),
+    )
+    yield from _section("7 Character sets")
+    yield from _section(
+        "7.1 Queries",
+        "Any character set that PS3.3 C.12.1.1.2 defines. Terms that devices invent are read as they are meant, for"
+        " example " + ", ".join(f"`{term}` as {charset.meant(term) or 'none'}" for term in _INVENTED) + ". Letters"
+        " without a character set are read as UTF-8 where they can be, else in the set that is set for the device.",
+    )
+    yield from _section(
+        "7.2 Answers",
+        "ISO_IR 192 (UTF-8), ISO_IR 144, or Latin letters without a character set, as is set for the device; by default"
+        " in what its query names. Letters that the set lacks are written in letters that it has.",
+    )
+    yield from _section(
+        "8 Security",
+        "Associations are not encrypted; keep the port inside the clinic's network. Callers are"
+        " checked by AE title and,"
+        " where registered, address. Every change is written into an audit trail that only grows. Patients' names are"
+        " not written into logs.",
+    )
+
+
+def _worklist() -> Iterator[str]:
+    yield from _section(
+        "4 Modality Worklist (PS3.4 Annex K)",
+        "Items are offered while their step is SCHEDULED or STARTED, within the days set for the device; a device that"
+        " names no station gets the items of its own AE title unless set otherwise. Attributes that are asked for and"
+        " supported come back, empty where there is no value. Patient's Names match in Cyrillic without case (ё as е),"
+        " and by their Latin transliterations. A name of question marks only matches nobody.",
+    )
+    yield from _section("4.1 Attributes")
+    rows = [_attribute(each, "") for each in TOP if each.match is not Match.SEQUENCE]
+    rows.append(("Scheduled Procedure Step Sequence", "(0040,0100)", "sequence", "1"))
+    rows += [_attribute(each, "> ") for each in STEP]
+    yield from _table(("Attribute", "Tag", "Matching", "Return type"), rows)
+    yield from _section("4.2 Statuses")
+    yield from _statuses(_FIND)
+
+
+def _performed() -> Iterator[str]:
+    yield from _section(
+        "5 Modality Performed Procedure Step (PS3.4 Annex F)",
+        "A step is linked to the order that it names by Study Instance UID, Scheduled Procedure Step ID, Accession"
+        " Number or Requested Procedure ID; one that names none is kept, and a person links it. A"
+        " device that is not set to be"
+        " strict may leave out mandatory attributes; what can be used is used and the rest noted. An identical"
+        " repetition of a message is answered as the first time.",
+    )
+    yield from _section("5.1 Attributes", "N-SET final is what must be known when the step has ended.")
+    yield from _table(("Attribute", "Tag", "N-CREATE", "N-SET", "Final"), list(_rules(RULES, "")))
+    yield from _section("5.2 Statuses")
+    yield from _statuses(_STEP)
+
+
+def _attribute(attribute: Attribute, mark: str) -> tuple[str, ...]:
+    return (*_named(attribute.keyword, mark), _MATCHING[attribute.match], attribute.type)
+
+
+def _rules(rules: Sequence[Rule], mark: str) -> Iterator[tuple[str, ...]]:
+    for rule in rules:
+        yield (*_named(rule.keyword, mark), rule.create, rule.set or "not allowed", rule.final)
+        yield from _rules(rule.items, mark + "> ")
+
+
+def _named(keyword: str, mark: str) -> tuple[str, str]:
+    tag = Tag(keyword)
+    return mark + dictionary_description(tag), f"({tag.group:04X},{tag.element:04X})"
+
+
+def _statuses(meanings: dict[Status, str]) -> Iterator[str]:
+    rows = [(f"{code:04X}", code.name.replace("_", " ").lower(), words) for code, words in meanings.items()]
+    yield from _table(("Status", "Meaning", "When"), rows)
+
+
+def _section(title: str, *paragraphs: str) -> Iterator[str]:
+    level = "###" if "." in title.split(" ")[0] else "##"
+    yield f"{level} {title}"
+    yield ""
+    for paragraph in paragraphs:
+        yield paragraph
+        yield ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    yield ""

@@ -1,0 +1,72 @@
+"""The conformance statement says what the services do, because it is written from their tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydicom.datadict import dictionary_description
+from pydicom.tag import Tag
+from pynetdicom import AE
+
+from broker.__main__ import main
+from broker.config import Config
+from broker.dicom import conformance, server
+from broker.dicom.attributes import STEP, TOP
+from broker.dicom.mpps_rules import RULES
+from broker.dicom.server import DicomServer
+from broker.dicom.statuses import Status
+from broker.store.database import Store
+from tests.factory import CLINIC
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    dicom = {"ae_title": "OUR_WL", "address": "127.0.0.1", "port": 0}
+    return Config.model_validate({"clinic": {"name": "К"}, "dicom": dicom, "data": {"directory": str(tmp_path)}})
+
+
+def test_every_attribute_of_the_services_is_told(config: Config) -> None:
+    said = conformance.write(config, "1.0")
+    for keyword in [each.keyword for each in (*TOP, *STEP)] + [rule.keyword for rule in RULES]:
+        tag = Tag(keyword)
+        name = dictionary_description(tag)
+        assert re.search(rf"\| (> )*{re.escape(name)} \| \({tag.group:04X},{tag.element:04X}\)", said), keyword
+
+
+def test_every_status_of_the_services_is_told() -> None:
+    told = set(conformance._FIND) | set(conformance._STEP)
+    assert set(Status) <= told
+
+
+def test_what_is_offered_on_the_wire_is_what_is_told(config: Config, store: Store) -> None:
+    said = conformance.write(config, "1.0")
+    listening = DicomServer(config.dicom, store, CLINIC)
+    listening.start()
+    try:
+        ae = AE(ae_title="XRAY_14")
+        for uid in server.SOP_CLASSES:
+            ae.add_requested_context(uid, [*server.TRANSFER_SYNTAXES, "1.2.840.10008.1.2.1.99"])
+        assoc = ae.associate("127.0.0.1", listening.port, ae_title="OUR_WL")
+        assert assoc.is_established
+        assert {str(context.abstract_syntax) for context in assoc.accepted_contexts} == set(server.SOP_CLASSES)
+        primitive = assoc.acceptor.primitive
+        assert str(assoc.acceptor.implementation_class_uid) in said
+        assert assoc.acceptor.maximum_length == server.MAXIMUM_PDU
+        assert primitive is not None
+        assoc.release()
+    finally:
+        listening.stop()
+    for uid in (*server.SOP_CLASSES, *server.TRANSFER_SYNTAXES):
+        assert uid in said
+
+
+def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("clinic: {name: К}\ndicom: {ae_title: OUR_WL}\ndata: {directory: data}\n", encoding="utf-8")
+    assert main(["conformance", "-c", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("# DICOM Conformance Statement")
+    assert "OUR_WL" in said
+    assert not (tmp_path / "data").exists()  # it opens nothing

@@ -123,7 +123,7 @@ def write(visit: Visit) -> dict[str, Any]:
         "patient": {
             "patient_id": order.patient.patient_id,
             "name": str(order.patient.name),
-            "birth_date": order.patient.birth_date.isoformat(),
+            "birth_date": order.patient.birth_date.isoformat() if order.patient.birth_date else None,
             "sex": order.patient.sex,
         },
         "study_instance_uid": order.study_instance_uid,

@@ -340,7 +340,7 @@ class _Linking:
         patient = visit.order.patient
         with ui.element("button").classes("choice").props("type=button role=radio aria-checked=false") as choice:
             text("span", f"{visit.start:%H:%M}", "time")
-            text("span", f"{names.short(patient.name)}, {patient.birth_date:%d.%m.%Y}", "name cut")
+            text("span", f"{names.short(patient.name)}, {words.born(patient.birth_date)}", "name cut")
             text("span", words.procedure(visit.order), "what cut")
             theme.state_chip(words.standing(visit))
         return choice.on("click", lambda: self._choose(visit))

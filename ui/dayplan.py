@@ -274,7 +274,7 @@ def _line(day: Day, visit: Visit, now: datetime, zone: tzinfo) -> Line:
         number=order.accession_number,
         at=f"{visit.start:%H:%M}",
         name=names.short(patient.name),
-        full=f"{patient.name}, {patient.birth_date:%d.%m.%Y}. {words.procedure(order)}. {order.accession_number}",
+        full=f"{patient.name}, {words.born(patient.birth_date)}. {words.procedure(order)}. {order.accession_number}",
         what=words.short_procedure(order),
         urgent=order.priority is Priority.URGENT and order.state not in OVER,
         state=words.standing(visit),

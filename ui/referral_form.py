@@ -122,7 +122,7 @@ class ReferralForm:
                 "family": patient.name.family,
                 "given": patient.name.given,
                 "middle": patient.name.middle,
-                "birth_date": f"{patient.birth_date:%d.%m.%Y}",
+                "birth_date": words.born(patient.birth_date) if patient.birth_date else "",
                 "sex": patient.sex,
                 "phone": patient.phone,
                 "snils": show_snils(patient.snils),
@@ -200,7 +200,8 @@ class ReferralForm:
             "date": day.isoformat() if day else kept["date"],
             "nearest": self.nearest,
             # With the revision that was seen: what somebody changes meanwhile must not be overwritten unseen.
-            "chosen": asdict(self.patient) | {"birth_date": self.patient.birth_date.isoformat()}
+            "chosen": asdict(self.patient)
+            | {"birth_date": born.isoformat() if (born := self.patient.birth_date) else ""}
             if self.patient
             else None,
         }

@@ -106,7 +106,7 @@ def patient(kept: Mapping[str, Any]) -> Patient:
     """Make a patient of what a draft keeps."""
     parts = {
         "name": PersonName(**kept["name"]),
-        "birth_date": date.fromisoformat(kept["birth_date"]),
+        "birth_date": date.fromisoformat(kept["birth_date"]) if kept["birth_date"] else None,
         "sex": Sex(kept["sex"]),
     }
     return Patient(**{**kept, **parts})

@@ -212,8 +212,8 @@ def _person(name: Mapping[str, str]) -> str:
     return str(PersonName(name.get("family", ""), name.get("given", ""), name.get("middle", "")))
 
 
-def _date(text: str) -> str:
-    return f"{date.fromisoformat(text[:10]):%d.%m.%Y}"
+def _date(text: str | None) -> str:
+    return f"{date.fromisoformat(text[:10]):%d.%m.%Y}" if text and text != "None" else ""
 
 
 def _place(device: Device) -> str:

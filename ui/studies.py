@@ -132,7 +132,7 @@ def _row(visit: Visit, today: date, called: Mapping[str, str]) -> dict[str, Any]
         "start": visit.start.isoformat(),
         "time": f"{visit.start:%H:%M}" if on == today else f"{words.day(on, today)} {visit.start:%H:%M}",
         "patient": str(patient.name),
-        "born": f" {patient.birth_date:%d.%m.%Y} ({theme.age(patient.birth_date, today)})",
+        "born": f" {theme.born_and_age(patient.birth_date, today)}",
         "what": words.procedure(order),
         "device": ", ".join(called.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
         "number": order.accession_number,

@@ -21,6 +21,8 @@ from nicegui import __version__ as nicegui_version
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from ui import words
+
 HERE = Path(__file__).parent
 FILES = {"theme.css": "text/css", "keys.js": "text/javascript"}
 
@@ -217,10 +219,15 @@ STATE_CELL = (
 ) % ((_JS_STATES,) * 3)
 
 
-def patient_line(name: str, born: date, today: date) -> None:
+def patient_line(name: str, born: date | None, today: date) -> None:
     """Write a patient the one way: «Фамилия Имя Отчество, 12.03.1961 (65 лет)»."""
     with text("span", name, "patient"):
-        text("span", f", {born:%d.%m.%Y} ({age(born, today)})", "muted nowrap")
+        text("span", f", {born_and_age(born, today)}", "muted nowrap")
+
+
+def born_and_age(born: date | None, today: date) -> str:
+    """Write «12.03.1961 (65 лет)», or that it is not known."""
+    return f"{words.born(born)} ({age(born, today)})" if born else words.born(born)
 
 
 def age(born: date, today: date) -> str:

@@ -44,6 +44,9 @@ ACTIONS = {
     "start_unlinked": "Аппарат начал исследование без направления",
     "progress_unknown": "Аппарат уточнил исследование, о начале которого не сообщал",
     "finish_unknown": "Аппарат закончил исследование, о начале которого не сообщал",
+    "import": "Взято из файла рабочего списка",
+    "withdraw": "Файл рабочего списка убран, запись снята",
+    "restore": "Файл рабочего списка вернулся, запись восстановлена",
     "link": "Исследование привязано к направлению",
     "resend": "Отправлено на шину ещё раз",
     "exchange_go_on": "Обмен с шиной продолжен",
@@ -324,12 +327,18 @@ _BUS_REASONS = {
     "redirect refused": "шина отсылает к другому адресу",
     "not a FHIR answer": "по адресу шины отвечает что-то другое",
     "HTTP 429": "шина просит подождать (HTTP 429)",
+    "date of birth unknown": "дата рождения пациента неизвестна, впишите её в направление",
 }
 _BUS_DETAILS = {
     "no connection": "соединение не установилось",
     "the connection broke": "соединение оборвалось",
     "the proxy does not let us through": "прокси не пропускает",
 }
+
+
+def born(on: date | None) -> str:
+    """Write a date of birth; an imported patient may have none."""
+    return f"{on:%d.%m.%Y}" if on else "дата рождения неизвестна"
 
 
 def procedure(order: Order) -> str:

@@ -39,6 +39,8 @@ from broker.store.database import Reader, Store, Tx
 
 log = logging.getLogger(__name__)
 
+NO_BIRTH_DATE = "date of birth unknown"
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -166,6 +168,8 @@ class Exchange:
             return self._cancel(letter)
         if letter.row.uncertain and (known := self._look_up(letter)):
             return known
+        if letter.order.patient.birth_date is None:
+            return Parked(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
         bundle = self._render(letter)
         answer = self._post(letter, lambda: self._client.transaction(bundle))
         if not isinstance(answer, Delivered):

@@ -218,7 +218,7 @@ def _patient(patient: Patient, profile: Profile) -> Resource:
         "identifier": identifiers,
         "name": [_name(patient.name)],
         "gender": _GENDERS[patient.sex],
-        "birthDate": patient.birth_date.isoformat(),
+        "birthDate": patient.birth_date.isoformat() if patient.birth_date else "",
         "managingOrganization": _organisation(profile),
     }
 

@@ -95,6 +95,11 @@ def _diagnosis(item: Item, context: Context) -> object:
     return " ".join(part for part in (item.order.diagnosis_code, item.order.diagnosis_text) if part)
 
 
+def _born(item: Item, context: Context) -> object:
+    born = item.order.patient.birth_date
+    return f"{born:%Y%m%d}" if born else ""
+
+
 def _size(item: Item, context: Context) -> object:
     height = item.order.patient.height  # cm; Patient's Size (0010,1020) is in metres
     return f"{height / 100:.2f}" if height else ""
@@ -114,7 +119,7 @@ TOP = (
     A("ReferencedPatientSequence", _no_items, M.NONE),
     A("PatientName", lambda i, c: _name(i.order.patient.name), M.NAME, "1"),
     A("PatientID", lambda i, c: i.order.patient.patient_id, type="1"),
-    A("PatientBirthDate", lambda i, c: f"{i.order.patient.birth_date:%Y%m%d}"),
+    A("PatientBirthDate", _born),
     A("PatientSex", lambda i, c: str(i.order.patient.sex), length=16),
     A("PatientSize", _size, M.NONE),
     A("PatientWeight", _weight, M.NONE),

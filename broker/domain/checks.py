@@ -33,7 +33,9 @@ def patient_problems(patient: Patient, today: date) -> dict[str, str]:
             problems[field] = "too_long"
     if len(str(patient.name)) > 64:
         problems.setdefault("family", "too_long")
-    if patient.birth_date > today:
+    if patient.birth_date is None:
+        problems["birth_date"] = "required"
+    elif patient.birth_date > today:
         problems["birth_date"] = "future"
     elif patient.birth_date < OLDEST:
         problems["birth_date"] = "too_old"

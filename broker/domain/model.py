@@ -77,7 +77,7 @@ class Patient:
     """A person who is examined here."""
 
     name: PersonName
-    birth_date: date
+    birth_date: date | None  # None: imported from a worklist that does not tell it; referrals need one
     sex: Sex
     patient_id: str = ""  # Patient ID (0010,0020): the clinic's own card number, given by the store when empty
     snils: str = ""  # 11 digits

@@ -32,7 +32,8 @@ CREATE TABLE patient (
     middle TEXT NOT NULL,
     name_key TEXT NOT NULL,
     given_key TEXT NOT NULL,
-    birth_date TEXT NOT NULL CHECK (birth_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'),
+    birth_date TEXT NOT NULL
+        CHECK (birth_date = '' OR birth_date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'),
     sex TEXT NOT NULL CHECK (sex IN ('M', 'F', 'O')),
     snils TEXT UNIQUE CHECK (length(snils) = 11),
     policy TEXT UNIQUE CHECK (length(policy) = 16),
@@ -223,8 +224,11 @@ CREATE TABLE worklist_file (
     digest TEXT NOT NULL,
     order_id INTEGER REFERENCES orders (id),
     problem TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'gone', 'withdrawn')),
     at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID
+;;
+CREATE INDEX worklist_file_order ON worklist_file (order_id)
 ;;
 CREATE TABLE performed_step_link (
     performed_step_id INTEGER NOT NULL REFERENCES performed_step (id),

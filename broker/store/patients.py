@@ -18,7 +18,7 @@ def from_row(row: Row, prefix: str = "") -> Patient:
         id=row[prefix + "id"],
         patient_id=row[prefix + "patient_id"],
         name=PersonName(row[prefix + "family"], row[prefix + "given"], row[prefix + "middle"]),
-        birth_date=date.fromisoformat(row[prefix + "birth_date"]),
+        birth_date=date.fromisoformat(born) if (born := row[prefix + "birth_date"]) else None,
         sex=Sex(row[prefix + "sex"]),
         snils=row[prefix + "snils"] or "",
         policy=row[prefix + "policy"] or "",
@@ -67,6 +67,8 @@ def find_same(reader: Reader, patient: Patient) -> Patient | None:
     for number, value in (("patient_id", patient.patient_id), ("snils", patient.snils), ("policy", patient.policy)):
         if value and (found := find_by(reader, number, value)):
             return found
+    if patient.birth_date is None:  # people of one name are told apart by nothing else
+        return None
     row = reader.one(
         "SELECT * FROM patient WHERE name_key = ? AND birth_date = ? AND sex = ?"
         " AND (snils IS NULL OR ? = '') AND (policy IS NULL OR ? = '')",
@@ -121,7 +123,7 @@ def _columns(tx: Tx, patient: Patient) -> dict[str, object]:
         "middle": patient.name.middle,
         "name_key": names.fold(str(patient.name)),
         "given_key": names.fold(patient.name.given),
-        "birth_date": patient.birth_date.isoformat(),
+        "birth_date": patient.birth_date.isoformat() if patient.birth_date else "",
         "sex": patient.sex,
         "snils": patient.snils or None,
         "policy": patient.policy or None,

@@ -203,7 +203,7 @@ def _keep_patient(tx: Tx, patient: Patient) -> Patient:
         return replace(patient, id=id, patient_id=patient.patient_id or number, revision=1)
     problems = {}
     same_name = names.fold(str(known.name)) == names.fold(str(patient.name))
-    if not patient.id and not (same_name and known.birth_date == patient.birth_date):
+    if not patient.id and not (same_name and known.birth_date in (None, patient.birth_date)):
         # The number is somebody else's here: a slip of the finger must not rename that person.
         field = "snils" if known.snils and known.snils == patient.snils else "policy"
         problems[field if getattr(known, field) else "patient_id"] = "other_patient"

@@ -23,6 +23,7 @@ class Event(StrEnum):
     CLOSE = "close"
     REOPEN = "reopen"
     RECANCEL = "recancel"
+    RESTORE = "restore"
 
 
 S, E = OrderState, Event
@@ -40,6 +41,8 @@ TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
     (S.DISCONTINUED, E.START): S.IN_PROGRESS,
     (S.DISCONTINUED, E.AMEND): S.SCHEDULED,
     (S.DISCONTINUED, E.CANCEL): S.CANCELLED,
+    # The file of a script that had asked for it vanished and came back.
+    (S.CANCELLED, E.RESTORE): S.SCHEDULED,
     # The radiation was real even if a registrar cancelled a second earlier: the modality's word stands.
     (S.CANCELLED, E.START): S.IN_PROGRESS,
     # A person says that it was made: its device does not report, or has not reported the end.

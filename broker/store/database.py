@@ -126,6 +126,18 @@ class Store:
             raise RuntimeError("a transaction may not wait for another one")
         return self.submit(fn).result()
 
+    def rehearse(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` as `write` does and give its result, but keep nothing of what it did."""
+
+        def verb(tx: Tx) -> None:
+            raise _Rehearsed(fn(tx))
+
+        try:
+            self.write(verb)
+        except _Rehearsed as done:
+            return cast(T, done.result)
+        raise AssertionError("a rehearsal ends by its exception")
+
     def submit(self, fn: Callable[[Tx], T]) -> Future[T]:
         """Queue `fn` as `write` does, without waiting for the commit."""
         if self._closed:
@@ -263,6 +275,14 @@ class Store:
             if job is not None:
                 job.future.set_exception(StoreError("the database is closed"))
         os.close(self._lock_fd)
+
+
+class _Rehearsed(Exception):
+    """Rolls a transaction back that went well, and carries its result out."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
 
 
 class _Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from broker.domain.model import (
     Order,
@@ -73,6 +74,22 @@ def by_submission(reader: Reader, submission_id: str) -> tuple[Order, str] | Non
     return (order, row["submission_digest"]) if row and order else None
 
 
+def is_taken(reader: Reader, number: str, value: str, by_another_than: int = 0) -> bool:
+    """Say whether a `number` (accession_number, …) is some order's, leaving one order's id out of account."""
+    return owner(reader, number, value) not in (0, by_another_than)
+
+
+def owner(reader: Reader, number: str, value: str) -> int:
+    """Give the id of the order whose `number` (accession_number, study_instance_uid, …) is `value`, or 0."""
+    queries = {
+        "accession_number": "SELECT id FROM orders WHERE accession_number = ?",
+        "study_instance_uid": "SELECT id FROM orders WHERE study_instance_uid = ?",
+        "requested_procedure_id": "SELECT id FROM orders WHERE requested_procedure_id = ?",
+        "sps_id": "SELECT order_id FROM scheduled_step WHERE sps_id = ?",
+    }
+    return int(reader.value(queries[number], [value]) or 0)
+
+
 def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int:
     """Keep a new order with its steps; `order.id` and the steps' ids are given by the store."""
     id = tx.run(
@@ -94,7 +111,7 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int
             "patient_id": order.patient.id,
             "state": order.state,
             "now": tx.now.isoformat(),
-            "attributes": json.dumps(order.attributes, ensure_ascii=False) if order.attributes else "",
+            "attributes": _json(order.attributes),
             "authored_on": order.authored_on.isoformat(),
             "created_by": order.created_by,
             "submission_id": submission_id or None,
@@ -121,6 +138,39 @@ def update(tx: Tx, order: Order) -> None:
         " diagnosis_text = :diagnosis_text, comment = :comment, revision = revision + 1 WHERE id = :id",
         {**_columns(order), "id": order.id},
     )
+
+
+def set_numbers(tx: Tx, order: Order) -> None:
+    """Write an order's patient and numbers, and those of its steps, over the old ones: a script has changed them."""
+    tx.run(
+        "UPDATE orders SET accession_number = ?, study_instance_uid = ?, requested_procedure_id = ?, patient_id = ?"
+        " WHERE id = ?",
+        [
+            order.accession_number,
+            order.study_instance_uid,
+            order.requested_procedure_id,
+            order.patient.id,
+            order.id,
+        ],
+    )
+    for step in order.steps:
+        tx.run("UPDATE scheduled_step SET sps_id = ? WHERE id = ?", [step.sps_id, step.id])
+
+
+def set_attributes(tx: Tx, id: int, attributes: dict[str, Any]) -> None:
+    """Write what an import brought beyond the model over what was kept; whoever calls counts the revision up."""
+    tx.run("UPDATE orders SET attributes = ? WHERE id = ?", [_json(attributes), id])
+
+
+def forget(tx: Tx, patient_id: int, tags: Sequence[str]) -> None:
+    """Forget what imports said of a patient under these tags: a person has written it anew."""
+    if tags:
+        places = [f'$.top."{tag}"' for tag in tags]
+        tx.run(
+            f"UPDATE orders SET attributes = json_remove(attributes{', ?' * len(places)})"
+            " WHERE patient_id = ? AND attributes <> ''",
+            [*places, patient_id],
+        )
 
 
 def reschedule(tx: Tx, step_id: int, start: datetime, station_ae_titles: Sequence[str]) -> None:
@@ -195,6 +245,10 @@ def _set_stations(tx: Tx, step_id: int, station_ae_titles: Sequence[str]) -> Non
             "INSERT INTO scheduled_step_station (step_id, ae_title, position) VALUES (?, ?, ?)",
             [step_id, ae_title, position],
         )
+
+
+def _json(attributes: dict[str, Any]) -> str:
+    return json.dumps(attributes, ensure_ascii=False) if attributes else ""
 
 
 def _columns(order: Order) -> dict[str, object]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from broker.domain import checks, identifiers, lifecycle, names
+from broker.domain import checks, identifiers, kept, lifecycle, names
 from broker.domain.errors import Duplicate, Invalid, NotFound, Stale
 from broker.domain.lifecycle import Event
 from broker.domain.model import (
@@ -31,12 +30,14 @@ from broker.domain.model import (
 from broker.security import Permission, permit
 from broker.store import audit, devices, orders, outbox, patients
 from broker.store.database import Store, Tx
+from broker.workflow import numbers
 
 
-def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, rehearse: bool = False) -> Order:
     """Make an order of a referral: numbers, worklist entry, message to the region.
 
-    A submission id that was seen before gives the order that it made then. Raise Invalid with the wrong fields,
+    A submission id that was seen before gives the order that it made then. `rehearse` does everything and keeps
+    nothing: what it raises is what registering would raise. Raise Invalid with the wrong fields,
     Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
     """
     draft = tidied(draft)
@@ -52,9 +53,9 @@ def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic) -
         patient = _keep_patient(tx, draft.patient)
         order = Order(
             id=0,
-            accession_number=_next_accession_number(tx, clinic),
-            study_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
-            requested_procedure_id=f"RP{orders.next_number(tx, 'requested_procedure')}",
+            accession_number=numbers.accession_number(tx, clinic),
+            study_instance_uid=numbers.study_instance_uid(tx, clinic),
+            requested_procedure_id=numbers.requested_procedure_id(tx),
             patient=patient,
             state=OrderState.SCHEDULED,
             procedure_code=procedure.code,
@@ -62,7 +63,7 @@ def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic) -
             procedure_local=procedure.local,
             modality=procedure.modality,
             body_site=procedure.body_site,
-            steps=(ScheduledStep(draft.start, draft.station_ae_titles, _next_sps_id(tx)),),
+            steps=(ScheduledStep(draft.start, draft.station_ae_titles, numbers.sps_id(tx)),),
             authored_on=tx.now,
             created_by=actor.title or actor.name,
         )
@@ -73,7 +74,7 @@ def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic) -
         tx.announce()
         return _reread(tx, id)
 
-    return store.write(verb)
+    return store.rehearse(verb) if rehearse else store.write(verb)
 
 
 def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
@@ -111,7 +112,9 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
             orders.set_step_state(tx, step.id, StepState.SCHEDULED)
         outbox.resume(tx, order.id)
         after = _reread(tx, order.id)
-        audit.write(tx, actor, "amend", order.id, changed=_differences(before, after))
+        if order.attributes:
+            orders.set_attributes(tx, order.id, kept.after_amendment(before, after))
+        audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
         tx.announce()
         return after
 
@@ -127,17 +130,22 @@ def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor
     def verb(tx: Tx) -> Order:
         permit(tx, actor, Permission.CANCEL)
         order = _current(tx, order_id, revision)
-        orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
-        for step in order.steps:
-            orders.set_step_state(tx, step.id, StepState.CANCELLED)
-        dropped = outbox.drop_refused(tx, order.id)
-        if clinic.tells_bus and not dropped and outbox.has(tx, order.id, OutboxKind.ORDER):
-            outbox.add(tx, order.id, OutboxKind.CANCEL)
+        take_off(tx, order, clinic)
         audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
         tx.announce()
         return _reread(tx, order.id)
 
     return store.write(verb)
+
+
+def take_off(tx: Tx, order: Order, clinic: Clinic) -> None:
+    """Take an order off the worklist within a verb's transaction, and tell the region; raise WrongState."""
+    orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
+    for step in order.steps:
+        orders.set_step_state(tx, step.id, StepState.CANCELLED)
+    dropped = outbox.drop_refused(tx, order.id)
+    if clinic.tells_bus and not dropped and outbox.has(tx, order.id, OutboxKind.ORDER):
+        outbox.add(tx, order.id, OutboxKind.CANCEL)
 
 
 def tidied(draft: ReferralDraft) -> ReferralDraft:
@@ -198,9 +206,8 @@ def _keep_patient(tx: Tx, patient: Patient) -> Patient:
     if patient.id and known is None:
         raise NotFound(f"patient {patient.id}")
     if known is None:
-        number = f"{orders.next_number(tx, 'patient'):06d}"
-        id = patients.add(tx, patient, patient.patient_id or number)
-        return replace(patient, id=id, patient_id=patient.patient_id or number, revision=1)
+        number = patient.patient_id or numbers.patient_id(tx)
+        return replace(patient, id=patients.add(tx, patient, number), patient_id=number, revision=1)
     problems = {}
     same_name = names.fold(str(known.name)) == names.fold(str(patient.name))
     if not patient.id and not (same_name and known.birth_date in (None, patient.birth_date)):
@@ -223,6 +230,7 @@ def _keep_patient(tx: Tx, patient: Patient) -> Patient:
                 merged = replace(merged, **{blank: getattr(known, blank)})
     if merged != known:
         patients.update(tx, known.id, merged)
+        orders.forget(tx, known.id, [tag for name, tag in kept.PATIENT.items() if _differ(known, merged, name)])
     return merged
 
 
@@ -256,24 +264,18 @@ def _reread(tx: Tx, id: int) -> Order:
     return order
 
 
-def _differences(before: Order, after: Order) -> dict[str, list[object]]:
+def differences(before: Order, after: Order) -> dict[str, list[object]]:
     """Name what an amendment changed, for the audit trail: field -> [old, new]."""
     old, new = asdict(before), asdict(after)
     return {key: [old[key], new[key]] for key in old if key not in {"revision", "state"} and old[key] != new[key]}
 
 
-def _next_accession_number(tx: Tx, clinic: Clinic) -> str:
-    today = _local(tx.now, clinic).date()
-    number = orders.next_number(tx, f"accession {clinic.accession_prefix}{today:%y%m}")
-    return identifiers.accession_number(clinic.accession_prefix, today, number)
-
-
-def _next_sps_id(tx: Tx) -> str:
-    return f"SPS{orders.next_number(tx, 'scheduled_procedure_step')}"
-
-
 def _local(now: datetime, clinic: Clinic) -> datetime:
     return now.astimezone(clinic.zone).replace(tzinfo=None)
+
+
+def _differ(one: object, other: object, field: str) -> bool:
+    return bool(getattr(one, field) != getattr(other, field))
 
 
 def _digest(draft: ReferralDraft) -> str:

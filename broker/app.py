@@ -24,8 +24,9 @@ from broker.bus.client import BusClient
 from broker.bus.exchange import Exchange
 from broker.bus.profile import Profile
 from broker.config import Config
-from broker.dicom import pacs
+from broker.dicom import learned, pacs
 from broker.dicom.server import DicomServer
+from broker.domain.advice import Suggestion
 from broker.domain.health import Check, Health
 from broker.domain.model import Clinic
 from broker.domain.starter import PROCEDURES
@@ -141,7 +142,7 @@ class Application:
         from ui import web
         from ui.services import Services
 
-        services = Services(self.store, self.clinic, self.config, Throttle(), self.health)
+        services = Services(self.store, self.clinic, self.config, Throttle(), self.health, suggest=self._suggest)
         self._web = web.make_server(web.create_app(services), self.config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -190,6 +191,9 @@ class Application:
             old.unlink()
         log.info("backup made: %s", target.name)
         return target
+
+    def _suggest(self, heard: journal.Heard) -> list[Suggestion]:
+        return learned.suggest(heard.device, heard.samples, self.store.clock())
 
     def _pat_watchdog(self) -> None:
         # Only a program whose database still takes writes is alive.

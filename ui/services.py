@@ -16,11 +16,13 @@ from nicegui import Event, core, run, ui
 
 from broker import security
 from broker.config import Config
+from broker.domain.advice import Suggestion
 from broker.domain.errors import Forbidden, SessionEnded
 from broker.domain.health import Health
 from broker.domain.model import Actor, Clinic
 from broker.security import Permission, Throttle
 from broker.store.database import Reader, Store
+from broker.store.journal import Heard
 
 T = TypeVar("T")
 
@@ -38,6 +40,7 @@ class Services:
     throttle: Throttle
     health: Callable[[], Health]  # cheap: the last result of checks that run elsewhere
     changed: Event[[]] = field(default_factory=Event)
+    suggest: Callable[[Heard], list[Suggestion]] = lambda heard: []  # what a device's messages teach
 
     def now(self) -> datetime:
         """Give the local clinic time, naive, as the verbs take it."""

@@ -116,6 +116,12 @@ PROBLEMS: dict[tuple[str, str], str] = {
     ("name", "required"): "Напишите название",
     ("modality", "letters"): "Две–четыре латинские буквы, например DX",
     ("charset", "unknown"): "Выберите кодировку из списка",
+    ("address", "address"): "IP-адрес вида 10.0.4.14; несколько пишите через запятую",
+    ("longest", "range"): "Целое число от 8 до 64",
+    ("days_before", "range"): "Целое число дней от 0 до 365",
+    ("days_after", "range"): "Целое число дней от 0 до 365",
+    ("closed_hours", "range"): "Целое число часов от 0 до 720",
+    ("mpps_hours", "range"): "Целое число часов от 1 до 168",
 }
 BY_CODE = {
     "required": "Заполните это поле",

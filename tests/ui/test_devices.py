@@ -16,7 +16,7 @@ from broker.store import devices, journal
 from broker.store.database import Store, Tx
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
-from ui.devices import connect_to
+from ui.devices import connect_to, settings
 from ui.services import Services
 
 
@@ -112,4 +112,13 @@ def test_what_to_enter_on_a_modality_follows_the_configuration() -> None:
     told = connect_to(DicomConfig(ae_title="CLINIC_WL", address="10.0.4.1", port=104, unknown_devices="learn"))
     assert "AE title CLINIC_WL, порт 104, адрес 10.0.4.1." in told
     assert "появится здесь сам" in told
-    assert "сначала добавьте" in connect_to(DicomConfig())
+    told = connect_to(DicomConfig())
+    assert "адрес этого сервера" in told
+    assert "можно принять" in told
+    assert "адрес 10.0.4.2." in connect_to(DicomConfig(), "10.0.4.2")  # under which the browser came
+    assert "адрес этого сервера" in connect_to(DicomConfig(), "localhost")
+    assert settings(DicomConfig(ae_title="CLINIC_WL", port=104), "10.0.4.2")[1:] == [
+        "AE title: CLINIC_WL",
+        "IP: 10.0.4.2",
+        "Порт: 104",
+    ]

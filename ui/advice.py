@@ -1,0 +1,141 @@
+"""What is found out about a device, in Russian sentences: what it sends, what would suit it, what was noted of it.
+
+Only words: codes come in, sentences go out. A code without words of its own still gets a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from broker.domain.advice import Suggestion
+from broker.domain.model import Device
+from broker.store.journal import Heard
+from ui import words
+
+MASKED = "•••"
+FALLBACKS = {"ISO_IR 144": "ISO_IR 144", "ISO_IR 192": "UTF-8", "windows-1251": "Windows-1251"}
+# Marks that stand in samples for what may name a patient.
+_ALPHABETS = {
+    "cyrillic": "кириллица",
+    "latin": "латиница",
+    "mixed": "кириллица и латиница вперемешку",
+    "digits": "цифры",
+    "question marks": "вопросительные знаки",
+    "other": "другие знаки",
+}
+_MARK = re.compile(r"‹([^›]*)›")
+
+
+def suggestion(found: Suggestion) -> str:
+    """Say what was learned: a fact of the device, or why a setting should be another one."""
+    told = _LEARNED.get(found.code, found.code)
+    return told.format_map(_Details(found.details))
+
+
+def remedy(found: Suggestion) -> str:
+    """Say what applying a suggestion changes: «Кодировка имён: латиница»."""
+    value = found.value
+    if found.field == "modality":
+        return f"Вид аппарата: {value}"
+    if found.field == "charset":
+        return f"Кодировка имён: {words.CHARSETS.get(str(value), str(value))}"
+    if found.field == "fallback_charset":
+        return f"Читать его буквы как {FALLBACKS.get(str(value), str(value))}"
+    if found.field == "strict_mpps":
+        return "Принимать MPPS с пропусками"
+    return found.field
+
+
+_LEARNED = {
+    "charset_declared": "Называет кодировку {term}, в ней и отвечаем",
+    "charset_bogus": "Называет кодировку с ошибкой ({term}), понимаем её как {meant}",
+    "charset_none": "Кодировку не называет",
+    "charset_latin": "Называет только латинскую кодировку {term}: кириллицу, скорее всего, не покажет",
+    "charset_unknown": "Называет неизвестную кодировку {term}",
+    "letters_undeclared": "Пишет русские буквы, не называя кодировку; похоже на {code}",
+    "letters_misdeclared": "Пишет русские буквы (похоже на {code}), а называет {term}",
+    "letters_answer": "Раз пишет по одному байту на букву, то и читать умеет, скорее всего, {code}",
+    "query_question_marks": "В поиске по имени присылает вопросительные знаки: кириллицу набрать не может. Ищите"
+    " на нём по номеру исследования или номеру карты",
+    "names_lost": "Имя пациента вернулось вопросительными знаками: наших букв аппарат не понимает",
+    "names_intact": "Имена кириллицей возвращает без потерь",
+    "station_own": "Спрашивает только свои записи (свой AE title)",
+    "station_none": "Свой AE title в запросе не присылает: чьи записи показать, решает настройка",
+    "station_other": "Спрашивает записи для «{asked}», а сам называется иначе: направления на него он не найдёт",
+    "date_none": "Даты не спрашивает: сколько дней показать, решает настройка",
+    "date_one": "Спрашивает один день",
+    "date_range": "Спрашивает промежуток дней",
+    "date_odd": "Пишет дату не по стандарту: «{asked}»",
+    "keys": "Просит полей: {count}",
+    "keys_missing": "Не просит обязательных полей: {keys}. Некоторым аппаратам без них список кажется пустым",
+    "keys_unknown": "Просит полей, которых у нас нет: {keys}",
+    "modality": "Работает как {told}, а записан как «{kept}»",
+    "mpps_seen": "Сообщает о ходе исследований (MPPS)",
+    "mpps_never": "Ни разу не сообщил о ходе исследования (MPPS): выполненное отмечают люди",
+    "mpps_no_end": "Сообщает о начале исследований, а о конце ни разу",
+    "mpps_incomplete": "В сообщениях о начале не хватает: {keys}",
+}
+
+
+def note(kind: str, text: str, count: int, when: str) -> str:
+    """Say what was noted of a device, when last, and how often."""
+    told = _NOTES.get(kind, "{text}" if text else kind).format(text=text)
+    times = f", {words.plural(count, 'раз', 'раза', 'раз')}" if count > 1 else ""
+    return f"{told} ({when}{times})"
+
+
+_NOTES: Mapping[str, str] = {}
+
+
+def policies(device: Device) -> Iterator[str]:
+    """Say in which settings a device differs from the usual ones, the character set first."""
+    yield f"Имена: {_lower(words.CHARSETS.get(device.charset, device.charset))}"
+    usual = Device("", "", "")
+    if device.fallback_charset != usual.fallback_charset:
+        yield f"его буквы читаем как {FALLBACKS.get(device.fallback_charset, device.fallback_charset)}"
+    if device.longest != usual.longest:
+        yield f"не длиннее {words.plural(device.longest, 'знака', 'знаков', 'знаков')}"
+    if not device.own_only:
+        yield "видит записи всех аппаратов"
+    if device.days_before != usual.days_before or device.days_after != usual.days_after:
+        yield f"дни: −{device.days_before}…+{device.days_after}"
+    if device.closed_hours:
+        yield f"выполненные видит ещё {device.closed_hours} ч"
+    if device.strict_mpps:
+        yield "MPPS только по стандарту"
+    if device.mpps_hours != usual.mpps_hours:
+        yield f"брошенное закрываем через {device.mpps_hours} ч"
+
+
+def unmasked(text: str) -> str:
+    """Write the marks of a sample for people: «••• (кириллица)»."""
+
+    def shown(mark: re.Match[str]) -> str:
+        name = mark[1]
+        return f"{MASKED} ({_ALPHABETS.get(name, name.replace('8-bit', 'буквы'))})"
+
+    return _MARK.sub(shown, text)
+
+
+def refusal(each: Heard) -> str:
+    """Say that a device is turned away, if that is the last that was heard of it."""
+    refused = each.services.get("refused")
+    others = [at for service, (at, _, _) in each.services.items() if service != "refused"]
+    if refused is None or any(at >= refused[0] for at in others):
+        return ""
+    if not each.device.adopted:
+        return "Отказано: аппарат не принят"
+    return f"Отказано: обращался с адреса {refused[1]}, а записан {each.device.address}"
+
+
+def _lower(word: str) -> str:
+    """Begin a word in the middle of a sentence; UTF-8 stays as it is."""
+    return word[:1].lower() + word[1:] if word[1:2].islower() else word
+
+
+class _Details(dict[str, str]):
+    """Details of a code; one that is not told is a dash."""
+
+    def __missing__(self, key: str) -> str:
+        return "–"

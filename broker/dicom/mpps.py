@@ -1,69 +1,35 @@
-"""The performed procedure step service: N-CREATE and N-SET in, a status out (PS3.4 Annex F).
+"""The performed procedure step service: N-CREATE, N-SET and N-GET in, a status out (PS3.4 Annex F).
 
 Functions of (attribute list, SOP Instance UID, caller, store): no socket. Success is answered only after the commit.
+A message that breaks the table of `mpps_rules` is refused where the device's policy is strict; elsewhere it is used as
+far as it goes, for the study was made, and what is wrong with it is noted with the device.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import secrets
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 
-from broker.dicom import matching
+from broker.dicom import charset, mpps_reading, mpps_rules
+from broker.dicom.mpps_rules import Attributes, Problem
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
 from broker.dicom.worklist import Caller
 from broker.domain import identifiers
-from broker.domain.model import (
-    Actor,
-    ActorKind,
-    Clinic,
-    Message,
-    MppsOutcome,
-    PerformedChange,
-    PerformedState,
-    PerformedStep,
-    StepReference,
-)
-from broker.store import devices
+from broker.domain.model import Actor, ActorKind, Clinic, Device, Message, MppsOutcome, PerformedState
+from broker.store import devices, performed
 from broker.store.database import Store, StoreError
 from broker.workflow import procedure
 
 log = logging.getLogger(__name__)
 
-# PS3.4 F.7.2.1.1, N-CREATE column, type 1.
-CREATE_TYPE_1 = (
-    "ScheduledStepAttributesSequence",
-    "PerformedProcedureStepID",
-    "PerformedStationAETitle",
-    "PerformedProcedureStepStartDate",
-    "PerformedProcedureStepStartTime",
-    "PerformedProcedureStepStatus",
-    "Modality",
-)
-# PS3.4 F.7.2.1.1, N-SET column "not allowed": who, what was scheduled, where and when it began stay as created.
-SET_NOT_ALLOWED = (
-    "ScheduledStepAttributesSequence",
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "ReferencedPatientSequence",
-    "PerformedProcedureStepID",
-    "PerformedStationAETitle",
-    "PerformedStationName",
-    "PerformedLocation",
-    "PerformedProcedureStepStartDate",
-    "PerformedProcedureStepStartTime",
-    "Modality",
-    "StudyID",
-)
-FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
+_STATUS = "PerformedProcedureStepStatus"
+_CHARSET = Tag("SpecificCharacterSet")
+_NOTED = 240  # characters of a note
 _ANSWERS = {
     MppsOutcome.ACCEPTED: status(Status.SUCCESS),
     MppsOutcome.REPEATED: status(Status.SUCCESS),
@@ -79,34 +45,19 @@ _ANSWERS = {
 
 def create(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) -> tuple[Dataset, str]:
     """Answer an N-CREATE: the status, and the SOP Instance UID (made here when the device sent none)."""
-    uid = uid or identifiers.new_uid(clinic.uid_root, store.clock(), secrets.randbits(128))
-    message, actor = _message(ds), _actor(caller, store)
-    refusal = _missing(ds) or _wrong_status(ds, (PerformedState.IN_PROGRESS,))
-    if refusal is not None:
-        return _refuse(store, uid, "N-CREATE", refusal, message, actor), uid
-    step = PerformedStep(
-        sop_instance_uid=uid,
-        ae_title=caller.ae_title,
-        state=PerformedState.IN_PROGRESS,
-        start=_moment(ds, "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
-        station_ae_title=_text(ds, "PerformedStationAETitle"),
-        performed_step_id=_text(ds, "PerformedProcedureStepID"),
-        modality=_text(ds, "Modality"),
-        patient_name=_text(ds, "PatientName"),
-        patient_id=_text(ds, "PatientID"),
-        operator=_operator(ds) or "",
-        references=tuple(
-            StepReference(
-                study_instance_uid=_text(item, "StudyInstanceUID"),
-                accession_number=_text(item, "AccessionNumber"),
-                requested_procedure_id=_text(item, "RequestedProcedureID"),
-                sps_id=_text(item, "ScheduledProcedureStepID"),
-            )
-            for item in ds.ScheduledStepAttributesSequence
-        ),
-    )
+    message = mpps_reading.message(ds)
+    said = message.attributes
+    # Made of the content, so that a repetition after a lost answer is known as one.
+    uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
+    device, actor = _device(caller, store)
+    problems = _uid_problems(uid) + mpps_rules.creation_problems(said)
+    refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
+    if refused is not None:
+        return _refuse(store, uid, "N-CREATE", refused, message, actor), uid
+    _note(store, caller, "mpps_create", problems)
+    _note_doses(store, caller, said)
     try:
-        outcome = procedure.start(store, step, message, actor, clinic)
+        outcome = procedure.start(store, mpps_reading.step(said, uid, caller.ae_title), message, actor, clinic)
     except StoreError as error:
         return _storage_refused(error), uid
     _heard(store, caller, f"N-CREATE {outcome}")
@@ -116,24 +67,30 @@ def create(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) 
 
 def change(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) -> Dataset:
     """Answer an N-SET: the status."""
-    message, actor = _message(ds), _actor(caller, store)
-    refusal = _wrong_status(ds, tuple(PerformedState)) if "PerformedProcedureStepStatus" in ds else None
-    if refusal is not None:
-        return _refuse(store, uid, "N-SET", refusal, message, actor)
+    message = mpps_reading.message(ds)
+    device, actor = _device(caller, store)
+    with store.read() as reader:
+        step, known = performed.get(reader, uid), performed.attributes(reader, uid)
+    state = mpps_reading.text(message.attributes, _STATUS)
+    if state and state not in list(PerformedState):
+        return _refuse(store, uid, "N-SET", _wrong_status(tuple(PerformedState)), message, actor)
     # Devices repeat what they may not change; it is left out of what is merged, the message itself is kept whole.
-    for keyword in SET_NOT_ALLOWED:
-        message.attributes.pop(f"{Tag(keyword):08X}", None)
-    state = _text(ds, "PerformedProcedureStepStatus")
-    changed = PerformedChange(
-        state=PerformedState(state) if state else None,
-        end=_moment(ds, "PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime"),
-        operator=_operator(ds),
-        images=_images(ds),
-        **_reason(ds),
-    )
-    verb = procedure.finish if changed.state in FINAL else procedure.progress
+    said = {name: each for name, each in message.attributes.items() if name not in _NOT_SET}
+    if step is not None and (step.state is PerformedState.IN_PROGRESS or step.given_up):
+        problems = mpps_rules.change_problems(message.attributes, known)
+        if problems and device.strict_mpps:
+            return _refuse(store, uid, "N-SET", problems[0], message, actor)
+        _note(store, caller, "mpps_set", problems)
+        if state in procedure.FINAL:
+            problems = mpps_rules.final_problems({**known, **said})
+            if problems and device.strict_mpps:
+                return _refuse(store, uid, "N-SET", problems[0], message, actor)
+            _note(store, caller, "mpps_final", problems)
+        _note_doses(store, caller, said)
+    changed = mpps_reading.change(message.attributes)
+    verb = procedure.finish if changed.state in procedure.FINAL else procedure.progress
     try:
-        outcome = verb(store, uid, changed, message, actor, clinic)
+        outcome = verb(store, uid, changed, message, actor, clinic, merged=said)
     except StoreError as error:
         return _storage_refused(error)
     _heard(store, caller, f"N-SET {state or 'without a status'} {outcome}")
@@ -141,46 +98,69 @@ def change(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) 
     return _ANSWERS[outcome]
 
 
+def retrieve(uid: str, tags: Sequence[BaseTag], caller: Caller, store: Store) -> tuple[Dataset, Dataset | None]:
+    """Answer an N-GET: the status, and the requested attributes of a step as it is now (no tags: all of them).
+
+    PS3.4 F.8.2.1: a supported attribute of type 1 or 2 always comes back; 0001 where an optional one is not known.
+    """
+    device, _ = _device(caller, store)
+    with store.read() as reader:
+        step, known = performed.get(reader, uid), performed.attributes(reader, uid)
+    _heard(store, caller, "N-GET" if step else "N-GET unknown")
+    if step is None or step.by_hand:
+        return status(Status.NO_SUCH_SOP_INSTANCE), None
+    # What we ourselves have said of it: its end in the place of a device that has died.
+    known[mpps_rules.key(_STATUS)] = {"vr": "CS", "Value": [str(step.state)]}
+    asked = list(tags) or [Tag(int(name, 16)) for name in known]
+    ds = Dataset()
+    missing = [tag for tag in asked if tag != _CHARSET and tag.element != 0 and not _put(ds, tag, known)]
+    term = charset.for_answer(device.charset, "")
+    if not _fit(ds, term):
+        ds.SpecificCharacterSet = term
+    log.info("N-GET of %s for %s: %d attributes, %d not known", caller.ae_title, uid, len(ds), len(missing))
+    if missing and tags:
+        return status(Status.ATTRIBUTES_NOT_SUPPORTED, "not all requested attributes are known"), ds
+    return status(Status.SUCCESS), ds
+
+
 # ---- checks ----
 
+_NOT_SET = {mpps_rules.key(keyword) for keyword in mpps_rules.NOT_SET}
+_MANDATORY = {Tag(rule.keyword) for rule in mpps_rules.RULES if rule.create in ("1", "2")}
 
-def _missing(ds: Dataset) -> Dataset | None:
-    """Give the refusal for the first type 1 attribute that is not there (0120) or empty (0121)."""
-    for keyword in CREATE_TYPE_1:
-        if refusal := _missing_one(ds, keyword):
-            return refusal
-    for item in ds.ScheduledStepAttributesSequence:
-        if refusal := _missing_one(item, "StudyInstanceUID"):
-            return refusal
+
+def _unusable(said: Attributes, problems: Iterable[Problem]) -> Problem | None:
+    """Find what no policy can overlook: no status or a wrong one, or nothing but a status."""
+    of_status = next((each for each in problems if each.tag == Tag(_STATUS)), None)
+    if of_status is not None:
+        return of_status
+    # PS3.4 F.7.2.1.3
+    if mpps_reading.text(said, _STATUS) != PerformedState.IN_PROGRESS:
+        return _wrong_status((PerformedState.IN_PROGRESS,))
+    if len(said) == 1:
+        sequence = Tag("ScheduledStepAttributesSequence")
+        return Problem(Status.MISSING_ATTRIBUTE, sequence, "nothing but a status")
     return None
 
 
-def _missing_one(ds: Dataset, keyword: str) -> Dataset | None:
-    if keyword not in ds:
-        return status(Status.MISSING_ATTRIBUTE, f"{keyword} is missing", Tag(keyword))
-    if ds[keyword].is_empty:
-        return status(Status.MISSING_ATTRIBUTE_VALUE, f"{keyword} is empty", Tag(keyword))
-    return None
+def _wrong_status(allowed: Iterable[PerformedState]) -> Problem:
+    return Problem(Status.INVALID_ATTRIBUTE_VALUE, Tag(_STATUS), f"status must be {' or '.join(allowed)}")
 
 
-def _wrong_status(ds: Dataset, allowed: tuple[PerformedState, ...]) -> Dataset | None:
-    if _text(ds, "PerformedProcedureStepStatus") in allowed:
-        return None
-    return status(
-        Status.INVALID_ATTRIBUTE_VALUE,
-        f"status must be {' or '.join(allowed)}",
-        Tag("PerformedProcedureStepStatus"),
-    )
+def _uid_problems(uid: str) -> list[Problem]:
+    if identifiers.valid_uid(uid):
+        return []
+    return [Problem(Status.INVALID_SOP_INSTANCE, Tag("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
 
 
-def _refuse(store: Store, uid: str, operation: str, refusal: Dataset, message: Message, actor: Actor) -> Dataset:
-    comment = str(refusal.ErrorComment)
-    log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, comment)
+def _refuse(store: Store, uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> Dataset:
+    log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.words)
     try:
-        procedure.refuse(store, uid, operation, comment, message, actor)
+        procedure.refuse(store, uid, operation, problem.words, message, actor)
     except StoreError as error:
         return _storage_refused(error)
-    return refusal
+    # The library's N-CREATE response has no Attribute Identifier List: there the comment alone tells.
+    return status(problem.status, problem.words, identifier=problem.tag if operation == "N-SET" else None)
 
 
 def _storage_refused(error: StoreError) -> Dataset:
@@ -188,66 +168,63 @@ def _storage_refused(error: StoreError) -> Dataset:
     return status(Status.RESOURCE_LIMITATION, "the database refuses changes, try again later")
 
 
-# ---- reading ----
+# ---- the device ----
 
 
-def _message(ds: Dataset) -> Message:
-    """Keep a message as it came, in the DICOM JSON model, with a digest by which a retry is known."""
-    attributes: dict[str, Any] = ds.to_json_dict(suppress_invalid_tags=True)
-    attributes.pop(f"{Tag('SpecificCharacterSet'):08X}", None)  # JSON is Unicode
-    digest = hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest()
-    return Message(attributes, digest)
-
-
-def _actor(caller: Caller, store: Store) -> Actor:
+def _device(caller: Caller, store: Store) -> tuple[Device, Actor]:
+    """Give who calls; a device that nobody has registered is treated as the defaults say."""
     with store.read() as reader:
         device = devices.get(reader, caller.ae_title)
     title = ", ".join(part for part in (device.name, device.room) if part) if device else ""
-    return Actor(ActorKind.DEVICE, caller.ae_title, title)
-
-
-def _text(ds: Dataset, keyword: str) -> str:
-    value = ds.get(keyword)
-    return "" if value is None else str(value).strip(" \0")
-
-
-def _moment(ds: Dataset, date_keyword: str, time_keyword: str) -> datetime | None:
-    """Read a date and a time; None where they are not there or cannot be read."""
-    day, hour = _text(ds, date_keyword), _text(ds, time_keyword)
-    if not day:
-        return None
-    try:
-        window = matching.window(day, hour)
-    except matching.MalformedKey:
-        log.warning("%s and %s cannot be read", date_keyword, time_keyword)
-        return None
-    return window.low.replace(microsecond=0) if window.low else None
-
-
-def _operator(ds: Dataset) -> str | None:
-    """Give the operators' names; in an N-SET they stand in the performed series."""
-    operators = [_text(ds, "OperatorsName")]
-    operators += [_text(series, "OperatorsName") for series in ds.get("PerformedSeriesSequence") or []]
-    named = dict.fromkeys(name.replace("^", " ").strip() for name in operators if name)
-    return ", ".join(named) or None
-
-
-def _images(ds: Dataset) -> int | None:
-    if "PerformedSeriesSequence" not in ds:
-        return None
-    return sum(len(series.get("ReferencedImageSequence") or []) for series in ds.PerformedSeriesSequence or [])
-
-
-def _reason(ds: Dataset) -> dict[str, str]:
-    """Give the discontinuation reason (CID 9300)."""
-    reasons = ds.get("PerformedProcedureStepDiscontinuationReasonCodeSequence") or []
-    if not reasons:
-        return {}
-    return {
-        "discontinuation_code": _text(reasons[0], "CodeValue"),
-        "discontinuation_meaning": _text(reasons[0], "CodeMeaning"),
-    }
+    return device or Device(caller.ae_title, "", ""), Actor(ActorKind.DEVICE, caller.ae_title, title)
 
 
 def _heard(store: Store, caller: Caller, summary: str) -> None:
     store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary))
+
+
+def _note(store: Store, caller: Caller, kind: str, problems: Sequence[Problem]) -> None:
+    """Say in the log and with the device what was overlooked."""
+    if problems:
+        text = "; ".join(problem.words for problem in problems)
+        log.warning("MPPS of %s, taken as far as it goes: %s", caller.ae_title, text)
+        store.submit(lambda tx: devices.note(tx, caller.ae_title, kind, text[:_NOTED]))
+
+
+def _note_doses(store: Store, caller: Caller, said: Attributes) -> None:
+    wrong = mpps_reading.doses(said)[1]
+    if wrong:
+        text = f"no number: {', '.join(wrong)}"
+        log.warning("dose in MPPS of %s, %s", caller.ae_title, text)
+        store.submit(lambda tx: devices.note(tx, caller.ae_title, "mpps_dose", text))
+
+
+# ---- N-GET ----
+
+
+def _put(ds: Dataset, tag: BaseTag, known: Attributes) -> bool:
+    """Put an attribute into an answer; False where it is neither known nor one that always comes back."""
+    element = known.get(f"{tag:08X}")
+    if not dictionary_has_tag(tag) or (element is None and tag not in _MANDATORY):
+        return False
+    if element is None or element["vr"] not in dictionary_VR(tag):
+        # Not told, or told in a form that a reader of this attribute does not expect.
+        ds.add_new(tag, dictionary_VR(tag)[:2], [] if dictionary_VR(tag) == "SQ" else None)
+        return True
+    ds.update(Dataset.from_json(json.dumps({f"{tag:08X}": element})))
+    return True
+
+
+def _fit(ds: Dataset, term: str) -> bool:
+    """Write all texts in letters that a character set has; say whether they all stay within the default repertoire."""
+    plain = True
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value or []:
+                plain = _fit(item, term) and plain
+        elif element.VR in ("PN", "LO", "SH", "ST", "LT", "UT", "UC") and element.value:
+            many = element.VM > 1
+            told = [charset.fit(str(each), term) for each in (element.value if many else [element.value])]
+            element.value = told if many else told[0]
+            plain = plain and all(each.isascii() for each in told)
+    return plain

@@ -12,16 +12,19 @@ class Status(IntEnum):
     """What a service answers."""
 
     SUCCESS = 0x0000
+    ATTRIBUTES_NOT_SUPPORTED = 0x0001  # a warning: requested optional attributes are not supported (PS3.4 F.8.2.1.4)
     PENDING = 0xFF00
     PENDING_WARNING = 0xFF01  # a match, but some optional key was not supported for matching
     CANCEL = 0xFE00
     OUT_OF_RESOURCES = 0xA700
     IDENTIFIER_DOES_NOT_MATCH = 0xA900
     UNABLE_TO_PROCESS = 0xC000
+    NO_SUCH_ATTRIBUTE = 0x0105
     INVALID_ATTRIBUTE_VALUE = 0x0106
     PROCESSING_FAILURE = 0x0110
     DUPLICATE_SOP_INSTANCE = 0x0111
     NO_SUCH_SOP_INSTANCE = 0x0112
+    INVALID_SOP_INSTANCE = 0x0117
     MISSING_ATTRIBUTE = 0x0120
     MISSING_ATTRIBUTE_VALUE = 0x0121
     RESOURCE_LIMITATION = 0x0213
@@ -31,14 +34,26 @@ class Status(IntEnum):
 MAY_NO_LONGER_BE_UPDATED = 0xA710
 
 
-def status(code: Status, comment: str = "", offending: BaseTag | None = None, error_id: int | None = None) -> Dataset:
-    """Make a status with its explanation (PS3.7 C.4.2): Error Comment is LO, at most 64 characters."""
+def status(
+    code: Status,
+    comment: str = "",
+    offending: BaseTag | None = None,
+    error_id: int | None = None,
+    identifier: BaseTag | None = None,
+) -> Dataset:
+    """Make a status with its explanation: Error Comment is LO, at most 64 characters.
+
+    The attribute at fault is the Offending Element in a C service (PS3.7 C.4.2) and stands in the Attribute Identifier
+    List, `identifier`, in an N service (PS3.7 C.5.13).
+    """
     ds = Dataset()
     ds.Status = int(code)
     if comment:
         ds.ErrorComment = comment[:64]
     if offending is not None:
         ds.OffendingElement = [offending]
+    if identifier is not None:
+        ds.AttributeIdentifierList = [identifier]
     if error_id is not None:
         ds.ErrorID = error_id
     return ds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from datetime import date, datetime
@@ -35,6 +36,12 @@ def new_uid(root: str, now: datetime, random_bits: int) -> str:
     if not valid_uid(made):
         raise ValueError(f"the root {root} makes no valid UID: {made}")
     return made
+
+
+def uid_for(root: str, content: str) -> str:
+    """Make a UID that is the same for the same content, under the clinic's root or under 2.25 without one."""
+    number = int.from_bytes(hashlib.sha256(content.encode()).digest(), "big")
+    return f"{root}.{number % 10**25}" if root else f"2.25.{uuid.UUID(int=number % 2**128, version=5).int}"
 
 
 def valid_uid(uid: str) -> bool:

@@ -49,6 +49,19 @@ class Unlinked:
 
 
 @dataclass(frozen=True, slots=True)
+class Orphan:
+    """A modality's message that no step is known for: of one that was never begun here, or one that was refused."""
+
+    sop_instance_uid: str
+    ae_title: str
+    device_name: str
+    operation: str  # N-CREATE | N-SET
+    outcome: str  # unknown | refused
+    state: str  # the status that it tells, as it came
+    at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
     """A line of a study's life. `what` is an audit action or one of seen, delivered, retry, parked."""
 
@@ -215,12 +228,58 @@ def unlinked(reader: Reader, since: datetime) -> list[Unlinked]:
     """Give the studies made without an order since an instant, newest first."""
     rows = reader.rows(
         "SELECT p.*, coalesce(d.name, p.ae_title) AS device_name FROM performed_step p"
-        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.created_at >= ?"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.created_at >= ? AND p.by_hand = 0"
         " AND NOT EXISTS (SELECT 1 FROM performed_step_link l WHERE l.performed_step_id = p.id) ORDER BY p.id DESC",
         [since.isoformat()],
     )
     return [
         Unlinked(performed.from_row(row), row["device_name"], datetime.fromisoformat(row["created_at"])) for row in rows
+    ]
+
+
+def suggestions(reader: Reader, step: PerformedStep, on: date | None = None) -> list[Visit]:
+    """Give the visits that a study without an order may have been: the same patient, day and kind, still waiting.
+
+    For a person to choose from, never to be linked by itself. `on` is the day to look at where the device told none.
+    """
+    day_made = step.start.date() if step.start else on
+    if day_made is None:
+        return []
+    name = names.fold(str(names.from_dicom(step.patient_name)))
+    return [
+        visit
+        for visit in day(reader, day_made)
+        if visit.order.state is OrderState.SCHEDULED
+        and visit.order.modality == step.modality
+        and (
+            (step.patient_id and step.patient_id == visit.order.patient.patient_id)
+            or (name and name == names.fold(str(visit.order.patient.name)))
+        )
+    ]
+
+
+def orphans(reader: Reader, since: datetime) -> list[Orphan]:
+    """Give the messages since an instant that no step is known for, the newest of every step, newest first."""
+    rows = reader.rows(
+        "SELECT m.sop_instance_uid, m.ae_title, coalesce(d.name, m.ae_title) AS device_name, m.operation, m.outcome,"
+        " coalesce(json_extract(m.attributes, '$.00400252.Value[0]'), '') AS state, m.at, max(m.id) AS newest"
+        " FROM performed_step_message m LEFT JOIN device d ON d.ae_title = m.ae_title"
+        " WHERE m.outcome IN ('unknown', 'refused') AND m.at >= ? AND NOT EXISTS"
+        " (SELECT 1 FROM performed_step p WHERE p.sop_instance_uid = m.sop_instance_uid)"
+        " GROUP BY m.sop_instance_uid ORDER BY newest DESC",
+        [since.isoformat()],
+    )
+    return [
+        Orphan(
+            sop_instance_uid=row["sop_instance_uid"],
+            ae_title=row["ae_title"],
+            device_name=row["device_name"],
+            operation=row["operation"],
+            outcome=row["outcome"],
+            state=str(row["state"]),
+            at=datetime.fromisoformat(row["at"]),
+        )
+        for row in rows
     ]
 
 

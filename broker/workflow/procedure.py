@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -69,23 +69,38 @@ def start(store: Store, step: PerformedStep, message: Message, actor: Actor, cli
 
 
 def progress(
-    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
+    store: Store,
+    uid: str,
+    change: PerformedChange,
+    message: Message,
+    actor: Actor,
+    clinic: Clinic,
+    merged: Mapping[str, Any] | None = None,
 ) -> MppsOutcome:
-    """Keep what a modality says of a running step (MPPS N-SET without a final status)."""
-    return _change(store, uid, change, message, actor, clinic, "progress")
+    """Keep what a modality says of a running step (MPPS N-SET without a final status).
+
+    `merged` is what of the message's attributes becomes the step's; everything where it is not given.
+    """
+    return _change(store, uid, change, message, actor, clinic, "progress", merged)
 
 
 def finish(
-    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
+    store: Store,
+    uid: str,
+    change: PerformedChange,
+    message: Message,
+    actor: Actor,
+    clinic: Clinic,
+    merged: Mapping[str, Any] | None = None,
 ) -> MppsOutcome:
-    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status).
+    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status); `merged` as above.
 
     Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
     a person must find whose images these are.
     """
     if change.state not in FINAL:
         raise ValueError("a step is finished by COMPLETED or DISCONTINUED")
-    return _change(store, uid, change, message, actor, clinic, "finish")
+    return _change(store, uid, change, message, actor, clinic, "finish", merged)
 
 
 def refuse(store: Store, uid: str, operation: str, why: str, message: Message, actor: Actor) -> None:
@@ -205,7 +220,14 @@ def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clin
 
 
 def _change(
-    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic, action: str
+    store: Store,
+    uid: str,
+    change: PerformedChange,
+    message: Message,
+    actor: Actor,
+    clinic: Clinic,
+    action: str,
+    merged: Mapping[str, Any] | None,
 ) -> MppsOutcome:
     def verb(tx: Tx) -> MppsOutcome:
         permit(tx, actor, Permission.PERFORM)
@@ -218,7 +240,7 @@ def _change(
                 tx.announce()
             return outcome
         after = _changed(step, change)
-        attributes: dict[str, Any] = {**performed.attributes(tx, uid), **message.attributes}
+        attributes = {**performed.attributes(tx, uid), **(message.attributes if merged is None else merged)}
         performed.update(tx, after, attributes)
         if change.series is not None:
             performed.set_series(tx, step.id, change.series)

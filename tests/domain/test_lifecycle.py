@@ -43,3 +43,17 @@ def test_what_has_begun_can_be_neither_amended_nor_cancelled(state: OrderState) 
 def test_a_modality_may_always_begin(state: OrderState) -> None:
     # The radiation was real: its report is never turned away.
     assert lifecycle.after(state, Event.START) is OrderState.IN_PROGRESS
+
+
+def test_what_was_done_for_somebody_else_is_undone() -> None:
+    for state in (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.DISCONTINUED):
+        assert lifecycle.after(state, Event.REOPEN) is OrderState.SCHEDULED
+        assert lifecycle.after(state, Event.RECANCEL) is OrderState.CANCELLED
+    for state in (OrderState.SCHEDULED, OrderState.CANCELLED):  # there is nothing to undo
+        assert not lifecycle.allowed(state, Event.REOPEN)
+        assert not lifecycle.allowed(state, Event.RECANCEL)
+
+
+def test_a_person_closes_what_no_device_reports_but_not_what_is_over() -> None:
+    open_states = {state for state in OrderState if lifecycle.allowed(state, Event.CLOSE)}
+    assert open_states == {OrderState.SCHEDULED, OrderState.IN_PROGRESS, OrderState.DISCONTINUED}

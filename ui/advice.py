@@ -70,7 +70,8 @@ _LEARNED = {
     "keys": "Просит полей: {count}",
     "keys_missing": "Не просит обязательных полей: {keys}. Некоторым аппаратам без них список кажется пустым",
     "keys_unknown": "Просит полей, которых у нас нет: {keys}",
-    "modality": "Работает как {told}, а записан как «{kept}»",
+    "modality": "Работает как {told}, а записан как {kept}",
+    "modality_new": "Работает как {told}",
     "mpps_seen": "Сообщает о ходе исследований (MPPS)",
     "mpps_never": "Ни разу не сообщил о ходе исследования (MPPS): выполненное отмечают люди",
     "mpps_no_end": "Сообщает о начале исследований, а о конце ни разу",
@@ -80,12 +81,31 @@ _LEARNED = {
 
 def note(kind: str, text: str, count: int, when: str) -> str:
     """Say what was noted of a device, when last, and how often."""
+    text = _problems(text) if kind in _BROKEN_RULES else text
     told = _NOTES.get(kind, "{text}" if text else kind).format(text=text)
     times = f", {words.plural(count, 'раз', 'раза', 'раз')}" if count > 1 else ""
     return f"{told} ({when}{times})"
 
 
-_NOTES: Mapping[str, str] = {}
+def _problems(text: str) -> str:
+    """Write what a message lacked: «нет AccessionNumber, пусто Modality и ещё 3»."""
+    found = [_RULE.sub(lambda said: f"{_RULES[said[2]]} {said[1]}", each) for each in text.split("; ")]
+    more = f" и ещё {len(found) - SHOWN}" if len(found) > SHOWN else ""
+    return ", ".join(found[:SHOWN]) + more
+
+
+SHOWN = 4  # of what a message lacked
+_RULES = {"missing": "нет", "empty": "пусто"}
+_RULE = re.compile(r"(?:\w+ > )*(\w+) is (missing|empty)")
+_BROKEN_RULES = ("mpps_create", "mpps_set", "mpps_final")
+_NOTES: Mapping[str, str] = {
+    "mpps_create": "Сообщение о начале исследования неполное, взяли что есть: {text}",
+    "mpps_set": "Сообщение о ходе исследования неполное, взяли что есть: {text}",
+    "mpps_final": "Сообщение о конце исследования неполное, взяли что есть: {text}",
+    "mpps_dose": "Доза в сообщении о ходе исследования не число: {text}",
+    "mpps_unfinished": "О конце исследования не сообщил, его закрыли по времени: {text}",
+    "mpps_conflict": "Исследование названо по-разному, проверьте, к тому ли направлению оно привязано: {text}",
+}
 
 
 def policies(device: Device) -> Iterator[str]:

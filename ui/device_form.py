@@ -37,7 +37,7 @@ class DeviceForm:
                     "Автоматически: какую просит аппарат. Если имена на нём нечитаемы, выберите другую.",
                 )
                 with ui.element("details").classes("field more-settings") as self._more:
-                    text("summary", "Ещё: что видит аппарат, как принимать его сообщения")
+                    text("summary", "Ещё настройки")
                     with ui.element("div").classes("form"):
                         self._draw_rare()
             with ui.element("div").classes("acts"):
@@ -68,7 +68,7 @@ class DeviceForm:
         number("days_after", "Показывать вперёд, дней", "Если аппарат не спросил дату")
         number("closed_hours", "Выполненные показывать ещё, часов", "0: пропадают сразу")
         number("longest", "Знаков в имени и описании", "Сколько видно на экране аппарата, от 8 до 64")
-        number("mpps_hours", "Брошенное исследование закрыть через, часов", "Если аппарат не сообщил о конце")
+        number("mpps_hours", "Закрыть брошенное через, часов", "Исследование, о конце которого не сообщено")
         self._own_only = theme.field(
             "Без отбора по аппарату показывать только его записи", ui.checkbox, name="own-only", narrow=12
         )

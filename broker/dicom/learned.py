@@ -6,7 +6,8 @@ Pure: samples in, suggestions out; a person applies them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
@@ -47,7 +48,15 @@ def suggest(device: Device, sent: Sequence[Sample], now: datetime) -> list[Sugge
         query, _ = samples.restore(queries[-1].attributes)
         found += [*_station(device, query), *_dates(query), *_keys(query)]
     found += [*_modality(device, queries, creations), *_reports(device, by_service, now)]
-    return sorted(found, key=lambda each: not each.field)
+    return sorted(_one_a_field(found), key=lambda each: not each.field)
+
+
+def _one_a_field(found: Iterable[Suggestion]) -> Iterator[Suggestion]:
+    """Propose one value a setting, the surest; what else speaks of it is told as a fact."""
+    taken: set[str] = set()
+    for each in found:
+        yield replace(each, field="", value="") if each.field in taken else each
+        taken |= {each.field} - {""}
 
 
 # ---- character sets ----
@@ -161,7 +170,8 @@ def _modality(device: Device, queries: Sequence[Sample], creations: Sequence[Sam
     told += [_text(step_of(samples.restore(each.attributes)[0]), "Modality") for each in queries[-1:]]
     for modality in dict.fromkeys(told):
         if re.fullmatch(r"[A-Z]{2,4}", modality) and modality != device.modality:
-            yield Suggestion("modality", {"told": modality, "kept": device.modality}, "modality", modality)
+            code = "modality" if device.modality else "modality_new"
+            yield Suggestion(code, {"told": modality, "kept": device.modality}, "modality", modality)
             return
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from pydicom import config
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -169,5 +170,5 @@ def _restored(attributes: dict[str, Any], hidden: list[str]) -> Dataset:
         value: Any = "\\".join("" if text is None else str(text) for text in texts) if vr in _TEXT_VR else texts
         if vr in _NUMBER_VR and len(texts) == 1:
             value = texts[0]
-        ds.add(DataElement(tag, vr, value or None, already_converted=False))
+        ds.add(DataElement(tag, vr, value or None, validation_mode=config.IGNORE))
     return ds

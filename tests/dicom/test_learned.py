@@ -153,6 +153,19 @@ def test_another_modality_than_the_registered_one_is_suggested() -> None:
     assert settings(suggest(sample(query({"Modality": "DX\\CR"})))) == {}
 
 
+def test_a_setting_is_proposed_once() -> None:
+    asked = sample(query(SpecificCharacterSet="ISO_IR 100"))
+    lost = sample(creation(PatientName="????"), "N-CREATE")
+    found = learned.suggest(XRAY, [asked, lost], NOW)
+    assert [(each.code, each.value) for each in found if each.field] == [("charset_latin", "latin")]
+    assert "names_lost" in {each.code for each in found}
+
+
+def test_a_stranger_s_modality_is_proposed_as_new() -> None:
+    found = suggest(sample(query({"Modality": "CR"})), device=Device("US_7", "US_7", "", adopted=False))
+    assert found["modality_new"].value == "CR"
+
+
 def test_a_device_that_never_reports_is_told_after_a_day() -> None:
     day = timedelta(days=1, minutes=1)
     assert "mpps_never" not in suggest(sample(query()))

@@ -29,6 +29,7 @@ from nicegui.testing.general import nicegui_reset_globals
 
 from broker import security
 from broker.config import Config
+from broker.dicom import learned
 from broker.domain.health import Check, Health
 from broker.domain.model import Role
 from broker.security import Throttle
@@ -68,7 +69,14 @@ def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.Mon
     for login, (name, role) in PEOPLE.items():
         staff.add_account(store, login, name, frozenset({role}), PASSWORD, factory.SYSTEM)
     config = Config.model_validate({"clinic": {"name": "Клиника на Заречной"}, "data": {"directory": str(tmp_path)}})
-    return Services(store, factory.CLINIC, config, Throttle(), lambda: house.health)
+    return Services(
+        store,
+        factory.CLINIC,
+        config,
+        Throttle(),
+        lambda: house.health,
+        suggest=lambda heard: learned.suggest(heard.device, heard.samples, store.clock()),
+    )
 
 
 def session_of(services: Services, login: str) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from nicegui import ui
 from nicegui.testing import User
+from pydicom.dataset import Dataset
 
 from broker.config import DicomConfig
+from broker.dicom import samples
 from broker.domain.model import Device
 from broker.store import devices, journal
 from broker.store.database import Store, Tx
@@ -42,6 +44,16 @@ async def admin(services: Services) -> AsyncIterator[User]:
 def known(scene: Scene, ae_title: str) -> Device | None:
     with scene.store.read() as reader:
         return next((each.device for each in journal.heard(reader) if each.device.ae_title == ae_title), None)
+
+
+def send(scene: Scene, ae_title: str, step: dict[str, str], **keys: str) -> None:
+    """Let a device ask for the list."""
+    query, item = Dataset(), Dataset()
+    for ds, values in ((query, {"PatientName": "", **keys}), (item, step)):
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+    query.ScheduledProcedureStepSequence = [item]
+    scene.store.write(lambda tx: devices.keep_sample(tx, ae_title, "worklist", samples.mask(query)))
 
 
 def fill(user: User, name: str, value: str) -> None:
@@ -99,6 +111,77 @@ async def test_a_device_is_changed_but_keeps_its_ae_title(scene: Scene, admin: U
     assert changed
     assert (changed.room, changed.name) == ("каб. 3", "Маммограф")
     assert known(scene, "OTHER") is None
+
+
+async def test_what_a_device_sends_is_told_and_its_advice_applied(scene: Scene, admin: User) -> None:
+    send(scene, "XRAY_14", {"Modality": "CR"}, SpecificCharacterSet="ISO_IR_192", PatientName="Кузнецова*")
+    await admin.open("/devices")
+    await admin.should_see("Работает как CR, а записан как DX.")
+    await admin.should_see("Называет кодировку с ошибкой (ISO_IR_192), понимаем её как ISO_IR 192")
+    await admin.should_see("••• (кириллица)*")
+    await admin.should_not_see("Кузнецова")
+    press(admin, "Применить")
+    await admin.should_see("Рентген: Вид аппарата: CR", retries=10)
+    await admin.should_not_see("Применить", retries=10)
+    changed = known(scene, "XRAY_14")
+    assert changed
+    assert (changed.modality, changed.name) == ("CR", "Рентген")
+
+
+async def test_advice_is_only_read_by_those_who_may_not_change(scene: Scene, user: User) -> None:
+    send(scene, "XRAY_14", {"Modality": "CR"})
+    await user.open("/devices")
+    await user.should_see("Работает как CR, а записан как DX.")
+    assert "Применить" not in buttons(user)
+
+
+async def test_a_stranger_is_adopted_with_what_it_taught(scene: Scene, admin: User) -> None:
+    scene.store.write(lambda tx: devices.learn(tx, "US_7", "10.0.4.7"))
+    send(scene, "US_7", {"Modality": "US"}, SpecificCharacterSet="ISO_IR 100")
+    await admin.open("/devices")
+    press(admin, "Принять")
+    fill(admin, "device-name", "УЗИ")
+    press(admin, "Сохранить")
+    await admin.should_see("Аппарат записан: УЗИ", retries=10)
+    assert known(scene, "US_7") == Device("US_7", "УЗИ", "US", address="10.0.4.7", charset="latin")
+
+
+async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin: User) -> None:
+    await admin.open("/devices")
+    press(admin, "Изменить")  # the first by name: the mammograph
+    fill(admin, "days-after", "много")
+    fill(admin, "longest", "5")
+    press(admin, "Сохранить")
+    await admin.should_see("Целое число дней от 0 до 365", retries=10)
+    fill(admin, "days-after", "7")
+    press(admin, "Сохранить")
+    await admin.should_see("Целое число от 8 до 64", retries=10)
+    fill(admin, "longest", "32")
+    fill(admin, "address", "10.0.4.9;10.0.4.19")
+    press(admin, "Windows-1251")
+    press(admin, "Сохранить")
+    await admin.should_see("Аппарат записан: Маммограф", retries=10)
+    await admin.should_see("Имена: автоматически; его буквы читаем как Windows-1251; не длиннее 32 знаков; дни: −1…+7")
+    changed = known(scene, "MAMMO_9")
+    assert changed
+    assert (changed.longest, changed.days_after, changed.address) == (32, 7, "10.0.4.9, 10.0.4.19")
+    assert (changed.fallback_charset, changed.own_only) == ("windows-1251", True)
+
+
+async def test_a_device_that_is_turned_away_says_why(scene: Scene, user: User) -> None:
+
+    def hear(tx: Tx) -> None:
+        devices.put(tx, Device("CT_1", "КТ", "CT", address="10.0.4.1"))
+        devices.hear(tx, "CT_1", "refused", "10.9.9.9", "")
+        devices.learn(tx, "US_7", "10.0.4.7")
+        devices.hear(tx, "US_7", "refused", "10.0.4.7", "")
+        devices.note(tx, "XRAY_14", "mpps_dose", "no number: EntranceDose")
+
+    scene.store.write(hear)
+    await user.open("/devices")
+    await user.should_see("Отказано: обращался с адреса 10.9.9.9, а записан 10.0.4.1")
+    await user.should_see("Отказано: аппарат не принят")
+    await user.should_see("Доза в сообщении о ходе исследования не число: no number: EntranceDose (только что)")
 
 
 async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:

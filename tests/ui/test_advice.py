@@ -1,0 +1,78 @@
+"""What is found out about a device is said in whole Russian sentences."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import replace
+
+import pytest
+
+from broker.dicom import learned
+from broker.domain.advice import Suggestion
+from broker.domain.model import Device
+from ui import advice
+
+CODES = sorted(set(re.findall(r'Suggestion\(\s*"(\w+)"', inspect.getsource(learned))))
+CODES += ["station_own", "station_other", "station_none", "charset_bogus", "charset_declared", "modality_new"]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_whatever_is_learned_has_words(code: str) -> None:
+    told = advice.suggestion(Suggestion(code, {"term": "A", "meant": "B", "code": "C", "asked": "D", "keys": "E"}))
+    assert told != code
+    assert re.search("[а-я]", told)
+    assert "{" not in told
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("charset", "latin", "Кодировка имён: Латиница"),
+        ("fallback_charset", "windows-1251", "Читать его буквы как Windows-1251"),
+        ("modality", "CR", "Вид аппарата: CR"),
+        ("strict_mpps", False, "Принимать MPPS с пропусками"),
+    ],
+)
+def test_what_a_suggestion_changes_is_said(field: str, value: str | bool, words: str) -> None:
+    assert advice.remedy(Suggestion("x", {}, field, value)) == words
+
+
+def test_notes_say_when_and_how_often() -> None:
+    missing = "ScheduledStepAttributesSequence > AccessionNumber is missing; Modality is empty"
+    told = advice.note("mpps_create", missing, 3, "2 мин назад")
+    assert told.endswith("нет AccessionNumber, пусто Modality (2 мин назад, 3 раза)")
+    told = advice.note("mpps_create", "; ".join(f"K{number} is missing" for number in range(9)), 1, "только что")
+    assert told.endswith("нет K3 и ещё 5 (только что)")
+    assert advice.note("something_new", "its text", 1, "вчера") == "its text (вчера)"
+
+
+def test_settings_that_differ_from_the_usual_are_said() -> None:
+    usual = Device("X", "X", "DX")
+    assert list(advice.policies(usual)) == ["Имена: автоматически"]
+    odd = replace(
+        usual,
+        charset="ISO_IR 192",
+        fallback_charset="windows-1251",
+        longest=32,
+        own_only=False,
+        days_after=7,
+        closed_hours=4,
+        strict_mpps=True,
+        mpps_hours=6,
+    )
+    assert list(advice.policies(odd)) == [
+        "Имена: UTF-8 (ISO_IR 192)",
+        "его буквы читаем как Windows-1251",
+        "не длиннее 32 знаков",
+        "видит записи всех аппаратов",
+        "дни: −1…+7",
+        "выполненные видит ещё 4 ч",
+        "MPPS только по стандарту",
+        "брошенное закрываем через 6 ч",
+    ]
+
+
+def test_marks_of_samples_are_shown_as_dots() -> None:
+    shown = advice.unmasked("‹cyrillic›^‹question marks›* ‹8-bit ISO_IR 144›")
+    assert shown == "••• (кириллица)^••• (вопросительные знаки)* ••• (буквы ISO_IR 144)"

@@ -56,6 +56,12 @@ class Duplicate(BrokerError):
     code = "duplicate"
 
 
+class Refused(BrokerError):
+    """The item cannot be taken over."""
+
+    code = "refused"
+
+
 class Invalid(BrokerError):
     """Some fields are wrong."""
 

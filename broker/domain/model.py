@@ -220,6 +220,31 @@ class ReferralDraft:
     submission_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ImportedItem:
+    """A worklist item as a script of the clinic has written it into a file; what it leaves empty is made here.
+
+    `patient.patient_id` may be empty, too. `attributes` is what it says beyond the model, see `domain.kept`.
+    """
+
+    patient: Patient
+    start: datetime  # local clinic time, naive
+    station_ae_titles: tuple[str, ...]
+    modality: str
+    procedure_name: str
+    procedure_code: str = ""
+    procedure_local: bool = True
+    priority: Priority = Priority.ROUTINE
+    referrer: PersonName = PersonName("")
+    diagnosis_text: str = ""
+    comment: str = ""
+    accession_number: str = ""
+    study_instance_uid: str = ""
+    requested_procedure_id: str = ""
+    sps_id: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict, hash=False)
+
+
 class PerformedState(StrEnum):
     """Performed Procedure Step Status (0040,0252)."""
 

@@ -1,0 +1,84 @@
+"""The worklist files that were taken over: which content, which order came of it, and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from broker.store.database import Reader, Row, Tx
+
+
+class FileState(StrEnum):
+    """Where a file stands."""
+
+    PRESENT = "present"
+    GONE = "gone"  # it vanished after its study had begun, or was cancelled by a person
+    WITHDRAWN = "withdrawn"  # it vanished, and its order was cancelled for that
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistFile:
+    """A file as it was last looked at; `order_id` is 0 where nothing came of it, `problem` is why its content was not
+    taken over (the order is then that of an earlier content).
+    """
+
+    path: str
+    digest: str
+    order_id: int = 0
+    problem: str = ""
+    state: FileState = FileState.PRESENT
+
+
+def get(reader: Reader, path: str) -> WorklistFile | None:
+    """Give what is known of the file at this path, or None."""
+    row = reader.one("SELECT * FROM worklist_file WHERE path = ?", [path])
+    return _from_row(row) if row else None
+
+
+def of_order(reader: Reader, order_id: int) -> WorklistFile | None:
+    """Give the file that an order came from, or None."""
+    row = reader.one("SELECT * FROM worklist_file WHERE order_id = ?", [order_id])
+    return _from_row(row) if row else None
+
+
+def present_under(reader: Reader, folder: str) -> list[WorklistFile]:
+    """Give the files below a folder that were there at the last look."""
+    # The character after "/" is "0": a range of the primary key, also where the folder's name holds a "%".
+    rows = reader.rows(
+        "SELECT * FROM worklist_file WHERE path > :folder || '/' AND path < :folder || '0' AND state = 'present'",
+        {"folder": folder.rstrip("/")},
+    )
+    return [_from_row(row) for row in rows]
+
+
+def put(tx: Tx, file: WorklistFile) -> None:
+    """Keep what is known of a file, over what was known."""
+    tx.run(
+        "INSERT INTO worklist_file (path, digest, order_id, problem, state, at)"
+        " VALUES (:path, :digest, :order_id, :problem, :state, :now)"
+        " ON CONFLICT (path) DO UPDATE SET digest = excluded.digest, order_id = excluded.order_id,"
+        " problem = excluded.problem, state = excluded.state, at = excluded.at",
+        {
+            "path": file.path,
+            "digest": file.digest,
+            "order_id": file.order_id or None,
+            "problem": file.problem,
+            "state": file.state,
+            "now": tx.now.isoformat(),
+        },
+    )
+
+
+def remove(tx: Tx, path: str) -> None:
+    """Forget a file: nothing of it is known here any more."""
+    tx.run("DELETE FROM worklist_file WHERE path = ?", [path])
+
+
+def _from_row(row: Row) -> WorklistFile:
+    return WorklistFile(
+        path=row["path"],
+        digest=row["digest"],
+        order_id=row["order_id"] or 0,
+        problem=row["problem"],
+        state=FileState(row["state"]),
+    )

@@ -33,6 +33,7 @@ from broker.domain.starter import PROCEDURES
 from broker.security import Throttle
 from broker.store import devices, journal
 from broker.store.database import Store, StoreError
+from broker.workflow.abandoned import Abandoned
 
 if TYPE_CHECKING:
     import uvicorn
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 DELIVER_EVERY = 2.0  # seconds between looks into the outbox
 HEALTH_EVERY = 15.0  # seconds between looks at what works
+ABANDONED_EVERY = 300.0  # seconds between looks for steps whose device has died
 QUEUE_TOO_OLD = timedelta(minutes=30)  # a message that waits longer is a fault worth a look
 
 
@@ -87,6 +89,7 @@ class Application:
             raise
         self.dicom = DicomServer(config.dicom, self.store, self.clinic, config.clinic.name)
         self.exchange = _exchange(config, self.store) if config.bus.url else None
+        self.abandoned = Abandoned(self.store, self.clinic)
         self._health = Health()
         self._scheduler: BackgroundScheduler | None = None
         self._web: uvicorn.Server | None = None
@@ -172,7 +175,10 @@ class Application:
         return int(servers[0].sockets[0].getsockname()[1]) if servers else self.config.web.port
 
     def _jobs(self) -> list[schedule.Job]:
-        jobs = [schedule.Job("health", self.look, every=HEALTH_EVERY)]
+        jobs = [
+            schedule.Job("health", self.look, every=HEALTH_EVERY),
+            schedule.Job("abandoned", self.abandoned.look, every=ABANDONED_EVERY),
+        ]
         if self.exchange is not None:
             jobs.append(schedule.Job("deliver", self.exchange.deliver, every=DELIVER_EVERY))
         if self.config.backup.keep:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -15,6 +16,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
+    ModalityPerformedProcedureStepRetrieve,
     ModalityWorklistInformationFind,
     Verification,
 )
@@ -35,7 +37,15 @@ log = logging.getLogger(__name__)
 
 # Implicit VR Little Endian and Explicit VR Little Endian only: Deflated turns 300 kB into 1.6 GB of memory.
 TRANSFER_SYNTAXES = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"]
-SOP_CLASSES = [str(each) for each in (Verification, ModalityWorklistInformationFind, ModalityPerformedProcedureStep)]
+SOP_CLASSES = [
+    str(each)
+    for each in (
+        Verification,
+        ModalityWorklistInformationFind,
+        ModalityPerformedProcedureStep,
+        ModalityPerformedProcedureStepRetrieve,
+    )
+]
 REQUESTED = [str(Verification)]  # of these we are the user too, see `pacs`
 IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
 IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
@@ -92,6 +102,7 @@ class DicomServer:
                 (evt.EVT_C_FIND, self._find),
                 (evt.EVT_N_CREATE, self._create),
                 (evt.EVT_N_SET, self._set),
+                (evt.EVT_N_GET, self._get),
             ],
         )
         assert self._server is not None
@@ -188,13 +199,19 @@ class DicomServer:
             yield status(Status.UNABLE_TO_PROCESS, str(error)), None
             return
         self._sample(event, "worklist", _request(event).Identifier)
-        for answer in worklist.find(query, caller, self._store, self._institution):
-            if event.is_cancelled:
-                yield int(Status.CANCEL), None
-                return
-            if not event.assoc.is_established:  # the device has left without C-CANCEL
-                return
-            yield answer.status, answer.identifier
+        found = worklist.find(query, caller, self._store, self._clinic, self._institution)
+        try:
+            with closing(found):
+                for answer in found:
+                    if event.is_cancelled:
+                        yield int(Status.CANCEL), None
+                        return
+                    if not event.assoc.is_established:  # the device has left without C-CANCEL
+                        return
+                    yield answer.status, answer.identifier
+        except Exception as error:  # whatever devices send and disks do, who asks is told
+            log.error("worklist query of %s failed: %s", caller.ae_title, type(error).__name__)
+            yield status(Status.UNABLE_TO_PROCESS, "the worklist cannot be read, try again later"), None
 
     def _create(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
         caller, uid = _caller(event), str(_request(event).AffectedSOPInstanceUID or "")
@@ -220,6 +237,10 @@ class DicomServer:
             return status(Status.PROCESSING_FAILURE, str(error)), None
         self._sample(event, "N-SET", _request(event).ModificationList)
         return mpps.change(ds, uid, caller, self._store, self._clinic), None
+
+    def _get(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
+        uid = str(_request(event).RequestedSOPInstanceUID or "")
+        return mpps.retrieve(uid, event.attribute_identifiers, _caller(event), self._store)
 
 
 def _request(event: evt.Event) -> Any:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from broker.domain.errors import Forbidden, WrongState
+from broker.domain.errors import Forbidden, NotFound, Stale, WrongState
 from broker.domain.model import (
     MppsOutcome,
     Order,
     OrderState,
     PerformedChange,
     PerformedState,
+    PersonName,
     StepReference,
     StepState,
 )
-from broker.store import journal, orders
+from broker.domain.reasons import WRONG_ENTRY
+from broker.store import devices, journal, orders, outbox
 from broker.store.database import Store
 from broker.workflow import procedure, referral
 from tests import factory
@@ -51,9 +56,25 @@ def kinds(store: Store) -> list[str]:
         return [row["kind"] for row in reader.rows("SELECT kind FROM outbox ORDER BY seq")]
 
 
+def actions(store: Store, order: Order) -> list[str]:
+    with store.read() as reader:
+        rows = reader.rows("SELECT action FROM audit WHERE order_id = ? ORDER BY seq", [order.id])
+    return [row["action"] for row in rows]
+
+
+def states(store: Store) -> list[str]:
+    with store.read() as reader:
+        return [f"{row['kind']} {row['state']}" for row in reader.rows("SELECT kind, state FROM outbox ORDER BY seq")]
+
+
+def unlinked(store: Store, order: Order) -> list[str]:
+    with store.read() as reader:
+        return [each.step.sop_instance_uid for each in journal.unlinked(reader, order.authored_on)]
+
+
 @pytest.mark.parametrize("by", ["study_instance_uid", "accession_number", "requested_procedure_id", "sps_id"])
 def test_a_step_is_linked_by_whichever_number_the_device_sends(store: Store, order: Order, by: str) -> None:
-    value = order.steps[0].sps_id if by == "sps_id" else getattr(order, by)
+    value: Any = order.steps[0].sps_id if by == "sps_id" else getattr(order, by)
     assert start(store, "1.2", StepReference(**{by: value})) is MppsOutcome.ACCEPTED
     assert now(store, order).state is OrderState.IN_PROGRESS
     assert now(store, order).steps[0].state is StepState.STARTED
@@ -132,18 +153,271 @@ def test_a_walk_in_is_kept_unlinked_until_a_person_links_it(store: Store, order:
         procedure.link(store, "1.2", order.id, REGISTRAR, CLINIC)
 
 
-def test_append_and_group_cases_move_every_order_they_name(store: Store, order: Order) -> None:
-    second = referral.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
-    references = [StepReference(each.study_instance_uid) for each in (order, second)]
-    start(store, "1.2", *references)
-    assert now(store, second).state is OrderState.IN_PROGRESS
+# ---- the cases of IHE RAD TF-2 4.6 (Modality Procedure Step In Progress) and 4.7 ----
+
+
+def test_simple_case_one_step_for_one_order(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference(order.study_instance_uid, order.accession_number))
     finish(store, "1.2")
-    assert [now(store, each).state for each in (order, second)] == [OrderState.COMPLETED] * 2
-    start(store, "1.3", references[0])  # another step for the same order
+    assert now(store, order).state is OrderState.COMPLETED
+    assert actions(store, order) == ["register", "start", "finish"]
+
+
+def test_unscheduled_case_a_walk_in_is_linked_by_a_person(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference("1.9.9.9"))
+    finish(store, "1.2")
+    assert unlinked(store, order) == ["1.2"]
+    procedure.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+@pytest.mark.parametrize("last", ["COMPLETED", "DISCONTINUED"])
+def test_group_case_one_step_ends_every_order_that_it_names(store: Store, order: Order, last: str) -> None:
+    others = [referral.register(store, draft(procedure_code=code), REGISTRAR, CLINIC) for code in ("WLB-FOOT",) * 2]
+    every = [order, *others]
+    start(store, "1.2", *(StepReference(each.study_instance_uid) for each in every))
+    assert [now(store, each).state for each in every] == [OrderState.IN_PROGRESS] * 3
+    finish(store, "1.2", PerformedChange(PerformedState(last)))
+    assert [now(store, each).state for each in every] == [OrderState(last.lower())] * 3
+    assert kinds(store).count("images") == (3 if last == "COMPLETED" else 0)
+
+
+def test_group_case_with_one_study_uid_for_all_items_still_reaches_every_order(store: Store, order: Order) -> None:
+    # PS3.4 F.7.2.1.2 Note 2: the UID may be the one of the grouped images, and even one of the orders' own.
+    second = referral.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    third = referral.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    uid = order.study_instance_uid
+    start(
+        store,
+        "1.2",
+        StepReference(uid, accession_number=order.accession_number),
+        StepReference(uid, requested_procedure_id=second.requested_procedure_id),
+        StepReference(uid, referenced_study_uids=(third.study_instance_uid,)),
+    )
+    finish(store, "1.2")
+    assert [now(store, each).state for each in (order, second, third)] == [OrderState.COMPLETED] * 3
+    assert "reference_conflict" not in actions(store, second)
+
+
+def test_group_case_in_one_item_names_its_orders_by_referenced_studies(store: Store, order: Order) -> None:
+    second = referral.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    studies = (order.study_instance_uid, second.study_instance_uid)
+    start(store, "1.2", StepReference("1.9.9.9", referenced_study_uids=studies))
+    assert [now(store, each).state for each in (order, second)] == [OrderState.IN_PROGRESS] * 2
+
+
+def test_append_case_another_step_for_the_same_order(store: Store, order: Order) -> None:
+    reference = StepReference(order.study_instance_uid)
+    start(store, "1.2", reference)
+    finish(store, "1.2")
+    start(store, "1.3", reference)
     assert now(store, order).state is OrderState.IN_PROGRESS
     finish(store, "1.3", GIVEN_UP)
     assert now(store, order).state is OrderState.COMPLETED  # what was completed stays
-    assert kinds(store).count("images") == 2  # one for each order, never a second one
+    assert kinds(store) == ["order", "images"]  # told once
+
+
+def test_abandoned_case_a_step_is_discontinued(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    finish(store, "1.2", GIVEN_UP)
+    stopped = now(store, order)
+    assert (stopped.state, stopped.steps[0].state) == (OrderState.DISCONTINUED, StepState.DISCONTINUED)
+    assert kinds(store) == ["order"]
+
+
+# ---- what names contradict each other ----
+
+
+def test_of_two_orders_the_study_uid_names_the_right_one_and_the_contradiction_is_noted(
+    store: Store, order: Order
+) -> None:
+    other = referral.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    start(store, "1.2", StepReference(order.study_instance_uid, other.accession_number, sps_id=other.steps[0].sps_id))
+    assert now(store, order).state is OrderState.IN_PROGRESS
+    assert now(store, other).state is OrderState.SCHEDULED
+    assert actions(store, order)[-1] == "reference_conflict"
+    with store.read() as reader:
+        [note] = devices.notes(reader)["XRAY_14"]
+    assert (note.kind, "sps_id, accession_number" in note.text) == ("mpps_conflict", True)
+
+
+def test_another_patient_under_an_orders_number_is_noted(store: Store, order: Order) -> None:
+    step = performed("1.2", StepReference(order.study_instance_uid), patient_id="000999")
+    procedure.start(store, step, message("c"), XRAY, CLINIC)
+    assert actions(store, order)[-1] == "reference_conflict"
+
+
+# ---- what goes wrong ----
+
+WRONG = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY, images=2)
+
+
+def test_a_wrong_worklist_entry_is_reopened_and_its_images_wait_for_a_person(store: Store, order: Order) -> None:
+    meant = referral.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    finish(store, "1.2", WRONG)
+    waiting = now(store, order)
+    assert (waiting.state, waiting.steps[0].state) == (OrderState.SCHEDULED, StepState.SCHEDULED)
+    assert actions(store, order) == ["register", "start", "finish", "wrong_entry"]
+    assert unlinked(store, order) == ["1.2"]
+    assert finish(store, "1.2", WRONG) is MppsOutcome.REPEATED  # and once is enough
+    procedure.link(store, "1.2", meant.id, REGISTRAR, CLINIC)
+    assert now(store, meant).state is OrderState.DISCONTINUED
+    assert unlinked(store, order) == []
+    start(store, "1.3", StepReference(order.study_instance_uid))  # its own turn comes
+    finish(store, "1.3")
+    assert now(store, order).state is OrderState.COMPLETED
+    assert kinds(store) == ["order", "order", "images"]
+
+
+def test_a_wrong_worklist_entry_of_a_cancelled_order_leaves_it_cancelled(store: Store, order: Order) -> None:
+    referral.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    finish(store, "1.2", WRONG)
+    assert now(store, order).state is OrderState.CANCELLED
+    assert now(store, order).steps[0].state is StepState.CANCELLED
+
+
+def test_a_wrong_worklist_entry_takes_nothing_from_what_was_done_before(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    finish(store, "1.2")
+    start(store, "1.3", StepReference(order.study_instance_uid))
+    finish(store, "1.3", WRONG)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert kinds(store) == ["order", "images"]
+
+
+def test_a_wrong_worklist_entry_after_an_abandoned_study_lets_the_order_wait(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    finish(store, "1.2", GIVEN_UP)
+    stopped = now(store, order)
+    referral.amend(store, order.id, stopped.revision, draft(start=factory.soon(hours=1)), REGISTRAR, CLINIC)
+    start(store, "1.3", StepReference(order.study_instance_uid))
+    finish(store, "1.3", WRONG)
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
+def test_a_person_takes_a_wrong_link_off_and_the_order_waits_again(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference("1.9.9.9"))
+    finish(store, "1.2")
+    procedure.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    with pytest.raises(Forbidden):
+        procedure.unlink(store, "1.2", order.id, XRAY, CLINIC)
+    procedure.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    waiting = now(store, order)
+    assert (waiting.state, waiting.steps[0].state) == (OrderState.SCHEDULED, StepState.SCHEDULED)
+    assert unlinked(store, order) == ["1.2"]
+    assert actions(store, order) == ["register", "link", "unlink"]
+    assert states(store) == ["order pending", "images dropped"]  # the bus had not heard of it yet
+    with pytest.raises(WrongState):
+        procedure.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    with pytest.raises(NotFound):
+        procedure.unlink(store, "9.9", order.id, REGISTRAR, CLINIC)
+    with pytest.raises(NotFound):
+        procedure.unlink(store, "1.2", 999, REGISTRAR, CLINIC)
+    procedure.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    assert states(store) == ["order pending", "images dropped", "images pending"]
+
+
+def test_what_the_bus_may_have_is_not_told_a_second_time_after_a_wrong_link(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    finish(store, "1.2")
+    store.write(lambda tx: outbox.mark_uncertain(tx, 2))
+    procedure.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    procedure.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    assert states(store) == ["order pending", "images pending"]
+
+
+def test_a_wrong_link_taken_off_leaves_what_else_was_done(store: Store, order: Order) -> None:
+    for uid, change in (("1.2", DONE), ("1.3", GIVEN_UP)):
+        start(store, uid, StepReference(order.study_instance_uid))
+        finish(store, uid, change)
+    procedure.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.DISCONTINUED
+    assert states(store)[-1] == "images dropped"
+
+
+# ---- devices that do not report ----
+
+
+def test_a_person_closes_what_its_device_does_not_report(store: Store, order: Order) -> None:
+    with pytest.raises(Forbidden):
+        procedure.close(store, order.id, order.revision, XRAY, CLINIC)
+    with pytest.raises(Stale):
+        procedure.close(store, order.id, order.revision + 1, REGISTRAR, CLINIC)
+    procedure.close(store, order.id, order.revision, REGISTRAR, CLINIC)
+    done = now(store, order)
+    assert (done.state, done.steps[0].state) == (OrderState.COMPLETED, StepState.COMPLETED)
+    assert kinds(store) == ["order", "images"]
+    with store.read() as reader:
+        [step] = journal.performed_for(reader, [order.id])[order.id]
+    assert (step.by_hand, step.ae_title, step.operator) == (True, "XRAY_14", "Орлова Н. В.")
+    with pytest.raises(WrongState):
+        procedure.close(store, order.id, done.revision, REGISTRAR, CLINIC)
+    procedure.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)  # a slip of the finger
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert unlinked(store, order) == []
+
+
+def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_counts(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    procedure.close(store, order.id, now(store, order).revision, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert finish(store, "1.2") is MppsOutcome.ACCEPTED
+    with store.read() as reader:
+        [step] = journal.performed_for(reader, [order.id])[order.id]
+    assert (step.given_up, step.by_hand, step.images) == (False, False, 2)
+    assert kinds(store) == ["order", "images"]
+
+
+def test_a_cancelled_order_is_not_closed_by_hand(store: Store, order: Order) -> None:
+    gone = referral.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    with pytest.raises(WrongState):
+        procedure.close(store, order.id, gone.revision, REGISTRAR, CLINIC)
+
+
+# ---- what people are asked ----
+
+
+def test_the_same_patient_on_the_same_day_is_suggested_never_linked(store: Store, order: Order) -> None:
+    someone = replace(factory.KUZNETSOVA, name=PersonName("Сидорова", "Анна"), snils="", policy="")
+    referral.register(store, draft(patient=someone), REGISTRAR, CLINIC)
+    referral.register(store, draft(start=factory.soon(days=1)), REGISTRAR, CLINIC)
+    mammogram = draft(procedure_code="WLB-MMG4", station_ae_titles=("MAMMO_9",), laterality="")
+    referral.register(store, mammogram, REGISTRAR, CLINIC)
+
+    def suggested(**changes: Any) -> list[int]:
+        with store.read() as reader:
+            return [each.order.id for each in journal.suggestions(reader, performed("1.2", **changes))]
+
+    assert suggested(patient_name="КУЗНЕЦОВА^Марина^Петровна") == [order.id]
+    assert suggested(patient_id=order.patient.patient_id, patient_name="IVANOV") == [order.id]
+    assert suggested(patient_name="Кузнецова^Марина") == []
+    assert suggested() == []
+    assert suggested(patient_id=order.patient.patient_id, start=None) == []
+    with store.read() as reader:
+        step = performed("1.2", patient_id=order.patient.patient_id, start=None)
+        assert journal.suggestions(reader, step, factory.soon().date())
+    start(store, "1.2", StepReference("1.9.9.9"))
+    assert now(store, order).state is OrderState.SCHEDULED
+    procedure.start(store, performed("1.3", StepReference(order.study_instance_uid)), message("c"), XRAY, CLINIC)
+    assert suggested(patient_id=order.patient.patient_id) == []  # it waits no more
+
+
+def test_messages_that_no_step_is_known_for_are_shown_until_there_is_one(store: Store, order: Order) -> None:
+    finish(store, "9.9", digest="a")
+    finish(store, "9.9", digest="b")
+    procedure.refuse(store, "8.8", "N-CREATE", "why", message("c"), XRAY)
+    with store.read() as reader:
+        found = journal.orphans(reader, order.authored_on)
+        assert journal.orphans(reader, order.authored_on + timedelta(days=1)) == []
+    assert [(each.sop_instance_uid, each.operation, each.outcome, each.device_name) for each in found] == [
+        ("8.8", "N-CREATE", "refused", "Рентген"),
+        ("9.9", "N-SET", "unknown", "Рентген"),
+    ]
+    start(store, "9.9", StepReference(order.study_instance_uid))  # it was only late
+    with store.read() as reader:
+        assert [each.sop_instance_uid for each in journal.orphans(reader, order.authored_on)] == ["8.8"]
 
 
 def test_a_modality_that_began_a_cancelled_order_is_believed(store: Store, order: Order) -> None:

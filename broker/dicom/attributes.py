@@ -1,15 +1,20 @@
 """The worklist's attributes as one table: what each answers, and how it is matched (PS3.4 K.6.1.2.2).
 
-`worklist.py` is driven by it; an attribute that is not here is not supported.
+`query.py`, `worklist.py` and `answers.py` are driven by it. An attribute that is not here is not supported: it is not
+matched, and answered only where an import brought it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta, tzinfo
 from enum import Enum
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 
 from broker.domain import names
 from broker.domain.model import PersonName, Priority
@@ -20,11 +25,14 @@ class Match(Enum):
     """How a key is compared."""
 
     NONE = "not matched"
+    IGNORED = "not a key"  # a value in the query means something else, or nothing
     TEXT = "single value or wildcard"
     NAME = "person name"
     UID = "list of UID"
+    DATE = "single date or range"
     WINDOW = "date and time together"
     STATION = "any of the item's stations"
+    CODE = "code sequence"
     SEQUENCE = "sequence"
 
 
@@ -36,17 +44,70 @@ class Context:
     asked_station: str = ""
     institution: str = ""
     station_names: dict[str, tuple[str, str]] | None = None  # AE title -> (name, room)
+    zone: tzinfo | None = None
+    # What imports brought: order id -> (the order's attributes, those of each scheduled step); filled on demand.
+    imported: dict[int, tuple[Dataset, list[Dataset]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One supported attribute: its keyword, its value in an item, its matching and its return type."""
+    """One supported attribute: its keyword, its value in an item, its matching and its return type.
+
+    `shown` marks names and descriptions, which are shortened to what a device shows.
+    """
 
     keyword: str
     value: Callable[[Item, Context], object]
     match: Match = Match.TEXT
     type: str = "2"
     length: int = 64  # characters that its VR holds
+    shown: bool = False
+
+    @property
+    def tag(self) -> BaseTag:
+        """Its tag."""
+        return Tag(self.keyword)
+
+    @property
+    def vr(self) -> str:
+        """Its VR by the dictionary."""
+        return dictionary_VR(self.tag)
+
+
+def imported(item: Item, context: Context, in_step: bool) -> Dataset:
+    """Give what an import brought beyond the model: of the order, or of the item's scheduled step."""
+    if not item.order.attributes:
+        return _NONE
+    if item.order.id not in context.imported:
+        whole = Dataset.from_json(item.order.attributes)
+        context.imported[item.order.id] = (whole, list(whole.get("ScheduledProcedureStepSequence") or []))
+    whole, steps = context.imported[item.order.id]
+    if not in_step:
+        return whole
+    if not steps:
+        return _NONE
+    place = next((at for at, step in enumerate(item.order.steps) if step.id == item.step.id), 0)
+    return steps[min(place, len(steps) - 1)]
+
+
+_NONE = Dataset()
+
+
+def value_of(attribute: Attribute, item: Item, context: Context, in_step: bool) -> object:
+    """Give an attribute's value: text, a list of datasets, or None.
+
+    An import keeps beside our model what the model does not hold, so what it brought goes first; save for what names
+    and places an item (type 1), which is always ours.
+    """
+    brought = imported(item, context, in_step).get(attribute.tag)
+    if brought is None or brought.is_empty or attribute.type == "1":
+        ours = attribute.value(item, context)
+        if brought is None or brought.is_empty or ours not in (None, ""):
+            return ours
+    if brought.VR == "SQ":
+        return list(brought.value)
+    values = brought.value if isinstance(brought.value, MultiValue) else [brought.value]
+    return "\\".join(str(value) for value in values)
 
 
 def _nothing(item: Item, context: Context) -> object:
@@ -63,7 +124,7 @@ def station_of(item: Item, context: Context) -> str:
     for wanted in (context.asked_station, context.calling_ae_title):
         if wanted in titles:
             return wanted
-    return titles[0] if titles else ""
+    return titles[0] if titles else context.calling_ae_title  # type 1: never empty
 
 
 def _station_name(item: Item, context: Context) -> object:
@@ -110,26 +171,48 @@ def _weight(item: Item, context: Context) -> object:
     return f"{weight:g}" if weight else ""
 
 
+def _offset(item: Item, context: Context) -> object:
+    """Write the clinic's offset from UTC at the step's time as (0008,0201) wants it, ±HHMM; it changes with seasons."""
+    offset = item.step.start.replace(tzinfo=context.zone).utcoffset() if context.zone else None
+    if offset is None:
+        return ""
+    sign, minutes = "-" if offset < timedelta(0) else "+", abs(offset) // timedelta(minutes=1)
+    return f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
+
+
+def _age(item: Item, context: Context) -> object:
+    """Write Patient's Age at the step's time: months before the second birthday, then years (PS3.5 6.2, AS)."""
+    born, day = item.order.patient.birth_date, item.step.start
+    if born is None:
+        return ""
+    months = (day.year - born.year) * 12 + day.month - born.month - (day.day < born.day)
+    if months < 0:
+        return ""
+    return f"{months:03d}M" if months < 24 else f"{months // 12:03d}Y"
+
+
 A, M = Attribute, Match
 TOP = (
+    A("TimezoneOffsetFromUTC", _offset, M.IGNORED, "3"),
     A("AccessionNumber", lambda i, c: i.order.accession_number, length=16),
     A("InstitutionName", lambda i, c: c.institution, M.NONE, "3"),
-    A("ReferringPhysicianName", lambda i, c: _name(i.order.referrer), M.NAME),
+    A("ReferringPhysicianName", lambda i, c: _name(i.order.referrer), M.NAME, shown=True),
     A("ReferencedStudySequence", _no_items, M.NONE),
     A("ReferencedPatientSequence", _no_items, M.NONE),
-    A("PatientName", lambda i, c: _name(i.order.patient.name), M.NAME, "1"),
+    A("PatientName", lambda i, c: _name(i.order.patient.name), M.NAME, "1", shown=True),
     A("PatientID", lambda i, c: i.order.patient.patient_id, type="1"),
-    A("PatientBirthDate", _born),
+    A("PatientBirthDate", _born, M.DATE),
     A("PatientSex", lambda i, c: str(i.order.patient.sex), length=16),
+    A("PatientAge", _age, M.NONE, "3"),
     A("PatientSize", _size, M.NONE),
     A("PatientWeight", _weight, M.NONE),
     A("MedicalAlerts", _nothing, M.NONE),
     A("Allergies", lambda i, c: i.order.patient.allergies, M.NONE),
     A("PregnancyStatus", lambda i, c: None, M.NONE),
     A("StudyInstanceUID", lambda i, c: i.order.study_instance_uid, M.UID, "1"),
-    A("RequestingPhysician", lambda i, c: _name(i.order.referrer), M.NAME),
-    A("RequestedProcedureDescription", lambda i, c: i.order.procedure_name, type="1C"),
-    A("RequestedProcedureCodeSequence", procedure_code, M.NONE, "1C"),
+    A("RequestingPhysician", lambda i, c: _name(i.order.referrer), M.NAME, shown=True),
+    A("RequestedProcedureDescription", lambda i, c: i.order.procedure_name, type="1C", shown=True),
+    A("RequestedProcedureCodeSequence", procedure_code, M.CODE, "1C"),
     A("AdmissionID", _nothing),
     A("SpecialNeeds", _nothing),
     A("CurrentPatientLocation", _nothing),
@@ -148,14 +231,21 @@ STEP = (
     A("ScheduledStationAETitle", station_of, M.STATION, "1", 16),
     A("ScheduledProcedureStepStartDate", lambda i, c: f"{i.step.start:%Y%m%d}", M.WINDOW, "1"),
     A("ScheduledProcedureStepStartTime", lambda i, c: f"{i.step.start:%H%M%S}", M.WINDOW, "1"),
-    A("ScheduledPerformingPhysicianName", _nothing, M.NAME),
-    A("ScheduledProcedureStepDescription", lambda i, c: i.order.procedure_name, type="1C"),
-    A("ScheduledProtocolCodeSequence", procedure_code, M.NONE, "1C"),
+    A("ScheduledPerformingPhysicianName", _nothing, M.NAME, shown=True),
+    A("ScheduledProcedureStepDescription", lambda i, c: i.order.procedure_name, type="1C", shown=True),
+    A("ScheduledProtocolCodeSequence", procedure_code, M.CODE, "1C"),
     A("ScheduledProcedureStepID", lambda i, c: i.step.sps_id, type="1", length=16),
     A("ScheduledStationName", _station_name, length=16),
     A("ScheduledProcedureStepLocation", _room, length=16),
     A("PreMedication", _nothing, type="2C"),
     A("ScheduledProcedureStepStatus", lambda i, c: str(i.step.state), type="3", length=16),
     A("CommentsOnTheScheduledProcedureStep", lambda i, c: i.order.comment, M.NONE, "3", 1024),
+)
+# What is matched within the code sequences (PS3.3 8.8); their values stand in the items themselves.
+CODE = (
+    A("CodeValue", _nothing, type="1", length=16),
+    A("CodingSchemeDesignator", _nothing, type="1", length=16),
+    A("CodingSchemeVersion", _nothing, M.NONE, "1C", 16),
+    A("CodeMeaning", _nothing, M.NONE, "1"),
 )
 del A, M

@@ -22,7 +22,7 @@ _FIND = {
     Status.CANCEL: "The device sent C-CANCEL.",
     Status.OUT_OF_RESOURCES: f"More than {worklist.MOST} items match; the first ones were sent. Ask for less.",
     Status.IDENTIFIER_DOES_NOT_MATCH: "A key cannot be understood; Offending Element and Error Comment tell which.",
-    Status.UNABLE_TO_PROCESS: "The identifier cannot be read to its end.",
+    Status.UNABLE_TO_PROCESS: "The identifier cannot be read to its end, or the worklist cannot be read.",
 }
 _STEP = {
     Status.SUCCESS: "The message has been committed to the database, or was so before (an identical repetition).",
@@ -39,11 +39,14 @@ _STEP = {
 _INVENTED = ("ISO_IR_192", "UTF-8", "ISO IR 144", "windows-1251", "Not Supplied", "ISO 2022 IR 6")
 _MATCHING = {
     Match.NONE: "returned, not matched",
+    Match.IGNORED: "returned; a value in the query is not a key",
     Match.TEXT: "single value, wildcard",
     Match.NAME: "single value, wildcard; without case, by component",
     Match.UID: "list of UID",
+    Match.DATE: "single value, range",
     Match.WINDOW: "single value, range; date and time together are one interval",
     Match.STATION: "single value, wildcard; any of the item's stations",
+    Match.CODE: "sequence: Code Value and Coding Scheme Designator, single value or wildcard",
     Match.SEQUENCE: "sequence",
 }
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-from broker.domain import names
+from broker.dicom.wildcards import wildcard
 
 
 class MalformedKey(ValueError):
@@ -68,41 +68,50 @@ def window(date_key: str, time_key: str) -> Window:
     )
 
 
+def dates(key: str, keyword: str) -> tuple[date | None, date | None]:
+    """Read a date key as its first and last day, None where it is open."""
+    found = _range(key, keyword)
+    return _date(found.low) if found.low else None, _date(found.high) if found.high else None
+
+
+_ISO_DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)", re.ASCII)
+
+
 def _range(key: str, keyword: str) -> Range:
     """Split `a-b`, `a-`, `-b` or a single value; a lone `-` says nothing and is refused."""
-    key = key.strip().strip("\0")
-    if key in ("", "*"):
+    key = key.strip(" \0")
+    if is_universal(key):
         return Range()
-    low, dash, high = key.partition("-")
-    low, high = low.strip(), high.strip()
-    # 2026-01-23 is a date as people write it, not a range.
-    if keyword.endswith("Date") and re.fullmatch(r"\d{4}-\d{2}-\d{2}", key):
-        low, dash, high = key.replace("-", ""), "", ""
+    of_dates = keyword.endswith("Date")
+    if of_dates:  # 2026-01-23 is a date as people write it, not a range
+        key = _ISO_DATE.sub(r"\1\2\3", key)
+    low, dash, high = (part.strip() for part in key.partition("-"))
     if dash and not (low or high):
         raise MalformedKey(keyword, "a range without ends")
-    check = _date if keyword.endswith("Date") else _any_time
     for end in (low, high):
         if end:
             try:
-                check(end)
+                _date(end) if of_dates else _time(end, FIRST)
             except ValueError:
-                raise MalformedKey(keyword, "not a date" if check is _date else "not a time") from None
+                raise MalformedKey(keyword, "not a date" if of_dates else "not a time") from None
     return Range(low or None, high or None) if dash else Range(low, low)
 
 
 def _date(text: str) -> date:
     """Read YYYYMMDD, and the tolerable YYYY.MM.DD of ACR-NEMA (PS3.5 6.2, DA)."""
-    if not re.fullmatch(r"\d{8}|\d{4}\.\d{2}\.\d{2}", text):
+    if not re.fullmatch(r"\d{8}|\d{4}\.\d{2}\.\d{2}", text, re.ASCII):
         raise ValueError(text)
     digits = text.replace(".", "")
     return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
 
 
-_TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?")
+_TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?", re.ASCII)
 
 
 def _time(text: str, missing: time) -> time:
     """Read HH[MM[SS[.F]]]; parts that are not given are those of `missing`: a range's end is meant inclusively."""
+    if re.fullmatch(r"24(:?00){0,2}(\.0{1,6})?", text):  # midnight as the end of a day
+        return LAST
     found = _TIME.fullmatch(text)
     if not found:
         raise ValueError(text)
@@ -117,34 +126,41 @@ def _time(text: str, missing: time) -> time:
     )
 
 
-def _any_time(text: str) -> time:
-    return _time(text, FIRST)
+# PS3.5 table 6.2-1: the longest value, in characters.
+LENGTHS = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "UI": 64, "ST": 1024, "LT": 10240, "PN": 64}
+_CODE = re.compile(r"[A-Z0-9 _*?]*")
+_UID = re.compile(r"[0-9.]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def formed(key: str, vr: str, keyword: str) -> str:
+    """Give a key as it is compared, or raise MalformedKey where its VR cannot hold it (PS3.5 6.2).
+
+    `key` has no blanks around it; a list of UID is joined by backslashes.
+    """
+    if vr == "UI":
+        for uid in key.split("\\"):
+            if not _UID.fullmatch(uid) or len(uid) > LENGTHS["UI"]:
+                raise MalformedKey(keyword, "not a UID")
+        return key
+    if vr not in ("ST", "LT") and _CONTROL.search(key):
+        raise MalformedKey(keyword, "control characters")
+    if vr == "CS":
+        key = key.upper()  # PS3.5 6.2 knows capitals only; `dx` can mean nothing else
+        if not _CODE.fullmatch(key):
+            raise MalformedKey(keyword, "letters that a code may not have")
+    parts = key.split("=") if vr == "PN" else [key]
+    if vr == "PN" and (len(parts) > 3 or any(part.count("^") > 4 for part in parts)):
+        raise MalformedKey(keyword, "too many components")
+    longest = LENGTHS.get(vr)
+    if longest is not None and any(len(part) > longest for part in parts):
+        raise MalformedKey(keyword, f"longer than {longest} characters")
+    return key
 
 
 def is_universal(key: str) -> bool:
     """Say whether a key asks for anything at all (PS3.4 C.2.2.2.3; a single `*` is the same)."""
     return key.strip() in ("", "*")
-
-
-def wildcard(pattern: str, value: str) -> bool:
-    """Match `*` (any run of characters) and `?` (any one) as PS3.4 C.2.2.2.4 wants, without backtracking over runs.
-
-    Takes at most len(pattern) x len(value) steps, however many stars there are.
-    """
-    at, place, star, mark = 0, 0, -1, 0
-    while place < len(value):
-        if at < len(pattern) and pattern[at] == "*":
-            star, mark = at, place
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", value[place]):
-            at += 1
-            place += 1
-        elif star >= 0:
-            mark += 1
-            at, place = star + 1, mark
-        else:
-            return False
-    return all(char == "*" for char in pattern[at:])
 
 
 def text(key: str, value: str) -> bool:
@@ -156,33 +172,3 @@ def text(key: str, value: str) -> bool:
     if "*" in key or "?" in key:
         return wildcard(key.strip(), value)
     return key.strip() == value
-
-
-def is_undecodable(key: str) -> bool:
-    """Say whether a name is what a device sends that cannot write Cyrillic: question marks only.
-
-    As a wildcard it would match every stranger whose name is as long.
-    """
-    letters = key.replace("^", "").replace("=", "").replace(" ", "").replace("*", "")
-    return bool(letters) and set(letters) == {"?"}
-
-
-def person_name(key: str, value: str) -> bool:
-    """Match a person's name: folded (case, ё), by component; components that the key does not give are not compared.
-
-    `value` is family^given^middle. A key without carets may hold the names separated by blanks, or the family name
-    alone.
-    """
-    if is_universal(key):
-        return True
-    if not value or is_undecodable(key):
-        return False
-    asked = names.fold(key.split("=")[0]).rstrip("^")
-    known = names.fold(value)
-    if "*" in asked or "?" in asked:
-        return wildcard(asked, known) or ("^" not in asked and wildcard(asked, known.replace("^", " ")))
-    if "^" not in asked:
-        return asked in (known.split("^")[0], known.replace("^", " "))
-    parts = [part.strip() for part in asked.split("^")]
-    stored = known.split("^") + [""] * len(parts)
-    return all(not part or part == there for part, there in zip(parts, stored, strict=False))

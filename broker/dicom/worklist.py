@@ -1,39 +1,44 @@
 """The worklist service: a query in, answers out (PS3.4 Annex K).
 
 Functions of (query, caller, store): no socket, no association; whatever listens calls `find`. A query changes no
-state; it only notes that the device was heard and what it has on its list.
+order; it only notes that the device was heard, what it has on its list, and what it could not be told as it is kept.
+
+Which items a device sees, beside what it asks for: its own (unless it names a station, or is set to see all), of the
+days that it is set to see, open or completed a short while ago, and not begun by another of the item's stations.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from datetime import time as time_of_day
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import Tag
 
-from broker.dicom import charset, matching
-from broker.dicom.attributes import STEP, TOP, Attribute, Context, Match
-from broker.dicom.matching import MalformedKey, Window
+from broker.dicom import answers, charset, name_matching
+from broker.dicom.answers import Altered, Style
+from broker.dicom.attributes import Context
+from broker.dicom.comparison import matches, name_matches
+from broker.dicom.matching import MalformedKey
+from broker.dicom.query import Query, parse
 from broker.dicom.statuses import Status, status
+from broker.domain import names
+from broker.domain.model import Clinic, Device, StepState
 from broker.store import devices, worklist
-from broker.store.database import Store
-from broker.store.worklist import Item, Narrowing
+from broker.store.database import Reader, Store, StoreError, Tx
+from broker.store.worklist import Item, Narrowing, Place
 
 log = logging.getLogger(__name__)
 
-MOST = 2000  # items in one answer; a device that asks for everything gets A700 after them
-_SEQUENCE = Tag("ScheduledProcedureStepSequence")
-_CHARSET = Tag("SpecificCharacterSet")
-# Not matching keys: character set, Query/Retrieve Level (there is none in the worklist), Timezone Offset.
-_NOT_KEYS = {_CHARSET, Tag("QueryRetrieveLevel"), Tag("TimezoneOffsetFromUTC")}
-_TOP = {Tag(attribute.keyword): attribute for attribute in TOP}
-_STEP = {Tag(attribute.keyword): attribute for attribute in STEP}
+# Items in one answer. A device that asks for more gets the earliest ones and then A700, which says that there are more.
+MOST = 2000
+MOST_EXAMINED = 20_000  # items that are looked at for one answer, where no index says that a key fails
+_PAGE = 500  # items that are read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +58,22 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """A worklist query, understood: keys to match, and what to return."""
+class Found:
+    """The items that match a query, the earliest first, and what their answers depend on."""
 
-    keys: dict[BaseTag, str]
-    step_keys: dict[BaseTag, str]
-    returned: tuple[BaseTag, ...]
-    step_returned: tuple[BaseTag, ...] | None  # None: the sequence was not asked for
-    window: Window
-    charset: str
-    unsupported: bool  # a key was to be matched that is not supported
+    items: tuple[Item, ...]
+    more: bool  # there are more, or too many to look at
+    context: Context
+    style: Style
 
 
-def find(query: Dataset, caller: Caller, store: Store, institution: str = "") -> Iterator[Answer]:
+def find(
+    query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str = "", *, noted: bool = True
+) -> Generator[Answer, None, None]:
     """Answer a worklist query: FF00 (FF01) with each match, then 0000; or one refusal.
 
-    A query that cannot be understood is refused with A900, its Offending Element and an Error Comment.
+    A query that cannot be understood is refused with A900, its Offending Element and an Error Comment. With `noted`
+    off nothing is written: for people who want to see what a device would see.
     """
     started = time.perf_counter()
     try:
@@ -81,169 +86,155 @@ def find(query: Dataset, caller: Caller, store: Store, institution: str = "") ->
         )
         return
     with store.read() as reader:
-        device = devices.get(reader, caller.ae_title)
-        names = {each.ae_title: (each.name, each.room) for each in devices.all_devices(reader)}
-        found = worklist.find(reader, _narrowing(asked), MOST + 1)
-    context = Context(caller.ae_title, asked.step_keys.get(Tag("ScheduledStationAETitle"), ""), institution, names)
-    items = [item for item in found[:MOST] if matches(asked, item, context)]
-    term = charset.for_answer(device.charset if device else "auto", asked.charset)
-    took = (time.perf_counter() - started) * 1000
-    log.info("worklist query of %s: %d items, %.0f ms", caller.ae_title, len(items), took)
-    summary = f"{len(items)}"
-    store.submit(lambda tx: devices.hear(tx, caller.ae_title, "worklist", caller.address, summary))
-    if items:
-        ids = [item.step.id for item in items]
-        store.submit(lambda tx: worklist.note_delivery(tx, ids, caller.ae_title))
-    pending = status(Status.PENDING_WARNING if asked.unsupported else Status.PENDING)
-    for item in items:
-        yield Answer(pending, identifier(asked, item, context, term))
-    if len(found) > MOST:
+        found = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
+    told = _Told()
+    try:
+        pending = status(Status.PENDING_WARNING if asked.unsupported else Status.PENDING)
+        for item in found.items:
+            yield Answer(pending, told.write(asked, item, found))
+    finally:  # a device that leaves before the end has only what was sent so far
+        took = (time.perf_counter() - started) * 1000
+        log.info("worklist query of %s: %d items, %.0f ms", caller.ae_title, len(told.step_ids), took)
+        if noted:
+            _note(store, caller, asked, told)
+    if found.more:
         log.warning("worklist query of %s matches more than %d items: cut", caller.ae_title, MOST)
         yield Answer(status(Status.OUT_OF_RESOURCES, f"more than {MOST} items, ask for a date or a station"))
         return
     yield Answer(status(Status.SUCCESS))
 
 
-def parse(query: Dataset) -> Query:
-    """Read the keys of a query, or raise MalformedKey."""
-    keys, returned, unsupported = _keys(query, _TOP)
-    step_keys: dict[BaseTag, str] = {}
-    step_returned: tuple[BaseTag, ...] | None = None
-    if _SEQUENCE in query:
-        items = _items(query[_SEQUENCE])
-        if len(items) > 1:
-            raise MalformedKey("ScheduledProcedureStepSequence", "more than one item")
-        step_returned = tuple(_STEP)  # PS3.4 C.2.2.2.6: a zero-length item asks for all of its attributes
-        if items and len(items[0]):
-            step_keys, step_returned, step_unsupported = _keys(items[0], _STEP)
-            unsupported = unsupported or step_unsupported
-    if not returned and step_returned is None:
-        raise MalformedKey("", "no key of the worklist in the identifier")
-    window = matching.window(
-        step_keys.get(Tag("ScheduledProcedureStepStartDate"), ""),
-        step_keys.get(Tag("ScheduledProcedureStepStartTime"), ""),
-    )
-    term = query.get("SpecificCharacterSet", "")
-    return Query(
-        keys=keys,
-        step_keys=step_keys,
-        returned=returned,
-        step_returned=step_returned,
-        window=window,
-        charset=str(term if isinstance(term, str) else "\\".join(term)),
-        unsupported=unsupported,
-    )
+def search(
+    asked: Query, calling_ae_title: str, reader: Reader, clinic: Clinic, now: datetime, institution: str = ""
+) -> Found:
+    """Find what a device sees that asks so; `now` is UTC. A device that is not registered has the defaults."""
+    device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
+    rooms = {each.ae_title: (each.name, each.room) for each in devices.all_devices(reader)}
+    context = Context(calling_ae_title, asked.key("ScheduledStationAETitle"), institution, rooms, clinic.zone)
+    style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
+    if asked.undecodable:
+        return Found((), False, context, style)
+    items: list[Item] = []
+    narrowing = narrowed(asked, device, clinic, now)
+    examined, last = 0, None
+    while len(items) <= MOST and examined < MOST_EXAMINED:
+        page = worklist.places(reader, narrowing, _PAGE, last)
+        named = [place for place in page if _may_be(asked, place, style)]
+        items += [
+            item
+            for item in worklist.load(reader, named)
+            if visible(item, context) and matches(asked, item, context, style)
+        ]
+        examined += len(page)
+        if len(page) < _PAGE:
+            return Found(tuple(items[:MOST]), len(items) > MOST, context, style)
+        last = page[-1]
+    return Found(tuple(items[:MOST]), True, context, style)
 
 
-def _keys(ds: Dataset, supported: dict[BaseTag, Attribute]) -> tuple[dict[BaseTag, str], tuple[BaseTag, ...], bool]:
-    """Split a dataset's elements into keys to match, attributes to return, and whether anything is unsupported."""
-    keys: dict[BaseTag, str] = {}
-    returned: list[BaseTag] = []
-    unsupported = False
-    for element in ds:
-        tag = element.tag
-        if tag in _NOT_KEYS or tag.is_private or tag.element == 0 or tag == _SEQUENCE:  # element 0: group length
-            continue
-        attribute = supported.get(tag)
-        if attribute is None:
-            unsupported = unsupported or not element.is_empty
-            continue
-        returned.append(tag)
-        if element.VR == "SQ":
-            unsupported = unsupported or any(not inner.is_empty for item in _items(element) for inner in item)
-            continue
-        value = _text(element, attribute)
-        if matching.is_universal(value):
-            continue
-        if attribute.match is Match.NONE:
-            unsupported = True
-        else:
-            keys[tag] = value
-    return keys, tuple(returned), unsupported
-
-
-def _items(element: DataElement) -> Sequence[Dataset]:
-    return list(element.value or []) if element.VR == "SQ" else []
-
-
-def _text(element: DataElement, attribute: Attribute) -> str:
-    """Read a key as text; several values are allowed in a list of UID only (PS3.4 C.2.2.2.2)."""
-    value = element.value
-    if value is None:
-        return ""
-    if isinstance(value, MultiValue | list):
-        if attribute.match is not Match.UID:
-            raise MalformedKey(attribute.keyword, "more than one value")
-        return "\\".join(str(each) for each in value)
-    return str(value).strip(" \0")
-
-
-def _narrowing(asked: Query) -> Narrowing:
-    """Give the store what its indexes can answer; everything is compared once more afterwards."""
-
-    def exact(keys: dict[BaseTag, str], keyword: str) -> str | None:
-        value = keys.get(Tag(keyword), "")
-        return None if not value or "*" in value or "?" in value or "\\" in value else value
-
+def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Narrowing:
+    """Give the store what its indexes can answer, and the bounds of what a device may see at all."""
+    today = datetime.combine(now.astimezone(clinic.zone).date(), time_of_day.min)
+    earliest = _days(today, -device.days_before)
+    start_from, start_to = asked.window.low, asked.window.high
+    if start_from is None and start_to is None:
+        start_to = _days(today, device.days_after + 1) - timedelta(seconds=1)
+    station = asked.key("ScheduledStationAETitle")
+    if not station and device.own_only:
+        station = device.ae_title
+    uids = asked.key("StudyInstanceUID")
     return Narrowing(
-        station_ae_title=exact(asked.step_keys, "ScheduledStationAETitle"),
-        start_from=asked.window.low,
-        start_to=asked.window.high,
-        accession_number=exact(asked.keys, "AccessionNumber"),
-        patient_id=exact(asked.keys, "PatientID"),
-        study_instance_uid=exact(asked.keys, "StudyInstanceUID"),
+        station_ae_title=_exact(station),
+        start_from=max(start_from, earliest) if start_from else earliest,
+        start_to=start_to,
+        accession_number=_exact(asked.key("AccessionNumber")),
+        patient_id=_exact(asked.key("PatientID")),
+        study_instance_uids=tuple(uids.split("\\")) if uids else (),
+        sps_id=_exact(asked.key("ScheduledProcedureStepID")),
+        requested_procedure_id=_exact(asked.key("RequestedProcedureID")),
+        modality=_exact(asked.key("Modality")),
+        name_beginning=name_matching.beginning(asked.key("PatientName")),
+        closed_since=now - timedelta(hours=device.closed_hours) if device.closed_hours else None,
     )
 
 
-def matches(asked: Query, item: Item, context: Context) -> bool:
-    """Say whether an item matches every key."""
-    if not asked.window.holds(item.step.start):
-        return False
-    return all(
-        _matches(supported[tag], key, item, context)
-        for supported, keys in ((_TOP, asked.keys), (_STEP, asked.step_keys))
-        for tag, key in keys.items()
-    )
+def visible(item: Item, context: Context) -> bool:
+    """Say whether an item is still offered to who asks: not when another one of its stations has begun it.
+
+    Who asks is the station that the query names, else the caller; one that the item is not meant for (a screen that
+    shows several stations) sees it.
+    """
+    stations = item.step.station_ae_titles
+    if item.step.state is StepState.SCHEDULED or not item.performers:
+        return True
+    asks = context.asked_station if context.asked_station in stations else context.calling_ae_title
+    begun_by_another = any(title in stations and title != asks for title in item.performers)
+    return asks not in stations or asks in item.performers or not begun_by_another
 
 
-def _matches(attribute: Attribute, key: str, item: Item, context: Context) -> bool:
-    match attribute.match:
-        case Match.WINDOW:
-            return True  # both keys together, see `Window`
-        case Match.STATION:
-            return any(matching.text(key, title) for title in item.step.station_ae_titles)
-        case Match.NAME:
-            return matching.person_name(key, str(attribute.value(item, context)))
-        case Match.UID:
-            return str(attribute.value(item, context)) in key.split("\\")
-        case _:
-            return matching.text(key, str(attribute.value(item, context)))
+def _may_be(asked: Query, place: Place, style: Style) -> bool:
+    """Leave out whose name does not match before anything else of the item is read."""
+    key = asked.key("PatientName")
+    return not key or name_matches(key, names.to_dicom(place.name), style)
 
 
-def identifier(asked: Query, item: Item, context: Context, term: str) -> Dataset:
-    """Write one answer: the requested attributes only, in letters that the character set has."""
-    ds = Dataset()
-    texts: list[str] = []
-    for tag in asked.returned:
-        _put(ds, _TOP[tag], item, context, term, texts)
-    if asked.step_returned is not None:
-        step = Dataset()
-        for tag in asked.step_returned:
-            _put(step, _STEP[tag], item, context, term, texts)
-        ds.ScheduledProcedureStepSequence = [step]
-    # PS3.4 C.4.1.1.3.2: present whenever an answer holds characters beyond the default repertoire.
-    if not all(text.isascii() for text in texts):
-        ds.SpecificCharacterSet = term
-    return ds
+def _exact(key: str) -> str | None:
+    return None if not key or "*" in key or "?" in key else key
 
 
-def _put(ds: Dataset, attribute: Attribute, item: Item, context: Context, term: str, texts: list[str]) -> None:
-    value = attribute.value(item, context)
-    if isinstance(value, str):
-        value = charset.fit(value, term)[: attribute.length].rstrip()
-        texts.append(value)
-    elif isinstance(value, list):
-        for code in value:
-            code.CodeMeaning = charset.fit(code.CodeMeaning, term)
-            texts.append(code.CodeMeaning)
-    setattr(ds, attribute.keyword, value)
+def _days(today: datetime, days: int) -> datetime:
+    try:
+        return today + timedelta(days=days)
+    except OverflowError:
+        return datetime.min if days < 0 else datetime.max
+
+
+# ---- notes ----
+
+
+class _Told:
+    """What a device was told in one answer, and what of it otherwise than it is kept."""
+
+    def __init__(self) -> None:
+        self.step_ids: list[int] = []
+        self._altered: list[tuple[str, Altered]] = []
+
+    def write(self, asked: Query, item: Item, found: Found) -> Dataset:
+        """Write the answer for an item, and remember it."""
+        altered = Altered()
+        identifier = answers.identifier(asked, item, found.context, found.style, altered)
+        self.step_ids.append(item.step.id)
+        if altered.characters or altered.cut:
+            self._altered.append((item.order.accession_number, altered))
+        return identifier
+
+    def notes(self) -> Iterator[tuple[str, str]]:
+        """Put into words what was told otherwise: kinds of notes and their texts."""
+        for kind, words, counts in (
+            ("charset", "characters were written otherwise", [(name, each.characters) for name, each in self._altered]),
+            ("cut", "texts were shortened", [(name, each.cut) for name, each in self._altered]),
+        ):
+            told = [(name, count) for name, count in counts if count]
+            if told:
+                others = f", and so for {len(told) - 1} other orders" if len(told) > 1 else ""
+                yield kind, f"order {told[0][0]}: {told[0][1]} {words}{others}"
+
+
+def _note(store: Store, caller: Caller, asked: Query, told: _Told) -> None:
+    """Note that the device was heard and what it was told; all in one transaction, which it does not wait for."""
+    ae_title, ids, notes = caller.ae_title, list(told.step_ids), list(told.notes())
+    for keyword in asked.undecodable:
+        log.warning("worklist query of %s: %s is question marks only, nothing matches", ae_title, keyword)
+        notes.append(("undecodable_name", f"{keyword} was question marks only: the device cannot write its letters"))
+
+    def write(tx: Tx) -> None:
+        devices.hear(tx, ae_title, "worklist", caller.address, f"{len(ids)}")
+        if ids:
+            worklist.note_delivery(tx, ids, ae_title)
+        for kind, text in notes:
+            devices.note(tx, ae_title, kind, text)
+
+    try:
+        store.submit(write)
+    except StoreError:  # closing down; the device has its answer
+        log.info("worklist query of %s: not noted, the database is closed", ae_title)

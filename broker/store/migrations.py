@@ -157,6 +157,8 @@ CREATE INDEX scheduled_step_start ON scheduled_step (start)
 ;;
 CREATE INDEX scheduled_step_open ON scheduled_step (start) WHERE state IN ('SCHEDULED', 'STARTED')
 ;;
+CREATE INDEX scheduled_step_closed ON scheduled_step (state_since) WHERE state = 'COMPLETED'
+;;
 CREATE TABLE scheduled_step_station (
     step_id INTEGER NOT NULL REFERENCES scheduled_step (id) ON DELETE CASCADE,
     ae_title TEXT NOT NULL CHECK (length(ae_title) BETWEEN 1 AND 16),

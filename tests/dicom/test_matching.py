@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.dicom import matching
+from broker.dicom import matching, name_matching
 from broker.dicom.matching import MalformedKey
+from broker.dicom.wildcards import wildcard
 
 NAME = "Кузнецова^Марина^Петровна"
 
@@ -91,12 +92,12 @@ def test_a_malformed_date_or_time_is_refused(date_key: str, time_key: str) -> No
     ],
 )
 def test_person_names(key: str, matches: bool) -> None:
-    assert matching.person_name(key, NAME) is matches
+    assert name_matching.matches(key, NAME) is matches
 
 
 def test_yo_and_ye_are_one_letter() -> None:
-    assert matching.person_name("Елкина*", "Ёлкина^Ольга")
-    assert matching.person_name("ЁЛКИНА", "Елкина^Ольга")
+    assert name_matching.matches("Елкина*", "Ёлкина^Ольга")
+    assert name_matching.matches("ЁЛКИНА", "Елкина^Ольга")
 
 
 @pytest.mark.parametrize(
@@ -116,10 +117,10 @@ def test_wildcards_agree_with_a_plain_definition(pattern: str, value: str) -> No
             return any(plain(pattern[1:], value[at:]) for at in range(len(value) + 1))
         return bool(value) and pattern[0] in ("?", value[0]) and plain(pattern[1:], value[1:])
 
-    assert matching.wildcard(pattern, value) is plain(pattern, value)
+    assert wildcard(pattern, value) is plain(pattern, value)
 
 
 def test_wildcards_take_linear_time() -> None:
     started = time.perf_counter()
-    assert not matching.wildcard("**а*" * 30 + "!", "а" * 64)
+    assert not wildcard("**а*" * 30 + "!", "а" * 64)
     assert time.perf_counter() - started < 1

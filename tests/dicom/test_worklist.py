@@ -13,6 +13,7 @@ from broker.dicom import attributes, worklist
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import Answer, Caller
 from broker.domain.model import Order, Patient, PersonName, Priority
+from broker.store import devices
 from broker.store.database import Store
 from broker.workflow import referral
 from tests import factory
@@ -37,7 +38,13 @@ def query(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
 
 
 def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> list[Answer]:
-    return list(worklist.find(ds, Caller(ae_title, "10.0.0.1"), store, "Клиника"))
+    return list(worklist.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
+
+
+def see_all(store: Store) -> None:
+    """Let the X-ray see what is not its own when it names no station."""
+    device = replace(factory.DEVICES[0], own_only=False)
+    store.write(lambda tx: devices.put(tx, device))
 
 
 def numbers(answers: list[Answer]) -> list[str]:
@@ -73,6 +80,7 @@ def numbers(answers: list[Answer]) -> list[str]:
 def test_keys_narrow_the_answer(store: Store, keys: dict[str, str], step: dict[str, str], found: int) -> None:
     register(store, station_ae_titles=("XRAY_14", "FLG_12"))
     register(store, LEE, station_ae_titles=("FLG_12",), priority=Priority.URGENT)
+    see_all(store)
     assert len(numbers(ask(store, query(step, **keys)))) == found
 
 

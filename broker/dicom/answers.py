@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -76,8 +77,7 @@ def _level(
             items = [_selected(code, part.items.get(tag), style, altered) for code in value]
             ds.add(DataElement(tag, "SQ", items))
         else:
-            text = "" if value is None else _fit(str(value), attribute, style, altered)
-            ds.add(DataElement(tag, attribute.vr, _converted(attribute.vr, text)))
+            ds.add(_element(tag, attribute.vr, [_fit(text, attribute, style, altered) for text in value]))
     brought = imported(item, context, in_step)
     for tag in part.others:
         if tag in brought:
@@ -139,10 +139,14 @@ def _fit_name(name: str, style: Style, altered: Altered) -> str:
     return names.to_dicom(names.fit(names.from_dicom(written), longest))
 
 
-def _converted(vr: str, text: str) -> object:
+def _element(tag: BaseTag, vr: str, texts: list[str]) -> DataElement:
+    """Make an element of its values as text; an import's decimal string goes out as it came in."""
     if vr in ("US", "SS", "UL", "SL"):
-        return int(text) if re.fullmatch(r"-?\d+", text) else None
-    return text
+        values: list[Any] = [int(text) for text in texts if re.fullmatch(r"-?\d+", text)]
+    else:
+        values = list(texts)
+    value = None if not values else values[0] if len(values) == 1 else values
+    return DataElement(tag, vr, value, already_converted=vr in ("DS", "IS"))
 
 
 def _texts(ds: Dataset) -> Iterator[str]:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from enum import Enum
+from typing import Any
 
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
-from broker.domain import names
+from broker.domain import kept, names
 from broker.domain.model import PersonName, Priority
 from broker.store.worklist import Item
 
@@ -45,8 +46,8 @@ class Context:
     institution: str = ""
     station_names: dict[str, tuple[str, str]] | None = None  # AE title -> (name, room)
     zone: tzinfo | None = None
-    # What imports brought: order id -> (the order's attributes, those of each scheduled step); filled on demand.
-    imported: dict[int, tuple[Dataset, list[Dataset]]] = field(default_factory=dict)
+    # What imports brought: order id -> (the order's attributes, its step's); filled on demand.
+    imported: dict[int, tuple[Dataset, Dataset]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +76,52 @@ class Attribute:
 
 
 def imported(item: Item, context: Context, in_step: bool) -> Dataset:
-    """Give what an import brought beyond the model: of the order, or of the item's scheduled step."""
+    """Give what an import brought beyond the model: of the order, or of its scheduled step; see `domain.kept`."""
     if not item.order.attributes:
         return _NONE
     if item.order.id not in context.imported:
-        whole = Dataset.from_json(item.order.attributes)
-        context.imported[item.order.id] = (whole, list(whole.get("ScheduledProcedureStepSequence") or []))
-    whole, steps = context.imported[item.order.id]
-    if not in_step:
-        return whole
-    if not steps:
-        return _NONE
-    place = next((at for at, step in enumerate(item.order.steps) if step.id == item.step.id), 0)
-    return steps[min(place, len(steps) - 1)]
+        attributes = item.order.attributes
+        context.imported[item.order.id] = (
+            _restored(attributes.get(kept.TOP, {})),
+            _restored(attributes.get(kept.STEP, {})),
+        )
+    return context.imported[item.order.id][in_step]
 
 
 _NONE = Dataset()
 
 
-def value_of(attribute: Attribute, item: Item, context: Context, in_step: bool) -> object:
-    """Give an attribute's value: text, a list of datasets, or None.
+def _restored(attributes: dict[str, Any]) -> Dataset:
+    """Make a dataset of the DICOM JSON model; a value that breaks its VR's rules stays as it was written."""
+    ds = Dataset()
+    for name, entry in attributes.items():
+        tag, vr, values = Tag(int(name, 16)), entry["vr"], entry.get("Value", [])
+        if vr == "SQ":
+            ds.add(DataElement(tag, vr, [_restored(item) for item in values]))
+        elif vr in ("DS", "IS"):
+            texts = [str(value) for value in values]
+            ds.add(DataElement(tag, vr, texts[0] if len(texts) == 1 else texts or None, already_converted=True))
+        else:
+            key = next((key for key in ("Value", "InlineBinary") if key in entry), None)
+            ds.add(DataElement.from_json(Dataset, name, vr, entry.get(key) if key else None, key))
+    return ds
 
-    An import keeps beside our model what the model does not hold, so what it brought goes first; save for what names
-    and places an item (type 1), which is always ours.
+
+def value_of(attribute: Attribute, item: Item, context: Context, in_step: bool) -> tuple[str, ...] | list[Dataset]:
+    """Give an attribute's value: texts, several where it has several values, or the items of a sequence.
+
+    What an import brought stands in the place of what the model would say, also where it is empty; not so where it
+    may not be (type 1).
     """
     brought = imported(item, context, in_step).get(attribute.tag)
-    if brought is None or brought.is_empty or attribute.type == "1":
+    if brought is None or (brought.is_empty and attribute.type == "1"):
         ours = attribute.value(item, context)
-        if brought is None or brought.is_empty or ours not in (None, ""):
-            return ours
+        return ours if isinstance(ours, list) else () if ours in (None, "") else (str(ours),)
     if brought.VR == "SQ":
-        return list(brought.value)
-    values = brought.value if isinstance(brought.value, MultiValue) else [brought.value]
-    return "\\".join(str(value) for value in values)
+        return list(brought.value or [])
+    if brought.is_empty:
+        return ()
+    return tuple(str(value) for value in (brought.value if brought.VM > 1 else [brought.value]))
 
 
 def _nothing(item: Item, context: Context) -> object:

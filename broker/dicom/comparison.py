@@ -64,26 +64,29 @@ def _compare_level(
         if attribute.match is Match.WINDOW:  # both keys together, see `compare`
             continue
         value = value_of(attribute, item, context, in_step)
-        text = "" if value is None else str(value)
-        match attribute.match:
-            case Match.STATION:
-                stations = item.step.station_ae_titles
-                yield Compared(
-                    attribute.keyword, key, "\\".join(stations), any(matching.text(key, each) for each in stations)
-                )
-            case Match.NAME:
-                yield Compared(attribute.keyword, key, text, name_matches(key, text, style))
-            case Match.UID:
-                yield Compared(attribute.keyword, key, text, text in key.split("\\"))
-            case Match.DATE:
-                yield Compared(attribute.keyword, key, text, _date_matches(asked, text))
-            case _:
-                yield Compared(attribute.keyword, key, text, matching.text(key, text))
+        texts = value if isinstance(value, tuple) else ()
+        if attribute.match is Match.STATION:
+            texts = item.step.station_ae_titles
+        held = any(_holds(attribute, key, text, asked, style) for text in texts)
+        yield Compared(attribute.keyword, key, "\\".join(texts), held)
     for tag, within in part.items.items():
         attribute_of_sequence = supported.get(tag)
         if attribute_of_sequence is not None and attribute_of_sequence.match is Match.CODE and within.keys:
             codes = value_of(attribute_of_sequence, item, context, in_step)
             yield _compare_codes(attribute_of_sequence, within, codes if isinstance(codes, list) else [])
+
+
+def _holds(attribute: Attribute, key: str, value: str, asked: Query, style: Style) -> bool:
+    """Say whether a value matches; of an item's several values any may (PS3.4 C.2.2.2.1)."""
+    match attribute.match:
+        case Match.NAME:
+            return name_matches(key, value, style)
+        case Match.UID:
+            return value in key.split("\\")
+        case Match.DATE:
+            return _date_matches(asked, value)
+        case _:
+            return matching.text(key, value)
 
 
 def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset]) -> Compared:

@@ -36,11 +36,12 @@ def matches(key: str, value: str) -> bool:
     """Match a person's name; `value` is family^given^middle, an empty one fails every key that asks for somebody.
 
     A key without carets may be the family name alone, or the names separated by blanks. Components that the key does
-    not give are not compared. Of several component groups any may match.
+    not give are not compared. Of several component groups (PS3.5 6.2.1) any may match any.
     """
     if is_universal(key):
         return True
-    return bool(value) and any(_group_matches(group, value) for group in _groups(key))
+    known = [group for group in value.split("=") if group.strip("^ ")]
+    return any(_group_matches(group, name) for group in _groups(key) for name in known)
 
 
 def beginning(key: str) -> str:
@@ -76,8 +77,8 @@ def _groups(key: str) -> tuple[_Group, ...]:
     return tuple(found)
 
 
-def _group_matches(group: _Group, value: str) -> bool:
-    known = [part.strip() for part in names.fold(value.split("=")[0]).split("^")]
+def _group_matches(group: _Group, name: str) -> bool:
+    known = [part.strip() for part in names.fold(name).split("^")]
     if _matches(group.folded, known):
         return True
     return bool(group.plain) and _matches_latin(group.plain, known)

@@ -175,7 +175,7 @@ def visible(item: Item, context: Context) -> bool:
 def _may_be(asked: Query, place: Place, style: Style) -> bool:
     """Leave out whose name does not match before anything else of the item is read."""
     key = asked.key("PatientName")
-    return not key or name_matches(key, names.to_dicom(place.name), style)
+    return not key or place.imported or name_matches(key, names.to_dicom(place.name), style)
 
 
 def _exact(key: str) -> str | None:

@@ -46,6 +46,7 @@ class Place:
     order_id: int
     start: str
     name: PersonName
+    imported: bool = False  # what an import brought may say otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ def places(reader: Reader, narrowing: Narrowing, limit: int, after: Place | None
             row["order_id"],
             row["begins"],
             PersonName(row["family"], row["given"], row["middle"]),
+            bool(row["imported"]),
         )
         for row in reader.rows(sql, params)
     ]
@@ -92,7 +94,7 @@ def load(reader: Reader, found: Sequence[Place]) -> list[Item]:
 
 _OPEN = "s.state IN ('SCHEDULED', 'STARTED')"  # as the partial index scheduled_step_open has it
 _CLOSED = "s.state = 'COMPLETED' AND s.state_since >= :closed_since"
-_COLUMNS = "s.id AS step_id, s.order_id, s.start AS begins, p.family, p.given, p.middle"
+_COLUMNS = "s.id AS step_id, s.order_id, s.start AS begins, p.family, p.given, p.middle, o.attributes <> '' AS imported"
 # The order of the tables is prescribed (CROSS JOIN): without statistics SQLite may begin at the wrong end.
 _BY_START = (
     f"SELECT {_COLUMNS} FROM scheduled_step s INDEXED BY {{index}} CROSS JOIN orders o ON o.id = s.order_id"
@@ -105,10 +107,6 @@ _BY_ORDER = (
 _BY_PATIENT = (
     f"SELECT {_COLUMNS} FROM patient p CROSS JOIN orders o ON o.patient_id = p.id"
     " CROSS JOIN scheduled_step s ON s.order_id = o.id WHERE {conditions}"
-)
-_BY_STEP = (
-    f"SELECT {_COLUMNS} FROM scheduled_step s CROSS JOIN orders o ON o.id = s.order_id"
-    " CROSS JOIN patient p ON p.id = o.patient_id WHERE {conditions}"
 )
 
 
@@ -141,9 +139,7 @@ def _by_number(narrowing: Narrowing, params: dict[str, Any]) -> tuple[str, str] 
         params["uids"] = json.dumps(narrowing.study_instance_uids)
         return _BY_ORDER, "o.study_instance_uid IN (SELECT value FROM json_each(:uids))"
     for template, column, value in (
-        (_BY_STEP, "s.sps_id", narrowing.sps_id),
         (_BY_ORDER, "o.accession_number", narrowing.accession_number),
-        (_BY_ORDER, "o.requested_procedure_id", narrowing.requested_procedure_id),
         (_BY_PATIENT, "p.patient_id", narrowing.patient_id),
     ):
         if value is not None:
@@ -164,12 +160,19 @@ def _conditions(narrowing: Narrowing) -> tuple[list[str], dict[str, Any]]:
         ("start_from", "s.start >= :start_from", _text(narrowing.start_from)),
         ("start_to", "s.start <= :start_to", _text(narrowing.start_to)),
         ("modality", "o.modality = :modality", narrowing.modality),
+        # These may be a script's own, which need not be unique here: what an import brought is looked at afterwards.
+        ("sps_id", "(s.sps_id = :sps_id OR o.attributes <> '')", narrowing.sps_id),
+        (
+            "requested_procedure_id",
+            "(o.requested_procedure_id = :requested_procedure_id OR o.attributes <> '')",
+            narrowing.requested_procedure_id,
+        ),
     ):
         if value is not None:
             conditions.append(condition)
             params[name] = value
     if narrowing.name_beginning:
-        conditions.append("p.name_key >= :name_from AND p.name_key < :name_to")
+        conditions.append("((p.name_key >= :name_from AND p.name_key < :name_to) OR o.attributes <> '')")
         params["name_from"] = narrowing.name_beginning
         params["name_to"] = narrowing.name_beginning + PREFIX_END
     return conditions, params

@@ -37,8 +37,9 @@ Demo
 
 Tests
   As the demo, with the test tools. As root it also installs by apt what of dcmtk, orthanc, orthanc-dicomweb, chromium
-  and systemd is missing; otherwise it says what is missing and goes on. Exits with the code of the first check that
-  failed. Everything after --test goes to pytest:
+  and systemd is missing; otherwise it says what is missing and goes on. Where Node and npm are, a DICOM client from
+  npm is put into tests/peers/dcmjs/node_modules. Exits with the code of the first check that failed. Everything after
+  --test goes to pytest:
     ./install.sh --test                         everything
     ./install.sh --test -m "not slow"           without browsers, kills and whole days
     ./install.sh --test tests/store -x          one directory, up to the first failure
@@ -130,6 +131,7 @@ run_demo() {
 run_tests() {
     local failed=0
     install_test_peers
+    install_node_peer
     set_up_checkout test
     [[ -z $setup_only ]] || exit 0
     cd -- "$here"
@@ -169,6 +171,22 @@ install_test_peers() {
     elif [[ " ${missing[*]} " == *" orthanc "* ]] && systemd_runs; then
         # The package starts a PACS on this machine; the tests start their own.
         systemctl disable --quiet --now orthanc
+    fi
+}
+
+# Gets the DICOM client that is not built on pynetdicom into the directory of its test; does nothing where it is there.
+install_node_peer() {
+    local peer=$here/tests/peers/dcmjs
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        say "No node or no npm (Debian: apt install nodejs npm). Tests of a client from npm will say so."
+        return
+    fi
+    # npm writes this file when everything is in place.
+    [[ ! $peer/node_modules/.package-lock.json -nt $peer/package-lock.json ]] || return 0
+    say "Getting a DICOM client from npm into $peer/node_modules"
+    if ! (cd -- "$peer" && npm ci --silent) >"$scratch/npm.log" 2>&1; then
+        cat -- "$scratch/npm.log" >&2
+        say "npm could not get dcmjs-dimse. Tests of it will say so."
     fi
 }
 

@@ -164,6 +164,8 @@ def _restored(attributes: dict[str, Any], hidden: list[str]) -> Dataset:
             ds.add(DataElement(tag, vr, [_restored(item, hidden) for item in values]))
             continue
         texts = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in values]
+        # Question marks name nobody, and what they mean to the service is worth knowing.
+        texts = [text.replace(f"‹{QUESTION_MARKS}›", "???") if isinstance(text, str) else text for text in texts]
         if any(isinstance(text, str) and is_masked(text) for text in texts):
             hidden.append(DataElement(tag, vr, None).keyword or str(tag))
             texts = []

@@ -336,4 +336,4 @@ def test_the_verdicts_sum_up_to_what_the_service_answers(house: House) -> None:
         said = sorted(order.id for order in made if house.why(order, ae_title).seen)
         assert said == expected, (ae_title, step_keys)
         seen += len(said)
-    assert seen > 60  # the comparison was about something
+    assert seen > 30  # the comparison was about something

@@ -63,16 +63,13 @@ class Attribute:
     type: str = "2"
     length: int = 64  # characters that its VR holds
     shown: bool = False
+    tag: BaseTag = field(init=False, compare=False)
+    vr: str = field(init=False, compare=False)  # by the dictionary
 
-    @property
-    def tag(self) -> BaseTag:
-        """Its tag."""
-        return Tag(self.keyword)
-
-    @property
-    def vr(self) -> str:
-        """Its VR by the dictionary."""
-        return dictionary_VR(self.tag)
+    def __post_init__(self) -> None:
+        """Look up once what every answer needs."""
+        object.__setattr__(self, "tag", Tag(self.keyword))
+        object.__setattr__(self, "vr", dictionary_VR(self.tag))
 
 
 def imported(item: Item, context: Context, in_step: bool) -> Dataset:
@@ -113,7 +110,7 @@ def value_of(attribute: Attribute, item: Item, context: Context, in_step: bool) 
     What an import brought stands in the place of what the model would say, also where it is empty; not so where it
     may not be (type 1).
     """
-    brought = imported(item, context, in_step).get(attribute.tag)
+    brought = imported(item, context, in_step).get(attribute.tag) if item.order.attributes else None
     if brought is None or (brought.is_empty and attribute.type == "1"):
         ours = attribute.value(item, context)
         return ours if isinstance(ours, list) else () if ours in (None, "") else (str(ours),)

@@ -32,6 +32,7 @@ def is_undecodable(key: str) -> bool:
     return bool(asked) and all(letters == {"?"} for letters in asked)
 
 
+@lru_cache(maxsize=16384)  # devices ask the same every few seconds
 def matches(key: str, value: str) -> bool:
     """Match a person's name; `value` is family^given^middle, an empty one fails every key that asks for somebody.
 

@@ -10,6 +10,7 @@ days that it is set to see, open or completed a short while ago, and not begun b
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -154,6 +155,8 @@ def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Nar
         requested_procedure_id=_exact(asked.key("RequestedProcedureID")),
         modality=_exact(asked.key("Modality")),
         name_beginning=name_matching.beginning(asked.key("PatientName")),
+        accession_beginning=_beginning(asked.key("AccessionNumber")),
+        patient_id_beginning=_beginning(asked.key("PatientID")),
         closed_since=now - timedelta(hours=device.closed_hours) if device.closed_hours else None,
     )
 
@@ -180,6 +183,11 @@ def _may_be(asked: Query, place: Place, style: Style) -> bool:
 
 def _exact(key: str) -> str | None:
     return None if not key or "*" in key or "?" in key else key
+
+
+def _beginning(key: str) -> str:
+    """Give what stands before a key's first wildcard; nothing where it has none."""
+    return "" if _exact(key) else re.split(r"[*?]", key)[0]
 
 
 def _days(today: datetime, days: int) -> datetime:

@@ -35,6 +35,8 @@ class Narrowing:
     requested_procedure_id: str | None = None
     modality: str | None = None
     name_beginning: str = ""  # folded
+    accession_beginning: str = ""
+    patient_id_beginning: str = ""
     closed_since: datetime | None = None
 
 
@@ -171,10 +173,27 @@ def _conditions(narrowing: Narrowing) -> tuple[list[str], dict[str, Any]]:
         if value is not None:
             conditions.append(condition)
             params[name] = value
-    if narrowing.name_beginning:
-        conditions.append("((p.name_key >= :name_from AND p.name_key < :name_to) OR o.attributes <> '')")
-        params["name_from"] = narrowing.name_beginning
-        params["name_to"] = narrowing.name_beginning + PREFIX_END
+    for name, condition, beginning in (
+        # An import may have brought the name in other letters too.
+        (
+            "name",
+            "((p.name_key >= :name_from AND p.name_key < :name_to) OR o.attributes <> '')",
+            narrowing.name_beginning,
+        ),
+        (
+            "accession",
+            "o.accession_number >= :accession_from AND o.accession_number < :accession_to",
+            narrowing.accession_beginning,
+        ),
+        (
+            "patient",
+            "p.patient_id >= :patient_from AND p.patient_id < :patient_to",
+            narrowing.patient_id_beginning,
+        ),
+    ):
+        if beginning:
+            conditions.append(condition)
+            params |= {f"{name}_from": beginning, f"{name}_to": beginning + PREFIX_END}
     return conditions, params
 
 

@@ -295,7 +295,7 @@ class _Troubles:
         text("p", trouble.why, "why")
         if trouble.path:
             ui.link(trouble.act, trouble.path).classes("btn btn-small")
-        elif self._seek:
+        elif self._seek and trouble.uid:
             theme.button(trouble.act, lambda: self._seek(trouble.uid), small=True).props("data-opens=link")
 
 
@@ -326,7 +326,7 @@ class _Linking:
         number = f", номер {step.patient_id}" if step.patient_id else ""
         at = f" в {step.start:%H:%M}" if step.start else ""
         self._about.set_text(
-            f"{study.device_name}{at}: «{who}»{number}. Выберите направление; снять связь потом нельзя."
+            f"{study.device_name}{at}: «{who}»{number}. Выберите направление; ошибку исправят в карточке."
         )
         self._list.clear()
         self._choices = {}

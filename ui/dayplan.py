@@ -9,9 +9,10 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from broker.domain import names
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.model import Device, OrderState, PerformedStep, Priority
+from broker.domain.reasons import WRONG_ENTRY
 from broker.store import journal
 from broker.store.database import Reader
-from broker.store.journal import Message, Unlinked, Visit
+from broker.store.journal import Message, Orphan, Unlinked, Visit
 from ui import words
 
 FEW_DEVICES = 4  # so many have a lane even on a day without work
@@ -43,6 +44,7 @@ class Day:
     lengths: dict[str, timedelta]  # by procedure code
     unlinked: Sequence[Unlinked]
     parked: Sequence[Message]
+    orphans: Sequence[Orphan] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,14 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that a person must look at: what, why, and what can be done (a path, or an unlinked study's UID)."""
+    """Something that a person must look at: what, why, and what can be done (a path, an unlinked study's UID, or
+    nothing here).
+    """
 
     key: Hashable
     title: str
     why: str
-    act: str
+    act: str = ""
     path: str = ""
     uid: str = ""
 
@@ -133,6 +137,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
         lengths={each.code: timedelta(minutes=each.minutes) for each in journal.procedures(reader)},
         unlinked=[each for each in journal.unlinked(reader, start) if each.created_at < end],
         parked=journal.exchange(reader, 0).parked if on == today else (),
+        orphans=[each for each in journal.orphans(reader, start) if each.at < end],
     )
 
 
@@ -167,7 +172,7 @@ def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[
 
 def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
     """List what must be looked at; `amend` says whether the person may mend referrals."""
-    found = [_unlinked(each, zone) for each in day.unlinked]
+    found = [_unlinked(each, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     for message in day.parked:
         mend = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
@@ -184,9 +189,7 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
         order = visit.order
         if order.state is OrderState.DISCONTINUED:
             steps = day.performed.get(order.id, [])
-            reason = next(
-                (step.discontinuation_meaning for step in reversed(steps) if step.discontinuation_meaning), ""
-            )
+            reason = next((said for step in reversed(steps) if (said := words.discontinuation(step))), "")
             what = f"{names.short(order.patient.name)}, {words.short_procedure(order)}"
             found.append(
                 Trouble(
@@ -297,10 +300,28 @@ def _unlinked(each: Unlinked, zone: tzinfo) -> Trouble:
     step = each.step
     at = f"{step.start:%H:%M}" if step.start else f"{each.created_at.astimezone(zone):%H:%M}"
     who = str(names.from_dicom(step.patient_name)) or "без имени"
+    wrong = step.discontinuation_code == WRONG_ENTRY
     return Trouble(
         key=("unlinked", step.sop_instance_uid),
-        title="Снимки без направления",
-        why=f"{each.device_name} в {at}: «{who}». Такого в списке не было.",
+        title="Снимки другого пациента" if wrong else "Снимки без направления",
+        why=f"{each.device_name} в {at}: «{who}». "
+        + ("На аппарате выбрали не ту запись, прервали и сказали об этом." if wrong else "Такого в списке не было."),
         act="Найти направление",
         uid=step.sop_instance_uid,
+    )
+
+
+def _orphan(each: Orphan, zone: tzinfo) -> Trouble:
+    at = f"{each.device_name} в {each.at.astimezone(zone):%H:%M}"
+    if each.outcome == "refused":
+        return Trouble(
+            key=("orphan", each.sop_instance_uid),
+            title="Сообщение аппарата не принято",
+            why=f"{at}: нарушает стандарт, а правила для аппарата строгие. Что снято, отметьте в карточке сами.",
+        )
+    ended = {"COMPLETED": "закончил", "DISCONTINUED": "прервал"}.get(each.state, "уточнил")
+    return Trouble(
+        key=("orphan", each.sop_instance_uid),
+        title="Исследование без начала",
+        why=f"{at} {ended} то, о начале чего не сообщал. Чьё оно, неизвестно: отметьте выполненное в карточке сами.",
     )

@@ -9,12 +9,12 @@ from nicegui import ui
 from broker import security
 from broker.domain import identifiers, names
 from broker.domain.lifecycle import Event, allowed
-from broker.domain.model import Actor, Device, Order, Patient, PerformedStep, Priority
+from broker.domain.model import Actor, Device, Order, Patient, PerformedState, PerformedStep, Priority
 from broker.security import Permission
 from broker.store import journal
 from broker.store.database import Reader
 from broker.store.journal import Card, Visit
-from broker.workflow import delivery, referral
+from broker.workflow import delivery, procedure, referral
 from ui import story, theme, words
 from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor, look
@@ -88,8 +88,13 @@ class _Page:
                     self._wires = ui.element("div")
             with ui.element("div"), theme.section("Что было", "новое сверху"):
                 self._lines = Rows(ui.element("ol").classes("timeline"), _make_line)
+        self._step = ""  # the SOP Instance UID of what the person wants to unlink
         if self._may(Permission.CANCEL):
             self._dialog()
+        if self._may(Permission.CLOSE):
+            self._ask_closing()
+        if self._may(Permission.LINK):
+            self._ask_unlinking()
         self.show(found)
 
     def read(self, reader: Reader) -> _Found | None:
@@ -134,6 +139,8 @@ class _Page:
         with ui.link("", f"/label/{number}", new_tab=True).classes("btn"):
             ui.icon("print")
             text("span", "Печать")
+        if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
+            theme.button("Выполнено", self._note_revision).props("data-opens=close")
         if self._may(Permission.CANCEL) and allowed(card.order.state, Event.CANCEL):
             theme.button("Отменить", self._note_revision, kind="danger").props("data-opens=cancel")
 
@@ -157,6 +164,37 @@ class _Page:
         actor, reason = current_actor(services), str(self._reason.value or "")
         if await attempt(lambda: referral.cancel(services.store, order.id, seen, reason, actor, services.clinic)):
             theme.say(f"Направление {order.accession_number} отменено")
+
+    def _ask_closing(self) -> None:
+        order = self._found.card.order
+        title = f"Исследование {order.accession_number} выполнено?"
+        with theme.dialog("close", title, danger="Отметить выполненным", on_danger=self._close, leave="Нет"):
+            told = "Аппараты сообщают о конце сами; отмечайте вручную, если этот не сообщает."
+            more = " Шина узнает, что снимки сделаны." if self._services.clinic.tells_bus else ""
+            text("p", told + more, "muted")
+
+    async def _close(self) -> None:
+        services, order, seen = self._services, self._found.card.order, self._seen
+        actor = current_actor(services)
+        if await attempt(lambda: procedure.close(services.store, order.id, seen, actor, services.clinic)):
+            theme.say(f"Исследование {order.accession_number} отмечено выполненным")
+
+    def _ask_unlinking(self) -> None:
+        order = self._found.card.order
+        title = f"Снимки не этого пациента, {names.short(order.patient.name)}?"
+        with theme.dialog("unlink", title, danger="Отвязать", on_danger=self._unlink, leave="Оставить"):
+            told = "Направление снова встанет в очередь на аппарат, а снимки будут ждать, чьи они, на доске."
+            more = " Что уже ушло на шину, так не отозвать." if self._services.clinic.tells_bus else ""
+            text("p", told + more, "muted")
+
+    def _note_step(self, uid: str) -> None:
+        self._step = uid
+
+    async def _unlink(self) -> None:
+        services, order, uid = self._services, self._found.card.order, self._step
+        actor = current_actor(services)
+        if await attempt(lambda: procedure.unlink(services.store, uid, order.id, actor, services.clinic)):
+            theme.say(f"Отвязано: {order.accession_number}")
 
     async def _resend(self) -> None:
         services, order = self._services, self._found.card.order
@@ -189,8 +227,12 @@ class _Page:
         with theme.section("Пациент"):
             theme.facts(_patient(order.patient))
         for step in card.performed:
-            with theme.section("Сделано"):
+            with theme.section("Сделано", "отмечено вручную" if step.by_hand else ""):
                 theme.facts(self._performed(step))
+                if self._may(Permission.LINK):
+                    word = "Снять отметку" if step.by_hand else "Это чужие снимки"
+                    uid = step.sop_instance_uid
+                    theme.button(word, lambda uid=uid: self._note_step(uid), small=True).props("data-opens=unlink")
 
     def _about(self, order: Order) -> list[tuple[str, str]]:
         today = self._services.today()
@@ -216,7 +258,7 @@ class _Page:
             ("Когда", f"с {times[0]}" + (f" до {times[1]}" if step.end else "")),
             ("Лаборант", str(names.from_dicom(step.operator))),
             ("Снимков", str(step.images) if step.images else ""),
-            *([("Прервано", step.discontinuation_meaning)] if step.discontinuation_meaning else []),
+            *([("Прервано", words.discontinuation(step))] if step.state is PerformedState.DISCONTINUED else []),
         ]
 
     def _place(self, ae_title: str) -> str:

@@ -124,6 +124,11 @@ _STATES = {
     "start": "running",
     "progress": "running",
     "link": "archived",
+    "unlink": "attention",
+    "close": "done",
+    "give_up": "stopped",
+    "wrong_entry": "attention",
+    "reference_conflict": "attention",
     "seen": "seen",
     "delivered": "sent",
     "parked": "attention",
@@ -135,7 +140,7 @@ _TAKEN = {"delivered": "приняла", "retry": "пока не приняла"
 
 def _finish(details: Mapping[str, Any], step: PerformedStep | None) -> tuple[str, str]:
     if details.get("state") == "DISCONTINUED":
-        reason = step.discontinuation_meaning if step else ""
+        reason = words.discontinuation(step) if step else ""
         return "stopped", f"Прервано на аппарате: «{reason}»" if reason else "Прервано на аппарате"
     images = words.plural(step.images, "снимок", "снимка", "снимков") if step and step.images else ""
     return "done", f"Выполнено, {images}" if images else "Выполнено"

@@ -11,7 +11,7 @@ from typing import Any
 
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.health import Check
-from broker.domain.model import ActorKind, Order, OrderState, OutboxKind, Role, Sex
+from broker.domain.model import ActorKind, Order, OrderState, OutboxKind, PerformedStep, Role, Sex
 from broker.security import TooManyAttempts
 from broker.store.database import StoreError
 from broker.store.journal import Happening, Visit
@@ -48,6 +48,12 @@ ACTIONS = {
     "withdraw": "Файл рабочего списка убран, запись снята",
     "restore": "Файл рабочего списка вернулся, запись восстановлена",
     "link": "Исследование привязано к направлению",
+    "unlink": "Исследование отвязано от направления: оно чужое",
+    "close": "Отмечено выполненным вручную",
+    "give_up": "Аппарат не сообщил о конце исследования, его закрыла программа",
+    "wrong_entry": "На аппарате выбрали не ту запись: направление снова ждёт, снимки чужие",
+    "reference_conflict": "Аппарат назвал ещё и другое направление или пациента, проверьте",
+    "mpps_refused": "Сообщение аппарата не принято: нарушает стандарт",
     "resend": "Отправлено на шину ещё раз",
     "exchange_go_on": "Обмен с шиной продолжен",
     "seen": "Аппарат получил направление в свой список",
@@ -212,7 +218,7 @@ def changed_meanwhile(happenings: Iterable[Happening], zone: tzinfo, today: date
         at = moment(each.at, zone, today)
         if each.what == "amend" and (changed := changed_fields(each.details)):
             return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"
-        if each.what in ("amend", "cancel", "start", "progress", "finish", "link"):
+        if each.what in ("amend", "cancel", "start", "progress", "finish", "link", "unlink", "close", "give_up"):
             return f"Пока вы правили: {ACTIONS[each.what].lower()} ({each.actor}, {at})"
     return ERRORS["stale"]
 
@@ -345,6 +351,46 @@ _BUS_DETAILS = {
 def born(on: date | None) -> str:
     """Write a date of birth; an imported patient may have none."""
     return f"{on:%d.%m.%Y}" if on else "дата рождения неизвестна"
+
+
+# The reasons of broker.domain.reasons, by code.
+DISCONTINUATION = {
+    "110500": "отменил врач",
+    "110501": "неисправность аппарата",
+    "110502": "назначено не то исследование",
+    "110503": "аллергия на контраст",
+    "110504": "пациент умер",
+    "110505": "пациент отказался продолжать",
+    "110506": "пациента забрали на лечение или операцию",
+    "110507": "пациент не пришёл",
+    "110508": "беременность",
+    "110509": "исследование заменено из-за оплаты",
+    "110510": "повторное направление",
+    "110511": "отменило отделение",
+    "110512": "назначена не та сторона",
+    "110513": "причина не указана",
+    "110514": "выбрана не та запись рабочего списка",
+    "110515": "не позволило состояние пациента",
+    "110516": "замена аппарата",
+    "110521": "файлы неверного формата",
+    "110522": "файлы этого вида не поддерживаются",
+    "110523": "не все файлы на месте",
+    "110524": "сбой носителя",
+    "110526": "аппарат занят более срочным",
+    "110527": "не хватает возможностей аппарата",
+    "110528": "перенесено",
+    "110529": "рекомендовано перенести",
+    "110530": "исполнитель отклонил задание",
+    "110533": "срок задания истёк",
+    "113568": "контраст вышел за сосуд, видно на снимке",
+}
+
+
+def discontinuation(step: PerformedStep) -> str:
+    """Say why a step was given up: in our words where the code is known, else as the device said it; or nothing."""
+    told = step.discontinuation_meaning or step.discontinuation_code
+    reason = DISCONTINUATION.get(step.discontinuation_code, told)
+    return reason or ("аппарат не сообщил о конце" if step.given_up else "")
 
 
 def procedure(order: Order) -> str:

@@ -89,7 +89,7 @@ async def test_an_unlinked_study_is_linked_only_after_a_choice(scene: Scene, use
     scene.begin(None, "1.9", patient_name="KUZNECOVA^M")
     await user.open("/board")
     press(user, "Найти направление")
-    await user.should_see("Рентген в 09:15: «KUZNECOVA M». Выберите направление; снять связь потом нельзя.")
+    await user.should_see("Рентген в 09:15: «KUZNECOVA M». Выберите направление; ошибку исправят в карточке.")
     button = next(each for each in user.find(ui.button).elements if each.text == "Связать")
     assert not button.enabled
     press(user, "Кузнецова М. П., 12.03.1961")

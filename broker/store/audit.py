@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from broker.domain.model import Actor
@@ -26,6 +27,13 @@ def write(tx: Tx, actor: Actor, action: str, order_id: int | None = None, **deta
     )
 
 
-def has(reader: Reader, order_id: int, action: str) -> bool:
-    """Say whether this was ever done to an order."""
-    return bool(reader.value("SELECT 1 FROM audit WHERE order_id = ? AND action = ?", [order_id, action]))
+def newest(reader: Reader, order_id: int, actions: Collection[str]) -> str:
+    """Give which of these things was done to an order last; empty where none was."""
+    return str(
+        reader.value(
+            "SELECT action FROM audit WHERE order_id = ? AND action IN (SELECT value FROM json_each(?))"
+            " ORDER BY seq DESC LIMIT 1",
+            [order_id, json.dumps(list(actions))],
+        )
+        or ""
+    )

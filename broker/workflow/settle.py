@@ -70,7 +70,8 @@ def reopen(tx: Tx, order_id: int, clinic: Clinic) -> None:
 
 def _reopen(tx: Tx, order_id: int) -> None:
     order = _get(tx, order_id)
-    event = Event.RECANCEL if audit.has(tx, order_id, "cancel") else Event.REOPEN
+    cancelled = audit.newest(tx, order_id, ("cancel", "withdraw", "restore")) in ("cancel", "withdraw")
+    event = Event.RECANCEL if cancelled else Event.REOPEN
     if not lifecycle.allowed(order.state, event):
         return  # it waits already: it was planned anew meanwhile
     orders.set_state(tx, order_id, lifecycle.after(order.state, event))

@@ -15,6 +15,7 @@ from broker.config_file import ConfigError
 from broker.domain.errors import BrokerError
 from broker.domain.model import Role
 from broker.order_json import BadJson
+from broker.referral_table import BadTable
 from broker.store.database import StoreError
 from broker.workflow.devices import CHARSETS, FALLBACKS
 
@@ -48,6 +49,17 @@ is not yet registered is adopted. Examples:
 
   worklist-broker device add XRAY_14 --name Рентген --modality DX --room "каб. 14" --address 10.0.4.14
   worklist-broker device add XRAY_14 --charset latin --longest 32
+"""
+IMPORT = """\
+Worklist files (.wl) are kept as DCMTK's wlmscpfs and Orthanc keep them: their scripts' numbers stay, whatever
+they hold beyond our own fields is answered when a device asks for it. Imported again, they change what has changed.
+
+A table of referrals has a row of column names, in Russian or English, and as separator ; , or a tab:
+
+  ФИО;дата рождения;пол;СНИЛС;исследование;аппарат;дата;время;кто направил;диагноз;срочно
+  Кузнецова Марина Петровна;12.03.1961;ж;112-233-445 95;WLB-FLG1;FLG_12;24.11.2026;10:00;Зимин А. П.;Z00.0;нет
+
+Every row that is refused is told with the column and the reason; the others are registered.
 """
 
 
@@ -104,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="as JSON")
     _config(listing)
 
+    brought = _command(verbs, "import", commands.import_path, "import worklist files, or a table of referrals", IMPORT)
+    brought.add_argument("path", metavar="PATH", type=Path, help="a .wl file, a folder of them, a .csv or an .xlsx")
+    brought.add_argument("--dry-run", action="store_true", help="check everything, keep nothing")
+    brought.add_argument("--tell-bus", action="store_true", help="tell the region of worklist files' orders, too")
+    _config(brought)
+
     bus = _command(verbs, "practice-bus", commands.practice_bus, "run a practice bus: the region's, as it is described")
     bus.add_argument("--address", default="127.0.0.1", help="where to listen (default 127.0.0.1)")
     bus.add_argument("--port", type=int, default=8090, metavar="N", help="port (default 8090)")
@@ -139,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; keep the interpreter from complaining about it while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return commands.FAILED
-    except (BrokerError, BadJson, OSError) as error:
+    except (BrokerError, BadJson, BadTable, OSError) as error:
         print(f"worklist-broker: {error}", file=sys.stderr)
         return commands.FAILED
     except KeyboardInterrupt:

@@ -26,6 +26,7 @@ from broker.bus.profile import Profile
 from broker.config import Config
 from broker.dicom import learned, pacs
 from broker.dicom.server import DicomServer
+from broker.dicom.worklist_folder import WorklistFolder
 from broker.domain.advice import Suggestion
 from broker.domain.health import Check, Health
 from broker.domain.model import Clinic
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DELIVER_EVERY = 2.0  # seconds between looks into the outbox
+WORKLIST_FOLDER_EVERY = 5.0  # seconds between looks at the files of scripts
 HEALTH_EVERY = 15.0  # seconds between looks at what works
 ABANDONED_EVERY = 300.0  # seconds between looks for steps whose device has died
 QUEUE_TOO_OLD = timedelta(minutes=30)  # a message that waits longer is a fault worth a look
@@ -179,6 +181,9 @@ class Application:
             schedule.Job("health", self.look, every=HEALTH_EVERY),
             schedule.Job("abandoned", self.abandoned.look, every=ABANDONED_EVERY),
         ]
+        if folder := self.config.dicom.worklist_folder:
+            watch = WorklistFolder(folder, self.store, self.clinic)
+            jobs.append(schedule.Job("worklist folder", watch.look, every=WORKLIST_FOLDER_EVERY))
         if self.exchange is not None:
             jobs.append(schedule.Job("deliver", self.exchange.deliver, every=DELIVER_EVERY))
         if self.config.backup.keep:

@@ -9,12 +9,13 @@ import os
 import secrets
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 
-from broker import __version__, app, order_json
+from broker import __version__, app, importing, order_json
 from broker.config import Config
 from broker.config_file import load
 from broker.dicom import conformance as statement
@@ -27,6 +28,7 @@ from broker.store.database import Store
 from broker.workflow import devices, referral, staff
 
 OK, FAILED = 0, 1
+LONG_IMPORT = 200  # items; a shorter one is over before anybody wonders
 
 
 def run(args: argparse.Namespace) -> int:
@@ -201,6 +203,47 @@ def order_list(args: argparse.Namespace) -> int:
             f"\t{order.patient.name}\t{order.procedure_name}"
         )
     return OK
+
+
+# ---- import ----
+
+
+def import_path(args: argparse.Namespace) -> int:
+    """Import worklist files, or a table of referrals; say what became of each item."""
+    worklist = importing.is_worklist(args.path)
+    table = None if worklist else importing.read_table(args.path)
+    if table and table.unknown:
+        print(f"Columns that are not known and not read: {', '.join(table.unknown)}")
+    if table and table.unread_sheets:
+        print(f"Only the first sheet is read, not: {', '.join(table.unread_sheets)}")
+    counted: Counter[str] = Counter()
+    with _open(args.config) as house:
+        clinic = app.clinic_of(house.config)
+        if args.tell_bus and not clinic.tells_bus:
+            raise BrokerError("there is no bus to tell: bus.url is not set")
+        job = importing.Import(house.store, house.actor, clinic, args.dry_run, args.tell_bus, _progress())
+        for each in job.table(table) if table else job.worklist(args.path):
+            counted[each.outcome] += 1
+            words = [each.outcome, each.accession_number, "; ".join(each.reasons)]
+            print(f"{each.where}: {': '.join(word for word in words if word)}")
+    if not counted:
+        print(f"{args.path}: there is nothing to import")
+        return FAILED
+    summary = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counted.items()))
+    print(f"{'Dry run, nothing is kept: ' if args.dry_run else ''}{summary}.")
+    return FAILED if counted[importing.REFUSED] else OK
+
+
+def _progress() -> importing.Progress:
+    """Give a line on the terminal that tells how far a long import is; none where nobody watches."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        return lambda done, total: None
+
+    def show(done: int, total: int) -> None:
+        if total >= LONG_IMPORT and (done % 50 == 0 or done == total):
+            print(f"\r{done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
 
 
 # ---- the practice bus ----

@@ -254,6 +254,7 @@ class DicomConfig(Section):
     unknown_devices: Literal["refuse", "learn"] = "refuse"
     max_associations: Annotated[WholeNumber, Field(ge=1)] = 100
     idle_timeout: Seconds = 60.0
+    worklist_folder: Annotated[Path | None, BeforeValidator(_path), AfterValidator(_not_a_file)] = None
 
 
 class PacsConfig(Section):

@@ -564,6 +564,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "unknown_devices": ("learn", "learn"),
             "max_associations": ("7", 7),
             "idle_timeout": ("1.5", 1.5),
+            "worklist_folder": ("wl", tmp_path / "wl"),
         },
         "pacs": {"ae_title": ("P", "P"), "address": ("pacs", "pacs"), "port": ("11112", 11112)},
         "bus": {

@@ -6,9 +6,11 @@ verb is one transaction, as everywhere. Nothing here reads a file; `path` and `d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from broker.domain import kept, lifecycle, names
@@ -63,18 +65,23 @@ def take_over(
     actor: Actor,
     clinic: Clinic,
     *,
+    vanished: Mapping[str, str] = MappingProxyType({}),
     tell_bus: bool = False,
     rehearse: bool = False,
 ) -> Taken:
     """Put the item of a file on the worklist, or bring the order in line that came of the file's earlier content.
 
-    The same content again changes nothing. `tell_bus` makes a new order known to the region. `rehearse` does
-    everything and keeps nothing. Raise Refused with the reason, which names no patient; Forbidden.
+    The same content again changes nothing. `vanished` are files that are not there any more, path -> digest: one of
+    them may be this one under its old name. `tell_bus` makes a new order known to the region. `rehearse` does
+    everything and keeps nothing. Raise Refused with the reason, which names no patient and no file; Forbidden.
     """
 
     def verb(tx: Tx) -> Taken:
         permit(tx, actor, Permission.REGISTER)
         known = worklist_files.get(tx, path)
+        if (known is None or not known.order_id) and (old := _old_name(tx, item, digest, vanished)):
+            worklist_files.remove(tx, old.path)
+            known = replace(old, path=path)
         order = orders.get(tx, known.order_id) if known and known.order_id else None
         if known is None or order is None:
             taken = _add(tx, item, path, actor, clinic, tell_bus)
@@ -86,7 +93,7 @@ def take_over(
             _withdraw(tx, known, order, actor, clinic)
             taken = _add(tx, item, path, actor, clinic, tell_bus)
         now = WorklistFile(path, digest, taken.order_id)
-        if now != known:
+        if now != worklist_files.get(tx, path):
             worklist_files.put(tx, now)
         return taken
 
@@ -108,18 +115,6 @@ def withdraw(store: Store, path: str, actor: Actor, clinic: Clinic) -> Taken | N
     return store.write(verb)
 
 
-def rename(store: Store, old: str, new: str, actor: Actor) -> None:
-    """Note that a file of unchanged content bears another name now."""
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.REGISTER)
-        if known := worklist_files.get(tx, old):
-            worklist_files.remove(tx, old)
-            worklist_files.put(tx, replace(known, path=new))
-
-    store.write(verb)
-
-
 def note_problem(store: Store, path: str, digest: str, problem: str, actor: Actor) -> None:
     """Note why a file's content was not taken over; the order of an earlier content stays as it is."""
 
@@ -132,6 +127,17 @@ def note_problem(store: Store, path: str, digest: str, problem: str, actor: Acto
 
 
 # ---- what a verb does ----
+
+
+def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, str]) -> WorklistFile | None:
+    """Find the file that bore this item before it was given another name; None where there was none."""
+    numbered = (("accession_number", item.accession_number), ("study_instance_uid", item.study_instance_uid))
+    for owner in (orders.owner(tx, number, value) for number, value in numbered if value):
+        if (file := worklist_files.of_order(tx, owner)) and (
+            file.state is FileState.WITHDRAWN or file.path in vanished
+        ):
+            return file
+    return next((worklist_files.get(tx, path) for path, said in vanished.items() if said == digest), None)
 
 
 def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, tell_bus: bool) -> Taken:
@@ -282,8 +288,8 @@ def _refuse_taken(tx: Tx, number: str, called: str, value: str, own: int) -> Non
     owner = orders.owner(tx, number, value) if value else 0
     if owner in (0, own):
         return
-    file = worklist_files.of_order(tx, owner)
-    raise Refused(f"the {called} {value} is that of {f'the file {file.path}' if file else 'an order made here'}")
+    whose = "another file's order" if worklist_files.of_order(tx, owner) else "an order that was registered here"
+    raise Refused(f"the {called} {value} is that of {whose}")
 
 
 def _own(tx: Tx, number: str, value: str, own: int) -> str:

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker import commands, demo
+from broker import commands, demo, device_commands
 from broker.config_file import ConfigError
 from broker.domain.errors import BrokerError
 from broker.domain.model import Role
@@ -62,6 +62,11 @@ A table of referrals has a row of column names, in Russian or English, and as se
 Every row that is refused is told with the column and the reason; the others are registered.
 """
 
+WHY = """\
+Every rule and every key of what the device asked last is judged, with what to do where it fails.
+Exit status: 0 when the device sees the order, 1 when it does not.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of all commands."""
@@ -101,11 +106,29 @@ def parser() -> argparse.ArgumentParser:
 
     device = _group(verbs, "device", "the modalities that may ask for the worklist")
     add = _command(
-        device, "add", commands.device_add, "register a device, adopt one that was learned, or change it", DEVICE_ADD
+        device,
+        "add",
+        device_commands.device_add,
+        "register a device, adopt one that was learned, or change it",
+        DEVICE_ADD,
     )
     _device_options(add)
     _config(add)
-    _config(_command(device, "list", commands.device_list, "list the devices and when each was last heard"))
+    _config(_command(device, "list", device_commands.device_list, "list the devices and when each was last heard"))
+
+    why = _command(verbs, "why", device_commands.why, "tell why a device sees an order on its list, or does not", WHY)
+    why.add_argument("accession", metavar="ACCESSION", help="the order's accession number")
+    why.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    _config(why)
+    seen = _command(
+        verbs, "worklist", device_commands.worklist, "print what a device sees on its list, in its own letters"
+    )
+    seen.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    seen.add_argument(
+        "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="one day (default: the days that it may see)"
+    )
+    seen.add_argument("--json", action="store_true", help="whole answers, in the DICOM JSON model")
+    _config(seen)
 
     order = _group(verbs, "order", "referrals, for scripts: the same verbs as the screens")
     add = _command(order, "add", commands.order_add, "register referrals from JSON", ORDER_ADD)

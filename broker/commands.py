@@ -7,11 +7,8 @@ import getpass
 import json
 import os
 import secrets
-import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,11 +18,10 @@ from broker.config_file import load
 from broker.dicom import conformance as statement
 from broker.dicom import pacs
 from broker.domain.errors import BrokerError
-from broker.domain.model import Actor, ActorKind, Device, Role
+from broker.domain.model import Actor, ActorKind, Role
 from broker.store import accounts, journal
-from broker.store import devices as store_devices
 from broker.store.database import Store
-from broker.workflow import devices, referral, staff
+from broker.workflow import referral, staff
 
 OK, FAILED = 0, 1
 LONG_IMPORT = 200  # items; a shorter one is over before anybody wonders
@@ -73,7 +69,7 @@ def conformance(args: argparse.Namespace) -> int:
 
 def account_add(args: argparse.Namespace) -> int:
     """Make an account."""
-    with _open(args.config) as house:
+    with open_house(args.config) as house:
         password = _password(args)
         roles = frozenset(Role(role) for role in args.role)
         staff.add_account(house.store, args.login, args.name, roles, password, house.actor)
@@ -85,7 +81,7 @@ def account_add(args: argparse.Namespace) -> int:
 
 def account_list(args: argparse.Namespace) -> int:
     """List the accounts."""
-    with _open(args.config) as house, house.store.read() as reader:
+    with open_house(args.config) as house, house.store.read() as reader:
         for account in accounts.all_accounts(reader):
             state = "disabled" if account.disabled else "active"
             print(f"{account.login}\t{state}\t{','.join(sorted(account.roles))}\t{account.full_name}")
@@ -94,7 +90,7 @@ def account_list(args: argparse.Namespace) -> int:
 
 def account_disable(args: argparse.Namespace) -> int:
     """Disable an account, or enable it again."""
-    with _open(args.config) as house:
+    with open_house(args.config) as house:
         staff.disable_account(house.store, args.login, house.actor, disabled=not args.enable)
     print(f"Account {args.login} is {'enabled' if args.enable else 'disabled; its sessions have ended'}.")
     return OK
@@ -102,70 +98,13 @@ def account_disable(args: argparse.Namespace) -> int:
 
 def account_password(args: argparse.Namespace) -> int:
     """Change a password."""
-    with _open(args.config) as house:
+    with open_house(args.config) as house:
         password = _password(args)
         staff.set_password(house.store, args.login, password, house.actor)
     print(f"The password of {args.login} is changed; its sessions have ended.")
     if args.generate:
         print(f"Password: {password}")
     return OK
-
-
-# ---- devices ----
-
-
-def device_add(args: argparse.Namespace) -> int:
-    """Register a device, adopt one that was heard of, or change it; what is not given stays as it is."""
-    with _open(args.config) as house:
-        with house.store.read() as reader:
-            known = store_devices.get(reader, args.ae_title)
-        asked = {each.name: getattr(args, each.name, None) for each in fields(Device)}
-        asked["modality"] = args.modality.upper() if args.modality is not None else None
-        asked["own_only"] = None if args.any_station is None else not args.any_station
-        given = {name: value for name, value in asked.items() if value is not None}
-        if known is None or not known.adopted:
-            given.setdefault("name", "")  # the name of one that was only heard of is its AE title
-        device = replace(known or Device(args.ae_title, "", ""), **given, adopted=True)
-        devices.put_device(house.store, device, house.actor)
-    word = "changed" if known and known.adopted else "adopted" if known else "registered"
-    print(f"Device {args.ae_title} is {word}.")
-    return OK
-
-
-def device_list(args: argparse.Namespace) -> int:
-    """List the devices, their policies that are not the default, and when each was last heard."""
-    with _open(args.config) as house, house.store.read() as reader:
-        for each in journal.heard(reader):
-            device = each.device
-            heard = ", ".join(
-                f"{service} {at.astimezone(house.config.clinic.zone):%Y-%m-%d %H:%M}"
-                for service, (at, _, _) in sorted(each.services.items())
-            )
-            state = "" if device.adopted else "\tnot adopted"
-            policies = " ".join(_policies(device))
-            print(
-                f"{device.ae_title}\t{device.modality or '-'}\t{device.name}\t{heard or 'never heard'}{state}"
-                + (f"\t{policies}" if policies else "")
-            )
-    return OK
-
-
-_PLAIN = ("ae_title", "name", "modality", "room", "adopted")
-
-
-def _policies(device: Device) -> Iterator[str]:
-    """Write what differs from the defaults as the options of `device add`."""
-    usual = Device("", "", "")
-    for each in fields(Device):
-        value = getattr(device, each.name)
-        if each.name in _PLAIN or value == getattr(usual, each.name):
-            continue
-        if each.name == "own_only":
-            yield "--any-station"
-        elif each.name == "strict_mpps":
-            yield "--strict-mpps"
-        else:
-            yield shlex.join([f"--{each.name.replace('_', '-')}", str(value)])
 
 
 # ---- orders ----
@@ -175,7 +114,7 @@ def order_add(args: argparse.Namespace) -> int:
     """Register referrals from JSON; all of a file's forms are checked before the first one is registered."""
     drafts = order_json.read(sys.stdin.buffer.read() if args.json == "-" else Path(args.json).read_bytes())
     status = OK
-    with _open(args.config) as house:
+    with open_house(args.config) as house:
         for number, draft in enumerate(drafts, 1):
             try:
                 order = referral.register(house.store, draft, house.actor, app.clinic_of(house.config))
@@ -189,7 +128,7 @@ def order_add(args: argparse.Namespace) -> int:
 
 def order_list(args: argparse.Namespace) -> int:
     """List the orders of a day."""
-    with _open(args.config) as house:
+    with open_house(args.config) as house:
         on = args.date or datetime.now(house.config.clinic.zone).date()
         with house.store.read() as reader:
             visits = journal.day(reader, on)
@@ -217,7 +156,7 @@ def import_path(args: argparse.Namespace) -> int:
     if table and table.unread_sheets:
         print(f"Only the first sheet is read, not: {', '.join(table.unread_sheets)}")
     counted: Counter[str] = Counter()
-    with _open(args.config) as house:
+    with open_house(args.config) as house:
         clinic = app.clinic_of(house.config)
         if args.tell_bus and not clinic.tells_bus:
             raise BrokerError("there is no bus to tell: bus.url is not set")
@@ -283,7 +222,8 @@ class _House:
         self.store.close()
 
 
-def _open(path: Path | None) -> _House:
+def open_house(path: Path | None) -> _House:
+    """Open the database of a configuration for one command."""
     return _House(load(path))
 
 

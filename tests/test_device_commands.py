@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from broker import app
 from broker.__main__ import main
 from broker.config_file import load
 from broker.domain.model import Device
-from broker.store import devices
+from broker.store import devices, journal
+from broker.workflow import referral
+from tests import factory
 
 EVERY_OPTION = [
     *("--name", "КТ", "--modality", "ct", "--room", "каб. 1", "--address", "10.0.4.1,10.0.4.2", "--charset", "latin"),
@@ -81,3 +84,81 @@ def test_what_is_wrong_is_said_by_field(config: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr().err
     for part in ("name: required", "modality: letters", "address: address", "longest: range"):
         assert part in told
+
+
+@pytest.fixture
+def order(config: Path) -> str:
+    """An order for today on the X-ray; its number."""
+    main(["device", "add", "XRAY_14", "--name", "Рентген", "--modality", "DX", "-c", str(config)])
+    settings = load(config)
+    store = app.open_store(settings)
+    made = referral.register(store, factory.draft(), factory.REGISTRAR, app.clinic_of(settings))
+    store.close()
+    return made.accession_number
+
+
+def test_why_says_what_holds_and_what_to_do_about_what_does_not(
+    config: Path, order: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["why", order, "XRAY_14", "-c", str(config)]) == 0
+    told = capsys.readouterr().out
+    assert f"{order} for XRAY_14:" in told
+    assert "ok  it is planned on this device" in told
+    assert "!   it has never asked for its list" in told
+    assert "The device sees it when it asks so." in told
+    main(["device", "add", "MG", "--name", "Маммограф", "--modality", "MG", "-c", str(config)])
+    assert main(["why", order, "MG", "-c", str(config)]) == 1
+    told = capsys.readouterr().out
+    assert "NO  it is planned on XRAY_14" in told
+    assert "do: plan it on MG, or let the device see every device's orders: device add MG --any-station" in told
+    assert "Кузнецова" not in told
+
+
+def test_why_knows_neither_an_unknown_order_nor_an_unknown_device(
+    config: Path, order: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["why", "NONE", "XRAY_14", "-c", str(config)]) == 1
+    assert "order NONE" in capsys.readouterr().err
+    assert main(["why", order, "STRANGER", "-c", str(config)]) == 1
+    assert "NO  nobody has registered it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("auto", "Кузнецова^Марина^Петровна"),
+        ("ISO_IR 144", "Кузнецова^Марина^Петровна"),
+        ("latin", "Kuznetsova^Marina^Petrovna"),
+    ],
+)
+def test_worklist_shows_what_the_device_sees_in_its_own_letters(
+    config: Path, order: str, charset: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["device", "add", "XRAY_14", "--charset", charset, "-c", str(config)])
+    capsys.readouterr()
+    assert main(["worklist", "XRAY_14", "-c", str(config)]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.split("\t")[1:3] == [order, name]
+    assert main(["worklist", "XRAY_14", "--date", f"{factory.soon():%Y-%m-%d}", "--json", "-c", str(config)]) == 0
+    [item] = json.loads(capsys.readouterr().out)
+    assert item["00100010"]["Value"] == [{"Alphabetic": name}]
+    assert main(["worklist", "XRAY_14", "--date", "1999-01-01", "-c", str(config)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_looking_through_a_device_s_eyes_leaves_no_trace(config: Path, order: str) -> None:
+    main(["worklist", "XRAY_14", "-c", str(config)])
+    main(["why", order, "XRAY_14", "-c", str(config)])
+    store = app.open_store(load(config))
+    with store.read() as reader:
+        [heard] = journal.heard(reader)
+        card = journal.card(reader, order)
+    store.close()
+    assert heard.services == {}
+    assert card
+    assert card.seen_at is None
+
+
+def test_worklist_of_an_unknown_device_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worklist", "NOBODY", "-c", str(config)]) == 1
+    assert "device NOBODY" in capsys.readouterr().err

@@ -24,16 +24,16 @@ from broker.bus.client import BusClient
 from broker.bus.exchange import Exchange
 from broker.bus.profile import Profile
 from broker.config import Config
-from broker.dicom import learned, pacs
+from broker.dicom import explain, learned, pacs
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist_folder import WorklistFolder
-from broker.domain.advice import Suggestion
+from broker.domain.advice import Explained, Suggestion
 from broker.domain.health import Check, Health
-from broker.domain.model import Clinic
+from broker.domain.model import Clinic, Order
 from broker.domain.starter import PROCEDURES
 from broker.security import Throttle
 from broker.store import devices, journal
-from broker.store.database import Store, StoreError
+from broker.store.database import Reader, Store, StoreError
 from broker.workflow.abandoned import Abandoned
 
 if TYPE_CHECKING:
@@ -147,7 +147,15 @@ class Application:
         from ui import web
         from ui.services import Services
 
-        services = Services(self.store, self.clinic, self.config, Throttle(), self.health, suggest=self._suggest)
+        services = Services(
+            self.store,
+            self.clinic,
+            self.config,
+            Throttle(),
+            self.health,
+            suggest=self._suggest,
+            explain=self._explain,
+        )
         self._web = web.make_server(web.create_app(services), self.config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -205,6 +213,12 @@ class Application:
 
     def _suggest(self, heard: journal.Heard) -> list[Suggestion]:
         return learned.suggest(heard.device, heard.samples, self.store.clock())
+
+    def _explain(self, reader: Reader, order: Order) -> list[Explained]:
+        learns = self.config.dicom.unknown_devices == "learn"
+        stations = dict.fromkeys(ae_title for step in order.steps for ae_title in step.station_ae_titles)
+        now = self.store.clock()
+        return [explain.of(reader, order, ae_title, now, self.clinic, learns=learns) for ae_title in stations]
 
     def _pat_watchdog(self) -> None:
         # Only a program whose database still takes writes is alive.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime, tzinfo
 
-from broker.domain.advice import Suggestion
+from broker.domain.advice import Suggestion, Verdict
 from broker.domain.model import Device
 from broker.store.journal import Heard
 from ui import words
@@ -126,6 +127,133 @@ def policies(device: Device) -> Iterator[str]:
         yield "MPPS только по стандарту"
     if device.mpps_hours != usual.mpps_hours:
         yield f"брошенное закрываем через {device.mpps_hours} ч"
+
+
+# ---- why a device sees an order, or does not ----
+
+# code -> (when it holds, when it is against, what to do then). What only holds and says little is left out: "".
+_VERDICTS: dict[str, tuple[str, str, str]] = {
+    "registered": ("", "", ""),
+    "unknown_device": (
+        "Аппарат не принят, но незнакомым отвечаем",
+        "Аппарат у нас не записан",
+        "Добавьте его на странице «Аппараты».",
+    ),
+    "not_adopted": (
+        "Аппарат не принят, но незнакомым отвечаем",
+        "Аппарат обращался, но его не приняли",
+        "Примите его на странице «Аппараты».",
+    ),
+    "other_address": (
+        "",
+        "Аппарату отказано: обращался с адреса {address}, а записан {registered}",
+        "Поправьте адрес на странице «Аппараты» или на самом аппарате.",
+    ),
+    "delivered": ("Аппарат получил это направление в свой список {at}", "", ""),
+    "asked": ("Аппарат спрашивал список {at}", "", ""),
+    "asked_before": (
+        "",
+        "С тех пор как направление записали, аппарат список не спрашивал (последний раз {at})",
+        "Обновите список на аппарате.",
+    ),
+    "never_asked": (
+        "",
+        "Аппарат ещё ни разу не спрашивал список",
+        "Проверьте, что на нём указаны наш адрес, порт и AE title, и обновите на нём список.",
+    ),
+    "query_real": ("", "", ""),
+    "query_usual": ("", "Запросов этого аппарата ещё не было: проверено по обычному", ""),
+    "masked": ("В последнем запросе был отбор по пациенту ({keys}); кого искали, не храним", "", ""),
+    "open": ("Направление ждёт, не отменено", "", ""),
+    "started": ("Исследование идёт", "", ""),
+    "completed_lately": ("Выполнено; аппарат видит выполненное ещё {hours} ч", "", ""),
+    "completed": ("", "Исследование уже выполнено", "Аппарат видит выполненное, если это разрешить в его настройках."),
+    "discontinued": ("", "Исследование прервано", "Запишите его на другое время."),
+    "cancelled": ("", "Направление отменено", "Запишите новое."),
+    "planned_here": ("Назначено на этот аппарат", "", ""),
+    "planned_elsewhere": (
+        "Назначено на {stations}, но этот аппарат видит записи всех",
+        "Назначено не на этот аппарат, а на {stations}",
+        "Измените аппарат в направлении или разрешите этому видеть записи всех.",
+    ),
+    "near": ("", "", ""),
+    "past": (
+        "",
+        "День направления прошёл; аппарат видит назад дней: {days}",
+        "Перенесите направление или измените настройки аппарата.",
+    ),
+    "ahead": (
+        "",
+        "Направление слишком далеко впереди; без даты в запросе аппарат видит вперёд дней: {days}",
+        "Выберите на аппарате дату или измените его настройки.",
+    ),
+    "begun_elsewhere": ("", "Исследование уже начал {stations}, у остальных оно пропало", ""),
+    "malformed": (
+        "",
+        "Запрос аппарата с ошибкой, поэтому ему отказано: {keyword}",
+        "Поправьте на аппарате этот отбор.",
+    ),
+    "undecodable": (
+        "",
+        "Аппарат искал имя из вопросительных знаков: набрать кириллицу он не может",
+        "Ищите на нём по номеру исследования, по номеру карты или латиницей.",
+    ),
+    "key_station": (
+        "Аппарат спросил свои записи",
+        "Аппарат спросил записи для «{asked}», а направление назначено на {has}",
+        "Укажите на аппарате его собственный AE title: {ae_title}.",
+    ),
+    "key_time": (
+        "Аппарат спросил этот день",
+        "Аппарат спросил {asked}, а направление на {has}",
+        "Выберите на аппарате день направления или перенесите направление.",
+    ),
+    "key_modality": (
+        "Аппарат спросил вид {asked}, такой и в направлении",
+        "Аппарат спросил только вид {asked}, а направление {has}",
+        "На аппарате уберите отбор по виду исследования или поправьте вид в справочнике.",
+    ),
+    "key_name": (
+        "Имя, которое искали на аппарате, подходит",
+        "Аппарат искал другое имя",
+        "Спросите на нём весь список.",
+    ),
+    "key": (
+        "Отбор {keyword} = {asked} подходит",
+        "Аппарат спросил {keyword} = {asked}, а в направлении «{has}»",
+        "Уберите на аппарате этот отбор.",
+    ),
+    "letters_whole": ("", "", ""),
+    "letters_altered": (
+        "",
+        "На аппарате будет видно не всё: букв заменено {characters}, строк обрезано {cut} ({charset})",
+        "Кодировку и длину строк можно изменить в настройках аппарата.",
+    ),
+}
+
+
+def verdict(found: Verdict, ae_title: str, zone: tzinfo, today: date) -> tuple[str, str]:
+    """Say one reason for or against, and what to do; an empty sentence is not worth saying."""
+    holds, against, todo = _VERDICTS.get(found.code, (found.code, found.code, ""))
+    told = _Details({**found.details, "ae_title": ae_title})
+    if "at" in told:
+        told["at"] = words.moment(datetime.fromisoformat(told["at"]), zone, today)
+    if found.code == "key_time":
+        told |= {key: _times(told[key], today) for key in ("asked", "has")}
+    return (holds if found.ok else against).format_map(told), "" if found.ok else todo.format_map(told)
+
+
+def _times(key: str, today: date) -> str:
+    """Write days and times of a query for people: «20261124 100000» is «сегодня 10:00»."""
+
+    def day(found: re.Match[str]) -> str:
+        try:
+            return words.day(datetime.strptime(found[0], "%Y%m%d").date(), today)
+        except ValueError:
+            return found[0]
+
+    said = re.sub(r"(?<!\d)\d{8}(?!\d)", day, key)
+    return re.sub(r"(?<![\d.])(\d{2})(\d{2})(?:\d{2})?(?![\d.])", r"\1:\2", said)
 
 
 def unmasked(text: str) -> str:

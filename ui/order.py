@@ -9,7 +9,7 @@ from nicegui import ui
 from broker import security
 from broker.domain import identifiers, names
 from broker.domain.lifecycle import Event, allowed
-from broker.domain.model import Actor, Device, Order, Patient, PerformedState, PerformedStep, Priority
+from broker.domain.model import Actor, Device, Order, OrderState, Patient, PerformedState, PerformedStep, Priority
 from broker.security import Permission
 from broker.store import journal
 from broker.store.database import Reader
@@ -20,6 +20,7 @@ from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor, look
 from ui.steady import Redraw, Rows, latest
 from ui.theme import text
+from ui.why import WhyDialog
 
 # Plain HTTP has no clipboard interface, but every browser copies what is selected.
 COPY = """() => {
@@ -88,6 +89,7 @@ class _Page:
                     self._wires = ui.element("div")
             with ui.element("div"), theme.section("Что было", "новое сверху"):
                 self._lines = Rows(ui.element("ol").classes("timeline"), _make_line)
+        self._why = WhyDialog(services)
         self._step = ""  # the SOP Instance UID of what the person wants to unlink
         if self._may(Permission.CANCEL):
             self._dialog()
@@ -136,6 +138,9 @@ class _Page:
             ui.link("Изменить", f"/desk?order={number}").classes("btn")
         if card.bus == "parked" and self._may(Permission.RESEND):
             theme.button("Отправить снова", self._resend, icon="sync")
+        if card.order.state is OrderState.SCHEDULED:
+            why = theme.button("Почему не на аппарате?", lambda: self._why.ask(self._found.card.order))
+            why.props("data-opens=why")
         with ui.link("", f"/label/{number}", new_tab=True).classes("btn"):
             ui.icon("print")
             text("span", "Печать")

@@ -16,10 +16,10 @@ from nicegui import Event, core, run, ui
 
 from broker import security
 from broker.config import Config
-from broker.domain.advice import Suggestion
+from broker.domain.advice import Explained, Suggestion
 from broker.domain.errors import Forbidden, SessionEnded
 from broker.domain.health import Health
-from broker.domain.model import Actor, Clinic
+from broker.domain.model import Actor, Clinic, Order
 from broker.security import Permission, Throttle
 from broker.store.database import Reader, Store
 from broker.store.journal import Heard
@@ -41,6 +41,7 @@ class Services:
     health: Callable[[], Health]  # cheap: the last result of checks that run elsewhere
     changed: Event[[]] = field(default_factory=Event)
     suggest: Callable[[Heard], list[Suggestion]] = lambda heard: []  # what a device's messages teach
+    explain: Callable[[Reader, Order], list[Explained]] = lambda reader, order: []  # why devices see an order or not
 
     def now(self) -> datetime:
         """Give the local clinic time, naive, as the verbs take it."""

@@ -17,7 +17,7 @@ from broker.dicom.answers import Altered, Style
 from broker.dicom.attributes import STEP, TOP, Context, Match
 from broker.dicom.matching import MalformedKey
 from broker.dicom.query import Query, parse
-from broker.domain.advice import Verdict, sees
+from broker.domain.advice import Explained, Verdict
 from broker.domain.model import Clinic, Device, Order, StepState
 from broker.store import devices, standing
 from broker.store.database import Reader
@@ -214,20 +214,6 @@ def _style(device: Device, query: Query) -> Style:
 
 
 # ---- what is to be judged ----
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """An order for a device: by which query it was judged, and how."""
-
-    device: Device
-    asked_at: datetime | None  # UTC, of the real query; None: a usual one
-    verdicts: tuple[Verdict, ...]
-
-    @property
-    def seen(self) -> bool:
-        """Whether the device has the order on its list when it asks so."""
-        return sees(self.verdicts)
 
 
 def of(

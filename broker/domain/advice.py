@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from broker.domain.model import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,17 @@ class Suggestion:
 def sees(verdicts: Sequence[Verdict]) -> bool:
     """Say whether a device has the order on its list, by the verdicts on it."""
     return all(verdict.ok for verdict in verdicts if verdict.decides)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An order for a device: by which query it was judged, and how."""
+
+    device: Device
+    asked_at: datetime | None  # UTC, of its latest real query; None: judged by a usual one
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def seen(self) -> bool:
+        """Whether the device has the order on its list when it asks so."""
+        return sees(self.verdicts)

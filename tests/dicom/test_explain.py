@@ -13,9 +13,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from broker.dicom import explain, query, samples, worklist
-from broker.dicom.explain import Explained
 from broker.dicom.matching import MalformedKey
-from broker.domain.advice import Verdict
+from broker.domain.advice import Explained, Verdict
 from broker.domain.model import Device, Order, PerformedChange, PerformedState, StepReference
 from broker.store import devices, orders
 from broker.store import worklist as store_worklist

@@ -29,7 +29,7 @@ from nicegui.testing.general import nicegui_reset_globals
 
 from broker import security
 from broker.config import Config
-from broker.dicom import learned
+from broker.dicom import explain, learned
 from broker.domain.health import Check, Health
 from broker.domain.model import Role
 from broker.security import Throttle
@@ -76,6 +76,11 @@ def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.Mon
         Throttle(),
         lambda: house.health,
         suggest=lambda heard: learned.suggest(heard.device, heard.samples, store.clock()),
+        explain=lambda reader, order: [
+            explain.of(reader, order, ae_title, store.clock(), factory.CLINIC)
+            for step in order.steps
+            for ae_title in step.station_ae_titles
+        ],
     )
 
 

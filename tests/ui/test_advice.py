@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
-from broker.dicom import learned
-from broker.domain.advice import Suggestion
+from broker.dicom import learned, verdict_words
+from broker.domain.advice import Suggestion, Verdict
 from broker.domain.model import Device
+from tests.factory import ZONE
 from ui import advice
 
 CODES = sorted(set(re.findall(r'Suggestion\(\s*"(\w+)"', inspect.getsource(learned))))
@@ -36,6 +38,26 @@ def test_whatever_is_learned_has_words(code: str) -> None:
 )
 def test_what_a_suggestion_changes_is_said(field: str, value: str | bool, words: str) -> None:
     assert advice.remedy(Suggestion("x", {}, field, value)) == words
+
+
+VERDICTS = sorted(verdict_words.WORDS)
+
+
+@pytest.mark.parametrize("code", VERDICTS)
+@pytest.mark.parametrize("ok", [True, False])
+def test_every_verdict_that_is_said_is_a_sentence(code: str, ok: bool) -> None:
+    details = {"at": "2026-11-24T06:47:00+00:00", "keyword": "Modality", "asked": "20261124", "has": "20261125 1000"}
+    said, todo = advice.verdict(Verdict("key", ok, code, details), "XRAY_14", ZONE, date(2026, 11, 24))
+    assert said != code
+    assert "{" not in said + todo
+    assert not (ok and todo)
+    assert not todo or said  # what is to be done about has been said
+
+
+def test_days_and_times_of_a_query_are_said_for_people() -> None:
+    told = {"asked": "20261125-20261226 0900-1100", "has": "20261124 100000"}
+    said, _ = advice.verdict(Verdict("key", False, "key_time", told), "XRAY_14", ZONE, date(2026, 11, 24))
+    assert said == "Аппарат спросил завтра-26.12.2026 09:00-11:00, а направление на сегодня 10:00"
 
 
 def test_notes_say_when_and_how_often() -> None:

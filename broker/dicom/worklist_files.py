@@ -31,6 +31,8 @@ _OFFICIAL = "99NSI1471"  # the coding scheme under which our own answers name th
 _SEQUENCE = "ScheduledProcedureStepSequence"
 _DATE = re.compile(r"(\d{4})([.-]?)(\d{2})\2(\d{2})")
 _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.\d{1,6})?)?)?")
+# Control characters that no text has: what UTF-8 becomes when it is declared to be a set of single bytes.
+_C1 = re.compile(r"[\x80-\x9f]")
 
 Kept = dict[str, dict[str, Any]]
 
@@ -74,8 +76,9 @@ def _dataset(data: bytes) -> Dataset:
         ds = decoding.decode(body, implicit, fallback=charset.UTF_8, most_bytes=MOST_BYTES)
     except decoding.Undecodable as error:
         raise Unreadable(f"it is no whole DICOM dataset: {error}") from None
-    if not ds.get("SpecificCharacterSet") and not all(text.isascii() for text in _texts(ds)):
-        raise BadWorklistFile("its letters are not written in its Specific Character Set")
+    declared = bool(ds.get("SpecificCharacterSet"))
+    if any(_C1.search(text) if declared else not text.isascii() for text in _texts(ds)):
+        raise BadWorklistFile("its letters are not written in the Specific Character Set that it names")
     return ds
 
 

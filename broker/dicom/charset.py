@@ -73,7 +73,8 @@ class Reading:
 
     def text(self, value: bytes) -> str:
         """Decode a value; raise UnicodeDecodeError where it is not written like that."""
-        if b"\x1b" not in value:
+        # PS3.3 C.12.1.1.2: without code extensions an escape character is a character like any other.
+        if b"\x1b" not in value or "ISO 2022" not in self.term:
             return value.decode(self.codecs[0])
         return "".join(self._fragment(part) for part in _ESCAPED.findall(value))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydicom import config
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
@@ -246,7 +246,7 @@ def _data_element(element: _Element, read: Reading, fallback: str) -> DataElemen
     if vr in _TEXTS or vr in _ASCII:
         text = _text(vr, value, read)
         try:
-            return DataElement(tag, vr, text or None, validation_mode=config.IGNORE)
+            return DataElement(tag, vr, text or empty_value_for_VR(vr), validation_mode=config.IGNORE)
         except (ValueError, TypeError, OverflowError):  # an IS or DS that is no number
             return DataElement(tag, "LO", text, validation_mode=config.IGNORE)
     return DataElement(tag, vr, value or None, already_converted=True)

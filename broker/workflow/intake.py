@@ -120,8 +120,8 @@ def note_problem(store: Store, path: str, digest: str, problem: str, actor: Acto
 
     def verb(tx: Tx) -> None:
         permit(tx, actor, Permission.REGISTER)
-        known = worklist_files.get(tx, path)
-        worklist_files.put(tx, WorklistFile(path, digest, known.order_id if known else 0, problem))
+        known = worklist_files.get(tx, path) or WorklistFile(path, digest)
+        worklist_files.put(tx, replace(known, digest=digest, problem=problem))
 
     store.write(verb)
 

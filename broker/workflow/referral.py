@@ -113,7 +113,8 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
         outbox.resume(tx, order.id)
         after = _reread(tx, order.id)
         if order.attributes:
-            orders.set_attributes(tx, order.id, kept.after_amendment(before, after))
+            after = replace(after, attributes=kept.after_amendment(before, after))
+            orders.set_attributes(tx, order.id, after.attributes)
         audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
         tx.announce()
         return after

@@ -79,10 +79,10 @@ def _groups(key: str) -> tuple[_Group, ...]:
 
 
 def _group_matches(group: _Group, name: str) -> bool:
-    known = [part.strip() for part in names.fold(name).split("^")]
-    if _matches(group.folded, known):
+    known = names.in_one_alphabet(name)
+    if _matches(group.folded, [part.strip() for part in known.replace("ё", "е").split("^")]):
         return True
-    return bool(group.plain) and _matches_latin(group.plain, known)
+    return bool(group.plain) and _matches_latin(group.plain, [part.strip() for part in known.split("^")])
 
 
 def _matches(key: str, known: list[str]) -> bool:

@@ -18,7 +18,7 @@ NAME_LENGTH = 64  # characters in one component group, PS3.5 6.2 (PN)
 
 # Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
 # state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
-HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуе")
+HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
 
 
 def fold(text: str) -> str:
@@ -26,7 +26,12 @@ def fold(text: str) -> str:
 
     NFC, case folded, ё as е, blanks squeezed, Latin look-alikes inside Cyrillic words as the letters they stand for.
     """
-    folded = unicodedata.normalize("NFC", text).casefold().replace("ё", "е")
+    return in_one_alphabet(text).replace("ё", "е")
+
+
+def in_one_alphabet(text: str) -> str:
+    """Fold a text as `fold` does, but keep ё: transliteration has spellings of its own for it."""
+    folded = unicodedata.normalize("NFC", text).casefold()
     if not folded.isascii() and _LATIN.search(folded):
         folded = _WORD.sub(_one_alphabet, folded)
     return _BLANKS.sub(" ", folded).strip()

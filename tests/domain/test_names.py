@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.domain import names
 from broker.domain.model import PersonName
@@ -10,10 +12,28 @@ from broker.domain.model import PersonName
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Ёлкин", "елкин"), ("ИВАНОВ", "иванов"), (" Иванов  Иван ", "иванов иван"), ("И\u0306ошкар", "йошкар")],
+    [
+        ("Ёлкин", "елкин"),
+        ("ИВАНОВ", "иванов"),
+        (" Иванов  Иван ", "иванов иван"),
+        ("И\u0306ошкар", "йошкар"),
+        ("Люкceмбypг", "Люксембург"),  # Latin c, e, y and p
+        ("ИBAHOB", "иванов"),  # Latin B, A, H, O and B behind one Cyrillic letter
+        ("Cоколова Мaрия", "соколова мария"),
+    ],
 )
 def test_names_that_people_take_for_equal_fold_to_the_same(one: str, other: str) -> None:
     assert names.fold(one) == names.fold(other)
+
+
+def test_latin_names_stay_latin() -> None:
+    assert names.fold("Cox") == "cox"
+    assert names.fold("Мэри Cox") == "мэри cox"  # each word for itself
+
+
+@given(st.text("абвёй AaBcCeEoOpPxXyYЁ ", max_size=12))
+def test_folding_twice_changes_nothing(text: str) -> None:
+    assert names.fold(names.fold(text)) == names.fold(text)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +56,45 @@ def test_a_typed_name_is_split_and_shortened() -> None:
 
 def test_control_characters_are_taken_out() -> None:
     assert names.tidy("Ива\u200bнов\x00\n Пётр") == "Иванов Пётр"
+
+
+@pytest.mark.parametrize(
+    ("longest", "shown"),
+    [
+        (64, "Константинопольская^Александра^Владиславовна"),
+        (44, "Константинопольская^Александра^Владиславовна"),
+        (43, "Константинопольская^Александра^В"),
+        (31, "Константинопольская^А^В"),
+        (22, "Константинопольская^А"),
+        (20, "Константинопольская"),
+        (12, "Константиноп"),
+    ],
+)
+def test_a_name_shrinks_by_component(longest: int, shown: str) -> None:
+    name = PersonName("Константинопольская", "Александра", "Владиславовна")
+    assert names.to_dicom(names.fit(name, longest)) == shown
+    assert len(shown) <= longest
+
+
+@given(
+    st.builds(PersonName, *[st.text("абвг -", max_size=30).map(str.strip)] * 3).filter(lambda name: name.family),
+    st.integers(8, 64),
+)
+def test_a_shrunk_name_fits_and_still_begins_with_the_family_name(name: PersonName, longest: int) -> None:
+    shown = names.to_dicom(names.fit(name, longest))
+    assert 0 < len(shown) <= longest
+    assert names.to_dicom(name).startswith(shown.split("^")[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Рентгенография", "Рентгенография"),
+        ("Рентгенография кисти и стопы", "Рентгенография кисти"),
+        ("Рентгенография коленного сустава", "Рентгенография"),
+        ("Рентгенокинематография", "Рентгенокинематограф"),
+        ("А рентгенокинематография", "А рентгенокинематогр"),
+    ],
+)
+def test_a_description_is_cut_at_a_word_where_that_leaves_most_of_it(text: str, shown: str) -> None:
+    assert names.cut(text, 20) == shown

@@ -265,7 +265,7 @@ def test_another_patient_under_the_same_accession_number_is_a_correction(store: 
 
 def test_another_item_under_the_same_file_name_takes_the_old_one_off_the_worklist(store: Store) -> None:
     first = take(store, item())
-    second = take(store, item(sps_id="S2"), digest="2", **OTHER)
+    second = take(store, item(sps_id="S2", **OTHER), digest="2")
     assert second.outcome is Outcome.ADDED
     assert order_of(store, first).state is OrderState.CANCELLED
     assert order_of(store, second).state is OrderState.SCHEDULED

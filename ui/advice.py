@@ -6,7 +6,7 @@ Only words: codes come in, sentences go out. A code without words of its own sti
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, tzinfo
 
 from broker.domain.advice import Suggestion, Verdict
@@ -82,24 +82,44 @@ _LEARNED = {
 
 def note(kind: str, text: str, count: int, when: str) -> str:
     """Say what was noted of a device, when last, and how often."""
-    text = _problems(text) if kind in _BROKEN_RULES else text
-    told = _NOTES.get(kind, "{text}" if text else kind).format(text=text)
+    told = _NOTES.get(kind, "{text}" if text else kind).format(text=_russian(kind, text))
     times = f", {words.plural(count, 'раз', 'раза', 'раз')}" if count > 1 else ""
     return f"{told} ({when}{times})"
 
 
-def _problems(text: str) -> str:
-    """Write what a message lacked: «нет AccessionNumber, пусто Modality и ещё 3»."""
-    found = [_RULE.sub(lambda said: f"{_RULES[said[2]]} {said[1]}", each) for each in text.split("; ")]
-    more = f" и ещё {len(found) - SHOWN}" if len(found) > SHOWN else ""
-    return ", ".join(found[:SHOWN]) + more
+def _russian(kind: str, text: str) -> str:
+    """Put the text of a note into Russian, as far as it is one of ours."""
+    if kind in ("mpps_create", "mpps_set", "mpps_final"):
+        parts = text.split("; ")
+        found = [f"{_RULES[said[2]]} {said[1]}" for said in map(_RULE.fullmatch, parts) if said]
+        more = f" и ещё {len(parts) - len(found[:SHOWN])}" if len(parts) > len(found[:SHOWN]) else ""
+        return ", ".join(found[:SHOWN]) + more if found else text
+    for pattern, words_of_it in _TEXTS:
+        if said := pattern.fullmatch(text):
+            return words_of_it(said)
+    return text
 
 
 SHOWN = 4  # of what a message lacked
 _RULES = {"missing": "нет", "empty": "пусто"}
 _RULE = re.compile(r"(?:\w+ > )*(\w+) is (missing|empty)")
-_BROKEN_RULES = ("mpps_create", "mpps_set", "mpps_final")
+_TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"order (\S+): (\d+) \D+?(?:, and so for (\d+) other orders)?"),
+        lambda said: f"направление {said[1]}, мест: {said[2]}" + (f", и ещё направлений: {said[3]}" if said[3] else ""),
+    ),
+    (re.compile(r"(\w+) was question marks only\b.*"), lambda said: said[1]),
+    (re.compile(r"a step was never ended, it was heard of last at (.+)"), lambda said: f"последняя весть {said[1]}"),
+    (
+        re.compile(r"a step for (\S+) names another order or patient by (.+)"),
+        lambda said: f"{said[1]}, не сходится {said[2]}",
+    ),
+    (re.compile(r"no number: (.+)"), lambda said: said[1]),
+)
 _NOTES: Mapping[str, str] = {
+    "charset": "Буквы, которых нет в кодировке аппарата, написаны другими: {text}",
+    "cut": "Имена и описания укорочены под экран аппарата: {text}",
+    "undecodable_name": "В поиске пришли вопросительные знаки вместо букв ({text}), никого не нашли",
     "mpps_create": "Сообщение о начале исследования неполное, взяли что есть: {text}",
     "mpps_set": "Сообщение о ходе исследования неполное, взяли что есть: {text}",
     "mpps_final": "Сообщение о конце исследования неполное, взяли что есть: {text}",
@@ -237,7 +257,8 @@ def verdict(found: Verdict, ae_title: str, zone: tzinfo, today: date) -> tuple[s
     holds, against, todo = _VERDICTS.get(found.code, (found.code, found.code, ""))
     told = _Details({**found.details, "ae_title": ae_title})
     if "at" in told:
-        told["at"] = words.moment(datetime.fromisoformat(told["at"]), zone, today)
+        at = words.moment(datetime.fromisoformat(told["at"]), zone, today)
+        told["at"] = at if " " in at else f"в {at}"
     if found.code == "key_time":
         told |= {key: _times(told[key], today) for key in ("asked", "has")}
     return (holds if found.ok else against).format_map(told), "" if found.ok else todo.format_map(told)

@@ -88,7 +88,7 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 _HOLDS = {
     "key_station": "it asks for station {asked}",
-    "key_time": "it asks for {asked}, when the order is",
+    "key_time": "it asks for {asked}, and the order is then",
     "key_modality": "it asks for modality {asked}",
     "key_name": "the name that it asks for is the patient's",
     "key": "it asks for {keyword} {asked}",

@@ -66,7 +66,29 @@ def test_notes_say_when_and_how_often() -> None:
     assert told.endswith("нет AccessionNumber, пусто Modality (2 мин назад, 3 раза)")
     told = advice.note("mpps_create", "; ".join(f"K{number} is missing" for number in range(9)), 1, "только что")
     assert told.endswith("нет K3 и ещё 5 (только что)")
+    assert advice.note("mpps_create", "A > B is missing; A > Cut of", 1, "x").endswith("нет B и ещё 1 (x)")
     assert advice.note("something_new", "its text", 1, "вчера") == "its text (вчера)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        ("charset", "order K1: 3 characters were written otherwise", "направление K1, мест: 3 (x)"),
+        (
+            "cut",
+            "order K1: 3 texts were shortened, and so for 2 other orders",
+            "направление K1, мест: 3, и ещё направлений: 2 (x)",
+        ),
+        ("undecodable_name", "PatientName was question marks only: the device cannot write its letters", "никого"),
+        ("mpps_unfinished", "a step was never ended, it was heard of last at 24.11.2026 09:15", "24.11.2026 09:15 (x)"),
+        ("mpps_conflict", "a step for K1 names another order or patient by patient_id", "K1, не сходится patient_id"),
+        ("mpps_dose", "no number: EntranceDose", "не число: EntranceDose (x)"),
+    ],
+)
+def test_notes_of_the_services_are_said_in_russian(kind: str, text: str, told: str) -> None:
+    said = advice.note(kind, text, 1, "x")
+    assert told in said
+    assert not re.search("[a-z]{4,} [a-z]{4,}", said)
 
 
 def test_settings_that_differ_from_the_usual_are_said() -> None:

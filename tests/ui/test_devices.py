@@ -181,7 +181,7 @@ async def test_a_device_that_is_turned_away_says_why(scene: Scene, user: User) -
     await user.open("/devices")
     await user.should_see("Отказано: обращался с адреса 10.9.9.9, а записан 10.0.4.1")
     await user.should_see("Отказано: аппарат не принят")
-    await user.should_see("Доза в сообщении о ходе исследования не число: no number: EntranceDose (только что)")
+    await user.should_see("Доза в сообщении о ходе исследования не число: EntranceDose (только что)")
 
 
 async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:

@@ -55,7 +55,7 @@ async def test_the_reason_and_what_to_do_are_told_for_each_device(scene: Scene, 
     await user.should_see("Рентген, каб. 14: не виден", retries=10)
     await user.should_see("Флюорограф, каб. 12: виден")
     await user.should_see("Назначено на этот аппарат")
-    await user.should_see("Аппарат спрашивал список 09:48")
+    await user.should_see("Аппарат спрашивал список в 09:48")
     await user.should_see("Аппарат спросил этот день")
     await user.should_see("Аппарат спросил только вид CR, а направление DX")
     await user.should_see("На аппарате уберите отбор по виду исследования или поправьте вид в справочнике.")

@@ -59,9 +59,14 @@ def window(date_key: str, time_key: str) -> Window:
     last_day = _date(dates.high) if dates.high else None
     first = _time(times.low, FIRST) if times.low else None
     last = _time(times.high, LAST) if times.high else None
-    if first_day is None and last_day is None:
-        daily = None if first is None and last is None else (first or FIRST, last or LAST)
-        return Window(daily=daily)
+    single = times.low is not None and times.low == times.high and first_day != last_day
+    if single or (first_day is None and last_day is None):
+        # A single time is matched by itself: on any of the days, that time and no other.
+        return Window(
+            low=datetime.combine(first_day, FIRST) if first_day else None,
+            high=datetime.combine(last_day, LAST) if last_day else None,
+            daily=None if first is None and last is None else (first or FIRST, last or LAST),
+        )
     return Window(
         low=datetime.combine(first_day, first or FIRST) if first_day else None,
         high=datetime.combine(last_day, last or LAST) if last_day else None,

@@ -1,0 +1,41 @@
+"""DCMTK's wlmscpfs: the reference worklist server, on worklist files."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.peers.dcmtk import tool
+
+
+@contextmanager
+def wlmscpfs(directory: Path, called: str = "OFFIS") -> Iterator[int]:
+    """Serve the worklist files in `directory/called`; gives the port."""
+    (directory / called).mkdir(parents=True, exist_ok=True)
+    (directory / called / "lockfile").touch()  # without it wlmscpfs refuses the folder
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = subprocess.Popen(
+        [tool("wlmscpfs"), "-s", "-dfp", str(directory), str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "wlmscpfs ended"
+                assert time.monotonic() < deadline, "wlmscpfs does not listen"
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)

@@ -130,7 +130,9 @@ class WorklistFolder:
             if outcome := self._consider(name, path, signature, vanished):
                 happened[outcome] += 1
         happened.update(self._let_go(vanished, found))
-        self._seen = {name: seen for name, seen in self._seen.items() if name in found.files}
+        self._seen = {
+            name: seen for name, seen in self._seen.items() if name in found.files or found.leaves_alone(name)
+        }
         return happened
 
     def _list(self) -> _Found | None:

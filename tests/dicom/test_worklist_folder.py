@@ -213,7 +213,7 @@ def test_while_a_script_holds_the_lock_nothing_is_read_and_nothing_counts_as_gon
         path.unlink()
         script.write("OFFIS/3.wl", numbered(3))
         assert script.look(GONE_AFTER) == script.look(GONE_AFTER) == {}
-        path.write_bytes(numbered(1))
+        script.write("OFFIS/1.wl", numbered(1))
     assert script.look() == {"added": 1, "unchanged": 1}
     assert script.look(GONE_AFTER) == {}
     assert set(script.states().values()) == {"scheduled"}

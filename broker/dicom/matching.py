@@ -165,7 +165,7 @@ def formed(key: str, vr: str, keyword: str) -> str:
 
 def is_universal(key: str) -> bool:
     """Say whether a key asks for anything at all (PS3.4 C.2.2.2.3; a single `*` is the same)."""
-    return key.strip() in ("", "*")
+    return key.strip(" \0") in ("", "*")
 
 
 def text(key: str, value: str) -> bool:

@@ -52,7 +52,7 @@ class Query:
     born: tuple[date | None, date | None]  # the first and the last day of birth
     charset: str
     unsupported: tuple[str, ...]  # keys that were to be matched and are not
-    undecodable: tuple[str, ...]  # names that are question marks only: nothing can match
+    undecodable: tuple[str, ...]  # keys that are question marks only: nothing can match
 
     @property
     def keys(self) -> Mapping[BaseTag, str]:
@@ -82,7 +82,7 @@ def parse(query: Dataset) -> Query:
         supported[tag].keyword
         for supported, keys in ((TOP_BY_TAG, top.keys), (STEP_BY_TAG, step.keys if step else {}))
         for tag, key in keys.items()
-        if supported[tag].match is Match.NAME and name_matching.is_undecodable(key)
+        if _is_undecodable(supported[tag], key)
     ]
     read = Query(
         top=top,
@@ -96,6 +96,11 @@ def parse(query: Dataset) -> Query:
     day, hour = read.key("ScheduledProcedureStepStartDate"), read.key("ScheduledProcedureStepStartTime")
     born = matching.dates(read.key("PatientBirthDate"), "PatientBirthDate")
     return replace(read, window=matching.window(day, hour), born=born)
+
+
+def _is_undecodable(attribute: Attribute, key: str) -> bool:
+    """Say whether a key is what a device sends that cannot write its letters."""
+    return name_matching.is_undecodable(key) if attribute.match is Match.NAME else set(key) == {"?"}
 
 
 def _step(query: Dataset, unsupported: list[str]) -> Part | None:

@@ -219,8 +219,8 @@ class _Told:
     def notes(self) -> Iterator[tuple[str, str]]:
         """Put into words what was told otherwise: kinds of notes and their texts."""
         for kind, words, counts in (
-            ("charset", "characters were written otherwise", [(name, each.characters) for name, each in self._altered]),
-            ("cut", "texts were shortened", [(name, each.cut) for name, each in self._altered]),
+            ("charset", "characters written otherwise", [(name, each.characters) for name, each in self._altered]),
+            ("cut", "texts shortened", [(name, each.cut) for name, each in self._altered]),
         ):
             told = [(name, count) for name, count in counts if count]
             if told:

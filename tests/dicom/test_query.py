@@ -218,11 +218,16 @@ def test_what_is_not_matched_is_said_so() -> None:
     assert set(asked.unsupported) == {"EthnicGroup", "PatientWeight"}
 
 
-def test_question_marks_are_noticed_in_every_name() -> None:
+def test_question_marks_are_noticed_in_every_key() -> None:
     asked = parse(
-        identifier({"ScheduledPerformingPhysicianName": "????"}, PatientName="??^*", ReferringPhysicianName="З*")
+        identifier(
+            {"ScheduledPerformingPhysicianName": "????"},
+            PatientName="??^*",
+            ReferringPhysicianName="З*",
+            PatientID="???",
+        )
     )
-    assert asked.undecodable == ("PatientName", "ScheduledPerformingPhysicianName")
+    assert asked.undecodable == ("PatientName", "PatientID", "ScheduledPerformingPhysicianName")
 
 
 # ---- whatever comes ----

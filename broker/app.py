@@ -10,14 +10,14 @@ import fcntl
 import logging
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
-
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from broker import schedule, service
 from broker.bus.client import BusClient
@@ -33,7 +33,7 @@ from broker.domain.model import Clinic, Order
 from broker.domain.starter import PROCEDURES
 from broker.security import Throttle
 from broker.store import devices, journal
-from broker.store.database import Reader, Store, StoreError
+from broker.store.database import Reader, Store, StoreError, beat
 from broker.workflow.abandoned import Abandoned
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 DELIVER_EVERY = 2.0  # seconds between looks into the outbox
 WORKLIST_FOLDER_EVERY = 5.0  # seconds between looks at the files of scripts
 HEALTH_EVERY = 15.0  # seconds between looks at what works
+LOOK_TOO_OLD = 4 * HEALTH_EVERY  # seconds after which a look says nothing any more
 ABANDONED_EVERY = 300.0  # seconds between looks for steps whose device has died
 QUEUE_TOO_OLD = timedelta(minutes=30)  # a message that waits longer is a fault worth a look
 
@@ -72,7 +73,12 @@ def open_store(config: Config) -> Store:
 def set_up_logging(level: str) -> None:
     """Log to standard error in lines that journald understands; libraries speak only when something is wrong."""
     logging.basicConfig(level=level.upper(), format="%(levelname)-7s %(name)s: %(message)s", force=True)
-    for name in ("pynetdicom", "apscheduler", "urllib3", "uvicorn", "pydicom", "asyncio", "pyBarcode"):
+    # A job that still runs when its turn comes again is no fault: the bus may be slow.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # Anybody may send nonsense to the websocket; a traceback a frame would fill the disk.
+    for name in ("engineio", "socketio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("pynetdicom", "urllib3", "uvicorn", "pydicom", "asyncio", "pyBarcode"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -93,7 +99,7 @@ class Application:
         self.exchange = _exchange(config, self.store) if config.bus.url else None
         self.abandoned = Abandoned(self.store, self.clinic)
         self._health = Health()
-        self._scheduler: BackgroundScheduler | None = None
+        self._looked = monotonic()
         self._web: uvicorn.Server | None = None
         self._stop = threading.Event()
 
@@ -104,8 +110,9 @@ class Application:
             self.dicom.start()
             stack.callback(self.dicom.stop)
             self.look()
-            self._scheduler = schedule.start(self._jobs(), self.config.clinic.zone)
-            stack.callback(self._scheduler.shutdown)
+            jobs = schedule.Schedule(self._jobs(), self.config.clinic.zone)
+            jobs.start()
+            stack.callback(jobs.stop)
             if self.exchange is not None:
                 stack.callback(self.exchange.stop)  # first, so that the scheduler need not wait for a slow bus
             asyncio.run(self._serve(ready))
@@ -124,18 +131,21 @@ class Application:
             self._web.should_exit = True
 
     def health(self) -> Health:
-        """Give the newest look at what works; costs nothing."""
+        """Give the newest look at what works; costs nothing. One that is too old is itself a fault."""
+        age = monotonic() - self._looked
+        if age > LOOK_TOO_OLD:
+            return Health((*self._health.checks, Check("watch", False, f"nobody has looked for {age:.0f} s")))
         return self._health
 
     def look(self) -> None:
         """Look at what works: the database by a write, the DICOM port by a C-ECHO, the queue's age, the archive."""
-        checks = [self._check_database(), self._check_dicom()]
+        looks = {"database": self._check_database, "dicom": self._check_dicom}
         if self.exchange is not None:
-            checks.append(self._check_bus())
+            looks["bus"] = self._check_bus
         if self.config.pacs.address:
-            archive = self.config.pacs
-            found = pacs.echo(archive.ae_title, archive.address, archive.port, self.config.dicom.ae_title)
-            checks.append(Check("pacs", found.ok, found.words))
+            looks["pacs"] = self._check_pacs
+        checks = [_guarded(name, look) for name, look in looks.items()]
+        self._looked = monotonic()
         if [(check.name, check.ok) for check in checks] != [(check.name, check.ok) for check in self._health.checks]:
             for check in checks:
                 (log.info if check.ok else log.error)("%s: %s", check.name, check.detail)
@@ -230,10 +240,7 @@ class Application:
         self.store.submit(lambda tx: tx.announce())
 
     def _check_database(self) -> Check:
-        try:
-            self.store.write(lambda tx: tx.value("SELECT 1"))
-        except StoreError as error:
-            return Check("database", False, str(error))
+        self.store.write(beat)
         return Check("database", True, "takes changes")
 
     def _check_dicom(self) -> Check:
@@ -241,6 +248,11 @@ class Application:
         address = "127.0.0.1" if config.address in ("0.0.0.0", "::") else config.address
         found = pacs.echo(config.ae_title, address, self.dicom.port, config.ae_title)
         return Check("dicom", found.ok, found.words)
+
+    def _check_pacs(self) -> Check:
+        archive = self.config.pacs
+        found = pacs.echo(archive.ae_title, archive.address, archive.port, self.config.dicom.ae_title)
+        return Check("pacs", found.ok, found.words)
 
     def _check_bus(self) -> Check:
         with self.store.read() as reader:
@@ -250,6 +262,14 @@ class Application:
         if exchange.reason:
             detail += f", {exchange.reason}"
         return Check("bus", exchange.channel != "paused" and age < QUEUE_TOO_OLD, detail)
+
+
+def _guarded(name: str, look: Callable[[], Check]) -> Check:
+    """Let a part that cannot even be looked at be a part that does not work."""
+    try:
+        return look()
+    except (StoreError, sqlite3.Error, OSError) as error:
+        return Check(name, False, str(error))
 
 
 def _exchange(config: Config, store: Store) -> Exchange:

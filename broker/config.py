@@ -138,6 +138,13 @@ def _origin(text: str) -> str:
     return re.sub(r"(?<=^http)(://.*):80$|(?<=^https)(://.*):443$", r"\1\2", text)
 
 
+def _ip(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        raise ValueError("must be an IP address") from None
+
+
 def _filled(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
@@ -236,6 +243,7 @@ class WebConfig(Section):
     tls_key: OptionalFile = Field(default=None, validate_default=True)
     session_hours: Annotated[WholeNumber, Field(ge=1, le=168)] = 12
     origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_items)] = ()
+    trusted_proxies: Annotated[tuple[Annotated[str, AfterValidator(_ip)], ...], BeforeValidator(_items)] = ()
 
     @field_validator("tls_key")
     @classmethod

@@ -102,7 +102,9 @@ def _run(args: argparse.Namespace, directory: Path) -> int:
         application = app.Application(config)
         fill(application.store, application.clinic)
         if args.seconds is not None:
-            threading.Timer(args.seconds, application.stop).start()
+            timer = threading.Timer(args.seconds, application.stop)
+            timer.daemon = True  # Ctrl-C need not wait for it
+            timer.start()
         application.run(ready=lambda: _welcome(application, bus.url))
     finally:
         bus.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import secrets
 import threading
 import time
@@ -126,40 +127,63 @@ class TooManyAttempts(BrokerError):
 
 
 class Throttle:
-    """Slows guessing down: after three misses by a login or an address every further one doubles the wait.
+    """Slows guessing down: after some misses every further one doubles the wait, up to a longest one.
 
-    Kept in memory on the monotonic clock: bounded, and no use to somebody who sets the clock.
+    Strict for one login from one address, gentle for a login from anywhere and for an address with any login: nobody
+    can lock somebody else out, nor everybody behind one proxy. Misses are forgotten with time. Kept in memory on the
+    monotonic clock: bounded, and no use to somebody who sets the clock.
     """
 
-    FREE, LONGEST, KEPT = 3, 300.0, 10_000
+    LIMITS = ((3, 300.0), (10, 5.0), (20, 5.0))  # (free misses, longest wait in seconds) of pair, login, address
+    HALVED_EVERY = 600.0  # seconds in which half of the misses are forgotten
+    KEPT = 10_000
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._misses: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._misses: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()  # key -> (misses, when last)
 
-    def wait(self, *keys: str) -> int:
+    def wait(self, login: str, address: str) -> int:
         """Give the whole seconds that must still pass before another attempt; 0 when it is free."""
         with self._lock:
-            now = self._clock()
-            until = max((self._misses.get(key, (0, now))[1] for key in keys), default=now)
-            return max(0, int(until - now + 0.999))
+            waits = (self._left(key, *limit) for key, limit in zip(_keys(login, address), self.LIMITS, strict=True))
+            return max(0, math.ceil(max(waits)))
 
-    def miss(self, *keys: str) -> None:
+    def miss(self, login: str, address: str) -> None:
         """Count a failed attempt."""
         with self._lock:
-            for key in keys:
-                count = self._misses.pop(key, (0, 0.0))[0] + 1
-                wait = 0.0 if count < self.FREE else min(2.0 ** (count - self.FREE), self.LONGEST)
-                self._misses[key] = (count, self._clock() + wait)
+            for key in _keys(login, address):
+                misses = self._remembered(key)
+                self._misses.pop(key, None)
+                self._misses[key] = (misses + 1, self._clock())
             while len(self._misses) > self.KEPT:
                 self._misses.popitem(last=False)
 
-    def forget(self, *keys: str) -> None:
-        """Forgive after a success."""
+    def forget(self, login: str, address: str) -> None:
+        """Forgive after a success; the address keeps its misses with other logins."""
+        pair, anywhere, everybody = _keys(login, address)
         with self._lock:
-            for key in keys:
-                self._misses.pop(key, None)
+            misses = self._remembered(pair)
+            self._misses.pop(pair, None)
+            for key in (anywhere, everybody):
+                if key in self._misses:
+                    left = self._remembered(key) - misses
+                    self._misses[key] = (max(left, 0.0), self._misses[key][1])
+
+    def _left(self, key: tuple[str, ...], free: int, longest: float) -> float:
+        misses = self._remembered(key)
+        if misses < free:
+            return 0.0
+        return self._misses[key][1] + min(float(2 ** (misses - free)), longest) - self._clock()
+
+    def _remembered(self, key: tuple[str, ...]) -> float:
+        misses, at = self._misses.get(key, (0.0, 0.0))
+        halvings = int((self._clock() - at) // self.HALVED_EVERY)
+        return misses * float(0.5**halvings)
+
+
+def _keys(login: str, address: str) -> tuple[tuple[str, ...], ...]:
+    return ("pair", login, address), ("login", login), ("address", address)
 
 
 def sign_in(store: Store, throttle: Throttle, login: str, password: str, address: str, hours: float) -> str:
@@ -168,10 +192,9 @@ def sign_in(store: Store, throttle: Throttle, login: str, password: str, address
     Raise WrongPassword or TooManyAttempts. Failures are written into the audit trail.
     """
     login = login.strip().casefold()
-    keys = (f"login {login}", f"address {address}")
-    if seconds := throttle.wait(*keys):
+    if seconds := throttle.wait(login, address):
         raise TooManyAttempts(seconds)
-    throttle.miss(*keys)  # counted before the slow hash, so that parallel guesses are counted too
+    throttle.miss(login, address)  # counted before the slow hash, so that parallel guesses are counted too
     with store.read() as reader:
         account = accounts.by_login(reader, login)
     fits = password_matches(password, account.password if account else _nobody())
@@ -179,7 +202,7 @@ def sign_in(store: Store, throttle: Throttle, login: str, password: str, address
         nobody = Actor(ActorKind.PERSON, login[:64], title=address)
         store.write(lambda tx: audit.write(tx, nobody, "sign_in_failed", address=address))
         raise WrongPassword
-    throttle.forget(*keys)
+    throttle.forget(login, address)
     token = secrets.token_urlsafe(32)
 
     def start(tx: Tx) -> None:

@@ -556,6 +556,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "tls_key": ("key", tmp_path / "key"),
             "session_hours": ("1", 1),
             "origins": ("https://a, https://b:1", ("https://a", "https://b:1")),
+            "trusted_proxies": ("127.0.0.1, ::1", ("127.0.0.1", "::1")),
         },
         "dicom": {
             "ae_title": ("A B", "A B"),

@@ -77,9 +77,34 @@ def test_guesses_wait_longer_and_longer(orlova: Store) -> None:
     assert raised.value.seconds == 1
     clock[0] += 1
     assert sign_in(orlova, "right password", throttle)
-    assert throttle.wait("login orlova") == 0
+    assert throttle.wait("orlova", "10.0.0.1") == 0
     with orlova.read() as reader:
         assert reader.value("SELECT count(*) FROM audit WHERE action = 'sign_in_failed'") == 3
+
+
+def test_nobody_can_lock_somebody_else_out() -> None:
+    clock = [0.0]
+    throttle = Throttle(lambda: clock[0])
+    refused = 0
+    for second in range(3600):  # an attacker elsewhere guesses whenever he may; the owner tries every 10 s
+        clock[0] = float(second)
+        if throttle.wait("orlova", "10.6.6.6") == 0:
+            throttle.miss("orlova", "10.6.6.6")
+        if second % 10 == 0:
+            refused += throttle.wait("orlova", "10.0.0.1") > 5
+    assert refused == 0
+    assert throttle.wait("orlova", "10.6.6.6") > 60
+    assert throttle.wait("yudin", "10.6.6.6") <= 5  # somebody else behind the same proxy
+
+
+def test_misses_are_forgotten_with_time() -> None:
+    clock = [0.0]
+    throttle = Throttle(lambda: clock[0])
+    for _ in range(8):
+        throttle.miss("orlova", "10.0.0.1")
+    assert throttle.wait("orlova", "10.0.0.1") == 32
+    clock[0] += 2 * Throttle.HALVED_EVERY
+    assert throttle.wait("orlova", "10.0.0.1") == 0
 
 
 def test_an_unknown_login_costs_as_much_as_a_wrong_password(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ class OwnOrigin:
             allowed = reads
         else:
             # Reading another page's link is fine, but not the long-polling twin of the websocket.
-            own = origin in self.origins or urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+            own = origin in self.origins or _host(origin) == headers.get("host", "").lower() != ""
             allowed = own or (reads and not scope["path"].startswith(WEBSOCKET))
         if allowed:
             await self.app(scope, receive, send)
@@ -101,10 +101,18 @@ class OwnOrigin:
             await PlainTextResponse("foreign origin", 403)(scope, receive, send)
 
 
-class SignedIn:
-    """Sends whoever is not signed in to the sign-in page.
+def _host(origin: str) -> str:
+    """Give the host (and port) of an origin; empty where it is no origin at all."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
-    The websocket passes: it reaches only a page that was built for somebody signed in, and every verb checks again.
+
+class SignedIn:
+    """Sends whoever is not signed in to the sign-in page, and lets nobody else at the websocket.
+
+    An open websocket reaches only a page that was built for somebody signed in, and every verb checks again.
     """
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
@@ -113,7 +121,11 @@ class SignedIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on requests that bear a live session."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_PREFIXES):
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        live = scope["path"].startswith(WEBSOCKET)
+        if not live and (scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_PREFIXES)):
             await self.app(scope, receive, send)
             return
         token = cookie_parser(Headers(scope=scope).get("cookie", "")).get(COOKIE, "")
@@ -121,6 +133,9 @@ class SignedIn:
         if actor:
             scope.setdefault("state", {})["actor"] = actor
             await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
         elif scope["method"] in ("GET", "HEAD"):
             query = scope["query_string"].decode("latin-1")
             target = quote(scope["path"] + (f"?{query}" if query else ""), safe="")

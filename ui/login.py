@@ -33,7 +33,7 @@ _FORM = """<main class="signin"><h1>{clinic}</h1><p class="muted">Рабочее
 
 def build(app: FastAPI, services: Services) -> None:
     """Register /signin and /signout."""
-    secure = services.config.web.tls_certificate is not None
+    behind_tls = services.config.web.tls_certificate is not None
 
     def page(next_page: str, name: str = "", error: str = "", status: int = 200) -> Response:
         body = _FORM.format(
@@ -83,6 +83,7 @@ def build(app: FastAPI, services: Services) -> None:
         # The cookie changes with every sign-in, and what stood in it before is worth nothing from now on.
         await run_in_threadpool(end_session, services, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse(safe_path(next), 303)
+        secure = behind_tls or request.url.scheme == "https"  # the scheme that a trusted proxy names
         answer.set_cookie(COOKIE, token, path="/", secure=secure, httponly=True, samesite="strict")
         return answer
 
@@ -92,6 +93,7 @@ def build(app: FastAPI, services: Services) -> None:
         await run_in_threadpool(end_session, services, token)
         reload_tabs(token)
         answer = RedirectResponse("/signin", 303)
+        secure = behind_tls or request.url.scheme == "https"
         answer.delete_cookie(COOKIE, path="/", secure=secure, httponly=True, samesite="strict")
         return answer
 

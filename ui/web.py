@@ -110,7 +110,8 @@ def make_server(app: FastAPI, config: Config) -> Server:
             ssl_keyfile=web.tls_key,
             log_config=None,
             access_log=False,  # addresses hold what was searched for
-            proxy_headers=False,
+            proxy_headers=bool(web.trusted_proxies),
+            forwarded_allow_ips=list(web.trusted_proxies),
             server_header=False,
             lifespan="on",
             ws_max_size=guard.LARGEST_BODY,

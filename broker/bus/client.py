@@ -19,7 +19,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry, classify
-from broker.bus.deadline import Adapter, within
+from broker.bus.deadline import Adapter, Limit, within
 from broker.bus.profile import Resource
 from broker.bus.resources import encode
 from broker.domain import names
@@ -42,6 +42,7 @@ class BusClient:
         self._token = token
         self._timeout = timeout
         self._now = now
+        self._limit: Limit | None = None  # of the call that runs, or ran last
         self._session = requests.Session()
         # Nothing is taken from ~/.netrc, which would replace the token. What an administrator may rightly set in the
         # environment is asked for here by name: a proxy, and a file of further certificate authorities.
@@ -79,6 +80,11 @@ class BusClient:
             return Parked(answer.reason, evidence=answer.evidence)
         return answer
 
+    def hang_up(self) -> None:
+        """End the call that is running, from another thread; its outcome is unknown then."""
+        if limit := self._limit:
+            limit.end()
+
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
@@ -94,6 +100,7 @@ class BusClient:
         except ValueError as error:
             return Parked(f"cannot be written as JSON: {error}")
         with within(self._timeout) as limit:
+            self._limit = limit
             try:
                 response = self._session.request(
                     method,

@@ -109,8 +109,9 @@ class Exchange:
             self._running.release()
 
     def stop(self) -> None:
-        """Let a run end after the message that it is at; no further one begins."""
+        """End the run: no further message begins, and the one under way is cut off, to be looked up later."""
         self._stopping.set()
+        self._client.hang_up()
 
     def _run(self) -> Summary:
         self._noted = None

@@ -172,7 +172,7 @@ def text(key: str, value: str) -> bool:
     """Match single value or wildcard; a stored empty value fails every key that asks for something."""
     if is_universal(key):
         return True
-    if not value:
+    if not value or set(key.strip()) == {"?"}:  # what a device sends that cannot write the letters: no stranger's
         return False
     if "*" in key or "?" in key:
         return wildcard(key.strip(), value)

@@ -143,6 +143,7 @@ class Store:
         if self._closed:
             raise StoreError("the database is closed")
         job = _Job(fn)
+        job.future.set_running_or_notify_cancel()  # from now on nobody can cancel it
         self._jobs.put(job)
         return cast("Future[T]", job.future)
 
@@ -190,9 +191,12 @@ class Store:
                         announced = announced or tx.announced
                 db.conn.execute("COMMIT")
         except Exception as error:
-            if db.conn.in_transaction:
-                db.conn.execute("ROLLBACK")
             log.error("a transaction could not be committed: %s", error)
+            try:
+                if db.conn.in_transaction:
+                    db.conn.execute("ROLLBACK")
+            except sqlite3.Error as again:
+                log.error("nor could it be rolled back: %s", again)
             for job in batch:
                 job.future.set_exception(StoreError(f"the database refused the change: {error}"))
             return
@@ -200,7 +204,10 @@ class Store:
             job.tell()
         if announced:
             for listener in list(self._listeners):
-                listener()
+                try:
+                    listener()
+                except Exception:  # a screen's fault must not end the one thread that writes
+                    log.exception("a listener failed")
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -283,6 +290,13 @@ class _Rehearsed(Exception):
     def __init__(self, result: Any) -> None:
         super().__init__()
         self.result = result
+
+
+def beat(tx: Tx) -> None:
+    """Write one row for the sake of writing: it shows that the database takes changes, and fails where it does not."""
+    tx.run(
+        "INSERT INTO counter (name, value) VALUES ('heartbeat', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+    )
 
 
 class _Job:

@@ -124,7 +124,8 @@ class Heard:
 
 _VISITS = (
     "SELECT s.order_id, s.start, o.state_since,"
-    " (SELECT min(at) FROM worklist_delivery d WHERE d.step_id = s.id) AS seen,"
+    " (SELECT min(d.at) FROM worklist_delivery d JOIN scheduled_step_station t ON t.step_id = d.step_id"
+    " AND t.ae_title = d.ae_title WHERE d.step_id = s.id) AS seen,"  # by its own device, not by whoever asked
     " (SELECT group_concat(ae_title, char(10)) FROM"
     " (SELECT ae_title FROM scheduled_step_station WHERE step_id = s.id ORDER BY position)) AS stations,"
     " (SELECT CASE WHEN sum(state = 'parked') THEN 'parked' WHEN sum(state = 'pending') THEN 'pending'"

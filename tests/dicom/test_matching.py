@@ -105,7 +105,16 @@ def test_yo_and_ye_are_one_letter() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "matches"),
-    [("A*", "", False), ("?", "", False), ("", "", True), ("*", "", True), ("A_1", "A_1", True), ("A_1", "AB1", False)],
+    [
+        ("??????", "000001", False),
+        ("0000?1", "000001", True),
+        ("A*", "", False),
+        ("?", "", False),
+        ("", "", True),
+        ("*", "", True),
+        ("A_1", "A_1", True),
+        ("A_1", "AB1", False),
+    ],
 )
 def test_a_stored_empty_value_fails_every_key_that_asks_for_something(key: str, value: str, matches: bool) -> None:
     assert matching.text(key, value) is matches

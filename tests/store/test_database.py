@@ -90,6 +90,21 @@ def test_listeners_hear_of_announced_commits_only(store: Store) -> None:
     assert heard == [2]
 
 
+def test_neither_a_cancelling_caller_nor_a_failing_listener_ends_the_writing(store: Store) -> None:
+    def fail() -> None:
+        raise ValueError("a screen's fault")
+
+    store.subscribe(fail)
+    gate = threading.Event()
+    store.submit(lambda tx: gate.wait(5))
+    job = store.submit(lambda tx: tx.announce())
+    assert not job.cancel()
+    gate.set()
+    job.result()
+    store.write(add())
+    assert count(store) == 1
+
+
 def test_a_read_is_one_snapshot(store: Store) -> None:
     store.write(add())
     with store.read() as reader:

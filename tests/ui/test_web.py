@@ -84,11 +84,20 @@ def test_a_foreign_page_cannot_open_the_websocket(site: Site) -> None:
     assert refused.value.response.status_code == 403
     with pytest.raises(InvalidStatus):
         connect(address, proxy=None)
-    with connect(address, origin=Origin(site.url), proxy=None) as socket:
+    with pytest.raises(InvalidStatus):  # nobody is signed in
+        connect(address, origin=Origin(site.url), proxy=None)
+    cookie = {"Cookie": f"{COOKIE}={session_of(site.services, 'orlova')}"}
+    with connect(address, origin=Origin(site.url), additional_headers=cookie, proxy=None) as socket:
         assert str(socket.recv(5)).startswith("0{")
     polling = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
     assert site.http.get(polling, headers={"Origin": "http://evil.example"}).status_code == 403
-    assert site.http.get(polling).status_code == 200
+    assert site.http.get(polling).status_code == 303
+    assert site.http.get(polling, headers=cookie).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://[::bad", "null", "", "http://"])
+def test_an_origin_that_is_none_is_foreign(site: Site, origin: str) -> None:
+    assert site.http.post("/signin", headers={"Origin": origin}).status_code == 403
 
 
 def test_an_oversize_body_is_refused_before_it_is_read(site: Site) -> None:

@@ -141,7 +141,7 @@ def _files(top: Path) -> tuple[list[Path], list[Path]]:
     for folder, names in worklist_folder.folders(top, closed.append):
         with worklist_folder.shared_lock(folder) as free:
             if free:
-                found += [folder / name for name in names]
+                found += [folder / name for name in names if (folder / name).is_file()]
             else:
                 closed.append(folder)
     return found, closed

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -151,10 +152,11 @@ class WorklistFolder:
                     continue
                 for path in (place / name for name in names):
                     try:
-                        stat = path.stat()
+                        status = path.stat()
                     except OSError:  # it went meanwhile, or is a dangling link
                         continue
-                    found.files[spelt(path)] = path, (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+                    if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+                        found.files[spelt(path)] = path, (status.st_mtime_ns, status.st_size, status.st_ino)
         return found
 
     def _consider(self, name: str, path: Path, signature: Signature, vanished: dict[str, str]) -> str:

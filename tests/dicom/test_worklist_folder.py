@@ -239,11 +239,12 @@ def test_a_watch_minds_only_the_files_of_its_own_folder(script: Script, tmp_path
     assert set(script.states().values()) == {"scheduled"}
 
 
-def test_names_that_are_not_utf_8_and_dangling_links_do_no_harm(script: Script) -> None:
+def test_odd_names_dangling_links_pipes_and_folders_do_no_harm(script: Script) -> None:
     name = os.fsdecode("Иванов.wl".encode("cp1251"))
     script.write(name, numbered(1))
     (script.folder / "away.wl").symlink_to(script.folder / "nowhere")
     (script.folder / "folder.wl").mkdir()
+    os.mkfifo(script.folder / "pipe.wl")
     assert script.look() == {"added": 1}
     assert script.look(GONE_AFTER) == {}
     with script.store.read() as reader:

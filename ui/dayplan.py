@@ -31,6 +31,8 @@ FILTERS: dict[str, frozenset[OrderState]] = {
 }
 OVER = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
 ALL, WAITING, CANCELLED = "Все", "Ожидают", "Отменены"
+UNLINKED_KEPT = timedelta(days=14)  # how long a study without an order stays on the board of today
+NAME_SHOWN = 64  # characters of a name as a device sent it
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,12 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
         performed=journal.performed_for(reader, {visit.order.id for visit in visits}),
         devices=journal.stations(reader),
         lengths={each.code: timedelta(minutes=each.minutes) for each in journal.procedures(reader)},
-        unlinked=[each for each in journal.unlinked(reader, start) if each.created_at < end],
+        # A study that belongs to nobody waits on today's board until somebody says whose it is.
+        unlinked=[
+            each
+            for each in journal.unlinked(reader, start - UNLINKED_KEPT if on == today else start)
+            if each.created_at < end
+        ],
         parked=journal.exchange(reader, 0).parked if on == today else (),
         orphans=[each for each in journal.orphans(reader, start) if each.at < end],
     )
@@ -172,7 +179,7 @@ def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[
 
 def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
     """List what must be looked at; `amend` says whether the person may mend referrals."""
-    found = [_unlinked(each, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
+    found = [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     for message in day.parked:
         mend = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
@@ -296,15 +303,16 @@ def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
     return words.duration(now - local) if now - local >= timedelta(minutes=1) else "только что"
 
 
-def _unlinked(each: Unlinked, zone: tzinfo) -> Trouble:
+def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> Trouble:
     step = each.step
-    at = f"{step.start:%H:%M}" if step.start else f"{each.created_at.astimezone(zone):%H:%M}"
+    begun = step.start or each.created_at.astimezone(zone)
+    at = f"{begun:в %H:%M}" if begun.date() == on else f"{begun:%d.%m.%Y в %H:%M}"
     who = str(names.from_dicom(step.patient_name)) or "без имени"
     wrong = step.discontinuation_code == WRONG_ENTRY
     return Trouble(
         key=("unlinked", step.sop_instance_uid),
         title="Снимки другого пациента" if wrong else "Снимки без направления",
-        why=f"{each.device_name} в {at}: «{who}». "
+        why=f"{each.device_name} {at}: «{names.cut(who, NAME_SHOWN)}». "
         + ("На аппарате выбрали не ту запись, прервали и сказали об этом." if wrong else "Такого в списке не было."),
         act="Найти направление",
         uid=step.sop_instance_uid,

@@ -27,6 +27,7 @@ from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.model import (
     BusReferences,
     Order,
+    OrderState,
     OutboxKind,
     OutboxRow,
     OutboxState,
@@ -264,9 +265,13 @@ class Exchange:
 
     def _parked(self, tx: Tx, letter: _Letter, outcome: Parked) -> bool:
         """Park, unless the order was amended while the bus was judging its old content; say whether it is parked."""
-        seq, still_so = letter.row.seq, orders.get(tx, letter.order.id) == letter.order
-        if still_so:
+        seq, now = letter.row.seq, orders.get(tx, letter.order.id)
+        still_so = now == letter.order
+        cancelled = now is not None and now.state is OrderState.CANCELLED
+        if still_so or cancelled:
             outbox.park(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
+            if cancelled:
+                outbox.drop_refused(tx, letter.order.id)
         else:
             outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
         self._note_channel(tx, "ok")

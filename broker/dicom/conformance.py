@@ -25,6 +25,9 @@ _FIND = {
     Status.UNABLE_TO_PROCESS: "The identifier cannot be read to its end, or the worklist cannot be read.",
 }
 _STEP = {
+    Status.ATTRIBUTES_NOT_SUPPORTED: "N-GET only: some of the requested optional attributes are not supported.",
+    Status.NO_SUCH_ATTRIBUTE: "An N-SET sets what the step was not created with.",
+    Status.INVALID_SOP_INSTANCE: "The SOP Instance UID is none.",
     Status.SUCCESS: "The message has been committed to the database, or was so before (an identical repetition).",
     Status.INVALID_ATTRIBUTE_VALUE: "The operation does not allow this status, or a fixed value was changed.",
     Status.PROCESSING_FAILURE: (

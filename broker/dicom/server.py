@@ -13,7 +13,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import AE, Association, evt
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE
+from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityPerformedProcedureStepRetrieve,
@@ -59,6 +61,7 @@ MOST_SAMPLED = 1000  # devices and services that are sampled in that span
 LINES_A_MINUTE = 30  # of rejected callers; the rest is counted
 # PS3.8 9.3.4: rejected permanently by the service user, calling AE title not recognised.
 REJECT_CALLING_AE_TITLE = (0x01, 0x01, 0x03)
+REJECT_FOR_NOW = (0x02, 0x03, 0x01)  # rejected transiently by the service provider, temporary congestion
 
 
 class DicomServer:
@@ -125,8 +128,15 @@ class DicomServer:
             sock.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _requested(self, event: evt.Event) -> None:
-        """Reject who may not call: an unknown AE title (unless learned), a known one from another address."""
-        assoc = event.assoc
+        """Reject who may not call; and everybody, for now, where that cannot be judged."""
+        try:
+            self._judge(event.assoc)
+        except Exception as error:
+            log.error("who may call cannot be judged: %s", error)
+            self._reject(event.assoc, REJECT_FOR_NOW)
+
+    def _judge(self, assoc: Association) -> None:
+        """Reject an unknown AE title (unless learned), and a known one from another address."""
         primitive: Any = assoc.requestor.primitive
         ae_title, address = str(primitive.calling_ae_title).strip(), str(assoc.requestor.address)
         if ae_title == self._config.ae_title and address in ("127.0.0.1", "::1"):
@@ -140,14 +150,18 @@ class DicomServer:
             self._learn(ae_title, address, new=device is None)
         if not why:
             return
+        self._reject(assoc, REJECT_CALLING_AE_TITLE)
         if self._refusals.now((ae_title, address)):
             self._store.submit(lambda tx: devices.hear(tx, ae_title, "refused", address, why))
         if self._lines.now((ae_title, address)):
             held_back = self._lines.held_back()
             more = f" (and {held_back} others)" if held_back else ""
             log.warning("association of %s at %s rejected: %s%s", ae_title, address, why, more)
-        assoc.acse.send_reject(*REJECT_CALLING_AE_TITLE)
-        assoc.kill()
+
+    def _reject(self, assoc: Association, reason: tuple[int, int, int]) -> None:
+        if not assoc.is_rejected:
+            assoc.acse.send_reject(*reason)
+            assoc.kill()
 
     def _learn(self, ae_title: str, address: str, *, new: bool) -> None:
         """Keep who calls and is not adopted, so that an administrator may adopt it; invented names find no room."""
@@ -206,7 +220,7 @@ class DicomServer:
                     if event.is_cancelled:
                         yield int(Status.CANCEL), None
                         return
-                    if not event.assoc.is_established:  # the device has left without C-CANCEL
+                    if _is_leaving(event.assoc):  # without C-CANCEL
                         return
                     yield answer.status, answer.identifier
         except Exception as error:  # whatever devices send and disks do, who asks is told
@@ -241,6 +255,11 @@ class DicomServer:
     def _get(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
         uid = str(_request(event).RequestedSOPInstanceUID or "")
         return mpps.retrieve(uid, event.attribute_identifiers, _caller(event), self._store)
+
+
+def _is_leaving(assoc: Association) -> bool:
+    """Say whether a device has gone, or has asked to go before it had its answer."""
+    return not assoc.is_established or isinstance(assoc.dul.peek_next_pdu(), A_RELEASE | A_ABORT | A_P_ABORT)
 
 
 def _request(event: evt.Event) -> Any:

@@ -91,13 +91,19 @@ def resume(tx: Tx, order_id: int) -> int:
 
 
 def drop_refused(tx: Tx, order_id: int) -> bool:
-    """Drop an order's parked messages if the bus has never had anything of it; say whether that was so."""
+    """Drop an order's messages if the bus refused its order and has nothing of it; say whether that was so.
+
+    For a cancelled order: what the bus does not know it need not forget.
+    """
     known = tx.value(
-        "SELECT 1 FROM outbox WHERE order_id = ? AND (state IN ('pending', 'delivered') OR uncertain = 1)", [order_id]
+        "SELECT 1 FROM outbox WHERE order_id = ? AND"
+        " (state = 'delivered' OR uncertain = 1 OR (state = 'pending' AND kind = 'order'))",
+        [order_id],
     )
     if known:
         return False
-    return tx.change("UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND state = 'parked'", [order_id]) > 0
+    open_rows = "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND state IN ('parked', 'pending')"
+    return tx.change(open_rows, [order_id]) > 0
 
 
 def withdraw(tx: Tx, order_id: int, kind: OutboxKind) -> bool:

@@ -253,7 +253,7 @@ def strict(open_clinic: Callable[[PracticeBus], Clinic], store: Store) -> Clinic
 
 def test_a_refused_order_waits_with_its_reason_while_the_others_go_on(strict: Clinic) -> None:
     refused = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
-    strict.cancel(refused)
+    strict.perform(refused)
     other = strict.register(procedure_code=KNEE.code)
     assert strict.deliver() == Summary(delivered=1, parked=1)
     assert strict.states(refused) == ["parked", "pending"]
@@ -274,6 +274,33 @@ def test_a_refused_order_is_delivered_after_it_was_amended(strict: Clinic) -> No
     assert strict.deliver() == Summary(delivered=1)
     assert strict.states() == ["delivered"]
     assert numbers(strict.bus.tasks()) == [order.accession_number]
+
+
+def test_an_order_that_was_cancelled_before_the_bus_refused_it_leaves_nothing_to_mend(strict: Clinic) -> None:
+    order = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
+    strict.cancel(order)
+    strict.deliver()
+    assert strict.states() == ["dropped", "dropped"]
+    assert strict.shown().parked == ()
+    assert strict.bus.tasks() == []
+
+
+def test_stopping_does_not_wait_for_a_slow_bus(clinic: Clinic) -> None:
+    order = clinic.register()
+    clinic.restarted(timeout=30.0)
+    clinic.bus.fail_next("timeout-after-commit")
+    run = threading.Thread(target=clinic.deliver)
+    run.start()
+    deadline = datetime.now(UTC) + timedelta(seconds=10)
+    while not clinic.bus.tasks():
+        assert datetime.now(UTC) < deadline
+    clinic.exchange.stop()
+    run.join(5)
+    assert not run.is_alive()
+    clinic.restarted()
+    clinic.deliver()
+    assert clinic.states(order) == ["delivered"]
+    assert len(clinic.bus.tasks()) == 1
 
 
 def test_a_person_can_have_a_refused_order_sent_again(strict: Clinic) -> None:

@@ -162,6 +162,18 @@ def test_unknown_callers_are_rejected_with_the_right_reason(server: DicomServer,
     assert not pacs.echo("WORKLIST", "127.0.0.1", server.port, "CT_1").ok  # known, but from another address
 
 
+def test_nobody_gets_in_while_it_cannot_be_judged_who_may(
+    server: DicomServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(store, "read", fail)
+    assert "Temporary congestion" in pacs.echo("WORKLIST", "127.0.0.1", server.port, "STRANGER").words
+    monkeypatch.undo()
+    assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
+
+
 def test_unknown_callers_are_learned_where_the_clinic_wants_it(store: Store) -> None:
     with serving(store, unknown_devices="learn") as server:
         assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "NEW_CT").ok

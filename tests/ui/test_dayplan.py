@@ -160,11 +160,12 @@ def test_what_needs_attention_is_told_with_what_can_be_done(scene: Scene) -> Non
     assert {each.act for each in dayplan.troubles(day(scene), ZONE, amend=False)} == {"Найти направление", "Открыть"}
 
 
-def test_an_unlinked_study_belongs_to_its_day(scene: Scene) -> None:
+def test_an_unlinked_study_waits_on_the_board_of_today_too(scene: Scene) -> None:
     scene.now = scene.instant("23:50", TODAY - timedelta(days=1))
     scene.begin(None, "1.9")
     scene.now = scene.instant("09:47")
-    assert not day(scene).unlinked
+    [waits] = day(scene).unlinked  # it goes on waiting today
+    assert waits.step.sop_instance_uid == "1.9"
     assert [each.step.sop_instance_uid for each in day(scene, -1).unlinked] == ["1.9"]
     assert not day(scene, 1).unlinked
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, Association, evt
-from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityPerformedProcedureStepRetrieve,
@@ -208,14 +208,8 @@ class DicomServer:
         caller = _caller(event)
         try:
             query = self._decode(event, _request(event).Identifier)
-        except Undecodable as error:
-            log.warning("worklist query of %s cannot be read: %s", caller.ae_title, error)
-            yield status(Status.UNABLE_TO_PROCESS, str(error)), None
-            return
-        self._sample(event, "worklist", _request(event).Identifier)
-        found = worklist.find(query, caller, self._store, self._clinic, self._institution)
-        try:
-            with closing(found):
+            self._sample(event, "worklist", _request(event).Identifier)
+            with closing(worklist.find(query, caller, self._store, self._clinic, self._institution)) as found:
                 for answer in found:
                     if event.is_cancelled:
                         yield int(Status.CANCEL), None
@@ -223,6 +217,9 @@ class DicomServer:
                     if _is_leaving(event.assoc):  # without C-CANCEL
                         return
                     yield answer.status, answer.identifier
+        except Undecodable as error:
+            log.warning("worklist query of %s cannot be read: %s", caller.ae_title, error)
+            yield status(Status.UNABLE_TO_PROCESS, str(error)), None
         except Exception as error:  # whatever devices send and disks do, who asks is told
             log.error("worklist query of %s failed: %s", caller.ae_title, type(error).__name__)
             yield status(Status.UNABLE_TO_PROCESS, "the worklist cannot be read, try again later"), None

@@ -47,7 +47,12 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
 
 
 def resettle(tx: Tx, order_id: int, clinic: Clinic) -> None:
-    """Do the same after something was taken away from an order; with nothing left it waits again."""
+    """Do the same after something was taken away from an order; with nothing left it waits again.
+
+    One that was planned anew or cancelled meanwhile stays as it is.
+    """
+    if _get(tx, order_id).state in (OrderState.SCHEDULED, OrderState.CANCELLED):
+        return
     if any(performed.states_of_step(tx, step.id) for step in _get(tx, order_id).steps):
         _reset_steps(tx, order_id)
         settle(tx, order_id, clinic)
@@ -73,7 +78,7 @@ def _reopen(tx: Tx, order_id: int) -> None:
     cancelled = audit.newest(tx, order_id, ("cancel", "withdraw", "restore")) in ("cancel", "withdraw")
     event = Event.RECANCEL if cancelled else Event.REOPEN
     if not lifecycle.allowed(order.state, event):
-        return  # it waits already: it was planned anew meanwhile
+        return  # it was planned anew or cancelled meanwhile
     orders.set_state(tx, order_id, lifecycle.after(order.state, event))
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.SCHEDULED if event is Event.REOPEN else StepState.CANCELLED)

@@ -337,6 +337,17 @@ def test_a_wrong_link_taken_off_leaves_what_else_was_done(store: Store, order: O
     assert states(store)[-1] == "images dropped"
 
 
+def test_a_wrong_link_taken_off_leaves_an_order_alone_that_was_cancelled_meanwhile(store: Store, order: Order) -> None:
+    for uid in ("1.2", "1.3"):
+        start(store, uid, StepReference(order.study_instance_uid))
+        finish(store, uid, GIVEN_UP)
+    referral.cancel(store, order.id, now(store, order).revision, "", REGISTRAR, CLINIC)
+    for uid in ("1.2", "1.3"):
+        procedure.unlink(store, uid, order.id, REGISTRAR, CLINIC)
+        assert now(store, order).state is OrderState.CANCELLED
+        assert now(store, order).steps[0].state is StepState.CANCELLED
+
+
 # ---- devices that do not report ----
 
 

@@ -169,7 +169,7 @@ def _key(element: DataElement, attribute: Attribute) -> str:
     if isinstance(value, MultiValue | list):
         values = [str(each).strip(" \0") for each in value]
         values = [each for each in values if each]
-        if len(values) > 1 and attribute.match is not Match.UID:
+        if not values or (len(values) > 1 and attribute.match is not Match.UID):
             raise MalformedKey(attribute.keyword, "more than one value")
         key = "\\".join(values)
     else:

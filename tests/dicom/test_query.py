@@ -81,6 +81,8 @@ def offending(ds: Dataset) -> str:
         ("Modality", ["DX", "CR"]),
         ("ScheduledStationAETitle", ["A", "B"]),
         ("PatientName", ["A", "B"]),
+        ("PatientName", ["", ""]),  # a lone backslash
+        ("StudyInstanceUID", ["", ""]),
     ],
 )
 def test_a_malformed_key_is_refused_with_its_element(keyword: str, value: Any) -> None:
@@ -262,6 +264,6 @@ def test_every_key_is_matched_refused_or_said_to_be_unsupported(keys: dict[str, 
 
 def _is_accounted_for(asked: Query, keyword: str, value: Any) -> bool:
     attribute = KEYS[keyword]
-    if value is None or not str(value).strip(" \0*^=") or attribute.match is Match.IGNORED:
+    if value in (None, b"") or not str(value).strip(" \0*^=") or attribute.match is Match.IGNORED:
         return True
     return bool(asked.key(keyword)) or keyword in asked.unsupported

@@ -1,0 +1,381 @@
+"""What really goes wrong with worklists, collected from public issue threads of other programs.
+
+Each case keeps its number in that collection; 14 to 17 and 21 are about performed steps and stand beside `test_mpps.py`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
+
+from broker.dicom import decoding, pacs, worklist
+from broker.dicom import server as port
+from broker.dicom.attributes import STEP, TOP
+from broker.dicom.server import DicomServer
+from broker.dicom.statuses import Status
+from broker.dicom.worklist import Caller
+from broker.domain.model import Order, Patient, PersonName, ScheduledStep
+from broker.store import devices, orders
+from broker.store.database import Store
+from broker.workflow import referral
+from tests import factory
+from tests.dicom.test_decoding import element, encoded
+from tests.dicom.test_query import identifier
+from tests.dicom.test_server import associated, serving
+from tests.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.peers.dcmtk import EVERYTHING, findscu
+from tests.peers.dcmtk import STEP as STEP_PATH
+
+IVANOV = Patient(PersonName("Иванов", "Пётр", "Ильич"), KUZNETSOVA.birth_date, KUZNETSOVA.sex)
+REFUSED = (Status.IDENTIFIER_DOES_NOT_MATCH, Status.UNABLE_TO_PROCESS)
+
+
+@pytest.fixture
+def server(store: Store) -> Iterator[DicomServer]:
+    with serving(store) as started:
+        yield started
+
+
+def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
+    return referral.register(store, draft(patient=patient, **changes), REGISTRAR, CLINIC)
+
+
+def setting(store: Store, **changes: Any) -> None:
+    device = replace(factory.DEVICES[0], **changes)
+    store.write(lambda tx: devices.put(tx, device))
+
+
+def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> tuple[list[Dataset], int]:
+    """Ask the worklist; give the matches and the last status."""
+    answers = list(worklist.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC))
+    found = [each.identifier for each in answers if each.identifier is not None]
+    return found, int(answers[-1].status.Status)
+
+
+# 1. A required key ignored, so other patients come back.
+@pytest.mark.parametrize(
+    ("keys", "step"),
+    [
+        ({"PatientName": "Петров^*"}, {}),
+        ({"PatientID": "999999"}, {}),
+        ({"AccessionNumber": "K0000-0000"}, {}),
+        ({"RequestedProcedureID": "RP0"}, {}),
+        ({"StudyInstanceUID": "1.2.3"}, {}),
+        ({}, {"Modality": "MR"}),
+        ({}, {"ScheduledStationAETitle": "OTHER"}),
+        ({}, {"ScheduledProcedureStepStartDate": "19991231"}),
+        ({}, {"ScheduledProcedureStepStartTime": f"{factory.soon(hours=5):%H}"}),
+        ({}, {"ScheduledPerformingPhysicianName": "Юдин*"}),
+    ],
+)
+def test_an_answer_is_never_wider_than_the_question(store: Store, keys: dict[str, str], step: dict[str, str]) -> None:
+    register(store)
+    register(store, IVANOV)
+    assert ask(store, identifier(step, **keys)) == ([], Status.SUCCESS)
+
+
+# 2. A malformed date or time dropped in silence, so every item comes back.
+@pytest.mark.parametrize("date", ["20260230", "2026", "today", "-", "20261124T", "2026*", "20261124-20261399"])
+def test_a_date_that_is_none_is_refused_and_brings_nothing(store: Store, date: str) -> None:
+    register(store)
+    found, status = ask(store, identifier({"ScheduledProcedureStepStartDate": date}))
+    assert (found, status) == ([], Status.IDENTIFIER_DOES_NOT_MATCH)
+
+
+@pytest.mark.parametrize("form", ["%Y%m%d", "%Y.%m.%d", " %Y%m%d", "%Y%m%d ", "%Y%m%d-", "%Y-%m-%d"])
+def test_a_date_that_can_be_understood_is(store: Store, form: str) -> None:
+    start = factory.soon()
+    order = register(store, start=start)
+    found, _ = ask(store, identifier({"ScheduledProcedureStepStartDate": f"{start:{form}}"}, AccessionNumber=""))
+    assert [ds.AccessionNumber for ds in found] == [order.accession_number]
+
+
+# 3. Cyrillic sent as question marks: six of them match every name of six letters.
+def test_question_marks_are_not_every_name_of_that_length(server: DicomServer, store: Store, tmp_path: Path) -> None:
+    register(store, IVANOV)
+    for name in ("??????", "??????^????", "??????*", "??????=??????"):
+        found = findscu(server.port, *EVERYTHING, f"PatientName={name}", directory=tmp_path)
+        assert (found.status, found.matches) == (0, [])
+    assert len(findscu(server.port, *EVERYTHING, "PatientName=*", directory=tmp_path).matches) == 1
+
+
+# 4. A query without Specific Character Set that holds 8-bit letters.
+@pytest.mark.parametrize(("codec", "fallback"), [("iso8859_5", "ISO_IR 144"), ("utf-8", "ISO_IR 144")])
+def test_letters_without_a_character_set_are_read_as_the_device_is_known_to_mean_them(
+    server: DicomServer, store: Store, codec: str, fallback: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = register(store, IVANOV)
+    register(store)
+    setting(store, fallback_charset=fallback)
+    data = element((8, 0x50), b"") + element((0x10, 0x10), "Иванов*".encode(codec))
+    found = _ask_bytes(server, data, monkeypatch)
+    assert [ds.AccessionNumber for ds in found] == [order.accession_number]
+
+
+# 5. Terms for character sets that there are none of.
+@pytest.mark.parametrize("term", ["Not Supplied", "ISO IR 192", "ISO_IR_192", "ISO 2022 IR 6", "UTF-8"])
+def test_an_invented_character_set_is_taken_as_meant(
+    server: DicomServer, store: Store, term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(store, IVANOV)
+    data = element((8, 5), term.encode()) + element((0x10, 0x10), "Иванов*".encode())
+    found = _ask_bytes(server, data, monkeypatch)
+    assert [str(ds.PatientName) for ds in found] == ["Иванов^Пётр^Ильич"]
+
+
+# 6. The device needs ISO_IR 144 or Latin letters, the server answers UTF-8; or drops what it cannot encode.
+@pytest.mark.parametrize(
+    ("policy", "told"), [("ISO_IR 144", "Касымова^А?"), ("latin", "Kasymova^A?"), ("ISO_IR 192", "Қасымова^А日")]
+)
+def test_a_device_is_told_names_in_its_own_letters_and_nothing_vanishes(
+    server: DicomServer, store: Store, tmp_path: Path, policy: str, told: str
+) -> None:
+    register(store, replace(IVANOV, name=PersonName("Қасымова", "А日")))
+    setting(store, charset=policy)
+    found = findscu(server.port, "PatientName", directory=tmp_path)
+    assert [str(ds.PatientName) for ds in found.matches] == [told]
+    store.write(lambda tx: None)
+    with store.read() as reader:
+        notes = devices.notes(reader).get("XRAY_14", [])
+    assert [note.kind for note in notes] == ([] if policy == "ISO_IR 192" else ["charset"])
+
+
+# 7. Mixed character sets: whatever comes in, goes out as the asker needs it.
+def test_a_name_typed_in_one_character_set_is_found_and_told_in_another(
+    server: DicomServer, store: Store, tmp_path: Path
+) -> None:
+    register(store, IVANOV)
+    for asked, codec in (("ISO_IR 192", "utf-8"), ("ISO_IR 144", "iso8859_5")):
+        name = "Иванов^Пётр^Ильич"
+        keys = [*EVERYTHING, f"SpecificCharacterSet={asked}"]
+        found = findscu(server.port, *keys, directory=tmp_path)
+        assert name.encode(codec) in found.raw[0]
+        assert [str(ds.PatientName) for ds in found.matches] == [name]
+
+
+# 8. "Local limit exceeded": ten associations, held open by devices.
+def test_many_devices_may_hold_their_associations_open(server: DicomServer) -> None:
+    with ExitStack() as stack:
+        for _ in range(30):
+            assert stack.enter_context(associated(server.port, ModalityWorklistInformationFind)).is_established
+        assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
+
+
+# 9. The device leaves without C-CANCEL and the generator runs on: see test_worklist_server.py, too.
+def test_nothing_is_written_for_a_device_that_has_left(store: Store) -> None:
+    for _ in range(3):
+        register(store)
+    answers = worklist.find(identifier(), Caller("XRAY_14", "10.0.0.1"), store, CLINIC)
+    next(answers)
+    answers.close()
+    assert list(answers) == []
+
+
+# 10. Works in the device's configurator, hangs in use: more return keys, and a C-CANCEL.
+def test_all_return_keys_at_once_and_a_cancel(server: DicomServer, store: Store, tmp_path: Path) -> None:
+    for _ in range(5):
+        register(store)
+    keys = [each.keyword for each in TOP if each.vr != "SQ"]
+    keys += [f"{each.keyword}[0].CodeValue" for each in TOP if each.keyword.endswith("CodeSequence")]
+    keys += [STEP_PATH + each.keyword for each in STEP if each.vr != "SQ"]
+    keys += [f"{STEP_PATH}ScheduledProtocolCodeSequence[0].CodeMeaning"]
+    found = findscu(server.port, *keys, directory=tmp_path)
+    assert (found.status, len(found.matches)) == (0, 5), found.words
+    cancelled = findscu(server.port, *keys, directory=tmp_path, options=("--cancel", "1"))
+    assert cancelled.status == 0, cancelled.words
+    assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
+
+
+# 11. Answers sent, the device's list stays empty: type 1 return keys missing.
+# 13. An empty Study Instance UID in an answer broke the performed step that followed.
+def test_type_1_return_keys_always_have_a_value(store: Store) -> None:
+    bare = register(store, replace(IVANOV, name=PersonName("Ли", "Ен")), referrer=PersonName("Ли"))
+    store.write(lambda tx: tx.run("DELETE FROM scheduled_step_station WHERE step_id = ?", [bare.steps[0].id]))
+    setting(store, own_only=False, charset="latin", longest=8)
+    query, step = Dataset(), Dataset()
+    for ds, table in ((query, TOP), (step, STEP)):
+        for each in table:
+            ds.add(DataElement(each.tag, each.vr, [] if each.vr == "SQ" else None))
+    query.ScheduledProcedureStepSequence = [step]
+    [found], _ = ask(store, query)
+    for ds, table in ((found, TOP), (found.ScheduledProcedureStepSequence[0], STEP)):
+        for each in table:
+            assert each.tag in ds, each.keyword
+            if each.type in ("1", "1C"):
+                assert not ds[each.tag].is_empty, each.keyword
+
+
+# 12. Logging an odd dataset crashed the answer.
+def test_an_odd_dataset_is_answered_and_kept_out_of_the_log(
+    server: DicomServer, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    register(store, IVANOV)
+    data = element((0x09, 0x10), b"\xff\xfe") + element((0x10, 0x10), b"") + element((0x10, 0x1030), b"7O kg")
+    data += element((0x10, 0x21C0), b"\x01\x02\x03\x04\x05") + element((0x7FE0, 0x10), bytes(range(256)))
+    found = _ask_bytes(server, data, monkeypatch)
+    assert [str(ds.PatientName) for ds in found] == ["Иванов^Пётр^Ильич"]
+    assert "Иванов" not in caplog.text
+
+
+# 18. Items never closed: hidden from the device after a time, not from people.
+def test_an_item_that_nobody_closed_is_hidden_after_the_set_days(store: Store) -> None:
+    order = register(store)
+    tomorrow, later = (store.clock() + timedelta(days=days) for days in (1, 3))
+    store.clock = lambda: tomorrow
+    assert len(ask(store, identifier())[0]) == 1
+    store.clock = lambda: later
+    assert ask(store, identifier())[0] == []
+    with store.read() as reader:
+        assert orders.get(reader, order.id) is not None
+
+
+# 19. The station left empty, so every device sees everybody.
+def test_a_query_without_a_station_is_about_the_asker(store: Store) -> None:
+    register(store)
+    register(store, IVANOV, station_ae_titles=("FLG_12",))
+    for query in (identifier(), identifier({"ScheduledStationAETitle": ""}), identifier({"Modality": "DX"})):
+        assert [str(ds.PatientName) for ds in ask(store, query, "FLG_12")[0]] == ["Иванов^Пётр^Ильич"]
+
+
+# 20. Two steps of one study overwritten.
+def test_two_steps_of_one_study_are_two_items(store: Store) -> None:
+    order = register(store)
+    second = ScheduledStep(order.steps[0].start + timedelta(minutes=1), ("XRAY_14",), "SECOND")
+
+    def add(tx: Any) -> None:
+        id = tx.run(
+            "INSERT INTO scheduled_step (order_id, sps_id, start, state, state_since) VALUES (?, ?, ?, ?, ?)",
+            [order.id, second.sps_id, second.start.isoformat(), second.state, tx.now.isoformat()],
+        )
+        tx.run("INSERT INTO scheduled_step_station VALUES (?, 'XRAY_14', 0)", [id])
+
+    store.write(add)
+    found, _ = ask(store, identifier({"ScheduledProcedureStepID": ""}, StudyInstanceUID=""))
+    assert {ds.StudyInstanceUID for ds in found} == {order.study_instance_uid}
+    told = [ds.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID for ds in found]
+    assert told == [order.steps[0].sps_id, "SECOND"]
+    assert len(ask(store, identifier({"ScheduledProcedureStepID": "SECOND"}))[0]) == 1
+
+
+# 20. Dates kept in UTC, so a night shift sees yesterday.
+def test_a_night_shift_sees_its_own_day(store: Store) -> None:
+    night = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)  # half past one of the 25th in the clinic
+    store.clock = lambda: night
+    order = register(store, start=datetime(2026, 11, 25, 1, 45))
+    for date in ("20261125", "20261125-20261125"):
+        query = identifier({"ScheduledProcedureStepStartDate": date}, AccessionNumber="")
+        assert [ds.AccessionNumber for ds in ask(store, query)[0]] == [order.accession_number]
+    assert ask(store, identifier({"ScheduledProcedureStepStartDate": "20261124"}))[0] == []
+
+
+# 22. `%` and `_` unescaped in LIKE.
+@pytest.mark.parametrize("name", ["%", "_%", "Иванов_", "______", "'", '"', "Иванов' OR '1'='1", "[И]*", "*\\*"])
+def test_signs_that_mean_something_to_sql_mean_nothing_here(store: Store, name: str) -> None:
+    register(store, IVANOV)
+    assert ask(store, identifier(PatientName=name))[0] == []
+    assert ask(store, identifier(PatientID=name))[0] == []
+    assert ask(store, identifier({"ScheduledStationAETitle": name[:16]}))[0] == []
+
+
+# 22. UPPER and LIKE fold ASCII only, so that Cyrillic names never match case-insensitively.
+@pytest.mark.parametrize("name", ["ИВАНОВ^ПЁТР", "иванов", "иВаНоВ*", "ИВАНОВ^ПЕТР", "*пётр*", "IVANOV", "ivanov^petr"])
+def test_names_match_whatever_their_case(store: Store, name: str) -> None:
+    register(store, IVANOV)
+    assert len(ask(store, identifier(PatientName=name))[0]) == 1
+
+
+# 23. An item on several stations lost the whole answer.
+def test_an_item_on_several_stations_is_told_to_each_with_one_station(
+    server: DicomServer, store: Store, tmp_path: Path
+) -> None:
+    register(store, station_ae_titles=("XRAY_14", "FLG_12"))
+    for ae_title in ("XRAY_14", "FLG_12"):
+        for key in ("", f"={ae_title}"):
+            station = f"{STEP_PATH}ScheduledStationAETitle{key}"
+            found = findscu(server.port, *EVERYTHING, station, directory=tmp_path, calling=ae_title)
+            [ds] = found.matches
+            assert ds.ScheduledProcedureStepSequence[0].ScheduledStationAETitle == ae_title
+
+
+# 24. `**а*а*а*!` keeps wlmscpfs busy for minutes.
+@pytest.mark.parametrize("pattern", ["**а*а*а*!", "*а" * 31 + "!", "?*" * 32, "**********************Ъ"])
+def test_wildcards_take_linear_time(store: Store, pattern: str) -> None:
+    for _ in range(20):
+        register(store, replace(IVANOV, name=PersonName("А" * 60, "а", "а")))
+    started = time.perf_counter()
+    ask(store, identifier(PatientName=pattern))
+    ask(store, identifier(PatientID=pattern.replace("а", "0").replace("Ъ", "1").replace("!", "2")))
+    assert time.perf_counter() - started < 1
+
+
+# 24. A lone `-` taken as "everything"; `a-b` ends with a dash at b 00:00; 30 February accepted.
+def test_ranges_mean_what_they_say(store: Store) -> None:
+    start = factory.soon().replace(hour=23, minute=58) + timedelta(days=1)
+    register(store, start=start)
+    day = f"{start:%Y%m%d}"
+    for date, time_key, count in (
+        (f"{day}-{day}", "", 1),
+        (f"{day}-{day}", "2300-", 1),
+        (f"{day}-{day}", "-2300", 0),
+        (day, "235800", 1),
+        (f"-{start - timedelta(days=1):%Y%m%d}", "", 0),
+    ):
+        step = {"ScheduledProcedureStepStartDate": date, "ScheduledProcedureStepStartTime": time_key}
+        assert len(ask(store, identifier(step))[0]) == count, step
+    for step in ({"ScheduledProcedureStepStartDate": "-"}, {"ScheduledProcedureStepStartTime": "-"}):
+        assert ask(store, identifier(step)) == ([], Status.IDENTIFIER_DOES_NOT_MATCH)
+
+
+# 24. Every item returned for a truncated identifier.
+def test_a_truncated_identifier_brings_nothing(
+    server: DicomServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(store)
+    query = identifier({"ScheduledProcedureStepStartDate": "19990101", "Modality": "CT"}, PatientID="9", PatientSex="O")
+    whole = encoded(query)
+    for end in range(1, len(whole)):
+        try:
+            ds = decoding.decode(whole[:end], True)
+        except decoding.Undecodable:
+            continue
+        # What still reads as a dataset holds whole keys only: the first ones.
+        assert all(each == query[each.tag] for each in ds)
+    for end in (len(whole) - 1, len(whole) - 5, len(whole) // 2 + 1, 3):
+        answers = _answers(server, whole[:end], monkeypatch)
+        assert [status in REFUSED for status, _ in answers] == [True]
+
+
+# 25. Half-open connections eat the limit until nothing answers.
+def test_silent_connections_are_closed_and_make_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port, "ACSE_TIMEOUT", 1.0)
+    with serving(store, max_associations=5) as server, ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+        end = time.monotonic() + 15
+        while not (served := pacs.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert served
+
+
+def _answers(server: DicomServer, data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Dataset | None]]:
+    """Send an identifier's very bytes."""
+    monkeypatch.setattr("pynetdicom.association.encode", lambda *_, **__: data)  # the client's encoder
+    with associated(server.port, ModalityWorklistInformationFind) as assoc:
+        sent = assoc.send_c_find(Dataset(), ModalityWorklistInformationFind)
+        return [(int(status.Status), found) for status, found in sent]
+
+
+def _ask_bytes(server: DicomServer, data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Dataset]:
+    return [found for _, found in _answers(server, data, monkeypatch) if found is not None]

@@ -106,7 +106,7 @@ def test_a_clinics_day(house: House, tmp_path: Path) -> None:
         house.wait_for(lambda: other in house.orders_on_bus())
         page.goto(f"{house.url}/order/{other}")
         page.get_by_role("button", name="Отменить", exact=True).click()
-        page.get_by_label(re.compile("Причина|Почему")).fill("пациент не пришёл")
+        page.get_by_role("textbox", name=re.compile("Причина|Почему")).fill("пациент не пришёл")
         page.get_by_role("button", name="Отменить направление").click()
         expect(page.locator("#main")).to_contain_text("Отменено")
 

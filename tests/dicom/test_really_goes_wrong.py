@@ -1,6 +1,6 @@
 """What really goes wrong with worklists, collected from public issue threads of other programs.
 
-Each case keeps its number in that collection; 14 to 17 and 21 are about performed steps and stand beside `test_mpps.py`.
+Each case keeps its number in that collection; 14 to 17 and 21 are about performed steps, see `test_mpps.py`.
 """
 
 from __future__ import annotations

@@ -226,11 +226,16 @@ def referrers(reader: Reader) -> list[tuple[str, str, str]]:
 
 
 def unlinked(reader: Reader, since: datetime) -> list[Unlinked]:
-    """Give the studies made without an order since an instant, newest first."""
+    """Give the studies made without an order since an instant, newest first.
+
+    One that was given up is none if its device told of its series and no image was in them: then nobody's images wait.
+    """
     rows = reader.rows(
         "SELECT p.*, coalesce(d.name, p.ae_title) AS device_name FROM performed_step p"
         " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.created_at >= ? AND p.by_hand = 0"
-        " AND NOT EXISTS (SELECT 1 FROM performed_step_link l WHERE l.performed_step_id = p.id) ORDER BY p.id DESC",
+        " AND NOT EXISTS (SELECT 1 FROM performed_step_link l WHERE l.performed_step_id = p.id)"
+        " AND NOT (p.state = 'DISCONTINUED' AND p.images = 0"
+        " AND EXISTS (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)) ORDER BY p.id DESC",
         [since.isoformat()],
     )
     return [

@@ -15,6 +15,7 @@ from broker.domain.model import (
     Order,
     OrderState,
     PerformedChange,
+    PerformedSeries,
     PerformedState,
     PersonName,
     StepReference,
@@ -268,6 +269,16 @@ def test_a_wrong_worklist_entry_is_reopened_and_its_images_wait_for_a_person(sto
     finish(store, "1.3")
     assert now(store, order).state is OrderState.COMPLETED
     assert kinds(store) == ["order", "order", "images"]
+
+
+def test_a_wrong_worklist_entry_without_images_asks_nobody(store: Store, order: Order) -> None:
+    start(store, "1.2", StepReference(order.study_instance_uid))
+    finish(store, "1.2", replace(WRONG, images=0, series=(PerformedSeries("1.9", "", "", "", 0),)))
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert unlinked(store, order) == []
+    start(store, "1.3", StepReference(order.study_instance_uid))
+    finish(store, "1.3", replace(WRONG, images=0))  # it says nothing of its series: there may be images
+    assert unlinked(store, order) == ["1.3"]
 
 
 def test_a_wrong_worklist_entry_of_a_cancelled_order_leaves_it_cancelled(store: Store, order: Order) -> None:

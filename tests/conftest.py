@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pynetdicom.transport import AssociationSocket
 
 from broker.store.database import Store
 from tests import factory
+
+
+def _connect(self: AssociationSocket, primitive: Any, original: Any = AssociationSocket.connect) -> None:
+    raw = self.socket
+    original(self, primitive)
+    if self.socket is None and raw is not None:
+        raw.close()
+
+
+# Where nobody listens, pynetdicom's client drops its socket without closing it; the warning about it would strike
+# whatever test runs when the garbage is collected.
+AssociationSocket.connect = _connect  # type: ignore[method-assign]
 
 
 @pytest.fixture

@@ -140,9 +140,6 @@ def test_a_missing_file_is_said_so(device: Path, capsys: pytest.CaptureFixture[s
     assert "no-such-file" in capsys.readouterr().err
 
 
-# pynetdicom's client drops its socket without closing it when nobody listens.
-@pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 def test_echo_tells_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["echo", "NOBODY", "127.0.0.1", "1"]) == 1
     assert "nothing answers at 127.0.0.1:1" in capsys.readouterr().out

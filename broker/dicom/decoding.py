@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 20  # of a query's identifier
 MOST_ELEMENTS = 5000  # elements and items of a query
 DEEPEST = 10  # sequences within sequences
 # A performed step of a long CT names every image that it made: two elements and an item each.
-MOST_MPPS_BYTES, MOST_MPPS_ELEMENTS = 1 << 23, 60_000
+MOST_MPPS_BYTES, MOST_MPPS_ELEMENTS = 1 << 23, 30_000
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD

@@ -29,6 +29,8 @@ from tests.dicom.test_server import serving
 from tests.factory import CLINIC, REGISTRAR, draft
 from tests.peers.dcmtk import findscu, tool
 
+pytestmark = pytest.mark.slow  # three programs for every file
+
 
 def _names(ds: Dataset) -> Iterator[str]:
     """Give the patients' names of a file, those within its sequences too."""

@@ -263,6 +263,8 @@ def test_a_performed_step_may_name_thousands_of_images() -> None:
     read = decode(data, True, most_bytes=decoding.MOST_MPPS_BYTES, most_elements=decoding.MOST_MPPS_ELEMENTS)
     assert time.perf_counter() - started < 2  # on a busy machine
     assert len(read.PerformedSeriesSequence[0].ReferencedImageSequence) == 4000
+    with pytest.raises(Undecodable, match="too many elements"):
+        decode(WIDE, True, most_bytes=decoding.MOST_MPPS_BYTES, most_elements=decoding.MOST_MPPS_ELEMENTS)
 
 
 def judged(data: bytes, implicit: bool) -> None:

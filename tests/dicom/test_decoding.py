@@ -230,7 +230,7 @@ def test_sequences_nest_ten_deep_and_no_deeper(undefined: bool) -> None:
                 decode(nested(depth, undefined), True)
 
 
-WIDE = b"".join(header((0x0011 + 2 * (count >> 15), count & 0x7FFF | 0x1000), 0) for count in range(65_000))
+WIDE = b"".join(header((0x0011 + 2 * (count >> 12), count & 0x0FFF | 0x1000), 0) for count in range(65_000))
 ITEMS = header(SEQUENCE, 8 * 65_000) + header(ITEM, 0) * 65_000
 
 

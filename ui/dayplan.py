@@ -12,7 +12,7 @@ from broker.domain.model import Device, OrderState, PerformedStep, Priority
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store import journal
 from broker.store.database import Reader
-from broker.store.journal import Message, Orphan, Unlinked, Visit
+from broker.store.journal import Doubtful, Message, Orphan, Unlinked, Visit
 from ui import words
 
 FEW_DEVICES = 4  # so many have a lane even on a day without work
@@ -47,6 +47,7 @@ class Day:
     unlinked: Sequence[Unlinked]
     parked: Sequence[Message]
     orphans: Sequence[Orphan] = ()
+    doubtful: Sequence[Doubtful] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
         ],
         parked=journal.exchange(reader, 0).parked if on == today else (),
         orphans=[each for each in journal.orphans(reader, start) if each.at < end],
+        doubtful=journal.doubtful(reader) if on == today else (),
     )
 
 
@@ -180,6 +182,7 @@ def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[
 def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
     """List what must be looked at; `amend` says whether the person may mend referrals."""
     found = [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
+    found += [_doubtful(each) for each in day.doubtful]
     for message in day.parked:
         mend = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
@@ -316,6 +319,19 @@ def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> Trouble:
         + ("На аппарате выбрали не ту запись, прервали и сказали об этом." if wrong else "Такого в списке не было."),
         act="Найти направление",
         uid=step.sop_instance_uid,
+    )
+
+
+def _doubtful(each: Doubtful) -> Trouble:
+    said = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
+    number = each.order.accession_number
+    return Trouble(
+        key=("doubtful", each.step.sop_instance_uid, each.order.id),
+        title="Тот ли это пациент?",
+        why=f"{each.device_name}: «{said}», а направление {number} на пациента {names.short(each.order.patient.name)}."
+        " Пока не проверите, шине о снимках не сообщим.",
+        act="Проверить",
+        path=f"/order/{number}",
     )
 
 

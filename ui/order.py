@@ -201,6 +201,12 @@ class _Page:
         if await attempt(lambda: procedure.unlink(services.store, uid, order.id, actor, services.clinic)):
             theme.say(f"Отвязано: {order.accession_number}")
 
+    async def _confirm(self, uid: str) -> None:
+        services, order = self._services, self._found.card.order
+        actor = current_actor(services)
+        if await attempt(lambda: procedure.confirm(services.store, uid, order.id, actor, services.clinic)):
+            theme.say(f"Подтверждено: {order.accession_number}")
+
     async def _resend(self) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
@@ -234,6 +240,12 @@ class _Page:
         for step in card.performed:
             with theme.section("Сделано", "отмечено вручную" if step.by_hand else ""):
                 theme.facts(self._performed(step))
+                if step.sop_instance_uid in card.conflicts:
+                    said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
+                    text("p", f"На аппарате названо: «{said}». Тот ли это пациент?", "parked-reason")
+                    if self._may(Permission.LINK):
+                        uid = step.sop_instance_uid
+                        theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)
                 if self._may(Permission.LINK):
                     word = "Снять отметку" if step.by_hand else "Это чужие снимки"
                     uid = step.sop_instance_uid

@@ -62,6 +62,15 @@ class Orphan:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A study whose patient contradicts the order that it is linked to; nothing of it goes to the region yet."""
+
+    step: PerformedStep
+    order: Order
+    device_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
     """A line of a study's life. `what` is an audit action or one of seen, delivered, retry, parked."""
 
@@ -84,6 +93,7 @@ class Card:
     parked_reason: str
     performed: tuple[PerformedStep, ...]
     happenings: tuple[Happening, ...]  # newest first
+    conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> what of the patient contradicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +253,17 @@ def unlinked(reader: Reader, since: datetime) -> list[Unlinked]:
     ]
 
 
+def doubtful(reader: Reader) -> list[Doubtful]:
+    """Give the studies whose patient, as the device named it, is perhaps not the order's; oldest first."""
+    rows = reader.rows(
+        "SELECT DISTINCT p.*, s.order_id, coalesce(d.name, p.ae_title) AS device_name FROM performed_step_link l"
+        " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE l.conflict <> '' ORDER BY p.id"
+    )
+    found = {order.id: order for order in orders.get_many(reader, list({row["order_id"] for row in rows}))}
+    return [Doubtful(performed.from_row(row), found[row["order_id"]], row["device_name"]) for row in rows]
+
+
 def suggestions(reader: Reader, step: PerformedStep, on: date | None = None) -> list[Visit]:
     """Give the visits that a study without an order may have been: the same patient, day and kind, still waiting.
 
@@ -323,6 +344,7 @@ def card(reader: Reader, accession_number: str) -> Card | None:
         parked_reason=reason or "",
         performed=tuple(performed.from_row(row) for row in steps),
         happenings=tuple(_happenings(reader, order.id)),
+        conflicts=performed.conflicts(reader, order.id),
     )
 
 

@@ -236,11 +236,14 @@ CREATE TABLE performed_step_link (
     performed_step_id INTEGER NOT NULL REFERENCES performed_step (id),
     scheduled_step_id INTEGER NOT NULL REFERENCES scheduled_step (id),
     linked_by TEXT NOT NULL,
+    conflict TEXT NOT NULL DEFAULT '',
     at TEXT NOT NULL,
     PRIMARY KEY (performed_step_id, scheduled_step_id)
 ) STRICT, WITHOUT ROWID
 ;;
 CREATE INDEX performed_step_link_scheduled ON performed_step_link (scheduled_step_id)
+;;
+CREATE INDEX performed_step_link_conflict ON performed_step_link (performed_step_id) WHERE conflict <> ''
 ;;
 CREATE TABLE performed_step_message (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

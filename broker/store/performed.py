@@ -103,15 +103,38 @@ def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
     return [Dose(row["keyword"], row["value"], row["unit"], row["position"]) for row in rows]
 
 
-def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str) -> bool:
-    """Link what was done to what was scheduled; False when they were linked already."""
+def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str, conflict: str = "") -> bool:
+    """Link what was done to what was scheduled; False when they were linked already.
+
+    `conflict` says what about the patient contradicts, until a person has looked at it.
+    """
     return bool(
         tx.change(
-            "INSERT OR IGNORE INTO performed_step_link (performed_step_id, scheduled_step_id, linked_by, at)"
-            " VALUES (?, ?, ?, ?)",
-            [performed_step_id, scheduled_step_id, linked_by, tx.now.isoformat()],
+            "INSERT OR IGNORE INTO performed_step_link (performed_step_id, scheduled_step_id, linked_by, conflict, at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [performed_step_id, scheduled_step_id, linked_by, conflict, tx.now.isoformat()],
         )
     )
+
+
+def conflicts(reader: Reader, order_id: int) -> dict[str, str]:
+    """Give what contradicts the patient in what was done for an order: SOP Instance UID -> words of the keys."""
+    rows = reader.rows(
+        "SELECT p.sop_instance_uid, max(l.conflict) AS conflict FROM performed_step_link l"
+        " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ? AND l.conflict <> '' GROUP BY p.id ORDER BY p.id",
+        [order_id],
+    )
+    return {row["sop_instance_uid"]: row["conflict"] for row in rows}
+
+
+def settle_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
+    """Take a contradiction away: a person has looked, and it is the same patient."""
+    for scheduled_step_id in scheduled_step_ids:
+        tx.run(
+            "UPDATE performed_step_link SET conflict = '' WHERE performed_step_id = ? AND scheduled_step_id = ?",
+            [performed_step_id, scheduled_step_id],
+        )
 
 
 def unlink(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:

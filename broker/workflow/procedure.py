@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from broker.domain import identifiers, lifecycle, names
+from broker.domain import identifiers, identity, lifecycle, names
 from broker.domain.errors import NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.model import (
@@ -52,7 +52,7 @@ def start(store: Store, step: PerformedStep, message: Message, actor: Actor, cli
         id = performed.add(tx, step, message.attributes)
         performed.set_series(tx, id, step.series)
         performed.set_doses(tx, id, _by_keyword(step))
-        touched = _link_named(tx, id, step, actor)
+        touched = _link_named(tx, id, step, message, actor)
         for order_id, conflicts in touched.items():
             settle.settle(tx, order_id, clinic)
             audit.write(tx, actor, "start", order_id, sop_instance_uid=step.sop_instance_uid)
@@ -184,6 +184,23 @@ def unlink(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, cli
     store.write(verb)
 
 
+def confirm(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study is this order's patient's, although the device named the patient otherwise.
+
+    The region may then learn of the images. Raise NotFound, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.LINK)
+        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+        performed.settle_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
+        settle.settle(tx, order.id, clinic)
+        audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
+        tx.announce()
+
+    store.write(verb)
+
+
 def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
     """Say that a study was made whose device does not report it, or did not report its end.
 
@@ -239,12 +256,14 @@ def _change(
                 audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
                 tx.announce()
             return outcome
-        after = _changed(step, change)
+        after = _changed(step, change, actor)
         attributes = {**performed.attributes(tx, uid), **(message.attributes if merged is None else merged)}
         performed.update(tx, after, attributes)
         if change.series is not None:
             performed.set_series(tx, step.id, change.series)
         performed.set_doses(tx, step.id, change.doses or {})
+        if actor.name != step.ae_title:
+            devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
         touched = _orders(tx, step)
         wrong_entry = after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
         if wrong_entry:
@@ -274,28 +293,36 @@ def _judge(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor
     return MppsOutcome.REPEATED if late else MppsOutcome.FINAL
 
 
-def _changed(step: PerformedStep, change: PerformedChange) -> PerformedStep:
+def _changed(step: PerformedStep, change: PerformedChange, actor: Actor) -> PerformedStep:
     said = {
         name: value
         for name in ("state", "end", "operator", "discontinuation_code", "discontinuation_meaning", "images")
         if (value := getattr(change, name)) is not None
     }
-    return replace(step, **said, given_up=step.given_up and change.state is None)
+    # What another device says of this one's step holds until it speaks for itself.
+    for_another = actor.name != step.ae_title and change.state in FINAL
+    return replace(step, **said, given_up=for_another or (step.given_up and change.state is None))
 
 
-def _link_named(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> dict[int, list[str]]:
-    """Link a step to everything that it names; give the orders, each with the names that contradict it."""
+def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: Actor) -> dict[int, list[str]]:
+    """Link a step to everything that it names; give the orders, each with the names that contradict it.
+
+    Where the patient contradicts, the link bears it, and nothing goes to the region until a person has looked.
+    """
+    born = (message.attributes.get("00100030", {}).get("Value") or [""])[0]
     uids = Counter(reference.study_instance_uid for reference in step.references)
     touched: dict[int, list[str]] = {}
     for reference in step.references:
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
         for order_id, step_id in found:
-            performed.link(tx, id, step_id, actor.name)
+            patient = _order(tx, order_id).patient
+            wrong = identity.contradictions(patient, step.patient_name, step.patient_id, str(born))
+            performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
             known = touched.setdefault(order_id, [])
-            known += [name for name in conflicts if name not in known]
+            known += [name for name in (*conflicts, *wrong) if name not in known]
     for order_id, conflicts in touched.items():
         number = _order(tx, order_id).patient.patient_id
-        if step.patient_id and step.patient_id != number:
+        if step.patient_id and step.patient_id != number and "patient_id" not in conflicts:
             conflicts.append("patient_id")
     return touched
 

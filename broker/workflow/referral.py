@@ -108,6 +108,7 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
         if (step.start, step.station_ae_titles) != (draft.start, draft.station_ae_titles):
             orders.reschedule(tx, step.id, draft.start, draft.station_ae_titles)
         if state is not order.state:
+            outbox.withdraw(tx, order.id, OutboxKind.CANCEL)  # it is planned anew
             orders.set_state(tx, order.id, state)
             orders.set_step_state(tx, step.id, StepState.SCHEDULED)
         outbox.resume(tx, order.id)

@@ -28,6 +28,8 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
         return
     now = _weightiest(everything)
     state = order.state
+    if state is OrderState.CANCELLED:  # it is done all the same: what has not been told yet is not true any more
+        outbox.withdraw(tx, order_id, OutboxKind.CANCEL)
     if state is not OrderState.IN_PROGRESS:
         state = lifecycle.after(state, Event.START)
     if now is PerformedState.IN_PROGRESS or not all(states.values()):  # or some step was not begun yet
@@ -42,6 +44,7 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
         and clinic.tells_bus
         and outbox.has(tx, order_id, OutboxKind.ORDER)
         and not outbox.has(tx, order_id, OutboxKind.IMAGES)
+        and not performed.conflicts(tx, order_id)  # perhaps another patient's images: a person looks first
     ):
         outbox.add(tx, order_id, OutboxKind.IMAGES)
 
@@ -75,7 +78,7 @@ def reopen(tx: Tx, order_id: int, clinic: Clinic) -> None:
 
 def _reopen(tx: Tx, order_id: int) -> None:
     order = _get(tx, order_id)
-    cancelled = audit.newest(tx, order_id, ("cancel", "withdraw", "restore")) in ("cancel", "withdraw")
+    cancelled = audit.newest(tx, order_id, _FATES) in ("cancel", "withdraw")
     event = Event.RECANCEL if cancelled else Event.REOPEN
     if not lifecycle.allowed(order.state, event):
         return  # it was planned anew or cancelled meanwhile
@@ -98,6 +101,9 @@ def _get(tx: Tx, order_id: int) -> Order:
     return order
 
 
+# What people (and scripts' files) last decided of an order. An amendment comes after a cancellation only when a
+# modality had revived the order and it was then planned anew.
+_FATES = ("cancel", "withdraw", "restore", "amend")
 _WEIGHT = (PerformedState.IN_PROGRESS, PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 _STEP_STATES = {
     PerformedState.IN_PROGRESS: StepState.STARTED,

@@ -59,7 +59,7 @@ class Step:
     created_by: tuple[str, str]
     state: str = RUNNING
     orders: set[int] = field(default_factory=set)
-    ended_by_us: bool = False
+    ended_by_us: bool = False  # or by a device that did not begin it
     last: str = ""
     accepted: set[tuple[str, str]] = field(default_factory=set)
 
@@ -127,7 +127,7 @@ class Devices(RuleBasedStateMachine):
         id, order = self._any_order(data)
         if order.state == "discontinued":
             referral.amend(self.store, id, self._revision(id), factory.draft(), REGISTRAR, CLINIC)
-            order.state = "scheduled"
+            order.state, order.cancelled = "scheduled", False
 
     def link(self, data: st.DataObject) -> None:
         """Let a person say whose a walk-in's study is."""
@@ -239,7 +239,9 @@ class Devices(RuleBasedStateMachine):
         step.last = said
         step.accepted.add((device.ae_title, said))
         if state:
-            step.state, step.ended_by_us = DISCONTINUED if state == WRONG_ENTRY else state, False
+            step.state = DISCONTINUED if state == WRONG_ENTRY else state
+            # What another device says of its end is open to the own one's word.
+            step.ended_by_us = state != RUNNING and device.ae_title != step.created_by[0]
         touched = step.orders
         if state == WRONG_ENTRY:
             step.orders = set()

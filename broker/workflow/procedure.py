@@ -256,7 +256,7 @@ def _change(
                 audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
                 tx.announce()
             return outcome
-        after = _changed(step, change, actor)
+        after = _changed(step, change)
         attributes = {**performed.attributes(tx, uid), **(message.attributes if merged is None else merged)}
         performed.update(tx, after, attributes)
         if change.series is not None:
@@ -293,15 +293,13 @@ def _judge(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor
     return MppsOutcome.REPEATED if late else MppsOutcome.FINAL
 
 
-def _changed(step: PerformedStep, change: PerformedChange, actor: Actor) -> PerformedStep:
+def _changed(step: PerformedStep, change: PerformedChange) -> PerformedStep:
     said = {
         name: value
         for name in ("state", "end", "operator", "discontinuation_code", "discontinuation_meaning", "images")
         if (value := getattr(change, name)) is not None
     }
-    # What another device says of this one's step holds until it speaks for itself.
-    for_another = actor.name != step.ae_title and change.state in FINAL
-    return replace(step, **said, given_up=for_another or (step.given_up and change.state is None))
+    return replace(step, **said, given_up=step.given_up and change.state is None)
 
 
 def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: Actor) -> dict[int, list[str]]:

@@ -59,7 +59,7 @@ class Step:
     created_by: tuple[str, str]
     state: str = RUNNING
     orders: set[int] = field(default_factory=set)
-    ended_by_us: bool = False  # or by a device that did not begin it
+    ended_by_us: bool = False
     last: str = ""
     accepted: set[tuple[str, str]] = field(default_factory=set)
 
@@ -239,9 +239,7 @@ class Devices(RuleBasedStateMachine):
         step.last = said
         step.accepted.add((device.ae_title, said))
         if state:
-            step.state = DISCONTINUED if state == WRONG_ENTRY else state
-            # What another device says of its end is open to the own one's word.
-            step.ended_by_us = state != RUNNING and device.ae_title != step.created_by[0]
+            step.state, step.ended_by_us = DISCONTINUED if state == WRONG_ENTRY else state, False
         touched = step.orders
         if state == WRONG_ENTRY:
             step.orders = set()

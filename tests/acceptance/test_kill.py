@@ -57,7 +57,10 @@ def send(port: int, uid: str, create: Dataset | None = None, change: Dataset | N
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 5
     ae.add_requested_context(ModalityPerformedProcedureStep)
     assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
+    raw = assoc.dul.socket.socket if assoc.dul.socket is not None else None  # a kill lets the library lose it
     if not assoc.is_established:
+        if raw is not None:
+            raw.close()
         return None
     try:
         if create is not None:
@@ -70,6 +73,8 @@ def send(port: int, uid: str, create: Dataset | None = None, change: Dataset | N
     finally:
         if assoc.is_established:
             assoc.release()
+        if raw is not None:
+            raw.close()
     return int(status.Status) if "Status" in status else None
 
 
@@ -149,7 +154,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubl
             for (study,) in waiting:
                 uid = f"{study}.1"
                 # It names no patient: another name than the order's would hold the images back for a person.
-                begun = creation(study, PatientName="", PatientID="")
+                begun = creation(study, PatientName="", PatientID="", PatientBirthDate="")
                 if send(house.dicom_port, uid, create=begun) == 0:
                     acknowledged.add(("create", uid))
                     if send(house.dicom_port, uid, change=ending()) == 0:

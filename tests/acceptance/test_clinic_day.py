@@ -98,7 +98,8 @@ def test_a_clinics_day(house: House, tmp_path: Path) -> None:
         expect(row).to_contain_text("Выполняется")
         moved = time.monotonic() - started
         assert send(house.dicom_port, "1.2.3", change=ending()) == 0
-        expect(row).to_contain_text("Выполнено")
+        # «Выполнено» for as long as the bus has not got it, which may be too short to see.
+        expect(row).to_contain_text(re.compile("Выполнено|Отправлено"))
         assert moved < 1, f"the board moved after {moved:.2f} s"
 
         # Another referral is cancelled on its card.

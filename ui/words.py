@@ -391,7 +391,7 @@ def discontinuation(step: PerformedStep) -> str:
     """Say why a step was given up: in our words where the code is known, else as the device said it; or nothing."""
     told = step.discontinuation_meaning or step.discontinuation_code
     reason = DISCONTINUATION.get(step.discontinuation_code, told)
-    return reason or ("аппарат не сообщил о конце" if step.given_up else "")
+    return reason or ("сам аппарат о конце не сообщил" if step.given_up else "")
 
 
 def procedure(order: Order) -> str:

@@ -30,7 +30,7 @@ from broker.domain.model import (
 
 log = logging.getLogger(__name__)
 
-# PS3.3 C.4.16 (Radiation Dose Module, retired after 2017c), in the units that it gives.
+# PS3.3 C.4.16 (Radiation Dose Module, retired after 2017c) with CP-226, in the units that they give.
 DOSES = {
     "TotalTimeOfFluoroscopy": "s",
     "TotalNumberOfExposures": "1",

@@ -304,7 +304,7 @@ class PerformedStep:
     discontinuation_code: str = ""
     discontinuation_meaning: str = ""
     images: int = 0
-    given_up: bool = False  # ended by us, not by its device, which may still have its say
+    given_up: bool = False  # not ended by the device that began it, which may still have its say
     by_hand: bool = False  # written down by a person: the device does not report
     series: tuple[PerformedSeries, ...] = ()  # as told; read back by store.performed.series
     doses: tuple[Dose, ...] = ()  # as told; read back by store.performed.doses

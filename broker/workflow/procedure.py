@@ -256,7 +256,7 @@ def _change(
                 audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
                 tx.announce()
             return outcome
-        after = _changed(step, change)
+        after = _changed(step, change, foreign=actor.name != step.ae_title)
         attributes = {**performed.attributes(tx, uid), **(message.attributes if merged is None else merged)}
         performed.update(tx, after, attributes)
         if change.series is not None:
@@ -265,7 +265,7 @@ def _change(
         if actor.name != step.ae_title:
             devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
         touched = _orders(tx, step)
-        wrong_entry = after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
+        wrong_entry = _is_wrong_entry(after, change)
         if wrong_entry:
             performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
         for order_id in touched:
@@ -286,20 +286,34 @@ def _judge(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor
         return MppsOutcome.UNKNOWN
     if performed.last_accepted(tx, uid, "N-SET") == message.digest:
         return MppsOutcome.REPEATED
-    # What we ended in the device's place is open to its own word.
+    # What we, or another device, ended in the device's place is open to its own word.
     if step.state is PerformedState.IN_PROGRESS or step.given_up:
         return MppsOutcome.ACCEPTED
     late = performed.was_accepted(tx, uid, "N-SET", actor.name, message.digest)
     return MppsOutcome.REPEATED if late else MppsOutcome.FINAL
 
 
-def _changed(step: PerformedStep, change: PerformedChange) -> PerformedStep:
+def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> PerformedStep:
+    """Give the step as it is after a change; `foreign`: another device tells it than the one that began the step.
+
+    A modality with two AE titles may well end under the second what it began under the first; so may a stranger by
+    mistake. Both are believed, but the last word stays with the device that began.
+    """
     said = {
         name: value
         for name in ("state", "end", "operator", "discontinuation_code", "discontinuation_meaning", "images")
         if (value := getattr(change, name)) is not None
     }
-    return replace(step, **said, given_up=step.given_up and change.state is None)
+    if step.given_up and change.state is not None:  # the reason that was given for the overruled end falls with it
+        step = replace(step, discontinuation_code="", discontinuation_meaning="")
+    given_up = step.given_up if change.state is None else foreign and change.state in FINAL
+    return replace(step, **said, given_up=given_up)
+
+
+def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
+    """Say whether this change, not an earlier one that a person may have answered, calls the entry wrong."""
+    told = change.state is not None or change.discontinuation_code is not None
+    return told and after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
 
 
 def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: Actor) -> dict[int, list[str]]:

@@ -17,10 +17,11 @@ from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[
 from broker.dicom import learned, mpps
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
+from broker.dicom.worklist import Caller
 from broker.domain.identifiers import valid_uid
-from broker.domain.model import Device, Order, OrderState, StepState
+from broker.domain.model import Device, Order, OrderState, OutboxKind, StepState
 from broker.domain.reasons import WRONG_ENTRY
-from broker.store import devices, journal, orders, performed
+from broker.store import devices, journal, orders, outbox, performed
 from broker.store.database import Store
 from broker.workflow import procedure, referral
 from broker.workflow.abandoned import Abandoned
@@ -28,6 +29,8 @@ from tests.dicom.test_mpps import CALLER, change, code, create, creation, ending
 from tests.dicom.test_server import associated, serving
 from tests.dicom.test_worklist import ask, numbers, query
 from tests.factory import CLINIC, REGISTRAR, draft
+
+SECOND = Caller("XRAY_14B", "10.0.0.1")
 
 
 @pytest.fixture
@@ -191,6 +194,49 @@ def test_a_study_under_the_wrong_item_gives_the_item_back(store: Store, order: O
     assert trail(store, order)[-1] == ("orlova", "unlink")
     with store.read() as reader:
         assert [each.step.sop_instance_uid for each in journal.unlinked(reader, order.authored_on)] == ["1.2.3"]
+
+
+def test_what_a_device_tells_later_does_not_undo_what_a_person_decided(store: Store, order: Order) -> None:
+    meant = referral.register(store, draft(), REGISTRAR, CLINIC)
+    wrong = [code(WRONG_ENTRY, "Incorrect worklist entry selected")]
+    create(store, creation(order.study_instance_uid))
+    mpps.change(
+        ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=wrong),
+        "1.2.3",
+        SECOND,
+        store,
+        CLINIC,
+    )
+    procedure.link(store, "1.2.3", meant.id, REGISTRAR, CLINIC)
+    remark = Dataset()
+    remark.PerformedProcedureStepDescription = "колено"
+    assert change(store, remark).Status == Status.SUCCESS  # the end that it did not tell itself is open to its word
+    assert now(store, meant).state is OrderState.DISCONTINUED
+    assert change(store, ending("DISCONTINUED")).Status == Status.SUCCESS  # for no such reason
+    assert now(store, meant).state is OrderState.DISCONTINUED
+
+
+# A workstation with two AE titles ends under the one what it began under the other; so may a stranger by mistake.
+def test_what_another_device_ends_is_open_to_the_word_of_the_one_that_began(store: Store, order: Order) -> None:
+    create(store, creation(order.study_instance_uid))
+    assert mpps.change(ending(), "1.2.3", SECOND, store, CLINIC).Status == Status.SUCCESS
+    assert now(store, order).state is OrderState.COMPLETED
+    with store.read() as reader:
+        assert outbox.has(reader, order.id, OutboxKind.IMAGES)
+
+    running = Dataset()
+    running.PerformedProcedureStepStatus = "IN PROGRESS"
+    assert change(store, running).Status == Status.SUCCESS
+    assert now(store, order).state is OrderState.IN_PROGRESS
+    with store.read() as reader:
+        assert not outbox.has(reader, order.id, OutboxKind.IMAGES)  # the region is not told what is not so
+
+    assert change(store, ending()).Status == Status.SUCCESS
+    assert now(store, order).state is OrderState.COMPLETED
+    assert mpps.change(ending("DISCONTINUED"), "1.2.3", SECOND, store, CLINIC).Status == Status.PROCESSING_FAILURE
+    assert now(store, order).state is OrderState.COMPLETED
+    with store.read() as reader:
+        assert outbox.has(reader, order.id, OutboxKind.IMAGES)
 
 
 # 22. Read-then-insert races under parallel N-CREATE answered with an internal error.

@@ -239,7 +239,9 @@ class Devices(RuleBasedStateMachine):
         step.last = said
         step.accepted.add((device.ae_title, said))
         if state:
-            step.state, step.ended_by_us = DISCONTINUED if state == WRONG_ENTRY else state, False
+            step.state = DISCONTINUED if state == WRONG_ENTRY else state
+            # Another device's word is believed until the one that began the step says otherwise.
+            step.ended_by_us = state != RUNNING and device.ae_title != step.created_by[0]
         touched = step.orders
         if state == WRONG_ENTRY:
             step.orders = set()
@@ -270,7 +272,7 @@ class Devices(RuleBasedStateMachine):
         for id in ids:
             order, states = self.orders[id], self._states(id)
             order.state = next(BEGUN[state] for state in (RUNNING, COMPLETED, DISCONTINUED) if state in states)
-            order.images = order.images or order.state == "completed"
+            order.images = (order.images or order.state == "completed") and COMPLETED in states
 
     def _take_away(self, order: Waiting, left: list[str]) -> None:
         """Follow what becomes of an order when something that was done for it was not."""

@@ -101,7 +101,7 @@ def test_messages_without_a_beginning_and_refused_ones_are_seen_on_the_board(sce
 def test_a_step_that_the_program_ended_says_so(scene: Scene) -> None:
     scene.begin(scene.register("10:00"), "1.2")
     procedure.give_up(scene.store, "1.2", scene.now, ACTOR, CLINIC)
-    assert "«аппарат не сообщил о конце»" in troubles(scene)[0][1]
+    assert "«сам аппарат о конце не сообщил»" in troubles(scene)[0][1]
     assert "stopped: Аппарат не сообщил о конце исследования, его закрыла программа" in told(scene)
 
 

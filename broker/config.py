@@ -63,6 +63,14 @@ def _number(value: object) -> object:
     return value
 
 
+def _switch(value: object) -> object:
+    if isinstance(value, str):
+        if value.lower() not in ("true", "false"):
+            raise ValueError("must be true or false")
+        return value.lower() == "true"
+    return value
+
+
 def _path(value: object, info: ValidationInfo) -> object:
     """Resolve a path against the configuration file's directory; empty text means none."""
     if not isinstance(value, str | Path):
@@ -164,13 +172,29 @@ def _pairs(value: object) -> object:
     return {oid.strip(): version.strip() for oid, _, version in pairs}
 
 
+def _repeat_key(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{2,16}(/[!-~]{1,64})?", text):
+        raise ValueError("must be a modality, such as CT, or a modality and the code of a body site, such as DX/4")
+    return text
+
+
+def _modality(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{2,16}", text):  # PS3.3 C.7.3.1.1.1
+        raise ValueError("must be a modality, such as DX")
+    return text
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+# A modality, or modality/body site
+RepeatKey = Annotated[str, AfterValidator(_repeat_key)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 ListenPort = Annotated[WholeNumber, Field(ge=0, le=65535)]
 OptionalOid = Annotated[str, AfterValidator(_oid)]
 Oid = Annotated[OptionalOid, AfterValidator(_filled)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Address = Annotated[str, AfterValidator(_address)]
+ModalityKey = Annotated[str, AfterValidator(_modality)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_path), AfterValidator(_readable)]
 
 
@@ -194,6 +218,7 @@ class ClinicConfig(Section):
     time_zone: str = "Europe/Moscow"
     uid_root: OptionalOid = ""
     accession_prefix: str = ""
+    repeat_days: Annotated[dict[RepeatKey, WholeNumber], BeforeValidator(_pairs)] = {}
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
@@ -283,7 +308,7 @@ class PacsConfig(Section):
 class BusConfig(Section):
     """The regional bus; an empty url means there is none."""
 
-    dialect: Literal["n3"] = "n3"
+    dialect: Literal["n3", "r4"] = "n3"
     url: str = ""
     token_file: OptionalFile = Field(default=None, validate_default=True)
     organisation: str = Field(default="", validate_default=True)
@@ -291,6 +316,18 @@ class BusConfig(Section):
     rate: Annotated[WholeNumber, Field(ge=1)] = 50
     timeout: Seconds = 30.0
     versions: Annotated[dict[Oid, Annotated[str, AfterValidator(_filled)]], BeforeValidator(_pairs)] = {}
+    proxy: str = ""
+    ca_file: OptionalFile = None
+    client_certificate: OptionalFile = None
+    client_key: OptionalFile = Field(default=None, validate_default=True)
+    tells_start: Switch = False
+    accession_numbers: Literal["local", "bus"] = "local"
+    texts: Literal["plain", "base64"] = "plain"
+    images_url: str = ""
+    fetch_every: Seconds = 60.0
+    straight_to: Annotated[dict[ModalityKey, AETitle], BeforeValidator(_pairs)] = {}
+    history_hours: Annotated[WholeNumber, Field(ge=1)] = 12
+    keep_days: Annotated[WholeNumber, Field(ge=1)] = 90
     system_procedure: Oid = "1.2.643.5.1.13.13.11.1471"
     system_body_site: Oid = "1.2.643.5.1.13.13.11.1477"
     system_diagnosis: Oid = "1.2.643.5.1.13.13.11.1005"
@@ -312,6 +349,27 @@ class BusConfig(Section):
         if url and not (plain and re.fullmatch(r"https?://[!-~]+", url) and not re.search(r"[?#\\]", url)):
             raise ValueError(wrong)
         return url.rstrip("/")  # calls are url + "/Task/_search", url + "?_format=json"
+
+    @field_validator("proxy")
+    @classmethod
+    def _plain_proxy(cls, proxy: str) -> str:
+        if proxy and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+/?", proxy):
+            raise ValueError("must be an http:// or https:// address without name and password")
+        return proxy.rstrip("/")
+
+    @field_validator("images_url")
+    @classmethod
+    def _images_address(cls, url: str) -> str:
+        if url and not re.fullmatch(r"(https?|dicom)://[!-~]+", url):
+            raise ValueError("must be an address, such as https://pacs.example.org/wado?studyUID={study}")
+        return url
+
+    @field_validator("client_key")
+    @classmethod
+    def _both_or_none(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("client_certificate", _WRONG) is None):
+            raise ValueError("goes together with bus.client_certificate: set both or none")
+        return key
 
     @field_validator("token_file", "organisation", "mis_oid")
     @classmethod

@@ -11,6 +11,7 @@ from broker.domain.model import Patient, ReferralDraft
 OLDEST = date(1900, 1, 2)  # the region's patient index takes 1900-01-01 for "unknown" and refuses it
 FARTHEST = timedelta(days=366)
 # ICD-10: a letter, two digits, and up to two more after a dot.
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
 _NAME_LETTERS = re.compile(r"[^\W\d_][^\d_\\^=<>@#$%&*+/|~!?;:]*")
 FINANCE_CODES = frozenset("123456")  # N3.32
@@ -55,8 +56,10 @@ def referral_problems(draft: ReferralDraft, now: datetime) -> dict[str, str]:
     problems = patient_problems(draft.patient, now.date())
     if not draft.procedure_code:
         problems["procedure"] = "required"
-    if not draft.station_ae_titles:
+    if not draft.station_ae_titles and not draft.owner:  # another clinic chooses its device itself
         problems["device"] = "required"
+    if draft.owner and not _GUID.fullmatch(draft.owner):
+        problems["owner"] = "unknown"
     if draft.start.date() < now.date():
         problems["date"] = "past"
     elif draft.start > now + FARTHEST:

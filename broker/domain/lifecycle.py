@@ -24,6 +24,8 @@ class Event(StrEnum):
     REOPEN = "reopen"
     RECANCEL = "recancel"
     RESTORE = "restore"
+    RESULT = "result"
+    REREFER = "rerefer"
 
 
 S, E = OrderState, Event
@@ -57,6 +59,15 @@ TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
     (S.IN_PROGRESS, E.RECANCEL): S.CANCELLED,
     (S.COMPLETED, E.RECANCEL): S.CANCELLED,
     (S.DISCONTINUED, E.RECANCEL): S.CANCELLED,
+    # Another clinic does it: its modalities do not tell us, its report does.
+    (S.REFERRED, E.AMEND): S.REFERRED,
+    (S.REFERRED, E.CANCEL): S.CANCELLED,
+    (S.REFERRED, E.RESULT): S.COMPLETED,
+    # … unless one of ours did it all the same; when that proves somebody else's, it waits for the other clinic again.
+    (S.REFERRED, E.START): S.IN_PROGRESS,
+    (S.IN_PROGRESS, E.REREFER): S.REFERRED,
+    (S.COMPLETED, E.REREFER): S.REFERRED,
+    (S.DISCONTINUED, E.REREFER): S.REFERRED,
 }
 del S, E
 

@@ -72,6 +72,9 @@ class PersonName:
         return " ".join(part for part in (self.family, self.given, self.middle) if part)
 
 
+NOBODY = PersonName("")
+
+
 @dataclass(frozen=True, slots=True)
 class Patient:
     """A person who is examined here."""
@@ -141,6 +144,7 @@ class StepState(StrEnum):
     COMPLETED = "COMPLETED"
     DISCONTINUED = "DISCONTINUED"
     CANCELLED = "CANCELLED"
+    REFERRED = "REFERRED"  # not DICOM's: another clinic does it, so it stands on no worklist of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,16 @@ class OrderState(StrEnum):
     COMPLETED = "completed"
     DISCONTINUED = "discontinued"
     CANCELLED = "cancelled"
+    REFERRED = "referred"  # another clinic is to do it
+
+
+class BusRole(StrEnum):
+    """What this clinic is to the region for an order."""
+
+    NONE = ""  # the region is told nothing
+    PLACER = "placer"  # we order it
+    PERFORMER = "performer"  # another clinic ordered it from us
+    WALK_IN = "walk_in"  # it was done without an order: only the result is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +198,17 @@ class Order:
     laterality: str = ""  # R, L, B or empty
     priority: Priority = Priority.ROUTINE
     finance: str = "1"  # N3.32: 1 ОМС, 2 бюджет, 3 платные, 4 ДМС, 5 собственные, 6 другое
-    referrer: PersonName = PersonName("")
+    referrer: PersonName = NOBODY
     referrer_snils: str = ""
     referrer_position: str = ""
     diagnosis_code: str = ""
     diagnosis_text: str = ""
     comment: str = ""
     created_by: str = ""
+    bus_role: BusRole = BusRole.NONE
+    requester: str = ""  # GUID of the clinic that refers; empty: this one
+    owner: str = ""  # GUID of the clinic that is to do it; empty: this one
+    bus_accession_number: str = ""  # ACSN, where it fits a modality (SH, 16 characters)
     # What an import brought beyond this model, in the DICOM JSON model (PS3.18 F.2); answered when asked for.
     attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     revision: int = 1
@@ -211,12 +229,13 @@ class ReferralDraft:
     laterality: str = ""
     priority: Priority = Priority.ROUTINE
     finance: str = "1"
-    referrer: PersonName = PersonName("")
+    referrer: PersonName = NOBODY
     referrer_snils: str = ""
     referrer_position: str = ""
     diagnosis_code: str = ""
     diagnosis_text: str = ""
     comment: str = ""
+    owner: str = ""  # GUID of another clinic that is to do it: no device then, and `start` is a wish
     submission_id: str = ""
 
 
@@ -235,7 +254,7 @@ class ImportedItem:
     procedure_code: str = ""
     procedure_local: bool = True
     priority: Priority = Priority.ROUTINE
-    referrer: PersonName = PersonName("")
+    referrer: PersonName = NOBODY
     diagnosis_text: str = ""
     comment: str = ""
     accession_number: str = ""
@@ -315,8 +334,11 @@ class OutboxKind(StrEnum):
     """What an outbox row tells the region."""
 
     ORDER = "order"
+    AMEND = "amend"
     CANCEL = "cancel"
+    STARTED = "started"
     IMAGES = "images"
+    REPORT = "report"
 
 
 class OutboxState(StrEnum):
@@ -326,6 +348,7 @@ class OutboxState(StrEnum):
     DELIVERED = "delivered"
     PARKED = "parked"
     DROPPED = "dropped"  # cancelled before the bus had it: nobody there needs to know
+    UNTOLD = "untold"  # this bus has no way to be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +385,7 @@ class Clinic:
     uid_root: str = ""
     accession_prefix: str = ""
     tells_bus: bool = False  # without a bus nothing is queued for it
+    tells_start: bool = False  # … and of a study's beginning only where the region wants that
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.domain.model import (
+    BusRole,
     Order,
     OrderState,
     PersonName,
@@ -97,12 +98,12 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int
         " state_since, procedure_code, procedure_name, procedure_local, modality, body_site, laterality, priority,"
         " finance, referrer_family, referrer_given, referrer_middle, referrer_snils, referrer_position,"
         " diagnosis_code, diagnosis_text, comment, attributes, authored_on, created_by, submission_id,"
-        " submission_digest)"
+        " submission_digest, bus_role, requester, owner, bus_accession_number)"
         " VALUES (:accession_number, :study_instance_uid, :requested_procedure_id, :patient_id, :state,"
         " :now, :procedure_code, :procedure_name, :procedure_local, :modality, :body_site, :laterality, :priority,"
         " :finance, :referrer_family, :referrer_given, :referrer_middle, :referrer_snils, :referrer_position,"
         " :diagnosis_code, :diagnosis_text, :comment, :attributes, :authored_on, :created_by, :submission_id,"
-        " :submission_digest)",
+        " :submission_digest, :bus_role, :requester, :owner, :bus_accession_number)",
         {
             **_columns(order),
             "accession_number": order.accession_number,
@@ -114,6 +115,10 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int
             "attributes": _json(order.attributes),
             "authored_on": order.authored_on.isoformat(),
             "created_by": order.created_by,
+            "bus_role": order.bus_role,
+            "requester": order.requester,
+            "owner": order.owner,
+            "bus_accession_number": order.bus_accession_number or None,
             "submission_id": submission_id or None,
             "submission_digest": submission_digest,
         },
@@ -307,6 +312,10 @@ def _order(row: Row, patient: Row, steps: list[ScheduledStep]) -> Order:
         attributes=json.loads(row["attributes"]) if row["attributes"] else {},
         authored_on=datetime.fromisoformat(row["authored_on"]),
         created_by=row["created_by"],
+        bus_role=BusRole(row["bus_role"]),
+        requester=row["requester"],
+        owner=row["owner"],
+        bus_accession_number=row["bus_accession_number"] or "",
         revision=row["revision"],
         steps=tuple(steps),
     )

@@ -41,6 +41,26 @@ def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     )
 
 
+def waits(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Say whether such a message is still to go out as it will be rendered then."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state IN ('pending', 'parked') AND uncertain = 0",
+            [order_id, kind],
+        )
+    )
+
+
+def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Say whether the bus has such a message, or may have it."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND (state = 'delivered' OR uncertain = 1)",
+            [order_id, kind],
+        )
+    )
+
+
 def mark_uncertain(tx: Tx, seq: int) -> None:
     """Note, before sending, that from now on the bus may have it: after a crash it is looked up before a resend."""
     tx.run("UPDATE outbox SET uncertain = 1 WHERE seq = ?", [seq])

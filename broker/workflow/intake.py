@@ -18,6 +18,7 @@ from broker.domain.errors import Refused
 from broker.domain.lifecycle import Event
 from broker.domain.model import (
     Actor,
+    BusRole,
     Clinic,
     ImportedItem,
     Order,
@@ -141,9 +142,10 @@ def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, st
 
 
 def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, tell_bus: bool) -> Taken:
-    order = _order(tx, item, None, clinic)
+    told = tell_bus and clinic.tells_bus
+    order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if told else BusRole.NONE)
     id = orders.add(tx, order, "", "")
-    if tell_bus and clinic.tells_bus:
+    if told:
         outbox.add(tx, id, OutboxKind.ORDER)
     audit.write(tx, actor, "import", id, accession_number=order.accession_number, file=path)
     tx.announce()
@@ -177,6 +179,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
     if (was.start, was.station_ae_titles) != (now.start, now.station_ae_titles):
         orders.reschedule(tx, was.id, now.start, now.station_ae_titles)
     outbox.resume(tx, order.id)
+    referral.tell_amendment(tx, order, referral.reread(tx, order.id))
     audit.write(tx, actor, "amend", order.id, changed=changed, file=known.path)
     tx.announce()
     return Taken(outcome, order.id, after.accession_number)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 
 from broker.domain import checks, identifiers, kept, lifecycle, names
@@ -16,6 +16,7 @@ from broker.domain.errors import Duplicate, Invalid, NotFound, Stale
 from broker.domain.lifecycle import Event
 from broker.domain.model import (
     Actor,
+    BusRole,
     Clinic,
     Order,
     OrderState,
@@ -49,32 +50,54 @@ def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *
             if earlier[1] != digest:
                 raise Duplicate(f"submission {draft.submission_id} with other content")
             return earlier[0]
-        procedure = _checked(tx, draft, _local(tx.now, clinic))
-        patient = _keep_patient(tx, draft.patient)
-        order = Order(
-            id=0,
-            accession_number=numbers.accession_number(tx, clinic),
-            study_instance_uid=numbers.study_instance_uid(tx, clinic),
-            requested_procedure_id=numbers.requested_procedure_id(tx),
-            patient=patient,
-            state=OrderState.SCHEDULED,
-            procedure_code=procedure.code,
-            procedure_name=procedure.name,
-            procedure_local=procedure.local,
-            modality=procedure.modality,
-            body_site=procedure.body_site,
-            steps=(ScheduledStep(draft.start, draft.station_ae_titles, numbers.sps_id(tx)),),
-            authored_on=tx.now,
-            created_by=actor.title or actor.name,
-        )
-        id = orders.add(tx, _with_referral(order, draft), draft.submission_id, digest)
-        if clinic.tells_bus:
-            outbox.add(tx, id, OutboxKind.ORDER)
-        audit.write(tx, actor, "register", id, accession_number=order.accession_number)
+        order = added(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.tells_bus else BusRole.NONE)
+        if order.bus_role is BusRole.PLACER:
+            outbox.add(tx, order.id, OutboxKind.ORDER)
+        audit.write(tx, actor, "register", order.id, accession_number=order.accession_number)
         tx.announce()
-        return _reread(tx, id)
+        return order
 
     return store.rehearse(verb) if rehearse else store.write(verb)
+
+
+def added(
+    tx: Tx, draft: ReferralDraft, digest: str, actor: Actor, clinic: Clinic, role: BusRole, **given: str
+) -> Order:
+    """Make an order of a tidied draft within a verb's transaction; the verb tells the audit and the region.
+
+    `given` are members of Order that do not come from the draft: study_instance_uid, requester, bus_accession_number.
+    Raise Invalid, Stale, NotFound.
+    """
+    procedure = _checked(tx, draft, _local(tx.now, clinic), walk_in=role is BusRole.WALK_IN)
+    if draft.owner and role is not BusRole.PLACER:
+        raise Invalid({"owner": "no_bus"})  # nothing would carry it there
+    order = Order(
+        id=0,
+        accession_number=numbers.accession_number(tx, clinic),
+        study_instance_uid=given.pop("study_instance_uid", "") or numbers.study_instance_uid(tx, clinic),
+        requested_procedure_id=numbers.requested_procedure_id(tx),
+        patient=_keep_patient(tx, draft.patient),
+        state=OrderState.REFERRED if draft.owner else OrderState.SCHEDULED,
+        procedure_code=procedure.code,
+        procedure_name=procedure.name,
+        procedure_local=procedure.local,
+        modality=procedure.modality,
+        body_site=procedure.body_site,
+        steps=(
+            ScheduledStep(
+                draft.start,
+                () if draft.owner else draft.station_ae_titles,
+                numbers.sps_id(tx),
+                StepState.REFERRED if draft.owner else StepState.SCHEDULED,
+            ),
+        ),
+        authored_on=tx.now,
+        created_by=actor.title or actor.name,
+        bus_role=role,
+        owner=draft.owner,
+    )
+    order = replace(_with_referral(order, draft), **given)  # type: ignore[arg-type]
+    return reread(tx, orders.add(tx, order, draft.submission_id, digest))
 
 
 def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
@@ -103,6 +126,8 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
             modality=procedure.modality,
             body_site=procedure.body_site,
         )
+        if draft.owner != order.owner:
+            raise Invalid({"owner": "other_owner"})
         orders.update(tx, changed)
         step = order.steps[0]
         if (step.start, step.station_ae_titles) != (draft.start, draft.station_ae_titles):
@@ -112,10 +137,11 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
             orders.set_state(tx, order.id, state)
             orders.set_step_state(tx, step.id, StepState.SCHEDULED)
         outbox.resume(tx, order.id)
-        after = _reread(tx, order.id)
+        after = reread(tx, order.id)
         if order.attributes:
             after = replace(after, attributes=kept.after_amendment(before, after))
             orders.set_attributes(tx, order.id, after.attributes)
+        tell_amendment(tx, before, after)
         audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
         tx.announce()
         return after
@@ -135,7 +161,7 @@ def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor
         take_off(tx, order, clinic)
         audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
         tx.announce()
-        return _reread(tx, order.id)
+        return reread(tx, order.id)
 
     return store.write(verb)
 
@@ -145,9 +171,28 @@ def take_off(tx: Tx, order: Order, clinic: Clinic) -> None:
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.CANCELLED)
-    dropped = outbox.drop_refused(tx, order.id)
-    if clinic.tells_bus and not dropped and outbox.has(tx, order.id, OutboxKind.ORDER):
+    if order.bus_role is BusRole.PERFORMER:
+        known = True
+    else:
+        known = not outbox.drop_refused(tx, order.id) and outbox.has(tx, order.id, OutboxKind.ORDER)
+    outbox.withdraw(tx, order.id, OutboxKind.AMEND)
+    if clinic.tells_bus and known:
         outbox.add(tx, order.id, OutboxKind.CANCEL)
+
+
+def tell_amendment(tx: Tx, before: Order, after: Order) -> None:
+    """Queue what an amendment changed for the region, where that has the old content already."""
+    if before.bus_role is not BusRole.PLACER or not outbox.may_be_known(tx, before.id, OutboxKind.ORDER):
+        return
+    if _told(before) != _told(after) and not outbox.waits(tx, before.id, OutboxKind.AMEND):
+        outbox.add(tx, before.id, OutboxKind.AMEND)
+
+
+def _told(order: Order) -> tuple[object, ...]:
+    """Give what the region is told of an order; where and when it is done here is not among that."""
+    patient = replace(order.patient, phone="", allergies="", pregnancy="", revision=0)
+    own = {"patient", "steps", "state", "revision", "attributes", "bus_accession_number", "accession_number"}
+    return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))
 
 
 def tidied(draft: ReferralDraft) -> ReferralDraft:
@@ -183,10 +228,15 @@ def _tidy_name(name: PersonName) -> PersonName:
     return PersonName(names.tidy(name.family), names.tidy(name.given), names.tidy(name.middle))
 
 
-def _checked(tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None) -> ProcedureType:
-    """Raise Invalid unless all fields are right; `planned` is a start that may stay although it has passed."""
+def _checked(
+    tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None, *, walk_in: bool = False
+) -> ProcedureType:
+    """Raise Invalid unless all fields are right; `planned` is a start that may stay although it has passed.
+
+    A walk-in's start has always passed.
+    """
     problems = checks.referral_problems(draft, now)
-    if planned == draft.start and problems.get("date") == "past":
+    if (planned == draft.start or walk_in) and problems.get("date") == "past":
         del problems["date"]
     procedure = devices.procedure(tx, draft.procedure_code)
     if draft.procedure_code and procedure is None:
@@ -260,7 +310,8 @@ def _current(tx: Tx, order_id: int, revision: int) -> Order:
     return order
 
 
-def _reread(tx: Tx, id: int) -> Order:
+def reread(tx: Tx, id: int) -> Order:
+    """Give an order as it stands now in a verb's transaction; it must be there."""
     order = orders.get(tx, id)
     assert order is not None
     return order

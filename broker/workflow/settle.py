@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from broker.domain import lifecycle
 from broker.domain.lifecycle import Event
-from broker.domain.model import Clinic, Order, OrderState, OutboxKind, PerformedState, StepState
+from broker.domain.model import BusRole, Clinic, Order, OrderState, OutboxKind, PerformedState, StepState
 from broker.store import audit, orders, outbox, performed
 from broker.store.database import Tx
 
@@ -39,12 +39,14 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
     state = lifecycle.after(state, event)
     if state is not order.state:
         orders.set_state(tx, order_id, state)
+    if clinic.tells_start and order.bus_role in _ORDERED and not outbox.has(tx, order_id, OutboxKind.STARTED):
+        outbox.add(tx, order_id, OutboxKind.STARTED)
     if PerformedState.COMPLETED not in everything:  # what somebody said in its device's place has been overruled
         outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
     if (
         state is OrderState.COMPLETED
         and clinic.tells_bus
-        and outbox.has(tx, order_id, OutboxKind.ORDER)
+        and order.bus_role
         and not outbox.has(tx, order_id, OutboxKind.IMAGES)
         and not performed.conflicts(tx, order_id)  # perhaps another patient's images: a person looks first
     ):
@@ -81,14 +83,15 @@ def reopen(tx: Tx, order_id: int, clinic: Clinic) -> None:
 def _reopen(tx: Tx, order_id: int) -> None:
     order = _get(tx, order_id)
     cancelled = audit.newest(tx, order_id, _FATES) in ("cancel", "withdraw")
-    event = Event.RECANCEL if cancelled else Event.REOPEN
+    event = Event.RECANCEL if cancelled else Event.REREFER if order.owner else Event.REOPEN
     if not lifecycle.allowed(order.state, event):
         return  # it was planned anew or cancelled meanwhile
     orders.set_state(tx, order_id, lifecycle.after(order.state, event))
     for step in order.steps:
-        orders.set_step_state(tx, step.id, StepState.SCHEDULED if event is Event.REOPEN else StepState.CANCELLED)
+        orders.set_step_state(tx, step.id, _WAITING[event])
     # What has gone out already cannot be called back: the bus has no word for it.
     outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+    outbox.withdraw(tx, order_id, OutboxKind.STARTED)
 
 
 def _reset_steps(tx: Tx, order_id: int) -> None:
@@ -106,6 +109,12 @@ def _get(tx: Tx, order_id: int) -> Order:
 # What people (and scripts' files) last decided of an order. An amendment comes after a cancellation only when a
 # modality had revived the order and it was then planned anew.
 _FATES = ("cancel", "withdraw", "restore", "amend")
+_ORDERED = (BusRole.PLACER, BusRole.PERFORMER)
+_WAITING = {
+    Event.REOPEN: StepState.SCHEDULED,
+    Event.RECANCEL: StepState.CANCELLED,
+    Event.REREFER: StepState.REFERRED,
+}
 _WEIGHT = (PerformedState.IN_PROGRESS, PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 _STEP_STATES = {
     PerformedState.IN_PROGRESS: StepState.STARTED,

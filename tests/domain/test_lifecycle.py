@@ -11,7 +11,8 @@ from broker.domain.model import OrderState
 
 
 def test_every_state_can_be_reached_from_a_new_order() -> None:
-    reached, frontier = {OrderState.SCHEDULED}, [OrderState.SCHEDULED]
+    reached = {OrderState.SCHEDULED, OrderState.REFERRED}
+    frontier = list(reached)
     while frontier:
         state = frontier.pop()
         for (source, _), target in TRANSITIONS.items():
@@ -52,6 +53,13 @@ def test_what_was_done_for_somebody_else_is_undone() -> None:
     for state in (OrderState.SCHEDULED, OrderState.CANCELLED):  # there is nothing to undo
         assert not lifecycle.allowed(state, Event.REOPEN)
         assert not lifecycle.allowed(state, Event.RECANCEL)
+
+
+def test_what_another_clinic_does_is_completed_by_its_result_alone() -> None:
+    assert lifecycle.after(OrderState.REFERRED, Event.RESULT) is OrderState.COMPLETED
+    assert not any(lifecycle.allowed(state, Event.RESULT) for state in OrderState if state is not OrderState.REFERRED)
+    assert not lifecycle.allowed(OrderState.REFERRED, Event.CLOSE)
+    assert lifecycle.after(OrderState.IN_PROGRESS, Event.REREFER) is OrderState.REFERRED
 
 
 def test_a_person_closes_what_no_device_reports_but_not_what_is_over() -> None:

@@ -60,6 +60,7 @@ def clinic_of(config: Config) -> Clinic:
         uid_root=config.clinic.uid_root,
         accession_prefix=config.clinic.accession_prefix,
         tells_bus=bool(config.bus.url),
+        bus_numbers=config.bus.accession_numbers == "bus",
         tells_start=config.bus.tells_start,
     )
 

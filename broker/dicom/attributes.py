@@ -33,6 +33,7 @@ class Match(Enum):
     DATE = "single date or range"
     WINDOW = "date and time together"
     STATION = "any of the item's stations"
+    NUMBER = "our accession number or the region's"
     CODE = "code sequence"
     SEQUENCE = "sequence"
 
@@ -46,6 +47,8 @@ class Context:
     institution: str = ""
     station_names: dict[str, tuple[str, str]] | None = None  # AE title -> (name, room)
     zone: tzinfo | None = None
+    asked_number: str = ""  # the accession number that it asked for
+    bus_numbers: bool = False  # it gets the region's accession number where that is known
     # What imports brought: order id -> (the order's attributes, its step's); filled on demand.
     imported: dict[int, tuple[Dataset, Dataset]] = field(default_factory=dict)
 
@@ -202,10 +205,18 @@ def _age(item: Item, context: Context) -> object:
     return f"{months:03d}M" if months < 24 else f"{months // 12:03d}Y"
 
 
+def _number(item: Item, context: Context) -> object:
+    """Give the accession number: the one that was asked for, where the item bears that, else the one configured."""
+    ours, theirs = item.order.accession_number, item.order.bus_accession_number
+    if theirs and context.asked_number in (ours, theirs):
+        return context.asked_number
+    return theirs if theirs and context.bus_numbers else ours
+
+
 A, M = Attribute, Match
 TOP = (
     A("TimezoneOffsetFromUTC", _offset, M.IGNORED, "3"),
-    A("AccessionNumber", lambda i, c: i.order.accession_number, length=16),
+    A("AccessionNumber", _number, M.NUMBER, length=16),
     A("InstitutionName", lambda i, c: c.institution, M.NONE, "3"),
     A("ReferringPhysicianName", lambda i, c: _name(i.order.referrer), M.NAME, shown=True),
     A("ReferencedStudySequence", _no_items, M.NONE),

@@ -67,6 +67,8 @@ def _compare_level(
         texts = value if isinstance(value, tuple) else ()
         if attribute.match is Match.STATION:
             texts = item.step.station_ae_titles
+        elif attribute.match is Match.NUMBER and item.order.bus_accession_number:
+            texts = (*texts, item.order.accession_number, item.order.bus_accession_number)
         held = any(_holds(attribute, key, text, asked, style) for text in texts)
         yield Compared(attribute.keyword, key, "\\".join(texts), held)
     for tag, within in part.items.items():

@@ -48,6 +48,7 @@ _MATCHING = {
     Match.UID: "list of UID",
     Match.DATE: "single value, range",
     Match.WINDOW: "single value, range; date and time together are one interval",
+    Match.NUMBER: "single value, wildcard; our number or the region's",
     Match.STATION: "single value, wildcard; any of the item's stations",
     Match.CODE: "sequence: Code Value and Coding Scheme Designator, single value or wildcard",
     Match.SEQUENCE: "sequence",

@@ -206,7 +206,8 @@ _CODES = {
 
 
 def _context(item: Item, device: Device, query: Query, clinic: Clinic) -> Context:
-    return Context(device.ae_title, query.key("ScheduledStationAETitle"), zone=clinic.zone)
+    station, number = query.key("ScheduledStationAETitle"), query.key("AccessionNumber")
+    return Context(device.ae_title, station, zone=clinic.zone, asked_number=number, bus_numbers=clinic.bus_numbers)
 
 
 def _style(device: Device, query: Query) -> Style:

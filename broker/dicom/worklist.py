@@ -111,7 +111,15 @@ def search(
     """Find what a device sees that asks so; `now` is UTC. A device that is not registered has the defaults."""
     device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
     rooms = {each.ae_title: (each.name, each.room) for each in devices.all_devices(reader)}
-    context = Context(calling_ae_title, asked.key("ScheduledStationAETitle"), institution, rooms, clinic.zone)
+    context = Context(
+        calling_ae_title,
+        asked.key("ScheduledStationAETitle"),
+        institution,
+        rooms,
+        clinic.zone,
+        asked_number=asked.key("AccessionNumber"),
+        bus_numbers=clinic.bus_numbers,
+    )
     style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
     if asked.undecodable:
         return Found((), False, context, style)

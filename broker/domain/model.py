@@ -385,6 +385,7 @@ class Clinic:
     uid_root: str = ""
     accession_prefix: str = ""
     tells_bus: bool = False  # without a bus nothing is queued for it
+    bus_numbers: bool = False  # modalities get the region's accession number where it is known
     tells_start: bool = False  # … and of a study's beginning only where the region wants that
 
 

@@ -176,7 +176,7 @@ def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> list[Visi
     typed = typed.strip()
     if not typed:
         return day(reader, on)
-    exact = reader.rows(_VISITS + "WHERE o.accession_number = ? ORDER BY s.id", [typed.upper()])
+    exact = reader.rows(_VISITS + f"WHERE o.{orders.BEARS_NUMBER} ORDER BY s.id", [typed.upper()])
     if exact:
         return _visits(reader, exact)
     people = json.dumps([patient.id for patient in patients.search(reader, typed, 50)])

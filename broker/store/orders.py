@@ -21,6 +21,13 @@ from broker.store import patients
 from broker.store.database import Reader, Row, Tx
 
 
+# One accession number may be ours, another one the region's; both lead to the order, through an index each.
+BEARS_NUMBER = (
+    "id IN (SELECT id FROM orders WHERE accession_number = ?1"
+    " UNION ALL SELECT id FROM orders WHERE bus_accession_number = ?1)"
+)
+
+
 def next_number(tx: Tx, name: str) -> int:
     """Count a named counter up by one; it never goes back, even when the transaction's clock does."""
     return int(
@@ -63,8 +70,8 @@ def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
 
 
 def by_accession_number(reader: Reader, accession_number: str) -> Order | None:
-    """Give the order that bears this number, or None."""
-    id = reader.value("SELECT id FROM orders WHERE accession_number = ?", [accession_number])
+    """Give the order that bears this number, ours or the region's, or None."""
+    id = reader.value(f"SELECT id FROM orders WHERE {BEARS_NUMBER}", [accession_number])
     return get(reader, id) if id else None
 
 
@@ -83,7 +90,7 @@ def is_taken(reader: Reader, number: str, value: str, by_another_than: int = 0) 
 def owner(reader: Reader, number: str, value: str) -> int:
     """Give the id of the order whose `number` (accession_number, study_instance_uid, …) is `value`, or 0."""
     queries = {
-        "accession_number": "SELECT id FROM orders WHERE accession_number = ?",
+        "accession_number": f"SELECT id FROM orders WHERE {BEARS_NUMBER}",
         "study_instance_uid": "SELECT id FROM orders WHERE study_instance_uid = ?",
         "requested_procedure_id": "SELECT id FROM orders WHERE requested_procedure_id = ?",
         "sps_id": "SELECT order_id FROM scheduled_step WHERE sps_id = ?",
@@ -227,7 +234,7 @@ def find_steps(
     ]
     by_number = [
         ("sps_id", "s.sps_id = ?", reference.sps_id),
-        ("accession_number", "o.accession_number = ?", reference.accession_number),
+        ("accession_number", f"o.{BEARS_NUMBER}", reference.accession_number),
         ("requested_procedure_id", "o.requested_procedure_id = ?", reference.requested_procedure_id),
     ]
     steps: list[tuple[int, int]] = []

@@ -140,13 +140,14 @@ def _by_number(narrowing: Narrowing, params: dict[str, Any]) -> tuple[str, str] 
     if narrowing.study_instance_uids:
         params["uids"] = json.dumps(narrowing.study_instance_uids)
         return _BY_ORDER, "o.study_instance_uid IN (SELECT value FROM json_each(:uids))"
-    for template, column, value in (
-        (_BY_ORDER, "o.accession_number", narrowing.accession_number),
-        (_BY_PATIENT, "p.patient_id", narrowing.patient_id),
+    either = orders.BEARS_NUMBER.replace("?1", ":number")
+    for template, condition, value in (
+        (_BY_ORDER, f"o.{either}", narrowing.accession_number),
+        (_BY_PATIENT, "p.patient_id = :number", narrowing.patient_id),
     ):
         if value is not None:
             params["number"] = value
-            return template, f"{column} = :number"
+            return template, condition
     return None
 
 
@@ -182,7 +183,8 @@ def _conditions(narrowing: Narrowing) -> tuple[list[str], dict[str, Any]]:
         ),
         (
             "accession",
-            "o.accession_number >= :accession_from AND o.accession_number < :accession_to",
+            "((o.accession_number >= :accession_from AND o.accession_number < :accession_to) OR"
+            " (o.bus_accession_number >= :accession_from AND o.bus_accession_number < :accession_to))",
             narrowing.accession_beginning,
         ),
         (

@@ -25,6 +25,7 @@ from broker.bus.exchange import Exchange
 from broker.bus.profile import Profile
 from broker.config import Config
 from broker.dicom import explain, learned, pacs
+from broker.dicom.archive import Archive
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist_folder import WorklistFolder
 from broker.domain.advice import Explained, Suggestion
@@ -46,6 +47,7 @@ WORKLIST_FOLDER_EVERY = 5.0  # seconds between looks at the files of scripts
 HEALTH_EVERY = 15.0  # seconds between looks at what works
 LOOK_TOO_OLD = 4 * HEALTH_EVERY  # seconds after which a look says nothing any more
 ABANDONED_EVERY = 300.0  # seconds between looks for steps whose device has died
+ARCHIVE_EVERY = 60.0  # seconds between looks for images that no device has told of
 QUEUE_TOO_OLD = timedelta(minutes=30)  # a message that waits longer is a fault worth a look
 
 
@@ -204,6 +206,9 @@ class Application:
         if folder := self.config.dicom.worklist_folder:
             watch = WorklistFolder(folder, self.store, self.clinic)
             jobs.append(schedule.Job("worklist folder", watch.look, every=WORKLIST_FOLDER_EVERY))
+        if self.config.pacs.address:
+            archive = Archive(self.store, self.clinic, self.config.pacs, self.config.dicom.ae_title)
+            jobs.append(schedule.Job("archive", archive.look, every=ARCHIVE_EVERY))
         if self.exchange is not None:
             jobs.append(schedule.Job("deliver", self.exchange.deliver, every=DELIVER_EVERY))
         if self.config.backup.keep:

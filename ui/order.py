@@ -238,7 +238,7 @@ class _Page:
         with theme.section("Пациент"):
             theme.facts(_patient(order.patient))
         for step in card.performed:
-            with theme.section("Сделано", "отмечено вручную" if step.by_hand else ""):
+            with theme.section("Сделано", words.how_known(step)):
                 theme.facts(self._performed(step))
                 if step.sop_instance_uid in card.conflicts:
                     said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
@@ -247,7 +247,7 @@ class _Page:
                         uid = step.sop_instance_uid
                         theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)
                 if self._may(Permission.LINK):
-                    word = "Снять отметку" if step.by_hand else "Это чужие снимки"
+                    word = "Снять отметку" if step.by_hand and not step.in_archive else "Это чужие снимки"
                     uid = step.sop_instance_uid
                     theme.button(word, lambda uid=uid: self._note_step(uid), small=True).props("data-opens=unlink")
 

@@ -31,7 +31,14 @@ ACTOR_KINDS = {
 SEXES = {Sex.FEMALE: "Женский", Sex.MALE: "Мужской", Sex.OTHER: "Другой"}
 LATERALITIES = {"": "Не требуется", "L": "Слева", "R": "Справа", "B": "Обе стороны"}
 FINANCE = {"1": "ОМС", "2": "Бюджет", "3": "Платно", "4": "ДМС", "5": "Собственные средства", "6": "Другое"}
-MESSAGES = {OutboxKind.ORDER: "Направление", OutboxKind.CANCEL: "Отмена", OutboxKind.IMAGES: "Снимки сделаны"}
+MESSAGES = {
+    OutboxKind.ORDER: "Направление",
+    OutboxKind.AMEND: "Исправление",
+    OutboxKind.CANCEL: "Отмена",
+    OutboxKind.STARTED: "Начато",
+    OutboxKind.IMAGES: "Снимки сделаны",
+    OutboxKind.REPORT: "Протокол",
+}
 
 # What happened, as the timeline and the trail tell it.
 ACTIONS = {
@@ -51,6 +58,14 @@ ACTIONS = {
     "confirm_patient": "Подтверждено: снимки этого пациента",
     "unlink": "Исследование отвязано от направления: оно чужое",
     "close": "Отмечено выполненным вручную",
+    "images_seen": "Снимки найдены в архиве: аппарат о них не сообщил",
+    "accept": "Направление другой клиники принято",
+    "take": "Направление другой клиники встало на аппарат по правилу",
+    "bus_cancelled": "Отменено направившей клиникой",
+    "bus_cancelled_late": "Направившая клиника отменила, но исследование уже началось",
+    "bus_number_too_long": "Номер шины длиннее 16 знаков: аппараты получают наш",
+    "foreign_result": "Пришёл результат другой клиники",
+    "register_walk_in": "Записано исследование без направления",
     "give_up": "Аппарат не сообщил о конце исследования, его закрыла программа",
     "wrong_entry": "На аппарате выбрали не ту запись: направление снова ждёт, снимки чужие",
     "reference_conflict": "Аппарат назвал ещё и другое направление или пациента, проверьте",
@@ -322,7 +337,14 @@ _SHORT = (
     ("придаточных пазух носа", "ППН"),
     ("прямая проекция", "прямая"),
 )
-MESSAGES_TAKEN = {OutboxKind.ORDER: "направление", OutboxKind.CANCEL: "отмену", OutboxKind.IMAGES: "снимки"}
+MESSAGES_TAKEN = {
+    OutboxKind.ORDER: "направление",
+    OutboxKind.AMEND: "исправление",
+    OutboxKind.CANCEL: "отмену",
+    OutboxKind.STARTED: "начало исследования",
+    OutboxKind.IMAGES: "снимки",
+    OutboxKind.REPORT: "протокол",
+}
 HEARD = {"worklist": "Список", "mpps": "Ход исследования (MPPS)", "echo": "Проверка связи"}
 CHARSETS = {
     "auto": "Автоматически",
@@ -385,6 +407,13 @@ DISCONTINUATION = {
     "110533": "срок задания истёк",
     "113568": "контраст вышел за сосуд, видно на снимке",
 }
+
+
+def how_known(step: PerformedStep) -> str:
+    """Say how it is known that a study was made where its device has not told."""
+    if step.in_archive:
+        return "снимки найдены в архиве"
+    return "отмечено вручную" if step.by_hand else ""
 
 
 def discontinuation(step: PerformedStep) -> str:

@@ -324,7 +324,8 @@ class PerformedStep:
     discontinuation_meaning: str = ""
     images: int = 0
     given_up: bool = False  # not ended by the device that began it, which may still have its say
-    by_hand: bool = False  # written down by a person: the device does not report
+    by_hand: bool = False  # no device told of it: written down by a person, or because
+    in_archive: bool = False  # … the archive has its images
     series: tuple[PerformedSeries, ...] = ()  # as told; read back by store.performed.series
     doses: tuple[Dose, ...] = ()  # as told; read back by store.performed.doses
     id: int = 0

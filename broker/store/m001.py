@@ -182,6 +182,7 @@ CREATE TABLE performed_step (
     images INTEGER NOT NULL DEFAULT 0,
     given_up INTEGER NOT NULL DEFAULT 0 CHECK (given_up IN (0, 1)),
     by_hand INTEGER NOT NULL DEFAULT 0 CHECK (by_hand IN (0, 1)),
+    in_archive INTEGER NOT NULL DEFAULT 0 CHECK (in_archive IN (0, 1)),
     attributes TEXT NOT NULL,
     created_at TEXT NOT NULL,
     changed_at TEXT NOT NULL

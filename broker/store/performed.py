@@ -28,10 +28,10 @@ def add(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> int:
     return tx.run(
         'INSERT INTO performed_step (sop_instance_uid, ae_title, station_ae_title, state, start, "end",'
         " performed_step_id, modality, patient_name, patient_id, operator, discontinuation_code,"
-        " discontinuation_meaning, images, given_up, by_hand, attributes, created_at, changed_at)"
+        " discontinuation_meaning, images, given_up, by_hand, in_archive, attributes, created_at, changed_at)"
         " VALUES (:sop_instance_uid, :ae_title, :station_ae_title, :state, :start, :end,"
         " :performed_step_id, :modality, :patient_name, :patient_id, :operator, :discontinuation_code,"
-        " :discontinuation_meaning, :images, :given_up, :by_hand, :attributes, :now, :now)",
+        " :discontinuation_meaning, :images, :given_up, :by_hand, :in_archive, :attributes, :now, :now)",
         _columns(tx, step, attributes),
     )
 
@@ -152,6 +152,30 @@ def remove(tx: Tx, performed_step_id: int) -> None:
     tx.run("DELETE FROM performed_step WHERE id = ? AND by_hand = 1", [performed_step_id])
 
 
+def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
+    """Remove what was only written down because the archive had the images: the device tells of it itself now."""
+    for scheduled_step_id in scheduled_step_ids:
+        for row in tx.rows(
+            "SELECT p.id FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+            " WHERE l.scheduled_step_id = ? AND p.in_archive = 1",
+            [scheduled_step_id],
+        ):
+            remove(tx, row["id"])
+
+
+def awaited(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:
+    """Give the orders (ids) of this time whose images no device has told of to the end; starts are local."""
+    rows = reader.rows(
+        "SELECT DISTINCT s.order_id FROM scheduled_step s WHERE s.start >= ? AND s.start <= ?"
+        " AND (s.state = 'SCHEDULED' OR (s.state = 'DISCONTINUED' AND EXISTS"
+        " (SELECT 1 FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
+        " WHERE l.scheduled_step_id = s.id AND p.given_up = 1 AND p.discontinuation_code = '')))"
+        " ORDER BY s.start DESC LIMIT ?",
+        [start_from.isoformat(timespec="seconds"), start_to.isoformat(timespec="seconds"), limit],
+    )
+    return [row["order_id"] for row in rows]
+
+
 def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]]:
     """Give the (order id, scheduled step id) pairs that a performed step is linked to."""
     rows = reader.rows(
@@ -242,6 +266,7 @@ def _columns(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> dict
         "images": step.images,
         "given_up": int(step.given_up),
         "by_hand": int(step.by_hand),
+        "in_archive": int(step.in_archive),
         "attributes": json.dumps(attributes, ensure_ascii=False),
         "now": tx.now.isoformat(),
     }
@@ -267,4 +292,5 @@ def from_row(row: Row) -> PerformedStep:
         images=row["images"],
         given_up=bool(row["given_up"]),
         by_hand=bool(row["by_hand"]),
+        in_archive=bool(row["in_archive"]),
     )

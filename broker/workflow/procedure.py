@@ -326,6 +326,7 @@ def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: A
     touched: dict[int, list[str]] = {}
     for reference in step.references:
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
+        performed.remove_archived(tx, [step_id for _, step_id in found])
         for order_id, step_id in found:
             patient = _order(tx, order_id).patient
             wrong = identity.contradictions(patient, step.patient_name, step.patient_id, str(born))

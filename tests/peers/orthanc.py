@@ -1,0 +1,51 @@
+"""Debian's Orthanc: a real archive, to store images in and to ask."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from broker.dicom import pacs
+from tests.peers.dcmtk import tool
+
+AE_TITLE = "ORTHANC"
+
+
+@contextmanager
+def orthanc(directory: Path) -> Iterator[int]:
+    """Run an empty archive that keeps its images in `directory`; gives its DICOM port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    config = {
+        "Name": AE_TITLE,
+        "DicomAet": AE_TITLE,
+        "DicomPort": port,
+        "HttpServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowStore": True,
+        "DicomCheckCalledAet": False,
+        "DefaultEncoding": "Utf8",
+        "StorageDirectory": str(directory / "storage"),
+        "IndexDirectory": str(directory / "index"),
+        "Plugins": [],
+    }
+    (directory / "orthanc.json").write_text(json.dumps(config), encoding="utf-8")
+    with (directory / "orthanc.log").open("wb") as log:
+        process = subprocess.Popen([tool("Orthanc"), str(directory / "orthanc.json")], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 30
+        while not pacs.echo(AE_TITLE, "127.0.0.1", port, "TEST", timeout=1).ok:
+            assert process.poll() is None, "Orthanc ended"
+            assert time.monotonic() < deadline, "Orthanc does not listen"
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)

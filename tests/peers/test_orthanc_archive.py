@@ -1,0 +1,177 @@
+"""Orthanc as the archive: its images close the orders of a device that reports nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from broker.config import PacsConfig
+from broker.dicom.archive import STABLE, Archive
+from broker.domain.model import Order, OrderState, OutboxKind, PersonName
+from broker.store import journal, orders, outbox, performed
+from broker.store.database import Store
+from broker.workflow import procedure, referral
+from tests.dicom.test_mpps import change, create, creation, ending
+from tests.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.peers import orthanc
+from tests.peers.dcmtk import tool
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    with orthanc.orthanc(tmp_path) as listening:
+        yield listening
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def archive(store: Store, port: int, clock: Clock) -> Archive:
+    return Archive(store, CLINIC, PacsConfig(ae_title="ORTHANC", address="127.0.0.1", port=port), "WORKLIST", clock)
+
+
+def register(store: Store, **changes: object) -> Order:
+    return referral.register(store, draft(**changes), REGISTRAR, CLINIC)
+
+
+def send(port: int, order: Order, directory: Path, **changes: str) -> None:
+    """Store one image as a device would: DCMTK sends it."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = ComputedRadiographyImageStorage
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate = (
+        "Кузнецова^Марина^Петровна",
+        order.patient.patient_id,
+        "19610312",
+    )
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = order.study_instance_uid, generate_uid()
+    ds.AccessionNumber, ds.Modality = order.accession_number, "CR"
+    ds.StudyDate, ds.StudyTime = f"{order.steps[0].start:%Y%m%d}", f"{order.steps[0].start:%H%M%S}"
+    for keyword, value in changes.items():
+        setattr(ds, keyword, value)
+    path = directory / f"{ds.SOPInstanceUID}.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    command = [tool("storescu"), "-aec", "ORTHANC", "127.0.0.1", str(port), str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+def now(store: Store, order: Order) -> Order:
+    with store.read() as reader:
+        [found] = orders.get_many(reader, [order.id])
+    return found
+
+
+def told(store: Store, order: Order) -> bool:
+    with store.read() as reader:
+        return outbox.has(reader, order.id, OutboxKind.IMAGES)
+
+
+def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns(
+    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+) -> None:
+    made, waiting = register(store), register(store)
+    assert archive.look() == 0
+    send(port, made, tmp_path)
+    assert archive.look() == 0  # more may come
+    send(port, made, tmp_path)
+    clock.now += STABLE
+    assert archive.look() == 0  # more has come
+    clock.now += STABLE
+    assert archive.look() == 1
+    assert (now(store, made).state, now(store, waiting).state) == (OrderState.COMPLETED, OrderState.SCHEDULED)
+    assert (told(store, made), told(store, waiting)) == (True, False)
+    with store.read() as reader:
+        card = journal.card(reader, made.accession_number)
+    assert card is not None
+    [step] = card.performed
+    assert (step.images, step.in_archive, step.modality) == (2, True, "CR")
+
+
+def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
+    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+) -> None:
+    order = register(store)
+    send(port, order, tmp_path, StudyInstanceUID="1.2.3.99")
+    archive.look()
+    clock.now += STABLE
+    assert archive.look() == 1
+    with store.read() as reader:
+        [step] = journal.performed_for(reader, [order.id])[order.id]
+        attributes = performed.attributes(reader, step.sop_instance_uid)
+    assert attributes["00400270"]["Value"][0]["0020000D"]["Value"] == ["1.2.3.99"]
+
+
+def test_images_of_another_patient_are_told_to_nobody(
+    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+) -> None:
+    order = register(store, patient=replace(KUZNETSOVA, name=PersonName("Петров", "Пётр"), snils="", policy=""))
+    send(port, order, tmp_path)
+    archive.look()
+    clock.now += STABLE
+    assert archive.look() == 1
+    assert not told(store, order)
+    with store.read() as reader:
+        assert list(performed.conflicts(reader, order.id).values()) == ["patient_name, patient_birth_date"] or (
+            list(performed.conflicts(reader, order.id).values()) == ["patient_name"]
+        )
+
+
+def test_what_a_person_took_off_is_not_put_back(
+    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+) -> None:
+    order = register(store)
+    send(port, order, tmp_path)
+    archive.look()
+    clock.now += STABLE
+    archive.look()
+    with store.read() as reader:
+        [step] = journal.performed_for(reader, [order.id])[order.id]
+    procedure.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    archive.look()
+    clock.now += STABLE
+    assert archive.look() == 0
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
+def test_a_devices_own_word_takes_the_archives_place(
+    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+) -> None:
+    order = register(store)
+    send(port, order, tmp_path)
+    archive.look()
+    clock.now += STABLE
+    archive.look()
+    create(store, creation(order.study_instance_uid))
+    assert now(store, order).state is OrderState.IN_PROGRESS
+    change(store, ending())
+    with store.read() as reader:
+        [step] = journal.performed_for(reader, [order.id])[order.id]
+    assert (step.sop_instance_uid, step.in_archive) == ("1.2.3", False)
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_an_archive_that_is_down_costs_nothing(store: Store) -> None:
+    register(store)
+    nobody = Archive(store, CLINIC, PacsConfig(ae_title="NOBODY", address="127.0.0.1", port=9), "WORKLIST")
+    assert nobody.look() == 0

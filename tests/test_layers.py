@@ -19,7 +19,15 @@ ALLOWED: dict[str, set[str]] = {
     "broker.security": {"broker.domain", "broker.store"},
     "broker.workflow": {"broker.domain", "broker.store", "broker.security", "broker.failpoint"},
     "broker.dicom": {"broker.domain", "broker.workflow", "broker.store", "broker.config"},
-    "broker.bus": {"broker.domain", "broker.workflow", "broker.store", "broker.config", "broker.failpoint"},
+    "broker.paper": {"broker.domain"},
+    "broker.bus": {
+        "broker.domain",
+        "broker.workflow",
+        "broker.store",
+        "broker.config",
+        "broker.failpoint",
+        "broker.paper",
+    },
     "broker.schedule": {"broker.workflow", "broker.bus", "broker.dicom.pacs", "broker.store"},
     "broker.order_json": {"broker.domain", "broker.store.journal"},
     "broker.referral_table": {"broker.domain"},
@@ -39,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
         "broker.store.database",  # the type of the store that is handed on to verbs, and its error
         "broker.security",
         "broker.config",
+        "broker.paper",
     },
 }
 # May import everything.

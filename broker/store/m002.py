@@ -25,6 +25,11 @@ CREATE TABLE report (
 CREATE TRIGGER report_signed_stands BEFORE UPDATE ON report WHEN old.state = 'signed'
 BEGIN SELECT RAISE(ABORT, 'a signed report stands'); END
 ;;
+ALTER TABLE orders ADD COLUMN reported INTEGER NOT NULL DEFAULT 0 CHECK (reported IN (0, 1))
+;;
+CREATE INDEX orders_unreported ON orders (state_since, modality)
+    WHERE state = 'completed' AND reported = 0 AND owner = ''
+;;
 CREATE TABLE incoming_referral (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     source TEXT NOT NULL,

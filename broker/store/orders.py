@@ -20,7 +20,6 @@ from broker.domain.model import (
 from broker.store import patients
 from broker.store.database import Reader, Row, Tx
 
-
 # One accession number may be ours, another one the region's; both lead to the order, through an index each.
 BEARS_NUMBER = (
     "id IN (SELECT id FROM orders WHERE accession_number = ?1"
@@ -183,6 +182,17 @@ def forget(tx: Tx, patient_id: int, tags: Sequence[str]) -> None:
             " WHERE patient_id = ? AND attributes <> ''",
             [*places, patient_id],
         )
+
+
+def set_bus_accession_number(tx: Tx, order_id: int, value: str) -> bool:
+    """Keep the region's number (1 to 16 characters) of an order; False, and nothing changed, if it is another one's.
+
+    The revision stays: what people see and change of the order is the same.
+    """
+    if tx.value(f"SELECT 1 FROM orders WHERE id <> ?2 AND {BEARS_NUMBER}", [value, order_id]):
+        return False
+    tx.run("UPDATE orders SET bus_accession_number = ? WHERE id = ?", [value, order_id])
+    return True
 
 
 def reschedule(tx: Tx, step_id: int, start: datetime, station_ae_titles: Sequence[str]) -> None:

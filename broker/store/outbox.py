@@ -1,11 +1,13 @@
 """The outbox: what the region has to be told, in order, and what became of it.
 
 A row is added in the transaction of the change that it tells of. Delivery reads `heads`: the oldest row that is not
-delivered of every order, so that a later message never overtakes an earlier one.
+delivered of every order, so that a later message never overtakes an earlier one. What was sent last is kept with its
+row for some time, byte by byte, so that people can look at it.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -61,9 +63,28 @@ def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     )
 
 
-def mark_uncertain(tx: Tx, seq: int) -> None:
-    """Note, before sending, that from now on the bus may have it: after a crash it is looked up before a resend."""
-    tx.run("UPDATE outbox SET uncertain = 1 WHERE seq = ?", [seq])
+def mark_uncertain(tx: Tx, seq: int, sent: bytes = b"") -> None:
+    """Note, before sending, what is sent, and that from now on the bus may have it: after a crash it is looked up."""
+    packed = zlib.compress(sent) if sent else None
+    tx.run("UPDATE outbox SET uncertain = 1, sent = coalesce(?, sent) WHERE seq = ?", [packed, seq])
+
+
+def sent_json(reader: Reader, seq: int) -> str:
+    """Give the exact JSON of the last attempt at a row; empty where it was never sent, or is not kept any more."""
+    packed = reader.value("SELECT sent FROM outbox WHERE seq = ?", [seq])
+    return zlib.decompress(packed).decode("utf-8") if packed else ""
+
+
+def forget_sent(tx: Tx, before: datetime) -> int:
+    """Forget the JSON of rows that were settled and were made before an instant; give how many there were.
+
+    What was accepted, dropped or cannot be told does not change any more; the attempts and their answers stay.
+    """
+    return tx.change(
+        "UPDATE outbox SET sent = NULL WHERE sent IS NOT NULL AND created_at < ?"
+        " AND state NOT IN ('pending', 'parked')",
+        [before.isoformat()],
+    )
 
 
 def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
@@ -75,13 +96,14 @@ def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> Non
         " delivered_at = ? WHERE seq = ?",
         [tx.now.isoformat(), seq],
     )
-    for name, value in references.items():
-        tx.run(
-            "INSERT INTO bus_reference (order_id, name, value) VALUES (?, ?, ?)"
-            " ON CONFLICT (order_id, name) DO UPDATE SET value = excluded.value",
-            [row["order_id"], name, value],
-        )
+    set_references(tx, row["order_id"], references)
     _attempt(tx, seq, "delivered", "", answer)
+
+
+def untold(tx: Tx, seq: int, reason: str, answer: str = "") -> None:
+    """Note that this bus has no way to be told of a row; it is shown to people and keeps nothing back."""
+    tx.run("UPDATE outbox SET state = 'untold', uncertain = 0, reason = ? WHERE seq = ?", [reason, seq])
+    _attempt(tx, seq, "untold", reason, answer)
 
 
 def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) -> None:
@@ -142,6 +164,17 @@ def get(reader: Reader, seq: int) -> OutboxRow | None:
     """Give one row, or None."""
     row = reader.one("SELECT * FROM outbox WHERE seq = ?", [seq])
     return from_row(row) if row else None
+
+
+def set_references(tx: Tx, order_id: int, references: Mapping[str, str]) -> None:
+    """Keep the ids that the bus gave to an order's resources (task, service_request, patient, acsn, …); "" is none."""
+    for name, value in references.items():
+        if value:
+            tx.run(
+                "INSERT INTO bus_reference (order_id, name, value) VALUES (?, ?, ?)"
+                " ON CONFLICT (order_id, name) DO UPDATE SET value = excluded.value",
+                [order_id, name, value],
+            )
 
 
 def references(reader: Reader, order_id: int) -> BusReferences:

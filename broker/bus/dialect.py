@@ -1,43 +1,172 @@
-"""How one family of buses speaks: what it leaves out of a strict R4 resource, and how its answers name what it made.
+"""How one family of buses speaks: the form of each call, what it leaves out of a Bundle, how its answers name things.
 
-Pure. A dialect only takes away from what `resources` makes; nothing is added or renamed here. What comes from the bus
-is foreign: every member may be missing, of another type, or a trap in a path.
+Pure. Both dialects only take away from the one superset that is made of an order or a result (`OMITTED`); nothing is
+added or renamed here. What comes from the bus is foreign: every member may be missing, of another type, or a trap in a
+path or an address.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import quote, urljoin
 
 from broker.bus.profile import Profile, Resource
 from broker.domain import names
 from broker.domain.model import BusReferences
 
-Dialect = Callable[[Resource], Resource]
-
 # FHIR R4 2.24.0.1, id; a first letter or digit keeps ".." out of paths.
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
 _REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
+_DICOM_UID = "urn:dicom:uid"
 
 
-def n3(resource: Resource) -> Resource:
-    """Leave out what the N3.Health family does not send: `entry.request`, and the initial status of an order.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the bus; `path` is below the base URL, with its query: it begins with "/" or "?"."""
 
-    The bus itself gives the statuses of a new ServiceRequest and Task; all others are sent.
+    method: str
+    path: str
+    body: Resource | list[Any] | None = None
+    expect: str = ""  # resourceType that the answer must have; empty: any
+    content_type: str = "application/json"
+
+
+class Omission(NamedTuple):
+    """What a dialect does not send: a member of an entry of this kind, where its holder bears what `when` names.
+
+    A path ends in "[]" where single items of a list are left out, and is empty for the entry as a whole.
     """
-    if resource.get("resourceType") != "Bundle":
-        return resource
-    return resource | {
-        "entry": [
-            {name: value for name, value in entry.items() if name != "request"}
-            | {"resource": _without_initial_status(entry["resource"])}
-            for entry in resource["entry"]
-        ]
-    }
+
+    kind: str  # type of the entry's resource; "*" stands for every one
+    path: str
+    when: Mapping[str, str] = {}
 
 
-DIALECTS: dict[str, Dialect] = {"n3": n3}
+OMITTED: dict[str, tuple[Omission, ...]] = {
+    "n3": (
+        Omission("*", "request"),  # and with it `ifNoneExist`
+        # The bus itself gives the initial statuses of an order; all others are sent.
+        Omission("ServiceRequest", "resource.status"),
+        Omission("Task", "resource.status", {"intent": "original-order"}),
+        # Numbers that are there only so that a repeated entry finds itself on a server that does not compare more.
+        Omission("*", "resource.identifier[]", {"use": "secondary"}),
+        Omission("DiagnosticReport", "resource.presentedForm.data"),  # the document is an entry of its own: Binary
+    ),
+    "r4": (
+        # R4's Binary has no identifier, so it cannot be created conditionally, and a transaction sent twice would
+        # double it: the document goes within the report.
+        Omission("Binary", ""),
+        Omission("DiagnosticReport", "resource.presentedForm.url"),
+    ),
+}
+
+
+class Dialect(ABC):
+    """The calls that a bus understands."""
+
+    name: str
+    amends: bool  # whether what the bus has can be changed at all
+
+    def transaction(self, bundle: Resource) -> Call:
+        """Send a transaction Bundle."""
+        return Call("POST", "?_format=json", self(bundle), "Bundle")
+
+    def read(self, kind: str, id: str) -> Call:
+        """Read one resource."""
+        return Call("GET", f"/{quote(kind)}/{quote(id, safe='')}", expect=kind)
+
+    @abstractmethod
+    def set_status(self, task_id: str, status: str) -> Call:
+        """Change the status of a Task."""
+
+    @abstractmethod
+    def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
+        """Search; an `identifier` is given as "system|value", references as "Type/id"."""
+
+    def next_page(self, searchset: Resource, base_url: str) -> Call | None:
+        """Ask for the page that a searchset names as its next one; None where there is none below `base_url`.
+
+        Another host, or another part of the same one, must never get the token. Whether a page was named at all is
+        what `next_link` tells.
+        """
+        base = base_url.rstrip("/")
+        link = next_link(searchset)
+        if not re.fullmatch(r"[!-~]+", link) or re.search(r"[#\\]", link):
+            return None
+        try:
+            url = urljoin(f"{base}/", link)
+        except ValueError:
+            return None
+        path, _, _ = url.partition("?")
+        if not re.match(rf"{re.escape(base)}[/?]", url) or re.search(r"(?i)/(\.|%2e){1,2}(/|\Z)", path):
+            return None
+        return Call("GET", url.removeprefix(base), expect="Bundle")
+
+    def __call__(self, resource: Resource) -> Resource:
+        """Leave out of a Bundle what this family of buses is not sent; other resources go as they are."""
+        if resource.get("resourceType") != "Bundle":
+            return resource
+        entries: list[Resource] = resource["entry"]
+        for omission in OMITTED[self.name]:
+            entries = [kept for entry in entries if (kept := _left(entry, omission)) is not None]
+        return resource | {"entry": entries}
+
+
+class _N3(Dialect):
+    """The N3.Health family: Parameters instead of queries; what it has accepted cannot be changed."""
+
+    name = "n3"
+    amends = False
+
+    def set_status(self, task_id: str, status: str) -> Call:
+        return Call("POST", "/$updatestatus?_format=json", _parameters({"_id": task_id, "status": status}))
+
+    def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
+        bare = {name: _split(value)[1] if name == "identifier" else value for name, value in parameters.items()}
+        return Call("POST", f"/{kind}/_search?_format=json", _parameters(bare), "Bundle")
+
+
+class _R4(Dialect):
+    """Any strict FHIR R4 server."""
+
+    name = "r4"
+    amends = True
+
+    def set_status(self, task_id: str, status: str) -> Call:
+        patch = [{"op": "replace", "path": "/status", "value": status}]
+        return Call("PATCH", f"/Task/{quote(task_id, safe='')}", patch, "Task", "application/json-patch+json")
+
+    def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
+        return Call("GET", f"/{quote(kind)}?{query(parameters)}", expect="Bundle")
+
+
+n3, r4 = _N3(), _R4()
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (n3, r4)}
+
+
+def query(parameters: Mapping[str, str]) -> str:
+    """Write a search as R4 has it in an address and in `ifNoneExist`; an `identifier` is given as "system|value"."""
+
+    def written(name: str, value: str) -> str:
+        if name == "identifier":
+            system, token = _split(value)
+            # FHIR R4 3.1.1.5.7: within a value these separate nothing when escaped.
+            token = re.sub(r"([\\,|$])", r"\\\1", token)
+            value = f"{system}|{token}" if system else token
+        return f"{name}={quote(value, safe=':/|,')}"
+
+    return "&".join(written(name, value) for name, value in parameters.items())
+
+
+def next_link(searchset: Resource) -> str:
+    """Give the address that a searchset names as its next page, whatever it is; empty where there is none."""
+    links = (link for link in _items(searchset, "link") if _member(link, "relation") == "next")
+    url = _member(next(links, None), "url")
+    return url if isinstance(url, str) else ""
 
 
 def bundle_references(bundle: Resource) -> BusReferences:
@@ -86,11 +215,38 @@ def found_tasks(searchset: Resource, number: str, profile: Profile) -> list[Reso
     return [task for task in listed if isinstance(task, dict) and bears_number(task, number, profile) and _id(task)]
 
 
-def _without_initial_status(resource: Resource) -> Resource:
-    kind, intent = resource["resourceType"], resource.get("intent")
-    if kind == "ServiceRequest" or (kind == "Task" and intent == "original-order"):
-        return {name: value for name, value in resource.items() if name != "status"}
-    return resource
+def _left(entry: Resource, omission: Omission) -> Resource | None:
+    """Give what is left of an entry; None where it is left out as a whole."""
+    if omission.kind not in ("*", entry["resource"]["resourceType"]):
+        return entry
+    return _without(entry, omission.path, omission.when) if omission.path else None
+
+
+def _without(node: Any, path: str, when: Mapping[str, str]) -> Any:
+    if isinstance(node, list):
+        return [_without(item, path, when) for item in node]
+    head, _, rest = path.partition(".")
+    name = head.removesuffix("[]")
+    if name not in node:
+        return node
+    if rest:
+        return node | {name: _without(node[name], rest, when)}
+    left = {other: value for other, value in node.items() if other != name}
+    if head != name:
+        items = [item for item in node[name] if not when.items() <= item.items()]
+        return node | {name: items} if items else left
+    return left if when.items() <= node.items() else node
+
+
+def _split(token: str) -> tuple[str, str]:
+    """Take "system|value" apart; without a system all of it is the value."""
+    system, bar, value = token.partition("|")
+    return (system, value) if bar else ("", token)
+
+
+def _parameters(values: Mapping[str, str]) -> Resource:
+    listed = [{"name": name, "valueString": value} for name, value in values.items()]
+    return {"resourceType": "Parameters", "parameter": listed}
 
 
 def _placed(entry: Any) -> tuple[str, str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from datetime import datetime
+from typing import Any
 
 from broker.domain import checks, identifiers, kept, lifecycle, names
-from broker.domain.errors import Duplicate, Invalid, NotFound, Stale
+from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.model import (
     Actor,
@@ -29,9 +31,9 @@ from broker.domain.model import (
     StepState,
 )
 from broker.security import Permission, permit
-from broker.store import audit, devices, orders, outbox, patients
+from broker.store import audit, devices, orders, outbox, patients, performed
 from broker.store.database import Store, Tx
-from broker.workflow import numbers
+from broker.workflow import numbers, settle
 
 
 def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, rehearse: bool = False) -> Order:
@@ -60,15 +62,63 @@ def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *
     return store.rehearse(verb) if rehearse else store.write(verb)
 
 
+def register_walk_in(store: Store, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+    """Make an order of a study that was done without one, and link the two; the region learns of its result only.
+
+    Where and when it was done is what its device told, not what the draft says. Raise NotFound, WrongState when it
+    belongs to an order already (so that a double click makes one), Invalid, Forbidden.
+    """
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.REGISTER)
+        permit(tx, actor, Permission.LINK)
+        step = performed.get(tx, sop_instance_uid)
+        if step is None:
+            raise NotFound(f"performed step {sop_instance_uid}")
+        if performed.linked_steps(tx, step.id):
+            raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
+        device = devices.get(tx, step.ae_title)
+        here = (device.ae_title,) if device and device.adopted else draft.station_ae_titles
+        told = tidied(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
+        role = BusRole.WALK_IN if clinic.tells_bus else BusRole.NONE
+        uid = _own_study_uid(tx, performed.attributes(tx, sop_instance_uid))
+        order = added(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
+        for scheduled in order.steps:
+            performed.link(tx, step.id, scheduled.id, actor.name)
+        settle.settle(tx, order.id, clinic)
+        audit.write(tx, actor, "register_walk_in", order.id, sop_instance_uid=sop_instance_uid)
+        tx.announce()
+        return reread(tx, order.id)
+
+    return store.write(verb)
+
+
+def _own_study_uid(tx: Tx, attributes: Mapping[str, Any]) -> str:
+    """Give the Study Instance UID under which a device made its images, where no order bears it; else nothing."""
+    items = attributes.get("00400270", {}).get("Value", [])
+    named = [value for item in items for value in item.get("0020000D", {}).get("Value", [])]
+    free = (str(uid) for uid in named if identifiers.valid_uid(str(uid)))
+    return next((uid for uid in free if not orders.is_taken(tx, "study_instance_uid", uid)), "")
+
+
 def added(
-    tx: Tx, draft: ReferralDraft, digest: str, actor: Actor, clinic: Clinic, role: BusRole, **given: str
+    tx: Tx,
+    draft: ReferralDraft,
+    digest: str,
+    actor: Actor,
+    clinic: Clinic,
+    role: BusRole,
+    *,
+    done: bool = False,
+    **given: str,
 ) -> Order:
     """Make an order of a tidied draft within a verb's transaction; the verb tells the audit and the region.
 
-    `given` are members of Order that do not come from the draft: study_instance_uid, requester, bus_accession_number.
+    `done` says that it was done already, so that its time has passed. `given` are members of Order that do not come
+    from the draft: study_instance_uid, requester, bus_accession_number.
     Raise Invalid, Stale, NotFound.
     """
-    procedure = _checked(tx, draft, _local(tx.now, clinic), walk_in=role is BusRole.WALK_IN)
+    procedure = _checked(tx, draft, _local(tx.now, clinic), done=done)
     if draft.owner and role is not BusRole.PLACER:
         raise Invalid({"owner": "no_bus"})  # nothing would carry it there
     order = Order(
@@ -229,14 +279,14 @@ def _tidy_name(name: PersonName) -> PersonName:
 
 
 def _checked(
-    tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None, *, walk_in: bool = False
+    tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None, *, done: bool = False
 ) -> ProcedureType:
     """Raise Invalid unless all fields are right; `planned` is a start that may stay although it has passed.
 
-    A walk-in's start has always passed.
+    What was done already may have been done any time.
     """
     problems = checks.referral_problems(draft, now)
-    if (planned == draft.start or walk_in) and problems.get("date") == "past":
+    if (planned == draft.start or done) and problems.get("date") == "past":
         del problems["date"]
     procedure = devices.procedure(tx, draft.procedure_code)
     if draft.procedure_code and procedure is None:

@@ -1,0 +1,80 @@
+"""A study that was done without a referral: a person says whose and what it was, and the region gets its result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
+from broker.domain.model import Actor, ActorKind, BusRole, OrderState, OutboxKind, Role
+from broker.store import orders, outbox, performed
+from broker.store.database import Store
+from broker.workflow import procedure, referral
+from tests.dicom.test_mpps import change, create, creation, ending
+from tests.factory import CLINIC, REGISTRAR, draft, soon
+
+RADIOLOGIST = Actor(ActorKind.PERSON, "belov", "Белов", frozenset({Role.RADIOLOGIST}))
+
+
+@pytest.fixture
+def made(store: Store) -> str:
+    """Let the X-ray make a study, days ago, under a UID of its own."""
+    ago = soon() - timedelta(days=2)
+    begun = creation("1.9.9", PerformedProcedureStepStartDate=f"{ago:%Y%m%d}")
+    create(store, begun)
+    change(store, ending())
+    return "1.2.3"
+
+
+def kinds(store: Store, order_id: int) -> list[OutboxKind]:
+    with store.read() as reader:
+        return [kind for kind in OutboxKind if outbox.has(reader, order_id, kind)]
+
+
+def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: Store, made: str) -> None:
+    order = referral.register_walk_in(store, made, draft(station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
+    assert (order.state, order.bus_role) == (OrderState.COMPLETED, BusRole.WALK_IN)
+    assert kinds(store, order.id) == [OutboxKind.IMAGES]
+    # Where, when and under which UID is what the device told.
+    assert order.steps[0].station_ae_titles == ("XRAY_14",)
+    assert order.steps[0].start.date() == (soon() - timedelta(days=2)).date()
+    assert order.study_instance_uid == "1.9.9"
+
+
+def test_without_a_bus_nobody_is_told(store: Store, made: str) -> None:
+    order = referral.register_walk_in(store, made, draft(), REGISTRAR, replace(CLINIC, tells_bus=False))
+    assert (order.bus_role, kinds(store, order.id)) == (BusRole.NONE, [])
+
+
+def test_pressed_twice_it_is_one(store: Store, made: str) -> None:
+    referral.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
+    with pytest.raises(WrongState):
+        referral.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
+    with store.read() as reader:
+        assert reader.value("SELECT count(*) FROM orders") == 1
+
+
+def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
+    other = referral.register(store, draft(), REGISTRAR, CLINIC)
+    create(store, creation(other.study_instance_uid), "1.2.4")
+    change(store, ending(), "1.2.4")
+    procedure.unlink(store, "1.2.4", other.id, REGISTRAR, CLINIC)
+    order = referral.register_walk_in(store, "1.2.4", draft(), REGISTRAR, CLINIC)
+    assert order.study_instance_uid != other.study_instance_uid
+    with store.read() as reader:
+        assert [order_id for order_id, _ in performed.linked_steps(reader, 1)] == [order.id]
+        [waits] = orders.get_many(reader, [other.id])
+    assert waits.state is OrderState.SCHEDULED
+
+
+def test_what_is_wrong_is_said_and_nothing_is_kept(store: Store, made: str) -> None:
+    with pytest.raises(Invalid):
+        referral.register_walk_in(store, made, draft(procedure_code=""), REGISTRAR, CLINIC)
+    with pytest.raises(NotFound):
+        referral.register_walk_in(store, "9.9.9", draft(), REGISTRAR, CLINIC)
+    with pytest.raises(Forbidden):
+        referral.register_walk_in(store, made, draft(), RADIOLOGIST, CLINIC)
+    with store.read() as reader:
+        assert reader.value("SELECT count(*) FROM orders") == 0

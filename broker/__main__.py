@@ -15,8 +15,8 @@ from broker.config_file import ConfigError
 from broker.domain.errors import BrokerError
 from broker.domain.model import Role
 from broker.order_json import BadJson
-from broker.referral_table import BadTable
 from broker.store.database import StoreError
+from broker.tables import BadTable
 from broker.workflow.devices import CHARSETS, FALLBACKS
 
 # sysexits.h: the service unit does not restart after these, a person has to look.
@@ -92,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("login", help="2 to 32 small Latin letters, digits, dots or dashes")
     add.add_argument("--name", required=True, help="full name, as it stands in the audit trail")
     add.add_argument("--role", action="append", required=True, choices=[role.value for role in Role])
+    add.add_argument("--snils", default="", help="of a doctor who signs reports: the region wants it")
+    add.add_argument("--position", default="", help="as it stands under a report, e.g. врач-рентгенолог")
     _password(add)
     _config(add)
     _config(_command(account, "list", commands.account_list, "list the accounts"))

@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "broker.schedule": {"broker.workflow", "broker.bus", "broker.dicom.pacs", "broker.store"},
     "broker.order_json": {"broker.domain", "broker.store.journal"},
-    "broker.referral_table": {"broker.domain"},
+    "broker.tables": {"broker.domain"},
+    "broker.referral_table": {"broker.domain", "broker.tables"},
     "broker.referral_row": {"broker.domain", "broker.referral_table"},
     "broker.importing": {
         "broker.domain",

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from broker import referral_row, referral_table
+from broker import referral_row, referral_table, tables
 from broker.domain.model import PersonName, Priority, ReferralDraft, Sex
 from broker.domain.starter import PROCEDURES
 from broker.referral_row import Directory
-from broker.referral_table import BadTable, Table
+from broker.referral_table import Table
+from broker.tables import BadTable
 from tests.factory import DEVICES
 
 DIRECTORY = Directory(PROCEDURES, DEVICES)
@@ -191,7 +192,7 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(monkeypatch: pytest
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"\0" * 2_000_000)
-    monkeypatch.setattr(referral_table, "MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr(tables, "MOST_UNPACKED", 1_000_000)
     with pytest.raises(BadTable, match="unpacks to more"):
         referral_table.read(file.getvalue())
 

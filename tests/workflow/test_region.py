@@ -1,0 +1,132 @@
+"""What the region is told of a referral: an amendment where it has the old content, and of whose order it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from broker.dicom import mpps
+from broker.domain.errors import Invalid
+from broker.domain.model import BusRole, Clinic, Order, OrderState, Priority, StepState
+from broker.store import outbox
+from broker.store.database import Store
+from broker.store.worklist import Narrowing, places
+from broker.workflow import procedure, referral
+from tests.dicom.test_mpps import CALLER, change, create, creation, ending
+from tests.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
+
+OTHER_CLINIC = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
+
+
+def register(store: Store, **changes: object) -> Order:
+    return referral.register(store, draft(**changes), REGISTRAR, CLINIC)
+
+
+def queue(store: Store, order: Order) -> list[tuple[str, str]]:
+    with store.read() as reader:
+        rows = reader.rows("SELECT kind, state FROM outbox WHERE order_id = ? ORDER BY seq", [order.id])
+    return [(row["kind"], row["state"]) for row in rows]
+
+
+def deliver(store: Store, order: Order) -> None:
+    """Let the bus take everything of an order that waits."""
+    with store.read() as reader:
+        waiting = reader.rows("SELECT seq FROM outbox WHERE order_id = ? AND state = 'pending'", [order.id])
+    for row in waiting:
+        store.write(lambda tx, row=row: outbox.deliver(tx, row["seq"], {}, ""))
+
+
+def amend(store: Store, order: Order, **changes: object) -> Order:
+    return referral.amend(store, order.id, order.revision, draft(**changes), REGISTRAR, CLINIC)
+
+
+def test_an_amendment_before_the_region_has_the_order_goes_out_with_it(store: Store) -> None:
+    order = register(store)
+    amend(store, order, priority=Priority.URGENT)
+    assert queue(store, order) == [("order", "pending")]
+
+
+def test_an_amendment_of_what_the_region_has_follows_it_once(store: Store) -> None:
+    order = register(store)
+    deliver(store, order)
+    order = amend(store, order, priority=Priority.URGENT)
+    order = amend(store, order, comment="срочно")
+    assert queue(store, order) == [("order", "delivered"), ("amend", "pending")]
+    deliver(store, order)
+    amend(store, order, patient=replace(KUZNETSOVA, id=order.patient.id, height=170.0))
+    assert queue(store, order)[2:] == [("amend", "pending")]
+
+
+def test_where_and_when_it_is_done_here_is_not_the_regions_business(store: Store) -> None:
+    order = register(store)
+    deliver(store, order)
+    amend(store, order, station_ae_titles=("FLG_12",), start=soon(hours=3), patient=replace(KUZNETSOVA, phone="1"))
+    assert queue(store, order) == [("order", "delivered")]
+
+
+def test_a_cancelled_order_needs_no_amendment_any_more(store: Store) -> None:
+    order = register(store)
+    deliver(store, order)
+    order = amend(store, order, priority=Priority.URGENT)
+    referral.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    assert queue(store, order) == [("order", "delivered"), ("amend", "dropped"), ("cancel", "pending")]
+
+
+def test_a_study_for_another_clinic_is_on_no_worklist_of_ours(store: Store) -> None:
+    order = register(store, owner=OTHER_CLINIC, station_ae_titles=())
+    assert (order.state, order.bus_role, order.owner) == (OrderState.REFERRED, BusRole.PLACER, OTHER_CLINIC)
+    assert [(step.state, step.station_ae_titles) for step in order.steps] == [(StepState.REFERRED, ())]
+    assert queue(store, order) == [("order", "pending")]
+    with store.read() as reader:
+        assert places(reader, Narrowing(), 10) == []
+    changed = amend(store, order, owner=OTHER_CLINIC, station_ae_titles=(), priority=Priority.URGENT)
+    assert changed.state is OrderState.REFERRED
+    with pytest.raises(Invalid):
+        amend(store, changed)  # ours after all: cancel it, and register a new one
+    deliver(store, order)
+    cancelled = referral.cancel(store, order.id, changed.revision, "", REGISTRAR, CLINIC)
+    assert cancelled.state is OrderState.CANCELLED
+    assert queue(store, order)[-1] == ("cancel", "pending")
+
+
+def test_nothing_is_referred_elsewhere_without_a_bus(store: Store) -> None:
+    with pytest.raises(Invalid):
+        referral.register(
+            store,
+            draft(owner=OTHER_CLINIC, station_ae_titles=()),
+            REGISTRAR,
+            replace(CLINIC, tells_bus=False),
+        )
+    with pytest.raises(Invalid):
+        register(store, owner="the clinic next door", station_ae_titles=())
+
+
+def test_work_done_here_for_what_was_referred_elsewhere_can_be_taken_back(store: Store) -> None:
+    order = register(store, owner=OTHER_CLINIC, station_ae_titles=())
+    create(store, creation())
+    change(store, ending())
+    procedure.link(store, "1.2.3", order.id, REGISTRAR, CLINIC)
+    assert stands(store, order).state is OrderState.COMPLETED
+    procedure.unlink(store, "1.2.3", order.id, REGISTRAR, CLINIC)
+    now = stands(store, order)
+    assert (now.state, now.steps[0].state) == (OrderState.REFERRED, StepState.REFERRED)
+
+
+def test_a_beginning_is_told_where_the_region_wants_it(store: Store) -> None:
+    order, quiet = register(store), register(store)
+    told = replace(CLINIC, tells_start=True)
+    create_for(store, order, "1.2.3", told)
+    create(store, creation(quiet.study_instance_uid), "1.2.4")
+    assert queue(store, order) == [("order", "pending"), ("started", "pending")]
+    assert queue(store, quiet) == [("order", "pending")]
+    procedure.unlink(store, "1.2.3", order.id, REGISTRAR, told)
+    assert queue(store, order) == [("order", "pending"), ("started", "dropped")]
+
+
+def stands(store: Store, order: Order) -> Order:
+    return store.write(lambda tx: referral.reread(tx, order.id))
+
+
+def create_for(store: Store, order: Order, uid: str, clinic: Clinic) -> None:
+    mpps.create(creation(order.study_instance_uid), uid, CALLER, store, clinic)

@@ -72,7 +72,16 @@ def account_add(args: argparse.Namespace) -> int:
     with open_house(args.config) as house:
         password = _password(args)
         roles = frozenset(Role(role) for role in args.role)
-        staff.add_account(house.store, args.login, args.name, roles, password, house.actor)
+        staff.add_account(
+            house.store,
+            args.login,
+            args.name,
+            roles,
+            password,
+            house.actor,
+            snils=args.snils,
+            position=args.position,
+        )
     print(f"Account {args.login.casefold()} is ready.")
     if args.generate:
         print(f"Password: {password}")

@@ -36,6 +36,7 @@ class Permission(StrEnum):
     CLOSE = "close"
     RESEND = "resend"
     PERFORM = "perform"
+    REPORT = "report"
     MANAGE = "manage"
 
 
@@ -43,7 +44,7 @@ P = Permission
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.REGISTRAR: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.CANCEL, P.LINK, P.CLOSE, P.RESEND}),
     Role.TECHNOLOGIST: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.LINK, P.CLOSE}),
-    Role.RADIOLOGIST: frozenset({P.VIEW}),
+    Role.RADIOLOGIST: frozenset({P.VIEW, P.REPORT}),
     Role.ADMINISTRATOR: frozenset({P.VIEW, P.RESEND, P.MANAGE}),
 }
 OF_KIND: dict[ActorKind, frozenset[Permission]] = {

@@ -22,6 +22,8 @@ class Account:
     roles: frozenset[Role]
     password: str
     disabled: bool = False
+    snils: str = ""  # 11 digits
+    position: str = ""  # «врач-рентгенолог»
 
 
 def by_login(reader: Reader, login: str) -> Account | None:
@@ -35,13 +37,22 @@ def all_accounts(reader: Reader) -> list[Account]:
     return [_account(row) for row in reader.rows("SELECT * FROM account ORDER BY login")]
 
 
-def add(tx: Tx, login: str, full_name: str, roles: frozenset[Role], password: str) -> int:
+def add(
+    tx: Tx,
+    login: str,
+    full_name: str,
+    roles: frozenset[Role],
+    password: str,
+    snils: str = "",
+    position: str = "",
+) -> int:
     """Keep a new account; raise Duplicate when the login is taken."""
     if by_login(tx, login):
         raise Duplicate(f"account {login}")
     return tx.run(
-        "INSERT INTO account (login, full_name, roles, password, created_at) VALUES (?, ?, ?, ?, ?)",
-        [login, full_name, " ".join(sorted(roles)), password, tx.now.isoformat()],
+        "INSERT INTO account (login, full_name, roles, password, snils, position, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [login, full_name, " ".join(sorted(roles)), password, snils, position, tx.now.isoformat()],
     )
 
 
@@ -110,4 +121,6 @@ def _account(row: Row) -> Account:
         roles=frozenset(Role(role) for role in row["roles"].split()),
         password=row["password"],
         disabled=bool(row["disabled"]),
+        snils=row["snils"],
+        position=row["position"],
     )

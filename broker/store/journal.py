@@ -22,7 +22,8 @@ from broker.domain.model import (
     PersonName,
     ProcedureType,
 )
-from broker.store import devices, orders, outbox, patients, performed
+from broker.domain.results import Report
+from broker.store import devices, orders, outbox, patients, performed, reports
 from broker.store.database import Reader, Row
 from broker.store.devices import Note, Sample
 
@@ -37,6 +38,7 @@ class Visit:
     since: datetime  # UTC: since when the order is in its state
     seen_at: datetime | None  # UTC: when a device first got it on its list
     bus: str  # '' (nothing to send), 'pending', 'parked' or 'delivered'
+    reported: bool = False  # its report is signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class Card:
     performed: tuple[PerformedStep, ...]
     happenings: tuple[Happening, ...]  # newest first
     conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> what of the patient contradicts
+    report: Report | None = None  # draft or signed
+    report_doubted: bool = False  # images were taken away from the order after it was signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class Heard:
 
 
 _VISITS = (
-    "SELECT s.order_id, s.start, o.state_since,"
+    "SELECT s.order_id, s.start, o.state_since, o.reported,"
     " (SELECT min(d.at) FROM worklist_delivery d JOIN scheduled_step_station t ON t.step_id = d.step_id"
     " AND t.ae_title = d.ae_title WHERE d.step_id = s.id) AS seen,"  # by its own device, not by whoever asked
     " (SELECT group_concat(ae_title, char(10)) FROM"
@@ -345,6 +349,8 @@ def card(reader: Reader, accession_number: str) -> Card | None:
         performed=tuple(performed.from_row(row) for row in steps),
         happenings=tuple(_happenings(reader, order.id)),
         conflicts=performed.conflicts(reader, order.id),
+        report=reports.of_order(reader, order.id),
+        report_doubted=reports.doubted(reader, order.id),
     )
 
 
@@ -392,6 +398,7 @@ def _visits(reader: Reader, rows: list[Row]) -> list[Visit]:
             since=datetime.fromisoformat(row["state_since"]),
             seen_at=_instant(row["seen"]),
             bus=row["bus"],
+            reported=bool(row["reported"]),
         )
         for row in rows
     ]

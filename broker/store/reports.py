@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from broker.domain.model import PersonName
 from broker.domain.results import Report, ReportState
+from broker.store import audit
 from broker.store.database import Reader, Row, Tx
 
 
@@ -41,6 +42,12 @@ def made(reader: Reader, order_id: int) -> tuple[date | None, str]:
     days = [date.fromisoformat(row["start"][:10]) for row in rows if row["start"]]
     places = dict.fromkeys(", ".join(part for part in (row["name"], row["room"]) if part) for row in rows)
     return (min(days) if days else None), "; ".join(places)
+
+
+def doubted(reader: Reader, order_id: int) -> bool:
+    """Say whether images were taken away from an order after its report was signed, and no doctor has looked since."""
+    newest = audit.newest(reader, order_id, ("report_sign", "report_uphold", "unlink", "wrong_entry"))
+    return newest in ("unlink", "wrong_entry") and signed(reader, order_id) is not None
 
 
 def put(tx: Tx, report: Report) -> Report:

@@ -43,6 +43,7 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
         outbox.add(tx, order_id, OutboxKind.STARTED)
     if PerformedState.COMPLETED not in everything:  # what somebody said in its device's place has been overruled
         outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+        outbox.withdraw(tx, order_id, OutboxKind.REPORT)
     if (
         state is OrderState.COMPLETED
         and clinic.tells_bus
@@ -56,8 +57,10 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
 def resettle(tx: Tx, order_id: int, clinic: Clinic) -> None:
     """Do the same after something was taken away from an order; with nothing left it waits again.
 
-    One that was planned anew or cancelled meanwhile stays as it is.
+    One that was planned anew or cancelled meanwhile stays as it is. A report that has not gone yet does not go: it may
+    be of the images that were taken away.
     """
+    outbox.withdraw(tx, order_id, OutboxKind.REPORT)
     if _get(tx, order_id).state in (OrderState.SCHEDULED, OrderState.CANCELLED):
         return
     if any(performed.states_of_step(tx, step.id) for step in _get(tx, order_id).steps):
@@ -91,6 +94,7 @@ def _reopen(tx: Tx, order_id: int) -> None:
         orders.set_step_state(tx, step.id, _WAITING[event])
     # What has gone out already cannot be called back: the bus has no word for it.
     outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
+    outbox.withdraw(tx, order_id, OutboxKind.REPORT)
     outbox.withdraw(tx, order_id, OutboxKind.STARTED)
 
 

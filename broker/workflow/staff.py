@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from broker.domain import names
+from broker.domain import identifiers, names
 from broker.domain.errors import Invalid, NotFound, SessionEnded
 from broker.domain.model import Actor, Role
 from broker.security import SHORTEST_PASSWORD, Permission, hash_password, permit
@@ -17,9 +17,20 @@ from broker.store.database import Store, Tx
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
 
 
-def add_account(store: Store, login: str, full_name: str, roles: frozenset[Role], password: str, actor: Actor) -> None:
-    """Make an account. Raise Invalid, Duplicate, Forbidden."""
+def add_account(
+    store: Store,
+    login: str,
+    full_name: str,
+    roles: frozenset[Role],
+    password: str,
+    actor: Actor,
+    *,
+    snils: str = "",
+    position: str = "",
+) -> None:
+    """Make an account; СНИЛС and position are what a doctor signs with. Raise Invalid, Duplicate, Forbidden."""
     login, full_name = login.strip().casefold(), names.tidy(full_name)
+    snils, position = identifiers.digits(snils), names.tidy(position)
     problems = _password_problems(password)
     if not _LOGIN.fullmatch(login):
         problems["login"] = "letters"
@@ -27,13 +38,15 @@ def add_account(store: Store, login: str, full_name: str, roles: frozenset[Role]
         problems["full_name"] = "required"
     if not roles:
         problems["roles"] = "required"
+    if snils and (problem := identifiers.snils_problem(snils)):
+        problems["snils"] = problem
     if problems:
         raise Invalid(problems)
     hashed = hash_password(password)
 
     def verb(tx: Tx) -> None:
         permit(tx, actor, Permission.MANAGE)
-        accounts.add(tx, login, full_name, roles, hashed)
+        accounts.add(tx, login, full_name, roles, hashed, snils, position)
         audit.write(tx, actor, "account_add", login=login, roles=sorted(roles))
 
     store.write(verb)

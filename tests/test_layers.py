@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "broker.domain",
         "broker.workflow",
         "broker.store.journal",
+        "broker.store.foreign",  # what was done to a patient, here and elsewhere
         "broker.store.database",  # the type of the store that is handed on to verbs, and its error
         "broker.security",
         "broker.config",

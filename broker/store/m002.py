@@ -72,12 +72,13 @@ CREATE TABLE bus_cursor (
 ) STRICT, WITHOUT ROWID
 ;;
 CREATE TABLE foreign_study (
-    reference TEXT PRIMARY KEY,
+    reference TEXT NOT NULL,
     patient_id INTEGER NOT NULL REFERENCES patient (id),
     order_id INTEGER REFERENCES orders (id),
     studied_on TEXT NOT NULL,
     content TEXT NOT NULL,
-    at TEXT NOT NULL
+    at TEXT NOT NULL,
+    PRIMARY KEY (patient_id, reference)
 ) STRICT, WITHOUT ROWID
 ;;
 CREATE INDEX foreign_study_patient ON foreign_study (patient_id, studied_on)

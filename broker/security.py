@@ -50,7 +50,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 OF_KIND: dict[ActorKind, frozenset[Permission]] = {
     ActorKind.PERSON: frozenset(),
     ActorKind.DEVICE: frozenset({P.PERFORM}),
-    ActorKind.BUS: frozenset(),
+    ActorKind.BUS: frozenset({P.REGISTER, P.CANCEL}),  # as incoming referrals ask for it
     ActorKind.SYSTEM: frozenset(Permission),
 }
 del P

@@ -47,3 +47,4 @@ class IncomingReferral:
     order_id: int = 0
     problem: str = ""
     received_at: datetime | None = None  # UTC
+    id: int = 0

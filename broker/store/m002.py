@@ -65,6 +65,11 @@ CREATE INDEX incoming_item_at ON incoming_item (at)
 ;;
 CREATE INDEX incoming_item_trouble ON incoming_item (at) WHERE state <> 'taken'
 ;;
+CREATE INDEX incoming_item_cancelled ON incoming_item (order_id)
+    WHERE kind = 'cancel' AND reason <> 'seen' AND order_id IS NOT NULL
+;;
+CREATE INDEX bus_reference_task ON bus_reference (value) WHERE name = 'task'
+;;
 CREATE TABLE bus_cursor (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL,
@@ -82,6 +87,8 @@ CREATE TABLE foreign_study (
 ) STRICT, WITHOUT ROWID
 ;;
 CREATE INDEX foreign_study_patient ON foreign_study (patient_id, studied_on)
+;;
+CREATE INDEX orders_elsewhere ON orders (state_since) WHERE owner <> ''
 ;;
 CREATE INDEX foreign_study_order ON foreign_study (order_id) WHERE order_id IS NOT NULL
 ;;

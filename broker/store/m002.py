@@ -99,6 +99,8 @@ CREATE TABLE foreign_asked (
     reason TEXT NOT NULL DEFAULT ''
 ) STRICT
 ;;
+ALTER TABLE procedure_type ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1))
+;;
 CREATE TABLE directory (
     kind TEXT NOT NULL,
     code TEXT NOT NULL,

@@ -62,6 +62,18 @@ A table of referrals has a row of column names, in Russian or English, and as se
 Every row that is refused is told with the column and the reason; the others are registered.
 """
 
+PRACTICE_BUS = """\
+Two clinics may use it, each with a token of its own. Its page shows what each of them sent, what was refused and why,
+every request, and has a form that asks for the next fault.
+
+Faults that carry nothing out: 503, 408, 429, 401, html (a portal's page), redirect[=URL], drop (hung up).
+Faults after the request was carried out: 504, timeout-after-commit[=SECONDS], slow[=SECONDS], duplicates,
+out-of-order, endless[=SECONDS a byte], huge, deep, double-keys, nul, cp1251.
+
+  worklist-broker practice-bus --fault 503:3 --fault slow=5@/Task/_search --fault timeout-after-commit=60@/
+  worklist-broker practice-bus --latency 0.2 --fault-rate 0.1
+"""
+
 WHY = """\
 Every rule and every key of what the device asked last is judged, with what to do where it fails.
 Exit status: 0 when the device sees the order, 1 when it does not.
@@ -147,12 +159,8 @@ def parser() -> argparse.ArgumentParser:
     brought.add_argument("--tell-bus", action="store_true", help="tell the region of worklist files' orders, too")
     _config(brought)
 
-    bus = _command(verbs, "practice-bus", commands.practice_bus, "run a practice bus: the region's, as it is described")
-    bus.add_argument("--address", default="127.0.0.1", help="where to listen (default 127.0.0.1)")
-    bus.add_argument("--port", type=int, default=8090, metavar="N", help="port (default 8090)")
-    bus.add_argument("--token", help="the token that clients must send (default: the practice token)")
-    bus.add_argument("--lenient", action="store_true", help="accept local codes and empty fields of the dictionaries")
-    bus.add_argument("--data", type=Path, metavar="DIR", help="keep what it receives here (default: in memory)")
+    words = "run a practice bus: the region's, as it is described"
+    _practice_options(_command(verbs, "practice-bus", commands.practice_bus, words, PRACTICE_BUS))
 
     echo = _command(verbs, "echo", commands.echo, "verify a device or archive by C-ECHO")
     echo.add_argument("ae_title", metavar="AE")
@@ -243,6 +251,33 @@ def _device_options(add: argparse.ArgumentParser) -> None:
     add.add_argument("--strict-mpps", action=yes_no, help="refuse MPPS that breaks the standard instead of mending it")
     add.add_argument(
         "--mpps-hours", type=int, metavar="N", help="a study that runs longer is closed: it has died (default 12)"
+    )
+
+
+def _practice_options(bus: argparse.ArgumentParser) -> None:
+    bus.add_argument("--address", default="127.0.0.1", help="where to listen (default 127.0.0.1)")
+    bus.add_argument("--port", type=int, default=8090, metavar="N", help="port (default 8090)")
+    bus.add_argument("--token", help="the token of the first clinic (default: the practice token)")
+    bus.add_argument("--token-2", metavar="TOKEN", help="the token of the second clinic (default: its practice token)")
+    bus.add_argument("--lenient", action="store_true", help="accept local codes and empty fields of the dictionaries")
+    bus.add_argument("--data", type=Path, metavar="DIR", help="keep what it receives here (default: in memory)")
+    bus.add_argument(
+        "--status",
+        action="append",
+        default=[],
+        metavar="STATUS",
+        help="a status that $updatestatus takes besides cancelled, as in-progress; may be repeated",
+    )
+    bus.add_argument("--latency", type=float, default=0.0, metavar="S", help="every call takes so many seconds longer")
+    bus.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND[=VALUE][:TIMES][@PATH]",
+        help="show a fault to the next requests; may be repeated",
+    )
+    bus.add_argument(
+        "--fault-rate", type=float, default=0.0, metavar="P", help="each request fails with this probability, 0 to 1"
     )
 
 

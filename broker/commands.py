@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from broker import __version__, app, importing, order_json
 from broker.config import Config
@@ -22,6 +23,9 @@ from broker.domain.model import Actor, ActorKind, Role
 from broker.store import accounts, journal
 from broker.store.database import Store
 from broker.workflow import referral, staff
+
+if TYPE_CHECKING:
+    from broker.bus.practice import PracticeServer
 
 OK, FAILED = 0, 1
 LONG_IMPORT = 200  # items; a shorter one is over before anybody wonders
@@ -202,15 +206,35 @@ def practice_bus(args: argparse.Namespace) -> int:
     from broker.bus import practice
 
     app.set_up_logging("info")
-    practice.serve(
-        args.address,
-        args.port,
-        args.token or practice.PRACTICE_TOKEN,
-        args.data,
-        announce=lambda server: print(f"Practice bus: {server.url}\nWhat it has: {server.page_url}  (Ctrl-C ends it)"),
-        lenient=args.lenient,
-    )
+    try:
+        bus = practice.PracticeBus(
+            args.token or practice.PRACTICE_TOKEN,
+            directory=args.data,
+            token_2=args.token_2 or practice.PRACTICE_TOKEN_2,
+            statuses=["cancelled", *args.status],
+            lenient=args.lenient,
+            latency=args.latency,
+            fault_rate=args.fault_rate,
+        )
+        for text in args.fault:
+            bus.add_fault(*practice.read_fault(text))
+    except ValueError as error:
+        raise BrokerError(str(error)) from None
+    practice.serve(bus, args.address, args.port, lambda server: _announce(args, server))
     return OK
+
+
+def _announce(args: argparse.Namespace, server: PracticeServer) -> None:
+    """Tell what a clinic's configuration needs; a token that was given is known to who gave it."""
+    from broker.bus import practice
+
+    print(f"Practice bus: {server.url}\nWhat it has: {server.page_url}  (Ctrl-C ends it)")
+    for number, organisation, given, known in (
+        (1, practice.PRACTICE_ORGANISATION, args.token, practice.PRACTICE_TOKEN),
+        (2, practice.PRACTICE_ORGANISATION_2, args.token_2, practice.PRACTICE_TOKEN_2),
+    ):
+        print(f"Clinic {number}: organisation {organisation}, token {'as given' if given else known}")
+    sys.stdout.flush()
 
 
 # ---- what they share ----

@@ -1,58 +1,65 @@
 """A practice bus: ОДИИ as the wire profile describes it, for the demo, for commissioning and for tests.
 
-HTTP only: who may call, what a body may be, faults on demand, and a server in a thread. What the bus does with a body
-is in `practice_service`, what it refuses in `practice_rules`. It must share no code with the bus's client, whose judge
-it is, and must never touch the clinic's database: it keeps what it gets in memory, or in a journal of its own.
+HTTP only: who may call, what a body may be, when a fault is shown. What the bus does with a body is in
+`practice_service`, what it refuses in `practice_rules`, what people see in `practice_page`. It must share no code with
+the bus's client, whose judge it is, and must never touch the clinic's database: it keeps what it gets in memory, or in
+a journal of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import hmac
-import json
 import logging
+import math
 import signal
-import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from broker.bus.practice_page import HEADERS, Refusal, render
+from broker.bus.practice_faults import FAULTS, NO_FAULT, Fault, Faults, answer_instead, fault, read_fault, spoilt
 from broker.bus.practice_records import Event
 from broker.bus.practice_rules import Issue, Refused, Resource, strict_json
+from broker.bus.practice_server import BASE_PATH, PracticeServer, hang_up, stopping, wait
 from broker.bus.practice_service import PracticeService
+from broker.bus.practice_web import PracticeWeb
+
+__all__ = ["BASE_PATH", "FAULTS", "PracticeBus", "PracticeServer", "read_fault", "serve"]
 
 log = logging.getLogger(__name__)
 
-BASE_PATH = "/imaging/api/fhir"
 PRACTICE_TOKEN = "6f1c2f0e-5a3b-4c7d-9e21-0b8d4a7f3c55"
+PRACTICE_TOKEN_2 = "d27a94b1-83c6-4f5e-a0b9-6e3f1c8d7720"
 PRACTICE_ORGANISATION = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
 PRACTICE_ORGANISATION_2 = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
 BODY_LIMIT = 10 * 1024 * 1024  # bytes
 LOG_LIMIT = 32 * 1024 * 1024  # bytes of request bodies remembered
-FAULTS = ("503", "429", "401", "html", "timeout-after-commit", "drop", "slow")
+SECONDS_KEPT = 3600
 
 
 class Recorded(NamedTuple):
-    """One request: path below the base with its query as sent, status answered (0: none), the body's bytes."""
+    """One request: path below the base with its query as sent, status answered (0: none), the body's bytes.
+
+    `organisation` is the GUID of who called, empty if unknown; `at` is UTC; `reason` is why it was refused.
+    """
 
     method: str
     path: str
     status: int
     body: bytes
+    organisation: str
+    at: datetime
+    reason: str
 
 
 class PracticeBus:
@@ -68,25 +75,40 @@ class PracticeBus:
         statuses: Iterable[str] = ("cancelled",),
         answer_urn: bool = False,
         lenient: bool = False,
+        token_2: str = PRACTICE_TOKEN_2,
+        clinics: Mapping[str, str] | None = None,
+        latency: float = 0.0,
+        fault_rate: float = 0.0,
+        seed: int | None = None,
     ) -> None:
         """Open the bus; a journal in `directory` is replayed. ValueError if that is damaged, OSError if unreadable.
 
-        `accession_format` gets the order's number, `statuses` are what $updatestatus takes, and with `answer_urn` the
-        answered fullUrl is "urn:uuid:<guid>", as some deployments do. A `lenient` bus does not insist on what a clinic
-        without the official dictionaries cannot fill: body site, diagnosis, the doctor and the codes of a position.
+        The first of the `organisations` calls with `token`, the second with `token_2`; `clinics` are more of them, by
+        their tokens. `accession_format` gets the order's number, `statuses` are what $updatestatus takes, and with
+        `answer_urn` the answered fullUrl is "urn:uuid:<guid>", as some deployments do. A `lenient` bus does not insist
+        on what a clinic without the official dictionaries cannot fill: body site, diagnosis, the doctor and the codes
+        of a position. Every call takes `latency` seconds longer, and fails by one of RANDOM_FAULTS with the probability
+        `fault_rate`; the same `seed` gives the same ones.
         """
-        self._authorization = f"N3 {token}".encode()
+        organisations = list(organisations)
+        named = [*zip((token, token_2), organisations, strict=False), *(clinics or {}).items()]
+        self._callers = {_digest(f"N3 {key}".encode()): organisation for key, organisation in named}
+        if len(self._callers) < len(named):
+            raise ValueError("practice bus: two organisations cannot have one token")
+        if not (math.isfinite(latency) and latency >= 0):
+            raise ValueError(f"practice bus: latency {latency} is not a number of seconds")
+        organisations += [guid for guid in dict.fromkeys((clinics or {}).values()) if guid not in organisations]
         self._service = PracticeService(organisations, directory, accession_format, statuses, answer_urn, lenient)
+        self._latency = latency
         self._lock = threading.Lock()
-        self._faults: list[tuple[str, str | None]] = []
+        self._faults = Faults(fault_rate, seed)
         self._requests: deque[Recorded] = deque(maxlen=1000)
-        self._refusals: deque[Refusal] = deque(maxlen=50)
-        self.app = Starlette(
-            routes=[
-                Route("/", self._page, methods=["GET"]),
-                Route(BASE_PATH + "{rest:path}", self._call, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
-            ]
-        )
+        self._logged = 0  # requests ever, of which the last ones are remembered
+        self._remembered = 0  # bytes
+        self._seconds: dict[int, int] = {}
+        methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        call = Route(BASE_PATH + "{rest:path}", self._call, methods=methods)
+        self.app = Starlette(routes=[call, *PracticeWeb(self, self._service).routes])
 
     def resources(self, resource_type: str) -> list[Resource]:
         """Copy the stored resources of one type, oldest first."""
@@ -95,6 +117,18 @@ class PracticeBus:
     def tasks(self) -> list[Resource]:
         """Copy the stored Tasks, oldest first."""
         return self.resources("Task")
+
+    def recent(self, number: int) -> list[tuple[int, Recorded]]:
+        """Copy the last requests, numbered from 1 since the start, newest first."""
+        with self._lock:
+            newest = reversed(self._requests)
+            return [(self._logged - i, recorded) for i, recorded in zip(range(number), newest, strict=False)]
+
+    def recorded(self, number: int) -> Recorded | None:
+        """Give the request of a number, None if it is forgotten or never came."""
+        with self._lock:
+            i = number - self._logged - 1
+            return self._requests[i] if -len(self._requests) <= i < 0 else None
 
     def events(self) -> list[Event]:
         """List what the page shows, newest first."""
@@ -106,200 +140,143 @@ class PracticeBus:
         with self._lock:
             return list(self._requests)
 
-    def transaction(self, bundle: Resource) -> Resource:
-        """Take a Bundle as if another organisation had posted it, without HTTP; raise Refused."""
-        return deepcopy(self._service.transaction(deepcopy(bundle)))
+    @property
+    def request_count(self) -> int:
+        """Tell how many requests ever came; the last of them are in `requests`."""
+        with self._lock:
+            return self._logged
 
-    def update_status(self, task_id: str, status: str) -> Resource:
-        """Change a Task's status as if another organisation had, without HTTP; raise Refused."""
+    def per_second(self) -> dict[int, int]:
+        """Count the requests by the second (Unix time) in which they came; seconds without any are left out."""
+        with self._lock:
+            return dict(self._seconds)
+
+    def transaction(self, bundle: Resource, organisation: str = "") -> Resource:
+        """Take a Bundle as if an organisation (empty: whichever may) had posted it, without HTTP; raise Refused."""
+        return deepcopy(self._service.transaction(deepcopy(bundle), organisation))
+
+    def update_status(self, task_id: str, status: str, organisation: str = "") -> Resource:
+        """Change a Task's status as if an organisation (empty: whichever may) had, without HTTP; raise Refused."""
         given = [{"name": "_id", "valueString": task_id}, {"name": "status", "valueString": status}]
-        return deepcopy(self._service.update_status({"resourceType": "Parameters", "parameter": given}))
+        sent = {"resourceType": "Parameters", "parameter": given}
+        return deepcopy(self._service.update_status(sent, organisation))
 
     def fail_next(self, kind: str, times: int = 1, path: str | None = None) -> None:
-        """Show a fault of FAULTS to the next requests, or the next ones to a path: "/" (bundles), "/Task/_search"…"""
-        if kind not in FAULTS:
-            raise ValueError(f"unknown fault {kind}, known are {', '.join(FAULTS)}")
+        """Show a fault of FAULTS to the next requests, or the next ones to a path: "/" (bundles), "/Task/_search"…
+
+        `kind` may bring its seconds or address: "slow=5", "redirect=http://127.0.0.1:81/". A path that ends with "*" is
+        a prefix. ValueError if there is no such fault.
+        """
+        self.add_fault(fault(kind, path), times)
+
+    def add_fault(self, due: Fault, times: int = 1) -> None:
+        """Show a fault to the next requests that it is meant for."""
         with self._lock:
-            self._faults += [(kind, path)] * times
+            self._faults.add(due, times)
+
+    def clear_faults(self) -> None:
+        """Show none of the faults that are still due, and end a rehearsal."""
+        with self._lock:
+            self._faults.due.clear()
+            self._faults.rate = 0.0
+
+    def due_faults(self) -> tuple[list[tuple[Fault, int]], float]:
+        """List the faults that are still to be shown, with how often, and the rate of random ones."""
+        with self._lock:
+            return list(self._faults.due), self._faults.rate
 
     async def _call(self, request: Request) -> Response:
         """Serve one call of the interface, or the fault that was asked for."""
         path = request.path_params["rest"] or "/"
+        came = datetime.now(UTC)
         body = await _body(request)
-        fault = self._take_fault(path)
-        if fault == "slow":
-            await _wait(request, 2)
-        if fault == "drop":
-            self._record(request, path, 0, body)
-            return await _hang_up(request)
-        if fault in ("503", "429", "401", "html"):
-            response = _faulty(fault)
+        if self._latency:
+            await asyncio.sleep(self._latency)
+        caller = self._callers.get(_digest(request.headers.get("authorization", "").encode("latin-1")), "")
+        reason = ""
+        with self._lock:
+            due = self._faults.take(path)
+        if due.kind == "slow":
+            await wait(request, due.seconds)
+        if due.kind == "drop":
+            response = None
+        elif due.instead:
+            response = answer_instead(due)
         else:
-            status, answer = await run_in_threadpool(self._answer, request, path, body)
-            response = _json(status, answer)
-        if fault == "timeout-after-commit":
-            self._record(request, path, 0, body)
-            await _wait(request, 30)
-            return await _hang_up(request)
-        self._record(request, path, response.status_code, body)
-        return response
+            status, answer, reason = await run_in_threadpool(self._answer, request, path, body, caller)
+            response = spoilt(due, status, answer, lambda: stopping(request))
+            if status == 201:
+                response.headers["Location"] = f"{BASE_PATH}/{answer['resourceType']}/{answer['id']}"
+        if due.kind == "timeout-after-commit":
+            response = None
+        status = response.status_code if response else 0
+        shown = f"сбой по требованию: {due.kind}" if due != NO_FAULT else ""
+        query = f"?{request.url.query}" if request.url.query else ""
+        self._record(Recorded(request.method, path + query, status, body or b"", caller, came, reason or shown))
+        if due.kind == "timeout-after-commit":
+            await wait(request, due.seconds)
+        return response or await hang_up(request)
 
-    def _answer(self, request: Request, path: str, body: bytes | None) -> tuple[int, Resource]:
-        """Do what is asked and answer (status, resource)."""
+    def _answer(self, request: Request, path: str, body: bytes | None, caller: str) -> tuple[int, Resource, str]:
+        """Do what is asked and answer (status, resource, why it was refused)."""
         try:
-            self._check_frame(request, body)
-            return self._dispatch(request.method, path, body or b"")
+            _check_frame(request, body, caller)
+            return *self._dispatch(request.method, path, body or b"", caller), ""
         except Refused as refused:
-            reason = "; ".join(issue.diagnostics for issue in refused.issues)
-            with self._lock:
-                self._refusals.appendleft(Refusal(datetime.now(UTC), request.method, path, refused.status, reason))
-            return refused.status, refused.outcome()
+            return refused.status, refused.outcome(), "; ".join(issue.diagnostics for issue in refused.issues)
         except OSError as error:  # the journal could not be written
             log.error("practice bus: not stored: %s", error)
-            return 503, Refused(503, Issue("exception", "Сервис временно не может сохранить данные")).outcome()
+            text = "Сервис временно не может сохранить данные"
+            return 503, Refused(503, Issue("exception", text)).outcome(), text
 
-    def _check_frame(self, request: Request, body: bytes | None) -> None:
-        """Check who calls and what kind of body comes, before looking into it; raise Refused."""
-        given = request.headers.get("authorization", "").encode("latin-1")
-        if not hmac.compare_digest(given, self._authorization):
-            raise Refused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
-        if body is None:
-            raise Refused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1024 // 1024} МБ"))
-        media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-        charset = parameters.replace(" ", "").replace('"', "")
-        if request.method == "POST" and (media.strip() != "application/json" or charset not in ("", "charset=utf-8")):
-            raise Refused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))
-
-    def _dispatch(self, method: str, path: str, body: bytes) -> tuple[int, Resource]:
+    def _dispatch(self, method: str, path: str, body: bytes, caller: str) -> tuple[int, Resource]:
         """Find the verb for a method and path and do it; raise Refused."""
         service = self._service
         if not path.startswith("/"):  # the base with letters glued to it
             raise Refused(404, Issue("not-found", "Адрес не найден"))
         match method, path.strip("/").split("/"):
             case "POST", [""]:
-                return 200, service.transaction(strict_json(body))
+                return 200, service.transaction(strict_json(body), caller)
             case "POST", ["$updatestatus"]:
-                return 200, service.update_status(strict_json(body))
+                return 200, service.update_status(strict_json(body), caller)
             case "POST", [resource_type, "_search"]:
-                return 200, service.search(resource_type, strict_json(body))
+                return 200, service.search(resource_type, strict_json(body), caller)
             case "POST", [resource_type]:
                 created = service.create(resource_type, strict_json(body))
                 return 201 if created["meta"]["versionId"] == "1" else 200, created
             case "GET", [resource_type, resource_id]:
-                return 200, service.read(resource_type, resource_id)
+                return 200, service.read(resource_type, resource_id, caller)
             case (("GET" | "POST"), _):
                 raise Refused(404, Issue("not-found", f"Метод {path} не найден"))
         raise Refused(405, Issue("not-supported", f"{method} не поддерживается"))
 
-    def _take_fault(self, path: str) -> str:
-        """Take the first fault that is meant for this path, empty if none is."""
-        with self._lock:
-            for i, (kind, wanted) in enumerate(self._faults):
-                if wanted in (None, path):
-                    del self._faults[i]
-                    return kind
-        return ""
-
-    def _record(self, request: Request, path: str, status: int, body: bytes | None) -> None:
+    def _record(self, recorded: Recorded) -> None:
         """Remember a request, and forget the oldest when the bodies take too much memory."""
-        query = f"?{request.url.query}" if request.url.query else ""
+        second = int(recorded.at.timestamp())
         with self._lock:
-            self._requests.append(Recorded(request.method, path + query, status, body or b""))
-            while sum(len(recorded.body) for recorded in self._requests) > LOG_LIMIT:
-                self._requests.popleft()
-
-    def _page(self, _request: Request) -> Response:
-        """Show people what the bus took in."""
-        with self._lock:
-            refusals = list(self._refusals)
-        return HTMLResponse(render(self.events(), refusals), headers=HEADERS)
-
-
-class PracticeServer:
-    """A practice bus listening on an address and port (0: a free one), in a thread of its own."""
-
-    def __init__(self, bus: PracticeBus, address: str = "127.0.0.1", port: int = 0) -> None:
-        self.bus = bus
-        self.stopping = False
-        self._address, self._port = address, port
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def url(self) -> str:
-        """Tell the base address of the interface, as a client's configuration wants it."""
-        return self.page_url + BASE_PATH.removeprefix("/")
-
-    @property
-    def page_url(self) -> str:
-        """Tell the address of the page for people."""
-        host = "127.0.0.1" if self._address in ("", "0.0.0.0") else self._address
-        return f"http://{host}:{self._port}/"
-
-    def start(self) -> None:
-        """Listen, and return when requests are served; raise OSError if the address or port cannot be had."""
-        try:
-            listener = socket.create_server((self._address, self._port), backlog=128)
-        except OSError as error:
-            text = "is already taken" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
-            raise OSError(error.errno, f"practice bus: port {self._port} on {self._address} {text}") from None
-        self._port = listener.getsockname()[1]
-        self.stopping = False
-        # log_config=None: the program's own logging stays as it is; uvicorn takes no signals outside the main thread.
-        config = uvicorn.Config(
-            self._app,
-            loop="asyncio",
-            http="h11",
-            interface="asgi3",
-            proxy_headers=False,  # a client is found again by its own address
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=3,
-        )
-        server = self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=server.run, args=([listener],), name="practice-bus", daemon=True)
-        self._thread.start()
-        while not server.started:
-            if not self._thread.is_alive():
-                listener.close()
-                raise OSError("practice bus: the server ended while starting; see the log")
-            self._thread.join(0.01)
-
-    def stop(self) -> None:
-        """End the server; calls that are being kept waiting on purpose are hung up on."""
-        if self._server and self._thread:
-            self.stopping = True
-            self._server.should_exit = True
-            self._thread.join(10)
-            self._server = self._thread = None
-
-    def hang_up(self, client: tuple[str, int]) -> None:
-        """Cut a client's connection without an answer; only from the server's own thread."""
-        for connection in list(self._server.server_state.connections) if self._server else []:
-            if getattr(connection, "client", None) == client:
-                connection.transport.abort()
-
-    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the bus, telling each call which server it came through."""
-        scope["practice_server"] = self
-        await self.bus.app(scope, receive, send)
+            self._logged += 1
+            if len(self._requests) == self._requests.maxlen:
+                self._remembered -= len(self._requests.popleft().body)
+            self._requests.append(recorded)
+            self._remembered += len(recorded.body)
+            while self._remembered > LOG_LIMIT:
+                self._remembered -= len(self._requests.popleft().body)
+            self._seconds[second] = self._seconds.get(second, 0) + 1
+            if len(self._seconds) > SECONDS_KEPT:
+                del self._seconds[min(self._seconds)]
 
 
 def serve(
+    bus: PracticeBus,
     address: str = "127.0.0.1",
     port: int = 8090,
-    token: str = PRACTICE_TOKEN,
-    directory: Path | None = None,
     announce: Callable[[PracticeServer], object] | None = None,
-    lenient: bool = False,
 ) -> None:
-    """Run a practice bus until SIGINT or SIGTERM, from the main thread; raise OSError or ValueError if it cannot start.
+    """Run a practice bus until SIGINT or SIGTERM, from the main thread; raise OSError if it cannot listen.
 
     `announce` is called once with the listening server, for its `url` and `page_url`.
     """
-    server = PracticeServer(PracticeBus(token, directory=directory, lenient=lenient), address, port)
+    server = PracticeServer(bus, address, port)
     ended = threading.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
@@ -329,47 +306,18 @@ async def _body(request: Request) -> bytes | None:
     return None if excess else bytes(read)
 
 
-async def _wait(request: Request, seconds: float) -> None:
-    """Keep a client waiting, until it goes or the server is stopped."""
-    server = request.scope.get("practice_server")
-    end = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < end:
-        if (isinstance(server, PracticeServer) and server.stopping) or await request.is_disconnected():
-            return
-        await asyncio.sleep(0.05)
+def _check_frame(request: Request, body: bytes | None, caller: str) -> None:
+    """Check who calls and what kind of body comes, before looking into it; raise Refused."""
+    if not caller:
+        raise Refused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
+    if body is None:
+        raise Refused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1024 // 1024} МБ"))
+    media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    if request.method == "POST" and (media.strip() != "application/json" or charset not in ("", "charset=utf-8")):
+        raise Refused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))
 
 
-async def _hang_up(request: Request) -> Response:
-    """Cut the connection; the response returned then goes nowhere."""
-    server = request.scope.get("practice_server")
-    if not isinstance(server, PracticeServer) or not request.client:
-        raise ConnectionAbortedError("the practice bus can hang up only under PracticeServer")
-    server.hang_up((request.client.host, request.client.port))
-    while not await request.is_disconnected():
-        await asyncio.sleep(0.01)
-    return Response(status_code=503)
-
-
-def _faulty(fault: str) -> Response:
-    """Render the answer of a fault that looks at nothing."""
-    if fault == "html":
-        return HTMLResponse("<!DOCTYPE html><html><body><h1>Портал: выполните вход</h1></body></html>")
-    texts = {
-        "503": "Сервис временно недоступен",
-        "429": "Слишком много запросов",
-        "401": "Ключ доступа отозван",
-    }
-    response = _json(int(fault), Refused(int(fault), Issue("transient", texts[fault])).outcome())
-    if fault == "429":
-        response.headers["Retry-After"] = "1"
-    return response
-
-
-def _json(status: int, answer: Resource) -> Response:
-    """Render a resource; a created one names its place."""
-    response = Response(
-        json.dumps(answer, ensure_ascii=False).encode(), status, media_type="application/json; charset=utf-8"
-    )
-    if status == 201:
-        response.headers["Location"] = f"{BASE_PATH}/{answer['resourceType']}/{answer['id']}"
-    return response
+def _digest(authorization: bytes) -> bytes:
+    """Hash what a caller shows: a hash is looked up in the same time whether or not it is nearly right."""
+    return sha256(authorization).digest()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from broker.bus.practice_fields import DICOM_UID, N3, OWN_ID, SNILS
+from broker.bus.practice_index import Index
 from broker.bus.practice_rules import Resource
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ class Records:
 
     def __init__(self, directory: Path | None, accession_format: str) -> None:
         self._accession_format = accession_format
-        self._resources: dict[str, Resource] = {}  # "Type/id" -> resource, in order of arrival
+        self._resources: dict[str, Resource] = {}  # "Type/id" -> resource
+        self.index = Index()
         self._matched: dict[tuple[str, ...], str] = {}
         self._orders = 0
         self._last = datetime.min.replace(tzinfo=UTC)
@@ -54,10 +56,6 @@ class Records:
     def find(self, reference: str) -> Resource | None:
         """Find what "Type/id" names."""
         return self._resources.get(reference)
-
-    def of_type(self, resource_type: str) -> list[Resource]:
-        """List the resources of one type, oldest first."""
-        return [r for r in self._resources.values() if r["resourceType"] == resource_type]
 
     def write(self, kind: str, entries: dict[str, Resource]) -> list[Resource]:
         """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order."""
@@ -109,6 +107,7 @@ class Records:
                 self._matched.pop(key, None)  # a corrected СНИЛС no longer leads here
             self._matched.update(dict.fromkeys(_keys(resource), reference))
             self._resources[reference] = resource
+            self.index.put(reference, resource, before)
         self.events.append(self._event(kind, resources, now))
 
     def _replay(self, journal: Path) -> None:
@@ -168,7 +167,7 @@ class Records:
             resource_type=subject["resourceType"],
             number=str(numbers[0].get("value", "")) if numbers else "",
             accession_number=str(accession_numbers[0]) if accession_numbers else "",
-            patient=_patient_line(patient),
+            patient=patient_line(patient),
             status=str(subject.get("status", "")),
         )
 
@@ -214,7 +213,7 @@ def _issuer(identifier: Resource) -> tuple[str, str]:
     return str(identifier.get("system")), str(display) if own else ""
 
 
-def _patient_line(patient: Resource) -> str:
+def patient_line(patient: Resource) -> str:
     """Write a patient as «Фамилия Имя Отчество, 12.03.1961»."""
     if not patient:
         return ""

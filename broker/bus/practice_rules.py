@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from broker.bus.practice_fields import DICOM_UID, FIELDS, OWN_ID, POLICY, SNILS, Field
+from broker.bus.practice_fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Field
 
 Resource = dict[str, Any]
 Find = Callable[[str], Resource | None]  # a reference as written -> the resource it means, in the bundle or stored
@@ -24,6 +24,7 @@ Find = Callable[[str], Resource | None]  # a reference as written -> the resourc
 ACCESSION_NUMBER_LENGTH = 16  # PS3.5 6.2: (0008,0050) is SH
 
 MAX_DEPTH = 64
+_MSV = frozenset({"mSv", "мЗв"})
 _CODING_KEYS = frozenset({"coding", "class", "security", "tag", "modality"})
 
 
@@ -323,6 +324,7 @@ def _particular(kind: str, resource: Resource) -> Iterator[tuple[str, str]]:
                 yield ".valueQuantity", "не заполнено значение"
         elif "valueString" not in resource:
             yield ".value", "не заполнено обязательное поле"
+        yield from _report_part(resource)
     if kind == "Binary":
         try:
             base64.b64decode(str(resource.get("data")), validate=True)
@@ -338,6 +340,20 @@ def _particular(kind: str, resource: Resource) -> Iterator[tuple[str, str]]:
             yield ".identifier", "некорректный StudyInstanceUID, ожидается urn:oid:<UID>"
         if any(_is_accession_number(i) and len(str(i.get("value"))) > ACCESSION_NUMBER_LENGTH for i in identifiers):
             yield ".identifier", f"номер ACSN длиннее {ACCESSION_NUMBER_LENGTH} символов"
+
+
+def _report_part(observation: Resource) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with an Observation of a report, by its code: 1 to 3 are texts, 5 is the effective dose."""
+    codings = _children(_member(observation.get("code"), "coding"))
+    codes = [_text(coding, "code") for coding in codings if _text(coding, "system") == N3 + "119"]
+    if any(code not in ("1", "2", "3", "5") for code in codes):
+        yield ".code", "в справочнике N3.119 ожидается 1, 2, 3 или 5"
+    elif "5" in codes:
+        quantity = observation.get("valueQuantity")
+        if "valueQuantity" not in observation or not {_text(quantity, "code"), _text(quantity, "unit")} & _MSV:
+            yield ".valueQuantity", "эффективная доза: ожидается значение в мЗв (mSv)"
+    elif codes and "valueString" not in observation:
+        yield ".valueString", "не заполнено обязательное поле"
 
 
 def _is_accession_number(identifier: Any) -> bool:

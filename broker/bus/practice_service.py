@@ -1,7 +1,8 @@
 """What the practice bus does: transactions, single creates, reading, searching, changing a Task's status.
 
 The verbs of ОДИИ over parsed JSON, under one lock, without HTTP (see `practice`). A refusal is a `Refused` and leaves
-nothing behind.
+nothing behind. `caller` is the GUID of the organisation that asks, empty for the bus's own purposes: orders and their
+answers are seen by who requested them and who owns them, people and results by everybody. [inferred]
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from broker.bus.practice_fields import BUNDLE_TYPES
+from broker.bus.practice_index import SEARCHABLE, searched
 from broker.bus.practice_records import Event, Records
 from broker.bus.practice_rules import Issue, Refused, Resource, check, check_bundle
+from broker.bus.practice_view import View, look
 
 CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule")
-SEARCHABLE = {
-    "Task": ("intent", "owner", "requester", "identifier", "status", "based-on"),
-    "Device": ("owner", "identifier"),
-    "Schedule": ("actor", "identifier"),
-}
+# Nobody may list every patient of the region, or every report: one of these must be named. [inferred]
+DEMANDED = {"Patient": "identifier", "DiagnosticReport": "subject", "ImagingStudy": "subject"}
 MAX_COUNT = 500
 DEFAULT_COUNT = 100
 
@@ -39,14 +39,14 @@ class PracticeService:
         answer_urn: bool,
         lenient: bool,
     ) -> None:
-        self._organisations = frozenset(organisations)
+        self._organisations = {guid: f"Учебная МО {number}" for number, guid in enumerate(organisations, 1)}
         self._statuses = frozenset(statuses)
         self._answer_urn = answer_urn
         self._lenient = lenient
         self._lock = threading.RLock()
         self._records = Records(directory, accession_format)
 
-    def transaction(self, bundle: object) -> Resource:
+    def transaction(self, bundle: object, caller: str = "") -> Resource:
         """Take an order or a result as a whole and answer the transaction-response; raise Refused."""
         entries = _entries(bundle)
         resources = list(entries.values())
@@ -62,6 +62,7 @@ class PracticeService:
             if issues:
                 raise Refused(422, *issues)
             task = next(r for r in resources if r["resourceType"] == "Task")
+            _refuse_foreign_sender(task, caller)
             self._refuse_repeated(task)
             stored = self._records.write("order" if task["intent"] == "original-order" else "result", entries)
         return {
@@ -82,17 +83,22 @@ class PracticeService:
                 raise Refused(422, *issues)
             return self._records.write("create", {"": resource})[0]
 
-    def read(self, resource_type: str, resource_id: str) -> Resource:
-        """Read one resource; raise Refused(404)."""
+    def read(self, resource_type: str, resource_id: str, caller: str = "") -> Resource:
+        """Read one resource; raise Refused(404), also for another's Task: that it exists is not told."""
         reference = f"{resource_type}/{resource_id}"
         with self._lock:
             found = self._find(reference)
+            if found is not None and not self._concerns(found, caller):
+                found = None
         if found is None:
             raise Refused(404, Issue("not-found", f"Ресурс {reference} не найден"))
         return found
 
-    def search(self, resource_type: str, parameters: object) -> Resource:
-        """Answer a searchset, oldest change first, cut at `_count`; raise Refused."""
+    def search(self, resource_type: str, parameters: object, caller: str = "") -> Resource:
+        """Answer a searchset, oldest change first, cut at `_count`; raise Refused.
+
+        Who asks again with the last instant as `_lastUpdated` gets the following ones: no page is named or linked.
+        """
         if resource_type not in SEARCHABLE:
             raise Refused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
         wanted = _parameters(parameters, ("valueString",))
@@ -103,17 +109,15 @@ class PracticeService:
             elif name == "_lastUpdated":
                 since = _since(value)
             elif name in SEARCHABLE[resource_type]:
-                filters.append((name, {part.strip() for part in value.split(",")}))
+                filters.append((name, frozenset(part.strip() for part in value.split(","))))
             else:
                 raise Refused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
+        if resource_type in DEMANDED and DEMANDED[resource_type] not in dict(filters):
+            name = DEMANDED[resource_type]
+            raise Refused(422, Issue("required", f"Поиск {resource_type}: не указан параметр {name}", name))
         with self._lock:
-            found = [
-                resource
-                for resource in self._records.of_type(resource_type)
-                if (since is None or _updated(resource) >= since)
-                and all(values & _searched(resource, name) for name, values in filters)
-            ]
-        found.sort(key=_updated)
+            found = self._records.index.search(resource_type, filters, since)
+            found = [resource for resource in found if self._concerns(resource, caller)]
         entries = [
             {"fullUrl": self._full_url(resource), "resource": resource, "search": {"mode": "match"}}
             for resource in found[:count]
@@ -121,7 +125,7 @@ class PracticeService:
         answer: Resource = {"resourceType": "Bundle", "type": "searchset", "total": len(found)}
         return answer | ({"entry": entries} if entries else {})  # FHIR allows no empty array
 
-    def update_status(self, parameters: object) -> Resource:
+    def update_status(self, parameters: object, caller: str = "") -> Resource:
         """Change a Task's status and answer the Task; the same status again changes nothing; raise Refused."""
         given = dict(_parameters(parameters, ("valueString", "valueCode", "valueId")))
         for name in ("_id", "status"):
@@ -131,7 +135,7 @@ class PracticeService:
         if status not in self._statuses:
             raise Refused(422, Issue("value", f"Недопустимый статус {status}", "status"))
         with self._lock:
-            task = self.read("Task", given["_id"].removeprefix("Task/"))
+            task = self.read("Task", given["_id"].removeprefix("Task/"), caller)
             if task["status"] == status:
                 return task
             if task["status"] in ("completed", "cancelled") or self._answered_by_report(task):
@@ -142,38 +146,54 @@ class PracticeService:
     def resources(self, resource_type: str) -> list[Resource]:
         """List the stored resources of one type, oldest first; they must not be changed."""
         with self._lock:
-            return self._records.of_type(resource_type)
+            return self._records.index.of_type(resource_type)
 
     def events(self) -> list[Event]:
         """List what was taken in, newest first."""
         with self._lock:
             return list(reversed(self._records.events))
 
+    def view(self) -> View:
+        """Draw what people see."""
+        with self._lock:
+            return look(self._records)
+
+    @property
+    def organisations(self) -> dict[str, str]:
+        """Tell the names of the registered organisations by their GUIDs."""
+        return dict(self._organisations)
+
     def _find(self, reference: str) -> Resource | None:
         """Find a stored resource or a registered organisation."""
         kind, _, guid = reference.partition("/")
         if kind == "Organization" and guid in self._organisations:
-            return {"resourceType": kind, "id": guid, "active": True, "name": f"Учебная МО {guid[:8]}"}
+            return {"resourceType": kind, "id": guid, "active": True, "name": self._organisations[guid]}
         return self._records.find(reference)
 
     def _refuse_repeated(self, task: Resource) -> None:
         """Raise Refused if a Task with one of these identifiers is there, in the words that clients look for."""
-        own = {(identifier["system"], identifier["value"]) for identifier in task["identifier"]}
-        for known in self._records.of_type("Task"):
-            if any((i.get("system"), i["value"]) in own for i in known["identifier"]):
-                number = task["identifier"][0]["value"]
+        for identifier in task["identifier"]:
+            key = f"{identifier['system']}|{identifier['value']}"
+            for known in self._records.index.having("Task", "identifier", key):
                 text = (
-                    f"Попытка повторного добавления Task с идентификатором {number}, ранее добавлен Task/{known['id']}"
+                    f"Попытка повторного добавления Task с идентификатором {identifier['value']}, "
+                    f"ранее добавлен Task/{known['id']}"
                 )
                 raise Refused(422, Issue("duplicate", text, "Task.identifier"))
 
     def _answered_by_report(self, task: Resource) -> bool:
         """Tell whether a completed result is there for an order."""
-        reference = f"Task/{task['id']}"
-        return any(
-            other["status"] == "completed" and reference in _searched(other, "based-on")
-            for other in self._records.of_type("Task")
-        )
+        answers = self._records.index.having("Task", "based-on", f"Task/{task['id']}")
+        return any(answer["status"] == "completed" for answer in answers)
+
+    def _concerns(self, resource: Resource, caller: str) -> bool:
+        """Tell whether an organisation may see a resource: of the Tasks only its own and the answers to them."""
+        if not caller or resource["resourceType"] != "Task":
+            return True
+        if caller in searched(resource, "requester") | searched(resource, "owner"):
+            return True
+        originals = [self._records.find(item["reference"]) for item in resource.get("basedOn", [])]
+        return any(original is not None and self._concerns(original, caller) for original in originals)
 
     def _full_url(self, resource: Resource) -> str:
         """Name a stored resource as this deployment does."""
@@ -237,6 +257,14 @@ def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
     return ""
 
 
+def _refuse_foreign_sender(task: Resource, caller: str) -> None:
+    """Raise Refused if one organisation orders, or answers, in the name of another."""
+    member = "requester" if task["intent"] == "original-order" else "owner"
+    if caller and task[member]["reference"] != f"Organization/{caller}":
+        text = f"Task.{member}: указана другая организация, а не та, чьим ключом подписан запрос"
+        raise Refused(422, Issue("business-rule", text, f"Task.{member}"))
+
+
 def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[str, str]]:
     """Read a Parameters resource into (name, text); raise Refused."""
     if not isinstance(parameters, dict) or parameters.get("resourceType") != "Parameters":
@@ -251,26 +279,6 @@ def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[
             raise Refused(422, Issue("structure", text, "Parameters.parameter"))
         read.append((name, values[0]))
     return read
-
-
-def _searched(resource: Resource, name: str) -> set[str]:
-    """List the values by which a search parameter finds a resource."""
-    match name:
-        case "identifier":
-            return {identifier["value"] for identifier in resource["identifier"]}
-        case "owner" | "requester":
-            return {resource[name]["reference"]}
-        case "actor":
-            return {item["reference"] for item in resource["actor"]}
-        case "based-on":
-            references = {item["reference"] for item in resource.get("basedOn", [])}
-            return references | {reference.rpartition("/")[2] for reference in references}
-    return {str(resource.get(name))}
-
-
-def _updated(resource: Resource) -> datetime:
-    """Tell when a resource was last changed."""
-    return datetime.fromisoformat(resource["meta"]["lastUpdated"])
 
 
 def _count(value: str) -> int:

@@ -170,6 +170,8 @@ RESULT_FAULTS = [
     (with_value("ImagingStudy.identifier.0.value", "12345678901234567"), "длиннее 16"),
     (with_value("ImagingStudy.identifier", [{"system": "urn:dicom:uid", "value": "urn:oid:2.25.1"}]), "ACSN"),
     (without("Observation.valueString"), "Observation.value"),
+    (with_value("Observation.code.coding.0.code", "4"), "N3.119"),
+    (with_value("Observation.code.coding.0.code", "5"), "в мЗв"),
 ]
 
 
@@ -288,7 +290,7 @@ def test_unknown_places_and_methods_are_refused_as_outcomes(server: PracticeServ
         ("GET", "/Task/1", 404),
         ("GET", "/Task/1/2/3", 404),
         ("POST", "/Observation", 404),
-        ("POST", "/Patient/_search", 404),
+        ("POST", "/Practitioner/_search", 404),
         ("POST", "x", 404),
         ("PUT", "/Task/1", 405),
     ):
@@ -298,4 +300,10 @@ def test_unknown_places_and_methods_are_refused_as_outcomes(server: PracticeServ
 
 def test_requests_are_remembered_with_their_bytes(server: PracticeServer) -> None:
     call(server, "POST", "?_format=json", b'{"resourceType": "Bundle"}')
-    assert server.bus.requests[-1] == ("POST", "/?_format=json", 422, b'{"resourceType": "Bundle"}')
+    last = server.bus.requests[-1]
+    assert last[:5] == ("POST", "/?_format=json", 422, b'{"resourceType": "Bundle"}', PRACTICE_ORGANISATION)
+    assert last.reason == "Bundle.type: ожидается transaction"
+    assert server.bus.recorded(server.bus.request_count) == last
+    assert server.bus.recorded(server.bus.request_count + 1) is None
+    assert server.bus.recorded(0) is None
+    assert sum(server.bus.per_second().values()) == server.bus.request_count

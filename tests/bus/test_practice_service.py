@@ -1,4 +1,4 @@
-"""The practice bus as a service: faults on demand, stopping, restart, the page for people, signals."""
+"""The practice bus as a service: stopping, restart, many clinics at once, signals."""
 
 import os
 import signal
@@ -19,51 +19,14 @@ from broker.bus.practice_rules import Refused
 from .bundles import (
     accepted,
     accession_numbers,
-    call,
     id_of,
-    of,
     order,
     part,
     post,
     search,
-    update,
 )
 
-# ---- faults on demand ----
-
-
-@pytest.mark.parametrize("kind", ["503", "429", "401"])
-def test_a_fault_is_shown_as_often_as_asked_then_all_is_well(server: PracticeServer, kind: str) -> None:
-    server.bus.fail_next(kind, times=2)
-    sent = order()
-    for _ in range(2):
-        answer = post(server, sent)
-        assert answer.status_code == int(kind)
-        assert answer.headers.get("Retry-After") == ("1" if kind == "429" else None)
-    accepted(server, sent)
-
-
-def test_a_portal_page_is_html_with_200_and_stores_nothing(server: PracticeServer) -> None:
-    server.bus.fail_next("html")
-    answer = post(server, order("order-html"))
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert search(server, identifier="order-html") == []
-
-
-def test_a_dropped_connection_has_no_answer_and_stores_nothing(server: PracticeServer) -> None:
-    server.bus.fail_next("drop", path="/")
-    assert search(server, identifier="order-drop") == []  # another path is not touched
-    with pytest.raises(requests.ConnectionError):
-        post(server, order("order-drop"))
-    assert server.bus.requests[-1].status == 0
-    assert search(server, identifier="order-drop") == []
-
-
-def test_a_lost_answer_leaves_the_order_on_the_bus(server: PracticeServer) -> None:
-    server.bus.fail_next("timeout-after-commit")
-    with pytest.raises(requests.ReadTimeout):
-        call(server, "POST", "", order("order-lost"), timeout=0.3)
-    assert len(search(server, identifier="order-lost")) == 1
+# ---- stopping ----
 
 
 def test_stopping_hangs_up_on_those_who_wait_and_the_port_is_free_again() -> None:
@@ -95,12 +58,7 @@ def test_stopping_hangs_up_on_those_who_wait_and_the_port_is_free_again() -> Non
     server.stop()
 
 
-def test_an_unknown_fault_is_a_mistake_of_the_caller(server: PracticeServer) -> None:
-    with pytest.raises(ValueError, match="unknown fault 418"):
-        server.bus.fail_next("418")
-
-
-# ---- restart, page, running ----
+# ---- restart, running ----
 
 
 def test_what_was_taken_survives_a_restart(tmp_path: Path) -> None:
@@ -166,31 +124,6 @@ def test_orders_sent_at_once_each_get_their_own_number() -> None:
     assert len(bus.resources("Practitioner")) == 1
 
 
-def test_the_page_shows_what_came_and_runs_nothing_of_it() -> None:
-    bus = PracticeBus()
-    server = PracticeServer(bus)
-    server.start()
-    sent = order("order-<b>")
-    of(sent, "Patient")["name"][0]["family"] = "<script>alert(1)</script>"
-    task = part(accepted(server, sent), "Task")
-    update(server, task["id"], "cancelled")
-    sent = order()
-    of(sent, "Task")["intent"] = "<i>"
-    post(server, sent)
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.get(server.page_url, timeout=5)
-    server.stop()
-    page = answer.text
-    assert "<script>" not in page
-    assert "<b>" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; Анна Сергеевна, 12.03.1961" in page
-    assert "order-&lt;b&gt;" in page
-    for word in ("Направление", "назначено", "отменено", "Отклонено", accession_numbers(task)[0]):
-        assert word in page
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-
-
 def test_a_taken_port_is_told_in_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -200,8 +133,9 @@ def test_a_taken_port_is_told_in_words() -> None:
 
 def test_serving_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from broker.bus.practice import serve\n"
-        "serve('127.0.0.1', 0, 'token', Path(sys.argv[1]), lambda server: print(server.url, flush=True))"
+        "import sys; from pathlib import Path; from broker.bus.practice import PracticeBus, serve\n"
+        "bus = PracticeBus('token', directory=Path(sys.argv[1]))\n"
+        "serve(bus, '127.0.0.1', 0, lambda server: print(server.url, flush=True))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

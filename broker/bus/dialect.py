@@ -21,7 +21,8 @@ from broker.domain.model import BusReferences
 # FHIR R4 2.24.0.1, id; a first letter or digit keeps ".." out of paths.
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
 _REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
-_DICOM_UID = "urn:dicom:uid"
+
+STUDY = "study/"  # with a Study Instance UID: under this name `BusReferences.extra` has the id of an ImagingStudy
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,10 @@ def next_link(searchset: Resource) -> str:
 
 
 def bundle_references(bundle: Resource) -> BusReferences:
-    """Read the ids that a transaction's answer gives; what did not come back is empty. `extra` has the other types."""
+    """Read the ids that a transaction's answer gives; what did not come back is empty.
+
+    `extra` has the other types, and every ImagingStudy by its Study Instance UID (`STUDY`) where its content came back.
+    """
     found: dict[str, str] = {}
     task: Resource = {}
     for entry in _items(bundle, "entry"):
@@ -179,6 +183,8 @@ def bundle_references(bundle: Resource) -> BusReferences:
         resource = _member(entry, "resource")
         if kind == "Task" and isinstance(resource, dict) and not task:
             task = resource
+        if kind == "ImagingStudy":
+            found.update((f"{STUDY}{uid}", id) for uid in _study_uids(resource))
     told = task_references(task)
     return BusReferences(
         task=found.pop("Task", ""),
@@ -276,6 +282,13 @@ def _accession_numbers(task: Resource) -> Iterator[str]:
         value = _member(identifier, "value")
         if "ACSN" in codes and isinstance(value, str) and names.tidy(value):
             yield names.tidy(value)[:64]
+
+
+def _study_uids(study: Any) -> Iterator[str]:
+    for identifier in _items(study, "identifier"):
+        value = _member(identifier, "value")
+        if _member(identifier, "system") == "urn:dicom:uid" and isinstance(value, str):
+            yield value.removeprefix("urn:oid:")[:64]
 
 
 def _id(resource: Resource) -> str:

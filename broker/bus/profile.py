@@ -28,6 +28,7 @@ ENCOUNTER_TYPE = f"{N3}.35"
 CONDITION_CATEGORY = f"{N3}.36"
 MEASUREMENT = f"{N3}.37"
 FINANCE = f"{N3}.32"
+RESULT_PART = f"{N3}.119"
 STUDY_NUMBER = f"{N3}.122"
 REPORT_CATEGORY = f"{NSI}.1472"
 CONFIDENTIALITY = f"{NSI}.1116"
@@ -49,6 +50,7 @@ CODE_SYSTEMS = (
     CONDITION_CATEGORY,
     MEASUREMENT,
     FINANCE,
+    RESULT_PART,
     STUDY_NUMBER,
     REPORT_CATEGORY,
     CONFIDENTIALITY,
@@ -68,20 +70,32 @@ class Profile:
     system_procedure: str = f"{NSI}.1471"
     system_body_site: str = f"{NSI}.1477"
     system_diagnosis: str = f"{NSI}.1005"
+    texts: str = "plain"  # or base64: how a report's texts are written
+    images_url: str = ""  # where others fetch images; {study} stands for the Study Instance UID
 
     @classmethod
-    def of(cls, config: Config, positions: Mapping[str, tuple[str, str]] | None = None) -> Profile:
-        """Take the profile from the configuration."""
+    def of(
+        cls,
+        config: Config,
+        positions: Mapping[str, tuple[str, str]] | None = None,
+        versions: Mapping[str, str] | None = None,
+    ) -> Profile:
+        """Take the profile from the configuration, and from imported directories what it does not say.
+
+        `positions` is position in words -> codes, `versions` code system OID -> version.
+        """
         bus = config.bus
         return cls(
             organisation=bus.organisation,
             mis_oid=bus.mis_oid,
             zone=config.clinic.zone,
-            versions=bus.versions,
+            versions={**(versions or {}), **bus.versions},
             positions={names.fold(title): codes for title, codes in (positions or {}).items()},
             system_procedure=bus.system_procedure,
             system_body_site=bus.system_body_site,
             system_diagnosis=bus.system_diagnosis,
+            texts=bus.texts,
+            images_url=bus.images_url,
         )
 
     def coding(self, system: str, code: str) -> Resource:

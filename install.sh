@@ -37,9 +37,9 @@ Demo
 
 Tests
   As the demo, with the test tools. As root it also installs by apt what of dcmtk, orthanc, orthanc-dicomweb, chromium
-  and systemd is missing; otherwise it says what is missing and goes on. Where Node and npm are, a DICOM client from
-  npm is put into tests/peers/dcmjs/node_modules. Exits with the code of the first check that failed. Everything after
-  --test goes to pytest:
+  and systemd is missing; otherwise it says what is missing and goes on. Where Node and npm are, a DICOM client and
+  a FHIR validator from npm are put into tests/peers/*js/node_modules. Exits with the code of the first check that
+  failed. Everything after --test goes to pytest:
     ./install.sh --test                         everything
     ./install.sh --test -m "not slow"           without browsers, kills and whole days
     ./install.sh --test tests/store -x          one directory, up to the first failure
@@ -131,7 +131,7 @@ run_demo() {
 run_tests() {
     local failed=0
     install_test_peers
-    install_node_peer
+    install_node_peers
     set_up_checkout test
     [[ -z $setup_only ]] || exit 0
     cd -- "$here"
@@ -174,20 +174,23 @@ install_test_peers() {
     fi
 }
 
-# Gets the DICOM client that is not built on pynetdicom into the directory of its test; does nothing where it is there.
-install_node_peer() {
-    local peer=$here/tests/peers/dcmjs
+# Gets what the tests use from npm into the directories of their tests: a DICOM client that is not built on pynetdicom,
+# and a judge of FHIR resources; does nothing where they are there.
+install_node_peers() {
+    local peer
     if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-        say "No node or no npm (Debian: apt install nodejs npm). Tests of a client from npm will say so."
+        say "No node or no npm (Debian: apt install nodejs npm). Tests of programs from npm will say so."
         return
     fi
-    # npm writes this file when everything is in place.
-    [[ ! $peer/node_modules/.package-lock.json -nt $peer/package-lock.json ]] || return 0
-    say "Getting a DICOM client from npm into $peer/node_modules"
-    if ! (cd -- "$peer" && npm ci --silent) >"$scratch/npm.log" 2>&1; then
-        cat -- "$scratch/npm.log" >&2
-        say "npm could not get dcmjs-dimse. Tests of it will say so."
-    fi
+    for peer in "$here"/tests/peers/{dcmjs,fhirjs}; do
+        # npm writes this file when everything is in place.
+        [[ ! $peer/node_modules/.package-lock.json -nt $peer/package-lock.json ]] || continue
+        say "Getting from npm: $peer/node_modules"
+        if ! (cd -- "$peer" && npm ci --silent) >"$scratch/npm.log" 2>&1; then
+            cat -- "$scratch/npm.log" >&2
+            say "npm could not fill $peer. Tests that need it will say so."
+        fi
+    done
 }
 
 # Makes .venv hold this checkout (editable), its dependencies and the extra named; returns at once if it does.

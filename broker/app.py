@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 from broker import schedule, service
 from broker.bus.client import BusClient
+from broker.bus.dialect import DIALECTS
 from broker.bus.exchange import Exchange
+from broker.bus.pace import Pace
 from broker.bus.profile import Profile
 from broker.config import Config
 from broker.dicom import explain, learned, pacs
@@ -31,9 +33,11 @@ from broker.dicom.worklist_folder import WorklistFolder
 from broker.domain.advice import Explained, Suggestion
 from broker.domain.health import Check, Health
 from broker.domain.model import Clinic, Order
+from broker.domain.results import Report
 from broker.domain.starter import PROCEDURES
+from broker.paper import report_pdf
 from broker.security import Throttle
-from broker.store import devices, journal
+from broker.store import devices, journal, reports
 from broker.store.database import Reader, Store, StoreError, beat
 from broker.workflow.abandoned import Abandoned
 
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DELIVER_EVERY = 2.0  # seconds between looks into the outbox
+LANES = 4  # messages of different orders that may be under way to the bus at once
 WORKLIST_FOLDER_EVERY = 5.0  # seconds between looks at the files of scripts
 HEALTH_EVERY = 15.0  # seconds between looks at what works
 LOOK_TOO_OLD = 4 * HEALTH_EVERY  # seconds after which a look says nothing any more
@@ -280,8 +285,20 @@ def _guarded(name: str, look: Callable[[], Check]) -> Check:
 
 
 def _exchange(config: Config, store: Store) -> Exchange:
-    client = BusClient(config.bus.url, lambda: config.bus.token, config.bus.timeout)
-    return Exchange(store, client, Profile.of(config), config.bus.rate)
+    def paper(order: Order, report: Report) -> bytes:
+        with store.read() as reader:
+            made_on, device = reports.made(reader, order.id)
+        return report_pdf(order, report, config.clinic.name, config.clinic.zone, made_on, device)
+
+    return Exchange(
+        store,
+        BusClient.of(config.bus),
+        Profile.of(config),
+        Pace(config.bus.rate),
+        paper,
+        dialect=DIALECTS[config.bus.dialect],
+        lanes=LANES,
+    )
 
 
 def _lock(directory: Path) -> int:

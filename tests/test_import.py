@@ -20,7 +20,9 @@ from pydicom.dataset import Dataset
 
 from broker import app, importing
 from broker.__main__ import main
-from broker.bus.exchange import NO_BIRTH_DATE, Exchange
+from broker.bus.exchange import Exchange
+from broker.bus.letters import NO_BIRTH_DATE
+from broker.bus.pace import Pace
 from broker.bus.profile import Profile
 from broker.config import DicomConfig
 from broker.config_file import load
@@ -289,7 +291,8 @@ def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(sto
     item, digest = worklist_files.read(wl(PatientBirthDate=""))
     intake.take_over(store, item, "/1.wl", digest, factory.SYSTEM, CLINIC, tell_bus=True)
     profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=factory.ZONE)
-    summary = Exchange(store, Silent(), profile, 50).deliver()  # type: ignore[arg-type]
+    exchange = Exchange(store, Silent(), profile, Pace(50), lambda order, report: b"")  # type: ignore[arg-type]
+    summary = exchange.deliver()
     assert summary.parked == 1
     with store.read() as reader:
         row = reader.one("SELECT state, reason FROM outbox")

@@ -7,6 +7,7 @@ be given up. `within` cuts the connection when the time is over; connections mus
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -25,13 +26,15 @@ class Limit:
 
     def __init__(self) -> None:
         self.over = False
-        self._sock: socket.socket | None = None
+        self._hold: socket.socket | None = None
         self._lock = threading.Lock()
 
     def watch(self, sock: Any) -> None:
-        """Name the connection that is to be cut."""
+        """Name the connection that is to be cut, be it in plain, in the middle of a TLS handshake, or after it."""
         with self._lock:
-            self._sock = sock if isinstance(sock, socket.socket) else None
+            self._let_go()
+            # A second descriptor of the same connection: TLS takes the first one away from whoever holds it.
+            self._hold = socket.socket(fileno=os.dup(sock.fileno())) if isinstance(sock, socket.socket) else None
             over = self.over
         if over:
             self.end()
@@ -40,12 +43,21 @@ class Limit:
         """Cut the connection: whoever reads from it is told that it has ended."""
         with self._lock:
             self.over = True
-            if self._sock is not None:
+            if self._hold is not None:
                 try:
-                    # Not SSLSocket.shutdown, which takes the TLS state away from under the reader.
-                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                    self._hold.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     log.debug("the connection to the bus had ended already")
+
+    def release(self) -> None:
+        """Let the connection live: the call is over."""
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
 
 _running = threading.local()
@@ -62,25 +74,36 @@ def within(seconds: float) -> Iterator[Limit]:
         yield limit
     finally:
         timer.cancel()
+        limit.release()
         _running.limit = None
 
 
 def _watch(sock: Any) -> None:
     limit: Limit | None = getattr(_running, "limit", None)
-    if limit is not None:
+    if limit is not None and sock is not None:
         limit.watch(sock)
 
 
 class _HTTPConnection(HTTPConnection):
-    def getresponse(self) -> Any:
-        _watch(self.sock)
-        return super().getresponse()
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        _watch(sock)  # already now: what follows is a proxy's answer, perhaps a slow TLS handshake
+        return sock
+
+    def request(self, *args: Any, **options: Any) -> None:
+        _watch(self.sock)  # kept alive from an earlier call, or none yet
+        super().request(*args, **options)
 
 
 class _HTTPSConnection(HTTPSConnection):
-    def getresponse(self) -> Any:
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        _watch(sock)
+        return sock
+
+    def request(self, *args: Any, **options: Any) -> None:
         _watch(self.sock)
-        return super().getresponse()
+        super().request(*args, **options)
 
 
 class _HTTPPool(HTTPConnectionPool):

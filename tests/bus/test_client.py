@@ -20,11 +20,14 @@ import pytest
 from broker.bus import client as client_module
 from broker.bus.answers import REASON_KEPT, Answer, Delivered, Parked, Paused, Retry, classify
 from broker.bus.client import BusClient
+from broker.bus.dialect import Call, n3
 from broker.bus.resources import encode
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 TASK = {"resourceType": "Task", "id": "t-1"}
 BUNDLE = {"resourceType": "Bundle", "type": "transaction-response"}
+READ = n3.read("Task", "t-1")
+POST = n3.transaction({"resourceType": "Bundle", "type": "transaction", "entry": []})
 DUPLICATE = "Попытка повторного добавления Task с идентификатором K2611-0001, ранее добавлен Task/5f0c-1"
 
 
@@ -290,10 +293,10 @@ Connect = Callable[..., BusClient]
 def test_calls_are_those_of_the_wire_profile(serve: Serve, connect: Connect) -> None:
     server = serve(answering("200 OK", BUNDLE))
     bus = connect(server)
-    bus.transaction({"resourceType": "Bundle", "ё": 1})
-    bus.search_tasks({"resourceType": "Parameters"})
-    bus.update_status({"resourceType": "Parameters"})
-    bus.read("Task", "t-1")
+    bus.call(n3.transaction({"resourceType": "Bundle", "ё": 1, "entry": []}))
+    bus.call(n3.search("Task", {"status": "requested"}))
+    bus.call(n3.set_status("t-1", "cancelled"))
+    bus.call(READ)
     lines = [request.split(b"\r\n")[0] for request in server.requests]
     assert lines == [
         b"POST /fhir?_format=json HTTP/1.1",
@@ -301,7 +304,7 @@ def test_calls_are_those_of_the_wire_profile(serve: Serve, connect: Connect) -> 
         b"POST /fhir/$updatestatus?_format=json HTTP/1.1",
         b"GET /fhir/Task/t-1 HTTP/1.1",
     ]
-    assert server.requests[0].endswith(encode({"resourceType": "Bundle", "ё": 1}))
+    assert server.requests[0].endswith(encode({"resourceType": "Bundle", "ё": 1, "entry": []}))
     for request in server.requests:
         assert b"\r\nAuthorization: N3 secret\r\n" in request
         assert b"\r\nContent-Type: application/json\r\n" in request
@@ -309,24 +312,24 @@ def test_calls_are_those_of_the_wire_profile(serve: Serve, connect: Connect) -> 
 
 def test_another_kind_of_resource_than_asked_for_is_no_answer(serve: Serve, connect: Connect) -> None:
     bus = connect(serve(answering("200 OK", TASK)))
-    assert bus.read("Task", "t-1") == Delivered(TASK, evidence=json.dumps(TASK))
-    answer = bus.transaction(BUNDLE)
+    assert bus.call(READ) == Delivered(TASK, evidence=json.dumps(TASK))
+    answer = bus.call(POST)
     assert isinstance(answer, Retry)
     assert answer.reason == "not a FHIR answer: Task instead of Bundle"
 
 
 def test_a_resource_that_is_not_there_does_not_stop_the_others(serve: Serve, connect: Connect) -> None:
     bus = connect(serve(answering("404 Not Found", outcome("Не найден"))))
-    assert isinstance(bus.read("Task", "t-1"), Parked)
-    assert isinstance(bus.transaction(BUNDLE), Retry)
+    assert isinstance(bus.call(READ), Parked)
+    assert isinstance(bus.call(POST), Retry)
 
 
 def test_the_token_is_read_anew_before_each_call(serve: Serve, connect: Connect) -> None:
     tokens = iter(["old", "new"])
     server = serve(answering("200 OK", TASK))
     bus = connect(server, token=lambda: next(tokens))
-    bus.read("Task", "t-1")
-    bus.read("Task", "t-1")
+    bus.call(READ)
+    bus.call(READ)
     assert [b"N3 old" in server.requests[0], b"N3 new" in server.requests[1]] == [True, True]
 
 
@@ -338,7 +341,7 @@ def test_a_token_that_cannot_be_read_pauses_and_nothing_is_sent(
         raise error
 
     server = serve(answering("200 OK", TASK))
-    answer = connect(server, token=token).read("Task", "t-1")
+    answer = connect(server, token=token).call(READ)
     assert isinstance(answer, Paused)
     assert answer.reason.startswith("token refused")
     assert server.requests == []
@@ -348,7 +351,7 @@ def test_a_redirect_is_not_followed_and_the_token_stays(serve: Serve, connect: C
     elsewhere = serve(answering("200 OK", BUNDLE))
     location = f"Location: http://127.0.0.1:{elsewhere.port}/fhir"
     for status in ("301 Moved Permanently", "307 Temporary Redirect"):
-        answer = connect(serve(answering(status, b"", location))).transaction(BUNDLE)
+        answer = connect(serve(answering(status, b"", location))).call(POST)
         assert isinstance(answer, Retry)
         assert answer.reason.startswith("redirect refused")
     assert elsewhere.requests == []
@@ -360,7 +363,7 @@ def test_a_netrc_file_does_not_replace_the_token(
     (tmp_path / "netrc").write_text("default login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     server = serve(answering("200 OK", TASK))
-    connect(server).read("Task", "t-1")
+    connect(server).call(READ)
     assert b"\r\nAuthorization: N3 secret\r\n" in server.requests[0]
 
 
@@ -371,17 +374,17 @@ def test_a_proxy_of_the_environment_is_used_but_not_for_this_computer(
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert isinstance(connect("http://bus.example/fhir").read("Task", "t-1"), Delivered)
+    assert isinstance(connect("http://bus.example/fhir").call(READ), Delivered)
     assert proxy.requests[0].startswith(b"GET http://bus.example/fhir/Task/t-1 HTTP/1.1\r\n")
     server = serve(answering("200 OK", TASK))
-    connect(server).read("Task", "t-1")
+    connect(server).call(READ)
     assert len(proxy.requests) == len(server.requests) == 1
 
 
 def test_a_bus_that_is_not_there_certainly_has_nothing(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    assert connect(f"http://127.0.0.1:{port}/fhir").transaction(BUNDLE) == Retry("cannot connect", uncertain=False)
+    assert connect(f"http://127.0.0.1:{port}/fhir").call(POST) == Retry("cannot connect", uncertain=False)
 
 
 def test_a_proxy_that_is_not_there_means_that_the_bus_has_nothing(
@@ -391,10 +394,8 @@ def test_a_proxy_that_is_not_there_means_that_the_bus_has_nothing(
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    answer = connect("http://bus.example/fhir").transaction(BUNDLE)
-    assert isinstance(answer, Retry)
-    assert answer.reason.startswith("cannot connect")
-    assert not answer.uncertain
+    answer = connect("http://bus.example/fhir").call(POST)
+    assert answer == Retry("proxy: cannot connect", uncertain=False)
 
 
 def test_a_name_that_is_not_known_means_that_the_bus_has_nothing(
@@ -405,7 +406,7 @@ def test_a_name_that_is_not_known_means_that_the_bus_has_nothing(
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     monkeypatch.delenv("http_proxy", raising=False)
-    answer = connect("http://bus.example/fhir").transaction(BUNDLE)
+    answer = connect("http://bus.example/fhir").call(POST)
     assert answer == Retry("name not found", uncertain=False)
 
 
@@ -416,7 +417,7 @@ def test_a_connection_that_is_never_accepted_is_a_time_out_and_the_bus_has_nothi
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(address)
-        answer = connect(f"http://127.0.0.1:{address[1]}/fhir", timeout=0.3).transaction(BUNDLE)
+        answer = connect(f"http://127.0.0.1:{address[1]}/fhir", timeout=0.3).call(POST)
         for one in waiting:
             one.close()
     assert isinstance(answer, Retry)
@@ -474,7 +475,7 @@ def test_after_the_request_was_sent_every_failure_leaves_the_outcome_unknown(
 ) -> None:
     server = serve(handler)
     began = time.monotonic()
-    answer = connect(server, timeout=0.4).transaction(BUNDLE)
+    answer = connect(server, timeout=0.4).call(POST)
     assert time.monotonic() - began < 2
     assert answer == Retry(reason, uncertain=True)
     assert len(server.requests) == 1
@@ -483,8 +484,8 @@ def test_after_the_request_was_sent_every_failure_leaves_the_outcome_unknown(
 def test_a_call_after_a_cut_one_works(serve: Serve, connect: Connect) -> None:
     handlers = iter([_drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), answering("200 OK", TASK)])
     bus = connect(serve(lambda peer, request: next(handlers)(peer, request)), timeout=0.4)
-    assert isinstance(bus.read("Task", "t-1"), Retry)
-    assert isinstance(bus.read("Task", "t-1"), Delivered)
+    assert isinstance(bus.call(READ), Retry)
+    assert isinstance(bus.call(READ), Delivered)
 
 
 def test_an_answer_that_is_too_long_is_not_read_to_its_end(
@@ -499,7 +500,7 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(
         while sent < 100_000_000:
             sent += peer.send(b"x" * 65536)
 
-    answer = connect(serve(endless)).transaction(BUNDLE)
+    answer = connect(serve(endless)).call(POST)
     assert isinstance(answer, Retry)
     assert answer.reason == "not a FHIR answer: longer than 100000 bytes"
     assert answer.uncertain
@@ -507,7 +508,7 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(
 
 
 def test_a_portals_page_is_a_failure(serve: Serve, connect: Connect) -> None:
-    answer = connect(serve(answering("200 OK", b"<html>sign in</html>"))).transaction(BUNDLE)
+    answer = connect(serve(answering("200 OK", b"<html>sign in</html>"))).call(POST)
     assert isinstance(answer, Retry)
     assert answer.reason == "not a FHIR answer: no JSON"
     assert answer.evidence == "<html>sign in</html>"
@@ -515,7 +516,7 @@ def test_a_portals_page_is_a_failure(serve: Serve, connect: Connect) -> None:
 
 def test_what_cannot_be_written_as_json_is_not_sent(serve: Serve, connect: Connect) -> None:
     server = serve(answering("200 OK", BUNDLE))
-    assert isinstance(connect(server).transaction({"value": float("nan")}), Parked)
+    assert isinstance(connect(server).call(Call("POST", "?_format=json", {"value": float("nan")})), Parked)
     assert server.requests == []
 
 
@@ -560,9 +561,9 @@ def test_an_untrusted_certificate_pauses_and_nothing_is_sent(
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv("PYTHONHTTPSVERIFY", "0")
     server = serve(answering("200 OK", TASK), _context(certificate))
-    answer = connect(f"https://127.0.0.1:{server.port}/fhir").read("Task", "t-1")
+    answer = connect(f"https://127.0.0.1:{server.port}/fhir").call(READ)
     assert isinstance(answer, Paused)
-    assert answer.reason.startswith("TLS: the certificate was refused")
+    assert answer.reason.startswith("certificate refused (")
     assert server.requests == []
 
 
@@ -571,7 +572,7 @@ def test_an_authority_that_the_administrator_names_is_trusted(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     server = serve(answering("200 OK", TASK), _context(certificate))
-    assert isinstance(connect(f"https://127.0.0.1:{server.port}/fhir").read("Task", "t-1"), Delivered)
+    assert isinstance(connect(f"https://127.0.0.1:{server.port}/fhir").call(READ), Delivered)
 
 
 def test_the_deadline_holds_under_tls(
@@ -580,14 +581,14 @@ def test_the_deadline_holds_under_tls(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     server = serve(_drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), _context(certificate))
     began = time.monotonic()
-    answer = connect(f"https://127.0.0.1:{server.port}/fhir", timeout=0.4).read("Task", "t-1")
+    answer = connect(f"https://127.0.0.1:{server.port}/fhir", timeout=0.4).call(READ)
     assert answer == Retry("time-out", uncertain=True)
     assert time.monotonic() - began < 2
 
 
 def test_a_port_without_tls_is_not_spoken_to_in_plain(serve: Serve, connect: Connect) -> None:
     server = serve(answering("400 Bad Request"))
-    answer = connect(f"https://127.0.0.1:{server.port}/fhir", timeout=0.5).read("Task", "t-1")
+    answer = connect(f"https://127.0.0.1:{server.port}/fhir", timeout=0.5).call(READ)
     assert isinstance(answer, Retry)
     assert answer.reason.startswith(("TLS", "time-out"))
     assert b"secret" not in b"".join(server.requests)
@@ -595,6 +596,6 @@ def test_a_port_without_tls_is_not_spoken_to_in_plain(serve: Serve, connect: Con
 
 def test_a_file_of_authorities_that_is_not_there_pauses(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/authorities.pem")
-    answer = connect("https://127.0.0.1:1/fhir").read("Task", "t-1")
+    answer = connect("https://127.0.0.1:1/fhir").call(READ)
     assert isinstance(answer, Paused)
-    assert answer.reason.startswith("TLS")
+    assert answer.reason.startswith("certificate files cannot be used: /nowhere/authorities.pem")

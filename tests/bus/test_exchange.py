@@ -15,9 +15,9 @@ import pytest
 from broker import failpoint
 from broker.bus.answers import Answer, Delivered, Parked, Retry
 from broker.bus.client import BusClient
-from broker.bus.dialect import n3
+from broker.bus.dialect import Call, Dialect, n3
 from broker.bus.exchange import Exchange, Summary
-from broker.bus.pace import FIRST_WAIT, PATIENCE, PAUSE
+from broker.bus.pace import FIRST_WAIT, PATIENCE, PAUSE, Pace
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
 from broker.bus.profile import Resource
 from broker.bus.resources import order_bundle
@@ -35,6 +35,7 @@ from broker.domain.model import (
     Role,
     StepReference,
 )
+from broker.domain.results import Report
 from broker.store import devices, journal, orders, outbox
 from broker.store.database import Store, StoreError
 from broker.workflow import delivery, procedure, referral
@@ -46,6 +47,11 @@ ADMINISTRATOR = Actor(ActorKind.PERSON, "admin", "Администратор", f
 KNEE = ProcedureType("7003087", "Рентгенография коленного сустава", "DX", 15, local=False, body_site="25")
 
 
+def paper(order: Order, report: Report) -> bytes:
+    """Stand for the PDF of a report."""
+    return f"%PDF-1.4 {order.accession_number} {report.conclusion}".encode()
+
+
 class Clinic:
     """A clinic's database, a practice bus behind a server, a clock that is moved by hand, and what joins them."""
 
@@ -55,16 +61,20 @@ class Clinic:
         self.server = server
         self.token = PRACTICE_TOKEN
         self.now = 5000.0
+        self.dialect: Dialect = n3
+        self.lanes = 1
         self.clients: list[BusClient] = []
         self.exchange = self.restarted()
 
     def restarted(self, client: type[BusClient] = BusClient, timeout: float = 5.0, rate: int = 6000) -> Exchange:
         """Make an exchange as after a start of the program."""
         self.clients.append(client(self.server.url, lambda: self.token, timeout))
-        self.exchange = Exchange(
-            self.store, self.clients[-1], PROFILE, rate, monotonic=lambda: self.now, chance=lambda: 1.0
-        )
+        self.exchange = self.exchange_with(1.0, rate)
         return self.exchange
+
+    def exchange_with(self, chance: float, rate: int = 6000) -> Exchange:
+        pace = Pace(rate, lambda: self.now, lambda: chance)
+        return Exchange(self.store, self.clients[-1], PROFILE, pace, paper, dialect=self.dialect, lanes=self.lanes)
 
     def deliver(self) -> Summary:
         return self.exchange.deliver()
@@ -198,7 +208,11 @@ def test_images_taken_reach_the_bus_after_the_order(clinic: Clinic) -> None:
     assert study["numberOfInstances"] == 2
     [report] = clinic.bus.resources("DiagnosticReport")
     assert report["status"] == "partial"
-    assert clinic.references(order).extra == {"images_task": result["id"], "images_report": report["id"]}
+    assert clinic.references(order).extra == {
+        "images_task": result["id"],
+        "images_report": report["id"],
+        f"study/{order.study_instance_uid}": study["id"],
+    }
 
 
 def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic: Clinic) -> None:
@@ -315,10 +329,10 @@ class Amending(BusClient):
 
     amend: Callable[[], object] = staticmethod(lambda: None)
 
-    def transaction(self, bundle: Resource) -> Answer:
+    def call(self, call: Call) -> Answer:
         amend, Amending.amend = Amending.amend, lambda: None
         amend()
-        return super().transaction(bundle)
+        return super().call(call)
 
 
 def test_an_order_that_was_amended_while_the_bus_refused_it_goes_out_again_by_itself(strict: Clinic) -> None:
@@ -327,7 +341,7 @@ def test_an_order_that_was_amended_while_the_bus_refused_it_goes_out_again_by_it
     Amending.amend = lambda: referral.amend(strict.store, order.id, order.revision, better, REGISTRAR, CLINIC)
     strict.restarted(Amending)
     strict.deliver()
-    assert strict.states() == ["delivered"]
+    assert strict.states() == ["delivered", "dropped"]  # the amendment went within the order
     assert [request.status for request in strict.bus.requests] == [422, 200]
 
 
@@ -335,7 +349,7 @@ def test_the_buss_words_are_not_logged_for_they_may_name_the_patient(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(BusClient, "transaction", lambda *_: Parked("Пациент Кузнецова не найден"))
+    monkeypatch.setattr(BusClient, "call", lambda *_: Parked("Пациент Кузнецова не найден"))
     order = clinic.register()
     clinic.deliver()
     assert order.accession_number in caplog.text
@@ -370,9 +384,7 @@ def test_a_bus_that_is_down_is_tried_less_and_less_often(clinic: Clinic) -> None
 def test_too_many_requests_wait_as_long_as_the_bus_asks_and_need_no_look_up(clinic: Clinic) -> None:
     clinic.register()
     clinic.bus.fail_next("429")
-    clinic.exchange = Exchange(
-        clinic.store, clinic.clients[0], PROFILE, 6000, monotonic=lambda: clinic.now, chance=lambda: 0.0
-    )
+    clinic.exchange = clinic.exchange_with(chance=0.0)
     assert clinic.deliver() == Summary(stopped="waiting")
     assert clinic.rows()[0].uncertain is False
     assert clinic.deliver_later(0.9) == Summary(stopped="waiting")
@@ -544,9 +556,9 @@ class Looking(BusClient):
 
     look: Callable[[], object] = staticmethod(lambda: None)
 
-    def transaction(self, bundle: Resource) -> Answer:
+    def call(self, call: Call) -> Answer:
         Looking.look()
-        return super().transaction(bundle)
+        return super().call(call)
 
 
 def test_that_it_may_be_sent_is_committed_before_and_no_transaction_is_open_meanwhile(clinic: Clinic) -> None:
@@ -606,8 +618,10 @@ def test_another_systems_order_with_the_same_number_is_not_taken_for_ours(clinic
 def test_a_task_that_the_bus_wrongly_says_is_ours_is_not_taken(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign = clinic.register()
     clinic.deliver()
-    monkeypatch.setattr(BusClient, "transaction", lambda *_: Delivered(task=clinic.references(foreign).task))
     order = clinic.register()
+    ask, task = BusClient.call, clinic.references(foreign).task
+    wrong = Delivered(task=task)
+    monkeypatch.setattr(BusClient, "call", lambda bus, call: ask(bus, call) if call.method == "GET" else wrong)
     assert clinic.deliver() == Summary(parked=1)
     assert clinic.rows(order)[0].reason.startswith("not a FHIR answer")
     assert clinic.references(order) == BusReferences()
@@ -621,12 +635,9 @@ class Forgetful(BusClient):
 
     searches_too = False
 
-    def transaction(self, bundle: Resource) -> Answer:
-        return _without_number(super().transaction(bundle))
-
-    def search_tasks(self, parameters: Resource) -> Answer:
-        answer = super().search_tasks(parameters)
-        return _without_number(answer) if Forgetful.searches_too else answer
+    def call(self, call: Call) -> Answer:
+        answer = super().call(call)
+        return _without_number(answer) if Forgetful.searches_too or "_search" not in call.path else answer
 
 
 def _without_number(answer: Answer) -> Answer:
@@ -678,10 +689,10 @@ class Stumbling(BusClient):
 
     number = ""
 
-    def transaction(self, bundle: Resource) -> Answer:
-        if Stumbling.number in json.dumps(bundle):
+    def call(self, call: Call) -> Answer:
+        if Stumbling.number in json.dumps(call.body) and "_search" not in call.path:
             return Retry("HTTP 500")
-        return super().transaction(bundle)
+        return super().call(call)
 
 
 def test_an_order_at_which_the_bus_always_fails_does_not_keep_the_others_back(clinic: Clinic) -> None:
@@ -716,7 +727,7 @@ def test_a_look_up_and_its_post_stay_within_the_minute_together(clinic: Clinic) 
     clinic.deliver()
     clinic.register()
     clinic.restarted(rate=2)
-    clinic.exchange._pace.note_request()
+    clinic.exchange.pace.note_request()
     assert clinic.deliver() == Summary(stopped="rate")
     assert clinic.deliver_later(60) == Summary(delivered=1, stopped="rate")
     assert clinic.deliver_later(60) == Summary(delivered=1)

@@ -10,8 +10,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker import commands, demo, device_commands
+from broker import commands, demo, device_commands, directory_commands
 from broker.config_file import ConfigError
+from broker.directory_kinds import KINDS
 from broker.domain.errors import BrokerError
 from broker.domain.model import Role
 from broker.order_json import BadJson
@@ -74,6 +75,23 @@ out-of-order, endless[=SECONDS a byte], huge, deep, double-keys, nul, cp1251.
   worklist-broker practice-bus --latency 0.2 --fault-rate 0.1
 """
 
+DIRECTORY_IMPORT = """\
+FILE is an export of the Ministry's register of dictionaries (НСИ) or of the region's terminology service, or a table
+of your own: CSV (UTF-8 or Windows-1251), XLSX or JSON. A kind's entries are replaced as a whole, or not at all; an
+entry that is gone can no longer be chosen, and stays in the orders that have it.
+
+  worklist-broker directory import 1.2.643.5.1.13.13.11.1005_2.27.csv --kind diagnoses
+  worklist-broker directory import fsidi.xlsx --kind procedures --version 2.12 --modality DX,MG --replace-starter
+  worklist-broker directory import staff.csv --kind doctors --columns "name=Сотрудник,snils=СНИЛС сотрудника"
+
+System and version are taken from a name such as the first one's; else --version tells it. Columns are found by their
+names (ID, MKB_CODE, NAME, Код, Наименование, ФИО, СНИЛС, …); --columns FIELD=COLUMN says which one is meant.
+
+Procedures: the desk offers those of --modality, without it those that the registered devices do (with DX only CR where
+there is no DX device). The modality follows from the method (рентгенография: DX, компьютерная томография: CT, …);
+--methods "рентгеноскопия=XA" says it otherwise. --only narrows the choice to these codes: "CODE,CODE", or a file with
+one a line, which may be followed by the minutes that it takes.
+"""
 WHY = """\
 Every rule and every key of what the device asked last is judged, with what to do where it fails.
 Exit status: 0 when the device sees the order, 1 when it does not.
@@ -143,6 +161,19 @@ def parser() -> argparse.ArgumentParser:
     )
     seen.add_argument("--json", action="store_true", help="whole answers, in the DICOM JSON model")
     _config(seen)
+
+    directory = _group(verbs, "directory", "dictionaries of codes and names: procedures, diagnoses, organisations, …")
+    add = _command(
+        directory, "import", directory_commands.directory_import, "import a directory from a file", DIRECTORY_IMPORT
+    )
+    _directory_options(add)
+    _config(add)
+    _config(_command(directory, "list", directory_commands.directory_list, "list what is imported"))
+    shown = _command(directory, "show", directory_commands.directory_show, "search a directory by code or name")
+    shown.add_argument("kind", metavar="KIND", choices=list(KINDS), help=", ".join(KINDS))
+    shown.add_argument("text", metavar="TEXT", nargs="*", help="beginning of the code, or of words of the name")
+    shown.add_argument("--limit", type=int, default=50, metavar="N", help="show so many at the most (default 50)")
+    _config(shown)
 
     order = _group(verbs, "order", "referrals, for scripts: the same verbs as the screens")
     add = _command(order, "add", commands.order_add, "register referrals from JSON", ORDER_ADD)
@@ -218,6 +249,23 @@ def _command(
 def _group(verbs: _Verbs, name: str, words: str) -> _Verbs:
     made = verbs.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
     return made.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def _directory_options(add: argparse.ArgumentParser) -> None:
+    add.add_argument("file", metavar="FILE", type=Path, help="a .csv, .xlsx or .json file")
+    add.add_argument("--kind", required=True, choices=list(KINDS), help="what it is a directory of")
+    add.add_argument("--system", metavar="OID", default="", help="code system (default: by the file's name, or usual)")
+    add.add_argument("--version", metavar="V", default="", help="version (default: by the file's name)")
+    add.add_argument(
+        "--columns", metavar="FIELD=COLUMN,…", action="append", default=[], help="which column is what; may be repeated"
+    )
+    add.add_argument("--modality", metavar="DX,CT,…", default="", help="procedures: offer these only; ALL: all")
+    add.add_argument("--only", metavar="FILE|CODES", default="", help="procedures: offer these codes only")
+    add.add_argument(
+        "--methods", metavar="WORD=MODALITY,…", action="append", default=[], help="procedures: what a method is done by"
+    )
+    add.add_argument("--replace-starter", action="store_true", help="procedures: take the local starter set away")
+    add.add_argument("--dry-run", action="store_true", help="check everything, keep nothing")
 
 
 def _device_options(add: argparse.ArgumentParser) -> None:

@@ -34,7 +34,7 @@ def test_every_command_is_in_the_readme(words: tuple[str, ...]) -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     known = {" ".join(words) for words in commands(parser())}
-    for told in re.findall(r"worklist-broker ((?:[a-z]+-?)+(?: (?:add|list|disable|password))?)", README):
+    for told in re.findall(r"worklist-broker ((?:[a-z]+-?)+(?: (?:add|list|disable|password|import|show))?)", README):
         assert told in known or told.split()[0] in known, told
 
 

@@ -31,6 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     "broker.schedule": {"broker.workflow", "broker.bus", "broker.dicom.pacs", "broker.store"},
     "broker.order_json": {"broker.domain", "broker.store.journal"},
     "broker.tables": {"broker.domain"},
+    "broker.json_rows": {"broker.domain", "broker.tables"},
+    "broker.directory_kinds": {"broker.tables"},
+    "broker.directory_file": {"broker.directory_kinds", "broker.json_rows", "broker.tables"},
+    "broker.directory_row": {"broker.domain", "broker.directory_file"},
     "broker.referral_table": {"broker.domain", "broker.tables"},
     "broker.referral_row": {"broker.domain", "broker.referral_table"},
     "broker.importing": {
@@ -45,7 +49,9 @@ ALLOWED: dict[str, set[str]] = {
         "broker.domain",
         "broker.workflow",
         "broker.store.journal",
+        "broker.store.choices",
         "broker.store.foreign",  # what was done to a patient, here and elsewhere
+        "broker.store.reading",
         "broker.store.database",  # the type of the store that is handed on to verbs, and its error
         "broker.security",
         "broker.config",
@@ -53,7 +59,14 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 # May import everything.
-ROOTS = {"broker.app", "broker.__main__", "broker.commands", "broker.device_commands", "broker.demo"}
+ROOTS = {
+    "broker.app",
+    "broker.__main__",
+    "broker.commands",
+    "broker.device_commands",
+    "broker.directory_commands",
+    "broker.demo",
+}
 # Pure parts: of what is not ours they may import nothing but the standard library (and what is named).
 OUTSIDE: dict[str, set[str]] = {"broker.domain": set(), "broker.store": {"sqlite_utils"}, "broker.workflow": set()}
 

@@ -6,7 +6,7 @@ Samples hold no patient's data: whoever keeps one has masked it before (`dicom.s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from broker.domain.model import Device, ProcedureType
 from broker.store.database import Reader, Row, Tx
 
+AFTER_STARTER = 1_000_000  # position of imported procedures, which so go by name
 MOST_STRANGERS = 200  # callers that nobody has adopted; of more the one heard longest ago is forgotten
 
 
@@ -158,14 +159,60 @@ def notes(reader: Reader) -> dict[str, list[Note]]:
 
 
 def procedure(reader: Reader, code: str) -> ProcedureType | None:
-    """Give a procedure of the directory, or None."""
+    """Give a procedure of the directory, offered or not, or None."""
     row = reader.one("SELECT * FROM procedure_type WHERE code = ?", [code])
     return _procedure(row) if row else None
 
 
 def procedures(reader: Reader) -> list[ProcedureType]:
-    """Give the directory of procedures in its own order."""
-    return [_procedure(row) for row in reader.rows("SELECT * FROM procedure_type ORDER BY position, name")]
+    """Give the procedures that are offered, in the directory's own order."""
+    rows = reader.rows("SELECT * FROM procedure_type WHERE hidden = 0 ORDER BY position, name")
+    return [_procedure(row) for row in rows]
+
+
+def is_offered(reader: Reader, code: str) -> bool:
+    """Say whether a procedure may be chosen; one that is not is kept for the orders that have it."""
+    return reader.value("SELECT 1 FROM procedure_type WHERE code = ? AND hidden = 0", [code]) is not None
+
+
+def offer_official(tx: Tx, wanted: Iterable[ProcedureType]) -> None:
+    """Offer these official procedures and no others; what orders have is hidden, what none has is removed."""
+    codes = set()
+    for each in wanted:
+        codes.add(each.code)
+        tx.run(
+            "INSERT INTO procedure_type (code, name, modality, minutes, local, body_site, position)"
+            " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT (code) DO UPDATE SET name = excluded.name,"
+            " modality = excluded.modality, minutes = excluded.minutes, local = 0, body_site = excluded.body_site,"
+            " position = excluded.position, hidden = 0",
+            [each.code, each.name, each.modality, each.minutes, each.body_site, AFTER_STARTER],
+        )
+    known = {row["code"] for row in tx.rows("SELECT code FROM procedure_type WHERE local = 0")}
+    _withdraw(tx, known - codes)
+
+
+def withdraw_local(tx: Tx, codes: Iterable[str]) -> int:
+    """Offer these local procedures no more, as `offer_official` does; give how many were offered."""
+    offered = {row["code"] for row in tx.rows("SELECT code FROM procedure_type WHERE local = 1 AND hidden = 0")}
+    gone = offered.intersection(codes)
+    _withdraw(tx, gone)
+    return len(gone)
+
+
+def _withdraw(tx: Tx, codes: Iterable[str]) -> None:
+    values = [json.dumps(list(codes))]
+    tx.run("UPDATE procedure_type SET hidden = 1 WHERE code IN (SELECT value FROM json_each(?))", values)
+    tx.run(
+        "DELETE FROM procedure_type WHERE code IN (SELECT value FROM json_each(?))"
+        " AND code NOT IN (SELECT procedure_code FROM orders)",
+        values,
+    )
+
+
+def place_body_sites(tx: Tx, sites: Mapping[str, str]) -> None:
+    """Give official procedures their body sites: code of procedure -> code of body site."""
+    for code, site in sites.items():
+        tx.run("UPDATE procedure_type SET body_site = ? WHERE code = ? AND local = 0", [site, code])
 
 
 def fill_procedures(tx: Tx, starter: Iterable[ProcedureType]) -> None:

@@ -1,0 +1,192 @@
+"""Directories that were imported from official exports or from the clinic's own tables: kept whole, replaced whole.
+
+An order keeps the code and the name that it was given, so an entry that is gone takes nothing from it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain import names
+from broker.domain.directory import Entry
+from broker.store.database import Reader, Row, Tx
+
+MOST_WORDS = 8  # of what is typed into a search
+_LAST = chr(0x10FFFF)
+# Cyrillic letters that look like the Latin ones of ICD-10: typed with the keyboard in the wrong state.
+_LATIN = str.maketrans("АВЕКМНОРСТХавекмнорстх", "ABEKMHOPCTXabekmhopctx")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Where a kind's entries come from. `system` is an OID or empty, `version` is the register's or empty."""
+
+    kind: str
+    system: str
+    version: str
+    file: str
+    entries: int
+    at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an import did to a kind's entries."""
+
+    before: int
+    added: int
+    changed: int
+    gone: int
+
+
+def search_key(text: str) -> str:
+    """Give the form in which names are searched: folded words, each after one blank."""
+    return "".join(f" {word}" for word in re.sub(r"[\W_]", " ", names.fold(text)).split())
+
+
+def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry]:
+    """Find entries whose code begins so, then those whose name has words that begin so, names that begin so first."""
+    typed = typed.strip()
+    latin = typed.translate(_LATIN)
+    # Codes are kept in one letter case: capitals (ICD-10) or small letters (GUID).
+    codes = [
+        str(row["code"])
+        for prefix in dict.fromkeys((typed, latin.upper(), latin.lower()))
+        for row in reader.rows(
+            "SELECT code FROM directory WHERE kind = ? AND code >= ? AND code < ? ORDER BY code LIMIT ?",
+            [kind, prefix, prefix + _LAST, limit if typed else 0],
+        )
+    ]
+    words = [f" {word}" for word in search_key(typed).split()[:MOST_WORDS]]
+    if len(codes) < limit and (words or not typed):
+        # The index holds all that is looked at here: entries themselves are read for what is found only.
+        found = reader.rows(
+            "SELECT code FROM directory INDEXED BY directory_name WHERE kind = :kind"
+            + "".join(f" AND instr(name_key, :word{place})" for place in range(len(words)))
+            + " ORDER BY instr(name_key, :phrase) <> 1, CASE WHEN :kind = 'diagnoses' THEN code ELSE name_key END, code"
+            " LIMIT :limit",
+            {
+                "kind": kind,
+                "limit": limit,
+                "phrase": "".join(words),
+                **{f"word{place}": word for place, word in enumerate(words)},
+            },
+        )
+        codes += [str(row["code"]) for row in found]
+    wanted = list(dict.fromkeys(codes))[:limit]
+    entries = {entry.code: entry for entry in several(reader, kind, wanted)}
+    return [entries[code] for code in wanted]
+
+
+def several(reader: Reader, kind: str, codes: Collection[str]) -> list[Entry]:
+    """Give the entries of these codes, as far as there are such."""
+    rows = reader.rows(
+        "SELECT * FROM directory WHERE kind = ? AND code IN (SELECT value FROM json_each(?))",
+        [kind, json.dumps(list(codes))],
+    )
+    return [_entry(row) for row in rows]
+
+
+def get(reader: Reader, kind: str, code: str) -> Entry | None:
+    """Give an entry, or None."""
+    row = reader.one("SELECT * FROM directory WHERE kind = ? AND code = ?", [kind, code])
+    return _entry(row) if row else None
+
+
+def entries(reader: Reader, kind: str) -> list[Entry]:
+    """Give all entries of a kind, by code."""
+    return [_entry(row) for row in reader.rows("SELECT * FROM directory WHERE kind = ? ORDER BY code", [kind])]
+
+
+def imported(reader: Reader) -> list[Imported]:
+    """Give what has been imported, by kind."""
+    return [
+        Imported(
+            row["kind"],
+            row["system"],
+            row["version"],
+            row["file"],
+            row["entries"],
+            datetime.fromisoformat(row["at"]),
+        )
+        for row in reader.rows("SELECT * FROM directory_import ORDER BY kind")
+    ]
+
+
+def version(reader: Reader, kind: str) -> str:
+    """Give the version of a kind's directory; empty where none is imported or its version is not known."""
+    return str(reader.value("SELECT version FROM directory_import WHERE kind = ?", [kind]) or "")
+
+
+def versions(reader: Reader) -> dict[str, str]:
+    """Give the versions of the code systems that are imported: OID -> version."""
+    return {each.system: each.version for each in imported(reader) if each.system and each.version}
+
+
+def organisation_name(reader: Reader, guid: str) -> str:
+    """Give an organisation's name; empty where its GUID is not in the directory."""
+    entry = get(reader, "organisations", guid.casefold())
+    return entry.name if entry else ""
+
+
+def positions(reader: Reader) -> dict[str, tuple[str, str]]:
+    """Give what the region calls positions: title, folded -> (code of position, code of specialty or empty).
+
+    Codes come from the directory of positions, and from the doctors' own where that says them; a position's specialty
+    is told where all doctors who have it agree. «врач-рентгенолог» is found as «рентгенолог» too, unless that is
+    another one's own title.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    short: dict[str, set[str]] = {}
+    for entry in entries(reader, "positions"):
+        found[names.fold(entry.name)] = entry.code, entry.details.get("specialty_code", "")
+    specialties: dict[str, set[str]] = {}
+    for doctor in entries(reader, "doctors"):
+        title = names.fold(doctor.details.get("position", ""))
+        if code := doctor.details.get("position_code"):
+            found.setdefault(title, (code, ""))
+        if specialty := doctor.details.get("specialty_code"):
+            specialties.setdefault(title, set()).add(specialty)
+    for title, told in specialties.items():
+        if title in found and not found[title][1] and len(told) == 1:
+            found[title] = found[title][0], next(iter(told))
+    for title in found:
+        if rest := re.sub(r"^врач[- ]", "", title):
+            short.setdefault(rest, set()).add(title)
+    aliases = {rest: found[next(iter(titles))] for rest, titles in short.items() if len(titles) == 1}
+    return {title: codes for title, codes in (aliases | found).items() if title}
+
+
+def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterable[Entry]) -> Change:
+    """Put entries in the place of all that a kind had; the codes are all different."""
+    before = {
+        row["code"]: (row["name"], row["details"])
+        for row in tx.rows("SELECT code, name, details FROM directory WHERE kind = ?", [kind])
+    }
+    tx.run("DELETE FROM directory WHERE kind = ?", [kind])
+    added = changed = count = 0
+    for count, entry in enumerate(new, 1):  # noqa: B007 - counted on purpose
+        details = json.dumps(dict(entry.details), ensure_ascii=False, sort_keys=True)
+        tx.run(
+            "INSERT INTO directory (kind, code, name, name_key, details) VALUES (?, ?, ?, ?, ?)",
+            [kind, entry.code, entry.name, search_key(f"{entry.name} {entry.details.get('full', '')}"), details],
+        )
+        known = before.pop(entry.code, None)
+        added += known is None
+        changed += known is not None and known != (entry.name, details)
+    tx.run(
+        "INSERT INTO directory_import (kind, system, version, file, entries, at) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (kind) DO UPDATE SET system = excluded.system, version = excluded.version,"
+        " file = excluded.file, entries = excluded.entries, at = excluded.at",
+        [kind, system, version, file, count, tx.now.isoformat()],
+    )
+    tx.announce()
+    return Change(len(before) + count - added, added, changed, len(before))
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(row["code"], row["name"], json.loads(row["details"]))

@@ -1,0 +1,97 @@
+"""The verb that replaces a directory, and what follows from it for the procedures that the desk offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from broker.domain.directory import Entry
+from broker.domain.errors import Refused
+from broker.domain.model import Actor, ProcedureType
+from broker.domain.starter import PROCEDURES
+from broker.security import Permission, permit
+from broker.store import audit, devices, directories
+from broker.store.database import Store, Tx
+from broker.store.directories import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where entries come from: a kind of directory, its code system's OID and version, the file's name."""
+
+    kind: str
+    system: str
+    version: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What the verb did. `offered` procedures are the desk's after it, the local ones among them counted apart."""
+
+    change: Change
+    offered: int
+    offered_local: int
+    starter_withdrawn: int
+
+
+def replace_directory(
+    store: Store,
+    source: Source,
+    entries: Sequence[Entry],
+    actor: Actor,
+    *,
+    offered: Sequence[ProcedureType] = (),
+    replace_starter: bool = False,
+    rehearse: bool = False,
+) -> Replaced:
+    """Put entries in the place of all that a kind of directory had, in one transaction.
+
+    Of procedures, `offered` are those that the desk shows from now on, beside the local starter set unless
+    `replace_starter`. Raise Refused where that would leave the desk without any, Forbidden, SessionEnded.
+    """
+
+    def verb(tx: Tx) -> Replaced:
+        permit(tx, actor, Permission.MANAGE)
+        change = directories.replace(tx, source.kind, source.system, source.version, source.file, entries)
+        withdrawn = 0
+        if source.kind == "procedures":
+            if replace_starter and not offered:
+                raise Refused("without the starter set the desk would have no procedure")
+            devices.offer_official(tx, [replace(each, local=False) for each in offered])
+            if replace_starter:
+                withdrawn = devices.withdraw_local(tx, [each.code for each in PROCEDURES])
+        if source.kind in ("procedures", "body-sites"):
+            devices.place_body_sites(tx, _sites(tx))
+        audit.write(
+            tx,
+            actor,
+            "directory_replaced",
+            kind=source.kind,
+            system=source.system,
+            version=source.version,
+            file=source.file,
+            entries=len(entries),
+            gone=change.gone,
+        )
+        now = devices.procedures(tx)
+        return Replaced(change, len(now), sum(each.local for each in now), withdrawn)
+
+    return store.rehearse(verb) if rehearse else store.write(verb)
+
+
+def _sites(tx: Tx) -> dict[str, str]:
+    """Give the body site's code of every official procedure that tells one: by its code, or by its name in words."""
+    by_name: dict[str, set[str]] = {}
+    for site in directories.entries(tx, "body-sites"):
+        by_name.setdefault(directories.search_key(site.name), set()).add(site.code)
+    found = {}
+    for entry in directories.entries(tx, "procedures"):
+        code = entry.details.get("site_code", "")
+        for words in (entry.details.get("site", ""), entry.details.get("area", "")):
+            codes = by_name.get(directories.search_key(words), set())
+            if not code and len(codes) == 1:
+                code = next(iter(codes))
+        if code:
+            found[entry.code] = code
+    return found

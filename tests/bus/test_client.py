@@ -7,9 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,9 +17,9 @@ import pytest
 
 from broker.bus import client as client_module
 from broker.bus.answers import REASON_KEPT, Answer, Delivered, Parked, Paused, Retry, classify
-from broker.bus.client import BusClient
 from broker.bus.dialect import Call, n3
 from broker.bus.resources import encode
+from tests.bus.wire import Connect, Handler, Serve, answering, drips
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 TASK = {"resourceType": "Task", "id": "t-1"}
@@ -205,90 +203,6 @@ def test_retry_after_is_seconds_or_a_date_and_nonsense_is_none(headers: dict[str
 
 # ---- real sockets ----
 
-Handler = Callable[[socket.socket, bytes], None]
-
-
-class Server:
-    """Accepts connections one by one, reads a request from each and lets a function answer."""
-
-    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
-        self.requests: list[bytes] = []
-        self._handler = handler
-        self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                with connection, self._tls.wrap_socket(connection, True) if self._tls else connection as peer:
-                    peer.settimeout(5)
-                    self.requests.append(_request(peer))
-                    self._handler(peer, self.requests[-1])
-            except OSError:
-                continue  # the client has gone, which is what some tests are about
-
-
-def _request(peer: socket.socket) -> bytes:
-    read = b""
-    while b"\r\n\r\n" not in read:
-        if not (more := peer.recv(65536)):
-            return read
-        read += more
-    head, _, body = read.partition(b"\r\n\r\n")
-    lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
-    while len(body) < int(lengths[0] if lengths else 0):
-        body += peer.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-def answering(status: str, body: object = b"", *headers: str) -> Handler:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(raw)}", "Connection: close", *headers]
-    return lambda peer, request: peer.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + raw)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    running: list[Server] = []
-
-    def start(handler: Handler, tls: ssl.SSLContext | None = None) -> Server:
-        running.append(Server(handler, tls))
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.close()
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[..., BusClient]]:
-    opened: list[BusClient] = []
-
-    def open_client(url: str | Server, timeout: float = 5.0, token: Callable[[], str] = lambda: "secret") -> BusClient:
-        address = url if isinstance(url, str) else f"http://127.0.0.1:{url.port}/fhir"
-        opened.append(BusClient(address, token, timeout))
-        return opened[-1]
-
-    yield open_client
-    for one in opened:
-        one.close()
-
-
-Serve = Callable[..., Server]
-Connect = Callable[..., BusClient]
-
 
 def test_calls_are_those_of_the_wire_profile(serve: Serve, connect: Connect) -> None:
     server = serve(answering("200 OK", BUNDLE))
@@ -445,24 +359,14 @@ def _is_no_http(peer: socket.socket, request: bytes) -> None:
     peer.sendall(b"220 mail.example ESMTP\r\n")
 
 
-def _drips(start: bytes, drop: bytes) -> Handler:
-    def drip(peer: socket.socket, request: bytes) -> None:
-        peer.sendall(start)
-        for _ in range(100):
-            peer.sendall(drop)
-            time.sleep(0.05)
-
-    return drip
-
-
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [
         (_silent, "time-out"),
-        (_drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), "time-out"),
-        (_drips(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" "), "time-out"),
-        (_drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), "time-out"),
-        (_drips(b'HTTP/1.0 200 OK\r\n\r\n{"resourceType": "Bundle"}', b" "), "time-out"),
+        (drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), "time-out"),
+        (drips(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" "), "time-out"),
+        (drips(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"), "time-out"),
+        (drips(b'HTTP/1.0 200 OK\r\n\r\n{"resourceType": "Bundle"}', b" "), "time-out"),
         (_hangs_up, "cannot connect: the connection broke"),
         (_stops_in_the_body, "cannot connect: the connection broke"),
         (_breaks_a_chunk, "cannot connect: the connection broke"),
@@ -482,7 +386,7 @@ def test_after_the_request_was_sent_every_failure_leaves_the_outcome_unknown(
 
 
 def test_a_call_after_a_cut_one_works(serve: Serve, connect: Connect) -> None:
-    handlers = iter([_drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), answering("200 OK", TASK)])
+    handlers = iter([drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), answering("200 OK", TASK)])
     bus = connect(serve(lambda peer, request: next(handlers)(peer, request)), timeout=0.4)
     assert isinstance(bus.call(READ), Retry)
     assert isinstance(bus.call(READ), Delivered)
@@ -579,7 +483,7 @@ def test_the_deadline_holds_under_tls(
     serve: Serve, connect: Connect, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    server = serve(_drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), _context(certificate))
+    server = serve(drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), _context(certificate))
     began = time.monotonic()
     answer = connect(f"https://127.0.0.1:{server.port}/fhir", timeout=0.4).call(READ)
     assert answer == Retry("time-out", uncertain=True)

@@ -1,0 +1,118 @@
+"""A clinic whose exchange is tested: its database, a practice bus behind a server, a clock that is moved by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.bus.client import BusClient
+from broker.bus.dialect import Dialect, n3
+from broker.bus.exchange import Exchange, Summary
+from broker.bus.pace import Pace
+from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
+from broker.bus.profile import Resource
+from broker.domain.model import (
+    Actor,
+    ActorKind,
+    BusReferences,
+    Order,
+    OutboxRow,
+    PerformedChange,
+    PerformedState,
+    ProcedureType,
+    Role,
+    StepReference,
+)
+from broker.domain.results import Report
+from broker.store import journal, outbox
+from broker.store.database import Store
+from broker.workflow import procedure, referral
+from tests.bus.samples import PROFILE
+from tests.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
+
+ADMINISTRATOR = Actor(ActorKind.PERSON, "admin", "Администратор", frozenset({Role.ADMINISTRATOR}))
+KNEE = ProcedureType("7003087", "Рентгенография коленного сустава", "DX", 15, local=False, body_site="25")
+
+
+def paper(order: Order, report: Report) -> bytes:
+    """Stand for the PDF of a report."""
+    return f"%PDF-1.4 {order.accession_number} {report.conclusion}".encode()
+
+
+class Clinic:
+    """A clinic's database, a practice bus behind a server, a clock that is moved by hand, and what joins them."""
+
+    def __init__(self, store: Store, bus: PracticeBus, server: PracticeServer) -> None:
+        self.store = store
+        self.bus = server.bus = bus
+        self.server = server
+        self.token = PRACTICE_TOKEN
+        self.now = 5000.0
+        self.dialect: Dialect = n3
+        self.lanes = 1
+        self.clients: list[BusClient] = []
+        self.exchange = self.restarted()
+
+    def restarted(self, client: type[BusClient] = BusClient, timeout: float = 5.0, rate: int = 6000) -> Exchange:
+        """Make an exchange as after a start of the program."""
+        self.clients.append(client(self.server.url, lambda: self.token, timeout))
+        self.exchange = self.exchange_with(1.0, rate)
+        return self.exchange
+
+    def exchange_with(self, chance: float, rate: int = 6000) -> Exchange:
+        pace = Pace(rate, lambda: self.now, lambda: chance)
+        return Exchange(self.store, self.clients[-1], PROFILE, pace, paper, dialect=self.dialect, lanes=self.lanes)
+
+    def deliver(self) -> Summary:
+        return self.exchange.deliver()
+
+    def deliver_and_lose_the_answer(self, fault: str = "timeout-after-commit") -> Summary:
+        """Let the next call fail after it was sent, on an impatient client; then start anew with a patient one."""
+        self.restarted(timeout=0.5)
+        self.bus.fail_next(fault)
+        summary = self.deliver()
+        self.restarted()
+        return summary
+
+    def deliver_later(self, seconds: float = 3600.0) -> Summary:
+        self.now += seconds
+        return self.exchange.deliver()
+
+    def register(self, **changes: Any) -> Order:
+        return referral.register(self.store, draft(**changes), REGISTRAR, CLINIC)
+
+    def cancel(self, order: Order) -> None:
+        referral.cancel(self.store, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
+
+    def perform(self, order: Order, uid: str = "1.2.3.4", **attributes: Any) -> None:
+        step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
+        procedure.start(self.store, step, message(f"create {uid}", **attributes), XRAY, CLINIC)
+        done = PerformedChange(PerformedState.COMPLETED, images=2)
+        procedure.finish(self.store, uid, done, message(f"final {uid}"), XRAY, CLINIC)
+
+    def rows(self, order: Order | None = None) -> list[OutboxRow]:
+        sql = "SELECT * FROM outbox WHERE order_id = coalesce(?, order_id) ORDER BY seq"
+        with self.store.read() as reader:
+            return [outbox.from_row(row) for row in reader.rows(sql, [order.id if order else None])]
+
+    def states(self, order: Order | None = None) -> list[str]:
+        return [str(row.state) for row in self.rows(order)]
+
+    def references(self, order: Order) -> BusReferences:
+        with self.store.read() as reader:
+            return outbox.references(reader, order.id)
+
+    def shown(self) -> journal.Exchange:
+        with self.store.read() as reader:
+            return journal.exchange(reader)
+
+    def calls(self) -> list[str]:
+        return [request.path for request in self.bus.requests]
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+
+def numbers(tasks: list[Resource]) -> list[str]:
+    """Give our own numbers of the bus's Tasks."""
+    return [task["identifier"][0]["value"] for task in tasks]

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from broker.bus.practice_fields import BUNDLE_TYPES
-from broker.bus.practice_index import SEARCHABLE, searched
+from broker.bus.practice_index import SEARCHABLE
 from broker.bus.practice_records import Event, Records
 from broker.bus.practice_rules import Issue, Refused, Resource, check, check_bundle
 from broker.bus.practice_view import View, look
@@ -190,7 +190,7 @@ class PracticeService:
         """Tell whether an organisation may see a resource: of the Tasks only its own and the answers to them."""
         if not caller or resource["resourceType"] != "Task":
             return True
-        if caller in searched(resource, "requester") | searched(resource, "owner"):
+        if f"Organization/{caller}" in (resource["requester"]["reference"], resource["owner"]["reference"]):
             return True
         originals = [self._records.find(item["reference"]) for item in resource.get("basedOn", [])]
         return any(original is not None and self._concerns(original, caller) for original in originals)

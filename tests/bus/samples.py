@@ -9,6 +9,7 @@ from typing import Any
 from broker.bus.practice import PRACTICE_ORGANISATION
 from broker.bus.profile import Profile, Resource
 from broker.domain.model import Order, OrderState, PerformedState, PersonName, ScheduledStep
+from broker.domain.results import Report, ReportState
 from tests import factory
 
 MIS = "1.2.643.2.69.1.2.900"
@@ -68,6 +69,26 @@ def bare_order() -> Order:
     )
 
 
+def report(**changes: Any) -> Report:
+    """Make a signed report with everything that a report can have."""
+    full = Report(
+        order_id=1,
+        description="Костных травматических изменений не выявлено.\nСуставная щель сужена.",
+        conclusion="Артроз II ст.",
+        recommendations="Консультация травматолога",
+        effective_dose=0.12,
+        state=ReportState.SIGNED,
+        author="rentgen",
+        author_name=PersonName("Лучинин", "Олег", "Игоревич"),
+        author_snils="11223344595",
+        author_position="Врач-рентгенолог",
+        signed_at=datetime(2026, 11, 24, 7, 10, tzinfo=UTC),
+        revision=2,
+        id=1,
+    )
+    return replace(full, **changes)
+
+
 def completed(uid: str = "1.2.3.4", *references: Any, **changes: Any) -> Any:
     """Make a completed step with two images."""
     base = factory.performed(
@@ -77,9 +98,15 @@ def completed(uid: str = "1.2.3.4", *references: Any, **changes: Any) -> Any:
 
 
 def of(bundle: Resource, resource_type: str) -> list[Resource]:
-    """Take the resources of one type out of a Bundle."""
+    """Take the resources of one type out of a Bundle, without the numbers that only serve to find them again."""
     found = (entry["resource"] for entry in bundle["entry"])
-    return [resource for resource in found if resource["resourceType"] == resource_type]
+    return [_told(resource) for resource in found if resource["resourceType"] == resource_type]
+
+
+def _told(resource: Resource) -> Resource:
+    told = [one for one in resource.get("identifier", []) if one.get("use") != "secondary"]
+    bare = {name: value for name, value in resource.items() if name != "identifier"}
+    return bare | ({"identifier": told} if told else {})
 
 
 def url_of(bundle: Resource, resource_type: str) -> Resource:

@@ -122,10 +122,12 @@ class DicomServer:
     # ---- association ----
 
     def _opened(self, event: evt.Event) -> None:
-        # Nagle's algorithm and a delayed acknowledgement together cost 40 ms an answer.
         sock = event.assoc.dul.socket
         if sock is not None and sock.socket is not None:
+            # Nagle's algorithm and a delayed acknowledgement together cost 40 ms an answer.
             sock.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The library waits for the rest of a PDU for ever: a device that lost its cable within one kept its place.
+            sock.socket.settimeout(DIMSE_TIMEOUT)
 
     def _requested(self, event: evt.Event) -> None:
         """Reject who may not call; and everybody, for now, where that cannot be judged."""

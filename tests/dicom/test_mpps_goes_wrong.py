@@ -1,13 +1,14 @@
 """What really goes wrong with performed steps, as public issue threads tell it; each number is the list's.
 
-Those about worklists (1 to 12, 18 to 20, 23 to 25) are in `test_really_goes_wrong.py`.
+Those about worklists are in `test_really_goes_wrong.py`, those about connections in `test_port_goes_wrong.py`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -22,7 +23,7 @@ from broker.domain.identifiers import valid_uid
 from broker.domain.model import Device, Order, OrderState, OutboxKind, StepState
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store import devices, journal, orders, outbox, performed
-from broker.store.database import Store
+from broker.store.database import Store, Tx
 from broker.workflow import procedure, referral
 from broker.workflow.abandoned import Abandoned
 from tests.dicom.test_mpps import CALLER, change, code, create, creation, ending, scheduled
@@ -240,10 +241,19 @@ def test_what_another_device_ends_is_open_to_the_word_of_the_one_that_began(stor
 
 
 # 22. Read-then-insert races under parallel N-CREATE answered with an internal error.
-def test_parallel_creates_are_each_answered_as_one_after_the_other(server: DicomServer, store: Store) -> None:
+def test_parallel_creates_are_each_answered_as_one_after_the_other(
+    server: DicomServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order = referral.register(store, draft(), REGISTRAR, CLINIC)
     answers: list[int] = []
-    ready = threading.Barrier(8)
+    ready, written = threading.Barrier(8), threading.Barrier(8)
+    write = store.write
+
+    def together(verb: Callable[[Tx], Any]) -> Any:
+        written.wait(30)  # whatever is read before writing, all have read before any of them writes
+        return write(verb)
+
+    monkeypatch.setattr(store, "write", together)
 
     def report(number: int) -> None:
         with associated(server.port, ModalityPerformedProcedureStep) as assoc:

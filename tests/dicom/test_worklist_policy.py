@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from broker.dicom import worklist
 from broker.dicom.attributes import TOP, Context
@@ -438,6 +439,17 @@ def test_what_an_import_brought_is_answered_and_matched_as_it_was_written(store:
     assert seen(store, AdmissionID="X") == []
     assert seen(store, RequestedProcedureID=plain.requested_procedure_id) == [plain.accession_number]
     assert seen(store, RequestedProcedureCodeSequence=[code(CodeValue="WLB-KNEE")]) == [plain.accession_number]
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientID", "StudyInstanceUID", "RequestedProcedureID"])
+def test_what_may_not_be_empty_is_ours_where_an_import_left_it_empty(store: Store, keyword: str) -> None:
+    order = register(store)
+    key: dict[str, Any] = {keyword: ""}
+    [ours] = ask(store, identifier(**key))
+    bring(store, order, {f"{Tag(keyword):08X}": {"vr": ours[keyword].VR}}, {"00400009": {"vr": "SH"}})
+    [found] = ask(store, identifier(**key))
+    assert found[keyword] == ours[keyword]
+    assert found.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID == order.steps[0].sps_id
 
 
 def test_what_an_import_brought_survives_the_wire(store: Store) -> None:

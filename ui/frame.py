@@ -30,6 +30,7 @@ T = TypeVar("T")
 PLACES = [
     ("/desk", "Регистратура", "edit_note", Permission.REGISTER),
     ("/board", "Доска", "view_week", Permission.VIEW),
+    ("/reading", "Описание", "description", Permission.REPORT),
     ("/studies", "Исследования", "list_alt", Permission.VIEW),
     ("/exchange", "Обмен", "sync_alt", Permission.VIEW),
     ("/devices", "Аппараты", "monitor_heart", Permission.VIEW),
@@ -39,6 +40,7 @@ KEYS = [
     ("/", "Поиск по исследованиям"),
     ("G затем R", "Регистратура"),
     ("G затем B", "Доска"),
+    ("G затем P", "Описание"),
     ("G затем S", "Исследования"),
     ("G затем O", "Обмен"),
     ("G затем D", "Аппараты"),

@@ -10,12 +10,13 @@ from broker import security
 from broker.domain import identifiers, names
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.model import Actor, Device, Order, OrderState, Patient, PerformedState, PerformedStep, Priority
+from broker.domain.results import ReportState
 from broker.security import Permission
 from broker.store import journal
 from broker.store.database import Reader
 from broker.store.journal import Card, Visit
 from broker.workflow import delivery, procedure, referral
-from ui import story, theme, words
+from ui import protocol, story, theme, words
 from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor, look
 from ui.steady import Redraw, Rows, latest
@@ -114,12 +115,13 @@ class _Page:
             self._title.clear()
             with self._title:
                 theme.patient_line(str(order.patient.name), order.patient.birth_date, today)
-        if self._differs(1, (order, card.seen_at, card.bus, card.parked_reason, card.performed, today)):
+        told = (card.seen_at, card.bus, card.parked_reason, card.performed, card.report, card.report_doubted)
+        if self._differs(1, (order, *told, today)):
             for box, draw in ((self._facts, self._draw_facts), (self._wires, self._draw_wires)):
                 box.clear()
                 with box:
                     draw()
-        if self._differs(2, (order.state, card.bus)):
+        if self._differs(2, (order.state, card.bus, card.report and card.report.state, bool(card.performed))):
             self._actions.clear()
             with self._actions:
                 self._draw_actions()
@@ -138,6 +140,9 @@ class _Page:
             ui.link("Изменить", f"/desk?order={number}").classes("btn")
         if card.bus == "parked" and self._may(Permission.RESEND):
             theme.button("Отправить снова", self._resend, icon="sync")
+        if self._may(Permission.REPORT) and card.performed:
+            signed = card.report and card.report.state is ReportState.SIGNED
+            ui.link("Протокол" if signed else "Описать", f"/reading/{number}").classes("btn")
         if card.order.state is OrderState.SCHEDULED:
             why = theme.button("Почему не на аппарате?", lambda: self._why.ask(self._found.card.order))
             why.props("data-opens=why")
@@ -233,6 +238,12 @@ class _Page:
                     text("span", "ждёт отправки на шину", "muted small")
             if card.parked_reason:
                 text("p", words.bus_reason(card.parked_reason), "parked-reason")
+        if card.report:
+            with theme.section("Протокол"):
+                if card.report_doubted:
+                    text("p", words.REPORT_DOUBTED, "parked-reason")
+                zone, today = self._services.clinic.zone, self._services.today()
+                protocol.draw(card.report, zone, today, number=order.accession_number, brief=True)
         with theme.section("Исследование"):
             theme.facts(self._about(order))
         with theme.section("Пациент"):
@@ -300,7 +311,8 @@ class _Page:
 def _visit(card: Card) -> Visit:
     """Give the card as a line of a day, for what is said of both."""
     step = card.order.steps[0]
-    return Visit(card.order, step.start, step.station_ae_titles, card.since, card.seen_at, card.bus)
+    reported = card.report is not None and card.report.state is ReportState.SIGNED
+    return Visit(card.order, step.start, step.station_ae_titles, card.since, card.seen_at, card.bus, reported)
 
 
 def _patient(patient: Patient) -> list[tuple[str, str]]:

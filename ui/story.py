@@ -103,6 +103,8 @@ def _line(
         what = ". ".join(changes(details.get("changed", {}), called)) or what
     elif happening.what == "cancel":
         what += f": {details['reason']}" if details.get("reason") else ""
+    elif happening.what == "report_draft" and details.get("taken_from"):
+        what = f"Черновик протокола взят у врача {details['taken_from']}"
     elif happening.what in ("start", "progress", "finish"):
         proof, proof_name = evidence.mpps(happening.evidence), "Сообщение аппарата (MPPS)"
         if step and step.operator:
@@ -126,6 +128,9 @@ _STATES = {
     "link": "archived",
     "unlink": "attention",
     "close": "done",
+    "report_draft": "running",
+    "report_sign": "reported",
+    "report_uphold": "reported",
     "images_seen": "archived",
     "foreign_result": "done",
     "bus_cancelled": "cancelled",

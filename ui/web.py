@@ -22,7 +22,23 @@ from broker import security
 from broker.config import Config
 from broker.domain.errors import SessionEnded
 from broker.security import Permission
-from ui import board, desk, devices, exchange, frame, guard, label, login, order, studies, theme, words
+from ui import (
+    board,
+    desk,
+    devices,
+    exchange,
+    frame,
+    guard,
+    label,
+    login,
+    order,
+    protocol,
+    reading,
+    reading_list,
+    studies,
+    theme,
+    words,
+)
 from ui.services import News, Services
 
 
@@ -35,7 +51,7 @@ class Page(Protocol):
 
 RECONNECT = 20.0  # seconds that a page may be cut off before its server side is forgotten
 GRACE = 2  # seconds that open requests get when the program stops
-PAGES: tuple[Page, ...] = (desk, board, order, exchange, studies, devices)
+PAGES: tuple[Page, ...] = (desk, board, order, reading_list, reading, exchange, studies, devices)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -52,6 +68,7 @@ def create_app(services: Services) -> FastAPI:
     theme.install(app)
     login.build(app, services)
     label.build(app, services)
+    protocol.build(app, services)
     _healthz(app, services)
     build_ui(services)
     ui.run_with(
@@ -153,8 +170,9 @@ def _healthz(app: FastAPI, services: Services) -> None:
 
     @app.get("/", include_in_schema=False)
     def home(request: Request) -> RedirectResponse:
-        registers = security.may(request.state.actor, Permission.REGISTER)
-        return RedirectResponse("/desk" if registers else "/board", 303)
+        homes = (("/desk", Permission.REGISTER), ("/reading", Permission.REPORT))
+        allowed = (path for path, permission in homes if security.may(request.state.actor, permission))
+        return RedirectResponse(next(allowed, "/board"), 303)
 
 
 async def _not_found(request: Request, _: Exception) -> Response:

@@ -70,6 +70,9 @@ ACTIONS = {
     "wrong_entry": "На аппарате выбрали не ту запись: направление снова ждёт, снимки чужие",
     "reference_conflict": "Аппарат назвал ещё и другое направление или пациента, проверьте",
     "mpps_refused": "Сообщение аппарата не принято: нарушает стандарт",
+    "report_draft": "Начат черновик протокола",
+    "report_sign": "Протокол подписан",
+    "report_uphold": "Подтверждено: протокол об этих снимках",
     "resend": "Отправлено на шину ещё раз",
     "exchange_go_on": "Обмен с шиной продолжен",
     "seen": "Аппарат получил направление в свой список",
@@ -130,6 +133,15 @@ PROBLEMS: dict[tuple[str, str], str] = {
     ("finance", "unknown"): "Выберите оплату",
     ("laterality", "unknown"): "Выберите сторону",
     ("comment", "too_long"): "Не больше 1024 знаков",
+    ("conclusion", "required"): "Напишите заключение: без него не подписать",
+    ("description", "too_long"): "Не больше 20 000 знаков",
+    ("conclusion", "too_long"): "Не больше 4 000 знаков",
+    ("recommendations", "too_long"): "Не больше 4 000 знаков",
+    ("effective_dose", "unreadable"): "Напишите дозу числом, например 0,03",
+    ("effective_dose", "range"): "Доза от 0 до 1000 мЗв, проверьте единицы",
+    ("images", "other_patient"): "На аппарате назван другой пациент. Пусть сначала подтвердят, чьи это снимки",
+    ("images", "none"): "Снимки делали не у нас, описывать здесь нечего",
+    ("images", "unfinished"): "Исследование ещё не закончено. Подписать можно, когда аппарат его закончит",
     ("login", "letters"): "Латинские буквы, цифры, точка, дефис; от 2 до 32 знаков",
     ("password", "too_short"): "Не короче 8 знаков",
     ("full_name", "required"): "Напишите фамилию и инициалы",
@@ -199,7 +211,7 @@ def standing(visit: Visit) -> str:
     if state is OrderState.SCHEDULED:
         return "seen" if visit.seen_at else "waiting"
     if state is OrderState.COMPLETED:
-        return "sent" if visit.bus == "delivered" else "done"
+        return "sent" if visit.bus == "delivered" else "reported" if visit.reported else "done"
     return {
         OrderState.IN_PROGRESS: "running",
         OrderState.DISCONTINUED: "stopped",
@@ -324,6 +336,22 @@ def waiting(seconds: int) -> str:
 # ---- studies, devices, the exchange ----
 
 WEEKDAYS = ("понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье")
+REPORT_DOUBTED = (
+    "Протокол подписан, а снимки потом отвязаны от направления: возможно, он не об этом пациенте. На шину он не уходит,"
+    " пока врач не подтвердит; что уже ушло, так не отозвать."
+)
+MODALITIES = {
+    "CR": "Рентген (CR)",
+    "CT": "КТ",
+    "DX": "Рентген",
+    "MG": "Маммография",
+    "MR": "МРТ",
+    "NM": "Сцинтиграфия",
+    "PT": "ПЭТ",
+    "RF": "Просвечивание",
+    "US": "УЗИ",
+    "XA": "Ангиография",
+}
 SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
 # The usual short forms, for a column on the board; a lane's device tells the rest.
 _SHORT = (

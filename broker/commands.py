@@ -205,7 +205,6 @@ def practice_bus(args: argparse.Namespace) -> int:
     """Run the practice bus."""
     from broker.bus import practice
 
-    app.set_up_logging("info")
     try:
         bus = practice.PracticeBus(
             args.token or practice.PRACTICE_TOKEN,
@@ -220,6 +219,7 @@ def practice_bus(args: argparse.Namespace) -> int:
             bus.add_fault(*practice.read_fault(text))
     except ValueError as error:
         raise BrokerError(str(error)) from None
+    app.set_up_logging("info")
     practice.serve(bus, args.address, args.port, lambda server: _announce(args, server))
     return OK
 

@@ -28,7 +28,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from broker.bus.practice_faults import FAULTS, NO_FAULT, Fault, Faults, answer_instead, fault, read_fault, spoilt
-from broker.bus.practice_records import Event
 from broker.bus.practice_rules import Issue, Refused, Resource, strict_json
 from broker.bus.practice_server import BASE_PATH, PracticeServer, hang_up, stopping, wait
 from broker.bus.practice_service import PracticeService
@@ -129,10 +128,6 @@ class PracticeBus:
         with self._lock:
             i = number - self._logged - 1
             return self._requests[i] if -len(self._requests) <= i < 0 else None
-
-    def events(self) -> list[Event]:
-        """List what the page shows, newest first."""
-        return self._service.events()
 
     @property
     def requests(self) -> list[Recorded]:

@@ -76,6 +76,9 @@ def overview(view: View, names: Mapping[str, str], counts: Mapping[str, int]) ->
         orders = [_order(order, names) for order in view.orders if order.requester == guid]
         walk_ins = [_walk_in(result) for result in view.walk_ins if result.owner == guid]
         inside = "".join(orders) or '<p class="muted">Заявок от неё ещё нет.</p>'
+        addressed = sum(order.owner == guid != order.requester for order in view.orders)
+        if addressed:
+            inside = f'<p class="muted">Другие направили ей: {addressed}.</p>{inside}'
         if walk_ins:
             inside += f"<h3>Результаты без заявки</h3>{''.join(walk_ins)}"
         title = f'<h2>{escape(names.get(guid, guid))} <span class="guid">{escape(guid)}</span></h2>'
@@ -126,6 +129,8 @@ def body(line: Line, sent: bytes, names: Mapping[str, str], counts: Mapping[str,
     """Write one request with its body, indented if it is JSON."""
     text = sent.decode("utf-8", "replace")
     try:
+        if line.status == 400:  # not strict JSON: what is wrong with it must not be tidied away
+            raise ValueError(text)
         text = json.dumps(_shortened(json.loads(text)), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
         text = text[:_LONGEST]

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections import deque
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from broker.bus.practice_fields import DICOM_UID, N3, OWN_ID, SNILS
@@ -21,20 +20,7 @@ from broker.bus.practice_rules import Resource
 
 log = logging.getLogger(__name__)
 
-EVENTS_KEPT = 500
 _FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched before what refers to them gets its ids
-
-
-class Event(NamedTuple):
-    """One thing the bus took in, as the human page shows it; `at` is UTC, texts are plain, not escaped."""
-
-    at: datetime
-    kind: str  # order, result, status, create
-    resource_type: str
-    number: str
-    accession_number: str
-    patient: str
-    status: str
 
 
 class Records:
@@ -47,7 +33,6 @@ class Records:
         self._matched: dict[tuple[str, ...], str] = {}
         self._orders = 0
         self._last = datetime.min.replace(tzinfo=UTC)
-        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._journal = directory / "practice-bus.jsonl" if directory else None
         if self._journal:
             self._journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,9 +78,9 @@ class Records:
         """Write to the journal, then to memory; OSError leaves both as they were."""
         if self._journal:
             _append(self._journal, {"at": now.isoformat(), "kind": kind, "resources": resources})
-        self._take(kind, resources, now)
+        self._take(resources, now)
 
-    def _take(self, kind: str, resources: list[Resource], now: datetime) -> None:
+    def _take(self, resources: list[Resource], now: datetime) -> None:
         """Put committed resources into memory."""
         self._last = max(self._last, now)
         for resource in resources:
@@ -108,7 +93,6 @@ class Records:
             self._matched.update(dict.fromkeys(_keys(resource), reference))
             self._resources[reference] = resource
             self.index.put(reference, resource, before)
-        self.events.append(self._event(kind, resources, now))
 
     def _replay(self, journal: Path) -> None:
         """Read the journal; a torn last line was never acknowledged and is cut off."""
@@ -123,7 +107,7 @@ class Records:
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
                 record = json.loads(line)
-                self._take(record["kind"], record["resources"], datetime.fromisoformat(record["at"]))
+                self._take(record["resources"], datetime.fromisoformat(record["at"]))
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{journal}:{number}: not a record of the practice bus") from error
 
@@ -151,25 +135,6 @@ class Records:
         """Make the identifier that the bus adds to an order's Task."""
         coding = {"system": N3 + "122", "version": "1", "code": "ACSN"}
         return {"type": {"coding": [coding]}, "value": self._accession_format.format(number)}
-
-    def _event(self, kind: str, resources: list[Resource], now: datetime) -> Event:
-        """Sum up one write for the human page."""
-        subject = next((r for r in resources if r["resourceType"] == "Task"), resources[0])
-        patient, based_on = subject if subject["resourceType"] == "Patient" else {}, []
-        if subject["resourceType"] == "Task":
-            patient = self._resources[subject["for"]["reference"]]
-            based_on = [self._resources[item["reference"]] for item in subject.get("basedOn", [])]
-        numbers = [i for r in [subject, *based_on] for i in r.get("identifier", []) if isinstance(i, dict)]
-        accession_numbers = [i["value"] for i in numbers if "system" not in i and "value" in i]
-        return Event(
-            at=now,
-            kind=kind,
-            resource_type=subject["resourceType"],
-            number=str(numbers[0].get("value", "")) if numbers else "",
-            accession_number=str(accession_numbers[0]) if accession_numbers else "",
-            patient=patient_line(patient),
-            status=str(subject.get("status", "")),
-        )
 
 
 def _is_order(resource: Resource) -> bool:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from broker.bus.practice_fields import BUNDLE_TYPES
 from broker.bus.practice_index import SEARCHABLE
-from broker.bus.practice_records import Event, Records
+from broker.bus.practice_records import Records
 from broker.bus.practice_rules import Issue, Refused, Resource, check, check_bundle
 from broker.bus.practice_view import View, look
 
@@ -147,11 +147,6 @@ class PracticeService:
         """List the stored resources of one type, oldest first; they must not be changed."""
         with self._lock:
             return self._records.index.of_type(resource_type)
-
-    def events(self) -> list[Event]:
-        """List what was taken in, newest first."""
-        with self._lock:
-            return list(reversed(self._records.events))
 
     def view(self) -> View:
         """Draw what people see."""

@@ -31,7 +31,7 @@ time { margin-left: auto; color: var(--muted); font-size: 13px; white-space: now
 article p { margin: 6px 0; overflow-wrap: anywhere; }
 .links { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 13px; }
 .result { margin: 10px 0 0; padding: 8px 0 0 12px; border-left: 3px solid var(--line); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 14px; margin: 6px 0; }
+dl { display: grid; grid-template-columns: 150px 1fr; gap: 4px 14px; margin: 6px 0; }
 dt { color: var(--muted); } dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; }
@@ -42,7 +42,8 @@ td { white-space: nowrap; } .long, .path { white-space: normal; overflow-wrap: a
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; margin: 12px 0;
   white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
 .fault { display: flex; flex-wrap: wrap; gap: 12px 16px; align-items: end; }
-label { display: grid; gap: 4px; color: var(--muted); font-size: 13px; max-width: 100%; }
+label { display: grid; grid-template-columns: minmax(0, 1fr); gap: 4px; max-width: 100%; color: var(--muted);
+  font-size: 13px; }
 select, input, button { font: inherit; font-size: 15px; color: var(--text); background: var(--card); height: 38px;
   border: 1px solid var(--line); border-radius: 6px; padding: 0 10px; max-width: 100%; }
 button { cursor: pointer; padding: 0 18px; } .fault button { background: var(--accent); color: var(--card); border: 0; }

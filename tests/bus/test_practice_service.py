@@ -9,11 +9,19 @@ import threading
 import time
 from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from broker.bus.practice import PracticeBus, PracticeServer
+from broker.__main__ import main
+from broker.bus.practice import (
+    PRACTICE_ORGANISATION,
+    PRACTICE_ORGANISATION_2,
+    PRACTICE_TOKEN_2,
+    PracticeBus,
+    PracticeServer,
+)
 from broker.bus.practice_rules import Refused
 
 from .bundles import (
@@ -71,7 +79,6 @@ def test_what_was_taken_survives_a_restart(tmp_path: Path) -> None:
         file.write(b'{"at": "2026-11-24T')  # a power cut in the middle of a write
     again = PracticeBus(directory=tmp_path / "bus")
     assert again.tasks() == bus.tasks()
-    assert again.events() == bus.events()
     with pytest.raises(Refused, match=id_of(answered, "Task")):
         again.transaction(order("order-kept"))
     following = part(again.transaction(order()), "Task")
@@ -147,3 +154,51 @@ def test_serving_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=10)
     assert answer.status_code == 404
     assert (process.returncode, errors) == (0, "")
+
+
+def run_bus(*options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "broker", "practice-bus", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+
+
+def test_the_command_line_tells_both_clinics_what_they_need_and_shows_the_faults() -> None:
+    options = ["--token", "first", "--fault", "503:2@/Task/_search", "--status", "in-progress", "--latency", "0.01"]
+    with run_bus(*options) as process:
+        assert process.stdout
+        lines = [process.stdout.readline().strip() for _ in range(4)]
+        url = lines[0].removeprefix("Practice bus: ")
+        try:
+            tokens = [line.rpartition(" ")[2] for line in lines[2:]]
+            statuses = []
+            for token in ("first", "first", "first", tokens[1]):
+                headers = {"Authorization": f"N3 {token}"}
+                body = {"resourceType": "Parameters"}
+                answer = requests.post(f"{url}/Task/_search", json=body, headers=headers, timeout=5)
+                statuses.append(answer.status_code)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+    assert statuses == [503, 503, 200, 200]
+    assert lines[2] == f"Clinic 1: organisation {PRACTICE_ORGANISATION}, token as given"
+    assert lines[3] == f"Clinic 2: organisation {PRACTICE_ORGANISATION_2}, token {PRACTICE_TOKEN_2}"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--fault", "418"], "unknown fault 418"),
+        (["--fault-rate", "2"], "fault rate 2.0: expected 0 to 1"),
+        (["--token", PRACTICE_TOKEN_2], "two organisations cannot have one token"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_in_one_line(options: list[str], words: str, capsys: Any) -> None:
+    assert main(["practice-bus", *options]) == 1
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1

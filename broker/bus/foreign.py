@@ -13,13 +13,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from broker.bus.profile import N3, REPORT_CATEGORY, Profile, Resource, oid
 from broker.bus.walk import Unusable
 from broker.domain import names
 from broker.domain.identifiers import valid_uid
+from broker.domain.model import Patient
 from broker.domain.results import ForeignStudy
 
 OBSERVATION = f"{N3}.119"  # 1 protocol (описание), 2 conclusion, 3 recommendations, 5 effective dose
@@ -41,6 +42,7 @@ _SIEVERTS = {
 WITHDRAWN = frozenset({"cancelled", "entered-in-error"})
 _STATUSES = WITHDRAWN | {"registered", "partial", "preliminary", "final", "amended", "corrected", "appended"}
 
+_DOCTORS = ("Practitioner", "PractitionerRole")
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
 _REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
 _ADDRESS = re.compile(r"(?:https?|dicom)://[!-~]{1,2000}")
@@ -100,6 +102,30 @@ def version_of(resource: Resource) -> str:
     return " ".join(_line(part)[:64] for part in told if isinstance(part, str) and part)
 
 
+def told_at(resource: Resource) -> datetime | None:
+    """Give when a resource was last changed on the bus (UTC); None where it does not tell, or tells no instant."""
+    for text in (member(member(resource, "meta"), "lastUpdated"), member(resource, "issued")):
+        try:
+            moment = datetime.fromisoformat(text) if isinstance(text, str) and len(text) <= 40 else None
+            if moment and moment.tzinfo:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def is_somebody_else(person: Resource, patient: Patient) -> bool:
+    """Say whether a Patient of the bus is certainly another person: neither family name nor date of birth agree.
+
+    One of the two may differ: people marry, and fingers slip.
+    """
+    families = [family for name in items(person, "name") if (family := names.fold(_line(member(name, "family"))))]
+    born = member(person, "birthDate")
+    other_name = bool(families) and names.fold(patient.name.family) not in families
+    other_birth = isinstance(born, str) and patient.birth_date is not None and born != patient.birth_date.isoformat()
+    return other_name and other_birth
+
+
 def read_text(value: object) -> str:
     """Read a valueString that is plain text or, as one client writes it, base64 of UTF-8; empty where it is neither.
 
@@ -148,6 +174,31 @@ def items(node: Any, name: str, most: int = 100) -> list[Any]:
     """Give the first items of a member that is an array; none where it is not."""
     listed = member(node, name)
     return listed[:most] if isinstance(listed, list) else []
+
+
+def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
+    """Give the references of a report that are worth following, with the types that they may lead to.
+
+    The texts and the dose come first: time or requests may run out. `further` tells where each leads on.
+    """
+    for name, kinds, most in (
+        ("result", ("Observation",), 10),
+        ("imagingStudy", ("ImagingStudy",), 2),
+        ("basedOn", ("ServiceRequest",), 1),
+        ("resultsInterpreter", _DOCTORS, 1),
+        ("performer", _DOCTORS, 3),
+    ):
+        for reference in items(report, name, most):
+            if any(reference_to(kind, reference) for kind in kinds):
+                yield reference, kinds
+
+
+def further(resource: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
+    """Give the references of what a report led to that are worth following, as `references` does."""
+    if member(resource, "resourceType") == "ImagingStudy":
+        yield from ((reference, ("Endpoint",)) for reference in items(resource, "endpoint", 1))
+    if member(resource, "resourceType") == "PractitionerRole":
+        yield member(resource, "practitioner"), ("Practitioner",)
 
 
 # ---- the members ----

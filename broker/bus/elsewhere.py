@@ -1,0 +1,205 @@
+"""Fetches the results that other clinics tell for our referrals: by cursor with overlap, page by page, idempotent.
+
+Two searches: by the Tasks of the orders that another clinic is to do, and by ourselves as the requester, for whoever
+answers an order that we meant to do. What cannot be read is set aside in the ledger and stops nothing; a bad line ends
+the run, and the next one begins where this one began.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from broker.bus.asking import Line
+from broker.bus.client import BusClient
+from broker.bus.dialect import Dialect
+from broker.bus.foreign import foreign_study, is_somebody_else, items, member, reference_to, told_at, version_of
+from broker.bus.pace import Pace
+from broker.bus.profile import Profile, Resource
+from broker.bus.resources import encode
+from broker.bus.walk import LineDown, Unusable
+from broker.domain.errors import BrokerError
+from broker.domain.model import Order
+from broker.store import foreign, incoming, orders, outbox
+from broker.store.database import Store
+from broker.store.foreign import Kept
+from broker.store.incoming import Arrival, ItemKind, ItemState
+from broker.workflow import foreign as verbs
+from broker.workflow.foreign import Outcome
+
+log = logging.getLogger(__name__)
+
+SOURCE = "bus"
+CURSOR, LOOKED = "results", "results looked"  # how far on the bus's clock; when, on ours
+AT_ONCE = 50  # Tasks in one search
+OVERLAP = timedelta(minutes=10)  # what was committed late, or by a clock that is late, is met again
+FIRST_LOOK = timedelta(days=7)
+FUTURE = timedelta(days=1)  # a time after tomorrow must not move the cursor where nothing will be found
+AMENDED_FOR = timedelta(days=30)  # a report is looked for amendments of so long
+CONTENT_KEPT = 1024 * 1024  # bytes of JSON of one result
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look found. `stopped` says why it ended before its time; empty when it did not."""
+
+    completed: int = 0
+    taken: int = 0
+    set_aside: int = 0
+    stopped: str = ""
+
+
+class Elsewhere:
+    """The one who looks; `look` is the periodic job."""
+
+    def __init__(self, store: Store, client: BusClient, dialect: Dialect, profile: Profile, pace: Pace) -> None:
+        self._store, self._profile = store, profile
+        self._us = f"Organization/{profile.organisation}"
+        self._line = Line(client, dialect, pace)
+
+    def look(self) -> Looked:
+        """Take what is new. For one thread at a time."""
+        outcomes: list[Outcome | None] = []
+        started = self._store.clock()
+        try:
+            for task in self._again():
+                outcomes.append(self._take(task))
+            seen, whole = self._search(started, outcomes)
+        except (LineDown, Unusable) as trouble:
+            log.warning("results from elsewhere: %s", trouble)
+            return _looked(outcomes, str(trouble))
+        if whole:
+            self._store.write(lambda tx: incoming.set_cursor(tx, LOOKED, started.isoformat()))
+            if seen:
+                self._store.write(lambda tx: incoming.set_cursor(tx, CURSOR, seen))
+        return _looked(outcomes, "" if whole else "the bus told only a part")
+
+    def stop(self) -> None:
+        """End the look under way, and every call of the client."""
+        self._line.stop()
+
+    # ---- finding ----
+
+    def _search(self, started: datetime, outcomes: list[Outcome | None]) -> tuple[str, bool]:
+        """Take what the searches find; give the newest instant of the bus's clock, and whether that was everything."""
+        newest, whole = "", True
+        for parameters in self._searches(started):
+            tasks, all_of_them = self._line.search("Task", {"intent": "reflex-order", **parameters})
+            whole = whole and all_of_them
+            for task in sorted(tasks, key=_version):
+                outcomes.append(self._take(task))
+                moment = told_at(task)
+                if moment and moment <= started + FUTURE:
+                    newest = max(newest, moment.isoformat())
+        return newest, whole
+
+    def _searches(self, started: datetime) -> Iterator[dict[str, str]]:
+        """Give the parameters of the searches; of an order that is new to the bus everything is asked for."""
+        with self._store.read() as reader:
+            cursor, looked = incoming.cursor(reader, CURSOR), incoming.cursor(reader, LOOKED)
+            referred = foreign.referred(reader, started - AMENDED_FOR)
+        since = {"_lastUpdated": f"ge{(datetime.fromisoformat(cursor) - OVERLAP).isoformat()}"} if cursor else {}
+        old_before = datetime.fromisoformat(looked) - OVERLAP if looked else None
+        old = [task for _, task, taken_at in referred if old_before and taken_at < old_before]
+        new = [task for _, task, _ in referred if task not in set(old)]
+        for tasks, limit in ((old, since), (new, {})):
+            for at in range(0, len(tasks), AT_ONCE):
+                yield {"based-on": ",".join(f"Task/{task}" for task in tasks[at : at + AT_ONCE]), **limit}
+        first = {"_lastUpdated": f"ge{(started - FIRST_LOOK).isoformat()}"}
+        yield {"requester": self._us, **(since or first)}
+
+    def _again(self) -> Iterator[Resource]:
+        """Read anew what a person wants to be tried again."""
+        with self._store.read() as reader:
+            failed = [item for item in incoming.failed(reader, SOURCE) if item.kind is ItemKind.RESULT]
+        for item in failed:
+            self._line.walk.begin()
+            try:
+                yield self._line.walk.resource(item.reference, "Task")
+            except Unusable as unusable:
+                arrival = Arrival(SOURCE, item.reference, item.version)
+                verbs.result_failed(self._store, arrival, unusable.reason, item.order_id)
+
+    # ---- taking ----
+
+    def _take(self, task: Resource) -> Outcome | None:
+        """Take one result, or set it aside; None where it is none for us. Raise LineDown."""
+        id = member(task, "id")
+        if not isinstance(id, str) or not _ID.fullmatch(id) or member(task, "intent") != "reflex-order":
+            return None
+        if _same(reference_to("Organization", member(task, "owner")), self._us):
+            return None
+        with self._store.read() as reader:
+            based_on = (reference_to("Task", each) for each in items(task, "basedOn"))
+            ids = [found for each in based_on if each and (found := foreign.order_of_task(reader, each[5:]))]
+            order = orders.get(reader, ids[0]) if ids else None
+            known = incoming.named(reader, SOURCE, f"Task/{id}", ItemKind.RESULT)
+            patient = outbox.references(reader, order.id).patient if order else ""
+        version = _version(task)
+        if order is None:
+            return None
+        if known and known.state is not ItemState.FAILED and not incoming.is_newer(version, known.version):
+            return Outcome.KNOWN
+        arrival = Arrival(SOURCE, f"Task/{id}", version, _exact([task]))
+        try:
+            kept, read = self._read(task, order, patient)
+        except Unusable as unusable:
+            verbs.result_failed(self._store, arrival, unusable.reason, order.id)
+            log.warning("order %s: a result from elsewhere was set aside", order.accession_number)
+            return None if known and known.version == version else Outcome.SET_ASIDE
+        whole = _exact([task, *read])
+        arrival = Arrival(SOURCE, arrival.reference, version, whole if len(whole) <= CONTENT_KEPT else arrival.content)
+        try:
+            outcome = verbs.take_result(self._store, order.id, kept, arrival)
+        except BrokerError as error:
+            verbs.result_failed(self._store, arrival, str(error), order.id)
+            return Outcome.SET_ASIDE
+        if outcome is not Outcome.KNOWN:
+            log.info("order %s: a result from elsewhere (%s)", order.accession_number, outcome)
+        return outcome
+
+    def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[Kept, list[Resource]]:
+        """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
+        walk = self._line.walk
+        walk.begin()
+        report = walk.resource(member(task, "focus"), "DiagnosticReport")
+        for person in (member(report, "subject"), member(task, "for")):
+            reference = reference_to("Patient", person)
+            if reference not in ("", f"Patient/{known_patient}") and is_somebody_else(
+                walk.resource(reference, "Patient"), order.patient
+            ):
+                raise Unusable("it is about another patient")
+        study = foreign_study(self._line.told(report, task), self._profile)
+        return Kept(study, version_of(report) or _version(report), told_at(report)), walk.seen
+
+
+def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> Looked:
+    found = list(outcomes)
+    counted = (found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.SET_ASIDE))
+    completed, taken, set_aside = counted
+    return Looked(completed, taken, set_aside, stopped)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold()
+
+
+def _version(resource: Resource) -> str:
+    """Give a version as the ledger orders them: the instant of the change, or `#` and a digest where none is told."""
+    moment = told_at({"meta": member(resource, "meta")})
+    return moment.isoformat() if moment else f"#{hashlib.sha256(_exact([resource])).hexdigest()[:16]}"
+
+
+def _exact(resources: list[Resource]) -> bytes:
+    """Write what came as JSON, to be looked at."""
+    try:
+        return encode(
+            {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in resources]}
+        )
+    except ValueError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
+        return b""

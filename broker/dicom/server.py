@@ -22,7 +22,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityWorklistInformationFind,
     Verification,
 )
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
 from broker.config import DicomConfig
 from broker.dicom import charset, decoding, libraries, mpps, samples, worklist
@@ -52,6 +52,7 @@ REQUESTED = [str(Verification)]  # of these we are the user too, see `pacs`
 IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
 IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
 MAXIMUM_PDU = 65536  # bytes that a peer may put into one PDU
+LARGEST_PDU = 1 << 20  # bytes of one that are read, also of a peer that does not keep to that
 ACSE_TIMEOUT = 15.0  # seconds to finish association negotiation or release
 DIMSE_TIMEOUT = 30.0  # seconds to finish a message that has begun
 BACKLOG = 64
@@ -128,6 +129,7 @@ class DicomServer:
             sock.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # The library waits for the rest of a PDU for ever: a device that lost its cable within one kept its place.
             sock.socket.settimeout(DIMSE_TIMEOUT)
+            _bound(sock)
 
     def _requested(self, event: evt.Event) -> None:
         """Reject who may not call; and everybody, for now, where that cannot be judged."""
@@ -254,6 +256,18 @@ class DicomServer:
     def _get(self, event: evt.Event) -> tuple[Dataset | int, Dataset | None]:
         uid = str(_request(event).RequestedSOPInstanceUID or "")
         return mpps.retrieve(uid, event.attribute_identifiers, _caller(event), self._store)
+
+
+def _bound(sock: AssociationSocket) -> None:
+    """Close a connection on which a PDU says that it is huge: the library would collect all of it, from anybody."""
+    read = sock.recv
+
+    def recv(nr_bytes: int) -> bytearray:
+        if nr_bytes > LARGEST_PDU:
+            raise OSError(f"a PDU of {nr_bytes} bytes")
+        return read(nr_bytes)
+
+    sock.recv = recv  # type: ignore[method-assign]
 
 
 def _is_leaving(assoc: Association) -> bool:

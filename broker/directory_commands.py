@@ -150,13 +150,15 @@ def _offered(args: argparse.Namespace, entries: Sequence[Entry], at_hand: set[st
     chosen = wanted or (at_hand if only is None else set())
     if "ALL" in chosen:
         chosen = set()
+    plates = "CR" in (wanted or at_hand) and "DX" not in (wanted or at_hand)  # plain X-ray is done on imaging plates
+    plain_xray = "CR" if plates else "DX"
     found, silent = [], 0
     for entry in entries:
         if only is not None and entry.code not in only:
             continue
         modality = entry.details.get("modality") or modality_of(entry.details.get("method", ""), entry.name, words)
-        if modality == "DX" and "CR" in at_hand - {"DX"} and "DX" not in at_hand:
-            modality = "CR"  # plain X-ray is done on imaging plates here
+        if modality == "DX":
+            modality = plain_xray
         silent += not modality
         if modality and (not chosen or modality in chosen):
             minutes = (only or {}).get(entry.code) or int(entry.details.get("minutes", 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from broker.tables import plain
 
@@ -155,11 +156,15 @@ def modality_of(method: str, name: str, words: Mapping[str, str] | None = None) 
 
     `words` are an administrator's own beginnings of words -> modality; they come first.
     """
-    own = [(modality, (plain(word),)) for word, modality in (words or {}).items()]
-    for text in (plain(method), plain(name)):
-        for modality, beginnings in (*own, *MODALITIES):
-            if any(_stands(each, text) for each in beginnings):
-                return modality
+    own = tuple((modality, (plain(word),)) for word, modality in (words or {}).items())
+    return _modality(plain(method), own) or _modality(plain(name), own)
+
+
+@lru_cache(maxsize=256)  # a directory of thousands has a dozen methods
+def _modality(text: str, own: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    for modality, beginnings in (*own, *MODALITIES) if text else ():
+        if any(_stands(each, text) for each in beginnings):
+            return modality
     return ""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from sys import intern
 
 from broker.directory_file import Table
 from broker.domain import names
@@ -81,7 +82,9 @@ def _entry(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut
     if names.fold(values.get("actual", "")) not in _IN_FORCE or _ended(values.get("until", ""), today):
         return LeftOut.NOT_IN_FORCE
     code, name = values.get("code", ""), values.get("name", "")
-    details = {key: value for key, value in values.items() if value and key not in ("code", "name", "actual", "until")}
+    details = {
+        key: intern(value) for key, value in values.items() if value and key not in ("code", "name", "actual", "until")
+    }
     match kind:
         case "diagnoses":
             code = _ICD10_MARKS.sub("", code.upper()).rstrip()

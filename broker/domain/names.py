@@ -102,11 +102,13 @@ def cut(text: str, longest: int) -> str:
 
 def tidy(text: str) -> str:
     """Normalise what was typed: NFC, no control characters, single blanks; letters' case is left alone."""
-    printable = "".join(
-        " " if char.isspace() else char
-        for char in unicodedata.normalize("NFC", text)
-        if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
-    )
+    printable = unicodedata.normalize("NFC", text)
+    if not printable.isprintable():  # else it has none of these characters, and no blank but the usual one
+        printable = "".join(
+            " " if char.isspace() else char
+            for char in printable
+            if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
+        )
     return _BLANKS.sub(" ", printable).strip()
 
 

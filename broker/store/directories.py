@@ -163,29 +163,40 @@ def positions(reader: Reader) -> dict[str, tuple[str, str]]:
 
 def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterable[Entry]) -> Change:
     """Put entries in the place of all that a kind had; the codes are all different."""
-    before = {
-        row["code"]: (row["name"], row["details"])
-        for row in tx.rows("SELECT code, name, details FROM directory WHERE kind = ?", [kind])
-    }
-    tx.run("DELETE FROM directory WHERE kind = ?", [kind])
-    added = changed = count = 0
-    for count, entry in enumerate(new, 1):  # noqa: B007 - counted on purpose
-        details = json.dumps(dict(entry.details), ensure_ascii=False, sort_keys=True)
-        tx.run(
-            "INSERT INTO directory (kind, code, name, name_key, details) VALUES (?, ?, ?, ?, ?)",
-            [kind, entry.code, entry.name, search_key(f"{entry.name} {entry.details.get('full', '')}"), details],
+    before = _count(tx, kind)
+    codes = []
+    written = 0
+    for entry in new:
+        codes.append(entry.code)
+        written += tx.change(
+            "INSERT INTO directory (kind, code, name, name_key, details) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (kind, code) DO UPDATE SET name = excluded.name, name_key = excluded.name_key,"
+            " details = excluded.details WHERE (name, details) IS NOT (excluded.name, excluded.details)",
+            [
+                kind,
+                entry.code,
+                entry.name,
+                search_key(f"{entry.name} {entry.details.get('full', '')}"),
+                json.dumps(dict(entry.details), ensure_ascii=False, sort_keys=True),
+            ],
         )
-        known = before.pop(entry.code, None)
-        added += known is None
-        changed += known is not None and known != (entry.name, details)
+    added = _count(tx, kind) - before
+    gone = tx.change(
+        "DELETE FROM directory WHERE kind = ? AND code NOT IN (SELECT value FROM json_each(?))",
+        [kind, json.dumps(codes)],
+    )
     tx.run(
         "INSERT INTO directory_import (kind, system, version, file, entries, at) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (kind) DO UPDATE SET system = excluded.system, version = excluded.version,"
         " file = excluded.file, entries = excluded.entries, at = excluded.at",
-        [kind, system, version, file, count, tx.now.isoformat()],
+        [kind, system, version, file, len(codes), tx.now.isoformat()],
     )
     tx.announce()
-    return Change(len(before) + count - added, added, changed, len(before))
+    return Change(before, added, written - added, gone)
+
+
+def _count(reader: Reader, kind: str) -> int:
+    return int(reader.value("SELECT count(*) FROM directory WHERE kind = ?", [kind]))
 
 
 def _entry(row: Row) -> Entry:

@@ -81,12 +81,13 @@ def replace_directory(
 
 
 def _sites(tx: Tx) -> dict[str, str]:
-    """Give the body site's code of every official procedure that tells one: by its code, or by its name in words."""
+    """Give the codes of the body sites that official procedures at the desk tell, by a code or by its name in words."""
     by_name: dict[str, set[str]] = {}
     for site in directories.entries(tx, "body-sites"):
         by_name.setdefault(directories.search_key(site.name), set()).add(site.code)
     found = {}
-    for entry in directories.entries(tx, "procedures"):
+    official = [each.code for each in devices.procedures(tx) if not each.local]
+    for entry in directories.several(tx, "procedures", official):
         code = entry.details.get("site_code", "")
         for words in (entry.details.get("site", ""), entry.details.get("area", "")):
             codes = by_name.get(directories.search_key(words), set())

@@ -162,7 +162,7 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
         permit(tx, actor, Permission.AMEND)
         order = _current(tx, order_id, revision)
         state = lifecycle.after(order.state, Event.AMEND)
-        procedure = _checked(tx, draft, _local(tx.now, clinic), planned=order.steps[0].start)
+        procedure = _checked(tx, draft, _local(tx.now, clinic), planned=order.steps[0].start, kept=order.procedure_code)
         if draft.patient.id and draft.patient.id != order.patient.id:
             raise Invalid({"patient": "other_patient"})
         before = order
@@ -279,17 +279,19 @@ def _tidy_name(name: PersonName) -> PersonName:
 
 
 def _checked(
-    tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None, *, done: bool = False
+    tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None, *, kept: str = "", done: bool = False
 ) -> ProcedureType:
     """Raise Invalid unless all fields are right; `planned` is a start that may stay although it has passed.
 
-    What was done already may have been done any time.
+    `kept` is the code of a procedure that may stay although it is no longer offered. What was done already may have
+    been done any time.
     """
     problems = checks.referral_problems(draft, now)
     if (planned == draft.start or done) and problems.get("date") == "past":
         del problems["date"]
     procedure = devices.procedure(tx, draft.procedure_code)
-    if draft.procedure_code and procedure is None:
+    offered = draft.procedure_code == kept or devices.is_offered(tx, draft.procedure_code)
+    if draft.procedure_code and (procedure is None or not offered):
         problems["procedure"] = "unknown"
     for ae_title in draft.station_ae_titles:
         device = devices.get(tx, ae_title)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,7 +104,14 @@ class _HTTPSConnection(HTTPSConnection):
 
     def request(self, *args: Any, **options: Any) -> None:
         _watch(self.sock)
-        super().request(*args, **options)
+        try:
+            super().request(*args, **options)
+        except OSError:
+            # RFC 8446, 2: a server judges our certificate after we may begin to send. It has closed by now, perhaps
+            # with an alert that says why; reading raises that one in the place of the broken pipe.
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock.recv(1)
+            raise
 
 
 class _HTTPPool(HTTPConnectionPool):

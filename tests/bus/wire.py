@@ -81,3 +81,105 @@ def drips(start: bytes, drop: bytes) -> Handler:
 
 Serve = Callable[..., Server]
 Connect = Callable[..., BusClient]
+
+
+class Relay:
+    """Hands connections on to another port of this computer, and cuts them where a test wants.
+
+    `cut` says after how many bytes (towards the server, towards the client) all ends, None: never. With `forward` it
+    is a forward proxy: it goes where the request says, by CONNECT or with the whole address in the first line.
+    """
+
+    def __init__(self, port: int = 0, *, forward: bool = False) -> None:
+        self.cut: tuple[int | None, int | None] = (None, None)
+        self.lines: list[str] = []  # first lines of the requests, as a forward proxy
+        self.sent = [0, 0]  # bytes that went through, towards the server and towards the client
+        self.refuse = b""  # what a forward proxy says instead of connecting
+        self._upstream = port
+        self._forward = forward
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._open: list[socket.socket] = []
+        self._threads[0].start()
+
+    def close(self) -> None:
+        """End all connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in list(self._open):
+            _end(one)
+        for thread in list(self._threads):
+            thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        self._open.append(client)
+        begun = b""
+        try:
+            port = self._upstream
+            if self._forward:
+                begun, port = self._asked(client)
+            server = socket.create_connection(("127.0.0.1", port), 5)
+        except (OSError, ValueError):
+            client.close()
+            return
+        self._open.append(server)
+        with client, server:
+            server.sendall(begun)
+            back = threading.Thread(target=self._pump, args=(server, client, 1), daemon=True)
+            back.start()
+            self._pump(client, server, 0)
+            back.join(10)
+
+    def _asked(self, client: socket.socket) -> tuple[bytes, int]:
+        """Read what a forward proxy is asked: what is to be handed on, and the port."""
+        read = b""
+        while b"\r\n\r\n" not in read:
+            if not (more := client.recv(65536)):
+                raise ValueError("gone")
+            read += more
+        line, rest = read.split(b"\r\n", 1)
+        self.lines.append(line.decode())
+        if self.refuse:
+            client.sendall(self.refuse)
+            raise ValueError("refused")
+        method, target, version = line.split(b" ")
+        if method == b"CONNECT":
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            return b"", int(target.rpartition(b":")[2])
+        place, _, path = target.removeprefix(b"http://").partition(b"/")
+        return b" ".join((method, b"/" + path, version)) + b"\r\n" + rest, int(place.rpartition(b":")[2])
+
+    def _pump(self, source: socket.socket, target: socket.socket, way: int) -> None:
+        passed = 0
+        try:
+            while chunk := source.recv(65536):
+                limit = self.cut[way]
+                part = chunk if limit is None else chunk[: max(0, limit - passed)]
+                target.sendall(part)
+                passed += len(part)
+                self.sent[way] += len(part)
+                if limit is not None and passed >= limit:
+                    _end(source)
+                    _end(target)
+                    return
+        except OSError:
+            pass  # cut already, which is what it is for
+        _end(target)
+
+
+def _end(one: socket.socket) -> None:
+    try:
+        one.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BODY_LIMIT, BusClient
@@ -20,12 +21,21 @@ from broker.bus.profile import Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
 
 PAGE = 200  # resources in an answer
-PAGES = 10  # of one search
+PAGES = 50  # of one search
 FEWEST = 8  # requests that one question may cost, however few a minute has
 ROOM_EVERY = 0.2  # seconds between looks for room among the minute's requests
 
 OUT_OF_TIME = "no time left"
 NO_ROOM = "no more requests for now"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of what a search finds."""
+
+    resources: list[Resource]
+    last: bool  # nothing follows; False on the last page that is given: the bus, or the limit, keeps something back
+    in_order: bool  # so far everything came in the order of its last change
 
 
 class Line:
@@ -74,12 +84,18 @@ class Line:
         self._client.hang_up()
 
     def search(self, kind: str, parameters: Mapping[str, str]) -> tuple[list[Resource], bool]:
-        """Give the resources that a search finds, and whether that is all of them.
+        """Give the resources that a search finds, and whether that is all of them; raise as `pages` does."""
+        pages = list(self.pages(kind, parameters))
+        return [each for page in pages for each in page.resources], pages[-1].last
+
+    def pages(self, kind: str, parameters: Mapping[str, str]) -> Iterator[Page]:
+        """Give what a search finds, page by page, each resource once.
 
         Where the bus names a next page it is followed; where it names none and the page is full, the search goes on
         from its last instant. Raise LineDown where an answer did not come, Unusable where the search is refused.
         """
-        found: dict[str, Resource] = {}
+        ids: set[str] = set()
+        in_order, reached = True, datetime.min.replace(tzinfo=UTC)
         call: Call | None = self._dialect.search(kind, {**parameters, "_count": str(PAGE)})
         for _ in range(PAGES):
             assert call is not None
@@ -87,18 +103,26 @@ class Line:
             check_size(searchset, BODY_LIMIT)
             listed = [member(entry, "resource") for entry in items(searchset, "entry", 2 * PAGE)]
             page = [each for each in listed if member(each, "resourceType") == kind]
-            news = {id: each for each in page if isinstance(id := member(each, "id"), str) and id not in found}
-            found |= news
+            news = {id: each for each in page if isinstance(id := member(each, "id"), str) and id not in ids}
+            ids |= set(news)
+            moments = [told_at(each) for each in page]
+            known = [moment for moment in moments if moment]
+            in_order = (
+                in_order
+                and len(known) == len(moments)
+                and known == sorted(known)
+                and reached <= min(known, default=reached)
+            )
+            reached = max(known, default=reached)
             call = self._dialect.next_page(searchset, self._client.url)
+            full = len(page) >= PAGE
+            if call is None and full and news and in_order:
+                since = {"_lastUpdated": f"ge{reached.isoformat()}"}
+                call = self._dialect.search(kind, {**parameters, **since, "_count": str(PAGE)})
+                full = False
+            yield Page(list(news.values()), call is None and not full, in_order)
             if call is None:
-                moments = [moment for each in page if (moment := told_at(each))]
-                if len(page) < PAGE or not news:
-                    return list(found.values()), len(page) < PAGE
-                if not moments or moments != sorted(moments):
-                    return list(found.values()), False
-                since = f"ge{moments[-1].isoformat()}"
-                call = self._dialect.search(kind, {**parameters, "_count": str(PAGE), "_lastUpdated": since})
-        return list(found.values()), False
+                return
 
     def told(self, report: Resource, task: Resource | None = None) -> Told:
         """Give a report with what its references lead to; one that leads nowhere is left out. Raise LineDown."""

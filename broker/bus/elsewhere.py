@@ -37,7 +37,7 @@ SOURCE = "bus"
 CURSOR, LOOKED = "results", "results looked"  # how far on the bus's clock; when, on ours
 AT_ONCE = 50  # Tasks in one search
 OVERLAP = timedelta(minutes=10)  # what was committed late, or by a clock that is late, is met again
-FIRST_LOOK = timedelta(days=7)
+FIRST_LOOK = timedelta(days=1)
 FUTURE = timedelta(days=1)  # a time after tomorrow must not move the cursor where nothing will be found
 AMENDED_FOR = timedelta(days=30)  # a report is looked for amendments of so long
 CONTENT_KEPT = 1024 * 1024  # bytes of JSON of one result
@@ -69,15 +69,14 @@ class Elsewhere:
         try:
             for task in self._again():
                 outcomes.append(self._take(task))
-            seen, whole = self._search(started, outcomes)
+            whole = self._search(started, outcomes)
         except (LineDown, Unusable) as trouble:
             log.warning("results from elsewhere: %s", trouble)
             return _looked(outcomes, str(trouble))
-        if whole:
-            self._store.write(lambda tx: incoming.set_cursor(tx, LOOKED, started.isoformat()))
-            if seen:
-                self._store.write(lambda tx: incoming.set_cursor(tx, CURSOR, seen))
-        return _looked(outcomes, "" if whole else "the bus told only a part")
+        if not whole:
+            return _looked(outcomes, "the bus told only a part")
+        self._store.write(lambda tx: incoming.set_cursor(tx, LOOKED, started.isoformat()))
+        return _looked(outcomes, "")
 
     def stop(self) -> None:
         """End the look under way, and every call of the client."""
@@ -85,18 +84,29 @@ class Elsewhere:
 
     # ---- finding ----
 
-    def _search(self, started: datetime, outcomes: list[Outcome | None]) -> tuple[str, bool]:
-        """Take what the searches find; give the newest instant of the bus's clock, and whether that was everything."""
+    def _search(self, started: datetime, outcomes: list[Outcome | None]) -> bool:
+        """Take what the searches find, and move the cursor; say whether that was everything."""
         newest, whole = "", True
         for parameters in self._searches(started):
-            tasks, all_of_them = self._line.search("Task", {"intent": "reflex-order", **parameters})
-            whole = whole and all_of_them
-            for task in sorted(tasks, key=_version):
-                outcomes.append(self._take(task))
-                moment = told_at(task)
-                if moment and moment <= started + FUTURE:
-                    newest = max(newest, moment.isoformat())
-        return newest, whole
+            ended = False
+            for page in self._line.pages("Task", {"intent": "reflex-order", **parameters}):
+                for task in sorted(page.resources, key=_version):
+                    outcomes.append(self._take(task))
+                    moment = told_at(task)
+                    if moment and moment <= started + FUTURE:
+                        newest = max(newest, moment.isoformat())
+                ended = page.last
+                # The last search finds the most. What was taken of it is not lost when the line breaks.
+                if "requester" in parameters and whole and page.in_order and not ended:
+                    self._move(newest)
+            whole = whole and ended
+        if whole:
+            self._move(newest)
+        return whole
+
+    def _move(self, cursor: str) -> None:
+        if cursor:
+            self._store.write(lambda tx: incoming.set_cursor(tx, CURSOR, cursor))
 
     def _searches(self, started: datetime) -> Iterator[dict[str, str]]:
         """Give the parameters of the searches; of an order that is new to the bus everything is asked for."""

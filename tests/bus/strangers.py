@@ -22,7 +22,12 @@ def person(patient: Patient = KUZNETSOVA, **changes: Any) -> Resource:
     numbers = [{"system": bundles.SNILS, "value": patient.snils}, {"system": POLICY, "value": patient.policy}]
     return bundles.patient() | {
         "identifier": [bundles.own_id(str(uuid4())), *(number for number in numbers if number["value"])],
-        "name": [{"family": patient.name.family, "given": [patient.name.given, patient.name.middle]}],
+        "name": [
+            {
+                "family": patient.name.family,
+                "given": [part for part in (patient.name.given, patient.name.middle) if part],
+            }
+        ],
         "birthDate": patient.birth_date.isoformat() if patient.birth_date else "",
         "managingOrganization": organisation(STRANGER),
         **changes,

@@ -233,13 +233,14 @@ def troubled(reader: Reader, limit: int = 200) -> list[Item]:
     return _items(reader, "WHERE i.state <> 'taken' ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
 
 
-def failed(reader: Reader, source: str, limit: int = 50) -> list[Item]:
-    """Give the lines that are to be tried again, those first that have waited longest."""
-    # The condition on the state is that of the partial index.
+def failed(reader: Reader, source: str, kind: ItemKind | None = None, limit: int = 50) -> list[Item]:
+    """Give the lines, of a kind or of all, that are to be tried again, those first that have waited longest."""
     return _items(
         reader,
-        "WHERE i.state <> 'taken' AND i.state = 'failed' AND i.source = ? ORDER BY i.at LIMIT ?",
-        [source, limit],
+        # The first condition is that of the partial index.
+        "WHERE i.state <> 'taken' AND i.state = 'failed' AND i.source = ? AND i.kind = coalesce(?, i.kind)"
+        " ORDER BY i.at LIMIT ?",
+        [source, kind, limit],
     )
 
 

@@ -232,6 +232,8 @@ class _Page:
                 copy.on("click", js_handler=COPY)
             with ui.element("div").classes("row-line").style("margin-top: 8px"):
                 theme.state_chip(words.standing(_visit(card)))
+                if card.report_doubted:
+                    theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "parked":
                     theme.state_chip("attention", "Шина не приняла")
                 elif card.bus == "pending":

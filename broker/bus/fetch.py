@@ -90,6 +90,7 @@ class Fetch:
         self._pace = pace
         self._clinic = clinic
         self._straight_to = straight_to
+        self._page = page
         self._monotonic = monotonic
         self._chance = chance
         self._walk = Walk(lambda kind, id: self._ask(dialect.read(kind, id)), client.url, monotonic=monotonic)
@@ -146,6 +147,7 @@ class Fetch:
             self._page_stored(cursor, pages)
             if not pages.more:
                 pages.under_way = False
+                pages.size = self._page
                 return
             self._ask_page(pages)
 
@@ -156,6 +158,8 @@ class Fetch:
             if isinstance(answer, Parked):
                 self._refused(answer)
             elif not isinstance(answer, Delivered):
+                # A page too long to be read, for one: a shorter one may do.
+                pages.give_up(too_much=answer.reason.startswith("not a FHIR answer"))
                 raise self._down(answer)
             else:
                 pages.take(answer.resource, self._dialect, self._client.url, self._store.clock())

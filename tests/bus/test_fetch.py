@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BusClient
@@ -25,7 +27,7 @@ from broker.bus.practice import (
     PracticeServer,
 )
 from broker.domain.incoming import IncomingReferral, IncomingState
-from broker.domain.model import Actor, ActorKind, OrderState, ReferralDraft, Role
+from broker.domain.model import OrderState, ReferralDraft
 from broker.store import incoming, orders, outbox
 from broker.store.database import Store
 from broker.store.incoming import Item, ItemKind, ItemState
@@ -34,6 +36,7 @@ from broker.workflow import referral
 from tests import factory
 from tests.bus import bundles
 from tests.bus.referrals import BASE, MIS, PROFILE, THEM, US, graph
+from tests.bus.test_reading import holds, places, rubbish
 
 PRACTICE = replace(PROFILE, mis_oid=MIS)
 PATHS = ("/Task/_search", "/ServiceRequest*", "/Patient*", "/Condition*")
@@ -580,11 +583,50 @@ def test_a_stopped_fetch_ends_at_once(canned: Scene) -> None:
     assert canned.client.calls == []
 
 
-def test_people_of_the_desk_only_accept(canned: Scene) -> None:
-    canned.fetch.run()
-    [known] = canned.waiting()
-    doctor = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
-    from broker.domain.errors import Forbidden
+def test_a_page_that_is_too_long_is_asked_for_in_shorter_ones(canned: Scene) -> None:
+    task = canned.client.resources["Task/t1"]
+    for number in range(2, 100):
+        late = f"2026-11-24T06:0{number // 20}:{number % 20:02}Z"
+        canned.client.resources[f"Task/t{number}"] = task | stamped(number, late)
+    canned.client.answers["/Task/_search"] = [Retry("not a FHIR answer: longer than 10485760 bytes")] * 4
+    for _ in range(4):
+        assert canned.fetch.run().stopped
+        canned.now += 4000
+    assert canned.fetch.run() == Fetched(taken=99)
+    asked = [call.body for call in canned.client.calls if call.path.startswith("/Task/_search")]
+    counts = [each["valueString"] for body in asked for each in body["parameter"] if each["name"] == "_count"]
+    assert counts[:5] == ["500", "250", "125", "62", "31"]
+    assert counts[-1] == "500"
 
-    with pytest.raises(Forbidden):
-        referrals.accept(canned.store, known.id, form(known), doctor, factory.CLINIC)
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    opened = factory.open_store(tmp_path_factory.mktemp("fetch") / "worklist.sqlite")
+    opened.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
+    yield Scene(opened, Canned())
+    opened.close()
+
+
+numbers = iter(range(10, 1_000_000))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from(places(graph()["Task/t1"])), rubbish), max_size=3), rubbish, rubbish)
+def test_whatever_a_searchset_holds_the_next_referral_comes(
+    shared: Scene, changes: list[tuple[tuple[Any, ...], Any]], entry: Any, link: Any
+) -> None:
+    bad: Any = stamped(next(numbers), "2026-11-24T06:00:03Z")
+    for path, value in changes:
+        node = bad
+        for key in path[:-1]:
+            node = node[key] if holds(node, key) else None
+        if holds(node, path[-1]):
+            node[path[-1]] = deepcopy(value)
+    good = stamped(next(numbers), "2026-11-24T06:00:04Z")
+    entries = [{"resource": bad}, entry, {"resource": entry}, {"resource": good}]
+    answer = {"resourceType": "Bundle", "link": link, "entry": entries}
+    shared.client.answers["/Task/_search"] = [Delivered(answer)]
+    shared.now += 4000
+    assert shared.fetch.run().failed == 0
+    with shared.store.read() as reader:
+        assert incoming.by_task(reader, "bus", good["id"]) is not None

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BODY_LIMIT, BusClient
-from broker.bus.dialect import Call, Dialect
+from broker.bus.dialect import Call, Dialect, next_link
 from broker.bus.foreign import Told, further, items, member, references, told_at
 from broker.bus.pace import Pace
 from broker.bus.profile import Resource
@@ -115,7 +115,7 @@ class Line:
             )
             reached = max(known, default=reached)
             call = self._dialect.next_page(searchset, self._client.url)
-            full = len(page) >= PAGE
+            full = len(page) >= PAGE or bool(next_link(searchset))  # there is more, wherever it says that it is
             if call is None and full and news and in_order:
                 since = {"_lastUpdated": f"ge{reached.isoformat()}"}
                 call = self._dialect.search(kind, {**parameters, **since, "_count": str(PAGE)})

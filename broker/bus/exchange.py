@@ -122,6 +122,10 @@ class Exchange:
         self._stopping.set()
         self._client.hang_up()
 
+    def use(self, profile: Profile) -> None:
+        """Send with another profile from the next message on: a directory has been imported."""
+        self._profile = profile
+
     # ---- a run ----
 
     def _run(self) -> Summary:

@@ -27,6 +27,7 @@ from broker.bus.pace import FIRST_WAIT, LONGEST_WAIT, SHORTEST_WAIT, Pace
 from broker.bus.paging import Pages
 from broker.bus.profile import Profile, Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
+from broker.domain.incoming import IncomingState
 from broker.domain.model import Actor, ActorKind, Clinic
 from broker.store import incoming, outbox
 from broker.store.database import Store, StoreError
@@ -236,9 +237,14 @@ class Fetch:
 
     def _referral(self, task: Resource, arrival: Callable[[], Arrival]) -> Taken:
         id, status = reading.task_id(task), reading.status(task)
-        if status in reading.CANCELLED or (status == reading.DONE and self._waits(id)):
+        with self._store.read() as reader:
+            known = incoming.by_task(reader, BUS, id)
+        state = known.state if known else None
+        done_elsewhere = status == reading.DONE and state is IncomingState.WAITING
+        if status in reading.CANCELLED or done_elsewhere:
             return referrals.take_cancellation(self._store, id, arrival(), status, BUS_ACTOR, self._clinic)
-        if status not in reading.WANTED:
+        begun_here = status == reading.BEGUN and state is IncomingState.ACCEPTED
+        if status not in reading.WANTED and not begun_here:
             return Taken.NOTHING
         self._check(ITEM_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
@@ -263,12 +269,6 @@ class Fetch:
         if not order_id:
             return Taken.NOTHING
         return referrals.take_cancellation(self._store, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id)
-
-    def _waits(self, task: str) -> bool:
-        """Say whether a referral still waits here, which somebody else has done."""
-        with self._store.read() as reader:
-            known = incoming.by_task(reader, BUS, task)
-        return known is not None and known.state == "waiting"
 
     def _try_again(self) -> None:
         """Look once more at what the line broke, and at what a person wants to be looked at."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,6 +19,7 @@ from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BusClient
 from broker.bus.dialect import Call, n3, r4
 from broker.bus.fetch import MOST_ATTEMPTS, Fetch, Fetched
+from broker.bus.orders_up import order_bundle
 from broker.bus.pace import Pace
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
@@ -34,9 +36,10 @@ from broker.store.incoming import Item, ItemKind, ItemState
 from broker.workflow import incoming as referrals
 from broker.workflow import referral
 from tests import factory
-from tests.bus import bundles
+from tests.bus import bundles, samples
 from tests.bus.referrals import BASE, MIS, PROFILE, THEM, US, graph
 from tests.bus.test_reading import holds, places, rubbish
+from tests.peers.fhir_server import fhir_server
 
 PRACTICE = replace(PROFILE, mis_oid=MIS)
 PATHS = ("/Task/_search", "/ServiceRequest*", "/Patient*", "/Condition*")
@@ -124,15 +127,15 @@ class Scene:
         with self.store.read() as reader:
             return reader.rows(sql)
 
+    def form(self, known: IncomingReferral) -> ReferralDraft:
+        """Complete a referral as a registrar does."""
+        start = self.store.clock().astimezone(factory.ZONE).replace(tzinfo=None) + timedelta(minutes=30)
+        draft = referrals.draft_of(known, [], start)
+        return replace(draft, procedure_code="WLB-KNEE", station_ae_titles=("XRAY_14",))
+
     def accept(self, number: int = 0) -> Any:
         known = self.waiting()[number]
-        return referrals.accept(self.store, known.id, form(known), factory.REGISTRAR, factory.CLINIC)
-
-
-def form(known: IncomingReferral) -> ReferralDraft:
-    """Complete a referral as a registrar does."""
-    draft = referrals.draft_of(known, [], factory.soon(minutes=30))
-    return replace(draft, procedure_code="WLB-KNEE", station_ae_titles=("XRAY_14",))
+        return referrals.accept(self.store, known.id, self.form(known), factory.REGISTRAR, factory.CLINIC)
 
 
 @pytest.fixture
@@ -554,6 +557,41 @@ def test_what_others_have_done_meanwhile_waits_no_longer(canned: Scene) -> None:
         known = incoming.by_task(reader, "bus", "t1")
     assert known is not None
     assert known.state is IncomingState.CANCELLED
+
+
+def test_a_change_of_what_has_begun_here_is_shown_to_people(canned: Scene) -> None:
+    canned.fetch.run()
+    order = canned.accept()
+    canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z", status="in-progress")
+    assert canned.fetch.run() == Fetched()
+    canned.client.resources["ServiceRequest/s1"]["note"] = [{"text": "другая рука"}]
+    canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:40:00Z", status="in-progress")
+    assert canned.fetch.run() == Fetched(late=1)
+    with canned.store.read() as reader:
+        assert [trouble.order_id for trouble in incoming.too_late(reader)] == [order.id]
+
+
+@pytest.mark.slow
+def test_a_fhir_server_that_was_not_written_here_is_fetched_by_the_same_rules(store: Store, tmp_path: Path) -> None:
+    with fhir_server(tmp_path) as server:
+        client = BusClient(server.url, lambda: "token", 30.0)
+        for number in range(5):
+            ordered = samples.order(
+                owner=US,
+                accession_number=f"A-{number}",
+                study_instance_uid=f"1.2.{number}",
+                authored_on=datetime.now(UTC),
+            )
+            assert isinstance(client.call(r4.transaction(order_bundle(ordered, samples.PROFILE))), Delivered)
+        scene = Scene(store, client, dialect=r4, page=2)
+        assert scene.fetch.run() == Fetched(taken=5)
+        assert scene.again().run() == Fetched()
+        [known, *_] = scene.waiting()
+        assert (known.diagnosis_code, known.patient.weight, known.problem) == ("M17.1", 70.5, "")
+        client.call(r4.set_status(known.task, "cancelled"))
+        assert scene.fetch.run() == Fetched(cancelled=1)
+        client.close()
+    assert len(scene.waiting()) == 4
 
 
 def test_a_crash_between_an_item_and_the_cursor_doubles_nothing(canned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ class Fetch:
         self._count: Counter[str] = Counter()
 
     def stop(self) -> None:
-        """End the look that is running, from another thread, and let no other one begin."""
+        """End the look that is running, from another thread, and let no other one begin; it ends the client's calls."""
         self._stopping.set()
         self._client.hang_up()
 

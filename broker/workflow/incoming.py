@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.domain import lifecycle, names
-from broker.domain.errors import Invalid, NotFound, WrongState
+from broker.domain.errors import Invalid, NotFound, Stale, WrongState
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.lifecycle import Event
@@ -151,11 +151,20 @@ def set_aside(store: Store, arrival: Arrival, reason: str, kind: ItemKind = Item
 # ---- what people do ----
 
 
-def accept(store: Store, incoming_id: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def accept(
+    store: Store,
+    incoming_id: int,
+    draft: ReferralDraft,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    seen: IncomingReferral | None = None,
+) -> Order:
     """Make an order of a referral that waits; a second time gives the order that was made.
 
-    `draft` is what a person made of `draft_of`. Raise NotFound, WrongState where it was cancelled or declined
-    meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
+    `draft` is what a person made of `draft_of`, `seen` the referral that it was made of. Raise NotFound, Stale where
+    its sender has changed it since, WrongState where it was cancelled or declined meanwhile, Invalid with the wrong
+    fields, Forbidden, SessionEnded.
     """
     draft = replace(referrals.tidied(draft), submission_id="", owner="")
 
@@ -166,6 +175,8 @@ def accept(store: Store, incoming_id: int, draft: ReferralDraft, actor: Actor, c
             return referrals.reread(tx, known.order_id)
         if known.state is not IncomingState.WAITING:
             raise WrongState(f"accept while {known.state}")
+        if seen is not None and _content(seen) != _content(known):
+            raise Stale(f"incoming referral {incoming_id}")
         order = _ordered(tx, known, draft, actor, clinic)
         tx.announce()
         return order

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
+from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.model import (
     Actor,
@@ -244,6 +244,17 @@ def test_wrong_fields_are_named_and_the_referral_waits_on(store: Store) -> None:
         verbs.accept(store, known.id, form(known, procedure_code=""), REGISTRAR, CLINIC)
     assert raised.value.problems == {"procedure": "required"}
     assert len(waiting(store)) == 1
+
+
+def test_what_its_sender_has_changed_since_it_was_opened_is_looked_at_again(store: Store) -> None:
+    take(store)
+    [opened] = waiting(store)
+    take(store, replace(KNEE, diagnosis_code="M17.2"), "2")
+    with pytest.raises(Stale):
+        verbs.accept(store, opened.id, form(opened), REGISTRAR, CLINIC, seen=opened)
+    [known] = waiting(store)
+    order = verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC, seen=known)
+    assert order.diagnosis_code == "M17.2"
 
 
 @pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.ADMINISTRATOR])

@@ -51,6 +51,8 @@ ALLOWED: dict[str, set[str]] = {
         "broker.store.journal",
         "broker.store.choices",
         "broker.store.foreign",  # what was done to a patient, here and elsewhere
+        "broker.store.desk",
+        "broker.store.incoming",  # what comes down, to be looked at
         "broker.store.reading",
         "broker.store.database",  # the type of the store that is handed on to verbs, and its error
         "broker.security",

@@ -394,7 +394,7 @@ def _visits(reader: Reader, rows: list[Row]) -> list[Visit]:
         Visit(
             order=found[row["order_id"]],
             start=datetime.fromisoformat(row["start"]),
-            station_ae_titles=tuple((row["stations"] or "").split("\n")),
+            station_ae_titles=tuple(row["stations"].split("\n")) if row["stations"] else (),
             since=datetime.fromisoformat(row["state_since"]),
             seen_at=_instant(row["seen"]),
             bus=row["bus"],

@@ -159,12 +159,13 @@ def accept(
     clinic: Clinic,
     *,
     seen: IncomingReferral | None = None,
+    repeats: str = "",
 ) -> Order:
     """Make an order of a referral that waits; a second time gives the order that was made.
 
-    `draft` is what a person made of `draft_of`, `seen` the referral that it was made of. Raise NotFound, Stale where
-    its sender has changed it since, WrongState where it was cancelled or declined meanwhile, Invalid with the wrong
-    fields, Forbidden, SessionEnded.
+    `draft` is what a person made of `draft_of`, `seen` the referral that it was made of, `repeats` as in
+    `referral.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
+    or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
     """
     draft = replace(referrals.tidied(draft), submission_id="", owner="")
 
@@ -177,7 +178,7 @@ def accept(
             raise WrongState(f"accept while {known.state}")
         if seen is not None and _content(seen) != _content(known):
             raise Stale(f"incoming referral {incoming_id}")
-        order = _ordered(tx, known, draft, actor, clinic)
+        order = _ordered(tx, known, draft, actor, clinic, repeats)
         tx.announce()
         return order
 
@@ -339,7 +340,9 @@ def _by_rule(
     return Taken.ORDERED
 
 
-def _ordered(tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def _ordered(
+    tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str = ""
+) -> Order:
     """Make the order of a referral, under the ids that its sender knows it by."""
     from_bus = known.source == BUS
     number = known.bus_accession_number
@@ -367,8 +370,9 @@ def _ordered(tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor
     elif role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     incoming.update(tx, replace(known, state=IncomingState.ACCEPTED, order_id=order.id))
-    details = {"bus_number_refused": f"{number}: {refused}"} if refused else {}
+    details = referrals.repeat_of(repeats)
     if refused:
+        details["bus_number_refused"] = f"{number}: {refused}"
         log.error("order %s: the sender's number %s cannot be used: %s", order.accession_number, number, refused)
     audit.write(
         tx,

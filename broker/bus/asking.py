@@ -30,6 +30,11 @@ NO_ROOM = "no more requests for now"
 
 
 @dataclass(frozen=True, slots=True)
+class Unasked(Retry):
+    """Nothing was asked: there is no time, no room, or the line is known to be down."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A part of what a search finds."""
 
@@ -96,7 +101,10 @@ class Line:
         """
         ids: set[str] = set()
         in_order, reached = True, datetime.min.replace(tzinfo=UTC)
-        call: Call | None = self._dialect.search(kind, {**parameters, "_count": str(PAGE)})
+        wanted = {**parameters, "_count": str(PAGE)}
+        if self._dialect.name != "n3":  # which knows no order but this one
+            wanted["_sort"] = "_lastUpdated"
+        call: Call | None = self._dialect.search(kind, wanted)
         for _ in range(PAGES):
             assert call is not None
             searchset = self._delivered(call)
@@ -117,8 +125,7 @@ class Line:
             call = self._dialect.next_page(searchset, self._client.url)
             full = len(page) >= PAGE or bool(next_link(searchset))  # there is more, wherever it says that it is
             if call is None and full and news and in_order:
-                since = {"_lastUpdated": f"ge{reached.isoformat()}"}
-                call = self._dialect.search(kind, {**parameters, **since, "_count": str(PAGE)})
+                call = self._dialect.search(kind, {**wanted, "_lastUpdated": f"ge{reached.isoformat()}"})
                 full = False
             yield Page(list(news.values()), call is None and not full, in_order)
             if call is None:
@@ -152,12 +159,12 @@ class Line:
     def _ask(self, call: Call) -> Answer:
         """Make a call if there is time and room for it; else say why not, as if the line had."""
         if why := self._hindrance():
-            return Retry(why, uncertain=False)
+            return Unasked(why, uncertain=False)
         answer = self._client.call(call)
         if isinstance(answer, Retry | Paused):
             if isinstance(answer, Retry) and answer.after is not None:  # the bus asks everybody here to wait
                 self._pace.failed(0, replace(answer, uncertain=False))
-            return replace(answer, reason=OUT_OF_TIME) if self._is_late() else answer
+            return Unasked(OUT_OF_TIME) if self._is_late() else answer
         self._pace.heard()
         return answer
 

@@ -57,7 +57,7 @@ def test_a_named_page_is_followed_and_each_resource_given_once() -> None:
     found, whole = line(bus).search("Task", {"intent": "reflex-order"})
     assert (ids(found), whole) == (["t1", "t2", "t3"], True)
     assert [call.path for call in bus.calls] == [
-        f"/Task?intent=reflex-order&_count={asking.PAGE}",
+        f"/Task?intent=reflex-order&_count={asking.PAGE}&_sort=_lastUpdated",
         "/Task?page=2",
     ]
 

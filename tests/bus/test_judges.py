@@ -6,19 +6,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from broker.bus.answers import Answer, Retry
+from broker.bus.client import BusClient
 from broker.bus.dialect import Call, bundle_references, found_tasks, next_link, r4, task_references
-from broker.bus.practice import PRACTICE_ORGANISATION_2
+from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
 from broker.bus.profile import Profile, Resource
 from broker.bus.resources import amendment_bundle, images_bundle, order_bundle, report_bundle, task_search
-from broker.domain.model import BusReferences, BusRole, Order, PerformedStep
+from broker.domain.model import Actor, ActorKind, BusReferences, BusRole, Order, PerformedStep, Role
 from broker.domain.results import Report
+from broker.store.database import Store
+from broker.workflow import referral, results
+from broker.workflow.results import ReportText
+from tests import factory
 from tests.bus import made_orders as made
+from tests.bus.clinic import Clinic
 from tests.bus.samples import PROFILE, completed, order, report
 from tests.peers.fhir_server import FhirServer, Validator, fhir_server, validator
 
@@ -126,6 +134,51 @@ def test_the_judge_sees_what_is_wrong(judge: Validator, broken: dict[str, Any]) 
 
 
 # ---- a FHIR server ----
+
+
+class Deaf(BusClient):
+    """Loses the first answer to everything that is sent."""
+
+    def call(self, call: Call) -> Answer:
+        answer, heard = super().call(call), self.__dict__.setdefault("heard", [])
+        if call in heard:
+            return answer
+        heard.append(call)
+        return Retry("time-out")
+
+
+@pytest.mark.parametrize("client", [BusClient, Deaf])
+def test_the_sender_tells_a_server_all_of_an_order_once_even_if_answers_are_lost(
+    server: FhirServer, store: Store, client: type[BusClient]
+) -> None:
+    clinic = Clinic(store, PracticeBus(), cast(Any, SimpleNamespace(url=server.url)))
+    clinic.dialect = r4
+    clinic.restarted(client, timeout=30)
+    house = replace(factory.CLINIC, accession_prefix=client.__name__[0])  # numbers that the other one has not
+    asked = referral.register(store, factory.draft(), factory.REGISTRAR, house)
+
+    def deliver() -> None:
+        for _ in range(6):
+            clinic.deliver_later()
+        assert {str(state) for state in clinic.states(asked)} == {"delivered"}, clinic.rows(asked)
+
+    before = stock(server)
+    deliver()
+    change = factory.draft(patient=asked.patient, comment="Стало")
+    asked = referral.amend(store, asked.id, asked.revision, change, factory.REGISTRAR, house)
+    deliver()
+    clinic.perform(asked, f"1.2.643.98.{next(numbers)}")
+    deliver()
+    doctor = Actor(ActorKind.PERSON, "luchinin", "Лучинин О. И.", frozenset({Role.RADIOLOGIST}))
+    results.sign(store, asked.id, 0, ReportText(conclusion="Норма"), doctor, house)
+    deliver()
+    assert [str(row.kind) for row in clinic.rows(asked)] == ["order", "amend", "images", "report"]
+    after = stock(server)
+    made_here = {kind: after[kind] - before[kind] for kind in ("Task", "ServiceRequest", "DiagnosticReport")}
+    assert made_here == {"Task": 3, "ServiceRequest": 1, "DiagnosticReport": 2}
+    request = server.get(f"ServiceRequest/{clinic.references(asked).service_request}")
+    assert [note["text"] for note in request["note"]] == ["Стало", "Сторона: правая"]
+    clinic.close()
 
 
 def test_an_order_goes_its_whole_way_and_a_resend_of_everything_doubles_nothing(server: FhirServer) -> None:

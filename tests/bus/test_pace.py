@@ -146,3 +146,55 @@ def test_a_person_forgives_a_message_too(clock: Clock) -> None:
     assert ready(pace, 1) == []
     pace.forgive()
     assert ready(pace, 1) == [1]
+
+
+def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(clock: Clock) -> None:
+    pace = Pace(3, clock)
+    assert pace.take(2)
+    assert not pace.take(2)
+    assert pace.take(1)
+    pace.give_back(1)
+    assert pace.take()
+
+
+def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Clock) -> None:
+    pace = Pace(10, clock)
+    assert pace.share == 2
+    taken = 0
+    while pace.take(1, pace.share):
+        taken += 1
+    assert taken == 8
+    assert pace.take()
+    assert pace.take()
+    assert not pace.take()
+
+
+def test_one_failure_of_the_line_that_several_messages_meet_counts_once(clock: Clock) -> None:
+    pace = Pace(60, clock, chance=lambda: 1.0)
+    mark = pace.mark
+    assert pace.failed(1, DOWN, mark) == (FIRST_WAIT, False)
+    assert pace.failed(2, DOWN, mark) == (FIRST_WAIT, False)
+    assert pace.failed(3, Retry("HTTP 429", 60.0, uncertain=False), mark) == (60.0, False)
+    clock.now += 60
+    assert pace.failed(1, DOWN, pace.mark) == (2 * FIRST_WAIT, False)
+
+
+def test_an_answer_to_what_began_before_the_line_failed_does_not_end_the_wait(clock: Clock) -> None:
+    pace = Pace(60, clock, chance=lambda: 1.0)
+    mark = pace.mark
+    pace.failed(1, DOWN, mark)
+    pace.answered(2, mark)
+    assert pace.waiting
+    clock.now += FIRST_WAIT
+    pace.answered(2, pace.mark)
+    assert pace.failed(1, DOWN, pace.mark)[0] == FIRST_WAIT
+
+
+def test_silence_is_measured_from_the_last_answer(clock: Clock) -> None:
+    pace = Pace(60, clock)
+    assert pace.silence == float("inf")
+    pace.heard()
+    clock.now += 30
+    assert pace.silence == 30
+    pace.answered(1)
+    assert pace.silence == 0

@@ -13,7 +13,7 @@ from broker.domain.reasons import WRONG_ENTRY
 from broker.store import journal
 from broker.store.database import Reader
 from broker.store.journal import Doubtful, Message, Orphan, Unlinked, Visit
-from ui import words
+from ui import bus_words, words
 
 FEW_DEVICES = 4  # so many have a lane even on a day without work
 DONE_KEPT = 3  # finished visits of today that stay in sight; older ones fold into one line
@@ -189,8 +189,8 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
         found.append(
             Trouble(
                 key=("parked", message.row.seq),
-                title=f"Шина не приняла {words.MESSAGES_TAKEN[message.row.kind]}",
-                why=f"{number}, {message.patient}: {words.bus_reason(message.row.reason)}",
+                title=f"Шина не приняла {bus_words.MESSAGES_TAKEN[message.row.kind]}",
+                why=f"{number}, {message.patient}: {bus_words.bus_reason(message.row.reason)}",
                 act="Исправить" if mend else "Открыть",
                 path=f"/desk?order={number}" if mend else f"/order/{number}",
             )

@@ -20,7 +20,7 @@ from broker.domain.model import Actor
 from broker.security import Permission
 from broker.store import journal
 from broker.store.database import StoreError
-from ui import theme, words
+from ui import bus_words, theme, words
 from ui.services import Services, current_actor
 from ui.theme import text
 
@@ -155,7 +155,7 @@ class _House:
             with self._services.store.read() as reader:
                 exchange = journal.exchange(reader, 0)
             silent = self._services.store.clock() - exchange.oldest if exchange.oldest else None
-            found.append((words.bus_trouble(exchange.channel, silent), "/exchange"))
+            found.append((bus_words.bus_trouble(exchange.channel, silent), "/exchange"))
         return found
 
     async def refresh(self) -> None:

@@ -16,7 +16,7 @@ from broker.store import journal
 from broker.store.database import Reader
 from broker.store.journal import Card, Visit
 from broker.workflow import delivery, procedure, referral
-from ui import protocol, story, theme, words
+from ui import bus_words, protocol, story, theme, words
 from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor, look
 from ui.steady import Redraw, Rows, latest
@@ -239,7 +239,7 @@ class _Page:
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
             if card.parked_reason:
-                text("p", words.bus_reason(card.parked_reason), "parked-reason")
+                text("p", bus_words.bus_reason(card.parked_reason), "parked-reason")
         if card.report:
             with theme.section("Протокол"):
                 if card.report_doubted:

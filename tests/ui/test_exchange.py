@@ -19,7 +19,7 @@ from broker.store.journal import Exchange
 from tests.factory import ZONE
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
-from ui import words
+from ui import bus_words
 from ui.exchange import judge
 from ui.services import Services
 
@@ -114,7 +114,7 @@ def test_the_first_line_stays_calm_without_a_bus() -> None:
     ],
 )
 def test_reasons_are_put_into_words(reason: str, said: str) -> None:
-    assert words.bus_reason(reason) == said
+    assert bus_words.bus_reason(reason) == said
 
 
 async def test_what_was_refused_is_sent_again_by_a_person(scene: Scene, connected: Services) -> None:

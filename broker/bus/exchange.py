@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PROBE_AFTER = 300.0  # seconds of silence after which the bus is asked something, to see that it is there
 PROBE_NUMBER = "worklist-broker/probe"  # no order bears it
-REFUSED_AGAIN = 2  # requests that an uncertain message may take: a look-up, and the POST after it
+LOOKED_UP = 2  # requests that an uncertain message may take: a look-up, and the POST after it
 BUS = Actor(ActorKind.BUS, "exchange")
 
 
@@ -160,8 +160,7 @@ class Exchange:
 
     def _one(self, row: OutboxRow) -> Summary:
         """Deal with one message, unless something stands in the way."""
-        # A look-up and the POST after it are counted together, so that together they stay within the minute.
-        needed = REFUSED_AGAIN if row.uncertain else 1
+        needed = LOOKED_UP if row.uncertain else 1  # together they stay within the minute
         if reason := self._hindrance(needed):
             self._halted.set()
             return Summary(stopped=reason)
@@ -275,9 +274,7 @@ class Exchange:
             reason = "not a FHIR answer: the Task that is said to be there bears another number"
             return Parked(reason, evidence=answer.evidence)
         ids = letters.ids(letter, task_references(read.resource), self._dialect)
-        if isinstance(ids, Parked):
-            return replace(ids, evidence=answer.evidence)
-        return _Accepted(ids, answer.evidence)
+        return _Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
 
     def _post(self, letter: Letter, call: Call, sent: bytes) -> Answer:
         """Send; from the commit before it on, a crash leads to a look-up."""
@@ -307,7 +304,7 @@ class Exchange:
             case Untold():
                 if outcome.evidence:  # it was asked
                     self.pace.answered(seq, mark)
-                self._store.write(lambda tx: self._untold(tx, seq, outcome))
+                self._store.write(lambda tx: _untold(tx, seq, outcome))
                 # The bus's own words may tell of the patient; they stand on the exchange's screen.
                 log.warning("%s: cannot be told to this bus", name)
             case Parked():
@@ -363,10 +360,6 @@ class Exchange:
             log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
             audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
 
-    def _untold(self, tx: Tx, seq: int, outcome: Untold) -> None:
-        outbox.untold(tx, seq, outcome.reason, outcome.evidence)
-        tx.announce()
-
     def _parked(self, tx: Tx, letter: Letter, outcome: Parked) -> bool:
         """Park, unless the order was amended while the bus was judging its old content; say whether it is parked."""
         seq, now = letter.row.seq, orders.get(tx, letter.order.id)
@@ -387,7 +380,7 @@ class Exchange:
             self._bad_line(tx, state, outcome.reason, wait)
 
     def _good_line(self, tx: Tx) -> None:
-        if not self.pace.waiting:  # or another message has found otherwise meanwhile
+        if not self.pace.waiting:  # another message may have found otherwise
             self._note_channel(tx, "ok")
         tx.announce()
 
@@ -400,3 +393,8 @@ class Exchange:
         if self._noted != (state, reason):
             outbox.set_channel(tx, state, reason, retry_at, answered=state == "ok")
             self._noted = (state, reason)
+
+
+def _untold(tx: Tx, seq: int, outcome: Untold) -> None:
+    outbox.untold(tx, seq, outcome.reason, outcome.evidence)
+    tx.announce()

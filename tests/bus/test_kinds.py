@@ -37,11 +37,11 @@ def amend(clinic: Clinic, order: Order, **changes: str) -> Order:
     return referral.amend(clinic.store, order.id, order.revision, draft(**changes), REGISTRAR, CLINIC)
 
 
-def arrived(clinic: Clinic, role: BusRole, **given: str) -> Order:
+def arrived(clinic: Clinic, role: BusRole, requester: str = "") -> Order:
     """Make an order that this clinic did not place."""
 
     def verb(tx: Tx) -> Order:
-        return referral.added(tx, draft(), "", REGISTRAR, CLINIC, role, **given)
+        return referral.added(tx, draft(), "", REGISTRAR, CLINIC, role, requester=requester)
 
     return clinic.store.write(verb)
 
@@ -151,7 +151,7 @@ def test_what_another_clinic_ordered_is_answered_under_its_order(clinic: Clinic)
     clinic.store.write(lambda tx: outbox.withdraw(tx, model.id, OutboxKind.ORDER))
     answer = clinic.bus.transaction(n3(order_bundle(replace(model, accession_number="THEIRS-1"), theirs)))
     ids = {entry["resource"]["resourceType"]: entry["resource"]["id"] for entry in answer["entry"]}
-    order = arrived(clinic, BusRole.PERFORMER, requester=PRACTICE_ORGANISATION_2, study_instance_uid="2.25.77")
+    order = arrived(clinic, BusRole.PERFORMER, PRACTICE_ORGANISATION_2)
     known = {"task": ids["Task"], "service_request": ids["ServiceRequest"], "patient": ids["Patient"], "acsn": ""}
     clinic.store.write(lambda tx: outbox.set_references(tx, order.id, known))
     clinic.perform(order)

@@ -130,6 +130,18 @@ def test_only_the_server_and_those_who_ask_others_know_pynetdicom() -> None:
             assert not any(name.split(".")[0] == "pynetdicom" for name in imports(path)), module
 
 
+JUDGES = ("practice", "endpoint", "profile_fields", "profile_records", "profile_requests", "profile_rules")
+
+
+def test_the_bus_s_client_shares_no_code_with_those_who_play_the_bus() -> None:
+    for module, path in modules():
+        name = module.removeprefix("broker.bus.")
+        if name == module or name.startswith(JUDGES):
+            continue
+        shared = {each for each in imports(path) if each.removeprefix("broker.bus.").startswith(JUDGES)}
+        assert not shared, module
+
+
 def test_sql_stands_in_the_store_only() -> None:
     words = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ")
     for module, path in modules():

@@ -6,10 +6,11 @@ import argparse
 import os
 import tempfile
 import threading
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from broker import app
+from broker import app, demo_region
 from broker.bus import practice
 from broker.config import Config
 from broker.domain.model import (
@@ -35,10 +36,10 @@ from broker.workflow import devices, procedure, referral, staff
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (
-    ("orlova", "Орлова Наталья Викторовна", Role.REGISTRAR),
-    ("yudin", "Юдин Константин Егорович", Role.TECHNOLOGIST),
-    ("volskaya", "Вольская Татьяна Андреевна", Role.RADIOLOGIST),
-    ("admin", "Администратор", Role.ADMINISTRATOR),
+    ("orlova", "Орлова Наталья Викторовна", Role.REGISTRAR, ""),
+    ("yudin", "Юдин Константин Егорович", Role.TECHNOLOGIST, ""),
+    ("volskaya", "Вольская Татьяна Андреевна", Role.RADIOLOGIST, "врач-рентгенолог"),
+    ("admin", "Администратор", Role.ADMINISTRATOR, ""),
 )
 DEVICES = (
     Device("FLG_12", "Флюорограф", "DX", "каб. 12"),
@@ -97,6 +98,8 @@ def _run(args: argparse.Namespace, directory: Path) -> int:
         args.bus_port,
     )
     bus.start()
+    zone = ZoneInfo("Europe/Moscow")
+    demo_region.tell(bus.bus, (_patient(4), _patient(0)), _patient(7), datetime.now(UTC), zone)
     try:
         config = _config(args, directory, bus.url)
         application = app.Application(config)
@@ -123,6 +126,7 @@ def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
                 "oid": "1.2.643.5.1.13.13.12.2.99.1",
                 "uid_root": "1.2.643.5.1.13.13.12.2.99",
                 "accession_prefix": "D",
+                "repeat_days": {"CT": 90, "DX": 30},
             },
             "web": {"port": args.web_port},
             "dicom": {"address": "127.0.0.1", "port": args.dicom_port, "unknown_devices": "learn"},
@@ -131,6 +135,7 @@ def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
                 "token_file": str(token),
                 "organisation": practice.PRACTICE_ORGANISATION,
                 "rate": 6000,
+                "fetch_every": 5,
             },
             "data": {"directory": str(directory)},
             "backup": {"keep": 0},
@@ -144,9 +149,10 @@ def fill(store: Store, clinic: Clinic) -> None:
         known = {account.login for account in accounts.all_accounts(reader)}
         now = store.clock().astimezone(clinic.zone).replace(tzinfo=None, second=0, microsecond=0)
         has_work = bool(journal.day(reader, now.date()))
-    for login, name, role in ACCOUNTS:
+    for number, (login, name, role, position) in enumerate(ACCOUNTS):
         if login not in known:
-            staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM)
+            snils = _snils(900 + number) if position else ""
+            staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM, snils=snils, position=position)
     for device in DEVICES:
         devices.put_device(store, device, SYSTEM)
     if has_work:
@@ -176,7 +182,14 @@ def fill(store: Store, clinic: Clinic) -> None:
 def _patient(number: int) -> Patient:
     name, born, sex = PEOPLE[number]
     family, given, middle = [*name.split(" "), ""][:3]
-    return Patient(PersonName(family, given, middle), date.fromisoformat(born), Sex(sex))
+    return Patient(PersonName(family, given, middle), date.fromisoformat(born), Sex(sex), snils=_snils(number))
+
+
+def _snils(number: int) -> str:
+    """Make an invented СНИЛС with its check digits."""
+    digits = f"{112_233_000 + number}"
+    check = sum(int(digit) * weight for digit, weight in zip(digits, range(9, 0, -1), strict=True)) % 101 % 100
+    return f"{digits}{check:02d}"
 
 
 def _within_today(now: datetime, minutes: int) -> datetime:
@@ -205,7 +218,7 @@ def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: dat
 
 def _welcome(application: app.Application, bus_url: str) -> None:
     port = application.dicom.port
-    logins = "\n".join(f"                 {login:10} {role}" for login, _, role in ACCOUNTS)
+    logins = "\n".join(f"                 {login:10} {role}" for login, _, role, _ in ACCOUNTS)
     print(
         f"""
 Worklist Broker, demonstration. Everybody and everything in it is invented.

@@ -129,7 +129,8 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
 
     # The bus has everything once.
     assert ours.house.orders_on_bus() == {sent.accession_number: ["requested"]}
-    assert sorted(sum(ours.house.results_on_bus().values(), [])) == ["completed", "in-progress"]
+    statuses = [status for each in ours.house.results_on_bus().values() for status in each]
+    assert sorted(statuses) == ["completed", "in-progress"]
 
 
 def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics: tuple[Desk, Desk]) -> None:
@@ -142,12 +143,9 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
 
     theirs.house.wait_for(lambda: len(waiting()) == 2)
     with theirs.store() as store:
+        number = acsn(ours, sent.accession_number)
         with store.read() as reader:
-            [came] = [
-                each
-                for each in incoming.waiting(reader)
-                if each.bus_accession_number == acsn(ours, sent.accession_number)
-            ]
+            [came] = [each for each in incoming.waiting(reader) if each.bus_accession_number == number]
         accepted = incoming_verbs.accept(store, came.id, factory.draft(owner=""), REGISTRAR, theirs.clinic)
     with ours.store() as store:
         for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):

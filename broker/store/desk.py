@@ -26,6 +26,11 @@ class WalkIn:
     accession_number: str = ""
 
 
+def meant(reader: Reader, said: Patient) -> Patient | None:
+    """Give the patient of ours whom a form means: who was chosen, or whom its fields describe; None is somebody new."""
+    return patients.get(reader, said.id) if said.id else same_patient(reader, said)
+
+
 def same_patient(reader: Reader, said: Patient) -> Patient | None:
     """Give the patient of ours whom somebody else means, or None: numbers alone are not enough, for slips happen."""
     found = patients.find_same(reader, said)

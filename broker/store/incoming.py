@@ -110,6 +110,15 @@ def waiting(reader: Reader) -> list[IncomingReferral]:
     return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
 
 
+def count(reader: Reader) -> tuple[int, bool]:
+    """Count the referrals that wait, and say whether one of them is urgent."""
+    row = reader.one(
+        "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
+        " FROM incoming_referral WHERE state IN ('waiting', 'set_aside')"
+    )
+    return (row["waiting"], row["urgent"] > 0) if row else (0, False)
+
+
 def add(tx: Tx, referral: IncomingReferral) -> int:
     """Keep a new referral; give its id."""
     return tx.run(

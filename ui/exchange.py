@@ -119,6 +119,7 @@ class _Page:
         self._resends = security.may(actor, Permission.RESEND)
         self._shown: Verdict | None = None
         self._read: _Found | None = None
+        self._way = ledger.ALL
         with ui.element("div").classes("page-head"):
             text("h1", "Обмен с шиной")
             ui.element("div").classes("spring")
@@ -128,10 +129,8 @@ class _Page:
         with self._parked_section, theme.section("Надо исправить"):
             self._parked = Rows(ui.element("div"), redrawn("div", "parked", self._draw_parked))
         with theme.section("Журнал", f"последние {KEPT}"):
-            self._way = ui.toggle(
-                {ledger.ALL: "Всё", ledger.OUT: "Отправлено", ledger.IN: "Получено"}, value=ledger.ALL
-            )
-            self._way.props("no-caps unelevated dense").classes("way").on_value_change(self._show_ledger)
+            with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
+                self._ways = {way: self._make_way(way, word) for way, word in ledger.WAYS.items()}
             self._empty = ui.element("div")
             with self._empty:
                 theme.empty("Ещё ничего не отправляли.", "Первое направление уйдёт само, как только его сохранят.")
@@ -157,12 +156,25 @@ class _Page:
         self._parked.show([*refused, *((f"in {item.id}", self._aside(item)) for item in aside)])
         self._show_ledger()
 
+    def _make_way(self, way: str, word: str) -> ui.element:
+        pressed = "true" if way == self._way else "false"
+        pill = ui.element("button").props(f"type=button aria-pressed={pressed}")
+        with pill.on("click", lambda: self._choose(way)):
+            text("span", word)
+        return pill
+
+    def _choose(self, way: str) -> None:
+        self._way = way
+        for each, pill in self._ways.items():
+            pill.props(f"aria-pressed={'true' if each == way else 'false'}")
+        self._show_ledger()
+
     def _show_ledger(self) -> None:
         read = self._read
         if read is None:
             return
-        show, today = str(self._way.value), self._services.today()
-        rows = ledger.rows(read.exchange.ledger, read.came, show, self._zone, today, KEPT)
+        today = self._services.today()
+        rows = ledger.rows(read.exchange.ledger, read.came, self._way, self._zone, today, KEPT)
         self._empty.set_visibility(not rows and self._configured)
         self._ledger.set_visibility(bool(rows))
         if rows != self._ledger.rows:

@@ -74,7 +74,7 @@ def read(reader: Reader, seq: int) -> Letter | None:
         row,
         order,
         outbox.references(reader, order.id),
-        _performed(reader, order) if row.kind in RESULTS else (),
+        performed_steps(reader, order) if row.kind in RESULTS else (),
         reports.signed(reader, order.id) if row.kind is OutboxKind.REPORT else None,
     )
 
@@ -139,10 +139,10 @@ def ids(letter: Letter, told: BusReferences, dialect: Dialect) -> dict[str, str]
     return {name: id for name, id in found.items() if id}
 
 
-def _performed(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
+def performed_steps(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
     """Give the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
-    card = journal.card(reader, order.accession_number)
-    steps = [step for step in card.performed if step.state is PerformedState.COMPLETED] if card else []
+    done = journal.performed_for(reader, [order.id]).get(order.id, [])
+    steps = [step for step in done if step.state is PerformedState.COMPLETED]
     return tuple(
         replace(step, references=_study_uids(performed.attributes(reader, step.sop_instance_uid))) for step in steps
     )

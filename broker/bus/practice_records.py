@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from broker.bus.practice_index import Index
-from broker.bus.profile_records import FIRST, accession_number, is_order, keys, resolved, stored
+from broker.bus.profile_records import accession_number, is_order, keys, places, resolved, stored
 from broker.bus.profile_rules import Resource
 
 log = logging.getLogger(__name__)
@@ -42,14 +42,7 @@ class Records:
 
     def write(self, kind: str, entries: dict[str, Resource]) -> list[Resource]:
         """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order."""
-        targets: dict[str, str] = {}
-        index: dict[tuple[str, ...], str] = {}  # two entries of one bundle may be the same person
-        for url in sorted(entries, key=lambda url: entries[url]["resourceType"] not in FIRST):
-            resource = resolved(entries[url], targets)
-            named = keys(resource)
-            known = [found for key in named if (found := index.get(key) or self._matched.get(key))]
-            targets[url] = known[0] if known else f"{resource['resourceType']}/{uuid4()}"
-            index.update(dict.fromkeys(named, targets[url]))
+        targets = places(entries, self._matched.get, lambda: str(uuid4()))
         now = self._now()
         written: dict[str, Resource] = {}
         orders = self._orders

@@ -6,13 +6,29 @@ import it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from broker.bus.profile_fields import DICOM_UID, N3, OWN_ID, SNILS
 from broker.bus.profile_rules import Resource
 
-FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched before what refers to them gets its ids
+_FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched before what refers to them gets its ids
+
+
+def places(
+    sent: Mapping[str, Resource], known: Callable[[tuple[str, ...]], str | None], new_id: Callable[[], str]
+) -> dict[str, str]:
+    """Give each fullUrl the "Type/id" where its resource is stored; `known` gives that of a key, if there is one."""
+    targets: dict[str, str] = {}
+    index: dict[tuple[str, ...], str] = {}  # two entries of one bundle may be the same person
+    for url in sorted(sent, key=lambda url: sent[url]["resourceType"] not in _FIRST):
+        resource = resolved(sent[url], targets)
+        named = keys(resource)
+        found = [place for key in named if (place := index.get(key) or known(key))]
+        targets[url] = found[0] if found else f"{resource['resourceType']}/{new_id()}"
+        index.update(dict.fromkeys(named, targets[url]))
+    return targets
 
 
 def stored(resource: Resource, reference: str, before: Resource | None, now: datetime) -> Resource:

@@ -44,9 +44,8 @@ class Query(NamedTuple):
         return late and all(values & searched(resource, name) for name, values in self.filters)
 
     def wanted(self, name: str) -> frozenset[str] | None:
-        """Give the values that a parameter may have; None where it was not named."""
-        named = [values for parameter, values in self.filters if parameter == name]
-        return frozenset.intersection(*named) if named else None
+        """Give values of which one must be there, by which to look first; None where the parameter was not named."""
+        return next((values for parameter, values in self.filters if parameter == name), None)
 
 
 def read_query(resource_type: str, parameters: object) -> Query:
@@ -103,7 +102,7 @@ def entries(bundle: object) -> dict[str, Resource]:
 def refuse_foreign_sender(task: Resource, caller: str) -> None:
     """Raise Refused if one organisation orders, or answers, in the name of another."""
     member = "requester" if task["intent"] == "original-order" else "owner"
-    if caller and task[member]["reference"] != f"Organization/{caller}":
+    if caller and task[member]["reference"].casefold() != f"Organization/{caller}".casefold():
         text = f"Task.{member}: указана другая организация, а не та, чьим ключом подписан запрос"
         raise Refused(422, Issue("business-rule", text, f"Task.{member}"))
 

@@ -123,7 +123,7 @@ def added(
     """Make an order of a tidied draft within a verb's transaction; the verb tells the audit and the region.
 
     `done` says that it was done already, so that its time has passed. `given` are members of Order that do not come
-    from the draft: study_instance_uid, requester, bus_accession_number.
+    from the draft: accession_number, study_instance_uid, requester, bus_accession_number.
     Raise Invalid, Stale, NotFound.
     """
     procedure = _checked(tx, draft, _local(tx.now, clinic), done=done)
@@ -131,7 +131,7 @@ def added(
         raise Invalid({"owner": "no_bus"})  # nothing would carry it there
     order = Order(
         id=0,
-        accession_number=numbers.accession_number(tx, clinic),
+        accession_number=given.pop("accession_number", "") or numbers.accession_number(tx, clinic),
         study_instance_uid=given.pop("study_instance_uid", "") or numbers.study_instance_uid(tx, clinic),
         requested_procedure_id=numbers.requested_procedure_id(tx),
         patient=_keep_patient(tx, draft.patient),

@@ -23,7 +23,7 @@ from broker.domain.model import (
     StepReference,
 )
 from broker.domain.starter import PROCEDURES
-from broker.store import incoming, orders, outbox
+from broker.store import clients, incoming, orders, outbox
 from broker.store.database import Store
 from broker.store.incoming import Arrival, ItemKind, ItemState
 from broker.workflow import incoming as verbs
@@ -270,12 +270,17 @@ def test_a_referral_that_is_not_there_cannot_be_accepted(store: Store) -> None:
         verbs.accept(store, 7, form(KNEE), REGISTRAR, CLINIC)
 
 
-def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of(store: Store) -> None:
-    came = replace(KNEE, bus_accession_number="")
+@pytest.mark.parametrize(("tell_bus", "role"), [(True, BusRole.PLACER), (False, BusRole.NONE)])
+def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_where_it_is_said_so(
+    store: Store, tell_bus: bool, role: BusRole
+) -> None:
+    store.write(lambda tx: clients.add(tx, "mis", "hash", "", tell_bus=tell_bus))
+    came = replace(KNEE, requester="", bus_accession_number="K2611-0900")
     verbs.take(store, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
     order = accept(store)
-    assert (order.bus_role, order.requester) == (BusRole.PLACER, "")
-    assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"]
+    assert (order.bus_role, order.requester) == (role, "")
+    assert (order.accession_number, order.bus_accession_number) == ("K2611-0900", "")
+    assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"][: int(tell_bus)]
     with store.read() as reader:
         assert outbox.references(reader, order.id).task == ""
 

@@ -259,7 +259,8 @@ class Desk:
         ask = self.services.ask_elsewhere
         if known and ask and known.patient.id != self.asked_of and ask(known.patient.id) is not False:
             self.asked_of = known.patient.id
-        self.aside.past.show(known, bool(said.snils or said.policy))
+        somebody = bool(said.name.family and said.birth_date and said.birth_date != self.services.today())
+        self.aside.past.show(known, somebody, bool(said.snils or said.policy))
         procedure = self.form.procedure()
         found: list[Earlier] = []
         if known and procedure and self.purpose.warns:
@@ -386,7 +387,7 @@ class Desk:
             return
         if self.repeats.asks():
             self._name_save()
-            self.tell("Не сохранено: такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
+            self.tell("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
             return
         # From here on the form is what is being saved: should the program go down before it can say so, the same
         # press after the restart finds the same words and makes no second referral.

@@ -122,8 +122,8 @@ class Past:
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 theme.button("Закрыть").props("data-closes autofocus")
 
-    def show(self, known: Known | None, typed_number: bool) -> None:
-        """Show what is known; `typed_number` says that somebody new has a number to ask for."""
+    def show(self, known: Known | None, somebody: bool, typed_number: bool) -> None:
+        """Show what is known; of somebody new, who may have a number to ask for, nothing is known yet."""
         self._known = known
         services = self._services
         asks = services.ask_elsewhere is not None
@@ -132,13 +132,13 @@ class Past:
             told = "Новый пациент: регион спросим, когда запишете"
         year = dose(known, services.today()) if known else ""
         found = lines(known) if known else []
-        model = (known is not None, found, told, year)
+        model = (known is not None or somebody, found, told, year)
         if model == self._shown:
             return
         self._shown = model
         self._list.clear()
         with self._list:
-            self._draw(found, known)
+            self._draw(found, known is not None or somebody)
         self._foot.clear()
         with self._foot:
             for word in (year, told):
@@ -171,10 +171,9 @@ class Past:
             if not repeats.is_final(study):
                 text("p", "Протокол ещё не окончательный.", "muted")
 
-    def _draw(self, found: list[Line], known: Known | None) -> None:
+    def _draw(self, found: list[Line], somebody: bool) -> None:
         if not found:
-            nothing = "Ничего неизвестно" if self._services.ask_elsewhere else "У нас ничего"
-            text("p", nothing if known else "Выберите пациента", "muted")
+            text("p", "У нас ничего" if somebody else "Выберите пациента", "muted")
             return
         with ui.element("ol").classes("past"):
             for line in found[:SHOWN]:

@@ -146,6 +146,8 @@ class FromElsewhere(Purpose):
         if problems:
             form.complain(problems)
         form.fix_owner()
+        if self.said:
+            form.fields["procedure"].advise(f"В направлении: «{self.said}»")
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         return referrals_in.accept(store, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats)
@@ -204,6 +206,8 @@ class WithoutReferral(Purpose):
             device_known=study.device is not None,
             time_known=study.step.start is not None,
         )
+        if self.said:
+            form.fields["family"].advise(f"На аппарате: {self.said}")
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         return referral.register_walk_in(store, self.study.step.sop_instance_uid, draft, actor, clinic)

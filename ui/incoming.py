@@ -101,7 +101,7 @@ class _Page:
             with ui.element("div").classes("head"):
                 text("h2", "Отложены")
                 text("span", "прочитать не удалось", "muted small")
-            self._apart = Rows(ui.element("div"), redrawn("div", "income", self._draw_aside))
+            self._apart = Rows(ui.element("div"), redrawn("div", "income apart", self._draw_aside))
         with ui.element("dialog").classes("wide").props("id=raw aria-labelledby=raw-title"):
             text("h2", "Как пришло").props("id=raw-title")
             self._raw = text("div", "", "evidence scrolled")
@@ -220,7 +220,7 @@ def _unread(reader: Reader) -> list[Item]:
 
 
 def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> Waiting:
-    problem = words.problems(verbs.problems(each))
+    problem = words.to_mend(verbs.problems(each))
     since = words.duration(now - each.received_at) if each.received_at else ""
     return Waiting(
         id=each.id,

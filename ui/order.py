@@ -12,7 +12,7 @@ from broker.domain.lifecycle import Event, allowed
 from broker.domain.model import Actor, Device, Order, OrderState, Patient, PerformedState, PerformedStep, Priority
 from broker.domain.results import ReportState
 from broker.security import Permission
-from broker.store import journal
+from broker.store import choices, journal
 from broker.store.database import Reader
 from broker.store.journal import Card, Visit
 from broker.workflow import delivery, procedure, referral
@@ -62,11 +62,16 @@ class _Found:
 
     card: Card
     devices: tuple[Device, ...]
+    other: str = ""  # the other clinic that refers or is to do it, as people call it
 
 
 def _read(reader: Reader, accession_number: str) -> _Found | None:
     card = journal.card(reader, accession_number)
-    return _Found(card, tuple(journal.stations(reader))) if card else None
+    if card is None:
+        return None
+    guid = card.order.owner or card.order.requester
+    other = words.clinic(choices.organisation_name(reader, guid), guid) if guid else ""
+    return _Found(card, tuple(journal.stations(reader)), other)
 
 
 class _Page:
@@ -267,12 +272,18 @@ class _Page:
     def _about(self, order: Order) -> list[tuple[str, str]]:
         today = self._services.today()
         referrer = ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)
-        when = [f"{words.day(step.start.date(), today)}, {step.start:%H:%M}" for step in order.steps]
+        when = [
+            f"{words.day(step.start.date(), today)}, {step.start:%H:%M}"
+            if step.station_ae_titles
+            else f"желательно {words.day(step.start.date(), today)}"  # the other clinic gives the time
+            for step in order.steps
+        ]
         where = dict.fromkeys(self._place(ae_title) for step in order.steps for ae_title in step.station_ae_titles)
         return [
             ("Что", words.procedure(order)),
             ("Когда", "; ".join(when)),
-            ("Где", "; ".join(where)),
+            ("Где", "; ".join(where) or self._found.other),
+            *([("Направила", self._found.other)] if order.requester else []),
             *([("Срочность", "Срочно")] if order.priority is Priority.URGENT else []),
             ("Направил", referrer),
             ("Диагноз", f"{order.diagnosis_code} {order.diagnosis_text}".strip()),

@@ -74,8 +74,9 @@ class RepeatBox:
 def sentence(first: Earlier, clinics: Mapping[str, str]) -> str:
     """Write what was done, when and where, and what came of it."""
     kind = words.MODALITIES.get(first.modality, first.procedure_name or first.modality)
-    said = names.cut(" ".join(first.conclusion.split()), LONGEST)
-    result = f": «{said}{'' if said == ' '.join(first.conclusion.split()) else '…'}»." if said else ", заключения нет."
+    whole = " ".join(first.conclusion.split()).rstrip(".")
+    said = names.cut(whole, LONGEST)
+    result = f": «{said}{'' if said == whole else '…'}»." if said else ", заключения нет."
     return f"{kind} уже делали {first.studied_on:%d.%m.%Y}, {place(first, dict(clinics))}{result}"
 
 

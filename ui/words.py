@@ -396,6 +396,33 @@ def clinic(name: str, guid: str) -> str:
     return name or (f"клиника {guid[:8]}…" if guid else "клиника не названа")
 
 
+FIELDS = {
+    "family": "фамилия",
+    "given": "имя",
+    "middle": "отчество",
+    "birth_date": "дата рождения",
+    "sex": "пол",
+    "snils": "СНИЛС",
+    "policy": "полис",
+    "procedure": "исследование",
+    "device": "аппарат",
+    "diagnosis": "диагноз",
+    "finance": "оплата",
+    "referrer": "кто направил",
+    "referrer_snils": "СНИЛС врача",
+    "patient_id": "номер карты",
+    "date": "дата",
+    "weight": "вес",
+    "height": "рост",
+}
+
+
+def to_mend(found: Mapping[str, str]) -> str:
+    """Name the fields that a person has to complete or check; empty where there are none."""
+    named = dict.fromkeys(FIELDS.get(field, "") for field in found)
+    return f"Дополнить или проверить: {', '.join(each for each in named if each) or 'поля'}" if named else ""
+
+
 def incoming_over(state: IncomingState) -> str:
     """Say why a referral from elsewhere cannot be registered any more."""
     return {

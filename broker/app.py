@@ -20,6 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from broker import schedule, service
+from broker.bus.endpoint import Beside
 from broker.config import Config
 from broker.dicom import explain, learned, pacs
 from broker.dicom.archive import Archive
@@ -29,6 +30,7 @@ from broker.domain.advice import Explained, Suggestion
 from broker.domain.health import Check, Health
 from broker.domain.model import Clinic, Order
 from broker.domain.starter import PROCEDURES
+from broker.local_mis import endpoint_of
 from broker.region import Region
 from broker.security import Throttle
 from broker.store import devices, incoming, journal
@@ -167,7 +169,9 @@ class Application:
             suggest=self._suggest,
             explain=self._explain,
         )
-        self._web = web.make_server(web.create_app(services), self.config)
+        site = web.create_app(services)
+        site.add_middleware(Beside, endpoint=endpoint_of(self.config, self.store, self.clinic))
+        self._web = web.make_server(site, self.config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)

@@ -48,7 +48,7 @@ class Region:
         def client() -> BusClient:
             return BusClient.of(config.bus)
 
-        self.exchange = Exchange(store, client(), profile, pace, self._paper(), dialect=dialect, lanes=LANES)
+        self.exchange = Exchange(store, client(), profile, pace, paper_of(config, store), dialect=dialect, lanes=LANES)
         self.fetch = Fetch(store, client(), dialect, profile, pace, clinic, config.bus.straight_to)
         self.elsewhere = Elsewhere(store, client(), dialect, profile, pace)
         self.history = History(store, client(), dialect, profile, pace, hours=config.bus.history_hours)
@@ -88,12 +88,14 @@ class Region:
         with self._store.read() as reader:
             return Profile.of(self._config, directories.positions(reader), directories.versions(reader))
 
-    def _paper(self) -> Callable[[Order, Report], bytes]:
-        clinic = self._config.clinic
 
-        def paper(order: Order, report: Report) -> bytes:
-            with self._store.read() as reader:
-                made_on, device = reports.made(reader, order.id)
-            return report_pdf(order, report, clinic.name, clinic.zone, made_on, device)
+def paper_of(config: Config, store: Store) -> Callable[[Order, Report], bytes]:
+    """Give what makes the document of a signed report."""
+    clinic = config.clinic
 
-        return paper
+    def paper(order: Order, report: Report) -> bytes:
+        with store.read() as reader:
+            made_on, device = reports.made(reader, order.id)
+        return report_pdf(order, report, clinic.name, clinic.zone, made_on, device)
+
+    return paper

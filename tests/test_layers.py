@@ -28,6 +28,8 @@ ALLOWED: dict[str, set[str]] = {
         "broker.failpoint",
         "broker.paper",
     },
+    # The door for a local МИС: who may call is a matter of security.
+    "broker.bus.endpoint": {"broker.bus", "broker.domain", "broker.store", "broker.security"},
     "broker.schedule": {"broker.workflow", "broker.bus", "broker.dicom.pacs", "broker.store"},
     "broker.order_json": {"broker.domain", "broker.store.journal"},
     "broker.tables": {"broker.domain"},
@@ -68,6 +70,8 @@ ROOTS = {
     "broker.commands",
     "broker.device_commands",
     "broker.directory_commands",
+    "broker.client_commands",
+    "broker.local_mis",
     "broker.demo",
     "broker.demo_region",
 }

@@ -167,6 +167,7 @@ class Application:
             Throttle(),
             self.health,
             suggest=self._suggest,
+            ask_elsewhere=self._ask_elsewhere if self.region else None,
             explain=self._explain,
         )
         site = web.create_app(services)
@@ -231,6 +232,10 @@ class Application:
 
     def _suggest(self, heard: journal.Heard) -> list[Suggestion]:
         return learned.suggest(heard.device, heard.samples, self.store.clock())
+
+    def _ask_elsewhere(self, patient_id: int) -> None:
+        assert self.region is not None
+        self.region.history.wanted(patient_id)
 
     def _explain(self, reader: Reader, order: Order) -> list[Explained]:
         learns = self.config.dicom.unknown_devices == "learn"

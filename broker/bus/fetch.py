@@ -388,7 +388,7 @@ class Fetch:
         else:
             ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures, 20))
             asked = min(answer.after or 0.0, LONGEST_WAIT)
-            state, wait = "waiting", max(SHORTEST_WAIT, self._chance() * ceiling, asked)
+            state, wait = "waiting", max(SHORTEST_WAIT, (0.5 + self._chance() / 2) * ceiling, asked)
             self._failures += 1
             self._quiet_until = self._monotonic() + wait
         log.warning("fetching from the bus is %s: %s", state, answer.reason)

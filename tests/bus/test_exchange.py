@@ -266,7 +266,7 @@ def test_too_many_requests_wait_as_long_as_the_bus_asks_and_need_no_look_up(clin
     clinic.exchange = clinic.exchange_with(chance=0.0)
     assert clinic.deliver() == Summary(stopped="waiting")
     assert clinic.rows()[0].uncertain is False
-    assert clinic.deliver_later(0.9) == Summary(stopped="waiting")
+    assert clinic.deliver_later(FIRST_WAIT / 2 - 0.1) == Summary(stopped="waiting")
     assert clinic.deliver_later(0.1) == Summary(delivered=1)
     assert clinic.calls() == ["/?_format=json"] * 2
 

@@ -13,14 +13,17 @@ from zoneinfo import ZoneInfo
 from broker import app, demo_region
 from broker.bus import practice
 from broker.config import Config
+from broker.domain.directory import Entry
 from broker.domain.model import (
     Actor,
     ActorKind,
     Clinic,
     Device,
+    Dose,
     Message,
     Patient,
     PerformedChange,
+    PerformedSeries,
     PerformedState,
     PerformedStep,
     PersonName,
@@ -32,7 +35,8 @@ from broker.domain.model import (
 )
 from broker.store import accounts, journal
 from broker.store.database import Store
-from broker.workflow import devices, procedure, referral, staff
+from broker.workflow import devices, directories, procedure, referral, staff
+from broker.workflow.directories import Source
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (
@@ -76,6 +80,11 @@ REFERRALS = (
     (8, "WLB-MMG4", "MAMMO_9", 45),
 )
 SYSTEM = Actor(ActorKind.SYSTEM, "demo", "Демонстрация")
+CLINICS = Source("organisations", "1.2.643.2.69.1.1.1.64", "demo", "demo")
+CLINIC_NAMES = (
+    Entry(practice.PRACTICE_ORGANISATION, "Клиника на Заречной"),
+    Entry(practice.PRACTICE_ORGANISATION_2, "Больница № 2"),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -153,6 +162,7 @@ def fill(store: Store, clinic: Clinic) -> None:
         if login not in known:
             snils = _snils(900 + number) if position else ""
             staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM, snils=snils, position=position)
+    directories.replace_directory(store, CLINICS, CLINIC_NAMES, SYSTEM)
     for device in DEVICES:
         devices.put_device(store, device, SYSTEM)
     if has_work:
@@ -212,7 +222,20 @@ def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: dat
     )
     procedure.start(store, step, Message({}, f"demo start {uid}"), actor, clinic)
     if done:
-        change = PerformedChange(PerformedState.COMPLETED, end=start + timedelta(minutes=4), images=2)
+        change = PerformedChange(
+            PerformedState.COMPLETED,
+            end=start + timedelta(minutes=4),
+            operator="Юдин К. Е.",
+            images=2,
+            series=tuple(
+                PerformedSeries(f"{study}.{series}", description, protocol, "Юдин К. Е.", 1)
+                for series, description, protocol in ((2, "Прямая проекция", "PA"), (3, "Боковая проекция", "LAT"))
+            ),
+            doses={
+                "ImageAndFluoroscopyAreaDoseProduct": (Dose("ImageAndFluoroscopyAreaDoseProduct", 1.2, "dGy.cm2"),),
+                "TotalNumberOfExposures": (Dose("TotalNumberOfExposures", 2, "1"),),
+            },
+        )
         procedure.finish(store, uid, change, Message({}, f"demo finish {uid}"), actor, clinic)
 
 

@@ -107,7 +107,7 @@ class Endpoint:
             return  # there is nobody to be answered
         headers = {**HEADERS, **answer.headers}
         content = dumps(answer.resource, ensure_ascii=False).encode("utf-8", "replace")
-        await Response(content, answer.status, headers, "application/json")(scope, receive, send)
+        await Response(content, answer.status, headers, "application/json; charset=utf-8")(scope, receive, send)
 
     async def _answer(self, request: Request) -> Answer:
         """Judge a call and carry it out; whatever goes wrong becomes an OperationOutcome."""
@@ -160,7 +160,7 @@ class Endpoint:
 
     def _carry_out(self, request: Request, body: bytes, client: Client) -> Answer:
         """Find the verb for a method and path and do it; raise Refused."""
-        method, path = request.method, request.url.path.removeprefix(PATH)
+        method, path = request.method, str(request.scope["path"]).removeprefix(PATH) or "/"
         if method == "POST":
             _check_content_type(request)
         caller, service = Caller.of(client, self._current_profile()), self._service

@@ -272,13 +272,16 @@ class EndpointService:
 def _finder(reader: Reader, caller: Caller, sent: Mapping[str, Resource] | None = None) -> Find:
     """Make what leads from a reference to an entry of the same Bundle, to what the client sent, to an organisation."""
 
+    found: dict[str, Resource | None] = dict(sent or {})  # what two references mean must be seen to be the same
+
     def find(reference: str) -> Resource | None:
-        if sent and reference in sent:
-            return sent[reference]
-        kind, _, id = reference.partition("/")
-        if kind == "Organization":
-            return _organisation(reader, id, caller)
-        return clients.resource(reader, caller.name, kind, id)
+        if reference not in found:
+            kind, _, id = reference.partition("/")
+            organisation = kind == "Organization"
+            found[reference] = (
+                _organisation(reader, id, caller) if organisation else clients.resource(reader, caller.name, kind, id)
+            )
+        return found[reference]
 
     return find
 

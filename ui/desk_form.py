@@ -23,6 +23,7 @@ from broker.workflow import referral
 from ui import desk_past, read, theme, words
 from ui.combo import Combo
 from ui.desk_aside import Aside, Recent
+from ui.desk_bar import Bar
 from ui.desk_past import Known
 from ui.desk_purpose import Change, FromElsewhere, Purpose
 from ui.draft import Draft
@@ -30,7 +31,7 @@ from ui.frame import Done, attempt, follow
 from ui.incoming import Declining
 from ui.referral_combos import Directories
 from ui.referral_form import ReferralForm
-from ui.referral_lists import Lists, place
+from ui.referral_lists import Lists
 from ui.referral_values import PATIENT
 from ui.repeat_box import RepeatBox
 from ui.services import Services, look
@@ -59,7 +60,6 @@ class Desk:
         self.lists = purpose.lists(lists)
         self.submission = uuid.uuid4().hex
         self.saving = False
-        self.refused = False  # it says beside the button why the form was not saved, until something is changed
         self.over = ""  # why there is nothing to save any more
         self.asked_of: int | None = None  # the patient of whom the region has been asked
         self.draft: Draft | None = None
@@ -78,17 +78,17 @@ class Desk:
                     self.form.draw_study(self.take_nearest)
             with ui.element("div").classes("after"):
                 self.repeats = RepeatBox(lambda reference: self.aside.past.open(reference))
-                self.actions = ui.element("div").classes("actions")
+                self.bar = Bar(services, purpose, self.lists, self.save, self.start_anew)
                 self.recent = Recent(services)
             self.aside = Aside(services, self.form.choose_time)
         self.form.clear()
         purpose.fill(self.form)
         if purpose.new:
-            self.draft = Draft(services, actor, FORM, self.content, self.tell_kept)
+            self.draft = Draft(services, actor, FORM, self.content, self.bar.tell_kept)
         self._tell_who()
-        self.draw_actions()
+        self.bar.draw(self.form.blank())
         if isinstance(purpose, FromElsewhere):
-            self.declining = Declining(services, actor, purpose.came)
+            Declining(services, purpose.came)
 
     def start(self) -> None:
         """Follow what changes, and keep what is typed; called when the page is complete."""
@@ -132,63 +132,6 @@ class Desk:
             other="Новый пациент:",
         )
 
-    def draw_actions(self, saved: Order | None = None) -> None:
-        """Draw what can be done now: save, or print what has been saved."""
-        self.saved = saved
-        self.actions.clear()
-        with self.actions:
-            if saved:
-                self._draw_saved(saved)
-                return
-            self.save_button = theme.button("Сохранить", self.save, kind="primary", key="Ctrl+Enter")
-            self.note = text("p", "", "muted small").props("role=status")
-            ui.element("div").classes("spring")
-            word, path = self.purpose.back
-            if isinstance(self.purpose, FromElsewhere):
-                theme.button("Отклонить", kind="danger").props("data-opens=decline")
-            if word:
-                ui.link(word, path).props("data-back")
-            if self.purpose.new:
-                self.clear_button = theme.button("Очистить", self.start_anew, small=True)
-                self.clear_button.set_visibility(not self.form.blank())
-                with ui.element("span").classes("muted small key"):
-                    theme.key_hint("F2")
-                    text("span", " новое направление")
-
-    def _draw_saved(self, order: Order) -> None:
-        number = order.accession_number
-        with ui.element("div").classes("saved").props("role=status"):
-            ui.icon("check_circle")
-            text("span", number, "number")
-            with ui.element("div").classes("cut"):
-                text("div", str(order.patient.name), "cut")
-                text("div", f"Сохранено. {self._where(order)}", "muted small cut")
-        ui.element("div").classes("spring")
-        theme.button("Открыть", lambda: ui.navigate.to(f"/order/{number}"))
-        label = theme.button("Печать этикетки", kind="primary", icon="print", key="Ctrl+Enter")
-        label.props(f"href=/label/{number} target=_blank")
-
-    def _where(self, order: Order) -> str:
-        step = order.steps[0]
-        day = words.day(step.start.date(), self.services.today())
-        if order.owner:
-            return f"Направлен в другую клинику, желательно {day}"
-        device = next((each for each in self.lists.devices if each.ae_title in step.station_ae_titles), None)
-        return f"{day.capitalize()} в {step.start:%H:%M}" + (f", {place(device)}" if device else "")
-
-    def tell(self, note: str, bad: bool = False) -> None:
-        """Write beside the button what has become of the form."""
-        if self.saved:
-            return
-        self.refused = bad
-        self.note.set_text(note)
-        self.note.classes(add="bad", remove="muted") if bad else self.note.classes(add="muted", remove="bad")
-
-    def tell_kept(self, note: str, bad: bool) -> None:
-        """Say what has become of the draft, but never over a reason why the form was not saved."""
-        if bad or not self.refused:
-            self.tell(note, bad)
-
     # ---- the patient ----
 
     async def find_patients(self, typed: str) -> list[Patient]:
@@ -226,7 +169,7 @@ class Desk:
         on = self.form.day() or services.today()
         said = self._meant()
         seen = await look(services, lambda reader: self._read(reader, on, said))
-        if ticket != self.ticket or self.actions.is_deleted:
+        if ticket != self.ticket or self.bar.is_gone:
             return
         self._say_over(seen.over)
         self.recent.show(seen.latest)
@@ -272,15 +215,13 @@ class Desk:
 
     def _name_save(self) -> None:
         word = "Записать всё равно" if self.repeats.told() else "Сохранить"
-        if not self.saved and self.save_button.text != word:
-            self.save_button.set_text(word)
+        self.bar.name_save(word)
 
     def _say_over(self, over: str) -> None:
         """Say at once that there is nothing to save any more."""
-        if over and over != self.over and not self.saving and not self.saved:
+        if over and over != self.over and not self.saving and not self.bar.saved:
             self.over = over
-            self.tell(over, bad=True)
-            self.save_button.set_visibility(False)
+            self.bar.close(over)
 
     def follow_nearest(self) -> None:
         """Move the time to the first free one, unless a person has chosen a time."""
@@ -314,12 +255,12 @@ class Desk:
 
     def changed(self, key: str) -> None:
         """Hear of a change in the form."""
-        self.refused = False
-        if self.saved:
-            self.draw_actions()
+        self.bar.refused = False
+        if self.bar.saved:
+            self.bar.draw(self.form.blank())
         if self.draft:
             self.draft.touch()
-            self.clear_button.set_visibility(True)
+            self.bar.show_clear()
         if key in {"procedure", "device", "date", "time"}:
             ui.timer(0, self.refresh, once=True)
         if key in {"birth_date", "snils", "policy"}:
@@ -335,10 +276,10 @@ class Desk:
         self.form.restore(content)
         self._tell_who()
         self.submission = str(content.get("submission") or self.submission)
-        self.draw_actions()
+        self.bar.draw(self.form.blank())
         if self.draft:
             self.draft.kept = True
-        self.tell(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
+        self.bar.tell(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
 
     def content(self) -> dict[str, object] | None:
         """Give what the draft keeps."""
@@ -348,7 +289,7 @@ class Desk:
         """Empty the form for the next one."""
         self.form.clear()
         self.submission = uuid.uuid4().hex
-        self.draw_actions()
+        self.bar.draw(self.form.blank())
         self.search.focus()
         if self.draft:
             await self.draft.keep()
@@ -359,10 +300,10 @@ class Desk:
 
     async def save(self) -> None:
         """Save the referral once, however often it is asked for."""
-        if self.saving or self.saved:
+        if self.saving or self.bar.saved:
             return
         self.saving = True
-        self.save_button.props("loading")
+        self.bar.busy(True)
         if self.draft:
             self.draft.held = True
         try:
@@ -371,8 +312,7 @@ class Desk:
             self.saving = False
             if self.draft:
                 self.draft.held = False
-            if not self.saved:
-                self.save_button.props(remove="loading")
+            self.bar.busy(False)
 
     async def _save(self) -> None:
         await self.refresh()  # the nearest time, as things stand now
@@ -383,11 +323,11 @@ class Desk:
             self._complain(problems)
             return
         if self.over:
-            self.tell(self.over, bad=True)
+            self.bar.tell(self.over, bad=True)
             return
         if self.repeats.asks():
             self._name_save()
-            self.tell("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
+            self.bar.tell("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
             return
         # From here on the form is what is being saved: should the program go down before it can say so, the same
         # press after the restart finds the same words and makes no second referral.
@@ -402,17 +342,19 @@ class Desk:
 
         try:
             done = await attempt(
-                verb, let_pass=(Invalid, Stale, Duplicate, WrongState), tell=lambda said: self.tell(said, bad=True)
+                verb, let_pass=(Invalid, Stale, Duplicate, WrongState), tell=lambda said: self.bar.tell(said, bad=True)
             )
         except Invalid as caught:
             self._complain(caught.problems)
         except Stale:
             await self._say_stale()
         except Duplicate:
-            self.tell("Это направление уже сохранено, а теперь поля другие. Найдите его ниже и измените там", bad=True)
+            self.bar.tell(
+                "Это направление уже сохранено, а теперь поля другие. Найдите его ниже и измените там", bad=True
+            )
         except WrongState as caught:
             over = await look(services, purpose.over)
-            self.tell(over or f"Не сохранено. {words.error(caught)}", bad=True)
+            self.bar.tell(over or f"Не сохранено. {words.error(caught)}", bad=True)
         else:
             await self._saved(done)
 
@@ -422,13 +364,13 @@ class Desk:
         order = done.value
         if self.purpose.then:
             ui.navigate.to(self.purpose.then.format(order.accession_number))
-            self.saved = order
+            self.bar.saved = order
             return
         if self.services.ask_elsewhere and order.patient.id != self.asked_of:
             self.services.ask_elsewhere(order.patient.id)  # somebody new could not be asked for before
         self.form.clear()
         self.submission = uuid.uuid4().hex
-        self.draw_actions(order)
+        self.bar.draw(True, order)
         self.search.focus()
         if self.draft:
             await self.draft.keep()  # the form is empty now, so the draft goes
@@ -438,19 +380,16 @@ class Desk:
     def _complain(self, problems: dict[str, str]) -> None:
         self.form.complain(problems)
         count = words.plural(len(problems), "поле", "поля", "полей")
-        self.tell(f"Не сохранено: исправьте {count}", bad=True)
+        self.bar.tell(f"Не сохранено: исправьте {count}", bad=True)
 
     async def _say_stale(self) -> None:
         """Say who has changed the order meanwhile and what, and offer to load it again."""
         if self.purpose.new:
-            self.tell("Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True)
+            self.bar.tell("Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True)
             return
         said = words.ERRORS["stale"]
         if isinstance(self.purpose, Change):
             number, zone = self.purpose.card.order.accession_number, self.services.clinic.zone
             now = await look(self.services, lambda reader: journal.card(reader, number))
             said = words.changed_meanwhile(now.happenings, zone, self.services.today()) if now else said
-        self.tell(f"Не сохранено. {said}", bad=True)
-        self.save_button.set_visibility(False)
-        with self.actions:
-            theme.button("Открыть заново", ui.navigate.reload, kind="primary", key="Ctrl+Enter")
+        self.bar.close(f"Не сохранено. {said}", reload=True)

@@ -192,7 +192,7 @@ class _Page:
 class Declining:
     """The dialog in which a referral from elsewhere is declined, with the reason."""
 
-    def __init__(self, services: Services, actor: Actor, came: IncomingReferral) -> None:
+    def __init__(self, services: Services, came: IncomingReferral) -> None:
         self._services, self._came = services, came
         title = f"Отклонить направление, {names.short(came.patient.name)}?"
         with theme.dialog("decline", title, danger="Отклонить", on_danger=self._decline, leave="Оставить"):

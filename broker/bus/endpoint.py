@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 PATH = "/fhir"
 BODY_LIMIT = 1_000_000  # bytes: an order has about ten thousand
 BODY_SECONDS = 30.0  # for a body to come
+DRAIN_SECONDS = 3.0  # for one that nobody wants
 THREADS = 4
 HEARD_EVERY = 60.0  # seconds between notes that a client was heard
 PROFILE_EVERY = 60.0  # seconds between looks whether a directory was imported
@@ -114,7 +115,11 @@ class Endpoint:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(THREADS)
         try:
-            client = await anyio.to_thread.run_sync(self._client, request, limiter=self._limiter)
+            try:
+                client = await anyio.to_thread.run_sync(self._client, request, limiter=self._limiter)
+            except Refused:
+                await _drained(request)  # else a client that still sends sees a broken connection, not the answer
+                raise
             body = await _body(request)
             return await anyio.to_thread.run_sync(self._carry_out, request, body, client, limiter=self._limiter)
         except _TooMany as refused:
@@ -228,6 +233,19 @@ async def _body(request: Request) -> bytes:
     if excess:
         raise Refused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1_000_000} МБ"))
     return bytes(read)
+
+
+async def _drained(request: Request) -> None:
+    """Read what comes with a call that is refused, a little of it, and keep nothing."""
+    passed = 0
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in request.stream():
+                passed += len(chunk)
+                if passed > BODY_LIMIT:
+                    return
+    except TimeoutError:
+        return
 
 
 def _check_content_type(request: Request) -> None:

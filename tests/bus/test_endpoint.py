@@ -378,6 +378,12 @@ def test_a_disabled_client_is_answered_no_more(house: House) -> None:
     assert call(house.server, "GET", "/Task/1").status_code == 404
 
 
+def test_whoever_sends_much_without_a_token_sees_that_it_is_the_token(house: House) -> None:
+    for size in (900_000, 3_000_000):
+        answer = call(house.server, "POST", "", b" " * size, headers={"Authorization": "N3 x"})
+        assert answer.status_code == 401
+
+
 def test_a_token_is_kept_as_a_hash_only(house: House) -> None:
     with house.store.read() as reader:
         [(kept, _)] = clients.enabled(reader)

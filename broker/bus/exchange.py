@@ -172,7 +172,8 @@ class Exchange:
                 return Summary()
             mark = self.pace.mark
             outcome = self._send(letter)
-            self._settle(letter, outcome, mark)
+            if outcome is not None:
+                self._settle(letter, outcome, mark)
         except BaseException:
             self._halted.set()
             raise
@@ -206,19 +207,21 @@ class Exchange:
 
     # ---- sending ----
 
-    def _send(self, letter: Letter) -> _Outcome:
-        """Send a message, or find that the bus has it already."""
+    def _send(self, letter: Letter) -> _Outcome | None:
+        """Send a message, or find that the bus has it already; None where it is to be read anew."""
         kind = letter.row.kind
         if letter.row.uncertain and (known := self._known(letter)):
             return known
         call = letters.call(letter, self._dialect, self._profile, self._paper)
-        if not isinstance(call, Call):
+        if isinstance(call, Untold | Parked):
             return call
         try:
             sent = encode(call.body)
         except ValueError as error:
             return Parked(f"cannot be written as JSON: {error}")
-        answer = self._post(letter, call, sent)
+        if not self._may_send(letter, sent):
+            return None
+        answer = self._post(call)
         if isinstance(answer, Parked) and kind is OutboxKind.STARTED:
             # News that nobody needs: what follows tells more, and must not wait for a person.
             return Untold(f"{letters.NO_BEGINNINGS}: {answer.reason}", answer.evidence)
@@ -276,9 +279,21 @@ class Exchange:
         ids = letters.ids(letter, task_references(read.resource), self._dialect)
         return _Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
 
-    def _post(self, letter: Letter, call: Call, sent: bytes) -> Answer:
-        """Send; from the commit before it on, a crash leads to a look-up."""
-        self._store.write(lambda tx: outbox.mark_uncertain(tx, letter.row.seq, sent))
+    def _may_send(self, letter: Letter, sent: bytes) -> bool:
+        """Note that it is sent; False where it has been withdrawn or is made of something else by now.
+
+        From this commit on a crash leads to a look-up, and what is changed goes out as a message of its own.
+        """
+
+        def verb(tx: Tx) -> bool:
+            if letters.read(tx, letter.row.seq) != letter:
+                return False
+            outbox.mark_uncertain(tx, letter.row.seq, sent)
+            return True
+
+        return self._store.write(verb)
+
+    def _post(self, call: Call) -> Answer:
         answer = self._ask(call)
         if isinstance(answer, Delivered):
             failpoint.reach(failpoint.POSTED_NOT_DELIVERED)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BODY_LIMIT, BusClient
@@ -19,6 +19,8 @@ from broker.bus.foreign import Told, further, items, member, references, told_at
 from broker.bus.pace import Pace
 from broker.bus.profile import Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
+from broker.store import outbox
+from broker.store.database import Store, Tx
 
 PAGE = 200  # resources in an answer
 PAGES = 50  # of one search
@@ -46,7 +48,8 @@ class Page:
 class Line:
     """The bus as it is asked. `client` must be its own where questions have a deadline: hanging up ends all its calls.
 
-    `seconds` is the deadline of a question as a whole, None for none.
+    `seconds` is the deadline of a question as a whole, None for none. In `store` it is noted for people, and for who
+    sends, that the bus asks everybody to wait.
     """
 
     def __init__(
@@ -55,12 +58,13 @@ class Line:
         dialect: Dialect,
         pace: Pace,
         *,
+        store: Store | None = None,
         seconds: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.walk = Walk(self._read, client.url, monotonic=monotonic)
         self.stopping = threading.Event()
-        self._client, self._dialect, self._pace = client, dialect, pace
+        self._client, self._dialect, self._pace, self._store = client, dialect, pace, store
         self._seconds, self._monotonic = seconds, monotonic
         self._until: float | None = None
         self._left: int | None = None
@@ -163,10 +167,21 @@ class Line:
         answer = self._client.call(call)
         if isinstance(answer, Retry | Paused):
             if isinstance(answer, Retry) and answer.after is not None:  # the bus asks everybody here to wait
-                self._pace.failed(0, replace(answer, uncertain=False))
+                wait, _ = self._pace.failed(0, replace(answer, uncertain=False))
+                self._note_wait(answer.reason, wait)
             return Unasked(OUT_OF_TIME) if self._is_late() else answer
         self._pace.heard()
         return answer
+
+    def _note_wait(self, reason: str, seconds: float) -> None:
+        """Show that the line waits: one that is noted to be good is taken for one that a person wants to be tried."""
+
+        def verb(tx: Tx) -> None:
+            outbox.set_channel(tx, "waiting", reason, tx.now + timedelta(seconds=seconds), answered=False)
+            tx.announce()
+
+        if self._store:
+            self._store.write(verb)
 
     def _hindrance(self) -> str:
         """Wait for room; say why nothing can be asked, empty if it can."""

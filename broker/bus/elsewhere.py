@@ -63,7 +63,7 @@ class Elsewhere:
     def __init__(self, store: Store, client: BusClient, dialect: Dialect, profile: Profile, pace: Pace) -> None:
         self._store, self._profile = store, profile
         self._us = f"Organization/{profile.organisation}"
-        self._line = Line(client, dialect, pace)
+        self._line = Line(client, dialect, pace, store=store)
         self._broken = 0
 
     def look(self) -> Looked:
@@ -129,10 +129,10 @@ class Elsewhere:
         yield {"requester": self._us, **(since or first)}
 
     def _failed(self, now: datetime) -> list[incoming.Item]:
-        """Give what is due to be tried again: after a while that doubles, or at once where a person wants it."""
+        """Give what is due to be tried again."""
         with self._store.read() as reader:
             found = incoming.failed(reader, SOURCE, ItemKind.RESULT)
-        return [each for each in found if not each.attempts or each.at + timedelta(minutes=2**each.attempts) <= now]
+        return [each for each in found if each.is_due(now)]
 
     def _once_more(self, item: incoming.Item) -> Outcome | None:
         arrival = Arrival(SOURCE, item.reference, item.version)

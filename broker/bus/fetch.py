@@ -275,7 +275,7 @@ class Fetch:
         with self._store.read() as reader:
             items = incoming.failed(reader, BUS, ItemKind.REFERRAL)
         for item in items:
-            if not item.attempts or item.at + timedelta(minutes=2**item.attempts) <= self._store.clock():
+            if item.is_due(self._store.clock()):
                 self._check(ITEM_REQUESTS)
                 self._once_more(item)
 

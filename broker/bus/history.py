@@ -70,7 +70,7 @@ class History:
     ) -> None:
         """Take `hours` for which an answer is taken for fresh, and `seconds` that a question may take."""
         self._store, self._profile, self._hours = store, profile, hours
-        self._line = Line(client, dialect, pace, seconds=seconds, monotonic=monotonic)
+        self._line = Line(client, dialect, pace, store=store, seconds=seconds, monotonic=monotonic)
         # Documents stand within R4's reports and would make an answer too large; the other family has them beside.
         self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
         self._wanted: deque[int] = deque()

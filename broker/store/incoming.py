@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -62,6 +62,13 @@ class Item:
     first_at: datetime
     at: datetime
     kept: bool  # its JSON is still here
+
+    def is_due(self, now: datetime) -> bool:
+        """Say whether it may be tried again: after a while that doubles, or at once where a person wants it.
+
+        Also at once where it was tried after now: then the clock was set back, and may have been years ahead.
+        """
+        return not self.attempts or not self.at <= now < self.at + timedelta(minutes=2**self.attempts)
 
 
 @dataclass(frozen=True, slots=True)

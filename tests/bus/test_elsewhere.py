@@ -369,6 +369,16 @@ def test_hundreds_of_referrals_are_asked_for_in_lists_and_pages(
     assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
 
 
+def test_a_wait_that_the_bus_asks_for_is_kept_by_whoever_sends_too(clinic: Clinic) -> None:
+    clinic.bus.fail_next("429")
+    clinic.look()
+    assert clinic.pace.waiting
+    clinic.refer()  # and delivers
+    with clinic.store.read() as reader:
+        assert outbox.channel_state(reader) == "waiting"
+    assert clinic.bus.tasks() == []
+
+
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
     clinic.elsewhere = Elsewhere(clinic.store, clinic.client, n3, PROFILE, Pace(1))

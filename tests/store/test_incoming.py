@@ -158,3 +158,13 @@ def test_a_cursor_is_kept_by_name(store: Store) -> None:
 def test_what_is_asked_often_is_found_by_an_index(store: Store, query: str, index: str) -> None:
     with store.read() as reader:
         assert index in " ".join(str(row["detail"]) for row in reader.rows(f"EXPLAIN QUERY PLAN {query}"))
+
+
+def test_what_failed_is_due_after_a_while_and_at_once_when_the_clock_was_set_back(store: Store) -> None:
+    put(store, state=ItemState.FAILED)
+    with store.read() as reader:
+        [item] = incoming.failed(reader, "bus")
+    assert not item.is_due(item.at + timedelta(seconds=119))
+    assert item.is_due(item.at + timedelta(seconds=120))
+    assert item.is_due(item.at - timedelta(days=400))
+    assert replace(item, attempts=0).is_due(item.at)

@@ -41,7 +41,6 @@ from broker.store.database import Reader, Store, Tx
 from broker.store.incoming import Arrival
 from broker.workflow import incoming as referrals
 from broker.workflow import numbers
-from broker.workflow.incoming import Taken
 
 log = logging.getLogger(__name__)
 
@@ -122,13 +121,16 @@ class EndpointService:
         task = self._task(task_id, caller)
         if task["status"] == CANCELLED:
             return task
-        stamp = {"versionId": "2", "lastUpdated": self._store.clock().isoformat()}
+        # Newer than what it cancels, whatever our clock says.
+        at = max(self._store.clock(), updated(task)).isoformat()
+        stamp = {"versionId": str(int(task["meta"]["versionId"]) + 1), "lastUpdated": at}
         arrival = Arrival(caller.name, f"Task/{task_id}", reading.version({"meta": stamp}), encode(parameters))
-        taken = referrals.take_cancellation(self._store, task_id, arrival, CANCELLED, caller.actor, self._clinic)
-        if taken is Taken.LATE:
+        referrals.take_cancellation(self._store, task_id, arrival, CANCELLED, caller.actor, self._clinic)
+        task = self._task(task_id, caller)
+        if task["status"] != CANCELLED:
             text = f"Task/{task_id} уже выполняется или завершён, статус {CANCELLED} установить нельзя"
             raise Refused(422, Issue("business-rule", text, "status"))
-        return self._task(task_id, caller)
+        return task
 
     # ---- reading ----
 

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -183,6 +184,15 @@ def test_a_referral_that_waited_is_cancelled_and_so_is_its_order(house: House) -
         assert update(house.server, task["id"], "cancelled").json()["status"] == "cancelled"
         assert house.waiting() == []
         assert made is None or house.order(made).state is OrderState.CANCELLED
+
+
+def test_a_clock_that_was_set_back_cancels_all_the_same(house: House) -> None:
+    task = part(accepted(house.server, order()), "Task")
+    house.store.clock = lambda: datetime.now(UTC) - timedelta(hours=1)
+    cancelled = update(house.server, task["id"], "cancelled").json()
+    assert cancelled["status"] == "cancelled"
+    assert cancelled["meta"]["lastUpdated"] >= task["meta"]["lastUpdated"]
+    assert house.waiting() == []
 
 
 def test_what_has_begun_is_not_cancelled_but_people_are_told(house: House) -> None:

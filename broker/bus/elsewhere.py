@@ -25,7 +25,7 @@ from broker.bus.resources import encode
 from broker.bus.walk import LineDown, Unusable
 from broker.domain.model import Order
 from broker.store import foreign, incoming, orders, outbox
-from broker.store.database import Store, StoreError
+from broker.store.database import Store, StoreError, Tx
 from broker.store.foreign import Kept
 from broker.store.incoming import Arrival, ItemKind
 from broker.workflow import foreign as verbs
@@ -43,6 +43,7 @@ AMENDED_FOR = timedelta(days=30)  # a report is looked for amendments of so long
 MOST_ATTEMPTS = 8  # at one result, at growing distances: about eight hours
 BROKEN = 2  # results in a row that the line broke: it is the line, not they
 CONTENT_KEPT = 1024 * 1024  # bytes of JSON of one result
+_SEARCH = "Task/_search"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
 
 
@@ -75,13 +76,22 @@ class Elsewhere:
             for item in self._failed(started):
                 outcomes.append(self._once_more(item))
             whole = self._search(started, outcomes)
-        except (LineDown, Unusable) as trouble:
-            log.warning("results from elsewhere: %s", trouble)
-            return _looked(outcomes, str(trouble))
+        except LineDown as down:
+            log.warning("results from elsewhere: %s", down)
+            return _looked(outcomes, str(down))
+        except Unusable as refused:
+            # The bus's own words may tell of a patient; they stand in the ledger.
+            verbs.result_failed(self._store, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
+            log.warning("results from elsewhere: the bus refuses the search")
+            return _looked(outcomes, refused.reason)
         if not whole:
             return _looked(outcomes, "the bus told only a part")
-        self._store.write(lambda tx: incoming.set_cursor(tx, LOOKED, started.isoformat()))
+        self._store.write(lambda tx: self._looked_through(tx, started))
         return _looked(outcomes, "")
+
+    def _looked_through(self, tx: Tx, started: datetime) -> None:
+        incoming.set_cursor(tx, LOOKED, started.isoformat())
+        incoming.settle(tx, ItemKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
 
     def stop(self) -> None:
         """End the look under way, and every call of the client."""

@@ -331,7 +331,7 @@ class Exchange:
                 self._store.write(lambda tx: self._failed(tx, seq, outcome, "" if alone else "waiting", wait))
                 log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
             case Paused():
-                wait = self.pace.pause()
+                wait = self.pace.pause(seq)
                 self._store.write(lambda tx: self._failed(tx, seq, outcome, "paused", wait))
                 log.error("the exchange is paused: %s", outcome.reason)
 

@@ -23,7 +23,7 @@ from broker.bus import reading
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BusClient
 from broker.bus.dialect import Call, Dialect
-from broker.bus.pace import FIRST_WAIT, LONGEST_WAIT, SHORTEST_WAIT, Pace
+from broker.bus.pace import FIRST_WAIT, ITEM_REQUESTS, LONGEST_WAIT, SHORTEST_WAIT, Pace
 from broker.bus.paging import Pages
 from broker.bus.profile import Profile, Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
@@ -41,7 +41,6 @@ BUS_ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
 PAGE = 500  # Tasks of a search's answer; the most that n3 gives
 OVERLAP = timedelta(minutes=5)  # that a search reaches back: what was changed at the bus just before may show up late
 FIRST_DAYS = 30  # that the first search of all reaches back
-ITEM_REQUESTS = 10  # that one referral usually takes, with all that it refers to
 MOST_ATTEMPTS = 8  # at one item, at growing distances: about eight hours
 CONTENT_KEPT = 1024 * 1024  # bytes of an item's JSON
 _SEARCH = "Task/_search"
@@ -304,7 +303,8 @@ class Fetch:
             return
         referrals.set_aside(self._store, arrival, reason)
         self._count["set_aside"] += 1
-        log.warning("%s is set aside: %s", arrival.reference, reason)
+        # The bus's own words may tell of the patient; they stand in the ledger.
+        log.warning("%s is set aside, the ledger says why", arrival.reference)
 
     def _line_broke(self, arrival: Arrival, answer: Retry | Paused) -> None:
         """Note that the line broke at an item, and go on: it may be the item's own fault, unless it happens again."""
@@ -343,7 +343,7 @@ class Fetch:
             raise _Stopped("stopping")
         if self._pace.waiting:
             raise _Stopped("waiting")
-        if not self._pace.has_room(requests):
+        if not self._pace.has_room(min(requests, max(1, self._pace.share))):
             raise _Stopped("rate")
 
     def _ask(self, call: Call) -> Answer:

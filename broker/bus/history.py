@@ -19,7 +19,6 @@ from broker.bus.asking import Line
 from broker.bus.client import BusClient
 from broker.bus.dialect import Dialect
 from broker.bus.foreign import (
-    WITHDRAWN,
     Told,
     foreign_study,
     is_somebody_else,
@@ -33,6 +32,7 @@ from broker.bus.pace import Pace
 from broker.bus.profile import POLICY, SNILS, Profile, Resource, oid
 from broker.bus.walk import LineDown, Unusable
 from broker.domain.model import Patient
+from broker.domain.repeats import WITHDRAWN
 from broker.domain.results import ForeignStudy
 from broker.store import foreign, patients
 from broker.store.database import Store

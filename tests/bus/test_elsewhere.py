@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from broker.bus import asking, elsewhere
+from broker.bus.answers import Parked
 from broker.bus.client import BusClient
 from broker.bus.dialect import n3
 from broker.bus.elsewhere import Elsewhere, Looked
@@ -377,6 +378,18 @@ def test_a_wait_that_the_bus_asks_for_is_kept_by_whoever_sends_too(clinic: Clini
     with clinic.store.read() as reader:
         assert outbox.channel_state(reader) == "waiting"
     assert clinic.bus.tasks() == []
+
+
+def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(clinic.client, "call", lambda call: Parked("Пациент Ёлкина не найден"))
+        assert clinic.look().stopped
+    [item] = clinic.ledger()
+    assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ItemState.SET_ASIDE, True, False)
+    clinic.look()
+    assert [item.state for item in clinic.ledger()] == [ItemState.TAKEN]
 
 
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:

@@ -406,6 +406,29 @@ def test_few_requests_a_minute_bring_all_the_same(store: Store) -> None:
 # ---- order, doubles, hostile content ----
 
 
+@pytest.mark.parametrize("rate", [2, 10, 30, 50])
+def test_a_long_queue_of_what_is_sent_does_not_keep_referrals_away(store: Store, rate: int) -> None:
+    store.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
+    scene = Scene(store, Canned())
+    scene.pace = Pace(rate, monotonic=lambda: scene.now)
+    scene.again()
+    for _ in range(8):
+        while scene.pace.take(1, scene.pace.share):
+            pass
+        scene.fetch.run()
+        scene.now += 30
+    assert len(scene.waiting()) == 1
+
+
+def test_the_buss_words_about_what_is_set_aside_are_not_logged(canned: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    canned.client.answers["/ServiceRequest/s1"] = [Parked("Пациент Ёлкина не найден")]
+    canned.fetch.run()
+    canned.client.answers["/Task/_search"] = [Parked("Пациент Ёлкина не найден")]
+    canned.fetch.run()
+    assert "Ёлкина" not in caplog.text
+    assert [("Ёлкина" in item.reason) for item in canned.ledger()] == [True, True]
+
+
 def test_the_newest_version_wins_in_whatever_order_they_come(canned: Scene) -> None:
     client = canned.client
     requested = client.resources["Task/t1"]

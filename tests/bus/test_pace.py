@@ -159,14 +159,19 @@ def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(
 
 def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Clock) -> None:
     pace = Pace(10, clock)
-    assert pace.share == 2
+    assert pace.share == 5
     taken = 0
     while pace.take(1, pace.share):
         taken += 1
-    assert taken == 8
-    assert pace.take()
-    assert pace.take()
+    assert taken == 5
+    for _ in range(5):
+        assert pace.take()
     assert not pace.take()
+
+
+@pytest.mark.parametrize(("rate", "share"), [(1, 0), (2, 1), (20, 10), (30, 10), (50, 10), (100, 20)])
+def test_what_is_fetched_has_room_for_a_referral_or_half_of_what_there_is(rate: int, share: int) -> None:
+    assert Pace(rate).share == share
 
 
 def test_one_failure_of_the_line_that_several_messages_meet_counts_once(clock: Clock) -> None:

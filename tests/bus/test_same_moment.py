@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from broker.bus import letters
-from broker.bus.answers import Answer, Parked
+from broker.bus.answers import Answer, Parked, Paused
 from broker.bus.client import BusClient
 from broker.bus.dialect import Call
 from broker.domain.model import Order, OrderState, OutboxKind, PerformedChange, PerformedState, Role, StepReference
@@ -136,6 +137,22 @@ def test_an_order_that_never_went_and_is_cancelled_again_need_not_go(clinic: Cli
     clinic.deliver()
     assert clinic.bus.tasks() == []
     assert set(clinic.states()) == {"dropped"}
+
+
+def test_a_message_that_alone_is_forbidden_lets_the_others_through(clinic: Clinic) -> None:
+    class Forbidding(BusClient):
+        def call(self, call: Call) -> Answer:
+            forbidden = json.dumps(call.body).count(first.accession_number)
+            return Paused("token refused (HTTP 403)") if forbidden else super().call(call)
+
+    first, second, third = (clinic.register() for _ in range(3))
+    clinic.restarted(Forbidding)
+    clinic.deliver()
+    assert clinic.states() == ["pending", "pending", "pending"]
+    clinic.deliver_later()
+    assert clinic.states() == ["pending", "delivered", "delivered"]
+    assert clinic.shown().channel == "paused"
+    assert (clinic.states(second), clinic.states(third)) == (["delivered"], ["delivered"])
 
 
 def test_an_order_that_was_refused_and_cancelled_goes_again_when_it_is_done_all_the_same(clinic: Clinic) -> None:

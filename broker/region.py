@@ -33,6 +33,9 @@ PROBE_EVERY = 30.0  # seconds between looks whether the line has been silent for
 DIRECTORIES_EVERY = 60.0  # seconds between looks whether a directory was imported
 FORGET_EVERY = 6 * 3600.0  # seconds between looks for contents that are old enough to go
 LANES = 4  # messages under way at once
+# Of two conditional creations of one doctor at the same time R4 servers make two doctors (issues hapi-fhir 3141 and
+# microsoft/fhir-server 1382), and refuse every later order that names him. The N3 family is sent no conditions.
+ONE_LANE = ("r4",)
 
 
 class Region:
@@ -45,10 +48,14 @@ class Region:
             log.info("bus.versions names no version of %s", system)
         self._known = profile
 
+        if not store.write(lambda tx: incoming.is_of(tx, f"{config.bus.organisation.lower()} {config.bus.url}")):
+            log.warning("the configured bus or organisation is another one: everything recent is fetched anew")
+
         def client() -> BusClient:
             return BusClient.of(config.bus)
 
-        self.exchange = Exchange(store, client(), profile, pace, paper_of(config, store), dialect=dialect, lanes=LANES)
+        lanes = 1 if config.bus.dialect in ONE_LANE else LANES
+        self.exchange = Exchange(store, client(), profile, pace, paper_of(config, store), dialect=dialect, lanes=lanes)
         self.fetch = Fetch(store, client(), dialect, profile, pace, clinic, config.bus.straight_to)
         self.elsewhere = Elsewhere(store, client(), dialect, profile, pace)
         self.history = History(store, client(), dialect, profile, pace, hours=config.bus.history_hours)

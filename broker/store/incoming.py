@@ -84,6 +84,7 @@ class Trouble:
     at: datetime
 
 
+_BUS = "bus"  # the cursor that is none: which bus the others are of
 SEEN = "seen"  # the reason of a cancellation that a person has acknowledged, or that was taken back
 
 
@@ -337,6 +338,18 @@ def set_cursor(tx: Tx, name: str, value: str) -> None:
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
         [name, value, tx.now.isoformat()],
     )
+
+
+def is_of(tx: Tx, bus: str) -> bool:
+    """Note which bus, and whose messages of it, the searches are for; False where that has changed.
+
+    How far they had got with another one says nothing then, and is forgotten.
+    """
+    before = cursor(tx, _BUS)
+    if before != bus:
+        tx.run("DELETE FROM bus_cursor")
+        set_cursor(tx, _BUS, bus)
+    return before in ("", bus)
 
 
 # ---- rows ----

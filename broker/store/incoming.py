@@ -73,7 +73,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A study of ours that its sender cancelled or changed when that was too late."""
+    """A study that its sender cancelled or changed too late, or that the other clinic will not do for us."""
 
     kind: ItemKind
     order_id: int
@@ -288,12 +288,14 @@ def too_late(reader: Reader) -> list[Trouble]:
     """Give the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
 
     That is: a cancellation of what has begun, or begins afterwards all the same; a change of what was accepted before.
+    And what the other clinic cancelled of our own orders, whose state is cancelled then: the patient still needs it.
     """
     rows = reader.rows(
         "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
         " WHERE i.kind = 'cancel' AND i.reason <> 'seen' AND i.order_id IS NOT NULL"
-        " AND o.state IN ('in_progress', 'completed', 'discontinued')"
+        " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
+        "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
         " UNION ALL"
         " SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"

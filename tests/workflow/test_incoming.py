@@ -398,6 +398,12 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
         assert incoming.own_order(reader, "", order.accession_number) == order.id
         assert incoming.own_order(reader, "t2", "K0000-0000") == 0
     assert take_cancellation(store, order_id=order.id) is Taken.CANCELLED
+    with store.read() as reader:
+        [trouble] = incoming.too_late(reader)  # the patient needs it all the same
+    assert (trouble.order_id, trouble.state) == (order.id, OrderState.CANCELLED)
+    verbs.acknowledge(store, order.id, REGISTRAR)
+    with store.read() as reader:
+        assert incoming.too_late(reader) == []
     assert reread(store, order).state is OrderState.CANCELLED
     assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"]
 

@@ -9,6 +9,7 @@ Nothing here makes a resource or reads HTTP.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from broker.bus.resources import encode, order_bundle, task_search
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.model import Actor, ActorKind, Order, OrderState, OutboxKind, OutboxRow
 from broker.store import audit, orders, outbox
-from broker.store.database import Store, Tx
+from broker.store.database import Store, StoreError, Tx
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class Exchange:
             if letter is None:
                 return Summary()
             mark = self.pace.mark
-            outcome = self._send(letter)
+            outcome = self._tried(letter)
             if outcome is not None:
                 self._settle(letter, outcome, mark)
         except BaseException:
@@ -206,6 +207,16 @@ class Exchange:
         return "" if self.pace.take(needed, self.pace.share) else "rate"
 
     # ---- sending ----
+
+    def _tried(self, letter: Letter) -> _Outcome | None:
+        """Send a message; a fault of ours in one must not keep the others from the bus."""
+        try:
+            return self._send(letter)
+        except (StoreError, sqlite3.Error):
+            raise
+        except Exception:
+            log.exception("order %s (%s): it could not be sent", letter.order.accession_number, letter.row.kind)
+            return Parked("the program failed at it, see the log", uncertain=True)
 
     def _send(self, letter: Letter) -> _Outcome | None:
         """Send a message, or find that the bus has it already; None where it is to be read anew."""
@@ -323,9 +334,10 @@ class Exchange:
                 # The bus's own words may tell of the patient; they stand on the exchange's screen.
                 log.warning("%s: cannot be told to this bus", name)
             case Parked():
-                self.pace.answered(seq, mark)
+                if outcome.evidence:
+                    self.pace.answered(seq, mark)
                 if self._store.write(lambda tx: self._parked(tx, letter, outcome)):
-                    log.warning("%s: refused by the bus and set aside", name)
+                    log.warning("%s: refused and set aside", name)
             case Retry():
                 wait, alone = self.pace.failed(seq, outcome, mark)
                 self._store.write(lambda tx: self._failed(tx, seq, outcome, "" if alone else "waiting", wait))
@@ -386,7 +398,9 @@ class Exchange:
                 outbox.drop_refused(tx, letter.order.id)
         else:
             outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
-        self._good_line(tx)
+        if outcome.evidence:  # it was asked
+            self._good_line(tx)
+        tx.announce()
         return still_so
 
     def _failed(self, tx: Tx, seq: int, outcome: Retry | Paused, state: str, wait: float) -> None:

@@ -401,7 +401,7 @@ def test_a_look_up_that_fails_leaves_the_outcome_unknown(clinic: Clinic, fault: 
     assert len(clinic.bus.tasks()) == 1
 
 
-class Died(Exception):
+class Died(BaseException):
     """Stands for a process that was killed."""
 
 

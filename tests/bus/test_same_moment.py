@@ -15,8 +15,8 @@ from broker.bus.dialect import Call
 from broker.domain.model import Order, OrderState, OutboxKind, PerformedChange, PerformedState, Role, StepReference
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store import orders
-from broker.workflow import procedure, referral
-from tests.bus.clinic import Clinic
+from broker.workflow import delivery, procedure, referral
+from tests.bus.clinic import ADMINISTRATOR, Clinic
 from tests.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 TECHNOLOGIST = replace(REGISTRAR, roles=frozenset({Role.TECHNOLOGIST}))
@@ -137,6 +137,38 @@ def test_an_order_that_never_went_and_is_cancelled_again_need_not_go(clinic: Cli
     clinic.deliver()
     assert clinic.bus.tasks() == []
     assert set(clinic.states()) == {"dropped"}
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, lanes: int
+) -> None:
+    orders_made = [clinic.register() for _ in range(6)]
+    made = letters.call
+
+    def call(letter: letters.Letter, *rest: object) -> object:
+        if letter.order.id == orders_made[2].id:
+            raise ZeroDivisionError
+        return made(letter, *rest)  # type: ignore[arg-type]
+
+    clinic.lanes = lanes
+    clinic.restarted()
+    with monkeypatch.context() as patch:
+        patch.setattr(letters, "call", call)
+        clinic.deliver()
+    assert clinic.states() == ["delivered", "delivered", "parked", "delivered", "delivered", "delivered"]
+    assert clinic.rows()[2].reason == "the program failed at it, see the log"
+    delivery.resend(clinic.store, orders_made[2].id, ADMINISTRATOR)
+    clinic.deliver()
+    assert len(clinic.bus.tasks()) == 6
+
+
+def test_what_is_set_aside_without_asking_the_bus_says_nothing_of_the_line(clinic: Clinic) -> None:
+    clinic.register()
+    clinic.store.write(lambda tx: tx.run("UPDATE patient SET birth_date = ''"))
+    clinic.deliver()
+    assert (clinic.states(), clinic.calls()) == (["parked"], [])
+    assert clinic.shown().answered_at is None
 
 
 def test_a_message_that_alone_is_forbidden_lets_the_others_through(clinic: Clinic) -> None:

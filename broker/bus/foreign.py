@@ -117,13 +117,17 @@ def told_at(resource: Resource) -> datetime | None:
 
 
 def is_somebody_else(person: Resource, patient: Patient) -> bool:
-    """Say whether a Patient of the bus is certainly another person: neither family name nor date of birth agree.
+    """Say whether a Patient of the bus is certainly another person: neither the name nor the date of birth agree.
 
-    One of the two may differ: people marry, and fingers slip.
+    One of the two may differ: people marry, and fingers slip. Of the name both parts count: brothers share a family.
     """
-    families = [family for name in items(person, "name") if (family := names.fold(_line(member(name, "family"))))]
+    told = items(person, "name")
+    families = [family for name in told if (family := names.fold(_line(member(name, "family"))))]
+    given = [first for name in told if (first := names.fold("".join(map(_line, items(name, "given", 1)))))]
     born = member(person, "birthDate")
-    other_name = bool(families) and names.fold(patient.name.family) not in families
+    other_name = (bool(families) and names.fold(patient.name.family) not in families) or (
+        bool(given) and bool(patient.name.given) and names.fold(patient.name.given) not in given
+    )
     other_birth = isinstance(born, str) and patient.birth_date is not None and born != patient.birth_date.isoformat()
     return other_name and other_birth
 

@@ -211,9 +211,10 @@ def test_our_own_results_and_those_for_others_are_none_of_this(clinic: Clinic) -
     assert clinic.ledger() == []
 
 
-def test_a_result_about_another_person_is_set_aside_and_the_others_are_taken(clinic: Clinic) -> None:
+@pytest.mark.parametrize("family", ["Совсемдругая", factory.KUZNETSOVA.name.family])
+def test_a_result_about_another_person_is_set_aside_and_the_others_are_taken(clinic: Clinic, family: str) -> None:
     wrong, right = clinic.refer(), clinic.refer()
-    other = Patient(PersonName("Совсемдругая", "Ольга"), date(1990, 1, 1), Sex.FEMALE)
+    other = Patient(PersonName(family, "Ольга"), date(1990, 1, 1), Sex.FEMALE)
     clinic.answer(wrong, patient=strangers.person(other))
     clinic.answer(right)
     assert clinic.look() == Looked(completed=1, set_aside=1)

@@ -328,18 +328,27 @@ def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> Trouble:
     )
 
 
+_LATE = {  # (is cancelled here, was a cancellation): what happened
+    (True, True): "Другая клиника не будет выполнять наше направление",
+    (True, False): "Другая клиника изменила направление",
+    (False, True): "Направившая клиника отменила",
+    (False, False): "Направившая клиника изменила направление",
+}
+
+
 def _late(each: incoming.Trouble, amend: bool) -> Trouble:
     how = {
         OrderState.IN_PROGRESS: "исследование уже идёт",
         OrderState.COMPLETED: "исследование уже выполнено",
         OrderState.DISCONTINUED: "исследование уже начинали",
         OrderState.SCHEDULED: "оно уже записано",
+        OrderState.CANCELLED: "оно снято",
     }.get(each.state, "уже поздно")
     cancelled = each.kind is incoming.ItemKind.CANCEL
     todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
     return Trouble(
         key=("late", each.kind, each.order_id),
-        title="Направившая клиника отменила" if cancelled else "Направившая клиника изменила направление",
+        title=_LATE[each.state is OrderState.CANCELLED, cancelled],
         why=f"{each.patient}, {each.accession_number}: {how}. {todo}",
         act="Открыть",
         path=f"/order/{each.accession_number}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ def _connect(self: AssociationSocket, primitive: Any, original: Any = Associatio
 # Where nobody listens, pynetdicom's client drops its socket without closing it; the warning about it would strike
 # whatever test runs when the garbage is collected.
 AssociationSocket.connect = _connect  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True, scope="package")
+def frozen() -> Iterator[None]:
+    """Leave out of every collection what was there before the tests: NiceGUI's reset collects twice a test."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture

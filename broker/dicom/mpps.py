@@ -180,7 +180,7 @@ def _device(caller: Caller, store: Store) -> tuple[Device, Actor]:
 
 
 def _heard(store: Store, caller: Caller, summary: str) -> None:
-    store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary))
+    store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary), quiet=True)
 
 
 def _note(store: Store, caller: Caller, kind: str, problems: Sequence[Problem]) -> None:

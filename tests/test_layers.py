@@ -124,7 +124,7 @@ def test_pure_parts_import_no_libraries(module: str, path: Path) -> None:
 def test_nobody_knows_pynetdicoms_server() -> None:
     for module, path in modules():
         # What is taken of it: its client, its encoders and decoders, its names; never its server.
-        if module not in ("broker.dicom.pacs", "broker.dicom.libraries"):
+        if module not in ("broker.dicom.pacs", "broker.dicom.archive", "broker.dicom.libraries"):
             taken = {name for name in imports(path) if name.split(".")[0] == "pynetdicom"}
             codec = ("pynetdicom.pdu", "pynetdicom.pdu_primitives", "pynetdicom.presentation")
             allowed = {

@@ -37,6 +37,7 @@ _STEP = {
     Status.NO_SUCH_SOP_INSTANCE: "No such step was created here; the message is kept for people to see.",
     Status.MISSING_ATTRIBUTE: "A mandatory attribute is missing; Offending Element tells which.",
     Status.MISSING_ATTRIBUTE_VALUE: "A mandatory attribute is empty; Offending Element tells which.",
+    Status.UNRECOGNISED_OPERATION: "The SOP class has no such operation; on any SOP class, not of this one alone.",
     Status.RESOURCE_LIMITATION: "The database refuses changes (disk full): send again later.",
 }
 _INVENTED = ("ISO_IR_192", "UTF-8", "ISO IR 144", "windows-1251", "Not Supplied", "ISO 2022 IR 6")

@@ -70,7 +70,8 @@ class Services:
     """What this program does for modalities."""
 
     def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
-        self._config, self._store, self._clinic = config, store, clinic
+        self._ae_title, self._learns = config.ae_title, config.unknown_devices == "learn"
+        self._store, self._clinic = store, clinic
         self._worklist = FastWorklist(store, clinic, institution)
         self._strangers = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
         self._refusals = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
@@ -94,11 +95,11 @@ class Services:
         except Exception as error:
             log.error("who may call cannot be judged: %s", error)
             return FOR_NOW
-        return rejected or (CALLED_AE_TITLE if called != self._config.ae_title else None)
+        return rejected or (CALLED_AE_TITLE if called != self._ae_title else None)
 
     def _judge(self, ae_title: str, address: str) -> Rejection | None:
         """Reject an unknown AE title (unless learned), and a known one from another address."""
-        if ae_title == self._config.ae_title and address in ("127.0.0.1", "::1"):
+        if ae_title == self._ae_title and address in ("127.0.0.1", "::1"):
             return None  # our own health check
         revision = self._store.revision()
         if self._judged.get((ae_title, address)) == revision:
@@ -108,7 +109,7 @@ class Services:
         if device is not None and device.adopted:
             why = "" if registry.may_call(device, address) else f"this AE title belongs to {device.address}"
         else:
-            why = "" if self._config.unknown_devices == "learn" else "unknown AE title"
+            why = "" if self._learns else "unknown AE title"
             self._learn(ae_title, address, new=device is None)
         if not why:
             if device is not None and device.adopted:

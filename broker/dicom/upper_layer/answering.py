@@ -79,7 +79,7 @@ def response(request: Command, status: Dataset | int, has_dataset: bool, instanc
     ]
     normalised = request.field & 0x0100  # an N service
     if not isinstance(status, int):
-        if not normalised and "OffendingElement" in status:
+        if request.field == message.C_FIND and "OffendingElement" in status:
             elements.append((message.OFFENDING, message.at(_tags(status.OffendingElement))))
         if "ErrorComment" in status:
             elements.append((message.COMMENT, message.lo(str(status.ErrorComment))))

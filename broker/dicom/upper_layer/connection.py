@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from broker.dicom.upper_layer import answering, message, pdu
 from broker.dicom.upper_layer.answering import Reply, Request
-from broker.dicom.upper_layer.limits import AFTER_ABORT, AFTER_RELEASE, MOST_WAITING
+from broker.dicom.upper_layer.limits import AFTER_ABORT, AFTER_RELEASE, MOST_AT_ONCE, MOST_WAITING
 from broker.dicom.upper_layer.message import Collector, Command, Message
 from broker.dicom.upper_layer.negotiation import Context
 from broker.dicom.upper_layer.pdu import HEADER, Invalid
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
             rest += data[at:]
         if self._state in (State.STA1, State.STA13):
             return
-        if (not rest and not self._collector.within) or self._stalled:
+        if (not rest and not self._collector.within) or len(self._waiting) >= MOST_WAITING:
             self._due_part = NEVER
         else:
             if self._due_part is NEVER:
@@ -134,8 +134,13 @@ class Connection(asyncio.Protocol):
 
     def _take_pdus(self, data: bytes | bytearray) -> int:
         """Take the whole PDUs; give how many bytes they were."""
-        at, end = 0, len(data)
+        at, end, count = 0, len(data), 0
         while end - at >= HEADER and not self._stalled and self._state in (State.STA2, State.STA6, State.STA8):
+            if count == MOST_AT_ONCE:
+                self._stall()
+                self._loop.call_soon(self._unstall)
+                break
+            count += 1
             kind, length = pdu.header(data, at)
             event = pdu.EVENTS[kind]
             action, _ = next_step(self._state, event)
@@ -246,6 +251,7 @@ class Connection(asyncio.Protocol):
 
     def _close_within(self, seconds: float) -> None:
         self._rest.clear()
+        self._collector = Collector(0)
         self._hold(0)
         self._due_part = self._due_idle = self._due_sending = NEVER
         self._due_phase = self._loop.time() + seconds
@@ -282,8 +288,7 @@ class Connection(asyncio.Protocol):
         if self._request is None:
             self._next()
         elif len(self._waiting) >= MOST_WAITING and not self._stalled:
-            self._stalled = True
-            self._transport.pause_reading()
+            self._stall()
 
     def _next(self) -> None:
         """Answer what waits, until something takes its time."""
@@ -310,9 +315,14 @@ class Connection(asyncio.Protocol):
             if self._stalled and not self._waiting:
                 self._loop.call_soon(self._unstall)
 
+    def _stall(self) -> None:
+        """Read no more for now."""
+        self._stalled = True
+        self._transport.pause_reading()
+
     def _unstall(self) -> None:
-        """Read on."""
-        if self._stalled and self._state is State.STA6:
+        """Read on, where nothing is in the way."""
+        if self._stalled and self._state is State.STA6 and len(self._waiting) < MOST_WAITING:
             self._stalled = False
             self._transport.resume_reading()
             self.data_received(b"")

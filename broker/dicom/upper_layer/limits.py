@@ -11,6 +11,7 @@ LARGEST_PDU = 1 << 20  # bytes of a P-DATA-TF that are read, also of a peer that
 LARGEST_COMMAND = 1 << 16  # bytes of a command set
 AFTER_ABORT = 0.5  # seconds that a peer has to close the connection after an A-ABORT
 AFTER_RELEASE = 5.0  # … and after an A-RELEASE-RP or A-ASSOCIATE-RJ
+MOST_AT_ONCE = 100  # PDUs of one peer that are read before others have their turn
 MOST_WAITING = 8  # messages that a peer may send ahead while one is answered
 
 
@@ -20,7 +21,7 @@ class Limits:
 
     max_pdu: int = 65536  # bytes that a peer is asked to keep a PDU within
     max_message: int = 8 << 20  # bytes of one message, the headers of its fragments included
-    most_collected: int = 64 << 20  # bytes of unfinished messages, all associations together
+    most_collected: int = 32 << 20  # bytes of unfinished messages, all associations together
     association: float = 15.0  # from the connection to the whole A-ASSOCIATE-RQ (with TLS: its handshake, too)
     message: float = 30.0  # from the first byte of a message, or of a PDU, to its last
     idle: float = 60.0  # between messages

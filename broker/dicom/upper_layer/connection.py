@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from broker.dicom.upper_layer import answering, message, pdu
 from broker.dicom.upper_layer.answering import Reply, Request
-from broker.dicom.upper_layer.limits import AFTER_ABORT, AFTER_RELEASE, MOST_AT_ONCE, MOST_WAITING
+from broker.dicom.upper_layer.limits import AFTER_ABORT, AFTER_RELEASE, MOST_AT_ONCE, MOST_IGNORED, MOST_WAITING
 from broker.dicom.upper_layer.message import Collector, Command, Message
 from broker.dicom.upper_layer.negotiation import Context
 from broker.dicom.upper_layer.pdu import HEADER, Invalid
@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._accepted = accepted
         self._rest = bytearray()  # of a PDU that has not come whole
         self._collector = Collector(port.limits.max_message)
+        self._ignored = 0  # bytes that came after the end
         self._held = 0  # bytes counted in port.collected
         self._contexts: dict[int, Context] = {}
         self._most = 0
@@ -87,6 +88,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; whatever it is, nothing is raised."""
         if self._state is State.STA13 or self._state is State.STA1:  # AA-6: what comes after the end is ignored
+            self._ignored += len(data)
+            if self._ignored > MOST_IGNORED and not self._stalled:  # and whoever sends on and on is not heard any more
+                self._stall()
             return
         try:
             self._read(data)
@@ -246,7 +250,6 @@ class Connection(asyncio.Protocol):
 
     def _abort(self, source: int, reason: int = 0) -> None:
         self._transport.write(pdu.abort(source, reason))
-        self._transport.pause_reading()  # a peer that sends on and on is not heard any more
         self._close_within(AFTER_ABORT)
 
     def _close_within(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ LARGEST_PDU = 1 << 20  # bytes of a P-DATA-TF that are read, also of a peer that
 LARGEST_COMMAND = 1 << 16  # bytes of a command set
 AFTER_ABORT = 0.5  # seconds that a peer has to close the connection after an A-ABORT
 AFTER_RELEASE = 5.0  # … and after an A-RELEASE-RP or A-ASSOCIATE-RJ
+MOST_IGNORED = 1 << 16  # bytes that are taken and dropped after the end, so that the peer's closing is seen
 MOST_AT_ONCE = 100  # PDUs of one peer that are read before others have their turn
 MOST_WAITING = 8  # messages that a peer may send ahead while one is answered
 

@@ -38,6 +38,8 @@ from tests.dicom.test_decoding import element, encoded, header
 from tests.dicom.test_query import identifier
 from tests.dicom.test_upper_layer import DEFLATED, MPPS, WORKLIST, request
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = encoded(identifier(PatientID="", StudyInstanceUID="", AccessionNumber=""))
 
 

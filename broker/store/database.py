@@ -12,6 +12,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ Params = Sequence[Any] | dict[str, Any]
 
 BATCH = 64  # callers that share one commit at the most
 BUSY_TIMEOUT = 10.0  # seconds to wait for another process, e.g. the command line beside the service
+QUIET_WAIT = 0.05  # seconds that a quiet change waits for company: a commit costs the disk as much as a hundred do
 READERS_KEPT = 8  # idle read connections kept open
 # Counts the transactions that changed anything but `quiet` ones; kept with the data, so that other processes count too.
 _MOVE = "INSERT INTO counter (name, value) VALUES ('revision', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
@@ -145,7 +147,8 @@ class Store:
     def submit(self, fn: Callable[[Tx], T], *, quiet: bool = False) -> Future[T]:
         """Queue `fn` as `write` does, without waiting for the commit.
 
-        `quiet` says that no worklist depends on what it changes, unless it announces a change: see `revision`.
+        `quiet` says that no worklist depends on what it changes, unless it announces a change (see `revision`), and
+        that nobody waits for it.
         """
         if self._closed:
             raise StoreError("the database is closed")
@@ -174,8 +177,13 @@ class Store:
         while (job := self._jobs.get()) is not None:
             batch = [job]
             stop = False
-            while len(batch) < BATCH and not self._jobs.empty():
-                more = self._jobs.get()
+            patience = time.monotonic() + QUIET_WAIT if job.quiet else 0.0
+            while len(batch) < BATCH:
+                try:
+                    more = self._jobs.get(timeout=max(patience - time.monotonic(), 0) if patience else 0)
+                except queue.Empty:
+                    break
+                patience = patience if more is None or more.quiet else 0.0
                 if more is None:
                     stop = True
                     break

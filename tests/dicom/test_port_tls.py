@@ -97,7 +97,7 @@ def test_pynetdicom_gets_an_echo_over_tls_and_none_over_an_old_version(
 def test_a_key_that_cannot_be_used_stops_the_start_and_nothing_stays_open(store: Store, authority: Authority) -> None:
     certificate, key = authority.sign()
     with (
-        pytest.raises(OSError, match="PEM|PASSWORD|DECRYPT|SSL"),
+        pytest.raises(OSError, match=r"PEM|PASSWORD|DECRYPT|SSL"),
         serving(store, tls_port=0, tls_certificate=str(certificate), tls_key=str(encrypted(key))),
     ):
         pass

@@ -332,6 +332,7 @@ int main(int count, char** arguments) {
         else if (name == "--called") options.called = value;
         else if (name == "--calling") options.calling = value;
         else if (name == "--first") options.first = atoi(value.c_str());
+        else if (name == "--uid-root") options.uid_root = value;
         else if (name == "--warm") options.warm = atoi(value.c_str());
         else if (name == "--max-pdu") options.max_pdu = atoi(value.c_str());
         else return fprintf(stderr, "unknown: %s\n", name.c_str()), 2;

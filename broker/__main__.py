@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker import commands, demo, device_commands, directory_commands
+from broker import client_commands, commands, demo, device_commands, directory_commands
 from broker.config_file import ConfigError
 from broker.directory_kinds import KINDS
 from broker.domain.errors import BrokerError
@@ -43,6 +43,15 @@ One referral, or a list of them:
    "priority": "routine", "submission_id": "any text that is new for every new referral"}
 
 With a submission_id the call may be repeated: one referral comes of it.
+"""
+CLIENT_ADD = """\
+A МИС that was bought later talks to this broker as to the regional bus: its address of the bus becomes
+http://this-computer:8080/fhir, its token the one that is printed. What it orders waits at the desk, or goes straight
+onto a worklist by bus.straight_to; it asks for statuses and results as at the bus.
+
+  worklist-broker client add mis
+  worklist-broker client add mis --tell-bus
+  worklist-broker client add clinic-7 --organisation 3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21
 """
 DEVICE_ADD = """\
 What is not given stays as it is; for a new device it is the default. A device that was heard of and
@@ -174,6 +183,25 @@ def parser() -> argparse.ArgumentParser:
     shown.add_argument("text", metavar="TEXT", nargs="*", help="beginning of the code, or of words of the name")
     shown.add_argument("--limit", type=int, default=50, metavar="N", help="show so many at the most (default 50)")
     _config(shown)
+
+    client = _group(verbs, "client", "programs that may order studies at our own /fhir, as a МИС of the clinic")
+    add = _command(
+        client, "add", client_commands.client_add, "register a program and print its token, once", CLIENT_ADD
+    )
+    add.add_argument("name", metavar="NAME", help="2 to 32 small Latin letters, digits, dots or dashes")
+    add.add_argument(
+        "--organisation", metavar="GUID", default="", help="the clinic that it works for (default: bus.organisation)"
+    )
+    add.add_argument("--tell-bus", action="store_true", help="tell the region of its orders: it does not do so itself")
+    _config(add)
+    _config(_command(client, "list", client_commands.client_list, "list the programs and when each was last heard"))
+    renew = _command(client, "token", client_commands.client_token, "print a new token, once; the old one is void")
+    renew.add_argument("name", metavar="NAME")
+    _config(renew)
+    disable = _command(client, "disable", client_commands.client_disable, "answer a program no more")
+    disable.add_argument("name", metavar="NAME")
+    disable.add_argument("--enable", action="store_true", help="answer it again")
+    _config(disable)
 
     order = _group(verbs, "order", "referrals, for scripts: the same verbs as the screens")
     add = _command(order, "add", commands.order_add, "register referrals from JSON", ORDER_ADD)

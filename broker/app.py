@@ -20,11 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from broker import schedule, service
-from broker.bus.client import BusClient
-from broker.bus.dialect import DIALECTS
-from broker.bus.exchange import Exchange
-from broker.bus.pace import Pace
-from broker.bus.profile import Profile
+from broker.bus.endpoint import Beside
 from broker.config import Config
 from broker.dicom import explain, learned, pacs
 from broker.dicom.archive import Archive
@@ -33,11 +29,11 @@ from broker.dicom.worklist_folder import WorklistFolder
 from broker.domain.advice import Explained, Suggestion
 from broker.domain.health import Check, Health
 from broker.domain.model import Clinic, Order
-from broker.domain.results import Report
 from broker.domain.starter import PROCEDURES
-from broker.paper import report_pdf
+from broker.local_mis import endpoint_of
+from broker.region import Region
 from broker.security import Throttle
-from broker.store import devices, journal, reports
+from broker.store import devices, incoming, journal
 from broker.store.database import Reader, Store, StoreError, beat
 from broker.workflow.abandoned import Abandoned
 
@@ -46,8 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DELIVER_EVERY = 2.0  # seconds between looks into the outbox
-LANES = 4  # messages of different orders that may be under way to the bus at once
 WORKLIST_FOLDER_EVERY = 5.0  # seconds between looks at the files of scripts
 HEALTH_EVERY = 15.0  # seconds between looks at what works
 LOOK_TOO_OLD = 4 * HEALTH_EVERY  # seconds after which a look says nothing any more
@@ -105,7 +99,7 @@ class Application:
             os.close(self._lock)
             raise
         self.dicom = DicomServer(config.dicom, self.store, self.clinic, config.clinic.name)
-        self.exchange = _exchange(config, self.store) if config.bus.url else None
+        self.region = Region(config, self.store, self.clinic) if config.bus.url else None
         self.abandoned = Abandoned(self.store, self.clinic)
         self._health = Health()
         self._looked = monotonic()
@@ -122,8 +116,8 @@ class Application:
             jobs = schedule.Schedule(self._jobs(), self.config.clinic.zone)
             jobs.start()
             stack.callback(jobs.stop)
-            if self.exchange is not None:
-                stack.callback(self.exchange.stop)  # first, so that the scheduler need not wait for a slow bus
+            if self.region is not None:
+                stack.callback(self.region.stop)  # first, so that the scheduler need not wait for a slow bus
             asyncio.run(self._serve(ready))
             service.notify("STOPPING=1")
             log.info("stopping")
@@ -149,7 +143,7 @@ class Application:
     def look(self) -> None:
         """Look at what works: the database by a write, the DICOM port by a C-ECHO, the queue's age, the archive."""
         looks = {"database": self._check_database, "dicom": self._check_dicom}
-        if self.exchange is not None:
+        if self.region is not None:
             looks["bus"] = self._check_bus
         if self.config.pacs.address:
             looks["pacs"] = self._check_pacs
@@ -173,9 +167,12 @@ class Application:
             Throttle(),
             self.health,
             suggest=self._suggest,
+            ask_elsewhere=self._ask_elsewhere if self.region else None,
             explain=self._explain,
         )
-        self._web = web.make_server(web.create_app(services), self.config)
+        site = web.create_app(services)
+        site.add_middleware(Beside, endpoint=endpoint_of(self.config, self.store, self.clinic))
+        self._web = web.make_server(site, self.config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -214,8 +211,8 @@ class Application:
         if self.config.pacs.address:
             archive = Archive(self.store, self.clinic, self.config.pacs, self.config.dicom.ae_title)
             jobs.append(schedule.Job("archive", archive.look, every=ARCHIVE_EVERY))
-        if self.exchange is not None:
-            jobs.append(schedule.Job("deliver", self.exchange.deliver, every=DELIVER_EVERY))
+        if self.region is not None:
+            jobs += self.region.jobs()
         if self.config.backup.keep:
             jobs.append(schedule.Job("backup", self.back_up, daily_at=self.config.backup.time))
         if interval := service.watchdog_interval():
@@ -235,6 +232,10 @@ class Application:
 
     def _suggest(self, heard: journal.Heard) -> list[Suggestion]:
         return learned.suggest(heard.device, heard.samples, self.store.clock())
+
+    def _ask_elsewhere(self, patient_id: int) -> None:
+        assert self.region is not None
+        self.region.history.wanted(patient_id)
 
     def _explain(self, reader: Reader, order: Order) -> list[Explained]:
         learns = self.config.dicom.unknown_devices == "learn"
@@ -269,8 +270,10 @@ class Application:
     def _check_bus(self) -> Check:
         with self.store.read() as reader:
             exchange = journal.exchange(reader, ledger=0)
+            set_aside = len(incoming.troubled(reader))
         age = self.store.clock() - exchange.oldest if exchange.oldest else timedelta()
-        detail = f"{exchange.waiting} waiting, {len(exchange.parked)} set aside, oldest {int(age.total_seconds())} s"
+        set_aside += len(exchange.parked)
+        detail = f"{exchange.waiting} waiting, {set_aside} set aside, oldest {int(age.total_seconds())} s"
         if exchange.reason:
             detail += f", {exchange.reason}"
         return Check("bus", exchange.channel != "paused" and age < QUEUE_TOO_OLD, detail)
@@ -282,23 +285,6 @@ def _guarded(name: str, look: Callable[[], Check]) -> Check:
         return look()
     except (StoreError, sqlite3.Error, OSError) as error:
         return Check(name, False, str(error))
-
-
-def _exchange(config: Config, store: Store) -> Exchange:
-    def paper(order: Order, report: Report) -> bytes:
-        with store.read() as reader:
-            made_on, device = reports.made(reader, order.id)
-        return report_pdf(order, report, config.clinic.name, config.clinic.zone, made_on, device)
-
-    return Exchange(
-        store,
-        BusClient.of(config.bus),
-        Profile.of(config),
-        Pace(config.bus.rate),
-        paper,
-        dialect=DIALECTS[config.bus.dialect],
-        lanes=LANES,
-    )
 
 
 def _lock(directory: Path) -> int:

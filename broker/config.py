@@ -478,6 +478,16 @@ class Config(Section):
                 return {**data, "bus": {**bus, "mis_oid": oid if _is_oid(oid) else "0.0"}}
         return data
 
+    @field_validator("bus")
+    @classmethod
+    def _not_ourselves(cls, bus: BusConfig, info: ValidationInfo) -> BusConfig:
+        """Refuse our own /fhir as the region: every order would come back as another one."""
+        url, web = urlsplit(bus.url), info.data.get("web")
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+        if web and port == web.port and url.hostname in ("127.0.0.1", "::1", "localhost", web.address):
+            raise ValueError("url is the address of this program itself, see web.port")
+        return bus
+
     @property
     def backup_directory(self) -> Path:
         """Return where backups go: backup.directory, or `backup` in the data directory."""

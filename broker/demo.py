@@ -6,20 +6,24 @@ import argparse
 import os
 import tempfile
 import threading
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from broker import app
+from broker import app, demo_region
 from broker.bus import practice
 from broker.config import Config
+from broker.domain.directory import Entry
 from broker.domain.model import (
     Actor,
     ActorKind,
     Clinic,
     Device,
+    Dose,
     Message,
     Patient,
     PerformedChange,
+    PerformedSeries,
     PerformedState,
     PerformedStep,
     PersonName,
@@ -31,14 +35,15 @@ from broker.domain.model import (
 )
 from broker.store import accounts, journal
 from broker.store.database import Store
-from broker.workflow import devices, procedure, referral, staff
+from broker.workflow import devices, directories, procedure, referral, staff
+from broker.workflow.directories import Source
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (
-    ("orlova", "Орлова Наталья Викторовна", Role.REGISTRAR),
-    ("yudin", "Юдин Константин Егорович", Role.TECHNOLOGIST),
-    ("volskaya", "Вольская Татьяна Андреевна", Role.RADIOLOGIST),
-    ("admin", "Администратор", Role.ADMINISTRATOR),
+    ("orlova", "Орлова Наталья Викторовна", Role.REGISTRAR, ""),
+    ("yudin", "Юдин Константин Егорович", Role.TECHNOLOGIST, ""),
+    ("volskaya", "Вольская Татьяна Андреевна", Role.RADIOLOGIST, "врач-рентгенолог"),
+    ("admin", "Администратор", Role.ADMINISTRATOR, ""),
 )
 DEVICES = (
     Device("FLG_12", "Флюорограф", "DX", "каб. 12"),
@@ -75,6 +80,11 @@ REFERRALS = (
     (8, "WLB-MMG4", "MAMMO_9", 45),
 )
 SYSTEM = Actor(ActorKind.SYSTEM, "demo", "Демонстрация")
+CLINICS = Source("organisations", "1.2.643.2.69.1.1.1.64", "demo", "demo")
+CLINIC_NAMES = (
+    Entry(practice.PRACTICE_ORGANISATION, "Клиника на Заречной"),
+    Entry(practice.PRACTICE_ORGANISATION_2, "Больница № 2"),
+)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,6 +107,8 @@ def _run(args: argparse.Namespace, directory: Path) -> int:
         args.bus_port,
     )
     bus.start()
+    zone = ZoneInfo("Europe/Moscow")
+    demo_region.tell(bus.bus, (_patient(4), _patient(0)), _patient(7), datetime.now(UTC), zone)
     try:
         config = _config(args, directory, bus.url)
         application = app.Application(config)
@@ -123,6 +135,7 @@ def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
                 "oid": "1.2.643.5.1.13.13.12.2.99.1",
                 "uid_root": "1.2.643.5.1.13.13.12.2.99",
                 "accession_prefix": "D",
+                "repeat_days": {"CT": 90, "DX": 30},
             },
             "web": {"port": args.web_port},
             "dicom": {"address": "127.0.0.1", "port": args.dicom_port, "unknown_devices": "learn"},
@@ -131,6 +144,7 @@ def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
                 "token_file": str(token),
                 "organisation": practice.PRACTICE_ORGANISATION,
                 "rate": 6000,
+                "fetch_every": 5,
             },
             "data": {"directory": str(directory)},
             "backup": {"keep": 0},
@@ -144,9 +158,11 @@ def fill(store: Store, clinic: Clinic) -> None:
         known = {account.login for account in accounts.all_accounts(reader)}
         now = store.clock().astimezone(clinic.zone).replace(tzinfo=None, second=0, microsecond=0)
         has_work = bool(journal.day(reader, now.date()))
-    for login, name, role in ACCOUNTS:
+    for number, (login, name, role, position) in enumerate(ACCOUNTS):
         if login not in known:
-            staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM)
+            snils = _snils(900 + number) if position else ""
+            staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM, snils=snils, position=position)
+    directories.replace_directory(store, CLINICS, CLINIC_NAMES, SYSTEM)
     for device in DEVICES:
         devices.put_device(store, device, SYSTEM)
     if has_work:
@@ -176,7 +192,14 @@ def fill(store: Store, clinic: Clinic) -> None:
 def _patient(number: int) -> Patient:
     name, born, sex = PEOPLE[number]
     family, given, middle = [*name.split(" "), ""][:3]
-    return Patient(PersonName(family, given, middle), date.fromisoformat(born), Sex(sex))
+    return Patient(PersonName(family, given, middle), date.fromisoformat(born), Sex(sex), snils=_snils(number))
+
+
+def _snils(number: int) -> str:
+    """Make an invented СНИЛС with its check digits."""
+    digits = f"{112_233_000 + number}"
+    check = sum(int(digit) * weight for digit, weight in zip(digits, range(9, 0, -1), strict=True)) % 101 % 100
+    return f"{digits}{check:02d}"
 
 
 def _within_today(now: datetime, minutes: int) -> datetime:
@@ -199,13 +222,26 @@ def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: dat
     )
     procedure.start(store, step, Message({}, f"demo start {uid}"), actor, clinic)
     if done:
-        change = PerformedChange(PerformedState.COMPLETED, end=start + timedelta(minutes=4), images=2)
+        change = PerformedChange(
+            PerformedState.COMPLETED,
+            end=start + timedelta(minutes=4),
+            operator="Юдин К. Е.",
+            images=2,
+            series=tuple(
+                PerformedSeries(f"{study}.{series}", description, protocol, "Юдин К. Е.", 1)
+                for series, description, protocol in ((2, "Прямая проекция", "PA"), (3, "Боковая проекция", "LAT"))
+            ),
+            doses={
+                "ImageAndFluoroscopyAreaDoseProduct": (Dose("ImageAndFluoroscopyAreaDoseProduct", 1.2, "dGy.cm2"),),
+                "TotalNumberOfExposures": (Dose("TotalNumberOfExposures", 2, "1"),),
+            },
+        )
         procedure.finish(store, uid, change, Message({}, f"demo finish {uid}"), actor, clinic)
 
 
 def _welcome(application: app.Application, bus_url: str) -> None:
     port = application.dicom.port
-    logins = "\n".join(f"                 {login:10} {role}" for login, _, role in ACCOUNTS)
+    logins = "\n".join(f"                 {login:10} {role}" for login, _, role, _ in ACCOUNTS)
     print(
         f"""
 Worklist Broker, demonstration. Everybody and everything in it is invented.

@@ -477,6 +477,25 @@ def test_orders_belong_to_the_clinics_oid_unless_told_otherwise(write: Write) ->
     assert "clinic.oid: must be an OID" in line
 
 
+@pytest.mark.parametrize(
+    ("url", "ours"),
+    [
+        ("http://127.0.0.1:8080/fhir", True),
+        ("http://localhost:8080/fhir", True),
+        ("http://127.0.0.1:8081/fhir", False),
+        ("http://10.0.0.1:8080/fhir", False),
+    ],
+)
+def test_this_program_is_not_its_own_region(write: Write, tmp_path: Path, url: str, *, ours: bool) -> None:
+    (tmp_path / "token").write_text("secret", encoding="ascii")
+    text = f"bus:\n  url: {url}\n  token_file: token\n  organisation: {GUID}\n  mis_oid: 1.2.3\n"
+    if ours:
+        (line,) = report(write(LEAST + text))
+        assert "bus: url is the address of this program itself" in line
+    else:
+        assert load(write(LEAST + text), {}).bus.url == url
+
+
 @pytest.mark.parametrize("url", ["http://bus/fhir", "ftp://bus"])
 def test_a_bus_url_right_or_wrong_asks_for_all_that_goes_with_it(write: Write, url: str) -> None:
     lines = report(write(LEAST + f"bus:\n  url: {url}\n"))

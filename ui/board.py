@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date as Date
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
@@ -17,7 +18,7 @@ from broker.domain.model import Actor
 from broker.security import Permission
 from broker.store.database import Reader
 from broker.store.journal import Unlinked, Visit
-from broker.workflow import procedure
+from broker.workflow import incoming, procedure
 from ui import dayplan, theme, words
 from ui.dayplan import Clock, Day, Fold, Gap, Lane, Line, Row, Trouble
 from ui.frame import attempt, follow, frame
@@ -66,8 +67,8 @@ class _Board:
             # A scrolling area must take the focus to be scrolled by keys.
             self._area = ui.element("div").classes("lanes").props('tabindex=0 role=region aria-label="По аппаратам"')
             self._lanes = Rows(self._area, self._make_lane)
-            self._troubles = _Troubles(self._seek if self._links else None)
-        self._linking = _Linking(services)
+            self._troubles = _Troubles(self._seek if self._links else None, self._take_note)
+        self._linking = _Linking(services, self._registers and self._links)
 
     def read(self, reader: Reader) -> Day:
         """Read the day."""
@@ -138,6 +139,11 @@ class _Board:
         )
         if self._day and found:
             self._linking.ask(found, dayplan.candidates(self._day, found))
+
+    async def _take_note(self, order_id: int) -> None:
+        """Note that a person has seen what the clinic that refers did too late."""
+        services, actor = self._services, current_actor(self._services)
+        await attempt(lambda: incoming.acknowledge(services.store, order_id, actor))
 
     # ---- lanes and their rows ----
 
@@ -266,8 +272,8 @@ def _make_link(model: tuple[str, str]) -> tuple[ui.element, Redraw]:
 class _Troubles:
     """The column of what a person must look at; on a phone it is one line until it is pressed."""
 
-    def __init__(self, seek: Any) -> None:
-        self._seek = seek
+    def __init__(self, seek: Any, take_note: Any) -> None:
+        self._seek, self._take_note = seek, take_note
         with ui.element("section").classes("lane troubles") as self._section:
             with ui.element("button").classes("head").props("type=button aria-expanded=false") as self._head:
                 theme.state_chip("attention", "Требуют внимания")
@@ -293,7 +299,11 @@ class _Troubles:
     def _draw(self, trouble: Trouble) -> None:
         text("p", trouble.title, "title")
         text("p", trouble.why, "why")
-        if trouble.path:
+        if trouble.order_id:
+            with ui.element("div").classes("acts"):
+                ui.link(trouble.act, trouble.path).classes("btn btn-small")
+                theme.button("Принято", lambda: self._take_note(trouble.order_id), small=True)
+        elif trouble.path:
             ui.link(trouble.act, trouble.path).classes("btn btn-small")
         elif self._seek and trouble.uid:
             theme.button(trouble.act, lambda: self._seek(trouble.uid), small=True).props("data-opens=link")
@@ -302,7 +312,7 @@ class _Troubles:
 class _Linking:
     """The dialog in which a person says whose study it was; nothing is linked without a choice and a confirmation."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, registers: bool) -> None:
         self._services = services
         self._study: Unlinked | None = None
         self._chosen: Visit | None = None
@@ -311,8 +321,10 @@ class _Linking:
             text("h2", "Чьи это снимки?").props("id=link-title")
             self._about = text("p", "", "muted")
             self._list = ui.element("div").classes("choices").props('role=radiogroup aria-labelledby="link-title"')
-            text("p", "Нет в списке? Запишите направление (F2) и вернитесь сюда.", "muted small")
+            text("p", "Нет в списке? Тогда исследование сделано без направления.", "muted small")
             with ui.element("div").classes("acts").style("margin-top: 16px"):
+                self._walk_in = ui.link("Записать без направления", "").classes("btn")
+                self._walk_in.set_visibility(registers)
                 theme.button("Не связывать").props("data-closes autofocus")
                 self._go = theme.button("Связать", self._link).classes("btn-primary").props("data-closes")
 
@@ -322,6 +334,7 @@ class _Linking:
         self._go.set_text("Связать")
         self._go.disable()
         step = study.step
+        self._walk_in.props["href"] = f"/desk?walkin={quote(step.sop_instance_uid, safe='')}"
         who = str(names.from_dicom(step.patient_name)) or "без имени"
         number = f", номер {step.patient_id}" if step.patient_id else ""
         at = f" в {step.start:%H:%M}" if step.start else ""

@@ -10,10 +10,10 @@ from broker.domain import names
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.model import Device, OrderState, PerformedStep, Priority
 from broker.domain.reasons import WRONG_ENTRY
-from broker.store import journal
+from broker.store import incoming, journal
 from broker.store.database import Reader
 from broker.store.journal import Doubtful, Message, Orphan, Unlinked, Visit
-from ui import words
+from ui import bus_words, words
 
 FEW_DEVICES = 4  # so many have a lane even on a day without work
 DONE_KEPT = 3  # finished visits of today that stay in sight; older ones fold into one line
@@ -46,6 +46,7 @@ class Day:
     lengths: dict[str, timedelta]  # by procedure code
     unlinked: Sequence[Unlinked]
     parked: Sequence[Message]
+    late: Sequence[incoming.Trouble] = ()
     orphans: Sequence[Orphan] = ()
     doubtful: Sequence[Doubtful] = ()
 
@@ -115,8 +116,8 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something that a person must look at: what, why, and what can be done (a path, an unlinked study's UID, or
-    nothing here).
+    """Something that a person must look at: what, why, and what can be done (a path, an unlinked study's UID, an
+    order of which note is to be taken, or nothing here).
     """
 
     key: Hashable
@@ -125,6 +126,7 @@ class Trouble:
     act: str = ""
     path: str = ""
     uid: str = ""
+    order_id: int = 0  # of what a person has only to take note of
 
 
 def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
@@ -132,10 +134,12 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
     start = datetime.combine(on, time.min, zone).astimezone(UTC)
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
     visits = journal.day(reader, on)
+    performed = journal.performed_for(reader, {visit.order.id for visit in visits})
     return Day(
         on=on,
-        visits=visits,
-        performed=journal.performed_for(reader, {visit.order.id for visit in visits}),
+        # What another clinic is to do takes no time of ours, unless a device of ours did it all the same.
+        visits=[each for each in visits if each.station_ae_titles or each.order.id in performed],
+        performed=performed,
         devices=journal.stations(reader),
         lengths={each.code: timedelta(minutes=each.minutes) for each in journal.procedures(reader)},
         # A study that belongs to nobody waits on today's board until somebody says whose it is.
@@ -145,6 +149,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
             if each.created_at < end
         ],
         parked=journal.exchange(reader, 0).parked if on == today else (),
+        late=incoming.too_late(reader) if on == today else (),
         orphans=[each for each in journal.orphans(reader, start) if each.at < end],
         doubtful=journal.doubtful(reader) if on == today else (),
     )
@@ -181,7 +186,8 @@ def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[
 
 def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
     """List what must be looked at; `amend` says whether the person may mend referrals."""
-    found = [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
+    found = [_late(each, amend) for each in day.late]
+    found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]
     for message in day.parked:
         mend = amend and allowed(message.state, Event.AMEND)
@@ -189,8 +195,8 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
         found.append(
             Trouble(
                 key=("parked", message.row.seq),
-                title=f"Шина не приняла {words.MESSAGES_TAKEN[message.row.kind]}",
-                why=f"{number}, {message.patient}: {words.bus_reason(message.row.reason)}",
+                title=f"Шина не приняла {bus_words.MESSAGES_TAKEN[message.row.kind]}",
+                why=f"{number}, {message.patient}: {bus_words.bus_reason(message.row.reason)}",
                 act="Исправить" if mend else "Открыть",
                 path=f"/desk?order={number}" if mend else f"/order/{number}",
             )
@@ -319,6 +325,25 @@ def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> Trouble:
         + ("На аппарате выбрали не ту запись, прервали и сказали об этом." if wrong else "Такого в списке не было."),
         act="Найти направление",
         uid=step.sop_instance_uid,
+    )
+
+
+def _late(each: incoming.Trouble, amend: bool) -> Trouble:
+    how = {
+        OrderState.IN_PROGRESS: "исследование уже идёт",
+        OrderState.COMPLETED: "исследование уже выполнено",
+        OrderState.DISCONTINUED: "исследование уже начинали",
+        OrderState.SCHEDULED: "оно уже записано",
+    }.get(each.state, "уже поздно")
+    cancelled = each.kind is incoming.ItemKind.CANCEL
+    todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
+    return Trouble(
+        key=("late", each.kind, each.order_id),
+        title="Направившая клиника отменила" if cancelled else "Направившая клиника изменила направление",
+        why=f"{each.patient}, {each.accession_number}: {how}. {todo}",
+        act="Открыть",
+        path=f"/order/{each.accession_number}",
+        order_id=each.order_id if amend else 0,
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date
 
 from nicegui import ui
 
 from broker.domain import names
-from broker.domain.model import Device, Patient
+from broker.domain.model import Device
 from broker.store.journal import Visit
 from ui import theme, words
+from ui.desk_past import Past
 from ui.services import Services
 from ui.slots import DayOnDevice
 from ui.theme import text
@@ -25,9 +26,18 @@ class Aside:
         self._shown: object = None
         with ui.element("section").classes("aside").props('aria-label="День аппарата"'):
             self._day = ui.element("div")
-            with theme.section("Уже делали"):
-                self._past = ui.element("ol").classes("past")
-        self.show_past(None, [])
+            self.past = Past(services)
+
+    def show_elsewhere(self) -> None:
+        """Say that no day of ours is needed."""
+        if self._shown == "elsewhere":
+            return
+        self._shown = "elsewhere"
+        self._day.clear()
+        with self._day:
+            with ui.element("div").classes("head"):
+                text("h2", "В другую клинику")
+            text("p", "День и время назначит она; дата здесь пожелание. Результат придёт по шине.", "muted")
 
     def show_day(self, device: Device | None, on: date, day: DayOnDevice, minutes: int, chosen: str) -> None:
         """Show a device's day with its free times; what is shown already stays untouched."""
@@ -69,19 +79,6 @@ class Aside:
                 if behind:
                     self._fold(f"дальше ещё {behind}, последняя в {day.visits[-1].start:%H:%M}")
 
-    def show_past(self, patient: Patient | None, visits: Sequence[Visit]) -> None:
-        """Show what was made for a patient before, newest first."""
-        self._past.clear()
-        with self._past:
-            if not visits:
-                text("li", "У нас ничего" if patient else "Выберите пациента", "muted")
-            for visit in visits:
-                word = theme.STATES[words.standing(visit)][1].lower()
-                with ui.element("li"):
-                    with ui.link("", f"/order/{visit.order.accession_number}").classes("quiet"):
-                        text("span", f"{visit.start:%d.%m.%Y}  {words.procedure(visit.order)}")
-                    text("div", word, "muted small")
-
     def _draw_visit(self, at: str, who: str, state: str, number: str) -> None:
         text("time", at, "muted")
         with ui.link("", f"/order/{number}").classes("quiet cut"):
@@ -117,10 +114,10 @@ class Recent:
         rows = [
             (
                 visit.order.accession_number,
-                _when(visit.start, today),
+                _when(visit, today),
                 str(visit.order.patient.name),
                 words.procedure(visit.order),
-                words.standing(visit) == "cancelled",
+                chip if (chip := words.standing(visit)) in ("cancelled", "referred") else "",
             )
             for visit in visits
         ]
@@ -136,19 +133,21 @@ class Recent:
                 theme.empty("Сегодня ещё нет направлений.", "Начните с фамилии в поиске. Новое направление:", "F2")
                 return
             with ui.element("ol"):
-                for number, when, who, what, cancelled in rows:
+                for number, when, who, what, chip in rows:
                     with ui.element("li"):
                         with ui.link("", f"/order/{number}").classes("mono"):
                             text("span", number)
                         text("time", when, "muted rest nowrap")
                         text("span", who, "cut")
                         text("span", what, "cut muted rest")
-                        if cancelled:
-                            theme.state_chip("cancelled")
+                        if chip:
+                            theme.state_chip(chip)
                         else:
                             label = theme.button("Этикетка", small=True)
                             label.props(f'href=/label/{number} target=_blank aria-label="Этикетка {number}"')
 
 
-def _when(start: datetime, today: date) -> str:
-    return f"{start:%H:%M}" if start.date() == today else f"{start:%d.%m}"
+def _when(visit: Visit, today: date) -> str:
+    if visit.order.owner and not visit.station_ae_titles:
+        return ""  # the other clinic gives the time
+    return f"{visit.start:%H:%M}" if visit.start.date() == today else f"{visit.start:%d.%m}"

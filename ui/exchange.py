@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
-from typing import Any
+from datetime import datetime, tzinfo
 
 from nicegui import ui
 
 from broker import security
 from broker.domain.lifecycle import Event, allowed
-from broker.domain.model import Actor, OutboxState
+from broker.domain.model import Actor
 from broker.security import Permission
-from broker.store import journal
+from broker.store import incoming, journal
 from broker.store.database import Reader
+from broker.store.incoming import Item, ItemState
 from broker.store.journal import Exchange, Message
 from broker.workflow import delivery
-from ui import theme, words
+from ui import bus_words, ledger, theme, words
 from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor
 from ui.steady import Rows, latest, redrawn
@@ -48,8 +49,8 @@ class Verdict:
     todo: str = ""
 
 
-def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo) -> Verdict:
-    """Say how the exchange stands; `now` is UTC."""
+def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside: int = 0) -> Verdict:
+    """Say how the exchange stands; `now` is UTC, `aside` counts what came and could not be read."""
     today = now.astimezone(zone).date()
     if not configured:
         return Verdict(
@@ -62,15 +63,15 @@ def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo) -> Ver
     if found.oldest and queue:
         queue += f", самое старое ждёт {words.duration(now - found.oldest)}"
     if found.channel == "paused":
-        what = f"Обмен стоит: {words.bus_reason(found.reason)}."
+        what = f"Обмен стоит: {bus_words.bus_reason(found.reason)}."
         return Verdict(
             "red",
             "error",
             f"{what} {queue}." if queue else what,
-            "Получите в регионе новый токен, запишите его в файл bus.token_file и нажмите «Повторить сейчас».",
+            bus_words.bus_remedy(found.reason),
         )
     if found.channel == "waiting":
-        what = f"{queue or 'Шина не отвечает'}, причина: {words.bus_reason(found.reason)}."
+        what = f"{queue or 'Шина не отвечает'}, причина: {bus_words.bus_reason(found.reason)}."
         soon = found.retry_at is None or found.retry_at <= now
         retry = "вот-вот" if soon or found.retry_at is None else f"в {words.moment(found.retry_at, zone, today)}"
         return Verdict("red", "error", f"{what} Следующая попытка {retry}.", "Ничего не потеряно: уйдёт само.")
@@ -79,6 +80,9 @@ def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo) -> Ver
     if found.parked:
         number = words.plural(len(found.parked), "сообщения", "сообщений", "сообщений")
         return Verdict("amber", "schedule", f"Отправлено всё, кроме {number}: надо исправить.")
+    if aside:
+        number = words.plural(aside, "сообщения", "сообщений", "сообщений")
+        return Verdict("amber", "schedule", f"Получено всё, кроме {number}: надо посмотреть.")
     answered = f" Последний ответ шины {words.moment(found.answered_at, zone, today)}." if found.answered_at else ""
     return Verdict("green", "cloud_done", f"Всё отправлено.{answered}")
 
@@ -87,11 +91,21 @@ def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo) -> Ver
 class _Parked:
     """A refused message as it is shown."""
 
+    path: str  # of its page
     number: str
-    order_id: int
+    order_id: int  # 0: it came, and did not go
     what: str
     why: str
     amendable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the page is drawn from."""
+
+    exchange: Exchange
+    came: tuple[Item, ...]
+    troubled: tuple[Item, ...]
 
 
 class _Page:
@@ -104,6 +118,8 @@ class _Page:
         self._amends = security.may(actor, Permission.AMEND)
         self._resends = security.may(actor, Permission.RESEND)
         self._shown: Verdict | None = None
+        self._read: _Found | None = None
+        self._way = ledger.ALL
         with ui.element("div").classes("page-head"):
             text("h1", "Обмен с шиной")
             ui.element("div").classes("spring")
@@ -113,26 +129,52 @@ class _Page:
         with self._parked_section, theme.section("Надо исправить"):
             self._parked = Rows(ui.element("div"), redrawn("div", "parked", self._draw_parked))
         with theme.section("Журнал", f"последние {KEPT}"):
+            with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
+                self._ways = {way: self._make_way(way, word) for way, word in ledger.WAYS.items()}
             self._empty = ui.element("div")
             with self._empty:
                 theme.empty("Ещё ничего не отправляли.", "Первое направление уйдёт само, как только его сохранят.")
             self._ledger = _make_ledger()
 
-    def read(self, reader: Reader) -> Exchange:
+    def read(self, reader: Reader) -> _Found:
         """Read how the exchange stands."""
-        return journal.exchange(reader, KEPT)
+        return _Found(
+            journal.exchange(reader, KEPT), tuple(incoming.ledger(reader, KEPT)), tuple(incoming.troubled(reader))
+        )
 
-    def show(self, found: Exchange) -> None:
+    def show(self, read: _Found) -> None:
         """Draw what differs from what is shown."""
-        verdict = judge(found, self._configured, self._services.store.clock(), self._zone)
+        self._read, found = read, read.exchange
+        aside = [item for item in read.troubled if item.state is ItemState.SET_ASIDE]
+        verdict = judge(found, self._configured, self._services.store.clock(), self._zone, len(aside))
         if verdict != self._shown:
             self._shown = verdict
             self._draw_verdict(verdict)
         self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
-        self._parked_section.set_visibility(bool(found.parked))
-        self._parked.show((message.row.seq, self._refused(message)) for message in found.parked)
-        by_time = sorted(found.ledger, key=_when, reverse=True)
-        rows = [_ledger_row(message, self._zone, self._services.today()) for message in by_time]
+        self._parked_section.set_visibility(bool(found.parked or aside))
+        refused: list[tuple[Hashable, _Parked]] = [(each.row.seq, self._refused(each)) for each in found.parked]
+        self._parked.show([*refused, *((f"in {item.id}", self._aside(item)) for item in aside)])
+        self._show_ledger()
+
+    def _make_way(self, way: str, word: str) -> ui.element:
+        pressed = "true" if way == self._way else "false"
+        pill = ui.element("button").props(f"type=button aria-pressed={pressed}")
+        with pill.on("click", lambda: self._choose(way)):
+            text("span", word)
+        return pill
+
+    def _choose(self, way: str) -> None:
+        self._way = way
+        for each, pill in self._ways.items():
+            pill.props(f"aria-pressed={'true' if each == way else 'false'}")
+        self._show_ledger()
+
+    def _show_ledger(self) -> None:
+        read = self._read
+        if read is None:
+            return
+        today = self._services.today()
+        rows = ledger.rows(read.exchange.ledger, read.came, self._way, self._zone, today, KEPT)
         self._empty.set_visibility(not rows and self._configured)
         self._ledger.set_visibility(bool(rows))
         if rows != self._ledger.rows:
@@ -151,22 +193,38 @@ class _Page:
     def _refused(self, message: Message) -> _Parked:
         written = words.moment(message.row.created_at, self._zone, self._services.today())
         return _Parked(
+            path=f"/exchange/out/{message.row.seq}",
             number=message.accession_number,
             order_id=message.row.order_id,
-            what=f"{words.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
-            why=words.bus_reason(message.row.reason),
+            what=f"{bus_words.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
+            why=bus_words.bus_reason(message.row.reason),
             amendable=self._amends and allowed(message.state, Event.AMEND),
         )
 
+    def _aside(self, item: Item) -> _Parked:
+        came = words.moment(item.at, self._zone, self._services.today())
+        return _Parked(
+            path=f"/exchange/in/{item.id}",
+            number=item.accession_number,
+            order_id=0,
+            what=f"{bus_words.ARRIVALS[item.kind]}, пришло {came}",
+            why=words.incoming_reason(item.reason),
+            amendable=False,
+        )
+
     def _draw_parked(self, parked: _Parked) -> None:
-        ui.link(parked.number, f"/order/{parked.number}").classes("mono")
+        if parked.number:
+            ui.link(parked.number, f"/order/{parked.number}").classes("mono")
+        else:
+            text("span", "получено", "muted")
         with ui.element("div"):
             text("p", parked.what, "title")
             text("p", parked.why, "muted why")
         with ui.element("div").classes("acts"):
             if parked.amendable:
                 ui.link("Исправить", f"/desk?order={parked.number}").classes("btn btn-small")
-            if self._resends:
+            ui.link("Посмотреть", parked.path).classes("btn btn-small")
+            if self._resends and parked.order_id:
                 theme.button("Отправить снова", lambda: self._resend(parked), small=True)
 
     async def _resend(self, parked: _Parked) -> None:
@@ -180,18 +238,10 @@ class _Page:
             theme.say("Пробуем отправить")
 
 
-_COLUMNS = (
-    ("time", "Время", "c-time nowrap", ""),
-    ("number", "Номер", "c-rare mono", "c-rare"),
-    ("what", "Сообщение", "c-patient cut", ""),
-    ("answer", "Ответ шины", "c-what", ""),
-)
-
-
 def _make_ledger() -> ui.table:
     columns = [
         {"name": name, "label": label, "field": name, "align": "left", "classes": classes, "headerClasses": header}
-        for name, label, classes, header in _COLUMNS
+        for name, label, classes, header in ledger.COLUMNS
     ]
     table = ui.table(columns=columns, rows=[], row_key="id").classes("ledger")
     table.props('flat dense hide-pagination :rows-per-page-options="[0]"').style("width: 100%")
@@ -202,29 +252,10 @@ def _make_ledger() -> ui.table:
         '<q-icon :name="props.row.icon" aria-hidden="true"></q-icon>'
         '<span class="cut">{{ props.value }}</span></span></q-td>',
     )
-    table.on("row-click", lambda event: ui.navigate.to(f"/order/{event.args[1]['number']}"))
+    table.add_slot(
+        "body-cell-what",
+        '<q-td :props="props"><q-icon class="way" :name="props.row.way" aria-hidden="true"></q-icon> '
+        '<a class="cut" :href="`/exchange/${props.row.id}`" @click.stop>{{ props.value }}</a></q-td>',
+    )
+    table.on("row-click", lambda event: ui.navigate.to(f"/exchange/{event.args[1]['id']}"))
     return table
-
-
-def _when(message: Message) -> datetime:
-    return message.row.delivered_at or message.row.created_at
-
-
-def _ledger_row(message: Message, zone: tzinfo, today: date) -> dict[str, Any]:
-    row = message.row
-    icon, tone, answer = "check", "green", "Принято"
-    if row.state is OutboxState.DELIVERED:
-        answer += f" с {row.attempts}-й попытки" if row.attempts > 1 else ""
-    elif row.state is OutboxState.PARKED:
-        icon, tone, answer = "error", "red", words.bus_reason(row.reason)
-    else:
-        icon, tone, answer = "schedule", "slate", f"Ждёт: {words.bus_reason(row.reason)}" if row.reason else "Ждёт"
-    return {
-        "id": row.seq,
-        "time": words.moment(_when(message), zone, today),
-        "number": message.accession_number,
-        "what": f"{words.MESSAGES[row.kind]}, {message.patient}",
-        "answer": answer,
-        "icon": icon,
-        "tone": tone,
-    }

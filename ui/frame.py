@@ -13,14 +13,16 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from nicegui import run, ui
+from nicegui.elements.mixins.text_element import TextElement
 
 from broker import security
 from broker.domain.errors import BrokerError, SessionEnded
 from broker.domain.model import Actor
 from broker.security import Permission
+from broker.store import incoming as incoming_rows
 from broker.store import journal
 from broker.store.database import StoreError
-from ui import theme, words
+from ui import bus_words, theme, words
 from ui.services import Services, current_actor
 from ui.theme import text
 
@@ -29,6 +31,7 @@ T = TypeVar("T")
 # path, word, icon on the phone, what the role must be allowed
 PLACES = [
     ("/desk", "Регистратура", "edit_note", Permission.REGISTER),
+    ("/incoming", "Входящие", "move_to_inbox", Permission.REGISTER),
     ("/board", "Доска", "view_week", Permission.VIEW),
     ("/reading", "Описание", "description", Permission.REPORT),
     ("/studies", "Исследования", "list_alt", Permission.VIEW),
@@ -39,6 +42,7 @@ KEYS = [
     ("F2", "Новое направление"),
     ("/", "Поиск по исследованиям"),
     ("G затем R", "Регистратура"),
+    ("G затем I", "Входящие"),
     ("G затем B", "Доска"),
     ("G затем P", "Описание"),
     ("G затем S", "Исследования"),
@@ -63,12 +67,15 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
     ui.on_exception(_say_exception)
     if wall:
         ui.query("body").classes("wall")
-    allowed = [each for each in PLACES if security.may(actor, each[3])]
+    incoming = _Incoming(services)
+    allowed = [each for each in PLACES if security.may(actor, each[3]) and (each[0] != "/incoming" or incoming.wanted)]
     with ui.element("header").classes("top"):
         ui.link(services.config.clinic.name, "/").classes("clinic")
         with ui.element("nav").classes("places").props("aria-label=Разделы"):
             for path, word, _, _ in allowed:
-                _current(ui.link(word, path), path == place)
+                with _current(ui.link(word, path), path == place):
+                    if path == "/incoming":
+                        incoming.add_badge()
         with ui.element("div").classes("tools"):
             find("find")
             with ui.link("", "/studies").classes("find-link").props("aria-label=Поиск"):
@@ -84,6 +91,8 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
             with _current(ui.link("", path), path == place):
                 ui.icon(icon)
                 text("span", word)
+                if path == "/incoming":
+                    incoming.add_badge()
     with theme.dialog("keys", "Клавиши"), ui.element("div").classes("keys"):
         closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
         for key, meaning in KEYS:
@@ -92,8 +101,13 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
             with ui.element("span").classes("nowrap"):
                 theme.key_hint(key)
             text("span", meaning)
+
     # Last: a timer makes NiceGUI send the page as far as it is, so what was still being read would come late and jump.
-    follow(services, house.refresh)
+    async def refresh() -> None:
+        await house.refresh()
+        await incoming.refresh()
+
+    follow(services, refresh)
 
 
 def find(name: str, value: str = "") -> None:
@@ -155,7 +169,7 @@ class _House:
             with self._services.store.read() as reader:
                 exchange = journal.exchange(reader, 0)
             silent = self._services.store.clock() - exchange.oldest if exchange.oldest else None
-            found.append((words.bus_trouble(exchange.channel, silent), "/exchange"))
+            found.append((bus_words.bus_trouble(exchange.channel, silent), "/exchange"))
         return found
 
     async def refresh(self) -> None:
@@ -185,6 +199,39 @@ class _House:
             ui.icon("error")
             with text("p", " ".join(sentence for sentence, _ in found) + " "):
                 ui.link("Подробнее", found[0][1])
+
+
+class _Incoming:
+    """The count of referrals from elsewhere that wait, beside the word of their page; not there where nothing comes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._badges: list[TextElement] = []
+        self._counted = self._count()
+        self.wanted = bool(services.config.bus.url or self._counted[0])
+
+    def add_badge(self) -> None:
+        """Put the count here; nothing stands there while nobody waits."""
+        self._badges.append(text("span", "", "badge"))
+        self._draw()
+
+    async def refresh(self) -> None:
+        """Count again."""
+        counted = await run.io_bound(self._count) if self.wanted else None
+        if counted is not None and counted != self._counted:
+            self._counted = counted
+            self._draw()
+
+    def _count(self) -> tuple[int, bool]:
+        with self._services.store.read() as reader:
+            return incoming_rows.count(reader)
+
+    def _draw(self) -> None:
+        waiting, urgent = self._counted
+        for badge in self._badges:
+            badge.set_text(str(waiting) if waiting else "")
+            badge.classes(add="bad") if urgent else badge.classes(remove="bad")
+            badge.props["title"] = "есть срочные" if urgent else "ждут записи"
 
 
 # ---- how pages talk to verbs ----

@@ -3,7 +3,7 @@
 (() => {
   let acted = -1000;                                      // when Ctrl+Enter was pressed last, ms
   let waiting = false;                                    // "g" was pressed, the next letter names the place
-  const places = {KeyR: '/desk', KeyB: '/board', KeyP: '/reading', KeyS: '/studies', KeyO: '/exchange', KeyD: '/devices'};
+  const places = {KeyR: '/desk', KeyI: '/incoming', KeyB: '/board', KeyP: '/reading', KeyS: '/studies', KeyO: '/exchange', KeyD: '/devices'};
   const sheet = () => document.getElementById('keys');
 
   // A pinned theme is kept in this browser, and applied before the first paint.

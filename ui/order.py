@@ -12,11 +12,11 @@ from broker.domain.lifecycle import Event, allowed
 from broker.domain.model import Actor, Device, Order, OrderState, Patient, PerformedState, PerformedStep, Priority
 from broker.domain.results import ReportState
 from broker.security import Permission
-from broker.store import journal
+from broker.store import choices, journal
 from broker.store.database import Reader
 from broker.store.journal import Card, Visit
 from broker.workflow import delivery, procedure, referral
-from ui import protocol, story, theme, words
+from ui import bus_words, protocol, story, theme, words
 from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor, look
 from ui.steady import Redraw, Rows, latest
@@ -62,11 +62,16 @@ class _Found:
 
     card: Card
     devices: tuple[Device, ...]
+    other: str = ""  # the other clinic that refers or is to do it, as people call it
 
 
 def _read(reader: Reader, accession_number: str) -> _Found | None:
     card = journal.card(reader, accession_number)
-    return _Found(card, tuple(journal.stations(reader))) if card else None
+    if card is None:
+        return None
+    guid = card.order.owner or card.order.requester
+    other = words.clinic(choices.organisation_name(reader, guid), guid) if guid else ""
+    return _Found(card, tuple(journal.stations(reader)), other)
 
 
 class _Page:
@@ -232,12 +237,14 @@ class _Page:
                 copy.on("click", js_handler=COPY)
             with ui.element("div").classes("row-line").style("margin-top: 8px"):
                 theme.state_chip(words.standing(_visit(card)))
+                if card.report_doubted:
+                    theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "parked":
                     theme.state_chip("attention", "Шина не приняла")
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
             if card.parked_reason:
-                text("p", words.bus_reason(card.parked_reason), "parked-reason")
+                text("p", bus_words.bus_reason(card.parked_reason), "parked-reason")
         if card.report:
             with theme.section("Протокол"):
                 if card.report_doubted:
@@ -265,12 +272,18 @@ class _Page:
     def _about(self, order: Order) -> list[tuple[str, str]]:
         today = self._services.today()
         referrer = ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)
-        when = [f"{words.day(step.start.date(), today)}, {step.start:%H:%M}" for step in order.steps]
+        when = [
+            f"{words.day(step.start.date(), today)}, {step.start:%H:%M}"
+            if step.station_ae_titles
+            else f"желательно {words.day(step.start.date(), today)}"  # the other clinic gives the time
+            for step in order.steps
+        ]
         where = dict.fromkeys(self._place(ae_title) for step in order.steps for ae_title in step.station_ae_titles)
         return [
             ("Что", words.procedure(order)),
             ("Когда", "; ".join(when)),
-            ("Где", "; ".join(where)),
+            ("Где", "; ".join(where) or self._found.other),
+            *([("Направила", self._found.other)] if order.requester else []),
             *([("Срочность", "Срочно")] if order.priority is Priority.URGENT else []),
             ("Направил", referrer),
             ("Диагноз", f"{order.diagnosis_code} {order.diagnosis_text}".strip()),

@@ -84,7 +84,9 @@ class _Page:
         with ui.element("div").classes("card reading"):
             self._known = ui.element("div")
             with ui.element("div").classes("writing"):
-                self._alarm = ui.element("div")
+                with ui.element("div").classes("parked-reason").props("role=alert") as self._alarm:
+                    text("p", words.REPORT_DOUBTED)
+                    self._right = theme.button("Протокол верен", self._uphold, small=True)
                 self._signed = ui.element("div")
                 self._form = ReportForm(services, actor, found.study, self._reread)
         self.show(found)
@@ -109,7 +111,8 @@ class _Page:
             with self._known:
                 known.draw(found.study, found.devices, today)
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
-        self._show_alarm(found, signed)
+        self._alarm.set_visibility(card.report_doubted)
+        self._right.set_visibility(card.order.state is OrderState.COMPLETED and not card.conflicts)
         if self._differs("signed", (signed, found.following, today)):
             self._signed.clear()
             if signed:
@@ -143,18 +146,6 @@ class _Page:
                 text("p", "Больше ничего не ждёт описания.", "muted")
             ui.element("div").classes("spring")
             ui.link("К списку", reading_list.list_address(self._only))
-
-    def _show_alarm(self, found: _Found, signed: Report | None) -> None:
-        doubted = found.study.card.report_doubted
-        if not self._differs("alarm", (doubted, found.study.card.order.state, found.study.card.conflicts)):
-            return
-        self._alarm.clear()
-        if not doubted or signed is None:
-            return
-        with self._alarm, ui.element("div").classes("parked-reason"):
-            text("p", words.REPORT_DOUBTED)
-            if found.study.card.order.state is OrderState.COMPLETED and not found.study.card.conflicts:
-                theme.button("Протокол верен", self._uphold, small=True)
 
     async def _uphold(self) -> None:
         services, order = self._services, self._found.study.card.order

@@ -51,7 +51,7 @@ class ReportForm:
         self._box = ui.element("div")
         with self._box:
             self._none = ui.element("div")
-            self._clashing = ui.element("div")
+            self._make_clash()
             self._fields = self._make_fields()
             self._make_actions()
         self._make_dialog()
@@ -197,6 +197,15 @@ class ReportForm:
 
     # ---- somebody else writes, too ----
 
+    def _make_clash(self) -> None:
+        with ui.element("div").classes("parked-reason").props("role=alert") as self._clashing:
+            self._clash_words = text("p", "")
+            self._clash_text = ui.element("details")
+            with ui.element("div").classes("acts"):
+                theme.button("Оставить мой текст", self._keep_mine, small=True)
+                theme.button("Взять сохранённый", self._take_theirs, small=True)
+        self._clashing.set_visibility(False)
+
     def _say_clash(self, report: Report) -> None:
         """Show what somebody else has saved, and let the person choose."""
         if self._clash == report:
@@ -204,19 +213,15 @@ class ReportForm:
         self._clash = report
         own = report.author == self._actor.name
         who = "в другом окне" if own else names.short(report.author_name)
-        self._clashing.clear()
-        with self._clashing, ui.element("div").classes("parked-reason").props("role=alert"):
-            text(
-                "p", f"Пока вы писали, протокол сохранён: {who}, {self._moment(report)}. Ваш текст цел, но не сохранён."
-            )
-            with ui.element("details"):
-                text("summary", "Что там написано")
-                for part in (report.description, report.conclusion, report.recommendations):
-                    if part:
-                        text("p", part, "written small")
-            with ui.element("div").classes("acts"):
-                theme.button("Оставить мой текст", self._keep_mine, small=True)
-                theme.button("Взять сохранённый", self._take_theirs, small=True)
+        at = self._moment(report)
+        self._clash_words.set_text(f"Пока вы писали, протокол сохранён: {who}, {at}. Ваш текст цел, но не сохранён.")
+        self._clash_text.clear()
+        with self._clash_text:
+            text("summary", "Что там написано")
+            for part in (report.description, report.conclusion, report.recommendations):
+                if part:
+                    text("p", part, "written small")
+        self._clashing.set_visibility(True)
         self._tell("Не сохранено", bad=True)
 
     async def _keep_mine(self) -> None:
@@ -233,7 +238,7 @@ class ReportForm:
 
     def _end_clash(self) -> None:
         self._clash = None
-        self._clashing.clear()
+        self._clashing.set_visibility(False)
 
     # ---- signing ----
 

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import date, datetime, time
 from typing import Any
 
 from nicegui import ui
 
 from broker.domain import names
-from broker.domain.identifiers import show_policy, show_snils
-from broker.domain.model import Device, Order, Patient, Priority, ProcedureType, ReferralDraft, ScheduledStep
+from broker.domain.model import Device, Order, Patient, ProcedureType, ReferralDraft, ScheduledStep
 from broker.workflow import referral
-from ui import read, referral_reading, theme, words
-from ui.combo import Combo
-from ui.referral_lists import Lists, person, place
+from ui import read, referral_combos, referral_reading, referral_values, theme, words
+from ui.referral_combos import GUID, Directories
+from ui.referral_lists import Lists, place
+from ui.referral_values import EMPTY, PATIENT, RARE, STUDY
 from ui.slots import USUAL
 from ui.theme import Field, text
 
-# Field by field in reading order, under the names that the checks use.
-PATIENT = ("family", "given", "middle", "birth_date", "sex", "phone", "snils", "policy")
-RARE = ("weight", "height", "allergies", "pregnancy")
-STUDY = ("procedure", "device", "date", "time", "laterality", "finance", "referrer", "diagnosis", "comment", "urgent")
-EMPTY: dict[str, Any] = {
-    **dict.fromkeys((*PATIENT, *RARE, *STUDY), ""),
-    "sex": None,
-    "procedure": None,
-    "date": "сегодня",
-    "finance": "1",
-    "urgent": False,
-}
 # Where a problem is shown whose own field is not on the screen.
 SHOWN_AT = {"patient": "family", "patient_id": "family", "referrer_snils": "referrer"}
 NEEDS_MORE = frozenset({"CT", "MR", "XA", "NM"})  # weight, allergies and pregnancy matter there
@@ -40,15 +27,22 @@ NEEDS_MORE = frozenset({"CT", "MR", "XA", "NM"})  # weight, allergies and pregna
 class ReferralForm:
     """The two columns of fields; `changed` is called with a field's name after every change that a person made."""
 
-    def __init__(self, lists: Lists, today: Callable[[], date], changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, lists: Lists, directories: Directories, today: Callable[[], date], changed: Callable[[str], None]
+    ) -> None:
         self.lists = lists
+        self._directories = directories
         self._today = today
         self._changed = changed
         self._filling = False
         self.fields: dict[str, Field] = {}
         self.patient: Patient | None = None  # who was chosen
         self.nearest = True  # the time follows the device's free time until a person chooses one
-        self.step: ScheduledStep | None = None  # of an order that is being changed
+        self.step: ScheduledStep | None = None  # of an order that is being changed, or of what was done already
+        self.done = False  # it was done already, where and when its device told
+        self.elsewhere = False  # another clinic is to do it
+        self._owners: dict[str, str] = {}  # what the field shows -> GUID
+        self._doctors: dict[str, str] = {}  # what the field shows -> СНИЛС
 
     # ---- drawing ----
 
@@ -84,23 +78,26 @@ class ReferralForm:
         procedures = {each.code: each.name for each in self.lists.procedures}
         days = [(word, lambda word=word: self.choose_day(word)) for word in ("сегодня", "завтра")]
         add("procedure", "Что делаем", name="what", narrow=12, options=procedures, with_input=True, **dense)
-        add("device", "Аппарат", name="device", narrow=12, options={"": "Авто"}, value="", **dense)
+        there = [("в другую клинику", lambda: self.send_elsewhere(True))] if self.lists.organisation else []
+        here = [("делаем у нас", lambda: self.send_elsewhere(False))]
+        add("device", "Аппарат", name="device", narrow=12, options={"": "Авто"}, value="", quick=there, **dense)
+        add("owner", "Другая клиника", name="owner", narrow=12, quick=here, props='placeholder="Название или GUID"')
         add("date", "Дата", name="day", span=6, value="сегодня", quick=days)
         add("time", "Время", name="time", span=6, props="inputmode=numeric", quick=[("ближайшее", nearest)])
         add("laterality", "Сторона", name="side", span=6, options=dict(words.LATERALITIES), value="", **dense)
         add("finance", "Оплата", name="pay", span=6, options=dict(words.FINANCE), value="1", **dense)
-        with ui.element("div").classes("combo field s8 n12"):
-            Combo(
-                add("referrer", "Кто направил", name="referrer", narrow=12),
-                self._look_referrers,
-                lambda found: text("span", found),
-                self._take_referrer,
-                name="referrer",
-                quiet=lambda: self._filling,
-            )
+        add("referrer", "Кто направил", name="referrer", span=8, narrow=12)
         add("diagnosis", "Диагноз, МКБ-10", name="diagnosis", span=4, narrow=12, props="placeholder=M17.1")
         add("comment", "Комментарий аппарату", name="comment", span=9, narrow=12)
         add("urgent", "Срочно", ui.checkbox, name="urgent", span=3)
+        referral_combos.attach(
+            self._directories,
+            self.fields,
+            quiet=lambda: self._filling,
+            know_doctor=self._doctors.__setitem__,
+            know_owner=self._owners.__setitem__,
+        )
+        self._place(False)
         self._offer_devices()
 
     def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> Field:
@@ -118,21 +115,7 @@ class ReferralForm:
         """Show a known patient."""
         with self._quietly():
             self.patient = patient
-            values: dict[str, Any] = {
-                "family": patient.name.family,
-                "given": patient.name.given,
-                "middle": patient.name.middle,
-                "birth_date": words.born(patient.birth_date) if patient.birth_date else "",
-                "sex": patient.sex,
-                "phone": patient.phone,
-                "snils": show_snils(patient.snils),
-                "policy": show_policy(patient.policy),
-                "weight": _number(patient.weight),
-                "height": _number(patient.height),
-                "allergies": patient.allergies,
-                "pregnancy": "",  # asked anew each time
-            }
-            self._put(values)
+            self._put(referral_values.of_patient(patient))
 
     def fill_words(self, typed: str) -> None:
         """Put what was searched in vain into the fields: digits are a СНИЛС or a policy, words a name."""
@@ -141,27 +124,61 @@ class ReferralForm:
         with self._quietly():
             self._put(found)
 
-    def fill_order(self, order: Order) -> None:
-        """Show an order that is to be changed."""
+    def fill_order(self, order: Order, owner_name: str = "") -> None:
+        """Show an order that is to be changed; `owner_name` is that of the other clinic that is to do it."""
         self.fill_patient(order.patient)
         self.step = step = order.steps[0]
         self.nearest = False
-        person = str(order.referrer) + (f", {order.referrer_position}" if order.referrer_position else "")
+        self._owners[owner_name] = order.owner
         with self._quietly():
             self._put({"pregnancy": order.patient.pregnancy, "procedure": order.procedure_code})
             self._offer_devices()
             values: dict[str, Any] = {
                 "device": step.station_ae_titles[0] if step.station_ae_titles else "",
+                "owner": owner_name,
                 "date": words.day(step.start.date(), self._today()),
                 "time": f"{step.start:%H:%M}",
-                "laterality": order.laterality,
-                "finance": order.finance,
-                "referrer": person,
-                "diagnosis": f"{order.diagnosis_code} {order.diagnosis_text}".strip(),
-                "comment": order.comment,
-                "urgent": order.priority is Priority.URGENT,
             }
+            self._put(values | self._referral_values(order))
+            self._place(bool(order.owner))
+
+    def fill_draft(self, draft: ReferralDraft, patient: Patient | None) -> None:
+        """Show what somebody else asks for; `patient` is who that is here, None is somebody new."""
+        with self._quietly():
+            if patient:
+                self.fill_patient(patient)
+            else:
+                self._put(referral_values.of_patient(draft.patient))
+            self._put({"procedure": draft.procedure_code or None})
+            self._offer_devices()
+            self._put(self._referral_values(draft))
+
+    def fill_done(self, step: ScheduledStep, *, device_known: bool, time_known: bool) -> None:
+        """Show where and when a study was made already; what its device told cannot be changed."""
+        self.step, self.done, self.nearest = step, True, False
+        values: dict[str, Any] = {"date": words.day(step.start.date(), self._today())}
+        if device_known:
+            values["device"] = step.station_ae_titles[0]
+        if time_known:
+            values["time"] = f"{step.start:%H:%M}"
+        with self._quietly():
+            self._offer_devices()
             self._put(values)
+        for key in [*(["device"] if device_known else []), *(["date", "time"] if time_known else [])]:
+            self.fields[key].control.disable()
+            self.fields[key].box.classes("told")
+
+    def forget_sex(self) -> None:
+        """Let a person say the sex that nobody has told."""
+        with self._quietly():
+            self._put({"sex": None})
+
+    def fix_owner(self) -> None:
+        """Let another clinic stay the one that is to do it, or this one."""
+        for key in ("device", "owner"):
+            self.fields[key].box.classes("told")
+        if self.elsewhere:
+            self.fields["owner"].control.disable()
 
     def clear(self, keys: Sequence[str] = (*PATIENT, *RARE, *STUDY)) -> None:
         """Empty these fields."""
@@ -174,6 +191,7 @@ class ReferralForm:
             if "procedure" in keys:
                 self.nearest = True
                 self.step = None
+                self._place(False)
                 self._offer_devices()
 
     def choose_day(self, word: str) -> None:
@@ -189,21 +207,24 @@ class ReferralForm:
         if not nearest:
             self._changed("time")
 
+    def send_elsewhere(self, elsewhere: bool) -> None:
+        """Let another clinic do it, or this one again."""
+        if elsewhere != self.elsewhere:
+            self._place(elsewhere)
+            self.fields["owner" if elsewhere else "device"].focus()
+            self._changed("device")
+
     # ---- drafts ----
 
     def content(self) -> dict[str, Any]:
         """Give everything typed, as a draft is kept."""
-        kept = {key: field.value for key, field in self.fields.items()}
+        kept = self._values()
         day = self.day()
         return {
             **kept,
             "date": day.isoformat() if day else kept["date"],
             "nearest": self.nearest,
-            # With the revision that was seen: what somebody changes meanwhile must not be overwritten unseen.
-            "chosen": asdict(self.patient)
-            | {"birth_date": born.isoformat() if (born := self.patient.birth_date) else ""}
-            if self.patient
-            else None,
+            "chosen": referral_values.kept_patient(self.patient),
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
@@ -212,13 +233,7 @@ class ReferralForm:
             chosen = content.get("chosen")
             self.patient = referral_reading.patient(chosen) if chosen else None
             values = {key: content.get(key, EMPTY[key]) for key in self.fields}
-            passed = False
-            try:
-                day = date.fromisoformat(str(values["date"]))
-                values["date"] = words.day(max(day, self._today()), self._today())
-                passed = day < self._today()
-            except ValueError:
-                pass  # words that were no date when they were typed are shown as they were
+            values["date"], passed = referral_values.day_of(values["date"], self._today())
             if values["procedure"] not in {each.code for each in self.lists.procedures}:
                 values["procedure"] = None
             self._put({"procedure": values["procedure"]})
@@ -228,16 +243,15 @@ class ReferralForm:
                     values[key] = EMPTY[key]
             if passed:
                 values["time"] = ""
+            self._owners[str(values["owner"])] = str(content.get("owner_guid") or "")
+            self._doctors[str(values["referrer"])] = str(content.get("referrer_snils") or "")
             self._put(values)
+            self._place(bool(content.get("elsewhere")) and bool(self.lists.organisation))
             self.nearest = passed or bool(content.get("nearest", True))
 
     def blank(self) -> bool:
         """Say whether nothing worth keeping was typed."""
-        return not any(
-            (field.value or EMPTY[key]) != EMPTY[key]
-            for key, field in self.fields.items()
-            if key not in {"date", "time", "device", "sex"}
-        )
+        return referral_values.blank({key: field.value for key, field in self.fields.items()})
 
     # ---- reading ----
 
@@ -264,8 +278,14 @@ class ReferralForm:
 
     def read(self, now: datetime, submission_id: str = "") -> tuple[ReferralDraft, dict[str, str]]:
         """Read the fields: the referral, and what is wrong, by field; only without problems is it worth registering."""
-        values = {key: field.value for key, field in self.fields.items()}
-        return referral_reading.read_fields(values, self.lists, now, self.patient, self.step, submission_id)
+        return referral_reading.read_fields(
+            self._values(), self.lists, now, self.patient, self.step, submission_id, done=self.done
+        )
+
+    def owner(self) -> str:
+        """Give the GUID of the other clinic that is named; empty where none is."""
+        said = names.tidy(self.fields["owner"].value or "")
+        return self._owners.get(said, "") or (said.lower() if GUID.fullmatch(said) else "")
 
     def complain(self, problems: Mapping[str, str]) -> None:
         """Show these problems and no others, and put the cursor into the first wrong field."""
@@ -289,6 +309,25 @@ class ReferralForm:
             yield
         finally:
             self._filling = before
+
+    def _values(self) -> dict[str, Any]:
+        said = names.tidy(self.fields["referrer"].value or "")
+        kept = {key: field.value for key, field in self.fields.items()}
+        more = {"elsewhere": self.elsewhere, "owner_guid": self.owner()}
+        return {**kept, **more, "referrer_snils": self._doctors.get(said, "")}
+
+    def _referral_values(self, asked: Order | ReferralDraft) -> dict[str, Any]:
+        self._doctors[referral_values.doctor(asked.referrer, asked.referrer_position)] = asked.referrer_snils
+        return referral_values.of_referral(asked)
+
+    def _place(self, elsewhere: bool) -> None:
+        """Show the fields that say where: a device and a time of ours, or another clinic and the day that is wished."""
+        self.elsewhere = elsewhere
+        for key in ("device", "time"):
+            self.fields[key].box.set_visibility(not elsewhere)
+        self.fields["owner"].box.set_visibility(elsewhere)
+        date = self.fields["date"].box
+        date.classes(add="s12", remove="s6") if elsewhere else date.classes(add="s6", remove="s12")
 
     def _put(self, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
@@ -353,20 +392,3 @@ class ReferralForm:
         if self.procedure() is None:
             auto = "Авто"
         control.set_options({"": auto} | {each.ae_title: place(each) for each in suitable}, value=value)
-
-    async def _look_referrers(self, typed: str) -> list[str]:
-        parts = names.fold(typed).split()
-        known = [person(name, position) for name, position, _ in self.lists.referrers]
-        fitting = [
-            each
-            for each in known
-            if each != typed and all(any(word.startswith(part) for word in names.fold(each).split()) for part in parts)
-        ]
-        return list(dict.fromkeys(fitting))[:6]
-
-    async def _take_referrer(self, chosen: str | None, typed: str) -> None:
-        self.fields["referrer"].value = chosen or typed
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}".replace(".", ",")

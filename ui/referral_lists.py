@@ -17,6 +17,7 @@ class Lists:
     devices: Sequence[Device]
     referrers: Sequence[tuple[str, str, str]]  # full name, position, СНИЛС
     usual: Mapping[str, str]  # procedure code -> AE title where it was planned last
+    organisation: str = ""  # our own GUID; empty: there is no bus, so nobody can be sent to another clinic
 
     def procedure(self, code: str | None) -> ProcedureType | None:
         """Give a procedure by its code."""

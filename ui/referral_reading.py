@@ -20,11 +20,15 @@ def read_fields(
     chosen: Patient | None = None,
     step: ScheduledStep | None = None,
     submission_id: str = "",
+    *,
+    done: bool = False,
 ) -> tuple[ReferralDraft, dict[str, str]]:
-    """Read what was typed, under the names of `referral_form.EMPTY`; give the referral and field -> problem code.
+    """Read what was typed, under the names of `referral_values.EMPTY`; give the referral and field -> problem code.
 
-    `chosen` is the known patient, `step` the appointment of an order that is being changed. A field that cannot be
-    read has a stand-in in the referral, so only one without problems is worth registering.
+    Also `elsewhere`, whether another clinic is to do it, `owner_guid`, which one, and `referrer_snils`. `chosen` is
+    the known patient, `step` the appointment of an order that is being changed; with `done` it says where and when the
+    study was made already. A field that cannot be read has a stand-in in the referral, so only one without problems is
+    worth registering.
     """
     problems: dict[str, str] = {}
 
@@ -42,16 +46,21 @@ def read_fields(
     at = parsed("time", read.clock, now.time())
     weight, height = parsed("weight", read.number, None), parsed("height", read.number, None)
     procedure = lists.procedure(values["procedure"])
-    device = lists.device(procedure, values["device"])
+    elsewhere = bool(values.get("elsewhere"))
+    device = None if elsewhere else lists.device(procedure, values["device"])
     problems |= {key: "required" for key in ("birth_date", "date", "time") if not said(key)}
     if not said("time") and (procedure is None or device is None):
         del problems["time"]  # it comes by itself once it is known what for
     if values["sex"] is None:
         problems["sex"] = "required"
-    if procedure and device is None:
+    if elsewhere:
+        problems.pop("time", None)  # the other clinic gives it
+        at = time()
+        problems |= _owner_problem(said("owner"), values["owner_guid"], lists)
+    elif procedure and device is None:
         problems["device"] = "none"
     known = chosen if chosen and same_person(chosen, values, born) else None
-    if step and chosen and known is None:
+    if step and not done and chosen and known is None:
         problems["patient"] = "other_patient"
     code, _, diagnosis = said("diagnosis").partition(" ")
     doctor, _, position = said("referrer").partition(",")
@@ -78,17 +87,20 @@ def read_fields(
         priority=Priority.URGENT if values["urgent"] else Priority.ROUTINE,
         finance=values["finance"] or "",
         referrer=names.split(doctor),
-        referrer_snils=lists.snils_of(said("referrer")),
+        referrer_snils=values.get("referrer_snils") or lists.snils_of(said("referrer")),
         referrer_position=position.strip(),
         diagnosis_code=code,
         diagnosis_text=diagnosis.strip(),
         comment=said("comment"),
+        owner=values["owner_guid"] if elsewhere else "",
         submission_id=submission_id,
     )
     found = checks.referral_problems(referral.tidied(draft), now)
+    if elsewhere:
+        found.pop("owner", None)  # told already, with the reason
     if procedure is None:
         found.pop("device", None)  # one thing at a time
-    if step and step.start == draft.start and found.get("date") == "past":
+    if found.get("date") == "past" and (done or (step and step.start == draft.start)):
         del found["date"]
     return draft, {**found, **problems}
 
@@ -110,6 +122,14 @@ def patient(kept: Mapping[str, Any]) -> Patient:
         "sex": Sex(kept["sex"]),
     }
     return Patient(**{**kept, **parts})
+
+
+def _owner_problem(said: str, guid: str, lists: Lists) -> dict[str, str]:
+    if not said:
+        return {"owner": "required"}
+    if not guid:
+        return {"owner": "unknown"}
+    return {"owner": "ours"} if guid.casefold() == lists.organisation.casefold() else {}
 
 
 def _stations(device: Device | None, step: ScheduledStep | None) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class Services:
     changed: Event[[]] = field(default_factory=Event)
     suggest: Callable[[Heard], list[Suggestion]] = lambda heard: []  # what a device's messages teach
     explain: Callable[[Reader, Order], list[Explained]] = lambda reader, order: []  # why devices see an order or not
+    ask_elsewhere: Callable[[int], object] | None = None  # have the region asked about a patient; None: there is none
 
     def now(self) -> datetime:
         """Give the local clinic time, naive, as the verbs take it."""

@@ -10,7 +10,7 @@ from typing import Any
 from broker.domain import names
 from broker.domain.model import ActorKind, Device, OutboxKind, PerformedStep, PersonName
 from broker.store.journal import Card, Happening
-from ui import evidence, words
+from ui import bus_words, evidence, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,14 @@ def _line(
             who += f"; лаборант {names.short(names.from_dicom(step.operator))}"
         if happening.what == "finish":
             state, what = _finish(details, step)
+    elif happening.what == "untold":
+        what = f"Шине не передано {bus_words.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
+        what += f": {bus_words.bus_reason(details.get('reason', ''))}"
+        who = "Обмен с шиной"
     elif happening.what in ("delivered", "retry", "parked"):
-        what = f"Шина {_TAKEN[happening.what]} {words.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
+        what = f"Шина {_TAKEN[happening.what]} {bus_words.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
         if happening.what != "delivered":
-            what += f": {words.bus_reason(details.get('reason', ''))}"
+            what += f": {bus_words.bus_reason(details.get('reason', ''))}"
         if times > 1:
             what += f" ({words.plural(times, 'попытка', 'попытки', 'попыток')} подряд)"
         proof, proof_name, who = happening.evidence, "Ответ шины", "Обмен с шиной"
@@ -142,6 +146,7 @@ _STATES = {
     "seen": "seen",
     "delivered": "sent",
     "parked": "attention",
+    "untold": "attention",
 }
 
 

@@ -130,7 +130,11 @@ def _row(visit: Visit, today: date, called: Mapping[str, str]) -> dict[str, Any]
     return {
         "id": f"{order.id} {visit.start:%Y%m%d%H%M}",
         "start": visit.start.isoformat(),
-        "time": f"{visit.start:%H:%M}" if on == today else f"{words.day(on, today)} {visit.start:%H:%M}",
+        "time": words.day(on, today)
+        if order.owner and not visit.station_ae_titles  # the other clinic gives the time
+        else f"{visit.start:%H:%M}"
+        if on == today
+        else f"{words.day(on, today)} {visit.start:%H:%M}",
         "patient": str(patient.name),
         "born": f" {theme.born_and_age(patient.birth_date, today)}",
         "what": words.procedure(order),

@@ -97,6 +97,8 @@ STATES = {
     "archived": ("photo", "Снимки в архиве", "indigo"),
     "reported": ("description", "Описано", "green"),
     "sent": ("cloud_done", "Отправлено", "green"),
+    "referred": ("north_east", "Направлен", "indigo"),
+    "answered": ("description", "Есть результат", "green"),
     "cancelled": ("block", "Отменено", "slate"),
     "attention": ("error", "Требует внимания", "red"),
 }

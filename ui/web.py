@@ -29,8 +29,10 @@ from ui import (
     exchange,
     frame,
     guard,
+    incoming,
     label,
     login,
+    message,
     order,
     protocol,
     reading,
@@ -51,7 +53,7 @@ class Page(Protocol):
 
 RECONNECT = 20.0  # seconds that a page may be cut off before its server side is forgotten
 GRACE = 2  # seconds that open requests get when the program stops
-PAGES: tuple[Page, ...] = (desk, board, order, reading_list, reading, exchange, studies, devices)
+PAGES: tuple[Page, ...] = (desk, board, incoming, order, reading_list, reading, exchange, message, studies, devices)
 
 
 def create_app(services: Services) -> FastAPI:

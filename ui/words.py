@@ -11,7 +11,8 @@ from typing import Any
 
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.health import Check
-from broker.domain.model import ActorKind, Order, OrderState, OutboxKind, PerformedStep, Role, Sex
+from broker.domain.incoming import IncomingState
+from broker.domain.model import ActorKind, Order, OrderState, PerformedStep, Role, Sex
 from broker.security import TooManyAttempts
 from broker.store.database import StoreError
 from broker.store.journal import Happening, Visit
@@ -31,14 +32,6 @@ ACTOR_KINDS = {
 SEXES = {Sex.FEMALE: "Женский", Sex.MALE: "Мужской", Sex.OTHER: "Другой"}
 LATERALITIES = {"": "Не требуется", "L": "Слева", "R": "Справа", "B": "Обе стороны"}
 FINANCE = {"1": "ОМС", "2": "Бюджет", "3": "Платно", "4": "ДМС", "5": "Собственные средства", "6": "Другое"}
-MESSAGES = {
-    OutboxKind.ORDER: "Направление",
-    OutboxKind.AMEND: "Исправление",
-    OutboxKind.CANCEL: "Отмена",
-    OutboxKind.STARTED: "Начато",
-    OutboxKind.IMAGES: "Снимки сделаны",
-    OutboxKind.REPORT: "Протокол",
-}
 
 # What happened, as the timeline and the trail tell it.
 ACTIONS = {
@@ -59,6 +52,8 @@ ACTIONS = {
     "unlink": "Исследование отвязано от направления: оно чужое",
     "close": "Отмечено выполненным вручную",
     "images_seen": "Снимки найдены в архиве: аппарат о них не сообщил",
+    "decline": "Направление другой клиники отклонено",
+    "acknowledge_late": "Запоздавшая отмена или правка направившей клиники принята к сведению",
     "accept": "Направление другой клиники принято",
     "take": "Направление другой клиники встало на аппарат по правилу",
     "bus_cancelled": "Отменено направившей клиникой",
@@ -88,6 +83,14 @@ ACTIONS = {
     "account_disable": "Учётная запись отключена",
     "account_enable": "Учётная запись включена",
     "device_put": "Аппарат записан",
+    "untold": "Шине не передано",
+    "incoming": "Пришло направление другой клиники",
+    "incoming_cancelled": "Другая клиника отменила своё направление",
+    "bus_changed_late": "Направившая клиника изменила направление, когда оно уже было принято",
+    "incoming_again": "Полученное сообщение разбираем ещё раз",
+    "result": "Пришёл результат другой клиники",
+    "history": "Спросили регион о прежних исследованиях",
+    "directory_replaced": "Загружен справочник",
 }
 
 # The sentence says what is wrong and how to mend it; (field, code) first, then the code alone.
@@ -127,6 +130,11 @@ PROBLEMS: dict[tuple[str, str], str] = {
     ("time", "required"): "Напишите время, например 09:50, или нажмите «ближайшее»",
     ("time", "unreadable"): "Такого времени нет. Напишите часы и минуты, например 09:50",
     ("time", "full"): "В этот день у аппарата свободного времени нет. Выберите другой день или напишите время сами",
+    ("owner", "required"): "Напишите название клиники и выберите её из списка",
+    ("owner", "unknown"): "Такой клиники в справочнике нет. Выберите из списка или вставьте GUID",
+    ("owner", "ours"): "Это наша клиника. Выберите другую или «делаем у нас»",
+    ("owner", "no_bus"): "Без шины в другую клинику не отправить",
+    ("owner", "other_owner"): "Другую клинику в направлении не сменить. Отмените его и запишите новое",
     ("diagnosis", "icd10"): "Код по МКБ-10: буква и две цифры, например M17.1",
     ("referrer_snils", "length"): "В СНИЛС врача 11 цифр",
     ("referrer_snils", "check_digit"): "Контрольное число СНИЛС врача не сходится",
@@ -211,11 +219,14 @@ def standing(visit: Visit) -> str:
     if state is OrderState.SCHEDULED:
         return "seen" if visit.seen_at else "waiting"
     if state is OrderState.COMPLETED:
+        if visit.order.owner and not visit.station_ae_titles:
+            return "answered"
         return "sent" if visit.bus == "delivered" else "reported" if visit.reported else "done"
     return {
         OrderState.IN_PROGRESS: "running",
         OrderState.DISCONTINUED: "stopped",
         OrderState.CANCELLED: "cancelled",
+        OrderState.REFERRED: "referred",
     }[state]
 
 
@@ -269,16 +280,6 @@ def trouble(check: Check) -> str:
     }.get(check.name, f"Не работает: {check.name}.")
 
 
-def bus_trouble(channel: str, silent: timedelta | None) -> str:
-    """Say what is wrong with the exchange; `silent` is how long the oldest message has waited."""
-    since = f" {duration(silent)}" if silent and silent >= timedelta(minutes=1) else ""
-    if channel == "paused":
-        return "Шина не принимает наш ключ доступа, обмен остановлен. Направления сохраняются. Позовите администратора."
-    if channel == "waiting":
-        return f"Шина не отвечает{since}. Направления сохраняются и уйдут позже."
-    return f"На шину ничего не уходит{since}. Направления сохраняются и уйдут позже."
-
-
 WORKING = {"database": "База: пишет", "dicom": "Порт DICOM: открыт", "bus": "Шина: отвечает", "pacs": "Архив: отвечает"}
 
 
@@ -328,6 +329,22 @@ def duration(length: timedelta) -> str:
     return f"{rest} мин" if rest else "меньше минуты"
 
 
+def ago(length: timedelta) -> str:
+    """Write how long ago something was, as it stands before «назад»: «5 минут», «2 часа», «3 дня»."""
+    minutes = int(length.total_seconds() // 60)
+    if minutes < 60:
+        return plural(minutes, "минуту", "минуты", "минут")
+    if minutes < 1440:
+        return plural(minutes // 60, "час", "часа", "часов")
+    return plural(minutes // 1440, "день", "дня", "дней")
+
+
+def of_moment(instant: datetime, zone: tzinfo, today: date) -> str:
+    """Write an instant as it stands after «от»: «сегодня 09:12», «вчера 14:10», «02.03.2026 14:10»."""
+    local = instant.astimezone(zone)
+    return f"{day(local.date(), today)} {local:%H:%M}"
+
+
 def waiting(seconds: int) -> str:
     """Write a short wait: «8 с», «2 мин 5 с»."""
     return f"{seconds} с" if seconds < 60 else f"{seconds // 60} мин" + (f" {seconds % 60} с" if seconds % 60 else "")
@@ -365,14 +382,6 @@ _SHORT = (
     ("придаточных пазух носа", "ППН"),
     ("прямая проекция", "прямая"),
 )
-MESSAGES_TAKEN = {
-    OutboxKind.ORDER: "направление",
-    OutboxKind.AMEND: "исправление",
-    OutboxKind.CANCEL: "отмену",
-    OutboxKind.STARTED: "начало исследования",
-    OutboxKind.IMAGES: "снимки",
-    OutboxKind.REPORT: "протокол",
-}
 HEARD = {"worklist": "Список", "mpps": "Ход исследования (MPPS)", "echo": "Проверка связи"}
 CHARSETS = {
     "auto": "Автоматически",
@@ -380,23 +389,68 @@ CHARSETS = {
     "ISO_IR 144": "Кириллица (ISO_IR 144)",
     "latin": "Латиница",
 }
-# How the exchange begins the reasons of what is no answer about the message itself.
-_BUS_REASONS = {
-    "cannot connect": "шина недоступна, соединение не устанавливается",
-    "time-out": "шина не отвечает, время ожидания вышло",
-    "name not found": "адрес шины не находится, проверьте его и сеть",
-    "TLS": "не удаётся защищённое соединение (TLS)",
-    "token refused": "шина не приняла токен",
-    "redirect refused": "шина отсылает к другому адресу",
-    "not a FHIR answer": "по адресу шины отвечает что-то другое",
-    "HTTP 429": "шина просит подождать (HTTP 429)",
-    "date of birth unknown": "дата рождения пациента неизвестна, впишите её в направление",
+
+
+def clinic(name: str, guid: str) -> str:
+    """Call another clinic by its name; one that the directory does not have by the beginning of its GUID."""
+    return name or (f"клиника {guid[:8]}…" if guid else "клиника не названа")
+
+
+FIELDS = {
+    "family": "фамилия",
+    "given": "имя",
+    "middle": "отчество",
+    "birth_date": "дата рождения",
+    "sex": "пол",
+    "snils": "СНИЛС",
+    "policy": "полис",
+    "procedure": "исследование",
+    "device": "аппарат",
+    "diagnosis": "диагноз",
+    "finance": "оплата",
+    "referrer": "кто направил",
+    "referrer_snils": "СНИЛС врача",
+    "patient_id": "номер карты",
+    "date": "дата",
+    "weight": "вес",
+    "height": "рост",
 }
-_BUS_DETAILS = {
-    "no connection": "соединение не установилось",
-    "the connection broke": "соединение оборвалось",
-    "the proxy does not let us through": "прокси не пропускает",
+
+
+def to_mend(found: Mapping[str, str]) -> str:
+    """Name the fields that a person has to complete or check; empty where there are none."""
+    named = dict.fromkeys(FIELDS.get(field, "") for field in found)
+    return f"Дополнить или проверить: {', '.join(each for each in named if each) or 'поля'}" if named else ""
+
+
+def incoming_over(state: IncomingState) -> str:
+    """Say why a referral from elsewhere cannot be registered any more."""
+    return {
+        IncomingState.CANCELLED: "Направившая клиника его только что отменила: записывать не нужно.",
+        IncomingState.ACCEPTED: "Это направление уже записано.",
+        IncomingState.DECLINED: "Это направление отклонено.",
+    }.get(state, "Это направление отложено, его нужно разобрать.")
+
+
+# Why something that came could not be taken, by how the reason begins.
+_INCOMING_REASONS = {
+    "it is too large": "слишком большое",
+    "it is nested too deep": "слишком глубоко вложено",
+    "it does not say which clinic refers": "не сказано, какая клиника направляет",
+    "the Patient has neither a name nor a number": "у пациента нет ни имени, ни номера",
+    "a reference leads away from the bus": "ссылка ведёт за пределы шины",
+    "a reference is missing": "не хватает части направления",
+    "it refers to more than": "слишком много частей",
+    "it is no Task": "это не направление",
+    "it is about another patient": "оно о другом пациенте",
+    "changed after it was accepted": "изменено, когда уже было записано",
+    "cancelled too late": "отменено, когда исследование уже началось",
 }
+
+
+def incoming_reason(reason: str) -> str:
+    """Say why something that came could not be taken; what has no words of its own is shown as it is."""
+    return next((said for beginning, said in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)
 
 
 def born(on: date | None) -> str:
@@ -462,17 +516,6 @@ def short_procedure(order: Order) -> str:
     for long, short in _SHORT:
         made = made.replace(long, short)
     return made[:1].upper() + made[1:]
-
-
-def bus_reason(reason: str) -> str:
-    """Say why the bus did not take a message; what it said about the message itself is shown as it came."""
-    for beginning, meaning in _BUS_REASONS.items():
-        if reason.startswith(beginning):
-            rest = reason.removeprefix(beginning).strip(" :,.()")
-            return f"{meaning} ({_BUS_DETAILS.get(rest, rest)})" if rest else meaning
-    if reason.startswith("HTTP "):
-        return f"сбой на стороне шины ({reason})"
-    return reason or "причина неизвестна"
 
 
 def heading(on: date, today: date) -> str:

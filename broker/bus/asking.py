@@ -10,15 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BODY_LIMIT, BusClient
-from broker.bus.dialect import Call, Dialect
+from broker.bus.dialect import Call, Dialect, next_link
 from broker.bus.foreign import Told, further, items, member, references, told_at
 from broker.bus.pace import Pace
 from broker.bus.profile import Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
+from broker.store import outbox
+from broker.store.database import Store, Tx
 
 PAGE = 200  # resources in an answer
 PAGES = 50  # of one search
@@ -27,6 +29,11 @@ ROOM_EVERY = 0.2  # seconds between looks for room among the minute's requests
 
 OUT_OF_TIME = "no time left"
 NO_ROOM = "no more requests for now"
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked(Retry):
+    """Nothing was asked: there is no time, no room, or the line is known to be down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,8 @@ class Page:
 class Line:
     """The bus as it is asked. `client` must be its own where questions have a deadline: hanging up ends all its calls.
 
-    `seconds` is the deadline of a question as a whole, None for none.
+    `seconds` is the deadline of a question as a whole, None for none. In `store` it is noted for people, and for who
+    sends, that the bus asks everybody to wait.
     """
 
     def __init__(
@@ -50,12 +58,13 @@ class Line:
         dialect: Dialect,
         pace: Pace,
         *,
+        store: Store | None = None,
         seconds: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.walk = Walk(self._read, client.url, monotonic=monotonic)
         self.stopping = threading.Event()
-        self._client, self._dialect, self._pace = client, dialect, pace
+        self._client, self._dialect, self._pace, self._store = client, dialect, pace, store
         self._seconds, self._monotonic = seconds, monotonic
         self._until: float | None = None
         self._left: int | None = None
@@ -96,7 +105,10 @@ class Line:
         """
         ids: set[str] = set()
         in_order, reached = True, datetime.min.replace(tzinfo=UTC)
-        call: Call | None = self._dialect.search(kind, {**parameters, "_count": str(PAGE)})
+        wanted = {**parameters, "_count": str(PAGE)}
+        if self._dialect.name != "n3":  # which knows no order but this one
+            wanted["_sort"] = "_lastUpdated"
+        call: Call | None = self._dialect.search(kind, wanted)
         for _ in range(PAGES):
             assert call is not None
             searchset = self._delivered(call)
@@ -115,10 +127,9 @@ class Line:
             )
             reached = max(known, default=reached)
             call = self._dialect.next_page(searchset, self._client.url)
-            full = len(page) >= PAGE
+            full = len(page) >= PAGE or bool(next_link(searchset))  # there is more, wherever it says that it is
             if call is None and full and news and in_order:
-                since = {"_lastUpdated": f"ge{reached.isoformat()}"}
-                call = self._dialect.search(kind, {**parameters, **since, "_count": str(PAGE)})
+                call = self._dialect.search(kind, {**wanted, "_lastUpdated": f"ge{reached.isoformat()}"})
                 full = False
             yield Page(list(news.values()), call is None and not full, in_order)
             if call is None:
@@ -152,14 +163,25 @@ class Line:
     def _ask(self, call: Call) -> Answer:
         """Make a call if there is time and room for it; else say why not, as if the line had."""
         if why := self._hindrance():
-            return Retry(why, uncertain=False)
+            return Unasked(why, uncertain=False)
         answer = self._client.call(call)
         if isinstance(answer, Retry | Paused):
             if isinstance(answer, Retry) and answer.after is not None:  # the bus asks everybody here to wait
-                self._pace.failed(0, replace(answer, uncertain=False))
-            return replace(answer, reason=OUT_OF_TIME) if self._is_late() else answer
+                wait, _ = self._pace.failed(0, replace(answer, uncertain=False))
+                self._note_wait(answer.reason, wait)
+            return Unasked(OUT_OF_TIME) if self._is_late() else answer
         self._pace.heard()
         return answer
+
+    def _note_wait(self, reason: str, seconds: float) -> None:
+        """Show that the line waits: one that is noted to be good is taken for one that a person wants to be tried."""
+
+        def verb(tx: Tx) -> None:
+            outbox.set_channel(tx, "waiting", reason, tx.now + timedelta(seconds=seconds), answered=False)
+            tx.announce()
+
+        if self._store:
+            self._store.write(verb)
 
     def _hindrance(self) -> str:
         """Wait for room; say why nothing can be asked, empty if it can."""

@@ -1,8 +1,8 @@
 """Fetches the results that other clinics tell for our referrals: by cursor with overlap, page by page, idempotent.
 
 Two searches: by the Tasks of the orders that another clinic is to do, and by ourselves as the requester, for whoever
-answers an order that we meant to do. What cannot be read is set aside in the ledger and stops nothing; a bad line ends
-the run, and the next one begins where this one began.
+answers an order that we meant to do. What cannot be read is set aside in the ledger and stops nothing, what the line
+broke is tried again; a line that is down ends the look, and the next one begins where this one began.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from broker.bus.asking import Line
+from broker.bus.answers import Paused
+from broker.bus.asking import Line, Unasked
 from broker.bus.client import BusClient
 from broker.bus.dialect import Dialect
 from broker.bus.foreign import foreign_study, is_somebody_else, items, member, reference_to, told_at, version_of
@@ -22,12 +23,11 @@ from broker.bus.pace import Pace
 from broker.bus.profile import Profile, Resource
 from broker.bus.resources import encode
 from broker.bus.walk import LineDown, Unusable
-from broker.domain.errors import BrokerError
 from broker.domain.model import Order
 from broker.store import foreign, incoming, orders, outbox
-from broker.store.database import Store
+from broker.store.database import Store, StoreError, Tx
 from broker.store.foreign import Kept
-from broker.store.incoming import Arrival, ItemKind, ItemState
+from broker.store.incoming import Arrival, ItemKind
 from broker.workflow import foreign as verbs
 from broker.workflow.foreign import Outcome
 
@@ -40,7 +40,10 @@ OVERLAP = timedelta(minutes=10)  # what was committed late, or by a clock that i
 FIRST_LOOK = timedelta(days=1)
 FUTURE = timedelta(days=1)  # a time after tomorrow must not move the cursor where nothing will be found
 AMENDED_FOR = timedelta(days=30)  # a report is looked for amendments of so long
+MOST_ATTEMPTS = 8  # at one result, at growing distances: about eight hours
+BROKEN = 2  # results in a row that the line broke: it is the line, not they
 CONTENT_KEPT = 1024 * 1024  # bytes of JSON of one result
+_SEARCH = "Task/_search"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
 
 
@@ -51,6 +54,7 @@ class Looked:
     completed: int = 0
     taken: int = 0
     set_aside: int = 0
+    failed: int = 0
     stopped: str = ""
 
 
@@ -60,23 +64,34 @@ class Elsewhere:
     def __init__(self, store: Store, client: BusClient, dialect: Dialect, profile: Profile, pace: Pace) -> None:
         self._store, self._profile = store, profile
         self._us = f"Organization/{profile.organisation}"
-        self._line = Line(client, dialect, pace)
+        self._line = Line(client, dialect, pace, store=store)
+        self._broken = 0
 
     def look(self) -> Looked:
         """Take what is new. For one thread at a time."""
         outcomes: list[Outcome | None] = []
         started = self._store.clock()
+        self._broken = 0
         try:
-            for task in self._again():
-                outcomes.append(self._take(task))
+            for item in self._failed(started):
+                outcomes.append(self._once_more(item))
             whole = self._search(started, outcomes)
-        except (LineDown, Unusable) as trouble:
-            log.warning("results from elsewhere: %s", trouble)
-            return _looked(outcomes, str(trouble))
+        except LineDown as down:
+            log.warning("results from elsewhere: %s", down)
+            return _looked(outcomes, str(down))
+        except Unusable as refused:
+            # The bus's own words may tell of a patient; they stand in the ledger.
+            verbs.result_failed(self._store, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
+            log.warning("results from elsewhere: the bus refuses the search")
+            return _looked(outcomes, refused.reason)
         if not whole:
             return _looked(outcomes, "the bus told only a part")
-        self._store.write(lambda tx: incoming.set_cursor(tx, LOOKED, started.isoformat()))
+        self._store.write(lambda tx: self._looked_through(tx, started))
         return _looked(outcomes, "")
+
+    def _looked_through(self, tx: Tx, started: datetime) -> None:
+        incoming.set_cursor(tx, LOOKED, started.isoformat())
+        incoming.settle(tx, ItemKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
 
     def stop(self) -> None:
         """End the look under way, and every call of the client."""
@@ -123,22 +138,30 @@ class Elsewhere:
         first = {"_lastUpdated": f"ge{(started - FIRST_LOOK).isoformat()}"}
         yield {"requester": self._us, **(since or first)}
 
-    def _again(self) -> Iterator[Resource]:
-        """Read anew what a person wants to be tried again."""
+    def _failed(self, now: datetime) -> list[incoming.Item]:
+        """Give what is due to be tried again."""
         with self._store.read() as reader:
-            failed = [item for item in incoming.failed(reader, SOURCE) if item.kind is ItemKind.RESULT]
-        for item in failed:
-            self._line.walk.begin()
-            try:
-                yield self._line.walk.resource(item.reference, "Task")
-            except Unusable as unusable:
-                arrival = Arrival(SOURCE, item.reference, item.version)
-                verbs.result_failed(self._store, arrival, unusable.reason, item.order_id)
+            found = incoming.failed(reader, SOURCE, ItemKind.RESULT)
+        return [each for each in found if each.is_due(now)]
+
+    def _once_more(self, item: incoming.Item) -> Outcome | None:
+        arrival = Arrival(SOURCE, item.reference, item.version)
+        self._line.walk.begin()
+        try:
+            task = self._line.walk.resource(item.reference, "Task")
+        except Unusable as unusable:
+            return self._not_taken(arrival, unusable.reason, item.order_id)
+        except LineDown as down:
+            return self._broke(arrival, down, item.order_id, item)
+        outcome = self._take(task, again=True)
+        if outcome is None:
+            return self._not_taken(arrival, "it is no result of another clinic for us any more", item.order_id)
+        return outcome
 
     # ---- taking ----
 
-    def _take(self, task: Resource) -> Outcome | None:
-        """Take one result, or set it aside; None where it is none for us. Raise LineDown."""
+    def _take(self, task: Resource, *, again: bool = False) -> Outcome | None:
+        """Take one result, or note why not; None where it is none for us. Raise LineDown."""
         id = member(task, "id")
         if not isinstance(id, str) or not _ID.fullmatch(id) or member(task, "intent") != "reflex-order":
             return None
@@ -150,28 +173,49 @@ class Elsewhere:
             order = orders.get(reader, ids[0]) if ids else None
             known = incoming.named(reader, SOURCE, f"Task/{id}", ItemKind.RESULT)
             patient = outbox.references(reader, order.id).patient if order else ""
-        version = _version(task)
         if order is None:
             return None
-        if known and known.state is not ItemState.FAILED and not incoming.is_newer(version, known.version):
+        version = _version(task)
+        if known and not again and not incoming.is_newer(version, known.version):
             return Outcome.KNOWN
         arrival = Arrival(SOURCE, f"Task/{id}", version, _exact([task]))
         try:
             kept, read = self._read(task, order, patient)
+            whole = _exact([task, *read])
+            outcome = verbs.take_result(
+                self._store, order.id, kept, replace(arrival, content=whole) if len(whole) <= CONTENT_KEPT else arrival
+            )
         except Unusable as unusable:
-            verbs.result_failed(self._store, arrival, unusable.reason, order.id)
-            log.warning("order %s: a result from elsewhere was set aside", order.accession_number)
-            return None if known and known.version == version else Outcome.SET_ASIDE
-        whole = _exact([task, *read])
-        arrival = Arrival(SOURCE, arrival.reference, version, whole if len(whole) <= CONTENT_KEPT else arrival.content)
-        try:
-            outcome = verbs.take_result(self._store, order.id, kept, arrival)
-        except BrokerError as error:
-            verbs.result_failed(self._store, arrival, str(error), order.id)
-            return Outcome.SET_ASIDE
+            return self._not_taken(arrival, unusable.reason, order.id)
+        except LineDown as down:
+            return self._broke(arrival, down, order.id, known)
+        except StoreError:
+            raise
+        except Exception:  # a fault of ours in one result must not keep the others from being taken
+            log.exception("order %s: a result from elsewhere could not be taken", order.accession_number)
+            return self._not_taken(arrival, "the program failed at it, see the log", order.id)
+        self._broken = 0
         if outcome is not Outcome.KNOWN:
             log.info("order %s: a result from elsewhere (%s)", order.accession_number, outcome)
         return outcome
+
+    def _not_taken(self, arrival: Arrival, reason: str, order_id: int) -> Outcome:
+        verbs.result_failed(self._store, arrival, reason, order_id)
+        log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
+        return Outcome.SET_ASIDE
+
+    def _broke(self, arrival: Arrival, down: LineDown, order_id: int, known: incoming.Item | None) -> Outcome:
+        """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
+        answer = down.answer
+        if isinstance(answer, Paused | Unasked) or answer.after is not None:
+            raise down
+        earlier = known.attempts if known and known.version == arrival.version else 0
+        aside = earlier + 1 >= MOST_ATTEMPTS
+        verbs.result_failed(self._store, arrival, answer.reason, order_id, aside=aside)
+        self._broken += 1
+        if self._broken >= BROKEN:
+            raise down
+        return Outcome.SET_ASIDE if aside else Outcome.FAILED
 
     def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[Kept, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
@@ -190,9 +234,10 @@ class Elsewhere:
 
 def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> Looked:
     found = list(outcomes)
-    counted = (found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.SET_ASIDE))
-    completed, taken, set_aside = counted
-    return Looked(completed, taken, set_aside, stopped)
+    completed, taken, set_aside, failed = (
+        found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.SET_ASIDE, Outcome.FAILED)
+    )
+    return Looked(completed, taken, set_aside, failed, stopped)
 
 
 def _same(one: str, other: str) -> bool:

@@ -6,10 +6,11 @@ Pure. Strict R4, with everything that any dialect may want; what only one deploy
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from broker.bus.dialect import query
@@ -46,9 +47,9 @@ class Transaction:
         A number that the resource does not bear by itself is added to it in secondary use: it serves to find the
         resource again, and means nothing else. What is there already stays as it is unless the newest content counts.
         """
-        kind = resource["resourceType"]
+        kind, number = resource["resourceType"], _written(number)
         criteria = query({"identifier": f"{number['system']}|{number['value']}"})
-        own = resource.get("identifier", [])
+        own = [_written(one) for one in resource.get("identifier", [])]
         if number not in own:
             resource = resource | {"identifier": [*own, {"use": "secondary"} | number]}
         if self._amended is None and not newest:
@@ -70,9 +71,7 @@ class Transaction:
 
     def _append(self, role: str, resource: Resource, request: Resource) -> Resource:
         url = f"urn:uuid:{uuid.uuid5(NAMESPACE, f'{self._seed}/{role}')}"
-        # FHIR allows no empty members.
-        filled = {name: _written(value) for name, value in resource.items() if value not in ("", [], {})}
-        self._entries.append({"fullUrl": url, "resource": filled, "request": request})
+        self._entries.append({"fullUrl": url, "resource": _written(resource), "request": request})
         return {"reference": url}
 
 
@@ -92,8 +91,11 @@ def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Reso
         "birthDate": patient.birth_date.isoformat() if patient.birth_date else "",
         "managingOrganization": organisation(profile),
     }
-    # All clinics share one system of own numbers: only together with ours is the number this patient's alone.
-    return bundle.add("patient", resource, profile.number(patient.patient_id), newest=True)
+    # All clinics share one system of own numbers: only under ours is the number this patient's alone. Marks that mean
+    # something in a search are not understood alike by all servers.
+    plain = re.fullmatch(r"[\w.\- ]+", patient.patient_id)
+    number = patient.patient_id if plain else str(uuid.uuid5(NAMESPACE, patient.patient_id))
+    return bundle.add("patient", resource, profile.number(number), newest=True)
 
 
 def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str, profile: Profile) -> Resource | None:
@@ -137,7 +139,11 @@ def organisation(profile: Profile, guid: str = "") -> Resource:
 def instant(moment: datetime, profile: Profile) -> str:
     """Write an instant with the clinic's offset; a naive datetime is local clinic time."""
     local = moment.astimezone(profile.zone) if moment.tzinfo else moment.replace(tzinfo=profile.zone)
-    return local.isoformat(timespec="seconds")
+    offset = local.utcoffset() or timedelta()
+    # A device whose clock says 1900 meets local mean time, +02:30:17 in Moscow; FHIR knows whole minutes only.
+    return local.replace(tzinfo=timezone(timedelta(minutes=offset // timedelta(minutes=1)))).isoformat(
+        timespec="seconds"
+    )
 
 
 def _own_id(value: str, profile: Profile) -> Resource:
@@ -154,15 +160,20 @@ def _filled(concept: Resource) -> list[Resource]:
 
 
 def _written(node: Any) -> Any:
-    """Make every text one of FHIR R4 2.24.0.1: of blanks it knows four, and no control characters.
+    """Write every text as FHIR R4 2.24.0.1 has it, with blanks of four kinds and no control characters; FHIR allows no
+    empty members, so they are left out.
 
-    Texts pasted from a word processor are full of others, which strict servers refuse.
+    Texts pasted from a word processor are full of other blanks, which strict servers refuse.
     """
     if isinstance(node, str):
-        return node if node.isascii() and node.isprintable() else "".join(map(_character, node))
+        text = node if node.isascii() and node.isprintable() else "".join(map(_character, node))
+        return text if text.strip() else ""
     if isinstance(node, dict):
-        return {name: _written(value) for name, value in node.items()}
-    return [_written(item) for item in node] if isinstance(node, list) else node
+        members = ((name, _written(value)) for name, value in node.items())
+        return {name: value for name, value in members if value not in ("", [], {})}
+    if isinstance(node, list):
+        return [written for item in node if (written := _written(item)) not in ("", [], {})]
+    return node
 
 
 def _character(letter: str) -> str:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 PROBE_AFTER = 300.0  # seconds of silence after which the bus is asked something, to see that it is there
 PROBE_NUMBER = "worklist-broker/probe"  # no order bears it
-REFUSED_AGAIN = 2  # requests that an uncertain message may take: a look-up, and the POST after it
+LOOKED_UP = 2  # requests that an uncertain message may take: a look-up, and the POST after it
 BUS = Actor(ActorKind.BUS, "exchange")
 
 
@@ -122,6 +122,10 @@ class Exchange:
         self._stopping.set()
         self._client.hang_up()
 
+    def use(self, profile: Profile) -> None:
+        """Send with another profile from the next message on: a directory has been imported."""
+        self._profile = profile
+
     # ---- a run ----
 
     def _run(self) -> Summary:
@@ -156,8 +160,7 @@ class Exchange:
 
     def _one(self, row: OutboxRow) -> Summary:
         """Deal with one message, unless something stands in the way."""
-        # A look-up and the POST after it are counted together, so that together they stay within the minute.
-        needed = REFUSED_AGAIN if row.uncertain else 1
+        needed = LOOKED_UP if row.uncertain else 1  # together they stay within the minute
         if reason := self._hindrance(needed):
             self._halted.set()
             return Summary(stopped=reason)
@@ -169,7 +172,8 @@ class Exchange:
                 return Summary()
             mark = self.pace.mark
             outcome = self._send(letter)
-            self._settle(letter, outcome, mark)
+            if outcome is not None:
+                self._settle(letter, outcome, mark)
         except BaseException:
             self._halted.set()
             raise
@@ -203,19 +207,21 @@ class Exchange:
 
     # ---- sending ----
 
-    def _send(self, letter: Letter) -> _Outcome:
-        """Send a message, or find that the bus has it already."""
+    def _send(self, letter: Letter) -> _Outcome | None:
+        """Send a message, or find that the bus has it already; None where it is to be read anew."""
         kind = letter.row.kind
         if letter.row.uncertain and (known := self._known(letter)):
             return known
         call = letters.call(letter, self._dialect, self._profile, self._paper)
-        if not isinstance(call, Call):
+        if isinstance(call, Untold | Parked):
             return call
         try:
             sent = encode(call.body)
         except ValueError as error:
             return Parked(f"cannot be written as JSON: {error}")
-        answer = self._post(letter, call, sent)
+        if not self._may_send(letter, sent):
+            return None
+        answer = self._post(call)
         if isinstance(answer, Parked) and kind is OutboxKind.STARTED:
             # News that nobody needs: what follows tells more, and must not wait for a person.
             return Untold(f"{letters.NO_BEGINNINGS}: {answer.reason}", answer.evidence)
@@ -271,13 +277,23 @@ class Exchange:
             reason = "not a FHIR answer: the Task that is said to be there bears another number"
             return Parked(reason, evidence=answer.evidence)
         ids = letters.ids(letter, task_references(read.resource), self._dialect)
-        if isinstance(ids, Parked):
-            return replace(ids, evidence=answer.evidence)
-        return _Accepted(ids, answer.evidence)
+        return _Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
 
-    def _post(self, letter: Letter, call: Call, sent: bytes) -> Answer:
-        """Send; from the commit before it on, a crash leads to a look-up."""
-        self._store.write(lambda tx: outbox.mark_uncertain(tx, letter.row.seq, sent))
+    def _may_send(self, letter: Letter, sent: bytes) -> bool:
+        """Note that it is sent; False where it has been withdrawn or is made of something else by now.
+
+        From this commit on a crash leads to a look-up, and what is changed goes out as a message of its own.
+        """
+
+        def verb(tx: Tx) -> bool:
+            if letters.read(tx, letter.row.seq) != letter:
+                return False
+            outbox.mark_uncertain(tx, letter.row.seq, sent)
+            return True
+
+        return self._store.write(verb)
+
+    def _post(self, call: Call) -> Answer:
         answer = self._ask(call)
         if isinstance(answer, Delivered):
             failpoint.reach(failpoint.POSTED_NOT_DELIVERED)
@@ -303,7 +319,7 @@ class Exchange:
             case Untold():
                 if outcome.evidence:  # it was asked
                     self.pace.answered(seq, mark)
-                self._store.write(lambda tx: self._untold(tx, seq, outcome))
+                self._store.write(lambda tx: _untold(tx, seq, outcome))
                 # The bus's own words may tell of the patient; they stand on the exchange's screen.
                 log.warning("%s: cannot be told to this bus", name)
             case Parked():
@@ -315,7 +331,7 @@ class Exchange:
                 self._store.write(lambda tx: self._failed(tx, seq, outcome, "" if alone else "waiting", wait))
                 log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
             case Paused():
-                wait = self.pace.pause()
+                wait = self.pace.pause(seq)
                 self._store.write(lambda tx: self._failed(tx, seq, outcome, "paused", wait))
                 log.error("the exchange is paused: %s", outcome.reason)
 
@@ -359,10 +375,6 @@ class Exchange:
             log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
             audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
 
-    def _untold(self, tx: Tx, seq: int, outcome: Untold) -> None:
-        outbox.untold(tx, seq, outcome.reason, outcome.evidence)
-        tx.announce()
-
     def _parked(self, tx: Tx, letter: Letter, outcome: Parked) -> bool:
         """Park, unless the order was amended while the bus was judging its old content; say whether it is parked."""
         seq, now = letter.row.seq, orders.get(tx, letter.order.id)
@@ -383,7 +395,7 @@ class Exchange:
             self._bad_line(tx, state, outcome.reason, wait)
 
     def _good_line(self, tx: Tx) -> None:
-        if not self.pace.waiting:  # or another message has found otherwise meanwhile
+        if not self.pace.waiting:  # another message may have found otherwise
             self._note_channel(tx, "ok")
         tx.announce()
 
@@ -396,3 +408,8 @@ class Exchange:
         if self._noted != (state, reason):
             outbox.set_channel(tx, state, reason, retry_at, answered=state == "ok")
             self._noted = (state, reason)
+
+
+def _untold(tx: Tx, seq: int, outcome: Untold) -> None:
+    outbox.untold(tx, seq, outcome.reason, outcome.evidence)
+    tx.announce()

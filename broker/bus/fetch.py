@@ -23,10 +23,11 @@ from broker.bus import reading
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BusClient
 from broker.bus.dialect import Call, Dialect
-from broker.bus.pace import FIRST_WAIT, LONGEST_WAIT, SHORTEST_WAIT, Pace
+from broker.bus.pace import FIRST_WAIT, ITEM_REQUESTS, LONGEST_WAIT, SHORTEST_WAIT, Pace
 from broker.bus.paging import Pages
 from broker.bus.profile import Profile, Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
+from broker.domain.incoming import IncomingState
 from broker.domain.model import Actor, ActorKind, Clinic
 from broker.store import incoming, outbox
 from broker.store.database import Store, StoreError
@@ -40,7 +41,6 @@ BUS_ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
 PAGE = 500  # Tasks of a search's answer; the most that n3 gives
 OVERLAP = timedelta(minutes=5)  # that a search reaches back: what was changed at the bus just before may show up late
 FIRST_DAYS = 30  # that the first search of all reaches back
-ITEM_REQUESTS = 10  # that one referral usually takes, with all that it refers to
 MOST_ATTEMPTS = 8  # at one item, at growing distances: about eight hours
 CONTENT_KEPT = 1024 * 1024  # bytes of an item's JSON
 _SEARCH = "Task/_search"
@@ -90,6 +90,7 @@ class Fetch:
         self._pace = pace
         self._clinic = clinic
         self._straight_to = straight_to
+        self._page = page
         self._monotonic = monotonic
         self._chance = chance
         self._walk = Walk(lambda kind, id: self._ask(dialect.read(kind, id)), client.url, monotonic=monotonic)
@@ -107,7 +108,7 @@ class Fetch:
         self._count: Counter[str] = Counter()
 
     def stop(self) -> None:
-        """End the look that is running, from another thread, and let no other one begin."""
+        """End the look that is running, from another thread, and let no other one begin; it ends the client's calls."""
         self._stopping.set()
         self._client.hang_up()
 
@@ -146,6 +147,7 @@ class Fetch:
             self._page_stored(cursor, pages)
             if not pages.more:
                 pages.under_way = False
+                pages.size = self._page
                 return
             self._ask_page(pages)
 
@@ -156,6 +158,8 @@ class Fetch:
             if isinstance(answer, Parked):
                 self._refused(answer)
             elif not isinstance(answer, Delivered):
+                # A page too long to be read, for one: a shorter one may do.
+                pages.give_up(too_much=answer.reason.startswith("not a FHIR answer"))
                 raise self._down(answer)
             else:
                 pages.take(answer.resource, self._dialect, self._client.url, self._store.clock())
@@ -232,9 +236,14 @@ class Fetch:
 
     def _referral(self, task: Resource, arrival: Callable[[], Arrival]) -> Taken:
         id, status = reading.task_id(task), reading.status(task)
-        if status in reading.CANCELLED or (status == reading.DONE and self._waits(id)):
+        with self._store.read() as reader:
+            known = incoming.by_task(reader, BUS, id)
+        state = known.state if known else None
+        done_elsewhere = status == reading.DONE and state is IncomingState.WAITING
+        if status in reading.CANCELLED or done_elsewhere:
             return referrals.take_cancellation(self._store, id, arrival(), status, BUS_ACTOR, self._clinic)
-        if status not in reading.WANTED:
+        begun_here = status == reading.BEGUN and state is IncomingState.ACCEPTED
+        if status not in reading.WANTED and not begun_here:
             return Taken.NOTHING
         self._check(ITEM_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
@@ -260,18 +269,12 @@ class Fetch:
             return Taken.NOTHING
         return referrals.take_cancellation(self._store, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id)
 
-    def _waits(self, task: str) -> bool:
-        """Say whether a referral still waits here, which somebody else has done."""
-        with self._store.read() as reader:
-            known = incoming.by_task(reader, BUS, task)
-        return known is not None and known.state == "waiting"
-
     def _try_again(self) -> None:
         """Look once more at what the line broke, and at what a person wants to be looked at."""
         with self._store.read() as reader:
             items = incoming.failed(reader, BUS, ItemKind.REFERRAL)
         for item in items:
-            if not item.attempts or item.at + timedelta(minutes=2**item.attempts) <= self._store.clock():
+            if item.is_due(self._store.clock()):
                 self._check(ITEM_REQUESTS)
                 self._once_more(item)
 
@@ -300,7 +303,8 @@ class Fetch:
             return
         referrals.set_aside(self._store, arrival, reason)
         self._count["set_aside"] += 1
-        log.warning("%s is set aside: %s", arrival.reference, reason)
+        # The bus's own words may tell of the patient; they stand in the ledger.
+        log.warning("%s is set aside, the ledger says why", arrival.reference)
 
     def _line_broke(self, arrival: Arrival, answer: Retry | Paused) -> None:
         """Note that the line broke at an item, and go on: it may be the item's own fault, unless it happens again."""
@@ -339,7 +343,7 @@ class Fetch:
             raise _Stopped("stopping")
         if self._pace.waiting:
             raise _Stopped("waiting")
-        if not self._pace.has_room(requests):
+        if not self._pace.has_room(min(requests, max(1, self._pace.share))):
             raise _Stopped("rate")
 
     def _ask(self, call: Call) -> Answer:
@@ -384,7 +388,7 @@ class Fetch:
         else:
             ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures, 20))
             asked = min(answer.after or 0.0, LONGEST_WAIT)
-            state, wait = "waiting", max(SHORTEST_WAIT, self._chance() * ceiling, asked)
+            state, wait = "waiting", max(SHORTEST_WAIT, (0.5 + self._chance() / 2) * ceiling, asked)
             self._failures += 1
             self._quiet_until = self._monotonic() + wait
         log.warning("fetching from the bus is %s: %s", state, answer.reason)

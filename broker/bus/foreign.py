@@ -21,6 +21,7 @@ from broker.bus.walk import Unusable
 from broker.domain import names
 from broker.domain.identifiers import valid_uid
 from broker.domain.model import Patient
+from broker.domain.repeats import WITHDRAWN
 from broker.domain.results import ForeignStudy
 
 OBSERVATION = f"{N3}.119"  # 1 protocol (описание), 2 conclusion, 3 recommendations, 5 effective dose
@@ -39,7 +40,6 @@ _SIEVERTS = {
     **dict.fromkeys(("uSv", "\u00b5Sv", "\u03bcSv", "мкЗв", "mkSv"), 0.001),
     **dict.fromkeys(("Sv", "Зв"), 1000.0),
 }
-WITHDRAWN = frozenset({"cancelled", "entered-in-error"})
 _STATUSES = WITHDRAWN | {"registered", "partial", "preliminary", "final", "amended", "corrected", "appended"}
 
 _DOCTORS = ("Practitioner", "PractitionerRole")
@@ -74,18 +74,20 @@ def foreign_study(told: Told, profile: Profile) -> ForeignStudy:
     studies = list(told.of("ImagingStudy"))
     code, name = _procedure([report, *told.of("ServiceRequest")], profile)
     status = member(report, "status")
+    status = status if isinstance(status, str) and status in _STATUSES else ""
     return ForeignStudy(
         reference=f"DiagnosticReport/{id}",
-        status=status if isinstance(status, str) and status in _STATUSES else "",
+        status=status,
         organisation=_organisation(told),
         studied_on=_studied_on(report, studies, profile),
         modality=next(_modalities(report, studies), ""),
         procedure_code=code,
         procedure_name=name,
         body_site=next(_body_sites(told, studies, profile), ""),
-        description=_said(told, DESCRIPTION),
-        conclusion=_said(told, CONCLUSION) or _text(member(report, "conclusion")),
-        recommendations=_said(told, RECOMMENDATIONS),
+        # What its doctor has taken back must not be read as a finding.
+        description="" if status in WITHDRAWN else _said(told, DESCRIPTION),
+        conclusion="" if status in WITHDRAWN else _said(told, CONCLUSION) or _text(member(report, "conclusion")),
+        recommendations="" if status in WITHDRAWN else _said(told, RECOMMENDATIONS),
         effective_dose=_effective_dose(told),
         study_instance_uid=next(_study_uids(studies), ""),
         images_url=next(_addresses(told, studies), ""),

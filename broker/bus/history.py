@@ -19,7 +19,6 @@ from broker.bus.asking import Line
 from broker.bus.client import BusClient
 from broker.bus.dialect import Dialect
 from broker.bus.foreign import (
-    WITHDRAWN,
     Told,
     foreign_study,
     is_somebody_else,
@@ -33,6 +32,7 @@ from broker.bus.pace import Pace
 from broker.bus.profile import POLICY, SNILS, Profile, Resource, oid
 from broker.bus.walk import LineDown, Unusable
 from broker.domain.model import Patient
+from broker.domain.repeats import WITHDRAWN
 from broker.domain.results import ForeignStudy
 from broker.store import foreign, patients
 from broker.store.database import Store
@@ -70,7 +70,7 @@ class History:
     ) -> None:
         """Take `hours` for which an answer is taken for fresh, and `seconds` that a question may take."""
         self._store, self._profile, self._hours = store, profile, hours
-        self._line = Line(client, dialect, pace, seconds=seconds, monotonic=monotonic)
+        self._line = Line(client, dialect, pace, store=store, seconds=seconds, monotonic=monotonic)
         # Documents stand within R4's reports and would make an answer too large; the other family has them beside.
         self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
         self._wanted: deque[int] = deque()

@@ -18,6 +18,7 @@ from broker.domain.model import (
     BusReferences,
     BusRole,
     Order,
+    OrderState,
     OutboxKind,
     OutboxRow,
     OutboxState,
@@ -32,6 +33,7 @@ from broker.store.database import Reader
 NO_BIRTH_DATE = "date of birth unknown"
 NO_CORRECTIONS = "the bus takes no corrections"
 NO_BEGINNINGS = "the bus takes no news of a beginning"
+DONE_ALL_THE_SAME = "the order is not cancelled any more: a modality has taken it up"
 
 STATUSES = {OutboxKind.CANCEL: "cancelled", OutboxKind.STARTED: "in-progress"}
 RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT)
@@ -74,7 +76,7 @@ def read(reader: Reader, seq: int) -> Letter | None:
         row,
         order,
         outbox.references(reader, order.id),
-        _performed(reader, order) if row.kind in RESULTS else (),
+        performed_steps(reader, order) if row.kind in RESULTS else (),
         reports.signed(reader, order.id) if row.kind is OutboxKind.REPORT else None,
     )
 
@@ -90,6 +92,8 @@ def call(letter: Letter, dialect: Dialect, profile: Profile, paper: Paper) -> Ca
         return Parked(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Parked("the bus has given no id to this order")
+    if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:
+        return Untold(DONE_ALL_THE_SAME)  # it may have been sent when it was still true, so that nobody withdrew it
     match kind:
         case OutboxKind.ORDER:
             return dialect.transaction(order_bundle(order, profile))
@@ -139,10 +143,10 @@ def ids(letter: Letter, told: BusReferences, dialect: Dialect) -> dict[str, str]
     return {name: id for name, id in found.items() if id}
 
 
-def _performed(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
+def performed_steps(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
     """Give the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
-    card = journal.card(reader, order.accession_number)
-    steps = [step for step in card.performed if step.state is PerformedState.COMPLETED] if card else []
+    done = journal.performed_for(reader, [order.id]).get(order.id, [])
+    steps = [step for step in done if step.state is PerformedState.COMPLETED]
     return tuple(
         replace(step, references=_study_uids(performed.attributes(reader, step.sop_instance_uid))) for step in steps
     )

@@ -23,6 +23,7 @@ LONGEST_WAIT = 3600.0
 PAUSE = 900.0  # seconds after which a refused token is tried again: it is read anew, and may have been replaced
 PATIENCE = 3  # failures of one message after which it may be its own fault
 LEFT_TO_FETCHING = 5  # every so many requests of a minute one is left to what is fetched, however much is to be sent
+ITEM_REQUESTS = 10  # that one referral usually takes, with all that it refers to
 
 
 @dataclass(slots=True)
@@ -77,8 +78,11 @@ class Pace:
 
     @property
     def share(self) -> int:
-        """Give the requests of a minute that what is sent leaves to what is fetched."""
-        return self._rate // LEFT_TO_FETCHING
+        """Give the requests of a minute that what is sent leaves to what is fetched: at least those of one referral.
+
+        Where a minute has few, each of the two has half of them.
+        """
+        return min(max(self._rate // LEFT_TO_FETCHING, ITEM_REQUESTS), self._rate // 2)
 
     def has_room(self, needed: int = 1, leaving: int = 0) -> bool:
         """Say whether so many requests may go out now; an empty minute has room for whatever belongs together."""
@@ -131,8 +135,10 @@ class Pace:
     def failed(self, seq: int, why: Retry, mark: int | None = None) -> tuple[float, bool]:
         """Make the line wait, or the message alone; give the seconds, and whether it is the message alone.
 
-        Full jitter under a ceiling that doubles, and never shorter than the bus asks. A message is to blame when it
-        failed often while others were answered: a server error at what it holds must not keep them from the bus.
+        Jitter in the upper half under a ceiling that doubles, and never shorter than the bus asks: of a thousand
+        clinics that wait so, about as many come back in every minute, where waits of any length would let twice the
+        mean come in the first. A message is to blame when it failed often while others were answered: a server error
+        at what it holds must not keep them from the bus.
         """
         asked = min(why.after or 0.0, LONGEST_WAIT)
         with self._lock:
@@ -147,7 +153,7 @@ class Pace:
                 alone = trouble.failures >= PATIENCE and self._answers > trouble.answers
                 failures = trouble.failures - PATIENCE if alone else failures
             ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 20))
-            wait = max(SHORTEST_WAIT, self._chance() * ceiling, asked)
+            wait = max(SHORTEST_WAIT, (0.5 + self._chance() / 2) * ceiling, asked)
             if alone:
                 self._troubles[seq].until = self._monotonic() + wait
             else:
@@ -156,9 +162,14 @@ class Pace:
                 self._wait_until = self._monotonic() + wait
             return wait, alone
 
-    def pause(self) -> float:
-        """Make the line wait until somebody has seen to it, or a while has passed; give the seconds."""
+    def pause(self, seq: int | None = None) -> float:
+        """Make the line wait until somebody has seen to it, or a while has passed; give the seconds.
+
+        The message at which it happened goes last from now on: should it alone be forbidden, the others get through.
+        """
         with self._lock:
+            if seq is not None:
+                self._troubles[seq] = _Trouble(self._answers, PATIENCE)
             self._mark += 1
             self._wait_until = self._monotonic() + PAUSE
         return PAUSE

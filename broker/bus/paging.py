@@ -18,6 +18,7 @@ from broker.bus.profile import Resource
 
 log = logging.getLogger(__name__)
 
+FEWEST = 20  # entries of a page, however large they are
 AHEAD = timedelta(days=1)  # a change that the bus dates later than this from now moves no cursor
 
 
@@ -77,10 +78,12 @@ class Pages:
         """Give the instant up to which everything was seen; None in the midst of pages whose order nothing tells."""
         return None if self._following or self.wrong else self.newest
 
-    def give_up(self) -> None:
-        """End the pass: the address of its next page may have expired."""
+    def give_up(self, *, too_much: bool = False) -> None:
+        """End the pass: the address of its next page may have expired. After `too_much`, ask for less at once."""
         self.under_way = False
         self.entries = deque()
+        if too_much:
+            self.size = max(min(FEWEST, self.size), self.size // 2)
 
 
 def _milliseconds(moment: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """A practice bus: ОДИИ as the wire profile describes it, for the demo, for commissioning and for tests.
 
 HTTP only: who may call, what a body may be, when a fault is shown. What the bus does with a body is in
-`practice_service`, what it refuses in `practice_rules`, what people see in `practice_page`. It must share no code with
+`practice_service`, what it refuses in `profile_rules`, what people see in `practice_page`. It must share no code with
 the bus's client, whose judge it is, and must never touch the clinic's database: it keeps what it gets in memory, or in
 a journal of its own.
 """
@@ -28,10 +28,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from broker.bus.practice_faults import FAULTS, NO_FAULT, Fault, Faults, answer_instead, fault, read_fault, spoilt
-from broker.bus.practice_rules import Issue, Refused, Resource, strict_json
 from broker.bus.practice_server import BASE_PATH, PracticeServer, hang_up, stopping, wait
 from broker.bus.practice_service import PracticeService
 from broker.bus.practice_web import PracticeWeb
+from broker.bus.profile_rules import Issue, Refused, Resource, strict_json
 
 __all__ = ["BASE_PATH", "FAULTS", "PracticeBus", "PracticeServer", "read_fault", "serve"]
 

@@ -6,21 +6,11 @@ takes no lock, as `practice_records`, whose part it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 
-from broker.bus.practice_rules import Resource
-
-# The profile names the parameters of Task; the others are inferred: by these the results of a patient are found.
-SEARCHABLE = {
-    "Task": ("intent", "owner", "requester", "identifier", "status", "based-on"),
-    "Patient": ("identifier",),
-    "DiagnosticReport": ("subject", "based-on", "status"),
-    "ImagingStudy": ("subject", "identifier", "status"),
-    "Device": ("owner", "identifier"),
-    "Schedule": ("actor", "identifier"),
-}
-Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, the values of which one must be there)
+from broker.bus.profile_requests import SEARCHABLE, Filters, searched, updated
+from broker.bus.profile_rules import Resource
 
 
 class Index:
@@ -74,28 +64,6 @@ class Index:
         passed = [r for r in found.values() if all(values & searched(r, name) for name, values in filters)]
         # What one transaction wrote has one instant; the id makes the order the same at every reading.
         return sorted(passed, key=lambda r: (r["meta"]["lastUpdated"], r["id"]))
-
-
-def searched(resource: Resource, name: str) -> set[str]:
-    """List the values by which a search parameter finds a resource; references with their type and bare."""
-    match name:
-        case "identifier":
-            identifiers = [i for i in resource.get("identifier", []) if isinstance(i, dict) and "value" in i]
-            return {i["value"] for i in identifiers} | {f"{i.get('system', '')}|{i['value']}" for i in identifiers}
-        case "owner" | "requester" | "subject":
-            references = {resource[name]["reference"]} if name in resource else set()
-        case "actor":
-            return {item["reference"] for item in resource["actor"]}
-        case "based-on":
-            references = {item["reference"] for item in resource.get("basedOn", [])}
-        case _:
-            return {str(resource.get(name))}
-    return references | {reference.rpartition("/")[2] for reference in references}
-
-
-def updated(resource: Resource) -> datetime:
-    """Tell when a resource was last changed."""
-    return datetime.fromisoformat(resource["meta"]["lastUpdated"])
 
 
 def _keys(resource: Resource) -> Iterator[tuple[str, str, str]]:

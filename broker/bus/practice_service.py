@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
-from broker.bus.practice_fields import BUNDLE_TYPES
-from broker.bus.practice_index import SEARCHABLE
 from broker.bus.practice_records import Records
-from broker.bus.practice_rules import Issue, Refused, Resource, check, check_bundle
 from broker.bus.practice_view import View, look
+from broker.bus.profile_requests import (
+    entries,
+    full_url,
+    read_query,
+    read_status,
+    refuse_foreign_sender,
+    repeated,
+    searchset,
+    transaction_response,
+)
+from broker.bus.profile_rules import Issue, Refused, Resource, check, check_bundle
 
 CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule")
-# Nobody may list every patient of the region, or every report: one of these must be named. [inferred]
-DEMANDED = {"Patient": "identifier", "DiagnosticReport": "subject", "ImagingStudy": "subject"}
-MAX_COUNT = 500
-DEFAULT_COUNT = 100
 
 
 class PracticeService:
@@ -48,12 +50,12 @@ class PracticeService:
 
     def transaction(self, bundle: object, caller: str = "") -> Resource:
         """Take an order or a result as a whole and answer the transaction-response; raise Refused."""
-        entries = _entries(bundle)
-        resources = list(entries.values())
+        sent = entries(bundle)
+        resources = list(sent.values())
         with self._lock:
 
             def find(reference: str) -> Resource | None:
-                return entries.get(reference) or self._find(reference)
+                return sent.get(reference) or self._find(reference)
 
             issues: list[Issue] = []
             for i, resource in enumerate(resources):
@@ -62,14 +64,10 @@ class PracticeService:
             if issues:
                 raise Refused(422, *issues)
             task = next(r for r in resources if r["resourceType"] == "Task")
-            _refuse_foreign_sender(task, caller)
+            refuse_foreign_sender(task, caller)
             self._refuse_repeated(task)
-            stored = self._records.write("order" if task["intent"] == "original-order" else "result", entries)
-        return {
-            "resourceType": "Bundle",
-            "type": "transaction-response",
-            "entry": [self._answered(resource) for resource in stored],
-        }
+            stored = self._records.write("order" if task["intent"] == "original-order" else "result", sent)
+        return transaction_response(stored, self._full_url)
 
     def create(self, resource_type: str, resource: object) -> Resource:
         """Store one resource, or find the same person or device; raise Refused."""
@@ -99,43 +97,19 @@ class PracticeService:
 
         Who asks again with the last instant as `_lastUpdated` gets the following ones: no page is named or linked.
         """
-        if resource_type not in SEARCHABLE:
-            raise Refused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
-        wanted = _parameters(parameters, ("valueString",))
-        count, since, filters = DEFAULT_COUNT, None, []
-        for name, value in wanted:
-            if name == "_count":
-                count = _count(value)
-            elif name == "_lastUpdated":
-                since = _since(value)
-            elif name in SEARCHABLE[resource_type]:
-                filters.append((name, frozenset(part.strip() for part in value.split(","))))
-            else:
-                raise Refused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
-        if resource_type in DEMANDED and DEMANDED[resource_type] not in dict(filters):
-            name = DEMANDED[resource_type]
-            raise Refused(422, Issue("required", f"Поиск {resource_type}: не указан параметр {name}", name))
+        query = read_query(resource_type, parameters)
         with self._lock:
-            found = self._records.index.search(resource_type, filters, since)
+            found = self._records.index.search(resource_type, query.filters, query.since)
             found = [resource for resource in found if self._concerns(resource, caller)]
-        entries = [
-            {"fullUrl": self._full_url(resource), "resource": resource, "search": {"mode": "match"}}
-            for resource in found[:count]
-        ]
-        answer: Resource = {"resourceType": "Bundle", "type": "searchset", "total": len(found)}
-        return answer | ({"entry": entries} if entries else {})  # FHIR allows no empty array
+        return searchset(found[: query.most], len(found), self._full_url)
 
     def update_status(self, parameters: object, caller: str = "") -> Resource:
         """Change a Task's status and answer the Task; the same status again changes nothing; raise Refused."""
-        given = dict(_parameters(parameters, ("valueString", "valueCode", "valueId")))
-        for name in ("_id", "status"):
-            if name not in given:
-                raise Refused(422, Issue("required", f"Не указан параметр {name}", name))
-        status = given["status"]
+        task_id, status = read_status(parameters)
         if status not in self._statuses:
             raise Refused(422, Issue("value", f"Недопустимый статус {status}", "status"))
         with self._lock:
-            task = self.read("Task", given["_id"].removeprefix("Task/"), caller)
+            task = self.read("Task", task_id, caller)
             if task["status"] == status:
                 return task
             if task["status"] in ("completed", "cancelled") or self._answered_by_report(task):
@@ -170,11 +144,7 @@ class PracticeService:
         for identifier in task["identifier"]:
             key = f"{identifier['system']}|{identifier['value']}"
             for known in self._records.index.having("Task", "identifier", key):
-                text = (
-                    f"Попытка повторного добавления Task с идентификатором {identifier['value']}, "
-                    f"ранее добавлен Task/{known['id']}"
-                )
-                raise Refused(422, Issue("duplicate", text, "Task.identifier"))
+                raise repeated(identifier["value"], known["id"])
 
     def _answered_by_report(self, task: Resource) -> bool:
         """Tell whether a completed result is there for an order."""
@@ -194,101 +164,4 @@ class PracticeService:
         """Name a stored resource as this deployment does."""
         if self._answer_urn:
             return f"urn:uuid:{resource['id']}"
-        return f"{resource['resourceType']}/{resource['id']}"
-
-    def _answered(self, resource: Resource) -> Resource:
-        """Render one entry of a transaction-response."""
-        version = resource["meta"]["versionId"]
-        location = f"{resource['resourceType']}/{resource['id']}/_history/{version}"
-        status = "201 Created" if version == "1" else "200 OK"
-        return {
-            "fullUrl": self._full_url(resource),
-            "resource": resource,
-            "response": {"status": status, "location": location},
-        }
-
-
-def _entries(bundle: object) -> dict[str, Resource]:
-    """Take a transaction Bundle apart into fullUrl -> resource, of types that belong there; raise Refused."""
-    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
-        raise Refused(400, Issue("structure", "Ожидается ресурс Bundle"))
-    if bundle.get("type") != "transaction":
-        raise Refused(422, Issue("value", "Bundle.type: ожидается transaction", "Bundle.type"))
-    listed = bundle.get("entry")
-    if not isinstance(listed, list) or not listed:
-        raise Refused(422, Issue("required", "Bundle.entry: не заполнено", "Bundle.entry"))
-    entries: dict[str, Resource] = {}
-    issues = []
-    for i, entry in enumerate(listed):
-        problem = _entry_problem(entry, entries)
-        if problem:
-            issues.append(Issue("structure", f"Bundle.entry[{i}]: {problem}", f"Bundle.entry[{i}]"))
-        else:
-            entries[entry["fullUrl"]] = entry["resource"]
-    if issues:
-        raise Refused(422, *issues)
-    return entries
-
-
-def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
-    """Say what is wrong with an entry's frame; `request` may be left out."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("resource"), dict):
-        return "нет ресурса"
-    kind = entry["resource"].get("resourceType")
-    if not isinstance(kind, str) or kind not in BUNDLE_TYPES:
-        return f"ресурс {kind} не принимается"
-    full_url = entry.get("fullUrl")
-    if not isinstance(full_url, str) or not full_url.startswith("urn:uuid:"):
-        return "fullUrl должен иметь вид urn:uuid:…"
-    try:
-        UUID(full_url.removeprefix("urn:uuid:"))
-    except ValueError:
-        return "в fullUrl указан некорректный UUID"
-    if full_url in before:
-        return "fullUrl повторяется"
-    request = entry.get("request", {"method": "POST", "url": kind})
-    if not isinstance(request, dict) or (request.get("method"), request.get("url")) != ("POST", kind):
-        return f"request: ожидается POST {kind}"
-    return ""
-
-
-def _refuse_foreign_sender(task: Resource, caller: str) -> None:
-    """Raise Refused if one organisation orders, or answers, in the name of another."""
-    member = "requester" if task["intent"] == "original-order" else "owner"
-    if caller and task[member]["reference"] != f"Organization/{caller}":
-        text = f"Task.{member}: указана другая организация, а не та, чьим ключом подписан запрос"
-        raise Refused(422, Issue("business-rule", text, f"Task.{member}"))
-
-
-def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Read a Parameters resource into (name, text); raise Refused."""
-    if not isinstance(parameters, dict) or parameters.get("resourceType") != "Parameters":
-        raise Refused(400, Issue("structure", "Ожидается ресурс Parameters"))
-    listed = parameters.get("parameter", [])
-    read = []
-    for item in listed if isinstance(listed, list) else [None]:
-        name = item.get("name") if isinstance(item, dict) else None
-        values = [item[key] for key in value_names if key in item] if isinstance(item, dict) else []
-        if not isinstance(name, str) or len(values) != 1 or not isinstance(values[0], str) or not values[0]:
-            text = f"Parameters.parameter: ожидаются name и {' или '.join(value_names)}"
-            raise Refused(422, Issue("structure", text, "Parameters.parameter"))
-        read.append((name, values[0]))
-    return read
-
-
-def _count(value: str) -> int:
-    """Read `_count`; raise Refused unless it is 1 to 500."""
-    if not value.isascii() or not value.isdigit() or len(value) > 3 or not 1 <= int(value) <= MAX_COUNT:
-        raise Refused(422, Issue("value", f"_count: ожидается число от 1 до {MAX_COUNT}", "_count"))
-    return int(value)
-
-
-def _since(value: str) -> datetime:
-    """Read "ge<dateTime>"; a time without its zone is UTC; raise Refused."""
-    try:
-        if not value.startswith("ge"):
-            raise ValueError(value)
-        moment = datetime.fromisoformat(value.removeprefix("ge"))
-    except ValueError:
-        raise Refused(422, Issue("value", "_lastUpdated: ожидается ge<дата и время>", "_lastUpdated")) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return full_url(resource)

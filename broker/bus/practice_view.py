@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from broker.bus.practice_fields import DICOM_UID, N3
-from broker.bus.practice_index import updated
 from broker.bus.practice_records import Records, patient_line
-from broker.bus.practice_rules import Resource
+from broker.bus.profile_fields import DICOM_UID, N3
+from broker.bus.profile_requests import updated
+from broker.bus.profile_rules import Resource
 
 SHOWN = 200  # orders; and walk-ins
 _OBSERVATIONS = {"1": "Описание", "2": "Заключение", "3": "Рекомендации", "5": "Эффективная доза"}  # N3.119

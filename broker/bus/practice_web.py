@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from broker.bus import practice_page as page
 from broker.bus.practice_faults import fault
-from broker.bus.practice_rules import Refused
 from broker.bus.practice_service import PracticeService
+from broker.bus.profile_rules import Refused
 
 if TYPE_CHECKING:
     from broker.bus.practice import PracticeBus, Recorded

@@ -101,7 +101,8 @@ class Profile:
     def coding(self, system: str, code: str) -> Resource:
         """Make a Coding; on this bus every one bears a version."""
         version = self.versions.get(system, VERSION_NOT_CONFIGURED)
-        return {"system": oid(system), "version": version, "code": code}
+        # FHIR R4 2.24.0.1, code: single blanks only.
+        return {"system": oid(system), "version": version, "code": " ".join(code.split())}
 
     def concept(self, system: str, code: str, text: str = "") -> Resource:
         """Make a CodeableConcept of one Coding; without a code only the words stay."""

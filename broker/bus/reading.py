@@ -28,7 +28,7 @@ SUPPORTING_READ = 6  # resources that a ServiceRequest is supported by
 # FHIR R4 task-status; n3 sends none, and reads back `requested`.
 WANTED = frozenset({"", "requested", "received", "accepted", "ready", "on-hold"})
 CANCELLED = frozenset({"cancelled", "rejected", "failed", "entered-in-error"})
-DONE = "completed"
+BEGUN, DONE = "in-progress", "completed"
 # Older dictionaries of procedures and of diagnoses, beside the configured ones.
 _PROCEDURES = (f"{NSI}.1471", f"{N3}.57")
 _DIAGNOSES = (f"{NSI}.1005", f"{N3}.2", "http://hl7.org/fhir/sid/icd-10")

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 
-from broker.bus.dialect import n3
 from broker.bus.entries import NAMESPACE, task_number
 from broker.bus.orders_up import amendment_bundle, order_bundle
-from broker.bus.profile import Profile, Resource
+from broker.bus.profile import Profile
 from broker.bus.results_up import images_bundle, report_bundle
 
 __all__ = [
@@ -43,17 +42,3 @@ def encode(resource: object) -> bytes:
     """Write JSON; equal content gives equal bytes. Raise ValueError for what JSON or UTF-8 cannot hold."""
     text = json.dumps(resource, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8")
-
-
-def cancel_parameters(task_id: str) -> Resource:
-    """Make the body of $updatestatus that cancels an order."""
-    body = n3.set_status(task_id, "cancelled").body
-    assert isinstance(body, dict)
-    return body
-
-
-def search_parameters(number: str, intent: str, profile: Profile) -> Resource:
-    """Make the body of Task/_search that looks for a Task of ours by its number."""
-    body = n3.search("Task", task_search(number, intent, profile)).body
-    assert isinstance(body, dict)
-    return body

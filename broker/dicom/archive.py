@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 ACTOR = Actor(ActorKind.SYSTEM, "archive")
 DAYS = 3  # how long after its time a study is still looked for
-MOST = 200  # studies looked for at a time
+MOST = 200  # studies looked for at a time; the next look goes on after them
+AWAITED = 10_000  # studies that can be awaited
 STABLE = 60.0  # seconds without a new image after which a study is taken for whole
 TIMEOUT = 10.0  # seconds that the archive has for an answer
 LONGEST = 45.0  # seconds that one look may take
@@ -49,11 +50,11 @@ class Archive:
         self._store, self._clinic, self._config, self._ae_title = store, clinic, config, ae_title
         self._monotonic = monotonic
         self._growing: dict[int, tuple[Held, float]] = {}  # order id -> what was held, and since when
+        self._last = 0  # the order that was asked for last
 
     def look(self) -> int:
-        """Ask for every study that is awaited; give how many have turned out to be made."""
+        """Ask for the studies that are awaited, in turn; give how many have turned out to be made."""
         awaited = self._awaited()
-        self._growing = {order.id: self._growing[order.id] for order in awaited if order.id in self._growing}
         if not awaited:
             return 0
         made, until = 0, self._monotonic() + LONGEST
@@ -63,6 +64,7 @@ class Archive:
             for order in awaited:
                 if self._monotonic() > until or not assoc.is_established:
                     break
+                self._last = order.id
                 held = ask(assoc, order)
                 if held is not None and self._is_whole(order.id, held):
                     made += images_seen(self._store, order.id, held, ACTOR, self._clinic)
@@ -74,8 +76,11 @@ class Archive:
         now = self._store.clock().astimezone(self._clinic.zone).replace(tzinfo=None)
         with self._store.read() as reader:
             # A patient may be examined a while before the planned time.
-            ids = performed.awaited(reader, now - timedelta(days=DAYS), now + timedelta(hours=12), MOST)
-            return orders.get_many(reader, ids)
+            ids = performed.awaited(reader, now - timedelta(days=DAYS), now + timedelta(hours=12), AWAITED)
+            self._growing = {id: self._growing[id] for id in ids if id in self._growing}
+            # A slow archive must not be asked for the same few for ever.
+            asked = ids.index(self._last) + 1 if self._last in ids else 0
+            return orders.get_many(reader, [*ids[asked:], *ids[:asked]][:MOST])
 
     def _is_whole(self, order_id: int, held: Held) -> bool:
         before, since = self._growing.get(order_id, (None, 0.0))
@@ -109,13 +114,20 @@ class Archive:
 def ask(assoc: Association, order: Order) -> Held | None:
     """Ask for an order's study: by its UID, else by its accession numbers; None where nothing is there.
 
-    An accession number that names several studies names none.
+    An accession number that names several studies names none, and so does one of a study that is older than the order:
+    archives remember the numbers of programs that were here before.
     """
     found = _find(assoc, StudyInstanceUID=order.study_instance_uid)
     for number in filter(None, (order.accession_number, order.bus_accession_number)):
         if not found:
-            found = [each for each in _find(assoc, AccessionNumber=number) if str(each.AccessionNumber) == number]
+            named = [each for each in _find(assoc, AccessionNumber=number) if _text(each, "AccessionNumber") == number]
+            found = named if len(named) != 1 or not _is_older(_held(named[0]), order) else []
     return _held(found[0]) if len(found) == 1 else None
+
+
+def _is_older(held: Held, order: Order) -> bool:
+    """Say whether a study was made before its order, by more than a zone and a wrong clock can account for."""
+    return held.start is not None and held.start < order.authored_on.replace(tzinfo=None) - timedelta(days=2)
 
 
 def _find(assoc: Association, **keys: str) -> list[Dataset]:

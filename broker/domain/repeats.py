@@ -20,6 +20,7 @@ _XRAYS = frozenset({*_RADIOGRAPHY, "MG", "RF", "XA", "IO", "PX"})
 _IONISING = _XRAYS | {"CT", "NM", "PT"}
 # FHIR DiagnosticReport.status: these words are the doctor's last so far; the others come before one.
 _FINAL = frozenset({"final", "amended", "corrected", "appended"})
+WITHDRAWN = frozenset({"cancelled", "entered-in-error"})
 
 
 @dataclass(frozen=True, slots=True)

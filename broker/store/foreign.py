@@ -1,7 +1,7 @@
 """What was done to a patient already: studies that other clinics told the bus of, and the clinic's own.
 
 Also when the bus was asked last, so that an old answer shows its age and a failure its reason. A report that was
-finished never becomes a partial one again, in whatever order messages arrive.
+finished never becomes a partial one again, in whatever order messages arrive; its doctor may withdraw it.
 """
 
 from __future__ import annotations
@@ -203,7 +203,10 @@ def _replaces(kept: Kept, row: Row) -> bool:
     if before["version"] and not kept.version:
         return False
     if repeats.is_final(_study(before)) and not repeats.is_final(kept.study):
-        return False
+        # Only its own withdrawal takes a finished report back.
+        return kept.study.status in repeats.WITHDRAWN and (
+            kept.told_at is None or kept.told_at.isoformat() >= row["at"]
+        )
     return kept.told_at is None or kept.told_at.isoformat() >= row["at"] or not before["version"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -63,10 +63,17 @@ class Item:
     at: datetime
     kept: bool  # its JSON is still here
 
+    def is_due(self, now: datetime) -> bool:
+        """Say whether it may be tried again: after a while that doubles, or at once where a person wants it.
+
+        Also at once where it was tried after now: then the clock was set back, and may have been years ahead.
+        """
+        return not self.attempts or not self.at <= now < self.at + timedelta(minutes=2**self.attempts)
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A study of ours that its sender cancelled or changed when that was too late."""
+    """A study that its sender cancelled or changed too late, or that the other clinic will not do for us."""
 
     kind: ItemKind
     order_id: int
@@ -77,6 +84,7 @@ class Trouble:
     at: datetime
 
 
+_BUS = "bus"  # the cursor that is none: which bus the others are of
 SEEN = "seen"  # the reason of a cancellation that a person has acknowledged, or that was taken back
 
 
@@ -108,6 +116,15 @@ def waiting(reader: Reader) -> list[IncomingReferral]:
     )
     found = [_referral(row) for row in rows]
     return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
+
+
+def count(reader: Reader) -> tuple[int, bool]:
+    """Count the referrals that wait, and say whether one of them is urgent."""
+    row = reader.one(
+        "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
+        " FROM incoming_referral WHERE state IN ('waiting', 'set_aside')"
+    )
+    return (row["waiting"], row["urgent"] > 0) if row else (0, False)
 
 
 def add(tx: Tx, referral: IncomingReferral) -> int:
@@ -271,12 +288,14 @@ def too_late(reader: Reader) -> list[Trouble]:
     """Give the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
 
     That is: a cancellation of what has begun, or begins afterwards all the same; a change of what was accepted before.
+    And what the other clinic cancelled of our own orders, whose state is cancelled then: the patient still needs it.
     """
     rows = reader.rows(
         "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
         " WHERE i.kind = 'cancel' AND i.reason <> 'seen' AND i.order_id IS NOT NULL"
-        " AND o.state IN ('in_progress', 'completed', 'discontinued')"
+        " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
+        "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
         " UNION ALL"
         " SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
@@ -321,6 +340,18 @@ def set_cursor(tx: Tx, name: str, value: str) -> None:
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
         [name, value, tx.now.isoformat()],
     )
+
+
+def is_of(tx: Tx, bus: str) -> bool:
+    """Note which bus, and whose messages of it, the searches are for; False where that has changed.
+
+    How far they had got with another one says nothing then, and is forgotten.
+    """
+    before = cursor(tx, _BUS)
+    if before != bus:
+        tx.run("DELETE FROM bus_cursor")
+        set_cursor(tx, _BUS, bus)
+    return before in ("", bus)
 
 
 # ---- rows ----

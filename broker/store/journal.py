@@ -354,6 +354,19 @@ def card(reader: Reader, accession_number: str) -> Card | None:
     )
 
 
+_MESSAGES = (
+    "SELECT b.*, o.accession_number, o.state AS order_state, p.family, p.given, p.middle,"
+    " (SELECT answer FROM outbox_attempt a WHERE a.seq = b.seq ORDER BY a.id DESC LIMIT 1) AS answer"
+    " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id "
+)
+
+
+def message(reader: Reader, seq: int) -> Message | None:
+    """Give a line of the exchange's ledger, or None."""
+    row = reader.one(_MESSAGES + "WHERE b.seq = ?", [seq])
+    return _message(row) if row else None
+
+
 def exchange(reader: Reader, ledger: int = 100) -> Exchange:
     """Give the state of the exchange: what waits, what was refused, what went lately."""
     queue = reader.one(
@@ -361,11 +374,6 @@ def exchange(reader: Reader, ledger: int = 100) -> Exchange:
         " WHERE state IN ('pending', 'parked') AND state = 'pending'"  # the first condition is the index's own
     )
     channel = reader.one("SELECT * FROM bus_channel") or {}
-    messages = (
-        "SELECT b.*, o.accession_number, o.state AS order_state, p.family, p.given, p.middle,"
-        " (SELECT answer FROM outbox_attempt a WHERE a.seq = b.seq ORDER BY a.id DESC LIMIT 1) AS answer"
-        " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id "
-    )
     assert queue is not None
     return Exchange(
         waiting=queue["waiting"],
@@ -375,9 +383,14 @@ def exchange(reader: Reader, ledger: int = 100) -> Exchange:
         since=_instant(channel.get("since")),
         retry_at=_instant(channel.get("retry_at")),
         answered_at=_instant(channel.get("answered_at")),
-        parked=tuple(_message(row) for row in reader.rows(messages + "WHERE b.state = 'parked' ORDER BY b.seq")),
-        ledger=tuple(_message(row) for row in reader.rows(messages + "ORDER BY b.seq DESC LIMIT ?", [ledger])),
+        parked=tuple(_message(row) for row in reader.rows(_MESSAGES + "WHERE b.state = 'parked' ORDER BY b.seq")),
+        ledger=tuple(_message(row) for row in reader.rows(_MESSAGES + "ORDER BY b.seq DESC LIMIT ?", [ledger])),
     )
+
+
+def bus_content(reader: Reader, seq: int) -> str:
+    """Give the exact JSON that was sent last; empty where nothing was, or it is not kept any more."""
+    return outbox.sent_json(reader, seq)
 
 
 def bus_evidence(reader: Reader, seq: int) -> list[tuple[datetime, str, str, str]]:
@@ -394,7 +407,7 @@ def _visits(reader: Reader, rows: list[Row]) -> list[Visit]:
         Visit(
             order=found[row["order_id"]],
             start=datetime.fromisoformat(row["start"]),
-            station_ae_titles=tuple((row["stations"] or "").split("\n")),
+            station_ae_titles=tuple(row["stations"].split("\n")) if row["stations"] else (),
             since=datetime.fromisoformat(row["state_since"]),
             seen_at=_instant(row["seen"]),
             bus=row["bus"],

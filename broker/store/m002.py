@@ -125,8 +125,29 @@ CREATE TABLE client (
     name TEXT PRIMARY KEY,
     token TEXT NOT NULL UNIQUE,
     organisation TEXT NOT NULL DEFAULT '',
+    tell_bus INTEGER NOT NULL DEFAULT 0 CHECK (tell_bus IN (0, 1)),
     created_at TEXT NOT NULL,
     disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
     heard_at TEXT
 ) STRICT, WITHOUT ROWID
+;;
+CREATE TABLE client_resource (
+    client TEXT NOT NULL REFERENCES client (name),
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    content TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    PRIMARY KEY (client, kind, id)
+) STRICT, WITHOUT ROWID
+;;
+CREATE TABLE client_key (
+    client TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY (client, kind, key, id),
+    FOREIGN KEY (client, kind, id) REFERENCES client_resource (client, kind, id)
+) STRICT, WITHOUT ROWID
+;;
+CREATE INDEX client_key_resource ON client_key (client, kind, id)
 """

@@ -160,6 +160,15 @@ def withdraw(tx: Tx, order_id: int, kind: OutboxKind) -> bool:
     )
 
 
+def reinstate(tx: Tx, order_id: int, kind: OutboxKind) -> None:
+    """Queue a message anew that was not true for a while, and was not told for that; nothing where there is none."""
+    newest = tx.value(
+        "SELECT state FROM outbox WHERE order_id = ? AND kind = ? ORDER BY seq DESC LIMIT 1", [order_id, kind]
+    )
+    if newest == "dropped" or (newest == "untold" and kind is OutboxKind.CANCEL):
+        add(tx, order_id, kind)
+
+
 def get(reader: Reader, seq: int) -> OutboxRow | None:
     """Give one row, or None."""
     row = reader.one("SELECT * FROM outbox WHERE seq = ?", [seq])

@@ -20,7 +20,7 @@ from broker.store.database import Reader, Store, Tx
 from broker.store.foreign import Kept
 from broker.store.incoming import Arrival, ItemKind, ItemState
 
-ACTOR = Actor(ActorKind.BUS, "region")
+ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
 
 
 class Outcome(StrEnum):
@@ -29,6 +29,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"  # its order is done
     TAKEN = "taken"  # it is kept and shown
     KNOWN = "known"  # nothing new
+    FAILED = "failed"  # it is tried again
     SET_ASIDE = "set_aside"  # a person must look
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from broker.domain import lifecycle, names
-from broker.domain.errors import Invalid, NotFound, WrongState
+from broker.domain.errors import Invalid, NotFound, Stale, WrongState
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.lifecycle import Event
@@ -30,7 +30,7 @@ from broker.domain.model import (
     ReferralDraft,
 )
 from broker.security import Permission, permit
-from broker.store import audit, devices, incoming, orders, outbox
+from broker.store import audit, clients, devices, incoming, orders, outbox
 from broker.store.database import Store, Tx
 from broker.store.incoming import Arrival, ItemKind, ItemState
 from broker.workflow import referral as referrals
@@ -72,38 +72,51 @@ def take(
     wrong with it. What has become an order already is left to people: they are told of the change. Raise Forbidden.
     """
 
-    def verb(tx: Tx) -> Taken:
-        permit(tx, actor, Permission.REGISTER)
-        if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
-            return Taken.NOTHING
-        known = incoming.by_task(tx, arrival.source, referral.task)
-        came = replace(
-            referral,
-            source=arrival.source,
-            state=IncomingState.WAITING,
-            order_id=0,
-            id=known.id if known else 0,
-            received_at=known.received_at if known else None,
-        )
-        tx.announce()
-        incoming.settle(tx, ItemKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
-        if known and known.state is IncomingState.ACCEPTED:
-            return _changed_late(tx, known, came, arrival, actor)
-        incoming.put(tx, ItemKind.REFERRAL, arrival)
-        same = known is not None and _content(known) == _content(came)
-        if known and same and known.state is IncomingState.DECLINED:
-            return Taken.NOTHING
-        if known is None:
-            came = replace(came, id=incoming.add(tx, came))
-        else:
-            incoming.update(tx, came)
-        again = known is not None and same and known.state is IncomingState.WAITING
-        if not again:
-            audit.write(tx, actor, "incoming", task=referral.task, source=arrival.source, requester=referral.requester)
-        taken = _by_rule(tx, came, actor, clinic, straight_to, system_procedure)
-        return Taken.NOTHING if again and taken is Taken.WAITING else taken
+    return store.write(
+        lambda tx: taken(tx, referral, arrival, actor, clinic, straight_to, system_procedure=system_procedure)
+    )
 
-    return store.write(verb)
+
+def taken(
+    tx: Tx,
+    referral: IncomingReferral,
+    arrival: Arrival,
+    actor: Actor,
+    clinic: Clinic,
+    straight_to: Mapping[str, str],
+    *,
+    system_procedure: str = SYSTEM_PROCEDURE,
+) -> Taken:
+    """Do what `take` does within another verb's transaction."""
+    permit(tx, actor, Permission.REGISTER)
+    if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
+        return Taken.NOTHING
+    known = incoming.by_task(tx, arrival.source, referral.task)
+    came = replace(
+        referral,
+        source=arrival.source,
+        state=IncomingState.WAITING,
+        order_id=0,
+        id=known.id if known else 0,
+        received_at=known.received_at if known else None,
+    )
+    tx.announce()
+    incoming.settle(tx, ItemKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
+    if known and known.state is IncomingState.ACCEPTED:
+        return _changed_late(tx, known, came, arrival, actor)
+    incoming.put(tx, ItemKind.REFERRAL, arrival)
+    same = known is not None and _content(known) == _content(came)
+    if known and same and known.state is IncomingState.DECLINED:
+        return Taken.NOTHING
+    if known is None:
+        came = replace(came, id=incoming.add(tx, came))
+    else:
+        incoming.update(tx, came)
+    again = known is not None and same and known.state is IncomingState.WAITING
+    if not again:
+        audit.write(tx, actor, "incoming", task=referral.task, source=arrival.source, requester=referral.requester)
+    outcome = _by_rule(tx, came, actor, clinic, straight_to, system_procedure)
+    return Taken.NOTHING if again and outcome is Taken.WAITING else outcome
 
 
 def take_cancellation(
@@ -151,11 +164,21 @@ def set_aside(store: Store, arrival: Arrival, reason: str, kind: ItemKind = Item
 # ---- what people do ----
 
 
-def accept(store: Store, incoming_id: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def accept(
+    store: Store,
+    incoming_id: int,
+    draft: ReferralDraft,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    seen: IncomingReferral | None = None,
+    repeats: str = "",
+) -> Order:
     """Make an order of a referral that waits; a second time gives the order that was made.
 
-    `draft` is what a person made of `draft_of`. Raise NotFound, WrongState where it was cancelled or declined
-    meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
+    `draft` is what a person made of `draft_of`, `seen` the referral that it was made of, `repeats` as in
+    `referral.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
+    or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
     """
     draft = replace(referrals.tidied(draft), submission_id="", owner="")
 
@@ -166,7 +189,9 @@ def accept(store: Store, incoming_id: int, draft: ReferralDraft, actor: Actor, c
             return referrals.reread(tx, known.order_id)
         if known.state is not IncomingState.WAITING:
             raise WrongState(f"accept while {known.state}")
-        order = _ordered(tx, known, draft, actor, clinic)
+        if seen is not None and _content(seen) != _content(known):
+            raise Stale(f"incoming referral {incoming_id}")
+        order = _ordered(tx, known, draft, actor, clinic, repeats)
         tx.announce()
         return order
 
@@ -328,13 +353,17 @@ def _by_rule(
     return Taken.ORDERED
 
 
-def _ordered(tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def _ordered(
+    tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str = ""
+) -> Order:
     """Make the order of a referral, under the ids that its sender knows it by."""
     from_bus = known.source == BUS
     number = known.bus_accession_number
     refused = _refusal(tx, number)
-    # What a local client sends is this clinic's own, as if it had been typed at the desk.
-    role = BusRole.PERFORMER if from_bus else BusRole.PLACER if clinic.tells_bus else BusRole.NONE
+    # A local client tells the region itself, unless it was said that we do it in its place.
+    tells = clinic.tells_bus and not from_bus and clients.tells_bus(tx, known.source)
+    role = BusRole.PERFORMER if from_bus else BusRole.PLACER if tells else BusRole.NONE
+    usable = "" if refused else number
     order = referrals.added(
         tx,
         draft,
@@ -342,8 +371,10 @@ def _ordered(tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor
         actor,
         clinic,
         role,
-        requester=known.requester if from_bus else "",
-        bus_accession_number="" if refused else number,
+        requester=known.requester,
+        # A local client was given the number by us, when it asked.
+        accession_number="" if from_bus else usable,
+        bus_accession_number=usable if from_bus else "",
     )
     if from_bus:
         references = {
@@ -356,8 +387,9 @@ def _ordered(tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor
     elif role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     incoming.update(tx, replace(known, state=IncomingState.ACCEPTED, order_id=order.id))
-    details = {"bus_number_refused": f"{number}: {refused}"} if refused else {}
+    details = referrals.repeat_of(repeats)
     if refused:
+        details["bus_number_refused"] = f"{number}: {refused}"
         log.error("order %s: the sender's number %s cannot be used: %s", order.accession_number, number, refused)
     audit.write(
         tx,
@@ -406,7 +438,8 @@ def _cancelled_by_us(tx: Tx, order: Order) -> bool:
 
 def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> Taken:
     if lifecycle.allowed(order.state, Event.CANCEL):
-        referrals.take_off(tx, order, replace(clinic, tells_bus=False))  # the bus knows it already
+        knows = arrival.source == BUS
+        referrals.take_off(tx, order, replace(clinic, tells_bus=clinic.tells_bus and not knows))
         audit.write(tx, actor, "cancel", order.id, reason=reason)
         return Taken.CANCELLED
     incoming.put(tx, ItemKind.CANCEL, arrival, ItemState.SET_ASIDE, CANCELLED_LATE, order.id)

@@ -33,7 +33,7 @@ from broker.security import Permission, permit
 from broker.store import audit, devices, orders, outbox, patients, worklist_files
 from broker.store.database import Store, Tx
 from broker.store.worklist_files import FileState, WorklistFile
-from broker.workflow import numbers, referral
+from broker.workflow import numbers, referral, settle
 
 CREATED_BY = "import"
 
@@ -200,6 +200,7 @@ def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
     outbox.withdraw(tx, order.id, OutboxKind.CANCEL)
     if outbox.has(tx, order.id, OutboxKind.CANCEL):
         raise Refused(f"it is back, but the region knows already that order {order.accession_number} is cancelled")
+    settle.tell_again(tx, order.id)
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESTORE))
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.SCHEDULED)

@@ -36,11 +36,14 @@ from broker.store.database import Store, Tx
 from broker.workflow import numbers, settle
 
 
-def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, rehearse: bool = False) -> Order:
+def register(
+    store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, rehearse: bool = False, repeats: str = ""
+) -> Order:
     """Make an order of a referral: numbers, worklist entry, message to the region.
 
     A submission id that was seen before gives the order that it made then. `rehearse` does everything and keeps
-    nothing: what it raises is what registering would raise. Raise Invalid with the wrong fields,
+    nothing: what it raises is what registering would raise. `repeats` names the earlier study that a person was shown
+    and wants repeated: it goes into the audit trail. Raise Invalid with the wrong fields,
     Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
     """
     draft = tidied(draft)
@@ -55,11 +58,16 @@ def register(store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *
         order = added(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.tells_bus else BusRole.NONE)
         if order.bus_role is BusRole.PLACER:
             outbox.add(tx, order.id, OutboxKind.ORDER)
-        audit.write(tx, actor, "register", order.id, accession_number=order.accession_number)
+        audit.write(tx, actor, "register", order.id, accession_number=order.accession_number, **repeat_of(repeats))
         tx.announce()
         return order
 
     return store.rehearse(verb) if rehearse else store.write(verb)
+
+
+def repeat_of(repeats: str) -> dict[str, str]:
+    """Give what the audit trail says of a study that repeats an earlier one; nothing where it repeats none."""
+    return {"repeat_of": repeats} if repeats else {}
 
 
 def register_walk_in(store: Store, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
@@ -115,7 +123,7 @@ def added(
     """Make an order of a tidied draft within a verb's transaction; the verb tells the audit and the region.
 
     `done` says that it was done already, so that its time has passed. `given` are members of Order that do not come
-    from the draft: study_instance_uid, requester, bus_accession_number.
+    from the draft: accession_number, study_instance_uid, requester, bus_accession_number.
     Raise Invalid, Stale, NotFound.
     """
     procedure = _checked(tx, draft, _local(tx.now, clinic), done=done)
@@ -123,7 +131,7 @@ def added(
         raise Invalid({"owner": "no_bus"})  # nothing would carry it there
     order = Order(
         id=0,
-        accession_number=numbers.accession_number(tx, clinic),
+        accession_number=given.pop("accession_number", "") or numbers.accession_number(tx, clinic),
         study_instance_uid=given.pop("study_instance_uid", "") or numbers.study_instance_uid(tx, clinic),
         requested_procedure_id=numbers.requested_procedure_id(tx),
         patient=_keep_patient(tx, draft.patient),

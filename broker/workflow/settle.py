@@ -30,6 +30,7 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
     state = order.state
     if state is OrderState.CANCELLED:  # it is done all the same: what has not been told yet is not true any more
         outbox.withdraw(tx, order_id, OutboxKind.CANCEL)
+        tell_again(tx, order_id)
     if state is not OrderState.IN_PROGRESS:
         state = lifecycle.after(state, Event.START)
     if now is PerformedState.IN_PROGRESS or not all(states.values()):  # or some step was not begun yet
@@ -96,6 +97,18 @@ def _reopen(tx: Tx, order_id: int) -> None:
     outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
     outbox.withdraw(tx, order_id, OutboxKind.REPORT)
     outbox.withdraw(tx, order_id, OutboxKind.STARTED)
+    if event is Event.RECANCEL:
+        outbox.withdraw(tx, order_id, OutboxKind.ORDER)
+        if order.bus_role is BusRole.PERFORMER or outbox.has(tx, order_id, OutboxKind.ORDER):
+            outbox.reinstate(tx, order_id, OutboxKind.CANCEL)
+
+
+def tell_again(tx: Tx, order_id: int) -> None:
+    """Queue anew what its cancellation spared the region of an order that is wanted, or done, all the same."""
+    if outbox.has(tx, order_id, OutboxKind.ORDER):
+        outbox.reinstate(tx, order_id, OutboxKind.AMEND)
+    else:
+        outbox.reinstate(tx, order_id, OutboxKind.ORDER)
 
 
 def _reset_steps(tx: Tx, order_id: int) -> None:

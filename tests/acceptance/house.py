@@ -15,7 +15,14 @@ from typing import Any
 
 import requests
 
-from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus, PracticeServer
+from broker.bus.practice import (
+    PRACTICE_ORGANISATION,
+    PRACTICE_ORGANISATION_2,
+    PRACTICE_TOKEN,
+    PRACTICE_TOKEN_2,
+    PracticeBus,
+)
+from broker.bus.practice_server import PracticeServer
 
 PASSWORD = "practice-2026"
 STARTS_WITHIN = 30.0  # seconds
@@ -32,23 +39,33 @@ def free_port() -> int:
 class House:
     """The program with its configuration, database, accounts, devices, and the region's practice bus."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, neighbour: House | None = None) -> None:
+        """Build it; with a `neighbour` it is the region's other clinic, on the same bus."""
         self.directory = directory
         self.web_port, self.dicom_port = free_port(), free_port()
-        self.bus = PracticeBus(lenient=True)  # the starter procedures bear local codes
-        self.bus_server = PracticeServer(self.bus, "127.0.0.1", 0)
-        self.bus_server.start()
+        self.neighbour = neighbour
+        if neighbour is None:
+            self.bus = PracticeBus(lenient=True)  # the starter procedures bear local codes
+            self.bus_server = PracticeServer(self.bus, "127.0.0.1", 0)
+            self.bus_server.start()
+        else:
+            self.bus, self.bus_server = neighbour.bus, neighbour.bus_server
+        token, self.organisation = (
+            (PRACTICE_TOKEN_2, PRACTICE_ORGANISATION_2) if neighbour else (PRACTICE_TOKEN, PRACTICE_ORGANISATION)
+        )
+        name, number, prefix = ("Больница № 2", 98, "B") if neighbour else ("Клиника на Заречной", 99, "K")
         self.process: subprocess.Popen[bytes] | None = None
         self.log = directory / "broker.log"
-        (directory / "token").write_text(PRACTICE_TOKEN)
+        (directory / "token").write_text(token)
         self.config = directory / "config.yaml"
         self.config.write_text(
             f"""
-clinic: {{name: Клиника на Заречной, oid: 1.2.643.5.1.13.13.12.2.99.1, uid_root: 1.2.643.5.1.13.13.12.2.99,
-          accession_prefix: K}}
+clinic: {{name: {name}, oid: 1.2.643.5.1.13.13.12.2.{number}.1, uid_root: 1.2.643.5.1.13.13.12.2.{number},
+          accession_prefix: {prefix}}}
 web: {{port: {self.web_port}}}
 dicom: {{address: 127.0.0.1, port: {self.dicom_port}}}
-bus: {{url: "{self.bus_server.url}", token_file: token, organisation: {PRACTICE_ORGANISATION}, rate: 60000, timeout: 5}}
+bus: {{url: "{self.bus_server.url}", token_file: token, organisation: {self.organisation}, rate: 60000, timeout: 5,
+      fetch_every: 0.5}}
 data: {{directory: data}}
 """,
             encoding="utf-8",
@@ -136,7 +153,8 @@ data: {{directory: data}}
         """End everything that was started."""
         if self.process is not None and self.process.poll() is None:
             self.kill()
-        self.bus_server.stop()
+        if self.neighbour is None:
+            self.bus_server.stop()
 
     # ---- what the bus has ----
 

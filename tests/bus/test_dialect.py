@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from hypothesis import given, settings
 
 from broker.bus.dialect import (
     DIALECTS,
@@ -24,9 +25,11 @@ from broker.bus.dialect import (
     task_references,
 )
 from broker.bus.practice import PracticeBus
-from broker.bus.profile import Resource
+from broker.bus.profile import Profile, Resource
 from broker.bus.resources import amendment_bundle, images_bundle, order_bundle, report_bundle
-from broker.domain.model import BusReferences, BusRole
+from broker.domain.model import BusReferences, BusRole, Order, PerformedStep
+from broker.domain.results import Report
+from tests.bus import made_orders as made
 from tests.bus.samples import AUTHORED, MIS, PROFILE, STUDY_UID, completed, of, order, report, url_of
 
 REFERENCES = BusReferences(task="t-1", service_request="s-1", patient="p-1", acsn="ODII0000000001")
@@ -103,6 +106,28 @@ def test_n3_sends_the_document_as_an_entry_and_r4_within_the_report() -> None:
 @pytest.mark.parametrize("bundle", [ORDER, AMENDMENT, IMAGES, WALK_IN], ids=["order", "amendment", "images", "walk-in"])
 def test_r4_leaves_out_nothing_where_there_is_no_document(bundle: Resource) -> None:
     assert r4(bundle) == bundle
+
+
+MEMBERS_LEFT_OUT = {
+    "n3": r"request\..*|resource\.(identifier\[secondary\]\..*|status|presentedForm\.data)",
+    "r4": r"(?<=\[Binary\]\.).*|resource\.presentedForm\.url",
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@settings(deadline=None, max_examples=30)
+@given(order=made.orders, report=made.reports, steps=made.performed_steps, profile=made.profiles, pdf=made.documents)
+def test_whatever_is_made_nothing_else_is_left_out_and_nothing_is_changed(
+    name: str, order: Order, report: Report, steps: list[PerformedStep], profile: Profile, pdf: bytes
+) -> None:
+    order = made.numbered(order, 1)
+    for bundle in (
+        order_bundle(order, profile),
+        images_bundle(order, steps, BusReferences(), profile, AUTHORED),
+        report_bundle(order, report, steps, REFERENCES, profile, pdf, AUTHORED),
+    ):
+        for path in left_out(DIALECTS[name], bundle):
+            assert re.search(rf"^\.entry\[\w+\]\.(?:{MEMBERS_LEFT_OUT[name]})$", path)
 
 
 @pytest.mark.parametrize("bundle", [ORDER, AMENDMENT, IMAGES, WALK_IN, REPORT])

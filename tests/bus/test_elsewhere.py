@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from broker.bus import asking, elsewhere
+from broker.bus.answers import Parked
 from broker.bus.client import BusClient
 from broker.bus.dialect import n3
 from broker.bus.elsewhere import Elsewhere, Looked
 from broker.bus.exchange import Exchange
+from broker.bus.foreign import foreign_study
 from broker.bus.pace import Pace
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
 from broker.bus.profile import Resource
@@ -235,15 +237,72 @@ def test_what_cannot_be_read_is_set_aside_until_a_person_wants_it_tried_again(cl
     assert clinic.ledger()[0].state is ItemState.TAKEN
 
 
-def test_a_bad_line_ends_the_look_and_the_next_one_takes_everything(clinic: Clinic) -> None:
+def test_what_the_line_breaks_holds_nothing_back_and_is_tried_again_later(clinic: Clinic) -> None:
     first, second = clinic.refer(), clinic.refer()
-    clinic.answer(first)
-    task = clinic.answer(second)
+    task = clinic.answer(first)
+    clinic.answer(second)
     clinic.bus.fail_next("503", path=f"/{task['focus']['reference']}")
-    assert clinic.look() == Looked(completed=1, stopped="HTTP 503")
-    assert len(clinic.ledger()) == 1
-    assert clinic.look() == COMPLETED
+    assert clinic.look() == Looked(completed=1, failed=1)
     assert clinic.now(second).state is OrderState.COMPLETED
+    assert clinic.look() == NOTHING
+    [item] = [item for item in clinic.ledger() if item.state is ItemState.FAILED]
+    assert (item.reason, item.attempts, item.order_id) == ("HTTP 503", 1, first.id)
+    clinic.clock.ahead = timedelta(minutes=3)
+    assert clinic.look() == COMPLETED
+    assert {item.state for item in clinic.ledger()} == {ItemState.TAKEN}
+
+
+def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: Clinic) -> None:
+    task = clinic.answer(clinic.refer())
+    clinic.bus.fail_next("503", times=20, path=f"/{task['focus']['reference']}")
+    looks = []
+    for _ in range(elsewhere.MOST_ATTEMPTS + 2):
+        looks.append(clinic.look())
+        clinic.clock.ahead += timedelta(hours=3)
+    assert sum(look.failed for look in looks) == elsewhere.MOST_ATTEMPTS - 1
+    assert sum(look.set_aside for look in looks) == 1
+    assert clinic.ledger()[0].state is ItemState.SET_ASIDE
+
+
+def test_a_line_that_is_down_ends_the_look_and_nothing_is_lost(clinic: Clinic) -> None:
+    placed = [clinic.refer() for _ in range(4)]
+    for order in placed:
+        report = clinic.answer(order)["focus"]["reference"]
+        clinic.bus.fail_next("503", path=f"/{report}")
+    looked = clinic.look()
+    assert (looked.completed, looked.failed, looked.stopped) == (0, 1, "HTTP 503")
+    assert len(clinic.ledger()) == elsewhere.BROKEN
+    for _ in range(4):
+        clinic.clock.ahead += timedelta(hours=3)
+        clinic.look()
+    assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
+
+
+def test_a_refused_token_ends_the_look_and_is_no_fault_of_a_result(clinic: Clinic) -> None:
+    task = clinic.answer(clinic.refer())
+    clinic.bus.fail_next("401", path=f"/{task['focus']['reference']}")
+    assert clinic.look().stopped.startswith("token refused")
+    assert clinic.ledger() == []
+    assert clinic.look() == COMPLETED
+
+
+def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, right = clinic.refer(), clinic.refer()
+    clinic.answer(wrong, conclusion="сломай")
+    clinic.answer(right)
+    reads = foreign_study
+
+    def breaks(told: Any, profile: Any) -> ForeignStudy:
+        study = reads(told, profile)
+        if study.conclusion == "сломай":
+            raise KeyError("a fault")
+        return study
+
+    monkeypatch.setattr(elsewhere, "foreign_study", breaks)
+    assert clinic.look() == Looked(completed=1, set_aside=1)
+    assert clinic.now(right).state is OrderState.COMPLETED
 
 
 @pytest.mark.parametrize("fault", ["duplicates", "out-of-order", "slow"])
@@ -309,6 +368,28 @@ def test_hundreds_of_referrals_are_asked_for_in_lists_and_pages(
     looked = clinic.look()
     assert (looked.completed, looked.stopped) == (7, "")
     assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
+
+
+def test_a_wait_that_the_bus_asks_for_is_kept_by_whoever_sends_too(clinic: Clinic) -> None:
+    clinic.bus.fail_next("429")
+    clinic.look()
+    assert clinic.pace.waiting
+    clinic.refer()  # and delivers
+    with clinic.store.read() as reader:
+        assert outbox.channel_state(reader) == "waiting"
+    assert clinic.bus.tasks() == []
+
+
+def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(clinic.client, "call", lambda call: Parked("Пациент Ёлкина не найден"))
+        assert clinic.look().stopped
+    [item] = clinic.ledger()
+    assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ItemState.SET_ASIDE, True, False)
+    clinic.look()
+    assert [item.state for item in clinic.ledger()] == [ItemState.TAKEN]
 
 
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:

@@ -266,7 +266,7 @@ def test_too_many_requests_wait_as_long_as_the_bus_asks_and_need_no_look_up(clin
     clinic.exchange = clinic.exchange_with(chance=0.0)
     assert clinic.deliver() == Summary(stopped="waiting")
     assert clinic.rows()[0].uncertain is False
-    assert clinic.deliver_later(0.9) == Summary(stopped="waiting")
+    assert clinic.deliver_later(FIRST_WAIT / 2 - 0.1) == Summary(stopped="waiting")
     assert clinic.deliver_later(0.1) == Summary(delivered=1)
     assert clinic.calls() == ["/?_format=json"] * 2
 
@@ -593,7 +593,7 @@ def test_an_order_at_which_the_bus_always_fails_does_not_keep_the_others_back(cl
 def test_no_more_requests_go_out_in_a_minute_than_the_region_allows(clinic: Clinic) -> None:
     for _ in range(5):
         clinic.register()
-    clinic.restarted(rate=2)
+    clinic.restarted(rate=4)  # half of it is left to what is fetched
     assert clinic.deliver() == Summary(delivered=2, stopped="rate")
     assert clinic.deliver_later(59) == Summary(stopped="rate")
     assert clinic.deliver_later(1) == Summary(delivered=2, stopped="rate")

@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BusClient
 from broker.bus.dialect import Call, n3, r4
 from broker.bus.fetch import MOST_ATTEMPTS, Fetch, Fetched
+from broker.bus.orders_up import order_bundle
 from broker.bus.pace import Pace
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
@@ -25,15 +29,17 @@ from broker.bus.practice import (
     PracticeServer,
 )
 from broker.domain.incoming import IncomingReferral, IncomingState
-from broker.domain.model import Actor, ActorKind, OrderState, ReferralDraft, Role
+from broker.domain.model import OrderState, ReferralDraft
 from broker.store import incoming, orders, outbox
 from broker.store.database import Store
 from broker.store.incoming import Item, ItemKind, ItemState
 from broker.workflow import incoming as referrals
 from broker.workflow import referral
 from tests import factory
-from tests.bus import bundles
+from tests.bus import bundles, samples
 from tests.bus.referrals import BASE, MIS, PROFILE, THEM, US, graph
+from tests.bus.test_reading import holds, places, rubbish
+from tests.peers.fhir_server import fhir_server
 
 PRACTICE = replace(PROFILE, mis_oid=MIS)
 PATHS = ("/Task/_search", "/ServiceRequest*", "/Patient*", "/Condition*")
@@ -121,15 +127,15 @@ class Scene:
         with self.store.read() as reader:
             return reader.rows(sql)
 
+    def form(self, known: IncomingReferral) -> ReferralDraft:
+        """Complete a referral as a registrar does."""
+        start = self.store.clock().astimezone(factory.ZONE).replace(tzinfo=None) + timedelta(minutes=30)
+        draft = referrals.draft_of(known, [], start)
+        return replace(draft, procedure_code="WLB-KNEE", station_ae_titles=("XRAY_14",))
+
     def accept(self, number: int = 0) -> Any:
         known = self.waiting()[number]
-        return referrals.accept(self.store, known.id, form(known), factory.REGISTRAR, factory.CLINIC)
-
-
-def form(known: IncomingReferral) -> ReferralDraft:
-    """Complete a referral as a registrar does."""
-    draft = referrals.draft_of(known, [], factory.soon(minutes=30))
-    return replace(draft, procedure_code="WLB-KNEE", station_ae_titles=("XRAY_14",))
+        return referrals.accept(self.store, known.id, self.form(known), factory.REGISTRAR, factory.CLINIC)
 
 
 @pytest.fixture
@@ -400,6 +406,29 @@ def test_few_requests_a_minute_bring_all_the_same(store: Store) -> None:
 # ---- order, doubles, hostile content ----
 
 
+@pytest.mark.parametrize("rate", [2, 10, 30, 50])
+def test_a_long_queue_of_what_is_sent_does_not_keep_referrals_away(store: Store, rate: int) -> None:
+    store.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
+    scene = Scene(store, Canned())
+    scene.pace = Pace(rate, monotonic=lambda: scene.now)
+    scene.again()
+    for _ in range(8):
+        while scene.pace.take(1, scene.pace.share):
+            pass
+        scene.fetch.run()
+        scene.now += 30
+    assert len(scene.waiting()) == 1
+
+
+def test_the_buss_words_about_what_is_set_aside_are_not_logged(canned: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    canned.client.answers["/ServiceRequest/s1"] = [Parked("Пациент Ёлкина не найден")]
+    canned.fetch.run()
+    canned.client.answers["/Task/_search"] = [Parked("Пациент Ёлкина не найден")]
+    canned.fetch.run()
+    assert "Ёлкина" not in caplog.text
+    assert [("Ёлкина" in item.reason) for item in canned.ledger()] == [True, True]
+
+
 def test_the_newest_version_wins_in_whatever_order_they_come(canned: Scene) -> None:
     client = canned.client
     requested = client.resources["Task/t1"]
@@ -553,6 +582,41 @@ def test_what_others_have_done_meanwhile_waits_no_longer(canned: Scene) -> None:
     assert known.state is IncomingState.CANCELLED
 
 
+def test_a_change_of_what_has_begun_here_is_shown_to_people(canned: Scene) -> None:
+    canned.fetch.run()
+    order = canned.accept()
+    canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z", status="in-progress")
+    assert canned.fetch.run() == Fetched()
+    canned.client.resources["ServiceRequest/s1"]["note"] = [{"text": "другая рука"}]
+    canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:40:00Z", status="in-progress")
+    assert canned.fetch.run() == Fetched(late=1)
+    with canned.store.read() as reader:
+        assert [trouble.order_id for trouble in incoming.too_late(reader)] == [order.id]
+
+
+@pytest.mark.slow
+def test_a_fhir_server_that_was_not_written_here_is_fetched_by_the_same_rules(store: Store, tmp_path: Path) -> None:
+    with fhir_server(tmp_path) as server:
+        client = BusClient(server.url, lambda: "token", 30.0)
+        for number in range(5):
+            ordered = samples.order(
+                owner=US,
+                accession_number=f"A-{number}",
+                study_instance_uid=f"1.2.{number}",
+                authored_on=datetime.now(UTC),
+            )
+            assert isinstance(client.call(r4.transaction(order_bundle(ordered, samples.PROFILE))), Delivered)
+        scene = Scene(store, client, dialect=r4, page=2)
+        assert scene.fetch.run() == Fetched(taken=5)
+        assert scene.again().run() == Fetched()
+        [known, *_] = scene.waiting()
+        assert (known.diagnosis_code, known.patient.weight, known.problem) == ("M17.1", 70.5, "")
+        client.call(r4.set_status(known.task, "cancelled"))
+        assert scene.fetch.run() == Fetched(cancelled=1)
+        client.close()
+    assert len(scene.waiting()) == 4
+
+
 def test_a_crash_between_an_item_and_the_cursor_doubles_nothing(canned: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -580,11 +644,50 @@ def test_a_stopped_fetch_ends_at_once(canned: Scene) -> None:
     assert canned.client.calls == []
 
 
-def test_people_of_the_desk_only_accept(canned: Scene) -> None:
-    canned.fetch.run()
-    [known] = canned.waiting()
-    doctor = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
-    from broker.domain.errors import Forbidden
+def test_a_page_that_is_too_long_is_asked_for_in_shorter_ones(canned: Scene) -> None:
+    task = canned.client.resources["Task/t1"]
+    for number in range(2, 100):
+        late = f"2026-11-24T06:0{number // 20}:{number % 20:02}Z"
+        canned.client.resources[f"Task/t{number}"] = task | stamped(number, late)
+    canned.client.answers["/Task/_search"] = [Retry("not a FHIR answer: longer than 10485760 bytes")] * 4
+    for _ in range(4):
+        assert canned.fetch.run().stopped
+        canned.now += 4000
+    assert canned.fetch.run() == Fetched(taken=99)
+    asked = [call.body for call in canned.client.calls if call.path.startswith("/Task/_search")]
+    counts = [each["valueString"] for body in asked for each in body["parameter"] if each["name"] == "_count"]
+    assert counts[:5] == ["500", "250", "125", "62", "31"]
+    assert counts[-1] == "500"
 
-    with pytest.raises(Forbidden):
-        referrals.accept(canned.store, known.id, form(known), doctor, factory.CLINIC)
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    opened = factory.open_store(tmp_path_factory.mktemp("fetch") / "worklist.sqlite")
+    opened.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
+    yield Scene(opened, Canned())
+    opened.close()
+
+
+numbers = iter(range(10, 1_000_000))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from(places(graph()["Task/t1"])), rubbish), max_size=3), rubbish, rubbish)
+def test_whatever_a_searchset_holds_the_next_referral_comes(
+    shared: Scene, changes: list[tuple[tuple[Any, ...], Any]], entry: Any, link: Any
+) -> None:
+    bad: Any = stamped(next(numbers), "2026-11-24T06:00:03Z")
+    for path, value in changes:
+        node = bad
+        for key in path[:-1]:
+            node = node[key] if holds(node, key) else None
+        if holds(node, path[-1]):
+            node[path[-1]] = deepcopy(value)
+    good = stamped(next(numbers), "2026-11-24T06:00:04Z")
+    entries = [{"resource": bad}, entry, {"resource": entry}, {"resource": good}]
+    answer = {"resourceType": "Bundle", "link": link, "entry": entries}
+    shared.client.answers["/Task/_search"] = [Delivered(answer)]
+    shared.now += 4000
+    assert shared.fetch.run().failed == 0
+    with shared.store.read() as reader:
+        assert incoming.by_task(reader, "bus", good["id"]) is not None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from broker.bus.answers import Retry
-from broker.bus.pace import FIRST_WAIT, LONGEST_WAIT, PATIENCE, PAUSE, SHORTEST_WAIT, Pace
+from broker.bus.pace import FIRST_WAIT, LONGEST_WAIT, PATIENCE, PAUSE, Pace
 from broker.domain.model import OutboxKind, OutboxRow, OutboxState
 
 DOWN = Retry("cannot connect", uncertain=False)
@@ -53,9 +53,9 @@ def test_a_thousand_failures_do_not_overflow(clock: Clock) -> None:
     assert [pace.failed(1, DOWN)[0] for _ in range(2000)][-1] == LONGEST_WAIT
 
 
-def test_the_wait_is_anywhere_below_its_ceiling(clock: Clock) -> None:
-    assert Pace(60, clock, chance=lambda: 0.5).failed(1, DOWN)[0] == FIRST_WAIT / 2
-    assert Pace(60, clock, chance=lambda: 0.0).failed(1, DOWN)[0] == SHORTEST_WAIT
+def test_the_wait_is_anywhere_in_the_upper_half_below_its_ceiling(clock: Clock) -> None:
+    assert Pace(60, clock, chance=lambda: 0.5).failed(1, DOWN)[0] == FIRST_WAIT * 0.75
+    assert Pace(60, clock, chance=lambda: 0.0).failed(1, DOWN)[0] == FIRST_WAIT / 2
 
 
 @pytest.mark.parametrize(("after", "wait"), [(90.0, 90.0), (0.0, FIRST_WAIT), (1e12, LONGEST_WAIT)])
@@ -146,3 +146,60 @@ def test_a_person_forgives_a_message_too(clock: Clock) -> None:
     assert ready(pace, 1) == []
     pace.forgive()
     assert ready(pace, 1) == [1]
+
+
+def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(clock: Clock) -> None:
+    pace = Pace(3, clock)
+    assert pace.take(2)
+    assert not pace.take(2)
+    assert pace.take(1)
+    pace.give_back(1)
+    assert pace.take()
+
+
+def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Clock) -> None:
+    pace = Pace(10, clock)
+    assert pace.share == 5
+    taken = 0
+    while pace.take(1, pace.share):
+        taken += 1
+    assert taken == 5
+    for _ in range(5):
+        assert pace.take()
+    assert not pace.take()
+
+
+@pytest.mark.parametrize(("rate", "share"), [(1, 0), (2, 1), (20, 10), (30, 10), (50, 10), (100, 20)])
+def test_what_is_fetched_has_room_for_a_referral_or_half_of_what_there_is(rate: int, share: int) -> None:
+    assert Pace(rate).share == share
+
+
+def test_one_failure_of_the_line_that_several_messages_meet_counts_once(clock: Clock) -> None:
+    pace = Pace(60, clock, chance=lambda: 1.0)
+    mark = pace.mark
+    assert pace.failed(1, DOWN, mark) == (FIRST_WAIT, False)
+    assert pace.failed(2, DOWN, mark) == (FIRST_WAIT, False)
+    assert pace.failed(3, Retry("HTTP 429", 60.0, uncertain=False), mark) == (60.0, False)
+    clock.now += 60
+    assert pace.failed(1, DOWN, pace.mark) == (2 * FIRST_WAIT, False)
+
+
+def test_an_answer_to_what_began_before_the_line_failed_does_not_end_the_wait(clock: Clock) -> None:
+    pace = Pace(60, clock, chance=lambda: 1.0)
+    mark = pace.mark
+    pace.failed(1, DOWN, mark)
+    pace.answered(2, mark)
+    assert pace.waiting
+    clock.now += FIRST_WAIT
+    pace.answered(2, pace.mark)
+    assert pace.failed(1, DOWN, pace.mark)[0] == FIRST_WAIT
+
+
+def test_silence_is_measured_from_the_last_answer(clock: Clock) -> None:
+    pace = Pace(60, clock)
+    assert pace.silence == float("inf")
+    pace.heard()
+    clock.now += 30
+    assert pace.silence == 30
+    pace.answered(1)
+    assert pace.silence == 0

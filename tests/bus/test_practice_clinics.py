@@ -17,8 +17,9 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.practice_index import Index, searched, updated
-from broker.bus.practice_rules import Refused
+from broker.bus.practice_index import Index
+from broker.bus.profile_requests import searched, updated
+from broker.bus.profile_rules import Refused
 
 from .bundles import (
     MIS,

@@ -17,7 +17,7 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.practice_rules import Refused, snils_valid
+from broker.bus.profile_rules import Refused, snils_valid
 
 from .bundles import (
     MIS,

@@ -22,7 +22,7 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.practice_rules import Refused
+from broker.bus.profile_rules import Refused
 
 from .bundles import (
     accepted,

@@ -1,4 +1,4 @@
-"""An order may bear two accession numbers, ours and the region's: it is found by both, and answered by the right one."""
+"""An order may bear two accession numbers, ours and the region's: found by both, answered by the right one."""
 
 from __future__ import annotations
 

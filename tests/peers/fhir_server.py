@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,18 +91,31 @@ def fhir_server(directory: Path) -> Iterator[FhirServer]:
             process.wait(20)
 
 
-def complaints(resources: Sequence[object]) -> list[list[dict[str, str]]]:
-    """Let npm's fhir validate resources; gives its complaints about each. Without Node the test is skipped."""
+class Validator:
+    """npm's fhir in a process of its own; resource after resource."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def errors(self, resource: object) -> list[tuple[str, str]]:
+        """Give what it calls an error, as (location, message); unknown members are among that."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(encode(resource) + b"\n")
+        self._process.stdin.flush()
+        complaints = json.loads(self._process.stdout.readline())
+        return [(one["location"], one["message"]) for one in complaints if one["severity"] in ("error", "fatal")]
+
+
+@contextmanager
+def validator() -> Iterator[Validator]:
+    """Start npm's fhir; without Node or the package the test is skipped, in CI it fails."""
     node = shutil.which("node")
     lacking = "" if node else "node is missing: apt-get install nodejs npm"
     if node and not (VALIDATOR / "node_modules" / "fhir").is_dir():
         lacking = "npm's fhir is missing: npm ci --prefix tests/peers/fhirjs"
     if lacking:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(lacking)
-    lines = b"".join(encode(resource) + b"\n" for resource in resources)
-    done = subprocess.run(
-        [str(node), str(VALIDATOR / "validate.js")], input=lines, capture_output=True, timeout=120, check=True
-    )
-    judged = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(judged) == len(resources), done.stderr.decode()
-    return judged
+    command = [str(node), str(VALIDATOR / "validate.js")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield Validator(process)

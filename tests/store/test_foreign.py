@@ -113,6 +113,14 @@ def test_an_amended_report_replaces_the_old_one_and_stays_the_orders(store: Stor
     assert of_order(store, order) == [amended]
 
 
+def test_a_finished_report_that_is_withdrawn_is_not_shown_as_one_any_more(store: Store, order: Order) -> None:
+    keep(store, order.patient.id, STUDY, order.id)
+    withdrawn = replace(STUDY, status="entered-in-error", conclusion="")
+    assert not keep(store, order.patient.id, withdrawn, version="0", told_at=NOW - timedelta(days=1))
+    assert keep(store, order.patient.id, withdrawn, version="2", told_at=NOW + timedelta(days=1))
+    assert of_order(store, order) == [withdrawn]
+
+
 def test_partial_and_final_reports_of_one_study_are_shown_as_one(store: Store, order: Order) -> None:
     partial = replace(STUDY, reference="DiagnosticReport/0", status="partial", conclusion="")
     keep(store, order.patient.id, STUDY, order.id)

@@ -13,13 +13,15 @@ from nicegui import ui
 from nicegui.testing import User
 
 from broker.config import Config
-from broker.store import outbox
+from broker.domain.model import OutboxKind
+from broker.store import incoming, outbox
 from broker.store.database import Store
+from broker.store.incoming import Arrival, ItemKind, ItemState
 from broker.store.journal import Exchange
 from tests.factory import ZONE
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
-from ui import words
+from ui import bus_words
 from ui.exchange import judge
 from ui.services import Services
 
@@ -114,7 +116,7 @@ def test_the_first_line_stays_calm_without_a_bus() -> None:
     ],
 )
 def test_reasons_are_put_into_words(reason: str, said: str) -> None:
-    assert words.bus_reason(reason) == said
+    assert bus_words.bus_reason(reason) == said
 
 
 async def test_what_was_refused_is_sent_again_by_a_person(scene: Scene, connected: Services) -> None:
@@ -168,3 +170,78 @@ async def test_without_a_bus_the_page_says_where_to_set_it_up(user: User) -> Non
     await user.open("/exchange")
     await user.should_see("Шина не настроена: направления остаются в клинике.")
     await user.should_see("в разделе bus")
+
+
+def arrive(store: Store, state: ItemState, reason: str = "") -> None:
+    """Let something come down."""
+    arrival = Arrival("bus", "Task/7", "1", b'{"resourceType": "Task", "note": "<script>alert(1)</script>"}')
+    store.write(lambda tx: incoming.put(tx, ItemKind.REFERRAL, arrival, state=state, reason=reason))
+
+
+async def test_what_could_not_be_read_is_shown_with_its_reason_and_can_be_tried_again(
+    scene: Scene, connected: Services
+) -> None:
+    arrive(scene.store, ItemState.SET_ASIDE, "the Patient has neither a name nor a number")
+    async with person(connected) as user:
+        await user.open("/exchange")
+        await user.should_see("Получено всё, кроме 1 сообщения: надо посмотреть.")
+        await user.should_see("у пациента нет ни имени, ни номера")
+        await user.open("/exchange/in/1")
+        await user.should_see("Направление другой клиники")
+        await user.should_see("<script>alert(1)</script>")  # as text
+        press(user, "Попробовать ещё раз")
+        await user.should_see("Повторим", retries=10)
+
+
+async def test_a_message_is_shown_with_every_attempt_and_its_exact_content(scene: Scene, connected: Services) -> None:
+    order = scene.register("10:00")
+    scene.retry(order, "time-out")
+    scene.refuse(order, "Не заполнено: Condition.code", '{"issue": []}')
+    scene.store.write(lambda tx: outbox.mark_uncertain(tx, 1, b'{"resourceType": "Bundle"}'))
+    async with person(connected) as user:
+        await user.open("/exchange/out/1")
+        for said in (
+            "Не вышло: шина не отвечает",
+            "Отказано: Не заполнено: Condition.code",
+            '"resourceType": "Bundle"',
+        ):
+            await user.should_see(said)
+        press(user, "Отправить снова")
+        await user.should_see("Ждёт", retries=10)
+
+
+async def test_a_message_that_is_not_there_is_said_to_be_none(connected: Services) -> None:
+    async with person(connected) as user:
+        for path in ("/exchange/out/99", "/exchange/in/99"):
+            await user.open(path)
+            await user.should_see("Такого сообщения нет.")
+
+
+async def test_the_ledger_shows_what_went_what_came_or_both(scene: Scene, connected: Services) -> None:
+    scene.register("10:00")
+    arrive(scene.store, ItemState.TAKEN)
+    async with person(connected) as user:
+        await user.open("/exchange")
+        table = next(iter(user.find(ui.table).elements))
+        for word, ids in (("Получено", ["in/1"]), ("Отправлено", ["out/1"]), ("Всё", ["in/1", "out/1"])):
+            press(user, word)
+            assert sorted(row["id"] for row in table.rows) == ids
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("certificate refused (certificate has expired)", "bus.ca_file"),
+        ("client certificate refused (unknown ca)", "bus.client_certificate"),
+        ("token refused (HTTP 401)", "bus.token_file"),
+    ],
+)
+def test_a_pause_says_what_the_administrator_does_about_it(reason: str, said: str) -> None:
+    tone, _, todo = verdict(channel="paused", reason=reason)
+    assert tone == "red"
+    assert said in todo
+
+
+def test_every_kind_of_message_has_its_words() -> None:
+    assert set(bus_words.MESSAGES) == set(bus_words.MESSAGES_TAKEN) == set(OutboxKind)
+    assert set(bus_words.ARRIVALS) == set(ItemKind)

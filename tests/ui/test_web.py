@@ -126,7 +126,7 @@ def test_a_body_of_untold_size_is_cut_off(site: Site) -> None:
 
 
 def test_the_home_page_is_the_one_that_the_role_works_on(site: Site) -> None:
-    for login, home in (("orlova", "/desk"), ("volskaya", "/board"), ("admin", "/board")):
+    for login, home in (("orlova", "/desk"), ("volskaya", "/reading"), ("admin", "/board")):
         site.http.cookies.set(COOKIE, session_of(site.services, login))
         assert site.http.get("/").headers["location"] == home
 

@@ -24,7 +24,7 @@ from broker.domain.model import (
     StepReference,
     StepState,
 )
-from broker.store import orders, worklist_files
+from broker.store import orders, outbox, worklist_files
 from broker.store.database import Store
 from broker.store.worklist_files import FileState
 from broker.workflow import intake, procedure, referral
@@ -395,6 +395,17 @@ def test_what_the_region_knows_to_be_cancelled_is_not_restored(store: Store) -> 
 
 
 # ---- a person's hand ----
+
+
+def test_what_the_region_refused_goes_again_when_its_file_comes_back(store: Store) -> None:
+    first = take(store, item(), tell_bus=True)
+    store.write(lambda tx: outbox.park(tx, 1, "dictionary unknown", ""))
+    intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
+    assert value(store, "SELECT state FROM outbox") == "dropped"
+    assert take(store, item(), tell_bus=True).outcome is Outcome.RESTORED
+    with store.read() as reader:
+        [row] = outbox.heads(reader)
+    assert (row.order_id, row.kind) == (first.order_id, "order")
 
 
 def test_what_a_person_changes_is_no_longer_overruled_by_what_was_kept(store: Store) -> None:

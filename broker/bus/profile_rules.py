@@ -1,8 +1,9 @@
-"""What the practice bus refuses: the mandatory fields, codifiers and patient index rules of the ОДИИ wire profile.
+"""What whoever plays the bus refuses: the mandatory fields, codifiers and patient index rules of the ОДИИ wire profile.
 
-Pure checks over parsed JSON. Written apart from the code that makes our bundles, so that it can judge them: it must not
-import `resources` or `domain`, and it must not repair anything. A resource that passes has every member the practice
-bus itself reads, in the right shape.
+Pure checks over parsed JSON, for the practice bus and for the endpoint at which a local МИС finds the same bus. Written
+apart from the code that makes our bundles, so that it can judge them: it must not import `resources` or `domain`, and
+it must not repair anything; the bus's client must not import it. A resource that passes has every member that those
+two read, in the right shape.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from broker.bus.practice_fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Field
+from broker.bus.profile_fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Field
 
 Resource = dict[str, Any]
 Find = Callable[[str], Resource | None]  # a reference as written -> the resource it means, in the bundle or stored
@@ -37,7 +38,7 @@ class Issue(NamedTuple):
 
 
 class Refused(Exception):
-    """The practice bus answers with this HTTP status and an OperationOutcome, and has stored nothing."""
+    """The answer is this HTTP status and an OperationOutcome, and nothing was stored."""
 
     def __init__(self, status: int, *issues: Issue) -> None:
         super().__init__(f"{status}: " + "; ".join(issue.diagnostics for issue in issues))

@@ -1,8 +1,8 @@
-"""What the practice bus demands of each resource, as one table: members, their kind, the codifiers they come from.
+"""What the wire profile demands of each resource, as one table: members, their kind, the codifiers they come from.
 
 The demands are those of the ОДИИ wire profile; which members the real bus demands is not published, so a row here is
 one demand to add or to strike out. `eased` marks what a clinic that has not loaded the official dictionaries cannot
-fill: a lenient bus does not insist there. Only the table: what a row means is in `practice_rules`.
+fill: a lenient bus does not insist there. Only the table: what a row means is in `profile_rules`.
 """
 
 from __future__ import annotations

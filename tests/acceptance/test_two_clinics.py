@@ -1,0 +1,170 @@
+"""Two clinics on one bus, each a program of its own: one refers, the other one does it, the report comes back.
+
+The modality of the second clinic finds the patient by DCMTK's findscu and reports by MPPS. People act through the verbs
+that the screens call, on the programs' own databases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.app import clinic_of
+from broker.config_file import load
+from broker.domain.incoming import IncomingState
+from broker.domain.model import Actor, ActorKind, Clinic, Order, OrderState, Role
+from broker.store import foreign, incoming, orders
+from broker.store.database import Store
+from broker.workflow import incoming as incoming_verbs
+from broker.workflow import referral, results
+from tests import factory
+from tests.acceptance.house import House
+from tests.acceptance.test_kill import send
+from tests.dicom.test_mpps import creation, ending
+from tests.peers.dcmtk import EVERYTHING, STEP, findscu
+
+pytestmark = pytest.mark.slow
+
+REGISTRAR = Actor(ActorKind.PERSON, "orlova", "Орлова Н. В.", frozenset({Role.REGISTRAR}))
+DOCTOR = Actor(ActorKind.PERSON, "belov", "Белов Павел Сергеевич", frozenset({Role.RADIOLOGIST}))
+
+
+class Desk:
+    """What people do in one of the clinics."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.clinic: Clinic = clinic_of(load(house.config, {}))
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        opened = Store(self.house.directory / "data" / "worklist.sqlite")
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def order(self, number: str) -> Order:
+        with self.store() as store, store.read() as reader:
+            found = orders.by_accession_number(reader, number)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def clinics(tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = House(tmp_path / "a")
+    second = House(tmp_path / "b", neighbour=first)
+    try:
+        first.start()
+        second.start()
+        yield Desk(first), Desk(second)
+    finally:
+        second.close()
+        first.close()
+
+
+def refer(here: Desk, there: Desk) -> Order:
+    draft = factory.draft(owner=there.house.organisation, station_ae_titles=())
+    with here.store() as store:
+        return referral.register(store, draft, REGISTRAR, here.clinic)
+
+
+def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
+    clinics: tuple[Desk, Desk], tmp_path: Path
+) -> None:
+    ours, theirs = clinics
+    sent = refer(ours, theirs)
+    assert sent.state is OrderState.REFERRED
+
+    # There it waits for a device and a time; a person gives it both.
+    with theirs.store() as store:
+
+        def waiting() -> bool:
+            with store.read() as reader:
+                return len(incoming.waiting(reader)) == 1
+
+        theirs.house.wait_for(waiting)
+        with store.read() as reader:
+            [came] = incoming.waiting(reader)
+        assert (came.patient.name, came.requester) == (sent.patient.name, ours.house.organisation)
+        draft = factory.draft(owner="")
+        accepted = incoming_verbs.accept(store, came.id, draft, REGISTRAR, theirs.clinic)
+    assert accepted.bus_accession_number
+
+    # The modality there finds it, by the region's number too, and does it.
+    found = findscu(
+        theirs.house.dicom_port,
+        *EVERYTHING,
+        "SpecificCharacterSet=ISO_IR 192",
+        f"{STEP}ScheduledStationAETitle=XRAY_14",
+        f"AccessionNumber={accepted.bus_accession_number}",
+        directory=tmp_path / "found",
+    )
+    [match] = found.matches
+    assert str(match.PatientName) == "Кузнецова^Марина^Петровна"
+    study = str(match.StudyInstanceUID)
+    begun = creation(study)
+    begun.PatientName, begun.PatientID = match.PatientName, match.PatientID
+    assert send(theirs.house.dicom_port, "1.2.3", create=begun) == 0
+    assert send(theirs.house.dicom_port, "1.2.3", change=ending()) == 0
+    theirs.house.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.COMPLETED)
+
+    # Its doctor signs; here the referral is done, with the words of the report.
+    text = results.ReportText("Суставная щель сужена.", "Гонартроз II ст.", "Консультация ортопеда.", 0.02)
+    with theirs.store() as store:
+        results.sign(store, accepted.id, 0, text, DOCTOR, theirs.clinic)
+    ours.house.wait_for(lambda: ours.order(sent.accession_number).state is OrderState.COMPLETED)
+    with ours.store() as store, store.read() as reader:
+        told = foreign.of_order(reader, sent.id)
+    final = next(each for each in told if each.status == "final")
+    assert (final.description, final.conclusion) == (text.description, text.conclusion)
+    assert (final.recommendations, final.effective_dose) == (text.recommendations, 0.02)
+    assert (final.organisation, final.study_instance_uid) == (theirs.house.organisation, study)
+
+    # The bus has everything once.
+    assert ours.house.orders_on_bus() == {sent.accession_number: ["requested"]}
+    statuses = [status for each in ours.house.results_on_bus().values() for status in each]
+    assert sorted(statuses) == ["completed", "in-progress"]
+
+
+def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics: tuple[Desk, Desk]) -> None:
+    ours, theirs = clinics
+    sent, kept = refer(ours, theirs), refer(ours, theirs)
+
+    def waiting() -> set[str]:
+        with theirs.store() as store, store.read() as reader:
+            return {each.task for each in incoming.waiting(reader) if each.state is IncomingState.WAITING}
+
+    theirs.house.wait_for(lambda: len(waiting()) == 2)
+    with theirs.store() as store:
+        number = acsn(ours, sent.accession_number)
+        with store.read() as reader:
+            [came] = [each for each in incoming.waiting(reader) if each.bus_accession_number == number]
+        accepted = incoming_verbs.accept(store, came.id, factory.draft(owner=""), REGISTRAR, theirs.clinic)
+    with ours.store() as store:
+        for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):
+            referral.cancel(store, order.id, order.revision, "", REGISTRAR, ours.clinic)
+    theirs.house.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.CANCELLED)
+    theirs.house.wait_for(lambda: not waiting())
+    assert ours.house.orders_on_bus() == {
+        sent.accession_number: ["cancelled"],
+        kept.accession_number: ["cancelled"],
+    }
+
+
+def acsn(desk: Desk, number: str) -> str:
+    """Give the region's number of an order as its own clinic knows it."""
+    found: list[str] = []
+
+    def known() -> bool:
+        found[:] = [desk.order(number).bus_accession_number]
+        return bool(found[0])
+
+    desk.house.wait_for(known)
+    return found[0]

@@ -1,0 +1,82 @@
+"""A FHIR server that was not written here is asked for a patient's studies, and for the results of our referrals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from broker.bus.client import BusClient
+from broker.bus.dialect import r4
+from broker.bus.elsewhere import Elsewhere, Looked
+from broker.bus.exchange import Exchange
+from broker.bus.history import History
+from broker.bus.pace import Pace
+from broker.bus.profile import Resource
+from broker.domain.model import OrderState
+from broker.store import foreign, orders, outbox
+from broker.store.database import Store
+from broker.workflow import referral
+from tests.bus import strangers
+from tests.bus.samples import PROFILE
+from tests.bus.strangers import STRANGER
+from tests.factory import CLINIC, REGISTRAR, draft, soon
+from tests.peers.fhir_server import FhirServer, fhir_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
+    with fhir_server(tmp_path_factory.mktemp("fhir")) as running:
+        for guid in (STRANGER, PROFILE.organisation):
+            known = {"resourceType": "Organization", "id": guid, "active": True, "name": "МО"}
+            assert running.session.put(f"{running.url}/Organization/{guid}", json=known, timeout=60).ok
+        yield running
+
+
+@pytest.fixture
+def client(server: FhirServer) -> Iterator[BusClient]:
+    opened = BusClient(server.url, lambda: "token", 30.0)
+    yield opened
+    opened.close()
+
+
+def post(server: FhirServer, bundle: Resource) -> None:
+    """Send a bundle as another clinic's program does."""
+    for entry in bundle["entry"]:
+        entry["request"] = {"method": "POST", "url": entry["resource"]["resourceType"]}
+    answer = server.session.post(server.url, json=bundle, timeout=60)
+    assert answer.ok, answer.text
+
+
+def test_what_another_clinic_told_of_a_patient_is_found_and_read(
+    store: Store, server: FhirServer, client: BusClient
+) -> None:
+    for number in range(3):
+        post(server, strangers.result(days_ago=number, conclusion=f"Заключение {number}"))
+    patient = referral.register(store, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
+    History(store, client, r4, PROFILE, Pace(6000), seconds=60).ask(patient.id)
+    with store.read() as reader:
+        told = foreign.of_patient(reader, patient.id)
+    assert told.reason == ""
+    assert [study.conclusion for study in told.studies] == [f"Заключение {number}" for number in range(3)]
+    assert {study.effective_dose for study in told.studies} == {3.1}
+
+
+def test_a_result_for_our_referral_is_found_and_completes_it(
+    store: Store, server: FhirServer, client: BusClient
+) -> None:
+    given = draft(owner=STRANGER, station_ae_titles=(), start=soon(days=1))
+    order = referral.register(store, given, REGISTRAR, CLINIC)
+    pace = Pace(6000)
+    Exchange(store, client, PROFILE, pace, lambda order, report: b"", dialect=r4).deliver()
+    with store.read() as reader:
+        placed = server.get(f"Task/{outbox.references(reader, order.id).task}")
+    post(server, strangers.result(of=placed, days_ago=0))
+    look = Elsewhere(store, client, r4, PROFILE, pace)
+    assert look.look() == Looked(completed=1)
+    assert look.look() == Looked()
+    with store.read() as reader:
+        done = orders.get(reader, order.id)
+        assert done is not None
+        assert done.state is OrderState.COMPLETED
+        assert foreign.of_order(reader, order.id)[0].conclusion == "Пневмония справа"

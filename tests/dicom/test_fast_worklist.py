@@ -65,14 +65,14 @@ def slowly(store: Store, asked: Request) -> bytes:
     replies = [
         Reply(each.status, encode(each.identifier, implicit, True) if each.identifier else None) for each in told
     ]
-    return b"".join(wires(asked, replies, 16384))
+    return b"".join(data for data, _ in wires(asked, replies, 16384))
 
 
 def quickly(services: Services, asked: Request) -> tuple[bytes, bool]:
     """Answer as the port does; say whether that came from memory as a whole."""
     ready = services.at_once(asked)
     if ready is None:
-        return b"".join(wires(asked, services.answer(asked), 16384)), False
+        return b"".join(data for data, _ in wires(asked, services.answer(asked), 16384)), False
     assert isinstance(ready, Ready)
     return b"".join(listing(asked, ready, 16384)), True
 

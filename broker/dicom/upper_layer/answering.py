@@ -96,15 +96,18 @@ def _tags(value: object) -> tuple[int, ...]:
     return (int(value),) if isinstance(value, BaseTag | int) else tuple(int(tag) for tag in value)  # type: ignore[attr-defined]
 
 
-def wires(request: Request, replies: Iterable[Reply], most: int) -> Iterator[bytes]:
-    """Build the PDUs of answers as they come; matches have the same status, which is written once."""
+def wires(request: Request, replies: Iterable[Reply], most: int) -> Iterator[tuple[bytes, bool]]:
+    """Build the PDUs of answers as they come, and say of each whether more are to follow.
+
+    Matches have the same status, which is written once.
+    """
     status: Dataset | int | None = None
-    command = b""
+    command, more = b"", request.command.field == message.C_FIND
     for reply in replies:
         if reply.status is not status or reply.dataset is None:
             command = response(request.command, reply.status, reply.dataset is not None, reply.instance)
             status = reply.status if reply.dataset is not None else None
-        yield pdu.message(request.context.id, command, reply.dataset, most)
+        yield pdu.message(request.context.id, command, reply.dataset, most), status is not None and more
 
 
 def wire(request: Request, reply: Reply, most: int) -> bytes:

@@ -274,11 +274,13 @@ class Port:
 def _some_of(work: Iterator[Reply], request: Request, most: int) -> tuple[bytes, bool]:
     """Work out answers for a moment: their PDUs, and whether they were the last."""
     told: list[bytes] = []
-    end = time.monotonic() + STEP
+    end = 0.0  # counted from the first answer on: it is then that others begin to wait
     try:
-        for answer in answering.wires(request, work, most):
+        for answer, more in answering.wires(request, work, most):
             told.append(answer)
-            if len(told) >= MOST_A_STEP or time.monotonic() > end:
+            end = end or time.monotonic() + STEP
+            # After the last one it is let run to its end, lest a C-CANCEL that comes now be answered, too.
+            if more and (len(told) >= MOST_A_STEP or time.monotonic() > end):
                 return b"".join(told), False
     except Exception as error:  # whatever is broken here, who asks is told
         log.error("a request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)

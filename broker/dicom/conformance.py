@@ -125,9 +125,16 @@ def _statement(config: Config, version: str) -> Iterator[str]:
     )
     yield from _section(
         "8 Security",
-        "Associations are not encrypted; keep the port inside the clinic's network. Callers are"
-        " checked by AE title and,"
-        " where registered, address. Every change is written into an audit trail that only grows. Patients' names are"
+        (
+            "Associations"
+            if dicom.tls_certificate is None
+            else f"Associations over TLS 1.2 and later are accepted at port"
+            f" {dicom.tls_port}"
+            + (", from devices with a certificate" if dicom.tls_ca else "")
+            + "; those at the other port"
+        )
+        + " are not encrypted; keep the port inside the clinic's network. Callers are checked by AE title and, where"
+        " registered, address. Every change is written into an audit trail that only grows. Patients' names are"
         " not written into logs.",
     )
 

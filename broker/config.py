@@ -285,9 +285,33 @@ class DicomConfig(Section):
     address: Annotated[Address, AfterValidator(_filled)] = "0.0.0.0"
     port: ListenPort = 11112
     unknown_devices: Literal["refuse", "learn"] = "refuse"
-    max_associations: Annotated[WholeNumber, Field(ge=1)] = 100
+    max_associations: Annotated[WholeNumber, Field(ge=1, le=10_000)] = 100
+    max_per_address: Annotated[WholeNumber, Field(ge=1)] = 50
     idle_timeout: Seconds = 60.0
+    association_timeout: Seconds = 15.0
+    message_timeout: Seconds = 30.0
+    send_timeout: Seconds = 30.0
+    max_pdu: Annotated[WholeNumber, Field(ge=4096, le=1 << 20)] = 65536
+    max_message: Annotated[WholeNumber, Field(ge=1 << 16, le=1 << 28)] = 1 << 23
+    tls_port: ListenPort = 2762
+    tls_certificate: OptionalFile = None
+    tls_key: OptionalFile = Field(default=None, validate_default=True)
+    tls_ca: OptionalFile = Field(default=None, validate_default=True)
     worklist_folder: Annotated[Path | None, BeforeValidator(_path), AfterValidator(_not_a_file)] = None
+
+    @field_validator("tls_key")
+    @classmethod
+    def _both_or_none(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("tls_certificate", _WRONG) is None):
+            raise ValueError("goes together with dicom.tls_certificate: set both or none")
+        return key
+
+    @field_validator("tls_ca")
+    @classmethod
+    def _with_a_certificate(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
+        if authority is not None and info.data.get("tls_certificate", _WRONG) is None:
+            raise ValueError("goes together with dicom.tls_certificate")
+        return authority
 
 
 class PacsConfig(Section):

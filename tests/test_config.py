@@ -337,6 +337,15 @@ WRONG = [
     ("dicom", "idle_timeout", "0"),
     ("dicom", "idle_timeout", ".inf"),
     ("dicom", "idle_timeout", "-1"),
+    ("dicom", "max_associations", "10001"),
+    ("dicom", "max_per_address", "0"),
+    ("dicom", "association_timeout", "0"),
+    ("dicom", "message_timeout", "0"),
+    ("dicom", "send_timeout", "-1"),
+    ("dicom", "max_pdu", "4095"),
+    ("dicom", "max_pdu", "1048577"),
+    ("dicom", "max_message", "65535"),
+    ("dicom", "tls_port", "65536"),
     ("pacs", "port", "0"),
     ("bus", "dialect", "r5"),
     ("bus", "proxy", "http://user:password@proxy:3128"),
@@ -381,6 +390,8 @@ RIGHT = [
     ("web", "port", "0"),
     ("dicom", "ae_title", "ALL SIXTEEN CHAR"),
     ("dicom", "unknown_devices", "learn"),
+    ("dicom", "max_pdu", "4096"),
+    ("dicom", "max_message", "65536"),
     ("backup", "keep", "0"),
     ("backup", "at", "00:00"),
     ("log", "level", "debug"),
@@ -427,6 +438,12 @@ def test_tls_needs_both_files_and_they_must_exist(write: Write, tmp_path: Path) 
     alone = "web.tls_key: goes together with web.tls_certificate: set both or none"
     assert report(write(LEAST + "web:\n  tls_certificate: c.pem\n")) == [f"config.yaml:5: {alone}"]
     assert report(write(LEAST + "web:\n  tls_key: k.pem\n")) == [f"config.yaml:6: {alone} (got …)"]
+    dicom = load(write(LEAST + "dicom:\n  tls_certificate: c.pem\n  tls_key: k.pem\n  tls_ca: c.pem\n"), {}).dicom
+    assert (dicom.tls_certificate, dicom.tls_key) == (tmp_path / "c.pem", tmp_path / "k.pem")
+    alone = "dicom.tls_key: goes together with dicom.tls_certificate: set both or none"
+    assert report(write(LEAST + "dicom:\n  tls_key: k.pem\n")) == [f"config.yaml:6: {alone} (got …)"]
+    alone = "dicom.tls_ca: goes together with dicom.tls_certificate"
+    assert report(write(LEAST + "dicom:\n  tls_ca: c.pem\n")) == [f"config.yaml:6: {alone} (got …)"]
     missing = report(write(LEAST + "web:\n  tls_certificate: no.pem\n"))
     assert [line.split(": ")[1] for line in missing] == ["web.tls_key", "web.tls_certificate"]
 
@@ -591,7 +608,17 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "port": ("104", 104),
             "unknown_devices": ("learn", "learn"),
             "max_associations": ("7", 7),
+            "max_per_address": ("3", 3),
             "idle_timeout": ("1.5", 1.5),
+            "association_timeout": ("2.5", 2.5),
+            "message_timeout": ("3.5", 3.5),
+            "send_timeout": ("4.5", 4.5),
+            "max_pdu": ("16384", 16384),
+            "max_message": ("1000000", 1_000_000),
+            "tls_port": ("2763", 2763),
+            "tls_certificate": ("cert", tmp_path / "cert"),
+            "tls_key": ("key", tmp_path / "key"),
+            "tls_ca": ("cert", tmp_path / "cert"),
             "worklist_folder": ("wl", tmp_path / "wl"),
         },
         "pacs": {"ae_title": ("P", "P"), "address": ("pacs", "pacs"), "port": ("11112", 11112)},

@@ -78,7 +78,6 @@ def test_a_database_that_cannot_be_read_is_told(running: Application, monkeypatc
 def test_a_closed_port_is_told(running: Application) -> None:
     port = running.dicom.port
     assert port
-    running.dicom._ae.require_called_aet = True
     running.config.dicom.__dict__["ae_title"] = "OTHER"  # what a real C-ECHO is sent to, and refused
     assert verdicts(running)["dicom"] is False
 

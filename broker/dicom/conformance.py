@@ -9,7 +9,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from broker.config import Config
-from broker.dicom import charset, server, worklist
+from broker.dicom import charset, services, worklist
 from broker.dicom.attributes import STEP, TOP, Attribute, Match
 from broker.dicom.mpps_rules import RULES, Rule
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
@@ -37,6 +37,7 @@ _STEP = {
     Status.NO_SUCH_SOP_INSTANCE: "No such step was created here; the message is kept for people to see.",
     Status.MISSING_ATTRIBUTE: "A mandatory attribute is missing; Offending Element tells which.",
     Status.MISSING_ATTRIBUTE_VALUE: "A mandatory attribute is empty; Offending Element tells which.",
+    Status.UNRECOGNISED_OPERATION: "The SOP class has no such operation; on any SOP class, not of this one alone.",
     Status.RESOURCE_LIMITATION: "The database refuses changes (disk full): send again later.",
 }
 _INVENTED = ("ISO_IR_192", "UTF-8", "ISO IR 144", "windows-1251", "Not Supplied", "ISO 2022 IR 6")
@@ -71,7 +72,7 @@ def _statement(config: Config, version: str) -> Iterator[str]:
     )
     yield from _table(
         ("Network service", "SOP Class UID", "User (SCU)", "Provider (SCP)"),
-        [(UID(uid).name, uid, "Yes" if uid in server.REQUESTED else "No", "Yes") for uid in server.SOP_CLASSES],
+        [(UID(uid).name, uid, "Yes" if uid in services.REQUESTED else "No", "Yes") for uid in services.SOP_CLASSES],
     )
     yield from _section("2 Implementation model", "One application entity on one process.")
     yield from _section("2.1 Application entity")
@@ -81,14 +82,14 @@ def _statement(config: Config, version: str) -> Iterator[str]:
             ("AE title", dicom.ae_title),
             ("Address and port", f"{dicom.address}:{dicom.port}"),
             ("Application context", "1.2.840.10008.3.1.1.1"),
-            ("Implementation Class UID", server.IMPLEMENTATION_CLASS_UID),
-            ("Implementation Version Name", server.IMPLEMENTATION_VERSION_NAME),
-            ("Maximum PDU length received", f"{server.MAXIMUM_PDU} bytes"),
+            ("Implementation Class UID", services.IMPLEMENTATION_CLASS_UID),
+            ("Implementation Version Name", services.IMPLEMENTATION_VERSION_NAME),
+            ("Maximum PDU length received", f"{dicom.max_pdu} bytes"),
             ("Simultaneous associations", str(dicom.max_associations)),
             ("Asynchronous operations", "none"),
             ("Idle association closed after", f"{dicom.idle_timeout:g} s"),
-            ("Association negotiation limited to", f"{server.ACSE_TIMEOUT:g} s"),
-            ("A message limited to", f"{server.DIMSE_TIMEOUT:g} s"),
+            ("Association negotiation limited to", f"{dicom.association_timeout:g} s"),
+            ("A message limited to", f"{dicom.message_timeout:g} s"),
         ],
     )
     yield from _section("3 Association acceptance")
@@ -100,7 +101,7 @@ def _statement(config: Config, version: str) -> Iterator[str]:
         + ("; this installation serves them meanwhile." if dicom.unknown_devices == "learn" else "."),
     )
     yield from _section("3.2 Presentation contexts", "Every SOP class is accepted in:")
-    yield from _table(("Transfer syntax", "UID"), [(UID(uid).name, uid) for uid in server.TRANSFER_SYNTAXES])
+    yield from _table(("Transfer syntax", "UID"), [(UID(uid).name, uid) for uid in services.TRANSFER_SYNTAXES])
     yield from _worklist()
     yield from _performed()
     yield from _section("6 Association initiation")
@@ -124,9 +125,16 @@ def _statement(config: Config, version: str) -> Iterator[str]:
     )
     yield from _section(
         "8 Security",
-        "Associations are not encrypted; keep the port inside the clinic's network. Callers are"
-        " checked by AE title and,"
-        " where registered, address. Every change is written into an audit trail that only grows. Patients' names are"
+        (
+            "Associations"
+            if dicom.tls_certificate is None
+            else f"Associations over TLS 1.2 and later are accepted at port"
+            f" {dicom.tls_port}"
+            + (", from devices with a certificate" if dicom.tls_ca else "")
+            + "; those at the other port"
+        )
+        + " are not encrypted; keep the port inside the clinic's network. Callers are checked by AE title and, where"
+        " registered, address. Every change is written into an audit trail that only grows. Patients' names are"
         " not written into logs.",
     )
 

@@ -180,7 +180,7 @@ def _device(caller: Caller, store: Store) -> tuple[Device, Actor]:
 
 
 def _heard(store: Store, caller: Caller, summary: str) -> None:
-    store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary))
+    store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary), quiet=True)
 
 
 def _note(store: Store, caller: Caller, kind: str, problems: Sequence[Problem]) -> None:
@@ -188,7 +188,7 @@ def _note(store: Store, caller: Caller, kind: str, problems: Sequence[Problem]) 
     if problems:
         text = "; ".join(problem.words for problem in problems)
         log.warning("MPPS of %s, taken as far as it goes: %s", caller.ae_title, text)
-        store.submit(lambda tx: devices.note(tx, caller.ae_title, kind, text[:_NOTED]))
+        store.submit(lambda tx: devices.note(tx, caller.ae_title, kind, text[:_NOTED]), quiet=True)
 
 
 def _note_doses(store: Store, caller: Caller, said: Attributes) -> None:
@@ -196,7 +196,7 @@ def _note_doses(store: Store, caller: Caller, said: Attributes) -> None:
     if wrong:
         text = f"no number: {', '.join(wrong)}"
         log.warning("dose in MPPS of %s, %s", caller.ae_title, text)
-        store.submit(lambda tx: devices.note(tx, caller.ae_title, "mpps_dose", text))
+        store.submit(lambda tx: devices.note(tx, caller.ae_title, "mpps_dose", text), quiet=True)
 
 
 # ---- N-GET ----

@@ -5,6 +5,7 @@ Pure. What cannot be understood raises MalformedKey: a key that is dropped would
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -25,6 +26,9 @@ _NOT_KEYS = {Tag("SpecificCharacterSet"), Tag("QueryRetrieveLevel")}
 TOP_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in TOP}
 STEP_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in STEP}
 CODE_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in CODE}
+
+
+_tag = functools.cache(Tag)  # every item is asked for its keys by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Query:
 
     def key(self, keyword: str) -> str:
         """Give the key of an attribute, at either level; empty where anything will do."""
-        tag = Tag(keyword)
+        tag = _tag(keyword)
         return self.top.keys.get(tag, "") or self.step_keys.get(tag, "")
 
 

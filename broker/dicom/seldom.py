@@ -33,6 +33,10 @@ class Seldom:
             self._last[key] = now
             return True
 
+    def due(self, key: Hashable) -> bool:
+        """Say whether it would be done for this key now; nothing is counted."""
+        return self._monotonic() - self._last.get(key, -self._seconds) >= self._seconds
+
     def held_back(self) -> int:
         """Give how often a key was refused for want of room since this was asked last."""
         with self._lock:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
+from typing import Generic, TypeVar
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
@@ -36,6 +37,8 @@ from broker.store.worklist import Item, Narrowing, Place
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # Items in one answer. A device that asks for more gets the earliest ones and then A700, which says that there are more.
 MOST = 2000
 MOST_EXAMINED = 20_000  # items that are looked at for one answer, where no index says that a key fails
@@ -51,11 +54,11 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A status and, for a match, the identifier that goes with it."""
+class Answer(Generic[T]):
+    """A status and, for a match, the identifier that goes with it, written as `Told` writes it."""
 
     status: Dataset
-    identifier: Dataset | None = None
+    identifier: T | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,19 @@ class Found:
 
 def find(
     query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str = "", *, noted: bool = True
-) -> Generator[Answer, None, None]:
+) -> Generator[Answer[Dataset], None, None]:
     """Answer a worklist query: FF00 (FF01) with each match, then 0000; or one refusal.
 
     A query that cannot be understood is refused with A900, its Offending Element and an Error Comment. With `noted`
     off nothing is written: for people who want to see what a device would see.
     """
+    yield from tell(query, caller, store, clinic, institution, Told(written), noted=noted)
+
+
+def tell(
+    query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str, told: Told[T], *, noted: bool = True
+) -> Generator[Answer[T], None, None]:
+    """Answer as `find` does, each match as `told` writes it, which afterwards knows what the device was told."""
     started = time.perf_counter()
     try:
         asked = parse(query)
@@ -88,7 +98,6 @@ def find(
         return
     with store.read() as reader:
         found = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
-    told = _Told()
     try:
         pending = status(Status.PENDING_WARNING if asked.unsupported else Status.PENDING)
         for item in found.items:
@@ -208,17 +217,24 @@ def _days(today: datetime, days: int) -> datetime:
 # ---- notes ----
 
 
-class _Told:
+def written(asked: Query, item: Item, found: Found, altered: Altered) -> Dataset:
+    """Write the answer for an item."""
+    return answers.identifier(asked, item, found.context, found.style, altered)
+
+
+class Told(Generic[T]):
     """What a device was told in one answer, and what of it otherwise than it is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[Query, Item, Found, Altered], T]) -> None:
+        self._write = write
         self.step_ids: list[int] = []
+        self.noted: list[tuple[str, str]] = []  # kinds of notes and their texts, once it has ended
         self._altered: list[tuple[str, Altered]] = []
 
-    def write(self, asked: Query, item: Item, found: Found) -> Dataset:
+    def write(self, asked: Query, item: Item, found: Found) -> T:
         """Write the answer for an item, and remember it."""
         altered = Altered()
-        identifier = answers.identifier(asked, item, found.context, found.style, altered)
+        identifier = self._write(asked, item, found, altered)
         self.step_ids.append(item.step.id)
         if altered.characters or altered.cut:
             self._altered.append((item.order.accession_number, altered))
@@ -236,12 +252,18 @@ class _Told:
                 yield kind, f"order {told[0][0]}: {told[0][1]} {words}{others}"
 
 
-def _note(store: Store, caller: Caller, asked: Query, told: _Told) -> None:
-    """Note that the device was heard and what it was told; all in one transaction, which it does not wait for."""
-    ae_title, ids, notes = caller.ae_title, list(told.step_ids), list(told.notes())
+def _note(store: Store, caller: Caller, asked: Query, told: Told[T]) -> None:
+    notes = list(told.notes())
     for keyword in asked.undecodable:
-        log.warning("worklist query of %s: %s is question marks only, nothing matches", ae_title, keyword)
+        log.warning("worklist query of %s: %s is question marks only, nothing matches", caller.ae_title, keyword)
         notes.append(("undecodable_name", f"{keyword} was question marks only: the device cannot write its letters"))
+    told.noted = notes
+    note(store, caller, list(told.step_ids), notes)
+
+
+def note(store: Store, caller: Caller, ids: Sequence[int], notes: Sequence[tuple[str, str]]) -> None:
+    """Note that the device was heard and what it was told; all in one transaction, which it does not wait for."""
+    ae_title = caller.ae_title
 
     def write(tx: Tx) -> None:
         devices.hear(tx, ae_title, "worklist", caller.address, f"{len(ids)}")
@@ -251,6 +273,6 @@ def _note(store: Store, caller: Caller, asked: Query, told: _Told) -> None:
             devices.note(tx, ae_title, kind, text)
 
     try:
-        store.submit(write)
+        store.submit(write, quiet=True)
     except StoreError:  # closing down; the device has its answer
         log.info("worklist query of %s: not noted, the database is closed", ae_title)

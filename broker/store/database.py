@@ -12,6 +12,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -31,7 +32,10 @@ Params = Sequence[Any] | dict[str, Any]
 
 BATCH = 64  # callers that share one commit at the most
 BUSY_TIMEOUT = 10.0  # seconds to wait for another process, e.g. the command line beside the service
+QUIET_WAIT = 0.05  # seconds that a quiet change waits for company: a commit costs the disk as much as a hundred do
 READERS_KEPT = 8  # idle read connections kept open
+# Counts the transactions that changed anything but `quiet` ones; kept with the data, so that other processes count too.
+_MOVE = "INSERT INTO counter (name, value) VALUES ('revision', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 
 
 class StoreError(Exception):
@@ -95,6 +99,8 @@ class Store:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._idle: list[Database] = []
         self._idle_lock = threading.Lock()
+        self._watch: Database | None = None  # reads the revision
+        self._watch_lock = threading.Lock()
         self._closed = False
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,11 +144,15 @@ class Store:
             return cast(T, done.result)
         raise AssertionError("a rehearsal ends by its exception")
 
-    def submit(self, fn: Callable[[Tx], T]) -> Future[T]:
-        """Queue `fn` as `write` does, without waiting for the commit."""
+    def submit(self, fn: Callable[[Tx], T], *, quiet: bool = False) -> Future[T]:
+        """Queue `fn` as `write` does, without waiting for the commit.
+
+        `quiet` says that no worklist depends on what it changes, unless it announces a change (see `revision`), and
+        that nobody waits for it.
+        """
         if self._closed:
             raise StoreError("the database is closed")
-        job = _Job(fn)
+        job = _Job(fn, quiet)
         job.future.set_running_or_notify_cancel()  # from now on nobody can cancel it
         self._jobs.put(job)
         return cast("Future[T]", job.future)
@@ -167,8 +177,13 @@ class Store:
         while (job := self._jobs.get()) is not None:
             batch = [job]
             stop = False
-            while len(batch) < BATCH and not self._jobs.empty():
-                more = self._jobs.get()
+            patience = time.monotonic() + QUIET_WAIT if job.quiet else 0.0
+            while len(batch) < BATCH:
+                try:
+                    more = self._jobs.get(timeout=max(patience - time.monotonic(), 0) if patience else 0)
+                except queue.Empty:
+                    break
+                patience = patience if more is None or more.quiet else 0.0
                 if more is None:
                     stop = True
                     break
@@ -181,14 +196,17 @@ class Store:
 
     def _commit(self, db: Database, batch: list[_Job]) -> None:
         """Run a batch in one transaction; every job learns its own result, after the commit."""
-        announced = False
+        announced = moved = False
         try:
             with self._exclusive():
                 db.conn.execute("BEGIN IMMEDIATE")
                 for job in batch:
-                    tx = Tx(db, self.clock())
+                    tx, before = Tx(db, self.clock()), db.conn.total_changes
                     if job.run(db, tx):
                         announced = announced or tx.announced
+                        moved = moved or tx.announced or (not job.quiet and db.conn.total_changes != before)
+                if moved:
+                    db.conn.execute(_MOVE)
                 db.conn.execute("COMMIT")
         except Exception as error:
             log.error("a transaction could not be committed: %s", error)
@@ -244,6 +262,17 @@ class Store:
             if not keep:
                 db.close()
 
+    def revision(self) -> int:
+        """Give a number that moves with every commit that may have changed a worklist, of any process; cheap."""
+        with self._watch_lock:
+            if self._closed:
+                raise StoreError("the database is closed")
+            if self._watch is None:
+                self._watch = _connect(self.path)
+            # All rows, so that no statement stays open and keeps an old snapshot.
+            found = self._watch.conn.execute("SELECT value FROM counter WHERE name = 'revision'").fetchall()
+        return int(found[0][0]) if found else 0
+
     # ---- keeping ----
 
     def backup(self, target: Path) -> None:
@@ -275,6 +304,9 @@ class Store:
             idle, self._idle = self._idle, []
         for db in idle:
             db.close()
+        with self._watch_lock:
+            if self._watch is not None:
+                self._watch.close()
         self._jobs.put(None)
         self._thread.join()
         while not self._jobs.empty():  # a submit that overtook the closing
@@ -302,8 +334,8 @@ def beat(tx: Tx) -> None:
 class _Job:
     """A caller's function and what became of it."""
 
-    def __init__(self, fn: Callable[[Tx], Any]) -> None:
-        self.fn = fn
+    def __init__(self, fn: Callable[[Tx], Any], quiet: bool) -> None:
+        self.fn, self.quiet = fn, quiet
         self.future: Future[Any] = Future()
         self._result: Any = None
         self._error: Exception | None = None

@@ -12,7 +12,7 @@ from pynetdicom import AE
 
 from broker.__main__ import main
 from broker.config import Config
-from broker.dicom import conformance, server
+from broker.dicom import conformance, services
 from broker.dicom.attributes import STEP, TOP
 from broker.dicom.mpps_rules import RULES
 from broker.dicom.server import DicomServer
@@ -46,19 +46,19 @@ def test_what_is_offered_on_the_wire_is_what_is_told(config: Config, store: Stor
     listening.start()
     try:
         ae = AE(ae_title="XRAY_14")
-        for uid in server.SOP_CLASSES:
-            ae.add_requested_context(uid, [*server.TRANSFER_SYNTAXES, "1.2.840.10008.1.2.1.99"])
+        for uid in services.SOP_CLASSES:
+            ae.add_requested_context(uid, [*services.TRANSFER_SYNTAXES, "1.2.840.10008.1.2.1.99"])
         assoc = ae.associate("127.0.0.1", listening.port, ae_title="OUR_WL")
         assert assoc.is_established
-        assert {str(context.abstract_syntax) for context in assoc.accepted_contexts} == set(server.SOP_CLASSES)
+        assert {str(context.abstract_syntax) for context in assoc.accepted_contexts} == set(services.SOP_CLASSES)
         primitive = assoc.acceptor.primitive
         assert str(assoc.acceptor.implementation_class_uid) in said
-        assert assoc.acceptor.maximum_length == server.MAXIMUM_PDU
+        assert assoc.acceptor.maximum_length == config.dicom.max_pdu
         assert primitive is not None
         assoc.release()
     finally:
         listening.stop()
-    for uid in (*server.SOP_CLASSES, *server.TRANSFER_SYNTAXES):
+    for uid in (*services.SOP_CLASSES, *services.TRANSFER_SYNTAXES):
         assert uid in said
 
 

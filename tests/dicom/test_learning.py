@@ -14,7 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityWorklistInformationFind,
 )
 
-from broker.dicom import pacs, samples, server
+from broker.dicom import pacs, samples, services
 from broker.dicom.server import DicomServer
 from broker.domain.model import Device
 from broker.store import devices, journal
@@ -95,7 +95,7 @@ def test_a_caller_that_tries_again_and_again_is_one_line_of_the_log(
 def test_invented_ae_titles_fill_neither_the_log_nor_the_registry(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server, "LINES_A_MINUTE", 3)
+    monkeypatch.setattr(services, "LINES_A_MINUTE", 3)
     monkeypatch.setattr(devices, "MOST_STRANGERS", 5)
     with serving(store) as refusing:
         for number in range(12):

@@ -16,7 +16,6 @@ import pytest
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from broker.dicom import pacs
-from broker.dicom import server as port
 from broker.dicom.attributes import STEP, TOP
 from broker.dicom.server import DicomServer
 from broker.store.database import Store
@@ -59,12 +58,11 @@ def test_all_return_keys_at_once_and_a_cancel(server: DicomServer, store: Store,
 @pytest.mark.parametrize(
     "sent", [b"", b"\x01", b"\x01\x00\x00\x00\x00\xd0\x00\x01"], ids=["nothing", "a byte", "a part"]
 )
-def test_silent_connections_are_closed_and_make_room(
-    store: Store, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    for timeout in ("ACSE_TIMEOUT", "DIMSE_TIMEOUT"):
-        monkeypatch.setattr(port, timeout, 1.0)
-    with serving(store, max_associations=5) as server, ExitStack() as stack:
+def test_silent_connections_are_closed_and_make_room(store: Store, sent: bytes) -> None:
+    with (
+        serving(store, max_associations=5, association_timeout=1.0, message_timeout=1.0) as server,
+        ExitStack() as stack,
+    ):
         for _ in range(8):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5)).sendall(sent)
         assert _is_served(server)
@@ -72,11 +70,8 @@ def test_silent_connections_are_closed_and_make_room(
 
 # 25. And so do devices that lost their cable in an association, or within a message.
 @pytest.mark.parametrize("sent", [b"", b"\x04", b"\x04\x00\x00\x00\x00\xd0\x00"], ids=["nothing", "a byte", "a part"])
-def test_associations_that_fell_silent_are_ended_and_make_room(
-    store: Store, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(port, "DIMSE_TIMEOUT", 1.0)
-    with serving(store, max_associations=2, idle_timeout=1.0) as server, ExitStack() as stack:
+def test_associations_that_fell_silent_are_ended_and_make_room(store: Store, sent: bytes) -> None:
+    with serving(store, max_associations=2, idle_timeout=1.0, message_timeout=1.0) as server, ExitStack() as stack:
         for _ in range(2):
             assoc = stack.enter_context(associated(server.port, ModalityWorklistInformationFind))
             assoc.network_timeout = None  # the device's own: it is the port that has to end this

@@ -96,7 +96,7 @@ def test_an_abort_after_the_first_answer_ends_the_thread(server: DicomServer, wr
         next(iter(answers_of(assoc)))
         assoc.abort()
     assert still_serves(server)
-    assert wait_for(lambda: not server._ae.active_associations)
+    assert wait_for(lambda: not server.associations)
     assert len(written) < ITEMS
     server.stop()
 
@@ -108,7 +108,7 @@ def test_a_device_that_goes_dark_in_the_middle_ends_the_thread(server: DicomServ
         assert assoc.dul.socket is not None
         assoc.dul.socket.close()
     assert still_serves(server)
-    assert wait_for(lambda: not server._ae.active_associations)
+    assert wait_for(lambda: not server.associations)
     assert len(written) < ITEMS
     server.stop()
 
@@ -121,7 +121,7 @@ def test_a_release_in_the_middle_is_answered(server: DicomServer, written: list[
         assert assoc.is_released
     assert len(written) < ITEMS
     assert still_serves(server)
-    assert wait_for(lambda: not server._ae.active_associations)
+    assert wait_for(lambda: not server.associations)
     server.stop()
 
 

@@ -42,7 +42,11 @@ function run({ host, port, calling, called, requests: wanted }) {
     client.addRequest(request);
   });
   client.on("associationRejected", (reject) => end(`rejected: ${JSON.stringify(reject)}`));
-  client.on("networkError", (error) => end(`network: ${error.message}`));
+  // The library takes FF01 for a last answer, asks for its release twice, and trips over a port that grants the first
+  // before it has asked again.
+  let released = false;
+  client.on("associationReleased", () => (released = true));
+  client.on("networkError", (error) => end(released ? "" : `network: ${error.message}`));
   client.on("closed", () => end(""));
   setTimeout(() => end("no end in time"), PATIENCE);
   client.send(host, port, calling, called, { associationLingerTimeout: 0 });

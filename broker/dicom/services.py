@@ -1,0 +1,247 @@
+"""The services as whatever listens calls them: who may call, and a request's answers, one after the other.
+
+No socket, no thread of its own; the answers are `worklist`'s and `mpps`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pynetdicom.dsutils import encode
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
+    ModalityPerformedProcedureStepRetrieve,
+    ModalityWorklistInformationFind,
+    Verification,
+)
+
+from broker.config import DicomConfig
+from broker.dicom import charset, decoding, mpps, samples, worklist
+from broker.dicom.decoding import Undecodable
+from broker.dicom.fast_worklist import Asked, FastWorklist, Ready
+from broker.dicom.seldom import Seldom
+from broker.dicom.statuses import Status, status
+from broker.dicom.upper_layer import message
+from broker.dicom.upper_layer.answering import Reply, Request
+from broker.dicom.worklist import Caller
+from broker.domain.model import Clinic
+from broker.store import devices
+from broker.store.database import Store, StoreError, Tx
+from broker.workflow import devices as registry
+
+log = logging.getLogger(__name__)
+
+# Implicit VR Little Endian and Explicit VR Little Endian only: Deflated turns 300 kB into 1.6 GB of memory.
+TRANSFER_SYNTAXES = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"]
+SOP_CLASSES = [
+    str(each)
+    for each in (
+        Verification,
+        ModalityWorklistInformationFind,
+        ModalityPerformedProcedureStep,
+        ModalityPerformedProcedureStepRetrieve,
+    )
+]
+REQUESTED = [str(Verification)]  # of these we are the user too, see `pacs`
+IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
+IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
+
+LEARN_EVERY = 10.0  # seconds after which it is noted anew that the same stranger called, or that a caller was rejected
+SAMPLE_EVERY = 10.0  # seconds between two samples of what a device sends on a service
+HEAR_EVERY = 1.0  # seconds after which it is noted anew that a device asked the same, or for an echo
+MOST_SAMPLED = 1000  # devices and services that are sampled in that span
+LINES_A_MINUTE = 30  # of rejected callers; the rest is counted
+MOST_JUDGED = 1000  # callers of whom it is remembered that they may call
+# PS3.8 9.3.4: result, source, reason.
+CALLING_AE_TITLE = (0x01, 0x01, 0x03)  # permanently, by the service user: calling AE title not recognised
+CALLED_AE_TITLE = (0x01, 0x01, 0x07)  # … called AE title not recognised
+FOR_NOW = (0x02, 0x03, 0x01)  # transiently, by the service provider: temporary congestion
+
+_WORKLIST = {str(ModalityWorklistInformationFind)}
+_PERFORMED = {str(ModalityPerformedProcedureStep), str(ModalityPerformedProcedureStepRetrieve)}
+Rejection = tuple[int, int, int]
+
+
+class Services:
+    """What this program does for modalities."""
+
+    def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
+        self._ae_title, self._learns = config.ae_title, config.unknown_devices == "learn"
+        self._store, self._clinic = store, clinic
+        self._worklist = FastWorklist(store, clinic, institution)
+        self._strangers = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
+        self._refusals = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
+        self._samples = Seldom(SAMPLE_EVERY, MOST_SAMPLED)
+        self._heard = Seldom(HEAR_EVERY, MOST_SAMPLED)
+        self._lines = Seldom(60.0, LINES_A_MINUTE)
+        self._judged: dict[tuple[str, str], int] = {}  # who may call -> the revision at which that was seen
+        self._operations: dict[int, tuple[set[str], Callable[[Request], Iterator[Reply]]]] = {
+            message.C_FIND: (_WORKLIST, self._find),
+            message.N_CREATE: (_PERFORMED, self._create),
+            message.N_SET: (_PERFORMED, self._set),
+            message.N_GET: (_PERFORMED, self._get),
+        }
+
+    # ---- who may call ----
+
+    def judge(self, calling: str, called: str, address: str) -> Rejection | None:
+        """Say how a caller is rejected, if at all; everybody is, for now, where that cannot be judged."""
+        try:
+            rejected = self._judge(calling, address)
+        except Exception as error:
+            log.error("who may call cannot be judged: %s", error)
+            return FOR_NOW
+        return rejected or (CALLED_AE_TITLE if called != self._ae_title else None)
+
+    def _judge(self, ae_title: str, address: str) -> Rejection | None:
+        """Reject an unknown AE title (unless learned), and a known one from another address."""
+        if ae_title == self._ae_title and address in ("127.0.0.1", "::1"):
+            return None  # our own health check
+        revision = self._store.revision()
+        if self._judged.get((ae_title, address)) == revision:
+            return None
+        with self._store.read() as reader:
+            device = devices.get(reader, ae_title)
+        if device is not None and device.adopted:
+            why = "" if registry.may_call(device, address) else f"this AE title belongs to {device.address}"
+        else:
+            why = "" if self._learns else "unknown AE title"
+            self._learn(ae_title, address, new=device is None)
+        if not why:
+            if device is not None and device.adopted:
+                if len(self._judged) >= MOST_JUDGED:
+                    self._judged.clear()
+                self._judged[ae_title, address] = revision
+            return None
+        if self._refusals.now((ae_title, address)):
+            self._submit(lambda tx: devices.hear(tx, ae_title, "refused", address, why))
+        if self._lines.now((ae_title, address)):
+            held_back = self._lines.held_back()
+            more = f" (and {held_back} others)" if held_back else ""
+            log.warning("association of %s at %s rejected: %s%s", ae_title, address, why, more)
+        return CALLING_AE_TITLE
+
+    def _learn(self, ae_title: str, address: str, *, new: bool) -> None:
+        """Keep who calls and is not adopted, so that an administrator may adopt it; invented names find no room."""
+        if registry.is_ae_title(ae_title) and self._strangers.now((ae_title, address)):
+            if new and self._lines.now(("learned", ae_title)):
+                log.info("unknown device %s at %s: recorded, to be adopted", ae_title, address)
+            self._submit(lambda tx: devices.learn(tx, ae_title, address))
+
+    def _submit(self, fn: Callable[[Tx], None]) -> None:
+        """Queue what no worklist depends on; it is dropped while the database closes."""
+        try:
+            self._store.submit(fn, quiet=True)
+        except StoreError:
+            log.info("not noted, the database is closed")
+
+    # ---- answers ----
+
+    def at_once(self, request: Request) -> Ready | Reply | None:
+        """Give what can be answered without waiting for anything; None where that is to be worked out by `answer`."""
+        caller, command = _caller(request), request.command
+        if command.field == message.C_ECHO:
+            if self._heard.now((caller, "echo")):
+                self._submit(lambda tx: devices.hear(tx, caller.ae_title, "echo", caller.address, ""))
+            return Reply(int(Status.SUCCESS))
+        operation = self._operations.get(command.field)
+        if operation is None or request.context.abstract_syntax not in operation[0]:
+            return Reply(status(Status.UNRECOGNISED_OPERATION))
+        if command.field != message.C_FIND:
+            return None
+        ready = self._worklist.ready(_asked(request))
+        if ready is not None and self._heard.now((caller, "worklist")):
+            worklist.note(self._store, caller, ready.step_ids, ready.notes)
+        return ready
+
+    def answer(self, request: Request) -> Iterator[Reply]:
+        """Work out a request's answers one by one; may take its time. Nothing is raised but by what is broken here."""
+        return self._operations[request.command.field][1](request)
+
+    def due(self, request: Request) -> bool:
+        """Say whether what was answered at once is to be sampled by `sample`, which takes its time."""
+        return self._samples.due((request.calling, "worklist"))
+
+    def sample(self, request: Request, service: str = "worklist") -> None:
+        """Keep what a device really sends, now and then, without patients' data and without making it wait."""
+        caller = _caller(request)
+        if not self._samples.now((caller.ae_title, service)):
+            return
+        try:
+            # As it came: the Specific Character Set that it names, letters that it names none for.
+            attributes = samples.mask(decoding.decode(request.dataset, request.context.implicit, fallback=""))
+        except Exception as error:  # devices send what nobody thought of; it must not cost them their answer
+            log.warning("no sample of %s's %s can be made: %s", caller.ae_title, service, type(error).__name__)
+            return
+        self._submit(lambda tx: devices.keep_sample(tx, caller.ae_title, service, attributes))
+
+    def _decode(self, request: Request, *, mpps: bool = False) -> Dataset:
+        """Decode a message whole, in the sender's characters; raise Undecodable."""
+        with self._store.read() as reader:
+            device = devices.get(reader, request.calling)
+        return decoding.decode(
+            request.dataset,
+            request.context.implicit,
+            fallback=device.fallback_charset if device else charset.CYRILLIC,
+            most_bytes=decoding.MOST_MPPS_BYTES if mpps else decoding.MOST_BYTES,
+            most_elements=decoding.MOST_MPPS_ELEMENTS if mpps else decoding.MOST_ELEMENTS,
+        )
+
+    def _find(self, request: Request) -> Iterator[Reply]:
+        caller = _caller(request)
+        try:
+            query = self._decode(request)
+            self.sample(request)
+            with closing(self._worklist.find(query, _asked(request), caller)) as found:
+                for told, identifier in found:
+                    yield Reply(told, identifier)
+        except Undecodable as error:
+            log.warning("worklist query of %s cannot be read: %s", caller.ae_title, error)
+            yield Reply(status(Status.UNABLE_TO_PROCESS, str(error)))
+        except Exception as error:  # whatever devices send and disks do, who asks is told
+            log.error("worklist query of %s failed: %s", caller.ae_title, type(error).__name__)
+            yield Reply(status(Status.UNABLE_TO_PROCESS, "the worklist cannot be read, try again later"))
+
+    def _create(self, request: Request) -> Iterator[Reply]:
+        caller, uid = _caller(request), request.command.instance
+        try:
+            ds = self._decode(request, mpps=True)
+        except Undecodable as error:
+            log.warning("N-CREATE of %s cannot be read: %s", caller.ae_title, error)
+            yield Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
+            return
+        self.sample(request, "N-CREATE")
+        answered, made = mpps.create(ds, uid, caller, self._store, self._clinic)
+        # PS3.7 10.1.5.1.4: the UID that we made goes back.
+        yield Reply(answered, None, uid or (made if answered.Status == Status.SUCCESS else ""))
+
+    def _set(self, request: Request) -> Iterator[Reply]:
+        caller, uid = _caller(request), request.command.instance
+        try:
+            ds = self._decode(request, mpps=True)
+        except Undecodable as error:
+            log.warning("N-SET of %s cannot be read: %s", caller.ae_title, error)
+            yield Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
+            return
+        self.sample(request, "N-SET")
+        yield Reply(mpps.change(ds, uid, caller, self._store, self._clinic), None, uid)
+
+    def _get(self, request: Request) -> Iterator[Reply]:
+        uid = request.command.instance
+        answered, ds = mpps.retrieve(uid, request.command.tags, _caller(request), self._store)
+        data: Any = encode(ds, request.context.implicit, True) if ds else None
+        if ds and data is None:
+            answered = status(Status.PROCESSING_FAILURE)
+        yield Reply(answered, data, uid)
+
+
+def _caller(request: Request) -> Caller:
+    return Caller(request.calling, request.address)
+
+
+def _asked(request: Request) -> Asked:
+    return Asked(request.calling, request.context.implicit, request.dataset)

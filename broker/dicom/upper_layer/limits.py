@@ -1,0 +1,50 @@
+"""What the port lets a peer cost: bytes, seconds, places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.config import DicomConfig
+
+LARGEST_REQUEST = 1 << 18  # bytes of an A-ASSOCIATE-RQ; 128 contexts with 12 transfer syntaxes each fit
+LARGEST_PDU = 1 << 20  # bytes of a P-DATA-TF that are read, also of a peer that does not keep to what was agreed
+LARGEST_COMMAND = 1 << 16  # bytes of a command set
+AFTER_ABORT = 0.5  # seconds that a peer has to close the connection after an A-ABORT
+AFTER_RELEASE = 5.0  # … and after an A-RELEASE-RP or A-ASSOCIATE-RJ
+MOST_IGNORED = 1 << 16  # bytes that are taken and dropped after the end, so that the peer's closing is seen
+MOST_AT_ONCE = 100  # PDUs of one peer that are read before others have their turn
+MOST_WAITING = 8  # messages that a peer may send ahead while one is answered
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one port; seconds are counted by the monotonic clock, from a fixed beginning."""
+
+    max_pdu: int = 65536  # bytes that a peer is asked to keep a PDU within
+    max_message: int = 8 << 20  # bytes of one message, the headers of its fragments included
+    most_collected: int = 32 << 20  # bytes of unfinished messages, all associations together
+    association: float = 15.0  # from the connection to the whole A-ASSOCIATE-RQ (with TLS: its handshake, too)
+    message: float = 30.0  # from the first byte of a message, or of a PDU, to its last
+    idle: float = 60.0  # between messages
+    sending: float = 30.0  # for a peer to take what is sent
+    associations: int = 100
+    per_address: int = 50  # associations from one address; and connections, twice as many
+
+    @property
+    def connections(self) -> int:
+        """How many connections may be open, those included that have not yet asked for an association."""
+        return 2 * self.associations + 50
+
+    @classmethod
+    def of(cls, config: DicomConfig) -> Limits:
+        """Take the limits from the configuration."""
+        return cls(
+            max_pdu=config.max_pdu,
+            max_message=config.max_message,
+            association=config.association_timeout,
+            message=config.message_timeout,
+            idle=config.idle_timeout,
+            sending=config.send_timeout,
+            associations=config.max_associations,
+            per_address=config.max_per_address,
+        )

@@ -1,0 +1,452 @@
+"""The upper layer piece by piece: the table beside PS3.8's as pynetdicom has it, PDUs, fragments, command sets."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import UID
+from pynetdicom import dimse_messages, dimse_primitives, evt
+from pynetdicom.dsutils import encode
+from pynetdicom.fsm import TRANSITION_TABLE
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    P_DATA,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+    UserIdentityNegotiation,
+)
+from pynetdicom.presentation import build_context
+
+from broker.dicom import services
+from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
+from broker.dicom.upper_layer import answering, message, pdu
+from broker.dicom.upper_layer.answering import Reply, Request
+from broker.dicom.upper_layer.limits import LARGEST_COMMAND, LARGEST_PDU
+from broker.dicom.upper_layer.message import Collector, Command
+from broker.dicom.upper_layer.negotiation import Context, Negotiator, Outcome
+from broker.dicom.upper_layer.pdu import Invalid
+from broker.dicom.upper_layer.table import FROM_THE_PEER, TABLE, Action, Event, State, next_step
+
+assert evt  # pynetdicom's modules need it imported before the primitives
+
+WORKLIST = "1.2.840.10008.5.1.4.31"
+MPPS = "1.2.840.10008.3.1.2.3.3"
+
+
+# ---- the table ----
+
+
+def test_the_table_is_ps38s() -> None:
+    """Every cell of table 9-10 that an acceptor can meet, as another implementation has it."""
+    for (event, state), action in TRANSITION_TABLE.items():
+        ours = State.__members__.get(state.upper()), next((each for each in Event if each.value == event), None)
+        if None in ours or event == "Evt5":
+            continue
+        if ours in ((State.STA13, Event.ACCEPT), (State.STA13, Event.REJECT)):
+            continue
+        found = TABLE.get(ours)  # type: ignore[call-overload]
+        if found is None:
+            # PS3.8 has an action for a local wish to abort before anything was agreed; we simply close then.
+            assert ours[1] not in FROM_THE_PEER, (event, state)
+        else:
+            assert found[0].name.replace("_", "-") == action, (event, state)
+
+
+@pytest.mark.parametrize("state", [State.STA2, State.STA3, State.STA6, State.STA8, State.STA13])
+@pytest.mark.parametrize("event", sorted(FROM_THE_PEER, key=lambda each: each.value))
+def test_whatever_a_peer_does_is_in_the_table(state: State, event: Event) -> None:
+    assert (state, event) in TABLE
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("event", list(Event))
+def test_what_is_not_in_the_table_ends_the_association(state: State, event: Event) -> None:
+    action, after = next_step(state, event)
+    assert (state, event) in TABLE or (action, after) == (Action.AA_8, State.STA13)
+    if after is State.STA6:  # nothing but an accepted request leads there, nothing but data leaves it as it is
+        assert (state, event) in {
+            (State.STA3, Event.ACCEPT),
+            (State.STA6, Event.DATA),
+            (State.STA6, Event.SEND_DATA),
+        }
+
+
+# ---- PDUs ----
+
+
+@pytest.mark.parametrize("kind", [0, 8, 0x16, 0x47, 0xFF])
+def test_what_is_no_pdu_is_known_by_its_first_byte(kind: int) -> None:
+    with pytest.raises(Invalid) as caught:
+        pdu.header(bytes([kind]) + b"ET / ", 0)
+    assert caught.value.reason == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [(1, 0xFFFFFFFF), (1, 1 << 20), (2, 1 << 20), (4, LARGEST_PDU + 1), (5, 5), (6, 0), (7, 0xFFFFFFFF), (3, 3)],
+)
+def test_a_length_is_judged_by_the_header_alone(kind: int, length: int) -> None:
+    with pytest.raises(Invalid):
+        pdu.header(struct.pack(">BxL", kind, length), 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0\0\0\2\1",
+        b"\0\0\0\1\1\3",
+        b"\0\0\0\0\1\3",
+        b"\0\0\0\x09\1\3ab",
+        b"\xff\xff\xff\xff\1\3",
+        b"\0\0\0\4\1\3ab\0",
+    ],
+)
+def test_values_that_do_not_fill_their_pdu_are_refused(body: bytes) -> None:
+    with pytest.raises(Invalid):
+        list(pdu.values(body))
+
+
+@given(
+    command=st.binary(min_size=1, max_size=300).map(lambda data: data + data[: len(data) & 1]),
+    dataset=st.none() | st.binary(max_size=3000).map(lambda data: data + data[: len(data) & 1]),
+    most=st.sampled_from([0, 8, 9, 16, 63, 128, 1024, 4096, 65536]),
+)
+def test_a_message_comes_back_from_its_pdus_and_none_is_too_long(
+    command: bytes, dataset: bytes | None, most: int
+) -> None:
+    data, at = pdu.message(5, command, dataset, most), 0
+    parts = {1: b"", 0: b""}
+    ends: list[int] = []
+    while at < len(data):
+        kind, length = pdu.header(data, at)
+        assert kind == pdu.P_DATA
+        assert not most or length <= most
+        for context, control, fragment in pdu.values(data[at + 6 : at + 6 + length]):
+            assert context == 5
+            assert len(fragment) % 2 == 0
+            assert (control & 1) not in ends
+            parts[control & 1] += fragment
+            if control & 2:
+                ends.append(control & 1)
+        at += 6 + length
+    assert ends == ([1] if dataset is None else [1, 0])
+    assert parts == {1: command, 0: dataset or b""}
+
+
+# ---- fragments ----
+
+
+def a_command(has_dataset: bool = True) -> bytes:
+    return message.write_command(
+        [
+            (message.AFFECTED_CLASS, message.ui(WORKLIST)),
+            (message.FIELD, message.us(message.C_FIND)),
+            (message.ID, message.us(7)),
+            (message.DATASET_TYPE, message.us(1 if has_dataset else message.NO_DATASET)),
+        ]
+    )
+
+
+def test_a_message_is_put_together_of_its_fragments() -> None:
+    collector, raw = Collector(1 << 20), a_command()
+    assert collector.add(1, 1, raw[:10]) is None
+    assert collector.add(1, 3, raw[10:]) is None
+    assert collector.within
+    for _ in range(3):
+        assert collector.add(1, 0, b"ab") is None
+    done = collector.add(1, 2, b"cd")
+    assert done is not None
+    assert (done.context, done.dataset, done.command.id, done.command.field) == (1, b"abababcd", 7, message.C_FIND)
+    assert not collector.within
+    without = collector.add(3, 3, a_command(False))
+    assert without is not None
+    assert without.dataset == b""
+
+
+@pytest.mark.parametrize(
+    "fragments",
+    [
+        [(1, 0, b"ab")],  # a dataset without its command
+        [(1, 3, a_command()), (1, 1, b"")],  # a second command
+        [(1, 3, a_command()), (3, 2, b"")],  # in another context
+        [(1, 3, b"garbage!")],
+        [(1, 3, a_command()[:-1])],
+        [(1, 3, b"")],
+        [(1, 1, bytes(LARGEST_COMMAND))],
+        [(1, 3, a_command()), (1, 0, bytes(1 << 20))],
+    ],
+)
+def test_fragments_that_may_not_follow_are_refused(fragments: list[tuple[int, int, bytes]]) -> None:
+    collector = Collector(1 << 20)
+    for fragment in fragments[:-1]:
+        collector.add(*fragment)
+    with pytest.raises(Invalid):
+        collector.add(*fragments[-1])
+
+
+def test_endless_empty_fragments_meet_the_limit_too() -> None:
+    collector = Collector(60_000)
+    collector.add(1, 3, a_command())
+    with pytest.raises(Invalid, match="too long"):
+        deque((collector.add(1, 0, b"") for _ in range(20_000)), maxlen=0)
+
+
+# ---- command sets ----
+
+UIDS = st.from_regex(r"\A[12](\.(0|[1-9][0-9]{0,5})){1,8}\Z")
+IDS = st.integers(0, 0xFFFF)
+TAGS = st.lists(st.integers(0, 0xFFFFFFFF).map(Tag), max_size=5)
+CLASSES: dict[int, tuple[Any, str]] = {
+    message.C_ECHO: (dimse_primitives.C_ECHO, "Affected"),
+    message.C_FIND: (dimse_primitives.C_FIND, "Affected"),
+    message.N_CREATE: (dimse_primitives.N_CREATE, "Affected"),
+    message.N_SET: (dimse_primitives.N_SET, "Requested"),
+    message.N_GET: (dimse_primitives.N_GET, "Requested"),
+}
+
+
+def by_pynetdicom(primitive: Any, kind: str) -> bytes:
+    """Encode a command set by pynetdicom."""
+    encoded = getattr(dimse_messages, kind)()
+    encoded.primitive_to_message(primitive)
+    data = encode(encoded.command_set, True, True)
+    assert data is not None
+    return data
+
+
+@given(field=st.sampled_from(sorted(CLASSES)), id=IDS, sop_class=UIDS, instance=UIDS, tags=TAGS)
+def test_requests_are_read_as_pynetdicom_wrote_them(
+    field: int, id: int, sop_class: str, instance: str, tags: list[Any]
+) -> None:
+    made, which = CLASSES[field]
+    primitive = made()
+    primitive.MessageID = id
+    setattr(primitive, f"{which}SOPClassUID", UID(sop_class))
+    normalised = field & 0x0100
+    if normalised:
+        setattr(primitive, f"{which}SOPInstanceUID", UID(instance))
+    if field == message.C_FIND:
+        primitive.Priority = 2
+    if field == message.N_GET:
+        primitive.AttributeIdentifierList = tags or None
+    read = message.read_command(by_pynetdicom(primitive, f"{made.__name__}_RQ"))
+    expected_tags = tuple(tags) if field == message.N_GET else ()
+    assert read == Command(field, id, False, sop_class, instance if normalised else "", expected_tags)
+
+
+@given(id=IDS)
+def test_a_cancel_is_read_as_pynetdicom_wrote_it(id: int) -> None:
+    primitive = dimse_primitives.C_CANCEL()
+    primitive.MessageIDBeingRespondedTo = id
+    assert message.read_command(by_pynetdicom(primitive, "C_CANCEL_RQ")) == Command(message.C_CANCEL, id, False)
+
+
+STATUSES = st.sampled_from(
+    [
+        int(Status.SUCCESS),
+        status(Status.PENDING),
+        status(Status.IDENTIFIER_DOES_NOT_MATCH, "not a date", Tag("ScheduledProcedureStepStartDate")),
+        status(Status.PROCESSING_FAILURE, "odd", error_id=MAY_NO_LONGER_BE_UPDATED),
+        status(Status.MISSING_ATTRIBUTE, "PatientSex is missing", identifier=Tag("PatientSex")),
+        status(Status.UNABLE_TO_PROCESS, "x" * 64),
+    ]
+)
+
+
+@given(field=st.sampled_from(sorted(CLASSES)), id=IDS, sop_class=UIDS, instance=UIDS, told=STATUSES, has=st.booleans())
+def test_responses_are_written_as_pynetdicom_writes_them(
+    field: int, id: int, sop_class: str, instance: str, told: Dataset | int, has: bool
+) -> None:
+    made, _ = CLASSES[field]
+    primitive = made()
+    primitive.MessageIDBeingRespondedTo = id
+    primitive.AffectedSOPClassUID = UID(sop_class)
+    normalised = field & 0x0100
+    if normalised:
+        primitive.AffectedSOPInstanceUID = UID(instance)
+    if isinstance(told, int):
+        primitive.Status = told
+    else:
+        for element in told:
+            if hasattr(primitive, element.keyword):
+                setattr(primitive, element.keyword, element.value)
+    expected = by_pynetdicom(primitive, f"{made.__name__}_RSP")
+    ours = answering.response(Command(field, id, False, sop_class, instance), told, False, instance)
+    assert ours == expected
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_command_set_are_refused_or_read(data: bytes) -> None:
+    try:
+        message.read_command(data)
+    except Invalid:
+        return
+
+
+# ---- negotiation ----
+
+
+def request(*contexts: tuple[str, list[str]], **changes: Any) -> bytes:
+    """Encode an association request."""
+    asked = A_ASSOCIATE()
+    asked.application_context_name = UID(changes.get("application", "1.2.840.10008.3.1.1.1"))
+    asked.calling_ae_title = changes.get("calling", "XRAY_14")
+    asked.called_ae_title = changes.get("called", "WORKLIST")
+    length = MaximumLengthNotification()
+    length.maximum_length_received = changes.get("most", 16384)
+    uid = ImplementationClassUIDNotification()
+    uid.implementation_class_uid = UID("1.2.3")
+    asked.user_information = [length, uid, *changes.get("more", [])]
+    proposed = []
+    for number, (abstract, syntaxes) in enumerate(contexts):
+        context = build_context(abstract, syntaxes)
+        context.context_id = 2 * number + 1
+        proposed.append(context)
+    asked.presentation_context_definition_list = proposed
+    encoded = A_ASSOCIATE_RQ()
+    encoded.from_primitive(asked)
+    return bytes(encoded.encode())
+
+
+def negotiator() -> Negotiator:
+    return Negotiator(
+        services.SOP_CLASSES,
+        services.TRANSFER_SYNTAXES,
+        65536,
+        services.IMPLEMENTATION_CLASS_UID,
+        services.IMPLEMENTATION_VERSION_NAME,
+    )
+
+
+def accepted(outcome: Outcome) -> Any:
+    decoded = A_ASSOCIATE_AC()
+    decoded.decode(outcome.accept)
+    return decoded.to_primitive()
+
+
+IMPLICIT, EXPLICIT, DEFLATED, BIG = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2"))
+
+
+def test_contexts_are_accepted_and_rejected_one_by_one() -> None:
+    data = request(
+        (WORKLIST, [EXPLICIT, IMPLICIT]),
+        (WORKLIST, [EXPLICIT]),
+        (MPPS, [DEFLATED, BIG]),
+        ("1.2.840.10008.5.1.4.1.1.2", [IMPLICIT]),
+        calling="  CT 1  ",
+        most=4096,
+    )
+    outcome = negotiator().answer(data)
+    assert (outcome.calling, outcome.called, outcome.most, outcome.reject) == ("CT 1", "WORKLIST", 4096, b"")
+    assert outcome.contexts == {1: Context(1, WORKLIST, True), 3: Context(3, WORKLIST, False)}
+    primitive = accepted(outcome)
+    told = {each.context_id: each.result for each in primitive.presentation_context_definition_results_list}
+    assert told == {1: 0, 3: 0, 5: 4, 7: 3}
+    assert primitive.maximum_length_received == 65536
+
+
+def test_a_request_is_read_once() -> None:
+    asked = negotiator()
+    data = request((WORKLIST, [IMPLICIT]))
+    assert asked.answer(data) is asked.answer(bytes(bytearray(data)))
+    for number in range(300):
+        asked.answer(request((WORKLIST, [IMPLICIT]), calling=f"A{number}"))
+    assert len(asked._remembered) <= 256
+
+
+@pytest.mark.parametrize(
+    ("changes", "rejected"),
+    [
+        ({"application": "1.2.3"}, (1, 1, 2)),
+        ({"most": 7}, (1, 2, 1)),
+    ],
+)
+def test_what_cannot_be_agreed_on_is_rejected_with_its_reason(
+    changes: dict[str, Any], rejected: tuple[int, int, int]
+) -> None:
+    assert negotiator().answer(request((WORKLIST, [IMPLICIT]), **changes)).reject == pdu.reject(*rejected)
+
+
+def test_another_protocol_version_is_rejected() -> None:
+    data = bytearray(request((WORKLIST, [IMPLICIT])))
+    data[6:8] = b"\x00\x02"
+    assert negotiator().answer(bytes(data)).reject == pdu.reject(1, 2, 2)
+
+
+def test_roles_and_identities_change_nothing() -> None:
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid, role.scu_role, role.scp_role = UID(WORKLIST), True, False
+    who = UserIdentityNegotiation()
+    who.user_identity_type, who.primary_field, who.positive_response_requested = 1, b"somebody", True
+    outcome = negotiator().answer(request((WORKLIST, [IMPLICIT]), more=[role, who]))
+    assert outcome.contexts == {1: Context(1, WORKLIST, True)}
+
+
+@given(st.data())
+def test_a_mutilated_request_is_refused_or_answered(data: Any) -> None:
+    raw = bytearray(request((WORKLIST, [IMPLICIT, EXPLICIT]), (MPPS, [IMPLICIT])))
+    for _ in range(data.draw(st.integers(1, 6))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(raw)))
+    try:
+        negotiator().answer(bytes(raw[:cut] if data.draw(st.booleans()) else raw))
+    except Invalid:
+        return
+
+
+def test_a_request_of_a_hundred_thousand_items_is_not_even_read() -> None:
+    body = struct.pack(">HH", 1, 0) + b"WORKLIST".ljust(16) + b"X".ljust(16) + bytes(32) + b"\x20\0\0\0" * 60_000
+    with pytest.raises(Invalid, match="too many"):
+        negotiator().answer(struct.pack(">BxL", 1, len(body)) + body)
+
+
+# ---- answers ----
+
+
+class AListing:
+    def __init__(self, matches: tuple[bytes, ...]) -> None:
+        self.pending, self.matches = 0xFF00, matches
+        self.wire: dict[tuple[int, int, int], bytes] = {}
+
+
+@pytest.mark.parametrize("most", [0, 128, 4096, 65536])
+@pytest.mark.parametrize("count", [0, 1, 33, 2000])
+def test_a_kept_list_is_told_as_one_that_is_worked_out(most: int, count: int) -> None:
+    asked = Request("XRAY_14", "10.0.0.1", Context(1, WORKLIST, True), message.read_command(a_command()), b"")
+    kept = AListing(tuple(bytes([number % 256]) * 500 for number in range(count)))
+    pending = status(Status.PENDING)
+    replies = [*(Reply(pending, match) for match in kept.matches), Reply(status(Status.SUCCESS))]
+    expected = b"".join(data for data, _ in answering.wires(asked, replies, most))
+    assert b"".join(answering.wire(asked, each, most) for each in replies) == expected
+    for _ in range(2):
+        assert b"".join(answering.listing(asked, kept, most)) == expected
+    assert sum(len(data) for data in kept.wire.values()) < 1 << 18
+
+
+def test_pynetdicom_reads_what_we_send_in_small_pdus() -> None:
+    asked = Request("XRAY_14", "10.0.0.1", Context(1, WORKLIST, True), message.read_command(a_command()), b"")
+    data = answering.wire(asked, Reply(status(Status.PENDING), b"ab" * 500), 64)
+    got = dimse_messages.DIMSEMessage()
+    values = P_DATA()
+    at = 0
+    while at < len(data):
+        _, length = pdu.header(data, at)
+        values.presentation_data_value_list += [
+            [context, bytes([control]) + fragment]
+            for context, control, fragment in pdu.values(data[at + 6 : at + 6 + length])
+        ]
+        at += 6 + length
+    assert got.decode_msg(values)
+    assert got.command_set.Status == Status.PENDING
+    assert got.data_set is not None
+    assert got.data_set.getvalue() == b"ab" * 500

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from pynetdicom.transport import AssociationSocket
 
 from broker.store.database import Store
 from tests import factory
+
+ROOM = 4 * 1024**3  # bytes
 
 
 def _connect(self: AssociationSocket, primitive: Any, original: Any = AssociationSocket.connect) -> None:
@@ -24,6 +28,13 @@ def _connect(self: AssociationSocket, primitive: Any, original: Any = Associatio
 # Where nobody listens, pynetdicom's client drops its socket without closing it; the warning about it would strike
 # whatever test runs when the garbage is collected.
 AssociationSocket.connect = _connect  # type: ignore[method-assign]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' databases in memory where that is possible: thousands of them wait for a disk otherwise."""
+    shared = Path("/dev/shm")
+    if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(shared))
 
 
 @pytest.fixture(autouse=True, scope="package")

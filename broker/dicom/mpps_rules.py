@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
@@ -130,6 +131,7 @@ class Problem:
     words: str
 
 
+@cache  # of the keywords of this program: they are asked for a hundred times a message
 def key(keyword: str) -> str:
     """Give an attribute's key in the DICOM JSON model."""
     return f"{Tag(keyword):08X}"
@@ -137,7 +139,9 @@ def key(keyword: str) -> str:
 
 def values(attributes: Attributes, keyword: str) -> list[Any]:
     """Give an attribute's values without the empty ones; nothing where it is not there."""
-    element = attributes.get(key(keyword), {})
+    element = attributes.get(key(keyword))
+    if not element:
+        return []
     found = list(element.get("Value", [])) or [element[name] for name in _BULK if element.get(name)]
     return [value for value in found if value not in (None, "", {"Alphabetic": ""})]
 

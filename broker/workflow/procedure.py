@@ -53,11 +53,11 @@ def start(store: Store, step: PerformedStep, message: Message, actor: Actor, cli
         performed.set_series(tx, id, step.series)
         performed.set_doses(tx, id, _by_keyword(step))
         touched = _link_named(tx, id, step, message, actor)
-        for order_id, conflicts in touched.items():
-            settle.settle(tx, order_id, clinic)
-            audit.write(tx, actor, "start", order_id, sop_instance_uid=step.sop_instance_uid)
+        for order, conflicts in touched:
+            settle.settle_read(tx, order, clinic)
+            audit.write(tx, actor, "start", order.id, sop_instance_uid=step.sop_instance_uid)
             if conflicts:
-                _tell_conflict(tx, order_id, step, conflicts, actor)
+                _tell_conflict(tx, order, step, conflicts, actor)
         if not touched:
             audit.write(tx, actor, "start_unlinked", sop_instance_uid=step.sop_instance_uid)
         tx.announce()
@@ -316,34 +316,33 @@ def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
     return told and after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
 
 
-def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: Actor) -> dict[int, list[str]]:
+def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: Actor) -> list[tuple[Order, list[str]]]:
     """Link a step to everything that it names; give the orders, each with the names that contradict it.
 
     Where the patient contradicts, the link bears it, and nothing goes to the region until a person has looked.
     """
     born = (message.attributes.get("00100030", {}).get("Value") or [""])[0]
     uids = Counter(reference.study_instance_uid for reference in step.references)
-    touched: dict[int, list[str]] = {}
+    touched: dict[int, tuple[Order, list[str]]] = {}  # nothing here changes an order: each is read once
     for reference in step.references:
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
         performed.remove_archived(tx, [step_id for _, step_id in found])
         for order_id, step_id in found:
-            patient = _order(tx, order_id).patient
-            wrong = identity.contradictions(patient, step.patient_name, step.patient_id, str(born))
+            order, known = touched[order_id] if order_id in touched else (_order(tx, order_id), [])
+            touched[order_id] = order, known
+            wrong = identity.contradictions(order.patient, step.patient_name, step.patient_id, str(born))
             performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
-            known = touched.setdefault(order_id, [])
             known += [name for name in (*conflicts, *wrong) if name not in known]
-    for order_id, conflicts in touched.items():
-        number = _order(tx, order_id).patient.patient_id
+    for order, conflicts in touched.values():
+        number = order.patient.patient_id
         if step.patient_id and step.patient_id != number and "patient_id" not in conflicts:
             conflicts.append("patient_id")
-    return touched
+    return list(touched.values())
 
 
-def _tell_conflict(tx: Tx, order_id: int, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:
-    told = ", ".join(conflicts)
-    audit.write(tx, actor, "reference_conflict", order_id, sop_instance_uid=step.sop_instance_uid, conflicts=told)
-    number = _order(tx, order_id).accession_number
+def _tell_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:
+    told, number = ", ".join(conflicts), order.accession_number
+    audit.write(tx, actor, "reference_conflict", order.id, sop_instance_uid=step.sop_instance_uid, conflicts=told)
     devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {told}")
 
 

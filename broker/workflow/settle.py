@@ -18,7 +18,12 @@ def settle(tx: Tx, order_id: int, clinic: Clinic) -> None:
 
     One that runs outweighs one that was completed, which outweighs one that was given up.
     """
-    order = _get(tx, order_id)
+    settle_read(tx, _get(tx, order_id), clinic)
+
+
+def settle_read(tx: Tx, order: Order, clinic: Clinic) -> None:
+    """Do it for an order as it was read in this transaction, without any change since."""
+    order_id = order.id
     states = {step.id: performed.states_of_step(tx, step.id) for step in order.steps}
     for step in order.steps:
         if states[step.id] and (step_state := _STEP_STATES[_weightiest(states[step.id])]) is not step.state:

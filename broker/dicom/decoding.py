@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydicom import config
@@ -42,6 +43,7 @@ _SHORT = {
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "SV": "q", "UV": "Q", "AT": "HH"}
 _TEXTS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}  # PS3.5 6.1.2.3: written in the Specific Character Set
 _ASCII = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
+_AS_IT_IS = (_TEXTS | _ASCII) - {"PN", "UI", "DS", "IS"}  # one value of these is a plain text to pydicom
 
 
 class Undecodable(ValueError):
@@ -187,6 +189,7 @@ def _shown(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+@lru_cache(maxsize=2048)  # more than devices use; a sender may name any number of tags
 def _known_vr(tag: int) -> str:
     """Give the dictionary's VR; UN for private and unknown elements, the first of several."""
     if tag >> 16 & 1:
@@ -206,9 +209,13 @@ def _dataset(elements: list[_Element], inherited: Reading, fallback: str, *, out
     read = inherited
     if outermost or said:
         read = charset.reading((said or b"").decode("latin_1").strip(" \0"), _values_of(elements), fallback)
-    ds = Dataset()
-    for each in elements:
-        ds.add(_data_element(each, read, fallback))
+    made = [_data_element(each, read, fallback) for each in elements]
+    if any(each.tag.is_private for each in made):  # only adding one by one finds their creators
+        ds = Dataset()
+        for each in made:
+            ds.add(each)
+    else:
+        ds = Dataset({each.tag: each for each in made})
     if fallback and (outermost or said):
         _name_charset(ds, read, said)
     return ds
@@ -245,6 +252,8 @@ def _data_element(element: _Element, read: Reading, fallback: str) -> DataElemen
         vr = "UN"
     if vr in _TEXTS or vr in _ASCII:
         text = _text(vr, value, read)
+        if vr in _AS_IT_IS and "\\" not in text:  # pydicom would look at it long, and keep it so
+            return DataElement(tag, vr, text, already_converted=True, validation_mode=config.IGNORE)
         try:
             return DataElement(tag, vr, text or empty_value_for_VR(vr), validation_mode=config.IGNORE)
         except (ValueError, TypeError, OverflowError):  # an IS or DS that is no number

@@ -22,7 +22,7 @@ from broker.dicom.worklist import Caller
 from broker.domain import identifiers
 from broker.domain.model import Actor, ActorKind, Clinic, Device, Message, MppsOutcome, PerformedState
 from broker.store import devices, performed
-from broker.store.database import Store, StoreError
+from broker.store.database import Reader, Store, StoreError
 from broker.workflow import procedure
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ def create(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) 
     said = message.attributes
     # Made of the content, so that a repetition after a lost answer is known as one.
     uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
-    device, actor = _device(caller, store)
+    with store.read() as reader:
+        device, actor = _device(caller, reader)
     problems = _uid_problems(uid) + mpps_rules.creation_problems(said)
     refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
@@ -68,9 +69,9 @@ def create(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) 
 def change(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) -> Dataset:
     """Answer an N-SET: the status."""
     message = mpps_reading.message(ds)
-    device, actor = _device(caller, store)
     with store.read() as reader:
-        step, known = performed.get(reader, uid), performed.attributes(reader, uid)
+        device, actor = _device(caller, reader)
+        step, known = performed.whole(reader, uid)
     state = mpps_reading.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
         return _refuse(store, uid, "N-SET", _wrong_status(tuple(PerformedState)), message, actor)
@@ -103,9 +104,9 @@ def retrieve(uid: str, tags: Sequence[BaseTag], caller: Caller, store: Store) ->
 
     PS3.4 F.8.2.1: a supported attribute of type 1 or 2 always comes back; 0001 where an optional one is not known.
     """
-    device, _ = _device(caller, store)
     with store.read() as reader:
-        step, known = performed.get(reader, uid), performed.attributes(reader, uid)
+        device, _ = _device(caller, reader)
+        step, known = performed.whole(reader, uid)
     _heard(store, caller, "N-GET" if step else "N-GET unknown")
     if step is None or step.by_hand:
         return status(Status.NO_SUCH_SOP_INSTANCE), None
@@ -171,10 +172,9 @@ def _storage_refused(error: StoreError) -> Dataset:
 # ---- the device ----
 
 
-def _device(caller: Caller, store: Store) -> tuple[Device, Actor]:
+def _device(caller: Caller, reader: Reader) -> tuple[Device, Actor]:
     """Give who calls; a device that nobody has registered is treated as the defaults say."""
-    with store.read() as reader:
-        device = devices.get(reader, caller.ae_title)
+    device = devices.get(reader, caller.ae_title)
     title = ", ".join(part for part in (device.name, device.room) if part) if device else ""
     return device or Device(caller.ae_title, "", ""), Actor(ActorKind.DEVICE, caller.ae_title, title)
 

@@ -23,6 +23,12 @@ def attributes(reader: Reader, sop_instance_uid: str) -> dict[str, Any]:
     return dict(json.loads(text)) if text else {}
 
 
+def whole(reader: Reader, sop_instance_uid: str) -> tuple[PerformedStep | None, dict[str, Any]]:
+    """Give a performed step with all of its attributes, by one query; None and nothing where it is not known."""
+    row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
+    return (from_row(row), dict(json.loads(row["attributes"] or "{}"))) if row else (None, {})
+
+
 def add(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> int:
     """Keep a new performed step; give its id."""
     return tx.run(

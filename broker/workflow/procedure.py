@@ -248,7 +248,7 @@ def _change(
 ) -> MppsOutcome:
     def verb(tx: Tx) -> MppsOutcome:
         permit(tx, actor, Permission.PERFORM)
-        step = performed.get(tx, uid)
+        step, known = performed.whole(tx, uid)
         outcome = _judge(tx, step, uid, message, actor)
         _record(tx, uid, "N-SET", actor, outcome, message)
         if step is None or outcome is not MppsOutcome.ACCEPTED:
@@ -257,7 +257,7 @@ def _change(
                 tx.announce()
             return outcome
         after = _changed(step, change, foreign=actor.name != step.ae_title)
-        attributes = {**performed.attributes(tx, uid), **(message.attributes if merged is None else merged)}
+        attributes = {**known, **(message.attributes if merged is None else merged)}
         performed.update(tx, after, attributes)
         if change.series is not None:
             performed.set_series(tx, step.id, change.series)

@@ -86,6 +86,7 @@ def _elements(ds: Dataset) -> Iterator[DataElement]:
 
 def step(said: Attributes, uid: str, ae_title: str) -> PerformedStep:
     """Read what an N-CREATE says."""
+    series = _series(said)
     return PerformedStep(
         sop_instance_uid=uid,
         ae_title=ae_title,
@@ -98,8 +99,8 @@ def step(said: Attributes, uid: str, ae_title: str) -> PerformedStep:
         patient_id=text(said, "PatientID"),
         operator=_operator(said) or "",
         references=tuple(_reference(item) for item in _items(said, "ScheduledStepAttributesSequence")),
-        images=_images(said) or 0,
-        series=_series(said) or (),
+        images=_images(series) or 0,
+        series=series or (),
         doses=tuple(dose for told in doses(said)[0].values() for dose in told),
     )
 
@@ -107,6 +108,7 @@ def step(said: Attributes, uid: str, ae_title: str) -> PerformedStep:
 def change(said: Attributes) -> PerformedChange:
     """Read what an N-SET says; its status must be one of PerformedState, or nothing."""
     state = text(said, "PerformedProcedureStepStatus")
+    series = _series(said)
     reason = next(iter(_items(said, "PerformedProcedureStepDiscontinuationReasonCodeSequence")), None)
     return PerformedChange(
         state=PerformedState(state) if state else None,
@@ -114,8 +116,8 @@ def change(said: Attributes) -> PerformedChange:
         operator=_operator(said),
         discontinuation_code=None if reason is None else _code(reason),
         discontinuation_meaning=None if reason is None else text(reason, "CodeMeaning"),
-        images=_images(said),
-        series=_series(said),
+        images=_images(series),
+        series=series,
         doses=doses(said)[0],
     )
 
@@ -184,8 +186,7 @@ def _series(said: Attributes) -> tuple[PerformedSeries, ...] | None:
     )
 
 
-def _images(said: Attributes) -> int | None:
-    series = _series(said)
+def _images(series: tuple[PerformedSeries, ...] | None) -> int | None:
     return None if series is None else sum(each.images for each in series)
 
 

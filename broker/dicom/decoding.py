@@ -20,6 +20,7 @@ from pydicom import config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, empty_value_for_VR
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from broker.dicom import charset
@@ -33,6 +34,7 @@ MOST_MPPS_BYTES, MOST_MPPS_ELEMENTS = 1 << 23, 30_000
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_PRIVATE = 0x00010000  # the bit of an odd group
 _PADDING, _CHARSET = 0xFFFCFFFC, 0x00080005
 # PS3.5 7.1.2: these have two reserved bytes and a length of four.
 _LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
@@ -210,7 +212,7 @@ def _dataset(elements: list[_Element], inherited: Reading, fallback: str, *, out
     if outermost or said:
         read = charset.reading((said or b"").decode("latin_1").strip(" \0"), _values_of(elements), fallback)
     made = [_data_element(each, read, fallback) for each in elements]
-    if any(each.tag.is_private for each in made):  # only adding one by one finds their creators
+    if any(each.tag & _PRIVATE for each in elements):  # only adding one by one finds their creators
         ds = Dataset()
         for each in made:
             ds.add(each)
@@ -244,7 +246,8 @@ def _values_of(elements: list[_Element]) -> Iterator[bytes]:
 def _data_element(element: _Element, read: Reading, fallback: str) -> DataElement:
     tag, vr, value = BaseTag(element.tag), element.vr, element.value
     if not isinstance(value, bytes):
-        return DataElement(tag, "SQ", [_dataset(item, read, fallback) for item in value])
+        items = Sequence([_dataset(item, read, fallback) for item in value])
+        return DataElement(tag, "SQ", items, already_converted=True)
     if vr in _NUMBERS:
         numbers = _numbers(vr, value)
         if numbers is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -37,8 +38,10 @@ def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout:
                 return EchoResult(True, took, f"{ae_title} answered in {took * 1000:.0f} ms")
             return EchoResult(False, took, f"{ae_title} accepted the association and did not answer C-ECHO")
         took = time.monotonic() - started
-        if assoc.is_rejected:
-            why = getattr(assoc.acceptor.primitive, "reason_str", "no reason given")
+        # A refusal that comes at once is left unread by the library, which takes the connection for a failed one.
+        said: Any = assoc.acceptor.primitive if assoc.is_rejected else assoc.dul.peek_next_pdu()
+        if assoc.is_rejected or getattr(said, "result", 0):
+            why = getattr(said, "reason_str", "no reason given")
             return EchoResult(False, took, f"{ae_title} rejected the association: {why}")
         return EchoResult(False, took, f"nothing answers at {address}:{port}")
     finally:

@@ -15,13 +15,14 @@ import json
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import items, servers
+from tests.bench import items, live, servers
 from tests.bench.servers import Server
 
 STARTERS: dict[str, Callable[[Path, int, date], AbstractContextManager[Server]]] = {
@@ -30,6 +31,7 @@ STARTERS: dict[str, Callable[[Path, int, date], AbstractContextManager[Server]]]
     "orthanc": servers.orthanc,
 }
 Result = dict[str, Any]
+LIVE_ITEMS, LIVE_MESSAGES, LIVE_TABS = 10_000, 5000, 20
 
 
 def main() -> None:
@@ -55,6 +57,8 @@ def main() -> None:
                 if "busy" in asked.also:
                     _busy(client, running[0], asked, count, today)
                 print(f"  ours afterwards: {running[0].memory():.0f} MB")
+        if "live" in asked.also:
+            _live(client, Path(name) / "live", asked, today)
 
 
 def _lists(client: Path, running: list[Server], asked: argparse.Namespace, count: int, today: date) -> None:
@@ -100,6 +104,31 @@ def _busy(client: Path, server: Server, asked: argparse.Namespace, count: int, t
         f"  find k=1 while four devices report: {result['rate']:.1f}/s   p50 {result['p50']:.2f} ms,"
         f" p99 {result['p99']:.2f} ms{_wrong({'ours': [result]})}"
     )
+
+
+def _live(client: Path, folder: Path, asked: argparse.Namespace, today: date) -> None:
+    """Measure lists of 33 among 10,000 while tabs are live and a queue goes to the region."""
+    folder.mkdir()
+    database, web = folder / "data" / "worklist.sqlite", servers.free_port()
+    with servers.ours(folder, LIVE_ITEMS, today):
+        pass  # makes the database
+    live.fill(database, LIVE_MESSAGES)
+    with (
+        live.bus() as url,
+        servers.ours(folder, LIVE_ITEMS, today, live.settings(folder, url), web) as server,
+        live.tabs(f"http://127.0.0.1:{web}", LIVE_TABS),
+    ):
+        before, began = live.waiting(database), time.monotonic()
+        for clients in (1, 8):
+            result = _measure(client, server, today, asked, "find", clients, expect=items.MATCHES)
+            print(
+                f"  find k={clients} with {LIVE_TABS} live tabs and a sync: {result['rate']:.1f}/s"
+                f"   p50 {result['p50']:.2f} ms, p99 {result['p99']:.2f} ms{_wrong({'ours': [result]})}"
+            )
+        seconds = time.monotonic() - began
+        sent = before - live.waiting(database)
+        print(f"  meanwhile {sent} messages of {LIVE_MESSAGES} went to the bus in {seconds:.0f} s;", end="")
+        print(f" {live.waiting(database)} still wait; {server.memory():.0f} MB; {live.cores()} cores for all of it")
 
 
 def _measure(
@@ -148,7 +177,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--peers", default="wlmscpfs,orthanc", help="or none")
-    parser.add_argument("--also", default="mpps,busy", help="or none")
+    parser.add_argument("--also", default="mpps,busy,live", help="what is measured besides, or none")
     asked = parser.parse_args()
     asked.peers = [] if asked.peers == "none" else asked.peers.split(",")
     asked.also = asked.also.split(",")

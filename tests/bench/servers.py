@@ -44,21 +44,21 @@ class Server:
 
 
 @contextmanager
-def ours(folder: Path, count: int, today: date) -> Iterator[Server]:
-    """Run the whole program, screens included, on a database of `count` items."""
+def ours(folder: Path, count: int, today: date, more: str = "", web: int = 0) -> Iterator[Server]:
+    """Run the whole program, screens included, on a database of `count` items; `more` is further configuration."""
     database = folder / "data" / "worklist.sqlite"
     if not database.exists():
         store = Store(database)
         items.fill(store, count, today)
         store.close()
-    port, web = _free_port(), _free_port()
+    port, web = free_port(), web or free_port()
     config = folder / "config.yaml"
     config.write_text(
         "clinic: {name: Bench, time_zone: UTC}\n"
         "data: {directory: data}\n"
         f"dicom: {{ae_title: {AE_TITLE}, address: 127.0.0.1, port: {port}, max_per_address: 100}}\n"
         f"web: {{port: {web}}}\n"
-        "backup: {keep: 0}\n",
+        "backup: {keep: 0}\n" + more,
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "broker", "run", "-c", str(config)]
@@ -71,7 +71,7 @@ def wlmscpfs(folder: Path, count: int, today: date) -> Iterator[Server]:
     """Run DCMTK's worklist server: one process, without Nagle's algorithm."""
     if not (folder / AE_TITLE).is_dir():
         items.write_files(folder / AE_TITLE, count, today)
-    port = _free_port()
+    port = free_port()
     command = [tool("wlmscpfs"), "-s", "-dfp", str(folder), str(port)]
     with _running(command, folder / "wlmscpfs.log", "wlmscpfs", port, "BENCH", {"TCP_NODELAY": "1"}) as server:
         yield server
@@ -82,7 +82,7 @@ def orthanc(folder: Path, count: int, today: date) -> Iterator[Server]:
     """Run Debian's Orthanc with its worklist plugin, in UTF-8."""
     if not (folder / AE_TITLE).is_dir():
         items.write_files(folder / AE_TITLE, count, today)
-    port = _free_port()
+    port = free_port()
     config = folder / "orthanc.json"
     config.write_text(
         f'{{"Name": "bench", "DicomAet": "{AE_TITLE}", "DicomPort": {port}, "HttpServerEnabled": false,'
@@ -118,7 +118,8 @@ def _running(
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,92 @@
+"""The port while the house is busy: browser tabs that are live, and a queue of messages that goes to the region.
+
+Everything is real: the whole program as a process, Chromium's tabs on the board, a practice bus that takes the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from broker import security
+from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus
+from broker.bus.practice_server import PracticeServer
+from broker.domain.model import Actor, ActorKind, Role
+from broker.store.database import Store
+from broker.workflow import staff
+from tests.peers import chromium
+
+PASSWORD = "correct horse"
+LATENCY = 0.02  # seconds of each call
+
+
+@contextmanager
+def bus() -> Iterator[str]:
+    """Run a practice bus; give its address."""
+    server = PracticeServer(PracticeBus(lenient=True, latency=LATENCY))
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def settings(folder: Path, url: str) -> str:
+    """Write the configuration's section about the bus."""
+    (folder / "token").write_text(PRACTICE_TOKEN)
+    return (
+        f'bus: {{url: "{url}", token_file: token, organisation: {PRACTICE_ORGANISATION}, mis_oid: 1.2.643.99,'
+        " rate: 1000000}\n"
+    )
+
+
+def fill(database: Path, messages: int) -> None:
+    """Queue messages about the last orders, and make an account for the tabs."""
+    store = Store(database)
+    security.SCRYPT["n"] = 16  # twenty tabs sign in once
+    actor = Actor(ActorKind.SYSTEM, "bench")
+    staff.add_account(store, "bench", "Bench", frozenset({Role.REGISTRAR}), PASSWORD, actor)
+    store.close()
+    with sqlite3.connect(database) as conn:
+        conn.execute(
+            "INSERT INTO outbox (order_id, kind, state, created_at)"
+            " SELECT id, 'order', 'pending', authored_on FROM orders ORDER BY id DESC LIMIT ?",
+            [messages],
+        )
+        conn.execute("UPDATE orders SET bus_role = 'placer' WHERE id IN (SELECT order_id FROM outbox)")
+    conn.close()
+
+
+def waiting(database: Path) -> int:
+    """Count the messages that wait."""
+    conn = sqlite3.connect(database)
+    try:
+        return int(conn.execute("SELECT count(*) FROM outbox WHERE state = 'pending'").fetchone()[0])
+    finally:
+        conn.close()
+
+
+@contextmanager
+def tabs(url: str, count: int) -> Iterator[None]:
+    """Keep so many tabs open on the board."""
+    with chromium.browser() as browser:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(f"{url}/signin")
+        page.get_by_label("Имя пользователя").fill("bench")
+        page.get_by_label("Пароль").fill(PASSWORD)
+        page.get_by_role("button", name="Войти").click()
+        page.wait_for_url("**/desk")
+        for _ in range(count):
+            context.new_page().goto(f"{url}/board")
+        time.sleep(2)
+        yield
+
+
+def cores() -> int:
+    """Say how many processors share all this."""
+    return os.cpu_count() or 1

@@ -40,7 +40,7 @@ def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout:
         took = time.monotonic() - started
         # A refusal that comes at once is left unread by the library, which takes the connection for a failed one.
         said: Any = assoc.acceptor.primitive if assoc.is_rejected else assoc.dul.peek_next_pdu()
-        if assoc.is_rejected or getattr(said, "result", 0):
+        if assoc.is_rejected or getattr(said, "result", None):
             why = getattr(said, "reason_str", "no reason given")
             return EchoResult(False, took, f"{ae_title} rejected the association: {why}")
         return EchoResult(False, took, f"nothing answers at {address}:{port}")

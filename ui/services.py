@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 COOKIE = "wlb_session"
 COALESCE = 0.1  # seconds in which several commits become one piece of news
+SPACING = 0.5  # seconds between two pieces of news: what modalities wait for is not to wait for twenty open boards
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class News:
         self._services = services
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._told_at = 0.0  # by the loop's clock
 
     def start(self) -> None:
         """Begin to listen; called on the event loop."""
@@ -112,10 +114,13 @@ class News:
 
     def _arm(self) -> None:
         if self._timer is None and self._loop is not None:
-            self._timer = self._loop.call_later(COALESCE, self._tell)
+            now = self._loop.time()
+            self._timer = self._loop.call_at(max(now + COALESCE, self._told_at + SPACING), self._tell)
 
     def _tell(self) -> None:
         self._timer = None
+        if self._loop is not None:
+            self._told_at = self._loop.time()
         self._services.changed.emit()
 
 

@@ -37,9 +37,11 @@ from broker.store import accounts
 from broker.store.database import Store
 from broker.workflow import staff
 from tests import factory
+from ui import services as ui_services
 from ui import web
 from ui.services import COOKIE, Services
 
+ui_services.SPACING = 0.0  # tests do not wait; `test_services` tries it
 PASSWORD = "correct horse"
 PEOPLE = {
     "orlova": ("Орлова Н. В.", Role.REGISTRAR),

@@ -109,7 +109,7 @@ def test_findscu_is_refused_over_a_malformed_date(server: DicomServer, order: Or
     assert "DataSetDoesNotMatchSOPClass" in found.words, found.words
 
 
-@pytest.mark.parametrize("options", [("-x=",), ("-xi",), ("-xb",), ("-pdu", "4096")])
+@pytest.mark.parametrize("options", [("-x=",), ("-xi",), ("-xb",), ("-pdu", "4096"), ("-pdu", "131072")])
 def test_findscu_in_every_transfer_syntax_and_pdu_size(
     server: DicomServer, order: Order, tmp_path: Path, options: tuple[str, ...]
 ) -> None:

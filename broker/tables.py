@@ -13,6 +13,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice
@@ -109,11 +110,9 @@ def _decoded(file: BinaryIO, encoding: str) -> Iterator[str]:
 def _known_columns(head: Iterable[str], delimiter: str, known: Known) -> int:
     """Count the columns that are known with this delimiter, in the row that has the most."""
     best = 0
-    try:
+    with suppress(csv.Error):  # said when it is read in earnest
         for line in islice(csv.reader(head, delimiter=delimiter), HEADER_WITHIN + 1):
             best = max(best, known(line))
-    except csv.Error:
-        pass  # said when it is read in earnest
     return best
 
 

@@ -23,7 +23,7 @@ from broker.bus import reading
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BusClient
 from broker.bus.dialect import Call, Dialect
-from broker.bus.pace import FIRST_WAIT, ITEM_REQUESTS, LONGEST_WAIT, SHORTEST_WAIT, Pace
+from broker.bus.pace import ITEM_REQUESTS, LONGEST_WAIT, Pace, wait_after
 from broker.bus.paging import Pages
 from broker.bus.profile import Profile, Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
@@ -386,9 +386,8 @@ class Fetch:
         if isinstance(answer, Paused):
             state, wait = "paused", self._pace.pause()
         else:
-            ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures, 20))
             asked = min(answer.after or 0.0, LONGEST_WAIT)
-            state, wait = "waiting", max(SHORTEST_WAIT, (0.5 + self._chance() / 2) * ceiling, asked)
+            state, wait = "waiting", wait_after(self._failures, self._chance(), asked)
             self._failures += 1
             self._quiet_until = self._monotonic() + wait
         log.warning("fetching from the bus is %s: %s", state, answer.reason)

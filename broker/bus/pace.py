@@ -26,6 +26,16 @@ LEFT_TO_FETCHING = 5  # every so many requests of a minute one is left to what i
 ITEM_REQUESTS = 10  # that one referral usually takes, with all that it refers to
 
 
+def wait_after(failures: int, chance: float, asked: float) -> float:
+    """Give the seconds to wait after so many failures before this one; never shorter than the bus `asked`.
+
+    Jitter in the upper half under a ceiling that doubles: of a thousand clinics that wait so, about as many come back
+    in every minute, where waits of any length would let twice the mean come in the first.
+    """
+    ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 20))
+    return max(SHORTEST_WAIT, (0.5 + chance / 2) * ceiling, asked)
+
+
 @dataclass(slots=True)
 class _Trouble:
     answers: int  # that the bus had given to others when this message failed first
@@ -135,10 +145,8 @@ class Pace:
     def failed(self, seq: int, why: Retry, mark: int | None = None) -> tuple[float, bool]:
         """Make the line wait, or the message alone; give the seconds, and whether it is the message alone.
 
-        Jitter in the upper half under a ceiling that doubles, and never shorter than the bus asks: of a thousand
-        clinics that wait so, about as many come back in every minute, where waits of any length would let twice the
-        mean come in the first. A message is to blame when it failed often while others were answered: a server error
-        at what it holds must not keep them from the bus.
+        A message is to blame when it failed often while others were answered: a server error at what it holds must not
+        keep them from the bus.
         """
         asked = min(why.after or 0.0, LONGEST_WAIT)
         with self._lock:
@@ -152,8 +160,7 @@ class Pace:
                 trouble.failures += 1
                 alone = trouble.failures >= PATIENCE and self._answers > trouble.answers
                 failures = trouble.failures - PATIENCE if alone else failures
-            ceiling = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures, 20))
-            wait = max(SHORTEST_WAIT, (0.5 + self._chance() / 2) * ceiling, asked)
+            wait = wait_after(failures, self._chance(), asked)
             if alone:
                 self._troubles[seq].until = self._monotonic() + wait
             else:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
@@ -22,8 +23,9 @@ from broker.dicom.worklist import Caller
 from broker.domain import identifiers
 from broker.domain.model import Actor, ActorKind, Clinic, Device, Message, MppsOutcome, PerformedState
 from broker.store import devices, performed
-from broker.store.database import Reader, Store, StoreError
+from broker.store.database import Store, StoreError
 from broker.workflow import procedure
+from broker.workflow.procedure import Judgement
 
 log = logging.getLogger(__name__)
 
@@ -43,69 +45,67 @@ _ANSWERS = {
 }
 
 
-def create(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) -> tuple[Dataset, str]:
+def create(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> tuple[Dataset, str]:
     """Answer an N-CREATE: the status, and the SOP Instance UID (made here when the device sent none)."""
-    message = mpps_reading.message(ds)
-    said = message.attributes
+    message = _message(ds, caller)
+    said, actor = message.attributes, _actor(device)
     # Made of the content, so that a repetition after a lost answer is known as one.
     uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
-    with store.read() as reader:
-        device, actor = _device(caller, reader)
     problems = _uid_problems(uid) + mpps_rules.creation_problems(said)
     refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
         return _refuse(store, uid, "N-CREATE", refused, message, actor), uid
-    _note(store, caller, "mpps_create", problems)
-    _note_doses(store, caller, said)
+    message = replace(message, notes=(*_notes(caller, "mpps_create", problems), *_notes_of_doses(caller, said)))
     try:
         outcome = procedure.start(store, mpps_reading.step(said, uid, caller.ae_title), message, actor, clinic)
     except StoreError as error:
         return _storage_refused(error), uid
-    _heard(store, caller, f"N-CREATE {outcome}")
     log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, outcome)
     return _ANSWERS[outcome], uid
 
 
-def change(ds: Dataset, uid: str, caller: Caller, store: Store, clinic: Clinic) -> Dataset:
+def change(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> Dataset:
     """Answer an N-SET: the status."""
-    message = mpps_reading.message(ds)
-    with store.read() as reader:
-        device, actor = _device(caller, reader)
-        step, known = performed.whole(reader, uid)
+    message, actor = _message(ds, caller), _actor(device)
     state = mpps_reading.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
         return _refuse(store, uid, "N-SET", _wrong_status(tuple(PerformedState)), message, actor)
     # Devices repeat what they may not change; it is left out of what is merged, the message itself is kept whole.
     said = {name: each for name, each in message.attributes.items() if name not in _NOT_SET}
-    if step is not None and (step.state is PerformedState.IN_PROGRESS or step.given_up):
-        problems = mpps_rules.change_problems(message.attributes, known)
-        if problems and device.strict_mpps:
-            return _refuse(store, uid, "N-SET", problems[0], message, actor)
-        _note(store, caller, "mpps_set", problems)
-        if state in procedure.FINAL:
-            problems = mpps_rules.final_problems({**known, **said})
+    refused: list[Problem] = []
+
+    def judge(known: Attributes) -> Judgement:
+        notes: list[tuple[str, str]] = []
+        for kind, problems in (
+            ("mpps_set", mpps_rules.change_problems(message.attributes, known)),
+            ("mpps_final", mpps_rules.final_problems({**known, **said}) if state in procedure.FINAL else []),
+        ):
             if problems and device.strict_mpps:
-                return _refuse(store, uid, "N-SET", problems[0], message, actor)
-            _note(store, caller, "mpps_final", problems)
-        _note_doses(store, caller, said)
+                refused.append(problems[0])
+                return Judgement(problems[0].words)
+            notes += _notes(caller, kind, problems)
+        return Judgement(notes=(*notes, *_notes_of_doses(caller, said)))
+
     changed = mpps_reading.change(message.attributes)
     verb = procedure.finish if changed.state in procedure.FINAL else procedure.progress
     try:
-        outcome = verb(store, uid, changed, message, actor, clinic, merged=said)
+        outcome = verb(store, uid, changed, message, actor, clinic, merged=said, judge=judge)
     except StoreError as error:
         return _storage_refused(error)
-    _heard(store, caller, f"N-SET {state or 'without a status'} {outcome}")
+    if outcome is MppsOutcome.REFUSED:
+        return _refusal(uid, "N-SET", refused[0], actor)
     log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", outcome)
     return _ANSWERS[outcome]
 
 
-def retrieve(uid: str, tags: Sequence[BaseTag], caller: Caller, store: Store) -> tuple[Dataset, Dataset | None]:
+def retrieve(
+    uid: str, tags: Sequence[BaseTag], caller: Caller, device: Device, store: Store
+) -> tuple[Dataset, Dataset | None]:
     """Answer an N-GET: the status, and the requested attributes of a step as it is now (no tags: all of them).
 
     PS3.4 F.8.2.1: a supported attribute of type 1 or 2 always comes back; 0001 where an optional one is not known.
     """
     with store.read() as reader:
-        device, _ = _device(caller, reader)
         step, known = performed.whole(reader, uid)
     _heard(store, caller, "N-GET" if step else "N-GET unknown")
     if step is None or step.by_hand:
@@ -155,11 +155,15 @@ def _uid_problems(uid: str) -> list[Problem]:
 
 
 def _refuse(store: Store, uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> Dataset:
-    log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.words)
     try:
         procedure.refuse(store, uid, operation, problem.words, message, actor)
     except StoreError as error:
         return _storage_refused(error)
+    return _refusal(uid, operation, problem, actor)
+
+
+def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Dataset:
+    log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.words)
     # The library's N-CREATE response has no Attribute Identifier List: there the comment alone tells.
     return status(problem.status, problem.words, identifier=problem.tag if operation == "N-SET" else None)
 
@@ -172,31 +176,32 @@ def _storage_refused(error: StoreError) -> Dataset:
 # ---- the device ----
 
 
-def _device(caller: Caller, reader: Reader) -> tuple[Device, Actor]:
-    """Give who calls; a device that nobody has registered is treated as the defaults say."""
-    device = devices.get(reader, caller.ae_title)
-    title = ", ".join(part for part in (device.name, device.room) if part) if device else ""
-    return device or Device(caller.ae_title, "", ""), Actor(ActorKind.DEVICE, caller.ae_title, title)
+def _message(ds: Dataset, caller: Caller) -> Message:
+    return replace(mpps_reading.message(ds), address=caller.address)
+
+
+def _actor(device: Device) -> Actor:
+    return Actor(ActorKind.DEVICE, device.ae_title, ", ".join(part for part in (device.name, device.room) if part))
 
 
 def _heard(store: Store, caller: Caller, summary: str) -> None:
     store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary), quiet=True)
 
 
-def _note(store: Store, caller: Caller, kind: str, problems: Sequence[Problem]) -> None:
-    """Say in the log and with the device what was overlooked."""
+def _notes(caller: Caller, kind: str, problems: Sequence[Problem]) -> Iterator[tuple[str, str]]:
+    """Say in the log, and for people to read, what is overlooked."""
     if problems:
         text = "; ".join(problem.words for problem in problems)
         log.warning("MPPS of %s, taken as far as it goes: %s", caller.ae_title, text)
-        store.submit(lambda tx: devices.note(tx, caller.ae_title, kind, text[:_NOTED]), quiet=True)
+        yield kind, text[:_NOTED]
 
 
-def _note_doses(store: Store, caller: Caller, said: Attributes) -> None:
+def _notes_of_doses(caller: Caller, said: Attributes) -> Iterator[tuple[str, str]]:
     wrong = mpps_reading.doses(said)[1]
     if wrong:
         text = f"no number: {', '.join(wrong)}"
         log.warning("dose in MPPS of %s, %s", caller.ae_title, text)
-        store.submit(lambda tx: devices.note(tx, caller.ae_title, "mpps_dose", text), quiet=True)
+        yield "mpps_dose", text
 
 
 # ---- N-GET ----

@@ -20,15 +20,16 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from broker.config import DicomConfig
-from broker.dicom import charset, decoding, mpps, samples, worklist
+from broker.dicom import decoding, mpps, samples, worklist
 from broker.dicom.decoding import Undecodable
 from broker.dicom.fast_worklist import Asked, FastWorklist, Ready
+from broker.dicom.known_devices import KnownDevices
 from broker.dicom.seldom import Seldom
 from broker.dicom.statuses import Status, status
 from broker.dicom.upper_layer import message
 from broker.dicom.upper_layer.answering import Reply, Request
 from broker.dicom.worklist import Caller
-from broker.domain.model import Clinic
+from broker.domain.model import Clinic, Device
 from broker.store import devices
 from broker.store.database import Store, StoreError, Tx
 from broker.workflow import devices as registry
@@ -55,7 +56,6 @@ SAMPLE_EVERY = 10.0  # seconds between two samples of what a device sends on a s
 HEAR_EVERY = 1.0  # seconds after which it is noted anew that a device asked the same, or for an echo
 MOST_SAMPLED = 1000  # devices and services that are sampled in that span
 LINES_A_MINUTE = 30  # of rejected callers; the rest is counted
-MOST_JUDGED = 1000  # callers of whom it is remembered that they may call
 # PS3.8 9.3.4: result, source, reason.
 CALLING_AE_TITLE = (0x01, 0x01, 0x03)  # permanently, by the service user: calling AE title not recognised
 CALLED_AE_TITLE = (0x01, 0x01, 0x07)  # … called AE title not recognised
@@ -78,7 +78,7 @@ class Services:
         self._samples = Seldom(SAMPLE_EVERY, MOST_SAMPLED)
         self._heard = Seldom(HEAR_EVERY, MOST_SAMPLED)
         self._lines = Seldom(60.0, LINES_A_MINUTE)
-        self._judged: dict[tuple[str, str], int] = {}  # who may call -> the revision at which that was seen
+        self._known = KnownDevices(store)
         self._operations: dict[int, tuple[set[str], Callable[[Request], Iterator[Reply]]]] = {
             message.C_FIND: (_WORKLIST, self._find),
             message.N_CREATE: (_PERFORMED, self._create),
@@ -101,21 +101,13 @@ class Services:
         """Reject an unknown AE title (unless learned), and a known one from another address."""
         if ae_title == self._ae_title and address in ("127.0.0.1", "::1"):
             return None  # our own health check
-        revision = self._store.revision()
-        if self._judged.get((ae_title, address)) == revision:
-            return None
-        with self._store.read() as reader:
-            device = devices.get(reader, ae_title)
+        device = self._known.get(ae_title)
         if device is not None and device.adopted:
             why = "" if registry.may_call(device, address) else f"this AE title belongs to {device.address}"
         else:
             why = "" if self._learns else "unknown AE title"
             self._learn(ae_title, address, new=device is None)
         if not why:
-            if device is not None and device.adopted:
-                if len(self._judged) >= MOST_JUDGED:
-                    self._judged.clear()
-                self._judged[ae_title, address] = revision
             return None
         if self._refusals.now((ae_title, address)):
             self._submit(lambda tx: devices.hear(tx, ae_title, "refused", address, why))
@@ -181,12 +173,10 @@ class Services:
 
     def _decode(self, request: Request, *, mpps: bool = False) -> Dataset:
         """Decode a message whole, in the sender's characters; raise Undecodable."""
-        with self._store.read() as reader:
-            device = devices.get(reader, request.calling)
         return decoding.decode(
             request.dataset,
             request.context.implicit,
-            fallback=device.fallback_charset if device else charset.CYRILLIC,
+            fallback=self._known.or_default(request.calling).fallback_charset,
             most_bytes=decoding.MOST_MPPS_BYTES if mpps else decoding.MOST_BYTES,
             most_elements=decoding.MOST_MPPS_ELEMENTS if mpps else decoding.MOST_ELEMENTS,
         )
@@ -215,7 +205,7 @@ class Services:
             yield Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
             return
         self.sample(request, "N-CREATE")
-        answered, made = mpps.create(ds, uid, caller, self._store, self._clinic)
+        answered, made = mpps.create(ds, uid, caller, self._device(request), self._store, self._clinic)
         # PS3.7 10.1.5.1.4: the UID that we made goes back.
         yield Reply(answered, None, uid or (made if answered.Status == Status.SUCCESS else ""))
 
@@ -228,15 +218,19 @@ class Services:
             yield Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
             return
         self.sample(request, "N-SET")
-        yield Reply(mpps.change(ds, uid, caller, self._store, self._clinic), None, uid)
+        yield Reply(mpps.change(ds, uid, caller, self._device(request), self._store, self._clinic), None, uid)
 
     def _get(self, request: Request) -> Iterator[Reply]:
         uid = request.command.instance
-        answered, ds = mpps.retrieve(uid, request.command.tags, _caller(request), self._store)
+        tags, caller = request.command.tags, _caller(request)
+        answered, ds = mpps.retrieve(uid, tags, caller, self._device(request), self._store)
         data: Any = encode(ds, request.context.implicit, True) if ds else None
         if ds and data is None:
             answered = status(Status.PROCESSING_FAILURE)
         yield Reply(answered, data, uid)
+
+    def _device(self, request: Request) -> Device:
+        return self._known.or_default(request.calling)
 
 
 def _caller(request: Request) -> Caller:

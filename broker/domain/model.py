@@ -396,6 +396,8 @@ class Message:
 
     attributes: dict[str, Any]
     digest: str
+    address: str = ""  # that it came from
+    notes: tuple[tuple[str, str], ...] = ()  # what was overlooked in it, to be told of its device: kinds and texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,3 +422,4 @@ class MppsOutcome(StrEnum):
     DUPLICATE = "duplicate"  # another message under a UID that is taken
     UNKNOWN = "unknown"  # a change of something that was never begun here
     FINAL = "final"  # a change of something that has ended
+    REFUSED = "refused"  # it breaks the rules, and its device is held to them

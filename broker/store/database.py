@@ -205,12 +205,13 @@ class Store:
                 db.conn.execute("BEGIN IMMEDIATE")
                 for job in batch:
                     tx, before = Tx(db, self.clock()), db.conn.total_changes
-                    if job.run(db, tx):
+                    if job.run(db, tx, alone=len(batch) == 1):
                         announced = announced or tx.announced
                         moved = moved or tx.announced or (not job.quiet and db.conn.total_changes != before)
                 if moved:
                     db.conn.execute(_MOVE)
-                db.conn.execute("COMMIT")
+                if db.conn.in_transaction:
+                    db.conn.execute("COMMIT")
         except Exception as error:
             log.error("a transaction could not be committed: %s", error)
             try:
@@ -265,15 +266,18 @@ class Store:
             if not keep:
                 db.close()
 
-    def revision(self) -> int:
-        """Give a number that moves with every commit that may have changed a worklist, of any process; cheap."""
+    def revision(self, of: str = "revision") -> int:
+        """Give a number that moves with every commit that may have changed a worklist, of any process; cheap.
+
+        `of` may name another counter of changes instead: "devices".
+        """
         with self._watch_lock:
             if self._closed:
                 raise StoreError("the database is closed")
             if self._watch is None:
                 self._watch = _connect(self.path)
             # All rows, so that no statement stays open and keeps an old snapshot.
-            found = self._watch.conn.execute("SELECT value FROM counter WHERE name = 'revision'").fetchall()
+            found = self._watch.conn.execute("SELECT value FROM counter WHERE name = ?", [of]).fetchall()
         return int(found[0][0]) if found else 0
 
     # ---- keeping ----
@@ -343,19 +347,22 @@ class _Job:
         self._result: Any = None
         self._error: Exception | None = None
 
-    def run(self, db: Database, tx: Tx) -> bool:
-        """Run inside a savepoint; say whether it may be committed."""
-        db.conn.execute("SAVEPOINT job")
+    def run(self, db: Database, tx: Tx, *, alone: bool) -> bool:
+        """Run inside a savepoint, or `alone` in its transaction; say whether it may be committed."""
+        if not alone:
+            db.conn.execute("SAVEPOINT job")
         try:
             self._result = self.fn(tx)
         except Exception as error:
             self._error = error
             if not db.conn.in_transaction:  # SQLite has given up the whole transaction: disk full, I/O error
                 raise
-            db.conn.execute("ROLLBACK TO job")
-            db.conn.execute("RELEASE job")
+            db.conn.execute("ROLLBACK" if alone else "ROLLBACK TO job")
+            if not alone:
+                db.conn.execute("RELEASE job")
             return False
-        db.conn.execute("RELEASE job")
+        if not alone:
+            db.conn.execute("RELEASE job")
         return True
 
     def tell(self) -> None:

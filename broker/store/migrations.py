@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-from broker.store import m001, m002
+from broker.store import m001, m002, m003
 
 migrations = Migrations("worklist-broker")
 
@@ -24,4 +24,11 @@ def m001_initial(db: Database) -> None:
 def m002_both_ways(db: Database) -> None:
     """Make the tables of what comes from elsewhere, of reports, of directories, and of local clients."""
     for statement in m002.SQL.split(";;"):
+        db.conn.execute(statement)
+
+
+@migrations()
+def m003_devices_counted(db: Database) -> None:
+    """Count the changes of the registry of devices."""
+    for statement in m003.SQL.split(";;"):
         db.conn.execute(statement)

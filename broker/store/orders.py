@@ -220,8 +220,19 @@ def set_step_state(tx: Tx, step_id: int, state: StepState) -> None:
     )
 
 
-_STEPS_OF_ORDERS = (
-    "SELECT o.id AS order_id, s.id AS step_id, s.sps_id FROM orders o JOIN scheduled_step s ON s.order_id = o.id WHERE "
+# In this order the first that is known decides; each is looked up in an index of its own.
+_NAMED = {
+    "study_instance_uid": "o.study_instance_uid = ?2",
+    "referenced_study_uids": "o.study_instance_uid IN (SELECT value FROM json_each(?3))",
+    "sps_id": "s.sps_id = ?4",
+    "accession_number": f"o.{BEARS_NUMBER}",
+    "requested_procedure_id": "o.requested_procedure_id = ?5",
+}
+_BY_NUMBER = ("sps_id", "accession_number", "requested_procedure_id")
+_STEPS_NAMED = " UNION ALL ".join(
+    f"SELECT '{name}' AS name, o.id AS order_id, s.id AS step_id, s.sps_id"
+    f" FROM orders o JOIN scheduled_step s ON s.order_id = o.id WHERE {condition}"
+    for name, condition in _NAMED.items()
 )
 
 
@@ -237,20 +248,20 @@ def find_steps(
     of a group, and everything else is a surer name (PS3.4 F.7.2.1.2 Note 2). Contradicting is what names another
     order than the one that was found: `accession_number` and so on.
     """
-    grouped = json.dumps(reference.referenced_study_uids)
-    by_uid = [
-        ("study_instance_uid", "o.study_instance_uid = ?", reference.study_instance_uid),
-        ("referenced_study_uids", "o.study_instance_uid IN (SELECT value FROM json_each(?))", grouped),
-    ]
-    by_number = [
-        ("sps_id", "s.sps_id = ?", reference.sps_id),
-        ("accession_number", f"o.{BEARS_NUMBER}", reference.accession_number),
-        ("requested_procedure_id", "o.requested_procedure_id = ?", reference.requested_procedure_id),
-    ]
+    found: dict[str, list[Row]] = {name: [] for name in _NAMED}
+    values = (
+        reference.accession_number,
+        reference.study_instance_uid,
+        json.dumps(reference.referenced_study_uids),
+        reference.sps_id,
+        reference.requested_procedure_id,
+    )
+    for row in reader.rows(_STEPS_NAMED, [value or None for value in values]):  # NULL equals nothing
+        found[row["name"]].append(row)
     steps: list[tuple[int, int]] = []
     conflicts: list[str] = []
-    for name, condition, value in [*by_number, *reversed(by_uid)] if shared_uid else [*by_uid, *by_number]:
-        rows = reader.rows(_STEPS_OF_ORDERS + condition, [value]) if value else []
+    for name in (*_BY_NUMBER, "referenced_study_uids", "study_instance_uid") if shared_uid else _NAMED:
+        rows = found[name]
         if not steps:
             named = [row for row in rows if reference.sps_id and row["sps_id"] == reference.sps_id]
             steps = [(row["order_id"], row["step_id"]) for row in named or rows]

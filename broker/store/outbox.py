@@ -7,6 +7,7 @@ row for some time, byte by byte, so that people can look at it.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -148,13 +149,13 @@ def drop_refused(tx: Tx, order_id: int) -> bool:
     return tx.change(open_rows, [order_id]) > 0
 
 
-def withdraw(tx: Tx, order_id: int, kind: OutboxKind) -> bool:
-    """Drop a message that is no longer true, unless the bus may have it; say whether there was one to drop."""
+def withdraw(tx: Tx, order_id: int, *kinds: OutboxKind) -> bool:
+    """Drop messages that are no longer true, unless the bus may have them; say whether there was one to drop."""
     return (
         tx.change(
-            "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind = ? AND state IN ('pending', 'parked')"
-            " AND uncertain = 0",
-            [order_id, kind],
+            "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind IN (SELECT value FROM json_each(?))"
+            " AND state IN ('pending', 'parked') AND uncertain = 0",
+            [order_id, json.dumps(kinds)],
         )
         > 0
     )

@@ -70,6 +70,11 @@ def running(reader: Reader) -> list[tuple[PerformedStep, datetime]]:
 def set_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
     """Write a step's series over the old ones."""
     tx.run("DELETE FROM performed_series WHERE performed_step_id = ?", [performed_step_id])
+    add_series(tx, performed_step_id, told)
+
+
+def add_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
+    """Keep series of a step; of two with one UID the later one stays."""
     for each in told:
         tx.run(
             "INSERT OR REPLACE INTO performed_series"
@@ -94,11 +99,16 @@ def set_doses(tx: Tx, performed_step_id: int, told: Mapping[str, Iterable[Dose]]
     """Write the dose over what was known of these attributes; the others stay."""
     for keyword, doses in told.items():
         tx.run("DELETE FROM performed_dose WHERE performed_step_id = ? AND keyword = ?", [performed_step_id, keyword])
-        for dose in doses:
-            tx.run(
-                "INSERT INTO performed_dose (performed_step_id, keyword, position, value, unit) VALUES (?, ?, ?, ?, ?)",
-                [performed_step_id, dose.keyword, dose.position, dose.value, dose.unit],
-            )
+        add_doses(tx, performed_step_id, doses)
+
+
+def add_doses(tx: Tx, performed_step_id: int, doses: Iterable[Dose]) -> None:
+    """Keep the dose of a step of which none was known by these attributes."""
+    for dose in doses:
+        tx.run(
+            "INSERT INTO performed_dose (performed_step_id, keyword, position, value, unit) VALUES (?, ?, ?, ?, ?)",
+            [performed_step_id, dose.keyword, dose.position, dose.value, dose.unit],
+        )
 
 
 def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
@@ -160,13 +170,12 @@ def remove(tx: Tx, performed_step_id: int) -> None:
 
 def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
     """Remove what was only written down because the archive had the images: the device tells of it itself now."""
-    for scheduled_step_id in scheduled_step_ids:
-        for row in tx.rows(
-            "SELECT p.id FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
-            " WHERE l.scheduled_step_id = ? AND p.in_archive = 1",
-            [scheduled_step_id],
-        ):
-            remove(tx, row["id"])
+    for row in tx.rows(
+        "SELECT p.id FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " WHERE l.scheduled_step_id IN (SELECT value FROM json_each(?)) AND p.in_archive = 1",
+        [json.dumps(list(scheduled_step_ids))],
+    ):
+        remove(tx, row["id"])
 
 
 def awaited(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:

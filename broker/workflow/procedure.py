@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker.domain import identifiers, identity, lifecycle, names
 from broker.domain.errors import NotFound, Stale, WrongState
@@ -19,7 +19,6 @@ from broker.domain.lifecycle import Event
 from broker.domain.model import (
     Actor,
     Clinic,
-    Dose,
     Message,
     MppsOutcome,
     Order,
@@ -37,6 +36,17 @@ from broker.workflow import settle
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 
 
+class Judgement(NamedTuple):
+    """What is wrong with a change of a step: why it is refused, if it is, and what is overlooked (kinds and texts)."""
+
+    refusal: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+Judge = Callable[[Mapping[str, Any]], Judgement]
+"""Judges a change by what is known of its step (attributes in the DICOM JSON model), in the verb's transaction."""
+
+
 def start(store: Store, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
     """Keep that a modality has begun a study, and move the orders that it names (MPPS N-CREATE)."""
 
@@ -46,12 +56,12 @@ def start(store: Store, step: PerformedStep, message: Message, actor: Actor, cli
         if performed.get(tx, step.sop_instance_uid):
             same = performed.was_accepted(tx, step.sop_instance_uid, "N-CREATE", actor.name, message.digest)
             outcome = MppsOutcome.REPEATED if same else MppsOutcome.DUPLICATE
-        _record(tx, step.sop_instance_uid, "N-CREATE", actor, outcome, message)
+        _record(tx, step.sop_instance_uid, "N-CREATE", actor, outcome, message, f"N-CREATE {outcome}")
         if outcome is not MppsOutcome.ACCEPTED:
             return outcome
         id = performed.add(tx, step, message.attributes)
-        performed.set_series(tx, id, step.series)
-        performed.set_doses(tx, id, _by_keyword(step))
+        performed.add_series(tx, id, step.series)
+        performed.add_doses(tx, id, step.doses)
         touched = _link_named(tx, id, step, message, actor)
         for order, conflicts in touched:
             settle.settle_read(tx, order, clinic)
@@ -76,12 +86,14 @@ def progress(
     actor: Actor,
     clinic: Clinic,
     merged: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
 ) -> MppsOutcome:
     """Keep what a modality says of a running step (MPPS N-SET without a final status).
 
-    `merged` is what of the message's attributes becomes the step's; everything where it is not given.
+    `merged` is what of the message's attributes becomes the step's; everything where it is not given. `judge` may have
+    the change of an open step refused.
     """
-    return _change(store, uid, change, message, actor, clinic, "progress", merged)
+    return _change(store, uid, change, message, actor, clinic, "progress", merged, judge)
 
 
 def finish(
@@ -92,15 +104,16 @@ def finish(
     actor: Actor,
     clinic: Clinic,
     merged: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
 ) -> MppsOutcome:
-    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status); `merged` as above.
+    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status); the rest as above.
 
     Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
     a person must find whose images these are.
     """
     if change.state not in FINAL:
         raise ValueError("a step is finished by COMPLETED or DISCONTINUED")
-    return _change(store, uid, change, message, actor, clinic, "finish", merged)
+    return _change(store, uid, change, message, actor, clinic, "finish", merged, judge)
 
 
 def refuse(store: Store, uid: str, operation: str, why: str, message: Message, actor: Actor) -> None:
@@ -108,9 +121,7 @@ def refuse(store: Store, uid: str, operation: str, why: str, message: Message, a
 
     def verb(tx: Tx) -> None:
         permit(tx, actor, Permission.PERFORM)
-        performed.record_message(tx, uid, operation, actor.name, "refused", message.digest, message.attributes)
-        audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
-        tx.announce()
+        _record_refusal(tx, uid, operation, why, message, actor)
 
     store.write(verb)
 
@@ -245,12 +256,20 @@ def _change(
     clinic: Clinic,
     action: str,
     merged: Mapping[str, Any] | None,
+    judge: Judge | None,
 ) -> MppsOutcome:
     def verb(tx: Tx) -> MppsOutcome:
         permit(tx, actor, Permission.PERFORM)
         step, known = performed.whole(tx, uid)
-        outcome = _judge(tx, step, uid, message, actor)
-        _record(tx, uid, "N-SET", actor, outcome, message)
+        said = message
+        if judge is not None and step is not None and _is_open(step):
+            judgement = judge(known)
+            said = replace(message, notes=message.notes + judgement.notes)
+            if judgement.refusal:
+                _record_refusal(tx, uid, "N-SET", judgement.refusal, said, actor)
+                return MppsOutcome.REFUSED
+        outcome = _outcome(tx, step, uid, message, actor)
+        _record(tx, uid, "N-SET", actor, outcome, said, f"N-SET {change.state or 'without a status'} {outcome}")
         if step is None or outcome is not MppsOutcome.ACCEPTED:
             if outcome is MppsOutcome.UNKNOWN:
                 audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
@@ -281,16 +300,20 @@ def _change(
     return outcome
 
 
-def _judge(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
+def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
     if step is None:
         return MppsOutcome.UNKNOWN
     if performed.last_accepted(tx, uid, "N-SET") == message.digest:
         return MppsOutcome.REPEATED
-    # What we, or another device, ended in the device's place is open to its own word.
-    if step.state is PerformedState.IN_PROGRESS or step.given_up:
+    if _is_open(step):
         return MppsOutcome.ACCEPTED
     late = performed.was_accepted(tx, uid, "N-SET", actor.name, message.digest)
     return MppsOutcome.REPEATED if late else MppsOutcome.FINAL
+
+
+def _is_open(step: PerformedStep) -> bool:
+    """Say whether a step may be changed: what was ended in its device's place is open to its own word."""
+    return step.state is PerformedState.IN_PROGRESS or step.given_up
 
 
 def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> PerformedStep:
@@ -346,13 +369,6 @@ def _tell_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterabl
     devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {told}")
 
 
-def _by_keyword(step: PerformedStep) -> dict[str, list[Dose]]:
-    told: dict[str, list[Dose]] = {}
-    for dose in step.doses:
-        told.setdefault(dose.keyword, []).append(dose)
-    return told
-
-
 def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
     now = tx.now.astimezone(clinic.zone).replace(tzinfo=None)
     return PerformedStep(
@@ -390,5 +406,18 @@ def _order(tx: Tx, order_id: int) -> Order:
     return order
 
 
-def _record(tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message) -> None:
+def _record(
+    tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message, summary: str
+) -> None:
+    """Keep a message as it came, that its device was heard, and what was overlooked in it."""
     performed.record_message(tx, uid, operation, actor.name, outcome, message.digest, message.attributes)
+    if message.address:
+        devices.hear(tx, actor.name, "mpps", message.address, summary)
+    for kind, text in message.notes:
+        devices.note(tx, actor.name, kind, text)
+
+
+def _record_refusal(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> None:
+    _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
+    audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
+    tx.announce()

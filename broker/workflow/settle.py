@@ -48,8 +48,7 @@ def settle_read(tx: Tx, order: Order, clinic: Clinic) -> None:
     if clinic.tells_start and order.bus_role in _ORDERED and not outbox.has(tx, order_id, OutboxKind.STARTED):
         outbox.add(tx, order_id, OutboxKind.STARTED)
     if PerformedState.COMPLETED not in everything:  # what somebody said in its device's place has been overruled
-        outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
-        outbox.withdraw(tx, order_id, OutboxKind.REPORT)
+        outbox.withdraw(tx, order_id, OutboxKind.IMAGES, OutboxKind.REPORT)
     if (
         state is OrderState.COMPLETED
         and clinic.tells_bus
@@ -99,9 +98,7 @@ def _reopen(tx: Tx, order_id: int) -> None:
     for step in order.steps:
         orders.set_step_state(tx, step.id, _WAITING[event])
     # What has gone out already cannot be called back: the bus has no word for it.
-    outbox.withdraw(tx, order_id, OutboxKind.IMAGES)
-    outbox.withdraw(tx, order_id, OutboxKind.REPORT)
-    outbox.withdraw(tx, order_id, OutboxKind.STARTED)
+    outbox.withdraw(tx, order_id, OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.STARTED)
     if event is Event.RECANCEL:
         outbox.withdraw(tx, order_id, OutboxKind.ORDER)
         if order.bus_role is BusRole.PERFORMER or outbox.has(tx, order_id, OutboxKind.ORDER):

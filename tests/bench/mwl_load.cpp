@@ -131,6 +131,14 @@ static Bytes query() {
     return made;
 }
 
+// The patient of an item, as items.py invents it: whom else a device would name.
+static Bytes patient_name(long order) {
+    static const char* families[] = {"Кузнецова", "Иванова", "Петров", "Сидоренко", "Абдурахманова", "Ли"};
+    static const char* given[] = {"Марина", "Пётр", "Анна", "Олег"};
+    long number = order - 1;
+    return Bytes(families[number % 6]) + "^" + given[number % 4] + "^Отчество" + std::to_string(number % 97);
+}
+
 static Bytes creation(long order) {
     char accession[32], sps[32], procedure[32];
     snprintf(accession, sizeof accession, "A%09ld", order);
@@ -141,7 +149,8 @@ static Bytes creation(long order) {
                  element(0x0032, 0x1060, "") + element(0x0040, 0x0007, "") + element(0x0040, 0x0008, "") +
                  element(0x0040, 0x0009, sps) + element(0x0040, 0x1001, procedure);
     return element(0x0008, 0x0005, "ISO_IR 192") + element(0x0008, 0x0060, "DX") + element(0x0008, 0x1032, "") +
-           element(0x0008, 0x1120, "") + element(0x0010, 0x0010, "Иванов^Иван") + element(0x0010, 0x0020, "P1") +
+           element(0x0008, 0x1120, "") + element(0x0010, 0x0010, patient_name(order)) +
+           element(0x0010, 0x0020, "P" + std::to_string(order)) +
            element(0x0010, 0x0030, "19610312") + element(0x0010, 0x0040, "F") + element(0x0020, 0x0010, "") +
            element(0x0040, 0x0241, options.station) + element(0x0040, 0x0242, "") + element(0x0040, 0x0243, "") +
            element(0x0040, 0x0244, options.date) + element(0x0040, 0x0245, "101500") + element(0x0040, 0x0250, "") +

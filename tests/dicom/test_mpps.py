@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from broker.dicom import mpps, mpps_reading, mpps_rules
+from broker.dicom.known_devices import KnownDevices
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import Caller
 from broker.domain.identifiers import valid_uid
-from broker.domain.model import Order, OrderState
+from broker.domain.model import Clinic, Device, Order, OrderState
 from broker.store import devices, journal, orders, performed
 from broker.store.database import Store, StoreError
 from broker.workflow import procedure, referral
@@ -135,12 +136,21 @@ def notes(store: Store) -> dict[str, str]:
         return {note.kind: note.text for note in devices.notes(reader).get("XRAY_14", [])}
 
 
-def create(store: Store, ds: Dataset, uid: str = "1.2.3") -> Dataset:
-    return mpps.create(ds, uid, CALLER, store, CLINIC)[0]
+def registered(store: Store, caller: Caller) -> Device:
+    """Give the device as the port hands it over."""
+    return KnownDevices(store).or_default(caller.ae_title)
 
 
-def change(store: Store, ds: Dataset, uid: str = "1.2.3") -> Dataset:
-    return mpps.change(ds, uid, CALLER, store, CLINIC)
+def create(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLER) -> Dataset:
+    return begin(store, ds, uid, caller)[0]
+
+
+def begin(store: Store, ds: Dataset, uid: str, caller: Caller = CALLER, clinic: Clinic = CLINIC) -> tuple[Dataset, str]:
+    return mpps.create(ds, uid, caller, registered(store, caller), store, clinic)
+
+
+def change(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLER) -> Dataset:
+    return mpps.change(ds, uid, caller, registered(store, caller), store, CLINIC)
 
 
 def state(store: Store, order: Order) -> OrderState:
@@ -306,7 +316,7 @@ def test_a_retry_is_0000_and_other_content_0111(store: Store) -> None:
     assert create(store, creation()).Status == Status.SUCCESS
     assert create(store, creation(PatientID="2")).Status == Status.DUPLICATE_SOP_INSTANCE
     other = Caller("FLG_12", "10.0.0.2")
-    assert mpps.create(creation(), "1.2.3", other, store, CLINIC)[0].Status == Status.DUPLICATE_SOP_INSTANCE
+    assert create(store, creation(), caller=other).Status == Status.DUPLICATE_SOP_INSTANCE
     assert outcomes(store) == ["accepted", "repeated", "duplicate", "duplicate"]  # all of them are kept
 
 
@@ -336,14 +346,14 @@ def test_a_final_step_is_0110_with_error_id_a710(store: Store) -> None:
 
 
 def test_a_uid_is_made_where_the_device_sent_none(store: Store) -> None:
-    answered, uid = mpps.create(creation(), "", CALLER, store, CLINIC)
+    answered, uid = begin(store, creation(), "")
     assert answered.Status == Status.SUCCESS
     assert valid_uid(uid)
-    assert mpps.create(creation(), "", CALLER, store, CLINIC)[1] == uid  # a retry is the same step
+    assert begin(store, creation(), "")[1] == uid  # a retry is the same step
     assert outcomes(store) == ["accepted", "repeated"]
-    assert mpps.create(creation(PatientID="2"), "", CALLER, store, CLINIC)[1] != uid
+    assert begin(store, creation(PatientID="2"), "")[1] != uid
     assert change(store, ending(), uid).Status == Status.SUCCESS
-    assert valid_uid(mpps.create(creation(), "", CALLER, store, replace(CLINIC, uid_root=""))[1])
+    assert valid_uid(begin(store, creation(), "", clinic=replace(CLINIC, uid_root=""))[1])
 
 
 def test_a_uid_that_is_none_is_0117_only_when_strict(store: Store) -> None:

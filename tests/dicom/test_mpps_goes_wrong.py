@@ -26,7 +26,7 @@ from broker.store import devices, journal, orders, outbox, performed
 from broker.store.database import Store, Tx
 from broker.workflow import procedure, referral
 from broker.workflow.abandoned import Abandoned
-from tests.dicom.test_mpps import CALLER, change, code, create, creation, ending, scheduled
+from tests.dicom.test_mpps import CALLER, change, code, create, creation, ending, registered, scheduled
 from tests.dicom.test_server import associated, serving
 from tests.dicom.test_worklist import ask, numbers, query
 from tests.factory import CLINIC, REGISTRAR, draft
@@ -201,13 +201,8 @@ def test_what_a_device_tells_later_does_not_undo_what_a_person_decided(store: St
     meant = referral.register(store, draft(), REGISTRAR, CLINIC)
     wrong = [code(WRONG_ENTRY, "Incorrect worklist entry selected")]
     create(store, creation(order.study_instance_uid))
-    mpps.change(
-        ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=wrong),
-        "1.2.3",
-        SECOND,
-        store,
-        CLINIC,
-    )
+    told = ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=wrong)
+    change(store, told, caller=SECOND)
     procedure.link(store, "1.2.3", meant.id, REGISTRAR, CLINIC)
     remark = Dataset()
     remark.PerformedProcedureStepDescription = "колено"
@@ -220,7 +215,7 @@ def test_what_a_device_tells_later_does_not_undo_what_a_person_decided(store: St
 # A workstation with two AE titles ends under the one what it began under the other; so may a stranger by mistake.
 def test_what_another_device_ends_is_open_to_the_word_of_the_one_that_began(store: Store, order: Order) -> None:
     create(store, creation(order.study_instance_uid))
-    assert mpps.change(ending(), "1.2.3", SECOND, store, CLINIC).Status == Status.SUCCESS
+    assert change(store, ending(), caller=SECOND).Status == Status.SUCCESS
     assert now(store, order).state is OrderState.COMPLETED
     with store.read() as reader:
         assert outbox.has(reader, order.id, OutboxKind.IMAGES)
@@ -234,7 +229,7 @@ def test_what_another_device_ends_is_open_to_the_word_of_the_one_that_began(stor
 
     assert change(store, ending()).Status == Status.SUCCESS
     assert now(store, order).state is OrderState.COMPLETED
-    assert mpps.change(ending("DISCONTINUED"), "1.2.3", SECOND, store, CLINIC).Status == Status.PROCESSING_FAILURE
+    assert change(store, ending("DISCONTINUED"), caller=SECOND).Status == Status.PROCESSING_FAILURE
     assert now(store, order).state is OrderState.COMPLETED
     with store.read() as reader:
         assert outbox.has(reader, order.id, OutboxKind.IMAGES)
@@ -276,9 +271,7 @@ def test_parallel_creates_are_each_answered_as_one_after_the_other(
 # 22. And so did parallel steps of one order: none of them may be lost.
 def test_parallel_steps_of_one_order_are_all_kept(store: Store, order: Order) -> None:
     threads = [
-        threading.Thread(
-            target=mpps.create, args=(creation(order.study_instance_uid), f"1.2.{n}", CALLER, store, CLINIC)
-        )
+        threading.Thread(target=create, args=(store, creation(order.study_instance_uid), f"1.2.{n}"))
         for n in range(1, 9)
     ]
     for thread in threads:
@@ -295,7 +288,7 @@ def test_a_step_full_of_oddities_can_still_be_read_back(store: Store) -> None:
     odd.add_new(Tag("EntranceDoseInmGy"), "LO", "много")
     odd.add_new(0x00091001, "LO", "private")
     create(store, odd)
-    status, ds = mpps.retrieve("1.2.3", [], CALLER, store)
+    status, ds = mpps.retrieve("1.2.3", [], CALLER, registered(store, CALLER), store)
     assert isinstance(ds, Dataset)
     assert (status.Status, ds.Modality) == (Status.SUCCESS, "D" * 40)
     with store.read() as reader:

@@ -26,7 +26,6 @@ from hypothesis.stateful import (
 )
 from pydicom.dataset import Dataset
 
-from broker.dicom import mpps
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import Caller
 from broker.domain.errors import WrongState
@@ -35,7 +34,7 @@ from broker.store import orders
 from broker.workflow import procedure, referral
 from broker.workflow.abandoned import ACTOR
 from tests import factory
-from tests.dicom.test_mpps import code, creation, ending, scheduled, strict
+from tests.dicom.test_mpps import change, code, create, creation, ending, scheduled, strict
 from tests.factory import CLINIC, REGISTRAR
 
 DEVICES = (Caller("XRAY_14", "10.0.0.1"), Caller("FLG_12", "10.0.0.2"))
@@ -212,7 +211,7 @@ class Devices(RuleBasedStateMachine):
             else:
                 expected, outcome = Status.DUPLICATE_SOP_INSTANCE, "duplicate"
             self.sent.append((uid, "N-CREATE", outcome))
-            answered, _ = mpps.create(ds, uid, device, self.store, CLINIC)
+            answered = create(self.store, ds, uid, device)
             assert answered.Status == expected, (answered, outcome)
 
     def change(self, data: st.DataObject) -> None:
@@ -224,7 +223,7 @@ class Devices(RuleBasedStateMachine):
         for _ in range(times):
             expected, outcome = self._judged(uid, device, state, said)
             self.sent.append((uid, "N-SET", outcome))
-            answered = mpps.change(_change(state, content), uid, device, self.store, CLINIC)
+            answered = change(self.store, _change(state, content), uid, device)
             assert answered.Status == expected, (answered, outcome)
 
     def _judged(self, uid: str, device: Caller, state: str, said: str) -> tuple[Status, str]:

@@ -15,7 +15,7 @@ from broker.store import devices, performed
 from broker.store.database import Store
 from broker.workflow import referral
 from tests import factory
-from tests.dicom.test_mpps import CALLER, change, create, creation, dataset, ending, notes, series
+from tests.dicom.test_mpps import CALLER, change, create, creation, dataset, ending, notes, registered, series
 from tests.factory import CLINIC, REGISTRAR
 
 
@@ -95,7 +95,7 @@ def test_a_dose_that_is_no_number_is_noted_not_stored(store: Store, value: str) 
 
 
 def get(store: Store, *keywords: str, uid: str = "1.2.3") -> tuple[int, Dataset | None]:
-    answered, ds = mpps.retrieve(uid, [Tag(keyword) for keyword in keywords], CALLER, store)
+    answered, ds = mpps.retrieve(uid, [Tag(keyword) for keyword in keywords], CALLER, registered(store, CALLER), store)
     return answered.Status, ds
 
 

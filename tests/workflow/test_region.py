@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from broker.dicom import mpps
 from broker.domain.errors import Invalid
 from broker.domain.model import BusRole, Clinic, Order, OrderState, Priority, StepState
 from broker.store import outbox
 from broker.store.database import Store
 from broker.store.worklist import Narrowing, places
 from broker.workflow import procedure, referral
-from tests.dicom.test_mpps import CALLER, change, create, creation, ending
+from tests.dicom.test_mpps import begin, change, create, creation, ending
 from tests.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
 
 OTHER_CLINIC = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
@@ -129,4 +128,4 @@ def stands(store: Store, order: Order) -> Order:
 
 
 def create_for(store: Store, order: Order, uid: str, clinic: Clinic) -> None:
-    mpps.create(creation(order.study_instance_uid), uid, CALLER, store, clinic)
+    begin(store, creation(order.study_instance_uid), uid, clinic=clinic)

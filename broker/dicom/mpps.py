@@ -1,16 +1,18 @@
 """The performed procedure step service: N-CREATE, N-SET and N-GET in, a status out (PS3.4 Annex F).
 
-Functions of (attribute list, SOP Instance UID, caller, store): no socket. Success is answered only after the commit.
-A message that breaks the table of `mpps_rules` is refused where the device's policy is strict; elsewhere it is used as
-far as it goes, for the study was made, and what is wrong with it is noted with the device.
+Functions of (attribute list, SOP Instance UID, caller, store): no socket. None of them waits for the store: a Report
+becomes an answer after the commit, and success is answered only then. A message that breaks the table of `mpps_rules`
+is refused where the device's policy is strict; elsewhere it is used as far as it goes, for the study was made, and what
+is wrong with it is noted with the device.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
@@ -21,7 +23,8 @@ from broker.dicom.mpps_rules import Attributes, Problem
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
 from broker.dicom.worklist import Caller
 from broker.domain import identifiers
-from broker.domain.model import Actor, ActorKind, Clinic, Device, Message, MppsOutcome, PerformedState
+from broker.domain.model import Actor, ActorKind, Clinic, Device, MppsOutcome, PerformedState
+from broker.failpoint import COMMITTED_NOT_ANSWERED, reach
 from broker.store import devices, performed
 from broker.store.database import Store, StoreError
 from broker.workflow import procedure
@@ -45,31 +48,54 @@ _ANSWERS = {
 }
 
 
-def create(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> tuple[Dataset, str]:
-    """Answer an N-CREATE: the status, and the SOP Instance UID (made here when the device sent none)."""
-    message = _message(ds, caller)
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A message that the store is taking, and what its device is told once that is done."""
+
+    outcome: Future[MppsOutcome]
+    uid: str
+    tell: Callable[[MppsOutcome], Dataset]
+
+    def status(self) -> Dataset:
+        """Give the answer, after the commit; waits for it."""
+        try:
+            outcome = self.outcome.result()
+        except StoreError as error:
+            log.error("a performed procedure step could not be kept: %s", error)
+            return status(Status.RESOURCE_LIMITATION, "the database refuses changes, try again later")
+        reach(COMMITTED_NOT_ANSWERED)
+        return self.tell(outcome)
+
+
+def create(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> Report:
+    """Take an N-CREATE; its SOP Instance UID is made here when the device sent none."""
+    message = mpps_reading.message(ds, caller.address)
     said, actor = message.attributes, _actor(device)
     # Made of the content, so that a repetition after a lost answer is known as one.
     uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
     problems = _uid_problems(uid) + mpps_rules.creation_problems(said)
     refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
-        return _refuse(store, uid, "N-CREATE", refused, message, actor), uid
+        verb = procedure.refusing(uid, "N-CREATE", refused.words, message, actor)
+        return Report(_submit(store, verb), uid, lambda _: _refusal(uid, "N-CREATE", refused, actor))
     message = replace(message, notes=(*_notes(caller, "mpps_create", problems), *_notes_of_doses(caller, said)))
-    try:
-        outcome = procedure.start(store, mpps_reading.step(said, uid, caller.ae_title), message, actor, clinic)
-    except StoreError as error:
-        return _storage_refused(error), uid
-    log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, outcome)
-    return _ANSWERS[outcome], uid
+    verb = procedure.starting(mpps_reading.step(said, uid, caller.ae_title), message, actor, clinic)
+
+    def tell(outcome: MppsOutcome) -> Dataset:
+        log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, outcome)
+        return _ANSWERS[outcome]
+
+    return Report(_submit(store, verb), uid, tell)
 
 
-def change(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> Dataset:
-    """Answer an N-SET: the status."""
-    message, actor = _message(ds, caller), _actor(device)
+def change(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> Report:
+    """Take an N-SET."""
+    message, actor = mpps_reading.message(ds, caller.address), _actor(device)
     state = mpps_reading.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
-        return _refuse(store, uid, "N-SET", _wrong_status(tuple(PerformedState)), message, actor)
+        wrong = _wrong_status(PerformedState)
+        verb = procedure.refusing(uid, "N-SET", wrong.words, message, actor)
+        return Report(_submit(store, verb), uid, lambda _: _refusal(uid, "N-SET", wrong, actor))
     # Devices repeat what they may not change; it is left out of what is merged, the message itself is kept whole.
     said = {name: each for name, each in message.attributes.items() if name not in _NOT_SET}
     refused: list[Problem] = []
@@ -86,16 +112,15 @@ def change(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, 
             notes += _notes(caller, kind, problems)
         return Judgement(notes=(*notes, *_notes_of_doses(caller, said)))
 
+    def tell(outcome: MppsOutcome) -> Dataset:
+        if outcome is MppsOutcome.REFUSED:
+            return _refusal(uid, "N-SET", refused[0], actor)
+        log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", outcome)
+        return _ANSWERS[outcome]
+
     changed = mpps_reading.change(message.attributes)
-    verb = procedure.finish if changed.state in procedure.FINAL else procedure.progress
-    try:
-        outcome = verb(store, uid, changed, message, actor, clinic, merged=said, judge=judge)
-    except StoreError as error:
-        return _storage_refused(error)
-    if outcome is MppsOutcome.REFUSED:
-        return _refusal(uid, "N-SET", refused[0], actor)
-    log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", outcome)
-    return _ANSWERS[outcome]
+    verb = procedure.changing(uid, changed, message, actor, clinic, merged=said, judge=judge)
+    return Report(_submit(store, verb), uid, tell)
 
 
 def retrieve(
@@ -154,12 +179,13 @@ def _uid_problems(uid: str) -> list[Problem]:
     return [Problem(Status.INVALID_SOP_INSTANCE, Tag("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
 
 
-def _refuse(store: Store, uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> Dataset:
+def _submit(store: Store, verb: procedure.Told) -> Future[MppsOutcome]:
     try:
-        procedure.refuse(store, uid, operation, problem.words, message, actor)
+        return store.submit(verb)
     except StoreError as error:
-        return _storage_refused(error)
-    return _refusal(uid, operation, problem, actor)
+        closed: Future[MppsOutcome] = Future()
+        closed.set_exception(error)
+        return closed
 
 
 def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Dataset:
@@ -168,16 +194,7 @@ def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Datase
     return status(problem.status, problem.words, identifier=problem.tag if operation == "N-SET" else None)
 
 
-def _storage_refused(error: StoreError) -> Dataset:
-    log.error("a performed procedure step could not be kept: %s", error)
-    return status(Status.RESOURCE_LIMITATION, "the database refuses changes, try again later")
-
-
 # ---- the device ----
-
-
-def _message(ds: Dataset, caller: Caller) -> Message:
-    return replace(mpps_reading.message(ds), address=caller.address)
 
 
 def _actor(device: Device) -> Actor:

@@ -52,8 +52,8 @@ EXPOSURE_DOSES = {
 _TEXTS = {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 
 
-def message(ds: Dataset) -> Message:
-    """Keep a message as it came, in the DICOM JSON model, with a digest by which a retry is known."""
+def message(ds: Dataset, address: str = "") -> Message:
+    """Keep a message as it came from an address, in the DICOM JSON model, with a digest by which a retry is known."""
     attributes: dict[str, Any] = {}
     odd: dict[str, Any] = {}
     for element in _elements(ds):
@@ -65,8 +65,9 @@ def message(ds: Dataset) -> Message:
             odd[name] = {"vr": "LO", "Value": [str(element.value)]}
     attributes |= odd
     attributes.pop(key("SpecificCharacterSet"), None)  # JSON is Unicode
-    digest = hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest()
-    return Message(attributes, digest)
+    written = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(written.encode(errors="surrogatepass")).hexdigest()
+    return Message(attributes, digest, address, written=written)
 
 
 def _json(element: DataElement) -> dict[str, Any]:

@@ -27,9 +27,9 @@ from broker.dicom.known_devices import KnownDevices
 from broker.dicom.seldom import Seldom
 from broker.dicom.statuses import Status, status
 from broker.dicom.upper_layer import message
-from broker.dicom.upper_layer.answering import Reply, Request
+from broker.dicom.upper_layer.answering import Later, Reply, Request
 from broker.dicom.worklist import Caller
-from broker.domain.model import Clinic, Device
+from broker.domain.model import Clinic
 from broker.store import devices
 from broker.store.database import Store, StoreError, Tx
 from broker.workflow import devices as registry
@@ -51,6 +51,7 @@ REQUESTED = [str(Verification)]  # of these we are the user too, see `pacs`
 IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
 IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
 
+MOST_READ_AT_ONCE = 4096  # bytes of a report of a performed step that the port's own thread reads: under a millisecond
 LEARN_EVERY = 10.0  # seconds after which it is noted anew that the same stranger called, or that a caller was rejected
 SAMPLE_EVERY = 10.0  # seconds between two samples of what a device sends on a service
 HEAR_EVERY = 1.0  # seconds after which it is noted anew that a device asked the same, or for an echo
@@ -63,6 +64,8 @@ FOR_NOW = (0x02, 0x03, 0x01)  # transiently, by the service provider: temporary 
 
 _WORKLIST = {str(ModalityWorklistInformationFind)}
 _PERFORMED = {str(ModalityPerformedProcedureStep), str(ModalityPerformedProcedureStepRetrieve)}
+_REPORTS = {message.N_CREATE: ("N-CREATE", mpps.create), message.N_SET: ("N-SET", mpps.change)}
+_SAMPLED = {message.C_FIND: "worklist", message.N_CREATE: "N-CREATE", message.N_SET: "N-SET"}
 Rejection = tuple[int, int, int]
 
 
@@ -81,8 +84,8 @@ class Services:
         self._known = KnownDevices(store)
         self._operations: dict[int, tuple[set[str], Callable[[Request], Iterator[Reply]]]] = {
             message.C_FIND: (_WORKLIST, self._find),
-            message.N_CREATE: (_PERFORMED, self._create),
-            message.N_SET: (_PERFORMED, self._set),
+            message.N_CREATE: (_PERFORMED, self._take),
+            message.N_SET: (_PERFORMED, self._take),
             message.N_GET: (_PERFORMED, self._get),
         }
 
@@ -133,8 +136,11 @@ class Services:
 
     # ---- answers ----
 
-    def at_once(self, request: Request) -> Ready | Reply | None:
-        """Give what can be answered without waiting for anything; None where that is to be worked out by `answer`."""
+    def at_once(self, request: Request) -> Ready | Reply | Later | None:
+        """Give what can be answered without waiting for anything; None where that is to be worked out by `answer`.
+
+        A small report of a performed step is read here and now, for handing it to another thread would cost as much.
+        """
         caller, command = _caller(request), request.command
         if command.field == message.C_ECHO:
             if self._heard.now((caller, "echo")):
@@ -143,6 +149,8 @@ class Services:
         operation = self._operations.get(command.field)
         if operation is None or request.context.abstract_syntax not in operation[0]:
             return Reply(status(Status.UNRECOGNISED_OPERATION))
+        if command.field in _REPORTS and len(request.dataset) <= MOST_READ_AT_ONCE:
+            return self._report(request)
         if command.field != message.C_FIND:
             return None
         ready = self._worklist.ready(_asked(request))
@@ -156,11 +164,11 @@ class Services:
 
     def due(self, request: Request) -> bool:
         """Say whether what was answered at once is to be sampled by `sample`, which takes its time."""
-        return self._samples.due((request.calling, "worklist"))
+        return self._samples.due((request.calling, _SAMPLED[request.command.field]))
 
-    def sample(self, request: Request, service: str = "worklist") -> None:
+    def sample(self, request: Request) -> None:
         """Keep what a device really sends, now and then, without patients' data and without making it wait."""
-        caller = _caller(request)
+        caller, service = _caller(request), _SAMPLED[request.command.field]
         if not self._samples.now((caller.ae_title, service)):
             return
         try:
@@ -196,41 +204,41 @@ class Services:
             log.error("worklist query of %s failed: %s", caller.ae_title, type(error).__name__)
             yield Reply(status(Status.UNABLE_TO_PROCESS, "the worklist cannot be read, try again later"))
 
-    def _create(self, request: Request) -> Iterator[Reply]:
+    def _report(self, request: Request) -> Reply | Later:
+        """Take what a device reports of a performed step; it is answered after the commit."""
         caller, uid = _caller(request), request.command.instance
+        operation, take = _REPORTS[request.command.field]
         try:
             ds = self._decode(request, mpps=True)
+            report = take(ds, uid, caller, self._known.or_default(caller.ae_title), self._store, self._clinic)
         except Undecodable as error:
-            log.warning("N-CREATE of %s cannot be read: %s", caller.ae_title, error)
-            yield Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
-            return
-        self.sample(request, "N-CREATE")
-        answered, made = mpps.create(ds, uid, caller, self._device(request), self._store, self._clinic)
-        # PS3.7 10.1.5.1.4: the UID that we made goes back.
-        yield Reply(answered, None, uid or (made if answered.Status == Status.SUCCESS else ""))
+            log.warning("%s of %s cannot be read: %s", operation, caller.ae_title, error)
+            return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
+        except Exception as error:  # whatever is broken here, who asks is told
+            log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__, exc_info=error)
+            return Reply(int(Status.PROCESSING_FAILURE), None, uid)
 
-    def _set(self, request: Request) -> Iterator[Reply]:
-        caller, uid = _caller(request), request.command.instance
-        try:
-            ds = self._decode(request, mpps=True)
-        except Undecodable as error:
-            log.warning("N-SET of %s cannot be read: %s", caller.ae_title, error)
-            yield Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
-            return
-        self.sample(request, "N-SET")
-        yield Reply(mpps.change(ds, uid, caller, self._device(request), self._store, self._clinic), None, uid)
+        def reply() -> Reply:
+            answered = report.status()
+            # PS3.7 10.1.5.1.4: the UID that we made goes back.
+            return Reply(answered, None, uid or (report.uid if answered.Status == Status.SUCCESS else ""))
+
+        return Later(report.outcome, reply)
+
+    def _take(self, request: Request) -> Iterator[Reply]:
+        self.sample(request)
+        taken = self._report(request)
+        yield taken.reply() if isinstance(taken, Later) else taken
 
     def _get(self, request: Request) -> Iterator[Reply]:
         uid = request.command.instance
         tags, caller = request.command.tags, _caller(request)
-        answered, ds = mpps.retrieve(uid, tags, caller, self._device(request), self._store)
+        device = self._known.or_default(caller.ae_title)
+        answered, ds = mpps.retrieve(uid, tags, caller, device, self._store)
         data: Any = encode(ds, request.context.implicit, True) if ds else None
         if ds and data is None:
             answered = status(Status.PROCESSING_FAILURE)
         yield Reply(answered, data, uid)
-
-    def _device(self, request: Request) -> Device:
-        return self._known.or_default(request.calling)
 
 
 def _caller(request: Request) -> Caller:

@@ -5,6 +5,7 @@ Values only. Dates and times of the clinic's work are local clinic time; instant
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
@@ -398,6 +399,11 @@ class Message:
     digest: str
     address: str = ""  # that it came from
     notes: tuple[tuple[str, str], ...] = ()  # what was overlooked in it, to be told of its device: kinds and texts
+    written: str = ""  # the attributes as a text, where that is at hand
+
+    def json(self) -> str:
+        """Give the attributes as a text."""
+        return self.written or json.dumps(self.attributes, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

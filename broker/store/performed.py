@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from broker.domain.model import Dose, PerformedSeries, PerformedState, PerformedStep
+from broker.domain.model import Dose, Message, PerformedSeries, PerformedState, PerformedStep
 from broker.store.database import Reader, Row, Tx
 
 
@@ -29,8 +29,8 @@ def whole(reader: Reader, sop_instance_uid: str) -> tuple[PerformedStep | None, 
     return (from_row(row), dict(json.loads(row["attributes"] or "{}"))) if row else (None, {})
 
 
-def add(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> int:
-    """Keep a new performed step; give its id."""
+def add(tx: Tx, step: PerformedStep, attributes: str = "{}") -> int:
+    """Keep a new performed step with its attributes, in DICOM JSON; give its id."""
     return tx.run(
         'INSERT INTO performed_step (sop_instance_uid, ae_title, station_ae_title, state, start, "end",'
         " performed_step_id, modality, patient_name, patient_id, operator, discontinuation_code,"
@@ -49,7 +49,7 @@ def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
         " discontinuation_code = :discontinuation_code, discontinuation_meaning = :discontinuation_meaning,"
         " images = :images, given_up = :given_up, attributes = :attributes, changed_at = :now"
         " WHERE sop_instance_uid = :sop_instance_uid",
-        _columns(tx, step, attributes),
+        _columns(tx, step, json.dumps(attributes, ensure_ascii=False)),
     )
 
 
@@ -221,22 +221,12 @@ def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedStat
     return [PerformedState(row["state"]) for row in rows]
 
 
-def record_message(
-    tx: Tx, uid: str, operation: str, ae_title: str, outcome: str, digest: str, attributes: Mapping[str, Any]
-) -> None:
+def record_message(tx: Tx, uid: str, operation: str, ae_title: str, outcome: str, message: Message) -> None:
     """Keep a message as it came, with what became of it."""
     tx.run(
         "INSERT INTO performed_step_message (sop_instance_uid, operation, ae_title, outcome, digest, attributes, at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            uid,
-            operation,
-            ae_title,
-            outcome,
-            digest,
-            json.dumps(attributes, ensure_ascii=False),
-            tx.now.isoformat(),
-        ],
+        [uid, operation, ae_title, outcome, message.digest, message.json(), tx.now.isoformat()],
     )
 
 
@@ -263,7 +253,7 @@ def last_accepted(reader: Reader, uid: str, operation: str) -> str:
     )
 
 
-def _columns(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> dict[str, object]:
+def _columns(tx: Tx, step: PerformedStep, attributes: str) -> dict[str, object]:
     return {
         "sop_instance_uid": step.sop_instance_uid,
         "ae_title": step.ae_title,
@@ -282,7 +272,7 @@ def _columns(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> dict
         "given_up": int(step.given_up),
         "by_hand": int(step.by_hand),
         "in_archive": int(step.in_archive),
-        "attributes": json.dumps(attributes, ensure_ascii=False),
+        "attributes": attributes,
         "now": tx.now.isoformat(),
     }
 

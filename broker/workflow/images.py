@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +44,7 @@ def images_seen(store: Store, order_id: int, held: Held, actor: Actor, clinic: C
         step = _step(tx, order, held, clinic)
         wrong = identity.contradictions(order.patient, held.patient_name, held.patient_id, held.birth_date)
         named = {"0020000D": {"vr": "UI", "Value": [held.study_instance_uid]}}
-        id = performed.add(tx, step, {"00400270": {"vr": "SQ", "Value": [named]}})
+        id = performed.add(tx, step, json.dumps({"00400270": {"vr": "SQ", "Value": [named]}}, ensure_ascii=False))
         for scheduled in order.steps:
             performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
         settle.settle(tx, order.id, clinic)

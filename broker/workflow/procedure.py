@@ -27,7 +27,6 @@ from broker.domain.model import (
     PerformedStep,
 )
 from broker.domain.reasons import WRONG_ENTRY
-from broker.failpoint import COMMITTED_NOT_ANSWERED, reach
 from broker.security import Permission, permit
 from broker.store import audit, devices, orders, performed
 from broker.store.database import Store, Tx
@@ -47,8 +46,17 @@ Judge = Callable[[Mapping[str, Any]], Judgement]
 """Judges a change by what is known of its step (attributes in the DICOM JSON model), in the verb's transaction."""
 
 
+Told = Callable[[Tx], MppsOutcome]
+"""A modality's word as the transaction that takes it."""
+
+
 def start(store: Store, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
     """Keep that a modality has begun a study, and move the orders that it names (MPPS N-CREATE)."""
+    return store.write(starting(step, message, actor, clinic))
+
+
+def starting(step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> Told:
+    """Give `start` as a transaction, for those who cannot wait for it."""
 
     def verb(tx: Tx) -> MppsOutcome:
         permit(tx, actor, Permission.PERFORM)
@@ -59,7 +67,7 @@ def start(store: Store, step: PerformedStep, message: Message, actor: Actor, cli
         _record(tx, step.sop_instance_uid, "N-CREATE", actor, outcome, message, f"N-CREATE {outcome}")
         if outcome is not MppsOutcome.ACCEPTED:
             return outcome
-        id = performed.add(tx, step, message.attributes)
+        id = performed.add(tx, step, message.json())
         performed.add_series(tx, id, step.series)
         performed.add_doses(tx, id, step.doses)
         touched = _link_named(tx, id, step, message, actor)
@@ -73,57 +81,37 @@ def start(store: Store, step: PerformedStep, message: Message, actor: Actor, cli
         tx.announce()
         return outcome
 
-    outcome = store.write(verb)
-    reach(COMMITTED_NOT_ANSWERED)
-    return outcome
+    return verb
 
 
 def progress(
-    store: Store,
-    uid: str,
-    change: PerformedChange,
-    message: Message,
-    actor: Actor,
-    clinic: Clinic,
-    merged: Mapping[str, Any] | None = None,
-    judge: Judge | None = None,
+    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
 ) -> MppsOutcome:
-    """Keep what a modality says of a running step (MPPS N-SET without a final status).
-
-    `merged` is what of the message's attributes becomes the step's; everything where it is not given. `judge` may have
-    the change of an open step refused.
-    """
-    return _change(store, uid, change, message, actor, clinic, "progress", merged, judge)
+    """Keep what a modality says of a running step (MPPS N-SET without a final status)."""
+    return store.write(changing(uid, change, message, actor, clinic))
 
 
 def finish(
-    store: Store,
-    uid: str,
-    change: PerformedChange,
-    message: Message,
-    actor: Actor,
-    clinic: Clinic,
-    merged: Mapping[str, Any] | None = None,
-    judge: Judge | None = None,
+    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
 ) -> MppsOutcome:
-    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status); the rest as above.
+    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status).
 
     Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
     a person must find whose images these are.
     """
     if change.state not in FINAL:
         raise ValueError("a step is finished by COMPLETED or DISCONTINUED")
-    return _change(store, uid, change, message, actor, clinic, "finish", merged, judge)
+    return store.write(changing(uid, change, message, actor, clinic))
 
 
-def refuse(store: Store, uid: str, operation: str, why: str, message: Message, actor: Actor) -> None:
-    """Keep a modality's message that cannot be used (N-CREATE or N-SET), with the reason; nothing else changes."""
+def refusing(uid: str, operation: str, why: str, message: Message, actor: Actor) -> Told:
+    """Keep, in a transaction, a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
 
-    def verb(tx: Tx) -> None:
+    def verb(tx: Tx) -> MppsOutcome:
         permit(tx, actor, Permission.PERFORM)
-        _record_refusal(tx, uid, operation, why, message, actor)
+        return _record_refusal(tx, uid, operation, why, message, actor)
 
-    store.write(verb)
+    return verb
 
 
 def give_up(store: Store, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
@@ -233,7 +221,7 @@ def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clin
         waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
         if waiting or not running:
             step = _made_by_hand(tx, order, actor, clinic)
-            id = performed.add(tx, step, {})
+            id = performed.add(tx, step)
             for scheduled in waiting or order.steps:
                 performed.link(tx, id, scheduled.id, actor.name)
         for each in touched:
@@ -247,17 +235,22 @@ def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clin
 # ---- the modality's word ----
 
 
-def _change(
-    store: Store,
+def changing(
     uid: str,
     change: PerformedChange,
     message: Message,
     actor: Actor,
     clinic: Clinic,
-    action: str,
-    merged: Mapping[str, Any] | None,
-    judge: Judge | None,
-) -> MppsOutcome:
+    merged: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
+) -> Told:
+    """Give `progress` or `finish`, as the change says, as a transaction.
+
+    `merged` is what of the message's attributes becomes the step's; everything where it is not given. `judge` may have
+    the change of an open step refused.
+    """
+    action = "finish" if change.state in FINAL else "progress"
+
     def verb(tx: Tx) -> MppsOutcome:
         permit(tx, actor, Permission.PERFORM)
         step, known = performed.whole(tx, uid)
@@ -266,8 +259,7 @@ def _change(
             judgement = judge(known)
             said = replace(message, notes=message.notes + judgement.notes)
             if judgement.refusal:
-                _record_refusal(tx, uid, "N-SET", judgement.refusal, said, actor)
-                return MppsOutcome.REFUSED
+                return _record_refusal(tx, uid, "N-SET", judgement.refusal, said, actor)
         outcome = _outcome(tx, step, uid, message, actor)
         _record(tx, uid, "N-SET", actor, outcome, said, f"N-SET {change.state or 'without a status'} {outcome}")
         if step is None or outcome is not MppsOutcome.ACCEPTED:
@@ -295,9 +287,7 @@ def _change(
         tx.announce()
         return outcome
 
-    outcome = store.write(verb)
-    reach(COMMITTED_NOT_ANSWERED)
-    return outcome
+    return verb
 
 
 def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
@@ -410,14 +400,15 @@ def _record(
     tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message, summary: str
 ) -> None:
     """Keep a message as it came, that its device was heard, and what was overlooked in it."""
-    performed.record_message(tx, uid, operation, actor.name, outcome, message.digest, message.attributes)
+    performed.record_message(tx, uid, operation, actor.name, outcome, message)
     if message.address:
         devices.hear(tx, actor.name, "mpps", message.address, summary)
     for kind, text in message.notes:
         devices.note(tx, actor.name, kind, text)
 
 
-def _record_refusal(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> None:
+def _record_refusal(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
     _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
     audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
     tx.announce()
+    return MppsOutcome.REFUSED

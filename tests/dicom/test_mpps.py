@@ -20,7 +20,7 @@ from broker.domain.identifiers import valid_uid
 from broker.domain.model import Clinic, Device, Order, OrderState
 from broker.store import devices, journal, orders, performed
 from broker.store.database import Store, StoreError
-from broker.workflow import procedure, referral
+from broker.workflow import referral
 from tests import factory
 from tests.factory import CLINIC, REGISTRAR
 
@@ -146,11 +146,12 @@ def create(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLE
 
 
 def begin(store: Store, ds: Dataset, uid: str, caller: Caller = CALLER, clinic: Clinic = CLINIC) -> tuple[Dataset, str]:
-    return mpps.create(ds, uid, caller, registered(store, caller), store, clinic)
+    report = mpps.create(ds, uid, caller, registered(store, caller), store, clinic)
+    return report.status(), report.uid
 
 
 def change(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLER) -> Dataset:
-    return mpps.change(ds, uid, caller, registered(store, caller), store, CLINIC)
+    return mpps.change(ds, uid, caller, registered(store, caller), store, CLINIC).status()
 
 
 def state(store: Store, order: Order) -> OrderState:
@@ -401,8 +402,12 @@ def test_a_database_that_refuses_is_0213_never_success(store: Store, monkeypatch
     def full(*_: object, **__: object) -> None:
         raise StoreError("disk full")
 
-    for verb in ("start", "progress", "finish", "refuse"):
-        monkeypatch.setattr(procedure, verb, full)
+    monkeypatch.setattr(
+        store, "_commit", lambda db, batch: [job.future.set_exception(StoreError("full")) for job in batch]
+    )
+    assert create(store, creation()).Status == Status.RESOURCE_LIMITATION
+    assert change(store, ending()).Status == Status.RESOURCE_LIMITATION
+    monkeypatch.setattr(store, "submit", full)  # or it is closed already
     assert create(store, creation()).Status == Status.RESOURCE_LIMITATION
     assert create(store, Dataset()).Status == Status.RESOURCE_LIMITATION
     assert change(store, Dataset()).Status == Status.RESOURCE_LIMITATION

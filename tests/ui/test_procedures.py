@@ -93,7 +93,7 @@ def test_a_wrong_worklist_entry_asks_whose_images_these_are(scene: Scene) -> Non
 
 def test_messages_without_a_beginning_and_refused_ones_are_seen_on_the_board(scene: Scene) -> None:
     scene.finish("9.9")
-    procedure.refuse(scene.store, "8.8", "N-CREATE", "PatientSex is missing", message("r"), XRAY)
+    scene.store.write(procedure.refusing("8.8", "N-CREATE", "PatientSex is missing", message("r"), XRAY))
     assert [title for title, _ in troubles(scene)] == ["Сообщение аппарата не принято", "Исследование без начала"]
     assert "Рентген в 09:47 закончил то, о начале чего не сообщал" in troubles(scene)[1][1]
 

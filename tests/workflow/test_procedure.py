@@ -429,7 +429,7 @@ def test_the_same_patient_on_the_same_day_is_suggested_never_linked(store: Store
 def test_messages_that_no_step_is_known_for_are_shown_until_there_is_one(store: Store, order: Order) -> None:
     finish(store, "9.9", digest="a")
     finish(store, "9.9", digest="b")
-    procedure.refuse(store, "8.8", "N-CREATE", "why", message("c"), XRAY)
+    store.write(procedure.refusing("8.8", "N-CREATE", "why", message("c"), XRAY))
     with store.read() as reader:
         found = journal.orphans(reader, order.authored_on)
         assert journal.orphans(reader, order.authored_on + timedelta(days=1)) == []

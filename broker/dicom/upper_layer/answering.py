@@ -5,8 +5,9 @@ The services are whatever fits `Services`; nothing here knows what they do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol
 
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
@@ -40,6 +41,13 @@ class Reply(NamedTuple):
     instance: str = ""
 
 
+class Later(NamedTuple):
+    """An answer that comes when `done` is done; `reply` gives it then without waiting, and raises nothing."""
+
+    done: Future[Any]
+    reply: Callable[[], Reply]
+
+
 class Listing(Protocol):
     """A whole answer to a C-FIND: `pending` goes with each of the matches, 0000 follows them."""
 
@@ -54,7 +62,7 @@ class Services(Protocol):
     def judge(self, calling: str, called: str, address: str) -> tuple[int, int, int] | None:
         """Say how a caller is rejected (result, source, reason), if at all."""
 
-    def at_once(self, request: Request) -> Listing | Reply | None:
+    def at_once(self, request: Request) -> Listing | Reply | Later | None:
         """Give what can be answered without waiting for anything; None where `answer` is to work it out."""
 
     def answer(self, request: Request) -> Iterator[Reply]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from broker.dicom.upper_layer import answering, message, pdu
-from broker.dicom.upper_layer.answering import Reply, Request
+from broker.dicom.upper_layer.answering import Later, Reply, Request
 from broker.dicom.upper_layer.limits import AFTER_ABORT, AFTER_RELEASE, MOST_AT_ONCE, MOST_IGNORED, MOST_WAITING
 from broker.dicom.upper_layer.message import Collector, Command, Message
 from broker.dicom.upper_layer.negotiation import Context
@@ -306,10 +306,13 @@ class Connection(asyncio.Protocol):
                 self._transport.write(answering.wire(request, ready, self._most))
             else:
                 self._request, self._cancelled = request, False
-                self._chunks = answering.listing(request, ready, self._most)
                 if self._port.services.due(request):
                     self._port.threads.submit(self._port.services.sample, request)
-                self._send_chunks()
+                if isinstance(ready, Later):
+                    self._port.await_reply(self, request, ready)
+                else:
+                    self._chunks = answering.listing(request, ready, self._most)
+                    self._send_chunks()
         if self._request is None and self._state in (State.STA6, State.STA8):
             if self._port.stopping:
                 self.abort()
@@ -361,6 +364,14 @@ class Connection(asyncio.Protocol):
         if request is not None and self._state in (State.STA6, State.STA8):
             self._transport.write(answering.wire(request, Reply(status), self._most))
         self._next()
+
+    def replied(self, request: Request, reply: Reply) -> None:
+        """Send the answer that was waited for, unless it is not wanted any more."""
+        if self._request is request:
+            self._request = None
+            if self._state in (State.STA6, State.STA8):
+                self._transport.write(answering.wire(request, reply, self._most))
+            self._next()
 
     def _step(self) -> None:
         """Work out the next answers on a thread; `_stepped` sends them."""

@@ -15,10 +15,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from broker.dicom.seldom import Seldom
 from broker.dicom.upper_layer import answering
-from broker.dicom.upper_layer.answering import Reply, Request, Services
+from broker.dicom.upper_layer.answering import Later, Reply, Request, Services
 from broker.dicom.upper_layer.connection import Connection
 from broker.dicom.upper_layer.limits import Limits
 from broker.dicom.upper_layer.negotiation import Negotiator
@@ -252,7 +253,24 @@ class Port:
         if not self._connected_from[address]:
             del self._connected_from[address]
 
-    # ---- the threads that work answers out ----
+    # ---- answers that take their time ----
+
+    def await_reply(self, connection: Connection, request: Request, later: Later) -> None:
+        """Hand an answer to the connection when it is there; nobody waits for it meanwhile."""
+
+        def answer() -> None:
+            try:
+                reply = later.reply()
+            except Exception as error:  # whatever is broken here, who asks is told
+                log.error("a request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
+                reply = Reply(answering.failure(request.command))
+            connection.replied(request, reply)
+
+        def wake(_: Future[Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who would have been told
+                self.loop.call_soon_threadsafe(answer)
+
+        later.done.add_done_callback(wake)
 
     def step(self, connection: Connection, work: Iterator[Reply], request: Request, most: int) -> None:
         """Work out some more answers on a thread, and hand them to the connection."""

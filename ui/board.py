@@ -195,7 +195,8 @@ def _make_visit(line: Line) -> tuple[ui.element, Redraw]:
 
     def redraw(line: Line) -> None:
         row.classes(replace=f"nicegui-link visit {_STANDING.get(line.state, '')}")
-        row.props["title"] = line.full
+        if row.props.get("title") != line.full:  # setting it, too, sends the row
+            row.props["title"] = line.full
         row.set_content(_write_visit(line))
 
     redraw(line)

@@ -210,6 +210,12 @@ def key_hint(keys: str) -> None:
         text("span" if part == "затем" else "kbd", f" {part} " if part == "затем" else part)
 
 
+def written_keys(keys: str) -> Html:
+    """Write what `key_hint` draws."""
+    said = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
+    return markup.join(*(markup.tag(tag, "", part) for tag, part in said))
+
+
 def state_chip(state: str, word: str = "") -> None:
     """Show a state as icon, word and colour."""
     classes, title, content = _state(state, word)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
 from datetime import date as Date
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -16,26 +16,28 @@ from broker import security
 from broker.domain import names
 from broker.domain.model import Actor
 from broker.security import Permission
-from broker.store.database import Reader
 from broker.store.journal import Unlinked, Visit
 from broker.workflow import incoming, procedure
-from ui import dayplan, theme, words
+from ui import dayplan, markup, theme, words
 from ui.dayplan import Clock, Day, Fold, Gap, Lane, Line, Row, Trouble
+from ui.days import Days, Plan
 from ui.frame import attempt, follow, frame
-from ui.services import Services, current_actor
-from ui.steady import Redraw, Rows, latest, redrawn
+from ui.markup import Html, tag
+from ui.services import Services, check_viewer, current_actor
+from ui.steady import Redraw, Rows, in_order, redrawn, written
 from ui.theme import text
 
 
 def build(services: Services) -> None:
     """Register the board."""
+    days = Days(services)
 
     @ui.page("/board", title="Доска")
     async def board(date: str = "") -> None:
         actor = current_actor(services)
         with frame(services, actor, "/board", wall=True):
-            page = _Board(services, actor, _read_day(date))
-            refresh = latest(services, page.read, page.show)
+            page = _Board(services, days, actor, _read_day(date))
+            refresh = in_order(page.find, page.show)
             follow(services, refresh)
             await refresh()
 
@@ -43,16 +45,16 @@ def build(services: Services) -> None:
 class _Board:
     """What one open board shows: a day, through a filter."""
 
-    def __init__(self, services: Services, actor: Actor, on: Date | None) -> None:
+    def __init__(self, services: Services, days: Days, actor: Actor, on: Date | None) -> None:
         self._services = services
-        self._zone = services.clinic.zone
+        self._plans = days
         self._fixed = on  # None: today, also after midnight
         self._amends = security.may(actor, Permission.AMEND)
         self._registers = security.may(actor, Permission.REGISTER)
         self._links = security.may(actor, Permission.LINK)
         self._filter = dayplan.ALL
-        self._unfolded: set[str] = set()
-        self._day: Day | None = None
+        self._unfolded: frozenset[str] = frozenset()
+        self._plan: Plan | None = None
         with ui.element("div").classes("page-head board-head"):
             self._heading = text("h1", "")
             self._days = Rows(ui.element("nav").classes("days").props("aria-label=Дни"), _make_link)
@@ -70,31 +72,32 @@ class _Board:
             self._troubles = _Troubles(self._seek if self._links else None, self._take_note)
         self._linking = _Linking(services, self._registers and self._links)
 
-    def read(self, reader: Reader) -> Day:
-        """Read the day."""
+    async def find(self) -> Plan:
+        """Find the day, for a person who may look."""
+        check_viewer(self._services)
         today = self._services.today()
-        return dayplan.read(reader, self._fixed or today, today, self._zone)
+        return await self._plans.plan(self._fixed or today, today)
 
-    def show(self, day: Day) -> None:
-        """Keep what was read and draw it."""
-        self._day = day
+    def show(self, plan: Plan) -> None:
+        """Keep what was found and draw it."""
+        self._plan = plan
         self._draw()
 
     def _draw(self) -> None:
-        day, today = self._day, self._services.today()
-        assert day is not None
+        plan, today = self._plan, self._services.today()
+        assert plan is not None
+        day, counts = plan.day, plan.counts
         self._heading.set_text(words.heading(day.on, today))
         self._days.show(_days(day.on, today))
-        counts = dayplan.counts(day)
         for word, (pill, count) in self._filters.items():
             count.set_text(str(counts[word]))
             pill.props(f"aria-pressed={'true' if word == self._filter else 'false'}")
             pill.set_visibility(word != dayplan.CANCELLED or counts[word] > 0 or word == self._filter)
-        lanes = dayplan.lanes(day, self._services.now(), self._zone, self._filter, self._unfolded)
+        lanes = plan.lanes(self._services.now(), self._filter, self._unfolded)
         self._lanes.show((lane.ae_title, lane) for lane in lanes)
         self._area.set_visibility(bool(day.visits))
         self._say_empty(day, today)
-        self._troubles.show(dayplan.troubles(day, self._zone, self._amends))
+        self._troubles.show(plan.troubles(self._amends))
 
     def _say_empty(self, day: Day, today: Date) -> None:
         kind = "" if day.visits else "day" if day.devices else "house"
@@ -122,23 +125,20 @@ class _Board:
 
     def _choose(self, word: str) -> None:
         self._filter = word
-        if self._day:
+        if self._plan:
             self._draw()
 
     def _unfold(self, ae_title: str) -> None:
         self._unfolded ^= {ae_title}
-        if self._day:
+        if self._plan:
             self._draw()
 
     def _seek(self, uid: str) -> None:
         """Fill the dialog that the browser has just opened with what may be this study's referral."""
-        found = (
-            next((each for each in self._day.unlinked if each.step.sop_instance_uid == uid), None)
-            if self._day
-            else None
-        )
-        if self._day and found:
-            self._linking.ask(found, dayplan.candidates(self._day, found))
+        day = self._plan.day if self._plan else None
+        found = next((each for each in day.unlinked if each.step.sop_instance_uid == uid), None) if day else None
+        if day and found:
+            self._linking.ask(found, dayplan.candidates(day, found))
 
     async def _take_note(self, order_id: int) -> None:
         """Note that a person has seen what the clinic that refers did too late."""
@@ -172,10 +172,10 @@ class _Board:
         if isinstance(row, Fold):
             return self._make_fold(row, ae_title)
         if isinstance(row, Gap):
-            return redrawn("div", "gap", _draw_gap)(row)
+            return _make_gap(row)
         if isinstance(row, Clock):
-            return redrawn("div", "clock", lambda clock: text("span", clock.at))(row)
-        return redrawn("p", "note muted", lambda note: text("span", note.word))(row)
+            return _make_clock(row)
+        return _make_note(row)
 
     def _make_fold(self, fold: Fold, ae_title: str) -> tuple[ui.element, Redraw]:
         button = text("button", "", "fold-line").props("type=button").on("click", lambda: self._unfold(ae_title))
@@ -190,42 +190,41 @@ class _Board:
 
 
 def _make_visit(line: Line) -> tuple[ui.element, Redraw]:
-    """Draw a visit; as the minutes go by, nothing but their number is sent to the browser."""
-    link = ui.link("", f"/order/{line.number}").classes("visit")
-    shown = line
-    minutes: TextElement
-
-    def draw() -> None:
-        nonlocal minutes
-        link.classes(replace=f"nicegui-link visit {({'running': 'now', 'sent': 'done'}).get(shown.state, '')}".strip())
-        link.props["title"] = shown.full
-        with link:
-            text("span", shown.at, "time")
-            text("span", shown.name, "name cut")
-            minutes = text("span", shown.length, "mins nowrap")
-            with ui.element("span").classes("what cut"):
-                if shown.urgent:
-                    text("b", "Срочно", "urgent")
-                text("span", shown.what)
-            theme.state_chip(shown.state)
+    row = theme.html("a", Html(), "nicegui-link visit")
+    row.props.update(href=f"/order/{line.number}", target="_self")
 
     def redraw(line: Line) -> None:
-        nonlocal shown
-        only_minutes = replace(shown, length=line.length) == line
-        shown = line
-        if only_minutes:
-            minutes.set_text(line.length)
-        else:
-            link.clear()
-            draw()
+        row.classes(replace=f"nicegui-link visit {_STANDING.get(line.state, '')}")
+        if row.props.get("title") != line.full:  # setting it, too, sends the row
+            row.props["title"] = line.full
+        row.set_content(_write_visit(line))
 
-    draw()
-    return link, redraw
+    redraw(line)
+    return row, redraw
 
 
-def _draw_gap(gap: Gap) -> None:
-    text("span", gap.at, "time")
-    text("span", f"свободно до {gap.until}" if gap.until else "дальше свободно")
+_STANDING = {"running": "now", "sent": "done"}  # the class of a visit in such a state
+
+
+@lru_cache(1024)  # twenty boards show the same visits
+def _write_visit(line: Line) -> Html:
+    return markup.join(
+        tag("span", "time", line.at),
+        tag("span", "name cut", line.name),
+        tag("span", "mins nowrap", line.length),
+        tag("span", "what cut", tag("b", "urgent", "Срочно") if line.urgent else "", tag("span", "", line.what)),
+        theme.written_chip(line.state),
+    )
+
+
+def _write_gap(gap: Gap) -> Html:
+    free = f"свободно до {gap.until}" if gap.until else "дальше свободно"
+    return markup.join(tag("span", "time", gap.at), tag("span", "", free))
+
+
+_make_gap = written("div", "gap", _write_gap)
+_make_clock = written("div", "clock", lambda clock: tag("span", "", clock.at))
+_make_note = written("p", "note muted", lambda note: tag("span", "", note.word))
 
 
 # ---- days ----
@@ -284,7 +283,7 @@ class _Troubles:
             self._calm = text("p", "Всё в порядке.", "note muted")
             self._rows = Rows(ui.element("div").classes("list"), redrawn("div", "trouble", self._draw))
 
-    def show(self, troubles: list[Trouble]) -> None:
+    def show(self, troubles: Sequence[Trouble]) -> None:
         """Show these, the first on top."""
         self._count.set_text(str(len(troubles)))
         self._calm.set_visibility(not troubles)

@@ -259,7 +259,8 @@ def _rows(day: Day, visits: list[Visit], now: datetime, zone: tzinfo, show: str,
         done = [visit for visit in rest if visit.order.state is OrderState.COMPLETED][:-DONE_KEPT]
         if len(done) >= FEWEST_FOLDED:
             top.append(Fold(len(done), unfolded))
-            rest = rest if unfolded else [visit for visit in rest if visit not in done]
+            hidden = set() if unfolded else {id(visit) for visit in done}  # comparing visits takes long
+            rest = [visit for visit in rest if id(visit) not in hidden]
     planned: list[tuple[datetime, Row]] = [(visit.start, _line(day, visit, now, zone)) for visit in rest]
     if show == ALL:
         planned += _gaps(day, [visit for visit in visits if visit.order.state is not OrderState.CANCELLED], now)

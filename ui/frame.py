@@ -22,7 +22,8 @@ from broker.security import Permission
 from broker.store import incoming as incoming_rows
 from broker.store import journal
 from broker.store.database import StoreError
-from ui import bus_words, theme, words
+from ui import bus_words, markup, theme, words
+from ui.markup import Html, tag
 from ui.services import Services, current_actor
 from ui.theme import text
 
@@ -93,14 +94,9 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
                 text("span", word)
                 if path == "/incoming":
                     incoming.add_badge()
-    with theme.dialog("keys", "Клавиши"), ui.element("div").classes("keys"):
+    with theme.dialog("keys", "Клавиши"):
         closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
-        for key, meaning in KEYS:
-            if meaning in closed or (key == "F2" and "Регистратура" in closed):
-                continue
-            with ui.element("span").classes("nowrap"):
-                theme.key_hint(key)
-            text("span", meaning)
+        theme.html("div", _write_keys(closed), "keys")
 
     # Last: a timer makes NiceGUI send the page as far as it is, so what was still being read would come late and jump.
     async def refresh() -> None:
@@ -108,6 +104,16 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
         await incoming.refresh()
 
     follow(services, refresh)
+
+
+def _write_keys(closed: set[str]) -> Html:
+    """Write what the keys do, without those that lead to places closed to this person."""
+    lines = [
+        markup.join(tag("span", "nowrap", theme.written_keys(key)), tag("span", "", meaning))
+        for key, meaning in KEYS
+        if meaning not in closed and not (key == "F2" and "Регистратура" in closed)
+    ]
+    return markup.join(*lines)
 
 
 def find(name: str, value: str = "") -> None:

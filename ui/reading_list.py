@@ -14,10 +14,11 @@ from broker.security import Permission
 from broker.store import reading
 from broker.store.database import Reader
 from broker.store.reading import Queue, Waiting
-from ui import theme, words
+from ui import markup, theme, words
 from ui.frame import follow, frame
+from ui.markup import Html, tag
 from ui.services import Services, current_actor
-from ui.steady import Redraw, Rows, latest, redrawn
+from ui.steady import Redraw, Rows, latest, written
 from ui.theme import text
 
 WINDOW = timedelta(days=30)  # what has waited longer stands apart, so that it does not hide today's work
@@ -111,7 +112,7 @@ class _Page:
                 text("span", " открыть первое")
         with ui.element("div") as self._none:
             theme.empty("Всё описано.", "Исследование появится здесь, как только аппарат его закончит.")
-        self._rows = Rows(ui.element("ol").classes("queue"), redrawn("li", "", _draw_line))
+        self._rows = Rows(ui.element("ol").classes("queue"), written("li", "", _write_line))
         self._more = text("p", f"Показаны первые {MOST}.", "muted small more")
 
     def read(self, reader: Reader) -> Queue:
@@ -164,20 +165,16 @@ def _make_filter(model: tuple[str, str, int, bool]) -> tuple[ui.element, Redraw]
     return made, redraw
 
 
-def _draw_line(line: Line) -> None:
-    with ui.link("", line.href).classes("wait") as link:
-        if line.first:
-            link.props("data-primary")
-        with ui.element("span").classes("waits nowrap"):
-            if line.urgent:
-                text("b", "Срочно", "urgent")
-            text("span", line.waits, "muted")
-        with ui.element("span").classes("who"):
-            text("span", line.who, "name")
-            text("span", line.born, "muted nowrap")
-        text("span", line.what, "what")
-        text("span", line.device, "muted where")
-        with ui.element("span").classes("said"):
-            if line.doubtful:
-                theme.state_chip("attention", "Тот ли пациент?")
-            text("span", line.draft, "muted small")
+def _write_line(line: Line) -> Html:
+    urgent = tag("b", "urgent", "Срочно") if line.urgent else ""
+    doubtful = theme.written_chip("attention", "Тот ли пациент?") if line.doubtful else ""
+    return markup.link(
+        line.href,
+        "wait",
+        tag("span", "waits nowrap", urgent, tag("span", "muted", line.waits)),
+        tag("span", "who", tag("span", "name", line.who), tag("span", "muted nowrap", line.born)),
+        tag("span", "what", line.what),
+        tag("span", "muted where", line.device),
+        tag("span", "said", doubtful, tag("span", "muted small", line.draft)),
+        **({"data_primary": "true"} if line.first else {}),
+    )

@@ -68,9 +68,19 @@ async def look(services: Services, read: Callable[[Reader], T]) -> T:
 
     Raise SessionEnded, Forbidden, StoreError; CancelledError while the program stops.
     """
+    check_viewer(services)
+    return await fetch(services, read)
+
+
+def check_viewer(services: Services) -> None:
+    """Raise SessionEnded or Forbidden unless somebody who may view is signed in on this page."""
     actor = current_actor(services)
     if not security.may(actor, Permission.VIEW):
         raise Forbidden(f"view by {actor.name}")
+
+
+async def fetch(services: Services, read: Callable[[Reader], T]) -> T:
+    """Read in another thread, whoever asks; raise StoreError; CancelledError while the program stops."""
 
     def reading() -> tuple[T]:
         with services.store.read() as reader:

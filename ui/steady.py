@@ -11,16 +11,23 @@ from typing import Any, TypeVar
 from nicegui import ui
 
 from broker.store.database import Reader
+from ui import theme
+from ui.markup import Html
 from ui.services import Services, look
 
 T = TypeVar("T")
 Refresh = Callable[[], Awaitable[None]]
-Redraw = Callable[[Any], None]
+Redraw = Callable[[Any], object]
 Make = Callable[[Any], tuple[ui.element, Redraw]]
 
 
 def latest(services: Services, read: Callable[[Reader], T], show: Callable[[T], None]) -> Refresh:
-    """Give a function that reads and shows; of two runs that overlap, what was read first is never shown last."""
+    """Give a function that reads by `look` and shows as `in_order` does."""
+    return in_order(lambda: look(services, read), show)
+
+
+def in_order(find: Callable[[], Awaitable[T]], show: Callable[[T], None]) -> Refresh:
+    """Give a function that finds and shows; of two runs that overlap, what was asked for first is never shown last."""
     client = ui.context.client
     begun = shown = 0
 
@@ -28,7 +35,7 @@ def latest(services: Services, read: Callable[[Reader], T], show: Callable[[T], 
         nonlocal begun, shown
         begun += 1
         mine = begun
-        found = await look(services, read)
+        found = await find()
         if mine > shown and not client.is_deleted:
             shown = mine
             show(found)
@@ -60,7 +67,7 @@ class Rows:
                     element, redraw = self._make(model)
             else:
                 element, redraw, before = self._rows[key]
-                if before != model:
+                if before is not model and before != model:
                     redraw(model)
             self._rows[key] = (element, redraw, model)
             if shown[index] is not element:
@@ -81,5 +88,15 @@ def redrawn(tag: str, classes: str, draw: Callable[[Any], object]) -> Make:
         with element:
             draw(model)
         return element, redraw
+
+    return make
+
+
+def written(tag: str, classes: str, write: Callable[[Any], Html]) -> Make:
+    """Give a way to make rows that are one element each, whose content is written as HTML."""
+
+    def make(model: Any) -> tuple[ui.element, Redraw]:
+        element = theme.html(tag, write(model), classes)
+        return element, lambda model: element.set_content(write(model))
 
     return make

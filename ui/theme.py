@@ -19,9 +19,11 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from nicegui import __version__ as nicegui_version
 from nicegui import ui
+from nicegui.elements.mixins.content_element import ContentElement
 from nicegui.elements.mixins.text_element import TextElement
 
-from ui import words
+from ui import markup, words
+from ui.markup import Html
 
 HERE = Path(__file__).parent
 FILES = {"theme.css": "text/css", "keys.js": "text/javascript"}
@@ -155,6 +157,11 @@ def text(tag: str, content: str, classes: str = "") -> TextElement:
     return TextElement(tag=tag, text=content).classes(classes)
 
 
+def html(tag: str, content: Html, classes: str = "") -> ContentElement:
+    """Put HTML that `markup` wrote into any HTML tag: one element of the page, however much stands in it."""
+    return ContentElement(tag=tag, content=content).classes(classes)
+
+
 def button(
     word: str,
     on_click: Callable[..., Any] | None = None,
@@ -203,13 +210,28 @@ def key_hint(keys: str) -> None:
         text("span" if part == "затем" else "kbd", f" {part} " if part == "затем" else part)
 
 
+def written_keys(keys: str) -> Html:
+    """Write what `key_hint` draws."""
+    said = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
+    return markup.join(*(markup.tag(tag, "", part) for tag, part in said))
+
+
 def state_chip(state: str, word: str = "") -> None:
     """Show a state as icon, word and colour."""
+    classes, title, content = _state(state, word)
+    html("span", content, classes).props["title"] = title
+
+
+def written_chip(state: str, word: str = "") -> Html:
+    """Write what `state_chip` shows."""
+    classes, title, content = _state(state, word)
+    return markup.tag("span", classes, content, title=title)
+
+
+def _state(state: str, word: str) -> tuple[str, str, Html]:
     icon, usual, tone = STATES[state]
-    with ui.element("span").classes(f"state state-{state} tone-{tone}") as chip:
-        chip.props["title"] = word or usual
-        ui.icon(icon).props("aria-hidden=true")
-        text("span", word or usual)
+    content = markup.join(markup.icon(icon), markup.tag("span", "", word or usual))
+    return f"state state-{state} tone-{tone}", word or usual, content
 
 
 _JS_STATES = "{" + ",".join(f"{key}:{list(value)}" for key, value in STATES.items()) + "}"

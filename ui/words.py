@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from broker.domain.errors import BrokerError, Invalid
@@ -517,7 +518,11 @@ def procedure(order: Order) -> str:
 
 def short_procedure(order: Order) -> str:
     """Write the same for a narrow column: «Коленного сустава, справа», «ФЛГ, прямая»."""
-    made = procedure(order)
+    return _shorten(procedure(order))
+
+
+@lru_cache(1024)  # a day has few procedures
+def _shorten(made: str) -> str:
     for long, short in _SHORT:
         made = made.replace(long, short)
     return made[:1].upper() + made[1:]

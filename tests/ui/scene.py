@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from nicegui import ui
+from nicegui.elements.mixins.content_element import ContentElement
 from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
@@ -121,5 +123,48 @@ def buttons(user: User) -> set[str]:
 
 def texts(user: User, classes: str) -> list[str]:
     """Give the texts of the elements of a class, in the order of the page."""
-    found = [each for each in user.find(ui.element).elements if classes in each.classes]
-    return [str(getattr(each, "text", "")) for each in sorted(found, key=lambda each: each.id)]
+    said = []
+    for each in sorted(user.find(ui.element).elements, key=lambda each: each.id):
+        if classes in each.classes:
+            said.append(str(getattr(each, "text", "")))
+        elif isinstance(each, ContentElement):
+            said += [part.text for part in parts(each.content) if classes in part.classes]
+    return said
+
+
+@dataclass
+class Part:
+    """An element that was written as HTML."""
+
+    tag: str
+    attributes: dict[str, str]
+    text: str = ""
+
+    @property
+    def classes(self) -> list[str]:
+        """Its classes."""
+        return self.attributes.get("class", "").split()
+
+
+def parts(html: str) -> list[Part]:
+    """Read HTML as a browser does: every element with its attributes and all the text in it."""
+    found: list[Part] = []
+    inside: list[Part] = []
+
+    class Reading(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.append(Part(tag, {name: value or "" for name, value in attrs}))
+            inside.append(found[-1])
+
+        def handle_endtag(self, tag: str) -> None:
+            assert inside.pop().tag == tag
+
+        def handle_data(self, data: str) -> None:
+            for each in inside:
+                each.text += data
+
+    reading = Reading()
+    reading.feed(html)
+    reading.close()
+    assert not inside
+    return found

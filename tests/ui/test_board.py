@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nicegui import ui
+from nicegui.elements.mixins.content_element import ContentElement
 from nicegui.testing import User
 
-from broker.domain.model import OrderState
+from broker.domain import names
+from broker.domain.model import OrderState, PersonName
 from broker.store import journal
 from broker.store.database import Store
 from tests.ui.conftest import person
-from tests.ui.scene import TODAY, Scene, press
+from tests.ui.scene import TODAY, Scene, parts, press
+from ui import dayplan
+from ui.dayplan import Day
 from ui.services import Services
 
 
@@ -37,20 +43,20 @@ async def radiologist(services: Services) -> AsyncIterator[User]:
         yield somebody
 
 
-def visits(user: User) -> dict[str, ui.link]:
-    """Give the visits on the board: patient -> element."""
+def visits(user: User) -> dict[str, ContentElement]:
+    """Give the visits on the board, the oldest element first: patient -> element."""
     found = {}
-    for link in user.find(ui.link).elements:
-        if "visit" in link.classes:
-            name = next(each for each in link.descendants() if "name" in each.classes)
-            found[str(getattr(name, "text", ""))] = link
+    for visit in sorted(user.find(ContentElement).elements, key=lambda each: each.id):
+        if "visit" in visit.classes:
+            name = next(each for each in parts(visit.content) if "name" in each.classes)
+            found[name.text] = visit
     return found
 
 
-def chip(visit: ui.element) -> str:
+def chip(visit: ContentElement) -> str:
     """Give the key of the state that a visit shows."""
-    states = [name for each in visit.descendants() for name in each.classes if name.startswith("state-")]
-    return str(states[0]).removeprefix("state-")
+    states = [name for each in parts(visit.content) for name in each.classes if name.startswith("state-")]
+    return states[0].removeprefix("state-")
 
 
 async def test_a_change_from_another_thread_shows_by_itself_and_in_place(scene: Scene, user: User) -> None:
@@ -119,6 +125,53 @@ async def test_what_comes_from_outside_is_text(scene: Scene, user: User) -> None
     await user.open("/board")
     await user.should_see("<b>AE</b> в 09:15: «<script>alert(1)</script>». Такого в списке не было.")
     await user.should_see("K2611-0001, Кузнецова М. П.: <img src=x onerror=alert(1)>")
+
+
+async def test_what_a_row_says_is_text_whatever_it_is(scene: Scene, user: User) -> None:
+    scene.register("10:00")
+    family, given = "<b id=x>\"'&amp;", "</span></a><img src=x onerror=alert(1)>"
+    procedure = "</span><script>alert(1)</script>"
+    scene.store.write(lambda tx: tx.run("UPDATE patient SET family = ?, given = ?, middle = ''", [family, given]))
+    scene.store.write(lambda tx: tx.run("UPDATE orders SET procedure_name = ?", [procedure]))
+    await user.open("/board")
+    [(name, visit)] = visits(user).items()
+    assert name == names.short(PersonName(family, given))
+    assert {each.tag for each in parts(visit.content)} == {"span", "i"}
+    assert next(each for each in parts(visit.content) if "what" in each.classes).text.startswith(procedure)
+    assert visit.props["title"].startswith(f"{family} {given}, ")
+    assert visit.props["href"] == "/order/K2611-0001"
+
+
+async def test_a_visit_is_one_element_of_the_page(scene: Scene, user: User) -> None:
+    scene.register("10:00")
+    few = len((await user.open("/board")).elements)
+    for number in range(1, 9):
+        scene.register(f"{10 + number // 4}:{number % 4 * 15:02d}")
+    assert len((await user.open("/board")).elements) == few + 8
+
+
+async def test_twenty_boards_read_the_day_once_after_a_change(
+    scene: Scene, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = scene.register("10:00")
+    boards = [await User(user.http_client).open("/board") for _ in range(20)]
+    read, readings = dayplan.read, list[object]()
+
+    def counted(*args: Any) -> Day:
+        readings.append(args)
+        return read(*args)
+
+    def running() -> int:
+        return sum("now" in each.classes for board in boards for each in board.elements.values())
+
+    monkeypatch.setattr(dayplan, "read", counted)
+    scene.begin(order, "1.2.1")
+    for _ in range(100):
+        if running() == len(boards):
+            break
+        await asyncio.sleep(0.05)
+    assert running() == len(boards)
+    assert len(readings) == 1
 
 
 async def test_days_are_walked_by_links(user: User) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from broker import schedule, service
+from broker import garbage, schedule, service
 from broker.bus.endpoint import Beside
 from broker.config import Config
 from broker.dicom import explain, learned, pacs
@@ -183,6 +183,7 @@ class Application:
             self._web.should_exit = True
         if self._web.started:
             log.info("screens: %s", self.web_url)
+            garbage.seldom()
             service.notify("READY=1")
             ready()
         await serving

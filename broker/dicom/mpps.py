@@ -1,7 +1,7 @@
 """The performed procedure step service: N-CREATE, N-SET and N-GET in, a status out (PS3.4 Annex F).
 
-Functions of (attribute list, SOP Instance UID, caller, store): no socket. None of them waits for the store: a Report
-becomes an answer after the commit, and success is answered only then. A message that breaks the table of `mpps_rules`
+Functions of (attribute list, SOP Instance UID, caller): no socket. None of them waits for the store: a Report is kept,
+and becomes an answer after the commit; success is answered only then. A message that breaks the table of `mpps_rules`
 is refused where the device's policy is strict; elsewhere it is used as far as it goes, for the study was made, and what
 is wrong with it is noted with the device.
 """
@@ -50,16 +50,25 @@ _ANSWERS = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A message that the store is taking, and what its device is told once that is done."""
+    """A message that was read, as the store is to take it, and what its device is told once that is done."""
 
-    outcome: Future[MppsOutcome]
+    verb: procedure.Told
     uid: str
     tell: Callable[[MppsOutcome], Dataset]
 
-    def status(self) -> Dataset:
+    def keep(self, store: Store) -> Future[MppsOutcome]:
+        """Hand it to the store; raises nothing."""
+        try:
+            return store.submit(self.verb)
+        except StoreError as error:
+            closed: Future[MppsOutcome] = Future()
+            closed.set_exception(error)
+            return closed
+
+    def status(self, kept: Future[MppsOutcome]) -> Dataset:
         """Give the answer, after the commit; waits for it."""
         try:
-            outcome = self.outcome.result()
+            outcome = kept.result()
         except StoreError as error:
             log.error("a performed procedure step could not be kept: %s", error)
             return status(Status.RESOURCE_LIMITATION, "the database refuses changes, try again later")
@@ -67,7 +76,7 @@ class Report:
         return self.tell(outcome)
 
 
-def create(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> Report:
+def create(ds: Dataset, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
     """Take an N-CREATE; its SOP Instance UID is made here when the device sent none."""
     message = mpps_reading.message(ds, caller.address)
     said, actor = message.attributes, _actor(device)
@@ -77,7 +86,7 @@ def create(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, 
     refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
         verb = procedure.refusing(uid, "N-CREATE", refused.words, message, actor)
-        return Report(_submit(store, verb), uid, lambda _: _refusal(uid, "N-CREATE", refused, actor))
+        return Report(verb, uid, lambda _: _refusal(uid, "N-CREATE", refused, actor))
     message = replace(message, notes=(*_notes(caller, "mpps_create", problems), *_notes_of_doses(caller, said)))
     verb = procedure.starting(mpps_reading.step(said, uid, caller.ae_title), message, actor, clinic)
 
@@ -85,17 +94,17 @@ def create(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, 
         log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, outcome)
         return _ANSWERS[outcome]
 
-    return Report(_submit(store, verb), uid, tell)
+    return Report(verb, uid, tell)
 
 
-def change(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, clinic: Clinic) -> Report:
+def change(ds: Dataset, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
     """Take an N-SET."""
     message, actor = mpps_reading.message(ds, caller.address), _actor(device)
     state = mpps_reading.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
         wrong = _wrong_status(PerformedState)
         verb = procedure.refusing(uid, "N-SET", wrong.words, message, actor)
-        return Report(_submit(store, verb), uid, lambda _: _refusal(uid, "N-SET", wrong, actor))
+        return Report(verb, uid, lambda _: _refusal(uid, "N-SET", wrong, actor))
     # Devices repeat what they may not change; it is left out of what is merged, the message itself is kept whole.
     said = {name: each for name, each in message.attributes.items() if name not in _NOT_SET}
     refused: list[Problem] = []
@@ -120,7 +129,7 @@ def change(ds: Dataset, uid: str, caller: Caller, device: Device, store: Store, 
 
     changed = mpps_reading.change(message.attributes)
     verb = procedure.changing(uid, changed, message, actor, clinic, merged=said, judge=judge)
-    return Report(_submit(store, verb), uid, tell)
+    return Report(verb, uid, tell)
 
 
 def retrieve(
@@ -177,15 +186,6 @@ def _uid_problems(uid: str) -> list[Problem]:
     if identifiers.valid_uid(uid):
         return []
     return [Problem(Status.INVALID_SOP_INSTANCE, Tag("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
-
-
-def _submit(store: Store, verb: procedure.Told) -> Future[MppsOutcome]:
-    try:
-        return store.submit(verb)
-    except StoreError as error:
-        closed: Future[MppsOutcome] = Future()
-        closed.set_exception(error)
-        return closed
 
 
 def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Dataset:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
@@ -29,7 +30,7 @@ from broker.dicom.statuses import Status, status
 from broker.dicom.upper_layer import message
 from broker.dicom.upper_layer.answering import Later, Reply, Request
 from broker.dicom.worklist import Caller
-from broker.domain.model import Clinic
+from broker.domain.model import Clinic, MppsOutcome
 from broker.store import devices
 from broker.store.database import Store, StoreError, Tx
 from broker.workflow import devices as registry
@@ -210,7 +211,7 @@ class Services:
         operation, take = _REPORTS[request.command.field]
         try:
             ds = self._decode(request, mpps=True)
-            report = take(ds, uid, caller, self._known.or_default(caller.ae_title), self._store, self._clinic)
+            report = take(ds, uid, caller, self._known.or_default(caller.ae_title), self._clinic)
         except Undecodable as error:
             log.warning("%s of %s cannot be read: %s", operation, caller.ae_title, error)
             return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
@@ -218,17 +219,17 @@ class Services:
             log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__, exc_info=error)
             return Reply(int(Status.PROCESSING_FAILURE), None, uid)
 
-        def reply() -> Reply:
-            answered = report.status()
+        def reply(kept: Future[MppsOutcome]) -> Reply:
+            answered = report.status(kept)
             # PS3.7 10.1.5.1.4: the UID that we made goes back.
             return Reply(answered, None, uid or (report.uid if answered.Status == Status.SUCCESS else ""))
 
-        return Later(report.outcome, reply)
+        return Later(lambda: report.keep(self._store), reply)
 
     def _take(self, request: Request) -> Iterator[Reply]:
         self.sample(request)
         taken = self._report(request)
-        yield taken.reply() if isinstance(taken, Later) else taken
+        yield taken.reply(taken.begin()) if isinstance(taken, Later) else taken
 
     def _get(self, request: Request) -> Iterator[Reply]:
         uid = request.command.instance

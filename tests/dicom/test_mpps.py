@@ -146,12 +146,13 @@ def create(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLE
 
 
 def begin(store: Store, ds: Dataset, uid: str, caller: Caller = CALLER, clinic: Clinic = CLINIC) -> tuple[Dataset, str]:
-    report = mpps.create(ds, uid, caller, registered(store, caller), store, clinic)
-    return report.status(), report.uid
+    report = mpps.create(ds, uid, caller, registered(store, caller), clinic)
+    return report.status(report.keep(store)), report.uid
 
 
 def change(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLER) -> Dataset:
-    return mpps.change(ds, uid, caller, registered(store, caller), store, CLINIC).status()
+    report = mpps.change(ds, uid, caller, registered(store, caller), CLINIC)
+    return report.status(report.keep(store))
 
 
 def state(store: Store, order: Order) -> OrderState:

@@ -42,10 +42,10 @@ class Reply(NamedTuple):
 
 
 class Later(NamedTuple):
-    """An answer that comes when `done` is done; `reply` gives it then without waiting, and raises nothing."""
+    """An answer that is there when what `begin` begins is done; `reply` then makes it of that, without waiting."""
 
-    done: Future[Any]
-    reply: Callable[[], Reply]
+    begin: Callable[[], Future[Any]]
+    reply: Callable[[Future[Any]], Reply]
 
 
 class Listing(Protocol):

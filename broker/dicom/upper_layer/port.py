@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from broker.dicom.seldom import Seldom
@@ -50,6 +51,7 @@ class Port:
         self._connected_from: Counter[str] = Counter()
         self._associated_from: Counter[str] = Counter()
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._to_begin: list[tuple[Connection, Request, Later]] = []
         self._lines = Seldom(60.0, LINES_A_MINUTE)
         self._listeners: list[socket.socket] = []
         self._thread: threading.Thread | None = None
@@ -256,21 +258,32 @@ class Port:
     # ---- answers that take their time ----
 
     def await_reply(self, connection: Connection, request: Request, later: Later) -> None:
-        """Hand an answer to the connection when it is there; nobody waits for it meanwhile."""
+        """Hand an answer to the connection when it is there; nobody waits for it meanwhile.
+
+        All that came in one turn of the loop is begun together, and so shares a commit.
+        """
+        if not self._to_begin:
+            self.loop.call_soon(self._begin)
+        self._to_begin.append((connection, request, later))
+
+    def _begin(self) -> None:
+        together, self._to_begin = self._to_begin, []
+        for connection, request, later in together:
+            later.begin().add_done_callback(partial(self._done, connection, request, later))
+
+    def _done(self, connection: Connection, request: Request, later: Later, done: Future[Any]) -> None:
+        """Hear, on whatever thread, that an answer is there."""
 
         def answer() -> None:
             try:
-                reply = later.reply()
+                reply = later.reply(done)
             except Exception as error:  # whatever is broken here, who asks is told
                 log.error("a request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
                 reply = Reply(answering.failure(request.command))
             connection.replied(request, reply)
 
-        def wake(_: Future[Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who would have been told
-                self.loop.call_soon_threadsafe(answer)
-
-        later.done.add_done_callback(wake)
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who would have been told
+            self.loop.call_soon_threadsafe(answer)
 
     def step(self, connection: Connection, work: Iterator[Reply], request: Request, most: int) -> None:
         """Work out some more answers on a thread, and hand them to the connection."""

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
         "broker.paper",
     },
     # The door for a local МИС: who may call is a matter of security.
-    "broker.bus.endpoint": {"broker.bus", "broker.domain", "broker.store", "broker.security"},
+    "broker.bus.endpoint.web": {"broker.bus", "broker.domain", "broker.store", "broker.security"},
     "broker.schedule": {"broker.workflow", "broker.bus", "broker.dicom.pacs", "broker.store"},
     "broker.order_json": {"broker.domain", "broker.store.journal"},
     "broker.tables": {"broker.domain"},
@@ -145,7 +145,7 @@ def test_nobody_knows_pynetdicoms_server() -> None:
             assert all(name.rpartition(".")[0] in allowed for name in taken), (module, taken)
 
 
-JUDGES = ("practice", "endpoint", "profile_fields", "profile_records", "profile_requests", "profile_rules")
+JUDGES = ("practice", "endpoint", "serving")
 
 
 def test_the_bus_s_client_shares_no_code_with_those_who_play_the_bus() -> None:

@@ -23,7 +23,7 @@ from broker.store.database import Store
 from broker.workflow import incoming as referrals
 from broker.workflow import referral
 from tests import factory
-from tests.bus.endpoint_house import NAME, House, paper
+from tests.bus.endpoint.house import NAME, House, paper
 from tests.bus.samples import PROFILE
 from tests.factory import CLINIC, REGISTRAR, draft, soon
 

@@ -12,8 +12,7 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-
-from .bundles import (
+from tests.bus.bundles import (
     MIS,
     N3,
     SNILS,

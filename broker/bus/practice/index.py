@@ -1,7 +1,7 @@
 """Finds what the practice bus holds without looking through all of it: the search parameters as indexes.
 
 It keeps stored resources by type, parameter and value, each list in the order of the last change. It judges nothing and
-takes no lock, as `practice_records`, whose part it is.
+takes no lock, as `records`, whose part it is.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from broker.bus.profile_requests import SEARCHABLE, Filters, searched, updated
-from broker.bus.profile_rules import Resource
+from broker.bus.serving.requests import SEARCHABLE, Filters, searched, updated
+from broker.bus.serving.rules import Resource
 
 
 class Index:

@@ -17,11 +17,10 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.practice_index import Index
-from broker.bus.profile_requests import searched, updated
-from broker.bus.profile_rules import Refused
-
-from .bundles import (
+from broker.bus.practice.index import Index
+from broker.bus.serving.requests import searched, updated
+from broker.bus.serving.rules import Refused
+from tests.bus.bundles import (
     MIS,
     N3,
     OWN_ID,

@@ -17,9 +17,8 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.profile_rules import Refused, snils_valid
-
-from .bundles import (
+from broker.bus.serving.rules import Refused, snils_valid
+from tests.bus.bundles import (
     MIS,
     N3,
     NSI,

@@ -36,8 +36,8 @@ from tests.bus.bundles import (
     search,
     update,
 )
-from tests.bus.endpoint_house import House
-from tests.bus.test_practice_refusals import JUNK, ORDER_FAULTS
+from tests.bus.endpoint.house import House
+from tests.bus.practice.test_refusals import JUNK, ORDER_FAULTS
 
 SOMETHING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

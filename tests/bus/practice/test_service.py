@@ -22,9 +22,8 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.profile_rules import Refused
-
-from .bundles import (
+from broker.bus.serving.rules import Refused
+from tests.bus.bundles import (
     accepted,
     accession_numbers,
     id_of,
@@ -113,7 +112,7 @@ def test_a_clock_that_stands_still_does_not_confuse_the_cursor(monkeypatch: pyte
         def now(cls, tz: tzinfo | None = None) -> "StandingStill":
             return cls(2026, 11, 24, 9, 0, tzinfo=tz)
 
-    monkeypatch.setattr("broker.bus.practice_records.datetime", StandingStill)
+    monkeypatch.setattr("broker.bus.practice.records.datetime", StandingStill)
     bus = PracticeBus()
     stamps = [part(bus.transaction(order()), "Task")["meta"]["lastUpdated"] for _ in range(3)]
     assert stamps == sorted(set(stamps))

@@ -1,9 +1,9 @@
-"""Our own `/fhir`: a clinic that buys a МИС points it here, and finds the regional bus as the wire profile has it.
+"""Our own `/fhir` as it is called: a clinic that buys a МИС points it here, and finds the regional bus.
 
-HTTP only: who may call, what a body may be, how a refusal is written; what is done with a body stands in
-`endpoint_service`. Plain ASGI beside the screens: their sessions, cookies and origins mean nothing here, a token does.
-Every answer is JSON, every refusal an OperationOutcome. Work is done in a few threads of its own, so that a busy МИС
-keeps neither the screens nor the modalities waiting.
+HTTP only: who may call, what a body may be, how a refusal is written; what is done with a body stands in `service`.
+Plain ASGI beside the screens: their sessions, cookies and origins mean nothing here, a token does. Every answer is
+JSON, every refusal an OperationOutcome. Work is done in a few threads of its own, so that a busy МИС keeps neither the
+screens nor the modalities waiting.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from broker.bus.endpoint_service import Caller, EndpointService
+from broker.bus.endpoint.service import Caller, EndpointService
 from broker.bus.letters import Paper
 from broker.bus.profile import Profile
-from broker.bus.profile_rules import Issue, Refused, Resource, strict_json
+from broker.bus.serving.rules import Issue, Refused, Resource, strict_json
 from broker.domain.errors import BrokerError
 from broker.domain.model import Clinic
 from broker.security import Throttle, token_hash

@@ -1,7 +1,7 @@
 """The addresses of the practice bus's pages: what it holds, what it was asked, and the form that asks for a fault.
 
 They take no token, for they are read by people; the form is there for whoever can reach the page. It only gathers what
-`practice_page` writes, and asks the bus for faults.
+`page` writes, and asks the bus for faults.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from broker.bus import practice_page as page
-from broker.bus.practice_faults import fault
-from broker.bus.practice_service import PracticeService
-from broker.bus.profile_rules import Refused
+from broker.bus.practice import page
+from broker.bus.practice.faults import fault
+from broker.bus.practice.service import PracticeService
+from broker.bus.serving.rules import Refused
 
 if TYPE_CHECKING:
-    from broker.bus.practice import PracticeBus, Recorded
+    from broker.bus.practice.bus import PracticeBus, Recorded
 
 SHOWN = 200  # requests
 FORM_LIMIT = 4096  # bytes

@@ -1,7 +1,7 @@
 """What the practice bus holds: resources by reference, matched people, and a journal that survives a restart.
 
-It gives ids, versions and accession numbers and resolves urn:uuid references; it judges nothing (see `profile_rules`)
-and takes no lock: `practice_service` calls it under its own. Stored resources are replaced, never changed in place.
+It gives ids, versions and accession numbers and resolves urn:uuid references; it judges nothing (see `serving.rules`)
+and takes no lock: `service` calls it under its own. Stored resources are replaced, never changed in place.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from broker.bus.practice_index import Index
-from broker.bus.profile_records import accession_number, is_order, keys, places, resolved, stored
-from broker.bus.profile_rules import Resource
+from broker.bus.practice.index import Index
+from broker.bus.serving.records import accession_number, is_order, keys, places, resolved, stored
+from broker.bus.serving.rules import Resource
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,8 @@ import pytest
 import requests
 
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PracticeBus, PracticeServer
-from broker.bus.practice_faults import Fault
-
-from .bundles import accepted, accession_numbers, call, id_of, of, order, part, post, result, search, update
+from broker.bus.practice.faults import Fault
+from tests.bus.bundles import accepted, accession_numbers, call, id_of, of, order, part, post, result, search, update
 
 EVIL = "<script>alert(1)</script>"
 

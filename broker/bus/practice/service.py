@@ -1,6 +1,6 @@
 """What the practice bus does: transactions, single creates, reading, searching, changing a Task's status.
 
-The verbs of ОДИИ over parsed JSON, under one lock, without HTTP (see `practice`). A refusal is a `Refused` and leaves
+The verbs of ОДИИ over parsed JSON, under one lock, without HTTP (see `bus`). A refusal is a `Refused` and leaves
 nothing behind. `caller` is the GUID of the organisation that asks, empty for the bus's own purposes: orders and their
 answers are seen by who requested them and who owns them, people and results by everybody. [inferred]
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
-from broker.bus.practice_records import Records
-from broker.bus.practice_view import View, look
-from broker.bus.profile_requests import (
+from broker.bus.practice.records import Records
+from broker.bus.practice.view import View, look
+from broker.bus.serving.requests import (
     entries,
     full_url,
     read_query,
@@ -24,7 +24,7 @@ from broker.bus.profile_requests import (
     searchset,
     transaction_response,
 )
-from broker.bus.profile_rules import Issue, Refused, Resource, check, check_bundle
+from broker.bus.serving.rules import Issue, Refused, Resource, check, check_bundle
 
 CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule")
 

@@ -1,6 +1,6 @@
 """What a local МИС may do at our endpoint: order, cancel, search, read; the verbs of the bus, on our own store.
 
-Over parsed JSON, without HTTP (see `endpoint`). An order becomes a referral that waits at the desk, or stands on a
+Over parsed JSON, without HTTP (see `web`). An order becomes a referral that waits at the desk, or stands on a
 worklist at once by rule, under a number that it is given here and now. Every client sees its own orders only; a refusal
 is a `Refused` and leaves nothing behind.
 """
@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date
 from uuid import uuid4
 
-from broker.bus import endpoint_answers as answers
 from broker.bus import reading
+from broker.bus.endpoint import answers
 from broker.bus.letters import Paper
 from broker.bus.profile import Profile
-from broker.bus.profile_records import accession_number, keys, places, resolved, stored
-from broker.bus.profile_requests import (
+from broker.bus.resources import encode
+from broker.bus.serving.records import accession_number, keys, places, resolved, stored
+from broker.bus.serving.requests import (
     Query,
     entries,
     read_query,
@@ -30,8 +31,7 @@ from broker.bus.profile_requests import (
     transaction_response,
     updated,
 )
-from broker.bus.profile_rules import Find, Issue, Refused, Resource, check, check_bundle
-from broker.bus.resources import encode
+from broker.bus.serving.rules import Find, Issue, Refused, Resource, check, check_bundle
 from broker.bus.walk import Unusable
 from broker.domain.incoming import IncomingReferral
 from broker.domain.model import Actor, ActorKind, Clinic

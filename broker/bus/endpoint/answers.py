@@ -14,9 +14,9 @@ from typing import Any
 from broker.bus.dialect import STUDY, n3
 from broker.bus.letters import Paper, performed_steps
 from broker.bus.profile import Profile
-from broker.bus.profile_records import resolved
-from broker.bus.profile_rules import Resource
 from broker.bus.resources import images_bundle, report_bundle
+from broker.bus.serving.records import resolved
+from broker.bus.serving.rules import Resource
 from broker.domain.incoming import IncomingState
 from broker.domain.model import BusReferences, OrderState
 from broker.store import clients, orders, reports

@@ -1,9 +1,8 @@
-"""A practice bus: ОДИИ as the wire profile describes it, for the demo, for commissioning and for tests.
+"""The practice bus as it is called: ОДИИ as the wire profile describes it, over HTTP.
 
-HTTP only: who may call, what a body may be, when a fault is shown. What the bus does with a body is in
-`practice_service`, what it refuses in `profile_rules`, what people see in `practice_page`. It must share no code with
-the bus's client, whose judge it is, and must never touch the clinic's database: it keeps what it gets in memory, or in
-a journal of its own.
+HTTP only: who may call, what a body may be, when a fault is shown. What the bus does with a body is in `service`, what
+it refuses in `serving.rules`, what people see in `page`. It must share no code with the bus's client, whose judge it
+is, and must never touch the clinic's database: it keeps what it gets in memory, or in a journal of its own.
 """
 
 from __future__ import annotations
@@ -27,13 +26,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.bus.practice_faults import FAULTS, NO_FAULT, Fault, Faults, answer_instead, fault, read_fault, spoilt
-from broker.bus.practice_server import BASE_PATH, PracticeServer, hang_up, stopping, wait
-from broker.bus.practice_service import PracticeService
-from broker.bus.practice_web import PracticeWeb
-from broker.bus.profile_rules import Issue, Refused, Resource, strict_json
-
-__all__ = ["BASE_PATH", "FAULTS", "PracticeBus", "PracticeServer", "read_fault", "serve"]
+from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoilt
+from broker.bus.practice.server import BASE_PATH, PracticeServer, hang_up, stopping, wait
+from broker.bus.practice.service import PracticeService
+from broker.bus.practice.web import PracticeWeb
+from broker.bus.serving.rules import Issue, Refused, Resource, strict_json
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from broker.bus.profile_fields import BUNDLE_TYPES
-from broker.bus.profile_rules import Issue, Refused, Resource
+from broker.bus.serving.fields import BUNDLE_TYPES
+from broker.bus.serving.rules import Issue, Refused, Resource
 
 # The profile names the parameters of Task; the others are inferred: by these the results of a patient are found.
 SEARCHABLE = {

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from broker.bus.profile_fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Field
+from broker.bus.serving.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Field
 
 Resource = dict[str, Any]
 Find = Callable[[str], Resource | None]  # a reference as written -> the resource it means, in the bundle or stored

@@ -2,7 +2,7 @@
 
 The demands are those of the ОДИИ wire profile; which members the real bus demands is not published, so a row here is
 one demand to add or to strike out. `eased` marks what a clinic that has not loaded the official dictionaries cannot
-fill: a lenient bus does not insist there. Only the table: what a row means is in `profile_rules`.
+fill: a lenient bus does not insist there. Only the table: what a row means is in `rules`.
 """
 
 from __future__ import annotations

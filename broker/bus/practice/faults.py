@@ -1,7 +1,7 @@
 """The faults that the practice bus shows on demand: which there are, whose turn it is, and what they do to an answer.
 
 Each is one that a real bus, or what stands before it, was seen or is feared to show. Nothing is stored or searched
-here; `practice` asks which fault is due, and whether the request is carried out all the same.
+here; `bus` asks which fault is due, and whether the request is carried out all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from broker.bus.profile_rules import Issue, Refused, Resource
+from broker.bus.serving.rules import Issue, Refused, Resource
 
 # What a person reads on the page. The request is not carried out…
 _INSTEAD = {

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from broker.bus.profile_fields import DICOM_UID, N3, OWN_ID, SNILS
-from broker.bus.profile_rules import Resource
+from broker.bus.serving.fields import DICOM_UID, N3, OWN_ID, SNILS
+from broker.bus.serving.rules import Resource
 
 _FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched before what refers to them gets its ids
 

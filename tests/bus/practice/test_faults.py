@@ -12,9 +12,8 @@ import pytest
 import requests
 
 from broker.bus.practice import FAULTS, PRACTICE_TOKEN, PracticeBus, PracticeServer, read_fault
-from broker.bus.practice_faults import RANDOM_FAULTS, Fault
-
-from .bundles import accepted, call, id_of, order, part, post, search, update
+from broker.bus.practice.faults import RANDOM_FAULTS, Fault
+from tests.bus.bundles import accepted, call, id_of, order, part, post, search, update
 
 EVERYTHING = {"resourceType": "Parameters", "parameter": [{"name": "intent", "valueString": "original-order"}]}
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from broker.bus import endpoint as module
 from broker.bus.endpoint import Failures
+from broker.bus.endpoint import web as module
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
 from broker.domain.incoming import IncomingState
 from broker.domain.model import BusRole, OrderState
@@ -37,7 +37,7 @@ from tests.bus.bundles import (
     search,
     update,
 )
-from tests.bus.endpoint_house import NAME, House
+from tests.bus.endpoint.house import NAME, House
 from tests.factory import CLINIC, REGISTRAR, SYSTEM
 from tests.peers.fhir_server import Validator, validator
 

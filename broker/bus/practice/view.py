@@ -1,6 +1,6 @@
 """What people see of the practice bus: orders with their answers, walk-ins, drawn from what it holds.
 
-It reads resources that the rules have let in, and changes none. How they look is in `practice_page`.
+It reads resources that the rules have let in, and changes none. How they look is in `page`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from broker.bus.practice_records import Records, patient_line
-from broker.bus.profile_fields import DICOM_UID, N3
-from broker.bus.profile_requests import updated
-from broker.bus.profile_rules import Resource
+from broker.bus.practice.records import Records, patient_line
+from broker.bus.serving.fields import DICOM_UID, N3
+from broker.bus.serving.requests import updated
+from broker.bus.serving.rules import Resource
 
 SHOWN = 200  # orders; and walk-ins
 _OBSERVATIONS = {"1": "Описание", "2": "Заключение", "3": "Рекомендации", "5": "Эффективная доза"}  # N3.119

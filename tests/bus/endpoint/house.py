@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from broker.bus.endpoint import Beside, Endpoint, Failures
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN, PracticeBus
-from broker.bus.practice_server import PracticeServer
+from broker.bus.practice.server import PracticeServer
 from broker.bus.profile import Profile
 from broker.domain.incoming import IncomingReferral
 from broker.domain.model import Actor, ActorKind, Clinic, Order, PerformedChange, PerformedState, Role, StepReference

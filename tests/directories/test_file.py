@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from broker import directory_file, directory_row, json_rows
-from broker.directory_file import Table
-from broker.directory_kinds import KINDS, modality_of
-from broker.directory_row import Gathered, LeftOut
+from broker import json_rows
+from broker.directories import file as directory_file
+from broker.directories import row as directory_row
+from broker.directories.file import Table
+from broker.directories.kinds import KINDS, modality_of
+from broker.directories.row import Gathered, LeftOut
 from broker.domain.directory import Entry
 from broker.tables import BadTable
 

@@ -1,7 +1,7 @@
 """Directories as registers export them, CSV, XLSX or JSON: from a file to rows of texts under known columns.
 
-What the cells mean is read in `directory_row.py`. A file is read row by row, so that its size does not matter much;
-columns are found by their names, never guessed where two could be meant.
+What the cells mean is read in `row`. A file is read row by row, so that its size does not matter much; columns are
+found by their names, never guessed where two could be meant.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from broker import json_rows, tables
-from broker.directory_kinds import ANY_CODE, Kind
+from broker.directories.kinds import ANY_CODE, Kind
 from broker.tables import HEADER_WITHIN, BadTable, plain
 
 MOST_BYTES = 300 << 20

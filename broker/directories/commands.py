@@ -1,4 +1,4 @@
-"""What the commands for directories do: import, list, search. As in `commands.py`."""
+"""What the commands for directories do: import, list, search. As in `broker.commands`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
-from broker import directory_file, directory_row
 from broker.commands import FAILED, OK, open_house
 from broker.config import Config
-from broker.directory_file import Table
-from broker.directory_kinds import KINDS, MINUTES, USUAL_MINUTES, Kind, modality_of
-from broker.directory_row import Gathered
+from broker.directories import file as directory_file
+from broker.directories import row as directory_row
+from broker.directories.file import Table
+from broker.directories.kinds import KINDS, MINUTES, USUAL_MINUTES, Kind, modality_of
+from broker.directories.row import Gathered
 from broker.domain.directory import Entry
 from broker.domain.errors import BrokerError, NotFound
 from broker.domain.model import ProcedureType

@@ -12,7 +12,7 @@ from datetime import date
 from enum import StrEnum
 from sys import intern
 
-from broker.directory_file import Table
+from broker.directories.file import Table
 from broker.domain import names
 from broker.domain.directory import Entry
 from broker.domain.identifiers import digits, snils_problem

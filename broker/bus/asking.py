@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BODY_LIMIT, BusClient
 from broker.bus.dialect import Call, Dialect, next_link
-from broker.bus.foreign import Told, further, items, member, references, told_at
+from broker.bus.foreign import Told, further, references, told_at
+from broker.bus.members import items, member
 from broker.bus.pace import Pace
 from broker.bus.profile import Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from broker.bus import reading
 from broker.bus.dialect import Call, Dialect, next_link
+from broker.bus.members import changed_at
 from broker.bus.profile import Resource
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Pages:
         listed = searchset.get("entry")
         self.entries = deque(listed if isinstance(listed, list) else [])
         resources = (entry.get("resource") for entry in self.entries if isinstance(entry, dict))
-        dates = [reading.changed_at(resource) for resource in resources if isinstance(resource, dict)]
+        dates = [changed_at(resource) for resource in resources if isinstance(resource, dict)]
         known = [at for at in dates if at]
         seen = [at for at in (*known, self.newest) if at and at <= now + AHEAD]
         self.newest = max(seen, default=None)

@@ -163,6 +163,10 @@ class Fetch:
                 raise self._down(answer)
             else:
                 pages.take(answer.resource, self._dialect, self._client.url, self._store.clock())
+                if pages.stuck:
+                    many = len(pages.entries)
+                    log.error("the bus changed %d Tasks or more at one instant: those beyond are not seen", many)
+                    pages.step_over()
                 self._line_is_good()
         except _Stopped:
             pages.give_up()

@@ -48,13 +48,6 @@ ALLOWED = "(urn:oid:2.16.840.1.113883.4.642.1.1075) not found in value set"
 
 
 @pytest.fixture
-def house(store: Store) -> Iterator[House]:
-    opened = House(store)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def open_house(store: Store) -> Iterator[Callable[..., House]]:
     opened: list[House] = []
 

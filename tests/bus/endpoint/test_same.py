@@ -36,6 +36,7 @@ from tests.bus.bundles import (
     search,
     update,
 )
+from tests.bus.clinic import practising
 from tests.bus.endpoint.house import House
 from tests.bus.practice.test_refusals import JUNK, ORDER_FAULTS
 
@@ -44,10 +45,8 @@ SOMETHING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @pytest.fixture(scope="module")
 def practice() -> Iterator[PracticeServer]:
-    running = PracticeServer(PracticeBus(lenient=True))
-    running.start()
-    yield running
-    running.stop()
+    with practising(PracticeBus(lenient=True)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -73,13 +73,6 @@ class Referrer:
 
 
 @pytest.fixture
-def house(store: Store) -> Iterator[House]:
-    opened = House(store)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def referrer(house: House, tmp_path: Path) -> Iterator[Referrer]:
     store = factory.open_store(tmp_path / "referrer.sqlite")
     opened = Referrer(store, house.server.url)

@@ -42,6 +42,7 @@ from tests.bus.bundles import (
     result,
     search,
 )
+from tests.bus.clinic import practising
 
 Headers = dict[str, str]
 FIRST, SECOND = f"Organization/{PRACTICE_ORGANISATION}", f"Organization/{PRACTICE_ORGANISATION_2}"
@@ -51,10 +52,8 @@ STRANGER, STRANGERS_TOKEN = "0f0e0d0c-1111-4222-8333-444455556666", "aaaa0000-11
 
 @pytest.fixture
 def server() -> Iterator[PracticeServer]:
-    running = PracticeServer(PracticeBus(clinics={STRANGERS_TOKEN: STRANGER}))
-    running.start()
-    yield running
-    running.stop()
+    with practising(PracticeBus(clinics={STRANGERS_TOKEN: STRANGER})) as running:
+        yield running
 
 
 def found(server: PracticeServer, kind: str, headers: Headers | None = None, **parameters: str) -> list[Resource]:

@@ -1,4 +1,7 @@
-"""The practice bus over real HTTP: orders, results, searches, single creates, changes of status."""
+"""The practice bus over real HTTP: orders, results, searches, single creates, changes of status.
+
+What the endpoint for a local МИС has to answer alike is asked of both in `tests/bus/endpoint/test_same.py`.
+"""
 
 import json
 from copy import deepcopy
@@ -76,39 +79,6 @@ def test_request_members_are_taken_or_left(server: PracticeServer) -> None:
     sent = order()
     sent["entry"][0]["request"] = {"method": "PUT", "url": "Patient/1"}
     assert post(server, sent).status_code == 422
-
-
-def test_a_repeated_order_is_refused_with_the_id_of_the_first(server: PracticeServer) -> None:
-    first = accepted(server, order("order-twice"))
-    answer = post(server, order("order-twice"))
-    assert answer.status_code == 422
-    [issue] = answer.json()["issue"]
-    assert issue["diagnostics"].startswith("Попытка повторного добавления Task")
-    assert issue["diagnostics"].endswith(id_of(first, "Task"))
-    assert len(search(server, identifier="order-twice")) == 1
-
-
-def test_the_same_people_keep_their_ids_and_are_not_doubled(server: PracticeServer) -> None:
-    first = order()
-    second = order()
-    of(second, "Patient")["identifier"] = [
-        *of(first, "Patient")["identifier"],
-        {"system": SNILS, "value": "08765430300"},
-    ]
-    of(second, "Patient")["name"][0]["family"] = "Сосновская"
-    third = order()
-    of(third, "Patient")["identifier"] = [{"system": SNILS, "value": "08765430300"}]
-    answers = [accepted(server, sent) for sent in (first, second, third)]
-    for kind in ("Patient", "Practitioner", "PractitionerRole"):
-        assert len({id_of(answer, kind) for answer in answers}) == 1
-    stored = call(server, "GET", f"/{id_of(answers[2], 'Patient')}").json()
-    assert stored["meta"]["versionId"] == "3"
-    assert len(stored["identifier"]) == 2
-    other = order()
-    of(other, "Patient")["identifier"] = [
-        of(first, "Patient")["identifier"][0] | {"assigner": {"display": "1.2.643.2.69.1.2.901"}}
-    ]
-    assert id_of(accepted(server, other), "Patient") != id_of(answers[0], "Patient")
 
 
 def test_one_doctor_named_twice_in_a_bundle_is_one_doctor() -> None:

@@ -10,16 +10,15 @@ import requests
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PracticeBus, PracticeServer
 from broker.bus.practice.faults import Fault
 from tests.bus.bundles import accepted, accession_numbers, call, id_of, of, order, part, post, result, search, update
+from tests.bus.clinic import practising
 
 EVIL = "<script>alert(1)</script>"
 
 
 @pytest.fixture
 def server() -> Iterator[PracticeServer]:
-    running = PracticeServer(PracticeBus())
-    running.start()
-    yield running
-    running.stop()
+    with practising(PracticeBus()) as running:
+        yield running
 
 
 def ask(server: PracticeServer, path: str = "", method: str = "GET", **options: Any) -> requests.Response:

@@ -27,13 +27,6 @@ STUDIES = (
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "config.yaml"
-    path.write_text("clinic: {name: Клиника, accession_prefix: K}\ndata: {directory: data}\n", encoding="utf-8")
-    return path
-
-
-@pytest.fixture
 def icd(tmp_path: Path) -> Path:
     path = tmp_path / f"{ICD}_2.27.csv"
     rows = ("ID;MKB_CODE;MKB_NAME;ACTUAL", "1;XIII;КЛАСС;1", "2;M17;Гонартроз;1", "3;M17.1;Другой гонартроз;1")

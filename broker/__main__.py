@@ -10,9 +10,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker import client_commands, commands, demo, device_commands, directory_commands
+from broker import client_commands, commands, demo, device_commands
 from broker.config_file import ConfigError
-from broker.directory_kinds import KINDS
+from broker.directories import commands as directory_commands
+from broker.directories.kinds import KINDS
 from broker.domain.errors import BrokerError
 from broker.domain.model import Role
 from broker.order_json import BadJson

@@ -1,6 +1,6 @@
 """Tables as people and registers keep them, CSV or XLSX: from a file to rows of texts.
 
-Which columns there are and what the cells mean is for others (`referral_table.py`, `directory_file.py`). Nothing is
+Which columns there are and what the cells mean is for others (`referral_table.py`, `directories/file.py`). Nothing is
 believed of a file that it says of itself: sizes are bounded, formulas are not worked out.
 """
 

@@ -52,3 +52,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = factory.open_store(tmp_path / "worklist.sqlite")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration in which as little stands as may; nothing of its clinic exists yet."""
+    path = tmp_path / "config.yaml"
+    path.write_text("clinic: {name: Клиника, accession_prefix: K}\ndata: {directory: data}\n", encoding="utf-8")
+    return path

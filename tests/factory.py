@@ -47,6 +47,16 @@ KUZNETSOVA = Patient(
 )
 
 
+class Clock:
+    """A wall clock that stands where a test sets it."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
 def open_store(path: Path, **options: Any) -> Store:
     """Open a database with the starter procedures and three devices."""
     store = Store(path, **options)

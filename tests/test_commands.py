@@ -19,13 +19,6 @@ from tests import factory
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "config.yaml"
-    path.write_text("clinic: {name: Клиника, accession_prefix: K}\ndata: {directory: data}\n", encoding="utf-8")
-    return path
-
-
-@pytest.fixture
 def device(config: Path) -> Path:
     args = ["device", "add", "XRAY_14", "--name", "Рентген", "--modality", "dx", "-c", str(config)]
     assert main(args) == 0

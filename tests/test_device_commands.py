@@ -22,13 +22,6 @@ EVERY_OPTION = [
 ]
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "config.yaml"
-    path.write_text("clinic: {name: Клиника, accession_prefix: K}\ndata: {directory: data}\n", encoding="utf-8")
-    return path
-
-
 def known(config: Path, ae_title: str = "CT_1") -> Device | None:
     store = app.open_store(load(config))
     with store.read() as reader:

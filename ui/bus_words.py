@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
+from broker.domain.incoming import IncomingState
 from broker.domain.model import OutboxKind
 from broker.store.incoming import ItemKind
 from ui import words
@@ -90,7 +92,7 @@ def attempt(outcome: str, reason: str) -> str:
     word = _OUTCOMES.get(outcome, outcome)
     if not reason:
         return word
-    said = words.incoming_reason(reason) if outcome == "set_aside" else bus_reason(reason)
+    said = incoming_reason(reason) if outcome == "set_aside" else bus_reason(reason)
     return f"{word}: {said}"
 
 
@@ -115,3 +117,62 @@ def bus_trouble(channel: str, silent: timedelta | None) -> str:
     if channel == "waiting":
         return f"Шина не отвечает{since}. Направления сохраняются и уйдут позже."
     return f"На шину ничего не уходит{since}. Направления сохраняются и уйдут позже."
+
+
+# ---- what comes ----
+
+_FIELDS = {
+    "family": "фамилия",
+    "given": "имя",
+    "middle": "отчество",
+    "birth_date": "дата рождения",
+    "sex": "пол",
+    "snils": "СНИЛС",
+    "policy": "полис",
+    "procedure": "исследование",
+    "device": "аппарат",
+    "diagnosis": "диагноз",
+    "finance": "оплата",
+    "referrer": "кто направил",
+    "referrer_snils": "СНИЛС врача",
+    "patient_id": "номер карты",
+    "date": "дата",
+    "weight": "вес",
+    "height": "рост",
+}
+
+
+def to_mend(found: Mapping[str, str]) -> str:
+    """Name the fields that a person has to complete or check; empty where there are none."""
+    named = dict.fromkeys(_FIELDS.get(field, "") for field in found)
+    return f"Дополнить или проверить: {', '.join(each for each in named if each) or 'поля'}" if named else ""
+
+
+def incoming_over(state: IncomingState) -> str:
+    """Say why a referral from elsewhere cannot be registered any more."""
+    return {
+        IncomingState.CANCELLED: "Направившая клиника его только что отменила: записывать не нужно.",
+        IncomingState.ACCEPTED: "Это направление уже записано.",
+        IncomingState.DECLINED: "Это направление отклонено.",
+    }.get(state, "Это направление отложено, его нужно разобрать.")
+
+
+# Why something that came could not be taken, by how the reason begins.
+_INCOMING_REASONS = {
+    "it is too large": "слишком большое",
+    "it is nested too deep": "слишком глубоко вложено",
+    "it does not say which clinic refers": "не сказано, какая клиника направляет",
+    "the Patient has neither a name nor a number": "у пациента нет ни имени, ни номера",
+    "a reference leads away from the bus": "ссылка ведёт за пределы шины",
+    "a reference is missing": "не хватает части направления",
+    "it refers to more than": "слишком много частей",
+    "it is no Task": "это не направление",
+    "it is about another patient": "оно о другом пациенте",
+    "changed after it was accepted": "изменено, когда уже было записано",
+    "cancelled too late": "отменено, когда исследование уже началось",
+}
+
+
+def incoming_reason(reason: str) -> str:
+    """Say why something that came could not be taken; what has no words of its own is shown as it is."""
+    return next((said for beginning, said in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)

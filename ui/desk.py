@@ -16,7 +16,7 @@ from broker.store import desk as desk_reads
 from broker.store import journal
 from broker.store.database import Reader
 from broker.workflow import staff
-from ui import desk_purpose, theme, words
+from ui import desk_purpose, error_words, theme
 from ui.desk_form import FORM, Desk
 from ui.desk_purpose import Purpose
 from ui.frame import frame
@@ -75,7 +75,7 @@ def _purpose(reader: Reader, services: Services, order: str, incoming: str, walk
         state = change.card.order.state
         if not lifecycle.allowed(state, lifecycle.Event.AMEND):
             what = f"Направление {order} изменить уже нельзя."
-            return Nothing(what, words.not_amendable(state), "", "Открыть карточку", f"/order/{order}")
+            return Nothing(what, error_words.not_amendable(state), "", "Открыть карточку", f"/order/{order}")
         return change
     if incoming:
         system = services.config.bus.system_procedure

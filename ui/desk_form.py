@@ -20,7 +20,7 @@ from broker.store import desk, journal
 from broker.store.database import Reader
 from broker.store.journal import Visit
 from broker.workflow import referral
-from ui import desk_past, read, theme, words
+from ui import desk_past, error_words, read, theme, words
 from ui.combo import Combo
 from ui.desk_aside import Aside, Recent
 from ui.desk_bar import Bar
@@ -354,7 +354,7 @@ class Desk:
             )
         except WrongState as caught:
             over = await look(services, purpose.over)
-            self.bar.tell(over or f"Не сохранено. {words.error(caught)}", bad=True)
+            self.bar.tell(over or f"Не сохранено. {error_words.error(caught)}", bad=True)
         else:
             await self._saved(done)
 
@@ -387,9 +387,9 @@ class Desk:
         if self.purpose.new:
             self.bar.tell("Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True)
             return
-        said = words.ERRORS["stale"]
+        said = error_words.ERRORS["stale"]
         if isinstance(self.purpose, Change):
             number, zone = self.purpose.card.order.accession_number, self.services.clinic.zone
             now = await look(self.services, lambda reader: journal.card(reader, number))
-            said = words.changed_meanwhile(now.happenings, zone, self.services.today()) if now else said
+            said = error_words.changed_meanwhile(now.happenings, zone, self.services.today()) if now else said
         self.bar.close(f"Не сохранено. {said}", reload=True)

@@ -29,7 +29,7 @@ from broker.store.desk import WalkIn
 from broker.store.journal import Card
 from broker.workflow import incoming as referrals_in
 from broker.workflow import referral
-from ui import words
+from ui import bus_words, words
 from ui.referral_form import ReferralForm
 from ui.referral_lists import Lists
 
@@ -156,7 +156,7 @@ class FromElsewhere(Purpose):
         now = incoming.get(reader, self.came.id)
         if now is None or now.state is IncomingState.WAITING:
             return ""
-        return words.incoming_over(now.state)
+        return bus_words.incoming_over(now.state)
 
 
 @dataclass(frozen=True)

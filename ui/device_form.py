@@ -12,7 +12,7 @@ from broker.domain import names
 from broker.domain.errors import Invalid
 from broker.domain.model import Device
 from broker.workflow import devices as registry
-from ui import advice, theme, words
+from ui import advice, error_words, theme, words
 from ui.frame import attempt
 from ui.services import Services, current_actor
 from ui.theme import Field, text
@@ -136,7 +136,7 @@ class DeviceForm:
     def _complain(self, problems: Mapping[str, str]) -> None:
         for key, code in problems.items():
             if key in self._fields:
-                self._fields[key].complain(words.problem(key, code))
+                self._fields[key].complain(error_words.problem(key, code))
         if any(key in NUMBERS for key in problems):
             self._open_more(True)
 

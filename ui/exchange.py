@@ -208,7 +208,7 @@ class _Page:
             number=item.accession_number,
             order_id=0,
             what=f"{bus_words.ARRIVALS[item.kind]}, пришло {came}",
-            why=words.incoming_reason(item.reason),
+            why=bus_words.incoming_reason(item.reason),
             amendable=False,
         )
 

@@ -22,7 +22,7 @@ from broker.security import Permission
 from broker.store import incoming as incoming_rows
 from broker.store import journal
 from broker.store.database import StoreError
-from ui import bus_words, markup, theme, words
+from ui import bus_words, error_words, markup, theme, words
 from ui.markup import Html, tag
 from ui.services import Services, current_actor
 from ui.theme import text
@@ -268,10 +268,10 @@ async def attempt(
         leave()
         return None
     except (BrokerError, StoreError) as caught:
-        tell(words.error(caught))
+        tell(error_words.error(caught))
         return None
     if done is None:  # the program is stopping: whether it was committed is not known
-        tell(words.STOPPING)
+        tell(error_words.STOPPING)
     return done
 
 
@@ -311,4 +311,4 @@ def _say_exception(caught: Exception) -> None:
     if isinstance(caught, SessionEnded):
         leave()
     else:
-        theme.say(words.error(caught), bad=True)
+        theme.say(error_words.error(caught), bad=True)

@@ -20,7 +20,7 @@ from broker.store import incoming, journal
 from broker.store.database import Reader
 from broker.store.incoming import Item, ItemKind, ItemState
 from broker.workflow import incoming as verbs
-from ui import theme, words
+from ui import bus_words, theme, words
 from ui.desk_purpose import clinic_name
 from ui.frame import attempt, follow, frame
 from ui.services import Services, current_actor, look
@@ -135,7 +135,7 @@ class _Page:
                 Aside(
                     id=item.id,
                     what=f"{_KINDS[item.kind]} {item.reference}",
-                    reason=words.incoming_reason(item.reason),
+                    reason=bus_words.incoming_reason(item.reason),
                     at=words.moment(item.first_at, zone, today),
                     kept=item.kept,
                     again=item.state is ItemState.SET_ASIDE,
@@ -220,7 +220,7 @@ def _unread(reader: Reader) -> list[Item]:
 
 
 def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> Waiting:
-    problem = words.to_mend(verbs.problems(each))
+    problem = bus_words.to_mend(verbs.problems(each))
     since = words.duration(now - each.received_at) if each.received_at else ""
     return Waiting(
         id=each.id,

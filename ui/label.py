@@ -12,7 +12,7 @@ from broker import security
 from broker.domain.model import Order
 from broker.security import Permission
 from broker.store import journal
-from ui import theme, words
+from ui import error_words, theme, words
 from ui.services import Services
 
 QUIET_ZONE = 10  # modules on either side, ISO/IEC 15417
@@ -34,7 +34,7 @@ def build(app: FastAPI, services: Services) -> None:
     @app.get("/label/{accession_number}", include_in_schema=False)
     def label(request: Request, accession_number: str) -> HTMLResponse:
         if not security.may(request.state.actor, Permission.VIEW):
-            return theme.notice("Нет прав", words.ERRORS["forbidden"], 403)
+            return theme.notice("Нет прав", error_words.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
             card = journal.card(reader, accession_number)
         if card is None:

@@ -58,7 +58,7 @@ def arrived(item: Item) -> tuple[str, str, str]:
     """Say what became of what came: icon, tone, words."""
     match item.state:
         case ItemState.SET_ASIDE:
-            return "error", "red", f"Отложено: {words.incoming_reason(item.reason)}"
+            return "error", "red", f"Отложено: {bus_words.incoming_reason(item.reason)}"
         case ItemState.FAILED:
             return "schedule", "slate", f"Повторим: {bus_words.bus_reason(item.reason)}"
     return "check", "green", "Принято"

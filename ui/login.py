@@ -14,7 +14,7 @@ from broker import security
 from broker.domain.errors import BrokerError
 from broker.security import TooManyAttempts
 from broker.store.database import StoreError
-from ui import theme, words
+from ui import error_words, theme
 from ui.services import COOKIE, Services, safe_path
 
 LONGEST = 1024  # characters of a login or password that are looked at
@@ -73,7 +73,7 @@ def build(app: FastAPI, services: Services) -> None:
                 services.config.web.session_hours,
             )
         except (BrokerError, StoreError) as caught:
-            said = page(safe_path(next), name, words.error(caught), 401)
+            said = page(safe_path(next), name, error_words.error(caught), 401)
             if isinstance(caught, TooManyAttempts):
                 said.status_code = 429
                 said.headers["Retry-After"] = str(caught.seconds)

@@ -14,7 +14,7 @@ from broker.domain.results import Report, ReportState
 from broker.security import Permission
 from broker.store import journal, reading
 from broker.store.database import Reader
-from ui import theme, words
+from ui import error_words, theme, words
 from ui.services import Services
 from ui.theme import text
 
@@ -25,7 +25,7 @@ def build(app: FastAPI, services: Services) -> None:
     @app.get("/report/{accession_number}.pdf", include_in_schema=False)
     def printed(request: Request, accession_number: str) -> Response:
         if not security.may(request.state.actor, Permission.VIEW):
-            return theme.notice("Нет прав", words.ERRORS["forbidden"], 403)
+            return theme.notice("Нет прав", error_words.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
             content = _pdf(reader, accession_number, services)
         if content is None:

@@ -22,7 +22,7 @@ from broker.store.database import StoreError
 from broker.store.reading import Study
 from broker.workflow import results
 from broker.workflow.results import ReportText
-from ui import dose, theme, words
+from ui import dose, error_words, theme, words
 from ui.frame import attempt
 from ui.services import Services, current_actor
 from ui.theme import Field, text
@@ -315,12 +315,12 @@ class ReportForm:
 
     def _complain(self, problems: dict[str, str]) -> None:
         for name, field in self._fields.items():
-            field.complain(words.problem(name, problems[name]) if name in problems else "")
+            field.complain(error_words.problem(name, problems[name]) if name in problems else "")
         first = next((name for name in self._fields if name in problems), "")
         if first:
             self._fields[first].focus()
         if "images" in problems:
-            self._tell(words.problem("images", problems["images"]), bad=True)
+            self._tell(error_words.problem("images", problems["images"]), bad=True)
         else:
             self._tell(f"Не подписано: исправьте {words.plural(len(problems), 'поле', 'поля', 'полей')}", bad=True)
 

@@ -12,7 +12,7 @@ from nicegui import ui
 from broker.domain import names
 from broker.domain.model import Device, Order, Patient, ProcedureType, ReferralDraft, ScheduledStep
 from broker.workflow import referral
-from ui import read, referral_combos, referral_reading, referral_values, theme, words
+from ui import error_words, read, referral_combos, referral_reading, referral_values, theme, words
 from ui.referral_combos import GUID, Directories
 from ui.referral_lists import Lists, place
 from ui.referral_values import EMPTY, PATIENT, RARE, STUDY
@@ -291,7 +291,7 @@ class ReferralForm:
         """Show these problems and no others, and put the cursor into the first wrong field."""
         shown: dict[str, str] = {}
         for key, code in problems.items():
-            shown.setdefault(SHOWN_AT.get(key, key), words.problem(key, code))
+            shown.setdefault(SHOWN_AT.get(key, key), error_words.problem(key, code))
         for key, field in self.fields.items():
             field.complain(shown.get(key, ""))
         if any(key in shown for key in RARE):
@@ -382,7 +382,7 @@ class ReferralForm:
         now = datetime.combine(self._today(), time.max)
         _, problems = self.read(now.replace(microsecond=0))
         code = problems.get(key, "")
-        self.fields[key].complain(words.problem(key, code) if code and code != "required" else "")
+        self.fields[key].complain(error_words.problem(key, code) if code and code != "required" else "")
 
     def _offer_devices(self) -> None:
         suitable = self.lists.suitable(self.procedure())

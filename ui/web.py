@@ -26,6 +26,7 @@ from ui import (
     board,
     desk,
     devices,
+    error_words,
     exchange,
     frame,
     guard,
@@ -39,7 +40,6 @@ from ui import (
     reading_list,
     studies,
     theme,
-    words,
 )
 from ui.services import News, Services
 
@@ -188,5 +188,5 @@ def _page_exception(caught: Exception) -> None:
         return
     with ui.element("main").classes("signin"):
         theme.text("h1", "Страница не открылась")
-        theme.text("p", words.error(caught), "muted")
+        theme.text("p", error_words.error(caught), "muted")
         ui.link("Открыть снова", "")

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
 from broker.bus.client import BODY_LIMIT, BusClient
-from broker.bus.dialect import Call, Dialect, next_link
-from broker.bus.foreign import Told, further, items, member, references, told_at
+from broker.bus.dialect import Call, Dialect
+from broker.bus.foreign import Told, further, references
+from broker.bus.members import member
 from broker.bus.pace import Pace
+from broker.bus.paging import Pages
 from broker.bus.profile import Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
 from broker.store import outbox
@@ -100,39 +102,22 @@ class Line:
     def pages(self, kind: str, parameters: Mapping[str, str]) -> Iterator[Page]:
         """Give what a search finds, page by page, each resource once.
 
-        Where the bus names a next page it is followed; where it names none and the page is full, the search goes on
-        from its last instant. Raise LineDown where an answer did not come, Unusable where the search is refused.
+        It ends where the bus does not let it go on (see `paging`), or tells nothing new. Raise LineDown where an answer
+        did not come, Unusable where the search is refused.
         """
         ids: set[str] = set()
-        in_order, reached = True, datetime.min.replace(tzinfo=UTC)
-        wanted = {**parameters, "_count": str(PAGE)}
-        if self._dialect.name != "n3":  # which knows no order but this one
-            wanted["_sort"] = "_lastUpdated"
-        call: Call | None = self._dialect.search(kind, wanted)
+        pages = Pages(kind, dict(parameters), PAGE)
+        pages.begin()
         for _ in range(PAGES):
-            assert call is not None
-            searchset = self._delivered(call)
+            searchset = self._delivered(pages.call(self._dialect))
             check_size(searchset, BODY_LIMIT)
-            listed = [member(entry, "resource") for entry in items(searchset, "entry", 2 * PAGE)]
+            pages.take(searchset, self._dialect, self._client.url)
+            listed = [member(entry, "resource") for entry in pages.entries]
             page = [each for each in listed if member(each, "resourceType") == kind]
             news = {id: each for each in page if isinstance(id := member(each, "id"), str) and id not in ids}
             ids |= set(news)
-            moments = [told_at(each) for each in page]
-            known = [moment for moment in moments if moment]
-            in_order = (
-                in_order
-                and len(known) == len(moments)
-                and known == sorted(known)
-                and reached <= min(known, default=reached)
-            )
-            reached = max(known, default=reached)
-            call = self._dialect.next_page(searchset, self._client.url)
-            full = len(page) >= PAGE or bool(next_link(searchset))  # there is more, wherever it says that it is
-            if call is None and full and news and in_order:
-                call = self._dialect.search(kind, {**wanted, "_lastUpdated": f"ge{reached.isoformat()}"})
-                full = False
-            yield Page(list(news.values()), call is None and not full, in_order)
-            if call is None:
+            yield Page(list(news.values()), not pages.more, pages.in_order)
+            if not pages.more or pages.wrong or pages.stuck or not news:
                 return
 
     def told(self, report: Resource, task: Resource | None = None) -> Told:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
+from broker.bus.members import items, member
 from broker.bus.profile import Profile, Resource
 from broker.domain import names
 from broker.domain.model import BusReferences
@@ -165,8 +166,8 @@ def query(parameters: Mapping[str, str]) -> str:
 
 def next_link(searchset: Resource) -> str:
     """Give the address that a searchset names as its next page, whatever it is; empty where there is none."""
-    links = (link for link in _items(searchset, "link") if _member(link, "relation") == "next")
-    url = _member(next(links, None), "url")
+    links = (link for link in items(searchset, "link", None) if member(link, "relation") == "next")
+    url = member(next(links, None), "url")
     return url if isinstance(url, str) else ""
 
 
@@ -177,10 +178,10 @@ def bundle_references(bundle: Resource) -> BusReferences:
     """
     found: dict[str, str] = {}
     task: Resource = {}
-    for entry in _items(bundle, "entry"):
+    for entry in items(bundle, "entry", None):
         kind, id = _placed(entry)
         found.setdefault(kind, id)
-        resource = _member(entry, "resource")
+        resource = member(entry, "resource")
         if kind == "Task" and isinstance(resource, dict) and not task:
             task = resource
         if kind == "ImagingStudy":
@@ -210,14 +211,14 @@ def bears_number(task: Resource, number: str, profile: Profile) -> bool:
     """Say whether this is our Task with this number: other systems' Tasks may bear the same bare value."""
     ours = profile.number(number)
     return task.get("resourceType") == "Task" and any(
-        _member(identifier, "system") == ours["system"] and _member(identifier, "value") == number
-        for identifier in _items(task, "identifier")
+        member(identifier, "system") == ours["system"] and member(identifier, "value") == number
+        for identifier in items(task, "identifier")
     )
 
 
 def found_tasks(searchset: Resource, number: str, profile: Profile) -> list[Resource]:
     """Pick our Tasks with this number out of a search's answer."""
-    listed = (_member(entry, "resource") for entry in _items(searchset, "entry"))
+    listed = (member(entry, "resource") for entry in items(searchset, "entry", None))
     return [task for task in listed if isinstance(task, dict) and bears_number(task, number, profile) and _id(task)]
 
 
@@ -239,8 +240,8 @@ def _without(node: Any, path: str, when: Mapping[str, str]) -> Any:
         return node | {name: _without(node[name], rest, when)}
     left = {other: value for other, value in node.items() if other != name}
     if head != name:
-        items = [item for item in node[name] if not when.items() <= item.items()]
-        return node | {name: items} if items else left
+        kept = [item for item in node[name] if not when.items() <= item.items()]
+        return node | {name: kept} if kept else left
     return left if when.items() <= node.items() else node
 
 
@@ -260,46 +261,37 @@ def _placed(entry: Any) -> tuple[str, str]:
 
     A full URL of the form urn:uuid is not read: some servers send ours back, which is no id of theirs.
     """
-    resource = _member(entry, "resource")
+    resource = member(entry, "resource")
     if isinstance(resource, dict) and _id(resource):
         return str(resource.get("resourceType")), _id(resource)
-    for text in (_member(_member(entry, "response"), "location"), _member(entry, "fullUrl")):
+    for text in (member(member(entry, "response"), "location"), member(entry, "fullUrl")):
         if isinstance(text, str) and (match := _REFERENCE.search(text)):
             return match[1], match[2]
     return "", ""
 
 
-def _pointed(resource: Resource, member: str, kind: str) -> str:
+def _pointed(resource: Resource, name: str, kind: str) -> str:
     """Tell the id that a Reference of this type points to, relative or absolute; empty otherwise."""
-    text = _member(_member(resource, member), "reference")
+    text = member(member(resource, name), "reference")
     match = _REFERENCE.search(text) if isinstance(text, str) else None
     return match[2] if match and match[1] == kind else ""
 
 
 def _accession_numbers(task: Resource) -> Iterator[str]:
-    for identifier in _items(task, "identifier"):
-        codes = [_member(coding, "code") for coding in _items(_member(identifier, "type"), "coding")]
-        value = _member(identifier, "value")
+    for identifier in items(task, "identifier"):
+        codes = [member(coding, "code") for coding in items(member(identifier, "type"), "coding")]
+        value = member(identifier, "value")
         if "ACSN" in codes and isinstance(value, str) and names.tidy(value):
             yield names.tidy(value)[:64]
 
 
 def _study_uids(study: Any) -> Iterator[str]:
-    for identifier in _items(study, "identifier"):
-        value = _member(identifier, "value")
-        if _member(identifier, "system") == "urn:dicom:uid" and isinstance(value, str):
+    for identifier in items(study, "identifier"):
+        value = member(identifier, "value")
+        if member(identifier, "system") == "urn:dicom:uid" and isinstance(value, str):
             yield value.removeprefix("urn:oid:")[:64]
 
 
 def _id(resource: Resource) -> str:
     id = resource.get("id")
     return id if isinstance(id, str) and re.fullmatch(_ID, id) else ""
-
-
-def _member(node: Any, name: str) -> Any:
-    return node.get(name) if isinstance(node, dict) else None
-
-
-def _items(node: Any, name: str) -> list[Any]:
-    listed = _member(node, name)
-    return listed if isinstance(listed, list) else []

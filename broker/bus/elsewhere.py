@@ -18,7 +18,8 @@ from broker.bus.answers import Paused
 from broker.bus.asking import Line, Unasked
 from broker.bus.client import BusClient
 from broker.bus.dialect import Dialect
-from broker.bus.foreign import foreign_study, is_somebody_else, items, member, reference_to, told_at, version_of
+from broker.bus.foreign import foreign_study, is_somebody_else, reference_to, told_at, version_of
+from broker.bus.members import changed_at, items, member
 from broker.bus.pace import Pace
 from broker.bus.profile import Profile, Resource
 from broker.bus.resources import encode
@@ -246,7 +247,7 @@ def _same(one: str, other: str) -> bool:
 
 def _version(resource: Resource) -> str:
     """Give a version as the ledger orders them: the instant of the change, or `#` and a digest where none is told."""
-    moment = told_at({"meta": member(resource, "meta")})
+    moment = changed_at(resource)
     return moment.isoformat() if moment else f"#{hashlib.sha256(_exact([resource])).hexdigest()[:16]}"
 
 

@@ -3,7 +3,7 @@
 One run at a time. A message is rendered from present data, noted as perhaps sent, sent with no transaction open, and
 settled in one transaction. Messages of different orders may go beside each other, on a line that has just proved good;
 those of one order never do. A refused message waits for a person while the others go on; a bad line ends the run.
-Nothing here makes a resource or reads HTTP.
+Nothing here makes a resource or reads HTTP; what became of a message is written down in `outcomes`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 
 from broker import failpoint
 from broker.bus import letters
-from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
+from broker.bus.answers import Answer, Delivered, Parked
 from broker.bus.client import BusClient
 from broker.bus.dialect import Call, Dialect, bears_number, bundle_references, found_tasks, n3, task_references
 from broker.bus.letters import Letter, Paper, Untold
+from broker.bus.outcomes import Accepted, Outcome, Outcomes
 from broker.bus.pace import Pace
 from broker.bus.profile import Profile
-from broker.bus.resources import encode, order_bundle, task_search
-from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
-from broker.domain.model import Actor, ActorKind, Order, OrderState, OutboxKind, OutboxRow
-from broker.store import audit, orders, outbox
+from broker.bus.resources import encode, task_search
+from broker.domain.model import OutboxKind, OutboxRow
+from broker.store import outbox
 from broker.store.database import Store, StoreError, Tx
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 PROBE_AFTER = 300.0  # seconds of silence after which the bus is asked something, to see that it is there
 PROBE_NUMBER = "worklist-broker/probe"  # no order bears it
 LOOKED_UP = 2  # requests that an uncertain message may take: a look-up, and the POST after it
-BUS = Actor(ActorKind.BUS, "exchange")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +43,6 @@ class Summary:
     delivered: int = 0
     parked: int = 0
     stopped: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """The bus has it, under these ids: name -> id, as `outbox.deliver` keeps them.
-
-    `content` is the JSON that it certainly took; empty where it may have been that of an earlier attempt.
-    """
-
-    ids: dict[str, str] = field(default_factory=dict)
-    evidence: str = ""
-    content: str = ""
-
-
-_Outcome = _Accepted | Retry | Parked | Paused | Untold
 
 
 class Exchange:
@@ -83,10 +66,10 @@ class Exchange:
         self._paper = paper
         self._dialect = dialect
         self._lanes = lanes
+        self._outcomes = Outcomes(store, pace, dialect)
         self._running = threading.Lock()
         self._stopping = threading.Event()
         self._halted = threading.Event()  # within a run: no further message begins
-        self._noted: tuple[str, str] | None = None  # the channel's state and reason as written last in this run
         self._taken = threading.local()  # `left`: requests that were counted for this thread's message beforehand
 
     def deliver(self) -> Summary:
@@ -111,9 +94,9 @@ class Exchange:
                 silent = outbox.channel_state(reader) != "ok" or self.pace.silence >= PROBE_AFTER
             if self._stopping.is_set() or self.pace.waiting or not silent or not self.pace.take():
                 return False
-            self._noted = None
+            self._outcomes.begin()
             search = task_search(PROBE_NUMBER, "original-order", self._profile) | {"_count": "1"}
-            self._heard(self._client.call(self._dialect.search("Task", search)))
+            self._outcomes.heard(self._client.call(self._dialect.search("Task", search)))
             return True
         finally:
             self._running.release()
@@ -130,7 +113,7 @@ class Exchange:
     # ---- a run ----
 
     def _run(self) -> Summary:
-        self._noted = None
+        self._outcomes.begin()
         self._halted.clear()
         self._heed_people()
         total = Summary()
@@ -174,14 +157,14 @@ class Exchange:
             mark = self.pace.mark
             outcome = self._tried(letter)
             if outcome is not None:
-                self._settle(letter, outcome, mark)
+                self._outcomes.settle(letter, outcome, mark, self._profile)
         except BaseException:
             self._halted.set()
             raise
         finally:
             self.pace.give_back(self._taken.left)
             self._taken.left = 0
-        return Summary(int(isinstance(outcome, _Accepted)), int(isinstance(outcome, Parked)))
+        return Summary(int(isinstance(outcome, Accepted)), int(isinstance(outcome, Parked)))
 
     def _heed_people(self) -> None:
         """Try at once when a person has set the channel to `ok` while it was waiting or paused."""
@@ -208,7 +191,7 @@ class Exchange:
 
     # ---- sending ----
 
-    def _tried(self, letter: Letter) -> _Outcome | None:
+    def _tried(self, letter: Letter) -> Outcome | None:
         """Send a message; a fault of ours in one must not keep the others from the bus."""
         try:
             return self._send(letter)
@@ -218,7 +201,7 @@ class Exchange:
             log.exception("order %s (%s): it could not be sent", letter.order.accession_number, letter.row.kind)
             return Parked("the program failed at it, see the log", uncertain=True)
 
-    def _send(self, letter: Letter) -> _Outcome | None:
+    def _send(self, letter: Letter) -> Outcome | None:
         """Send a message, or find that the bus has it already; None where it is to be read anew."""
         kind = letter.row.kind
         if letter.row.uncertain and (known := self._known(letter)):
@@ -239,15 +222,15 @@ class Exchange:
         if not isinstance(answer, Delivered):
             return answer
         if kind in letters.STATUSES:
-            return _Accepted(evidence=answer.evidence)
+            return Accepted(evidence=answer.evidence)
         if answer.task:
             return self._take_over(letter, answer)
         ids = letters.ids(letter, bundle_references(answer.resource), self._dialect)
         if isinstance(ids, dict):
-            return _Accepted(ids, answer.evidence, sent.decode())
+            return Accepted(ids, answer.evidence, sent.decode())
         return self._look_up(letter, sent.decode()) or replace(ids, evidence=answer.evidence)
 
-    def _known(self, letter: Letter) -> _Outcome | None:
+    def _known(self, letter: Letter) -> Outcome | None:
         """Ask whether the bus has what may have been sent before; None where it has not, or it does no harm twice."""
         kind, task = letter.row.kind, letter.references.task
         if kind is OutboxKind.AMEND:
@@ -262,9 +245,9 @@ class Exchange:
         if not isinstance(read, Delivered):
             return replace(read, uncertain=True)
         done = ("cancelled",) if kind is OutboxKind.CANCEL else ("in-progress", "completed")
-        return _Accepted(evidence=read.evidence) if read.resource.get("status") in done else None
+        return Accepted(evidence=read.evidence) if read.resource.get("status") in done else None
 
-    def _look_up(self, letter: Letter, sent: str) -> _Outcome | None:
+    def _look_up(self, letter: Letter, sent: str) -> Outcome | None:
         """Search the Task that a letter makes; None where the bus has none."""
         answer = self._ask(letters.look_up(letter, self._dialect, self._profile))
         if not isinstance(answer, Delivered):
@@ -277,9 +260,9 @@ class Exchange:
         ids = letters.ids(letter, task_references(tasks[0]), self._dialect)
         if isinstance(ids, Parked):
             return replace(ids, evidence=answer.evidence)
-        return _Accepted(ids, answer.evidence, sent)
+        return Accepted(ids, answer.evidence, sent)
 
-    def _take_over(self, letter: Letter, answer: Delivered) -> _Outcome:
+    def _take_over(self, letter: Letter, answer: Delivered) -> Outcome:
         """Take the ids of the Task that the bus says it has already, if it is ours."""
         read = self._ask(self._dialect.read("Task", answer.task))
         if not isinstance(read, Delivered):
@@ -288,7 +271,7 @@ class Exchange:
             reason = "not a FHIR answer: the Task that is said to be there bears another number"
             return Parked(reason, evidence=answer.evidence)
         ids = letters.ids(letter, task_references(read.resource), self._dialect)
-        return _Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
+        return Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
 
     def _may_send(self, letter: Letter, sent: bytes) -> bool:
         """Note that it is sent; False where it has been withdrawn or is made of something else by now.
@@ -316,114 +299,3 @@ class Exchange:
         else:
             self.pace.note_request()
         return self._client.call(call)
-
-    # ---- what became of it ----
-
-    def _settle(self, letter: Letter, outcome: _Outcome, mark: int) -> None:
-        """Write down what an outcome means for the message and for the line, in one transaction."""
-        seq, name = letter.row.seq, f"order {letter.order.accession_number} ({letter.row.kind})"
-        match outcome:
-            case _Accepted():
-                self.pace.answered(seq, mark)
-                self._store.write(lambda tx: self._delivered(tx, letter, outcome))
-                log.info("%s: delivered", name)
-            case Untold():
-                if outcome.evidence:  # it was asked
-                    self.pace.answered(seq, mark)
-                self._store.write(lambda tx: _untold(tx, seq, outcome))
-                # The bus's own words may tell of the patient; they stand on the exchange's screen.
-                log.warning("%s: cannot be told to this bus", name)
-            case Parked():
-                if outcome.evidence:
-                    self.pace.answered(seq, mark)
-                if self._store.write(lambda tx: self._parked(tx, letter, outcome)):
-                    log.warning("%s: refused and set aside", name)
-            case Retry():
-                wait, alone = self.pace.failed(seq, outcome, mark)
-                self._store.write(lambda tx: self._failed(tx, seq, outcome, "" if alone else "waiting", wait))
-                log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
-            case Paused():
-                wait = self.pace.pause(seq)
-                self._store.write(lambda tx: self._failed(tx, seq, outcome, "paused", wait))
-                log.error("the exchange is paused: %s", outcome.reason)
-
-    def _heard(self, answer: Answer) -> None:
-        """Write down what the answer to a probe means for the line."""
-        match answer:
-            case Retry():
-                # The probe is no message: that it fails says nothing of any one.
-                wait, _ = self.pace.failed(0, replace(answer, uncertain=False))
-                self._store.write(lambda tx: self._bad_line(tx, "waiting", answer.reason, wait))
-                log.warning("the bus does not answer: %s; next attempt in %.0f s", answer.reason, wait)
-            case Paused():
-                wait = self.pace.pause()
-                self._store.write(lambda tx: self._bad_line(tx, "paused", answer.reason, wait))
-                log.error("the exchange is paused: %s", answer.reason)
-            case _:
-                self.pace.heard()
-                self._store.write(lambda tx: self._good_line(tx))
-
-    def _delivered(self, tx: Tx, letter: Letter, outcome: _Accepted) -> None:
-        outbox.deliver(tx, letter.row.seq, outcome.ids, outcome.evidence)
-        if letter.row.kind is OutboxKind.ORDER:
-            self._keep_number(tx, letter.order, outcome.ids.get("acsn", ""))
-            self._drop_superfluous(tx, letter.order.id, outcome.content)
-        self._good_line(tx)
-
-    def _drop_superfluous(self, tx: Tx, order_id: int, content: str) -> None:
-        """Drop a correction that has gone out within the order itself, which was made from present data."""
-        order = orders.get(tx, order_id) if outbox.waits(tx, order_id, OutboxKind.AMEND) else None
-        if order and content == encode(self._dialect.transaction(order_bundle(order, self._profile)).body).decode():
-            outbox.withdraw(tx, order_id, OutboxKind.AMEND)
-
-    def _keep_number(self, tx: Tx, order: Order, number: str) -> None:
-        """Keep the region's accession number where a modality can bear it; say it loudly where none can."""
-        if not number:
-            return
-        if len(number) > ACCESSION_NUMBER_LENGTH or "\\" in number:  # PS3.5 6.2, SH
-            log.error("order %s: the bus's number %s is too long for a modality", order.accession_number, number)
-            audit.write(tx, BUS, "bus_number_too_long", order.id, number=number)
-        elif not orders.set_bus_accession_number(tx, order.id, number):
-            log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
-            audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
-
-    def _parked(self, tx: Tx, letter: Letter, outcome: Parked) -> bool:
-        """Park, unless the order was amended while the bus was judging its old content; say whether it is parked."""
-        seq, now = letter.row.seq, orders.get(tx, letter.order.id)
-        still_so = now == letter.order
-        cancelled = now is not None and now.state is OrderState.CANCELLED
-        if still_so or cancelled:
-            outbox.park(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
-            if cancelled:
-                outbox.drop_refused(tx, letter.order.id)
-        else:
-            outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
-        if outcome.evidence:  # it was asked
-            self._good_line(tx)
-        tx.announce()
-        return still_so
-
-    def _failed(self, tx: Tx, seq: int, outcome: Retry | Paused, state: str, wait: float) -> None:
-        outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
-        if state:
-            self._bad_line(tx, state, outcome.reason, wait)
-
-    def _good_line(self, tx: Tx) -> None:
-        if not self.pace.waiting:  # another message may have found otherwise
-            self._note_channel(tx, "ok")
-        tx.announce()
-
-    def _bad_line(self, tx: Tx, state: str, reason: str, wait: float) -> None:
-        self._note_channel(tx, state, reason, tx.now + timedelta(seconds=wait))
-        tx.announce()
-
-    def _note_channel(self, tx: Tx, state: str, reason: str = "", retry_at: datetime | None = None) -> None:
-        """Tell the screens how the line is: once in a run, and when it changes."""
-        if self._noted != (state, reason):
-            outbox.set_channel(tx, state, reason, retry_at, answered=state == "ok")
-            self._noted = (state, reason)
-
-
-def _untold(tx: Tx, seq: int, outcome: Untold) -> None:
-    outbox.untold(tx, seq, outcome.reason, outcome.evidence)
-    tx.announce()

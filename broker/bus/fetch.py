@@ -3,7 +3,8 @@
 One look at a time. A search reaches back a little behind its cursor, what was seen before is known by its version, and
 the cursor moves only when a page is stored: a crash, a repeated page or answers out of order lose and double nothing.
 What cannot be read is set aside for a person and holds nothing back; a line that is down ends the look. How far a
-search has got is told by the bus's own times, never by our clock. Nothing here reads a member of a resource.
+search has got is told by the bus's own times, never by our clock. Nothing here reads a member of a resource; how the
+line is, is kept in `fetch_line`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,16 +20,17 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from broker.bus import reading
-from broker.bus.answers import Answer, Delivered, Parked, Paused, Retry
+from broker.bus.answers import Delivered, Parked, Paused, Retry
 from broker.bus.client import BusClient
-from broker.bus.dialect import Call, Dialect
-from broker.bus.pace import ITEM_REQUESTS, LONGEST_WAIT, Pace, wait_after
+from broker.bus.dialect import Dialect
+from broker.bus.fetch_line import SEARCH, FetchLine, Stopped
+from broker.bus.pace import ITEM_REQUESTS, Pace
 from broker.bus.paging import Pages
 from broker.bus.profile import Profile, Resource
 from broker.bus.walk import LineDown, Unusable, Walk, check_size
 from broker.domain.incoming import IncomingState
 from broker.domain.model import Actor, ActorKind, Clinic
-from broker.store import incoming, outbox
+from broker.store import incoming
 from broker.store.database import Store, StoreError
 from broker.store.incoming import Arrival, Item, ItemKind, ItemState
 from broker.workflow import incoming as referrals
@@ -43,7 +44,6 @@ OVERLAP = timedelta(minutes=5)  # that a search reaches back: what was changed a
 FIRST_DAYS = 30  # that the first search of all reaches back
 MOST_ATTEMPTS = 8  # at one item, at growing distances: about eight hours
 CONTENT_KEPT = 1024 * 1024  # bytes of an item's JSON
-_SEARCH = "Task/_search"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,6 @@ class Fetched:
     set_aside: int = 0
     failed: int = 0
     stopped: str = ""
-
-
-class _Stopped(Exception):
-    """The look ends here."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Fetch:
@@ -87,42 +79,34 @@ class Fetch:
         self._client = client
         self._dialect = dialect
         self._profile = profile
-        self._pace = pace
         self._clinic = clinic
         self._straight_to = straight_to
         self._page = page
-        self._monotonic = monotonic
-        self._chance = chance
-        self._walk = Walk(lambda kind, id: self._ask(dialect.read(kind, id)), client.url, monotonic=monotonic)
+        self._line = FetchLine(store, client, pace, monotonic, chance)
+        self._walk = Walk(lambda kind, id: self._line.ask(dialect.read(kind, id)), client.url, monotonic=monotonic)
         # Our own orders are looked at for what the other side cancels of them.
         us = f"Organization/{profile.organisation}"
         self._searches = {
             cursor: Pages("Task", {"intent": "original-order", member: us}, page)
             for cursor, member in (("referrals", "owner"), ("own orders", "requester"))
         }
-        self._stopping = threading.Event()
-        self._quiet_until = -1.0
-        self._failures = 0  # looks that the line ended, in a row
         self._broken = 0  # items that the line broke, in a row
-        self._noted = False  # in this look, that the line is good
         self._count: Counter[str] = Counter()
 
     def stop(self) -> None:
         """End the look that is running, from another thread, and let no other one begin; it ends the client's calls."""
-        self._stopping.set()
-        self._client.hang_up()
+        self._line.stop()
 
     def run(self) -> Fetched:
         """Take what is new since the last look."""
         self._count = Counter()
         self._broken = 0
-        self._noted = False
         try:
-            self._heed_people()
+            self._line.begin()
             for cursor, pages in self._searches.items():
                 self._look(cursor, pages)
             self._try_again()
-        except _Stopped as stopped:
+        except Stopped as stopped:
             return self._fetched(stopped.reason)
         finally:
             if self._count:
@@ -153,18 +137,22 @@ class Fetch:
 
     def _ask_page(self, pages: Pages) -> None:
         try:
-            self._check(1)
-            answer = self._ask(pages.call(self._dialect))
+            self._line.check(1)
+            answer = self._line.ask(pages.call(self._dialect))
             if isinstance(answer, Parked):
                 self._refused(answer)
             elif not isinstance(answer, Delivered):
                 # A page too long to be read, for one: a shorter one may do.
                 pages.give_up(too_much=answer.reason.startswith("not a FHIR answer"))
-                raise self._down(answer)
+                raise self._line.note_down(answer)
             else:
                 pages.take(answer.resource, self._dialect, self._client.url, self._store.clock())
-                self._line_is_good()
-        except _Stopped:
+                if pages.stuck:
+                    many = len(pages.entries)
+                    log.error("the bus changed %d Tasks or more at one instant: those beyond are not seen", many)
+                    pages.step_over()
+                self._line.note_good()
+        except Stopped:
             pages.give_up()
             raise
 
@@ -179,7 +167,7 @@ class Fetch:
         if pages.wrong:
             log.error("%s", pages.wrong)
             pages.give_up()
-            raise _Stopped(pages.wrong)
+            raise Stopped(pages.wrong)
 
     def _since(self, cursor: str) -> datetime:
         with self._store.read() as reader:
@@ -223,7 +211,7 @@ class Fetch:
             self._set_aside(arrival(), error.reason)
         except LineDown as error:
             self._line_broke(arrival(), error.answer)
-        except (StoreError, _Stopped):
+        except (StoreError, Stopped):
             raise
         except Exception:  # a fault of ours in one item must not keep the others from being taken
             log.exception("%s could not be taken", reference)
@@ -245,7 +233,7 @@ class Fetch:
         begun_here = status == reading.BEGUN and state is IncomingState.ACCEPTED
         if status not in reading.WANTED and not begun_here:
             return Taken.NOTHING
-        self._check(ITEM_REQUESTS)
+        self._line.check(ITEM_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
         referral = reading.referral(task, self._walk.resource, self._profile, today)
         return referrals.take(
@@ -275,7 +263,7 @@ class Fetch:
             items = incoming.failed(reader, BUS, ItemKind.REFERRAL)
         for item in items:
             if item.is_due(self._store.clock()):
-                self._check(ITEM_REQUESTS)
+                self._line.check(ITEM_REQUESTS)
                 self._once_more(item)
 
     def _once_more(self, item: Item) -> None:
@@ -308,12 +296,12 @@ class Fetch:
 
     def _line_broke(self, arrival: Arrival, answer: Retry | Paused) -> None:
         """Note that the line broke at an item, and go on: it may be the item's own fault, unless it happens again."""
-        if isinstance(answer, Paused) or not answer.uncertain or self._stopping.is_set():
-            raise self._down(answer)
+        if isinstance(answer, Paused) or not answer.uncertain or self._line.stopping.is_set():
+            raise self._line.note_down(answer)
         self._failed(arrival, answer.reason)
         self._broken += 1
         if self._broken > 1 or answer.after is not None or answer.reason.startswith("time-out"):
-            raise self._down(answer)
+            raise self._line.note_down(answer)
 
     def _failed(self, arrival: Arrival, reason: str) -> None:
         """Keep an item to be tried again, a limited number of times."""
@@ -327,77 +315,10 @@ class Fetch:
         self._count["failed"] += 1
         log.warning("%s could not be read and is tried again: %s", arrival.reference, reason)
 
-    # ---- the line ----
-
-    def _heed_people(self) -> None:
-        """Look at once when the channel is noted to be good: a person wants it, or what is sent goes through."""
-        if self._monotonic() < self._quiet_until:
-            with self._store.read() as reader:
-                if outbox.channel_state(reader) != "ok":
-                    raise _Stopped("waiting")
-            self._quiet_until = -1.0
-
-    def _check(self, requests: int) -> None:
-        """Stop the look where so many requests may not go out now."""
-        if self._stopping.is_set():
-            raise _Stopped("stopping")
-        if self._pace.waiting:
-            raise _Stopped("waiting")
-        if not self._pace.has_room(min(requests, max(1, self._pace.share))):
-            raise _Stopped("rate")
-
-    def _ask(self, call: Call) -> Answer:
-        if self._stopping.is_set():
-            raise _Stopped("stopping")
-        self._pace.note_request()
-        answer = self._client.call(call)
-        if isinstance(answer, Delivered | Parked):
-            self._pace.heard()
-        return answer
-
-    def _line_is_good(self) -> None:
-        """Note, once in a look, that the line is good."""
-        self._failures = 0
-        if self._noted or self._pace.waiting:
-            return
-        self._noted = True
-        with self._store.read() as reader:
-            changed = outbox.channel_state(reader) != "ok"
-            complaint = incoming.named(reader, BUS, _SEARCH, ItemKind.REFERRAL)
-
-        def verb(tx: Any) -> None:
-            outbox.set_channel(tx, "ok", "", None, answered=True)
-            if complaint and complaint.state is not ItemState.TAKEN:
-                incoming.settle(tx, ItemKind.REFERRAL, BUS, _SEARCH)
-            if changed:
-                tx.announce()
-
-        self._store.write(verb)
-
     def _refused(self, answer: Parked) -> NoReturn:
         """Show people that the bus does not understand our search."""
-        self._set_aside(Arrival(BUS, _SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason)
-        raise _Stopped(answer.reason)
-
-    def _down(self, answer: Retry | Paused) -> _Stopped:
-        """Note how the line is, and wait: until a person has seen to it, or under a ceiling that doubles."""
-        if self._stopping.is_set():
-            return _Stopped("stopping")
-        if isinstance(answer, Paused):
-            state, wait = "paused", self._pace.pause()
-        else:
-            asked = min(answer.after or 0.0, LONGEST_WAIT)
-            state, wait = "waiting", wait_after(self._failures, self._chance(), asked)
-            self._failures += 1
-            self._quiet_until = self._monotonic() + wait
-        log.warning("fetching from the bus is %s: %s", state, answer.reason)
-
-        def verb(tx: Any) -> None:
-            outbox.set_channel(tx, state, answer.reason, tx.now + timedelta(seconds=wait), answered=False)
-            tx.announce()
-
-        self._store.write(verb)
-        return _Stopped(answer.reason)
+        self._set_aside(Arrival(BUS, SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason)
+        raise Stopped(answer.reason)
 
 
 def _content(resources: list[Any]) -> bytes:

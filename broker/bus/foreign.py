@@ -13,9 +13,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import date, datetime
 
+from broker.bus.members import changed_at, instant, items, member
 from broker.bus.profile import N3, REPORT_CATEGORY, Profile, Resource, oid
 from broker.bus.walk import Unusable
 from broker.domain import names
@@ -106,14 +106,7 @@ def version_of(resource: Resource) -> str:
 
 def told_at(resource: Resource) -> datetime | None:
     """Give when a resource was last changed on the bus (UTC); None where it does not tell, or tells no instant."""
-    for text in (member(member(resource, "meta"), "lastUpdated"), member(resource, "issued")):
-        try:
-            moment = datetime.fromisoformat(text) if isinstance(text, str) and len(text) <= 40 else None
-            if moment and moment.tzinfo:
-                return moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            continue
-    return None
+    return changed_at(resource) or instant(member(resource, "issued"))
 
 
 def is_somebody_else(person: Resource, patient: Patient) -> bool:
@@ -169,17 +162,6 @@ def reference_to(kind: str, node: object) -> str:
     text = member(node, "reference")
     match = _REFERENCE.search(text) if isinstance(text, str) and len(text) <= 2000 else None
     return f"{kind}/{match[2]}" if match and match[1] == kind else ""
-
-
-def member(node: Any, name: str) -> Any:
-    """Give a member of an object, or None."""
-    return node.get(name) if isinstance(node, dict) else None
-
-
-def items(node: Any, name: str, most: int = 100) -> list[Any]:
-    """Give the first items of a member that is an array; none where it is not."""
-    listed = member(node, name)
-    return listed[:most] if isinstance(listed, list) else []
 
 
 def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:

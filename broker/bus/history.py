@@ -22,12 +22,11 @@ from broker.bus.foreign import (
     Told,
     foreign_study,
     is_somebody_else,
-    items,
-    member,
     reference_to,
     told_at,
     version_of,
 )
+from broker.bus.members import items, member
 from broker.bus.pace import Pace
 from broker.bus.profile import POLICY, SNILS, Profile, Resource, oid
 from broker.bus.walk import LineDown, Unusable

@@ -12,10 +12,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Protocol
 
 from broker.bus.dialect import task_references
+from broker.bus.members import changed_at, instant, items, member
 from broker.bus.profile import FINANCE, MEASUREMENT, N3, NSI, POLICY, SNILS, Profile, Resource
 from broker.bus.walk import Unusable
 from broker.domain import checks, identifiers, names
@@ -59,15 +60,10 @@ def task_id(task: Resource) -> str:
     return id
 
 
-def changed_at(resource: Resource) -> datetime | None:
-    """Give when the bus changed a resource last, in UTC; None where it does not say so in a way that can be used."""
-    return _instant(_member(_member(resource, "meta"), "lastUpdated"))
-
-
 def version(resource: Resource) -> str:
     """Give a text that grows with every change of a resource; one that only differs (`#…`) where the bus dates none."""
     at = changed_at(resource)
-    number = _member(_member(resource, "meta"), "versionId")
+    number = member(member(resource, "meta"), "versionId")
     counted = number if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number) else ""
     if at is None and not counted:
         return "#" + digest(resource)
@@ -119,7 +115,7 @@ def referral(task: Resource, find: Find, profile: Profile, today: date) -> Incom
     code, system, name = _procedure(request, profile)
     if not code and not name:
         wrong["procedure"] = "required"
-    finance = _code(_items(request, "orderDetail"), FINANCE)
+    finance = _code(items(request, "orderDetail"), FINANCE)
     if finance and finance not in checks.FINANCE_CODES:
         wrong["finance"] = "unknown"
     doctor, doctor_snils, position = _doctor(request, find, profile, wrong)
@@ -142,7 +138,7 @@ def referral(task: Resource, find: Find, profile: Profile, today: date) -> Incom
         procedure_code=code,
         procedure_system=system,
         procedure_name=name,
-        body_site=_code(_items(request, "bodySite"), ""),
+        body_site=_code(items(request, "bodySite"), ""),
         priority=Priority.URGENT if _line(request.get("priority")) in _URGENT else Priority.ROUTINE,
         finance=finance if finance in checks.FINANCE_CODES else "1",
         referrer=doctor,
@@ -151,7 +147,7 @@ def referral(task: Resource, find: Find, profile: Profile, today: date) -> Incom
         diagnosis_code=diagnosis_code,
         diagnosis_text=diagnosis_text,
         comment=_comment(request),
-        authored_on=_instant(task.get("authoredOn")),
+        authored_on=instant(task.get("authoredOn")),
         problem=", ".join(f"{field}: {problem}" for field, problem in wrong.items()),
     )
 
@@ -177,10 +173,10 @@ def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
 
 def _name(holder: Resource) -> PersonName:
     """Read the name that a person goes by: family, имя, отчество; one that is only a text is split."""
-    listed = [each for each in _items(holder, "name") if isinstance(each, dict)]
+    listed = [each for each in items(holder, "name") if isinstance(each, dict)]
     listed.sort(key=lambda each: each.get("use") in ("old", "maiden", "anonymous", "nickname"))
     for each in listed:
-        given = [part for text in _items(each, "given") if (part := _line(text))]
+        given = [part for text in items(each, "given") if (part := _line(text))]
         name = PersonName(_line(each.get("family")), "".join(given[:1]), _line(" ".join(given[1:])))
         if name.family or name.given:
             return name
@@ -205,7 +201,7 @@ def _procedure(request: Resource, profile: Profile) -> tuple[str, str, str]:
     order = (profile.system_procedure, *_PROCEDURES)
     codings.sort(key=lambda each: order.index(each[0]) if each[0] in order else len(order))
     system, code, display = next(iter(codings), ("", "", ""))
-    return code, system, _line(_member(concept, "text")) or display
+    return code, system, _line(member(concept, "text")) or display
 
 
 def _doctor(request: Resource, find: Find, profile: Profile, wrong: dict[str, str]) -> tuple[PersonName, str, str]:
@@ -227,9 +223,9 @@ def _doctor(request: Resource, find: Find, profile: Profile, wrong: dict[str, st
 
 def _position(role: Resource, profile: Profile) -> str:
     """Read a doctor's position in words, or find the words that the configuration has for its code."""
-    for concept in _items(role, "code"):
+    for concept in items(role, "code"):
         codings = list(_codings([concept]))
-        for text in (_line(_member(concept, "text")), *(display for _, _, display in codings)):
+        for text in (_line(member(concept, "text")), *(display for _, _, display in codings)):
             if text:
                 return text
         for _, code, _ in codings:
@@ -245,7 +241,7 @@ def _supporting(
     """Read (diagnosis code, diagnosis text, kg, cm) of what a referral is supported by, or its visit names."""
     conditions: list[Resource] = []
     measured: dict[str, float] = {}
-    references = [*_items(request, "supportingInfo"), *_items(request, "reasonReference")]
+    references = [*items(request, "supportingInfo"), *items(request, "reasonReference")]
     try:
         for reference in references[:SUPPORTING_READ]:
             resource = find(reference)
@@ -254,14 +250,14 @@ def _supporting(
             elif resource.get("resourceType") == "Observation":
                 measured.update(_measurement(resource))
         if not conditions and request.get("encounter") is not None:
-            for each in _items(find(request["encounter"], "Encounter"), "diagnosis")[:1]:
-                conditions.append(find(_member(each, "condition"), "Condition"))
+            for each in items(find(request["encounter"], "Encounter"), "diagnosis")[:1]:
+                conditions.append(find(member(each, "condition"), "Condition"))
     except Unusable:
         wrong["diagnosis"] = "unreadable"
-    concepts = [*(condition.get("code") for condition in conditions), *_items(request, "reasonCode")]
+    concepts = [*(condition.get("code") for condition in conditions), *items(request, "reasonCode")]
     systems = (profile.system_diagnosis, *_DIAGNOSES)
     for concept in concepts:
-        code, text = "", _line(_member(concept, "text"), TEXT_KEPT)
+        code, text = "", _line(member(concept, "text"), TEXT_KEPT)
         for system, value, display in _codings([concept]):
             text = text or display
             if system in systems and not code and _ICD10.fullmatch(value.upper()):
@@ -275,33 +271,33 @@ def _measurement(observation: Resource) -> dict[str, float]:
     """Read a height in cm or a weight in kg, if it is in that unit and a person can have it."""
     code = _code([observation.get("code")], MEASUREMENT)
     quantity = observation.get("valueQuantity")
-    value = _member(quantity, "value")
+    value = member(quantity, "value")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return {}
-    units = {_line(_member(quantity, name), 20).rstrip(".") for name in ("code", "unit")} - {""}
+    units = {_line(member(quantity, name), 20).rstrip(".") for name in ("code", "unit")} - {""}
     low, high, known = {_HEIGHT: (20, 260, {"cm", "см"}), _WEIGHT: (0.2, 500, {"kg", "кг"})}.get(code, (1, 0, set()))
     return {code: float(value)} if low <= value <= high and units <= known else {}
 
 
 def _comment(request: Resource) -> str:
-    notes = [_line(_member(note, "text"), TEXT_KEPT) for note in _items(request, "note")[:20]]
+    notes = [_line(member(note, "text"), TEXT_KEPT) for note in items(request, "note")[:20]]
     return names.cut("; ".join(note for note in notes if note), TEXT_KEPT)
 
 
 # ---- members, whatever they are ----
 
 
-def _organisation(resource: Resource, member: str) -> str:
+def _organisation(resource: Resource, name: str) -> str:
     """Give the GUID of the organisation that a member refers to; empty where it names none."""
-    text = _member(_member(resource, member), "reference")
+    text = member(member(resource, name), "reference")
     guid = text.rpartition("Organization/")[2] if isinstance(text, str) and "Organization/" in text else ""
     return guid if _GUID.fullmatch(guid) else ""
 
 
 def _identifiers(resource: Resource) -> Iterator[tuple[str, str]]:
     """Yield (OID, value) of the identifiers that have both."""
-    for each in _items(resource, "identifier"):
-        system, value = _line(_member(each, "system")), _line(_member(each, "value"))
+    for each in items(resource, "identifier"):
+        system, value = _line(member(each, "system")), _line(member(each, "value"))
         if system and value:
             yield system.removeprefix("urn:oid:"), value
 
@@ -309,10 +305,10 @@ def _identifiers(resource: Resource) -> Iterator[tuple[str, str]]:
 def _codings(concepts: list[Any]) -> Iterator[tuple[str, str, str]]:
     """Yield (system, code, display) of the codings of some CodeableConcepts; a system is an OID where it is one."""
     for concept in concepts[:20]:
-        for coding in _items(concept, "coding")[:20]:
-            if code := _line(_member(coding, "code"), 64):
-                system = _line(_member(coding, "system")).removeprefix("urn:oid:")
-                yield system, code, _line(_member(coding, "display"))
+        for coding in items(concept, "coding")[:20]:
+            if code := _line(member(coding, "code"), 64):
+                system = _line(member(coding, "system")).removeprefix("urn:oid:")
+                yield system, code, _line(member(coding, "display"))
 
 
 def _code(concepts: list[Any], system: str) -> str:
@@ -320,26 +316,8 @@ def _code(concepts: list[Any], system: str) -> str:
     return next((code for named, code, _ in _codings(concepts) if system in ("", named)), "")
 
 
-def _instant(value: object) -> datetime | None:
-    """Read an instant as UTC; None where it is none, or names no zone."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment.astimezone(UTC) if moment and moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
-
-
 def _line(value: object, longest: int = LINE_KEPT) -> str:
     """Give a text on one line without control characters, cut to a length; empty where it is no text."""
     if not isinstance(value, str):
         return ""
     return names.cut(names.tidy(value[: 4 * longest]), longest)
-
-
-def _member(node: Any, name: str) -> Any:
-    return node.get(name) if isinstance(node, dict) else None
-
-
-def _items(node: Any, name: str) -> list[Any]:
-    listed = _member(node, name)
-    return listed if isinstance(listed, list) else []

@@ -110,27 +110,12 @@ def earlier(
             site_known=bool(study.body_site and planned_body_site),
             conclusion=study.conclusion,
             effective_dose=study.effective_dose,
+            organisation="" if isinstance(study, OwnStudy) else study.organisation,
             accession_number=study.accession_number,
-            order_id=study.order_id,
+            order_id=study.order_id if isinstance(study, OwnStudy) else 0,
+            reference="" if isinstance(study, OwnStudy) else study.reference,
         )
-        for study in own
-        if _repeats(planned_modality, planned_body_site, on, study.modality, study.body_site, study.studied_on, days)
-    ]
-    known = {study.study_instance_uid for study in own if study.study_instance_uid}
-    found += [
-        Earlier(
-            studied_on=study.studied_on,
-            modality=study.modality,
-            procedure_name=study.procedure_name,
-            body_site=study.body_site,
-            site_known=bool(study.body_site and planned_body_site),
-            conclusion=study.conclusion,
-            effective_dose=study.effective_dose,
-            organisation=study.organisation,
-            accession_number=study.accession_number,
-            reference=study.reference,
-        )
-        for study in _each_once(foreign, known)
+        for study in _together(own, foreign)
         if study.studied_on
         and _repeats(planned_modality, planned_body_site, on, study.modality, study.body_site, study.studied_on, days)
     ]
@@ -139,12 +124,16 @@ def earlier(
 
 def dose_of_year(on: date, own: Sequence[OwnStudy], foreign: Sequence[ForeignStudy]) -> DoseOfYear:
     """Sum the effective dose (mSv) of the twelve months up to `on`; a study of several reports counts once."""
-    known = {study.study_instance_uid for study in own if study.study_instance_uid}
-    studies: list[OwnStudy | ForeignStudy] = [*own, *_each_once(foreign, known)]
-    recent = [study for study in studies if study.studied_on and on - YEAR <= study.studied_on <= on]
+    recent = [study for study in _together(own, foreign) if study.studied_on and on - YEAR <= study.studied_on <= on]
     doses = [study.effective_dose for study in recent if study.effective_dose is not None]
     untold = [study for study in recent if study.effective_dose is None and study.modality in _IONISING]
     return DoseOfYear(round(sum(doses), 6), len(doses), len(untold))
+
+
+def _together(own: Sequence[OwnStudy], foreign: Iterable[ForeignStudy]) -> list[OwnStudy | ForeignStudy]:
+    """Give our studies and the others', each once."""
+    known = {study.study_instance_uid for study in own if study.study_instance_uid}
+    return [*own, *_each_once(foreign, known)]
 
 
 def _each_once(foreign: Iterable[ForeignStudy], own: set[str]) -> list[ForeignStudy]:

@@ -22,7 +22,7 @@ from broker.bus.practice import (
     PRACTICE_TOKEN_2,
     PracticeBus,
 )
-from broker.bus.practice_server import PracticeServer
+from broker.bus.practice.server import PracticeServer
 
 PASSWORD = "practice-2026"
 STARTS_WITHIN = 30.0  # seconds

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from broker.bus.client import BusClient
@@ -36,6 +39,26 @@ KNEE = ProcedureType("7003087", "Рентгенография коленного
 def paper(order: Order, report: Report) -> bytes:
     """Stand for the PDF of a report."""
     return f"%PDF-1.4 {order.accession_number} {report.conclusion}".encode()
+
+
+@contextmanager
+def practising(bus: PracticeBus) -> Iterator[PracticeServer]:
+    """Serve a practice bus on a free port."""
+    server = PracticeServer(bus)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Clock:
+    """The wall clock, moved by hand."""
+
+    ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
 
 class Clinic:

@@ -11,16 +11,19 @@ import pytest
 from broker.bus.client import BusClient
 from broker.bus.practice import PracticeBus, PracticeServer
 from broker.store.database import Store
-from tests.bus.clinic import Clinic
+from tests.bus.clinic import Clinic, Clock, practising
 from tests.bus.wire import Handler, Server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PracticeServer]:
-    running = PracticeServer(PracticeBus())
-    running.start()
-    yield running
-    running.stop()
+    with practising(PracticeBus()) as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -74,7 +74,21 @@ def test_a_full_page_without_a_next_one_is_gone_on_from_its_last_instant(monkeyp
     found, whole = line(bus, n3).search("Task", {"owner": "x"})
     assert (ids(found), whole) == (["t1", "t2", "t3"], True)
     assert isinstance(body := bus.calls[1].body, dict)
-    assert {"name": "_lastUpdated", "valueString": "ge2026-11-24T09:02:00+00:00"} in body["parameter"]
+    assert {"name": "_lastUpdated", "valueString": "ge2026-11-24T09:02:00.000Z"} in body["parameter"]
+
+
+def test_changes_of_one_millisecond_are_in_order_however_two_pages_part_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PAGE", 2)
+    [early, late] = [page([n], meta={"lastUpdated": f"2026-11-24T09:02:00.000{n}00Z"}) for n in (3, 4)]
+    first, second = (
+        {"resourceType": "Bundle", "entry": [*page([1]).resource["entry"], *late.resource["entry"]]},
+        {"resourceType": "Bundle", "entry": early.resource["entry"]},
+    )
+    pages = list(line(Bus(Delivered(first), Delivered(second))).pages("Task", {}))
+    assert [(ids(each.resources), each.last, each.in_order) for each in pages] == [
+        (["t1", "t4"], False, True),
+        (["t3"], True, True),
+    ]
 
 
 def test_a_bus_that_repeats_its_page_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

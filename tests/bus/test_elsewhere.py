@@ -27,21 +27,13 @@ from broker.store.incoming import ItemKind, ItemState
 from broker.workflow import referral
 from tests import factory
 from tests.bus import strangers
+from tests.bus.clinic import Clock
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
 from tests.factory import CLINIC, REGISTRAR, draft, soon
 
 THIRD = "0e0e0e0e-0000-4000-8000-000000000003"
 COMPLETED, TAKEN, NOTHING = Looked(completed=1), Looked(taken=1), Looked()
-
-
-class Clock:
-    """The wall clock, moved by hand."""
-
-    ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 class Clinic:
@@ -94,11 +86,6 @@ class Clinic:
         with self.store.read() as reader:
             sql = "SELECT count(*) FROM audit WHERE action = 'result' AND order_id = ?"
             return int(reader.value(sql, [order.id]))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

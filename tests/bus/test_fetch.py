@@ -37,6 +37,7 @@ from broker.workflow import incoming as referrals
 from broker.workflow import referral
 from tests import factory
 from tests.bus import bundles, samples
+from tests.bus.clinic import practising
 from tests.bus.referrals import BASE, MIS, PROFILE, THEM, US, graph
 from tests.bus.test_reading import holds, places, rubbish
 from tests.peers.fhir_server import fhir_server
@@ -140,10 +141,8 @@ class Scene:
 
 @pytest.fixture
 def practice() -> Iterator[PracticeServer]:
-    running = PracticeServer(PracticeBus(statuses=("cancelled", "rejected", "in-progress")))
-    running.start()
-    yield running
-    running.stop()
+    with practising(PracticeBus(statuses=("cancelled", "rejected", "in-progress"))) as running:
+        yield running
 
 
 @pytest.fixture

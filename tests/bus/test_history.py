@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,10 @@ from broker.store.database import Store
 from broker.workflow import referral
 from tests import factory
 from tests.bus import bundles, strangers
+from tests.bus.clinic import Clock
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
 from tests.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
-
-
-class Clock:
-    """The wall clock, moved by hand."""
-
-    ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 class Desk:
@@ -71,11 +63,6 @@ class Desk:
     def audited(self) -> int:
         with self.store.read() as reader:
             return int(reader.value("SELECT count(*) FROM audit WHERE action = 'history'"))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

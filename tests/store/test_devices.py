@@ -14,6 +14,7 @@ from broker.domain.model import Device
 from broker.store import devices, journal
 from broker.store.database import Store
 from tests import factory
+from tests.factory import Clock
 
 EVERY_POLICY = Device(
     "CT_1",
@@ -34,17 +35,9 @@ EVERY_POLICY = Device(
 )
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 24, 6, 47, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 24, 6, 47, tzinfo=UTC))
 
 
 @pytest.fixture

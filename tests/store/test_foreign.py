@@ -17,7 +17,7 @@ from broker.store.database import Store
 from broker.store.foreign import Kept
 from broker.workflow import procedure, referral
 from tests import factory
-from tests.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
+from tests.factory import CLINIC, REGISTRAR, XRAY, Clock, draft, message, performed
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 STUDY = ForeignStudy(
@@ -34,18 +34,9 @@ STUDY = ForeignStudy(
 )
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from broker.store import accounts
 from broker.store.database import Store
 from broker.workflow import staff
 from tests import factory
+from tests.ui.scene import Scene
 from ui import services as ui_services
 from ui import web
 from ui.services import COOKIE, Services
@@ -49,6 +50,25 @@ PEOPLE = {
     "volskaya": ("Вольская Т. А.", Role.RADIOLOGIST),
     "admin": ("Седов И. И.", Role.ADMINISTRATOR),
 }
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """A clinic's day, with a clock of its own."""
+    made = Scene(tmp_path / "worklist.sqlite")
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """The scene's database where a test, or its file, has a scene; else one by the real clock, as everywhere."""
+    if "scene" in request.fixturenames:
+        yield request.getfixturevalue("scene").store
+        return
+    opened = factory.open_store(tmp_path / "worklist.sqlite")
+    yield opened
+    opened.close()
 
 
 @dataclass

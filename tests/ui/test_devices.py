@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from nicegui import ui
@@ -15,24 +14,13 @@ from broker.config import DicomConfig
 from broker.dicom import samples
 from broker.domain.model import Device
 from broker.store import devices, journal
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
 from ui.devices import connect_to, settings
 from ui.services import Services
 
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 @pytest.fixture

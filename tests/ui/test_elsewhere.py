@@ -40,18 +40,15 @@ KNEE = ForeignStudy(
 )
 
 
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     made = Scene(tmp_path / "worklist.sqlite")
     made.store.write(_directories)
     yield made
     made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,18 +24,7 @@ from ui import bus_words
 from ui.exchange import judge
 from ui.services import Services
 
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from nicegui.testing import User
 from broker.dicom import worklist_files
 from broker.domain.model import Order
 from broker.store import journal, orders
-from broker.store.database import Store
 from broker.workflow import intake, referral
 from tests.factory import CLINIC, DEVICES, REGISTRAR, SYSTEM, ZONE, draft
 from tests.ui.scene import TODAY, Scene
@@ -24,17 +21,7 @@ from ui import label, story
 UNKNOWN = "дата рождения неизвестна"
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 def bring(scene: Scene, digest: str = "1", **changes: Any) -> Order:

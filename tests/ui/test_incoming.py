@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,17 +28,7 @@ THEM = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
 BUS = Actor(ActorKind.BUS, "bus", "Региональная шина")
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> int:

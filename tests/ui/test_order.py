@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from nicegui.testing import User
 
 from broker.domain.model import Device, OrderState, PerformedState, PersonName, Priority
 from broker.store import journal, worklist
-from broker.store.database import Store
 from broker.workflow import procedure
 from tests.factory import CLINIC, DEVICES, REGISTRAR, ZONE
 from tests.ui.conftest import person
@@ -22,18 +19,7 @@ from tests.ui.scene import TODAY, Scene, buttons, press, texts
 from ui import evidence, story
 from ui.services import Services
 
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 def told(scene: Scene, number: str = "K2611-0001", devices: tuple[Device, ...] = DEVICES) -> list[str]:

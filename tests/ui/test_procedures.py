@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from nicegui.testing import User
 from broker.domain.model import OrderState, PerformedChange, PerformedState
 from broker.domain.reasons import DISCONTINUATION_REASONS, WRONG_ENTRY
 from broker.store import journal
-from broker.store.database import Store
 from broker.workflow import procedure
 from broker.workflow.abandoned import ACTOR
 from tests.factory import CLINIC, XRAY, ZONE, message
@@ -21,18 +19,7 @@ from tests.ui.scene import TODAY, Scene, buttons, press
 from ui import dayplan, story, words
 from ui.services import Services
 
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 def troubles(scene: Scene) -> list[tuple[str, str]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +16,6 @@ from nicegui.testing.user_interaction import UserInteraction
 from broker.domain.model import Actor, ActorKind, Dose, Order, PerformedSeries, Priority, Role
 from broker.domain.results import Report
 from broker.store import journal, reports
-from broker.store.database import Store
 from broker.workflow import procedure, results
 from broker.workflow.results import ReportText
 from tests.factory import CLINIC, REGISTRAR, ZONE
@@ -31,17 +29,7 @@ OTHER = Actor(ActorKind.PERSON, "sokolov", "Соколов В. И.", frozenset({
 TEXT = ReportText("Лёгочные поля прозрачны.", "Без патологии.", "Контроль через год.", 0.03)
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from nicegui.testing import User
@@ -12,23 +10,13 @@ from pydicom.dataset import Dataset
 
 from broker.dicom import samples
 from broker.store import devices
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from tests.ui.scene import Scene, buttons, press
 
 WHY = "Почему не на аппарате?"
 
 
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 def ask(scene: Scene, ae_title: str, **step: str) -> None:

@@ -1,0 +1,230 @@
+"""The faults that the practice bus shows on demand: which there are, whose turn it is, and what they do to an answer.
+
+Each is one that a real bus, or what stands before it, was seen or is feared to show. Nothing is stored or searched
+here; `bus` asks which fault is due, and whether the request is carried out all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from broker.bus.serving.rules import Issue, Refused, Resource
+
+# What a person reads on the page. The request is not carried out…
+_INSTEAD = {
+    "503": "503 — сервис временно недоступен",
+    "408": "408 — сервис не дождался запроса",
+    "429": "429 — слишком много запросов",
+    "401": "401 — ключ доступа отозван",
+    "html": "200, но вместо ответа страница портала (HTML)",
+    "redirect": "307 — переадресация на другой сервер",
+    "drop": "соединение оборвано, запрос не выполнен",
+}
+# …or it is, and its answer is lost or spoilt.
+_AFTERWARDS = {
+    "504": "504 от шлюза, но запрос выполнен",
+    "timeout-after-commit": "запрос выполнен, ответа нет",
+    "slow": "медленный ответ",
+    "duplicates": "«уже добавлено» вместо ответа на Bundle; в поиске всё дважды",
+    "out-of-order": "поиск отвечает от новых к старым",
+    "endless": "ответ, который не кончается (байт в секунду)",
+    "huge": "ответ больше 10 МБ",
+    "deep": "вложенность ответа 10 000",
+    "double-keys": "повторяющиеся имена в JSON",
+    "nul": "символ NUL в текстах ответа",
+    "cp1251": "ответ не в UTF-8, а в windows-1251",
+}
+FAULTS = _INSTEAD | _AFTERWARDS
+# For a rehearsal: what passes by itself. The others want a person, or test a client rather than a clinic's patience.
+RANDOM_FAULTS = (
+    "503",
+    "504",
+    "408",
+    "429",
+    "html",
+    "drop",
+    "timeout-after-commit",
+    "slow",
+    "duplicates",
+    "out-of-order",
+)
+ELSEWHERE = "http://elsewhere.invalid/"  # RFC 2606: resolves nowhere
+_SECONDS = {"slow": 2.0, "timeout-after-commit": 30.0, "endless": 1.0}
+_HUGE = 11 * 1024 * 1024  # bytes
+_DEEP = 10_000
+_TEXT_KEYS = frozenset({"family", "valueString", "display", "text", "diagnostics", "conclusion"})
+_WRITTEN = re.compile(r"(?P<kind>[a-z0-9-]+)(=(?P<value>.+?))?(:(?P<times>[0-9]{1,6}))?(@(?P<path>/\S*))?", re.ASCII)
+
+
+class Fault(NamedTuple):
+    """One fault; `value` is its seconds or address if it has one, `path` the only one it is shown to, "…*" a prefix."""
+
+    kind: str
+    value: str = ""
+    path: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Tell for how long: the whole answer is kept back, or one byte of an endless one."""
+        return float(self.value or _SECONDS.get(self.kind, 0))
+
+    @property
+    def instead(self) -> bool:
+        """Tell whether the request is not carried out at all."""
+        return self.kind in _INSTEAD
+
+    def meant_for(self, path: str) -> bool:
+        """Tell whether it is to be shown to a path, and would be noticed there."""
+        searching = path.endswith("/_search")
+        if self.kind == "out-of-order" and not searching:
+            return False
+        if self.kind == "duplicates" and not searching and path != "/":
+            return False
+        if self.path is None:
+            return True
+        return path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
+
+
+NO_FAULT = Fault("")
+
+
+def fault(kind: str, path: str | None = None) -> Fault:
+    """Make a fault of "kind" or "kind=value"; ValueError if there is none such."""
+    kind, _, value = kind.partition("=")
+    if kind not in FAULTS:
+        raise ValueError(f"unknown fault {kind}, known are {', '.join(FAULTS)}")
+    if value and kind == "redirect":
+        if not re.fullmatch(r"https?://[!-~]+", value):
+            raise ValueError(f"fault {kind}: {value} is not an http address")
+    elif value and not (kind in _SECONDS and re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value)):
+        raise ValueError(f"fault {kind}: {value} is not a number of seconds that it could have")
+    return Fault(kind, value, path)
+
+
+def read_fault(text: str) -> tuple[Fault, int]:
+    """Read "KIND[=VALUE][:TIMES][@PATH]" of the command line into a fault and how often; ValueError otherwise."""
+    written = _WRITTEN.fullmatch(text)
+    if not written:
+        raise ValueError(f"{text}: expected KIND[=VALUE][:TIMES][@PATH]")
+    kind = written["kind"] + (f"={written['value']}" if written["value"] else "")
+    return fault(kind, written["path"]), int(written["times"] or 1)
+
+
+class Faults:
+    """The faults that are still to be shown, and a die for a rehearsal. Takes no lock: its owner has one."""
+
+    def __init__(self, rate: float = 0.0, seed: int | None = None) -> None:
+        """Prepare a rehearsal in which each request fails with the probability `rate`; ValueError unless 0 to 1."""
+        if not 0 <= rate <= 1:
+            raise ValueError(f"fault rate {rate}: expected 0 to 1")
+        self.rate = rate
+        self.due: list[tuple[Fault, int]] = []
+        self._die = random.Random(seed)
+
+    def add(self, fault: Fault, times: int) -> None:
+        """Put a fault at the end of the queue."""
+        if times > 0:
+            self.due.append((fault, times))
+
+    def take(self, path: str) -> Fault:
+        """Take the first fault that is meant for a path; NO_FAULT if none is."""
+        for i, (due, times) in enumerate(self.due):
+            if due.meant_for(path):
+                self.due[i : i + 1] = [(due, times - 1)] if times > 1 else []
+                return due
+        if self.rate and self._die.random() < self.rate:
+            return self._die.choice([made for kind in RANDOM_FAULTS if (made := Fault(kind)).meant_for(path)])
+        return NO_FAULT
+
+
+def answer_instead(fault: Fault) -> Response:
+    """Make the answer of a fault that carries nothing out."""
+    if fault.kind == "html":
+        return HTMLResponse("<!DOCTYPE html><html><body><h1>Портал: выполните вход</h1></body></html>")
+    if fault.kind == "redirect":
+        return RedirectResponse(fault.value or ELSEWHERE, 307)
+    texts = {
+        "503": "Сервис временно недоступен",
+        "408": "Время ожидания запроса истекло",
+        "429": "Слишком много запросов",
+        "401": "Ключ доступа отозван",
+    }
+    response = _rendered(int(fault.kind), Refused(int(fault.kind), Issue("transient", texts[fault.kind])).outcome())
+    if fault.kind == "429":
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def spoilt(fault: Fault, status: int, answer: Resource, gone: Callable[[], bool]) -> Response:
+    """Make of a true answer what a fault leaves of it; `gone` tells an endless one when to end after all."""
+    match fault.kind:
+        case "504":
+            return HTMLResponse("<html><body><h1>504 Gateway Time-out</h1></body></html>", 504)
+        case "duplicates" if answer.get("type") == "transaction-response":
+            return _rendered(422, _added_already(answer))
+        case "duplicates" if answer.get("type") == "searchset" and "entry" in answer:
+            return _rendered(status, answer | {"entry": [e for entry in answer["entry"] for e in (entry, entry)]})
+        case "out-of-order" if answer.get("type") == "searchset" and "entry" in answer:
+            return _rendered(status, answer | {"entry": answer["entry"][::-1]})
+        case "endless":
+            begun = json.dumps(answer, ensure_ascii=False).encode()[:-1]
+            return StreamingResponse(_endless(begun, fault.seconds, gone), status, media_type="application/json")
+        case "huge":
+            return _raw(status, answer, b'"language": "' + b"x" * _HUGE + b'"')
+        case "deep":
+            return _raw(status, answer, b'"extension": ' + b"[" * _DEEP + b"]" * _DEEP)
+        case "double-keys":
+            return _raw(status, answer, b'"resourceType": "Bundle", "id": "1", "id": "2"')
+        case "nul":
+            return _rendered(status, _with_nul(answer))
+        case "cp1251":
+            # The lone letter before the quote is no UTF-8, whatever the answer itself holds.
+            content = json.dumps(answer | {"language": "Ж"}, ensure_ascii=False).encode("cp1251", "replace")
+            return Response(content, status, media_type="application/json; charset=utf-8")
+    return _rendered(status, answer)
+
+
+def _added_already(answer: Resource) -> Resource:
+    """Refuse, as a repetition, what has just been taken: as after a proxy that sent a request twice."""
+    [task] = [e["resource"] for e in answer["entry"] if e["resource"]["resourceType"] == "Task"]
+    number = task["identifier"][0]["value"]
+    text = f"Попытка повторного добавления Task с идентификатором {number}, ранее добавлен Task/{task['id']}"
+    return Refused(422, Issue("duplicate", text, "Task.identifier")).outcome()
+
+
+def _with_nul(node: Any, key: str = "") -> Any:
+    """Copy an answer with a NUL in every text that a person would read."""
+    if isinstance(node, dict):
+        return {name: _with_nul(value, name) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_with_nul(item, key) for item in node]
+    return f"{node}\0" if key in _TEXT_KEYS and isinstance(node, str) else node
+
+
+async def _endless(begun: bytes, period: float, gone: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """Send a true answer without its end, then a space now and then until the server stops or the client goes."""
+    yield begun
+    while not gone():
+        yield b" "
+        waited = 0.0
+        while waited < period and not gone():
+            await asyncio.sleep(min(0.05, period))
+            waited += 0.05
+
+
+def _rendered(status: int, answer: Resource) -> Response:
+    content = json.dumps(answer, ensure_ascii=False).encode()
+    return Response(content, status, media_type="application/json; charset=utf-8")
+
+
+def _raw(status: int, answer: Resource, member: bytes) -> Response:
+    """Render an answer with one more member, of bytes that no renderer would make."""
+    content = json.dumps(answer, ensure_ascii=False).encode()
+    return Response(content[:-1] + b", " + member + b"}", status, media_type="application/json; charset=utf-8")

@@ -1,0 +1,140 @@
+"""What the practice bus holds: resources by reference, matched people, and a journal that survives a restart.
+
+It gives ids, versions and accession numbers and resolves urn:uuid references; it judges nothing (see `serving.rules`)
+and takes no lock: `service` calls it under its own. Stored resources are replaced, never changed in place.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from broker.bus.practice.index import Index
+from broker.bus.serving.records import accession_number, is_order, keys, places, resolved, stored
+from broker.bus.serving.rules import Resource
+
+log = logging.getLogger(__name__)
+
+
+class Records:
+    """Resources in memory, and in `directory`/practice-bus.jsonl if a directory is given."""
+
+    def __init__(self, directory: Path | None, accession_format: str) -> None:
+        self._accession_format = accession_format
+        self._resources: dict[str, Resource] = {}  # "Type/id" -> resource
+        self.index = Index()
+        self._matched: dict[tuple[str, ...], str] = {}
+        self._orders = 0
+        self._last = datetime.min.replace(tzinfo=UTC)
+        self._journal = directory / "practice-bus.jsonl" if directory else None
+        if self._journal:
+            self._journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._replay(self._journal)
+
+    def find(self, reference: str) -> Resource | None:
+        """Find what "Type/id" names."""
+        return self._resources.get(reference)
+
+    def write(self, kind: str, entries: dict[str, Resource]) -> list[Resource]:
+        """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order."""
+        targets = places(entries, self._matched.get, lambda: str(uuid4()))
+        now = self._now()
+        written: dict[str, Resource] = {}
+        orders = self._orders
+        for url, resource in entries.items():
+            reference = targets[url]
+            before = written.get(reference) or self._resources.get(reference)
+            written[reference] = kept = stored(resolved(resource, targets), reference, before, now)
+            if is_order(kept) and before is None:
+                orders += 1
+                kept["identifier"] = [*kept["identifier"], accession_number(self._accession_format.format(orders))]
+        self.commit(kind, list(written.values()), now)
+        return [written[targets[url]] for url in entries]
+
+    def revise(self, kind: str, resource: Resource, **changes: Any) -> Resource:
+        """Store a new version of a resource with some members changed."""
+        now = self._now()
+        reference = f"{resource['resourceType']}/{resource['id']}"
+        revised = stored(resource | changes, reference, resource, now)
+        self.commit(kind, [revised], now)
+        return revised
+
+    def commit(self, kind: str, resources: list[Resource], now: datetime) -> None:
+        """Write to the journal, then to memory; OSError leaves both as they were."""
+        if self._journal:
+            _append(self._journal, {"at": now.isoformat(), "kind": kind, "resources": resources})
+        self._take(resources, now)
+
+    def _take(self, resources: list[Resource], now: datetime) -> None:
+        """Put committed resources into memory."""
+        self._last = max(self._last, now)
+        for resource in resources:
+            reference = f"{resource['resourceType']}/{resource['id']}"
+            before = self._resources.get(reference)
+            if before is None and is_order(resource):
+                self._orders += 1
+            for key in keys(before) if before else []:
+                self._matched.pop(key, None)  # a corrected СНИЛС no longer leads here
+            self._matched.update(dict.fromkeys(keys(resource), reference))
+            self._resources[reference] = resource
+            self.index.put(reference, resource, before)
+
+    def _replay(self, journal: Path) -> None:
+        """Read the journal; a torn last line was never acknowledged and is cut off."""
+        if not journal.exists():
+            os.close(os.open(journal, os.O_CREAT | os.O_WRONLY, 0o600))
+            _sync_directory(journal.parent)
+        content = journal.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            log.warning("practice bus: the last line of %s was torn and is dropped", journal.name)
+            os.truncate(journal, whole)
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            try:
+                record = json.loads(line)
+                self._take(record["resources"], datetime.fromisoformat(record["at"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{journal}:{number}: not a record of the practice bus") from error
+
+    def _now(self) -> datetime:
+        """Tell the time in milliseconds, later than every earlier write, so that `_lastUpdated` orders them."""
+        now = datetime.now(UTC)
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        return now if now > self._last else self._last + timedelta(milliseconds=1)
+
+
+def patient_line(patient: Resource) -> str:
+    """Write a patient as «Фамилия Имя Отчество, 12.03.1961»."""
+    if not patient:
+        return ""
+    name = patient["name"][0]
+    born = datetime.fromisoformat(patient["birthDate"])
+    return f"{' '.join([name['family'], *name['given']])}, {born:%d.%m.%Y}"
+
+
+def _append(journal: Path, record: Resource) -> None:
+    """Append one line and wait until it is on the disk; on failure cut it off again and raise OSError."""
+    line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    with journal.open("ab") as file:
+        end = file.tell()
+        try:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(journal, end)
+            raise
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a new file's name durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

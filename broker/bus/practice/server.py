@@ -1,0 +1,124 @@
+"""The practice bus as a server: a port, a thread, and the power to hang up on a client.
+
+HTTP below the calls: what is answered is the bus's own matter (see `bus`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from broker.bus.practice.bus import PracticeBus
+
+BASE_PATH = "/imaging/api/fhir"
+BACKLOG = 2048  # a region's clinics may come back all at once
+
+
+class PracticeServer:
+    """A practice bus listening on an address and port (0: a free one), in a thread of its own."""
+
+    def __init__(self, bus: PracticeBus, address: str = "127.0.0.1", port: int = 0) -> None:
+        self.bus = bus
+        self.stopping = False
+        self._address, self._port = address, port
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Tell the base address of the interface, as a client's configuration wants it."""
+        return self.page_url + BASE_PATH.removeprefix("/")
+
+    @property
+    def page_url(self) -> str:
+        """Tell the address of the page for people."""
+        host = "127.0.0.1" if self._address in ("", "0.0.0.0") else self._address
+        return f"http://{host}:{self._port}/"
+
+    def start(self) -> None:
+        """Listen, and return when requests are served; raise OSError if the address or port cannot be had."""
+        try:
+            listener = socket.create_server((self._address, self._port), backlog=BACKLOG)
+        except OSError as error:
+            text = "is already taken" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+            raise OSError(error.errno, f"practice bus: port {self._port} on {self._address} {text}") from None
+        # Inherited by what is accepted; asyncio sets it only on sockets that name their protocol. Without it, an answer
+        # to a client that keeps its connection is 40 ms late.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = listener.getsockname()[1]
+        self.stopping = False
+        # log_config=None: the program's own logging stays as it is; uvicorn takes no signals outside the main thread.
+        config = uvicorn.Config(
+            self._app,
+            loop="asyncio",
+            http="h11",
+            interface="asgi3",
+            proxy_headers=False,  # a client is found again by its own address
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+        )
+        server = self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=server.run, args=([listener],), name="practice-bus", daemon=True)
+        self._thread.start()
+        while not server.started:
+            if not self._thread.is_alive():
+                listener.close()
+                raise OSError("practice bus: the server ended while starting; see the log")
+            self._thread.join(0.01)
+
+    def stop(self) -> None:
+        """End the server; calls that are being kept waiting on purpose are hung up on."""
+        if self._server and self._thread:
+            self.stopping = True
+            self._server.should_exit = True
+            self._thread.join(10)
+            self._server = self._thread = None
+
+    def hang_up(self, client: tuple[str, int]) -> None:
+        """Cut a client's connection without an answer; only from the server's own thread."""
+        for connection in list(self._server.server_state.connections) if self._server else []:
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the bus, telling each call which server it came through."""
+        scope["practice_server"] = self
+        await self.bus.app(scope, receive, send)
+
+
+def stopping(request: Request) -> bool:
+    """Tell whether the server that a request came through is about to end."""
+    server = request.scope.get("practice_server")
+    return isinstance(server, PracticeServer) and server.stopping
+
+
+async def wait(request: Request, seconds: float) -> None:
+    """Keep a client waiting, until it goes or the server is stopped."""
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        if stopping(request) or await request.is_disconnected():
+            return
+        await asyncio.sleep(0.05)
+
+
+async def hang_up(request: Request) -> Response:
+    """Cut the connection; the response returned then goes nowhere."""
+    server = request.scope.get("practice_server")
+    if not isinstance(server, PracticeServer) or not request.client:
+        raise ConnectionAbortedError("the practice bus can hang up only under PracticeServer")
+    server.hang_up((request.client.host, request.client.port))
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.01)
+    return Response(status_code=503)

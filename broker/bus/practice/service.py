@@ -1,0 +1,167 @@
+"""What the practice bus does: transactions, single creates, reading, searching, changing a Task's status.
+
+The verbs of ОДИИ over parsed JSON, under one lock, without HTTP (see `bus`). A refusal is a `Refused` and leaves
+nothing behind. `caller` is the GUID of the organisation that asks, empty for the bus's own purposes: orders and their
+answers are seen by who requested them and who owns them, people and results by everybody. [inferred]
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+
+from broker.bus.practice.records import Records
+from broker.bus.practice.view import View, look
+from broker.bus.serving.requests import (
+    entries,
+    full_url,
+    read_query,
+    read_status,
+    refuse_foreign_sender,
+    repeated,
+    searchset,
+    transaction_response,
+)
+from broker.bus.serving.rules import Issue, Refused, Resource, check, check_bundle
+
+CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule")
+
+
+class PracticeService:
+    """The bus's records and what may be done with them; safe to call from any thread."""
+
+    def __init__(
+        self,
+        organisations: Iterable[str],
+        directory: Path | None,
+        accession_format: str,
+        statuses: Iterable[str],
+        answer_urn: bool,
+        lenient: bool,
+    ) -> None:
+        self._organisations = {guid: f"Учебная МО {number}" for number, guid in enumerate(organisations, 1)}
+        self._statuses = frozenset(statuses)
+        self._answer_urn = answer_urn
+        self._lenient = lenient
+        self._lock = threading.RLock()
+        self._records = Records(directory, accession_format)
+
+    def transaction(self, bundle: object, caller: str = "") -> Resource:
+        """Take an order or a result as a whole and answer the transaction-response; raise Refused."""
+        sent = entries(bundle)
+        resources = list(sent.values())
+        with self._lock:
+
+            def find(reference: str) -> Resource | None:
+                return sent.get(reference) or self._find(reference)
+
+            issues: list[Issue] = []
+            for i, resource in enumerate(resources):
+                issues += check(resource, find, date.today(), f"Bundle.entry[{i}].resource", self._lenient)
+            issues = issues or check_bundle(resources, find)
+            if issues:
+                raise Refused(422, *issues)
+            task = next(r for r in resources if r["resourceType"] == "Task")
+            refuse_foreign_sender(task, caller)
+            self._refuse_repeated(task)
+            stored = self._records.write("order" if task["intent"] == "original-order" else "result", sent)
+        return transaction_response(stored, self._full_url)
+
+    def create(self, resource_type: str, resource: object) -> Resource:
+        """Store one resource, or find the same person or device; raise Refused."""
+        if resource_type not in CREATABLE:
+            raise Refused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
+        if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
+            raise Refused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
+        with self._lock:
+            issues = check(resource, self._find, date.today(), lenient=self._lenient)
+            if issues:
+                raise Refused(422, *issues)
+            return self._records.write("create", {"": resource})[0]
+
+    def read(self, resource_type: str, resource_id: str, caller: str = "") -> Resource:
+        """Read one resource; raise Refused(404), also for another's Task: that it exists is not told."""
+        reference = f"{resource_type}/{resource_id}"
+        with self._lock:
+            found = self._find(reference)
+            if found is not None and not self._concerns(found, caller):
+                found = None
+        if found is None:
+            raise Refused(404, Issue("not-found", f"Ресурс {reference} не найден"))
+        return found
+
+    def search(self, resource_type: str, parameters: object, caller: str = "") -> Resource:
+        """Answer a searchset, oldest change first, cut at `_count`; raise Refused.
+
+        Who asks again with the last instant as `_lastUpdated` gets the following ones: no page is named or linked.
+        """
+        query = read_query(resource_type, parameters)
+        with self._lock:
+            found = self._records.index.search(resource_type, query.filters, query.since)
+            found = [resource for resource in found if self._concerns(resource, caller)]
+        return searchset(found[: query.most], len(found), self._full_url)
+
+    def update_status(self, parameters: object, caller: str = "") -> Resource:
+        """Change a Task's status and answer the Task; the same status again changes nothing; raise Refused."""
+        task_id, status = read_status(parameters)
+        if status not in self._statuses:
+            raise Refused(422, Issue("value", f"Недопустимый статус {status}", "status"))
+        with self._lock:
+            task = self.read("Task", task_id, caller)
+            if task["status"] == status:
+                return task
+            if task["status"] in ("completed", "cancelled") or self._answered_by_report(task):
+                text = f"Task/{task['id']} уже завершён, статус {status} установить нельзя"
+                raise Refused(422, Issue("business-rule", text, "status"))
+            return self._records.revise("status", task, status=status)
+
+    def resources(self, resource_type: str) -> list[Resource]:
+        """List the stored resources of one type, oldest first; they must not be changed."""
+        with self._lock:
+            return self._records.index.of_type(resource_type)
+
+    def view(self) -> View:
+        """Draw what people see."""
+        with self._lock:
+            return look(self._records)
+
+    @property
+    def organisations(self) -> dict[str, str]:
+        """Tell the names of the registered organisations by their GUIDs."""
+        return dict(self._organisations)
+
+    def _find(self, reference: str) -> Resource | None:
+        """Find a stored resource or a registered organisation."""
+        kind, _, guid = reference.partition("/")
+        if kind == "Organization" and guid in self._organisations:
+            return {"resourceType": kind, "id": guid, "active": True, "name": self._organisations[guid]}
+        return self._records.find(reference)
+
+    def _refuse_repeated(self, task: Resource) -> None:
+        """Raise Refused if a Task with one of these identifiers is there, in the words that clients look for."""
+        for identifier in task["identifier"]:
+            key = f"{identifier['system']}|{identifier['value']}"
+            for known in self._records.index.having("Task", "identifier", key):
+                raise repeated(identifier["value"], known["id"])
+
+    def _answered_by_report(self, task: Resource) -> bool:
+        """Tell whether a completed result is there for an order."""
+        answers = self._records.index.having("Task", "based-on", f"Task/{task['id']}")
+        return any(answer["status"] == "completed" for answer in answers)
+
+    def _concerns(self, resource: Resource, caller: str) -> bool:
+        """Tell whether an organisation may see a resource: of the Tasks only its own and the answers to them."""
+        if not caller or resource["resourceType"] != "Task":
+            return True
+        if f"Organization/{caller}" in (resource["requester"]["reference"], resource["owner"]["reference"]):
+            return True
+        originals = [self._records.find(item["reference"]) for item in resource.get("basedOn", [])]
+        return any(original is not None and self._concerns(original, caller) for original in originals)
+
+    def _full_url(self, resource: Resource) -> str:
+        """Name a stored resource as this deployment does."""
+        if self._answer_urn:
+            return f"urn:uuid:{resource['id']}"
+        return full_url(resource)

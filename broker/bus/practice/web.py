@@ -1,0 +1,134 @@
+"""The addresses of the practice bus's pages: what it holds, what it was asked, and the form that asks for a fault.
+
+They take no token, for they are read by people; the form is there for whoever can reach the page. It only gathers what
+`page` writes, and asks the bus for faults.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from broker.bus.practice import page
+from broker.bus.practice.faults import fault
+from broker.bus.practice.service import PracticeService
+from broker.bus.serving.rules import Refused
+
+if TYPE_CHECKING:
+    from broker.bus.practice.bus import PracticeBus, Recorded
+
+SHOWN = 200  # requests
+FORM_LIMIT = 4096  # bytes
+MOST_TIMES = 10_000
+
+
+class PracticeWeb:
+    """The pages of one bus."""
+
+    def __init__(self, bus: PracticeBus, service: PracticeService) -> None:
+        self._bus = bus
+        self._service = service
+        self.routes = [
+            Route("/", self._overview, methods=["GET"]),
+            Route("/refused", self._refused, methods=["GET"]),
+            Route("/requests", self._requests, methods=["GET"]),
+            Route("/request/{number:int}", self._request, methods=["GET"]),
+            Route("/resource/{kind}/{guid}", self._resource, methods=["GET"]),
+            Route("/faults", self._faults, methods=["GET"]),
+            Route("/fault", self._ask_fault, methods=["POST"]),
+        ]
+
+    def _overview(self, _request: Request) -> Response:
+        return _html(page.overview(self._service.view(), self._service.organisations, self._counts()))
+
+    def _refused(self, _request: Request) -> Response:
+        refused = [line for line in self._lines(1000) if line.status >= 400]
+        return _html(page.refused(refused[:SHOWN], self._service.organisations, self._counts()))
+
+    def _requests(self, _request: Request) -> Response:
+        now = int(time.time())
+        rate = sum(count for second, count in self._bus.per_second().items() if now - 60 < second <= now)
+        return _html(page.requests(self._lines(SHOWN), self._service.organisations, self._counts(), rate))
+
+    def _request(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        recorded = self._bus.recorded(number)
+        if recorded is None:
+            return _html(page.missing("Этого запроса нет: не было или уже забыт.", self._counts()), 404)
+        names = self._service.organisations
+        return _html(page.body(_line(number, recorded), recorded.body, names, self._counts()))
+
+    def _resource(self, request: Request) -> Response:
+        try:
+            found = self._service.read(request.path_params["kind"], request.path_params["guid"])
+        except Refused:
+            return _html(page.missing("Такого ресурса нет.", self._counts()), 404)
+        return _html(page.resource(found, self._counts()))
+
+    def _faults(self, _request: Request) -> Response:
+        return _html(page.faults(*self._bus.due_faults(), self._counts()))
+
+    async def _ask_fault(self, request: Request) -> Response:
+        """Take the form; another site's page may not send it through a visitor's browser."""
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            return _html(page.missing("Форма отправлена с другого сайта.", self._counts()), 403)
+        sent = bytearray()
+        async for chunk in request.stream():
+            sent += chunk
+            if len(sent) > FORM_LIMIT:
+                return _html(page.missing("Слишком длинная форма.", self._counts()), 413)
+        form = {name: values[-1].strip() for name, values in parse_qs(sent.decode("utf-8", "replace")).items()}
+        if "clear" in form:
+            self._bus.clear_faults()
+            return RedirectResponse("/faults", 303)
+        wrong = self._add_fault(form)
+        if wrong:
+            return _html(page.faults(*self._bus.due_faults(), self._counts(), wrong), 400)
+        return RedirectResponse("/faults", 303)
+
+    def _add_fault(self, form: dict[str, str]) -> str:
+        """Ask for the fault of a form; say what is wrong with it, empty if nothing is."""
+        times, path, value = form.get("times", "1"), form.get("path", ""), form.get("value", "")
+        if not (times.isascii() and times.isdigit() and len(times) <= 5 and 1 <= int(times) <= MOST_TIMES):
+            return f"Сколько раз: ожидается число от 1 до {MOST_TIMES}."
+        if path and not path.startswith("/"):
+            return "Где: ожидается путь, который начинается с косой черты."
+        try:
+            due = fault(form.get("kind", "") + (f"={value}" if value else ""), path or None)
+        except ValueError:
+            return "Такого сбоя нет, или у него не бывает такого значения: ожидаются секунды, у переадресации — адрес."
+        self._bus.add_fault(due, int(times))
+        return ""
+
+    def _counts(self) -> dict[str, int]:
+        """Count what stands beside the tabs."""
+        due, rate = self._bus.due_faults()
+        refused = sum(recorded.status >= 400 for _, recorded in self._bus.recent(1000))
+        return {"/refused": refused, "/requests": self._bus.request_count, "/faults": len(due) + (rate > 0)}
+
+    def _lines(self, number: int) -> list[page.Line]:
+        return [_line(n, recorded) for n, recorded in self._bus.recent(number)]
+
+
+def _line(number: int, recorded: Recorded) -> page.Line:
+    return page.Line(
+        number,
+        recorded.at,
+        recorded.organisation,
+        recorded.method,
+        recorded.path,
+        recorded.status,
+        recorded.reason,
+        len(recorded.body),
+    )
+
+
+def _html(text: str, status: int = 200) -> Response:
+    # A lone surrogate that came in a path must not make of the page an error.
+    return HTMLResponse(text.encode("utf-8", "replace"), status, headers=page.HEADERS)

@@ -1,0 +1,203 @@
+"""The practice bus as a service: stopping, restart, many clinics at once, signals."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from broker.__main__ import main
+from broker.bus.practice import (
+    PRACTICE_ORGANISATION,
+    PRACTICE_ORGANISATION_2,
+    PRACTICE_TOKEN_2,
+    PracticeBus,
+    PracticeServer,
+)
+from broker.bus.serving.rules import Refused
+from tests.bus.bundles import (
+    accepted,
+    accession_numbers,
+    id_of,
+    order,
+    part,
+    post,
+    search,
+)
+
+# ---- stopping ----
+
+
+def test_stopping_hangs_up_on_those_who_wait_and_the_port_is_free_again() -> None:
+    server = PracticeServer(PracticeBus())
+    server.start()
+    server.bus.fail_next("timeout-after-commit")
+    ended: list[BaseException] = []
+
+    def wait_in_vain() -> None:
+        try:
+            post(server, order())
+        except requests.ConnectionError as error:
+            ended.append(error)
+
+    waiting = threading.Thread(target=wait_in_vain)
+    waiting.start()
+    for _ in range(500):
+        if server.bus.requests:
+            break
+        time.sleep(0.01)
+    begun = time.monotonic()
+    server.stop()
+    waiting.join(5)
+    assert ended
+    assert time.monotonic() - begun < 2
+    server.start()  # the same port, the same bus: an outage that ends
+    assert len(search(server, intent="original-order")) == 1
+    server.stop()
+    server.stop()
+
+
+# ---- restart, running ----
+
+
+def test_what_was_taken_survives_a_restart(tmp_path: Path) -> None:
+    bus = PracticeBus(directory=tmp_path / "bus")
+    answered = bus.transaction(order("order-kept"))
+    bus.update_status(part(answered, "Task")["id"], "cancelled")
+    journal = tmp_path / "bus" / "practice-bus.jsonl"
+    assert journal.stat().st_mode & 0o077 == 0
+    with journal.open("ab") as file:
+        file.write(b'{"at": "2026-11-24T')  # a power cut in the middle of a write
+    again = PracticeBus(directory=tmp_path / "bus")
+    assert again.tasks() == bus.tasks()
+    with pytest.raises(Refused, match=id_of(answered, "Task")):
+        again.transaction(order("order-kept"))
+    following = part(again.transaction(order()), "Task")
+    assert accession_numbers(following) != accession_numbers(part(answered, "Task"))
+    assert len(PracticeBus(directory=tmp_path / "bus").tasks()) == 2
+
+
+def test_a_damaged_journal_is_told_and_not_overwritten(tmp_path: Path) -> None:
+    journal = tmp_path / "practice-bus.jsonl"
+    journal.write_bytes(b"not json\n")
+    with pytest.raises(ValueError, match=r"practice-bus\.jsonl:1: not a record"):
+        PracticeBus(directory=tmp_path)
+    assert journal.read_bytes() == b"not json\n"
+
+
+def test_what_cannot_be_written_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = PracticeBus(directory=tmp_path)
+    server = PracticeServer(bus)
+    server.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert post(server, order("order-full")).status_code == 503
+    assert bus.tasks() == []
+    assert (tmp_path / "practice-bus.jsonl").read_bytes() == b""
+    accepted(server, order("order-full"))
+    server.stop()
+
+
+def test_a_clock_that_stands_still_does_not_confuse_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    class StandingStill(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "StandingStill":
+            return cls(2026, 11, 24, 9, 0, tzinfo=tz)
+
+    monkeypatch.setattr("broker.bus.practice.records.datetime", StandingStill)
+    bus = PracticeBus()
+    stamps = [part(bus.transaction(order()), "Task")["meta"]["lastUpdated"] for _ in range(3)]
+    assert stamps == sorted(set(stamps))
+
+
+def test_orders_sent_at_once_each_get_their_own_number() -> None:
+    bus = PracticeBus()
+    sent = [order() for _ in range(40)]
+    threads = [threading.Thread(target=lambda part=sent[i::4]: [bus.transaction(o) for o in part]) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({accession_numbers(task)[0] for task in bus.tasks()}) == 40
+    assert len(bus.resources("Practitioner")) == 1
+
+
+def test_a_taken_port_is_told_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"port {port} on 127.0.0.1 is already taken"):
+            PracticeServer(PracticeBus(), "127.0.0.1", port).start()
+
+
+def test_serving_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from broker.bus.practice import PracticeBus, serve\n"
+        "bus = PracticeBus('token', directory=Path(sys.argv[1]))\n"
+        "serve(bus, '127.0.0.1', 0, lambda server: print(server.url, flush=True))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        answer = requests.get(f"{url}/Task/1", headers={"Authorization": "N3 token"}, timeout=5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert answer.status_code == 404
+    assert (process.returncode, errors) == (0, "")
+
+
+def run_bus(*options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "broker", "practice-bus", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+
+
+def test_the_command_line_tells_both_clinics_what_they_need_and_shows_the_faults() -> None:
+    options = ["--token", "first", "--fault", "503:2@/Task/_search", "--status", "in-progress", "--latency", "0.01"]
+    with run_bus(*options) as process:
+        assert process.stdout
+        lines = [process.stdout.readline().strip() for _ in range(4)]
+        url = lines[0].removeprefix("Practice bus: ")
+        try:
+            tokens = [line.rpartition(" ")[2] for line in lines[2:]]
+            statuses = []
+            for token in ("first", "first", "first", tokens[1]):
+                headers = {"Authorization": f"N3 {token}"}
+                body = {"resourceType": "Parameters"}
+                answer = requests.post(f"{url}/Task/_search", json=body, headers=headers, timeout=5)
+                statuses.append(answer.status_code)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+    assert statuses == [503, 503, 200, 200]
+    assert lines[2] == f"Clinic 1: organisation {PRACTICE_ORGANISATION}, token as given"
+    assert lines[3] == f"Clinic 2: organisation {PRACTICE_ORGANISATION_2}, token {PRACTICE_TOKEN_2}"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--fault", "418"], "unknown fault 418"),
+        (["--fault-rate", "2"], "fault rate 2.0: expected 0 to 1"),
+        (["--token", PRACTICE_TOKEN_2], "two organisations cannot have one token"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_in_one_line(options: list[str], words: str, capsys: Any) -> None:
+    assert main(["practice-bus", *options]) == 1
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1

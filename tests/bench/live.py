@@ -14,7 +14,7 @@ from pathlib import Path
 
 from broker import security
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus
-from broker.bus.practice_server import PracticeServer
+from broker.bus.practice.server import PracticeServer
 from broker.domain.model import Actor, ActorKind, Role
 from broker.store.database import Store
 from broker.workflow import staff

@@ -44,6 +44,7 @@ class ReportForm:
         self._revision = 0
         self._changed: float | None = None  # when a key was pressed last
         self._unkept: float | None = None  # … and first since the draft was kept
+        self._refused = False  # … to sign, and nothing was typed since
         self._lock = asyncio.Lock()
         self._clash: Report | None = None  # somebody else's draft, which stands in the way of this one
         self._closed = False  # signed
@@ -137,11 +138,12 @@ class ReportForm:
         self._changed = self._unkept = None
         at = self._moment(report)
         whose = "" if report.author == self._actor.name else f", {names.short(report.author_name)}"
-        self._tell(f"Черновик сохранён {at}{whose}")
+        self._tell_kept(f"{at}{whose}")
 
     # ---- keeping ----
 
     def _touch(self) -> None:
+        self._refused = False
         self._changed = time.monotonic()
         self._unkept = self._unkept or self._changed
         for field in self._fields.values():
@@ -180,7 +182,7 @@ class ReportForm:
             else:
                 if done is not None:
                     self._revision, self._kept = done.value.revision, said
-                    self._tell(f"Черновик сохранён {self._moment(done.value)}")
+                    self._tell_kept(self._moment(done.value))
                     return not problems
         await self._reread()
         return False
@@ -264,6 +266,7 @@ class ReportForm:
         elif card.order.state is not OrderState.COMPLETED:
             problems["images"] = "unfinished"
         if problems:
+            self._refused = True
             self._complain(problems)
             return
         if not await self._keep():
@@ -325,6 +328,11 @@ class ReportForm:
             self._tell(f"Не подписано: исправьте {words.plural(len(problems), 'поле', 'поля', 'полей')}", bad=True)
 
     # ---- words ----
+
+    def _tell_kept(self, when: str) -> None:
+        """Say that the draft is kept, unless why it was not signed still stands there."""
+        if not self._refused:
+            self._tell(f"Черновик сохранён {when}")
 
     def _tell(self, note: str, bad: bool = False) -> None:
         self._note.set_text(note)

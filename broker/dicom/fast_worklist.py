@@ -1,8 +1,9 @@
 """Worklist answers kept as bytes, for devices ask the same again and again; never other bytes than `worklist` gives.
 
-An answer as a whole is given again while nothing has been committed that may change it (`Store.revision`) and the day
-is the same; after a change, matches are looked for anew, and those whose item is equal to what it was are not written
-anew. Nothing is trusted for a time: what is kept is valid, or it is not used.
+An answer as a whole is given again while the day is the same and nothing has been committed that may change it: of the
+orders that have changed since, none is in the answer, and none could be. Else matches are looked for anew, and those
+whose item is equal to what it was are not written anew. Nothing is trusted for a time: what is kept is valid, or it is
+not used.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from broker.dicom.query import Query
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import Caller, Found, Told
 from broker.domain.model import Clinic, StepState
+from broker.store import worklist as stored
 from broker.store.database import Store, StoreError
-from broker.store.worklist import Item
+from broker.store.worklist import Item, Narrowing
 
 MOST_BYTES = 48 << 20  # of all that is kept
 _ITEM = 5000  # bytes that an item takes beside its answer, about
@@ -66,6 +68,8 @@ class _Written(NamedTuple):
 class _Kept:
     surroundings: object  # what matches depend on beside their items
     written: dict[int, _Written]  # by the step's id
+    order_ids: frozenset[int]  # of what is written
+    narrowing: Narrowing | None  # beyond which nothing could match
     ready: Ready | None
     size: int
 
@@ -92,14 +96,30 @@ class FastWorklist:
             self._kept.move_to_end(asked)
             ready = kept.ready
         try:
-            valid = ready.revision == self._store.revision()
+            if not ready.since <= self._store.clock() < ready.until:
+                return None
+            valid = ready.revision == stored.revision(self._store) or self._stands(ready, kept)
         except (StoreError, sqlite3.Error):
             return None
-        return ready if valid and ready.since <= self._store.clock() < ready.until else None
+        return ready if valid else None
+
+    def _stands(self, ready: Ready, kept: _Kept) -> bool:
+        """Say whether an answer is as it was, although something has changed since; it then is as new as that."""
+        with self._store.read() as reader:
+            changed = stored.changed(reader, ready.revision)
+            if changed is None:
+                return False
+            revision, order_ids = changed
+            if not order_ids.isdisjoint(kept.order_ids):
+                return False
+            if kept.narrowing is not None and stored.places(reader, kept.narrowing, 1, among=order_ids):
+                return False
+        ready.revision = revision
+        return True
 
     def find(self, query: Dataset, asked: Asked, caller: Caller) -> Generator[tuple[Dataset, bytes | None], None, None]:
         """Answer as `worklist.find` does, the matches encoded; `query` is what `asked` says, decoded."""
-        revision, since = self._store.revision(), self._store.clock()
+        revision, since = stored.revision(self._store), self._store.clock()
         with self._lock:
             before = self._kept.get(asked)
         writer = _Writer(asked.implicit, before)
@@ -121,7 +141,10 @@ class FastWorklist:
         if not writer.passing:
             ids, notes = tuple(told.step_ids), tuple(told.noted)
             ready = Ready(pending, tuple(matches), ids, notes, revision, since, self._midnight(since))
-        self._keep(asked, _Kept(writer.surroundings, writer.written, ready, writer.size + len(asked.identifier)))
+        order_ids = frozenset(each.item.order.id for each in writer.written.values())
+        narrowing = told.found.narrowing if told.found else None
+        size = writer.size + len(asked.identifier)
+        self._keep(asked, _Kept(writer.surroundings, writer.written, order_ids, narrowing, ready, size))
 
     def _keep(self, asked: Asked, kept: _Kept) -> None:
         with self._lock:

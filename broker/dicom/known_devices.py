@@ -22,7 +22,7 @@ class KnownDevices:
 
     def get(self, ae_title: str) -> Device | None:
         """Give a device, adopted or only heard of, or None; raise StoreError."""
-        revision = self._store.revision("devices")
+        revision = devices.revision(self._store)
         with self._lock:
             if revision != self._revision or len(self._found) >= MOST:
                 self._revision, self._found = revision, {}

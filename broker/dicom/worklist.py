@@ -69,6 +69,7 @@ class Found:
     more: bool  # there are more, or too many to look at
     context: Context
     style: Style
+    narrowing: Narrowing | None = None  # beyond which nothing can match; None: nothing matches whatever there is
 
 
 def find(
@@ -97,7 +98,7 @@ def tell(
         )
         return
     with store.read() as reader:
-        found = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
+        found = told.found = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
     try:
         pending = status(Status.PENDING_WARNING if asked.unsupported else Status.PENDING)
         for item in found.items:
@@ -145,9 +146,9 @@ def search(
         ]
         examined += len(page)
         if len(page) < _PAGE:
-            return Found(tuple(items[:MOST]), len(items) > MOST, context, style)
+            return Found(tuple(items[:MOST]), len(items) > MOST, context, style, narrowing)
         last = page[-1]
-    return Found(tuple(items[:MOST]), True, context, style)
+    return Found(tuple(items[:MOST]), True, context, style, narrowing)
 
 
 def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Narrowing:
@@ -227,6 +228,7 @@ class Told(Generic[T]):
 
     def __init__(self, write: Callable[[Query, Item, Found, Altered], T]) -> None:
         self._write = write
+        self.found: Found | None = None
         self.step_ids: list[int] = []
         self.noted: list[tuple[str, str]] = []  # kinds of notes and their texts, once it has ended
         self._altered: list[tuple[str, Altered]] = []

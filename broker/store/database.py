@@ -150,8 +150,8 @@ class Store:
     def submit(self, fn: Callable[[Tx], T], *, quiet: bool = False) -> Future[T]:
         """Queue `fn` as `write` does, without waiting for the commit.
 
-        `quiet` says that no worklist depends on what it changes, unless it announces a change (see `revision`), and
-        that nobody waits for it.
+        `quiet` says that no screen shows what it changes, unless it announces a change (see `revision`), and that
+        nobody waits for it.
         """
         if self._closed:
             raise StoreError("the database is closed")
@@ -266,18 +266,19 @@ class Store:
             if not keep:
                 db.close()
 
-    def revision(self, of: str = "revision") -> int:
-        """Give a number that moves with every commit that may have changed a worklist, of any process; cheap.
+    def revision(self) -> int:
+        """Give a number that moves with every commit that may have changed what screens show, of any process; cheap."""
+        return self.number("SELECT value FROM counter WHERE name = 'revision'")
 
-        `of` may name another counter of changes instead: "devices".
-        """
+    def number(self, sql: str) -> int:
+        """Read one number as it is now, by a query that finds at most one row; 0 where it finds none. Cheap."""
         with self._watch_lock:
             if self._closed:
                 raise StoreError("the database is closed")
             if self._watch is None:
                 self._watch = _connect(self.path)
             # All rows, so that no statement stays open and keeps an old snapshot.
-            found = self._watch.conn.execute("SELECT value FROM counter WHERE name = ?", [of]).fetchall()
+            found = self._watch.conn.execute(sql).fetchall()
         return int(found[0][0]) if found else 0
 
     # ---- keeping ----

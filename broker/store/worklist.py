@@ -7,15 +7,17 @@ their start is walked, earliest first, a page at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from broker.domain.model import Order, PersonName, ScheduledStep, StepState
 from broker.store import orders
-from broker.store.database import Reader, Tx
+from broker.store.database import Reader, Store, Tx
 from broker.store.patients import PREFIX_END
+
+MOST_CHANGED = 200  # orders that are looked at one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,37 @@ class Item:
     performers: tuple[str, ...] = ()
 
 
-def places(reader: Reader, narrowing: Narrowing, limit: int, after: Place | None = None) -> list[Place]:
-    """Give where the items within a narrowing stand, earliest first, at most `limit`, beginning behind `after`."""
-    sql, params = statement(narrowing, limit, after)
+def revision(store: Store) -> int:
+    """Give a number that moves whenever something changes that worklist answers are made of, by whomever; cheap."""
+    return store.number("SELECT seq FROM sqlite_sequence WHERE name = 'worklist_change'")
+
+
+def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
+    """Give the orders (ids) that have changed since a revision, and the revision up to which these are all.
+
+    None where they are many, or where every answer may be another one, as after a change of a device.
+    """
+    rows = reader.rows(
+        "SELECT revision, order_id FROM worklist_change WHERE revision > ? ORDER BY revision LIMIT ?",
+        [since, MOST_CHANGED + 1],
+    )
+    if len(rows) > MOST_CHANGED or any(row["order_id"] is None for row in rows):
+        return None
+    return rows[-1]["revision"] if rows else since, {row["order_id"] for row in rows}
+
+
+def places(
+    reader: Reader,
+    narrowing: Narrowing,
+    limit: int,
+    after: Place | None = None,
+    among: Collection[int] | None = None,
+) -> list[Place]:
+    """Give where the items within a narrowing stand, earliest first, at most `limit`.
+
+    They begin behind `after`; with `among`, only items of these orders (ids) count.
+    """
+    sql, params = statement(narrowing, limit, after, among)
     return [
         Place(
             row["step_id"],
@@ -94,6 +124,7 @@ def load(reader: Reader, found: Sequence[Place]) -> list[Item]:
     return [Item(order, step, performers.get(step.id, ())) for order, step in pairs]
 
 
+_AMONG = "o.id IN (SELECT value FROM json_each(:among))"
 _OPEN = "s.state IN ('SCHEDULED', 'STARTED')"  # as the partial index scheduled_step_open has it
 _CLOSED = "s.state = 'COMPLETED' AND s.state_since >= :closed_since"
 _COLUMNS = "s.id AS step_id, s.order_id, s.start AS begins, p.family, p.given, p.middle, o.attributes <> '' AS imported"
@@ -112,10 +143,14 @@ _BY_PATIENT = (
 )
 
 
-def statement(narrowing: Narrowing, limit: int, after: Place | None = None) -> tuple[str, dict[str, Any]]:
-    """Write the SQL for a narrowing, and its parameters."""
+def statement(
+    narrowing: Narrowing, limit: int, after: Place | None = None, among: Collection[int] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Write the SQL for `places`, and its parameters."""
     conditions, params = _conditions(narrowing)
     params["limit"] = limit
+    if among is not None:
+        params["among"] = json.dumps(list(among))
     if after is not None:
         conditions.append("s.start >= :after_start AND (s.start > :after_start OR s.id > :after_id)")
         params |= {"after_start": after.start, "after_id": after.step_id}
@@ -123,6 +158,10 @@ def statement(narrowing: Narrowing, limit: int, after: Place | None = None) -> t
     if narrowing.closed_since is not None:
         params["closed_since"] = narrowing.closed_since.isoformat()
     by_number = _by_number(narrowing, params)
+    if by_number and among is not None:
+        conditions.append(_AMONG)
+    elif among is not None:
+        by_number = _BY_ORDER, _AMONG
     if by_number:
         template, condition = by_number
         states = f"({_OPEN} OR {_CLOSED})" if closed else _OPEN

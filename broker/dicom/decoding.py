@@ -35,7 +35,7 @@ MOST_MPPS_BYTES, MOST_MPPS_ELEMENTS = 1 << 23, 30_000
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PRIVATE = 0x00010000  # the bit of an odd group
-_PADDING, _CHARSET = 0xFFFCFFFC, 0x00080005
+_PADDING, CHARSET = 0xFFFCFFFC, 0x00080005
 # PS3.5 7.1.2: these have two reserved bytes and a length of four.
 _LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 _SHORT = {
@@ -53,10 +53,12 @@ class Undecodable(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Element:
+class Element:
+    """One element: its value as it came, or the items of a sequence."""
+
     tag: int
     vr: str
-    value: bytes | list[list[_Element]]
+    value: bytes | list[list[Element]]
 
 
 def decode(
@@ -72,10 +74,15 @@ def decode(
     Its Specific Character Set is afterwards the one that its texts were really read in: see `charset.reading`, also
     for `fallback`. An empty fallback leaves it and the texts as they came.
     """
+    elements = parse(data, implicit, most_bytes, most_elements)
+    return _dataset(elements, charset.AS_THEY_CAME, fallback, outermost=True)
+
+
+def parse(data: bytes, implicit: bool, most_bytes: int, most_elements: int) -> list[Element]:
+    """Split a dataset into its elements, their values as they came; raise Undecodable."""
     if len(data) > most_bytes:
         raise Undecodable(f"{len(data)} bytes are more than {most_bytes}")
-    elements, _ = _Parser(data, most_elements).dataset(0, len(data), implicit, 0, delimited=False)
-    return _dataset(elements, charset.AS_THEY_CAME, fallback, outermost=True)
+    return _Parser(data, most_elements).dataset(0, len(data), implicit, 0, delimited=False)[0]
 
 
 class _Parser:
@@ -84,9 +91,9 @@ class _Parser:
     def __init__(self, data: bytes, most_elements: int) -> None:
         self._data, self._left = data, most_elements
 
-    def dataset(self, at: int, end: int, implicit: bool, depth: int, *, delimited: bool) -> tuple[list[_Element], int]:
+    def dataset(self, at: int, end: int, implicit: bool, depth: int, *, delimited: bool) -> tuple[list[Element], int]:
         """Read elements up to `end`, or to the Item Delimitation that must come before it; give where they ended."""
-        found: list[_Element] = []
+        found: list[Element] = []
         seen: set[int] = set()
         while at < end:
             tag, at = self._tag(at, end)
@@ -108,7 +115,7 @@ class _Parser:
             raise Undecodable("an item without its end")
         return found, at
 
-    def _element(self, tag: int, at: int, end: int, implicit: bool, depth: int) -> tuple[_Element, int]:
+    def _element(self, tag: int, at: int, end: int, implicit: bool, depth: int) -> tuple[Element, int]:
         self._count()
         known = _known_vr(tag)
         if implicit:
@@ -125,13 +132,13 @@ class _Parser:
             if vr not in ("SQ", "UN"):
                 raise Undecodable(f"{_shown(tag)} {vr} has no length")
             items, at = self._items(at, end, implicit, depth, delimited=True)
-            return _Element(tag, "SQ", items), at
+            return Element(tag, "SQ", items), at
         if length > end - at:
             raise Undecodable(f"{_shown(tag)} says {length} bytes, {end - at} are left")
         if vr == "SQ":
             items, at = self._items(at, at + length, implicit, depth, delimited=False)
-            return _Element(tag, vr, items), at
-        return _Element(tag, vr, self._data[at : at + length]), at + length
+            return Element(tag, vr, items), at
+        return Element(tag, vr, self._data[at : at + length]), at + length
 
     def _explicit(self, tag: int, at: int, end: int) -> tuple[str, int, int]:
         """Read a VR and a length: (VR, length, where the value begins)."""
@@ -147,10 +154,10 @@ class _Parser:
 
     def _items(
         self, at: int, end: int, implicit: bool, depth: int, *, delimited: bool
-    ) -> tuple[list[list[_Element]], int]:
+    ) -> tuple[list[list[Element]], int]:
         if depth >= DEEPEST:
             raise Undecodable(f"more than {DEEPEST} sequences within sequences")
-        found: list[list[_Element]] = []
+        found: list[list[Element]] = []
         while at < end:
             tag, at = self._tag(at, end)
             length, at = self._number(at, end)
@@ -205,13 +212,11 @@ def _known_vr(tag: int) -> str:
 # ---- values ----
 
 
-def _dataset(elements: list[_Element], inherited: Reading, fallback: str, *, outermost: bool = False) -> Dataset:
-    """Make pydicom's dataset; an item without a Specific Character Set has that of what encloses it (PS3.5 7.5.3)."""
-    said = next((each.value for each in elements if each.tag == _CHARSET and isinstance(each.value, bytes)), None)
-    read = inherited
-    if outermost or said:
-        read = charset.reading((said or b"").decode("latin_1").strip(" \0"), _values_of(elements), fallback)
-    made = [_data_element(each, read, fallback) for each in elements]
+def _dataset(elements: list[Element], inherited: Reading, fallback: str, *, outermost: bool = False) -> Dataset:
+    """Make pydicom's dataset."""
+    said = _said(elements)
+    read = reading(elements, inherited, fallback, outermost=outermost)
+    made = [data_element(each, read, fallback) for each in elements]
     if any(each.tag & _PRIVATE for each in elements):  # only adding one by one finds their creators
         ds = Dataset()
         for each in made:
@@ -223,6 +228,18 @@ def _dataset(elements: list[_Element], inherited: Reading, fallback: str, *, out
     return ds
 
 
+def reading(elements: list[Element], inherited: Reading, fallback: str, *, outermost: bool) -> Reading:
+    """Decide how texts are read; an item that names no character set has that of what encloses it (PS3.5 7.5.3)."""
+    said = _said(elements)
+    if not outermost and not said:
+        return inherited
+    return charset.reading((said or b"").decode("latin_1").strip(" \0"), _values_of(elements), fallback)
+
+
+def _said(elements: list[Element]) -> bytes | None:
+    return next((each.value for each in elements if each.tag == CHARSET and isinstance(each.value, bytes)), None)
+
+
 def _name_charset(ds: Dataset, read: Reading, said: bytes | None) -> None:
     """Set the Specific Character Set to what texts were read in; nothing where it is the default repertoire."""
     term = charset.UTF_8 if read.term == charset.WINDOWS else read.term
@@ -232,7 +249,7 @@ def _name_charset(ds: Dataset, read: Reading, said: bytes | None) -> None:
         del ds.SpecificCharacterSet
 
 
-def _values_of(elements: list[_Element]) -> Iterator[bytes]:
+def _values_of(elements: list[Element]) -> Iterator[bytes]:
     """Give the values that are written in the Specific Character Set, those in items too."""
     for each in elements:
         if isinstance(each.value, bytes):
@@ -243,7 +260,8 @@ def _values_of(elements: list[_Element]) -> Iterator[bytes]:
                 yield from _values_of(item)
 
 
-def _data_element(element: _Element, read: Reading, fallback: str) -> DataElement:
+def data_element(element: Element, read: Reading, fallback: str) -> DataElement:
+    """Make pydicom's element; one whose value is none of its VR becomes a text or bytes."""
     tag, vr, value = BaseTag(element.tag), element.vr, element.value
     if not isinstance(value, bytes):
         items = Sequence([_dataset(item, read, fallback) for item in value])
@@ -254,7 +272,7 @@ def _data_element(element: _Element, read: Reading, fallback: str) -> DataElemen
             return DataElement(tag, vr, numbers, validation_mode=config.IGNORE)
         vr = "UN"
     if vr in _TEXTS or vr in _ASCII:
-        text = _text(vr, value, read)
+        text = text_of(vr, value, read)
         if vr in _AS_IT_IS and "\\" not in text:  # pydicom would look at it long, and keep it so
             return DataElement(tag, vr, text, already_converted=True, validation_mode=config.IGNORE)
         try:
@@ -264,7 +282,8 @@ def _data_element(element: _Element, read: Reading, fallback: str) -> DataElemen
     return DataElement(tag, vr, value or None, already_converted=True)
 
 
-def _text(vr: str, value: bytes, read: Reading) -> str:
+def text_of(vr: str, value: bytes, read: Reading) -> str:
+    """Read the text of a value, several values as on the wire, without its padding."""
     if vr in _ASCII:
         text = value.decode("ascii") if value.isascii() else value.decode("latin_1")
         return text.strip(" \0") if vr == "AE" else text.rstrip(" \0")

@@ -76,9 +76,9 @@ class Report:
         return self.tell(outcome)
 
 
-def create(ds: Dataset, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
+def create(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
     """Take an N-CREATE; its SOP Instance UID is made here when the device sent none."""
-    message = mpps_reading.message(ds, caller.address)
+    message = mpps_reading.message(told, caller.address)
     said, actor = message.attributes, _actor(device)
     # Made of the content, so that a repetition after a lost answer is known as one.
     uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
@@ -97,9 +97,9 @@ def create(ds: Dataset, uid: str, caller: Caller, device: Device, clinic: Clinic
     return Report(verb, uid, tell)
 
 
-def change(ds: Dataset, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
+def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
     """Take an N-SET."""
-    message, actor = mpps_reading.message(ds, caller.address), _actor(device)
+    message, actor = mpps_reading.message(told, caller.address), _actor(device)
     state = mpps_reading.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
         wrong = _wrong_status(PerformedState)

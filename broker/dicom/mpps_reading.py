@@ -10,12 +10,9 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-
-from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset
 
 from broker.dicom import matching
 from broker.dicom.mpps_rules import Attributes, key, values
@@ -49,40 +46,11 @@ EXPOSURE_DOSES = {
 }
 
 
-_TEXTS = {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
-
-
-def message(ds: Dataset, address: str = "") -> Message:
-    """Keep a message as it came from an address, in the DICOM JSON model, with a digest by which a retry is known."""
-    attributes: dict[str, Any] = {}
-    odd: dict[str, Any] = {}
-    for element in _elements(ds):
-        name = f"{element.tag:08X}"
-        try:
-            attributes[name] = _json(element)
-        except Exception as error:  # a value that breaks the rules of its VR
-            log.warning("%s is kept as a text: %s", name, type(error).__name__)
-            odd[name] = {"vr": "LO", "Value": [str(element.value)]}
-    attributes |= odd
-    attributes.pop(key("SpecificCharacterSet"), None)  # JSON is Unicode
+def message(attributes: Attributes, address: str = "") -> Message:
+    """Keep a message as it came from an address, with a digest by which a retry is known."""
     written = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(written.encode(errors="surrogatepass")).hexdigest()
-    return Message(attributes, digest, address, written=written)
-
-
-def _json(element: DataElement) -> dict[str, Any]:
-    """Give an element in the DICOM JSON model as pydicom does, but at once where it is a text, empty or a sequence."""
-    if element.VR in _TEXTS and isinstance(element.value, str):
-        return {"vr": element.VR, "Value": [element.value]} if element.value else {"vr": element.VR}
-    if element.VR == "SQ":
-        items = [{f"{each.tag:08X}": _json(each) for each in _elements(item)} for item in element.value]
-        return {"vr": element.VR, "Value": items}
-    return element.to_json_dict(None, 0)
-
-
-def _elements(ds: Dataset) -> Iterator[DataElement]:
-    """Give the elements as they were sent; iterating a dataset would sort them and look each up again."""
-    return (each if isinstance(each, DataElement) else ds[each.tag] for each in ds.values())
+    return Message(dict(attributes), digest, address, written=written)
 
 
 def step(said: Attributes, uid: str, ae_title: str) -> PerformedStep:

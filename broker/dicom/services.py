@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
-from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
@@ -21,7 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from broker.config import DicomConfig
-from broker.dicom import decoding, mpps, samples, worklist
+from broker.dicom import decoding, json_model, mpps, samples, worklist
 from broker.dicom.decoding import Undecodable
 from broker.dicom.fast_worklist import Asked, FastWorklist, Ready
 from broker.dicom.known_devices import KnownDevices
@@ -180,20 +179,11 @@ class Services:
             return
         self._submit(lambda tx: devices.keep_sample(tx, caller.ae_title, service, attributes))
 
-    def _decode(self, request: Request, *, mpps: bool = False) -> Dataset:
-        """Decode a message whole, in the sender's characters; raise Undecodable."""
-        return decoding.decode(
-            request.dataset,
-            request.context.implicit,
-            fallback=self._known.or_default(request.calling).fallback_charset,
-            most_bytes=decoding.MOST_MPPS_BYTES if mpps else decoding.MOST_BYTES,
-            most_elements=decoding.MOST_MPPS_ELEMENTS if mpps else decoding.MOST_ELEMENTS,
-        )
-
     def _find(self, request: Request) -> Iterator[Reply]:
         caller = _caller(request)
         try:
-            query = self._decode(request)
+            fallback = self._known.or_default(caller.ae_title).fallback_charset
+            query = decoding.decode(request.dataset, request.context.implicit, fallback=fallback)
             self.sample(request)
             with closing(self._worklist.find(query, _asked(request), caller)) as found:
                 for told, identifier in found:
@@ -210,8 +200,15 @@ class Services:
         caller, uid = _caller(request), request.command.instance
         operation, take = _REPORTS[request.command.field]
         try:
-            ds = self._decode(request, mpps=True)
-            report = take(ds, uid, caller, self._known.or_default(caller.ae_title), self._clinic)
+            device = self._known.or_default(caller.ae_title)
+            told = json_model.read(
+                request.dataset,
+                request.context.implicit,
+                fallback=device.fallback_charset,
+                most_bytes=decoding.MOST_MPPS_BYTES,
+                most_elements=decoding.MOST_MPPS_ELEMENTS,
+            )
+            report = take(told, uid, caller, device, self._clinic)
         except Undecodable as error:
             log.warning("%s of %s cannot be read: %s", operation, caller.ae_title, error)
             return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)

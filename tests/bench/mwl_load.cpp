@@ -144,7 +144,7 @@ static Bytes creation(long order) {
     snprintf(accession, sizeof accession, "A%09ld", order);
     snprintf(sps, sizeof sps, "SPS%ld", order);
     snprintf(procedure, sizeof procedure, "RP%ld", order);
-    Bytes step = element(0x0008, 0x0050, accession) + sequence(0x0008, 0x1110, "") +
+    Bytes step = element(0x0008, 0x0050, accession) + element(0x0008, 0x1110, "") +
                  uid(0x0020, 0x000d, options.uid_root + "." + std::to_string(order)) +
                  element(0x0032, 0x1060, "") + element(0x0040, 0x0007, "") + element(0x0040, 0x0008, "") +
                  element(0x0040, 0x0009, sps) + element(0x0040, 0x1001, procedure);

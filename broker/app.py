@@ -75,6 +75,8 @@ def open_store(config: Config) -> Store:
 
 def set_up_logging(level: str) -> None:
     """Log to standard error in lines that journald understands; libraries speak only when something is wrong."""
+    # Who speaks is told by name; the rest of what a line could bear is not written, and costs as much as the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level.upper(), format="%(levelname)-7s %(name)s: %(message)s", force=True)
     # A job that still runs when its turn comes again is no fault: the bus may be slow.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)

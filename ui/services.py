@@ -99,11 +99,12 @@ class News:
         self._services = services
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._heard = False
         self._told_at = 0.0  # by the loop's clock
 
     def start(self) -> None:
         """Begin to listen; called on the event loop."""
-        self._loop = core.loop or asyncio.get_running_loop()
+        self._loop, self._heard = core.loop or asyncio.get_running_loop(), False
         self._services.store.subscribe(self._committed)
 
     def stop(self) -> None:
@@ -116,7 +117,8 @@ class News:
     def _committed(self) -> None:
         """Hear of a commit, on the writer thread."""
         loop = self._loop
-        if loop is not None:
+        if loop is not None and not self._heard:  # else the loop has been woken for what comes together with this
+            self._heard = True
             try:
                 loop.call_soon_threadsafe(self._arm)
             except RuntimeError:  # the loop was closed between the two lines: nobody is left to be told
@@ -129,6 +131,7 @@ class News:
 
     def _tell(self) -> None:
         self._timer = None
+        self._heard = False  # before anybody reads: what is committed from now on is news again
         if self._loop is not None:
             self._told_at = self._loop.time()
         self._services.changed.emit()

@@ -32,6 +32,7 @@ STARTERS: dict[str, Callable[[Path, int, date], AbstractContextManager[Server]]]
 }
 Result = dict[str, Any]
 LIVE_ITEMS, LIVE_MESSAGES, LIVE_TABS = 10_000, 5000, 20
+PAIRS_A_SECOND = 700  # that are made at the most: each needs an order of its own
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def _steps(client: Path, server: Server, asked: argparse.Namespace, count: int, 
     """Measure N-CREATE + N-SET, each pair durable and for an order of its own, none of the measured list."""
     first = items.MATCHES + 1
     for clients in asked.clients:
-        if first + 300 * clients > count:
+        if first + PAIRS_A_SECOND * asked.seconds > count:
             print(f"  mpps k={clients}: too few items")
             continue
         result = _measure(client, server, today, asked, "mpps", clients, first=first)

@@ -46,7 +46,7 @@ LATE = timedelta(minutes=10)  # after which a time today looks like a slip
 class Seen:
     """What the database says beside the form."""
 
-    visits: list[Visit]  # of the day that is typed
+    visits: list[Visit]  # of the device on the day that is typed
     latest: list[Visit]
     known: Known | None  # of the patient whom the fields mean
     over: str  # why there is nothing to save any more
@@ -168,15 +168,16 @@ class Desk:
         ticket, services = self.ticket, self.services
         on = self.form.day() or services.today()
         said = self._meant()
-        seen = await look(services, lambda reader: self._read(reader, on, said))
+        if self.form.procedure() or self.device is None:
+            self.device = self.form.device()
+        device = self.device
+        seen = await look(services, lambda reader: self._read(reader, on, device, said))
         if ticket != self.ticket or self.bar.is_gone:
             return
         self._say_over(seen.over)
         self.recent.show(seen.latest)
         self._show_known(seen.known, said, on)
-        if self.form.procedure() or self.device is None:
-            self.device = self.form.device()
-        device, minutes = self.device, {each.code: each.minutes for each in self.lists.procedures}
+        minutes = {each.code: each.minutes for each in self.lists.procedures}
         self.day = DayOnDevice.of(seen.visits, device.ae_title if device else "", minutes)
         if self.form.elsewhere:
             self.aside.show_elsewhere()
@@ -185,13 +186,13 @@ class Desk:
         self.aside.show_day(device, on, self.day, self.form.minutes(), self.form.fields["time"].value or "")
         self.advise_time()
 
-    def _read(self, reader: Reader, on: date, said: Patient) -> Seen:
+    def _read(self, reader: Reader, on: date, device: Device | None, said: Patient) -> Seen:
         services = self.services
         midnight = datetime.combine(services.today(), time_of_day(), services.clinic.zone).astimezone(UTC)
         # Also whoever was typed and not chosen: saving would find the same patient.
         patient = desk.meant(reader, said)
         return Seen(
-            visits=journal.day(reader, on),
+            visits=journal.day(reader, on, device.ae_title) if device else [],
             latest=journal.recent(reader, midnight, 4),
             known=desk_past.read(reader, patient) if patient else None,
             over=self.purpose.over(reader),

@@ -148,11 +148,13 @@ _VISITS = (
 )
 
 
-def day(reader: Reader, on: date) -> list[Visit]:
-    """Give everything planned for a day, by time, the cancelled too."""
+def day(reader: Reader, on: date, ae_title: str = "") -> list[Visit]:
+    """Give everything planned for a day, on one device or on all, by time, the cancelled too."""
     rows = reader.rows(
-        _VISITS + "WHERE s.start >= ? AND s.start < ? ORDER BY s.start, s.id",
-        [on.isoformat(), (on + timedelta(days=1)).isoformat()],
+        _VISITS + "WHERE s.start >= ?1 AND s.start < ?2 AND (?3 = '' OR EXISTS"
+        " (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id AND t.ae_title = ?3))"
+        " ORDER BY s.start, s.id",
+        [on.isoformat(), (on + timedelta(days=1)).isoformat(), ae_title],
     )
     return _visits(reader, rows)
 

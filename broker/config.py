@@ -291,6 +291,7 @@ class DicomConfig(Section):
     association_timeout: Seconds = 15.0
     message_timeout: Seconds = 30.0
     send_timeout: Seconds = 30.0
+    answer_timeout: Seconds = 60.0
     max_pdu: Annotated[WholeNumber, Field(ge=4096, le=1 << 20)] = 65536
     max_message: Annotated[WholeNumber, Field(ge=1 << 16, le=1 << 28)] = 1 << 23
     tls_port: ListenPort = 2762

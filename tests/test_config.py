@@ -613,6 +613,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "association_timeout": ("2.5", 2.5),
             "message_timeout": ("3.5", 3.5),
             "send_timeout": ("4.5", 4.5),
+            "answer_timeout": ("5", 5.0),
             "max_pdu": ("16384", 16384),
             "max_message": ("1000000", 1_000_000),
             "tls_port": ("2763", 2763),

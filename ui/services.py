@@ -112,7 +112,7 @@ class News:
         self._services.store.unsubscribe(self._committed)
         if self._timer:
             self._timer.cancel()
-        self._loop = None
+        self._loop = self._timer = None
 
     def _committed(self) -> None:
         """Hear of a commit, on the writer thread."""

@@ -117,9 +117,18 @@ class FastWorklist:
         ready.revision = revision
         return True
 
-    def find(self, query: Dataset, asked: Asked, caller: Caller) -> Generator[tuple[Dataset, bytes | None], None, None]:
-        """Answer as `worklist.find` does, the matches encoded; `query` is what `asked` says, decoded."""
-        revision, since = stored.revision(self._store), self._store.clock()
+    def revision(self) -> int:
+        """Give what `find` wants to know: asked for before the query is decoded."""
+        return stored.revision(self._store)
+
+    def find(
+        self, query: Dataset, asked: Asked, caller: Caller, revision: int
+    ) -> Generator[tuple[Dataset, bytes | None], None, None]:
+        """Answer as `worklist.find` does, the matches encoded; `query` is what `asked` says, decoded.
+
+        `revision` is that of the database before anything was read on which the answer, or the decoding, depends.
+        """
+        since = self._store.clock()
         with self._lock:
             before = self._kept.get(asked)
         writer = _Writer(asked.implicit, before)

@@ -7,6 +7,7 @@ pydicom. What breaks the rules of its VR is kept as a text: nothing that a devic
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from broker.dicom import charset, decoding
@@ -15,6 +16,7 @@ from broker.dicom.decoding import Element
 
 log = logging.getLogger(__name__)
 
+_BULK = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 _TEXTS = {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 
 
@@ -62,7 +64,14 @@ def _attribute(element: Element, texts: Reading, fallback: str) -> dict[str, Any
 def _by_pydicom(element: Element, texts: Reading, fallback: str) -> dict[str, Any]:
     made = decoding.data_element(element, texts, fallback)
     try:
-        return made.to_json_dict(None, 0)
+        if isinstance(made.value, bytes) and made.VR not in _BULK:
+            raise ValueError("bytes")
+        written = made.to_json_dict(None, 0)
     except Exception as error:  # a value that breaks the rules of its VR
         log.warning("%08X is kept as a text: %s", element.tag, type(error).__name__)
-        return {"vr": "LO", "Value": [str(made.value)]}
+        value = made.value
+        return {"vr": "LO", "Value": [value.decode("latin_1") if isinstance(value, bytes) else str(value)]}
+    # JSON has no infinity, and no other number that is none: they are kept as texts (PS3.18 F.2.3.1).
+    if any(isinstance(each, float) and not math.isfinite(each) for each in written.get("Value", ())):
+        written["Value"] = [str(each) for each in written["Value"]]
+    return written

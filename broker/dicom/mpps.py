@@ -208,9 +208,9 @@ def _heard(store: Store, caller: Caller, summary: str) -> None:
 def _notes(caller: Caller, kind: str, problems: Sequence[Problem]) -> Iterator[tuple[str, str]]:
     """Say in the log, and for people to read, what is overlooked."""
     if problems:
-        text = "; ".join(problem.words for problem in problems)
+        text = "; ".join(problem.words for problem in problems)[:_NOTED]
         log.warning("MPPS of %s, taken as far as it goes: %s", caller.ae_title, text)
-        yield kind, text[:_NOTED]
+        yield kind, text
 
 
 def _notes_of_doses(caller: Caller, said: Attributes) -> Iterator[tuple[str, str]]:

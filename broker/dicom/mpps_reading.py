@@ -48,7 +48,7 @@ EXPOSURE_DOSES = {
 
 def message(attributes: Attributes, address: str = "") -> Message:
     """Keep a message as it came from an address, with a digest by which a retry is known."""
-    written = json.dumps(attributes, sort_keys=True, ensure_ascii=False)
+    written = json.dumps(attributes, sort_keys=True, ensure_ascii=False, allow_nan=False)
     digest = hashlib.sha256(written.encode(errors="surrogatepass")).hexdigest()
     return Message(dict(attributes), digest, address, written=written)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, islice
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
@@ -34,6 +35,7 @@ class Rule:
     unless: tuple[str, ...] = ()
 
 
+MOST_PROBLEMS = 50  # of one message; thousands of empty items have two or three each
 R = Rule
 # Tables F.7.2-1b and F.7.2-1d to f: one of the three kinds of code, and its scheme unless it is a URN. In the codes of
 # the procedure and the protocol even the meaning may be left out (F.7.2-1f).
@@ -152,7 +154,7 @@ _BY_KEY = {key(rule.keyword): rule for rule in RULES}
 
 def creation_problems(said: Attributes) -> list[Problem]:
     """Judge what an N-CREATE brings: 0120 for what is missing, 0121 for what is empty (PS3.7 10.1.5.1.6)."""
-    return list(_created(said, RULES, "", Status.MISSING_ATTRIBUTE))
+    return list(islice(_created(said, RULES, "", Status.MISSING_ATTRIBUTE), MOST_PROBLEMS))
 
 
 def change_problems(said: Attributes, known: Attributes) -> list[Problem]:
@@ -162,7 +164,7 @@ def change_problems(said: Attributes, known: Attributes) -> list[Problem]:
     the same value does no harm. What was never created cannot be set (F.7.2.2.2): 0105. A sequence is always sent
     whole, so that its items are judged as at creation.
     """
-    return list(_touched(said, known))
+    return list(islice(_touched(said, known), MOST_PROBLEMS))
 
 
 def final_problems(known: Attributes) -> list[Problem]:
@@ -170,9 +172,8 @@ def final_problems(known: Attributes) -> list[Problem]:
 
     What is not there and what is empty are both 0121: an N-SET knows no 0120 (PS3.7 10.1.3.1.9).
     """
-    return [
-        problem for rule in RULES for problem in _lacking(known, rule, rule.final, "", Status.MISSING_ATTRIBUTE_VALUE)
-    ]
+    found = (_lacking(known, rule, rule.final, "", Status.MISSING_ATTRIBUTE_VALUE) for rule in RULES)
+    return list(islice(chain.from_iterable(found), MOST_PROBLEMS))
 
 
 def _touched(said: Attributes, known: Attributes) -> Iterator[Problem]:

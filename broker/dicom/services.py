@@ -182,10 +182,11 @@ class Services:
     def _find(self, request: Request) -> Iterator[Reply]:
         caller = _caller(request)
         try:
+            revision = self._worklist.revision()  # before anything is read that the answer depends on
             fallback = self._known.or_default(caller.ae_title).fallback_charset
             query = decoding.decode(request.dataset, request.context.implicit, fallback=fallback)
             self.sample(request)
-            with closing(self._worklist.find(query, _asked(request), caller)) as found:
+            with closing(self._worklist.find(query, _asked(request), caller, revision)) as found:
                 for told, identifier in found:
                     yield Reply(told, identifier)
         except Undecodable as error:

@@ -354,6 +354,8 @@ class _Job:
             db.conn.execute("SAVEPOINT job")
         try:
             self._result = self.fn(tx)
+            if not db.conn.in_transaction:
+                raise sqlite3.OperationalError("the transaction was given up")  # and the function has not noticed
         except Exception as error:
             self._error = error
             if not db.conn.in_transaction:  # SQLite has given up the whole transaction: disk full, I/O error

@@ -295,7 +295,9 @@ def orphans(reader: Reader, since: datetime) -> list[Orphan]:
     """Give the messages since an instant that no step is known for, the newest of every step, newest first."""
     rows = reader.rows(
         "SELECT m.sop_instance_uid, m.ae_title, coalesce(d.name, m.ae_title) AS device_name, m.operation, m.outcome,"
-        " coalesce(json_extract(m.attributes, '$.00400252.Value[0]'), '') AS state, m.at, max(m.id) AS newest"
+        " CASE WHEN json_valid(m.attributes)"  # one message that cannot be read must not hide all the others
+        " THEN coalesce(json_extract(m.attributes, '$.00400252.Value[0]'), '') ELSE '' END AS state,"
+        " m.at, max(m.id) AS newest"
         " FROM performed_step_message m LEFT JOIN device d ON d.ae_title = m.ae_title"
         " WHERE m.outcome IN ('unknown', 'refused') AND m.at >= ? AND NOT EXISTS"
         " (SELECT 1 FROM performed_step p WHERE p.sop_instance_uid = m.sop_instance_uid)"

@@ -28,7 +28,7 @@ def m002_both_ways(db: Database) -> None:
 
 
 @migrations()
-def m003_devices_counted(db: Database) -> None:
-    """Count the changes of the registry of devices."""
+def m003_changes(db: Database) -> None:
+    """Write down what changes of what is kept elsewhere: devices, and all that worklist answers are made of."""
     for statement in m003.SQL.split(";;"):
         db.conn.execute(statement)

@@ -266,6 +266,15 @@ def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(ser
     assert quickly(services, asked) == (told, True)
 
 
+def test_a_device_that_was_changed_while_its_query_was_read_gets_no_old_answer(store: Store) -> None:
+    register(store)
+    fast, asked = FastWorklist(store, CLINIC, NAME), Asked("XRAY_14", True, encoded(everything()))
+    revision = fast.revision()
+    store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], fallback_charset="windows-1251")))
+    list(fast.find(everything(), asked, Caller("XRAY_14", "10.0.0.1"), revision))
+    assert fast.ready(asked) is None
+
+
 def test_what_another_process_changes_is_seen_at_once(services: Services, store: Store) -> None:
     register(store)
     asked = request(everything())
@@ -354,14 +363,14 @@ def test_memory_is_bounded_and_huge_answers_are_not_kept(small: FastWorklist, st
         query = identifier(PatientName=f"{NAMES[number % 8]}*", PatientID="", AccessionNumber="*" * (number // 8 + 1))
         query.SpecificCharacterSet = "ISO_IR 192"
         asked = Asked("XRAY_14", True, encoded(query))
-        assert list(small.find(query, asked, caller))
+        assert list(small.find(query, asked, caller, small.revision()))
         assert small._size <= 60_000
     assert 0 < len(small._kept) < 20
     query = everything()
     asked = Asked("XRAY_14", True, encoded(query))
-    list(small.find(query, asked, caller))
+    list(small.find(query, asked, caller, small.revision()))
     settle(store)
-    list(small.find(query, asked, caller))
+    list(small.find(query, asked, caller, small.revision()))
     assert small.ready(asked) is None  # eight items of five thousand bytes are more than a quarter
 
 

@@ -5,7 +5,9 @@ Those about worklists are in `test_really_goes_wrong.py`, those about connection
 
 from __future__ import annotations
 
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pynetdicom.sop_class import ModalityPerformedProcedureStep, Verification  # type: ignore[attr-defined]
 
-from broker.dicom import learned, mpps
+from broker.dicom import json_model, learned, mpps, mpps_rules
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import Caller
@@ -26,7 +28,18 @@ from broker.store import devices, journal, orders, outbox, performed
 from broker.store.database import Store, Tx
 from broker.workflow import procedure, referral
 from broker.workflow.abandoned import Abandoned
-from tests.dicom.test_mpps import CALLER, change, code, create, creation, ending, registered, scheduled
+from tests.dicom.test_mpps import (
+    CALLER,
+    change,
+    code,
+    create,
+    creation,
+    ending,
+    on_the_wire,
+    outcomes,
+    registered,
+    scheduled,
+)
 from tests.dicom.test_server import associated, serving
 from tests.dicom.test_worklist import ask, numbers, query
 from tests.factory import CLINIC, REGISTRAR, draft
@@ -323,3 +336,48 @@ def test_a_device_that_hangs_up_before_its_answer_disturbs_nobody(
     with associated(server.port, str(ModalityPerformedProcedureStep)) as again:
         answered, _ = again.send_n_create(*message)
         assert answered.Status == Status.SUCCESS
+
+
+# A dose of NaN made text that no SQL function reads, and one query of it took the whole board away.
+def test_an_endless_number_in_a_message_takes_nothing_from_the_board(store: Store, order: Order) -> None:
+    odd = ending()
+    odd.add_new(Tag("EntranceDoseInmGy"), "DS", "1")
+    told = on_the_wire(odd)
+    told |= json_model.read(struct.pack("<HHL", 0x0040, 0x8302, 4) + b"NaN ", True)
+    report = mpps.change(told, "9.9.9", CALLER, registered(store, CALLER), CLINIC)
+    assert report.status(report.keep(store)).Status == Status.NO_SUCH_SOP_INSTANCE
+    store.write(lambda tx: tx.run("UPDATE performed_step_message SET attributes = '{\"0040\": NaN}' WHERE id % 2 = 0"))
+    with store.read() as reader:
+        assert [each.sop_instance_uid for each in journal.orphans(reader, order.authored_on)] == ["9.9.9"]
+
+
+def test_thousands_of_faults_in_a_message_are_a_few_words(store: Store) -> None:
+    create(store, creation())
+    told = {"00400340": {"vr": "SQ", "Value": [{} for _ in range(29_000)]}}
+    begun = time.monotonic()
+    problems = mpps_rules.change_problems(told, {})
+    assert len(problems) == mpps_rules.MOST_PROBLEMS
+    assert time.monotonic() - begun < 1
+
+
+# The store may hang on its disk: a device that learns nothing would wait for ever, and its place with it.
+def test_an_answer_that_does_not_come_ends_the_association(store: Store, order: Order) -> None:
+    message = (creation(order.study_instance_uid), ModalityPerformedProcedureStep, "1.2.3")
+    go_on = threading.Event()
+    waiting = store.submit(lambda tx: go_on.wait(20))
+    with (
+        serving(store, answer_timeout=0.5) as server,
+        associated(server.port, str(ModalityPerformedProcedureStep)) as assoc,
+    ):
+        begun = time.monotonic()
+        answered, _ = assoc.send_n_create(*message)
+        assert "Status" not in answered
+        while not assoc.is_aborted and time.monotonic() - begun < 5:
+            time.sleep(0.01)
+        assert assoc.is_aborted
+        go_on.set()
+        waiting.result(20)
+        with associated(server.port, str(ModalityPerformedProcedureStep)) as again:
+            answered, _ = again.send_n_create(*message)
+            assert answered.Status == Status.SUCCESS  # it was taken after all: the repetition is known as one
+    assert outcomes(store) == ["accepted", "repeated"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
 import threading
@@ -234,3 +235,19 @@ def test_waiting_callers_share_commits(store: Store, monkeypatch: pytest.MonkeyP
     for job in jobs:
         job.result()
     assert len(sizes) <= 3
+
+
+def test_a_change_whose_transaction_sqlite_gave_up_is_never_told_as_success(store: Store) -> None:
+    store.write(lambda tx: tx.run("CREATE TABLE thing (x INTEGER PRIMARY KEY) STRICT"))
+
+    def careless(tx: Tx) -> str:
+        tx.run("INSERT INTO thing VALUES (1)")
+        with contextlib.suppress(sqlite3.Error):
+            tx.run("INSERT OR ROLLBACK INTO thing VALUES (1)")  # as a full disk does
+        return "success"
+
+    with pytest.raises(StoreError):
+        store.write(careless)
+    with store.read() as reader:
+        assert reader.rows("SELECT * FROM thing") == []
+    store.write(lambda tx: tx.run("INSERT INTO thing VALUES (2)"))  # the store goes on

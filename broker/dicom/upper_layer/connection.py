@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._chunks: Iterator[bytes] | None = None  # … or from memory
         self._stepping = self._cancelled = self._paused = self._stalled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._due_phase = self._due_part = self._due_idle = self._due_sending = NEVER
+        self._due_phase = self._due_part = self._due_idle = self._due_sending = self._due_answer = NEVER
         self.calling = self.address = ""
 
     # ---- asyncio ----
@@ -256,7 +256,7 @@ class Connection(asyncio.Protocol):
         self._rest.clear()
         self._collector = Collector(0)
         self._hold(0)
-        self._due_part = self._due_idle = self._due_sending = NEVER
+        self._due_part = self._due_idle = self._due_sending = self._due_answer = NEVER
         self._due_phase = self._loop.time() + seconds
         self._watch()
         self._drop_work()
@@ -309,6 +309,7 @@ class Connection(asyncio.Protocol):
                 if self._port.services.due(request):
                     self._port.threads.submit(self._port.services.sample, request)
                 if isinstance(ready, Later):
+                    self._expect()
                     self._port.await_reply(self, request, ready)
                 else:
                     self._chunks = answering.listing(request, ready, self._most)
@@ -368,7 +369,7 @@ class Connection(asyncio.Protocol):
     def replied(self, request: Request, reply: Reply) -> None:
         """Send the answer that was waited for, unless it is not wanted any more."""
         if self._request is request:
-            self._request = None
+            self._request, self._due_answer = None, NEVER
             if self._state in (State.STA6, State.STA8):
                 self._transport.write(answering.wire(request, reply, self._most))
             self._next()
@@ -378,11 +379,12 @@ class Connection(asyncio.Protocol):
         assert self._work is not None
         assert self._request is not None
         self._stepping = True
+        self._expect()
         self._port.step(self, self._work, self._request, self._most)
 
     def stepped(self, data: bytes, done: bool) -> None:
         """Send what a thread has worked out, and go on."""
-        self._stepping = False
+        self._stepping, self._due_answer = False, NEVER
         work, self._work = self._work, None if done else self._work
         alive = self._state in (State.STA6, State.STA8)
         if alive and data:
@@ -409,9 +411,14 @@ class Connection(asyncio.Protocol):
 
     # ---- deadlines ----
 
+    def _expect(self) -> None:
+        """Begin to wait for an answer that is worked out here."""
+        self._due_answer = self._loop.time() + self._port.limits.answer
+        self._watch()
+
     def _due(self) -> float:
         idle = self._due_idle if self._request is None and self._state is State.STA6 else NEVER
-        return min(self._due_phase, self._due_part, self._due_sending, idle)
+        return min(self._due_phase, self._due_part, self._due_sending, self._due_answer, idle)
 
     def _watch(self) -> None:
         """Be woken at the next deadline; a timer that is too early winds itself up again."""
@@ -438,6 +445,9 @@ class Connection(asyncio.Protocol):
         elif now >= self._due_sending:
             self._port.complain(self, "nothing is taken of what is sent")
             self._transport.abort()
+        elif now >= self._due_answer:
+            self._port.complain(self, "its answer was not worked out in time")
+            self._end(Event.ABORT_IT)
         else:
             self._port.complain(self, "a message that does not end" if now >= self._due_part else "silent")
             self._end(Event.ABORT_IT)

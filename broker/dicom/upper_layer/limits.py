@@ -27,6 +27,7 @@ class Limits:
     message: float = 30.0  # from the first byte of a message, or of a PDU, to its last
     idle: float = 60.0  # between messages
     sending: float = 30.0  # for a peer to take what is sent
+    answer: float = 60.0  # for the next part of an answer to be worked out here
     associations: int = 100
     per_address: int = 50  # associations from one address; and connections, twice as many
 
@@ -45,6 +46,7 @@ class Limits:
             message=config.message_timeout,
             idle=config.idle_timeout,
             sending=config.send_timeout,
+            answer=config.answer_timeout,
             associations=config.max_associations,
             per_address=config.max_per_address,
         )

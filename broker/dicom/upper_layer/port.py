@@ -269,7 +269,11 @@ class Port:
     def _begin(self) -> None:
         together, self._to_begin = self._to_begin, []
         for connection, request, later in together:
-            later.begin().add_done_callback(partial(self._done, connection, request, later))
+            try:
+                later.begin().add_done_callback(partial(self._done, connection, request, later))
+            except Exception as error:  # whatever is broken here, who asks is told, and so are the others
+                log.error("a request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
+                connection.replied(request, Reply(answering.failure(request.command)))
 
     def _done(self, connection: Connection, request: Request, later: Later, done: Future[Any]) -> None:
         """Hear, on whatever thread, that an answer is there."""

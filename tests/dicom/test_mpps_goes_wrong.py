@@ -340,15 +340,16 @@ def test_a_device_that_hangs_up_before_its_answer_disturbs_nobody(
 
 # A dose of NaN made text that no SQL function reads, and one query of it took the whole board away.
 def test_an_endless_number_in_a_message_takes_nothing_from_the_board(store: Store, order: Order) -> None:
-    odd = ending()
-    odd.add_new(Tag("EntranceDoseInmGy"), "DS", "1")
-    told = on_the_wire(odd)
-    told |= json_model.read(struct.pack("<HHL", 0x0040, 0x8302, 4) + b"NaN ", True)
-    report = mpps.change(told, "9.9.9", CALLER, registered(store, CALLER), CLINIC)
-    assert report.status(report.keep(store)).Status == Status.NO_SUCH_SOP_INSTANCE
-    store.write(lambda tx: tx.run("UPDATE performed_step_message SET attributes = '{\"0040\": NaN}' WHERE id % 2 = 0"))
+    told = on_the_wire(ending()) | json_model.read(struct.pack("<HHL", 0x0040, 0x8302, 4) + b"NaN ", True)
+    for uid in ("8.8.8", "9.9.9"):
+        report = mpps.change(told, uid, CALLER, registered(store, CALLER), CLINIC)
+        assert report.status(report.keep(store)).Status == Status.NO_SUCH_SOP_INSTANCE
+    old = """UPDATE performed_step_message SET attributes = '{"00408302": NaN}' WHERE sop_instance_uid = '8.8.8'"""
     with store.read() as reader:
-        assert [each.sop_instance_uid for each in journal.orphans(reader, order.authored_on)] == ["9.9.9"]
+        assert reader.value("SELECT min(json_valid(attributes)) FROM performed_step_message") == 1
+    store.write(lambda tx: tx.run(old))
+    with store.read() as reader:
+        assert [each.sop_instance_uid for each in journal.orphans(reader, order.authored_on)] == ["9.9.9", "8.8.8"]
 
 
 def test_thousands_of_faults_in_a_message_are_a_few_words(store: Store) -> None:

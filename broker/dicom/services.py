@@ -51,7 +51,8 @@ REQUESTED = [str(Verification)]  # of these we are the user too, see `pacs`
 IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
 IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
 
-MOST_READ_AT_ONCE = 4096  # bytes of a report of a performed step that the port's own thread reads: under a millisecond
+# Bytes of a report of a performed step that the port's own thread reads: usually half a millisecond, ten at the worst.
+MOST_READ_AT_ONCE = 4096
 LEARN_EVERY = 10.0  # seconds after which it is noted anew that the same stranger called, or that a caller was rejected
 SAMPLE_EVERY = 10.0  # seconds between two samples of what a device sends on a service
 HEAR_EVERY = 1.0  # seconds after which it is noted anew that a device asked the same, or for an echo
@@ -214,7 +215,7 @@ class Services:
             log.warning("%s of %s cannot be read: %s", operation, caller.ae_title, error)
             return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
         except Exception as error:  # whatever is broken here, who asks is told
-            log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__, exc_info=error)
+            log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__)
             return Reply(int(Status.PROCESSING_FAILURE), None, uid)
 
         def reply(kept: Future[MppsOutcome]) -> Reply:

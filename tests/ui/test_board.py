@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,25 +15,13 @@ from nicegui.testing import User
 from broker.domain import names
 from broker.domain.model import OrderState, PersonName
 from broker.store import journal
-from broker.store.database import Store
 from tests.ui.conftest import person
 from tests.ui.scene import TODAY, Scene, parts, press
 from ui import dayplan
 from ui.dayplan import Day
 from ui.services import Services
 
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")
 
 
 @pytest.fixture

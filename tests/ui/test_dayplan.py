@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
-
-import pytest
 
 from broker.domain.model import Device, PerformedState, PersonName, Priority
 from broker.store import devices, worklist
@@ -15,13 +11,6 @@ from tests.factory import ZONE
 from tests.ui.scene import TODAY, Scene
 from ui import dayplan
 from ui.dayplan import Clock, Day, Fold, Gap, Lane, Line, Note
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
 
 
 def day(scene: Scene, ahead: int = 0) -> Day:

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker.store import worklist
-from broker.store.database import Store
 from tests.ui.scene import TODAY, Scene
 from ui import dayplan, days
 from ui.dayplan import ALL, Day
 from ui.days import Days
 from ui.services import Services
 
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path / "worklist.sqlite")
-    yield made
-    made.store.close()
-
-
-@pytest.fixture
-def store(scene: Scene) -> Store:
-    """The scene's database stands in for the common one."""
-    return scene.store
+pytestmark = pytest.mark.usefixtures("scene")
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def read_fields(
         found.pop("owner", None)  # told already, with the reason
     if procedure is None:
         found.pop("device", None)  # one thing at a time
-    if found.get("date") == "past" and (done or (step and step.start == draft.start)):
+    if found.get("date") == "past" and (done or (step and step.starts_at(draft.start))):
         del found["date"]
     return draft, {**found, **problems}
 

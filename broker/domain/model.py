@@ -158,6 +158,10 @@ class ScheduledStep:
     state: StepState = StepState.SCHEDULED
     id: int = 0
 
+    def starts_at(self, minute: datetime) -> bool:
+        """Return True if `minute` is this start as people see and type it: DICOM's TM has seconds, a form has none."""
+        return self.start.replace(second=0, microsecond=0) == minute.replace(second=0, microsecond=0)
+
 
 class OrderState(StrEnum):
     """The life of an order; `lifecycle.TRANSITIONS` says what may follow."""

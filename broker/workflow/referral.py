@@ -170,13 +170,16 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
         permit(tx, actor, Permission.AMEND)
         order = _current(tx, order_id, revision)
         state = lifecycle.after(order.state, Event.AMEND)
-        procedure = _checked(tx, draft, _local(tx.now, clinic), planned=order.steps[0].start, kept=order.procedure_code)
+        changes = _as_stored(draft, order)
+        procedure = _checked(
+            tx, changes, _local(tx.now, clinic), planned=order.steps[0].start, kept=order.procedure_code
+        )
         if draft.patient.id and draft.patient.id != order.patient.id:
             raise Invalid({"patient": "other_patient"})
         before = order
-        patient = _keep_patient(tx, replace(draft.patient, id=order.patient.id))
+        patient = _keep_patient(tx, replace(changes.patient, id=order.patient.id))
         changed = replace(
-            _with_referral(order, draft),
+            _with_referral(order, changes),
             patient=patient,
             procedure_code=procedure.code,
             procedure_name=procedure.name,
@@ -188,8 +191,8 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
             raise Invalid({"owner": "other_owner"})
         orders.update(tx, changed)
         step = order.steps[0]
-        if (step.start, step.station_ae_titles) != (draft.start, draft.station_ae_titles):
-            orders.reschedule(tx, step.id, draft.start, draft.station_ae_titles)
+        if (step.start, step.station_ae_titles) != (changes.start, changes.station_ae_titles):
+            orders.reschedule(tx, step.id, changes.start, changes.station_ae_titles)
         if state is not order.state:
             outbox.withdraw(tx, order.id, OutboxKind.CANCEL)  # it is planned anew
             orders.set_state(tx, order.id, state)
@@ -205,6 +208,38 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
         return after
 
     return store.write(verb)
+
+
+def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
+    """Return a tidied draft in which every field that still means what is stored is written as it is stored.
+
+    People see and type whole minutes, single blanks and names in one line; files and devices have seconds, line breaks
+    and names by component. What a person left alone must not count as changed.
+    """
+    step = order.steps[0]
+    stored = ReferralDraft(
+        patient=order.patient,
+        procedure_code=order.procedure_code,
+        station_ae_titles=step.station_ae_titles,
+        start=step.start,
+        owner=order.owner,
+        submission_id=draft.submission_id,
+        **{name: getattr(order, name) for name in _REFERRAL_FIELDS},
+    )
+    shown = tidied(stored)
+    if str(draft.referrer) == str(shown.referrer):  # one field on the form, whose words may be split otherwise
+        draft = replace(draft, referrer=shown.referrer)
+    patient = replace(draft.patient, **_unchanged(draft.patient, shown.patient, stored.patient))
+    return replace(draft, **{**_unchanged(draft, shown, stored), "patient": patient})
+
+
+def _unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
+    """Return the stored values of the fields that were typed as they are shown."""
+    return {
+        field.name: getattr(stored, field.name)
+        for field in fields(typed)
+        if getattr(typed, field.name) == getattr(shown, field.name)
+    }
 
 
 def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor, clinic: Clinic) -> Order:
@@ -346,19 +381,21 @@ def _keep_patient(tx: Tx, patient: Patient) -> Patient:
     return merged
 
 
+_REFERRAL_FIELDS = (
+    "laterality",
+    "priority",
+    "finance",
+    "referrer",
+    "referrer_snils",
+    "referrer_position",
+    "diagnosis_code",
+    "diagnosis_text",
+    "comment",
+)  # that an order and its draft have in common
+
+
 def _with_referral(order: Order, draft: ReferralDraft) -> Order:
-    return replace(
-        order,
-        laterality=draft.laterality,
-        priority=draft.priority,
-        finance=draft.finance,
-        referrer=draft.referrer,
-        referrer_snils=draft.referrer_snils,
-        referrer_position=draft.referrer_position,
-        diagnosis_code=draft.diagnosis_code,
-        diagnosis_text=draft.diagnosis_text,
-        comment=draft.comment,
-    )
+    return replace(order, **{name: getattr(draft, name) for name in _REFERRAL_FIELDS})
 
 
 def _current(tx: Tx, order_id: int, revision: int) -> Order:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from broker.domain import names
 from broker.domain.errors import Forbidden, Invalid, Refused
 from broker.domain.model import (
     Actor,
@@ -426,6 +431,75 @@ def test_what_a_person_changes_is_no_longer_overruled_by_what_was_kept(store: St
     # The station and the procedure are other ones, and so is who refers; the priority and the name are as they were.
     assert set(left["top"]) == {"00401003", "00102000", "00100010"}
     assert left["step"] == {}
+
+
+TEXTS = st.text("аб .,\t\n", max_size=20).map(lambda text: text.strip(" "))
+
+
+@given(
+    seconds=st.integers(0, 59),
+    microseconds=st.integers(0, 999_999),
+    comment=TEXTS,
+    referrer=st.tuples(TEXTS, TEXTS, TEXTS),
+    days_later=st.integers(0, 3),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_a_person_leaves_as_the_form_shows_it_is_not_changed_by_saving(
+    tmp_path: Path,
+    seconds: int,
+    microseconds: int,
+    comment: str,
+    referrer: tuple[str, str, str],
+    days_later: int,
+) -> None:
+    clock = factory.Clock(datetime(2026, 11, 24, 6, 0, tzinfo=UTC))
+    store = factory.open_store(Path(tempfile.mkdtemp(dir=tmp_path)) / "worklist.sqlite", clock=clock)
+    try:
+        written = item(
+            start=datetime(2026, 11, 24, 10, 15, seconds, microseconds),
+            station_ae_titles=("XRAY_14",),
+            modality="DX",
+            procedure_code="WLB-KNEE",
+            comment=comment,
+            referrer=PersonName(*referrer),
+        )
+        order = order_of(store, take(store, written))
+        clock.now += timedelta(days=days_later)  # as late as people correct things
+        typed = draft(
+            patient=order.patient,
+            start=order.steps[0].start.replace(second=0, microsecond=0),
+            laterality=order.laterality,
+            referrer=names.split(str(order.referrer)),
+            referrer_position=order.referrer_position,
+            diagnosis_code=order.diagnosis_code,
+            diagnosis_text=order.diagnosis_text,
+            comment=names.tidy(order.comment),
+        )
+        changed = referral.amend(store, order.id, order.revision, typed, REGISTRAR, CLINIC)
+        assert changed.steps == order.steps
+        assert (changed.comment, changed.referrer) == (order.comment, order.referrer)
+        corrected = replace(typed, comment="сидя")
+        after = referral.amend(store, order.id, changed.revision, corrected, REGISTRAR, CLINIC)
+        assert (after.steps, after.comment, after.referrer) == (order.steps, "сидя", order.referrer)
+    finally:
+        store.close()
+
+
+def test_a_start_with_seconds_can_be_corrected_on_a_later_day_and_keeps_its_place(tmp_path: Path) -> None:
+    clock = factory.Clock(datetime(2026, 11, 24, 6, 0, tzinfo=UTC))
+    store = factory.open_store(tmp_path / "worklist.sqlite", clock=clock)
+    attributes = {"top": {}, "step": {"00400003": {"vr": "TM", "Value": ["101530"]}}}
+    order = order_of(store, take(store, item(station_ae_titles=("XRAY_14",), modality="DX", attributes=attributes)))
+    clock.now += timedelta(days=1)
+    typed = draft(patient=order.patient, start=datetime(2026, 11, 24, 10, 15), comment="сидя")
+    changed = referral.amend(store, order.id, order.revision, typed, REGISTRAR, CLINIC)
+    assert (changed.steps[0].start, changed.comment) == (datetime(2026, 11, 24, 10, 15, 30), "сидя")
+    assert changed.attributes["step"] == {"00400003": {"vr": "TM", "Value": ["101530"]}}
+    moved = replace(typed, start=datetime(2026, 11, 24, 10, 16))
+    with pytest.raises(Invalid) as caught:
+        referral.amend(store, order.id, changed.revision, moved, REGISTRAR, CLINIC)
+    assert caught.value.problems == {"date": "past"}
+    store.close()
 
 
 def test_a_name_that_a_person_corrects_is_answered_everywhere(store: Store) -> None:

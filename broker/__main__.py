@@ -10,15 +10,16 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker import client_commands, commands, demo, device_commands
-from broker.config_file import ConfigError
-from broker.directories import commands as directory_commands
-from broker.directories.kinds import KINDS
+from broker.cli import clients, commands, devices
+from broker.cli import directories as directory_commands
+from broker.config.loader import ConfigError
+from broker.demo import clinic
+from broker.domain.actors import Role
 from broker.domain.errors import BrokerError
-from broker.domain.model import Role
-from broker.order_json import BadJson
+from broker.imports.directories.kinds import KINDS
+from broker.imports.order_json import BadJson
+from broker.imports.spreadsheet import BadTable
 from broker.store.database import StoreError
-from broker.tables import BadTable
 from broker.workflow.devices import CHARSETS, FALLBACKS
 
 # sysexits.h: the service unit does not restart after these, a person has to look.
@@ -120,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     check = _command(verbs, "check", commands.check, "check the configuration and report every mistake")
     _config(check)
 
-    show = _command(verbs, "demo", demo.run, "run everything on invented data, with a practice bus; no root needed")
+    show = _command(verbs, "demo", clinic.run, "run everything on invented data, with a practice bus; no root needed")
     show.add_argument("--data", type=Path, metavar="DIR", help="keep the data here (default: a new temporary folder)")
     show.add_argument("--web-port", type=int, default=8080, metavar="N", help="port of the screens (default 8080)")
     show.add_argument("--dicom-port", type=int, default=11112, metavar="N", help="port of the worklist (default 11112)")
@@ -150,21 +151,19 @@ def parser() -> argparse.ArgumentParser:
     add = _command(
         device,
         "add",
-        device_commands.device_add,
+        devices.device_add,
         "register a device, adopt one that was learned, or change it",
         DEVICE_ADD,
     )
     _device_options(add)
     _config(add)
-    _config(_command(device, "list", device_commands.device_list, "list the devices and when each was last heard"))
+    _config(_command(device, "list", devices.device_list, "list the devices and when each was last heard"))
 
-    why = _command(verbs, "why", device_commands.why, "tell why a device sees an order on its list, or does not", WHY)
+    why = _command(verbs, "why", devices.why, "tell why a device sees an order on its list, or does not", WHY)
     why.add_argument("accession", metavar="ACCESSION", help="the order's accession number")
     why.add_argument("ae_title", metavar="AE", help="the device's own AE title")
     _config(why)
-    seen = _command(
-        verbs, "worklist", device_commands.worklist, "print what a device sees on its list, in its own letters"
-    )
+    seen = _command(verbs, "worklist", devices.worklist, "print what a device sees on its list, in its own letters")
     seen.add_argument("ae_title", metavar="AE", help="the device's own AE title")
     seen.add_argument(
         "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="one day (default: the days that it may see)"
@@ -186,20 +185,18 @@ def parser() -> argparse.ArgumentParser:
     _config(shown)
 
     client = _group(verbs, "client", "programs that may order studies at our own /fhir, as a МИС of the clinic")
-    add = _command(
-        client, "add", client_commands.client_add, "register a program and print its token, once", CLIENT_ADD
-    )
+    add = _command(client, "add", clients.client_add, "register a program and print its token, once", CLIENT_ADD)
     add.add_argument("name", metavar="NAME", help="2 to 32 small Latin letters, digits, dots or dashes")
     add.add_argument(
         "--organisation", metavar="GUID", default="", help="the clinic that it works for (default: bus.organisation)"
     )
     add.add_argument("--tell-bus", action="store_true", help="tell the region of its orders: it does not do so itself")
     _config(add)
-    _config(_command(client, "list", client_commands.client_list, "list the programs and when each was last heard"))
-    renew = _command(client, "token", client_commands.client_token, "print a new token, once; the old one is void")
+    _config(_command(client, "list", clients.client_list, "list the programs and when each was last heard"))
+    renew = _command(client, "token", clients.client_token, "print a new token, once; the old one is void")
     renew.add_argument("name", metavar="NAME")
     _config(renew)
-    disable = _command(client, "disable", client_commands.client_disable, "answer a program no more")
+    disable = _command(client, "disable", clients.client_disable, "answer a program no more")
     disable.add_argument("name", metavar="NAME")
     disable.add_argument("--enable", action="store_true", help="answer it again")
     _config(disable)

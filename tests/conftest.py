@@ -13,7 +13,7 @@ import pytest
 from pynetdicom.transport import AssociationSocket
 
 from broker.store.database import Store
-from tests import factory
+from tests.support import factory
 
 ROOM = 4 * 1024**3  # bytes
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from broker.__main__ import parser
-from broker.config import known_keys
+from broker.config.sections import known_keys
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,15 +14,18 @@ from typing import Any, TypeVar
 
 from nicegui import Event, core, run, ui
 
-from broker import security
-from broker.config import Config
-from broker.domain.advice import Explained, Suggestion
+from broker.config.sections import Config
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.device_advice import Explained, Suggestion
 from broker.domain.errors import Forbidden, SessionEnded
 from broker.domain.health import Health
-from broker.domain.model import Actor, Clinic, Order
-from broker.security import Permission, Throttle
+from broker.domain.orders import Order
+from broker.security import permissions, sessions
+from broker.security.permissions import Permission
+from broker.security.throttle import Throttle
 from broker.store.database import Reader, Store
-from broker.store.journal import Heard
+from broker.store.queries.journal import Heard
 
 T = TypeVar("T")
 
@@ -57,7 +60,7 @@ class Services:
 def current_actor(services: Services) -> Actor:
     """Give who is signed in on this page, looked up anew; raise SessionEnded when that is over."""
     request = ui.context.client.request
-    actor = security.actor_of(services.store, request.cookies.get(COOKIE, "")) if request else None
+    actor = sessions.actor_of(services.store, request.cookies.get(COOKIE, "")) if request else None
     if actor is None:
         raise SessionEnded
     return actor
@@ -75,7 +78,7 @@ async def look(services: Services, read: Callable[[Reader], T]) -> T:
 def check_viewer(services: Services) -> None:
     """Raise SessionEnded or Forbidden unless somebody who may view is signed in on this page."""
     actor = current_actor(services)
-    if not security.may(actor, Permission.VIEW):
+    if not permissions.may(actor, Permission.VIEW):
         raise Forbidden(f"view by {actor.name}")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
-from broker.config import Config
+from broker.config.sections import Config
 from broker.domain import names
 
 Resource = dict[str, Any]

@@ -8,11 +8,13 @@ from pydicom.datadict import dictionary_description
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from broker.config import Config
-from broker.dicom import charset, services, worklist
-from broker.dicom.attributes import STEP, TOP, Attribute, Match
-from broker.dicom.mpps_rules import RULES, Rule
+from broker.config.sections import Config
+from broker.dicom import services
+from broker.dicom.codec import charset
+from broker.dicom.mpps.rules import RULES, Rule
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
+from broker.dicom.worklist import service
+from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
 
 # What each status means in each service, beside its name.
 _FIND = {
@@ -20,7 +22,7 @@ _FIND = {
     Status.PENDING: "A match; all keys were matched.",
     Status.PENDING_WARNING: "A match; some optional key was not supported for matching.",
     Status.CANCEL: "The device sent C-CANCEL.",
-    Status.OUT_OF_RESOURCES: f"More than {worklist.MOST} items match; the first ones were sent. Ask for less.",
+    Status.OUT_OF_RESOURCES: f"More than {service.MOST} items match; the first ones were sent. Ask for less.",
     Status.IDENTIFIER_DOES_NOT_MATCH: "A key cannot be understood; Offending Element and Error Comment tell which.",
     Status.UNABLE_TO_PROCESS: "The identifier cannot be read to its end, or the worklist cannot be read.",
 }

@@ -6,8 +6,8 @@ import logging
 import ssl
 import sys
 
-from broker.config import DicomConfig
-from broker.dicom import libraries
+from broker.config.sections import DicomConfig
+from broker.dicom.codec import settings
 from broker.dicom.services import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -18,7 +18,7 @@ from broker.dicom.services import (
 from broker.dicom.upper_layer.limits import Limits
 from broker.dicom.upper_layer.negotiation import Negotiator
 from broker.dicom.upper_layer.port import Port
-from broker.domain.model import Clinic
+from broker.domain.clinic import Clinic
 from broker.store.database import Store
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class DicomServer:
     """The modalities' port: C-ECHO, worklist and performed procedure steps, on threads of its own."""
 
     def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
-        libraries.set_up()
+        settings.set_up()
         self._config = config
         limits = Limits.of(config)
         negotiator = Negotiator(

@@ -19,19 +19,23 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from broker.config import DicomConfig
-from broker.dicom import decoding, json_model, mpps, samples, worklist
-from broker.dicom.decoding import Undecodable
-from broker.dicom.fast_worklist import Asked, FastWorklist, Ready
-from broker.dicom.known_devices import KnownDevices
-from broker.dicom.seldom import Seldom
+from broker.config.sections import DicomConfig
+from broker.dicom.codec import decoding, json_model
+from broker.dicom.codec.decoding import Undecodable
+from broker.dicom.devices import samples
+from broker.dicom.devices.registry import KnownDevices
+from broker.dicom.devices.throttle import Seldom
+from broker.dicom.mpps import service as mpps
 from broker.dicom.statuses import Status, status
 from broker.dicom.upper_layer import message
 from broker.dicom.upper_layer.answering import Later, Reply, Request
-from broker.dicom.worklist import Caller
-from broker.domain.model import Clinic, MppsOutcome
-from broker.store import devices
+from broker.dicom.worklist import service as worklist
+from broker.dicom.worklist.cache import Asked, FastWorklist, Ready
+from broker.dicom.worklist.service import Caller
+from broker.domain.clinic import Clinic
+from broker.domain.performed import MppsOutcome
 from broker.store.database import Store, StoreError, Tx
+from broker.store.tables import devices
 from broker.workflow import devices as registry
 
 log = logging.getLogger(__name__)

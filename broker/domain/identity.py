@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker.domain import names
-from broker.domain.model import Patient
+from broker.domain.people import Patient
 
 SHORTEST = 3  # letters of a name cut by a device that still tell
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from broker.domain.model import NOBODY, Patient, PersonName, Priority
+from broker.domain.orders import Priority
+from broker.domain.people import NOBODY, Patient, PersonName
 
 
 class IncomingState(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from broker.domain.errors import WrongState
-from broker.domain.model import OrderState
+from broker.domain.orders import OrderState
 
 
 class Event(StrEnum):

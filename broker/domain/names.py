@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from broker.domain.model import PersonName
+from broker.domain.people import PersonName
 
 _BLANKS = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W\d_]+")

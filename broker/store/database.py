@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast
 
 from sqlite_utils import Database
 
-from broker.store.migrations import migrations
+from broker.store.schema.migrations import migrations
 
 log = logging.getLogger(__name__)
 

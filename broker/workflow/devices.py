@@ -12,11 +12,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 from broker.domain import names
+from broker.domain.actors import Actor
+from broker.domain.devices import Device
 from broker.domain.errors import Invalid, NotFound
-from broker.domain.model import Actor, Device
-from broker.security import Permission, permit
-from broker.store import audit, devices
+from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
+from broker.store.tables import audit, devices
 
 # PS3.5 6.2, AE: no backslash, no control characters, not only blanks; kept to ASCII.
 _AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from broker.domain.actors import Actor
+from broker.domain.default_procedures import PROCEDURES
+from broker.domain.devices import ProcedureType
 from broker.domain.directory import Entry
 from broker.domain.errors import Refused
-from broker.domain.model import Actor, ProcedureType
-from broker.domain.starter import PROCEDURES
-from broker.security import Permission, permit
-from broker.store import audit, devices, directories
+from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
-from broker.store.directories import Change
+from broker.store.tables import audit, devices, directories
+from broker.store.tables.directories import Change
 
 
 @dataclass(frozen=True, slots=True)

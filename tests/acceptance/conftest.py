@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.house import House
+from tests.support.clinic import House
 
 
 @pytest.fixture

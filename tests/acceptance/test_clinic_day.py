@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests import factory
-from tests.acceptance.house import PASSWORD, House
 from tests.acceptance.test_kill import referral, send
-from tests.dicom.test_mpps import creation, ending
+from tests.dicom.mpps.test_service import creation, ending
 from tests.peers import chromium
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
+from tests.support import factory
+from tests.support.clinic import PASSWORD, House
 
 pytestmark = pytest.mark.slow
 NAME = "Кузнецова^Марина^Петровна"

@@ -19,9 +19,9 @@ from pynetdicom import AE
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 
 from broker import failpoint
-from tests import factory
-from tests.acceptance.house import House
-from tests.dicom.test_mpps import creation, ending
+from tests.dicom.mpps.test_service import creation, ending
+from tests.support import factory
+from tests.support.clinic import House
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,12 +9,12 @@ import pytest
 import requests
 
 from broker.bus.practice import PRACTICE_ORGANISATION
-from tests import factory
-from tests.acceptance.house import House
 from tests.acceptance.test_kill import send
 from tests.bus.bundles import Resource, accession_numbers, concept, id_of, of, order, part
-from tests.dicom.test_mpps import creation, ending
+from tests.dicom.mpps.test_service import creation, ending
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
+from tests.support import factory
+from tests.support.clinic import House
 
 pytestmark = pytest.mark.slow
 

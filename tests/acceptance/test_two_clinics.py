@@ -12,19 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from broker.app import clinic_of
-from broker.config_file import load
+from broker.app.application import clinic_of
+from broker.config.loader import load
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.clinic import Clinic
 from broker.domain.incoming import IncomingState
-from broker.domain.model import Actor, ActorKind, Clinic, Order, OrderState, Role
-from broker.store import foreign, incoming, orders
+from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
-from broker.workflow import incoming as incoming_verbs
-from broker.workflow import referral, results
-from tests import factory
-from tests.acceptance.house import House
+from broker.store.tables import foreign, incoming, orders
+from broker.workflow import incoming_referrals as incoming_verbs
+from broker.workflow import referrals, reports
 from tests.acceptance.test_kill import send
-from tests.dicom.test_mpps import creation, ending
+from tests.dicom.mpps.test_service import creation, ending
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
+from tests.support import factory
+from tests.support.clinic import House
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +74,7 @@ def clinics(tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
 def refer(here: Desk, there: Desk) -> Order:
     draft = factory.draft(owner=there.house.organisation, station_ae_titles=())
     with here.store() as store:
-        return referral.register(store, draft, REGISTRAR, here.clinic)
+        return referrals.register(store, draft, REGISTRAR, here.clinic)
 
 
 def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
@@ -116,9 +118,9 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
     theirs.house.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.COMPLETED)
 
     # Its doctor signs; here the referral is done, with the words of the report.
-    text = results.ReportText("Суставная щель сужена.", "Гонартроз II ст.", "Консультация ортопеда.", 0.02)
+    text = reports.ReportText("Суставная щель сужена.", "Гонартроз II ст.", "Консультация ортопеда.", 0.02)
     with theirs.store() as store:
-        results.sign(store, accepted.id, 0, text, DOCTOR, theirs.clinic)
+        reports.sign(store, accepted.id, 0, text, DOCTOR, theirs.clinic)
     ours.house.wait_for(lambda: ours.order(sent.accession_number).state is OrderState.COMPLETED)
     with ours.store() as store, store.read() as reader:
         told = foreign.of_order(reader, sent.id)
@@ -149,7 +151,7 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
         accepted = incoming_verbs.accept(store, came.id, factory.draft(owner=""), REGISTRAR, theirs.clinic)
     with ours.store() as store:
         for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):
-            referral.cancel(store, order.id, order.revision, "", REGISTRAR, ours.clinic)
+            referrals.cancel(store, order.id, order.revision, "", REGISTRAR, ours.clinic)
     theirs.house.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.CANCELLED)
     theirs.house.wait_for(lambda: not waiting())
     assert ours.house.orders_on_bus() == {

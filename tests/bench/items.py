@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from broker.domain import names
-from broker.domain.model import Device
-from broker.store import devices
+from broker.domain.devices import Device
 from broker.store.database import Store, Tx
+from broker.store.tables import devices
 
 MATCHES = 33  # on STATION on the first day: what the query finds
 STATION = "ST03"

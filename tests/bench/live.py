@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from broker import security
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus
 from broker.bus.practice.server import PracticeServer
-from broker.domain.model import Actor, ActorKind, Role
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.security import passwords
 from broker.store.database import Store
-from broker.workflow import staff
+from broker.workflow import accounts
 from tests.peers import chromium
 
 PASSWORD = "correct horse"
@@ -47,9 +47,9 @@ def settings(folder: Path, url: str) -> str:
 def fill(database: Path, messages: int) -> None:
     """Queue messages about the last orders, and make an account for the tabs."""
     store = Store(database)
-    security.SCRYPT["n"] = 16  # twenty tabs sign in once
+    passwords.SCRYPT["n"] = 16  # twenty tabs sign in once
     actor = Actor(ActorKind.SYSTEM, "bench")
-    staff.add_account(store, "bench", "Bench", frozenset({Role.REGISTRAR}), PASSWORD, actor)
+    accounts.add_account(store, "bench", "Bench", frozenset({Role.REGISTRAR}), PASSWORD, actor)
     store.close()
     with sqlite3.connect(database) as conn:
         conn.execute(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from broker.dicom import pacs
+from broker.dicom.scu import echo
 from broker.store.database import Store
 from tests.bench import items
 from tests.peers.dcmtk import tool
@@ -105,7 +105,7 @@ def _running(
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **environment}, cwd=ROOT)
     try:
-        while not pacs.echo(AE_TITLE, "127.0.0.1", port, calling, timeout=1).ok:
+        while not echo.echo(AE_TITLE, "127.0.0.1", port, calling, timeout=1).ok:
             if process.poll() is not None or time.monotonic() > begun + 60:
                 raise RuntimeError(f"{name} does not answer: {log.read_text(errors='replace')[-1000:]}")
             time.sleep(0.05)

@@ -7,30 +7,24 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from broker.bus.client import BusClient
-from broker.bus.dialect import Dialect, n3
-from broker.bus.exchange import Exchange, Summary
-from broker.bus.pace import Pace
+from broker.bus.outbound.delivery import Exchange, Summary
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
 from broker.bus.profile import Resource
-from broker.domain.model import (
-    Actor,
-    ActorKind,
-    BusReferences,
-    Order,
-    OutboxRow,
-    PerformedChange,
-    PerformedState,
-    ProcedureType,
-    Role,
-    StepReference,
-)
-from broker.domain.results import Report
-from broker.store import journal, outbox
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import Dialect, n3
+from broker.bus.transport.rate_limit import Pace
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.devices import ProcedureType
+from broker.domain.messages import BusReferences, OutboxRow
+from broker.domain.orders import Order
+from broker.domain.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.reports import Report
 from broker.store.database import Store
-from broker.workflow import procedure, referral
+from broker.store.queries import journal
+from broker.store.tables import outbox
+from broker.workflow import performed_steps, referrals
 from tests.bus.samples import PROFILE
-from tests.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
+from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 ADMINISTRATOR = Actor(ActorKind.PERSON, "admin", "Администратор", frozenset({Role.ADMINISTRATOR}))
 KNEE = ProcedureType("7003087", "Рентгенография коленного сустава", "DX", 15, local=False, body_site="25")
@@ -101,16 +95,16 @@ class Clinic:
         return self.exchange.deliver()
 
     def register(self, **changes: Any) -> Order:
-        return referral.register(self.store, draft(**changes), REGISTRAR, CLINIC)
+        return referrals.register(self.store, draft(**changes), REGISTRAR, CLINIC)
 
     def cancel(self, order: Order) -> None:
-        referral.cancel(self.store, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
+        referrals.cancel(self.store, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
 
     def perform(self, order: Order, uid: str = "1.2.3.4", **attributes: Any) -> None:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
-        procedure.start(self.store, step, message(f"create {uid}", **attributes), XRAY, CLINIC)
+        performed_steps.start(self.store, step, message(f"create {uid}", **attributes), XRAY, CLINIC)
         done = PerformedChange(PerformedState.COMPLETED, images=2)
-        procedure.finish(self.store, uid, done, message(f"final {uid}"), XRAY, CLINIC)
+        performed_steps.finish(self.store, uid, done, message(f"final {uid}"), XRAY, CLINIC)
 
     def rows(self, order: Order | None = None) -> list[OutboxRow]:
         sql = "SELECT * FROM outbox WHERE order_id = coalesce(?, order_id) ORDER BY seq"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from broker.bus.client import BusClient
 from broker.bus.practice import PracticeBus, PracticeServer
+from broker.bus.transport.client import BusClient
 from broker.store.database import Store
 from tests.bus.clinic import Clinic, Clock, practising
 from tests.bus.wire import Handler, Server

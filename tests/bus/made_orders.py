@@ -10,20 +10,10 @@ from hypothesis import strategies as st
 
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile
-from broker.domain.model import (
-    NOBODY,
-    BusRole,
-    Order,
-    OrderState,
-    Patient,
-    PerformedState,
-    PerformedStep,
-    PersonName,
-    Priority,
-    Sex,
-    StepReference,
-)
-from broker.domain.results import Report, ReportState
+from broker.domain.orders import BusRole, Order, OrderState, Priority
+from broker.domain.people import NOBODY, Patient, PersonName, Sex
+from broker.domain.performed import PerformedState, PerformedStep, StepReference
+from broker.domain.reports import Report, ReportState
 from tests.bus.samples import MIS, PROFILE
 
 MODALITIES = ("CT", "MR", "US", "DX", "CR", "MG", "NM", "PT", "ECG", "ES", "OT", "RG")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from broker.bus.answers import Answer, Delivered, Parked
+from broker.bus.inbound.resolver import Walk
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile, Resource
-from broker.bus.walk import Walk
-from tests import factory
+from broker.bus.transport.answers import Answer, Delivered, Parked
 from tests.bus.bundles import N3, NSI, OWN_ID, SNILS, concept
+from tests.support import factory
 
 US, THEM = PRACTICE_ORGANISATION_2, PRACTICE_ORGANISATION
 MIS = "1.2.643.2.69.1.2.901"  # ours; theirs is that of `bundles`

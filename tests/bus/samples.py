@@ -8,9 +8,11 @@ from typing import Any
 
 from broker.bus.practice import PRACTICE_ORGANISATION
 from broker.bus.profile import Profile, Resource
-from broker.domain.model import Order, OrderState, PerformedState, PersonName, ScheduledStep
-from broker.domain.results import Report, ReportState
-from tests import factory
+from broker.domain.orders import Order, OrderState, ScheduledStep
+from broker.domain.people import PersonName
+from broker.domain.performed import PerformedState
+from broker.domain.reports import Report, ReportState
+from tests.support import factory
 
 MIS = "1.2.643.2.69.1.2.900"
 ORGANISATION = {"reference": f"Organization/{PRACTICE_ORGANISATION}"}

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
 from broker.bus.profile import Resource
-from broker.domain.model import Patient
+from broker.domain.people import Patient
 from tests.bus import bundles
 from tests.bus.bundles import N3, NSI, concept, organisation, reference
-from tests.factory import KUZNETSOVA, soon
+from tests.support.factory import KUZNETSOVA, soon
 
 STRANGER = PRACTICE_ORGANISATION_2
 POLICY = N3 + "6.228"

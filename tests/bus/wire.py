@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from broker.bus.client import BusClient
+from broker.bus.transport.client import BusClient
 
 Handler = Callable[[socket.socket, bytes], None]
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from broker.dicom import libraries
+from broker.dicom.codec import settings
 
-libraries.set_up()
+settings.set_up()

@@ -6,23 +6,24 @@ from dataclasses import replace
 
 import pytest
 
-from broker.dicom import worklist
-from broker.dicom.worklist import Caller
-from broker.domain.model import Order, OrderState
-from broker.store import journal, orders
+from broker.dicom.worklist import service
+from broker.dicom.worklist.service import Caller
+from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
-from broker.workflow import referral
-from tests.dicom.test_mpps import create, creation, scheduled
-from tests.dicom.test_worklist import ask, numbers, query
-from tests.factory import CLINIC, REGISTRAR, draft
+from broker.store.queries import journal
+from broker.store.tables import orders
+from broker.workflow import referrals
+from tests.dicom.mpps.test_service import create, creation, scheduled
+from tests.dicom.worklist.test_service import ask, numbers, query
+from tests.support.factory import CLINIC, REGISTRAR, draft
 
 THEIRS = "ODII0000000042"
 
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    made = referral.register(store, draft(), REGISTRAR, CLINIC)
-    referral.register(store, draft(), REGISTRAR, CLINIC)
+    made = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    referrals.register(store, draft(), REGISTRAR, CLINIC)
     store.write(lambda tx: tx.run("UPDATE orders SET bus_accession_number = ? WHERE id = ?", [THEIRS, made.id]))
     return made
 
@@ -42,7 +43,7 @@ def test_devices_get_the_regions_number_where_that_is_configured_and_known(store
     clinic = replace(CLINIC, bus_numbers=True)
 
     def told(number: str = "") -> list[str]:
-        return numbers(list(worklist.find(query(AccessionNumber=number), Caller("XRAY_14", ""), store, clinic)))
+        return numbers(list(service.find(query(AccessionNumber=number), Caller("XRAY_14", ""), store, clinic)))
 
     [first, second] = sorted(told())
     assert first != order.accession_number  # the other order's own: the region has given it none

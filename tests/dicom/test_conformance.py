@@ -11,14 +11,14 @@ from pydicom.tag import Tag
 from pynetdicom import AE
 
 from broker.__main__ import main
-from broker.config import Config
+from broker.config.sections import Config
 from broker.dicom import conformance, services
-from broker.dicom.attributes import STEP, TOP
-from broker.dicom.mpps_rules import RULES
+from broker.dicom.mpps.rules import RULES
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
+from broker.dicom.worklist.attributes import STEP, TOP
 from broker.store.database import Store
-from tests.factory import CLINIC
+from tests.support.factory import CLINIC
 
 
 @pytest.fixture

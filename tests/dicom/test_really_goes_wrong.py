@@ -21,22 +21,24 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
-from broker.dicom import answers, decoding, worklist
-from broker.dicom.attributes import STEP, TOP, Attribute, Match
+from broker.dicom.codec import decoding
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
-from broker.dicom.worklist import Caller
-from broker.domain.model import Order, Patient, PersonName, ScheduledStep
-from broker.store import devices, orders
+from broker.dicom.worklist import response, service
+from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
+from broker.dicom.worklist.service import Caller
+from broker.domain.orders import Order, ScheduledStep
+from broker.domain.people import Patient, PersonName
 from broker.store.database import Store
-from broker.workflow import referral
-from tests import factory
-from tests.dicom.test_decoding import element, encoded
-from tests.dicom.test_query import code, identifier
+from broker.store.tables import devices, orders
+from broker.workflow import referrals
+from tests.dicom.codec.test_decoding import element, encoded
 from tests.dicom.test_server import associated, serving
-from tests.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.dicom.worklist.test_query import code, identifier
 from tests.peers.dcmtk import EVERYTHING, findscu
 from tests.peers.dcmtk import STEP as STEP_PATH
+from tests.support import factory
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 
 IVANOV = Patient(PersonName("Иванов", "Пётр", "Ильич"), KUZNETSOVA.birth_date, KUZNETSOVA.sex)
 REFUSED = (Status.IDENTIFIER_DOES_NOT_MATCH, Status.UNABLE_TO_PROCESS)
@@ -49,7 +51,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 
 def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
-    return referral.register(store, draft(patient=patient, **changes), REGISTRAR, CLINIC)
+    return referrals.register(store, draft(patient=patient, **changes), REGISTRAR, CLINIC)
 
 
 def setting(store: Store, **changes: Any) -> None:
@@ -59,7 +61,7 @@ def setting(store: Store, **changes: Any) -> None:
 
 def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> tuple[list[Dataset], int]:
     """Ask the worklist; give the matches and the last status."""
-    told = list(worklist.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC))
+    told = list(service.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC))
     found = [each.identifier for each in told if each.identifier is not None]
     return found, int(told[-1].status.Status)
 
@@ -233,14 +235,14 @@ def test_nothing_is_written_for_a_device_that_has_left(store: Store, monkeypatch
     for _ in range(3):
         register(store)
     written: list[Dataset] = []
-    write = answers.identifier
+    write = response.identifier
 
     def writing(*args: Any) -> Dataset:
         written.append(write(*args))
         return written[-1]
 
-    monkeypatch.setattr(answers, "identifier", writing)
-    told = worklist.find(identifier(), Caller("XRAY_14", "10.0.0.1"), store, CLINIC)
+    monkeypatch.setattr(response, "identifier", writing)
+    told = service.find(identifier(), Caller("XRAY_14", "10.0.0.1"), store, CLINIC)
     next(told)
     told.close()
     assert len(written) == 1

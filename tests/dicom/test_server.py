@@ -16,18 +16,19 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityWorklistInformationFind,
 )
 
-from broker.config import DicomConfig
-from broker.dicom import pacs
+from broker.config.sections import DicomConfig
+from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
-from broker.domain.model import Device, Order, OrderState
-from broker.store import devices, orders
+from broker.domain.devices import Device
+from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
-from broker.workflow import referral
-from tests import factory
-from tests.dicom.test_mpps import creation, ending
-from tests.factory import CLINIC, REGISTRAR
+from broker.store.tables import devices, orders
+from broker.workflow import referrals
+from tests.dicom.mpps.test_service import creation, ending
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu, tool
+from tests.support import factory
+from tests.support.factory import CLINIC, REGISTRAR
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referral.register(store, factory.draft(), REGISTRAR, CLINIC)
+    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
 
 
 @contextmanager
@@ -120,10 +121,10 @@ def test_findscu_in_every_transfer_syntax_and_pdu_size(
 
 def test_findscu_cancels_after_the_first_of_many(server: DicomServer, store: Store, tmp_path: Path) -> None:
     for _ in range(30):
-        referral.register(store, factory.draft(), REGISTRAR, CLINIC)
+        referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
     found = findscu(server.port, *EVERYTHING, directory=tmp_path, options=("--cancel", "1"))
     assert len(found.matches) <= 30
-    assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
+    assert echo.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
 
 
 def test_a_modality_reports_a_study_from_begin_to_end(server: DicomServer, store: Store, order: Order) -> None:
@@ -153,13 +154,13 @@ def test_a_uid_that_we_made_goes_back_to_the_device(server: DicomServer, store: 
 
 
 def test_unknown_callers_are_rejected_with_the_right_reason(server: DicomServer, store: Store) -> None:
-    result = pacs.echo("WORKLIST", "127.0.0.1", server.port, "STRANGER")
+    result = echo.echo("WORKLIST", "127.0.0.1", server.port, "STRANGER")
     assert not result.ok
     assert "Calling AE title not recognised" in result.words
-    result = pacs.echo("OTHER", "127.0.0.1", server.port, "XRAY_14")
+    result = echo.echo("OTHER", "127.0.0.1", server.port, "XRAY_14")
     assert "Called AE title not recognised" in result.words
     store.write(lambda tx: devices.put(tx, Device("CT_1", "КТ", "CT", address="10.9.9.9")))
-    assert not pacs.echo("WORKLIST", "127.0.0.1", server.port, "CT_1").ok  # known, but from another address
+    assert not echo.echo("WORKLIST", "127.0.0.1", server.port, "CT_1").ok  # known, but from another address
 
 
 def test_nobody_gets_in_while_it_cannot_be_judged_who_may(
@@ -169,14 +170,14 @@ def test_nobody_gets_in_while_it_cannot_be_judged_who_may(
         raise OSError("too many open files")
 
     monkeypatch.setattr(store, "read", fail)
-    assert "Temporary congestion" in pacs.echo("WORKLIST", "127.0.0.1", server.port, "STRANGER").words
+    assert "Temporary congestion" in echo.echo("WORKLIST", "127.0.0.1", server.port, "STRANGER").words
     monkeypatch.undo()
-    assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
+    assert echo.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok
 
 
 def test_unknown_callers_are_learned_where_the_clinic_wants_it(store: Store) -> None:
     with serving(store, unknown_devices="learn") as server:
-        assert pacs.echo("WORKLIST", "127.0.0.1", server.port, "NEW_CT").ok
+        assert echo.echo("WORKLIST", "127.0.0.1", server.port, "NEW_CT").ok
         store.write(lambda tx: None)
         with store.read() as reader:
             learned = devices.get(reader, "NEW_CT")

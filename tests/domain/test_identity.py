@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from broker.domain import identity
-from tests.factory import KUZNETSOVA
+from tests.support.factory import KUZNETSOVA
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from broker.domain import lifecycle
 from broker.domain.errors import WrongState
 from broker.domain.lifecycle import TRANSITIONS, Event
-from broker.domain.model import OrderState
+from broker.domain.orders import OrderState
 
 
 def test_every_state_can_be_reached_from_a_new_order() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.domain import names
-from broker.domain.model import PersonName
+from broker.domain.people import PersonName
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 import requests
 
-from broker.bus.dialect import Call
-from broker.bus.resources import encode
+from broker.bus.outbound.resources import encode
+from broker.bus.transport.dialect import Call
 
 VALIDATOR = Path(__file__).parent / "fhirjs"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from broker.dicom import pacs
+from broker.dicom.scu import echo
 from tests.peers.dcmtk import tool
 
 AE_TITLE = "ORTHANC"
@@ -41,7 +41,7 @@ def orthanc(directory: Path) -> Iterator[int]:
         process = subprocess.Popen([tool("Orthanc"), str(directory / "orthanc.json")], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 30
-        while not pacs.echo(AE_TITLE, "127.0.0.1", port, "TEST", timeout=1).ok:
+        while not echo.echo(AE_TITLE, "127.0.0.1", port, "TEST", timeout=1).ok:
             assert process.poll() is None, "Orthanc ended"
             assert time.monotonic() < deadline, "Orthanc does not listen"
             time.sleep(0.1)

@@ -14,14 +14,14 @@ import pytest
 
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
-from broker.domain.model import Order, OrderState
-from broker.store import orders, performed
+from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
-from broker.workflow import referral
-from tests import factory
-from tests.dicom.test_mpps import strict
+from broker.store.tables import orders, performed
+from broker.workflow import referrals
+from tests.dicom.mpps.test_service import strict
 from tests.dicom.test_server import serving
-from tests.factory import CLINIC, REGISTRAR
+from tests.support import factory
+from tests.support.factory import CLINIC, REGISTRAR
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referral.register(store, factory.draft(), REGISTRAR, CLINIC)
+    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
 
 
 def send(server: DicomServer, *requests: dict[str, Any], calling: str = "XRAY_14") -> list[dict[str, Any]]:

@@ -19,14 +19,14 @@ from pynetdicom import AE, Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from broker.__main__ import main
-from broker.config import DicomConfig
+from broker.config.sections import DicomConfig
 from broker.dicom.server import DicomServer
-from broker.domain.model import Device
-from broker.store import devices
+from broker.domain.devices import Device
 from broker.store.database import Store
-from tests.factory import CLINIC
+from broker.store.tables import devices
 from tests.peers import worklist_corpus as corpus
 from tests.peers.wlmscpfs import wlmscpfs
+from tests.support.factory import CLINIC
 
 pytestmark = pytest.mark.slow
 

@@ -6,22 +6,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.bus.client import BusClient
-from broker.bus.dialect import r4
-from broker.bus.elsewhere import Elsewhere, Looked
-from broker.bus.exchange import Exchange
-from broker.bus.history import History
-from broker.bus.pace import Pace
+from broker.bus.inbound.history import History
+from broker.bus.inbound.results import Elsewhere, Looked
+from broker.bus.outbound.delivery import Exchange
 from broker.bus.profile import Resource
-from broker.domain.model import OrderState
-from broker.store import foreign, orders, outbox
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import r4
+from broker.bus.transport.rate_limit import Pace
+from broker.domain.orders import OrderState
 from broker.store.database import Store
-from broker.workflow import referral
+from broker.store.tables import foreign, orders, outbox
+from broker.workflow import referrals
 from tests.bus import strangers
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER
-from tests.factory import CLINIC, REGISTRAR, draft, soon
 from tests.peers.fhir_server import FhirServer, fhir_server
+from tests.support.factory import CLINIC, REGISTRAR, draft, soon
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
 ) -> None:
     for number in range(3):
         post(server, strangers.result(days_ago=number, conclusion=f"Заключение {number}"))
-    patient = referral.register(store, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
+    patient = referrals.register(store, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
     History(store, client, r4, PROFILE, Pace(6000), seconds=60).ask(patient.id)
     with store.read() as reader:
         told = foreign.of_patient(reader, patient.id)
@@ -66,7 +66,7 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
     store: Store, server: FhirServer, client: BusClient
 ) -> None:
     given = draft(owner=STRANGER, station_ae_titles=(), start=soon(days=1))
-    order = referral.register(store, given, REGISTRAR, CLINIC)
+    order = referrals.register(store, given, REGISTRAR, CLINIC)
     pace = Pace(6000)
     Exchange(store, client, PROFILE, pace, lambda order, report: b"", dialect=r4).deliver()
     with store.read() as reader:

@@ -11,16 +11,19 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from broker.config import PacsConfig
-from broker.dicom.archive import STABLE, Archive
-from broker.domain.model import Order, OrderState, OutboxKind, PersonName
-from broker.store import journal, orders, outbox, performed
+from broker.config.sections import PacsConfig
+from broker.dicom.scu.archive import STABLE, Archive
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import Order, OrderState
+from broker.domain.people import PersonName
 from broker.store.database import Store
-from broker.workflow import procedure, referral
-from tests.dicom.test_mpps import change, create, creation, ending
-from tests.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from broker.store.queries import journal
+from broker.store.tables import orders, outbox, performed
+from broker.workflow import performed_steps, referrals
+from tests.dicom.mpps.test_service import change, create, creation, ending
 from tests.peers import orthanc
 from tests.peers.dcmtk import tool
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 
 
 class Clock:
@@ -49,7 +52,7 @@ def archive(store: Store, port: int, clock: Clock) -> Archive:
 
 
 def register(store: Store, **changes: object) -> Order:
-    return referral.register(store, draft(**changes), REGISTRAR, CLINIC)
+    return referrals.register(store, draft(**changes), REGISTRAR, CLINIC)
 
 
 def send(port: int, order: Order, directory: Path, **changes: str) -> None:
@@ -147,7 +150,7 @@ def test_what_a_person_took_off_is_not_put_back(
     archive.look()
     with store.read() as reader:
         [step] = journal.performed_for(reader, [order.id])[order.id]
-    procedure.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    performed_steps.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     archive.look()
     clock.now += STABLE
     assert archive.look() == 0

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from broker.domain.model import Actor, ActorKind
-from broker.store import audit, database, orders
+from broker.domain.actors import Actor, ActorKind
+from broker.store import database
 from broker.store.database import Store, StoreError, Tx
-from broker.store.migrations import migrations
-from tests import factory
+from broker.store.schema.migrations import migrations
+from broker.store.tables import audit, orders
+from tests.support import factory
 
 
 def count(store: Store, name: str = "t") -> int:

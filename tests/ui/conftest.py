@@ -27,20 +27,21 @@ from nicegui.functions.notify import notify
 from nicegui.testing import User
 from nicegui.testing.general import nicegui_reset_globals
 
-from broker import security
-from broker.config import Config
-from broker.dicom import explain, learned
+from broker.config.sections import Config
+from broker.dicom.devices import learning
+from broker.dicom.worklist import explain
+from broker.domain.actors import Role
 from broker.domain.health import Check, Health
-from broker.domain.model import Role
-from broker.security import Throttle
-from broker.store import accounts
+from broker.security import passwords, sessions
+from broker.security.throttle import Throttle
 from broker.store.database import Store
-from broker.workflow import staff
-from tests import factory
+from broker.store.tables import accounts
+from broker.workflow import accounts as staff
+from tests.support import factory
 from tests.ui.scene import Scene
 from ui import services as ui_services
-from ui import web
 from ui.services import COOKIE, Services
+from ui.web import app as web
 
 ui_services.SPACING = 0.0  # tests do not wait; `test_services` tries it
 PASSWORD = "correct horse"
@@ -87,7 +88,7 @@ def house() -> House:
 @pytest.fixture
 def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.MonkeyPatch) -> Services:
     """What pages are given, with one account of every role; hashing is cheap here."""
-    monkeypatch.setitem(security.SCRYPT, "n", 16)
+    monkeypatch.setitem(passwords.SCRYPT, "n", 16)
     for login, (name, role) in PEOPLE.items():
         staff.add_account(store, login, name, frozenset({role}), PASSWORD, factory.SYSTEM)
     config = Config.model_validate({"clinic": {"name": "Клиника на Заречной"}, "data": {"directory": str(tmp_path)}})
@@ -97,7 +98,7 @@ def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.Mon
         config,
         Throttle(),
         lambda: house.health,
-        suggest=lambda heard: learned.suggest(heard.device, heard.samples, store.clock()),
+        suggest=lambda heard: learning.suggest(heard.device, heard.samples, store.clock()),
         explain=lambda reader, order: [
             explain.of(reader, order, ae_title, store.clock(), factory.CLINIC)
             for step in order.steps
@@ -113,7 +114,7 @@ def session_of(services: Services, login: str) -> str:
     def start(tx: Any) -> None:
         account = accounts.by_login(tx, login)
         assert account is not None
-        accounts.start_session(tx, security.token_hash(token), account.id, tx.now + timedelta(hours=1), "test")
+        accounts.start_session(tx, sessions.token_hash(token), account.id, tx.now + timedelta(hours=1), "test")
 
     services.store.write(start)
     return token

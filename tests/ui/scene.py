@@ -13,23 +13,15 @@ from nicegui.elements.mixins.content_element import ContentElement
 from nicegui.testing import User
 from nicegui.testing.user_interaction import UserInteraction
 
-from broker.domain.model import (
-    Actor,
-    ActorKind,
-    Message,
-    Order,
-    Patient,
-    PerformedChange,
-    PerformedState,
-    PersonName,
-    Sex,
-    StepReference,
-)
-from broker.store import outbox
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.orders import Order
+from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.performed import Message, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
-from broker.workflow import procedure, referral
-from tests import factory
-from tests.factory import CLINIC, REGISTRAR, ZONE
+from broker.store.tables import outbox
+from broker.workflow import performed_steps, referrals
+from tests.support import factory
+from tests.support.factory import CLINIC, REGISTRAR, ZONE
 
 TODAY = date(2026, 11, 24)
 
@@ -55,16 +47,16 @@ class Scene:
         family, given, *middle = who.split(" ", 2)
         patient = Patient(PersonName(family, given, *middle), date(1961, 3, 12), Sex.FEMALE)
         draft = factory.draft(patient=patient, start=self.local(at, on), **changes)
-        return referral.register(self.store, draft, REGISTRAR, CLINIC)
+        return referrals.register(self.store, draft, REGISTRAR, CLINIC)
 
     def amend(self, order: Order, **changes: Any) -> Order:
         """Change a referral; the rest stays as the factory writes it."""
         draft = factory.draft(patient=order.patient, **{"start": order.steps[0].start, **changes})
-        return referral.amend(self.store, order.id, order.revision, draft, REGISTRAR, CLINIC)
+        return referrals.amend(self.store, order.id, order.revision, draft, REGISTRAR, CLINIC)
 
     def cancel(self, order: Order, reason: str = "Пациент отказался") -> None:
         """Cancel a referral."""
-        referral.cancel(self.store, order.id, order.revision, reason, REGISTRAR, CLINIC)
+        referrals.cancel(self.store, order.id, order.revision, reason, REGISTRAR, CLINIC)
 
     def begin(self, order: Order | None, uid: str, ae_title: str = "XRAY_14", **changes: Any) -> None:
         """Let a modality begin a study, for an order or without one."""
@@ -74,13 +66,13 @@ class Scene:
             "00400252": {"vr": "CS", "Value": ["IN PROGRESS"]},
             "00100010": {"vr": "PN", "Value": [{"Alphabetic": "KUZNETSOVA^MARINA"}]},
         }
-        procedure.start(self.store, step, self._message(attributes), self._device(ae_title), CLINIC)
+        performed_steps.start(self.store, step, self._message(attributes), self._device(ae_title), CLINIC)
 
     def finish(self, uid: str, state: PerformedState = PerformedState.COMPLETED, **changes: Any) -> None:
         """Let a modality end a study."""
         change = replace(PerformedChange(state=state), **changes)
         message = self._message({"00400252": {"vr": "CS", "Value": [str(state)]}})
-        procedure.finish(self.store, uid, change, message, self._device("XRAY_14"), CLINIC)
+        performed_steps.finish(self.store, uid, change, message, self._device("XRAY_14"), CLINIC)
 
     def refuse(self, order: Order, reason: str, answer: str = "HTTP 422") -> None:
         """Let the bus refuse an order's oldest message."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from broker.domain.devices import Device
 from broker.domain.errors import Forbidden, Invalid, NotFound
-from broker.domain.model import Device
-from broker.store import devices as registry
 from broker.store.database import Store
+from broker.store.tables import devices as registry
 from broker.workflow import devices
-from tests.factory import REGISTRAR, SYSTEM
+from tests.support.factory import REGISTRAR, SYSTEM
 
 CT = Device("CT_1", "КТ", "CT", "каб. 1", "10.0.4.1", "latin")
 

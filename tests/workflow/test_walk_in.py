@@ -7,13 +7,15 @@ from datetime import timedelta
 
 import pytest
 
+from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
-from broker.domain.model import Actor, ActorKind, BusRole, OrderState, OutboxKind, Role
-from broker.store import orders, outbox, performed
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import BusRole, OrderState
 from broker.store.database import Store
-from broker.workflow import procedure, referral
-from tests.dicom.test_mpps import change, create, creation, ending
-from tests.factory import CLINIC, REGISTRAR, draft, soon
+from broker.store.tables import orders, outbox, performed
+from broker.workflow import performed_steps, referrals
+from tests.dicom.mpps.test_service import change, create, creation, ending
+from tests.support.factory import CLINIC, REGISTRAR, draft, soon
 
 RADIOLOGIST = Actor(ActorKind.PERSON, "belov", "Белов", frozenset({Role.RADIOLOGIST}))
 
@@ -34,7 +36,7 @@ def kinds(store: Store, order_id: int) -> list[OutboxKind]:
 
 
 def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: Store, made: str) -> None:
-    order = referral.register_walk_in(store, made, draft(station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
+    order = referrals.register_walk_in(store, made, draft(station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
     assert (order.state, order.bus_role) == (OrderState.COMPLETED, BusRole.WALK_IN)
     assert kinds(store, order.id) == [OutboxKind.IMAGES]
     # Where, when and under which UID is what the device told.
@@ -44,24 +46,24 @@ def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: St
 
 
 def test_without_a_bus_nobody_is_told(store: Store, made: str) -> None:
-    order = referral.register_walk_in(store, made, draft(), REGISTRAR, replace(CLINIC, tells_bus=False))
+    order = referrals.register_walk_in(store, made, draft(), REGISTRAR, replace(CLINIC, tells_bus=False))
     assert (order.bus_role, kinds(store, order.id)) == (BusRole.NONE, [])
 
 
 def test_pressed_twice_it_is_one(store: Store, made: str) -> None:
-    referral.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
+    referrals.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        referral.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
+        referrals.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         assert reader.value("SELECT count(*) FROM orders") == 1
 
 
 def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
-    other = referral.register(store, draft(), REGISTRAR, CLINIC)
+    other = referrals.register(store, draft(), REGISTRAR, CLINIC)
     create(store, creation(other.study_instance_uid), "1.2.4")
     change(store, ending(), "1.2.4")
-    procedure.unlink(store, "1.2.4", other.id, REGISTRAR, CLINIC)
-    order = referral.register_walk_in(store, "1.2.4", draft(), REGISTRAR, CLINIC)
+    performed_steps.unlink(store, "1.2.4", other.id, REGISTRAR, CLINIC)
+    order = referrals.register_walk_in(store, "1.2.4", draft(), REGISTRAR, CLINIC)
     assert order.study_instance_uid != other.study_instance_uid
     with store.read() as reader:
         assert [order_id for order_id, _ in performed.linked_steps(reader, 1)] == [order.id]
@@ -71,10 +73,10 @@ def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
 
 def test_what_is_wrong_is_said_and_nothing_is_kept(store: Store, made: str) -> None:
     with pytest.raises(Invalid):
-        referral.register_walk_in(store, made, draft(procedure_code=""), REGISTRAR, CLINIC)
+        referrals.register_walk_in(store, made, draft(procedure_code=""), REGISTRAR, CLINIC)
     with pytest.raises(NotFound):
-        referral.register_walk_in(store, "9.9.9", draft(), REGISTRAR, CLINIC)
+        referrals.register_walk_in(store, "9.9.9", draft(), REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        referral.register_walk_in(store, made, draft(), RADIOLOGIST, CLINIC)
+        referrals.register_walk_in(store, made, draft(), RADIOLOGIST, CLINIC)
     with store.read() as reader:
         assert reader.value("SELECT count(*) FROM orders") == 0

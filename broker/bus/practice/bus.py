@@ -26,11 +26,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from broker.bus.fhir_server.rules import Issue, Refused, Resource, strict_json
 from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoilt
 from broker.bus.practice.server import BASE_PATH, PracticeServer, hang_up, stopping, wait
 from broker.bus.practice.service import PracticeService
 from broker.bus.practice.web import PracticeWeb
-from broker.bus.serving.rules import Issue, Refused, Resource, strict_json
 
 log = logging.getLogger(__name__)
 

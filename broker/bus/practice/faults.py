@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from broker.bus.serving.rules import Issue, Refused, Resource
+from broker.bus.fhir_server.rules import Issue, Refused, Resource
 
 # What a person reads on the page. The request is not carried out…
 _INSTEAD = {

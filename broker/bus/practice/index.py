@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from broker.bus.serving.requests import SEARCHABLE, Filters, searched, updated
-from broker.bus.serving.rules import Resource
+from broker.bus.fhir_server.requests import SEARCHABLE, Filters, searched, updated
+from broker.bus.fhir_server.rules import Resource
 
 
 class Index:

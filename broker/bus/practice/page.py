@@ -13,10 +13,10 @@ from datetime import datetime
 from html import escape
 from typing import NamedTuple
 
+from broker.bus.fhir_server.rules import Resource
 from broker.bus.practice.faults import FAULTS, RANDOM_FAULTS, Fault
 from broker.bus.practice.style import STYLE
 from broker.bus.practice.view import OrderView, ResultView, View
-from broker.bus.serving.rules import Resource
 
 STATUSES = {  # a state is a sign, a word and a colour, never a colour alone
     "requested": ("○", "назначено", "slate"),

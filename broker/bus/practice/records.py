@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from broker.bus.fhir_server.records import accession_number, is_order, keys, places, resolved, stored
+from broker.bus.fhir_server.rules import Resource
 from broker.bus.practice.index import Index
-from broker.bus.serving.records import accession_number, is_order, keys, places, resolved, stored
-from broker.bus.serving.rules import Resource
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,7 @@ from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
-from broker.bus.practice.records import Records
-from broker.bus.practice.view import View, look
-from broker.bus.serving.requests import (
+from broker.bus.fhir_server.requests import (
     entries,
     full_url,
     read_query,
@@ -24,7 +22,9 @@ from broker.bus.serving.requests import (
     searchset,
     transaction_response,
 )
-from broker.bus.serving.rules import Issue, Refused, Resource, check, check_bundle
+from broker.bus.fhir_server.rules import Issue, Refused, Resource, check, check_bundle
+from broker.bus.practice.records import Records
+from broker.bus.practice.view import View, look
 
 CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule")
 

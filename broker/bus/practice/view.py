@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from broker.bus.fhir_server.fields import DICOM_UID, N3
+from broker.bus.fhir_server.requests import updated
+from broker.bus.fhir_server.rules import Resource
 from broker.bus.practice.records import Records, patient_line
-from broker.bus.serving.fields import DICOM_UID, N3
-from broker.bus.serving.requests import updated
-from broker.bus.serving.rules import Resource
 
 SHOWN = 200  # orders; and walk-ins
 _OBSERVATIONS = {"1": "Описание", "2": "Заключение", "3": "Рекомендации", "5": "Эффективная доза"}  # N3.119

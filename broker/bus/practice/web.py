@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from broker.bus.fhir_server.rules import Refused
 from broker.bus.practice import page
 from broker.bus.practice.faults import fault
 from broker.bus.practice.service import PracticeService
-from broker.bus.serving.rules import Refused
 
 if TYPE_CHECKING:
     from broker.bus.practice.bus import PracticeBus, Recorded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.config import DicomConfig
+from broker.config.sections import DicomConfig
 
 LARGEST_REQUEST = 1 << 18  # bytes of an A-ASSOCIATE-RQ; 128 contexts with 12 transfer syntaxes each fit
 LARGEST_PDU = 1 << 20  # bytes of a P-DATA-TF that are read, also of a peer that does not keep to what was agreed

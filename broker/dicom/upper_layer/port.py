@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from broker.dicom.seldom import Seldom
+from broker.dicom.devices.throttle import Seldom
 from broker.dicom.upper_layer import answering
 from broker.dicom.upper_layer.answering import Later, Reply, Request, Services
 from broker.dicom.upper_layer.connection import Connection

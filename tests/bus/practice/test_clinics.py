@@ -9,6 +9,8 @@ from uuid import uuid4
 import pytest
 import requests
 
+from broker.bus.fhir_server.requests import searched, updated
+from broker.bus.fhir_server.rules import Refused
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
@@ -18,8 +20,6 @@ from broker.bus.practice import (
     PracticeServer,
 )
 from broker.bus.practice.index import Index
-from broker.bus.serving.requests import searched, updated
-from broker.bus.serving.rules import Refused
 from tests.bus.bundles import (
     MIS,
     N3,

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import pytest
 
+from broker.bus.fhir_server.rules import Refused, snils_valid
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_TOKEN,
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.serving.rules import Refused, snils_valid
 from tests.bus.bundles import (
     MIS,
     N3,

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from broker.__main__ import main
+from broker.bus.fhir_server.rules import Refused
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
@@ -22,7 +23,6 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.serving.rules import Refused
 from tests.bus.bundles import (
     accepted,
     accession_numbers,

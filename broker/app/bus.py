@@ -1,0 +1,109 @@
+"""Everything that talks to the regional bus, built from the configuration: the sender, and those who look and ask.
+
+A part of the composition root; only `app` knows it. They share one pace, so that together they keep the region's rate,
+and each has a connection of its own, so that one that is cut off cuts off no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from broker.app.scheduler import Job
+from broker.bus.inbound.history import History
+from broker.bus.inbound.referrals import Fetch
+from broker.bus.inbound.results import Elsewhere
+from broker.bus.outbound.delivery import Exchange
+from broker.bus.profile import Profile, systems_without_version
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import DIALECTS
+from broker.bus.transport.rate_limit import Pace
+from broker.config.sections import Config
+from broker.documents.report_pdf import report_pdf
+from broker.domain.clinic import Clinic
+from broker.domain.orders import Order
+from broker.domain.reports import Report
+from broker.store.database import Store
+from broker.store.tables import directories, incoming, outbox, reports
+
+log = logging.getLogger(__name__)
+
+DELIVER_EVERY = 2.0  # seconds between looks into the outbox
+PROBE_EVERY = 30.0  # seconds between looks whether the line has been silent for so long that it must be tried
+DIRECTORIES_EVERY = 60.0  # seconds between looks whether a directory was imported
+FORGET_EVERY = 6 * 3600.0  # seconds between looks for contents that are old enough to go
+LANES = 4  # messages under way at once
+# Of two conditional creations of one doctor at the same time R4 servers make two doctors (issues hapi-fhir 3141 and
+# microsoft/fhir-server 1382), and refuse every later order that names him. The N3 family is sent no conditions.
+ONE_LANE = ("r4",)
+
+
+class Region:
+    """The clinic's side of the regional bus."""
+
+    def __init__(self, config: Config, store: Store, clinic: Clinic) -> None:
+        self._config, self._store = config, store
+        dialect, pace, profile = DIALECTS[config.bus.dialect], Pace(config.bus.rate), self._profile()
+        for system in systems_without_version(profile):
+            log.info("bus.versions names no version of %s", system)
+        self._known = profile
+
+        if not store.write(lambda tx: incoming.is_of(tx, f"{config.bus.organisation.lower()} {config.bus.url}")):
+            log.warning("the configured bus or organisation is another one: everything recent is fetched anew")
+
+        def client() -> BusClient:
+            return BusClient.of(config.bus)
+
+        lanes = 1 if config.bus.dialect in ONE_LANE else LANES
+        self.exchange = Exchange(store, client(), profile, pace, paper_of(config, store), dialect=dialect, lanes=lanes)
+        self.fetch = Fetch(store, client(), dialect, profile, pace, clinic, config.bus.straight_to)
+        self.elsewhere = Elsewhere(store, client(), dialect, profile, pace)
+        self.history = History(store, client(), dialect, profile, pace, hours=config.bus.history_hours)
+
+    def jobs(self) -> list[Job]:
+        """List what is done periodically."""
+        every = self._config.bus.fetch_every
+        return [
+            Job("deliver", self.exchange.deliver, every=DELIVER_EVERY),
+            Job("probe", self.exchange.probe, every=PROBE_EVERY),
+            Job("fetch", self.fetch.run, every=every),
+            Job("elsewhere", self.elsewhere.look, every=every),
+            Job("directories", self.read_directories, every=DIRECTORIES_EVERY),
+            Job("forget", self.forget, every=FORGET_EVERY),
+        ]
+
+    def stop(self) -> None:
+        """Cut off what is under way, and let nothing new begin."""
+        for part in (self.exchange, self.fetch, self.elsewhere, self.history):
+            part.stop()
+
+    def read_directories(self) -> None:
+        """Send with the codes and the versions of the directories as they have been imported since."""
+        profile = self._profile()
+        if profile != self._known:
+            self._known = profile
+            self.exchange.use(profile)
+            log.info("the imported directories are used from now on")
+
+    def forget(self) -> None:
+        """Forget the exact contents of messages that are older than is wanted; what became of them stays."""
+        before = self._store.clock() - timedelta(days=self._config.bus.keep_days)
+        self._store.write(lambda tx: outbox.forget_sent(tx, before))
+        self._store.write(lambda tx: incoming.forget_contents(tx, before))
+
+    def _profile(self) -> Profile:
+        with self._store.read() as reader:
+            return Profile.of(self._config, directories.positions(reader), directories.versions(reader))
+
+
+def paper_of(config: Config, store: Store) -> Callable[[Order, Report], bytes]:
+    """Give what makes the document of a signed report."""
+    clinic = config.clinic
+
+    def paper(order: Order, report: Report) -> bytes:
+        with store.read() as reader:
+            made_on, device = reports.made(reader, order.id)
+        return report_pdf(order, report, clinic.name, clinic.zone, made_on, device)
+
+    return paper

@@ -1,0 +1,30 @@
+"""Our own `/fhir`, built from the configuration: a part of the composition root, for a МИС that is bought later."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+from broker.app.bus import paper_of
+from broker.bus.api import Endpoint
+from broker.bus.outbound.resources import NAMESPACE
+from broker.bus.profile import Profile
+from broker.config.sections import Config
+from broker.domain.clinic import Clinic
+from broker.store.database import Reader, Store
+from broker.store.tables import directories
+
+
+def endpoint_of(config: Config, store: Store, clinic: Clinic) -> Endpoint:
+    """Build the endpoint; it answers nobody before a client is registered."""
+
+    def profile(reader: Reader) -> Profile:
+        made = Profile.of(config, directories.positions(reader), directories.versions(reader))
+        return made if made.mis_oid else replace(made, mis_oid=_own_oid(config))
+
+    return Endpoint(store, clinic, profile, paper_of(config, store), config.bus.straight_to)
+
+
+def _own_oid(config: Config) -> str:
+    """Give a system for our numbers to a clinic that has no OID: ITU-T X.667 makes one of any UUID."""
+    return config.clinic.uid_root or f"2.25.{uuid.uuid5(NAMESPACE, config.clinic.name).int}"

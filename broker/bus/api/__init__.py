@@ -1,0 +1,9 @@
+"""Our own `/fhir`, where a local МИС finds the regional bus as the wire profile has it.
+
+`web` is the calls over HTTP, `service` what they do, `answers` what is read of an order; what is demanded and refused
+stands in `serving`. Here are only the names for whoever builds it.
+"""
+
+from broker.bus.api.web import Beside, Endpoint, Failures
+
+__all__ = ["Beside", "Endpoint", "Failures"]

@@ -1,0 +1,359 @@
+"""What a local МИС may do at our endpoint: order, cancel, search, read; the verbs of the bus, on our own store.
+
+Over parsed JSON, without HTTP (see `web`). An order becomes a referral that waits at the desk, or stands on a
+worklist at once by rule, under a number that it is given here and now. Every client sees its own orders only; a refusal
+is a `Refused` and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date
+from uuid import uuid4
+
+from broker.bus.api import answers
+from broker.bus.fhir_server.records import accession_number, keys, places, resolved, stored
+from broker.bus.fhir_server.requests import (
+    Query,
+    entries,
+    read_query,
+    read_status,
+    refuse_foreign_sender,
+    repeated,
+    searched,
+    searchset,
+    transaction_response,
+    updated,
+)
+from broker.bus.fhir_server.rules import Find, Issue, Refused, Resource, check, check_bundle
+from broker.bus.inbound import parse_referral
+from broker.bus.inbound.resolver import Unusable
+from broker.bus.outbound.message import Paper
+from broker.bus.outbound.resources import encode
+from broker.bus.profile import Profile
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.clinic import Clinic
+from broker.domain.incoming import IncomingReferral
+from broker.store.database import Reader, Store, Tx
+from broker.store.tables import clients, directories, orders
+from broker.store.tables.clients import Client
+from broker.store.tables.incoming import Arrival
+from broker.workflow import incoming_referrals as referrals
+from broker.workflow import numbering
+
+log = logging.getLogger(__name__)
+
+CREATABLE = ("Patient", "Practitioner", "PractitionerRole")
+CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `profile.organisation` is the clinic here, `organisation` the one that the client works for."""
+
+    client: Client
+    organisation: str
+    profile: Profile
+
+    @classmethod
+    def of(cls, client: Client, profile: Profile) -> Caller:
+        """Let a client without an organisation of its own be this clinic's, and the other way round."""
+        here = profile.organisation or client.organisation
+        return cls(client, client.organisation or here, replace(profile, organisation=here))
+
+    @property
+    def name(self) -> str:
+        """Give the client's name."""
+        return self.client.name
+
+    @property
+    def actor(self) -> Actor:
+        """Give who stands in the audit trail."""
+        return Actor(ActorKind.BUS, self.name, f"МИС {self.name}")
+
+
+class EndpointService:
+    """The verbs. `straight_to` is modality -> AE title, `paper` makes the PDF of a signed report."""
+
+    def __init__(self, store: Store, clinic: Clinic, straight_to: Mapping[str, str], paper: Paper) -> None:
+        self._store, self._clinic, self._straight_to, self._paper = store, clinic, straight_to, paper
+
+    # ---- ordering ----
+
+    def transaction(self, bundle: object, caller: Caller) -> Resource:
+        """Take an order as a whole and answer the transaction-response; raise Refused."""
+        sent = entries(bundle)
+        resources = list(sent.values())
+        with self._store.read() as reader:
+            find = _finder(reader, caller, sent)
+            issues: list[Issue] = []
+            for i, resource in enumerate(resources):
+                # What the clinic's desk may leave out, its МИС may: codes of dictionaries that it has not loaded.
+                issues += check(resource, find, self._today(), f"Bundle.entry[{i}].resource", lenient=True)
+            issues = issues or check_bundle(resources, find)
+        if issues:
+            raise Refused(422, *issues)
+        task = next(resource for resource in resources if resource["resourceType"] == "Task")
+        self._refuse_others(task, caller)
+        return transaction_response(self._store.write(lambda tx: self._ordered(tx, sent, caller)))
+
+    def create(self, resource_type: str, resource: object, caller: Caller) -> Resource:
+        """Store a person, or find the same one; raise Refused."""
+        if resource_type not in CREATABLE:
+            raise Refused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
+        if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
+            raise Refused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
+        with self._store.read() as reader:
+            issues = check(resource, _finder(reader, caller), self._today(), lenient=True)
+        if issues:
+            raise Refused(422, *issues)
+        return self._store.write(lambda tx: _keep(tx, {"": resource}, caller.name))[0]
+
+    def update_status(self, parameters: object, caller: Caller) -> Resource:
+        """Cancel an order and answer its Task; once more changes nothing. Raise Refused where it has begun.
+
+        Then people are told that it is not wanted any more, and decide what follows.
+        """
+        task_id, status = read_status(parameters)
+        if status != CANCELLED:
+            raise Refused(422, Issue("value", f"Недопустимый статус {status}", "status"))
+        task = self._task(task_id, caller)
+        if task["status"] == CANCELLED:
+            return task
+        # Newer than what it cancels, whatever our clock says.
+        at = max(self._store.clock(), updated(task)).isoformat()
+        stamp = {"versionId": str(int(task["meta"]["versionId"]) + 1), "lastUpdated": at}
+        arrival = Arrival(caller.name, f"Task/{task_id}", parse_referral.version({"meta": stamp}), encode(parameters))
+        referrals.take_cancellation(self._store, task_id, arrival, CANCELLED, caller.actor, self._clinic)
+        task = self._task(task_id, caller)
+        if task["status"] != CANCELLED:
+            text = f"Task/{task_id} уже выполняется или завершён, статус {CANCELLED} установить нельзя"
+            raise Refused(422, Issue("business-rule", text, "status"))
+        return task
+
+    # ---- reading ----
+
+    def read(self, resource_type: str, resource_id: str, caller: Caller) -> Resource:
+        """Read one resource; raise Refused(404), also for another client's: that it exists is not told."""
+        reference = f"{resource_type}/{resource_id}"
+        with self._store.read() as reader:
+            if resource_type == "Task" and (standing := answers.standing_of(reader, caller.name, resource_id)):
+                return answers.task_of(standing)
+            found = _finder(reader, caller)(reference) or self._made(reader, reference, caller)
+        if found is None:
+            raise Refused(404, Issue("not-found", f"Ресурс {reference} не найден"))
+        return found
+
+    def search(self, resource_type: str, parameters: object, caller: Caller) -> Resource:
+        """Answer a searchset, oldest change first, cut at `_count`; raise Refused."""
+        query = read_query(resource_type, parameters)
+        with self._store.read() as reader:
+            if resource_type == "Task":
+                return self._tasks(reader, query, caller)
+            found = [each for each in self._candidates(reader, resource_type, query, caller) if query.finds(each)]
+        found.sort(key=lambda each: (updated(each), each["id"]))
+        return searchset(found[: query.most], len(found))
+
+    def _tasks(self, reader: Reader, query: Query, caller: Caller) -> Resource:
+        """Search the Tasks; only those that are told are made whole."""
+        standings = clients.standings(
+            reader, caller.name, tasks=_named_tasks(reader, query, caller.name), since=query.since
+        )
+        found = [
+            (task, standing)
+            for standing in standings
+            for task in (answers.task_of(standing), *answers.results_of(standing, caller.profile))
+            if query.finds(task)
+        ]
+        found.sort(key=lambda pair: (updated(pair[0]), pair[1].task, pair[0]["status"] == answers.COMPLETED))
+        told = []
+        for task, standing in found[: query.most]:
+            if not task["id"]:
+                made = answers.made_for(reader, standing, caller.profile, None).values()
+                task = next(each for each in made if each.get("status") == task["status"] and _is_task(each))
+            told.append(task)
+        return searchset(told, len(found))
+
+    def _candidates(self, reader: Reader, kind: str, query: Query, caller: Caller) -> list[Resource]:
+        """Give the resources among which a search for something else than Tasks finds."""
+        if kind == "Patient":
+            ids = clients.named(reader, caller.name, kind, query.wanted("identifier") or ())
+            return [each for id in ids if (each := clients.resource(reader, caller.name, kind, id))]
+        if kind not in ("DiagnosticReport", "ImagingStudy"):
+            return []  # the clinic's devices and their calendars are no concern of a МИС here
+        people = [f"for:{each.rpartition('/')[2]}" for each in query.wanted("subject") or ()]
+        tasks = clients.named(reader, caller.name, "Task", people)
+        made = [
+            each
+            for standing in clients.standings(reader, caller.name, tasks=tasks)
+            for each in answers.made_for(reader, standing, caller.profile, None).values()
+        ]
+        return [each for each in made if each["resourceType"] == kind]
+
+    def _made(self, reader: Reader, reference: str, caller: Caller) -> Resource | None:
+        """Make what answers an order of this client, if that is what a reference means."""
+        kind, _, id = reference.partition("/")
+        order_id = answers.order_of(id)
+        task = clients.task_of_order(reader, caller.name, order_id) if order_id else ""
+        standing = answers.standing_of(reader, caller.name, task) if task else None
+        paper = self._paper if kind == "Binary" else None
+        return answers.made_for(reader, standing, caller.profile, paper).get(reference) if standing else None
+
+    def _task(self, task_id: str, caller: Caller) -> Resource:
+        """Give an order's own Task as it stands; raise Refused(404)."""
+        with self._store.read() as reader:
+            standing = answers.standing_of(reader, caller.name, task_id)
+        if standing is None:
+            raise Refused(404, Issue("not-found", f"Ресурс Task/{task_id} не найден"))
+        return answers.task_of(standing)
+
+    # ---- what becomes of an order ----
+
+    def _refuse_others(self, task: Resource, caller: Caller) -> None:
+        """Raise Refused unless it is an order of the client's organisation that this clinic is to do."""
+        if task["intent"] != "original-order":
+            text = "Task.intent: здесь принимаются только направления (original-order), результаты выдаёт эта клиника"
+            raise Refused(422, Issue("business-rule", text, "Task.intent"))
+        refuse_foreign_sender(task, caller.organisation)
+        if task["owner"]["reference"].casefold() != f"Organization/{caller.profile.organisation}".casefold():
+            text = "Task.owner: указана другая организация; здесь принимаются только направления в эту клинику"
+            raise Refused(422, Issue("business-rule", text, "Task.owner"))
+
+    def _ordered(self, tx: Tx, sent: Mapping[str, Resource], caller: Caller) -> list[Resource]:
+        """Keep an order and have it wait, or stand on a worklist; give what was kept, in the order of sending."""
+        [(url, task)] = [(url, each) for url, each in sent.items() if _is_task(each)]
+        own = [each for each in task["identifier"] if not _is_given(each)]
+        if not own:
+            raise Refused(422, Issue("required", "Task.identifier: нет собственного номера направления"))
+        for identifier in own:
+            known = clients.named(tx, caller.name, "Task", [f"{identifier['system']}|{identifier['value']}"])
+            if known:
+                raise repeated(identifier["value"], known[0])
+        # Reserved now, for the sender wants to know it, and the modality's images are to bear it.
+        number = numbering.accession_number(tx, self._clinic)
+        numbered = task | {"identifier": [*own, accession_number(number)]}
+        kept = _keep(tx, {**sent, url: numbered}, caller.name)
+        made = next(each for each in kept if _is_task(each))
+        referral = replace(self._read(tx, made, caller), bus_accession_number=number)
+        arrival = Arrival(caller.name, f"Task/{made['id']}", parse_referral.version(made), _content(kept))
+        taken = referrals.taken(
+            tx,
+            referral,
+            arrival,
+            caller.actor,
+            self._clinic,
+            self._straight_to,
+            system_procedure=caller.profile.system_procedure,
+        )
+        log.info("client %s: order %s: %s", caller.name, number, taken)
+        return kept
+
+    def _read(self, reader: Reader, task: Resource, caller: Caller) -> IncomingReferral:
+        """Read a referral out of what was kept of it; no other clinic stands behind this clinic's own МИС."""
+        find = _finder(reader, caller)
+
+        def follow(reference: object, *kinds: str) -> Resource:
+            text = reference.get("reference") if isinstance(reference, dict) else None
+            found = find(text) if isinstance(text, str) else None
+            if found is None or (kinds and found["resourceType"] not in kinds):
+                raise Unusable("a reference leads nowhere")
+            return found
+
+        try:
+            referral = parse_referral.referral(task, follow, caller.profile, self._today())
+        except Unusable as unusable:
+            raise Refused(422, Issue("value", f"Направление не прочитано: {unusable.reason}")) from None
+        own = caller.organisation.casefold() == caller.profile.organisation.casefold()
+        return replace(referral, requester="" if own else referral.requester)
+
+    def _today(self) -> date:
+        return self._store.clock().astimezone(self._clinic.zone).date()
+
+
+def _finder(reader: Reader, caller: Caller, sent: Mapping[str, Resource] | None = None) -> Find:
+    """Make what leads from a reference to an entry of the same Bundle, to what the client sent, to an organisation."""
+
+    found: dict[str, Resource | None] = dict(sent or {})  # what two references mean must be seen to be the same
+
+    def find(reference: str) -> Resource | None:
+        if reference not in found:
+            kind, _, id = reference.partition("/")
+            organisation = kind == "Organization"
+            found[reference] = (
+                _organisation(reader, id, caller) if organisation else clients.resource(reader, caller.name, kind, id)
+            )
+        return found[reference]
+
+    return find
+
+
+def _organisation(reader: Reader, guid: str, caller: Caller) -> Resource | None:
+    """Give an organisation that is known here: this clinic, the client's, or one of the imported directory."""
+    name = directories.organisation_name(reader, guid)
+    own = (caller.organisation.casefold(), caller.profile.organisation.casefold())
+    if not name and guid.casefold() not in own:
+        return None
+    return {"resourceType": "Organization", "id": guid, "active": True} | ({"name": name} if name else {"name": guid})
+
+
+def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
+    """Store checked resources, keyed by fullUrl; give them as stored, in the same order."""
+
+    def known(key: tuple[str, ...]) -> str:
+        found = clients.named(tx, client, key[0], [_identity(key)])
+        return f"{key[0]}/{found[0]}" if found else ""
+
+    targets = places(sent, known, lambda: str(uuid4()))
+    now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000).astimezone(UTC)
+    kept = []
+    for url, resource in sent.items():
+        kind, _, id = targets[url].partition("/")
+        made = stored(resolved(resource, targets), targets[url], clients.resource(tx, client, kind, id), now)
+        clients.put(tx, client, made, _keys(made))
+        kept.append(made)
+    return kept
+
+
+def _keys(resource: Resource) -> list[str]:
+    """List the keys under which a resource is found again: as the same person, by a search, as an order for someone."""
+    found = [_identity(key) for key in keys(resource)]
+    if resource["resourceType"] in ("Task", "Patient"):
+        found += searched(resource, "identifier")
+    if _is_task(resource):
+        found.append(f"for:{resource['for']['reference'].rpartition('/')[2]}")
+    return found
+
+
+def _identity(key: tuple[str, ...]) -> str:
+    return "same:" + "\x1f".join(key)
+
+
+def _named_tasks(reader: Reader, query: Query, client: str) -> set[str] | None:
+    """Give the ids of the Tasks to which identifier or based-on confines a search; None where neither is named."""
+    confined: list[set[str]] = []
+    if (answered := query.wanted("based-on")) is not None:
+        confined.append({each.rpartition("/")[2] for each in answered})
+    if (identifiers := query.wanted("identifier")) is not None:
+        tasks = set(clients.named(reader, client, "Task", identifiers))
+        for value in identifiers:
+            number = value.rpartition("|")[2].removesuffix("/in-progress").removesuffix("/completed")
+            order = orders.by_accession_number(reader, number)
+            tasks.add(clients.task_of_order(reader, client, order.id) if order else "")
+        confined.append(tasks)
+    return set.intersection(*confined) if confined else None
+
+
+def _is_task(resource: Resource) -> bool:
+    return bool(resource["resourceType"] == "Task")
+
+
+def _is_given(identifier: Resource) -> bool:
+    """Say whether an identifier is an accession number, which is given here and nowhere else."""
+    codings = identifier.get("type", {}).get("coding", []) if isinstance(identifier.get("type"), dict) else []
+    return any(isinstance(coding, dict) and coding.get("code") == "ACSN" for coding in codings)
+
+
+def _content(kept: list[Resource]) -> bytes:
+    return encode({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in kept]})

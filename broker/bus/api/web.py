@@ -1,0 +1,257 @@
+"""Our own `/fhir` as it is called: a clinic that buys a МИС points it here, and finds the regional bus.
+
+HTTP only: who may call, what a body may be, how a refusal is written; what is done with a body stands in `service`.
+Plain ASGI beside the screens: their sessions, cookies and origins mean nothing here, a token does. Every answer is
+JSON, every refusal an OperationOutcome. Work is done in a few threads of its own, so that a busy МИС keeps neither the
+screens nor the modalities waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from json import dumps
+from time import monotonic
+from typing import NamedTuple
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from broker.bus.api.service import Caller, EndpointService
+from broker.bus.fhir_server.rules import Issue, Refused, Resource, strict_json
+from broker.bus.outbound.message import Paper
+from broker.bus.profile import Profile
+from broker.domain.clinic import Clinic
+from broker.domain.errors import BrokerError
+from broker.security.sessions import token_hash
+from broker.security.throttle import Throttle
+from broker.store.database import Reader, Store, StoreError
+from broker.store.tables import clients
+from broker.store.tables.clients import Client
+
+log = logging.getLogger(__name__)
+
+PATH = "/fhir"
+BODY_LIMIT = 1_000_000  # bytes: an order has about ten thousand
+BODY_SECONDS = 30.0  # for a body to come
+DRAIN_SECONDS = 3.0  # for one that nobody wants
+THREADS = 4
+HEARD_EVERY = 60.0  # seconds between notes that a client was heard
+PROFILE_EVERY = 60.0  # seconds between looks whether a directory was imported
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+METHODS = ("GET", "POST")
+
+
+class Answer(NamedTuple):
+    """An answer before it is written."""
+
+    status: int
+    resource: Resource
+    headers: Mapping[str, str] = {}
+
+
+class Beside:
+    """Hands what is meant for the endpoint to it, and everything else on to the application."""
+
+    def __init__(self, app: ASGIApp, endpoint: ASGIApp) -> None:
+        self.app, self.endpoint = app, endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to whom it is meant for."""
+        path = scope.get("path", "")
+        ours = scope["type"] == "http" and (path == PATH or path.startswith(f"{PATH}/"))
+        await (self.endpoint if ours else self.app)(scope, receive, send)
+
+
+class Failures(Throttle):
+    """How often an address may show a wrong token; whoever shows a good one is never kept waiting."""
+
+    LIMITS = ((30, 60.0), (300, 5.0), (30, 60.0))
+    HALVED_EVERY = 60.0
+
+
+class Endpoint:
+    """The ASGI application. `profile` reads who we are and the dictionaries; `paper` makes the PDF of a report."""
+
+    def __init__(
+        self,
+        store: Store,
+        clinic: Clinic,
+        profile: Callable[[Reader], Profile],
+        paper: Paper,
+        straight_to: Mapping[str, str],
+        failures: Failures | None = None,
+    ) -> None:
+        self._store, self._make_profile = store, profile
+        self._service = EndpointService(store, clinic, straight_to, paper)
+        self._failures = failures or Failures()
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._profile: tuple[float, Profile] | None = None
+        self._heard: dict[str, float] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call."""
+        request = Request(scope, receive)
+        try:
+            answer = await self._answer(request)
+        except ClientDisconnect:
+            return  # there is nobody to be answered
+        headers = {**HEADERS, **answer.headers}
+        content = dumps(answer.resource, ensure_ascii=False).encode("utf-8", "replace")
+        await Response(content, answer.status, headers, "application/json; charset=utf-8")(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Answer:
+        """Judge a call and carry it out; whatever goes wrong becomes an OperationOutcome."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(THREADS)
+        try:
+            try:
+                client = await anyio.to_thread.run_sync(self._client, request, limiter=self._limiter)
+            except Refused:
+                await _drained(request)  # else a client that still sends sees a broken connection, not the answer
+                raise
+            body = await _body(request)
+            return await anyio.to_thread.run_sync(self._carry_out, request, body, client, limiter=self._limiter)
+        except _TooMany as refused:
+            return Answer(refused.status, refused.outcome(), {"Retry-After": str(refused.seconds)})
+        except Refused as refused:
+            more = {401: {"WWW-Authenticate": "N3"}, 405: {"Allow": ", ".join(METHODS)}, 413: {"Connection": "close"}}
+            return Answer(refused.status, refused.outcome(), more.get(refused.status, {}))
+        except (StoreError, sqlite3.Error) as error:
+            log.error("the endpoint cannot use the database: %s", error)
+            unavailable = Refused(503, Issue("transient", "Сервис временно не может сохранить или прочитать данные"))
+            return Answer(503, unavailable.outcome(), {"Retry-After": "30"})
+        except ClientDisconnect:
+            raise
+        except Exception:  # a fault of ours; its words may tell of the patient
+            log.exception("a call of the endpoint failed")
+            return Answer(500, Refused(500, Issue("exception", "Внутренняя ошибка сервиса")).outcome())
+
+    def _client(self, request: Request) -> Client:
+        """Tell who calls, by the token; raise Refused. A hash is compared in the same time however right it is."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        shown = token_hash(token.strip()) if scheme.casefold() == "n3" else ""
+        found: Client | None = None
+        with self._store.read() as reader:
+            for kept, client in clients.enabled(reader):
+                if hmac.compare_digest(kept.encode(), shown.encode()):
+                    found = client
+        address = request.client.host if request.client else ""
+        if found is None:
+            if seconds := self._failures.wait(PATH, address):
+                raise _TooMany(seconds)
+            self._failures.miss(PATH, address)
+            log.warning("the endpoint refused a call from %s: no token, or a wrong one", address)
+            raise Refused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
+        self._note(found.name)
+        return found
+
+    def _note(self, name: str) -> None:
+        """Note that a client was heard, once in a while."""
+        now = monotonic()
+        if now - self._heard.get(name, -HEARD_EVERY) >= HEARD_EVERY:
+            self._heard[name] = now
+            self._store.write(lambda tx: clients.heard(tx, name))
+
+    def _carry_out(self, request: Request, body: bytes, client: Client) -> Answer:
+        """Find the verb for a method and path and do it; raise Refused."""
+        method, path = request.method, str(request.scope["path"]).removeprefix(PATH) or "/"
+        if method == "POST":
+            _check_content_type(request)
+        caller, service = Caller.of(client, self._current_profile()), self._service
+        try:
+            match method, path.strip("/").split("/"):
+                case "POST", [""]:
+                    return Answer(200, service.transaction(strict_json(body), caller))
+                case "POST", ["$updatestatus"]:
+                    return Answer(200, service.update_status(strict_json(body), caller))
+                case "POST", [resource_type, "_search"]:
+                    return Answer(200, service.search(resource_type, strict_json(body), caller))
+                case "POST", [resource_type]:
+                    return _created(service.create(resource_type, strict_json(body), caller))
+                case "GET", [resource_type, resource_id]:
+                    return Answer(200, service.read(resource_type, resource_id, caller))
+        except BrokerError as error:  # of a verb: two who cancel at once, for one
+            log.warning("client %s: %s", client.name, error)
+            raise Refused(422, Issue("business-rule", "Действие невозможно в текущем состоянии направления")) from error
+        if method in METHODS:
+            raise Refused(404, Issue("not-found", f"Метод {path} не найден"))
+        raise Refused(405, Issue("not-supported", f"{method} не поддерживается"))
+
+    def _current_profile(self) -> Profile:
+        """Give the profile, read anew once in a while; whoever comes twice at once reads it twice."""
+        kept, now = self._profile, monotonic()
+        if kept is None or now - kept[0] >= PROFILE_EVERY:
+            with self._store.read() as reader:
+                kept = now, self._make_profile(reader)
+            self._profile = kept
+        return kept[1]
+
+
+class _TooMany(Refused):
+    """Too many wrong tokens came from there."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(429, Issue("throttled", "Слишком много обращений с неверным ключом доступа"))
+        self.seconds = seconds
+
+
+def _created(resource: Resource) -> Answer:
+    place = f"{PATH}/{resource['resourceType']}/{resource['id']}"
+    status = 201 if resource["meta"]["versionId"] == "1" else 200
+    return Answer(status, resource, {"Location": place} if status == 201 else {})
+
+
+async def _body(request: Request) -> bytes:
+    """Read a body; raise Refused if it is too long or does not come.
+
+    Some of the excess is read too, so that the client sees the answer.
+    """
+    read, excess = bytearray(), 0
+    declared = request.headers.get("content-length", "0")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                if len(read) + len(chunk) <= BODY_LIMIT and not excess:
+                    read += chunk
+                else:
+                    excess += len(chunk)
+                if excess > 4 * BODY_LIMIT or (excess and declared.isdigit() and int(declared) > 5 * BODY_LIMIT):
+                    break
+    except TimeoutError:
+        raise Refused(408, Issue("timeout", f"Тело запроса не получено за {BODY_SECONDS:.0f} с")) from None
+    if excess:
+        raise Refused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1_000_000} МБ"))
+    return bytes(read)
+
+
+async def _drained(request: Request) -> None:
+    """Read what comes with a call that is refused, a little of it, and keep nothing."""
+    passed = 0
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in request.stream():
+                passed += len(chunk)
+                if passed > BODY_LIMIT:
+                    return
+    except TimeoutError:
+        return
+
+
+def _check_content_type(request: Request) -> None:
+    """Raise Refused unless a body is said to be JSON in UTF-8."""
+    media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    if media.strip() != "application/json" or charset not in ("", "charset=utf-8"):
+        raise Refused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))

@@ -1,0 +1,225 @@
+"""What may be asked of whoever plays the bus, read from the bodies of its calls, and the frames of its answers.
+
+Pure. For the practice bus and for the endpoint at which a local МИС finds the same bus; the bus's client must not
+import it. What cannot be read is Refused in the words of the wire profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from broker.bus.fhir_server.fields import BUNDLE_TYPES
+from broker.bus.fhir_server.rules import Issue, Refused, Resource
+
+# The profile names the parameters of Task; the others are inferred: by these the results of a patient are found.
+SEARCHABLE = {
+    "Task": ("intent", "owner", "requester", "identifier", "status", "based-on"),
+    "Patient": ("identifier",),
+    "DiagnosticReport": ("subject", "based-on", "status"),
+    "ImagingStudy": ("subject", "identifier", "status"),
+    "Device": ("owner", "identifier"),
+    "Schedule": ("actor", "identifier"),
+}
+# Nobody may list every patient, or every report: one of these must be named. [inferred]
+DEMANDED = {"Patient": "identifier", "DiagnosticReport": "subject", "ImagingStudy": "subject"}
+MAX_COUNT = 500
+DEFAULT_COUNT = 100
+
+Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, the values of which one must be there)
+
+
+class Query(NamedTuple):
+    """A search: `since` is the earliest instant of the last change, `most` the most resources of an answer."""
+
+    filters: Filters
+    since: datetime | None
+    most: int
+
+    def finds(self, resource: Resource) -> bool:
+        """Say whether a stored resource passes every filter and was changed late enough."""
+        late = self.since is None or updated(resource) >= self.since
+        return late and all(values & searched(resource, name) for name, values in self.filters)
+
+    def wanted(self, name: str) -> frozenset[str] | None:
+        """Give values of which one must be there, by which to look first; None where the parameter was not named."""
+        return next((values for parameter, values in self.filters if parameter == name), None)
+
+
+def read_query(resource_type: str, parameters: object) -> Query:
+    """Read a search; raise Refused."""
+    if resource_type not in SEARCHABLE:
+        raise Refused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
+    count, since, filters = DEFAULT_COUNT, None, []
+    for name, value in _parameters(parameters, ("valueString",)):
+        if name == "_count":
+            count = _count(value)
+        elif name == "_lastUpdated":
+            since = _since(value)
+        elif name in SEARCHABLE[resource_type]:
+            filters.append((name, frozenset(part.strip() for part in value.split(","))))
+        else:
+            raise Refused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
+    if resource_type in DEMANDED and DEMANDED[resource_type] not in dict(filters):
+        name = DEMANDED[resource_type]
+        raise Refused(422, Issue("required", f"Поиск {resource_type}: не указан параметр {name}", name))
+    return Query(filters, since, count)
+
+
+def read_status(parameters: object) -> tuple[str, str]:
+    """Read (id of a Task, new status); raise Refused."""
+    given = dict(_parameters(parameters, ("valueString", "valueCode", "valueId")))
+    for name in ("_id", "status"):
+        if name not in given:
+            raise Refused(422, Issue("required", f"Не указан параметр {name}", name))
+    return given["_id"].removeprefix("Task/"), given["status"]
+
+
+def entries(bundle: object) -> dict[str, Resource]:
+    """Take a transaction Bundle apart into fullUrl -> resource, of types that belong there; raise Refused."""
+    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+        raise Refused(400, Issue("structure", "Ожидается ресурс Bundle"))
+    if bundle.get("type") != "transaction":
+        raise Refused(422, Issue("value", "Bundle.type: ожидается transaction", "Bundle.type"))
+    listed = bundle.get("entry")
+    if not isinstance(listed, list) or not listed:
+        raise Refused(422, Issue("required", "Bundle.entry: не заполнено", "Bundle.entry"))
+    entries: dict[str, Resource] = {}
+    issues = []
+    for i, entry in enumerate(listed):
+        problem = _entry_problem(entry, entries)
+        if problem:
+            issues.append(Issue("structure", f"Bundle.entry[{i}]: {problem}", f"Bundle.entry[{i}]"))
+        else:
+            entries[entry["fullUrl"]] = entry["resource"]
+    if issues:
+        raise Refused(422, *issues)
+    return entries
+
+
+def refuse_foreign_sender(task: Resource, caller: str) -> None:
+    """Raise Refused if one organisation orders, or answers, in the name of another."""
+    member = "requester" if task["intent"] == "original-order" else "owner"
+    if caller and task[member]["reference"].casefold() != f"Organization/{caller}".casefold():
+        text = f"Task.{member}: указана другая организация, а не та, чьим ключом подписан запрос"
+        raise Refused(422, Issue("business-rule", text, f"Task.{member}"))
+
+
+def repeated(number: str, task_id: str) -> Refused:
+    """Refuse a Task whose identifier is there already, in the words that clients look for."""
+    text = f"Попытка повторного добавления Task с идентификатором {number}, ранее добавлен Task/{task_id}"
+    return Refused(422, Issue("duplicate", text, "Task.identifier"))
+
+
+def full_url(resource: Resource) -> str:
+    """Name a stored resource as most deployments do."""
+    return f"{resource['resourceType']}/{resource['id']}"
+
+
+def transaction_response(stored: Sequence[Resource], named: Callable[[Resource], str] = full_url) -> Resource:
+    """Make the answer to a transaction."""
+    return {
+        "resourceType": "Bundle",
+        "type": "transaction-response",
+        "entry": [_answered(resource, named) for resource in stored],
+    }
+
+
+def searchset(found: Sequence[Resource], total: int, named: Callable[[Resource], str] = full_url) -> Resource:
+    """Make the answer to a search."""
+    entries = [{"fullUrl": named(each), "resource": each, "search": {"mode": "match"}} for each in found]
+    answer: Resource = {"resourceType": "Bundle", "type": "searchset", "total": total}
+    return answer | ({"entry": entries} if entries else {})  # FHIR allows no empty array
+
+
+def searched(resource: Resource, name: str) -> set[str]:
+    """List the values by which a search parameter finds a resource; references with their type and bare."""
+    match name:
+        case "identifier":
+            identifiers = [i for i in resource.get("identifier", []) if isinstance(i, dict) and "value" in i]
+            return {i["value"] for i in identifiers} | {f"{i.get('system', '')}|{i['value']}" for i in identifiers}
+        case "owner" | "requester" | "subject":
+            references = {resource[name]["reference"]} if name in resource else set()
+        case "actor":
+            return {item["reference"] for item in resource["actor"]}
+        case "based-on":
+            references = {item["reference"] for item in resource.get("basedOn", [])}
+        case _:
+            return {str(resource.get(name))}
+    return references | {reference.rpartition("/")[2] for reference in references}
+
+
+def updated(resource: Resource) -> datetime:
+    """Tell when a stored resource was last changed."""
+    return datetime.fromisoformat(resource["meta"]["lastUpdated"])
+
+
+def _answered(resource: Resource, named: Callable[[Resource], str]) -> Resource:
+    """Render one entry of a transaction-response."""
+    version = resource["meta"]["versionId"]
+    return {
+        "fullUrl": named(resource),
+        "resource": resource,
+        "response": {
+            "status": "201 Created" if version == "1" else "200 OK",
+            "location": f"{resource['resourceType']}/{resource['id']}/_history/{version}",
+        },
+    }
+
+
+def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
+    """Say what is wrong with an entry's frame; `request` may be left out."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("resource"), dict):
+        return "нет ресурса"
+    kind = entry["resource"].get("resourceType")
+    if not isinstance(kind, str) or kind not in BUNDLE_TYPES:
+        return f"ресурс {kind} не принимается"
+    full_url = entry.get("fullUrl")
+    if not isinstance(full_url, str) or not full_url.startswith("urn:uuid:"):
+        return "fullUrl должен иметь вид urn:uuid:…"
+    try:
+        UUID(full_url.removeprefix("urn:uuid:"))
+    except ValueError:
+        return "в fullUrl указан некорректный UUID"
+    if full_url in before:
+        return "fullUrl повторяется"
+    request = entry.get("request", {"method": "POST", "url": kind})
+    if not isinstance(request, dict) or (request.get("method"), request.get("url")) != ("POST", kind):
+        return f"request: ожидается POST {kind}"
+    return ""
+
+
+def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Read a Parameters resource into (name, text); raise Refused."""
+    if not isinstance(parameters, dict) or parameters.get("resourceType") != "Parameters":
+        raise Refused(400, Issue("structure", "Ожидается ресурс Parameters"))
+    listed = parameters.get("parameter", [])
+    read = []
+    for item in listed if isinstance(listed, list) else [None]:
+        name = item.get("name") if isinstance(item, dict) else None
+        values = [item[key] for key in value_names if key in item] if isinstance(item, dict) else []
+        if not isinstance(name, str) or len(values) != 1 or not isinstance(values[0], str) or not values[0]:
+            text = f"Parameters.parameter: ожидаются name и {' или '.join(value_names)}"
+            raise Refused(422, Issue("structure", text, "Parameters.parameter"))
+        read.append((name, values[0]))
+    return read
+
+
+def _count(value: str) -> int:
+    """Read `_count`; raise Refused unless it is 1 to 500."""
+    if not value.isascii() or not value.isdigit() or len(value) > 3 or not 1 <= int(value) <= MAX_COUNT:
+        raise Refused(422, Issue("value", f"_count: ожидается число от 1 до {MAX_COUNT}", "_count"))
+    return int(value)
+
+
+def _since(value: str) -> datetime:
+    """Read "ge<dateTime>"; a time without its zone is UTC; raise Refused."""
+    try:
+        if not value.startswith("ge"):
+            raise ValueError(value)
+        moment = datetime.fromisoformat(value.removeprefix("ge"))
+    except ValueError:
+        raise Refused(422, Issue("value", "_lastUpdated: ожидается ge<дата и время>", "_lastUpdated")) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,379 @@
+"""What whoever plays the bus refuses: the mandatory fields, codifiers and patient index rules of the ОДИИ wire profile.
+
+Pure checks over parsed JSON, for the practice bus and for the endpoint at which a local МИС finds the same bus. Written
+apart from the code that makes our bundles, so that it can judge them: it must not import `resources` or `domain`, and
+it must not repair anything; the bus's client must not import it. A resource that passes has every member that those
+two read, in the right shape.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Field
+
+Resource = dict[str, Any]
+Find = Callable[[str], Resource | None]  # a reference as written -> the resource it means, in the bundle or stored
+
+ACCESSION_NUMBER_LENGTH = 16  # PS3.5 6.2: (0008,0050) is SH
+
+MAX_DEPTH = 64
+_MSV = frozenset({"mSv", "мЗв"})
+_CODING_KEYS = frozenset({"coding", "class", "security", "tag", "modality"})
+
+
+class Issue(NamedTuple):
+    """One complaint of an OperationOutcome: FHIR issue type code, Russian text, FHIRPath of the place."""
+
+    code: str
+    diagnostics: str
+    location: str = ""
+
+
+class Refused(Exception):
+    """The answer is this HTTP status and an OperationOutcome, and nothing was stored."""
+
+    def __init__(self, status: int, *issues: Issue) -> None:
+        super().__init__(f"{status}: " + "; ".join(issue.diagnostics for issue in issues))
+        self.status = status
+        self.issues = issues
+
+    def outcome(self) -> Resource:
+        """Render the OperationOutcome."""
+        rendered = []
+        for issue in self.issues:
+            item: Resource = {"severity": "error", "code": issue.code, "diagnostics": issue.diagnostics}
+            rendered.append(item | ({"location": [issue.location]} if issue.location else {}))
+        return {"resourceType": "OperationOutcome", "issue": rendered}
+
+
+def check(resource: Resource, find: Find, today: date, at: str = "", lenient: bool = False) -> list[Issue]:
+    """List what is wrong with one resource; `at` is its FHIRPath in the bundle, empty for a single create."""
+    kind = str(resource.get("resourceType"))
+    profile = kind
+    if kind == "Task":
+        profile = f"Task/{resource.get('intent')}"
+        if profile not in FIELDS:
+            allowed = "original-order или reflex-order"
+            return [Issue("value", f"Task.intent: ожидается {allowed}", f"{at or 'Task'}.intent")]
+    found: dict[str, Issue] = {}  # the first complaint about a place is enough
+
+    def complain(place: str, text: str, code: str = "value") -> None:
+        found.setdefault(place, Issue(code, f"{kind}{place}: {text}", f"{at or kind}{place}"))
+
+    if not isinstance(resource.get("meta", {}), dict):
+        complain(".meta", "ожидается объект")
+    for demand in FIELDS[profile]:
+        field = _eased(demand) if lenient and demand.eased else demand
+        for place, value in _values(resource, field.path):
+            if value is None and field.optional:
+                continue
+            problem = _problem(field, value, find, today)
+            if problem:
+                complain(place, problem, "required" if value is None else "value")
+    for place, key, value in _walk(resource):
+        problem = _anywhere(key, value, find)
+        if problem:
+            complain(place, problem)
+    for place, problem in _particular(kind, resource):
+        complain(place, problem)
+    return list(found.values())
+
+
+def check_bundle(resources: list[Resource], find: Find) -> list[Issue]:
+    """List what is wrong between the resources of one transaction; each of them passed `check` before."""
+    of: dict[str, list[Resource]] = {}
+    for resource in resources:
+        of.setdefault(resource["resourceType"], []).append(resource)
+    tasks = of.get("Task", [])
+    if len(tasks) != 1:
+        return [Issue("invariant", f"Bundle: ожидается ровно один Task, передано {len(tasks)}", "Bundle.entry")]
+    [task] = tasks
+    focus_type = "ServiceRequest" if task["intent"] == "original-order" else "DiagnosticReport"
+    focus = find(task["focus"]["reference"])
+    if len(of.get(focus_type, [])) != 1 or focus is not of[focus_type][0]:
+        return [Issue("invariant", f"Task.focus: ожидается единственный {focus_type} этого же Bundle", "Task.focus")]
+    issues = []
+    subjects = {_text(_member(resource, "subject"), "reference") for resource in resources} - {""}
+    if any(find(subject) is not find(task["for"]["reference"]) for subject in subjects):
+        issues.append(Issue("invariant", "Bundle: ресурсы относятся к разным пациентам", "Task.for"))
+    if focus_type == "DiagnosticReport":
+        issues += _result_issues(task, focus, find)
+    return issues
+
+
+def _result_issues(task: Resource, report: Resource, find: Find) -> Iterator[Issue]:
+    """Yield what is wrong between a result's Task, its report and the order they answer."""
+    phases = {"in-progress": ("partial",), "completed": ("final", "appended")}
+    if report["status"] not in phases[task["status"]]:
+        text = f"DiagnosticReport.status: {report['status']} не соответствует Task.status {task['status']}"
+        yield Issue("invariant", text, "DiagnosticReport.status")
+    if task["status"] == "in-progress" and not report.get("imagingStudy"):
+        yield Issue("required", "DiagnosticReport.imagingStudy: не заполнено", "DiagnosticReport.imagingStudy")
+    if task["status"] == "completed" and not report.get("result"):
+        yield Issue("required", "DiagnosticReport.result: не заполнено", "DiagnosticReport.result")
+    originals = [find(item["reference"]) or {} for item in task.get("basedOn", [])]
+    if any(original.get("intent") != "original-order" for original in originals):
+        yield Issue("value", "Task.basedOn: указан не исходный Task (original-order)", "Task.basedOn")
+    if not originals:
+        return
+    if not report.get("basedOn"):
+        yield Issue("required", "DiagnosticReport.basedOn: не заполнено", "DiagnosticReport.basedOn")
+    for item in report.get("imagingStudy", []):
+        study = find(item["reference"]) or {}
+        if not any(_is_accession_number(identifier) for identifier in study.get("identifier", [])):
+            yield Issue("required", "ImagingStudy.identifier: нет номера ACSN", "ImagingStudy.identifier")
+
+
+def strict_json(body: bytes) -> object:
+    """Parse strict UTF-8 JSON; raise Refused(400) for duplicate keys, NaN, lone surrogates or too deep nesting."""
+
+    def refuse_constant(name: str) -> float:
+        raise ValueError(f"недопустимое число {name}")
+
+    def finite(text: str) -> float:
+        number = float(text)
+        return number if math.isfinite(number) else refuse_constant(text)
+
+    def unique(pairs: list[tuple[str, Any]]) -> Resource:
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise ValueError("повторяющееся имя в объекте")
+        return members
+
+    try:
+        parsed: object = json.loads(
+            body.decode("utf-8"),
+            parse_constant=refuse_constant,
+            parse_float=finite,
+            object_pairs_hook=unique,
+        )
+        level = [parsed]
+        for _ in range(MAX_DEPTH):
+            level = [child for node in level for child in _children(node)]
+        if level:
+            raise ValueError(f"вложенность больше {MAX_DEPTH}")
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")  # a lone surrogate cannot be sent on
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, Issue("structure", f"Тело запроса не является корректным JSON: {error}")) from None
+    return parsed
+
+
+def snils_valid(value: str) -> bool:
+    """Tell whether these are 11 digits whose last two are the check number."""
+    if not re.fullmatch(r"[0-9]{11}", value):
+        return False
+    if value[:9] <= "001001998":  # numbers up to here were issued without a check number
+        return True
+    total = sum(int(digit) * weight for digit, weight in zip(value[:9], range(9, 0, -1), strict=True))
+    return total % 101 % 100 == int(value[9:])
+
+
+_NOT_ARRAY = object()
+_NOT_SINGLE = object()
+
+
+def _values(node: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every (place, value) a path leads to; None if missing, a mark if array and single differ."""
+    head, _, rest = path.partition(".")
+    key = head.removesuffix("[]")
+    place = f"{at}.{key}"
+    child = node.get(key) if isinstance(node, dict) else None
+    if child is None or child in ([], {}, ""):
+        yield place, None
+    elif isinstance(child, list) != head.endswith("[]"):
+        yield place, _NOT_SINGLE if isinstance(child, list) else _NOT_ARRAY
+    else:
+        items = enumerate(child) if isinstance(child, list) else ()
+        for where, item in [(f"{place}[{i}]", item) for i, item in items] or [(place, child)]:
+            if rest:
+                yield from _values(item, rest, where)
+            else:
+                yield where, item
+
+
+def _eased(field: Field) -> Field:
+    """Make of a demand what a lenient bus insists on."""
+    return field._replace(allowed=(), optional=field.eased == "absent")
+
+
+def _problem(field: Field, value: Any, find: Find, today: date) -> str:
+    """Say in Russian what is wrong with the value of one demanded field; empty if nothing."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return "не заполнено обязательное поле"
+    if value in (_NOT_ARRAY, _NOT_SINGLE):
+        return "ожидается массив" if value is _NOT_ARRAY else "ожидается одно значение, а не массив"
+    match field.kind:
+        case "bool":
+            return "" if isinstance(value, bool) else "ожидается true или false"
+        case "coding":
+            return _coding_problem([value], field.allowed)
+        case "concept":
+            in_words = not field.allowed and "coding" not in value if isinstance(value, dict) else False
+            return "" if in_words and _text(value, "text") else _coding_problem(_member(value, "coding"), field.allowed)
+        case "ref":
+            reference = value.get("reference") if isinstance(value, dict) else None
+            if not isinstance(reference, str) or not reference.strip():
+                return "не заполнена ссылка"
+            target = find(reference)
+            if target is not None and field.allowed and target["resourceType"] not in field.allowed:
+                return f"ссылка ведёт на {target['resourceType']}, ожидается {' или '.join(field.allowed)}"
+            return ""  # an unknown target is found by the walk over all references
+    if not isinstance(value, str):
+        return "ожидается строка"
+    match field.kind:
+        case "code":
+            return "" if value in field.allowed else f"недопустимое значение, ожидается {', '.join(field.allowed)}"
+        case "date":
+            return _birth_date_problem(value, today)
+        case "instant":
+            return _instant_problem(value)
+    return ""
+
+
+def _coding_problem(codings: Any, systems: tuple[str, ...]) -> str:
+    """Say what is wrong with Codings of which one must come from one of these codifiers, if any are named."""
+    if not isinstance(codings, list) or not codings or not all(isinstance(c, dict) for c in codings):
+        return "ожидается coding"
+    if systems and not any(coding.get("system") in systems for coding in codings):
+        return f"ожидается код справочника {' или '.join(systems)}"
+    return ""
+
+
+def _birth_date_problem(value: str, today: date) -> str:
+    """Say why the patient index refuses this date of birth."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        return "ожидается дата ГГГГ-ММ-ДД"
+    try:
+        born = date.fromisoformat(value)
+    except ValueError:
+        return "такой даты нет"
+    if born == date(1900, 1, 1):
+        return "дата рождения 1900-01-01 не принимается"
+    return "дата рождения в будущем" if born > today else ""
+
+
+def _instant_problem(value: str) -> str:
+    """Say what is wrong with a FHIR dateTime; a time needs its zone."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?", value):
+        return "не указан часовой пояс"
+    try:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?", value):
+            raise ValueError(value)
+        datetime.fromisoformat(value)
+    except ValueError:
+        return "ожидается дата и время ISO 8601"
+    return ""
+
+
+def _children(node: Any) -> list[Any]:
+    """List the values inside an object or array."""
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []
+
+
+def _walk(node: Any, at: str = "", key: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Yield (place, key, value) of everything inside a resource; an array's items bear the array's key."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield f"{at}.{name}", name, value
+            yield from _walk(value, f"{at}.{name}", name)
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield f"{at}[{i}]", key, value
+            yield from _walk(value, f"{at}[{i}]", key)
+
+
+def _anywhere(key: str, value: Any, find: Find) -> str:
+    """Say what is wrong with a value by the rules that hold in every resource."""
+    if value in ("", [], {}) or value is None:
+        return "пустое значение не допускается"  # FHIR R4 JSON: properties can never be empty
+    if key in _CODING_KEYS and isinstance(value, dict):
+        for name in ("system", "version", "code"):
+            if not isinstance(value.get(name), str) or not value[name].strip():
+                return f"в coding не заполнено {name}"
+        if not value["system"].startswith("urn:oid:"):
+            return "system должен начинаться с urn:oid:"
+    if _is_reference(key, value) and (not isinstance(value, str) or find(value) is None):
+        if str(value).startswith("Organization/"):
+            return f"организация {value} не зарегистрирована"
+        return f"ссылка {value} не найдена ни в Bundle, ни в сервисе"
+    if key == "identifier" and isinstance(value, dict):
+        number = value.get("value")
+        if value.get("system") == SNILS and not snils_valid(str(number)):
+            return "некорректный СНИЛС: ожидается 11 цифр с верным контрольным числом"
+        if value.get("system") == POLICY and not re.fullmatch(r"[0-9]{16}", str(number)):
+            return "некорректный полис ОМС: ожидается 16 цифр"
+        if value.get("system") == OWN_ID and _text(value.get("assigner"), "display") == "":
+            return "не заполнен assigner.display (OID МИС)"
+    return ""
+
+
+def _particular(kind: str, resource: Resource) -> Iterator[tuple[str, str]]:
+    """Yield (place, problem) of the rules that only one resource type has."""
+    if kind == "Observation":
+        if "valueQuantity" in resource:
+            if not isinstance(_member(resource["valueQuantity"], "value"), int | float):
+                yield ".valueQuantity", "не заполнено значение"
+        elif "valueString" not in resource:
+            yield ".value", "не заполнено обязательное поле"
+        yield from _report_part(resource)
+    if kind == "Binary":
+        try:
+            base64.b64decode(str(resource.get("data")), validate=True)
+        except binascii.Error:
+            yield ".data", "ожидается base64"
+    if kind == "ImagingStudy":
+        identifiers = [i for i in _children(resource.get("identifier")) if isinstance(i, dict)]
+        uids = [str(i.get("value")) for i in identifiers if i.get("system") == DICOM_UID]
+        if len(uids) != 1:
+            yield ".identifier", f"ожидается один идентификатор {DICOM_UID}"
+        # PS3.5 9.1: at most 64 characters, no component with a leading zero
+        elif not re.fullmatch(r"urn:oid:(?=[0-9.]{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+", uids[0], re.ASCII):
+            yield ".identifier", "некорректный StudyInstanceUID, ожидается urn:oid:<UID>"
+        if any(_is_accession_number(i) and len(str(i.get("value"))) > ACCESSION_NUMBER_LENGTH for i in identifiers):
+            yield ".identifier", f"номер ACSN длиннее {ACCESSION_NUMBER_LENGTH} символов"
+
+
+def _report_part(observation: Resource) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with an Observation of a report, by its code: 1 to 3 are texts, 5 is the effective dose."""
+    codings = _children(_member(observation.get("code"), "coding"))
+    codes = [_text(coding, "code") for coding in codings if _text(coding, "system") == N3 + "119"]
+    if any(code not in ("1", "2", "3", "5") for code in codes):
+        yield ".code", "в справочнике N3.119 ожидается 1, 2, 3 или 5"
+    elif "5" in codes:
+        quantity = observation.get("valueQuantity")
+        if "valueQuantity" not in observation or not {_text(quantity, "code"), _text(quantity, "unit")} & _MSV:
+            yield ".valueQuantity", "эффективная доза: ожидается значение в мЗв (mSv)"
+    elif codes and "valueString" not in observation:
+        yield ".valueString", "не заполнено обязательное поле"
+
+
+def _is_accession_number(identifier: Any) -> bool:
+    """Tell whether an identifier is the one the bus gave a study."""
+    codings = _member(_member(identifier, "type"), "coding")
+    return any(_member(coding, "code") == "ACSN" for coding in _children(codings))
+
+
+def _is_reference(key: str, value: Any) -> bool:
+    """Tell whether a member points to a resource: every `reference`, and an attachment's `url` of a Binary."""
+    return key == "reference" or (key == "url" and str(value).startswith(("urn:uuid:", "Binary/")))
+
+
+def _member(node: Any, key: str) -> Any:
+    """Take a member of what may not be an object."""
+    return node.get(key) if isinstance(node, dict) else None
+
+
+def _text(node: Any, key: str) -> str:
+    """Take a member that should be text, empty if it is not."""
+    value = _member(node, key)
+    return value.strip() if isinstance(value, str) else ""

@@ -1,0 +1,241 @@
+"""Asks the bus what other clinics did to a patient, while the referral is being typed.
+
+Never makes anybody wait: a page says which patient is `wanted` and reads what is kept; one thread asks, within seconds
+and few requests, and announces when there is more to read. What it cannot get is noted with its reason, beside the
+older answer. It tells the bus nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from broker.bus.inbound.json_access import items, member
+from broker.bus.inbound.parse_report import Told, foreign_study, is_somebody_else, reference_to, told_at, version_of
+from broker.bus.inbound.resolver import LineDown, Unusable
+from broker.bus.profile import POLICY, SNILS, Profile, Resource, oid
+from broker.bus.transport.asking import Line
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import Dialect
+from broker.bus.transport.rate_limit import Pace
+from broker.domain.people import Patient
+from broker.domain.prior_studies import WITHDRAWN
+from broker.domain.reports import ForeignStudy
+from broker.store.database import Store
+from broker.store.tables import foreign, patients
+from broker.store.tables.foreign import Kept
+from broker.workflow import external_results as verbs
+
+log = logging.getLogger(__name__)
+
+SECONDS = 10.0  # for a patient: a registrar is typing
+NEWEST = 50  # reports of a patient that are read
+PEOPLE = 20  # of the bus that may bear one patient's numbers: every clinic may have made its own
+WAITING = 20  # patients that may wait to be asked for
+REST = timedelta(seconds=60)  # after a failure
+NO_NUMBER = "neither a pension insurance number nor a policy number is known: the bus cannot be asked"
+NO_VERSION = "?"
+MEMBERS = (
+    "status,category,code,subject,effective,issued,performer,resultsInterpreter,result,imagingStudy,basedOn,conclusion"
+)
+
+
+class History:
+    """The one who asks. `client` must be its own: a question that takes too long is cut off, with all its calls."""
+
+    def __init__(
+        self,
+        store: Store,
+        client: BusClient,
+        dialect: Dialect,
+        profile: Profile,
+        pace: Pace,
+        *,
+        hours: float = 12,
+        seconds: float = SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take `hours` for which an answer is taken for fresh, and `seconds` that a question may take."""
+        self._store, self._profile, self._hours = store, profile, hours
+        self._line = Line(client, dialect, pace, store=store, seconds=seconds, monotonic=monotonic)
+        # Documents stand within R4's reports and would make an answer too large; the other family has them beside.
+        self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
+        self._wanted: deque[int] = deque()
+        self._news = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def wanted(self, patient_id: int) -> bool:
+        """Have the bus asked about a patient soon, unless its answer is fresh; return at once.
+
+        False where so many patients wait that this one is left out: whoever still wants it asks again.
+        """
+        with self._news:
+            if self._line.stopping.is_set():
+                return False
+            if patient_id in self._wanted:
+                return True
+            if len(self._wanted) >= WAITING:
+                return False
+            self._wanted.append(patient_id)
+            self._news.notify()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="bus-history", daemon=True)
+                self._thread.start()
+            return True
+
+    def stop(self) -> None:
+        """End the question under way, and ask no more."""
+        with self._news:
+            self._line.stop()
+            self._news.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def ask(self, patient_id: int) -> None:
+        """Ask now, whatever is known already; what comes, or why nothing does, is kept. For one thread at a time."""
+        with self._store.read() as reader:
+            patient = patients.get(reader, patient_id)
+            known = foreign.versions(reader, patient_id)
+            asked = foreign.of_patient(reader, patient_id)
+        if patient is None:
+            return
+        if not (patient.snils or patient.policy):
+            if asked.reason != NO_NUMBER:
+                verbs.history_failed(self._store, patient_id, NO_NUMBER)
+            return
+        with self._line.question():
+            try:
+                people = self._people(patient)
+                reports, whole = self._reports(people)
+            except (LineDown, Unusable) as trouble:
+                verbs.history_failed(self._store, patient_id, str(trouble))
+                log.warning("patient %s: the bus did not tell of earlier studies", patient.patient_id)
+                return
+            listed = self._listed(patient_id, reports)
+            unread = [report for report in listed if _version(report) == NO_VERSION or not _is_known(report, known)]
+            if unread and any(_reference(report) not in known for report in unread):
+                # Date, clinic and kind at once; the texts follow.
+                first = [Kept(foreign_study(Told(report), self._profile)) for report in listed]
+                verbs.keep_history(self._store, patient_id, first, whole=whole, missing=None)
+            read, why = self._details(unread)
+        kept = [read.get(_reference(report)) or self._bare(report) for report in listed]
+        kept = [each for each in kept if not self._is_ours(patient_id, each.study)]
+        missing = "" if whole else "the bus told only a part"
+        if why:
+            missing = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
+        verbs.keep_history(self._store, patient_id, kept, whole=whole, missing=missing)
+
+    def _work(self) -> None:
+        while (patient_id := self._next()) is not None:
+            try:
+                if self._is_due(patient_id):
+                    self.ask(patient_id)
+            except Exception:  # the next patient's question must not fail over this one's
+                log.exception("earlier studies of a patient could not be asked for")
+
+    def _next(self) -> int | None:
+        """Wait for the next patient; None when it is over."""
+        with self._news:
+            self._news.wait_for(lambda: self._wanted or self._line.stopping.is_set())
+            return None if self._line.stopping.is_set() else self._wanted.popleft()
+
+    def _is_due(self, patient_id: int) -> bool:
+        now = self._store.clock()
+        with self._store.read() as reader:
+            asked = foreign.of_patient(reader, patient_id)
+            if foreign.is_fresh(reader, patient_id, self._hours, now):
+                return False
+        rests = asked.failed_at is not None and timedelta() <= now - asked.failed_at < REST
+        return not rests or asked.reason == NO_NUMBER  # a number may have been typed since
+
+    def _people(self, patient: Patient) -> list[str]:
+        """Find who on the bus bears the patient's numbers, as "Patient/<id>"."""
+        found: list[str] = []
+        for system, value in ((SNILS, patient.snils), (POLICY, patient.policy)):
+            if value:
+                people, _ = self._line.search("Patient", {"identifier": f"{oid(system)}|{value}"})
+                found += [
+                    reference
+                    for person in people
+                    if (reference := reference_to("Patient", {"reference": f"Patient/{member(person, 'id')}"}))
+                    and _bears(person, system, value)
+                    and not is_somebody_else(person, patient)
+                ]
+        return list(dict.fromkeys(found))[:PEOPLE]
+
+    def _reports(self, people: Sequence[str]) -> tuple[list[Resource], bool]:
+        """Find the reports on these people, the newest first; False where the bus has told a part only."""
+        if not people:
+            return [], True
+        found, whole = self._line.search("DiagnosticReport", {"subject": ",".join(people), **self._members})
+        # Whatever was asked for: only what names one of these people is theirs.
+        theirs = [each for each in found if reference_to("Patient", member(each, "subject")) in people]
+        valid = [each for each in theirs if member(each, "status") not in WITHDRAWN]
+        return sorted(valid, key=_newness, reverse=True)[:NEWEST], whole
+
+    def _listed(self, patient_id: int, reports: Sequence[Resource]) -> list[Resource]:
+        """Leave out what is no report, and what we have told ourselves."""
+        listed = []
+        for report in reports:
+            try:
+                study = foreign_study(Told(report), self._profile)
+            except Unusable:
+                continue
+            if not self._is_ours(patient_id, study):
+                listed.append(report)
+        return listed
+
+    def _is_ours(self, patient_id: int, study: ForeignStudy) -> bool:
+        if study.organisation:
+            return study.organisation.casefold() == self._profile.organisation.casefold()
+        with self._store.read() as reader:
+            return foreign.told_by_us(reader, patient_id, study.reference)
+
+    def _details(self, reports: Sequence[Resource]) -> tuple[dict[str, Kept], str]:
+        """Read the references of reports, as far as time and requests go; give what was read, and why it ended."""
+        read: dict[str, Kept] = {}
+        for report in reports:
+            self._line.walk.begin()
+            try:
+                told = self._line.told(report)
+            except LineDown as down:
+                return read, str(down)
+            read[_reference(report)] = replace(
+                self._bare(report), study=foreign_study(told, self._profile), version=_version(report)
+            )
+        return read, ""
+
+    def _bare(self, report: Resource) -> Kept:
+        return Kept(foreign_study(Told(report), self._profile), told_at=told_at(report))
+
+
+def _reference(report: Resource) -> str:
+    return f"DiagnosticReport/{report['id']}"
+
+
+def _version(report: Resource) -> str:
+    return version_of(report) or NO_VERSION
+
+
+def _is_known(report: Resource, known: dict[str, str]) -> bool:
+    return known.get(_reference(report)) == _version(report)
+
+
+def _newness(report: Resource) -> tuple[str, datetime]:
+    """Order by when the study was made as far as the text tells, then by when it was told."""
+    made = member(report, "effectiveDateTime")
+    return (made[:10] if isinstance(made, str) else ""), told_at(report) or datetime.min.replace(tzinfo=UTC)
+
+
+def _bears(person: Resource, system: str, value: str) -> bool:
+    """Say whether a Patient bears a number of this system: one dialect searches by the bare value."""
+    return any(
+        member(each, "system") in (system, oid(system)) and member(each, "value") == value
+        for each in items(person, "identifier")
+    )

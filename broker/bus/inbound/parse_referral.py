@@ -1,0 +1,324 @@
+"""Reads what another clinic orders of us: Task, ServiceRequest, Patient, doctor, diagnosis -> IncomingReferral. Pure.
+
+What comes is foreign: every member may be missing, of another type, endless or a trap. What a person can complete is
+left empty and named as a problem; only what cannot be understood at all is refused, as Unusable. A number that the
+other clinic gave its patient is never taken for ours; documents (passport, certificates, policies of the old kind) are
+no part of what we keep of a patient and stay in the message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any, Protocol
+
+from broker.bus.inbound.json_access import changed_at, instant, items, member
+from broker.bus.inbound.resolver import Unusable
+from broker.bus.profile import FINANCE, MEASUREMENT, N3, NSI, POLICY, SNILS, Profile, Resource
+from broker.bus.transport.dialect import task_references
+from broker.domain import identifiers, names, validation
+from broker.domain.incoming import IncomingReferral
+from broker.domain.orders import Priority
+from broker.domain.people import NOBODY, Patient, PersonName, Sex
+
+LINE_KEPT = 200  # characters of a name, a code, a title
+TEXT_KEPT = 1000  # characters of a text
+SUPPORTING_READ = 6  # resources that a ServiceRequest is supported by
+# FHIR R4 task-status; n3 sends none, and reads back `requested`.
+WANTED = frozenset({"", "requested", "received", "accepted", "ready", "on-hold"})
+CANCELLED = frozenset({"cancelled", "rejected", "failed", "entered-in-error"})
+BEGUN, DONE = "in-progress", "completed"
+# Older dictionaries of procedures and of diagnoses, beside the configured ones.
+_PROCEDURES = (f"{NSI}.1471", f"{N3}.57")
+_DIAGNOSES = (f"{NSI}.1005", f"{N3}.2", "http://hl7.org/fhir/sid/icd-10")
+_HEIGHT, _WEIGHT = "1", "2"  # N3.37
+_SEXES = {"male": Sex.MALE, "female": Sex.FEMALE, "other": Sex.OTHER}
+_URGENT = frozenset({"urgent", "asap", "stat"})
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
+_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(T.*)?")
+_ICD10 = re.compile(r"[A-Z][0-9]{2}(\.[0-9]{1,2})?")
+_UNKNOWN_BIRTH_DATE = date(1900, 1, 1)  # what some programs write for "unknown"
+
+
+class Find(Protocol):
+    """Gives the resource that a Reference leads to, as `Walk.resource` does; raises Unusable."""
+
+    def __call__(self, reference: object, *kinds: str) -> Resource: ...
+
+
+# ---- the Task by itself ----
+
+
+def task_id(task: Resource) -> str:
+    """Give a Task's id; raise Unusable where it has none that can be used."""
+    id = task.get("id")
+    if task.get("resourceType") != "Task" or not isinstance(id, str) or not _ID.fullmatch(id):
+        raise Unusable("it is no Task with an id")
+    return id
+
+
+def version(resource: Resource) -> str:
+    """Give a text that grows with every change of a resource; one that only differs (`#…`) where the bus dates none."""
+    at = changed_at(resource)
+    number = member(member(resource, "meta"), "versionId")
+    counted = number if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number) else ""
+    if at is None and not counted:
+        return "#" + digest(resource)
+    return f"{at:%Y-%m-%dT%H:%M:%S.%f} {counted:0>18}" if at else f" {counted:0>18}"
+
+
+def digest(node: object) -> str:
+    """Give a text that tells one JSON value from every other one."""
+    try:
+        told = json.dumps(node, sort_keys=True)
+    except (ValueError, RecursionError):
+        told = repr(type(node))
+    return hashlib.sha256(told.encode("ascii", "replace")).hexdigest()[:32]
+
+
+def status(task: Resource) -> str:
+    """Give a Task's status; empty where there is none."""
+    return _line(task.get("status"), 40)
+
+
+def is_for(task: Resource, organisation: str) -> bool:
+    """Say whether a Task is an order that this organisation is to do."""
+    return task.get("intent") == "original-order" and _organisation(task, "owner").lower() == organisation.lower()
+
+
+def own_number(task: Resource, profile: Profile) -> str:
+    """Give the number under which we ordered this ourselves; empty where it is not ours."""
+    ours = _organisation(task, "requester").lower() == profile.organisation.lower()
+    if task.get("intent") != "original-order" or not ours:
+        return ""
+    return next((value for system, value in _identifiers(task) if system == profile.mis_oid), "")
+
+
+# ---- the referral ----
+
+
+def referral(task: Resource, find: Find, profile: Profile, today: date) -> IncomingReferral:
+    """Read a referral; `problem` names what a person has to complete, as `checks` does (field: code, …).
+
+    `find` leads to the resources that the Task names. Raise Unusable, and whatever `find` raises for a broken line.
+    """
+    ids = task_references(task)
+    request = find(task.get("focus"), "ServiceRequest")
+    subject = find(task.get("for") or request.get("subject"), "Patient")
+    requester = _organisation(task, "requester")
+    if not requester:
+        raise Unusable("it does not say which clinic refers")
+    person, wrong = _patient(subject, today)
+    code, system, name = _procedure(request, profile)
+    if not code and not name:
+        wrong["procedure"] = "required"
+    finance = _code(items(request, "orderDetail"), FINANCE)
+    if finance and finance not in validation.FINANCE_CODES:
+        wrong["finance"] = "unknown"
+    doctor, doctor_snils, position = _doctor(request, find, profile, wrong)
+    diagnosis_code, diagnosis_text, weight, height = _supporting(request, find, profile, wrong)
+    return IncomingReferral(
+        task=task_id(task),
+        patient=Patient(
+            name=person.name,
+            birth_date=person.birth_date,
+            sex=person.sex,
+            snils=person.snils,
+            policy=person.policy,
+            weight=weight,
+            height=height,
+        ),
+        requester=requester,
+        service_request=ids.service_request or str(request.get("id", "")),
+        bus_patient=ids.patient or str(subject.get("id", "")),
+        bus_accession_number=ids.acsn,
+        procedure_code=code,
+        procedure_system=system,
+        procedure_name=name,
+        body_site=_code(items(request, "bodySite"), ""),
+        priority=Priority.URGENT if _line(request.get("priority")) in _URGENT else Priority.ROUTINE,
+        finance=finance if finance in validation.FINANCE_CODES else "1",
+        referrer=doctor,
+        referrer_snils=doctor_snils,
+        referrer_position=position,
+        diagnosis_code=diagnosis_code,
+        diagnosis_text=diagnosis_text,
+        comment=_comment(request),
+        authored_on=instant(task.get("authoredOn")),
+        problem=", ".join(f"{field}: {problem}" for field, problem in wrong.items()),
+    )
+
+
+def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
+    """Read who it is, and what is wrong with that."""
+    numbers = dict(reversed(list(_identifiers(subject))))  # the first of each kind
+    name = _name(subject)
+    patient = Patient(
+        name=name,
+        birth_date=_birth_date(subject.get("birthDate")),
+        sex=_SEXES.get(_line(subject.get("gender"), 20), Sex.OTHER),
+        snils=identifiers.digits(numbers.get(SNILS, ""))[:20],
+        policy=identifiers.digits(numbers.get(POLICY, ""))[:20],
+    )
+    if not (name.family or name.given or patient.snils or patient.policy):
+        raise Unusable("the Patient has neither a name nor a number")
+    wrong = validation.patient_problems(patient, today)
+    if _line(subject.get("gender"), 20) not in _SEXES:
+        wrong["sex"] = "required"
+    return patient, wrong
+
+
+def _name(holder: Resource) -> PersonName:
+    """Read the name that a person goes by: family, имя, отчество; one that is only a text is split."""
+    listed = [each for each in items(holder, "name") if isinstance(each, dict)]
+    listed.sort(key=lambda each: each.get("use") in ("old", "maiden", "anonymous", "nickname"))
+    for each in listed:
+        given = [part for text in items(each, "given") if (part := _line(text))]
+        name = PersonName(_line(each.get("family")), "".join(given[:1]), _line(" ".join(given[1:])))
+        if name.family or name.given:
+            return name
+        if text := _line(each.get("text")):
+            return names.split(text)
+    return NOBODY
+
+
+def _birth_date(value: object) -> date | None:
+    match = _DAY.fullmatch(value) if isinstance(value, str) else None
+    try:
+        born = date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
+    return None if born == _UNKNOWN_BIRTH_DATE else born
+
+
+def _procedure(request: Resource, profile: Profile) -> tuple[str, str, str]:
+    """Read (code, system, name) of what is asked for: of the region's dictionary, if it is named by several."""
+    concept = request.get("code")
+    codings = list(_codings([concept]))
+    order = (profile.system_procedure, *_PROCEDURES)
+    codings.sort(key=lambda each: order.index(each[0]) if each[0] in order else len(order))
+    system, code, display = next(iter(codings), ("", "", ""))
+    return code, system, _line(member(concept, "text")) or display
+
+
+def _doctor(request: Resource, find: Find, profile: Profile, wrong: dict[str, str]) -> tuple[PersonName, str, str]:
+    """Read (name, СНИЛС, position) of the doctor who refers; a clinic may refer without naming one."""
+    reference = request.get("requester")
+    if reference is None:
+        return NOBODY, "", ""
+    try:
+        role = find(reference, "PractitionerRole", "Practitioner", "Organization")
+        if role.get("resourceType") == "Organization":
+            return NOBODY, "", ""
+        doctor = find(role.get("practitioner"), "Practitioner") if role["resourceType"] == "PractitionerRole" else role
+    except Unusable:
+        wrong["referrer"] = "unreadable"
+        return NOBODY, "", ""
+    snils = next((identifiers.digits(value) for system, value in _identifiers(doctor) if system == SNILS), "")
+    return _name(doctor), "" if identifiers.snils_problem(snils) else snils, _position(role, profile)
+
+
+def _position(role: Resource, profile: Profile) -> str:
+    """Read a doctor's position in words, or find the words that the configuration has for its code."""
+    for concept in items(role, "code"):
+        codings = list(_codings([concept]))
+        for text in (_line(member(concept, "text")), *(display for _, _, display in codings)):
+            if text:
+                return text
+        for _, code, _ in codings:
+            for title, (position, _) in profile.positions.items():
+                if position == code:
+                    return title
+    return ""
+
+
+def _supporting(
+    request: Resource, find: Find, profile: Profile, wrong: dict[str, str]
+) -> tuple[str, str, float | None, float | None]:
+    """Read (diagnosis code, diagnosis text, kg, cm) of what a referral is supported by, or its visit names."""
+    conditions: list[Resource] = []
+    measured: dict[str, float] = {}
+    references = [*items(request, "supportingInfo"), *items(request, "reasonReference")]
+    try:
+        for reference in references[:SUPPORTING_READ]:
+            resource = find(reference)
+            if resource.get("resourceType") == "Condition":
+                conditions.append(resource)
+            elif resource.get("resourceType") == "Observation":
+                measured.update(_measurement(resource))
+        if not conditions and request.get("encounter") is not None:
+            for each in items(find(request["encounter"], "Encounter"), "diagnosis")[:1]:
+                conditions.append(find(member(each, "condition"), "Condition"))
+    except Unusable:
+        wrong["diagnosis"] = "unreadable"
+    concepts = [*(condition.get("code") for condition in conditions), *items(request, "reasonCode")]
+    systems = (profile.system_diagnosis, *_DIAGNOSES)
+    for concept in concepts:
+        code, text = "", _line(member(concept, "text"), TEXT_KEPT)
+        for system, value, display in _codings([concept]):
+            text = text or display
+            if system in systems and not code and _ICD10.fullmatch(value.upper()):
+                code = value.upper()
+        if code or text:
+            return code, text, measured.get(_WEIGHT), measured.get(_HEIGHT)
+    return "", "", measured.get(_WEIGHT), measured.get(_HEIGHT)
+
+
+def _measurement(observation: Resource) -> dict[str, float]:
+    """Read a height in cm or a weight in kg, if it is in that unit and a person can have it."""
+    code = _code([observation.get("code")], MEASUREMENT)
+    quantity = observation.get("valueQuantity")
+    value = member(quantity, "value")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return {}
+    units = {_line(member(quantity, name), 20).rstrip(".") for name in ("code", "unit")} - {""}
+    low, high, known = {_HEIGHT: (20, 260, {"cm", "см"}), _WEIGHT: (0.2, 500, {"kg", "кг"})}.get(code, (1, 0, set()))
+    return {code: float(value)} if low <= value <= high and units <= known else {}
+
+
+def _comment(request: Resource) -> str:
+    notes = [_line(member(note, "text"), TEXT_KEPT) for note in items(request, "note")[:20]]
+    return names.cut("; ".join(note for note in notes if note), TEXT_KEPT)
+
+
+# ---- members, whatever they are ----
+
+
+def _organisation(resource: Resource, name: str) -> str:
+    """Give the GUID of the organisation that a member refers to; empty where it names none."""
+    text = member(member(resource, name), "reference")
+    guid = text.rpartition("Organization/")[2] if isinstance(text, str) and "Organization/" in text else ""
+    return guid if _GUID.fullmatch(guid) else ""
+
+
+def _identifiers(resource: Resource) -> Iterator[tuple[str, str]]:
+    """Yield (OID, value) of the identifiers that have both."""
+    for each in items(resource, "identifier"):
+        system, value = _line(member(each, "system")), _line(member(each, "value"))
+        if system and value:
+            yield system.removeprefix("urn:oid:"), value
+
+
+def _codings(concepts: list[Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield (system, code, display) of the codings of some CodeableConcepts; a system is an OID where it is one."""
+    for concept in concepts[:20]:
+        for coding in items(concept, "coding")[:20]:
+            if code := _line(member(coding, "code"), 64):
+                system = _line(member(coding, "system")).removeprefix("urn:oid:")
+                yield system, code, _line(member(coding, "display"))
+
+
+def _code(concepts: list[Any], system: str) -> str:
+    """Give the first code of a code system, or of any."""
+    return next((code for named, code, _ in _codings(concepts) if system in ("", named)), "")
+
+
+def _line(value: object, longest: int = LINE_KEPT) -> str:
+    """Give a text on one line without control characters, cut to a length; empty where it is no text."""
+    if not isinstance(value, str):
+        return ""
+    return names.cut(names.tidy(value[: 4 * longest]), longest)

@@ -1,0 +1,351 @@
+"""Reads what another clinic told the bus of a study: report, images, texts, dose -> one ForeignStudy. Pure.
+
+What comes is foreign: every member may be missing, of another type, endless or a trap. A member that cannot be used is
+left out, and only something that is no report at all is refused. Nothing is guessed that a doctor could take for told.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from broker.bus.inbound.json_access import changed_at, instant, items, member
+from broker.bus.inbound.resolver import Unusable
+from broker.bus.profile import N3, REPORT_CATEGORY, Profile, Resource, oid
+from broker.domain import names
+from broker.domain.identifiers import valid_uid
+from broker.domain.people import Patient
+from broker.domain.prior_studies import WITHDRAWN
+from broker.domain.reports import ForeignStudy
+
+OBSERVATION = f"{N3}.119"  # 1 protocol (описание), 2 conclusion, 3 recommendations, 5 effective dose
+DESCRIPTION, CONCLUSION, RECOMMENDATIONS, EFFECTIVE_DOSE = "1", "2", "3", "5"
+TEXT_KEPT = 20_000  # characters of a text
+LINE_KEPT = 500  # characters of a name
+DOCUMENTS_KEPT = 20
+DOSE_LIMIT = 1000.0  # mSv: no diagnostic study gives more; a number above it is in another unit than it says
+# NSI.1472: what a category says of the modality. 4 (рентген) is radiography of some kind: RG, PS3.3 C.7.3.1.1.1.
+_MODALITIES = {"1": "CT", "2": "MR", "3": "US", "4": "RG", "5": "NM", "6": "ECG", "7": "ES"}
+# Objects that stand beside the images in a study.
+_NO_IMAGES = frozenset({"SR", "KO", "PR", "DOC", "OT", "REG", "SEG", "PLAN"})
+# A sievert has many spellings; both signs for micro (U+00B5, U+03BC). mGy is no effective dose, whatever it stands in.
+_SIEVERTS = {
+    **dict.fromkeys(("mSv", "мЗв"), 1.0),
+    **dict.fromkeys(("uSv", "\u00b5Sv", "\u03bcSv", "мкЗв", "mkSv"), 0.001),
+    **dict.fromkeys(("Sv", "Зв"), 1000.0),
+}
+_STATUSES = WITHDRAWN | {"registered", "partial", "preliminary", "final", "amended", "corrected", "appended"}
+
+_DOCTORS = ("Practitioner", "PractitionerRole")
+_ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
+_REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
+_ADDRESS = re.compile(r"(?:https?|dicom)://[!-~]{1,2000}")
+_MODALITY = re.compile(r"[A-Z]{2,16}")
+_CODE = re.compile(r"[!-~]{1,64}")
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(T.*)?", re.ASCII | re.DOTALL)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A report and what its references have led to; everything but the report may be missing."""
+
+    report: Resource
+    task: Resource | None = None
+    others: Sequence[Resource] = ()  # ServiceRequest, ImagingStudy, Endpoint, Observation, Practitioner(Role)
+
+    def of(self, kind: str) -> Iterator[Resource]:
+        """Give the other resources of one type."""
+        return (each for each in self.others if isinstance(each, dict) and each.get("resourceType") == kind)
+
+
+def foreign_study(told: Told, profile: Profile) -> ForeignStudy:
+    """Make a study of what was told; raise Unusable where that is no DiagnosticReport with an id."""
+    report = told.report
+    id = member(report, "id")
+    if member(report, "resourceType") != "DiagnosticReport" or not isinstance(id, str) or not re.fullmatch(_ID, id):
+        raise Unusable("it is no DiagnosticReport")
+    studies = list(told.of("ImagingStudy"))
+    code, name = _procedure([report, *told.of("ServiceRequest")], profile)
+    status = member(report, "status")
+    status = status if isinstance(status, str) and status in _STATUSES else ""
+    return ForeignStudy(
+        reference=f"DiagnosticReport/{id}",
+        status=status,
+        organisation=_organisation(told),
+        studied_on=_studied_on(report, studies, profile),
+        modality=next(_modalities(report, studies), ""),
+        procedure_code=code,
+        procedure_name=name,
+        body_site=next(_body_sites(told, studies, profile), ""),
+        # What its doctor has taken back must not be read as a finding.
+        description="" if status in WITHDRAWN else _said(told, DESCRIPTION),
+        conclusion="" if status in WITHDRAWN else _said(told, CONCLUSION) or _text(member(report, "conclusion")),
+        recommendations="" if status in WITHDRAWN else _said(told, RECOMMENDATIONS),
+        effective_dose=_effective_dose(told),
+        study_instance_uid=next(_study_uids(studies), ""),
+        images_url=next(_addresses(told, studies), ""),
+        accession_number=next(_accession_numbers([*studies, *_maybe(told.task)]), ""),
+        doctor=next(_doctors(told), ""),
+        documents=tuple(dict.fromkeys(_documents(report)))[:DOCUMENTS_KEPT],
+    )
+
+
+def version_of(resource: Resource) -> str:
+    """Give what tells one version of a resource from another, or empty; the id of the version goes before its time."""
+    meta = member(resource, "meta")
+    told = [member(meta, "versionId"), member(meta, "lastUpdated")]
+    return " ".join(_line(part)[:64] for part in told if isinstance(part, str) and part)
+
+
+def told_at(resource: Resource) -> datetime | None:
+    """Give when a resource was last changed on the bus (UTC); None where it does not tell, or tells no instant."""
+    return changed_at(resource) or instant(member(resource, "issued"))
+
+
+def is_somebody_else(person: Resource, patient: Patient) -> bool:
+    """Say whether a Patient of the bus is certainly another person: neither the name nor the date of birth agree.
+
+    One of the two may differ: people marry, and fingers slip. Of the name both parts count: brothers share a family.
+    """
+    told = items(person, "name")
+    families = [family for name in told if (family := names.fold(_line(member(name, "family"))))]
+    given = [first for name in told if (first := names.fold("".join(map(_line, items(name, "given", 1)))))]
+    born = member(person, "birthDate")
+    other_name = (bool(families) and names.fold(patient.name.family) not in families) or (
+        bool(given) and bool(patient.name.given) and names.fold(patient.name.given) not in given
+    )
+    other_birth = isinstance(born, str) and patient.birth_date is not None and born != patient.birth_date.isoformat()
+    return other_name and other_birth
+
+
+def read_text(value: object) -> str:
+    """Read a valueString that is plain text or, as one client writes it, base64 of UTF-8; empty where it is neither.
+
+    Only what decodes strictly to readable text with a Cyrillic letter is taken for base64: a Latin word of the right
+    length ("Normal12") decodes to bytes that are none.
+    """
+    if not isinstance(value, str):
+        return ""
+    packed = "".join(value.split())
+    if len(packed) % 4 == 0 and _BASE64.fullmatch(packed):
+        try:
+            plain = base64.b64decode(packed, validate=True).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError):
+            plain = ""
+        if names.is_cyrillic(plain) and all(map(_readable, plain)):
+            return _text(plain)
+    return _text(value)
+
+
+def millisieverts(quantity: object) -> float | None:
+    """Read an effective dose; None where it is not plainly one: no number, no unit, another unit, beyond measure."""
+    value = member(quantity, "value")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    units = [unit for unit in (member(quantity, "code"), member(quantity, "unit")) if unit]
+    factors = {_SIEVERTS.get(unit.strip(" .")) if isinstance(unit, str) else None for unit in units}
+    factor = factors.pop() if len(factors) == 1 else None  # none, or two that contradict each other
+    if factor is None or not 0 <= value <= DOSE_LIMIT / factor or not math.isfinite(value):
+        return None
+    return round(value * factor, 9)
+
+
+def reference_to(kind: str, node: object) -> str:
+    """Give "Kind/id" where a Reference, relative or absolute, points to this type; empty otherwise."""
+    text = member(node, "reference")
+    match = _REFERENCE.search(text) if isinstance(text, str) and len(text) <= 2000 else None
+    return f"{kind}/{match[2]}" if match and match[1] == kind else ""
+
+
+def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
+    """Give the references of a report that are worth following, with the types that they may lead to.
+
+    The texts and the dose come first: time or requests may run out. `further` tells where each leads on.
+    """
+    for name, kinds, most in (
+        ("result", ("Observation",), 10),
+        ("imagingStudy", ("ImagingStudy",), 2),
+        ("basedOn", ("ServiceRequest",), 1),
+        ("resultsInterpreter", _DOCTORS, 1),
+        ("performer", _DOCTORS, 3),
+    ):
+        for reference in items(report, name, most):
+            if any(reference_to(kind, reference) for kind in kinds):
+                yield reference, kinds
+
+
+def further(resource: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
+    """Give the references of what a report led to that are worth following, as `references` does."""
+    if member(resource, "resourceType") == "ImagingStudy":
+        yield from ((reference, ("Endpoint",)) for reference in items(resource, "endpoint", 1))
+    if member(resource, "resourceType") == "PractitionerRole":
+        yield member(resource, "practitioner"), ("Practitioner",)
+
+
+# ---- the members ----
+
+
+def _organisation(told: Told) -> str:
+    """Give the GUID of the clinic that did it: who performed the report, else who owns the Task."""
+    places = [*items(told.report, "performer"), member(told.task, "owner")]
+    places += [member(role, "organization") for role in told.of("PractitionerRole")]
+    found = (reference_to("Organization", place) for place in places)
+    return next((reference.partition("/")[2] for reference in found if reference), "")
+
+
+def _studied_on(report: Resource, studies: Sequence[Resource], profile: Profile) -> date | None:
+    period = member(report, "effectivePeriod")
+    told = [member(report, "effectiveDateTime"), member(period, "start")]
+    told += [*(member(study, "started") for study in studies), member(report, "issued")]
+    return next((day for value in told if (day := _day(value, profile))), None)
+
+
+def _day(value: object, profile: Profile) -> date | None:
+    """Give the clinic's local day of a FHIR dateTime; None for a mere month or year."""
+    match = _DAY.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
+    if not match:
+        return None
+    try:
+        moment = datetime.fromisoformat(match[0])
+        day = moment.astimezone(profile.zone).date() if moment.tzinfo else moment.date()
+    except (ValueError, OverflowError):  # the first and the last day that a date can be have no neighbour
+        return None
+    return day if day.year >= 1900 else None
+
+
+def _modalities(report: Resource, studies: Sequence[Resource]) -> Iterator[str]:
+    for study in studies:
+        told = [*items(study, "modality"), *(member(series, "modality") for series in items(study, "series"))]
+        for coding in told:
+            code = member(coding, "code")
+            if isinstance(code, str) and _MODALITY.fullmatch(code) and code not in _NO_IMAGES:
+                yield code
+    for category in items(report, "category"):
+        for code, _ in _codings(category, REPORT_CATEGORY):
+            if code in _MODALITIES:
+                yield _MODALITIES[code]
+
+
+def _procedure(holders: Sequence[Resource], profile: Profile) -> tuple[str, str]:
+    """Give code and name of what was done; a code of another system is no code here, but its name is one."""
+    code = name = ""
+    for concept in (member(holder, "code") for holder in holders):
+        code = code or next((code for code, _ in _codings(concept, profile.system_procedure)), "")
+        displays = [display for _, display in _codings(concept)]
+        name = name or next((text for text in (_line(member(concept, "text")), *displays) if text), "")
+    return code, name
+
+
+def _body_sites(told: Told, studies: Sequence[Resource], profile: Profile) -> Iterator[str]:
+    """Give the codes of body sites in the region's own system; those of another cannot be compared with ours."""
+    concepts = [concept for request in told.of("ServiceRequest") for concept in items(request, "bodySite")]
+    for concept in concepts:
+        yield from (code for code, _ in _codings(concept, profile.system_body_site))
+    for study in studies:
+        series = [{"coding": [member(each, "bodySite")]} for each in items(study, "series")]
+        for concept in series:
+            yield from (code for code, _ in _codings(concept, profile.system_body_site))
+
+
+def _said(told: Told, code: str) -> str:
+    """Join the texts of the observations that bear this code."""
+    values = (member(observation, "valueString") for observation in _observations(told, code))
+    return "\n".join(dict.fromkeys(text for value in values if (text := read_text(value))))[:TEXT_KEPT]
+
+
+def _effective_dose(told: Told) -> float | None:
+    """Give the largest of the doses that were told: a sum of a year must not come out below the truth."""
+    told_doses = (millisieverts(member(each, "valueQuantity")) for each in _observations(told, EFFECTIVE_DOSE))
+    return max((dose for dose in told_doses if dose is not None), default=None)
+
+
+def _observations(told: Told, code: str) -> Iterator[Resource]:
+    for observation in told.of("Observation"):
+        withdrawn = member(observation, "status") in ("cancelled", "entered-in-error")
+        if not withdrawn and code in (each for each, _ in _codings(member(observation, "code"), OBSERVATION)):
+            yield observation
+
+
+def _study_uids(studies: Iterable[Resource]) -> Iterator[str]:
+    for study in studies:
+        for identifier in items(study, "identifier"):
+            value = member(identifier, "value")
+            if member(identifier, "system") == "urn:dicom:uid" and isinstance(value, str):
+                uid = value.strip().removeprefix("urn:oid:")
+                if uid.isascii() and valid_uid(uid):
+                    yield uid
+
+
+def _accession_numbers(holders: Iterable[Resource]) -> Iterator[str]:
+    for holder in holders:
+        for identifier in items(holder, "identifier"):
+            codes = [code for code, _ in _codings(member(identifier, "type"))]
+            value = _line(member(identifier, "value"))
+            if "ACSN" in codes and value:
+                yield value[:64]
+
+
+def _addresses(told: Told, studies: Sequence[Resource]) -> Iterator[str]:
+    """Give where the images can be had: Endpoint, or the description, which one client uses for its viewer."""
+    given = [member(endpoint, "address") for endpoint in told.of("Endpoint")]
+    given += [member(study, "description") for study in studies]
+    for address in given:
+        if isinstance(address, str) and _ADDRESS.fullmatch(address.strip()):
+            yield address.strip()
+
+
+def _doctors(told: Told) -> Iterator[str]:
+    for practitioner in told.of("Practitioner"):
+        for name in items(practitioner, "name"):
+            family = _line(member(name, "family"))
+            given = [_line(part) for part in items(name, "given", 3)]
+            if family:
+                yield " ".join(part for part in (family, *given) if part)[:LINE_KEPT]
+            elif text := _line(member(name, "text")):
+                yield text
+
+
+def _documents(report: Resource) -> Iterator[str]:
+    for form in items(report, "presentedForm"):
+        if reference := reference_to("Binary", {"reference": member(form, "url")}):
+            yield reference
+
+
+# ---- small things ----
+
+
+def _codings(concept: object, system: str = "") -> Iterator[tuple[str, str]]:
+    """Give (code, display) of a concept's codings, of one system (OID) where that is asked for."""
+    for coding in items(concept, "coding", 20):
+        code, of = member(coding, "code"), member(coding, "system")
+        right = not system or (isinstance(of, str) and of.strip() in (system, oid(system)))
+        if right and isinstance(code, str) and _CODE.fullmatch(code):
+            yield code, _line(member(coding, "display"))
+
+
+def _line(value: object) -> str:
+    return names.tidy(value[: 4 * LINE_KEPT])[:LINE_KEPT].rstrip() if isinstance(value, str) else ""
+
+
+def _text(value: object) -> str:
+    """Tidy a text of several lines: NFC, no control characters, no more than one empty line together."""
+    if not isinstance(value, str):
+        return ""
+    told = unicodedata.normalize("NFC", value[: 2 * TEXT_KEPT]).replace("\r\n", "\n").replace("\r", "\n")
+    lines = "\n".join(names.tidy(line) for line in told.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", lines).strip()[:TEXT_KEPT].rstrip()
+
+
+def _readable(char: str) -> bool:
+    return char in "\r\n\t" or unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn")
+
+
+def _maybe(resource: Resource | None) -> list[Resource]:
+    return [resource] if resource else []

@@ -1,0 +1,332 @@
+"""Fetches what other clinics order of us, and what they cancel: by searches that go on where the last one ended.
+
+One look at a time. A search reaches back a little behind its cursor, what was seen before is known by its version, and
+the cursor moves only when a page is stored: a crash, a repeated page or answers out of order lose and double nothing.
+What cannot be read is set aside for a person and holds nothing back; a line that is down ends the look. How far a
+search has got is told by the bus's own times, never by our clock. Nothing here reads a member of a resource; how the
+line is, is kept in `fetch_line`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from broker.bus.inbound import parse_referral
+from broker.bus.inbound.resolver import LineDown, Unusable, Walk, check_size
+from broker.bus.profile import Profile, Resource
+from broker.bus.transport.answers import Delivered, Parked, Paused, Retry
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import Dialect
+from broker.bus.transport.fetch_line import SEARCH, FetchLine, Stopped
+from broker.bus.transport.paging import Pages
+from broker.bus.transport.rate_limit import ITEM_REQUESTS, Pace
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.clinic import Clinic
+from broker.domain.incoming import IncomingState
+from broker.store.database import Store, StoreError
+from broker.store.tables import incoming
+from broker.store.tables.incoming import Arrival, Item, ItemKind, ItemState
+from broker.workflow import incoming_referrals as referrals
+from broker.workflow.incoming_referrals import BUS, Taken
+
+log = logging.getLogger(__name__)
+
+BUS_ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
+PAGE = 500  # Tasks of a search's answer; the most that n3 gives
+OVERLAP = timedelta(minutes=5)  # that a search reaches back: what was changed at the bus just before may show up late
+FIRST_DAYS = 30  # that the first search of all reaches back
+MOST_ATTEMPTS = 8  # at one item, at growing distances: about eight hours
+CONTENT_KEPT = 1024 * 1024  # bytes of an item's JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a look brought. `stopped` says why it ended before everything was seen; empty when it was."""
+
+    taken: int = 0  # referrals that wait, or went straight onto a worklist
+    cancelled: int = 0
+    late: int = 0  # cancellations and changes of what had gone too far
+    set_aside: int = 0
+    failed: int = 0
+    stopped: str = ""
+
+
+class Fetch:
+    """The one that looks. `straight_to` is modality -> AE title; `pace` is shared with whoever sends."""
+
+    def __init__(
+        self,
+        store: Store,
+        client: BusClient,
+        dialect: Dialect,
+        profile: Profile,
+        pace: Pace,
+        clinic: Clinic,
+        straight_to: Mapping[str, str],
+        *,
+        page: int = PAGE,
+        monotonic: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._dialect = dialect
+        self._profile = profile
+        self._clinic = clinic
+        self._straight_to = straight_to
+        self._page = page
+        self._line = FetchLine(store, client, pace, monotonic, chance)
+        self._walk = Walk(lambda kind, id: self._line.ask(dialect.read(kind, id)), client.url, monotonic=monotonic)
+        # Our own orders are looked at for what the other side cancels of them.
+        us = f"Organization/{profile.organisation}"
+        self._searches = {
+            cursor: Pages("Task", {"intent": "original-order", member: us}, page)
+            for cursor, member in (("referrals", "owner"), ("own orders", "requester"))
+        }
+        self._broken = 0  # items that the line broke, in a row
+        self._count: Counter[str] = Counter()
+
+    def stop(self) -> None:
+        """End the look that is running, from another thread, and let no other one begin; it ends the client's calls."""
+        self._line.stop()
+
+    def run(self) -> Fetched:
+        """Take what is new since the last look."""
+        self._count = Counter()
+        self._broken = 0
+        try:
+            self._line.begin()
+            for cursor, pages in self._searches.items():
+                self._look(cursor, pages)
+            self._try_again()
+        except Stopped as stopped:
+            return self._fetched(stopped.reason)
+        finally:
+            if self._count:
+                log.info("fetched from the bus: %s", ", ".join(f"{n} {name}" for name, n in self._count.items()))
+        return self._fetched("")
+
+    def _fetched(self, stopped: str) -> Fetched:
+        count = self._count
+        return Fetched(count["taken"], count["cancelled"], count["late"], count["set_aside"], count["failed"], stopped)
+
+    # ---- searches ----
+
+    def _look(self, cursor: str, pages: Pages) -> None:
+        """Bring a search to its end; what a look leaves of a page is gone on with by the next one."""
+        if not pages.under_way:
+            pages.begin(self._since(cursor))
+            self._ask_page(pages)
+        while True:
+            while pages.entries:
+                self._entry(pages.entries[0])
+                pages.entries.popleft()
+            self._page_stored(cursor, pages)
+            if not pages.more:
+                pages.under_way = False
+                pages.size = self._page
+                return
+            self._ask_page(pages)
+
+    def _ask_page(self, pages: Pages) -> None:
+        try:
+            self._line.check(1)
+            answer = self._line.ask(pages.call(self._dialect))
+            if isinstance(answer, Parked):
+                self._refused(answer)
+            elif not isinstance(answer, Delivered):
+                # A page too long to be read, for one: a shorter one may do.
+                pages.give_up(too_much=answer.reason.startswith("not a FHIR answer"))
+                raise self._line.note_down(answer)
+            else:
+                pages.take(answer.resource, self._dialect, self._client.url, self._store.clock())
+                if pages.stuck:
+                    many = len(pages.entries)
+                    log.error("the bus changed %d Tasks or more at one instant: those beyond are not seen", many)
+                    pages.step_over()
+                self._line.note_good()
+        except Stopped:
+            pages.give_up()
+            raise
+
+    def _page_stored(self, cursor: str, pages: Pages) -> None:
+        """Move the cursor to what has been seen, never back."""
+        with self._store.read() as reader:
+            before = incoming.cursor(reader, cursor)
+        reached = pages.reached()
+        if reached and reached.isoformat(timespec="microseconds") > before:
+            value = reached.isoformat(timespec="microseconds")
+            self._store.write(lambda tx: incoming.set_cursor(tx, cursor, value))
+        if pages.wrong:
+            log.error("%s", pages.wrong)
+            pages.give_up()
+            raise Stopped(pages.wrong)
+
+    def _since(self, cursor: str) -> datetime:
+        with self._store.read() as reader:
+            value = incoming.cursor(reader, cursor)
+        return datetime.fromisoformat(value) - OVERLAP if value else self._store.clock() - timedelta(days=FIRST_DAYS)
+
+    # ---- items ----
+
+    def _entry(self, entry: Any) -> None:
+        """Take an entry of a search's answer; whatever is in it, the next one follows."""
+        told = entry.get("resource") if isinstance(entry, dict) else None
+        task: Resource = told if isinstance(told, dict) else {}
+        if task.get("resourceType", "Task") != "Task":
+            return  # what a server includes or remarks
+        try:
+            check_size(task)
+            reference = f"Task/{parse_referral.task_id(task)}"
+        except Unusable as error:
+            mark = "#" + parse_referral.digest(entry)
+            self._set_aside(Arrival(BUS, f"Task/{mark}", mark, _content([entry])), error.reason)
+            return
+        self._item(task, reference, again=False)
+
+    def _item(self, task: Resource, reference: str, *, again: bool) -> None:
+        number = parse_referral.own_number(task, self._profile)
+        if not number and not parse_referral.is_for(task, self._profile.organisation):
+            return
+        version = parse_referral.version(task)
+        with self._store.read() as reader:
+            known = incoming.is_known(reader, BUS, reference, version)
+        if known and not again:
+            return
+        self._walk.begin()
+
+        def arrival() -> Arrival:
+            return Arrival(BUS, reference, version, _content([task, *self._walk.seen]))
+
+        try:
+            taken = self._own(task, number, arrival()) if number else self._referral(task, arrival)
+        except Unusable as error:
+            self._set_aside(arrival(), error.reason)
+        except LineDown as error:
+            self._line_broke(arrival(), error.answer)
+        except (StoreError, Stopped):
+            raise
+        except Exception:  # a fault of ours in one item must not keep the others from being taken
+            log.exception("%s could not be taken", reference)
+            self._failed(arrival(), "the program failed at it, see the log")
+        else:
+            self._broken = 0
+            outcome = {Taken.CANCELLED: "cancelled", Taken.LATE: "late", Taken.NOTHING: ""}.get(taken, "taken")
+            if outcome:
+                self._count[outcome] += 1
+
+    def _referral(self, task: Resource, arrival: Callable[[], Arrival]) -> Taken:
+        id, status = parse_referral.task_id(task), parse_referral.status(task)
+        with self._store.read() as reader:
+            known = incoming.by_task(reader, BUS, id)
+        state = known.state if known else None
+        done_elsewhere = status == parse_referral.DONE and state is IncomingState.WAITING
+        if status in parse_referral.CANCELLED or done_elsewhere:
+            return referrals.take_cancellation(self._store, id, arrival(), status, BUS_ACTOR, self._clinic)
+        begun_here = status == parse_referral.BEGUN and state is IncomingState.ACCEPTED
+        if status not in parse_referral.WANTED and not begun_here:
+            return Taken.NOTHING
+        self._line.check(ITEM_REQUESTS)
+        today = self._store.clock().astimezone(self._clinic.zone).date()
+        referral = parse_referral.referral(task, self._walk.resource, self._profile, today)
+        return referrals.take(
+            self._store,
+            referral,
+            arrival(),
+            BUS_ACTOR,
+            self._clinic,
+            self._straight_to,
+            system_procedure=self._profile.system_procedure,
+        )
+
+    def _own(self, task: Resource, number: str, arrival: Arrival) -> Taken:
+        """Heed what became of an order of ours; it never comes back as a referral."""
+        id, status = parse_referral.task_id(task), parse_referral.status(task)
+        if status not in parse_referral.CANCELLED:
+            return Taken.NOTHING
+        with self._store.read() as reader:
+            order_id = incoming.own_order(reader, id, number)
+        if not order_id:
+            return Taken.NOTHING
+        return referrals.take_cancellation(self._store, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id)
+
+    def _try_again(self) -> None:
+        """Look once more at what the line broke, and at what a person wants to be looked at."""
+        with self._store.read() as reader:
+            items = incoming.failed(reader, BUS, ItemKind.REFERRAL)
+        for item in items:
+            if item.is_due(self._store.clock()):
+                self._line.check(ITEM_REQUESTS)
+                self._once_more(item)
+
+    def _once_more(self, item: Item) -> None:
+        self._walk.begin()
+        arrival = Arrival(BUS, item.reference, item.version)
+        try:
+            task = self._walk.resource(item.reference, "Task")
+        except Unusable as error:
+            self._set_aside(arrival, error.reason)
+        except LineDown as error:
+            self._line_broke(arrival, error.answer)
+        else:
+            self._item(task, item.reference, again=True)
+            with self._store.read() as reader:
+                after = incoming.item(reader, item.id)
+            if after == item:  # it is not for us any more, or not wanted
+                self._store.write(lambda tx: incoming.settle(tx, item.kind, item.source, item.reference))
+
+    # ---- what became of it ----
+
+    def _set_aside(self, arrival: Arrival, reason: str) -> None:
+        with self._store.read() as reader:
+            before = incoming.named(reader, BUS, arrival.reference, ItemKind.REFERRAL)
+        if before and before.state is ItemState.SET_ASIDE and before.version == arrival.version:
+            return
+        referrals.set_aside(self._store, arrival, reason)
+        self._count["set_aside"] += 1
+        # The bus's own words may tell of the patient; they stand in the ledger.
+        log.warning("%s is set aside, the ledger says why", arrival.reference)
+
+    def _line_broke(self, arrival: Arrival, answer: Retry | Paused) -> None:
+        """Note that the line broke at an item, and go on: it may be the item's own fault, unless it happens again."""
+        if isinstance(answer, Paused) or not answer.uncertain or self._line.stopping.is_set():
+            raise self._line.note_down(answer)
+        self._failed(arrival, answer.reason)
+        self._broken += 1
+        if self._broken > 1 or answer.after is not None or answer.reason.startswith("time-out"):
+            raise self._line.note_down(answer)
+
+    def _failed(self, arrival: Arrival, reason: str) -> None:
+        """Keep an item to be tried again, a limited number of times."""
+        with self._store.read() as reader:
+            before = incoming.named(reader, BUS, arrival.reference, ItemKind.REFERRAL)
+        same = before is not None and before.version == arrival.version
+        if before and same and before.attempts + 1 >= MOST_ATTEMPTS:
+            self._set_aside(arrival, reason)
+            return
+        self._store.write(lambda tx: incoming.put(tx, ItemKind.REFERRAL, arrival, ItemState.FAILED, reason))
+        self._count["failed"] += 1
+        log.warning("%s could not be read and is tried again: %s", arrival.reference, reason)
+
+    def _refused(self, answer: Parked) -> NoReturn:
+        """Show people that the bus does not understand our search."""
+        self._set_aside(Arrival(BUS, SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason)
+        raise Stopped(answer.reason)
+
+
+def _content(resources: list[Any]) -> bytes:
+    """Write what came as one JSON, to be looked at; empty where that cannot be done or would be endless."""
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in resources]}
+    try:
+        written = json.dumps(bundle, ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return b""
+    return written if len(written) <= CONTENT_KEPT else b""

@@ -1,0 +1,261 @@
+"""Fetches the results that other clinics tell for our referrals: by cursor with overlap, page by page, idempotent.
+
+Two searches: by the Tasks of the orders that another clinic is to do, and by ourselves as the requester, for whoever
+answers an order that we meant to do. What cannot be read is set aside in the ledger and stops nothing, what the line
+broke is tried again; a line that is down ends the look, and the next one begins where this one began.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from broker.bus.inbound.json_access import changed_at, items, member
+from broker.bus.inbound.parse_report import foreign_study, is_somebody_else, reference_to, told_at, version_of
+from broker.bus.inbound.resolver import LineDown, Unusable
+from broker.bus.outbound.resources import encode
+from broker.bus.profile import Profile, Resource
+from broker.bus.transport.answers import Paused
+from broker.bus.transport.asking import Line, Unasked
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import Dialect
+from broker.bus.transport.rate_limit import Pace
+from broker.domain.orders import Order
+from broker.store.database import Store, StoreError, Tx
+from broker.store.tables import foreign, incoming, orders, outbox
+from broker.store.tables.foreign import Kept
+from broker.store.tables.incoming import Arrival, ItemKind
+from broker.workflow import external_results as verbs
+from broker.workflow.external_results import Outcome
+
+log = logging.getLogger(__name__)
+
+SOURCE = "bus"
+CURSOR, LOOKED = "results", "results looked"  # how far on the bus's clock; when, on ours
+AT_ONCE = 50  # Tasks in one search
+OVERLAP = timedelta(minutes=10)  # what was committed late, or by a clock that is late, is met again
+FIRST_LOOK = timedelta(days=1)
+FUTURE = timedelta(days=1)  # a time after tomorrow must not move the cursor where nothing will be found
+AMENDED_FOR = timedelta(days=30)  # a report is looked for amendments of so long
+MOST_ATTEMPTS = 8  # at one result, at growing distances: about eight hours
+BROKEN = 2  # results in a row that the line broke: it is the line, not they
+CONTENT_KEPT = 1024 * 1024  # bytes of JSON of one result
+_SEARCH = "Task/_search"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look found. `stopped` says why it ended before its time; empty when it did not."""
+
+    completed: int = 0
+    taken: int = 0
+    set_aside: int = 0
+    failed: int = 0
+    stopped: str = ""
+
+
+class Elsewhere:
+    """The one who looks; `look` is the periodic job."""
+
+    def __init__(self, store: Store, client: BusClient, dialect: Dialect, profile: Profile, pace: Pace) -> None:
+        self._store, self._profile = store, profile
+        self._us = f"Organization/{profile.organisation}"
+        self._line = Line(client, dialect, pace, store=store)
+        self._broken = 0
+
+    def look(self) -> Looked:
+        """Take what is new. For one thread at a time."""
+        outcomes: list[Outcome | None] = []
+        started = self._store.clock()
+        self._broken = 0
+        try:
+            for item in self._failed(started):
+                outcomes.append(self._once_more(item))
+            whole = self._search(started, outcomes)
+        except LineDown as down:
+            log.warning("results from elsewhere: %s", down)
+            return _looked(outcomes, str(down))
+        except Unusable as refused:
+            # The bus's own words may tell of a patient; they stand in the ledger.
+            verbs.result_failed(self._store, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
+            log.warning("results from elsewhere: the bus refuses the search")
+            return _looked(outcomes, refused.reason)
+        if not whole:
+            return _looked(outcomes, "the bus told only a part")
+        self._store.write(lambda tx: self._looked_through(tx, started))
+        return _looked(outcomes, "")
+
+    def _looked_through(self, tx: Tx, started: datetime) -> None:
+        incoming.set_cursor(tx, LOOKED, started.isoformat())
+        incoming.settle(tx, ItemKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
+
+    def stop(self) -> None:
+        """End the look under way, and every call of the client."""
+        self._line.stop()
+
+    # ---- finding ----
+
+    def _search(self, started: datetime, outcomes: list[Outcome | None]) -> bool:
+        """Take what the searches find, and move the cursor; say whether that was everything."""
+        newest, whole = "", True
+        for parameters in self._searches(started):
+            ended = False
+            for page in self._line.pages("Task", {"intent": "reflex-order", **parameters}):
+                for task in sorted(page.resources, key=_version):
+                    outcomes.append(self._take(task))
+                    moment = told_at(task)
+                    if moment and moment <= started + FUTURE:
+                        newest = max(newest, moment.isoformat())
+                ended = page.last
+                # The last search finds the most. What was taken of it is not lost when the line breaks.
+                if "requester" in parameters and whole and page.in_order and not ended:
+                    self._move(newest)
+            whole = whole and ended
+        if whole:
+            self._move(newest)
+        return whole
+
+    def _move(self, cursor: str) -> None:
+        if cursor:
+            self._store.write(lambda tx: incoming.set_cursor(tx, CURSOR, cursor))
+
+    def _searches(self, started: datetime) -> Iterator[dict[str, str]]:
+        """Give the parameters of the searches; of an order that is new to the bus everything is asked for."""
+        with self._store.read() as reader:
+            cursor, looked = incoming.cursor(reader, CURSOR), incoming.cursor(reader, LOOKED)
+            referred = foreign.referred(reader, started - AMENDED_FOR)
+        since = {"_lastUpdated": f"ge{(datetime.fromisoformat(cursor) - OVERLAP).isoformat()}"} if cursor else {}
+        old_before = datetime.fromisoformat(looked) - OVERLAP if looked else None
+        old = [task for _, task, taken_at in referred if old_before and taken_at < old_before]
+        new = [task for _, task, _ in referred if task not in set(old)]
+        for tasks, limit in ((old, since), (new, {})):
+            for at in range(0, len(tasks), AT_ONCE):
+                yield {"based-on": ",".join(f"Task/{task}" for task in tasks[at : at + AT_ONCE]), **limit}
+        first = {"_lastUpdated": f"ge{(started - FIRST_LOOK).isoformat()}"}
+        yield {"requester": self._us, **(since or first)}
+
+    def _failed(self, now: datetime) -> list[incoming.Item]:
+        """Give what is due to be tried again."""
+        with self._store.read() as reader:
+            found = incoming.failed(reader, SOURCE, ItemKind.RESULT)
+        return [each for each in found if each.is_due(now)]
+
+    def _once_more(self, item: incoming.Item) -> Outcome | None:
+        arrival = Arrival(SOURCE, item.reference, item.version)
+        self._line.walk.begin()
+        try:
+            task = self._line.walk.resource(item.reference, "Task")
+        except Unusable as unusable:
+            return self._not_taken(arrival, unusable.reason, item.order_id)
+        except LineDown as down:
+            return self._broke(arrival, down, item.order_id, item)
+        outcome = self._take(task, again=True)
+        if outcome is None:
+            return self._not_taken(arrival, "it is no result of another clinic for us any more", item.order_id)
+        return outcome
+
+    # ---- taking ----
+
+    def _take(self, task: Resource, *, again: bool = False) -> Outcome | None:
+        """Take one result, or note why not; None where it is none for us. Raise LineDown."""
+        id = member(task, "id")
+        if not isinstance(id, str) or not _ID.fullmatch(id) or member(task, "intent") != "reflex-order":
+            return None
+        if _same(reference_to("Organization", member(task, "owner")), self._us):
+            return None
+        with self._store.read() as reader:
+            based_on = (reference_to("Task", each) for each in items(task, "basedOn"))
+            ids = [found for each in based_on if each and (found := foreign.order_of_task(reader, each[5:]))]
+            order = orders.get(reader, ids[0]) if ids else None
+            known = incoming.named(reader, SOURCE, f"Task/{id}", ItemKind.RESULT)
+            patient = outbox.references(reader, order.id).patient if order else ""
+        if order is None:
+            return None
+        version = _version(task)
+        if known and not again and not incoming.is_newer(version, known.version):
+            return Outcome.KNOWN
+        arrival = Arrival(SOURCE, f"Task/{id}", version, _exact([task]))
+        try:
+            kept, read = self._read(task, order, patient)
+            whole = _exact([task, *read])
+            outcome = verbs.take_result(
+                self._store, order.id, kept, replace(arrival, content=whole) if len(whole) <= CONTENT_KEPT else arrival
+            )
+        except Unusable as unusable:
+            return self._not_taken(arrival, unusable.reason, order.id)
+        except LineDown as down:
+            return self._broke(arrival, down, order.id, known)
+        except StoreError:
+            raise
+        except Exception:  # a fault of ours in one result must not keep the others from being taken
+            log.exception("order %s: a result from elsewhere could not be taken", order.accession_number)
+            return self._not_taken(arrival, "the program failed at it, see the log", order.id)
+        self._broken = 0
+        if outcome is not Outcome.KNOWN:
+            log.info("order %s: a result from elsewhere (%s)", order.accession_number, outcome)
+        return outcome
+
+    def _not_taken(self, arrival: Arrival, reason: str, order_id: int) -> Outcome:
+        verbs.result_failed(self._store, arrival, reason, order_id)
+        log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
+        return Outcome.SET_ASIDE
+
+    def _broke(self, arrival: Arrival, down: LineDown, order_id: int, known: incoming.Item | None) -> Outcome:
+        """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
+        answer = down.answer
+        if isinstance(answer, Paused | Unasked) or answer.after is not None:
+            raise down
+        earlier = known.attempts if known and known.version == arrival.version else 0
+        aside = earlier + 1 >= MOST_ATTEMPTS
+        verbs.result_failed(self._store, arrival, answer.reason, order_id, aside=aside)
+        self._broken += 1
+        if self._broken >= BROKEN:
+            raise down
+        return Outcome.SET_ASIDE if aside else Outcome.FAILED
+
+    def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[Kept, list[Resource]]:
+        """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
+        walk = self._line.walk
+        walk.begin()
+        report = walk.resource(member(task, "focus"), "DiagnosticReport")
+        for person in (member(report, "subject"), member(task, "for")):
+            reference = reference_to("Patient", person)
+            if reference not in ("", f"Patient/{known_patient}") and is_somebody_else(
+                walk.resource(reference, "Patient"), order.patient
+            ):
+                raise Unusable("it is about another patient")
+        study = foreign_study(self._line.told(report, task), self._profile)
+        return Kept(study, version_of(report) or _version(report), told_at(report)), walk.seen
+
+
+def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> Looked:
+    found = list(outcomes)
+    completed, taken, set_aside, failed = (
+        found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.SET_ASIDE, Outcome.FAILED)
+    )
+    return Looked(completed, taken, set_aside, failed, stopped)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold()
+
+
+def _version(resource: Resource) -> str:
+    """Give a version as the ledger orders them: the instant of the change, or `#` and a digest where none is told."""
+    moment = changed_at(resource)
+    return moment.isoformat() if moment else f"#{hashlib.sha256(_exact([resource])).hexdigest()[:16]}"
+
+
+def _exact(resources: list[Resource]) -> bytes:
+    """Write what came as JSON, to be looked at."""
+    try:
+        return encode(
+            {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in resources]}
+        )
+    except ValueError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot hold
+        return b""

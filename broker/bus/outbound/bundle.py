@@ -1,0 +1,186 @@
+"""The transaction Bundle that everything told to the region travels in, and the resources of persons in it.
+
+Pure. Strict R4, with everything that any dialect may want; what only one deployment leaves out is taken away in
+`dialect`. Every entry finds itself again by an identifier, so that a message sent twice doubles nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from broker.bus.profile import OWN_ID, POLICY, POSITION, SNILS, SPECIALTY, Profile, Resource, oid
+from broker.bus.transport.dialect import query
+from broker.domain import names
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import Order
+from broker.domain.people import Patient, PersonName, Sex
+
+NAMESPACE = uuid.UUID("5b0c6c0e-3f7a-5d0b-9d53-6a1f4e0c8b27")  # of all full URLs made here; never to be changed
+
+_GENDERS = {Sex.MALE: "male", Sex.FEMALE: "female", Sex.OTHER: "other"}
+_SUFFIXES = {OutboxKind.IMAGES: "/in-progress", OutboxKind.REPORT: "/completed"}
+
+
+def task_number(order: Order, kind: OutboxKind) -> str:
+    """Give the unique number under which the bus keeps the Task that a message makes or speaks of."""
+    return order.accession_number + _SUFFIXES.get(kind, "")
+
+
+class Transaction:
+    """A transaction Bundle that grows entry by entry.
+
+    Full URLs are uuid5 of the seed and the entry's role, so that equal content gives equal bytes. With `amended` it
+    changes what is there instead of making it; that is the ids of what is known, resource type -> id.
+    """
+
+    def __init__(self, seed: str, amended: Mapping[str, str] | None = None) -> None:
+        self._seed = seed
+        self._amended = amended
+        self._entries: list[Resource] = []
+
+    def add(self, role: str, resource: Resource, number: Resource, *, newest: bool = False) -> Resource:
+        """Add an entry that is known by the Identifier `number`; give a Reference to it.
+
+        A number that the resource does not bear by itself is added to it in secondary use: it serves to find the
+        resource again, and means nothing else. What is there already stays as it is unless the newest content counts.
+        """
+        kind, number = resource["resourceType"], _written(number)
+        criteria = query({"identifier": f"{number['system']}|{number['value']}"})
+        own = [_written(one) for one in resource.get("identifier", [])]
+        if number not in own:
+            resource = resource | {"identifier": [*own, {"use": "secondary"} | number]}
+        if self._amended is None and not newest:
+            request = {"method": "POST", "url": kind, "ifNoneExist": criteria}
+        elif id := (self._amended or {}).get(kind):
+            resource = resource | {"id": id}
+            request = {"method": "PUT", "url": f"{kind}/{id}"}
+        else:
+            request = {"method": "PUT", "url": f"{kind}?{criteria}"}
+        return self._append(role, resource, request)
+
+    def add_document(self, role: str, resource: Resource) -> Resource:
+        """Add an entry that R4 lets bear no identifier; give a Reference to it."""
+        return self._append(role, resource, {"method": "POST", "url": resource["resourceType"]})
+
+    def resource(self) -> Resource:
+        """Give the Bundle."""
+        return {"resourceType": "Bundle", "type": "transaction", "entry": self._entries}
+
+    def _append(self, role: str, resource: Resource, request: Resource) -> Resource:
+        url = f"urn:uuid:{uuid.uuid5(NAMESPACE, f'{self._seed}/{role}')}"
+        self._entries.append({"fullUrl": url, "resource": _written(resource), "request": request})
+        return {"reference": url}
+
+
+def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Resource:
+    """Add a patient; what we know now takes the place of what the region was told earlier."""
+    identifiers = [_own_id(patient.patient_id, profile)]
+    identifiers += [
+        {"system": oid(system), "value": value}
+        for system, value in ((SNILS, patient.snils), (POLICY, patient.policy))
+        if value
+    ]
+    resource = {
+        "resourceType": "Patient",
+        "identifier": identifiers,
+        "name": [_name(patient.name)],
+        "gender": _GENDERS[patient.sex],
+        "birthDate": patient.birth_date.isoformat() if patient.birth_date else "",
+        "managingOrganization": organisation(profile),
+    }
+    # All clinics share one system of own numbers: only under ours is the number this patient's alone. Marks that mean
+    # something in a search are not understood alike by all servers.
+    plain = re.fullmatch(r"[\w.\- ]+", patient.patient_id)
+    number = patient.patient_id if plain else str(uuid.uuid5(NAMESPACE, patient.patient_id))
+    return bundle.add("patient", resource, profile.number(number), newest=True)
+
+
+def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str, profile: Profile) -> Resource | None:
+    """Add a doctor with the role in this clinic; None where none is named, for nobody is made up."""
+    if not name.family:
+        return None
+    # Doctors have no number here: the same doctor gets the same one, made of what is known.
+    known = snils or names.fold(f"{name} {position}")
+    number = _own_id(str(uuid.uuid5(NAMESPACE, f"{profile.mis_oid}/practitioner/{known}")), profile)
+    identifiers = [number] + ([{"system": oid(SNILS), "value": snils}] if snils else [])
+    doctor = bundle.add(
+        "practitioner",
+        {"resourceType": "Practitioner", "active": True, "identifier": identifiers, "name": [_name(name)]},
+        number,
+    )
+    # Positions are kept in words; without a known pair of codes the words go alone, no code is guessed.
+    position_code, specialty_code = profile.positions.get(names.fold(position), ("", ""))
+    role = {
+        "resourceType": "PractitionerRole",
+        "active": True,
+        "practitioner": doctor,
+        "organization": organisation(profile),
+        "code": _filled(profile.concept(POSITION, position_code, position)),
+        "specialty": _filled(profile.concept(SPECIALTY, specialty_code)),
+    }
+    told = f"{profile.mis_oid}/role/{known}/{position_code}/{specialty_code}/{names.fold(position)}"
+    return bundle.add("practitioner-role", role, profile.number(str(uuid.uuid5(NAMESPACE, told))))
+
+
+def procedure(order: Order, profile: Profile) -> Resource:
+    """Make the code of an order's procedure; one of our own directory must not pass for an official one."""
+    system = profile.mis_oid if order.procedure_local else profile.system_procedure
+    return profile.concept(system, order.procedure_code, order.procedure_name)
+
+
+def organisation(profile: Profile, guid: str = "") -> Resource:
+    """Make a Reference to a clinic; this one where none is named."""
+    return {"reference": f"Organization/{guid or profile.organisation}"}
+
+
+def instant(moment: datetime, profile: Profile) -> str:
+    """Write an instant with the clinic's offset; a naive datetime is local clinic time."""
+    local = moment.astimezone(profile.zone) if moment.tzinfo else moment.replace(tzinfo=profile.zone)
+    offset = local.utcoffset() or timedelta()
+    # A device whose clock says 1900 meets local mean time, +02:30:17 in Moscow; FHIR knows whole minutes only.
+    return local.replace(tzinfo=timezone(timedelta(minutes=offset // timedelta(minutes=1)))).isoformat(
+        timespec="seconds"
+    )
+
+
+def _own_id(value: str, profile: Profile) -> Resource:
+    return {"system": oid(OWN_ID), "value": value, "assigner": {"display": profile.mis_oid}}
+
+
+def _name(name: PersonName) -> Resource:
+    given = [part for part in (name.given, name.middle) if part]
+    return {"family": name.family} | ({"given": given} if given else {})
+
+
+def _filled(concept: Resource) -> list[Resource]:
+    return [concept] if concept else []
+
+
+def _written(node: Any) -> Any:
+    """Write every text as FHIR R4 2.24.0.1 has it, with blanks of four kinds and no control characters; FHIR allows no
+    empty members, so they are left out.
+
+    Texts pasted from a word processor are full of other blanks, which strict servers refuse.
+    """
+    if isinstance(node, str):
+        text = node if node.isascii() and node.isprintable() else "".join(map(_character, node))
+        return text if text.strip() else ""
+    if isinstance(node, dict):
+        members = ((name, _written(value)) for name, value in node.items())
+        return {name: value for name, value in members if value not in ("", [], {})}
+    if isinstance(node, list):
+        return [written for item in node if (written := _written(item)) not in ("", [], {})]
+    return node
+
+
+def _character(letter: str) -> str:
+    if letter in " \r\n\t":
+        return letter
+    if letter.isspace():
+        return " "
+    return "" if unicodedata.category(letter) == "Cc" else letter

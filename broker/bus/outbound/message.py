@@ -1,0 +1,158 @@
+"""What a message to the region is made of, what it becomes on the wire, and what must come back for it.
+
+No network and no changes: a letter is read in one snapshot of the database, and made into one call of the bus from
+what is known then. Whether and when it is sent is decided in `exchange`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from broker.bus.outbound.resources import (
+    amendment_bundle,
+    images_bundle,
+    order_bundle,
+    report_bundle,
+    task_number,
+    task_search,
+)
+from broker.bus.profile import Profile
+from broker.bus.transport.answers import Parked
+from broker.bus.transport.dialect import STUDY, Call, Dialect
+from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
+from broker.domain.orders import BusRole, Order, OrderState
+from broker.domain.performed import PerformedState, PerformedStep, StepReference
+from broker.domain.reports import Report
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.tables import orders, outbox, performed, reports
+
+NO_BIRTH_DATE = "date of birth unknown"
+NO_CORRECTIONS = "the bus takes no corrections"
+NO_BEGINNINGS = "the bus takes no news of a beginning"
+DONE_ALL_THE_SAME = "the order is not cancelled any more: a modality has taken it up"
+
+STATUSES = {OutboxKind.CANCEL: "cancelled", OutboxKind.STARTED: "in-progress"}
+RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT)
+_KNOWN_BY = {OutboxKind.IMAGES: ("images_task", "images_report"), OutboxKind.REPORT: ("report_task", "report")}
+
+Paper = Callable[[Order, Report], bytes]  # makes the PDF of a signed report; equal arguments give equal bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """This bus has no way to be told; `evidence` is its answer, where it was asked."""
+
+    reason: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message with everything that it is made of."""
+
+    row: OutboxRow
+    order: Order
+    references: BusReferences
+    performed: tuple[PerformedStep, ...] = ()
+    report: Report | None = None
+
+    @property
+    def number(self) -> str:
+        """Give the number under which the bus keeps the Task that this message makes."""
+        return task_number(self.order, self.row.kind)
+
+
+def read(reader: Reader, seq: int) -> Letter | None:
+    """Read a message that is still to be sent, or None."""
+    row = outbox.get(reader, seq)
+    order = orders.get(reader, row.order_id) if row else None
+    if row is None or order is None or row.state is not OutboxState.PENDING:
+        return None
+    return Letter(
+        row,
+        order,
+        outbox.references(reader, order.id),
+        performed_steps(reader, order) if row.kind in RESULTS else (),
+        reports.signed(reader, order.id) if row.kind is OutboxKind.REPORT else None,
+    )
+
+
+def call(letter: Letter, dialect: Dialect, profile: Profile, paper: Paper) -> Call | Parked | Untold:
+    """Make the call that tells the bus, or say why there is none."""
+    kind, order, known = letter.row.kind, letter.order, letter.references
+    made_at = letter.row.created_at  # the same at every attempt, so that the bytes are
+    if kind is OutboxKind.AMEND and not dialect.amends:
+        return Untold(NO_CORRECTIONS)
+    tells_who = kind in (OutboxKind.ORDER, OutboxKind.AMEND) or not known.patient
+    if tells_who and kind not in STATUSES and order.patient.birth_date is None:
+        return Parked(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
+    if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
+        return Parked("the bus has given no id to this order")
+    if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:
+        return Untold(DONE_ALL_THE_SAME)  # it may have been sent when it was still true, so that nobody withdrew it
+    match kind:
+        case OutboxKind.ORDER:
+            return dialect.transaction(order_bundle(order, profile))
+        case OutboxKind.AMEND:
+            return dialect.transaction(amendment_bundle(order, known, profile))
+        case OutboxKind.CANCEL | OutboxKind.STARTED:
+            return dialect.set_status(known.task, STATUSES[kind])
+        case OutboxKind.IMAGES:
+            return dialect.transaction(images_bundle(order, letter.performed, known, profile, made_at))
+        case OutboxKind.REPORT:
+            report = letter.report
+            if report is None:
+                return Parked("no report of this order is signed")
+            pdf = paper(order, report)
+            return dialect.transaction(report_bundle(order, report, letter.performed, known, profile, pdf, made_at))
+
+
+def look_up(letter: Letter, dialect: Dialect, profile: Profile) -> Call:
+    """Make the search for the Task that a letter may have made already."""
+    result = letter.row.kind in RESULTS
+    intent, requester = ("reflex-order", letter.order.requester) if result else ("original-order", "")
+    return dialect.search("Task", task_search(letter.number, intent, profile, requester))
+
+
+def ids(letter: Letter, told: BusReferences, dialect: Dialect) -> dict[str, str] | Parked:
+    """Name the ids that an answer gave, as `outbox.deliver` keeps them; Parked unless all that are needed came.
+
+    A strict R4 server gives no accession number: it is the region's own.
+    """
+    kind = letter.row.kind
+    if kind in RESULTS:
+        task, report = _KNOWN_BY[kind]
+        found = {task: told.task, report: told.extra.get("DiagnosticReport", "")}
+        found |= {name: id for name, id in told.extra.items() if name.startswith(STUDY)}
+        if not letter.references.patient:  # came without an order
+            found["patient"] = told.patient
+        needed = [task]
+    elif kind is OutboxKind.ORDER:
+        found = {"task": told.task, "service_request": told.service_request, "patient": told.patient, "acsn": told.acsn}
+        needed = ["task", "service_request", "patient"] + ([] if dialect.amends else ["acsn"])
+        if dialect.amends:
+            found |= {name: told.extra.get(name, "") for name in ("Encounter", "Condition")}
+    else:
+        return {}
+    if missing := [name for name in needed if not found[name]]:
+        return Parked(f"not a FHIR answer: {', '.join(missing)} did not come back", uncertain=True)
+    return {name: id for name, id in found.items() if id}
+
+
+def performed_steps(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
+    """Give the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
+    done = journal.performed_for(reader, [order.id]).get(order.id, [])
+    steps = [step for step in done if step.state is PerformedState.COMPLETED]
+    return tuple(
+        replace(step, references=_study_uids(performed.attributes(reader, step.sop_instance_uid))) for step in steps
+    )
+
+
+def _study_uids(attributes: dict[str, Any]) -> tuple[StepReference, ...]:
+    """Read Study Instance UID (0020,000D) of the Scheduled Step Attributes Sequence (0040,0270), DICOM JSON."""
+    items = attributes.get("00400270", {}).get("Value", [])
+    named = [item.get("0020000D", {}).get("Value", []) for item in items if isinstance(item, dict)]
+    return tuple(StepReference(study_instance_uid=str(values[0])) for values in named if values)

@@ -1,0 +1,164 @@
+"""Writes down what became of a message to the region, and how the line to the bus is.
+
+One outcome, one transaction: the message's row, what its answer tells of the order, the channel that the screens show,
+and the waits. It sends nothing and decides nothing about what is sent next.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from broker.bus.outbound.message import Letter, Untold
+from broker.bus.outbound.resources import encode, order_bundle
+from broker.bus.profile import Profile
+from broker.bus.transport.answers import Answer, Parked, Paused, Retry
+from broker.bus.transport.dialect import Dialect
+from broker.bus.transport.rate_limit import Pace
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import Order, OrderState
+from broker.store.database import Store, Tx
+from broker.store.tables import audit, orders, outbox
+
+log = logging.getLogger(__name__)
+
+BUS = Actor(ActorKind.BUS, "exchange")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The bus has it, under these ids: name -> id, as `outbox.deliver` keeps them.
+
+    `content` is the JSON that it certainly took; empty where it may have been that of an earlier attempt.
+    """
+
+    ids: dict[str, str] = field(default_factory=dict)
+    evidence: str = ""
+    content: str = ""
+
+
+Outcome = Accepted | Retry | Parked | Paused | Untold
+
+
+class Outcomes:
+    """The one who writes. `begin` starts a run, in which how the line is gets noted once, and when it changes."""
+
+    def __init__(self, store: Store, pace: Pace, dialect: Dialect) -> None:
+        self._store, self._pace, self._dialect = store, pace, dialect
+        self._noted: tuple[str, str] | None = None  # the channel's state and reason as written last in this run
+
+    def begin(self) -> None:
+        """Start a run: what was noted in the last one may have been changed by a person."""
+        self._noted = None
+
+    def settle(self, letter: Letter, outcome: Outcome, mark: int, profile: Profile) -> None:
+        """Write down what an outcome means for the message and for the line, in one transaction."""
+        seq, name = letter.row.seq, f"order {letter.order.accession_number} ({letter.row.kind})"
+        match outcome:
+            case Accepted():
+                self._pace.answered(seq, mark)
+                self._store.write(lambda tx: self._delivered(tx, letter, outcome, profile))
+                log.info("%s: delivered", name)
+            case Untold():
+                if outcome.evidence:  # it was asked
+                    self._pace.answered(seq, mark)
+                self._store.write(lambda tx: _untold(tx, seq, outcome))
+                # The bus's own words may tell of the patient; they stand on the exchange's screen.
+                log.warning("%s: cannot be told to this bus", name)
+            case Parked():
+                if outcome.evidence:
+                    self._pace.answered(seq, mark)
+                if self._store.write(lambda tx: self._parked(tx, letter, outcome)):
+                    log.warning("%s: refused and set aside", name)
+            case Retry():
+                wait, alone = self._pace.failed(seq, outcome, mark)
+                self._store.write(lambda tx: self._failed(tx, seq, outcome, "" if alone else "waiting", wait))
+                log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
+            case Paused():
+                wait = self._pace.pause(seq)
+                self._store.write(lambda tx: self._failed(tx, seq, outcome, "paused", wait))
+                log.error("the exchange is paused: %s", outcome.reason)
+
+    def heard(self, answer: Answer) -> None:
+        """Write down what the answer to a probe means for the line."""
+        match answer:
+            case Retry():
+                # The probe is no message: that it fails says nothing of any one.
+                wait, _ = self._pace.failed(0, replace(answer, uncertain=False))
+                self._store.write(lambda tx: self._bad_line(tx, "waiting", answer.reason, wait))
+                log.warning("the bus does not answer: %s; next attempt in %.0f s", answer.reason, wait)
+            case Paused():
+                wait = self._pace.pause()
+                self._store.write(lambda tx: self._bad_line(tx, "paused", answer.reason, wait))
+                log.error("the exchange is paused: %s", answer.reason)
+            case _:
+                self._pace.heard()
+                self._store.write(lambda tx: self._good_line(tx))
+
+    def _delivered(self, tx: Tx, letter: Letter, outcome: Accepted, profile: Profile) -> None:
+        outbox.deliver(tx, letter.row.seq, outcome.ids, outcome.evidence)
+        if letter.row.kind is OutboxKind.ORDER:
+            self._keep_number(tx, letter.order, outcome.ids.get("acsn", ""))
+            self._drop_superfluous(tx, letter.order.id, outcome.content, profile)
+        self._good_line(tx)
+
+    def _drop_superfluous(self, tx: Tx, order_id: int, content: str, profile: Profile) -> None:
+        """Drop a correction that has gone out within the order itself, which was made from present data."""
+        order = orders.get(tx, order_id) if outbox.waits(tx, order_id, OutboxKind.AMEND) else None
+        if order and content == encode(self._dialect.transaction(order_bundle(order, profile)).body).decode():
+            outbox.withdraw(tx, order_id, OutboxKind.AMEND)
+
+    def _keep_number(self, tx: Tx, order: Order, number: str) -> None:
+        """Keep the region's accession number where a modality can bear it; say it loudly where none can."""
+        if not number:
+            return
+        if len(number) > ACCESSION_NUMBER_LENGTH or "\\" in number:  # PS3.5 6.2, SH
+            log.error("order %s: the bus's number %s is too long for a modality", order.accession_number, number)
+            audit.write(tx, BUS, "bus_number_too_long", order.id, number=number)
+        elif not orders.set_bus_accession_number(tx, order.id, number):
+            log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
+            audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
+
+    def _parked(self, tx: Tx, letter: Letter, outcome: Parked) -> bool:
+        """Park, unless the order was amended while the bus was judging its old content; say whether it is parked."""
+        seq, now = letter.row.seq, orders.get(tx, letter.order.id)
+        still_so = now == letter.order
+        cancelled = now is not None and now.state is OrderState.CANCELLED
+        if still_so or cancelled:
+            outbox.park(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
+            if cancelled:
+                outbox.drop_refused(tx, letter.order.id)
+        else:
+            outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
+        if outcome.evidence:  # it was asked
+            self._good_line(tx)
+        tx.announce()
+        return still_so
+
+    def _failed(self, tx: Tx, seq: int, outcome: Retry | Paused, state: str, wait: float) -> None:
+        outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
+        if state:
+            self._bad_line(tx, state, outcome.reason, wait)
+
+    def _good_line(self, tx: Tx) -> None:
+        if not self._pace.waiting:  # another message may have found otherwise
+            self._note_channel(tx, "ok")
+        tx.announce()
+
+    def _bad_line(self, tx: Tx, state: str, reason: str, wait: float) -> None:
+        self._note_channel(tx, state, reason, tx.now + timedelta(seconds=wait))
+        tx.announce()
+
+    def _note_channel(self, tx: Tx, state: str, reason: str = "", retry_at: datetime | None = None) -> None:
+        """Tell the screens how the line is: once in a run, and when it changes."""
+        if self._noted != (state, reason):
+            outbox.set_channel(tx, state, reason, retry_at, answered=state == "ok")
+            self._noted = (state, reason)
+
+
+def _untold(tx: Tx, seq: int, outcome: Untold) -> None:
+    outbox.untold(tx, seq, outcome.reason, outcome.evidence)
+    tx.announce()

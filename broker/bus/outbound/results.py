@@ -1,0 +1,258 @@
+"""What came of a study, for the region: images without a report, then the signed report.
+
+Pure: no network, no database, no clock of its own. `made_at` is an aware instant that stays the same when a message is
+sent again. A performed step whose `references` name a Study Instance UID of the modality's own (a study without an
+order, linked later) is told under that one: it is the one that the images bear.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from broker.bus.outbound.bundle import (
+    Transaction,
+    add_doctor,
+    add_patient,
+    instant,
+    organisation,
+    procedure,
+    task_number,
+)
+from broker.bus.profile import (
+    CONFIDENTIALITY,
+    DCM,
+    REPORT_CATEGORY,
+    RESULT_PART,
+    STUDY_NUMBER,
+    Profile,
+    Resource,
+)
+from broker.bus.transport.dialect import STUDY
+from broker.domain.identifiers import valid_uid
+from broker.domain.messages import BusReferences, OutboxKind
+from broker.domain.orders import BusRole, Order
+from broker.domain.performed import PerformedStep
+from broker.domain.reports import Report
+
+PROTOCOL, CONCLUSION, RECOMMENDATIONS, EFFECTIVE_DOSE = "1", "2", "3", "5"  # N3.119
+PDF = "application/pdf"
+REPORT_CATEGORIES = {
+    # NSI.1472: 1 КТ, 2 МРТ, 3 УЗД, 4 рентген, 5 РНД, 6 ФД, 7 эндоскопия
+    **dict.fromkeys(("CT",), "1"),
+    **dict.fromkeys(("MR",), "2"),
+    **dict.fromkeys(("US", "IVUS"), "3"),
+    **dict.fromkeys(("CR", "DX", "MG", "RF", "RG", "XA", "IO", "PX"), "4"),
+    **dict.fromkeys(("NM", "PT"), "5"),
+    **dict.fromkeys(("ECG", "EPS", "HD"), "6"),
+    **dict.fromkeys(("ES",), "7"),
+}
+CONNECTION_TYPES = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
+
+
+def images_bundle(
+    order: Order, performed: Sequence[PerformedStep], references: BusReferences, profile: Profile, made_at: datetime
+) -> Resource:
+    """Make the transaction that says: the images are taken, there is no report yet."""
+    result = _Result(order, performed, references, profile, made_at, OutboxKind.IMAGES)
+    return result.bundle({"status": "partial"}, "in-progress")
+
+
+def report_bundle(
+    order: Order,
+    report: Report,
+    performed: Sequence[PerformedStep],
+    references: BusReferences,
+    profile: Profile,
+    pdf: bytes,
+    made_at: datetime,
+) -> Resource:
+    """Make the transaction that says: the report is signed; it holds its texts, its dose and the document.
+
+    Studies that `references.extra` has under "study/<Study Instance UID>" are referred to, all others told.
+    """
+    result = _Result(order, performed, references, profile, made_at, OutboxKind.REPORT)
+    interpreter = add_doctor(
+        result.transaction, report.author_name, report.author_snils, report.author_position, profile
+    )
+    told = {
+        "status": "final",
+        "issued": instant(report.signed_at or made_at, profile),
+        "resultsInterpreter": [interpreter] if interpreter else [],
+        "result": result.observations(report),
+        "presentedForm": [result.document(pdf)] if pdf else [],
+    }
+    return result.bundle(told, "completed")
+
+
+class _Result:
+    """A result while it is put together."""
+
+    def __init__(
+        self,
+        order: Order,
+        performed: Sequence[PerformedStep],
+        references: BusReferences,
+        profile: Profile,
+        made_at: datetime,
+        kind: OutboxKind,
+    ) -> None:
+        self._order, self._performed, self._references = order, performed, references
+        self._profile, self._made_at = profile, made_at
+        self._number = task_number(order, kind)
+        self._phase = self._number.removeprefix(f"{order.accession_number}/")
+        self.transaction = Transaction(order.study_instance_uid)
+        known = references.patient
+        # Only of who came without an order the region may not have heard yet.
+        self._patient = (
+            {"reference": f"Patient/{known}"} if known else add_patient(self.transaction, order.patient, profile)
+        )
+
+    def bundle(self, told: Resource, status: str) -> Resource:
+        """Add the report with what is told of it, and the Task with its status; give the Bundle."""
+        order, profile, number = self._order, self._profile, self._profile.number(self._number)
+        starts = [step.start for step in self._performed if step.start]
+        category = REPORT_CATEGORIES.get(order.modality)
+        report = self.transaction.add(
+            f"{self._phase}/report",
+            {
+                "resourceType": "DiagnosticReport",
+                "meta": {"security": [profile.coding(CONFIDENTIALITY, "N")]},
+                "basedOn": self._based_on("ServiceRequest", self._references.service_request),
+                "category": [profile.concept(REPORT_CATEGORY, category)] if category else [],
+                "code": procedure(order, profile),
+                "subject": self._patient,
+                "effectiveDateTime": instant(min(starts) if starts else self._made_at, profile),
+                "issued": instant(self._made_at, profile),
+                "performer": [organisation(profile)],
+                "imagingStudy": self._studies(),
+            }
+            | told,
+            number,
+        )
+        self.transaction.add(
+            f"{self._phase}/task",
+            {
+                "resourceType": "Task",
+                "identifier": [number],
+                "basedOn": self._based_on("Task", self._references.task),
+                "status": status,
+                "intent": "reflex-order",
+                "authoredOn": instant(self._made_at, profile),
+                "focus": report,
+                "for": self._patient,
+                "requester": organisation(profile, order.requester),
+                "owner": organisation(profile),
+            },
+            number,
+        )
+        return self.transaction.resource()
+
+    def observations(self, report: Report) -> list[Resource]:
+        """Add what a report says, part by part."""
+        texts = (
+            ("protocol", PROTOCOL, report.description),
+            ("conclusion", CONCLUSION, report.conclusion),
+            ("recommendations", RECOMMENDATIONS, report.recommendations),
+        )
+        values: list[tuple[str, str, Resource]] = [
+            (role, code, {"valueString": self._text(text)}) for role, code, text in texts if text
+        ]
+        if report.effective_dose is not None:
+            dose = {"value": report.effective_dose, "unit": "мЗв", "system": "http://unitsofmeasure.org", "code": "mSv"}
+            values.append(("dose", EFFECTIVE_DOSE, {"valueQuantity": dose}))
+        return [
+            self.transaction.add(
+                f"{self._phase}/{role}",
+                {
+                    "resourceType": "Observation",
+                    "status": "final",
+                    "code": self._profile.concept(RESULT_PART, code),
+                    "subject": self._patient,
+                }
+                | value,
+                self._profile.number(f"{self._number}/{role}"),
+            )
+            for role, code, value in values
+        ]
+
+    def document(self, pdf: bytes) -> Resource:
+        """Add the document; give the Attachment, which has it both ways: in itself, and as the address of an entry."""
+        data = base64.b64encode(pdf).decode("ascii")
+        binary = {"resourceType": "Binary", "contentType": PDF, "data": data}
+        reference = self.transaction.add_document(f"{self._phase}/pdf", binary)
+        return {"contentType": PDF, "data": data, "url": reference["reference"]}
+
+    def _text(self, text: str) -> str:
+        if self._profile.texts == "base64":
+            return base64.b64encode(text.encode("utf-8")).decode("ascii")
+        return text
+
+    def _based_on(self, kind: str, id: str) -> list[Resource]:
+        if self._order.bus_role is BusRole.WALK_IN:
+            return []
+        return [{"reference": f"{kind}/{id}"}]
+
+    def _studies(self) -> list[Resource]:
+        """Refer to the studies that the bus knows; add the others."""
+        studies: dict[str, list[PerformedStep]] = {}
+        for step in self._performed:
+            studies.setdefault(_study_uid(step, self._order), []).append(step)
+        return [
+            {"reference": f"ImagingStudy/{known}"}
+            if (known := self._references.extra.get(f"{STUDY}{uid}"))
+            else self._study(uid, steps)
+            for uid, steps in (studies or {self._order.study_instance_uid: []}).items()
+        ]
+
+    def _study(self, uid: str, steps: Sequence[PerformedStep]) -> Resource:
+        order, profile = self._order, self._profile
+        starts = [step.start for step in steps if step.start]
+        images = sum(step.images for step in steps)
+        modalities = dict.fromkeys(step.modality for step in steps if step.modality) or {order.modality: None}
+        accession_number = self._references.acsn or order.bus_accession_number or order.accession_number
+        number = {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
+        study: dict[str, Any] = {
+            "resourceType": "ImagingStudy",
+            "identifier": [{"type": profile.concept(STUDY_NUMBER, "ACSN"), "value": accession_number}, number],
+            "status": "available",
+            "modality": [profile.coding(DCM, modality) for modality in modalities if modality],
+            "subject": self._patient,
+            "endpoint": self._endpoints(uid),
+        }
+        if starts:
+            study["started"] = instant(min(starts), profile)
+        if images:  # 0: the modality did not say
+            study["numberOfInstances"] = images
+        return self.transaction.add(f"{self._phase}/study/{uid}", study, number)
+
+    def _endpoints(self, uid: str) -> list[Resource]:
+        """Add where the images can be fetched, if that is known."""
+        url = self._profile.images_url
+        if not url:
+            return []
+        endpoint = {
+            "resourceType": "Endpoint",
+            "status": "active",
+            "connectionType": _connection_type(url),
+            "payloadType": [{"text": "DICOM"}],
+            "address": url.replace("{study}", uid),
+        }
+        number = self._profile.number(f"{self._order.accession_number}/images/{uid}")
+        return [self.transaction.add(f"{self._phase}/endpoint/{uid}", endpoint, number)]
+
+
+def _study_uid(step: PerformedStep, order: Order) -> str:
+    named = [reference.study_instance_uid for reference in step.references if valid_uid(reference.study_instance_uid)]
+    return order.study_instance_uid if order.study_instance_uid in named or not named else named[0]
+
+
+def _connection_type(url: str) -> Resource:
+    """Say what answers at an address; R4 demands it, and has no code for a viewer or for DICOM's own protocol."""
+    if "requestType=WADO" in url:
+        return {"system": CONNECTION_TYPES, "code": "dicom-wado-uri"}
+    if "/studies/" in url:
+        return {"system": CONNECTION_TYPES, "code": "dicom-wado-rs"}
+    return {"display": "DICOM" if url.startswith("dicom:") else "HTTP"}

@@ -1,0 +1,279 @@
+"""Calls the regional bus over HTTP and says what an answer means: delivered, retry, parked or paused.
+
+One call, one answer, never an exception for what the network or the bus does. It retries nothing, waits for nothing,
+knows no order and keeps no state but its connections. The token goes to the configured address only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from broker.bus.outbound.resources import encode
+from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry, classify
+from broker.bus.transport.deadline import Adapter, Limit, within
+from broker.bus.transport.dialect import Call
+from broker.config.sections import BusConfig
+from broker.domain import names
+
+BODY_LIMIT = 10 * 1024 * 1024  # bytes
+KEPT = 8  # connections that are kept open between calls
+
+
+class BusClient:
+    """The bus at `url`. `token` is asked before every call; `timeout` (seconds) bounds a call to its last byte.
+
+    Safe to use from any thread: every call that is under way has a session, and so a connection, of its own. What is
+    sent and what is fetched may therefore share one client.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        timeout: float,
+        *,
+        proxy: str = "",
+        ca_file: Path | None = None,
+        client_certificate: Path | None = None,
+        client_key: Path | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._timeout = timeout
+        self._now = now
+        self._certificate = (str(client_certificate), str(client_key)) if client_certificate and client_key else None
+        # Nothing is taken from ~/.netrc, which would replace the token. What an administrator may rightly set in the
+        # environment is asked for here by name, where the configuration is silent: a proxy, and a file of further
+        # certificate authorities.
+        self._authorities = str(ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or "")
+        self._proxies: dict[str, str] = {}
+        if proxy:
+            self._proxies = {"http": proxy, "https": proxy}
+        elif (urlsplit(self.url).hostname or "") not in ("127.0.0.1", "::1", "localhost"):
+            self._proxies = get_environ_proxies(self.url)
+        self._lock = threading.Lock()
+        self._idle: list[requests.Session] = []
+        self._limits: set[Limit] = set()  # of the calls that are under way
+        self._closed = False
+
+    @classmethod
+    def of(cls, config: BusConfig) -> BusClient:
+        """Make the client of the configured bus."""
+        return cls(
+            config.url,
+            lambda: config.token,
+            config.timeout,
+            proxy=config.proxy,
+            ca_file=config.ca_file,
+            client_certificate=config.client_certificate,
+            client_key=config.client_key,
+        )
+
+    def call(self, call: Call) -> Answer:
+        """Make one call in at most `timeout` seconds; another type of resource than expected passes for no answer.
+
+        A single resource that is asked for and is not there is Parked: that stops nothing else.
+        """
+        answer = _expect(call.expect, self._answer(call))
+        if isinstance(answer, Retry) and answer.reason in ("HTTP 404", "HTTP 410") and _reads_one(call):
+            return Parked(answer.reason, evidence=answer.evidence)
+        return answer
+
+    def hang_up(self) -> None:
+        """End the calls that are under way, from another thread; their outcome is unknown then."""
+        with self._lock:
+            limits = list(self._limits)
+        for limit in limits:
+            limit.end()
+
+    def close(self) -> None:
+        """Close the connections; those of calls under way follow when these are over."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+    def _answer(self, call: Call) -> Answer:
+        try:
+            token = self._token()
+        except (OSError, ValueError) as error:
+            return Paused(f"token refused: its file cannot be used ({error})")
+        try:
+            sent = encode(call.body) if call.body is not None else None
+        except ValueError as error:
+            return Parked(f"cannot be written as JSON: {error}")
+        with within(self._timeout) as limit:
+            try:
+                with (
+                    self._session(limit) as session,
+                    session.request(
+                        call.method,
+                        self.url + call.path,
+                        data=sent,
+                        headers={"Authorization": f"N3 {token}", "Content-Type": call.content_type},
+                        timeout=self._timeout,
+                        allow_redirects=False,
+                        stream=True,
+                    ) as response,
+                ):
+                    body = bytearray()
+                    for chunk in response.iter_content(65536):
+                        body += chunk
+                        if len(body) > BODY_LIMIT:
+                            return Retry(f"not a FHIR answer: longer than {BODY_LIMIT} bytes")
+            except OSError as error:  # the root of all that requests raises
+                answer = _failed(error)
+                cut = limit.over and isinstance(answer, Retry) and answer.uncertain
+                return Retry("time-out") if cut else answer
+        if limit.over:  # the end of a body without a length may be our own cut
+            return Retry("time-out")
+        return classify(response.status_code, response.headers, bytes(body), self._now())
+
+    def _unusable_files(self) -> str:
+        """Say in English why the configured files of certificates cannot be used; empty where they can.
+
+        Looked at here because a library below would ask the terminal for the password of an encrypted key.
+        """
+        if not self.url.startswith("https:"):
+            return ""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        looked_at = self._authorities
+        try:
+            if self._authorities and not os.path.isdir(self._authorities):
+                context.load_verify_locations(self._authorities)
+            if self._certificate:
+                looked_at = " and ".join(self._certificate)
+                context.load_cert_chain(*self._certificate, password=_no_password)
+        except ssl.SSLError as error:
+            return f"{looked_at} ({_tidy(error.reason or 'not PEM')})"
+        except (OSError, ValueError) as error:
+            return f"{looked_at} ({getattr(error, 'strerror', None) or error})"
+        return ""
+
+    @contextmanager
+    def _session(self, limit: Limit) -> Iterator[requests.Session]:
+        """Lend a session to one call; it is kept for the next one unless the call failed."""
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+            self._limits.add(limit)
+        try:
+            session = session or self._opened()
+            yield session
+        finally:
+            with self._lock:
+                self._limits.discard(limit)
+                keep = not self._closed and not limit.over and len(self._idle) < KEPT
+                if session and keep:
+                    self._idle.append(session)
+            if session and not keep:
+                session.close()
+
+    def _opened(self) -> requests.Session:
+        if problem := self._unusable_files():
+            raise _UnusableFiles(problem)
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = self._authorities or True
+        session.cert = self._certificate
+        session.proxies.update(self._proxies)
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, Adapter())
+        session.headers.update(
+            {
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # a small answer must not unfold into a large one
+                "User-Agent": "worklist-broker",
+            }
+        )
+        return session
+
+
+class _UnusableFiles(OSError):
+    """A file of certificates or keys is not what it should be."""
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")
+
+
+def _reads_one(call: Call) -> bool:
+    return call.method == "GET" and bool(re.fullmatch(r"/[A-Za-z]+/[^/?]+", call.path))
+
+
+def _expect(kind: str, answer: Answer) -> Answer:
+    """Let an answer of another type than asked for pass for none."""
+    if kind and isinstance(answer, Delivered) and not answer.task and answer.resource["resourceType"] != kind:
+        told = names.tidy(answer.resource["resourceType"])[:40]
+        return Retry(f"not a FHIR answer: {told} instead of {kind}", evidence=answer.evidence)
+    return answer
+
+
+# TLS alerts that speak of the certificate which the other side was shown (RFC 8446, 6.2).
+_ABOUT_OURS = re.compile(r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)")
+
+
+def _failed(error: OSError) -> Answer:
+    """Say what a failure of the network means; without a connection the bus certainly has nothing."""
+    causes = list(_causes(error))
+
+    def caused_by(*kinds: type[BaseException]) -> BaseException | None:
+        return next((cause for cause in causes if isinstance(cause, kinds)), None)
+
+    if isinstance(refused := caused_by(ssl.SSLCertVerificationError), ssl.SSLCertVerificationError):
+        return Paused(f"certificate refused ({refused.verify_message.rstrip('.')})")
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError) and (alert := _ABOUT_OURS.search(cause.reason or "")):
+            return Paused(f"client certificate refused ({_tidy(alert[1])})")
+    if caused_by(requests.exceptions.ProxyError):
+        if caused_by(NameResolutionError):
+            return Retry("proxy: name not found", uncertain=False)
+        refused_by = re.search(r"Tunnel connection failed: ([0-9]{3})", " ".join(map(str, causes)))
+        told = f" (HTTP {refused_by[1]})" if refused_by else ""
+        return Retry(f"proxy: it does not let us through{told}" if told else "proxy: cannot connect", uncertain=False)
+    if caused_by(ssl.SSLError, requests.exceptions.SSLError):
+        return Retry("TLS: no secure connection")
+    if caused_by(NameResolutionError):
+        return Retry("name not found", uncertain=False)
+    if caused_by(NewConnectionError):
+        return Retry("cannot connect", uncertain=False)
+    if caused_by(ConnectTimeoutError, requests.ConnectTimeout):
+        return Retry("time-out: no connection", uncertain=False)
+    if caused_by(TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout):
+        return Retry("time-out")
+    if isinstance(error, requests.RequestException):
+        return Retry("cannot connect: the connection broke")
+    return Paused(f"certificate files cannot be used: {error}")  # they vanished since we looked
+
+
+def _tidy(words: str) -> str:
+    return words.lower().replace("_", " ")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an error to what caused it: requests and urllib3 wrap in several ways."""
+    waiting: list[Any] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]

@@ -1,0 +1,297 @@
+"""How one family of buses speaks: the form of each call, what it leaves out of a Bundle, how its answers name things.
+
+Pure. Both dialects only take away from the one superset that is made of an order or a result (`OMITTED`); nothing is
+added or renamed here. What comes from the bus is foreign: every member may be missing, of another type, or a trap in a
+path or an address.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import quote, urljoin
+
+from broker.bus.inbound.json_access import items, member
+from broker.bus.profile import Profile, Resource
+from broker.domain import names
+from broker.domain.messages import BusReferences
+
+# FHIR R4 2.24.0.1, id; a first letter or digit keeps ".." out of paths.
+_ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
+_REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
+
+STUDY = "study/"  # with a Study Instance UID: under this name `BusReferences.extra` has the id of an ImagingStudy
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the bus; `path` is below the base URL, with its query: it begins with "/" or "?"."""
+
+    method: str
+    path: str
+    body: Resource | list[Any] | None = None
+    expect: str = ""  # resourceType that the answer must have; empty: any
+    content_type: str = "application/json"
+
+
+class Omission(NamedTuple):
+    """What a dialect does not send: a member of an entry of this kind, where its holder bears what `when` names.
+
+    A path ends in "[]" where single items of a list are left out, and is empty for the entry as a whole.
+    """
+
+    kind: str  # type of the entry's resource; "*" stands for every one
+    path: str
+    when: Mapping[str, str] = {}
+
+
+OMITTED: dict[str, tuple[Omission, ...]] = {
+    "n3": (
+        Omission("*", "request"),  # and with it `ifNoneExist`
+        # The bus itself gives the initial statuses of an order; all others are sent.
+        Omission("ServiceRequest", "resource.status"),
+        Omission("Task", "resource.status", {"intent": "original-order"}),
+        # Numbers that are there only so that a repeated entry finds itself on a server that does not compare more.
+        Omission("*", "resource.identifier[]", {"use": "secondary"}),
+        Omission("DiagnosticReport", "resource.presentedForm.data"),  # the document is an entry of its own: Binary
+    ),
+    "r4": (
+        # R4's Binary has no identifier, so it cannot be created conditionally, and a transaction sent twice would
+        # double it: the document goes within the report.
+        Omission("Binary", ""),
+        Omission("DiagnosticReport", "resource.presentedForm.url"),
+    ),
+}
+
+
+class Dialect(ABC):
+    """The calls that a bus understands."""
+
+    name: str
+    amends: bool  # whether what the bus has can be changed at all
+
+    def transaction(self, bundle: Resource) -> Call:
+        """Send a transaction Bundle."""
+        return Call("POST", "?_format=json", self(bundle), "Bundle")
+
+    def read(self, kind: str, id: str) -> Call:
+        """Read one resource."""
+        return Call("GET", f"/{quote(kind)}/{quote(id, safe='')}", expect=kind)
+
+    @abstractmethod
+    def set_status(self, task_id: str, status: str) -> Call:
+        """Change the status of a Task."""
+
+    @abstractmethod
+    def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
+        """Search; an `identifier` is given as "system|value", references as "Type/id"."""
+
+    def next_page(self, searchset: Resource, base_url: str) -> Call | None:
+        """Ask for the page that a searchset names as its next one; None where there is none below `base_url`.
+
+        Another host, or another part of the same one, must never get the token. Whether a page was named at all is
+        what `next_link` tells.
+        """
+        base = base_url.rstrip("/")
+        link = next_link(searchset)
+        if not re.fullmatch(r"[!-~]+", link) or re.search(r"[#\\]", link):
+            return None
+        try:
+            url = urljoin(f"{base}/", link)
+        except ValueError:
+            return None
+        path, _, _ = url.partition("?")
+        if not re.match(rf"{re.escape(base)}[/?]", url) or re.search(r"(?i)/(\.|%2e){1,2}(/|\Z)", path):
+            return None
+        return Call("GET", url.removeprefix(base), expect="Bundle")
+
+    def __call__(self, resource: Resource) -> Resource:
+        """Leave out of a Bundle what this family of buses is not sent; other resources go as they are."""
+        if resource.get("resourceType") != "Bundle":
+            return resource
+        entries: list[Resource] = resource["entry"]
+        for omission in OMITTED[self.name]:
+            entries = [kept for entry in entries if (kept := _left(entry, omission)) is not None]
+        return resource | {"entry": entries}
+
+
+class _N3(Dialect):
+    """The N3.Health family: Parameters instead of queries; what it has accepted cannot be changed."""
+
+    name = "n3"
+    amends = False
+
+    def set_status(self, task_id: str, status: str) -> Call:
+        return Call("POST", "/$updatestatus?_format=json", _parameters({"_id": task_id, "status": status}))
+
+    def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
+        bare = {name: _split(value)[1] if name == "identifier" else value for name, value in parameters.items()}
+        return Call("POST", f"/{kind}/_search?_format=json", _parameters(bare), "Bundle")
+
+
+class _R4(Dialect):
+    """Any strict FHIR R4 server."""
+
+    name = "r4"
+    amends = True
+
+    def set_status(self, task_id: str, status: str) -> Call:
+        patch = [{"op": "replace", "path": "/status", "value": status}]
+        return Call("PATCH", f"/Task/{quote(task_id, safe='')}", patch, "Task", "application/json-patch+json")
+
+    def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
+        return Call("GET", f"/{quote(kind)}?{query(parameters)}", expect="Bundle")
+
+
+n3, r4 = _N3(), _R4()
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (n3, r4)}
+
+
+def query(parameters: Mapping[str, str]) -> str:
+    """Write a search as R4 has it in an address and in `ifNoneExist`; an `identifier` is given as "system|value"."""
+
+    def written(name: str, value: str) -> str:
+        if name == "identifier":
+            system, token = _split(value)
+            # FHIR R4 3.1.1.5.7: within a value these separate nothing when escaped.
+            token = re.sub(r"([\\,|$])", r"\\\1", token)
+            value = f"{system}|{token}" if system else token
+        return f"{name}={quote(value, safe=':/|,')}"
+
+    return "&".join(written(name, value) for name, value in parameters.items())
+
+
+def next_link(searchset: Resource) -> str:
+    """Give the address that a searchset names as its next page, whatever it is; empty where there is none."""
+    links = (link for link in items(searchset, "link", None) if member(link, "relation") == "next")
+    url = member(next(links, None), "url")
+    return url if isinstance(url, str) else ""
+
+
+def bundle_references(bundle: Resource) -> BusReferences:
+    """Read the ids that a transaction's answer gives; what did not come back is empty.
+
+    `extra` has the other types, and every ImagingStudy by its Study Instance UID (`STUDY`) where its content came back.
+    """
+    found: dict[str, str] = {}
+    task: Resource = {}
+    for entry in items(bundle, "entry", None):
+        kind, id = _placed(entry)
+        found.setdefault(kind, id)
+        resource = member(entry, "resource")
+        if kind == "Task" and isinstance(resource, dict) and not task:
+            task = resource
+        if kind == "ImagingStudy":
+            found.update((f"{STUDY}{uid}", id) for uid in _study_uids(resource))
+    told = task_references(task)
+    return BusReferences(
+        task=found.pop("Task", ""),
+        service_request=found.pop("ServiceRequest", "") or told.service_request,
+        patient=found.pop("Patient", "") or told.patient,
+        acsn=told.acsn,
+        extra={kind: id for kind, id in found.items() if kind},
+    )
+
+
+def task_references(task: Resource) -> BusReferences:
+    """Read the ids that a Task as it stands on the bus names: its own, its order's, its patient's, and its ACSN."""
+    return BusReferences(
+        task=_id(task),
+        service_request=_pointed(task, "focus", "ServiceRequest"),
+        patient=_pointed(task, "for", "Patient"),
+        acsn=next(_accession_numbers(task), ""),
+        extra={"DiagnosticReport": report} if (report := _pointed(task, "focus", "DiagnosticReport")) else {},
+    )
+
+
+def bears_number(task: Resource, number: str, profile: Profile) -> bool:
+    """Say whether this is our Task with this number: other systems' Tasks may bear the same bare value."""
+    ours = profile.number(number)
+    return task.get("resourceType") == "Task" and any(
+        member(identifier, "system") == ours["system"] and member(identifier, "value") == number
+        for identifier in items(task, "identifier")
+    )
+
+
+def found_tasks(searchset: Resource, number: str, profile: Profile) -> list[Resource]:
+    """Pick our Tasks with this number out of a search's answer."""
+    listed = (member(entry, "resource") for entry in items(searchset, "entry", None))
+    return [task for task in listed if isinstance(task, dict) and bears_number(task, number, profile) and _id(task)]
+
+
+def _left(entry: Resource, omission: Omission) -> Resource | None:
+    """Give what is left of an entry; None where it is left out as a whole."""
+    if omission.kind not in ("*", entry["resource"]["resourceType"]):
+        return entry
+    return _without(entry, omission.path, omission.when) if omission.path else None
+
+
+def _without(node: Any, path: str, when: Mapping[str, str]) -> Any:
+    if isinstance(node, list):
+        return [_without(item, path, when) for item in node]
+    head, _, rest = path.partition(".")
+    name = head.removesuffix("[]")
+    if name not in node:
+        return node
+    if rest:
+        return node | {name: _without(node[name], rest, when)}
+    left = {other: value for other, value in node.items() if other != name}
+    if head != name:
+        kept = [item for item in node[name] if not when.items() <= item.items()]
+        return node | {name: kept} if kept else left
+    return left if when.items() <= node.items() else node
+
+
+def _split(token: str) -> tuple[str, str]:
+    """Take "system|value" apart; without a system all of it is the value."""
+    system, bar, value = token.partition("|")
+    return (system, value) if bar else ("", token)
+
+
+def _parameters(values: Mapping[str, str]) -> Resource:
+    listed = [{"name": name, "valueString": value} for name, value in values.items()]
+    return {"resourceType": "Parameters", "parameter": listed}
+
+
+def _placed(entry: Any) -> tuple[str, str]:
+    """Tell (type, id) of an answered entry; ("", "") where it names none.
+
+    A full URL of the form urn:uuid is not read: some servers send ours back, which is no id of theirs.
+    """
+    resource = member(entry, "resource")
+    if isinstance(resource, dict) and _id(resource):
+        return str(resource.get("resourceType")), _id(resource)
+    for text in (member(member(entry, "response"), "location"), member(entry, "fullUrl")):
+        if isinstance(text, str) and (match := _REFERENCE.search(text)):
+            return match[1], match[2]
+    return "", ""
+
+
+def _pointed(resource: Resource, name: str, kind: str) -> str:
+    """Tell the id that a Reference of this type points to, relative or absolute; empty otherwise."""
+    text = member(member(resource, name), "reference")
+    match = _REFERENCE.search(text) if isinstance(text, str) else None
+    return match[2] if match and match[1] == kind else ""
+
+
+def _accession_numbers(task: Resource) -> Iterator[str]:
+    for identifier in items(task, "identifier"):
+        codes = [member(coding, "code") for coding in items(member(identifier, "type"), "coding")]
+        value = member(identifier, "value")
+        if "ACSN" in codes and isinstance(value, str) and names.tidy(value):
+            yield names.tidy(value)[:64]
+
+
+def _study_uids(study: Any) -> Iterator[str]:
+    for identifier in items(study, "identifier"):
+        value = member(identifier, "value")
+        if member(identifier, "system") == "urn:dicom:uid" and isinstance(value, str):
+            yield value.removeprefix("urn:oid:")[:64]
+
+
+def _id(resource: Resource) -> str:
+    id = resource.get("id")
+    return id if isinstance(id, str) and re.fullmatch(_ID, id) else ""

@@ -1,0 +1,262 @@
+"""The demonstration: the whole program on an embedded database with invented people, devices and a practice bus."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import threading
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from broker.app import application as app
+from broker.bus import practice
+from broker.config.sections import Config
+from broker.demo import region
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.clinic import Clinic
+from broker.domain.devices import Device
+from broker.domain.directory import Entry
+from broker.domain.orders import Priority, ReferralDraft
+from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.performed import (
+    Dose,
+    Message,
+    PerformedChange,
+    PerformedSeries,
+    PerformedState,
+    PerformedStep,
+    StepReference,
+)
+from broker.store.database import Store
+from broker.store.queries import journal
+from broker.store.tables import accounts
+from broker.workflow import accounts as staff
+from broker.workflow import devices, directories, performed_steps, referrals
+from broker.workflow.directories import Source
+
+PASSWORD = "practice-2026"
+ACCOUNTS = (
+    ("orlova", "Орлова Наталья Викторовна", Role.REGISTRAR, ""),
+    ("yudin", "Юдин Константин Егорович", Role.TECHNOLOGIST, ""),
+    ("volskaya", "Вольская Татьяна Андреевна", Role.RADIOLOGIST, "врач-рентгенолог"),
+    ("admin", "Администратор", Role.ADMINISTRATOR, ""),
+)
+DEVICES = (
+    Device("FLG_12", "Флюорограф", "DX", "каб. 12"),
+    Device("XRAY_14", "Рентген", "DX", "каб. 14"),
+    Device("MAMMO_9", "Маммограф", "MG", "каб. 9"),
+)
+# Invented people: name, birth date, sex. Nobody here exists.
+PEOPLE = (
+    ("Кузнецова Марина Петровна", "1961-03-12", "F"),
+    ("Кузнецов Андрей Ильич", "1988-07-30", "M"),
+    ("Иванов Иван Иванович", "1974-10-18", "M"),
+    ("Петрова Анна Сергеевна", "1992-02-29", "F"),
+    ("Абдурахманов Магомедрасул Шарапутдинович", "1957-12-01", "M"),
+    ("Ли Ен", "1999-09-09", "M"),
+    ("Ёлкина Ольга Юрьевна", "1983-06-21", "F"),
+    ("Смирнов Дмитрий Олегович", "2001-11-24", "M"),
+    ("Герасименко Виктория Анатольевна", "1966-08-15", "F"),
+    ("Мухаметзянова Гульнара Рифкатовна", "1979-04-03", "F"),
+    ("Попов Степан Фёдорович", "1938-02-17", "M"),
+    ("Соколова Вера Игоревна", "1995-03-08", "F"),
+)
+# Whose, what, on which device, minutes from now. The first three have been done, the fourth is on the device.
+REFERRALS = (
+    (2, "WLB-FLG1", "FLG_12", -50),
+    (11, "WLB-FLG1", "FLG_12", -40),
+    (6, "WLB-KNEE", "XRAY_14", -35),
+    (5, "WLB-FLG1", "FLG_12", -5),
+    (3, "WLB-FLG1", "FLG_12", 10),
+    (4, "WLB-FLG2", "FLG_12", 20),
+    (0, "WLB-KNEE", "XRAY_14", 15),
+    (10, "WLB-CHEST2", "XRAY_14", 30),
+    (1, "WLB-SINUS", "XRAY_14", 60),
+    (9, "WLB-MMG4", "MAMMO_9", 25),
+    (8, "WLB-MMG4", "MAMMO_9", 45),
+)
+SYSTEM = Actor(ActorKind.SYSTEM, "demo", "Демонстрация")
+CLINICS = Source("organisations", "1.2.643.2.69.1.1.1.64", "demo", "demo")
+CLINIC_NAMES = (
+    Entry(practice.PRACTICE_ORGANISATION, "Клиника на Заречной"),
+    Entry(practice.PRACTICE_ORGANISATION_2, "Больница № 2"),
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration until Ctrl-C or for `args.seconds`."""
+    if args.data is None:
+        with tempfile.TemporaryDirectory(prefix="worklist-broker-demo-") as directory:
+            return _run(args, Path(directory))
+    return _run(args, args.data)
+
+
+def _run(args: argparse.Namespace, directory: Path) -> int:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    app.set_up_logging("warning")
+    os.environ["NICEGUI_STORAGE_PATH"] = str(directory / "nicegui")
+    os.umask(0o077)
+    bus = practice.PracticeServer(
+        # Lenient: the demo's procedures bear local codes, for it has no official dictionary.
+        practice.PracticeBus(directory=directory / "bus", lenient=True),
+        "127.0.0.1",
+        args.bus_port,
+    )
+    bus.start()
+    zone = ZoneInfo("Europe/Moscow")
+    region.tell(bus.bus, (_patient(4), _patient(0)), _patient(7), datetime.now(UTC), zone)
+    try:
+        config = _config(args, directory, bus.url)
+        application = app.Application(config)
+        fill(application.store, application.clinic)
+        if args.seconds is not None:
+            timer = threading.Timer(args.seconds, application.stop)
+            timer.daemon = True  # Ctrl-C need not wait for it
+            timer.start()
+        application.run(ready=lambda: _welcome(application, bus.url))
+    finally:
+        bus.stop()
+    print("The demonstration has ended.")
+    return 0
+
+
+def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
+    token = directory / "bus-token"
+    token.write_text(practice.PRACTICE_TOKEN)
+    token.chmod(0o600)
+    return Config.model_validate(
+        {
+            "clinic": {
+                "name": "Клиника на Заречной",
+                "oid": "1.2.643.5.1.13.13.12.2.99.1",
+                "uid_root": "1.2.643.5.1.13.13.12.2.99",
+                "accession_prefix": "D",
+                "repeat_days": {"CT": 90, "DX": 30},
+            },
+            "web": {"port": args.web_port},
+            "dicom": {"address": "127.0.0.1", "port": args.dicom_port, "unknown_devices": "learn"},
+            "bus": {
+                "url": bus_url,
+                "token_file": str(token),
+                "organisation": practice.PRACTICE_ORGANISATION,
+                "rate": 6000,
+                "fetch_every": 5,
+            },
+            "data": {"directory": str(directory)},
+            "backup": {"keep": 0},
+        }
+    )
+
+
+def fill(store: Store, clinic: Clinic) -> None:
+    """Put the invented clinic into a database, and today's referrals, if today has none yet."""
+    with store.read() as reader:
+        known = {account.login for account in accounts.all_accounts(reader)}
+        now = store.clock().astimezone(clinic.zone).replace(tzinfo=None, second=0, microsecond=0)
+        has_work = bool(journal.day(reader, now.date()))
+    for number, (login, name, role, position) in enumerate(ACCOUNTS):
+        if login not in known:
+            snils = _snils(900 + number) if position else ""
+            staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM, snils=snils, position=position)
+    directories.replace_directory(store, CLINICS, CLINIC_NAMES, SYSTEM)
+    for device in DEVICES:
+        devices.put_device(store, device, SYSTEM)
+    if has_work:
+        return
+    for number, (whose, what, where, minutes) in enumerate(REFERRALS):
+        start = _within_today(now, minutes)
+        order = referrals.register(
+            store,
+            ReferralDraft(
+                patient=_patient(whose),
+                procedure_code=what,
+                station_ae_titles=(where,),
+                start=start,
+                referrer=PersonName("Зимин", "Андрей", "Павлович"),
+                referrer_position="терапевт",
+                diagnosis_code="Z00.0",
+                priority=Priority.URGENT if whose == 10 else Priority.ROUTINE,
+                submission_id=f"demo {now:%Y%m%d} {number}",
+            ),
+            SYSTEM,
+            clinic,
+        )
+        if number < 4:
+            _perform(store, clinic, where, order.study_instance_uid, start, done=number < 3)
+
+
+def _patient(number: int) -> Patient:
+    name, born, sex = PEOPLE[number]
+    family, given, middle = [*name.split(" "), ""][:3]
+    return Patient(PersonName(family, given, middle), date.fromisoformat(born), Sex(sex), snils=_snils(number))
+
+
+def _snils(number: int) -> str:
+    """Make an invented СНИЛС with its check digits."""
+    digits = f"{112_233_000 + number}"
+    check = sum(int(digit) * weight for digit, weight in zip(digits, range(9, 0, -1), strict=True)) % 101 % 100
+    return f"{digits}{check:02d}"
+
+
+def _within_today(now: datetime, minutes: int) -> datetime:
+    """Move by minutes to a round time, without leaving today."""
+    moved = now + timedelta(minutes=minutes - now.minute % 5)
+    day = now.replace(hour=0, minute=0)
+    return min(max(moved, day), day + timedelta(hours=23, minutes=55))
+
+
+def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: datetime, *, done: bool) -> None:
+    """Do what a modality would have done earlier today."""
+    actor = Actor(ActorKind.DEVICE, ae_title, next(device.name for device in DEVICES if device.ae_title == ae_title))
+    uid = f"{study}.1"
+    step = PerformedStep(
+        sop_instance_uid=uid,
+        ae_title=ae_title,
+        state=PerformedState.IN_PROGRESS,
+        start=start,
+        references=(StepReference(study_instance_uid=study),),
+    )
+    performed_steps.start(store, step, Message({}, f"demo start {uid}"), actor, clinic)
+    if done:
+        change = PerformedChange(
+            PerformedState.COMPLETED,
+            end=start + timedelta(minutes=4),
+            operator="Юдин К. Е.",
+            images=2,
+            series=tuple(
+                PerformedSeries(f"{study}.{series}", description, protocol, "Юдин К. Е.", 1)
+                for series, description, protocol in ((2, "Прямая проекция", "PA"), (3, "Боковая проекция", "LAT"))
+            ),
+            doses={
+                "ImageAndFluoroscopyAreaDoseProduct": (Dose("ImageAndFluoroscopyAreaDoseProduct", 1.2, "dGy.cm2"),),
+                "TotalNumberOfExposures": (Dose("TotalNumberOfExposures", 2, "1"),),
+            },
+        )
+        performed_steps.finish(store, uid, change, Message({}, f"demo finish {uid}"), actor, clinic)
+
+
+def _welcome(application: app.Application, bus_url: str) -> None:
+    port = application.dicom.port
+    logins = "\n".join(f"                 {login:10} {role}" for login, _, role, _ in ACCOUNTS)
+    print(
+        f"""
+Worklist Broker, demonstration. Everybody and everything in it is invented.
+
+  Screens        {application.web_url}
+  Sign in as     (password {PASSWORD})
+{logins}
+  Practice bus   {bus_url.split("/imaging")[0]}/
+  Worklist       {application.config.dicom.ae_title} at 127.0.0.1:{port}. With DCMTK, paste:
+
+  findscu -W -aet FLG_12 -aec {application.config.dicom.ae_title} 127.0.0.1 {port} \\
+    -k PatientName -k PatientID -k AccessionNumber -k StudyInstanceUID -k RequestedProcedureDescription \\
+    -k "ScheduledProcedureStepSequence[0].ScheduledStationAETitle=FLG_12" \\
+    -k "ScheduledProcedureStepSequence[0].ScheduledProcedureStepStartDate" \\
+    -k "ScheduledProcedureStepSequence[0].ScheduledProcedureStepStartTime"
+
+Ctrl-C ends it.
+""",
+        flush=True,
+    )

@@ -1,0 +1,174 @@
+"""Character sets: reading what devices send, fitting answers to what a device can show.
+
+Unicode inside, encoding at the edge. What a character set does not have is written with letters that it has; nothing
+is dropped, and how much was changed is told.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydicom import charset as pydicom_charset
+
+from broker.dicom.codec import transliteration
+
+UTF_8, CYRILLIC, LATIN = "ISO_IR 192", "ISO_IR 144", "latin"
+WINDOWS = "windows-1251"  # no character set of DICOM, and yet devices send it
+DEFAULT = ""  # the default repertoire: ASCII
+# What answers can be written in; LATIN is a policy of ours, on the wire it is the default repertoire.
+PYTHON_CODECS = {
+    UTF_8: "utf-8",
+    CYRILLIC: "iso8859_5",
+    "GB18030": "gb18030",
+    "GBK": "gbk",
+    LATIN: "ascii",
+    DEFAULT: "ascii",
+}
+# PS3.3 C.12.1.1.2: the terms that may be read, and Python's names for them.
+_READABLE = {
+    **{term: codec for term, codec in pydicom_charset.python_encoding.items() if "IR 6" not in term},
+    DEFAULT: "ascii",
+    WINDOWS: "cp1251",
+    "koi8-r": "koi8_r",
+}
+# Terms that devices invent, as they are meant; spellings of real ones are read by `_SPELT`.
+_INVENTED = {
+    "UTF8": UTF_8,
+    "UNICODE": UTF_8,
+    "88591": "ISO_IR 100",
+    "88592": "ISO_IR 101",
+    "88595": CYRILLIC,
+    "WINDOWS1251": WINDOWS,
+    "CP1251": WINDOWS,
+    "WIN1251": WINDOWS,
+    "KOI8R": "koi8-r",
+}
+_SPELT = re.compile(r"ISO(2022)?IR(\d{1,3})")
+_NEAREST = transliteration.RUSSIAN_LETTERS | transliteration.MARKS | {ord("₽"): "руб."}
+_ESCAPED = re.compile(rb"[^\x1b]+|\x1b[^\x1b]*")
+_DELIMITERS = re.compile(rb"[\\^=\t\n\f\r]")  # PS3.5 6.1.2.5.3: they switch back to the first character set
+
+
+def meant(term: str) -> str:
+    """Give the character set that a device means by one term; DEFAULT where it means none that there is."""
+    term = term.strip(" \0")
+    if term in _READABLE:
+        return term
+    squeezed = re.sub(r"[\s_.-]", "", term.upper())
+    if found := _SPELT.fullmatch(squeezed):
+        spelt = f"ISO 2022 IR {found[2]}" if found[1] else f"ISO_IR {found[2]}"
+        return spelt if spelt in _READABLE else DEFAULT
+    return _INVENTED.get(squeezed.removeprefix("ISO"), squeezed if squeezed in _READABLE else DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the texts of one dataset are read: `term` names it, `codecs` are Python's."""
+
+    term: str
+    codecs: tuple[str, ...]
+
+    def text(self, value: bytes) -> str:
+        """Decode a value; raise UnicodeDecodeError where it is not written like that."""
+        # PS3.3 C.12.1.1.2: without code extensions an escape character is a character like any other.
+        if b"\x1b" not in value or "ISO 2022" not in self.term:
+            return value.decode(self.codecs[0])
+        return "".join(self._fragment(part) for part in _ESCAPED.findall(value))
+
+    def _fragment(self, part: bytes) -> str:
+        """Decode what stands between two escape sequences (PS3.5 6.1.2.5, PS3.3 tables C.12-3 and C.12-4)."""
+        if not part.startswith(b"\x1b"):
+            return part.decode(self.codecs[0])
+        length = 4 if part[1:3] in (b"$(", b"$)") else 3
+        codec = pydicom_charset.CODES_TO_ENCODINGS.get(part[:length])
+        if codec is None:
+            raise UnicodeDecodeError("iso2022", part, 0, length, "unknown escape sequence")
+        if codec in pydicom_charset.handled_encodings:  # Python reads these escape sequences itself
+            return part.decode(codec)
+        body = part[length:]
+        delimiter = _DELIMITERS.search(body)
+        end = delimiter.start() if delimiter else len(body)
+        return body[:end].decode(codec) + body[end:].decode(self.codecs[0])
+
+
+AS_THEY_CAME = Reading(DEFAULT, ("latin_1",))  # one character a byte; never fails
+
+
+def reading(said: str, values: Iterable[bytes], fallback: str = CYRILLIC) -> Reading:
+    """Decide how a dataset's texts are to be read.
+
+    The Specific Character Set that it names (`said`, several terms joined by backslashes) where all texts can be read
+    like that; for a missing, an invented or a wrong one UTF-8 where all texts are that, else the device's `fallback`.
+    An empty fallback leaves such texts as they came, one character a byte.
+    """
+    terms = [meant(term) for term in said.split("\\")]
+    odd = [value for value in values if not value.isascii() or b"\x1b" in value]
+    named = Reading("\\".join(terms) if any(terms) else DEFAULT, tuple(_READABLE[term] for term in terms))
+    if not odd:
+        return named
+    candidates = [named]
+    if fallback:
+        candidates += [Reading(UTF_8, ("utf-8",)), Reading(fallback, (_READABLE[meant(fallback)],))]
+    return next((each for each in candidates if _reads_all(each, odd)), AS_THEY_CAME)
+
+
+def _reads_all(candidate: Reading, values: list[bytes]) -> bool:
+    try:
+        for value in values:
+            candidate.text(value)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def for_answer(policy: str, asked: str) -> str:
+    """Choose an answer's character set: the device's policy, else what its query was written in, else UTF-8."""
+    if policy != "auto":
+        return policy
+    for term in map(meant, asked.split("\\")):
+        term = CYRILLIC if term == "ISO 2022 IR 144" else term
+        if term and term in PYTHON_CODECS:
+            return term
+    return UTF_8
+
+
+def fit(text: str, charset: str) -> str:
+    """Write a text in letters that the character set has."""
+    return fitted(text, charset)[0]
+
+
+def fitted(text: str, charset: str) -> tuple[str, int]:
+    """Write a text in letters that the character set has, and tell how many characters are not as they were.
+
+    Under LATIN the transliteration itself is what the clinic wants and is not counted, only what has none.
+    """
+    codec = PYTHON_CODECS[charset]
+    text = unicodedata.normalize("NFC", text)
+    if text.isascii():
+        return text, 0
+    if codec == "ascii":
+        written = transliteration.latin(text)
+        return written, written.count("?") - text.count("?")
+    try:
+        text.encode(codec)
+        return text, 0
+    except UnicodeEncodeError:
+        parts = [_fit_character(char, codec) for char in text]
+        return "".join(parts), sum(part != char for part, char in zip(parts, text, strict=True))
+
+
+def _fit_character(char: str, codec: str) -> str:
+    if unicodedata.combining(char):  # a stress mark over a letter that stays
+        return ""
+    nearest = char.translate(_NEAREST)
+    for candidate in (char, nearest, transliteration.without_marks(char)):
+        try:
+            candidate.encode(codec)
+        except UnicodeEncodeError:
+            continue
+        if candidate:
+            return candidate
+    return "?"

@@ -1,0 +1,40 @@
+"""The registry of devices as the port asks for it with every message: read again only after it has changed."""
+
+from __future__ import annotations
+
+import threading
+
+from broker.domain.devices import Device
+from broker.store.database import Store
+from broker.store.tables import devices
+
+MOST = 1000  # callers that are remembered
+
+
+class KnownDevices:
+    """Remembers devices, and who is none, for as long as the registry stays as it is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._revision = -1
+        self._found: dict[str, Device | None] = {}
+
+    def get(self, ae_title: str) -> Device | None:
+        """Give a device, adopted or only heard of, or None; raise StoreError."""
+        revision = devices.revision(self._store)
+        with self._lock:
+            if revision != self._revision or len(self._found) >= MOST:
+                self._revision, self._found = revision, {}
+            if ae_title in self._found:
+                return self._found[ae_title]
+        with self._store.read() as reader:  # at least as new as the revision
+            device = devices.get(reader, ae_title)
+        with self._lock:
+            if revision == self._revision:
+                self._found[ae_title] = device
+        return device
+
+    def or_default(self, ae_title: str) -> Device:
+        """Give a device; one that nobody has registered is treated as the defaults say."""
+        return self.get(ae_title) or Device(ae_title, "", "")

@@ -1,0 +1,241 @@
+"""A folder of worklist files that scripts keep, watched: what appears, changes or vanishes there is taken over.
+
+The files stay their scripts' own: nothing is written, moved or deleted. A file's name may hold a patient's, so none
+goes into the log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.dicom.files import worklist_file
+from broker.dicom.files.worklist_file import BadWorklistFile, Unreadable
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.clinic import Clinic
+from broker.domain.errors import Refused
+from broker.store.database import Store
+from broker.store.tables import worklist_files as kept_files
+from broker.workflow import worklist_files as intake
+from broker.workflow.worklist_files import Outcome
+
+log = logging.getLogger(__name__)
+
+ACTOR = Actor(ActorKind.SYSTEM, "worklist folder")
+SETTLED = 2.0  # seconds without a change after which a file counts as written to its end
+GONE_AFTER = 10.0  # seconds that a file must be missing: scripts delete and write anew
+ALL_GONE_AFTER = 600.0  # the same where all of several vanished at once: a network share that is away looks like that
+RETRY_AFTER = 60.0  # seconds until a refused file is tried again; what hindered it may have been mended
+DEEPEST = 4  # folders within the folder; wlmscpfs has one for each called AE title
+
+Signature = tuple[int, int, int]  # modification time, size, inode
+
+
+def folders(top: Path, blocked: Callable[[Path], None] = lambda path: None) -> Iterator[tuple[Path, list[str]]]:
+    """Give a folder and those within it, each with the names of its worklist files; `blocked` hears of closed ones."""
+    depth = len(top.parts)
+    for place, within, names in os.walk(top, onerror=lambda error: blocked(Path(str(error.filename)))):
+        within[:] = sorted(within) if len(Path(place).parts) - depth < DEEPEST else []
+        yield Path(place), [name for name in sorted(names) if name.lower().endswith(worklist_file.SUFFIX)]
+
+
+def key(path: Path) -> str:
+    """Give the text under which a file is known: its name in the real place of its folder."""
+    return spelt(Path(os.path.realpath(path.parent), path.name))
+
+
+@contextmanager
+def shared_lock(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder as wlmscpfs does while it reads; give False while a script has it for writing.
+
+    DCMTK, wlistdb/README: whoever changes the files locks `lockfile` meanwhile.
+    """
+    try:
+        descriptor = os.open(folder / "lockfile", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # Orthanc's folders have none
+        yield True
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    except OSError:  # a file system without locks
+        yield True
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of a file between two looks."""
+
+    signature: Signature
+    since: float
+    done: bool = False  # this content was taken over
+    tried: int = 0
+    problem: str = ""
+    retry_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a look finds: files, and folders whose files are left alone this time."""
+
+    files: dict[str, tuple[Path, Signature]] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+
+    def leaves_alone(self, name: str) -> bool:
+        return any(name.startswith(folder + "/") for folder in self.closed)
+
+
+class WorklistFolder:
+    """The watch over one folder; `look` is called every few seconds, by one thread at a time.
+
+    `clock` gives seconds since 1970, for tests.
+    """
+
+    def __init__(self, folder: Path, store: Store, clinic: Clinic, *, clock: Callable[[], float] = time.time) -> None:
+        self.folder = Path(os.path.realpath(folder))
+        self._store, self._clinic, self._clock = store, clinic, clock
+        self._seen: dict[str, _Seen] = {}
+        self._known: dict[str, str] | None = None  # path -> digest of the files that were taken over and are there
+        self._missing: dict[str, float] = {}  # path -> since when
+        self._complaint = ""
+
+    def look(self) -> Counter[str]:
+        """Take over what is new, changed or gone; give how often what happened."""
+        happened: Counter[str] = Counter()
+        if self._known is None:
+            with self._store.read() as reader:
+                rows = kept_files.present_under(reader, spelt(self.folder))
+            self._known = {row.path: row.digest for row in rows}
+        found = self._list()
+        if found is None:
+            return happened
+        vanished = {
+            name: digest
+            for name, digest in self._known.items()
+            if name not in found.files and not found.leaves_alone(name)
+        }
+        for name, (path, signature) in found.files.items():
+            if outcome := self._consider(name, path, signature, vanished):
+                happened[outcome] += 1
+        happened.update(self._let_go(vanished, found))
+        self._seen = {
+            name: seen for name, seen in self._seen.items() if name in found.files or found.leaves_alone(name)
+        }
+        return happened
+
+    def _list(self) -> _Found | None:
+        """List the files; None where the folder cannot be read, which must not look like an empty one."""
+        found = _Found()
+        try:
+            os.listdir(self.folder)
+        except OSError as error:
+            self._complain(f"cannot be read: {error.strerror}")
+            return None
+        self._complain("")
+        for place, names in folders(self.folder, lambda place: found.closed.add(spelt(place))):
+            with shared_lock(place) as free:
+                if not free:
+                    found.closed.add(spelt(place))
+                    continue
+                for path in (place / name for name in names):
+                    try:
+                        status = path.stat()
+                    except OSError:  # it went meanwhile, or is a dangling link
+                        continue
+                    if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+                        found.files[spelt(path)] = path, (status.st_mtime_ns, status.st_size, status.st_ino)
+        return found
+
+    def _consider(self, name: str, path: Path, signature: Signature, vanished: dict[str, str]) -> str:
+        """Take a file over if it is new or changed and wholly written, or due for another try."""
+        now = self._clock()
+        seen = self._seen.get(name)
+        if seen is None or seen.signature != signature:
+            seen = self._seen[name] = _Seen(signature, now)
+        settled = now - signature[0] / 1e9 >= SETTLED or now - seen.since >= SETTLED
+        if seen.done or not settled or now < seen.retry_at:
+            return ""
+        with shared_lock(path.parent) as free:
+            if not free:
+                return ""
+            try:
+                with path.open("rb") as file:
+                    data = file.read(worklist_file.MOST_BYTES + 1)
+            except OSError as error:
+                return self._failed(name, seen, hashlib.sha256(b"").hexdigest(), f"it cannot be read: {error.strerror}")
+        return self._take(name, data, seen, vanished)
+
+    def _take(self, name: str, data: bytes, seen: _Seen, vanished: dict[str, str]) -> str:
+        assert self._known is not None
+        seen.tried += 1
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            item, digest = worklist_file.read(data)
+            taken = intake.take_over(self._store, item, name, digest, ACTOR, self._clinic, vanished=vanished)
+        except Unreadable as error:
+            # Perhaps it is still being written: the next look sees.
+            return self._failed(name, seen, digest, str(error)) if seen.tried > 1 else ""
+        except (BadWorklistFile, Refused) as error:
+            problem = error.detail if isinstance(error, Refused) else str(error)
+            return self._failed(name, seen, digest, problem)
+        seen.done, seen.problem = True, ""
+        self._known[name] = digest
+        if taken.outcome is not Outcome.UNCHANGED:
+            log.info("worklist file of %s: %s", taken.accession_number, taken.outcome)
+        return taken.outcome
+
+    def _failed(self, name: str, seen: _Seen, digest: str, problem: str) -> str:
+        seen.retry_at = self._clock() + RETRY_AFTER
+        if problem == seen.problem:
+            return ""
+        seen.problem = problem
+        intake.note_problem(self._store, name, digest, problem, ACTOR)
+        assert self._known is not None
+        self._known[name] = digest
+        log.warning(
+            "a worklist file is not taken over: %s (`worklist-broker import %s --dry-run` tells which)",
+            problem,
+            self.folder,
+        )
+        return "refused"
+
+    def _let_go(self, vanished: dict[str, str], found: _Found) -> Counter[str]:
+        """Withdraw the items of files that have been missing for long enough."""
+        assert self._known is not None
+        happened: Counter[str] = Counter()
+        now = self._clock()
+        self._missing = {name: self._missing.get(name, now) for name in vanished}
+        wait = ALL_GONE_AFTER if len(vanished) > 1 and not found.files else GONE_AFTER
+        for name, since in self._missing.items():
+            if now - since < wait:
+                continue
+            taken = intake.withdraw(self._store, name, ACTOR, self._clinic)
+            del self._known[name]
+            if taken:
+                happened[taken.outcome] += 1
+                log.info("worklist file of %s is gone: %s", taken.accession_number, taken.outcome)
+        return happened
+
+    def _complain(self, what: str) -> None:
+        if what and what != self._complaint:
+            log.error("dicom.worklist_folder %s %s", self.folder, what)
+        self._complaint = what
+
+
+def spelt(path: Path) -> str:
+    """Write a path as text, also where its name is not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,353 @@
+"""Worklist files (`.wl`), as DCMTK's wlmscpfs and Orthanc keep them: from a file's bytes to an item to be imported.
+
+What the model can say exactly is in the item's fields, everything else in its `attributes` (see `domain.kept`), so
+that a modality gets what the script wrote. Nothing here touches a disk or the database; reasons name no patient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from typing import Any
+
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from broker.dicom.codec import charset, decoding
+from broker.domain import names, passthrough
+from broker.domain.orders import ImportedItem, Priority
+from broker.domain.people import Patient, PersonName, Sex
+
+SUFFIX = ".wl"
+MOST_BYTES = decoding.MOST_BYTES
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+_LONG = {b"OB", b"OW", b"SQ", b"UN", b"UT"}  # VRs with a length of four bytes that the meta information may hold
+_OFFICIAL = "99NSI1471"  # the coding scheme under which our own answers name the official dictionary
+_SEQUENCE = "ScheduledProcedureStepSequence"
+_DATE = re.compile(r"(\d{4})([.-]?)(\d{2})\2(\d{2})")
+_TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.\d{1,6})?)?)?")
+# Control characters that no text has: what UTF-8 becomes when it is declared to be a set of single bytes.
+_C1 = re.compile(r"[\x80-\x9f]")
+
+Kept = dict[str, dict[str, Any]]
+
+
+class BadWorklistFile(ValueError):
+    """The file cannot be taken over; the text says why, and names no patient."""
+
+
+class Unreadable(BadWorklistFile):
+    """It is no dataset, or not yet a whole one: somebody may still be writing it."""
+
+
+def read(data: bytes) -> tuple[ImportedItem, str]:
+    """Read a worklist file; give its item, and a digest of its content that a mere rewriting does not change.
+
+    Raise Unreadable, or BadWorklistFile where there is a dataset that is no worklist item.
+    """
+    ds = _dataset(data)
+    try:
+        content = json.dumps(_json(ds), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, OverflowError):
+        raise BadWorklistFile("it holds a value that cannot be kept") from None
+    steps = ds.get(_SEQUENCE) or []
+    if not steps:
+        raise BadWorklistFile("it has no Scheduled Procedure Step Sequence, so it is no worklist item")
+    if len(steps) > 1:
+        # PS3.4 K.6.1.2.2: an answer's sequence has a single item.
+        raise BadWorklistFile(f"it has {len(steps)} scheduled steps: write a file for each")
+    item = _item(ds, steps[0])
+    return item, hashlib.sha256(content.encode()).hexdigest()
+
+
+# ---- the file ----
+
+
+def _dataset(data: bytes) -> Dataset:
+    body, implicit = _body(data)
+    if not body:
+        raise Unreadable("it holds nothing")
+    try:
+        ds = decoding.decode(body, implicit, fallback=charset.UTF_8, most_bytes=MOST_BYTES)
+    except decoding.Undecodable as error:
+        raise Unreadable(f"it is no whole DICOM dataset: {error}") from None
+    declared = bool(ds.get("SpecificCharacterSet"))
+    if any(_C1.search(text) if declared else not text.isascii() for text in _texts(ds)):
+        raise BadWorklistFile("its letters are not written in the Specific Character Set that it names")
+    return ds
+
+
+def _body(data: bytes) -> tuple[bytes, bool]:
+    """Cut off preamble and meta information; give the dataset's bytes and whether they are Implicit VR.
+
+    Files without them occur (`dump2dcm -F`): then the first element shows its VR, or has none.
+    """
+    at = 132 if data[128:132] == b"DICM" else 0
+    syntax = ""
+    while data[at : at + 2] == b"\x02\x00":  # PS3.10 7.1: always Explicit VR Little Endian
+        long = data[at + 4 : at + 6] in _LONG
+        header = 12 if long else 8
+        if len(data) < at + header:
+            raise Unreadable("it ends within its meta information")
+        length = struct.unpack_from("<I" if long else "<H", data, at + (8 if long else 6))[0]
+        end = at + header + length
+        if len(data) < end:
+            raise Unreadable("it ends within its meta information")
+        if data[at + 2 : at + 4] == b"\x10\x00":
+            syntax = data[at + header : end].decode("latin_1").strip(" \0")
+        at = end
+    if syntax not in ("", _IMPLICIT, _EXPLICIT):
+        raise BadWorklistFile(f"its transfer syntax {syntax[:64]!r} is neither Implicit nor Explicit VR Little Endian")
+    vr = data[at + 4 : at + 6]
+    implicit = syntax == _IMPLICIT if syntax else not (vr.isalpha() and vr.isupper())
+    return data[at:], implicit
+
+
+def _texts(ds: Dataset) -> Iterator[str]:
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value or []:
+                yield from _texts(item)
+        elif element.value is not None and not isinstance(element.value, bytes):
+            yield str(element.value)
+
+
+# ---- the item ----
+
+
+def _item(ds: Dataset, step: Dataset) -> ImportedItem:
+    top, inner = _json(ds), _json(step)
+    del top[_tag(_SEQUENCE)]
+    start = _start(step, inner)
+    patient = _patient(ds, top)
+    modality = _text(step, "Modality")
+    referrer = _referrer(ds, top)
+    code, official, meaning = _code(ds, step)
+    wanted = (_text(ds, "RequestedProcedureDescription"), _text(step, "ScheduledProcedureStepDescription"))
+    procedure_name = next((name for name in (*wanted, meaning, modality) if name), "")
+    priority = _text(ds, "RequestedProcedurePriority").upper()
+    reason, comment = _text(ds, "ReasonForTheRequestedProcedure"), _text(ds, "RequestedProcedureComments")
+
+    # Said exactly by the item's fields, or ours to say.
+    _forget(top, "AccessionNumber", "StudyInstanceUID", "RequestedProcedureID", "PatientID")
+    _forget(top, "ReasonForTheRequestedProcedure", "RequestedProcedureComments")
+    _forget(inner, "Modality", "ScheduledStationAETitle", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus")
+    for content, keyword in ((top, "RequestedProcedureDescription"), (inner, "ScheduledProcedureStepDescription")):
+        if _is(content, keyword, "", procedure_name):
+            _forget(content, keyword)
+    if _is(top, "RequestedProcedurePriority", "ROUTINE", "STAT"):
+        _forget(top, "RequestedProcedurePriority")
+    # What the script did not give, and the model would answer from another field.
+    top.setdefault(_tag("RequestedProcedureCodeSequence"), {"vr": "SQ"})
+    inner.setdefault(_tag("ScheduledProtocolCodeSequence"), {"vr": "SQ"})
+    if comment:
+        inner.setdefault(_tag("CommentsOnTheScheduledProcedureStep"), {"vr": "LT"})
+
+    return ImportedItem(
+        patient=patient,
+        start=start,
+        station_ae_titles=_stations(step),
+        modality=_fits(modality, "Modality", 16),
+        procedure_name=procedure_name,
+        procedure_code=code,
+        procedure_local=not official,
+        priority=Priority.URGENT if priority in ("STAT", "HIGH") else Priority.ROUTINE,
+        referrer=referrer,
+        diagnosis_text=reason,
+        comment=comment,
+        accession_number=_fits(_text(ds, "AccessionNumber"), "Accession Number", 16),
+        study_instance_uid=_uid(ds),
+        requested_procedure_id=_text(ds, "RequestedProcedureID"),
+        sps_id=_text(step, "ScheduledProcedureStepID"),
+        attributes={passthrough.TOP: top, passthrough.STEP: inner},
+    )
+
+
+def _start(step: Dataset, inner: Kept) -> datetime:
+    on, at = _text(step, "ScheduledProcedureStepStartDate"), _text(step, "ScheduledProcedureStepStartTime")
+    day, clock = _date(on), _clock(at)
+    if day is None:
+        raise BadWorklistFile(f"its Scheduled Procedure Step Start Date is {'no date' if on else 'missing'}")
+    if clock is None and at:
+        raise BadWorklistFile("its Scheduled Procedure Step Start Time is no time")
+    start = datetime.combine(day, clock or time())
+    for keyword, written in (("Date", f"{start:%Y%m%d}"), ("Time", f"{start:%H%M%S}")):
+        if _is(inner, f"ScheduledProcedureStepStart{keyword}", "", written):
+            _forget(inner, f"ScheduledProcedureStepStart{keyword}")
+    return start
+
+
+def _patient(ds: Dataset, top: Kept) -> Patient:
+    written = _text(ds, "PatientName")
+    name = _name(written)
+    if not name.family:
+        raise BadWorklistFile("it names no patient")
+    if _is(top, "PatientName", names.to_dicom(name)):
+        _forget(top, "PatientName")
+    birth_date = _date(_text(ds, "PatientBirthDate"))
+    if _is(top, "PatientBirthDate", "", f"{birth_date:%Y%m%d}" if birth_date else ""):
+        _forget(top, "PatientBirthDate")
+    sex = _text(ds, "PatientSex").upper()
+    if _is(top, "PatientSex", "M", "F", "O"):
+        _forget(top, "PatientSex")
+    else:
+        top.setdefault(_tag("PatientSex"), {"vr": "CS"})
+    weight, size = _number(ds, "PatientWeight", 0.2, 500), _number(ds, "PatientSize", 0.2, 2.6)
+    height = round(size * 100, 1) if size else None
+    for keyword, number, written in (
+        ("PatientWeight", weight, f"{weight:g}" if weight else ""),
+        ("PatientSize", size, f"{size:.2f}" if size else ""),
+    ):
+        # A comma is no part of a decimal string (PS3.5 6.2), and is what people write.
+        if _is(top, keyword, "", written, str(number).replace(".", ",") if number else ""):
+            _forget(top, keyword)
+    # An empty field is no news: what is known of the patient is answered. A filled one is this item's own.
+    for keyword in ("Allergies", "PregnancyStatus"):
+        if _is(top, keyword, ""):
+            _forget(top, keyword)
+    return Patient(
+        name=name,
+        birth_date=birth_date,
+        sex=Sex(sex) if sex in ("M", "F", "O") else Sex.OTHER,
+        patient_id=_fits(_text(ds, "PatientID"), "Patient ID", 64),
+        weight=weight,
+        height=height,
+        allergies=_text(ds, "Allergies"),
+    )
+
+
+def _name(written: str) -> PersonName:
+    """Read a name; one that is written in other than the first component group only, or has no family name, too."""
+    for group in written.split("="):
+        name = names.from_dicom(group)
+        if name.family:
+            return PersonName(names.tidy(name.family), names.tidy(name.given), names.tidy(name.middle))
+        if said := names.tidy(group.replace("^", " ")):
+            return PersonName(said)
+    return PersonName("")
+
+
+def _referrer(ds: Dataset, top: Kept) -> PersonName:
+    """Give the doctor who refers, else the one who requests: in our model they are one."""
+    pair = ("ReferringPhysicianName", "RequestingPhysician")
+    referrer = _name(_text(ds, pair[0])) if _text(ds, pair[0]) else _name(_text(ds, pair[1]))
+    for keyword in pair:
+        if referrer.family and _is(top, keyword, names.to_dicom(referrer)):
+            _forget(top, keyword)
+        elif referrer.family:
+            top.setdefault(_tag(keyword), {"vr": "PN"})
+    return referrer
+
+
+def _code(ds: Dataset, step: Dataset) -> tuple[str, bool, str]:
+    """Give the procedure's code, whether it is of the official dictionary, and its meaning."""
+    for sequence in (ds.get("RequestedProcedureCodeSequence"), step.get("ScheduledProtocolCodeSequence")):
+        for code in sequence or []:
+            if value := _text(code, "CodeValue"):
+                return value, _text(code, "CodingSchemeDesignator") == _OFFICIAL, _text(code, "CodeMeaning")
+    return "", False, ""
+
+
+def _stations(step: Dataset) -> tuple[str, ...]:
+    said = [title.strip() for title in _text(step, "ScheduledStationAETitle").split("\\")]
+    return tuple(dict.fromkeys(_fits(title, "Scheduled Station AE Title", 16) for title in said if title))
+
+
+def _uid(ds: Dataset) -> str:
+    uid = _text(ds, "StudyInstanceUID")
+    if not re.fullmatch(r"[0-9.]{0,64}", uid):  # leading zeros break PS3.5 9.1, and yet some scripts write them
+        raise BadWorklistFile("its Study Instance UID is none")
+    return uid
+
+
+# ---- values ----
+
+
+def _json(ds: Dataset) -> Kept:
+    """Write a dataset in the DICOM JSON model (PS3.18 F.2), its texts in Unicode and its decimal strings as written."""
+    found: Kept = {}
+    for element in ds:
+        tag = f"{element.tag.group:04X}{element.tag.element:04X}"
+        if tag == "00080005":  # everything is Unicode here
+            continue
+        if element.VR == "SQ":
+            items = [_json(item) for item in element.value or []]
+            found[tag] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+        elif element.VR in ("DS", "IS") and element.value is not None:
+            found[tag] = {"vr": element.VR, "Value": [str(value) for value in _values(element)]}
+        else:
+            found[tag] = element.to_json_dict(None, 0)
+    return found
+
+
+def _values(element: DataElement) -> list[Any]:
+    return list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
+
+
+def _text(ds: Dataset, keyword: str) -> str:
+    """Give a value as text, several joined as DICOM joins them; empty where there is none."""
+    tag = tag_for_keyword(keyword)
+    if tag is None or tag not in ds or ds[tag].value is None:
+        return ""
+    return "\\".join(str(value) for value in _values(ds[tag])).strip(" \0")
+
+
+def _number(ds: Dataset, keyword: str, least: float, most: float) -> float | None:
+    """Give a reasonable number, also one that is written with a comma; None for what is none."""
+    try:
+        number = float(_text(ds, keyword).replace(",", "."))
+    except ValueError:
+        return None
+    return number if least <= number <= most else None
+
+
+def _date(text: str) -> date | None:
+    found = _DATE.fullmatch(text)
+    try:
+        return date(int(found[1]), int(found[3]), int(found[4])) if found else None
+    except ValueError:
+        return None
+
+
+def _clock(text: str) -> time | None:
+    found = _TIME.fullmatch(text)
+    try:
+        # A leap second is the last one that Python can name.
+        return time(int(found[1]), int(found[2] or 0), min(int(found[3] or 0), 59)) if found else None
+    except ValueError:
+        return None
+
+
+def _fits(text: str, what: str, longest: int) -> str:
+    if len(text) > longest:
+        raise BadWorklistFile(f"its {what} is longer than {longest} characters")
+    return text
+
+
+def _tag(keyword: str) -> str:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    assert keyword_for_tag(tag) == keyword
+    return f"{tag:08X}"
+
+
+def _is(content: Kept, keyword: str, *written: str) -> bool:
+    """Say whether an attribute's first and only value is one of these; one that is not there is empty."""
+    values = content.get(_tag(keyword), {}).get("Value", [])
+    if len(values) > 1:
+        return False
+    value = values[0] if values else ""
+    if isinstance(value, dict):
+        value = value.get("Alphabetic", "") if set(value) <= {"Alphabetic"} else None
+    return value is not None and str(value) in written
+
+
+def _forget(content: Kept, *keywords: str) -> None:
+    for keyword in keywords:
+        content.pop(_tag(keyword), None)

@@ -1,0 +1,256 @@
+"""The performed procedure step service: N-CREATE, N-SET and N-GET in, a status out (PS3.4 Annex F).
+
+Functions of (attribute list, SOP Instance UID, caller): no socket. None of them waits for the store: a Report is kept,
+and becomes an answer after the commit; success is answered only then. A message that breaks the table of `mpps_rules`
+is refused where the device's policy is strict; elsewhere it is used as far as it goes, for the study was made, and what
+is wrong with it is noted with the device.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
+
+from broker.dicom.codec import charset
+from broker.dicom.mpps import parsing, rules
+from broker.dicom.mpps.rules import Attributes, Problem
+from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
+from broker.dicom.worklist.service import Caller
+from broker.domain import identifiers
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.clinic import Clinic
+from broker.domain.devices import Device
+from broker.domain.performed import MppsOutcome, PerformedState
+from broker.failpoint import COMMITTED_NOT_ANSWERED, reach
+from broker.store.database import Store, StoreError
+from broker.store.tables import devices, performed
+from broker.workflow import performed_steps
+from broker.workflow.performed_steps import Judgement
+
+log = logging.getLogger(__name__)
+
+_STATUS = "PerformedProcedureStepStatus"
+_CHARSET = Tag("SpecificCharacterSet")
+_NOTED = 240  # characters of a note
+_ANSWERS = {
+    MppsOutcome.ACCEPTED: status(Status.SUCCESS),
+    MppsOutcome.REPEATED: status(Status.SUCCESS),
+    MppsOutcome.DUPLICATE: status(Status.DUPLICATE_SOP_INSTANCE),
+    MppsOutcome.UNKNOWN: status(Status.NO_SUCH_SOP_INSTANCE),
+    MppsOutcome.FINAL: status(
+        Status.PROCESSING_FAILURE,
+        "Performed Procedure Step Object may no longer be updated",
+        error_id=MAY_NO_LONGER_BE_UPDATED,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A message that was read, as the store is to take it, and what its device is told once that is done."""
+
+    verb: performed_steps.Told
+    uid: str
+    tell: Callable[[MppsOutcome], Dataset]
+
+    def keep(self, store: Store) -> Future[MppsOutcome]:
+        """Hand it to the store; raises nothing."""
+        try:
+            return store.submit(self.verb)
+        except StoreError as error:
+            closed: Future[MppsOutcome] = Future()
+            closed.set_exception(error)
+            return closed
+
+    def status(self, kept: Future[MppsOutcome]) -> Dataset:
+        """Give the answer, after the commit; waits for it."""
+        try:
+            outcome = kept.result()
+        except StoreError as error:
+            log.error("a performed procedure step could not be kept: %s", error)
+            return status(Status.RESOURCE_LIMITATION, "the database refuses changes, try again later")
+        reach(COMMITTED_NOT_ANSWERED)
+        return self.tell(outcome)
+
+
+def create(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
+    """Take an N-CREATE; its SOP Instance UID is made here when the device sent none."""
+    message = parsing.message(told, caller.address)
+    said, actor = message.attributes, _actor(device)
+    # Made of the content, so that a repetition after a lost answer is known as one.
+    uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
+    problems = _uid_problems(uid) + rules.creation_problems(said)
+    refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
+    if refused is not None:
+        verb = performed_steps.refusing(uid, "N-CREATE", refused.words, message, actor)
+        return Report(verb, uid, lambda _: _refusal(uid, "N-CREATE", refused, actor))
+    message = replace(message, notes=(*_notes(caller, "mpps_create", problems), *_notes_of_doses(caller, said)))
+    verb = performed_steps.starting(parsing.step(said, uid, caller.ae_title), message, actor, clinic)
+
+    def tell(outcome: MppsOutcome) -> Dataset:
+        log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, outcome)
+        return _ANSWERS[outcome]
+
+    return Report(verb, uid, tell)
+
+
+def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
+    """Take an N-SET."""
+    message, actor = parsing.message(told, caller.address), _actor(device)
+    state = parsing.text(message.attributes, _STATUS)
+    if state and state not in list(PerformedState):
+        wrong = _wrong_status(PerformedState)
+        verb = performed_steps.refusing(uid, "N-SET", wrong.words, message, actor)
+        return Report(verb, uid, lambda _: _refusal(uid, "N-SET", wrong, actor))
+    # Devices repeat what they may not change; it is left out of what is merged, the message itself is kept whole.
+    said = {name: each for name, each in message.attributes.items() if name not in _NOT_SET}
+    refused: list[Problem] = []
+
+    def judge(known: Attributes) -> Judgement:
+        notes: list[tuple[str, str]] = []
+        for kind, problems in (
+            ("mpps_set", rules.change_problems(message.attributes, known)),
+            ("mpps_final", rules.final_problems({**known, **said}) if state in performed_steps.FINAL else []),
+        ):
+            if problems and device.strict_mpps:
+                refused.append(problems[0])
+                return Judgement(problems[0].words)
+            notes += _notes(caller, kind, problems)
+        return Judgement(notes=(*notes, *_notes_of_doses(caller, said)))
+
+    def tell(outcome: MppsOutcome) -> Dataset:
+        if outcome is MppsOutcome.REFUSED:
+            return _refusal(uid, "N-SET", refused[0], actor)
+        log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", outcome)
+        return _ANSWERS[outcome]
+
+    changed = parsing.change(message.attributes)
+    verb = performed_steps.changing(uid, changed, message, actor, clinic, merged=said, judge=judge)
+    return Report(verb, uid, tell)
+
+
+def retrieve(
+    uid: str, tags: Sequence[BaseTag], caller: Caller, device: Device, store: Store
+) -> tuple[Dataset, Dataset | None]:
+    """Answer an N-GET: the status, and the requested attributes of a step as it is now (no tags: all of them).
+
+    PS3.4 F.8.2.1: a supported attribute of type 1 or 2 always comes back; 0001 where an optional one is not known.
+    """
+    with store.read() as reader:
+        step, known = performed.whole(reader, uid)
+    _heard(store, caller, "N-GET" if step else "N-GET unknown")
+    if step is None or step.by_hand:
+        return status(Status.NO_SUCH_SOP_INSTANCE), None
+    # What we ourselves have said of it: its end in the place of a device that has died.
+    known[rules.key(_STATUS)] = {"vr": "CS", "Value": [str(step.state)]}
+    asked = list(tags) or [Tag(int(name, 16)) for name in known]
+    ds = Dataset()
+    missing = [tag for tag in asked if tag != _CHARSET and tag.element != 0 and not _put(ds, tag, known)]
+    term = charset.for_answer(device.charset, "")
+    if not _fit(ds, term):
+        ds.SpecificCharacterSet = term
+    log.info("N-GET of %s for %s: %d attributes, %d not known", caller.ae_title, uid, len(ds), len(missing))
+    if missing and tags:
+        return status(Status.ATTRIBUTES_NOT_SUPPORTED, "not all requested attributes are known"), ds
+    return status(Status.SUCCESS), ds
+
+
+# ---- checks ----
+
+_NOT_SET = {rules.key(keyword) for keyword in rules.NOT_SET}
+_MANDATORY = {Tag(rule.keyword) for rule in rules.RULES if rule.create in ("1", "2")}
+
+
+def _unusable(said: Attributes, problems: Iterable[Problem]) -> Problem | None:
+    """Find what no policy can overlook: no status or a wrong one, or nothing but a status."""
+    of_status = next((each for each in problems if each.tag == Tag(_STATUS)), None)
+    if of_status is not None:
+        return of_status
+    # PS3.4 F.7.2.1.3
+    if parsing.text(said, _STATUS) != PerformedState.IN_PROGRESS:
+        return _wrong_status((PerformedState.IN_PROGRESS,))
+    if len(said) == 1:
+        sequence = Tag("ScheduledStepAttributesSequence")
+        return Problem(Status.MISSING_ATTRIBUTE, sequence, "nothing but a status")
+    return None
+
+
+def _wrong_status(allowed: Iterable[PerformedState]) -> Problem:
+    return Problem(Status.INVALID_ATTRIBUTE_VALUE, Tag(_STATUS), f"status must be {' or '.join(allowed)}")
+
+
+def _uid_problems(uid: str) -> list[Problem]:
+    if identifiers.valid_uid(uid):
+        return []
+    return [Problem(Status.INVALID_SOP_INSTANCE, Tag("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
+
+
+def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Dataset:
+    log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.words)
+    # The library's N-CREATE response has no Attribute Identifier List: there the comment alone tells.
+    return status(problem.status, problem.words, identifier=problem.tag if operation == "N-SET" else None)
+
+
+# ---- the device ----
+
+
+def _actor(device: Device) -> Actor:
+    return Actor(ActorKind.DEVICE, device.ae_title, ", ".join(part for part in (device.name, device.room) if part))
+
+
+def _heard(store: Store, caller: Caller, summary: str) -> None:
+    store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary), quiet=True)
+
+
+def _notes(caller: Caller, kind: str, problems: Sequence[Problem]) -> Iterator[tuple[str, str]]:
+    """Say in the log, and for people to read, what is overlooked."""
+    if problems:
+        text = "; ".join(problem.words for problem in problems)[:_NOTED]
+        log.warning("MPPS of %s, taken as far as it goes: %s", caller.ae_title, text)
+        yield kind, text
+
+
+def _notes_of_doses(caller: Caller, said: Attributes) -> Iterator[tuple[str, str]]:
+    wrong = parsing.doses(said)[1]
+    if wrong:
+        text = f"no number: {', '.join(wrong)}"
+        log.warning("dose in MPPS of %s, %s", caller.ae_title, text)
+        yield "mpps_dose", text
+
+
+# ---- N-GET ----
+
+
+def _put(ds: Dataset, tag: BaseTag, known: Attributes) -> bool:
+    """Put an attribute into an answer; False where it is neither known nor one that always comes back."""
+    element = known.get(f"{tag:08X}")
+    if not dictionary_has_tag(tag) or (element is None and tag not in _MANDATORY):
+        return False
+    if element is None or element["vr"] not in dictionary_VR(tag):
+        # Not told, or told in a form that a reader of this attribute does not expect.
+        ds.add_new(tag, dictionary_VR(tag)[:2], [] if dictionary_VR(tag) == "SQ" else None)
+        return True
+    ds.update(Dataset.from_json(json.dumps({f"{tag:08X}": element})))
+    return True
+
+
+def _fit(ds: Dataset, term: str) -> bool:
+    """Write all texts in letters that a character set has; say whether they all stay within the default repertoire."""
+    plain = True
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value or []:
+                plain = _fit(item, term) and plain
+        elif element.VR in ("PN", "LO", "SH", "ST", "LT", "UT", "UC") and element.value:
+            many = element.VM > 1
+            told = [charset.fit(str(each), term) for each in (element.value if many else [element.value])]
+            element.value = told if many else told[0]
+            plain = plain and all(each.isascii() for each in told)
+    return plain

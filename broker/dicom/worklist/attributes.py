@@ -1,0 +1,274 @@
+"""The worklist's attributes as one table: what each answers, and how it is matched (PS3.4 K.6.1.2.2).
+
+`query.py`, `worklist.py` and `answers.py` are driven by it. An attribute that is not here is not supported: it is not
+matched, and answered only where an import brought it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta, tzinfo
+from enum import Enum
+from typing import Any
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
+
+from broker.domain import names, passthrough
+from broker.domain.orders import Priority
+from broker.domain.people import PersonName
+from broker.store.tables.worklist import Item
+
+
+class Match(Enum):
+    """How a key is compared."""
+
+    NONE = "not matched"
+    IGNORED = "not a key"  # a value in the query means something else, or nothing
+    TEXT = "single value or wildcard"
+    NAME = "person name"
+    UID = "list of UID"
+    DATE = "single date or range"
+    WINDOW = "date and time together"
+    STATION = "any of the item's stations"
+    NUMBER = "our accession number or the region's"
+    CODE = "code sequence"
+    SEQUENCE = "sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an answer depends on beside the item: who asks, which station it asked for, whose clinic this is."""
+
+    calling_ae_title: str
+    asked_station: str = ""
+    institution: str = ""
+    station_names: dict[str, tuple[str, str]] | None = None  # AE title -> (name, room)
+    zone: tzinfo | None = None
+    asked_number: str = ""  # the accession number that it asked for
+    bus_numbers: bool = False  # it gets the region's accession number where that is known
+    # What imports brought: order id -> (the order's attributes, its step's); filled on demand.
+    imported: dict[int, tuple[Dataset, Dataset]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One supported attribute: its keyword, its value in an item, its matching and its return type.
+
+    `shown` marks names and descriptions, which are shortened to what a device shows.
+    """
+
+    keyword: str
+    value: Callable[[Item, Context], object]
+    match: Match = Match.TEXT
+    type: str = "2"
+    length: int = 64  # characters that its VR holds
+    shown: bool = False
+    tag: BaseTag = field(init=False, compare=False)
+    vr: str = field(init=False, compare=False)  # by the dictionary
+
+    def __post_init__(self) -> None:
+        """Look up once what every answer needs."""
+        object.__setattr__(self, "tag", Tag(self.keyword))
+        object.__setattr__(self, "vr", dictionary_VR(self.tag))
+
+
+def imported(item: Item, context: Context, in_step: bool) -> Dataset:
+    """Give what an import brought beyond the model: of the order, or of its scheduled step; see `domain.kept`."""
+    if not item.order.attributes:
+        return _NONE
+    if item.order.id not in context.imported:
+        attributes = item.order.attributes
+        context.imported[item.order.id] = (
+            _restored(attributes.get(passthrough.TOP, {})),
+            _restored(attributes.get(passthrough.STEP, {})),
+        )
+    return context.imported[item.order.id][in_step]
+
+
+_NONE = Dataset()
+
+
+def _restored(attributes: dict[str, Any]) -> Dataset:
+    """Make a dataset of the DICOM JSON model; a value that breaks its VR's rules stays as it was written."""
+    ds = Dataset()
+    for name, entry in attributes.items():
+        tag, vr, values = Tag(int(name, 16)), entry["vr"], entry.get("Value", [])
+        if vr == "SQ":
+            ds.add(DataElement(tag, vr, [_restored(item) for item in values]))
+        elif vr in ("DS", "IS"):
+            texts = [str(value) for value in values]
+            ds.add(DataElement(tag, vr, texts[0] if len(texts) == 1 else texts or None, already_converted=True))
+        else:
+            key = next((key for key in ("Value", "InlineBinary") if key in entry), None)
+            ds.add(DataElement.from_json(Dataset, name, vr, entry.get(key) if key else None, key))
+    return ds
+
+
+def value_of(attribute: Attribute, item: Item, context: Context, in_step: bool) -> tuple[str, ...] | list[Dataset]:
+    """Give an attribute's value: texts, several where it has several values, or the items of a sequence.
+
+    What an import brought stands in the place of what the model would say, also where it is empty; not so where it
+    may not be (type 1).
+    """
+    brought = imported(item, context, in_step).get(attribute.tag) if item.order.attributes else None
+    if brought is None or (brought.is_empty and attribute.type == "1"):
+        ours = attribute.value(item, context)
+        return ours if isinstance(ours, list) else () if ours in (None, "") else (str(ours),)
+    if brought.VR == "SQ":
+        return list(brought.value or [])
+    if brought.is_empty:
+        return ()
+    return tuple(str(value) for value in (brought.value if brought.VM > 1 else [brought.value]))
+
+
+def _nothing(item: Item, context: Context) -> object:
+    return ""
+
+
+def _no_items(item: Item, context: Context) -> object:
+    return []
+
+
+def station_of(item: Item, context: Context) -> str:
+    """Choose the one station to name: a device that gets several values loses the whole answer."""
+    titles = item.step.station_ae_titles
+    for wanted in (context.asked_station, context.calling_ae_title):
+        if wanted in titles:
+            return wanted
+    return titles[0] if titles else context.calling_ae_title  # type 1: never empty
+
+
+def _station_name(item: Item, context: Context) -> object:
+    return (context.station_names or {}).get(station_of(item, context), ("", ""))[0]
+
+
+def _room(item: Item, context: Context) -> object:
+    return (context.station_names or {}).get(station_of(item, context), ("", ""))[1]
+
+
+def _name(name: PersonName) -> str:
+    return names.to_dicom(name)
+
+
+def procedure_code(item: Item, context: Context) -> list[Dataset]:
+    """Write the procedure's code; a designator that begins with 99 marks a private scheme (PS3.3 8.2)."""
+    code = Dataset()
+    code.CodeValue = item.order.procedure_code[:16]
+    code.CodingSchemeDesignator = "99WLB" if item.order.procedure_local else "99NSI1471"
+    code.CodeMeaning = item.order.procedure_name[:64]
+    return [code]
+
+
+def _priority(item: Item, context: Context) -> object:
+    return "STAT" if item.order.priority is Priority.URGENT else "ROUTINE"
+
+
+def _diagnosis(item: Item, context: Context) -> object:
+    return " ".join(part for part in (item.order.diagnosis_code, item.order.diagnosis_text) if part)
+
+
+def _born(item: Item, context: Context) -> object:
+    born = item.order.patient.birth_date
+    return f"{born:%Y%m%d}" if born else ""
+
+
+def _size(item: Item, context: Context) -> object:
+    height = item.order.patient.height  # cm; Patient's Size (0010,1020) is in metres
+    return f"{height / 100:.2f}" if height else ""
+
+
+def _weight(item: Item, context: Context) -> object:
+    weight = item.order.patient.weight
+    return f"{weight:g}" if weight else ""
+
+
+def _offset(item: Item, context: Context) -> object:
+    """Write the clinic's offset from UTC at the step's time as (0008,0201) wants it, ±HHMM; it changes with seasons."""
+    offset = item.step.start.replace(tzinfo=context.zone).utcoffset() if context.zone else None
+    if offset is None:
+        return ""
+    sign, minutes = "-" if offset < timedelta(0) else "+", abs(offset) // timedelta(minutes=1)
+    return f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
+
+
+def _age(item: Item, context: Context) -> object:
+    """Write Patient's Age at the step's time: months before the second birthday, then years (PS3.5 6.2, AS)."""
+    born, day = item.order.patient.birth_date, item.step.start
+    if born is None:
+        return ""
+    months = (day.year - born.year) * 12 + day.month - born.month - (day.day < born.day)
+    if months < 0:
+        return ""
+    return f"{months:03d}M" if months < 24 else f"{months // 12:03d}Y"
+
+
+def _number(item: Item, context: Context) -> object:
+    """Give the accession number: the one that was asked for, where the item bears that, else the one configured."""
+    ours, theirs = item.order.accession_number, item.order.bus_accession_number
+    if theirs and context.asked_number in (ours, theirs):
+        return context.asked_number
+    return theirs if theirs and context.bus_numbers else ours
+
+
+A, M = Attribute, Match
+TOP = (
+    A("TimezoneOffsetFromUTC", _offset, M.IGNORED, "3"),
+    A("AccessionNumber", _number, M.NUMBER, length=16),
+    A("InstitutionName", lambda i, c: c.institution, M.NONE, "3"),
+    A("ReferringPhysicianName", lambda i, c: _name(i.order.referrer), M.NAME, shown=True),
+    A("ReferencedStudySequence", _no_items, M.NONE),
+    A("ReferencedPatientSequence", _no_items, M.NONE),
+    A("PatientName", lambda i, c: _name(i.order.patient.name), M.NAME, "1", shown=True),
+    A("PatientID", lambda i, c: i.order.patient.patient_id, type="1"),
+    A("PatientBirthDate", _born, M.DATE),
+    A("PatientSex", lambda i, c: str(i.order.patient.sex), length=16),
+    A("PatientAge", _age, M.NONE, "3"),
+    A("PatientSize", _size, M.NONE),
+    A("PatientWeight", _weight, M.NONE),
+    A("MedicalAlerts", _nothing, M.NONE),
+    A("Allergies", lambda i, c: i.order.patient.allergies, M.NONE),
+    A("PregnancyStatus", lambda i, c: None, M.NONE),
+    A("StudyInstanceUID", lambda i, c: i.order.study_instance_uid, M.UID, "1"),
+    A("RequestingPhysician", lambda i, c: _name(i.order.referrer), M.NAME, shown=True),
+    A("RequestedProcedureDescription", lambda i, c: i.order.procedure_name, type="1C", shown=True),
+    A("RequestedProcedureCodeSequence", procedure_code, M.CODE, "1C"),
+    A("AdmissionID", _nothing),
+    A("SpecialNeeds", _nothing),
+    A("CurrentPatientLocation", _nothing),
+    A("PatientState", _nothing),
+    A("RequestedProcedureID", lambda i, c: i.order.requested_procedure_id, type="1", length=16),
+    A("ReasonForTheRequestedProcedure", _diagnosis, M.NONE, "3"),
+    A("RequestedProcedurePriority", _priority, length=16),
+    A("PatientTransportArrangements", _nothing),
+    A("RequestedProcedureComments", lambda i, c: i.order.comment, M.NONE, "3", 1024),
+    A("ConfidentialityConstraintOnPatientDataDescription", _nothing),
+    A("ScheduledProcedureStepSequence", _nothing, M.SEQUENCE, "1"),
+)
+STEP = (
+    A("Modality", lambda i, c: i.order.modality, type="1", length=16),
+    A("RequestedContrastAgent", _nothing, type="2C"),
+    A("ScheduledStationAETitle", station_of, M.STATION, "1", 16),
+    A("ScheduledProcedureStepStartDate", lambda i, c: f"{i.step.start:%Y%m%d}", M.WINDOW, "1"),
+    A("ScheduledProcedureStepStartTime", lambda i, c: f"{i.step.start:%H%M%S}", M.WINDOW, "1"),
+    A("ScheduledPerformingPhysicianName", _nothing, M.NAME, shown=True),
+    A("ScheduledProcedureStepDescription", lambda i, c: i.order.procedure_name, type="1C", shown=True),
+    A("ScheduledProtocolCodeSequence", procedure_code, M.CODE, "1C"),
+    A("ScheduledProcedureStepID", lambda i, c: i.step.sps_id, type="1", length=16),
+    A("ScheduledStationName", _station_name, length=16),
+    A("ScheduledProcedureStepLocation", _room, length=16),
+    A("PreMedication", _nothing, type="2C"),
+    A("ScheduledProcedureStepStatus", lambda i, c: str(i.step.state), type="3", length=16),
+    A("CommentsOnTheScheduledProcedureStep", lambda i, c: i.order.comment, M.NONE, "3", 1024),
+)
+# What is matched within the code sequences (PS3.3 8.8); their values stand in the items themselves.
+CODE = (
+    A("CodeValue", _nothing, type="1", length=16),
+    A("CodingSchemeDesignator", _nothing, type="1", length=16),
+    A("CodingSchemeVersion", _nothing, M.NONE, "1C", 16),
+    A("CodeMeaning", _nothing, M.NONE, "1"),
+)
+del A, M

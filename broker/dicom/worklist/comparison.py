@@ -1,0 +1,115 @@
+"""A worklist item beside a query, key by key.
+
+Pure. What it says of each key decides the answer, and tells people why a device does not see an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+
+from broker.dicom.worklist import matching, name_matching, response
+from broker.dicom.worklist.attributes import Attribute, Context, Match, value_of
+from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, Query
+from broker.dicom.worklist.response import Style
+from broker.domain import names
+from broker.store.tables.worklist import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One key of a query beside an item's value."""
+
+    keyword: str
+    key: str
+    value: str
+    matches: bool
+
+
+def matches(asked: Query, item: Item, context: Context, style: Style) -> bool:
+    """Say whether an item matches every key."""
+    return all(compared.matches for compared in compare(asked, item, context, style))
+
+
+def compare(asked: Query, item: Item, context: Context, style: Style) -> Iterator[Compared]:
+    """Compare an item with a query, key by key; date and time are one key, that of the date."""
+    window = asked.window
+    if (window.low, window.high, window.daily) != (None, None, None):
+        keys = (asked.key("ScheduledProcedureStepStartDate"), asked.key("ScheduledProcedureStepStartTime"))
+        yield Compared(
+            "ScheduledProcedureStepStartDate" if keys[0] else "ScheduledProcedureStepStartTime",
+            " ".join(filter(None, keys)),
+            f"{item.step.start:%Y%m%d %H%M%S}",
+            window.holds(item.step.start),
+        )
+    yield from _compare_level(asked.top, TOP_BY_TAG, False, asked, item, context, style)
+    if asked.step is not None:
+        yield from _compare_level(asked.step, STEP_BY_TAG, True, asked, item, context, style)
+
+
+def _compare_level(
+    part: Part,
+    supported: Mapping[BaseTag, Attribute],
+    in_step: bool,
+    asked: Query,
+    item: Item,
+    context: Context,
+    style: Style,
+) -> Iterator[Compared]:
+    for tag, key in part.keys.items():
+        attribute = supported[tag]
+        if attribute.match is Match.WINDOW:  # both keys together, see `compare`
+            continue
+        value = value_of(attribute, item, context, in_step)
+        texts = value if isinstance(value, tuple) else ()
+        if attribute.match is Match.STATION:
+            texts = item.step.station_ae_titles
+        elif attribute.match is Match.NUMBER and item.order.bus_accession_number:
+            texts = (*texts, item.order.accession_number, item.order.bus_accession_number)
+        held = any(_holds(attribute, key, text, asked, style) for text in texts)
+        yield Compared(attribute.keyword, key, "\\".join(texts), held)
+    for tag, within in part.items.items():
+        attribute_of_sequence = supported.get(tag)
+        if attribute_of_sequence is not None and attribute_of_sequence.match is Match.CODE and within.keys:
+            codes = value_of(attribute_of_sequence, item, context, in_step)
+            yield _compare_codes(attribute_of_sequence, within, codes if isinstance(codes, list) else [])
+
+
+def _holds(attribute: Attribute, key: str, value: str, asked: Query, style: Style) -> bool:
+    """Say whether a value matches; of an item's several values any may (PS3.4 C.2.2.2.1)."""
+    match attribute.match:
+        case Match.NAME:
+            return name_matches(key, value, style)
+        case Match.UID:
+            return value in key.split("\\")
+        case Match.DATE:
+            return _date_matches(asked, value)
+        case _:
+            return matching.text(key, value)
+
+
+def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset]) -> Compared:
+    """Compare code sequences: any item that matches all keys will do (PS3.4 C.2.2.2.6)."""
+
+    def holds(code: Dataset) -> bool:
+        return all(
+            matching.text(key, str(code.get(CODE_BY_TAG[tag].keyword) or "")) for tag, key in within.keys.items()
+        )
+
+    values = "; ".join(f"{code.get('CodeValue', '')} {code.get('CodingSchemeDesignator', '')}" for code in codes)
+    return Compared(attribute.keyword, " ".join(within.keys.values()), values, any(holds(code) for code in codes))
+
+
+def name_matches(key: str, name: str, style: Style) -> bool:
+    """Match a name as it is kept, or as the device was shown it and may ask for it again."""
+    if name_matching.matches(key, name):
+        return True
+    return style.longest < names.NAME_LENGTH and name_matching.matches(key, response.shown_name(name, style))
+
+
+def _date_matches(asked: Query, value: str) -> bool:
+    first, last = asked.born
+    return bool(value) and (first is None or f"{first:%Y%m%d}" <= value) and (last is None or value <= f"{last:%Y%m%d}")

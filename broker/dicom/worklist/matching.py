@@ -1,0 +1,179 @@
+"""The matching rules of PS3.4 C.2.2.2 as pure functions.
+
+A key that cannot be understood raises MalformedKey: the answer is then a refusal, never a wider list.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+from broker.dicom.worklist.wildcards import wildcard
+
+
+class MalformedKey(ValueError):
+    """A matching key that cannot be understood; `keyword` names the element, or is empty."""
+
+    def __init__(self, keyword: str, comment: str) -> None:
+        super().__init__(f"{keyword}: {comment}" if keyword else comment)
+        self.keyword = keyword
+        self.comment = comment
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An inclusive range of dates or times; None is open. Both None is universal matching."""
+
+    low: str | None = None
+    high: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What Scheduled Procedure Step Start Date and Time ask for together.
+
+    `low` and `high` bound ONE interval (PS3.4 K.4.1.2.2, C.2.2.2.5.1: the combined date and time); `daily` bounds the
+    time of day where no date was given.
+    """
+
+    low: datetime | None = None
+    high: datetime | None = None
+    daily: tuple[time, time] | None = None
+
+    def holds(self, start: datetime) -> bool:
+        """Say whether a start lies within."""
+        if (self.low is not None and start < self.low) or (self.high is not None and start > self.high):
+            return False
+        return self.daily is None or self.daily[0] <= start.time() <= self.daily[1]
+
+
+FIRST, LAST = time.min, time(23, 59, 59, 999999)
+
+
+def window(date_key: str, time_key: str) -> Window:
+    """Read the date and time keys; empty ones are universal."""
+    dates = _range(date_key, "ScheduledProcedureStepStartDate")
+    times = _range(time_key, "ScheduledProcedureStepStartTime")
+    first_day = _date(dates.low) if dates.low else None
+    last_day = _date(dates.high) if dates.high else None
+    first = _time(times.low, FIRST) if times.low else None
+    last = _time(times.high, LAST) if times.high else None
+    single = times.low is not None and times.low == times.high and first_day != last_day
+    if single or (first_day is None and last_day is None):
+        # A single time is matched by itself: on any of the days, that time and no other.
+        return Window(
+            low=datetime.combine(first_day, FIRST) if first_day else None,
+            high=datetime.combine(last_day, LAST) if last_day else None,
+            daily=None if first is None and last is None else (first or FIRST, last or LAST),
+        )
+    return Window(
+        low=datetime.combine(first_day, first or FIRST) if first_day else None,
+        high=datetime.combine(last_day, last or LAST) if last_day else None,
+    )
+
+
+def dates(key: str, keyword: str) -> tuple[date | None, date | None]:
+    """Read a date key as its first and last day, None where it is open."""
+    found = _range(key, keyword)
+    return _date(found.low) if found.low else None, _date(found.high) if found.high else None
+
+
+_ISO_DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)", re.ASCII)
+
+
+def _range(key: str, keyword: str) -> Range:
+    """Split `a-b`, `a-`, `-b` or a single value; a lone `-` says nothing and is refused."""
+    key = key.strip(" \0")
+    if is_universal(key):
+        return Range()
+    of_dates = keyword.endswith("Date")
+    if of_dates:  # 2026-01-23 is a date as people write it, not a range
+        key = _ISO_DATE.sub(r"\1\2\3", key)
+    low, dash, high = (part.strip() for part in key.partition("-"))
+    if dash and not (low or high):
+        raise MalformedKey(keyword, "a range without ends")
+    for end in (low, high):
+        if end:
+            try:
+                _date(end) if of_dates else _time(end, FIRST)
+            except ValueError:
+                raise MalformedKey(keyword, "not a date" if of_dates else "not a time") from None
+    return Range(low or None, high or None) if dash else Range(low, low)
+
+
+def _date(text: str) -> date:
+    """Read YYYYMMDD, and the tolerable YYYY.MM.DD of ACR-NEMA (PS3.5 6.2, DA)."""
+    if not re.fullmatch(r"\d{8}|\d{4}\.\d{2}\.\d{2}", text, re.ASCII):
+        raise ValueError(text)
+    digits = text.replace(".", "")
+    return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+
+
+_TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?", re.ASCII)
+
+
+def _time(text: str, missing: time) -> time:
+    """Read HH[MM[SS[.F]]]; parts that are not given are those of `missing`: a range's end is meant inclusively."""
+    if re.fullmatch(r"24(:?00){0,2}(\.0{1,6})?", text):  # midnight as the end of a day
+        return LAST
+    found = _TIME.fullmatch(text)
+    if not found:
+        raise ValueError(text)
+    hour, minute, second, fraction = found.groups()
+    if second == "60":  # a leap second; the last one that Python can name
+        second = "59"
+    return time(
+        int(hour),
+        int(minute) if minute else missing.minute,
+        int(second) if second else missing.second,
+        int(fraction.ljust(6, "0")) if fraction else missing.microsecond,
+    )
+
+
+# PS3.5 table 6.2-1: the longest value, in characters.
+LENGTHS = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "UI": 64, "ST": 1024, "LT": 10240, "PN": 64}
+_CODE = re.compile(r"[A-Z0-9 _*?]*")
+_UID = re.compile(r"[0-9.]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def formed(key: str, vr: str, keyword: str) -> str:
+    """Give a key as it is compared, or raise MalformedKey where its VR cannot hold it (PS3.5 6.2).
+
+    `key` has no blanks around it; a list of UID is joined by backslashes.
+    """
+    if vr == "UI":
+        for uid in key.split("\\"):
+            if not _UID.fullmatch(uid) or len(uid) > LENGTHS["UI"]:
+                raise MalformedKey(keyword, "not a UID")
+        return key
+    if vr not in ("ST", "LT") and _CONTROL.search(key):
+        raise MalformedKey(keyword, "control characters")
+    if vr == "CS":
+        key = key.upper()  # PS3.5 6.2 knows capitals only; `dx` can mean nothing else
+        if not _CODE.fullmatch(key):
+            raise MalformedKey(keyword, "letters that a code may not have")
+    parts = key.split("=") if vr == "PN" else [key]
+    if vr == "PN" and (len(parts) > 3 or any(part.count("^") > 4 for part in parts)):
+        raise MalformedKey(keyword, "too many components")
+    longest = LENGTHS.get(vr)
+    if longest is not None and any(len(part) > longest for part in parts):
+        raise MalformedKey(keyword, f"longer than {longest} characters")
+    return key
+
+
+def is_universal(key: str) -> bool:
+    """Say whether a key asks for anything at all (PS3.4 C.2.2.2.3; a single `*` is the same)."""
+    return key.strip(" \0") in ("", "*")
+
+
+def text(key: str, value: str) -> bool:
+    """Match single value or wildcard; a stored empty value fails every key that asks for something."""
+    if is_universal(key):
+        return True
+    if not value or set(key.strip()) == {"?"}:  # what a device sends that cannot write the letters: no stranger's
+        return False
+    if "*" in key or "?" in key:
+        return wildcard(key.strip(), value)
+    return key.strip() == value

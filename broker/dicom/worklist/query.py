@@ -1,0 +1,185 @@
+"""A worklist query, understood: what to match, what to return (PS3.4 C.2.2.2, K.4).
+
+Pure. What cannot be understood raises MalformedKey: a key that is dropped would widen the answer.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
+
+from broker.dicom.worklist import matching, name_matching
+from broker.dicom.worklist.attributes import CODE, STEP, TOP, Attribute, Match
+from broker.dicom.worklist.matching import MalformedKey, Window
+
+SEQUENCE = Tag("ScheduledProcedureStepSequence")
+# Never keys: the character set, and the Query/Retrieve Level, which the worklist does not have.
+_NOT_KEYS = {Tag("SpecificCharacterSet"), Tag("QueryRetrieveLevel")}
+TOP_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in TOP}
+STEP_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in STEP}
+CODE_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in CODE}
+
+
+_tag = functools.cache(Tag)  # every item is asked for its keys by name
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a query asks of one level: the identifier itself, or the item of a sequence."""
+
+    keys: Mapping[BaseTag, str] = field(default_factory=dict)
+    returned: tuple[BaseTag, ...] = ()  # supported attributes
+    others: tuple[BaseTag, ...] = ()  # attributes that are answered only where an import brought them
+    items: Mapping[BaseTag, Part] = field(default_factory=dict)  # sequences of which parts only are asked for
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Say whether nothing recognisable is asked for."""
+        return not (self.returned or self.others)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A worklist query, understood."""
+
+    top: Part
+    step: Part | None  # None: the Scheduled Procedure Step Sequence was not asked for
+    window: Window
+    born: tuple[date | None, date | None]  # the first and the last day of birth
+    charset: str
+    unsupported: tuple[str, ...]  # keys that were to be matched and are not
+    undecodable: tuple[str, ...]  # keys that are question marks only: nothing can match
+
+    @property
+    def keys(self) -> Mapping[BaseTag, str]:
+        """The keys of the identifier itself that are to be matched."""
+        return self.top.keys
+
+    @property
+    def step_keys(self) -> Mapping[BaseTag, str]:
+        """The keys of the scheduled procedure step that are to be matched."""
+        return self.step.keys if self.step else {}
+
+    def key(self, keyword: str) -> str:
+        """Give the key of an attribute, at either level; empty where anything will do."""
+        tag = _tag(keyword)
+        return self.top.keys.get(tag, "") or self.step_keys.get(tag, "")
+
+
+def parse(query: Dataset) -> Query:
+    """Read a query, or raise MalformedKey."""
+    unsupported: list[str] = []
+    top = _part(query, TOP_BY_TAG, unsupported)
+    step = _step(query, unsupported)
+    if not top.returned and step is None:
+        raise MalformedKey("", "no key of the worklist in the identifier")
+    term = query.get("SpecificCharacterSet") or ""
+    undecodable = [
+        supported[tag].keyword
+        for supported, keys in ((TOP_BY_TAG, top.keys), (STEP_BY_TAG, step.keys if step else {}))
+        for tag, key in keys.items()
+        if _is_undecodable(supported[tag], key)
+    ]
+    read = Query(
+        top=top,
+        step=step,
+        window=Window(),
+        born=(None, None),
+        charset="\\".join(term) if isinstance(term, MultiValue | list) else str(term),
+        unsupported=tuple(unsupported),
+        undecodable=tuple(undecodable),
+    )
+    day, hour = read.key("ScheduledProcedureStepStartDate"), read.key("ScheduledProcedureStepStartTime")
+    born = matching.dates(read.key("PatientBirthDate"), "PatientBirthDate")
+    return replace(read, window=matching.window(day, hour), born=born)
+
+
+def _is_undecodable(attribute: Attribute, key: str) -> bool:
+    """Say whether a key is what a device sends that cannot write its letters."""
+    return name_matching.is_undecodable(key) if attribute.match is Match.NAME else set(key) == {"?"}
+
+
+def _step(query: Dataset, unsupported: list[str]) -> Part | None:
+    if SEQUENCE not in query:
+        return None
+    item = _only_item(query[SEQUENCE])
+    if item is None or not len(item):
+        return Part(returned=tuple(STEP_BY_TAG))  # PS3.4 C.2.2.2.6: a zero-length item asks for all of its attributes
+    return _part(item, STEP_BY_TAG, unsupported)
+
+
+def _part(ds: Dataset, supported: Mapping[BaseTag, Attribute], unsupported: list[str]) -> Part:
+    """Split a level into keys to match and attributes to return; note what is to be matched and is not supported."""
+    keys: dict[BaseTag, str] = {}
+    returned: list[BaseTag] = []
+    others: list[BaseTag] = []
+    items: dict[BaseTag, Part] = {}
+    for element in ds:
+        tag = element.tag
+        if tag in _NOT_KEYS or tag.is_private or tag.element == 0 or tag == SEQUENCE:  # element 0: group length
+            continue
+        attribute = supported.get(tag)
+        (others if attribute is None else returned).append(tag)
+        if _is_sequence(element):
+            item = _only_item(element)
+            if item is not None and len(item):
+                within = CODE_BY_TAG if attribute is not None and attribute.match is Match.CODE else {}
+                items[tag] = _part(item, within, unsupported)
+            continue
+        if attribute is None or attribute.match is Match.NONE:
+            if not element.is_empty and not matching.is_universal(str(element.value)):
+                unsupported.append(keyword_for_tag(tag) or str(tag))
+            continue
+        if attribute.match is not Match.IGNORED and (key := _key(element, attribute)):
+            keys[tag] = key
+    return Part(keys, tuple(returned), tuple(others), items)
+
+
+def _is_sequence(element: DataElement) -> bool:
+    """Say whether an element is a sequence; one that should be and is not cannot be understood."""
+    if element.VR == "SQ":
+        return True
+    known = dictionary_VR(element.tag) if keyword_for_tag(element.tag) else ""
+    if known == "SQ" and not element.is_empty:
+        raise MalformedKey(keyword_for_tag(element.tag), "not a sequence")
+    return known == "SQ"
+
+
+def _only_item(element: DataElement) -> Dataset | None:
+    """Give the item of a sequence key; PS3.4 C.2.2.2.6 allows one."""
+    if not _is_sequence(element) or element.is_empty:
+        return None
+    items: Sequence[Dataset] = element.value
+    if len(items) > 1:
+        raise MalformedKey(element.keyword, "more than one item")
+    return items[0] if items else None
+
+
+def _key(element: DataElement, attribute: Attribute) -> str:
+    """Read a key as text; empty where it is universal. Several values are a list of UID only (PS3.4 C.2.2.2.2)."""
+    value = element.value
+    if value is None:
+        return ""
+    if isinstance(value, bytes) or element.VR == "SQ":
+        raise MalformedKey(attribute.keyword, "not a text")
+    if isinstance(value, MultiValue | list):
+        values = [str(each).strip(" \0") for each in value]
+        values = [each for each in values if each]
+        if not values or (len(values) > 1 and attribute.match is not Match.UID):
+            raise MalformedKey(attribute.keyword, "more than one value")
+        key = "\\".join(values)
+    else:
+        key = str(value).strip(" \0")
+    if matching.is_universal(key) or (attribute.match is Match.NAME and name_matching.is_universal(key)):
+        return ""
+    if attribute.match in (Match.WINDOW, Match.DATE):  # their ranges are read with their values
+        return key
+    return matching.formed(key, attribute.vr, attribute.keyword)

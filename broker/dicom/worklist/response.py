@@ -1,0 +1,158 @@
+"""One worklist item as one device gets it: the requested attributes only, in letters and lengths that it can show.
+
+Pure. What is written otherwise than it is kept is counted, so that it can be said; nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+
+from broker.dicom.codec import charset
+from broker.dicom.worklist.attributes import Attribute, Context, Match, imported, value_of
+from broker.dicom.worklist.query import SEQUENCE, STEP_BY_TAG, TOP_BY_TAG, Part, Query
+from broker.domain import names
+from broker.store.tables.worklist import Item
+
+_SINGLE_LINE = re.compile(r"[\x00-\x1f\x7f]+")
+_TEXTS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a device wants its answers: a term of `charset.PYTHON_CODECS`, and the characters that it shows of a name."""
+
+    charset: str = charset.UTF_8
+    longest: int = 64
+
+
+@dataclass(slots=True)
+class Altered:
+    """What an answer says otherwise than it is kept."""
+
+    characters: int = 0  # written with others, because the character set does not have them
+    cut: int = 0  # names and texts that are shortened
+
+
+def identifier(asked: Query, item: Item, context: Context, style: Style, altered: Altered) -> Dataset:
+    """Write the answer for an item; add to `altered` what is not as it is kept."""
+    ds = _level(asked.top, TOP_BY_TAG, item, context, style, altered, in_step=False)
+    if asked.step is not None:
+        step = _level(asked.step, STEP_BY_TAG, item, context, style, altered, in_step=True)
+        ds.add(DataElement(SEQUENCE, "SQ", [step]))
+    # PS3.4 C.4.1.1.3.2: present whenever an answer holds characters beyond the default repertoire.
+    if not all(text.isascii() for text in _texts(ds)):
+        ds.SpecificCharacterSet = style.charset
+    return ds
+
+
+def shown_name(name: str, style: Style) -> str:
+    """Write a name (family^given^middle) as a device shows it."""
+    return _fit_name(name, style, Altered())
+
+
+def _level(
+    part: Part,
+    supported: Mapping[BaseTag, Attribute],
+    item: Item,
+    context: Context,
+    style: Style,
+    altered: Altered,
+    *,
+    in_step: bool,
+) -> Dataset:
+    ds = Dataset()
+    for tag in part.returned:
+        attribute = supported[tag]
+        if attribute.match is Match.SEQUENCE:
+            continue
+        value = value_of(attribute, item, context, in_step)
+        if isinstance(value, list):
+            items = [_selected(code, part.items.get(tag), style, altered) for code in value]
+            ds.add(DataElement(tag, "SQ", items))
+        else:
+            ds.add(_element(tag, attribute.vr, [_fit(text, attribute, style, altered) for text in value]))
+    brought = imported(item, context, in_step)
+    for tag in part.others:
+        if tag in brought:
+            ds.add(_copied(brought[tag], part.items.get(tag), style, altered))
+    return ds
+
+
+def _selected(item: Dataset, part: Part | None, style: Style, altered: Altered) -> Dataset:
+    """Copy a sequence's item: what was asked for of it, or all of it."""
+    ds = Dataset()
+    wanted = None if part is None else {*part.returned, *part.others}
+    for element in item:
+        if wanted is None or element.tag in wanted:
+            within = part.items.get(element.tag) if part else None
+            ds.add(_copied(element, within, style, altered))
+    return ds
+
+
+def _copied(element: DataElement, part: Part | None, style: Style, altered: Altered) -> DataElement:
+    if element.VR == "SQ":
+        items = [_selected(item, part, style, altered) for item in element.value or []]
+        return DataElement(element.tag, "SQ", items)
+    if element.VR not in _TEXTS or element.is_empty:
+        return element
+    values = element.value if element.VM > 1 else [element.value]
+    written = []
+    for value in values:
+        text, changed = charset.fitted(str(value), style.charset)
+        altered.characters += changed
+        written.append(text)
+    return DataElement(element.tag, element.VR, written if len(written) > 1 else written[0])
+
+
+# ---- fitting ----
+
+
+def _fit(text: str, attribute: Attribute, style: Style, altered: Altered) -> str:
+    """Write a text in letters that the character set has, no longer than its VR holds and the device shows."""
+    if attribute.vr not in _TEXTS:
+        return text
+    if attribute.vr == "PN":
+        return _fit_name(text, style, altered)
+    if attribute.vr not in ("LT", "ST", "UT"):
+        text = _SINGLE_LINE.sub(" ", text).replace("\\", "/")  # a backslash would make two values of one
+    written, changed = charset.fitted(text, style.charset)
+    altered.characters += changed
+    shorter = names.cut(written, min(attribute.length, style.longest) if attribute.shown else attribute.length)
+    altered.cut += shorter != written
+    return shorter
+
+
+def _fit_name(name: str, style: Style, altered: Altered) -> str:
+    written, changed = charset.fitted(name, style.charset)
+    altered.characters += changed
+    longest = min(style.longest, names.NAME_LENGTH)
+    if len(written) <= longest:
+        return written
+    altered.cut += 1
+    return names.to_dicom(names.fit(names.from_dicom(written), longest))
+
+
+def _element(tag: BaseTag, vr: str, texts: list[str]) -> DataElement:
+    """Make an element of its values as text; an import's decimal string goes out as it came in."""
+    if vr in ("US", "SS", "UL", "SL"):
+        values: list[Any] = [int(text) for text in texts if re.fullmatch(r"-?\d+", text)]
+    else:
+        values = list(texts)
+    value = None if not values else values[0] if len(values) == 1 else values
+    return DataElement(tag, vr, value, already_converted=vr in ("DS", "IS"))
+
+
+def _texts(ds: Dataset) -> Iterator[str]:
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _texts(item)
+        elif element.VR in _TEXTS and not element.is_empty:
+            yield str(element.value)

@@ -1,0 +1,283 @@
+"""The worklist service: a query in, answers out (PS3.4 Annex K).
+
+Functions of (query, caller, store): no socket, no association; whatever listens calls `find`. A query changes no
+order; it only notes that the device was heard, what it has on its list, and what it could not be told as it is kept.
+
+Which items a device sees, beside what it asks for: its own (unless it names a station, or is set to see all), of the
+days that it is set to see, open or completed a short while ago, and not begun by another of the item's stations.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from datetime import time as time_of_day
+from typing import Generic, TypeVar
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from broker.dicom.codec import charset
+from broker.dicom.statuses import Status, status
+from broker.dicom.worklist import name_matching, response
+from broker.dicom.worklist.attributes import Context
+from broker.dicom.worklist.comparison import matches, name_matches
+from broker.dicom.worklist.matching import MalformedKey
+from broker.dicom.worklist.query import Query, parse
+from broker.dicom.worklist.response import Altered, Style
+from broker.domain import names
+from broker.domain.clinic import Clinic
+from broker.domain.devices import Device
+from broker.domain.orders import StepState
+from broker.store.database import Reader, Store, StoreError, Tx
+from broker.store.tables import devices, worklist
+from broker.store.tables.worklist import Item, Narrowing, Place
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Items in one answer. A device that asks for more gets the earliest ones and then A700, which says that there are more.
+MOST = 2000
+MOST_EXAMINED = 20_000  # items that are looked at for one answer, where no index says that a key fails
+_PAGE = 500  # items that are read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the calling AE title and the address that it calls from."""
+
+    ae_title: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A status and, for a match, the identifier that goes with it, written as `Told` writes it."""
+
+    status: Dataset
+    identifier: T | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The items that match a query, the earliest first, and what their answers depend on."""
+
+    items: tuple[Item, ...]
+    more: bool  # there are more, or too many to look at
+    context: Context
+    style: Style
+    narrowing: Narrowing | None = None  # beyond which nothing can match; None: nothing matches whatever there is
+
+
+def find(
+    query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str = "", *, noted: bool = True
+) -> Generator[Answer[Dataset], None, None]:
+    """Answer a worklist query: FF00 (FF01) with each match, then 0000; or one refusal.
+
+    A query that cannot be understood is refused with A900, its Offending Element and an Error Comment. With `noted`
+    off nothing is written: for people who want to see what a device would see.
+    """
+    yield from tell(query, caller, store, clinic, institution, Told(written), noted=noted)
+
+
+def tell(
+    query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str, told: Told[T], *, noted: bool = True
+) -> Generator[Answer[T], None, None]:
+    """Answer as `find` does, each match as `told` writes it, which afterwards knows what the device was told."""
+    started = time.perf_counter()
+    try:
+        asked = parse(query)
+    except MalformedKey as error:
+        log.warning("worklist query of %s refused: %s", caller.ae_title, error)
+        offending = tag_for_keyword(error.keyword)
+        yield Answer(
+            status(Status.IDENTIFIER_DOES_NOT_MATCH, str(error), Tag(offending) if offending is not None else None)
+        )
+        return
+    with store.read() as reader:
+        found = told.found = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
+    try:
+        pending = status(Status.PENDING_WARNING if asked.unsupported else Status.PENDING)
+        for item in found.items:
+            yield Answer(pending, told.write(asked, item, found))
+    finally:  # a device that leaves before the end has only what was sent so far
+        took = (time.perf_counter() - started) * 1000
+        log.info("worklist query of %s: %d items, %.0f ms", caller.ae_title, len(told.step_ids), took)
+        if noted:
+            _note(store, caller, asked, told)
+    if found.more:
+        log.warning("worklist query of %s matches more than %d items: cut", caller.ae_title, MOST)
+        yield Answer(status(Status.OUT_OF_RESOURCES, f"more than {MOST} items, ask for a date or a station"))
+        return
+    yield Answer(status(Status.SUCCESS))
+
+
+def search(
+    asked: Query, calling_ae_title: str, reader: Reader, clinic: Clinic, now: datetime, institution: str = ""
+) -> Found:
+    """Find what a device sees that asks so; `now` is UTC. A device that is not registered has the defaults."""
+    device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
+    rooms = {each.ae_title: (each.name, each.room) for each in devices.all_devices(reader)}
+    context = Context(
+        calling_ae_title,
+        asked.key("ScheduledStationAETitle"),
+        institution,
+        rooms,
+        clinic.zone,
+        asked_number=asked.key("AccessionNumber"),
+        bus_numbers=clinic.bus_numbers,
+    )
+    style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
+    if asked.undecodable:
+        return Found((), False, context, style)
+    items: list[Item] = []
+    narrowing = narrowed(asked, device, clinic, now)
+    examined, last = 0, None
+    while len(items) <= MOST and examined < MOST_EXAMINED:
+        page = worklist.places(reader, narrowing, _PAGE, last)
+        named = [place for place in page if _may_be(asked, place, style)]
+        items += [
+            item
+            for item in worklist.load(reader, named)
+            if visible(item, context) and matches(asked, item, context, style)
+        ]
+        examined += len(page)
+        if len(page) < _PAGE:
+            return Found(tuple(items[:MOST]), len(items) > MOST, context, style, narrowing)
+        last = page[-1]
+    return Found(tuple(items[:MOST]), True, context, style, narrowing)
+
+
+def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Narrowing:
+    """Give the store what its indexes can answer, and the bounds of what a device may see at all."""
+    today = datetime.combine(now.astimezone(clinic.zone).date(), time_of_day.min)
+    earliest = _days(today, -device.days_before)
+    start_from, start_to = asked.window.low, asked.window.high
+    if start_from is None and start_to is None:
+        start_to = _days(today, device.days_after + 1) - timedelta(seconds=1)
+    station = asked.key("ScheduledStationAETitle")
+    if not station and device.own_only:
+        station = device.ae_title
+    uids = asked.key("StudyInstanceUID")
+    return Narrowing(
+        station_ae_title=_exact(station),
+        start_from=max(start_from, earliest) if start_from else earliest,
+        start_to=start_to,
+        accession_number=_exact(asked.key("AccessionNumber")),
+        patient_id=_exact(asked.key("PatientID")),
+        study_instance_uids=tuple(uids.split("\\")) if uids else (),
+        sps_id=_exact(asked.key("ScheduledProcedureStepID")),
+        requested_procedure_id=_exact(asked.key("RequestedProcedureID")),
+        modality=_exact(asked.key("Modality")),
+        name_beginning=name_matching.beginning(asked.key("PatientName")),
+        accession_beginning=_beginning(asked.key("AccessionNumber")),
+        patient_id_beginning=_beginning(asked.key("PatientID")),
+        closed_since=now - timedelta(hours=device.closed_hours) if device.closed_hours else None,
+    )
+
+
+def visible(item: Item, context: Context) -> bool:
+    """Say whether an item is still offered to who asks: not when another one of its stations has begun it.
+
+    Who asks is the station that the query names, else the caller; one that the item is not meant for (a screen that
+    shows several stations) sees it.
+    """
+    stations = item.step.station_ae_titles
+    if item.step.state is StepState.SCHEDULED or not item.performers:
+        return True
+    asks = context.asked_station if context.asked_station in stations else context.calling_ae_title
+    begun_by_another = any(title in stations and title != asks for title in item.performers)
+    return asks not in stations or asks in item.performers or not begun_by_another
+
+
+def _may_be(asked: Query, place: Place, style: Style) -> bool:
+    """Leave out whose name does not match before anything else of the item is read."""
+    key = asked.key("PatientName")
+    return not key or place.imported or name_matches(key, names.to_dicom(place.name), style)
+
+
+def _exact(key: str) -> str | None:
+    return None if not key or "*" in key or "?" in key else key
+
+
+def _beginning(key: str) -> str:
+    """Give what stands before a key's first wildcard; nothing where it has none."""
+    return "" if _exact(key) else re.split(r"[*?]", key)[0]
+
+
+def _days(today: datetime, days: int) -> datetime:
+    try:
+        return today + timedelta(days=days)
+    except OverflowError:
+        return datetime.min if days < 0 else datetime.max
+
+
+# ---- notes ----
+
+
+def written(asked: Query, item: Item, found: Found, altered: Altered) -> Dataset:
+    """Write the answer for an item."""
+    return response.identifier(asked, item, found.context, found.style, altered)
+
+
+class Told(Generic[T]):
+    """What a device was told in one answer, and what of it otherwise than it is kept."""
+
+    def __init__(self, write: Callable[[Query, Item, Found, Altered], T]) -> None:
+        self._write = write
+        self.found: Found | None = None
+        self.step_ids: list[int] = []
+        self.noted: list[tuple[str, str]] = []  # kinds of notes and their texts, once it has ended
+        self._altered: list[tuple[str, Altered]] = []
+
+    def write(self, asked: Query, item: Item, found: Found) -> T:
+        """Write the answer for an item, and remember it."""
+        altered = Altered()
+        identifier = self._write(asked, item, found, altered)
+        self.step_ids.append(item.step.id)
+        if altered.characters or altered.cut:
+            self._altered.append((item.order.accession_number, altered))
+        return identifier
+
+    def notes(self) -> Iterator[tuple[str, str]]:
+        """Put into words what was told otherwise: kinds of notes and their texts."""
+        for kind, words, counts in (
+            ("charset", "characters written otherwise", [(name, each.characters) for name, each in self._altered]),
+            ("cut", "texts shortened", [(name, each.cut) for name, each in self._altered]),
+        ):
+            told = [(name, count) for name, count in counts if count]
+            if told:
+                others = f", and so for {len(told) - 1} other orders" if len(told) > 1 else ""
+                yield kind, f"order {told[0][0]}: {told[0][1]} {words}{others}"
+
+
+def _note(store: Store, caller: Caller, asked: Query, told: Told[T]) -> None:
+    notes = list(told.notes())
+    for keyword in asked.undecodable:
+        log.warning("worklist query of %s: %s is question marks only, nothing matches", caller.ae_title, keyword)
+        notes.append(("undecodable_name", f"{keyword} was question marks only: the device cannot write its letters"))
+    told.noted = notes
+    note(store, caller, list(told.step_ids), notes)
+
+
+def note(store: Store, caller: Caller, ids: Sequence[int], notes: Sequence[tuple[str, str]]) -> None:
+    """Note that the device was heard and what it was told; all in one transaction, which it does not wait for."""
+    ae_title = caller.ae_title
+
+    def write(tx: Tx) -> None:
+        devices.hear(tx, ae_title, "worklist", caller.address, f"{len(ids)}")
+        if ids:
+            worklist.note_delivery(tx, ids, ae_title)
+        for kind, text in notes:
+            devices.note(tx, ae_title, kind, text)
+
+    try:
+        store.submit(write, quiet=True)
+    except StoreError:  # closing down; the device has its answer
+        log.info("worklist query of %s: not noted, the database is closed", ae_title)

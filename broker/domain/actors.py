@@ -1,0 +1,39 @@
+"""Who asks for a change: people with their roles, devices, the bus, the program itself. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a person does in the clinic."""
+
+    REGISTRAR = "registrar"
+    TECHNOLOGIST = "technologist"
+    RADIOLOGIST = "radiologist"
+    ADMINISTRATOR = "administrator"
+
+
+class ActorKind(StrEnum):
+    """Who stands behind a change."""
+
+    PERSON = "person"
+    DEVICE = "device"
+    BUS = "bus"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for a change; written into the audit trail.
+
+    `session` is the hash of a person's web session: a verb checks that it is still alive. An empty one means that no
+    session stands behind the actor (command line, device, bus).
+    """
+
+    kind: ActorKind
+    name: str  # login, AE title, or the name of a part of the program
+    title: str = ""  # the name that people know: full name, device name
+    roles: frozenset[Role] = frozenset()
+    session: str = ""

@@ -1,0 +1,18 @@
+"""The settings of the clinic that use cases need. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Clinic:
+    """The rules of the house that verbs need, taken from the configuration by the composition root."""
+
+    zone: tzinfo
+    uid_root: str = ""
+    accession_prefix: str = ""
+    tells_bus: bool = False  # without a bus nothing is queued for it
+    bus_numbers: bool = False  # modalities get the region's accession number where it is known
+    tells_start: bool = False  # … and of a study's beginning only where the region wants that

@@ -1,0 +1,54 @@
+"""Messages to the region, and the ids that it gave. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class OutboxKind(StrEnum):
+    """What an outbox row tells the region."""
+
+    ORDER = "order"
+    AMEND = "amend"
+    CANCEL = "cancel"
+    STARTED = "started"
+    IMAGES = "images"
+    REPORT = "report"
+
+
+class OutboxState(StrEnum):
+    """Where an outbox row stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    PARKED = "parked"
+    DROPPED = "dropped"  # cancelled before the bus had it: nobody there needs to know
+    UNTOLD = "untold"  # this bus has no way to be told
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One message to the region, rendered from present data when it is sent."""
+
+    seq: int
+    order_id: int
+    kind: OutboxKind
+    state: OutboxState
+    created_at: datetime
+    attempts: int = 0
+    uncertain: bool = False  # the outcome of the last POST is unknown: look it up before sending again
+    reason: str = ""
+    delivered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BusReferences:
+    """The ids that the bus gave to an order's resources; empty until it accepted them."""
+
+    task: str = ""
+    service_request: str = ""
+    patient: str = ""
+    acsn: str = ""
+    extra: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,152 @@
+"""What was asked for and where it is planned. Values only.
+
+Dates and times of the clinic's work are local clinic time, naive; instants are aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from broker.domain.people import NOBODY, Patient, PersonName
+
+
+class Priority(StrEnum):
+    """How soon: ServiceRequest.priority; Requested Procedure Priority (0040,1003) has its own words."""
+
+    ROUTINE = "routine"
+    URGENT = "urgent"
+
+
+class StepState(StrEnum):
+    """The state of one scheduled step, DICOM's Scheduled Procedure Step Status (0040,0020)."""
+
+    SCHEDULED = "SCHEDULED"
+    STARTED = "STARTED"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+    CANCELLED = "CANCELLED"
+    REFERRED = "REFERRED"  # not DICOM's: another clinic does it, so it stands on no worklist of ours
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledStep:
+    """An appointment of an order on one or more stations (PS3.3 C.4.10)."""
+
+    start: datetime  # local clinic time, naive
+    station_ae_titles: tuple[str, ...]
+    sps_id: str = ""
+    state: StepState = StepState.SCHEDULED
+    id: int = 0
+
+    def starts_at(self, minute: datetime) -> bool:
+        """Return True if `minute` is this start as people see and type it: DICOM's TM has seconds, a form has none."""
+        return self.start.replace(second=0, microsecond=0) == minute.replace(second=0, microsecond=0)
+
+
+class OrderState(StrEnum):
+    """The life of an order; `lifecycle.TRANSITIONS` says what may follow."""
+
+    SCHEDULED = "scheduled"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    DISCONTINUED = "discontinued"
+    CANCELLED = "cancelled"
+    REFERRED = "referred"  # another clinic is to do it
+
+
+class BusRole(StrEnum):
+    """What this clinic is to the region for an order."""
+
+    NONE = ""  # the region is told nothing
+    PLACER = "placer"  # we order it
+    PERFORMER = "performer"  # another clinic ordered it from us
+    WALK_IN = "walk_in"  # it was done without an order: only the result is told
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One requested procedure = one accession number = one Study Instance UID."""
+
+    id: int
+    accession_number: str
+    study_instance_uid: str
+    requested_procedure_id: str
+    patient: Patient
+    state: OrderState
+    procedure_code: str
+    procedure_name: str
+    modality: str
+    steps: tuple[ScheduledStep, ...]
+    authored_on: datetime  # UTC
+    procedure_local: bool = True
+    body_site: str = ""
+    laterality: str = ""  # R, L, B or empty
+    priority: Priority = Priority.ROUTINE
+    finance: str = "1"  # N3.32: 1 ОМС, 2 бюджет, 3 платные, 4 ДМС, 5 собственные, 6 другое
+    referrer: PersonName = NOBODY
+    referrer_snils: str = ""
+    referrer_position: str = ""
+    diagnosis_code: str = ""
+    diagnosis_text: str = ""
+    comment: str = ""
+    created_by: str = ""
+    bus_role: BusRole = BusRole.NONE
+    requester: str = ""  # GUID of the clinic that refers; empty: this one
+    owner: str = ""  # GUID of the clinic that is to do it; empty: this one
+    bus_accession_number: str = ""  # ACSN, where it fits a modality (SH, 16 characters)
+    # What an import brought beyond this model, in the DICOM JSON model (PS3.18 F.2); answered when asked for.
+    attributes: dict[str, Any] = field(default_factory=dict, hash=False)
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReferralDraft:
+    """What a registrar, a script or the bus asks to be registered.
+
+    `submission_id` makes a repeated submission (double click, Enter twice, a script's retry) one referral; empty
+    means that the caller takes care of it itself.
+    """
+
+    patient: Patient
+    procedure_code: str
+    station_ae_titles: tuple[str, ...]
+    start: datetime  # local clinic time, naive
+    laterality: str = ""
+    priority: Priority = Priority.ROUTINE
+    finance: str = "1"
+    referrer: PersonName = NOBODY
+    referrer_snils: str = ""
+    referrer_position: str = ""
+    diagnosis_code: str = ""
+    diagnosis_text: str = ""
+    comment: str = ""
+    owner: str = ""  # GUID of another clinic that is to do it: no device then, and `start` is a wish
+    submission_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedItem:
+    """A worklist item as a script of the clinic has written it into a file; what it leaves empty is made here.
+
+    `patient.patient_id` may be empty, too. `attributes` is what it says beyond the model, see `domain.kept`.
+    """
+
+    patient: Patient
+    start: datetime  # local clinic time, naive
+    station_ae_titles: tuple[str, ...]
+    modality: str
+    procedure_name: str
+    procedure_code: str = ""
+    procedure_local: bool = True
+    priority: Priority = Priority.ROUTINE
+    referrer: PersonName = NOBODY
+    diagnosis_text: str = ""
+    comment: str = ""
+    accession_number: str = ""
+    study_instance_uid: str = ""
+    requested_procedure_id: str = ""
+    sps_id: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict, hash=False)

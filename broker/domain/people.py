@@ -1,0 +1,49 @@
+"""People who are examined, and how their names are written. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+
+class Sex(StrEnum):
+    """Patient's Sex (0010,0040)."""
+
+    MALE = "M"
+    FEMALE = "F"
+    OTHER = "O"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonName:
+    """A person's name by component; DICOM's prefix and suffix are not used in Russian clinics."""
+
+    family: str
+    given: str = ""
+    middle: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.family, self.given, self.middle) if part)
+
+
+NOBODY = PersonName("")
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A person who is examined here."""
+
+    name: PersonName
+    birth_date: date | None  # None: imported from a worklist that does not tell it; referrals need one
+    sex: Sex
+    patient_id: str = ""  # Patient ID (0010,0020): the clinic's own card number, given by the store when empty
+    snils: str = ""  # 11 digits
+    policy: str = ""  # ЕНП, 16 digits
+    phone: str = ""
+    weight: float | None = None  # kg
+    height: float | None = None  # cm
+    allergies: str = ""
+    pregnancy: str = ""  # Pregnancy Status (0010,21C0) in words; empty when it was not asked
+    id: int = 0
+    revision: int = 0

@@ -1,0 +1,120 @@
+"""What modalities report of their work (MPPS, PS3.3 C.4.13 to C.4.15). Values only.
+
+Times of the clinic's work are local clinic time, naive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class PerformedState(StrEnum):
+    """Performed Procedure Step Status (0040,0252)."""
+
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"
+    DISCONTINUED = "DISCONTINUED"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReference:
+    """What one item of the Scheduled Step Attributes Sequence says about the order that it belongs to."""
+
+    study_instance_uid: str = ""
+    accession_number: str = ""
+    requested_procedure_id: str = ""
+    sps_id: str = ""
+    referenced_study_uids: tuple[str, ...] = ()  # PS3.4 F.7.2.1.2 Note 2: the grouped orders' own Study Instance UIDs
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedSeries:
+    """One series that a modality made (an item of the Performed Series Sequence)."""
+
+    series_instance_uid: str
+    description: str = ""
+    protocol: str = ""
+    operator: str = ""
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """A number of the radiation dose that a modality told, with its unit."""
+
+    keyword: str  # of the attribute
+    value: float
+    unit: str  # UCUM's spelling where there is one; "1" for a count
+    position: int = 0  # 0: the whole step; from 1 on: that item of the Exposure Dose Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedStep:
+    """What a modality says that it does or did (PS3.3 C.4.13 to C.4.15)."""
+
+    sop_instance_uid: str
+    ae_title: str  # the calling AE title
+    state: PerformedState
+    start: datetime | None  # local clinic time, naive; None where the device sent none that can be read
+    station_ae_title: str = ""
+    end: datetime | None = None
+    performed_step_id: str = ""
+    modality: str = ""
+    patient_name: str = ""  # as the device sent it
+    patient_id: str = ""
+    operator: str = ""
+    references: tuple[StepReference, ...] = ()
+    discontinuation_code: str = ""
+    discontinuation_meaning: str = ""
+    images: int = 0
+    given_up: bool = False  # not ended by the device that began it, which may still have its say
+    by_hand: bool = False  # no device told of it: written down by a person, or because
+    in_archive: bool = False  # … the archive has its images
+    series: tuple[PerformedSeries, ...] = ()  # as told; read back by store.performed.series
+    doses: tuple[Dose, ...] = ()  # as told; read back by store.performed.doses
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a modality sent, as it came: attributes in the DICOM JSON model (PS3.18 F.2), and a digest of them."""
+
+    attributes: dict[str, Any]
+    digest: str
+    address: str = ""  # that it came from
+    notes: tuple[tuple[str, str], ...] = ()  # what was overlooked in it, to be told of its device: kinds and texts
+    written: str = ""  # the attributes as a text, where that is at hand
+
+    def json(self) -> str:
+        """Give the attributes as a text."""
+        return self.written or json.dumps(self.attributes, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PerformedChange:
+    """What an N-SET says; None leaves what is known as it is."""
+
+    state: PerformedState | None = None
+    end: datetime | None = None
+    operator: str | None = None
+    discontinuation_code: str | None = None
+    discontinuation_meaning: str | None = None
+    images: int | None = None
+    series: tuple[PerformedSeries, ...] | None = None  # all of them: a sequence is always sent whole
+    doses: Mapping[str, tuple[Dose, ...]] | None = None  # by keyword; an empty tuple takes the old numbers away
+
+
+class MppsOutcome(StrEnum):
+    """What became of a modality's message."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"  # the same message again: the modality did not get our first answer
+    DUPLICATE = "duplicate"  # another message under a UID that is taken
+    UNKNOWN = "unknown"  # a change of something that was never begun here
+    FINAL = "final"  # a change of something that has ended
+    REFUSED = "refused"  # it breaks the rules, and its device is held to them

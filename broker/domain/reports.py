@@ -1,0 +1,60 @@
+"""What comes of a study: the report that a doctor writes here, and studies that were made elsewhere; values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from broker.domain.people import NOBODY, PersonName
+
+
+class ReportState(StrEnum):
+    """A report is written until it is signed; from then on it stands."""
+
+    DRAFT = "draft"
+    SIGNED = "signed"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a doctor says of a study: протокол. `reading` tells several doctors' reports on one study apart."""
+
+    order_id: int
+    description: str = ""  # описание
+    conclusion: str = ""  # заключение
+    recommendations: str = ""
+    effective_dose: float | None = None  # mSv
+    state: ReportState = ReportState.DRAFT
+    author: str = ""  # login
+    author_name: PersonName = NOBODY
+    author_snils: str = ""  # 11 digits
+    author_position: str = ""
+    reading: int = 1
+    saved_at: datetime | None = None  # UTC
+    signed_at: datetime | None = None  # UTC
+    revision: int = 0  # 0: was never saved
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignStudy:
+    """A study that another clinic has told the bus of; every member but the reference may be unknown."""
+
+    reference: str  # "DiagnosticReport/<id>"
+    status: str = ""  # FHIR DiagnosticReport.status: partial, final, appended, …
+    organisation: str = ""  # GUID
+    studied_on: date | None = None
+    modality: str = ""
+    procedure_code: str = ""
+    procedure_name: str = ""
+    body_site: str = ""
+    description: str = ""
+    conclusion: str = ""
+    recommendations: str = ""
+    effective_dose: float | None = None  # mSv
+    study_instance_uid: str = ""
+    images_url: str = ""
+    accession_number: str = ""
+    doctor: str = ""
+    documents: tuple[str, ...] = ()  # "Binary/<id>", in the order in which the report names them

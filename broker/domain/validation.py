@@ -1,0 +1,78 @@
+"""What is wrong with a referral, field by field, as codes that the screens put into words. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+
+from broker.domain.identifiers import policy_problem, snils_problem
+from broker.domain.orders import ReferralDraft
+from broker.domain.people import Patient
+
+OLDEST = date(1900, 1, 2)  # the region's patient index takes 1900-01-01 for "unknown" and refuses it
+FARTHEST = timedelta(days=366)
+# ICD-10: a letter, two digits, and up to two more after a dot.
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
+_NAME_LETTERS = re.compile(r"[^\W\d_][^\d_\\^=<>@#$%&*+/|~!?;:]*")
+FINANCE_CODES = frozenset("123456")  # N3.32
+LATERALITIES = frozenset({"", "R", "L", "B"})
+
+
+def patient_problems(patient: Patient, today: date) -> dict[str, str]:
+    """Name the fields of a patient that are wrong: field -> problem code; empty when all is well."""
+    problems: dict[str, str] = {}
+    for field, part, needed in (
+        ("family", patient.name.family, True),
+        ("given", patient.name.given, True),  # the region's patient index refuses an empty one
+        ("middle", patient.name.middle, False),
+    ):
+        if needed and not part:
+            problems[field] = "required"
+        elif part and not _NAME_LETTERS.fullmatch(part):
+            problems[field] = "name_letters"
+        elif len(part) > 60:
+            problems[field] = "too_long"
+    if len(str(patient.name)) > 64:
+        problems.setdefault("family", "too_long")
+    if patient.birth_date is None:
+        problems["birth_date"] = "required"
+    elif patient.birth_date > today:
+        problems["birth_date"] = "future"
+    elif patient.birth_date < OLDEST:
+        problems["birth_date"] = "too_old"
+    if patient.snils and (problem := snils_problem(patient.snils)):
+        problems["snils"] = problem
+    if patient.policy and (problem := policy_problem(patient.policy)):
+        problems["policy"] = problem
+    if patient.weight is not None and not 0.2 <= patient.weight <= 500:
+        problems["weight"] = "range"
+    if patient.height is not None and not 20 <= patient.height <= 260:
+        problems["height"] = "range"
+    return problems
+
+
+def referral_problems(draft: ReferralDraft, now: datetime) -> dict[str, str]:
+    """Name the fields of a referral that are wrong; `now` is the local clinic time, naive."""
+    problems = patient_problems(draft.patient, now.date())
+    if not draft.procedure_code:
+        problems["procedure"] = "required"
+    if not draft.station_ae_titles and not draft.owner:  # another clinic chooses its device itself
+        problems["device"] = "required"
+    if draft.owner and not _GUID.fullmatch(draft.owner):
+        problems["owner"] = "unknown"
+    if draft.start.date() < now.date():
+        problems["date"] = "past"
+    elif draft.start > now + FARTHEST:
+        problems["date"] = "too_far"
+    if draft.diagnosis_code and not _ICD10.fullmatch(draft.diagnosis_code):
+        problems["diagnosis"] = "icd10"
+    if draft.referrer_snils and (problem := snils_problem(draft.referrer_snils)):
+        problems["referrer_snils"] = problem
+    if draft.finance not in FINANCE_CODES:
+        problems["finance"] = "unknown"
+    if draft.laterality not in LATERALITIES:
+        problems["laterality"] = "unknown"
+    if len(draft.comment) > 1024:
+        problems["comment"] = "too_long"
+    return problems

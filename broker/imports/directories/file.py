@@ -1,0 +1,156 @@
+"""Directories as registers export them, CSV, XLSX or JSON: from a file to rows of texts under known columns.
+
+What the cells mean is read in `row`. A file is read row by row, so that its size does not matter much; columns are
+found by their names, never guessed where two could be meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO
+
+from broker.imports import json_stream, spreadsheet
+from broker.imports.directories.kinds import ANY_CODE, Kind
+from broker.imports.spreadsheet import HEADER_WITHIN, BadTable, plain
+
+MOST_BYTES = 300 << 20
+MOST_ROWS = 200_000
+MOST_COLUMNS = 200
+_NAMED = re.compile(r"(\d+(?:\.\d+){4,})(?:_(\d+(?:\.\d+)*))?(?:\D.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it stands in the file: its number, counted from 1, in a table with the header, and field -> text."""
+
+    number: int
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a file holds. `columns` are field -> the column's own name; `rows` are read once and may raise BadTable."""
+
+    columns: dict[str, str]
+    rows: Iterator[Row]
+    called: str = "row"
+    unread: tuple[str, ...] = ()  # columns
+    unread_sheets: tuple[str, ...] = ()
+
+
+def read(file: BinaryIO, kind: Kind, named: Mapping[str, str] | None = None) -> Table:
+    """Read a file's header; `named` are field -> the name of its column where a person said so. Raise BadTable."""
+    columns = _Columns(kind, {field: plain(name) for field, name in (named or {}).items()})
+    start = file.read(1024)
+    if len(start) == 1024 and file.seek(0, 2) > MOST_BYTES:
+        raise BadTable(f"it is larger than {MOST_BYTES >> 20} MB")
+    file.seek(0)
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").replace(b"\0", b"").removeprefix(b"\xff\xfe")
+    if text.startswith(b"<"):
+        raise BadTable("it is XML or a web page; export it as CSV, XLSX or JSON")
+    if text.startswith((b"{", b"[")):
+        return _table(enumerate(_json_lines(file)), columns, "entry")
+    lines = spreadsheet.read(file, columns.score)
+    return _table(enumerate(lines.rows, 1), columns, "row", lines.unread_sheets)
+
+
+def said_by_name(path: Path) -> tuple[str, str]:
+    """Give OID and version as a file's name tells them (1.2.643.5.1.13.13.11.1005_2.27.csv), or empty texts."""
+    found = _NAMED.fullmatch(path.name)
+    return (found[1], found[2] or "") if found else ("", "")
+
+
+def _json_lines(file: BinaryIO) -> Iterator[list[str]]:
+    entries = json_stream.read(file)
+    first = list(islice(entries, HEADER_WITHIN))
+    header = list(dict.fromkeys(column for entry in first for column in entry))
+    yield header
+    for entry in chain(first, entries):
+        yield [entry.get(column, "") for column in header]
+
+
+def _table(
+    lines: Iterable[tuple[int, Sequence[str]]], columns: _Columns, called: str, unread_sheets: tuple[str, ...] = ()
+) -> Table:
+    numbered = ((number, line) for number, line in lines if any(line))
+    head = list(islice(numbered, HEADER_WITHIN))
+    if not head:
+        raise BadTable("it is empty")
+    at = max(range(len(head)), key=lambda place: columns.score(head[place][1]))
+    header = head[at][1]
+    if any(header[MOST_COLUMNS:]):
+        raise BadTable(f"it has more than {MOST_COLUMNS} columns")
+    fields = columns.found(header)
+    rest = head[at + 1 :]
+    if rest and len(columns.known(rest[0][1])) > 1:
+        del rest[0]  # a second row of names: the register writes them in two languages
+    return Table(
+        {field: header[place] for field, place in fields.items()},
+        _rows(chain(rest, numbered), fields),
+        called,
+        tuple(name for place, name in enumerate(header) if name and place not in fields.values()),
+        unread_sheets,
+    )
+
+
+def _rows(lines: Iterable[tuple[int, Sequence[str]]], fields: Mapping[str, int]) -> Iterator[Row]:
+    for count, (number, line) in enumerate(lines):
+        if count >= MOST_ROWS:
+            raise BadTable(f"it has more than {MOST_ROWS} rows")
+        yield Row(number, {field: line[place] for field, place in fields.items() if place < len(line)})
+
+
+class _Columns:
+    """How the columns of a kind of directory are found."""
+
+    def __init__(self, kind: Kind, named: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.named = named
+        if unknown := set(named) - set(kind.fields):
+            raise BadTable(
+                f"--columns: {kind.name} have no {', '.join(sorted(unknown))}; they have {', '.join(kind.fields)}"
+            )
+
+    def known(self, line: Sequence[str]) -> dict[str, list[int]]:
+        """Give field -> the places of a row whose cell is a name of its column, the best name first."""
+        places: dict[str, list[int]] = {}
+        for place, cell in enumerate(line[:MOST_COLUMNS]):
+            if cell:
+                places.setdefault(plain(cell), []).append(place)
+        found = {}
+        for field, known in self.kind.fields.items():
+            wanted = (self.named[field],) if field in self.named else known
+            if there := [place for name in wanted for place in places.get(name, ())]:
+                found[field] = there
+        return found
+
+    def score(self, line: Sequence[str]) -> int:
+        """Tell how much a row looks like the header: by known columns, then by the number of cells."""
+        return 1000 * len(self.known(line)) + sum(map(bool, line[:MOST_COLUMNS]))
+
+    def found(self, header: Sequence[str]) -> dict[str, int]:
+        """Give field -> its place in the header; raise BadTable where one is missing or could be several."""
+        known = self.known(header)
+        said = f"its columns are: {', '.join(name for name in header if name)}"
+        hint = "say which one it is, for example: --columns"
+        for field, name in self.named.items():
+            if field not in known:
+                raise BadTable(f"--columns {field}: there is no column «{name}»; {said}")
+        missing = [one for one in self.kind.needed if not any(field in known for field in one)]
+        if missing:
+            example = ",".join(f"{one[0]}=COLUMN" for one in missing)
+            words = " and ".join(" or ".join(one) for one in missing)
+            raise BadTable(f"no column is known as the {words} of {self.kind.name}; {said}; {hint} {example}")
+        several = [header[place] for place in known.get("code", ()) if ("code",) in self.kind.needed]
+        if len(several) > 1 and "code" not in self.named and plain(several[0]) in ANY_CODE:
+            raise BadTable(f"the code could be {' or '.join(several)}; {hint} code={several[0]}; {said}")
+        places = {}
+        for field, there in known.items():
+            if len(there) > 1 and plain(header[there[0]]) == plain(header[there[1]]):
+                raise BadTable(f"two columns are called «{header[there[0]]}»")
+            places[field] = there[0]
+        return places

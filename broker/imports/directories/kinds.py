@@ -1,0 +1,173 @@
+"""The kinds of directories that can be imported: their code systems, and the names that their columns have. Pure.
+
+The names are those of the exports of the Ministry's register (НСИ) and of tables that clinics keep themselves. No code
+stands here: official codes come from the official exports only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from broker.imports.spreadsheet import plain
+
+_NSI, _N3 = "1.2.643.5.1.13.13.11", "1.2.643.2.69.1.1.1"
+_NAME = ("name", "наименование", "название", "полное наименование", "full name", "fullname", "s name", "sname")
+_SHORT = ("short name", "shortname", "name short", "краткое наименование", "короткое", "сокращенное наименование")
+# Several of them in one file mean that nobody knows which one is the code: then a person has to say.
+ANY_CODE = ("код", "code", "id", "идентификатор", "уникальный идентификатор")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of directory.
+
+    `columns` are field -> names of its column, folded and without punctuation, the best one first; `needed` are fields
+    of which one of each group must be there. `codes` are names that only the column of the code has.
+    """
+
+    name: str
+    title: str
+    system: str = ""  # OID; empty where there is none
+    codes: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needed: tuple[tuple[str, ...], ...] = (("code",), ("name",))
+
+    @property
+    def fields(self) -> dict[str, tuple[str, ...]]:
+        """Give every field with the names of its column."""
+        return {
+            "code": (*self.codes, *ANY_CODE),
+            **self.columns,
+            "actual": ("actual", "актуальность", "признак актуальности", "статус", "status", "rel", "действует"),
+            "until": ("dateout", "date out", "data end", "date end", "дата окончания", "дата окончания действия"),
+        }
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "procedures",
+            "Procedures",
+            f"{_NSI}.1471",
+            ("s code", "scode", "код исследования"),
+            {
+                "name": (*_NAME, *_SHORT),
+                "method": ("метод", "method", "s method", "метод исследования", "вид", "вид исследования"),
+                "modality": ("modality", "модальность"),
+                "minutes": ("minutes", "минут", "минуты", "длительность"),
+                "site": ("локализация", "localization", "s localization", "body site", "анатомическая локализация"),
+                "area": ("область", "area", "s area", "область исследования"),
+                "site_code": ("body site code", "код локализации", "код анатомической локализации"),
+            },
+        ),
+        Kind("body-sites", "Body sites", f"{_NSI}.1477", (), {"name": (*_NAME, *_SHORT)}),
+        Kind(
+            "organisations",
+            "Organisations",
+            f"{_N3}.64",
+            ("guid", "гуид", "uuid", "id n3", "идентификатор n3"),
+            {
+                "name": (*_SHORT, *_NAME, "организация", "name of organisation"),
+                "full": ("полное наименование", "full name", "fullname", *_NAME),
+                "oid": ("oid",),
+            },
+        ),
+        Kind(
+            "doctors",
+            "Doctors",
+            "",
+            ("табельный номер", "номер врача"),
+            {
+                "name": (
+                    "фио",
+                    "ф и о",
+                    "фио врача",
+                    "врач",
+                    "фамилия имя отчество",
+                    "doctor",
+                    *_NAME[:1],
+                    "full name",
+                ),
+                "family": ("фамилия", "family", "last name", "surname"),
+                "given": ("имя", "given", "first name"),
+                "middle": ("отчество", "middle", "patronymic"),
+                "snils": ("снилс", "snils", "снилс врача"),
+                "position": ("должность", "position", "должность врача"),
+                "position_code": ("код должности", "position code"),
+                "specialty": ("специальность", "specialty", "speciality"),
+                "specialty_code": ("код специальности", "specialty code", "speciality code"),
+                "organisation": ("организация", "organisation", "organization", "мо"),
+            },
+            (("name", "family"),),
+        ),
+        Kind(
+            "positions",
+            "Positions",
+            f"{_NSI}.1002",
+            ("код должности",),
+            {"name": (*_NAME, *_SHORT, "должность"), "specialty_code": ("код специальности", "specialty code")},
+        ),
+        Kind(
+            "specialties",
+            "Specialties",
+            f"{_NSI}.1066",
+            ("код специальности",),
+            {"name": (*_NAME, *_SHORT, "специальность")},
+        ),
+        Kind(
+            "diagnoses",
+            "Diagnoses",
+            f"{_NSI}.1005",
+            ("mkb code", "код мкб", "код мкб 10", "мкб", "мкб 10", "icd10", "icd 10", "код диагноза"),
+            {"name": ("mkb name", "наименование мкб", *_NAME, "диагноз", "описание")},
+        ),
+    )
+}
+
+# How the kind of an examination, as the directory writes it, tells the DICOM modality (PS3.3 C.7.3.1.1.1): the first
+# line of which a beginning of a word, or a word in quotes, stands in the method; else in the name. MR and CT come
+# before angiography, and it before plain X-ray, because «КТ-ангиография» is done by CT.
+MODALITIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("MG", ("маммограф", "томосинтез молочн")),
+    ("PT", ("позитронн", "'пэт'")),
+    ("NM", ("сцинтиграф", "радионуклид", "однофотонн", "'офэкт'")),
+    ("MR", ("магнитно резонанс", "'мрт'", "'мр'")),
+    ("OPT", ("оптическая когерентн",)),
+    ("CT", ("компьютерн", "'кт'", "'мскт'", "'клкт'")),
+    ("US", ("ультразвук", "ультрасон", "'узи'", "'уздг'", "эхокардиограф", "'эхокг'", "допплер", "доплер", "дуплексн")),
+    ("XA", ("ангиограф", "коронарограф", "флебограф", "артериограф")),
+    ("RF", ("рентгеноскоп",)),
+    ("BMD", ("денситометр", "рентгеноденситометр")),
+    ("PX", ("ортопантомограф", "панорамная рентгеногр")),
+    ("IO", ("радиовизиограф", "внутриротов")),
+    ("DX", ("флюорограф", "рентген", "урограф")),
+    ("ECG", ("электрокардиограф", "'экг'", "холтер")),
+    ("ES", ("эндоскоп", "гастроскоп", "колоноскоп", "бронхоскоп", "эзофагогастродуоденоскоп")),
+)
+MINUTES = {"MG": 20, "CT": 20, "MR": 30, "US": 20, "XA": 60, "NM": 40, "PT": 60, "RF": 20}
+USUAL_MINUTES = 15
+
+
+def modality_of(method: str, name: str, words: Mapping[str, str] | None = None) -> str:
+    """Tell the modality of an examination by its method or else by its name; empty where neither tells.
+
+    `words` are an administrator's own beginnings of words -> modality; they come first.
+    """
+    own = tuple((modality, (plain(word),)) for word, modality in (words or {}).items())
+    return _modality(plain(method), own) or _modality(plain(name), own)
+
+
+@lru_cache(maxsize=256)  # a directory of thousands has a dozen methods
+def _modality(text: str, own: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    for modality, beginnings in (*own, *MODALITIES) if text else ():
+        if any(_stands(each, text) for each in beginnings):
+            return modality
+    return ""
+
+
+def _stands(beginning: str, text: str) -> bool:
+    word = beginning.strip("'")
+    return f" {word} " in f" {text} " if word != beginning else f" {word}" in f" {text}"

@@ -1,0 +1,165 @@
+"""One row of a directory: from its texts to the entry, or why it is none. Pure.
+
+Reasons are for whoever exported the file. What is only left out (headings, entries no longer in force) is no mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from sys import intern
+
+from broker.domain import names
+from broker.domain.default_procedures import PROCEDURES
+from broker.domain.directory import Entry
+from broker.domain.identifiers import digits, snils_problem
+from broker.domain.people import PersonName
+from broker.imports.directories.file import Table
+
+LONGEST_CODE, LONGEST_NAME = 64, 1000
+LONGEST_PROCEDURE_CODE = 16  # (0008,0100) Code Value is SH
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
+_ICD10_MARKS = re.compile(r"[*+†‡]$")  # of the dagger and asterisk system; the code is what stands before
+_ICD10_HEADING = re.compile(r"[IVX]+|[A-Z]\d{2}-[A-Z]\d{2}")  # a class or a block
+_CYRILLIC_LETTERS = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
+_MODALITY = re.compile(r"[A-Z]{2,4}")
+_STARTER = frozenset(each.code for each in PROCEDURES)
+_IN_FORCE = ("", "1", "да", "true", "yes", "+", "актуальный", "актуально", "актуальна", "действует", "active", "actual")
+_DAY, _ISO_DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})"), re.compile(r"(\d{4})-(\d{2})-(\d{2})")
+
+Progress = Callable[[int], None]
+
+
+class LeftOut(StrEnum):
+    """Why a row that is right is no entry."""
+
+    HEADING = "headings"
+    NOT_IN_FORCE = "no longer in force"
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What a file's rows came to."""
+
+    entries: list[Entry] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)  # row number, reason
+    left_out: dict[LeftOut, int] = field(default_factory=dict)
+
+
+class _Refused(ValueError):
+    """The row is no entry; the text is the reason."""
+
+
+def gather(table: Table, kind: str, today: date, progress: Progress = lambda done: None) -> Gathered:
+    """Read all rows of a directory; BadTable comes through from the reading of the file."""
+    gathered = Gathered()
+    seen: dict[str, tuple[int, Entry]] = {}
+    for done, row in enumerate(table.rows, 1):
+        progress(done)
+        try:
+            entry = _entry(row.values, kind, today)
+        except _Refused as error:
+            gathered.refused.append((row.number, str(error)))
+            continue
+        if isinstance(entry, LeftOut):
+            gathered.left_out[entry] = gathered.left_out.get(entry, 0) + 1
+            continue
+        if entry.code in seen:
+            first, earlier = seen[entry.code]
+            words = "says the same as" if earlier == entry else f"has the code {entry.code}, as has"
+            gathered.refused.append((row.number, f"{words} {table.called} {first}"))
+            continue
+        seen[entry.code] = row.number, entry
+        gathered.entries.append(entry)
+    return gathered
+
+
+def _entry(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut:
+    if names.fold(values.get("actual", "")) not in _IN_FORCE or _ended(values.get("until", ""), today):
+        return LeftOut.NOT_IN_FORCE
+    code, name = values.get("code", ""), values.get("name", "")
+    details = {
+        key: intern(value) for key, value in values.items() if value and key not in ("code", "name", "actual", "until")
+    }
+    match kind:
+        case "diagnoses":
+            code = _ICD10_MARKS.sub("", code.upper()).rstrip()
+            code = code.translate(_CYRILLIC_LETTERS)
+            if _ICD10_HEADING.fullmatch(code):
+                return LeftOut.HEADING
+        case "organisations":
+            code = code.strip("{}").casefold().removeprefix("organization/").removeprefix("urn:uuid:")
+            if details.get("full") == name:
+                del details["full"]
+        case "doctors":
+            code, name, details = _doctor(code, name, details)
+        case "procedures":
+            _check_procedure(code, details)
+    _check(code, name, kind)
+    return Entry(code, name, details)
+
+
+def _check(code: str, name: str, kind: str) -> None:
+    if not code:
+        raise _Refused("the code is missing")
+    if kind == "diagnoses" and not _ICD10.fullmatch(code):
+        raise _Refused(f"{names.cut(code, 40)} is no code of ICD-10")
+    if kind == "organisations" and not _GUID.fullmatch(code):
+        raise _Refused(f"{names.cut(code, 40)} is no GUID")
+    if len(code) > LONGEST_CODE:
+        raise _Refused(f"the code is longer than {LONGEST_CODE} characters")
+    if " " in code and kind != "doctors":
+        raise _Refused(f"the code {names.cut(code, 40)} has blanks in it")
+    if not name:
+        raise _Refused("the name is missing")
+    if len(name) > LONGEST_NAME:
+        raise _Refused(f"the name is longer than {LONGEST_NAME} characters")
+
+
+def _check_procedure(code: str, details: dict[str, str]) -> None:
+    if len(code) > LONGEST_PROCEDURE_CODE:
+        raise _Refused(f"the code is longer than {LONGEST_PROCEDURE_CODE} characters, more than a modality can take")
+    if code in _STARTER:
+        raise _Refused(f"{code} is a code of this program's own, none of an official dictionary")
+    if "\\" in code:
+        raise _Refused("the code has a backslash in it")
+    if modality := details.get("modality"):
+        details["modality"] = modality.upper()
+        if not _MODALITY.fullmatch(details["modality"]):
+            raise _Refused(f"{names.cut(modality, 40)} is no modality such as DX, CT, MG")
+    minutes = details.get("minutes", "1")
+    if not re.fullmatch(r"[0-9]{1,3}", minutes) or not 0 < int(minutes) <= 480:
+        raise _Refused(f"{names.cut(minutes, 40)} is no number of minutes from 1 to 480")
+
+
+def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, dict[str, str]]:
+    """Give a doctor's key (the СНИЛС, else a number, else the name), full name and details."""
+    person = names.split(name)
+    if details.get("family"):
+        person = PersonName(details["family"], details.get("given", ""), details.get("middle", ""))
+    if not person.family:
+        raise _Refused("the name is missing")
+    parts = {"family": person.family, "given": person.given, "middle": person.middle}
+    details = details | {key: value for key, value in parts.items() if value}
+    if said := details.get("snils"):
+        snils = digits(said).rjust(11, "0") if len(digits(said)) >= 9 else digits(said)  # Excel drops zeros before
+        if snils_problem(snils):
+            raise _Refused("the СНИЛС has a wrong check digit or number of digits")
+        details["snils"] = snils
+    full = " ".join(parts[key] for key in ("family", "given", "middle") if parts[key])
+    return details.get("snils") or code or names.fold(full), full, details
+
+
+def _ended(said: str, today: date) -> bool:
+    """Say whether the last day of an entry's validity is over; what is no date ends nothing."""
+    day, iso = _DAY.match(said), _ISO_DAY.match(said)
+    try:
+        if day:
+            return date(int(day[3]), int(day[2]), int(day[1])) < today
+        return date(int(iso[1]), int(iso[2]), int(iso[3])) < today if iso else False
+    except ValueError:
+        return False

@@ -1,0 +1,82 @@
+"""Signing in and out, and the person behind a session token."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.errors import BrokerError
+from broker.security.passwords import password_matches, unmatchable
+from broker.security.permissions import person
+from broker.security.throttle import Throttle
+from broker.store.database import Store, Tx
+from broker.store.tables import accounts, audit
+
+
+class WrongPassword(BrokerError):
+    """Login or password do not match."""
+
+    code = "wrong_password"
+
+
+class TooManyAttempts(BrokerError):
+    """Too many attempts; wait before the next one."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"{seconds} s")
+        self.seconds = seconds
+
+
+def sign_in(store: Store, throttle: Throttle, login: str, password: str, address: str, hours: float) -> str:
+    """Check a login and password and start a session; give its secret token.
+
+    Raise WrongPassword or TooManyAttempts. Failures are written into the audit trail.
+    """
+    login = login.strip().casefold()
+    if seconds := throttle.wait(login, address):
+        raise TooManyAttempts(seconds)
+    throttle.miss(login, address)  # counted before the slow hash, so that parallel guesses are counted too
+    with store.read() as reader:
+        account = accounts.by_login(reader, login)
+    fits = password_matches(password, account.password if account else unmatchable())
+    if account is None or not fits or account.disabled:
+        nobody = Actor(ActorKind.PERSON, login[:64], title=address)
+        store.write(lambda tx: audit.write(tx, nobody, "sign_in_failed", address=address))
+        raise WrongPassword
+    throttle.forget(login, address)
+    token = secrets.token_urlsafe(32)
+
+    def start(tx: Tx) -> None:
+        expires_at = tx.now + timedelta(hours=hours)
+        accounts.start_session(tx, token_hash(token), account.id, expires_at, address)
+        audit.write(tx, person(account, ""), "sign_in", address=address)
+
+    store.write(start)
+    return token
+
+
+def sign_out(store: Store, actor: Actor) -> None:
+    """End the actor's session; a second time does no harm."""
+
+    def end(tx: Tx) -> None:
+        accounts.end_session(tx, actor.session)
+        audit.write(tx, actor, "sign_out")
+
+    store.write(end)
+
+
+def actor_of(store: Store, token: str) -> Actor | None:
+    """Give the person behind a session token, or None when it is not (or no longer) good."""
+    hashed = token_hash(token)
+    with store.read() as reader:
+        account = accounts.session_account(reader, hashed, store.clock())
+    return person(account, hashed) if account else None
+
+
+def token_hash(token: str) -> str:
+    """Hash a session token: a stolen database gives no sessions away."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""Slowing down guesses of passwords and tokens."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class Throttle:
+    """Slows guessing down: after some misses every further one doubles the wait, up to a longest one.
+
+    Strict for one login from one address, gentle for a login from anywhere and for an address with any login: nobody
+    can lock somebody else out, nor everybody behind one proxy. Misses are forgotten with time. Kept in memory on the
+    monotonic clock: bounded, and no use to somebody who sets the clock.
+    """
+
+    LIMITS = ((3, 300.0), (10, 5.0), (20, 5.0))  # (free misses, longest wait in seconds) of pair, login, address
+    HALVED_EVERY = 600.0  # seconds in which half of the misses are forgotten
+    KEPT = 10_000
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._misses: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()  # key -> (misses, when last)
+
+    def wait(self, login: str, address: str) -> int:
+        """Give the whole seconds that must still pass before another attempt; 0 when it is free."""
+        with self._lock:
+            waits = (self._left(key, *limit) for key, limit in zip(_keys(login, address), self.LIMITS, strict=True))
+            return max(0, math.ceil(max(waits)))
+
+    def miss(self, login: str, address: str) -> None:
+        """Count a failed attempt."""
+        with self._lock:
+            for key in _keys(login, address):
+                misses = self._remembered(key)
+                self._misses.pop(key, None)
+                self._misses[key] = (misses + 1, self._clock())
+            while len(self._misses) > self.KEPT:
+                self._misses.popitem(last=False)
+
+    def forget(self, login: str, address: str) -> None:
+        """Forgive after a success; the address keeps its misses with other logins."""
+        pair, anywhere, everybody = _keys(login, address)
+        with self._lock:
+            misses = self._remembered(pair)
+            self._misses.pop(pair, None)
+            for key in (anywhere, everybody):
+                if key in self._misses:
+                    left = self._remembered(key) - misses
+                    self._misses[key] = (max(left, 0.0), self._misses[key][1])
+
+    def _left(self, key: tuple[str, ...], free: int, longest: float) -> float:
+        misses = self._remembered(key)
+        if misses < free:
+            return 0.0
+        return self._misses[key][1] + min(float(2 ** (misses - free)), longest) - self._clock()
+
+    def _remembered(self, key: tuple[str, ...]) -> float:
+        misses, at = self._misses.get(key, (0.0, 0.0))
+        halvings = int((self._clock() - at) // self.HALVED_EVERY)
+        return misses * float(0.5**halvings)
+
+
+def _keys(login: str, address: str) -> tuple[tuple[str, ...], ...]:
+    return ("pair", login, address), ("login", login), ("address", address)

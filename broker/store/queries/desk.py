@@ -1,0 +1,74 @@
+"""The read side of the desk beyond the journal: whom a name from elsewhere means, what was done without an order.
+
+It changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from broker.domain import names
+from broker.domain.devices import Device
+from broker.domain.people import Patient, Sex
+from broker.domain.performed import PerformedStep
+from broker.store.database import Reader
+from broker.store.tables import devices, orders, patients, performed
+
+
+@dataclass(frozen=True, slots=True)
+class WalkIn:
+    """A study that a modality made without an order, as its device told it, and the order that has it by now."""
+
+    step: PerformedStep
+    device: Device | None  # None: not adopted
+    birth_date: date | None
+    sex: Sex | None
+    accession_number: str = ""
+
+
+def meant(reader: Reader, said: Patient) -> Patient | None:
+    """Give the patient of ours whom a form means: who was chosen, or whom its fields describe; None is somebody new."""
+    return patients.get(reader, said.id) if said.id else same_patient(reader, said)
+
+
+def same_patient(reader: Reader, said: Patient) -> Patient | None:
+    """Give the patient of ours whom somebody else means, or None: numbers alone are not enough, for slips happen."""
+    found = patients.find_same(reader, said)
+    same = found is not None and (names.fold(str(found.name)), found.birth_date) == (
+        names.fold(str(said.name)),
+        said.birth_date,
+    )
+    return found if same else None
+
+
+def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:
+    """Give what a device told of a study that it made without an order, or None where it told of no such study."""
+    step = performed.get(reader, sop_instance_uid)
+    if step is None or step.by_hand:
+        return None
+    said = performed.attributes(reader, sop_instance_uid)
+    device = devices.get(reader, step.ae_title)
+    linked = performed.linked_steps(reader, step.id)
+    order = orders.get(reader, linked[0][0]) if linked else None
+    sex = _first(said, "00100040")
+    return WalkIn(
+        step=step,
+        device=device if device and device.adopted else None,
+        birth_date=_dicom_date(_first(said, "00100030")),
+        sex=Sex(sex) if sex in set(Sex) else None,
+        accession_number=order.accession_number if order else "",
+    )
+
+
+def _first(said: dict[str, Any], tag: str) -> str:
+    values = said.get(tag, {}).get("Value") or [""]
+    return str(values[0]).strip()
+
+
+def _dicom_date(text: str) -> date | None:
+    try:
+        return datetime.strptime(text, "%Y%m%d").date()
+    except ValueError:
+        return None

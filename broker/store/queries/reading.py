@@ -1,0 +1,129 @@
+"""The read side for the doctor: what waits for a report, and everything that is known of one study. It changes nothing.
+
+Reads what `journal` reads and more; kept apart because only the doctor's pages want it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from broker.domain import names
+from broker.domain.orders import Order
+from broker.domain.people import PersonName
+from broker.domain.performed import Dose, PerformedSeries
+from broker.domain.reports import Report
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.queries.journal import Card, Visit
+from broker.store.tables import orders, performed, reports
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A study whose images were made and whose report is not signed yet."""
+
+    order: Order
+    since: datetime  # UTC: since when it is completed
+    device: str
+    drafted_by: str  # «Фамилия И. О.» of whoever wrote the draft, or empty
+    doubtful: bool  # perhaps another patient's images: not to be signed before a person has looked
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits for a report: the most urgent first, then the oldest."""
+
+    waiting: tuple[Waiting, ...]
+    modalities: dict[str, int]  # how many of each wait since that instant
+    older: int  # how many have waited longer
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything that a doctor looks at while writing a report."""
+
+    card: Card
+    series: dict[int, list[PerformedSeries]]  # by id of the performed step
+    doses: dict[int, list[Dose]]
+    earlier: tuple[tuple[Visit, Report | None], ...]  # the patient's other studies here, newest first
+
+
+# The conditions of the index orders_unreported, word for word, so that it is used however many were described.
+_OPEN = "o.state = 'completed' AND o.reported = 0 AND o.owner = ''"
+
+
+def queue(reader: Reader, since: datetime, modality: str = "", *, older: bool = False, limit: int = 200) -> Queue:
+    """Give what waits for a report and was completed since an instant, of one modality or of all.
+
+    `older` gives what was completed before that instant instead.
+    """
+    side = "<" if older else ">="
+    wanted: list[Any] = [since.isoformat(), modality, modality, limit]
+    rows = reader.rows(
+        "SELECT o.id, o.state_since, r.author_family, r.author_given, r.author_middle,"
+        " EXISTS (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
+        " WHERE s.order_id = o.id AND l.conflict <> '') AS doubtful"
+        f" FROM orders o LEFT JOIN report r ON r.order_id = o.id AND r.reading = 1 WHERE {_OPEN}"
+        f" AND o.state_since {side} ? AND (? = '' OR o.modality = ?)"
+        " ORDER BY o.priority = 'urgent' DESC, o.state_since, o.id LIMIT ?",
+        wanted,
+    )
+    counts = reader.rows(
+        f"SELECT o.modality, count(*) AS number FROM orders o WHERE {_OPEN} AND o.state_since {side} ?"
+        " GROUP BY o.modality ORDER BY 1",
+        [since.isoformat()],
+    )
+    behind = reader.value(f"SELECT count(*) FROM orders o WHERE {_OPEN} AND o.state_since < ?", [since.isoformat()])
+    found = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
+    made = _devices(reader, list(found))
+    waiting = tuple(
+        Waiting(
+            order=found[row["id"]],
+            since=datetime.fromisoformat(row["state_since"]),
+            device=made.get(row["id"], ""),
+            drafted_by=names.short(PersonName(row["author_family"], row["author_given"], row["author_middle"]))
+            if row["author_family"]
+            else "",
+            doubtful=bool(row["doubtful"]),
+        )
+        for row in rows
+    )
+    return Queue(waiting, {row["modality"]: row["number"] for row in counts}, behind)
+
+
+def study(reader: Reader, accession_number: str, earlier: int = 8) -> Study | None:
+    """Give everything about the study with this number, or None."""
+    card = journal.card(reader, accession_number)
+    if card is None:
+        return None
+    visits = journal.history(reader, card.order.patient.id, earlier + 1)
+    others = [visit for visit in visits if visit.order.id != card.order.id][:earlier]
+    return Study(
+        card=card,
+        series={step.id: performed.series(reader, step.id) for step in card.performed},
+        doses={step.id: performed.doses(reader, step.id) for step in card.performed},
+        earlier=tuple((visit, reports.signed(reader, visit.order.id)) for visit in others),
+    )
+
+
+def made(reader: Reader, order_id: int) -> tuple[date | None, str]:
+    """Give when and on what an order's images were made, as the paper wants it."""
+    return reports.made(reader, order_id)
+
+
+def _devices(reader: Reader, order_ids: list[int]) -> dict[int, str]:
+    """Name the devices on which these orders' images were made, by order."""
+    rows = reader.rows(
+        "SELECT DISTINCT s.order_id, coalesce(d.name, p.ae_title) AS name FROM scheduled_step s"
+        " JOIN performed_step_link l ON l.scheduled_step_id = s.id JOIN performed_step p ON p.id = l.performed_step_id"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE s.order_id IN (SELECT value FROM json_each(?))"
+        " ORDER BY p.id",
+        [json.dumps(order_ids)],
+    )
+    found: dict[int, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["order_id"], []).append(row["name"])
+    return {order_id: ", ".join(dict.fromkeys(devices)) for order_id, devices in found.items()}

@@ -1,0 +1,57 @@
+"""An order beside a device: what tells why the device has it on its list, or has not. It changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain.orders import Order
+from broker.store.database import Reader
+from broker.store.tables import worklist
+from broker.store.tables.worklist import Item, Place
+
+
+@dataclass(frozen=True, slots=True)
+class StepStanding:
+    """A scheduled step as the worklist has it, since when it is in its state, and when a device was given it first."""
+
+    item: Item
+    since: datetime
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An order beside a device: its steps, and when the device asked or was turned away last. Instants are UTC."""
+
+    steps: tuple[StepStanding, ...]
+    asked_at: datetime | None
+    refused_at: datetime | None
+    refused_address: str
+
+
+def of(reader: Reader, order: Order, ae_title: str) -> Standing:
+    """Give what tells why a device sees an order or does not."""
+    places = [Place(step.id, order.id, "", order.patient.name, bool(order.attributes)) for step in order.steps]
+    items = {item.step.id: item for item in worklist.load(reader, places)}
+    rows = reader.rows(
+        "SELECT s.id, s.state_since, d.at FROM scheduled_step s LEFT JOIN worklist_delivery d"
+        " ON d.step_id = s.id AND d.ae_title = ? WHERE s.order_id = ? ORDER BY s.id",
+        [ae_title, order.id],
+    )
+    calls = {row["service"]: row for row in reader.rows("SELECT * FROM device_heard WHERE ae_title = ?", [ae_title])}
+    asked, refused = calls.get("worklist", {}), calls.get("refused", {})
+    return Standing(
+        steps=tuple(
+            StepStanding(items[row["id"]], datetime.fromisoformat(row["state_since"]), _instant(row["at"]))
+            for row in rows
+            if row["id"] in items
+        ),
+        asked_at=_instant(asked.get("at")),
+        refused_at=_instant(refused.get("at")),
+        refused_address=refused.get("address", ""),
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

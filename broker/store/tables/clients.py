@@ -1,0 +1,207 @@
+"""Local clients of our endpoint: who they are, the resources that they sent, and how their orders stand.
+
+Tokens are kept as hashes. Resources are kept as the client sent them, with ids and references of ours; what became of
+an order is not written beside them but read from the order itself, see `standings`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from broker.domain.incoming import IncomingState
+from broker.domain.orders import OrderState
+from broker.store.database import Reader, Row, Tx
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program of the neighbourhood that may send orders here; `organisation` is the GUID of whom it works for."""
+
+    name: str
+    organisation: str  # empty: this clinic
+    tell_bus: bool  # the region is told of its orders by us
+    disabled: bool
+    created_at: datetime
+    heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An order of a client, and how it stands; instants are UTC."""
+
+    task: str  # id
+    content: Resource  # the Task as it was stored
+    updated_at: datetime  # when it was stored
+    state: IncomingState
+    state_at: datetime  # since when its referral, or its order, stands so
+    order_id: int  # 0: it still waits
+    order_state: OrderState | None
+    accession_number: str  # of that order
+    images_at: datetime | None  # since when there are images that may be told of; None: there are none
+    report_at: datetime | None  # since when there is a report that may be told of
+
+
+# ---- who they are ----
+
+
+def add(tx: Tx, name: str, token: str, organisation: str, *, tell_bus: bool) -> None:
+    """Keep a new client; `token` is the hash of its token."""
+    tx.run(
+        "INSERT INTO client (name, token, organisation, tell_bus, created_at) VALUES (?, ?, ?, ?, ?)",
+        [name, token, organisation, int(tell_bus), tx.now.isoformat()],
+    )
+
+
+def get(reader: Reader, name: str) -> Client | None:
+    """Give a client, or None."""
+    row = reader.one("SELECT * FROM client WHERE name = ?", [name])
+    return _client(row) if row else None
+
+
+def all_clients(reader: Reader) -> list[Client]:
+    """Give all clients by name."""
+    return [_client(row) for row in reader.rows("SELECT * FROM client ORDER BY name")]
+
+
+def enabled(reader: Reader) -> list[tuple[str, Client]]:
+    """Give the clients that may call, each with the hash of its token."""
+    return [(row["token"], _client(row)) for row in reader.rows("SELECT * FROM client WHERE disabled = 0")]
+
+
+def set_token(tx: Tx, name: str, token: str) -> None:
+    """Write the hash of a new token over the old one."""
+    tx.run("UPDATE client SET token = ? WHERE name = ?", [token, name])
+
+
+def set_disabled(tx: Tx, name: str, disabled: bool) -> None:
+    """Let a client call no more, or again."""
+    tx.run("UPDATE client SET disabled = ? WHERE name = ?", [int(disabled), name])
+
+
+def heard(tx: Tx, name: str) -> None:
+    """Note that a client has just called."""
+    tx.run("UPDATE client SET heard_at = ? WHERE name = ?", [tx.now.isoformat(), name])
+
+
+def tells_bus(reader: Reader, name: str) -> bool:
+    """Say whether the region is told of a client's orders by us."""
+    return bool(reader.value("SELECT tell_bus FROM client WHERE name = ?", [name]))
+
+
+# ---- what they sent ----
+
+
+def resource(reader: Reader, client: str, kind: str, id: str) -> Resource | None:
+    """Give a resource that a client sent, or None."""
+    text = reader.value(
+        "SELECT content FROM client_resource WHERE client = ? AND kind = ? AND id = ?", [client, kind, id]
+    )
+    return dict(json.loads(text)) if text else None
+
+
+def put(tx: Tx, client: str, content: Resource, keys: Iterable[str]) -> None:
+    """Keep a resource, over its older version, and the keys under which it is found."""
+    kind, id = content["resourceType"], content["id"]
+    tx.run(
+        "INSERT INTO client_resource (client, kind, id, content, updated_at) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (client, kind, id) DO UPDATE SET content = excluded.content, updated_at = excluded.updated_at",
+        [client, kind, id, json.dumps(content, ensure_ascii=False), content["meta"]["lastUpdated"]],
+    )
+    tx.run("DELETE FROM client_key WHERE client = ? AND kind = ? AND id = ?", [client, kind, id])
+    for key in dict.fromkeys(keys):
+        tx.run("INSERT INTO client_key (client, kind, key, id) VALUES (?, ?, ?, ?)", [client, kind, key, id])
+
+
+def named(reader: Reader, client: str, kind: str, keys: Collection[str]) -> list[str]:
+    """Give the ids of a client's resources that bear one of these keys."""
+    rows = reader.rows(
+        "SELECT DISTINCT id FROM client_key WHERE client = ? AND kind = ?"
+        " AND key IN (SELECT value FROM json_each(?)) ORDER BY id",
+        [client, kind, json.dumps(list(keys))],
+    )
+    return [row["id"] for row in rows]
+
+
+# ---- how their orders stand ----
+
+# What people say of a study's images or of its report, beside what happens to them.
+_TOLD = "('report_sign', 'report_uphold', 'unlink', 'wrong_entry')"
+_LINKED = (
+    " FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id"
+)
+_STANDINGS = (
+    "SELECT t.id AS task, t.content, t.updated_at, r.state, coalesce(o.state_since, r.changed_at) AS state_at,"
+    " o.id AS order_id, o.state AS order_state, o.state_since, o.accession_number,"
+    f" (SELECT max(max(p.changed_at, l.at)){_LINKED} AND p.state = 'COMPLETED') AS made_at,"
+    f" (SELECT count(*){_LINKED} AND l.conflict <> '') AS conflicts,"
+    " (SELECT max(a.at) FROM audit a WHERE a.order_id = o.id AND a.action = 'confirm_patient') AS confirmed_at,"
+    " (SELECT max(p.signed_at) FROM report p WHERE p.order_id = o.id AND p.state = 'signed') AS signed_at,"
+    f" (SELECT a.action FROM audit a WHERE a.order_id = o.id AND a.action IN {_TOLD}"
+    " ORDER BY a.seq DESC LIMIT 1) AS said,"
+    " (SELECT max(a.at) FROM audit a WHERE a.order_id = o.id AND a.action = 'report_uphold') AS upheld_at"
+    " FROM client_resource t JOIN incoming_referral r ON r.source = t.client AND r.task = t.id"
+    " LEFT JOIN orders o ON o.id = r.order_id WHERE t.client = :client AND t.kind = 'Task'"
+)
+
+
+def standings(
+    reader: Reader, client: str, *, tasks: Collection[str] | None = None, since: datetime | None = None
+) -> list[Standing]:
+    """Give a client's orders: those of these Tasks, or all; `since` leaves out what certainly has not changed since."""
+    conditions, values = "", {"client": client, "tasks": "", "since": ""}
+    if tasks is not None:
+        conditions += " AND t.id IN (SELECT value FROM json_each(:tasks))"
+        values["tasks"] = json.dumps(list(tasks))
+    if since is not None:
+        # Nothing that is told of an order changes without one of these, or a line in its audit trail.
+        conditions += (
+            " AND (t.updated_at >= :since OR r.changed_at >= :since OR o.state_since >= :since"
+            " OR EXISTS (SELECT 1 FROM audit a WHERE a.order_id = o.id AND a.at >= :since))"
+        )
+        values["since"] = since.astimezone(UTC).isoformat(timespec="seconds")[:19]
+    return [_standing(row) for row in reader.rows(_STANDINGS + conditions, values)]
+
+
+def task_of_order(reader: Reader, client: str, order_id: int) -> str:
+    """Give the id of the Task that asked for an order; empty where it is none of this client's."""
+    return str(
+        reader.value("SELECT task FROM incoming_referral WHERE source = ? AND order_id = ?", [client, order_id]) or ""
+    )
+
+
+def _standing(row: Row) -> Standing:
+    completed = row["order_state"] == OrderState.COMPLETED and row["made_at"] and not row["conflicts"]
+    images_at = max(row["state_since"], row["made_at"], row["confirmed_at"] or "") if completed else ""
+    # After images were taken away a doctor looks first.
+    reported = completed and row["signed_at"] and row["said"] not in ("unlink", "wrong_entry")
+    report_at = max(row["signed_at"], row["upheld_at"] or "") if reported else ""
+    return Standing(
+        task=row["task"],
+        content=json.loads(row["content"]),
+        updated_at=datetime.fromisoformat(row["updated_at"]),
+        state=IncomingState(row["state"]),
+        state_at=datetime.fromisoformat(row["state_at"]),
+        order_id=row["order_id"] or 0,
+        order_state=OrderState(row["order_state"]) if row["order_state"] else None,
+        accession_number=row["accession_number"] or "",
+        images_at=datetime.fromisoformat(images_at) if images_at else None,
+        report_at=datetime.fromisoformat(report_at) if report_at else None,
+    )
+
+
+def _client(row: Row) -> Client:
+    return Client(
+        name=row["name"],
+        organisation=row["organisation"],
+        tell_bus=bool(row["tell_bus"]),
+        disabled=bool(row["disabled"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        heard_at=datetime.fromisoformat(row["heard_at"]) if row["heard_at"] else None,
+    )

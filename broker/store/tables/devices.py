@@ -1,0 +1,249 @@
+"""The registry of modalities: who they are, when and how each was last heard; and the directory of procedures.
+
+Samples hold no patient's data: whoever keeps one has masked it before (`dicom.samples`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from broker.domain.devices import Device, ProcedureType
+from broker.store.database import Reader, Row, Store, Tx
+
+AFTER_STARTER = 1_000_000  # position of imported procedures, which so go by name
+MOST_STRANGERS = 200  # callers that nobody has adopted; of more the one heard longest ago is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a device really sent on a service (worklist, N-CREATE, N-SET): attributes in the DICOM JSON model."""
+
+    service: str
+    which: str  # first | latest
+    attributes: dict[str, Any]
+    at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about a device that people should know: how often it happened, and what it was the last time."""
+
+    kind: str
+    text: str
+    count: int
+    at: datetime  # UTC, the last time
+
+
+def revision(store: Store) -> int:
+    """Give a number that moves whenever a device is added, changed or removed, by whomever; cheap."""
+    return store.number("SELECT value FROM counter WHERE name = 'devices'")
+
+
+def get(reader: Reader, ae_title: str) -> Device | None:
+    """Give a device, adopted or only heard of, or None."""
+    row = reader.one("SELECT * FROM device WHERE ae_title = ?", [ae_title])
+    return from_row(row) if row else None
+
+
+def all_devices(reader: Reader) -> list[Device]:
+    """Give every adopted device, by name."""
+    return [from_row(row) for row in reader.rows("SELECT * FROM device WHERE adopted = 1 ORDER BY name, ae_title")]
+
+
+def put(tx: Tx, device: Device) -> None:
+    """Keep a device, over what was known of its AE title."""
+    tx.run(
+        "INSERT INTO device (ae_title, name, modality, room, address, charset, adopted, fallback_charset, longest,"
+        " own_only, days_before, days_after, closed_hours, strict_mpps, mpps_hours, created_at)"
+        " VALUES (:ae_title, :name, :modality, :room, :address, :charset, :adopted, :fallback_charset, :longest,"
+        " :own_only, :days_before, :days_after, :closed_hours, :strict_mpps, :mpps_hours, :now)"
+        " ON CONFLICT (ae_title) DO UPDATE SET name = excluded.name, modality = excluded.modality,"
+        " room = excluded.room, address = excluded.address, charset = excluded.charset, adopted = excluded.adopted,"
+        " fallback_charset = excluded.fallback_charset, longest = excluded.longest, own_only = excluded.own_only,"
+        " days_before = excluded.days_before, days_after = excluded.days_after,"
+        " closed_hours = excluded.closed_hours, strict_mpps = excluded.strict_mpps, mpps_hours = excluded.mpps_hours",
+        {**asdict(device), "now": tx.now.isoformat()},
+    )
+
+
+def learn(tx: Tx, ae_title: str, address: str) -> None:
+    """Keep an unknown caller's AE title and address, not yet adopted; an adopted one is left alone.
+
+    At most MOST_STRANGERS are kept, so that invented AE titles cannot fill the table.
+    """
+    known = get(tx, ae_title)
+    if known is not None:
+        if not known.adopted and known.address != address:
+            tx.run("UPDATE device SET address = ? WHERE ae_title = ?", [address, ae_title])
+            tx.announce()
+        return
+    tx.run(
+        "INSERT INTO device (ae_title, name, modality, address, adopted, created_at)"
+        " VALUES (:ae_title, :ae_title, '', :address, 0, :now)",
+        {"ae_title": ae_title, "address": address, "now": tx.now.isoformat()},
+    )
+    tx.run(
+        "DELETE FROM device WHERE ae_title IN (SELECT d.ae_title FROM device d WHERE d.adopted = 0"
+        " ORDER BY max(d.created_at, coalesce((SELECT max(h.at) FROM device_heard h WHERE h.ae_title = d.ae_title),"
+        " '')) DESC, d.ae_title = :new DESC LIMIT -1 OFFSET :most)",
+        {"most": MOST_STRANGERS, "new": ae_title},
+    )
+    tx.announce()
+
+
+def hear(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
+    """Note when a known device was last heard on a service, and what it wanted in a few words."""
+    tx.run(
+        "INSERT INTO device_heard (ae_title, service, at, address, summary)"
+        " SELECT :ae_title, :service, :now, :address, :summary WHERE EXISTS"
+        " (SELECT 1 FROM device WHERE ae_title = :ae_title)"
+        " ON CONFLICT (ae_title, service) DO UPDATE SET at = excluded.at, address = excluded.address,"
+        " summary = excluded.summary",
+        {
+            "ae_title": ae_title,
+            "service": service,
+            "now": tx.now.isoformat(),
+            "address": address,
+            "summary": summary,
+        },
+    )
+
+
+def note(tx: Tx, ae_title: str, kind: str, text: str) -> None:
+    """Note something about a known device for people to read, one line a kind; `text` bears no patient's name."""
+    tx.run(
+        "INSERT INTO device_note (ae_title, kind, text, at)"
+        " SELECT :ae_title, :kind, :text, :now WHERE EXISTS (SELECT 1 FROM device WHERE ae_title = :ae_title)"
+        " ON CONFLICT (ae_title, kind) DO UPDATE SET text = excluded.text, at = excluded.at, count = count + 1",
+        {"ae_title": ae_title, "kind": kind, "text": text, "now": tx.now.isoformat()},
+    )
+
+
+def keep_sample(tx: Tx, ae_title: str, service: str, attributes: dict[str, Any]) -> None:
+    """Keep what a known device sent as its latest message on a service, and as its first where there is none."""
+    values = {
+        "ae_title": ae_title,
+        "service": service,
+        "attributes": json.dumps(attributes, ensure_ascii=False),
+        "now": tx.now.isoformat(),
+    }
+    for which in ("first", "latest"):
+        tx.run(
+            "INSERT INTO device_sample (ae_title, service, which, attributes, at)"
+            " SELECT :ae_title, :service, :which, :attributes, :now"
+            " WHERE EXISTS (SELECT 1 FROM device WHERE ae_title = :ae_title)"
+            " ON CONFLICT (ae_title, service, which) DO UPDATE SET attributes = excluded.attributes, at = excluded.at"
+            " WHERE which = 'latest'",
+            {**values, "which": which},
+        )
+
+
+def samples(reader: Reader, ae_title: str = "") -> dict[str, list[Sample]]:
+    """Give what each device, or this one alone, sent: AE title -> samples, the oldest first."""
+    found: dict[str, list[Sample]] = {}
+    for row in reader.rows(
+        "SELECT * FROM device_sample WHERE :ae_title IN ('', ae_title) ORDER BY ae_title, at, which, service",
+        {"ae_title": ae_title},
+    ):
+        sample = Sample(row["service"], row["which"], json.loads(row["attributes"]), datetime.fromisoformat(row["at"]))
+        found.setdefault(row["ae_title"], []).append(sample)
+    return found
+
+
+def notes(reader: Reader) -> dict[str, list[Note]]:
+    """Give what was noted of each device: AE title -> notes, the newest first."""
+    found: dict[str, list[Note]] = {}
+    for row in reader.rows("SELECT * FROM device_note ORDER BY ae_title, at DESC, kind"):
+        noted = Note(row["kind"], row["text"], row["count"], datetime.fromisoformat(row["at"]))
+        found.setdefault(row["ae_title"], []).append(noted)
+    return found
+
+
+def procedure(reader: Reader, code: str) -> ProcedureType | None:
+    """Give a procedure of the directory, offered or not, or None."""
+    row = reader.one("SELECT * FROM procedure_type WHERE code = ?", [code])
+    return _procedure(row) if row else None
+
+
+def procedures(reader: Reader) -> list[ProcedureType]:
+    """Give the procedures that are offered, in the directory's own order."""
+    rows = reader.rows("SELECT * FROM procedure_type WHERE hidden = 0 ORDER BY position, name")
+    return [_procedure(row) for row in rows]
+
+
+def is_offered(reader: Reader, code: str) -> bool:
+    """Say whether a procedure may be chosen; one that is not is kept for the orders that have it."""
+    return reader.value("SELECT 1 FROM procedure_type WHERE code = ? AND hidden = 0", [code]) is not None
+
+
+def offer_official(tx: Tx, wanted: Iterable[ProcedureType]) -> None:
+    """Offer these official procedures and no others; what orders have is hidden, what none has is removed."""
+    codes = set()
+    for each in wanted:
+        codes.add(each.code)
+        tx.run(
+            "INSERT INTO procedure_type (code, name, modality, minutes, local, body_site, position)"
+            " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT (code) DO UPDATE SET name = excluded.name,"
+            " modality = excluded.modality, minutes = excluded.minutes, local = 0, body_site = excluded.body_site,"
+            " position = excluded.position, hidden = 0",
+            [each.code, each.name, each.modality, each.minutes, each.body_site, AFTER_STARTER],
+        )
+    known = {row["code"] for row in tx.rows("SELECT code FROM procedure_type WHERE local = 0")}
+    _withdraw(tx, known - codes)
+
+
+def withdraw_local(tx: Tx, codes: Iterable[str]) -> int:
+    """Offer these local procedures no more, as `offer_official` does; give how many were offered."""
+    offered = {row["code"] for row in tx.rows("SELECT code FROM procedure_type WHERE local = 1 AND hidden = 0")}
+    gone = offered.intersection(codes)
+    _withdraw(tx, gone)
+    return len(gone)
+
+
+def _withdraw(tx: Tx, codes: Iterable[str]) -> None:
+    values = [json.dumps(list(codes))]
+    tx.run("UPDATE procedure_type SET hidden = 1 WHERE code IN (SELECT value FROM json_each(?))", values)
+    tx.run(
+        "DELETE FROM procedure_type WHERE code IN (SELECT value FROM json_each(?))"
+        " AND code NOT IN (SELECT procedure_code FROM orders)",
+        values,
+    )
+
+
+def place_body_sites(tx: Tx, sites: Mapping[str, str]) -> None:
+    """Give official procedures their body sites: code of procedure -> code of body site."""
+    for code, site in sites.items():
+        tx.run("UPDATE procedure_type SET body_site = ? WHERE code = ? AND local = 0", [site, code])
+
+
+def fill_procedures(tx: Tx, starter: Iterable[ProcedureType]) -> None:
+    """Put a starter set into an empty directory; one that has anything in it is left alone."""
+    if tx.value("SELECT 1 FROM procedure_type LIMIT 1"):
+        return
+    for position, each in enumerate(starter):
+        tx.run(
+            "INSERT INTO procedure_type (code, name, modality, minutes, local, body_site, position)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [each.code, each.name, each.modality, each.minutes, int(each.local), each.body_site, position],
+        )
+
+
+def from_row(row: Row) -> Device:
+    """Make a Device of a row of its table."""
+    flags = {name: bool(row[name]) for name in ("adopted", "own_only", "strict_mpps")}
+    return Device(**{each.name: row[each.name] for each in fields(Device)} | flags)
+
+
+def _procedure(row: Row) -> ProcedureType:
+    return ProcedureType(
+        code=row["code"],
+        name=row["name"],
+        modality=row["modality"],
+        minutes=row["minutes"],
+        local=bool(row["local"]),
+        body_site=row["body_site"],
+    )

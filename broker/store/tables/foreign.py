@@ -1,0 +1,231 @@
+"""What was done to a patient already: studies that other clinics told the bus of, and the clinic's own.
+
+Also when the bus was asked last, so that an old answer shows its age and a failure its reason. A report that was
+finished never becomes a partial one again, in whatever order messages arrive; its doctor may withdraw it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+
+from broker.domain import prior_studies
+from broker.domain.prior_studies import OwnStudy
+from broker.domain.reports import ForeignStudy
+from broker.store.database import Reader, Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A study as the bus told it. `version` is that of its report; empty where its references were not read (yet)."""
+
+    study: ForeignStudy
+    version: str = ""
+    told_at: datetime | None = None  # UTC: when the report was last changed on the bus
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of a patient from other clinics, and how fresh that is."""
+
+    studies: tuple[ForeignStudy, ...] = ()  # one report for every study of every clinic; newest study first
+    answered_at: datetime | None = None  # UTC: the last complete answer; None: there was none yet
+    failed_at: datetime | None = None  # UTC: the last attempt, if it failed or got only a part
+    reason: str = ""  # plain English; empty unless `failed_at`
+
+
+def of_patient(reader: Reader, patient_id: int) -> Told:
+    """Give what other clinics did to a patient, as far as the bus has told it."""
+    row = reader.one("SELECT * FROM foreign_asked WHERE patient_id = ?", [patient_id])
+    studies = tuple(_last_words(reader.rows(f"{_STUDIES} WHERE patient_id = ? ORDER BY at, reference", [patient_id])))
+    if row is None:
+        return Told(studies)
+    return Told(studies, _instant(row["answered_at"]), _instant(row["failed_at"]), row["reason"])
+
+
+def of_order(reader: Reader, order_id: int) -> list[ForeignStudy]:
+    """Give the results that other clinics told of an order of ours, the newest first."""
+    # The condition on the order is that of the partial index.
+    where = "WHERE order_id = ? AND order_id IS NOT NULL ORDER BY at, reference"
+    return _last_words(reader.rows(f"{_STUDIES} {where}", [order_id]))
+
+
+def own_of_patient(reader: Reader, patient_id: int) -> list[OwnStudy]:
+    """Give what was done to a patient in this clinic, the newest first; what another one did for us is not among it."""
+    rows = reader.rows(
+        "SELECT o.*, coalesce("
+        " (SELECT min(p.start) FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
+        " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
+        " (SELECT conclusion FROM report WHERE order_id = o.id AND state = 'signed' ORDER BY reading DESC LIMIT 1)"
+        "  AS conclusion,"
+        " (SELECT max(effective_dose) FROM report WHERE order_id = o.id AND state = 'signed') AS effective_dose"
+        " FROM orders o WHERE o.patient_id = ? AND o.state IN ('in_progress', 'completed') AND (o.owner = ''"
+        "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        "   WHERE s.order_id = o.id))"
+        " ORDER BY started DESC, o.id DESC",
+        [patient_id],
+    )
+    return [
+        OwnStudy(
+            order_id=row["id"],
+            accession_number=row["accession_number"],
+            studied_on=date.fromisoformat(row["started"][:10]),
+            modality=row["modality"],
+            study_instance_uid=row["study_instance_uid"],
+            procedure_code=row["procedure_code"],
+            procedure_name=row["procedure_name"],
+            body_site=row["body_site"],
+            laterality=row["laterality"],
+            conclusion=row["conclusion"] or "",
+            effective_dose=row["effective_dose"],
+        )
+        for row in rows
+        if row["started"]
+    ]
+
+
+def is_fresh(reader: Reader, patient_id: int, hours: float, now: datetime) -> bool:
+    """Say whether the last attempt brought a complete answer, and not longer ago than so many hours."""
+    row = reader.one("SELECT * FROM foreign_asked WHERE patient_id = ?", [patient_id])
+    answered_at = _instant(row["answered_at"]) if row and not row["failed_at"] else None
+    # An answer from after now was given before the clock was set: its age cannot be told.
+    return answered_at is not None and timedelta() <= now - answered_at < timedelta(hours=hours)
+
+
+def versions(reader: Reader, patient_id: int) -> dict[str, str]:
+    """Give reference -> version of what is kept of a patient; an empty version has still to be read in full."""
+    rows = reader.rows(
+        "SELECT reference, json_extract(content, '$.version') AS version FROM foreign_study WHERE patient_id = ?",
+        [patient_id],
+    )
+    return {row["reference"]: row["version"] for row in rows}
+
+
+def keep(tx: Tx, patient_id: int, kept: Kept, order_id: int = 0) -> bool:
+    """Keep a study, over what was known of it; say whether that changes anything.
+
+    An older version, a partial report after the finished one, and a report that was not read in full never replace
+    what is there; an order that it belongs to is noted all the same.
+    """
+    reference = kept.study.reference
+    row = tx.one("SELECT * FROM foreign_study WHERE patient_id = ? AND reference = ?", [patient_id, reference])
+    belongs = order_id or (row["order_id"] if row else None)
+    content = _content(kept)
+    if row and not _replaces(kept, row):
+        if belongs != row["order_id"]:
+            moved = "UPDATE foreign_study SET order_id = ? WHERE patient_id = ? AND reference = ?"
+            tx.run(moved, [belongs, patient_id, reference])
+        return False
+    tx.run(
+        "INSERT INTO foreign_study (reference, patient_id, order_id, studied_on, content, at)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (patient_id, reference) DO UPDATE SET order_id = excluded.order_id,"
+        " studied_on = excluded.studied_on, content = excluded.content, at = excluded.at",
+        [
+            reference,
+            patient_id,
+            belongs,
+            kept.study.studied_on.isoformat() if kept.study.studied_on else "",
+            content,
+            (kept.told_at or tx.now).isoformat(),
+        ],
+    )
+    return row is None or row["content"] != content
+
+
+def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
+    """Forget the studies of a patient that the bus does not tell of any more; results for our orders stay."""
+    return tx.change(
+        "DELETE FROM foreign_study WHERE patient_id = ? AND order_id IS NULL"
+        " AND reference NOT IN (SELECT value FROM json_each(?))",
+        [patient_id, json.dumps(list(references))],
+    )
+
+
+def note_answer(tx: Tx, patient_id: int) -> None:
+    """Note that the bus has told everything of a patient."""
+    tx.run(
+        "INSERT INTO foreign_asked (patient_id, answered_at) VALUES (?, ?) ON CONFLICT (patient_id) DO UPDATE"
+        " SET answered_at = excluded.answered_at, failed_at = NULL, reason = ''",
+        [patient_id, tx.now.isoformat()],
+    )
+
+
+def note_failure(tx: Tx, patient_id: int, reason: str) -> None:
+    """Note why the bus has not told everything of a patient; the age of the last good answer stays."""
+    tx.run(
+        "INSERT INTO foreign_asked (patient_id, failed_at, reason) VALUES (?, ?, ?) ON CONFLICT (patient_id)"
+        " DO UPDATE SET failed_at = excluded.failed_at, reason = excluded.reason",
+        [patient_id, tx.now.isoformat(), reason],
+    )
+
+
+def referred(reader: Reader, since: datetime) -> list[tuple[int, str, datetime]]:
+    """Give (order id, id of its Task, when the bus took it) of the orders whose results another clinic may tell.
+
+    Those that wait for another clinic, and those that it has done since an instant: their reports may be amended.
+    """
+    rows = reader.rows(
+        "SELECT o.id, r.value AS task, (SELECT max(delivered_at) FROM outbox WHERE order_id = o.id AND kind = 'order')"
+        " AS taken_at FROM orders o JOIN bus_reference r ON r.order_id = o.id AND r.name = 'task'"
+        " WHERE o.owner <> '' AND (o.state = 'referred' OR (o.state <> 'scheduled' AND o.state_since >= ?))"
+        " ORDER BY o.id",
+        [since.isoformat()],
+    )
+    return [(row["id"], row["task"], _instant(row["taken_at"]) or since) for row in rows]
+
+
+def order_of_task(reader: Reader, task: str) -> int:
+    """Give the id of the order that the bus keeps under this Task, or 0."""
+    return int(
+        reader.value("SELECT order_id FROM bus_reference WHERE name = 'task' AND value = ? LIMIT 1", [task]) or 0
+    )
+
+
+def told_by_us(reader: Reader, patient_id: int, reference: str) -> bool:
+    """Say whether a report ("DiagnosticReport/<id>") is one that we have told the bus of this patient."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM orders o JOIN bus_reference r ON r.order_id = o.id WHERE o.patient_id = ? AND r.value = ?",
+            [patient_id, reference.partition("/")[2]],
+        )
+    )
+
+
+_STUDIES = "SELECT content FROM foreign_study"
+
+
+def _replaces(kept: Kept, row: Row) -> bool:
+    before = json.loads(row["content"])
+    if before["version"] and not kept.version:
+        return False
+    if prior_studies.is_final(_study(before)) and not prior_studies.is_final(kept.study):
+        # Only its own withdrawal takes a finished report back.
+        return kept.study.status in prior_studies.WITHDRAWN and (
+            kept.told_at is None or kept.told_at.isoformat() >= row["at"]
+        )
+    return kept.told_at is None or kept.told_at.isoformat() >= row["at"] or not before["version"]
+
+
+def _content(kept: Kept) -> str:
+    study = asdict(kept.study)
+    study["studied_on"] = kept.study.studied_on.isoformat() if kept.study.studied_on else None
+    return json.dumps({"version": kept.version, "study": study}, ensure_ascii=False)
+
+
+def _last_words(rows: list[Row]) -> list[ForeignStudy]:
+    return prior_studies.last_words(_study(json.loads(row["content"])) for row in rows)
+
+
+def _study(content: Row) -> ForeignStudy:
+    members = content["study"]
+    day = members["studied_on"]
+    changed = {"studied_on": date.fromisoformat(day) if day else None, "documents": tuple(members["documents"])}
+    return ForeignStudy(**(members | changed))
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

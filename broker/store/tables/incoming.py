@@ -1,0 +1,430 @@
+"""What comes down: referrals from elsewhere, the ledger of everything that came, and how far a search has got.
+
+The ledger has one row for each resource and kind of message, with the newest version that was seen. Versions are texts
+whose order is the order of change, see `is_newer`; whoever reads the bus makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from broker.domain import names
+from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.orders import OrderState, Priority
+from broker.domain.people import Patient, PersonName, Sex
+from broker.store.database import Reader, Row, Tx
+
+
+class ItemKind(StrEnum):
+    """What came."""
+
+    REFERRAL = "referral"
+    CANCEL = "cancel"
+    RESULT = "result"
+
+
+class ItemState(StrEnum):
+    """What became of it."""
+
+    TAKEN = "taken"
+    FAILED = "failed"  # the line broke; it is tried again
+    SET_ASIDE = "set_aside"  # a person must look
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message from elsewhere, named by its source and its resource; `content` is its exact JSON, to be looked at."""
+
+    source: str  # "bus", or the name of a local client
+    reference: str  # "Task/<id>"
+    version: str
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of the ledger."""
+
+    id: int
+    source: str
+    reference: str
+    kind: ItemKind
+    version: str
+    state: ItemState
+    attempts: int
+    reason: str
+    order_id: int
+    accession_number: str  # of that order
+    first_at: datetime
+    at: datetime
+    kept: bool  # its JSON is still here
+
+    def is_due(self, now: datetime) -> bool:
+        """Say whether it may be tried again: after a while that doubles, or at once where a person wants it.
+
+        Also at once where it was tried after now: then the clock was set back, and may have been years ahead.
+        """
+        return not self.attempts or not self.at <= now < self.at + timedelta(minutes=2**self.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A study that its sender cancelled or changed too late, or that the other clinic will not do for us."""
+
+    kind: ItemKind
+    order_id: int
+    accession_number: str
+    patient: str  # «Фамилия И. О.»
+    state: OrderState
+    reason: str
+    at: datetime
+
+
+_BUS = "bus"  # the cursor that is none: which bus the others are of
+SEEN = "seen"  # the reason of a cancellation that a person has acknowledged, or that was taken back
+
+
+# ---- referrals ----
+
+
+def get(reader: Reader, id: int) -> IncomingReferral | None:
+    """Give a referral from elsewhere, or None."""
+    row = reader.one("SELECT * FROM incoming_referral WHERE id = ?", [id])
+    return _referral(row) if row else None
+
+
+def by_task(reader: Reader, source: str, task: str) -> IncomingReferral | None:
+    """Give the referral that this Task of a source asked for, or None."""
+    row = reader.one("SELECT * FROM incoming_referral WHERE source = ? AND task = ?", [source, task])
+    return _referral(row) if row else None
+
+
+def of_order(reader: Reader, order_id: int) -> IncomingReferral | None:
+    """Give the referral that an order was made of, or None."""
+    row = reader.one("SELECT * FROM incoming_referral WHERE order_id = ?", [order_id])
+    return _referral(row) if row else None
+
+
+def waiting(reader: Reader) -> list[IncomingReferral]:
+    """Give the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival."""
+    rows = reader.rows(
+        "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'set_aside') ORDER BY received_at, id"
+    )
+    found = [_referral(row) for row in rows]
+    return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
+
+
+def count(reader: Reader) -> tuple[int, bool]:
+    """Count the referrals that wait, and say whether one of them is urgent."""
+    row = reader.one(
+        "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
+        " FROM incoming_referral WHERE state IN ('waiting', 'set_aside')"
+    )
+    return (row["waiting"], row["urgent"] > 0) if row else (0, False)
+
+
+def add(tx: Tx, referral: IncomingReferral) -> int:
+    """Keep a new referral; give its id."""
+    return tx.run(
+        "INSERT INTO incoming_referral (source, task, state, order_id, content, problem, received_at, changed_at)"
+        " VALUES (:source, :task, :state, NULL, :content, :problem, :now, :now)",
+        {**_columns(referral), "source": referral.source, "task": referral.task, "now": tx.now.isoformat()},
+    )
+
+
+def update(tx: Tx, referral: IncomingReferral) -> None:
+    """Write a referral's content, state, problem and order over what was kept under its id."""
+    tx.run(
+        "UPDATE incoming_referral SET state = :state, order_id = :order_id, content = :content, problem = :problem,"
+        " changed_at = :now WHERE id = :id",
+        {
+            **_columns(referral),
+            "order_id": referral.order_id or None,
+            "id": referral.id,
+            "now": tx.now.isoformat(),
+        },
+    )
+
+
+def own_order(reader: Reader, task: str, number: str) -> int:
+    """Give the id of the order that we placed as this Task of the bus, or under this number; 0 where there is none."""
+    return int(
+        reader.value(
+            "SELECT o.id FROM bus_reference r JOIN orders o ON o.id = r.order_id"
+            " WHERE r.name = 'task' AND r.value = ? AND o.bus_role = 'placer'",
+            [task],
+        )
+        or reader.value("SELECT id FROM orders WHERE accession_number = ? AND bus_role = 'placer'", [number])
+        or 0
+    )
+
+
+# ---- the ledger ----
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Say whether a version came after another one; those that bear no time (`#…`) only differ or not."""
+    if version.startswith("#") or than.startswith("#"):
+        return version != than
+    return version > than
+
+
+def is_stale(reader: Reader, source: str, reference: str, version: str) -> bool:
+    """Say whether this version, or a newer one, has been dealt with; one that failed is still to be dealt with."""
+    rows = reader.rows(
+        "SELECT version, state FROM incoming_item WHERE source = ? AND reference = ? AND kind <> 'result'",
+        [source, reference],
+    )
+    return any(
+        not is_newer(version, row["version"]) and (row["state"] != ItemState.FAILED or version != row["version"])
+        for row in rows
+    )
+
+
+def is_known(reader: Reader, source: str, reference: str, version: str) -> bool:
+    """Say whether this version, or a newer one, stands in the ledger, whatever became of it."""
+    rows = reader.rows(
+        "SELECT version FROM incoming_item WHERE source = ? AND reference = ? AND kind <> 'result'",
+        [source, reference],
+    )
+    return any(not is_newer(version, row["version"]) for row in rows)
+
+
+def put(
+    tx: Tx, kind: ItemKind, arrival: Arrival, state: ItemState = ItemState.TAKEN, reason: str = "", order_id: int = 0
+) -> None:
+    """Write down what came and what became of it, over what was known; the attempts at one version are counted."""
+    tx.run(
+        "INSERT INTO incoming_item (source, reference, kind, version, state, reason, order_id, content, first_at, at)"
+        " VALUES (:source, :reference, :kind, :version, :state, :reason, :order_id, :content, :now, :now)"
+        " ON CONFLICT (source, reference, kind) DO UPDATE SET"
+        " attempts = CASE WHEN version = excluded.version THEN attempts + 1 ELSE 1 END, version = excluded.version,"
+        " state = excluded.state, reason = excluded.reason, order_id = coalesce(excluded.order_id, order_id),"
+        " content = coalesce(excluded.content, content), at = excluded.at",
+        {
+            "source": arrival.source,
+            "reference": arrival.reference,
+            "kind": kind,
+            "version": arrival.version,
+            "state": state,
+            "reason": reason,
+            "order_id": order_id or None,
+            "content": zlib.compress(arrival.content) if arrival.content else None,
+            "now": tx.now.isoformat(),
+        },
+    )
+
+
+def settle(tx: Tx, kind: ItemKind, source: str, reference: str) -> None:
+    """Note that a newer message of another kind has overtaken a line: nobody needs to look at it any more."""
+    tx.run(
+        "UPDATE incoming_item SET state = 'taken', reason = 'seen' WHERE source = ? AND reference = ? AND kind = ?"
+        " AND (kind = 'cancel' OR state <> 'taken')",
+        [source, reference, kind],
+    )
+
+
+def item(reader: Reader, id: int) -> Item | None:
+    """Give a line of the ledger, or None."""
+    found = _items(reader, "WHERE i.id = ?", [id])
+    return found[0] if found else None
+
+
+def named(reader: Reader, source: str, reference: str, kind: ItemKind) -> Item | None:
+    """Give the line of a resource and kind, or None."""
+    found = _items(reader, "WHERE i.source = ? AND i.reference = ? AND i.kind = ?", [source, reference, kind])
+    return found[0] if found else None
+
+
+def ledger(reader: Reader, limit: int = 200) -> list[Item]:
+    """Give the newest lines of the ledger, the newest first."""
+    return _items(reader, "ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
+
+
+def troubled(reader: Reader, limit: int = 200) -> list[Item]:
+    """Give the lines that somebody should look at or that are tried again, the newest first."""
+    return _items(reader, "WHERE i.state <> 'taken' ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
+
+
+def failed(reader: Reader, source: str, kind: ItemKind | None = None, limit: int = 50) -> list[Item]:
+    """Give the lines, of a kind or of all, that are to be tried again, those first that have waited longest."""
+    return _items(
+        reader,
+        # The first condition is that of the partial index.
+        "WHERE i.state <> 'taken' AND i.state = 'failed' AND i.source = ? AND i.kind = coalesce(?, i.kind)"
+        " ORDER BY i.at LIMIT ?",
+        [source, kind, limit],
+    )
+
+
+def item_json(reader: Reader, id: int) -> str:
+    """Give the exact JSON of a line; empty where it is not kept (any more)."""
+    packed = reader.value("SELECT content FROM incoming_item WHERE id = ?", [id])
+    return zlib.decompress(packed).decode("utf-8", "replace") if packed else ""
+
+
+def try_again(tx: Tx, id: int) -> bool:
+    """Let a line that was set aside be tried again, with all its attempts before it; False where it was not."""
+    again = "UPDATE incoming_item SET state = 'failed', attempts = 0 WHERE id = ? AND state = 'set_aside'"
+    return tx.change(again, [id]) > 0
+
+
+def forget_contents(tx: Tx, before: datetime) -> int:
+    """Forget the JSON of what came before an instant and is not tried any more; give how many there were."""
+    return tx.change(
+        "UPDATE incoming_item SET content = NULL WHERE content IS NOT NULL AND at < ? AND state <> 'failed'",
+        [before.isoformat()],
+    )
+
+
+# ---- what was too late ----
+
+
+def too_late(reader: Reader) -> list[Trouble]:
+    """Give the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
+
+    That is: a cancellation of what has begun, or begins afterwards all the same; a change of what was accepted before.
+    And what the other clinic cancelled of our own orders, whose state is cancelled then: the patient still needs it.
+    """
+    rows = reader.rows(
+        "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
+        " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
+        " WHERE i.kind = 'cancel' AND i.reason <> 'seen' AND i.order_id IS NOT NULL"
+        " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
+        "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
+        " UNION ALL"
+        " SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
+        " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
+        " WHERE i.state <> 'taken' AND i.kind = 'referral' AND i.order_id IS NOT NULL AND o.state <> 'cancelled'"
+        " ORDER BY 4 DESC"
+    )
+    return [
+        Trouble(
+            kind=ItemKind(row["kind"]),
+            order_id=row["order_id"],
+            accession_number=row["accession_number"],
+            patient=names.short(PersonName(row["family"], row["given"], row["middle"])),
+            state=OrderState(row["state"]),
+            reason=row["reason"],
+            at=datetime.fromisoformat(row["at"]),
+        )
+        for row in rows
+    ]
+
+
+def acknowledge(tx: Tx, order_id: int) -> int:
+    """Note that a person has seen what came too late for an order; give how much that was."""
+    return tx.change(
+        "UPDATE incoming_item SET state = 'taken', reason = 'seen' WHERE order_id = ? AND kind <> 'result'"
+        " AND (state = 'set_aside' OR (kind = 'cancel' AND reason <> 'seen'))",
+        [order_id],
+    )
+
+
+# ---- how far a search has got ----
+
+
+def cursor(reader: Reader, name: str) -> str:
+    """Give what a search was left at; empty at first."""
+    return str(reader.value("SELECT value FROM bus_cursor WHERE name = ?", [name]) or "")
+
+
+def set_cursor(tx: Tx, name: str, value: str) -> None:
+    """Note how far a search has got."""
+    tx.run(
+        "INSERT INTO bus_cursor (name, value, at) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
+        [name, value, tx.now.isoformat()],
+    )
+
+
+def is_of(tx: Tx, bus: str) -> bool:
+    """Note which bus, and whose messages of it, the searches are for; False where that has changed.
+
+    How far they had got with another one says nothing then, and is forgotten.
+    """
+    before = cursor(tx, _BUS)
+    if before != bus:
+        tx.run("DELETE FROM bus_cursor")
+        set_cursor(tx, _BUS, bus)
+    return before in ("", bus)
+
+
+# ---- rows ----
+
+
+def _items(reader: Reader, rest: str, values: list[Any]) -> list[Item]:
+    rows = reader.rows(
+        "SELECT i.id, i.source, i.reference, i.kind, i.version, i.state, i.attempts, i.reason, i.order_id,"
+        " i.first_at, i.at, i.content IS NOT NULL AS kept, o.accession_number"
+        f" FROM incoming_item i LEFT JOIN orders o ON o.id = i.order_id {rest}",
+        values,
+    )
+    return [
+        Item(
+            id=row["id"],
+            source=row["source"],
+            reference=row["reference"],
+            kind=ItemKind(row["kind"]),
+            version=row["version"],
+            state=ItemState(row["state"]),
+            attempts=row["attempts"],
+            reason=row["reason"],
+            order_id=row["order_id"] or 0,
+            accession_number=row["accession_number"] or "",
+            first_at=datetime.fromisoformat(row["first_at"]),
+            at=datetime.fromisoformat(row["at"]),
+            kept=bool(row["kept"]),
+        )
+        for row in rows
+    ]
+
+
+_OWN_COLUMNS = ("source", "task", "state", "order_id", "problem", "received_at", "id")
+
+
+def _columns(referral: IncomingReferral) -> dict[str, object]:
+    content = {name: value for name, value in asdict(referral).items() if name not in _OWN_COLUMNS}
+    return {
+        "state": referral.state,
+        "content": json.dumps(content, ensure_ascii=False, default=_plain),
+        "problem": referral.problem,
+    }
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _referral(row: Row) -> IncomingReferral:
+    content = json.loads(row["content"])
+    person = content["patient"]
+    born, authored = person["birth_date"], content["authored_on"]
+    return IncomingReferral(
+        **content
+        | {
+            "patient": Patient(
+                **person
+                | {
+                    "name": PersonName(**person["name"]),
+                    "birth_date": date.fromisoformat(born) if born else None,
+                    "sex": Sex(person["sex"]),
+                }
+            ),
+            "priority": Priority(content["priority"]),
+            "referrer": PersonName(**content["referrer"]),
+            "authored_on": datetime.fromisoformat(authored) if authored else None,
+            "source": row["source"],
+            "task": row["task"],
+            "state": IncomingState(row["state"]),
+            "order_id": row["order_id"] or 0,
+            "problem": row["problem"],
+            "received_at": datetime.fromisoformat(row["received_at"]),
+            "id": row["id"],
+        }
+    )

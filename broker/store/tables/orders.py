@@ -1,0 +1,342 @@
+"""Orders and their scheduled steps: kept, read back, and moved from state to state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from broker.domain.orders import BusRole, Order, OrderState, Priority, ScheduledStep, StepState
+from broker.domain.people import PersonName
+from broker.domain.performed import StepReference
+from broker.store.database import Reader, Row, Tx
+from broker.store.tables import patients
+
+# One accession number may be ours, another one the region's; both lead to the order, through an index each.
+BEARS_NUMBER = (
+    "id IN (SELECT id FROM orders WHERE accession_number = ?1"
+    " UNION ALL SELECT id FROM orders WHERE bus_accession_number = ?1)"
+)
+
+
+def next_number(tx: Tx, name: str) -> int:
+    """Count a named counter up by one; it never goes back, even when the transaction's clock does."""
+    return int(
+        tx.value(
+            "INSERT INTO counter (name, value) VALUES (?, 1)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+            [name],
+        )
+    )
+
+
+def get(reader: Reader, id: int) -> Order | None:
+    """Give an order with its patient and steps, or None."""
+    found = get_many(reader, [id])
+    return found[0] if found else None
+
+
+def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
+    """Give the orders with these ids, in the ids' order; unknown ids are left out."""
+    wanted = [json.dumps(list(ids))]
+    rows = reader.rows("SELECT * FROM orders WHERE id IN (SELECT value FROM json_each(?))", wanted)
+    people = {
+        row["id"]: row
+        for row in reader.rows(
+            "SELECT * FROM patient WHERE id IN (SELECT patient_id FROM orders WHERE id IN"
+            " (SELECT value FROM json_each(?)))",
+            wanted,
+        )
+    }
+    steps: dict[int, list[ScheduledStep]] = {}
+    for row in reader.rows(
+        "SELECT s.*, (SELECT group_concat(ae_title, char(10)) FROM"
+        " (SELECT ae_title FROM scheduled_step_station WHERE step_id = s.id ORDER BY position)) AS stations"
+        " FROM scheduled_step s WHERE s.order_id IN (SELECT value FROM json_each(?)) ORDER BY s.id",
+        wanted,
+    ):
+        steps.setdefault(row["order_id"], []).append(_step(row))
+    by_id = {row["id"]: _order(row, people[row["patient_id"]], steps.get(row["id"], [])) for row in rows}
+    return [by_id[id] for id in ids if id in by_id]
+
+
+def by_accession_number(reader: Reader, accession_number: str) -> Order | None:
+    """Give the order that bears this number, ours or the region's, or None."""
+    id = reader.value(f"SELECT id FROM orders WHERE {BEARS_NUMBER}", [accession_number])
+    return get(reader, id) if id else None
+
+
+def by_submission(reader: Reader, submission_id: str) -> tuple[Order, str] | None:
+    """Give the order that an earlier identical submission made, and the digest of that submission."""
+    row = reader.one("SELECT id, submission_digest FROM orders WHERE submission_id = ?", [submission_id])
+    order = get(reader, row["id"]) if row else None
+    return (order, row["submission_digest"]) if row and order else None
+
+
+def is_taken(reader: Reader, number: str, value: str, by_another_than: int = 0) -> bool:
+    """Say whether a `number` (accession_number, …) is some order's, leaving one order's id out of account."""
+    return owner(reader, number, value) not in (0, by_another_than)
+
+
+def owner(reader: Reader, number: str, value: str) -> int:
+    """Give the id of the order whose `number` (accession_number, study_instance_uid, …) is `value`, or 0."""
+    queries = {
+        "accession_number": f"SELECT id FROM orders WHERE {BEARS_NUMBER}",
+        "study_instance_uid": "SELECT id FROM orders WHERE study_instance_uid = ?",
+        "requested_procedure_id": "SELECT id FROM orders WHERE requested_procedure_id = ?",
+        "sps_id": "SELECT order_id FROM scheduled_step WHERE sps_id = ?",
+    }
+    return int(reader.value(queries[number], [value]) or 0)
+
+
+def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int:
+    """Keep a new order with its steps; `order.id` and the steps' ids are given by the store."""
+    id = tx.run(
+        "INSERT INTO orders (accession_number, study_instance_uid, requested_procedure_id, patient_id, state,"
+        " state_since, procedure_code, procedure_name, procedure_local, modality, body_site, laterality, priority,"
+        " finance, referrer_family, referrer_given, referrer_middle, referrer_snils, referrer_position,"
+        " diagnosis_code, diagnosis_text, comment, attributes, authored_on, created_by, submission_id,"
+        " submission_digest, bus_role, requester, owner, bus_accession_number)"
+        " VALUES (:accession_number, :study_instance_uid, :requested_procedure_id, :patient_id, :state,"
+        " :now, :procedure_code, :procedure_name, :procedure_local, :modality, :body_site, :laterality, :priority,"
+        " :finance, :referrer_family, :referrer_given, :referrer_middle, :referrer_snils, :referrer_position,"
+        " :diagnosis_code, :diagnosis_text, :comment, :attributes, :authored_on, :created_by, :submission_id,"
+        " :submission_digest, :bus_role, :requester, :owner, :bus_accession_number)",
+        {
+            **_columns(order),
+            "accession_number": order.accession_number,
+            "study_instance_uid": order.study_instance_uid,
+            "requested_procedure_id": order.requested_procedure_id,
+            "patient_id": order.patient.id,
+            "state": order.state,
+            "now": tx.now.isoformat(),
+            "attributes": _json(order.attributes),
+            "authored_on": order.authored_on.isoformat(),
+            "created_by": order.created_by,
+            "bus_role": order.bus_role,
+            "requester": order.requester,
+            "owner": order.owner,
+            "bus_accession_number": order.bus_accession_number or None,
+            "submission_id": submission_id or None,
+            "submission_digest": submission_digest,
+        },
+    )
+    for step in order.steps:
+        step_id = tx.run(
+            "INSERT INTO scheduled_step (order_id, sps_id, start, state, state_since) VALUES (?, ?, ?, ?, ?)",
+            [id, step.sps_id, step.start.isoformat(timespec="seconds"), step.state, tx.now.isoformat()],
+        )
+        _set_stations(tx, step_id, step.station_ae_titles)
+    return id
+
+
+def update(tx: Tx, order: Order) -> None:
+    """Write the referral part of an order over the old one and count its revision up."""
+    tx.run(
+        "UPDATE orders SET procedure_code = :procedure_code, procedure_name = :procedure_name,"
+        " procedure_local = :procedure_local, modality = :modality, body_site = :body_site,"
+        " laterality = :laterality, priority = :priority, finance = :finance, referrer_family = :referrer_family,"
+        " referrer_given = :referrer_given, referrer_middle = :referrer_middle, referrer_snils = :referrer_snils,"
+        " referrer_position = :referrer_position, diagnosis_code = :diagnosis_code,"
+        " diagnosis_text = :diagnosis_text, comment = :comment, revision = revision + 1 WHERE id = :id",
+        {**_columns(order), "id": order.id},
+    )
+
+
+def set_numbers(tx: Tx, order: Order) -> None:
+    """Write an order's patient and numbers, and those of its steps, over the old ones: a script has changed them."""
+    tx.run(
+        "UPDATE orders SET accession_number = ?, study_instance_uid = ?, requested_procedure_id = ?, patient_id = ?"
+        " WHERE id = ?",
+        [
+            order.accession_number,
+            order.study_instance_uid,
+            order.requested_procedure_id,
+            order.patient.id,
+            order.id,
+        ],
+    )
+    for step in order.steps:
+        tx.run("UPDATE scheduled_step SET sps_id = ? WHERE id = ?", [step.sps_id, step.id])
+
+
+def set_attributes(tx: Tx, id: int, attributes: dict[str, Any]) -> None:
+    """Write what an import brought beyond the model over what was kept; whoever calls counts the revision up."""
+    tx.run("UPDATE orders SET attributes = ? WHERE id = ?", [_json(attributes), id])
+
+
+def forget(tx: Tx, patient_id: int, tags: Sequence[str]) -> None:
+    """Forget what imports said of a patient under these tags: a person has written it anew."""
+    if tags:
+        places = [f'$.top."{tag}"' for tag in tags]
+        tx.run(
+            f"UPDATE orders SET attributes = json_remove(attributes{', ?' * len(places)})"
+            " WHERE patient_id = ? AND attributes <> ''",
+            [*places, patient_id],
+        )
+
+
+def set_bus_accession_number(tx: Tx, order_id: int, value: str) -> bool:
+    """Keep the region's number (1 to 16 characters) of an order; False, and nothing changed, if it is another one's.
+
+    The revision stays: what people see and change of the order is the same.
+    """
+    if tx.value(f"SELECT 1 FROM orders WHERE id <> ?2 AND {BEARS_NUMBER}", [value, order_id]):
+        return False
+    tx.run("UPDATE orders SET bus_accession_number = ? WHERE id = ?", [value, order_id])
+    return True
+
+
+def reschedule(tx: Tx, step_id: int, start: datetime, station_ae_titles: Sequence[str]) -> None:
+    """Move a step to another time or other stations; the stations that had it on their list start afresh."""
+    tx.run("UPDATE scheduled_step SET start = ? WHERE id = ?", [start.isoformat(timespec="seconds"), step_id])
+    tx.run("DELETE FROM scheduled_step_station WHERE step_id = ?", [step_id])
+    _set_stations(tx, step_id, station_ae_titles)
+    tx.run("DELETE FROM worklist_delivery WHERE step_id = ?", [step_id])
+
+
+def set_state(tx: Tx, order_id: int, state: OrderState) -> None:
+    """Move an order; its revision counts up, so that cached answers and open screens notice."""
+    tx.run(
+        "UPDATE orders SET state_since = CASE WHEN state = :state THEN state_since ELSE :now END, state = :state,"
+        " revision = revision + 1 WHERE id = :id",
+        {"state": state, "now": tx.now.isoformat(), "id": order_id},
+    )
+
+
+def set_step_state(tx: Tx, step_id: int, state: StepState) -> None:
+    """Move a scheduled step."""
+    tx.run(
+        "UPDATE scheduled_step SET state = ?, state_since = ? WHERE id = ?",
+        [state, tx.now.isoformat(), step_id],
+    )
+
+
+# In this order the first that is known decides; each is looked up in an index of its own.
+_NAMED = {
+    "study_instance_uid": "o.study_instance_uid = ?2",
+    "referenced_study_uids": "o.study_instance_uid IN (SELECT value FROM json_each(?3))",
+    "sps_id": "s.sps_id = ?4",
+    "accession_number": f"o.{BEARS_NUMBER}",
+    "requested_procedure_id": "o.requested_procedure_id = ?5",
+}
+_BY_NUMBER = ("sps_id", "accession_number", "requested_procedure_id")
+_STEPS_NAMED = " UNION ALL ".join(
+    f"SELECT '{name}' AS name, o.id AS order_id, s.id AS step_id, s.sps_id"
+    f" FROM orders o JOIN scheduled_step s ON s.order_id = o.id WHERE {condition}"
+    for name, condition in _NAMED.items()
+)
+
+
+def find_steps(
+    reader: Reader, reference: StepReference, *, shared_uid: bool = False
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """Find the (order id, step id) pairs that a modality's reference names, and which of its names contradict that.
+
+    The Study Instance UID is the surest name, then the Scheduled Procedure Step ID, the accession number and the
+    requested procedure id; the first that is known here decides. An SPS ID narrows the order's steps to one. Referenced
+    studies name a group's orders, all of them.
+    `shared_uid` says that other items of the same message bear the same Study Instance UID: then it names the images
+    of a group, and everything else is a surer name (PS3.4 F.7.2.1.2 Note 2). Contradicting is what names another
+    order than the one that was found: `accession_number` and so on.
+    """
+    found: dict[str, list[Row]] = {name: [] for name in _NAMED}
+    values = (
+        reference.accession_number,
+        reference.study_instance_uid,
+        json.dumps(reference.referenced_study_uids),
+        reference.sps_id,
+        reference.requested_procedure_id,
+    )
+    for row in reader.rows(_STEPS_NAMED, [value or None for value in values]):  # NULL equals nothing
+        found[row["name"]].append(row)
+    steps: list[tuple[int, int]] = []
+    conflicts: list[str] = []
+    for name in (*_BY_NUMBER, "referenced_study_uids", "study_instance_uid") if shared_uid else _NAMED:
+        rows = found[name]
+        if not steps:
+            named = [row for row in rows if reference.sps_id and row["sps_id"] == reference.sps_id]
+            steps = [(row["order_id"], row["step_id"]) for row in named or rows]
+        elif shared_uid and name.endswith(("uid", "uids")):
+            continue  # the group's, or the group's other orders
+        elif {row["order_id"] for row in rows} - {order_id for order_id, _ in steps}:
+            conflicts.append(name)
+    return steps, conflicts
+
+
+def _set_stations(tx: Tx, step_id: int, station_ae_titles: Sequence[str]) -> None:
+    for position, ae_title in enumerate(dict.fromkeys(station_ae_titles)):
+        tx.run(
+            "INSERT INTO scheduled_step_station (step_id, ae_title, position) VALUES (?, ?, ?)",
+            [step_id, ae_title, position],
+        )
+
+
+def _json(attributes: dict[str, Any]) -> str:
+    return json.dumps(attributes, ensure_ascii=False) if attributes else ""
+
+
+def _columns(order: Order) -> dict[str, object]:
+    return {
+        "procedure_code": order.procedure_code,
+        "procedure_name": order.procedure_name,
+        "procedure_local": int(order.procedure_local),
+        "modality": order.modality,
+        "body_site": order.body_site,
+        "laterality": order.laterality,
+        "priority": order.priority,
+        "finance": order.finance,
+        "referrer_family": order.referrer.family,
+        "referrer_given": order.referrer.given,
+        "referrer_middle": order.referrer.middle,
+        "referrer_snils": order.referrer_snils,
+        "referrer_position": order.referrer_position,
+        "diagnosis_code": order.diagnosis_code,
+        "diagnosis_text": order.diagnosis_text,
+        "comment": order.comment,
+    }
+
+
+def _step(row: Row) -> ScheduledStep:
+    return ScheduledStep(
+        id=row["id"],
+        sps_id=row["sps_id"],
+        start=datetime.fromisoformat(row["start"]),
+        state=StepState(row["state"]),
+        station_ae_titles=tuple((row["stations"] or "").split("\n")) if row["stations"] else (),
+    )
+
+
+def _order(row: Row, patient: Row, steps: list[ScheduledStep]) -> Order:
+    return Order(
+        id=row["id"],
+        accession_number=row["accession_number"],
+        study_instance_uid=row["study_instance_uid"],
+        requested_procedure_id=row["requested_procedure_id"],
+        patient=patients.from_row(patient),
+        state=OrderState(row["state"]),
+        procedure_code=row["procedure_code"],
+        procedure_name=row["procedure_name"],
+        procedure_local=bool(row["procedure_local"]),
+        modality=row["modality"],
+        body_site=row["body_site"],
+        laterality=row["laterality"],
+        priority=Priority(row["priority"]),
+        finance=row["finance"],
+        referrer=PersonName(row["referrer_family"], row["referrer_given"], row["referrer_middle"]),
+        referrer_snils=row["referrer_snils"],
+        referrer_position=row["referrer_position"],
+        diagnosis_code=row["diagnosis_code"],
+        diagnosis_text=row["diagnosis_text"],
+        comment=row["comment"],
+        attributes=json.loads(row["attributes"]) if row["attributes"] else {},
+        authored_on=datetime.fromisoformat(row["authored_on"]),
+        created_by=row["created_by"],
+        bus_role=BusRole(row["bus_role"]),
+        requester=row["requester"],
+        owner=row["owner"],
+        bus_accession_number=row["bus_accession_number"] or "",
+        revision=row["revision"],
+        steps=tuple(steps),
+    )

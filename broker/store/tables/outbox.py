@@ -1,0 +1,249 @@
+"""The outbox: what the region has to be told, in order, and what became of it.
+
+A row is added in the transaction of the change that it tells of. Delivery reads `heads`: the oldest row that is not
+delivered of every order, so that a later message never overtakes an earlier one. What was sent last is kept with its
+row for some time, byte by byte, so that people can look at it.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+
+from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
+from broker.store.database import Reader, Row, Tx
+
+ANSWER_KEPT = 4000  # characters of a bus answer that are kept as evidence
+
+
+def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
+    """Queue a message about an order; give its sequence number."""
+    return tx.run(
+        "INSERT INTO outbox (order_id, kind, state, created_at) VALUES (?, ?, 'pending', ?)",
+        [order_id, kind, tx.now.isoformat()],
+    )
+
+
+def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
+    """Give the oldest undelivered row of each order where that row may be sent now (is not parked), oldest first."""
+    rows = reader.rows(
+        # This way round only the index of open rows is read, however many have been delivered over the years.
+        "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
+        " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'parked') GROUP BY order_id) ORDER BY seq LIMIT ?",
+        [limit],
+    )
+    return [from_row(row) for row in rows]
+
+
+def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Say whether such a message is queued for an order or has gone out; one that was dropped does not count."""
+    return bool(
+        reader.value("SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state <> 'dropped'", [order_id, kind])
+    )
+
+
+def waits(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Say whether such a message is still to go out as it will be rendered then."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state IN ('pending', 'parked') AND uncertain = 0",
+            [order_id, kind],
+        )
+    )
+
+
+def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Say whether the bus has such a message, or may have it."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND (state = 'delivered' OR uncertain = 1)",
+            [order_id, kind],
+        )
+    )
+
+
+def mark_uncertain(tx: Tx, seq: int, sent: bytes = b"") -> None:
+    """Note, before sending, what is sent, and that from now on the bus may have it: after a crash it is looked up."""
+    packed = zlib.compress(sent) if sent else None
+    tx.run("UPDATE outbox SET uncertain = 1, sent = coalesce(?, sent) WHERE seq = ?", [packed, seq])
+
+
+def sent_json(reader: Reader, seq: int) -> str:
+    """Give the exact JSON of the last attempt at a row; empty where it was never sent, or is not kept any more."""
+    packed = reader.value("SELECT sent FROM outbox WHERE seq = ?", [seq])
+    return zlib.decompress(packed).decode("utf-8") if packed else ""
+
+
+def forget_sent(tx: Tx, before: datetime) -> int:
+    """Forget the JSON of rows that were settled and were made before an instant; give how many there were.
+
+    What was accepted, dropped or cannot be told does not change any more; the attempts and their answers stay.
+    """
+    return tx.change(
+        "UPDATE outbox SET sent = NULL WHERE sent IS NOT NULL AND created_at < ?"
+        " AND state NOT IN ('pending', 'parked')",
+        [before.isoformat()],
+    )
+
+
+def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
+    """Note that the bus has accepted a row, and the ids that it gave."""
+    row = tx.one("SELECT order_id FROM outbox WHERE seq = ?", [seq])
+    assert row is not None
+    tx.run(
+        "UPDATE outbox SET state = 'delivered', uncertain = 0, attempts = attempts + 1, reason = '',"
+        " delivered_at = ? WHERE seq = ?",
+        [tx.now.isoformat(), seq],
+    )
+    set_references(tx, row["order_id"], references)
+    _attempt(tx, seq, "delivered", "", answer)
+
+
+def untold(tx: Tx, seq: int, reason: str, answer: str = "") -> None:
+    """Note that this bus has no way to be told of a row; it is shown to people and keeps nothing back."""
+    tx.run("UPDATE outbox SET state = 'untold', uncertain = 0, reason = ? WHERE seq = ?", [reason, seq])
+    _attempt(tx, seq, "untold", reason, answer)
+
+
+def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) -> None:
+    """Note a failed attempt; `uncertain` says that the bus may nevertheless have it."""
+    tx.run(
+        "UPDATE outbox SET attempts = attempts + 1, reason = ?, uncertain = ? WHERE seq = ?",
+        [reason, int(uncertain), seq],
+    )
+    _attempt(tx, seq, "retry", reason, answer)
+
+
+def park(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool = False) -> None:
+    """Set a row aside with the reason; its order waits until a person or an amendment resumes it.
+
+    `uncertain` says that the bus may nevertheless have it, so that it is looked up before it is sent again.
+    """
+    tx.run(
+        "UPDATE outbox SET state = 'parked', uncertain = ?, attempts = attempts + 1, reason = ? WHERE seq = ?",
+        [int(uncertain), reason, seq],
+    )
+    _attempt(tx, seq, "parked", reason, answer)
+
+
+def resume(tx: Tx, order_id: int) -> int:
+    """Put an order's parked rows back into the queue; give how many there were."""
+    return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'parked'", [order_id])
+
+
+def drop_refused(tx: Tx, order_id: int) -> bool:
+    """Drop an order's messages if the bus refused its order and has nothing of it; say whether that was so.
+
+    For a cancelled order: what the bus does not know it need not forget.
+    """
+    known = tx.value(
+        "SELECT 1 FROM outbox WHERE order_id = ? AND"
+        " (state = 'delivered' OR uncertain = 1 OR (state = 'pending' AND kind = 'order'))",
+        [order_id],
+    )
+    if known:
+        return False
+    open_rows = "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND state IN ('parked', 'pending')"
+    return tx.change(open_rows, [order_id]) > 0
+
+
+def withdraw(tx: Tx, order_id: int, *kinds: OutboxKind) -> bool:
+    """Drop messages that are no longer true, unless the bus may have them; say whether there was one to drop."""
+    return (
+        tx.change(
+            "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind IN (SELECT value FROM json_each(?))"
+            " AND state IN ('pending', 'parked') AND uncertain = 0",
+            [order_id, json.dumps(kinds)],
+        )
+        > 0
+    )
+
+
+def reinstate(tx: Tx, order_id: int, kind: OutboxKind) -> None:
+    """Queue a message anew that was not true for a while, and was not told for that; nothing where there is none."""
+    newest = tx.value(
+        "SELECT state FROM outbox WHERE order_id = ? AND kind = ? ORDER BY seq DESC LIMIT 1", [order_id, kind]
+    )
+    if newest == "dropped" or (newest == "untold" and kind is OutboxKind.CANCEL):
+        add(tx, order_id, kind)
+
+
+def get(reader: Reader, seq: int) -> OutboxRow | None:
+    """Give one row, or None."""
+    row = reader.one("SELECT * FROM outbox WHERE seq = ?", [seq])
+    return from_row(row) if row else None
+
+
+def set_references(tx: Tx, order_id: int, references: Mapping[str, str]) -> None:
+    """Keep the ids that the bus gave to an order's resources (task, service_request, patient, acsn, …); "" is none."""
+    for name, value in references.items():
+        if value:
+            tx.run(
+                "INSERT INTO bus_reference (order_id, name, value) VALUES (?, ?, ?)"
+                " ON CONFLICT (order_id, name) DO UPDATE SET value = excluded.value",
+                [order_id, name, value],
+            )
+
+
+def references(reader: Reader, order_id: int) -> BusReferences:
+    """Give the ids that the bus gave to an order's resources."""
+    values = {
+        row["name"]: row["value"]
+        for row in reader.rows("SELECT name, value FROM bus_reference WHERE order_id = ?", [order_id])
+    }
+    return BusReferences(
+        task=values.pop("task", ""),
+        service_request=values.pop("service_request", ""),
+        patient=values.pop("patient", ""),
+        acsn=values.pop("acsn", ""),
+        extra=values,
+    )
+
+
+def set_channel(tx: Tx, state: str, reason: str, retry_at: datetime | None, *, answered: bool) -> None:
+    """Note how the line to the bus is: `ok`, `waiting` (backing off) or `paused` (an administrator is needed)."""
+    now = tx.now.isoformat()
+    tx.run(
+        "INSERT INTO bus_channel (id, state, reason, since, retry_at, answered_at)"
+        " VALUES (1, :state, :reason, :now, :retry_at, CASE WHEN :answered THEN :now END)"
+        " ON CONFLICT (id) DO UPDATE SET"
+        " since = CASE WHEN state = excluded.state THEN since ELSE excluded.since END, state = excluded.state,"
+        " reason = excluded.reason, retry_at = excluded.retry_at,"
+        " answered_at = coalesce(excluded.answered_at, answered_at)",
+        {
+            "state": state,
+            "reason": reason,
+            "now": now,
+            "retry_at": retry_at.isoformat() if retry_at else None,
+            "answered": answered,
+        },
+    )
+
+
+def channel_state(reader: Reader) -> str:
+    """Give how the line to the bus is noted to be: `ok`, `waiting` or `paused`."""
+    return str(reader.value("SELECT state FROM bus_channel") or "ok")
+
+
+def from_row(row: Row) -> OutboxRow:
+    """Make an OutboxRow of a row of its table."""
+    return OutboxRow(
+        seq=row["seq"],
+        order_id=row["order_id"],
+        kind=OutboxKind(row["kind"]),
+        state=OutboxState(row["state"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        attempts=row["attempts"],
+        uncertain=bool(row["uncertain"]),
+        reason=row["reason"],
+        delivered_at=datetime.fromisoformat(row["delivered_at"]) if row["delivered_at"] else None,
+    )
+
+
+def _attempt(tx: Tx, seq: int, outcome: str, reason: str, answer: str) -> None:
+    tx.run(
+        "INSERT INTO outbox_attempt (seq, at, outcome, reason, answer) VALUES (?, ?, ?, ?, ?)",
+        [seq, tx.now.isoformat(), outcome, reason, answer[:ANSWER_KEPT]],
+    )

@@ -1,0 +1,301 @@
+"""Performed procedure steps, their links to what was scheduled, and every message as it came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from broker.domain.performed import Dose, Message, PerformedSeries, PerformedState, PerformedStep
+from broker.store.database import Reader, Row, Tx
+
+
+def get(reader: Reader, sop_instance_uid: str) -> PerformedStep | None:
+    """Give a performed step, or None; its `references` stay with the first message, see also `series`, `doses`."""
+    row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
+    return from_row(row) if row else None
+
+
+def attributes(reader: Reader, sop_instance_uid: str) -> dict[str, Any]:
+    """Give all attributes of a performed step, as DICOM JSON (PS3.18 F.2)."""
+    text = reader.value("SELECT attributes FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
+    return dict(json.loads(text)) if text else {}
+
+
+def whole(reader: Reader, sop_instance_uid: str) -> tuple[PerformedStep | None, dict[str, Any]]:
+    """Give a performed step with all of its attributes, by one query; None and nothing where it is not known."""
+    row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
+    return (from_row(row), dict(json.loads(row["attributes"] or "{}"))) if row else (None, {})
+
+
+def add(tx: Tx, step: PerformedStep, attributes: str = "{}") -> int:
+    """Keep a new performed step with its attributes, in DICOM JSON; give its id."""
+    return tx.run(
+        'INSERT INTO performed_step (sop_instance_uid, ae_title, station_ae_title, state, start, "end",'
+        " performed_step_id, modality, patient_name, patient_id, operator, discontinuation_code,"
+        " discontinuation_meaning, images, given_up, by_hand, in_archive, attributes, created_at, changed_at)"
+        " VALUES (:sop_instance_uid, :ae_title, :station_ae_title, :state, :start, :end,"
+        " :performed_step_id, :modality, :patient_name, :patient_id, :operator, :discontinuation_code,"
+        " :discontinuation_meaning, :images, :given_up, :by_hand, :in_archive, :attributes, :now, :now)",
+        _columns(tx, step, attributes),
+    )
+
+
+def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
+    """Write a performed step's present state over the old one."""
+    tx.run(
+        'UPDATE performed_step SET state = :state, "end" = :end, operator = :operator,'
+        " discontinuation_code = :discontinuation_code, discontinuation_meaning = :discontinuation_meaning,"
+        " images = :images, given_up = :given_up, attributes = :attributes, changed_at = :now"
+        " WHERE sop_instance_uid = :sop_instance_uid",
+        _columns(tx, step, json.dumps(attributes, ensure_ascii=False)),
+    )
+
+
+def give_up(tx: Tx, sop_instance_uid: str, state: PerformedState) -> None:
+    """End a running step in its device's place; what the device told of it stays as it is."""
+    tx.run(
+        "UPDATE performed_step SET state = ?, given_up = 1, changed_at = ? WHERE sop_instance_uid = ?",
+        [state, tx.now.isoformat(), sop_instance_uid],
+    )
+
+
+def running(reader: Reader) -> list[tuple[PerformedStep, datetime]]:
+    """Give the steps that run, each with the instant (UTC) when its device last told of it."""
+    rows = reader.rows("SELECT * FROM performed_step WHERE state = 'IN PROGRESS' ORDER BY id")
+    return [(from_row(row), datetime.fromisoformat(row["changed_at"])) for row in rows]
+
+
+def set_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
+    """Write a step's series over the old ones."""
+    tx.run("DELETE FROM performed_series WHERE performed_step_id = ?", [performed_step_id])
+    add_series(tx, performed_step_id, told)
+
+
+def add_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
+    """Keep series of a step; of two with one UID the later one stays."""
+    for each in told:
+        tx.run(
+            "INSERT OR REPLACE INTO performed_series"
+            " (performed_step_id, series_instance_uid, description, protocol, operator, images)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [performed_step_id, each.series_instance_uid, each.description, each.protocol, each.operator, each.images],
+        )
+
+
+def series(reader: Reader, performed_step_id: int) -> list[PerformedSeries]:
+    """Give the series that a modality told of."""
+    rows = reader.rows(
+        "SELECT * FROM performed_series WHERE performed_step_id = ? ORDER BY series_instance_uid", [performed_step_id]
+    )
+    return [
+        PerformedSeries(row["series_instance_uid"], row["description"], row["protocol"], row["operator"], row["images"])
+        for row in rows
+    ]
+
+
+def set_doses(tx: Tx, performed_step_id: int, told: Mapping[str, Iterable[Dose]]) -> None:
+    """Write the dose over what was known of these attributes; the others stay."""
+    for keyword, doses in told.items():
+        tx.run("DELETE FROM performed_dose WHERE performed_step_id = ? AND keyword = ?", [performed_step_id, keyword])
+        add_doses(tx, performed_step_id, doses)
+
+
+def add_doses(tx: Tx, performed_step_id: int, doses: Iterable[Dose]) -> None:
+    """Keep the dose of a step of which none was known by these attributes."""
+    for dose in doses:
+        tx.run(
+            "INSERT INTO performed_dose (performed_step_id, keyword, position, value, unit) VALUES (?, ?, ?, ?, ?)",
+            [performed_step_id, dose.keyword, dose.position, dose.value, dose.unit],
+        )
+
+
+def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
+    """Give the numbers of the dose, those of the whole step first."""
+    rows = reader.rows(
+        "SELECT * FROM performed_dose WHERE performed_step_id = ? ORDER BY position, keyword", [performed_step_id]
+    )
+    return [Dose(row["keyword"], row["value"], row["unit"], row["position"]) for row in rows]
+
+
+def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str, conflict: str = "") -> bool:
+    """Link what was done to what was scheduled; False when they were linked already.
+
+    `conflict` says what about the patient contradicts, until a person has looked at it.
+    """
+    return bool(
+        tx.change(
+            "INSERT OR IGNORE INTO performed_step_link (performed_step_id, scheduled_step_id, linked_by, conflict, at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [performed_step_id, scheduled_step_id, linked_by, conflict, tx.now.isoformat()],
+        )
+    )
+
+
+def conflicts(reader: Reader, order_id: int) -> dict[str, str]:
+    """Give what contradicts the patient in what was done for an order: SOP Instance UID -> words of the keys."""
+    rows = reader.rows(
+        "SELECT p.sop_instance_uid, max(l.conflict) AS conflict FROM performed_step_link l"
+        " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ? AND l.conflict <> '' GROUP BY p.id ORDER BY p.id",
+        [order_id],
+    )
+    return {row["sop_instance_uid"]: row["conflict"] for row in rows}
+
+
+def settle_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
+    """Take a contradiction away: a person has looked, and it is the same patient."""
+    for scheduled_step_id in scheduled_step_ids:
+        tx.run(
+            "UPDATE performed_step_link SET conflict = '' WHERE performed_step_id = ? AND scheduled_step_id = ?",
+            [performed_step_id, scheduled_step_id],
+        )
+
+
+def unlink(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
+    """Take the links of what was done to these scheduled steps away."""
+    for scheduled_step_id in scheduled_step_ids:
+        tx.run(
+            "DELETE FROM performed_step_link WHERE performed_step_id = ? AND scheduled_step_id = ?",
+            [performed_step_id, scheduled_step_id],
+        )
+
+
+def remove(tx: Tx, performed_step_id: int) -> None:
+    """Remove a step that no modality told of, with its links."""
+    tx.run("DELETE FROM performed_step_link WHERE performed_step_id = ?", [performed_step_id])
+    tx.run("DELETE FROM performed_step WHERE id = ? AND by_hand = 1", [performed_step_id])
+
+
+def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
+    """Remove what was only written down because the archive had the images: the device tells of it itself now."""
+    for row in tx.rows(
+        "SELECT p.id FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " WHERE l.scheduled_step_id IN (SELECT value FROM json_each(?)) AND p.in_archive = 1",
+        [json.dumps(list(scheduled_step_ids))],
+    ):
+        remove(tx, row["id"])
+
+
+def awaited(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:
+    """Give the orders (ids) of this time whose images no device has told of to the end; starts are local."""
+    rows = reader.rows(
+        "SELECT DISTINCT s.order_id FROM scheduled_step s WHERE s.start >= ? AND s.start <= ?"
+        " AND (s.state = 'SCHEDULED' OR (s.state = 'DISCONTINUED' AND EXISTS"
+        " (SELECT 1 FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
+        " WHERE l.scheduled_step_id = s.id AND p.given_up = 1 AND p.discontinuation_code = '')))"
+        " ORDER BY s.start DESC LIMIT ?",
+        [start_from.isoformat(timespec="seconds"), start_to.isoformat(timespec="seconds"), limit],
+    )
+    return [row["order_id"] for row in rows]
+
+
+def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]]:
+    """Give the (order id, scheduled step id) pairs that a performed step is linked to."""
+    rows = reader.rows(
+        "SELECT s.order_id, s.id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE l.performed_step_id = ? ORDER BY s.id",
+        [performed_step_id],
+    )
+    return [(row["order_id"], row["id"]) for row in rows]
+
+
+def states_of_order(reader: Reader, order_id: int) -> list[PerformedState]:
+    """Give the states of all performed steps that are linked to an order's steps."""
+    rows = reader.rows(
+        "SELECT DISTINCT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ?",
+        [order_id],
+    )
+    return [PerformedState(row["state"]) for row in rows]
+
+
+def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedState]:
+    """Give the states of all performed steps that are linked to one scheduled step."""
+    rows = reader.rows(
+        "SELECT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " WHERE l.scheduled_step_id = ?",
+        [scheduled_step_id],
+    )
+    return [PerformedState(row["state"]) for row in rows]
+
+
+def record_message(tx: Tx, uid: str, operation: str, ae_title: str, outcome: str, message: Message) -> None:
+    """Keep a message as it came, with what became of it."""
+    tx.run(
+        "INSERT INTO performed_step_message (sop_instance_uid, operation, ae_title, outcome, digest, attributes, at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [uid, operation, ae_title, outcome, message.digest, message.json(), tx.now.isoformat()],
+    )
+
+
+def was_accepted(reader: Reader, uid: str, operation: str, ae_title: str, digest: str) -> bool:
+    """Say whether this very message of this device was already answered with success."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ? AND ae_title = ?"
+            " AND digest = ? AND outcome = 'accepted'",
+            [uid, operation, ae_title, digest],
+        )
+    )
+
+
+def last_accepted(reader: Reader, uid: str, operation: str) -> str:
+    """Give the digest of the newest accepted message of this kind, or an empty string."""
+    return str(
+        reader.value(
+            "SELECT digest FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ?"
+            " AND outcome = 'accepted' ORDER BY id DESC LIMIT 1",
+            [uid, operation],
+        )
+        or ""
+    )
+
+
+def _columns(tx: Tx, step: PerformedStep, attributes: str) -> dict[str, object]:
+    return {
+        "sop_instance_uid": step.sop_instance_uid,
+        "ae_title": step.ae_title,
+        "station_ae_title": step.station_ae_title,
+        "state": step.state,
+        "start": step.start.isoformat(timespec="seconds") if step.start else "",
+        "end": step.end.isoformat(timespec="seconds") if step.end else "",
+        "performed_step_id": step.performed_step_id,
+        "modality": step.modality,
+        "patient_name": step.patient_name,
+        "patient_id": step.patient_id,
+        "operator": step.operator,
+        "discontinuation_code": step.discontinuation_code,
+        "discontinuation_meaning": step.discontinuation_meaning,
+        "images": step.images,
+        "given_up": int(step.given_up),
+        "by_hand": int(step.by_hand),
+        "in_archive": int(step.in_archive),
+        "attributes": attributes,
+        "now": tx.now.isoformat(),
+    }
+
+
+def from_row(row: Row) -> PerformedStep:
+    """Make a PerformedStep of a row of its table."""
+    return PerformedStep(
+        id=row["id"],
+        sop_instance_uid=row["sop_instance_uid"],
+        ae_title=row["ae_title"],
+        station_ae_title=row["station_ae_title"],
+        state=PerformedState(row["state"]),
+        start=datetime.fromisoformat(row["start"]) if row["start"] else None,
+        end=datetime.fromisoformat(row["end"]) if row["end"] else None,
+        performed_step_id=row["performed_step_id"],
+        modality=row["modality"],
+        patient_name=row["patient_name"],
+        patient_id=row["patient_id"],
+        operator=row["operator"],
+        discontinuation_code=row["discontinuation_code"],
+        discontinuation_meaning=row["discontinuation_meaning"],
+        images=row["images"],
+        given_up=bool(row["given_up"]),
+        by_hand=bool(row["by_hand"]),
+        in_archive=bool(row["in_archive"]),
+    )

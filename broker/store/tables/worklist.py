@@ -1,0 +1,269 @@
+"""What is on the worklist: open scheduled steps, and those that were closed a short while ago, found through indexes.
+
+A query names its order by a number, which one index answers; or it names a time, and then the index of open steps by
+their start is walked, earliest first, a page at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from broker.domain.orders import Order, ScheduledStep, StepState
+from broker.domain.people import PersonName
+from broker.store.database import Reader, Store, Tx
+from broker.store.tables import orders
+from broker.store.tables.patients import PREFIX_END
+
+MOST_CHANGED = 200  # orders that are looked at one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """The part of a worklist query that indexes answer; None and empty mean "any".
+
+    Starts are local and inclusive. `closed_since` is an instant: steps completed after it still count.
+    """
+
+    station_ae_title: str | None = None
+    start_from: datetime | None = None
+    start_to: datetime | None = None
+    accession_number: str | None = None
+    patient_id: str | None = None
+    study_instance_uids: tuple[str, ...] = ()
+    sps_id: str | None = None
+    requested_procedure_id: str | None = None
+    modality: str | None = None
+    name_beginning: str = ""  # folded
+    accession_beginning: str = ""
+    patient_id_beginning: str = ""
+    closed_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item stands on the worklist, and whom it is about: enough to go on from here, or to leave it out."""
+
+    step_id: int
+    order_id: int
+    start: str
+    name: PersonName
+    imported: bool = False  # what an import brought may say otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One worklist item: a step, the order that it belongs to, and the AE titles that have begun it, if any.
+
+    Performers are looked up only where it matters: for a step that is on several stations.
+    """
+
+    order: Order
+    step: ScheduledStep
+    performers: tuple[str, ...] = ()
+
+
+def revision(store: Store) -> int:
+    """Give a number that moves whenever something changes that worklist answers are made of, by whomever; cheap."""
+    return store.number("SELECT seq FROM sqlite_sequence WHERE name = 'worklist_change'")
+
+
+def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
+    """Give the orders (ids) that have changed since a revision, and the revision up to which these are all.
+
+    None where they are many, or where every answer may be another one, as after a change of a device.
+    """
+    rows = reader.rows(
+        "SELECT revision, order_id FROM worklist_change WHERE revision > ? ORDER BY revision LIMIT ?",
+        [since, MOST_CHANGED + 1],
+    )
+    if len(rows) > MOST_CHANGED or any(row["order_id"] is None for row in rows):
+        return None
+    return rows[-1]["revision"] if rows else since, {row["order_id"] for row in rows}
+
+
+def places(
+    reader: Reader,
+    narrowing: Narrowing,
+    limit: int,
+    after: Place | None = None,
+    among: Collection[int] | None = None,
+) -> list[Place]:
+    """Give where the items within a narrowing stand, earliest first, at most `limit`.
+
+    They begin behind `after`; with `among`, only items of these orders (ids) count.
+    """
+    sql, params = statement(narrowing, limit, after, among)
+    return [
+        Place(
+            row["step_id"],
+            row["order_id"],
+            row["begins"],
+            PersonName(row["family"], row["given"], row["middle"]),
+            bool(row["imported"]),
+        )
+        for row in reader.rows(sql, params)
+    ]
+
+
+def load(reader: Reader, found: Sequence[Place]) -> list[Item]:
+    """Give the items that stand at these places, in the same order."""
+    by_id = {order.id: order for order in orders.get_many(reader, list({place.order_id for place in found}))}
+    pairs = [
+        (by_id[place.order_id], step)
+        for place in found
+        for step in by_id[place.order_id].steps
+        if step.id == place.step_id
+    ]
+    performers = _performers(
+        reader,
+        [step.id for _, step in pairs if len(step.station_ae_titles) > 1 and step.state is not StepState.SCHEDULED],
+    )
+    return [Item(order, step, performers.get(step.id, ())) for order, step in pairs]
+
+
+_AMONG = "o.id IN (SELECT value FROM json_each(:among))"
+_OPEN = "s.state IN ('SCHEDULED', 'STARTED')"  # as the partial index scheduled_step_open has it
+_CLOSED = "s.state = 'COMPLETED' AND s.state_since >= :closed_since"
+_COLUMNS = "s.id AS step_id, s.order_id, s.start AS begins, p.family, p.given, p.middle, o.attributes <> '' AS imported"
+# The order of the tables is prescribed (CROSS JOIN): without statistics SQLite may begin at the wrong end.
+_BY_START = (
+    f"SELECT {_COLUMNS} FROM scheduled_step s INDEXED BY {{index}} CROSS JOIN orders o ON o.id = s.order_id"
+    " CROSS JOIN patient p ON p.id = o.patient_id WHERE {conditions}"
+)
+_BY_ORDER = (
+    f"SELECT {_COLUMNS} FROM orders o CROSS JOIN scheduled_step s ON s.order_id = o.id"
+    " CROSS JOIN patient p ON p.id = o.patient_id WHERE {conditions}"
+)
+_BY_PATIENT = (
+    f"SELECT {_COLUMNS} FROM patient p CROSS JOIN orders o ON o.patient_id = p.id"
+    " CROSS JOIN scheduled_step s ON s.order_id = o.id WHERE {conditions}"
+)
+
+
+def statement(
+    narrowing: Narrowing, limit: int, after: Place | None = None, among: Collection[int] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Write the SQL for `places`, and its parameters."""
+    conditions, params = _conditions(narrowing)
+    params["limit"] = limit
+    if among is not None:
+        params["among"] = json.dumps(list(among))
+    if after is not None:
+        conditions.append("s.start >= :after_start AND (s.start > :after_start OR s.id > :after_id)")
+        params |= {"after_start": after.start, "after_id": after.step_id}
+    closed = narrowing.closed_since is not None
+    if narrowing.closed_since is not None:
+        params["closed_since"] = narrowing.closed_since.isoformat()
+    by_number = _by_number(narrowing, params)
+    if by_number and among is not None:
+        conditions.append(_AMONG)
+    elif among is not None:
+        by_number = _BY_ORDER, _AMONG
+    if by_number:
+        template, condition = by_number
+        states = f"({_OPEN} OR {_CLOSED})" if closed else _OPEN
+        sql = template.format(conditions=" AND ".join([condition, states, *conditions]))
+    else:
+        sql = _BY_START.format(index="scheduled_step_open", conditions=" AND ".join([_OPEN, *conditions]))
+        if closed:
+            recent = _BY_START.format(index="scheduled_step_closed", conditions=" AND ".join([_CLOSED, *conditions]))
+            sql = f"{sql} UNION ALL {recent}"
+    return f"{sql} ORDER BY begins, step_id LIMIT :limit", params
+
+
+def _by_number(narrowing: Narrowing, params: dict[str, Any]) -> tuple[str, str] | None:
+    """Choose the number that names the fewest orders: the template to use, and the condition that it begins with."""
+    if narrowing.study_instance_uids:
+        params["uids"] = json.dumps(narrowing.study_instance_uids)
+        return _BY_ORDER, "o.study_instance_uid IN (SELECT value FROM json_each(:uids))"
+    either = orders.BEARS_NUMBER.replace("?1", ":number")
+    for template, condition, value in (
+        (_BY_ORDER, f"o.{either}", narrowing.accession_number),
+        (_BY_PATIENT, "p.patient_id = :number", narrowing.patient_id),
+    ):
+        if value is not None:
+            params["number"] = value
+            return template, condition
+    return None
+
+
+def _conditions(narrowing: Narrowing) -> tuple[list[str], dict[str, Any]]:
+    """Give what is checked of every row, whichever index found it."""
+    conditions, params = list[str](), dict[str, Any]()
+    for name, condition, value in (
+        (
+            "station",
+            "EXISTS (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id AND t.ae_title = :station)",
+            narrowing.station_ae_title,
+        ),
+        ("start_from", "s.start >= :start_from", _text(narrowing.start_from)),
+        ("start_to", "s.start <= :start_to", _text(narrowing.start_to)),
+        ("modality", "o.modality = :modality", narrowing.modality),
+        # These may be a script's own, which need not be unique here: what an import brought is looked at afterwards.
+        ("sps_id", "(s.sps_id = :sps_id OR o.attributes <> '')", narrowing.sps_id),
+        (
+            "requested_procedure_id",
+            "(o.requested_procedure_id = :requested_procedure_id OR o.attributes <> '')",
+            narrowing.requested_procedure_id,
+        ),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            params[name] = value
+    for name, condition, beginning in (
+        # An import may have brought the name in other letters too.
+        (
+            "name",
+            "((p.name_key >= :name_from AND p.name_key < :name_to) OR o.attributes <> '')",
+            narrowing.name_beginning,
+        ),
+        (
+            "accession",
+            "((o.accession_number >= :accession_from AND o.accession_number < :accession_to) OR"
+            " (o.bus_accession_number >= :accession_from AND o.bus_accession_number < :accession_to))",
+            narrowing.accession_beginning,
+        ),
+        (
+            "patient",
+            "p.patient_id >= :patient_from AND p.patient_id < :patient_to",
+            narrowing.patient_id_beginning,
+        ),
+    ):
+        if beginning:
+            conditions.append(condition)
+            params |= {f"{name}_from": beginning, f"{name}_to": beginning + PREFIX_END}
+    return conditions, params
+
+
+def _performers(reader: Reader, step_ids: list[int]) -> dict[int, tuple[str, ...]]:
+    if not step_ids:
+        return {}
+    found: dict[int, tuple[str, ...]] = {}
+    for row in reader.rows(
+        "SELECT l.scheduled_step_id, p.ae_title, p.station_ae_title FROM performed_step_link l"
+        " JOIN performed_step p ON p.id = l.performed_step_id"
+        " WHERE l.scheduled_step_id IN (SELECT value FROM json_each(?)) ORDER BY p.id",
+        [json.dumps(step_ids)],
+    ):
+        titles = (row["ae_title"], row["station_ae_title"])
+        found[row["scheduled_step_id"]] = (*found.get(row["scheduled_step_id"], ()), *filter(None, titles))
+    return found
+
+
+def note_delivery(tx: Tx, step_ids: Sequence[int], ae_title: str) -> None:
+    """Note that a device has these items on its list; only the first time counts."""
+    added = tx.change(
+        "INSERT OR IGNORE INTO worklist_delivery (step_id, ae_title, at)"
+        " SELECT s.id, ?, ? FROM json_each(?) wanted CROSS JOIN scheduled_step s ON s.id = wanted.value",
+        [ae_title, tx.now.isoformat(), json.dumps(list(step_ids))],
+    )
+    if added:
+        tx.announce()
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None

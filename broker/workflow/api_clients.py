@@ -1,0 +1,75 @@
+"""Who may call our endpoint: registered, given a new token, disabled. A token is shown once and kept as a hash only."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from broker.domain.actors import Actor
+from broker.domain.errors import Duplicate, Invalid, NotFound
+from broker.security.permissions import Permission, permit
+from broker.security.sessions import token_hash
+from broker.store.database import Store, Tx
+from broker.store.tables import audit, clients
+from broker.workflow.incoming_referrals import BUS
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,31}")
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+def add_client(store: Store, name: str, organisation: str, actor: Actor, *, tell_bus: bool = False) -> str:
+    """Register a client; give its token, which nobody can read again. `organisation` is a GUID, empty: this clinic.
+
+    Raise Invalid, Duplicate, Forbidden.
+    """
+    problems = {}
+    if not _NAME.fullmatch(name) or name == BUS:
+        problems["name"] = "must be 2 to 32 small Latin letters, digits, dots or dashes, and not bus"
+    if organisation and not _GUID.fullmatch(organisation):
+        problems["organisation"] = "must be a GUID"
+    if organisation and tell_bus:
+        problems["tell_bus"] = "only this clinic's own orders can be told to the region in its name"
+    if problems:
+        raise Invalid(problems)
+    token = str(uuid.uuid4())
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.MANAGE)
+        if clients.get(tx, name):
+            raise Duplicate(f"client {name}")
+        clients.add(tx, name, token_hash(token), organisation, tell_bus=tell_bus)
+        audit.write(tx, actor, "client_add", client=name, organisation=organisation, tell_bus=tell_bus)
+
+    store.write(verb)
+    return token
+
+
+def renew_token(store: Store, name: str, actor: Actor) -> str:
+    """Give a client a new token; the old one is void at once. Raise NotFound, Forbidden."""
+    token = str(uuid.uuid4())
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.MANAGE)
+        _known(tx, name)
+        clients.set_token(tx, name, token_hash(token))
+        audit.write(tx, actor, "client_token", client=name)
+
+    store.write(verb)
+    return token
+
+
+def disable_client(store: Store, name: str, actor: Actor, *, disabled: bool = True) -> None:
+    """Refuse a client's calls from now on, or answer them again. Raise NotFound, Forbidden."""
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.MANAGE)
+        _known(tx, name)
+        clients.set_disabled(tx, name, disabled)
+        audit.write(tx, actor, "client_disable" if disabled else "client_enable", client=name)
+
+    store.write(verb)
+
+
+def _known(tx: Tx, name: str) -> None:
+    if clients.get(tx, name) is None:
+        raise NotFound(f"client {name}")

@@ -1,0 +1,87 @@
+"""What the archive tells: the images of a study are there, although no device has reported it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain import identifiers, identity, lifecycle
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.lifecycle import Event
+from broker.domain.orders import Order
+from broker.domain.performed import PerformedState, PerformedStep
+from broker.security.permissions import Permission, permit
+from broker.store.database import Store, Tx
+from broker.store.tables import audit, devices, orders, performed
+from broker.workflow import order_status
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an archive holds of a study, as it tells at study level."""
+
+    study_instance_uid: str
+    instances: int = 0  # 0: it does not say
+    modality: str = ""
+    patient_name: str = ""
+    patient_id: str = ""
+    birth_date: str = ""  # DICOM's form, YYYYMMDD
+    start: datetime | None = None  # local clinic time, naive
+
+
+def images_seen(store: Store, order_id: int, held: Held, actor: Actor, clinic: Clinic) -> bool:
+    """Keep that an archive holds an order's images: it was made; say whether that was news.
+
+    No news where a device reports the study itself, and where a person has said that these images are not the
+    patient's. Images that bear another patient's name are linked, and told to nobody until a person has looked.
+    """
+
+    def verb(tx: Tx) -> bool:
+        permit(tx, actor, Permission.PERFORM)
+        order = orders.get(tx, order_id)
+        if order is None or not _is_news(tx, order):
+            return False
+        step = _step(tx, order, held, clinic)
+        wrong = identity.contradictions(order.patient, held.patient_name, held.patient_id, held.birth_date)
+        named = {"0020000D": {"vr": "UI", "Value": [held.study_instance_uid]}}
+        id = performed.add(tx, step, json.dumps({"00400270": {"vr": "SQ", "Value": [named]}}, ensure_ascii=False))
+        for scheduled in order.steps:
+            performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
+        order_status.settle(tx, order.id, clinic)
+        audit.write(
+            tx, actor, "images_seen", order.id, sop_instance_uid=step.sop_instance_uid, instances=held.instances
+        )
+        if wrong:
+            number = order.accession_number
+            text = f"a step for {number} names another order or patient by {', '.join(wrong)}"
+            devices.note(tx, step.ae_title, "mpps_conflict", text)
+        tx.announce()
+        return True
+
+    return store.write(verb)
+
+
+def _is_news(tx: Tx, order: Order) -> bool:
+    if not lifecycle.allowed(order.state, Event.CLOSE):
+        return False
+    if audit.newest(tx, order.id, ("unlink", "images_seen")) == "unlink":
+        return False
+    return PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id)
+
+
+def _step(tx: Tx, order: Order, held: Held, clinic: Clinic) -> PerformedStep:
+    return PerformedStep(
+        sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
+        ae_title=next(iter(order.steps[0].station_ae_titles), ""),
+        state=PerformedState.COMPLETED,
+        start=held.start or tx.now.astimezone(clinic.zone).replace(tzinfo=None),
+        modality=held.modality or order.modality,
+        patient_name=held.patient_name,
+        patient_id=held.patient_id,
+        images=held.instances,
+        by_hand=True,
+        in_archive=True,
+    )

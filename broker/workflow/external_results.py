@@ -1,0 +1,151 @@
+"""What other clinics tell: a result for a referral of ours, and what was done to a patient before.
+
+Each verb is one transaction; what it returns has been committed. A result is kept whatever state its order is in; only
+an order that waits for another clinic is completed by one, and only by a finished report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+
+from broker.domain import lifecycle, prior_studies
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.errors import Forbidden, NotFound
+from broker.domain.lifecycle import Event
+from broker.domain.orders import StepState
+from broker.domain.reports import ForeignStudy
+from broker.store.database import Reader, Store, Tx
+from broker.store.tables import audit, devices, foreign, incoming, orders, patients
+from broker.store.tables.foreign import Kept
+from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+
+ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
+
+
+class Outcome(StrEnum):
+    """What became of a result."""
+
+    COMPLETED = "completed"  # its order is done
+    TAKEN = "taken"  # it is kept and shown
+    KNOWN = "known"  # nothing new
+    FAILED = "failed"  # it is tried again
+    SET_ASIDE = "set_aside"  # a person must look
+
+
+def take_result(store: Store, order_id: int, kept: Kept, arrival: Arrival, actor: Actor = ACTOR) -> Outcome:
+    """Keep another clinic's result for an order of ours; a finished report completes one that waits for it.
+
+    The same again changes nothing, and neither does a partial report after the finished one. Raise NotFound.
+    """
+
+    def verb(tx: Tx) -> Outcome:
+        _permit(actor)
+        order = orders.get(tx, order_id)
+        if order is None:
+            raise NotFound(f"order {order_id}")
+        study = in_our_words(tx, kept.study)
+        news = foreign.keep(tx, order.patient.id, replace(kept, study=study), order.id)
+        incoming.put(tx, ItemKind.RESULT, arrival, order_id=order.id)
+        done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
+        if done:
+            orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESULT))
+            for step in order.steps:
+                if step.state is StepState.REFERRED:
+                    orders.set_step_state(tx, step.id, StepState.COMPLETED)
+        if not news and not done:
+            return Outcome.KNOWN
+        audit.write(
+            tx,
+            actor,
+            "result",
+            order.id,
+            reference=study.reference,
+            status=study.status,
+            organisation=study.organisation,
+            completed=done,
+        )
+        tx.announce()
+        return Outcome.COMPLETED if done else Outcome.TAKEN
+
+    return store.write(verb)
+
+
+def result_failed(
+    store: Store, arrival: Arrival, reason: str, order_id: int = 0, actor: Actor = ACTOR, *, aside: bool = True
+) -> None:
+    """Note in the ledger why a result cannot be taken: set aside for a person, or to be tried again."""
+
+    def verb(tx: Tx) -> None:
+        _permit(actor)
+        state = ItemState.SET_ASIDE if aside else ItemState.FAILED
+        incoming.put(tx, ItemKind.RESULT, arrival, state, reason, order_id)
+        tx.announce()
+
+    store.write(verb)
+
+
+def keep_history(
+    store: Store,
+    patient_id: int,
+    told: Sequence[Kept],
+    *,
+    missing: str | None = "",
+    whole: bool = True,
+    actor: Actor = ACTOR,
+) -> None:
+    """Keep what the bus told of a patient.
+
+    `missing` says in plain English what of it could not be read, and the answer is then no complete one; None: the
+    rest follows. With `whole`, studies that are not among `told` are forgotten: the bus does not tell of them any
+    more. Raise NotFound.
+    """
+
+    def verb(tx: Tx) -> None:
+        _permit(actor)
+        patient = patients.get(tx, patient_id)
+        if patient is None:
+            raise NotFound(f"patient {patient_id}")
+        for kept in told:
+            foreign.keep(tx, patient_id, replace(kept, study=in_our_words(tx, kept.study)))
+        if whole:
+            foreign.forget_others(tx, patient_id, [kept.study.reference for kept in told])
+        if missing:
+            foreign.note_failure(tx, patient_id, missing)
+        elif missing is not None:
+            foreign.note_answer(tx, patient_id)
+            audit.write(tx, actor, "history", patient=patient.patient_id, studies=len(told))
+        tx.announce()
+
+    store.write(verb)
+
+
+def history_failed(store: Store, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
+    """Note why the bus told nothing of a patient; what it told before stays, with its age."""
+
+    def verb(tx: Tx) -> None:
+        _permit(actor)
+        foreign.note_failure(tx, patient_id, reason)
+        tx.announce()
+
+    store.write(verb)
+
+
+def in_our_words(reader: Reader, study: ForeignStudy) -> ForeignStudy:
+    """Fill in from the clinic's directory what a study of an official code leaves out: name, body site, modality."""
+    procedure = devices.procedure(reader, study.procedure_code) if study.procedure_code else None
+    if procedure is None or procedure.local:  # a local code of ours is no code of anybody else's
+        return study
+    return replace(
+        study,
+        procedure_name=study.procedure_name or procedure.name,
+        body_site=study.body_site or procedure.body_site,
+        # RG: only the category was told, an X-ray of some kind.
+        modality=procedure.modality if study.modality in ("", "RG") else study.modality,
+    )
+
+
+def _permit(actor: Actor) -> None:
+    if actor.kind not in (ActorKind.BUS, ActorKind.SYSTEM):  # nobody types another clinic's result
+        raise Forbidden(f"a result from elsewhere by {actor.name}")

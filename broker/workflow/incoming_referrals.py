@@ -1,0 +1,443 @@
+"""Referrals from elsewhere: taken, given a device and a time, declined; and what their senders cancel or change.
+
+Each verb is one transaction, as everywhere, and may come twice or in the wrong order: the newest version of a message
+wins, and one that is not newer changes nothing. Nothing here reads the bus; what is called for the bus's sake tells the
+bus nothing back.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+
+from broker.domain import lifecycle, names
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.devices import ProcedureType
+from broker.domain.errors import Invalid, NotFound, Stale, WrongState
+from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
+from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.lifecycle import Event
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft
+from broker.security.permissions import Permission, permit
+from broker.store.database import Store, Tx
+from broker.store.tables import audit, clients, devices, incoming, orders, outbox
+from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.workflow import referrals
+
+log = logging.getLogger(__name__)
+
+BUS = "bus"  # the source of what the region sends; every other one is a local client
+SYSTEM_PROCEDURE = "1.2.643.5.1.13.13.11.1471"
+CHANGED_LATE = "changed after it was accepted"
+CANCELLED_LATE = "cancelled too late"
+
+
+class Taken(StrEnum):
+    """What became of a message from elsewhere."""
+
+    WAITING = "waiting"  # for a person
+    ORDERED = "ordered"  # straight onto a worklist, by rule
+    CANCELLED = "cancelled"
+    LATE = "late"  # a person must see to it
+    NOTHING = "nothing"  # it says nothing new
+
+
+# ---- what the sender wants ----
+
+
+def take(
+    store: Store,
+    referral: IncomingReferral,
+    arrival: Arrival,
+    actor: Actor,
+    clinic: Clinic,
+    straight_to: Mapping[str, str],
+    *,
+    system_procedure: str = SYSTEM_PROCEDURE,
+) -> Taken:
+    """Take a referral that its sender asks for, or its newer content; the same one again changes nothing.
+
+    It waits for a person, unless `straight_to` (modality -> AE title) names a device for what it asks and nothing is
+    wrong with it. What has become an order already is left to people: they are told of the change. Raise Forbidden.
+    """
+
+    return store.write(
+        lambda tx: taken(tx, referral, arrival, actor, clinic, straight_to, system_procedure=system_procedure)
+    )
+
+
+def taken(
+    tx: Tx,
+    referral: IncomingReferral,
+    arrival: Arrival,
+    actor: Actor,
+    clinic: Clinic,
+    straight_to: Mapping[str, str],
+    *,
+    system_procedure: str = SYSTEM_PROCEDURE,
+) -> Taken:
+    """Do what `take` does within another verb's transaction."""
+    permit(tx, actor, Permission.REGISTER)
+    if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
+        return Taken.NOTHING
+    known = incoming.by_task(tx, arrival.source, referral.task)
+    came = replace(
+        referral,
+        source=arrival.source,
+        state=IncomingState.WAITING,
+        order_id=0,
+        id=known.id if known else 0,
+        received_at=known.received_at if known else None,
+    )
+    tx.announce()
+    incoming.settle(tx, ItemKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
+    if known and known.state is IncomingState.ACCEPTED:
+        return _changed_late(tx, known, came, arrival, actor)
+    incoming.put(tx, ItemKind.REFERRAL, arrival)
+    same = known is not None and _content(known) == _content(came)
+    if known and same and known.state is IncomingState.DECLINED:
+        return Taken.NOTHING
+    if known is None:
+        came = replace(came, id=incoming.add(tx, came))
+    else:
+        incoming.update(tx, came)
+    again = known is not None and same and known.state is IncomingState.WAITING
+    if not again:
+        audit.write(tx, actor, "incoming", task=referral.task, source=arrival.source, requester=referral.requester)
+    outcome = _by_rule(tx, came, actor, clinic, straight_to, system_procedure)
+    return Taken.NOTHING if again and outcome is Taken.WAITING else outcome
+
+
+def take_cancellation(
+    store: Store, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int = 0
+) -> Taken:
+    """Take it that the sender of a referral has cancelled it; or, with `order_id`, that an order of ours is.
+
+    What waits is cancelled, an order is taken off the worklist and nothing is told back. What has begun stays, and
+    people are warned. `reason` is the status that came. Raise Forbidden.
+    """
+
+    def verb(tx: Tx) -> Taken:
+        permit(tx, actor, Permission.CANCEL)
+        if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
+            return Taken.NOTHING
+        known = incoming.by_task(tx, arrival.source, task)
+        order = orders.get(tx, order_id or (known.order_id if known else 0))
+        if order and order_id and _cancelled_by_us(tx, order):
+            return Taken.NOTHING
+        incoming.settle(tx, ItemKind.REFERRAL, arrival.source, arrival.reference)
+        incoming.put(tx, ItemKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
+        tx.announce()
+        outcome = Taken.CANCELLED
+        if order and order.state is not OrderState.CANCELLED:
+            outcome = _cancel(tx, order, arrival, reason, actor, clinic)
+        if known and outcome is Taken.CANCELLED and known.state is not IncomingState.CANCELLED:
+            incoming.update(tx, replace(known, state=IncomingState.CANCELLED))
+            if not order:
+                audit.write(tx, actor, "incoming_cancelled", task=task, source=arrival.source, reason=reason)
+        return outcome
+
+    return store.write(verb)
+
+
+def set_aside(store: Store, arrival: Arrival, reason: str, kind: ItemKind = ItemKind.REFERRAL) -> None:
+    """Keep what cannot be taken, with the reason, for a person to look at; what is known of it stays as it was."""
+
+    def verb(tx: Tx) -> None:
+        incoming.put(tx, kind, arrival, ItemState.SET_ASIDE, reason)
+        tx.announce()
+
+    store.write(verb)
+
+
+# ---- what people do ----
+
+
+def accept(
+    store: Store,
+    incoming_id: int,
+    draft: ReferralDraft,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    seen: IncomingReferral | None = None,
+    repeats: str = "",
+) -> Order:
+    """Make an order of a referral that waits; a second time gives the order that was made.
+
+    `draft` is what a person made of `draft_of`, `seen` the referral that it was made of, `repeats` as in
+    `referral.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
+    or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
+    """
+    draft = replace(referrals.tidied(draft), submission_id="", owner="")
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.REGISTER)
+        known = _known(tx, incoming_id)
+        if known.state is IncomingState.ACCEPTED:
+            return referrals.reread(tx, known.order_id)
+        if known.state is not IncomingState.WAITING:
+            raise WrongState(f"accept while {known.state}")
+        if seen is not None and _content(seen) != _content(known):
+            raise Stale(f"incoming referral {incoming_id}")
+        order = _ordered(tx, known, draft, actor, clinic, repeats)
+        tx.announce()
+        return order
+
+    return store.write(verb)
+
+
+def decline(store: Store, incoming_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
+    """Note that this clinic will not do what a waiting referral asks for.
+
+    Here only: the wire profile has no word by which the bus could be told, so that the clinic that refers must be
+    called. A content that changes afterwards waits anew. Raise NotFound, WrongState, Forbidden, SessionEnded.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.CANCEL)
+        known = _known(tx, incoming_id)
+        if known.state is IncomingState.DECLINED:
+            return
+        if known.state not in (IncomingState.WAITING, IncomingState.SET_ASIDE):
+            raise WrongState(f"decline while {known.state}")
+        incoming.update(tx, replace(known, state=IncomingState.DECLINED))
+        audit.write(tx, actor, "decline", task=known.task, source=known.source, reason=names.tidy(reason))
+        tx.announce()
+
+    store.write(verb)
+
+
+def acknowledge(store: Store, order_id: int, actor: Actor) -> int:
+    """Note that a person has seen to what came too late for an order; give how much that was. Raise Forbidden."""
+
+    def verb(tx: Tx) -> int:
+        permit(tx, actor, Permission.AMEND)
+        count = incoming.acknowledge(tx, order_id)
+        if count:
+            audit.write(tx, actor, "acknowledge_late", order_id)
+            tx.announce()
+        return count
+
+    return store.write(verb)
+
+
+def try_again(store: Store, item_id: int, actor: Actor) -> bool:
+    """Let what was set aside be read again at the next look; False where it was not set aside. Raise Forbidden."""
+
+    def verb(tx: Tx) -> bool:
+        permit(tx, actor, Permission.RESEND)
+        item = incoming.item(tx, item_id)
+        # A change that came too late was read well; reading it again would tell nothing new.
+        again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
+        if again:
+            audit.write(tx, actor, "incoming_again", item=item_id)
+            tx.announce()
+        return again
+
+    return store.write(verb)
+
+
+# ---- what the screens show ----
+
+
+def problems(referral: IncomingReferral) -> dict[str, str]:
+    """Read what is wrong with a referral, as `checks` names it: field -> problem code."""
+    pairs = (each.partition(": ") for each in referral.problem.split(", ") if each)
+    return {field: problem for field, _, problem in pairs}
+
+
+def problem_text(wrong: Mapping[str, str]) -> str:
+    """Write field -> problem code as `problems` reads it."""
+    return ", ".join(f"{field}: {problem}" for field, problem in wrong.items())
+
+
+def draft_of(
+    referral: IncomingReferral,
+    procedures: Iterable[ProcedureType],
+    start: datetime,
+    *,
+    system_procedure: str = SYSTEM_PROCEDURE,
+) -> ReferralDraft:
+    """Make the form that a person completes: `start` is local, no device is chosen, nothing has been checked.
+
+    The procedure is the one of our directory with the same official code, else with the same name, else none.
+    """
+    procedure = fitting(referral, procedures, system_procedure)
+    side = _SIDE.search(referral.comment)
+    return ReferralDraft(
+        patient=replace(referral.patient, id=0, patient_id="", revision=0),
+        procedure_code=procedure.code if procedure else "",
+        station_ae_titles=(),
+        start=start,
+        laterality=_SIDES[side[1]] if side else "",
+        priority=referral.priority,
+        finance=referral.finance,
+        referrer=referral.referrer,
+        referrer_snils=referral.referrer_snils,
+        referrer_position=referral.referrer_position,
+        diagnosis_code=referral.diagnosis_code,
+        diagnosis_text=referral.diagnosis_text,
+        comment=_SIDE.sub(" ", referral.comment).strip(" ;") if side else referral.comment,
+    )
+
+
+def fitting(
+    referral: IncomingReferral, procedures: Iterable[ProcedureType], system_procedure: str = SYSTEM_PROCEDURE
+) -> ProcedureType | None:
+    """Find what a referral asks for in our directory; a local code of another clinic means nothing here."""
+    listed = list(procedures)
+    if referral.procedure_code and referral.procedure_system == system_procedure:
+        for procedure in listed:
+            if not procedure.local and procedure.code == referral.procedure_code:
+                return procedure
+    name = names.fold(referral.procedure_name)
+    return next((each for each in listed if name and names.fold(each.name) == name), None)
+
+
+# The side of the body, which the profile has no member for: written into the notes by `resources`.
+_SIDE = re.compile(r"(?:^|; )Сторона: (правая|левая|обе)(?=; |$)")
+_SIDES = {"правая": "R", "левая": "L", "обе": "B"}
+
+
+# ---- within the transactions ----
+
+
+def _known(tx: Tx, incoming_id: int) -> IncomingReferral:
+    known = incoming.get(tx, incoming_id)
+    if known is None:
+        raise NotFound(f"incoming referral {incoming_id}")
+    return known
+
+
+def _content(referral: IncomingReferral) -> IncomingReferral:
+    """Give what the sender wrote, without what we made of it."""
+    return replace(
+        referral, state=IncomingState.WAITING, order_id=0, id=0, problem="", received_at=None, authored_on=None
+    )
+
+
+def _by_rule(
+    tx: Tx,
+    came: IncomingReferral,
+    actor: Actor,
+    clinic: Clinic,
+    straight_to: Mapping[str, str],
+    system_procedure: str,
+) -> Taken:
+    """Put a referral straight onto the worklist where a rule says so and nothing speaks against it."""
+    procedure = None if came.problem else fitting(came, devices.procedures(tx), system_procedure)
+    ae_title = straight_to.get(procedure.modality, "") if procedure else ""
+    if procedure is None or not ae_title:
+        return Taken.WAITING
+    now = tx.now.astimezone(clinic.zone).replace(tzinfo=None)
+    draft = draft_of(came, [procedure], now, system_procedure=system_procedure)
+    draft = referrals.tidied(replace(draft, station_ae_titles=(ae_title,)))
+    try:
+        _ordered(tx, came, draft, actor, clinic)
+    except Invalid as error:  # the device is not adopted, somebody else has the same СНИЛС here, …
+        log.warning("incoming referral %d waits for a person: %s", came.id, error)
+        incoming.update(tx, replace(came, problem=problem_text(error.problems)))
+        return Taken.WAITING
+    return Taken.ORDERED
+
+
+def _ordered(
+    tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str = ""
+) -> Order:
+    """Make the order of a referral, under the ids that its sender knows it by."""
+    from_bus = known.source == BUS
+    number = known.bus_accession_number
+    refused = _refusal(tx, number)
+    # A local client tells the region itself, unless it was said that we do it in its place.
+    tells = clinic.tells_bus and not from_bus and clients.tells_bus(tx, known.source)
+    role = BusRole.PERFORMER if from_bus else BusRole.PLACER if tells else BusRole.NONE
+    usable = "" if refused else number
+    order = referrals.added(
+        tx,
+        draft,
+        "",
+        actor,
+        clinic,
+        role,
+        requester=known.requester,
+        # A local client was given the number by us, when it asked.
+        accession_number="" if from_bus else usable,
+        bus_accession_number=usable if from_bus else "",
+    )
+    if from_bus:
+        references = {
+            "task": known.task,
+            "service_request": known.service_request,
+            "patient": known.bus_patient,
+            "acsn": number,
+        }
+        outbox.set_references(tx, order.id, {name: id for name, id in references.items() if id})
+    elif role is BusRole.PLACER:
+        outbox.add(tx, order.id, OutboxKind.ORDER)
+    incoming.update(tx, replace(known, state=IncomingState.ACCEPTED, order_id=order.id))
+    details = referrals.repeat_of(repeats)
+    if refused:
+        details["bus_number_refused"] = f"{number}: {refused}"
+        log.error("order %s: the sender's number %s cannot be used: %s", order.accession_number, number, refused)
+    audit.write(
+        tx,
+        actor,
+        "accept",
+        order.id,
+        accession_number=order.accession_number,
+        task=known.task,
+        source=known.source,
+        **details,
+    )
+    return order
+
+
+def _refusal(tx: Tx, number: str) -> str:
+    """Say why the sender's accession number cannot go to a modality; empty where it can, or there is none."""
+    if len(number) > ACCESSION_NUMBER_LENGTH:
+        return f"longer than {ACCESSION_NUMBER_LENGTH} characters"
+    if "\\" in number:  # PS3.5 6.2: it parts values
+        return "it holds a backslash"
+    return "another order has it" if number and orders.is_taken(tx, "accession_number", number) else ""
+
+
+def _changed_late(tx: Tx, known: IncomingReferral, came: IncomingReferral, arrival: Arrival, actor: Actor) -> Taken:
+    """Keep what the sender changed of an order that is already made; people decide what follows of it."""
+    changed = sorted(
+        name for name in IncomingReferral.__dataclass_fields__ if _member(known, name) != _member(came, name)
+    )
+    if not changed:
+        incoming.put(tx, ItemKind.REFERRAL, arrival, order_id=known.order_id)
+        return Taken.NOTHING
+    incoming.put(tx, ItemKind.REFERRAL, arrival, ItemState.SET_ASIDE, CHANGED_LATE, known.order_id)
+    incoming.update(tx, replace(came, state=known.state, order_id=known.order_id))
+    audit.write(tx, actor, "bus_changed_late", known.order_id, changed=changed)
+    return Taken.LATE
+
+
+def _member(referral: IncomingReferral, name: str) -> object:
+    return getattr(_content(referral), name)
+
+
+def _cancelled_by_us(tx: Tx, order: Order) -> bool:
+    """Say whether the bus only repeats what we told it of an order."""
+    return order.state is OrderState.CANCELLED or outbox.has(tx, order.id, OutboxKind.CANCEL)
+
+
+def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> Taken:
+    if lifecycle.allowed(order.state, Event.CANCEL):
+        knows = arrival.source == BUS
+        referrals.take_off(tx, order, replace(clinic, tells_bus=clinic.tells_bus and not knows))
+        audit.write(tx, actor, "cancel", order.id, reason=reason)
+        return Taken.CANCELLED
+    incoming.put(tx, ItemKind.CANCEL, arrival, ItemState.SET_ASIDE, CANCELLED_LATE, order.id)
+    audit.write(tx, actor, "bus_cancelled_late", order.id, status=reason)
+    log.warning("order %s was cancelled by its sender after it had begun", order.accession_number)
+    return Taken.LATE

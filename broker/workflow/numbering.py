@@ -1,0 +1,60 @@
+"""The numbers that orders and patients are given: counted, and never one that somebody else's script has used.
+
+Runs inside the transactions of the verbs.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from broker.domain import identifiers
+from broker.domain.clinic import Clinic
+from broker.store.database import Tx
+from broker.store.tables import orders, patients
+
+
+def accession_number(tx: Tx, clinic: Clinic) -> str:
+    """Give the next accession number of the clinic's month."""
+    today = tx.now.astimezone(clinic.zone).date()
+
+    def made() -> str:
+        number = orders.next_number(tx, f"accession {clinic.accession_prefix}{today:%y%m}")
+        return identifiers.accession_number(clinic.accession_prefix, today, number)
+
+    return _first(made, lambda number: orders.is_taken(tx, "accession_number", number))
+
+
+def study_instance_uid(tx: Tx, clinic: Clinic) -> str:
+    """Give a Study Instance UID that nobody else has."""
+    return identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128))
+
+
+def requested_procedure_id(tx: Tx) -> str:
+    """Give the next Requested Procedure ID."""
+    return _first(
+        lambda: f"RP{orders.next_number(tx, 'requested_procedure')}",
+        lambda number: orders.is_taken(tx, "requested_procedure_id", number),
+    )
+
+
+def sps_id(tx: Tx) -> str:
+    """Give the next Scheduled Procedure Step ID."""
+    return _first(
+        lambda: f"SPS{orders.next_number(tx, 'scheduled_procedure_step')}",
+        lambda number: orders.is_taken(tx, "sps_id", number),
+    )
+
+
+def patient_id(tx: Tx) -> str:
+    """Give the next card number."""
+    return _first(
+        lambda: f"{orders.next_number(tx, 'patient'):06d}",
+        lambda number: patients.find_by(tx, "patient_id", number) is not None,
+    )
+
+
+def _first(made: Callable[[], str], taken: Callable[[str], bool]) -> str:
+    while taken(number := made()):
+        pass
+    return number

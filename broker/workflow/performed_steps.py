@@ -1,0 +1,408 @@
+"""What modalities do: start, progress, finish; and the person's hand where they got it wrong: link, unlink, close.
+
+A modality's message is kept as it came whatever becomes of it, so its verbs report an outcome instead of raising.
+What cannot be matched to an order is kept unlinked: a study was made, and somebody must find whose it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from broker.domain import identifiers, identity, lifecycle, names
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.errors import NotFound, Stale, WrongState
+from broker.domain.lifecycle import Event
+from broker.domain.orders import Order
+from broker.domain.performed import Message, MppsOutcome, PerformedChange, PerformedState, PerformedStep
+from broker.domain.reasons import WRONG_ENTRY
+from broker.security.permissions import Permission, permit
+from broker.store.database import Store, Tx
+from broker.store.tables import audit, devices, orders, performed
+from broker.workflow import order_status
+
+FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
+
+
+class Judgement(NamedTuple):
+    """What is wrong with a change of a step: why it is refused, if it is, and what is overlooked (kinds and texts)."""
+
+    refusal: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+Judge = Callable[[Mapping[str, Any]], Judgement]
+"""Judges a change by what is known of its step (attributes in the DICOM JSON model), in the verb's transaction."""
+
+
+Told = Callable[[Tx], MppsOutcome]
+"""A modality's word as the transaction that takes it."""
+
+
+def start(store: Store, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
+    """Keep that a modality has begun a study, and move the orders that it names (MPPS N-CREATE)."""
+    return store.write(starting(step, message, actor, clinic))
+
+
+def starting(step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> Told:
+    """Give `start` as a transaction, for those who cannot wait for it."""
+
+    def verb(tx: Tx) -> MppsOutcome:
+        permit(tx, actor, Permission.PERFORM)
+        outcome = MppsOutcome.ACCEPTED
+        if performed.get(tx, step.sop_instance_uid):
+            same = performed.was_accepted(tx, step.sop_instance_uid, "N-CREATE", actor.name, message.digest)
+            outcome = MppsOutcome.REPEATED if same else MppsOutcome.DUPLICATE
+        _record(tx, step.sop_instance_uid, "N-CREATE", actor, outcome, message, f"N-CREATE {outcome}")
+        if outcome is not MppsOutcome.ACCEPTED:
+            return outcome
+        id = performed.add(tx, step, message.json())
+        performed.add_series(tx, id, step.series)
+        performed.add_doses(tx, id, step.doses)
+        touched = _link_named(tx, id, step, message, actor)
+        for order, conflicts in touched:
+            order_status.settle_read(tx, order, clinic)
+            audit.write(tx, actor, "start", order.id, sop_instance_uid=step.sop_instance_uid)
+            if conflicts:
+                _tell_conflict(tx, order, step, conflicts, actor)
+        if not touched:
+            audit.write(tx, actor, "start_unlinked", sop_instance_uid=step.sop_instance_uid)
+        tx.announce()
+        return outcome
+
+    return verb
+
+
+def progress(
+    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
+) -> MppsOutcome:
+    """Keep what a modality says of a running step (MPPS N-SET without a final status)."""
+    return store.write(changing(uid, change, message, actor, clinic))
+
+
+def finish(
+    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
+) -> MppsOutcome:
+    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status).
+
+    Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
+    a person must find whose images these are.
+    """
+    if change.state not in FINAL:
+        raise ValueError("a step is finished by COMPLETED or DISCONTINUED")
+    return store.write(changing(uid, change, message, actor, clinic))
+
+
+def refusing(uid: str, operation: str, why: str, message: Message, actor: Actor) -> Told:
+    """Keep, in a transaction, a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
+
+    def verb(tx: Tx) -> MppsOutcome:
+        permit(tx, actor, Permission.PERFORM)
+        return _record_refusal(tx, uid, operation, why, message, actor)
+
+    return verb
+
+
+def give_up(store: Store, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
+    """End a step in the place of a device that has died; say whether it was still to be ended.
+
+    `not_after` is an instant (UTC): a step of which its device has told since is left alone. Its own later word still
+    stands.
+    """
+
+    def verb(tx: Tx) -> bool:
+        permit(tx, actor, Permission.PERFORM)
+        told = {step.sop_instance_uid: (step, at) for step, at in performed.running(tx)}
+        if uid not in told or told[uid][1] > not_after:
+            return False
+        step, at = told[uid]
+        performed.give_up(tx, uid, PerformedState.DISCONTINUED)
+        last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
+        devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
+        for order_id in _orders(tx, step):
+            order_status.settle(tx, order_id, clinic)
+            audit.write(tx, actor, "give_up", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
+        tx.announce()
+        return True
+
+    return store.write(verb)
+
+
+def link(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say which order a study belongs to that a modality made without naming one.
+
+    Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.LINK)
+        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+        if performed.linked_steps(tx, step.id):
+            raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
+        for scheduled in order.steps:
+            performed.link(tx, step.id, scheduled.id, actor.name)
+        order_status.settle(tx, order.id, clinic)
+        audit.write(tx, actor, "link", order.id, sop_instance_uid=sop_instance_uid)
+        tx.announce()
+
+    store.write(verb)
+
+
+def unlink(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study does not belong to an order: the order waits again unless other work was done for it.
+
+    The study goes back among those without an order; what a person had closed by hand is no study and vanishes.
+    Raise NotFound, WrongState when the two are not linked, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.LINK)
+        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+        linked = _orders(tx, step)
+        if order.id not in linked:
+            raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
+        if step.by_hand:
+            performed.remove(tx, step.id)
+        else:
+            performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
+        order_status.resettle(tx, order.id, clinic)
+        audit.write(tx, actor, "unlink", order.id, sop_instance_uid=sop_instance_uid)
+        tx.announce()
+
+    store.write(verb)
+
+
+def confirm(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study is this order's patient's, although the device named the patient otherwise.
+
+    The region may then learn of the images. Raise NotFound, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.LINK)
+        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+        performed.settle_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
+        order_status.settle(tx, order.id, clinic)
+        audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
+        tx.announce()
+
+    store.write(verb)
+
+
+def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study was made whose device does not report it, or did not report its end.
+
+    A device that reports it later nevertheless is believed.
+    `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.CLOSE)
+        order = _order(tx, order_id)
+        if order.revision != revision:
+            raise Stale(f"order {order.accession_number}")
+        lifecycle.after(order.state, Event.CLOSE)
+        running = [step for step, _ in performed.running(tx) if order.id in _orders(tx, step)]
+        touched = dict.fromkeys([order.id])
+        for step in running:
+            performed.give_up(tx, step.sop_instance_uid, PerformedState.COMPLETED)
+            touched |= dict.fromkeys(_orders(tx, step))
+        waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
+        if waiting or not running:
+            step = _made_by_hand(tx, order, actor, clinic)
+            id = performed.add(tx, step)
+            for scheduled in waiting or order.steps:
+                performed.link(tx, id, scheduled.id, actor.name)
+        for each in touched:
+            order_status.settle(tx, each, clinic)
+            audit.write(tx, actor, "close", each)
+        tx.announce()
+
+    store.write(verb)
+
+
+# ---- the modality's word ----
+
+
+def changing(
+    uid: str,
+    change: PerformedChange,
+    message: Message,
+    actor: Actor,
+    clinic: Clinic,
+    merged: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
+) -> Told:
+    """Give `progress` or `finish`, as the change says, as a transaction.
+
+    `merged` is what of the message's attributes becomes the step's; everything where it is not given. `judge` may have
+    the change of an open step refused.
+    """
+    action = "finish" if change.state in FINAL else "progress"
+
+    def verb(tx: Tx) -> MppsOutcome:
+        permit(tx, actor, Permission.PERFORM)
+        step, known = performed.whole(tx, uid)
+        said = message
+        if judge is not None and step is not None and _is_open(step):
+            judgement = judge(known)
+            said = replace(message, notes=message.notes + judgement.notes)
+            if judgement.refusal:
+                return _record_refusal(tx, uid, "N-SET", judgement.refusal, said, actor)
+        outcome = _outcome(tx, step, uid, message, actor)
+        _record(tx, uid, "N-SET", actor, outcome, said, f"N-SET {change.state or 'without a status'} {outcome}")
+        if step is None or outcome is not MppsOutcome.ACCEPTED:
+            if outcome is MppsOutcome.UNKNOWN:
+                audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
+                tx.announce()
+            return outcome
+        after = _changed(step, change, foreign=actor.name != step.ae_title)
+        attributes = {**known, **(message.attributes if merged is None else merged)}
+        performed.update(tx, after, attributes)
+        if change.series is not None:
+            performed.set_series(tx, step.id, change.series)
+        performed.set_doses(tx, step.id, change.doses or {})
+        if actor.name != step.ae_title:
+            devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
+        touched = _orders(tx, step)
+        wrong_entry = _is_wrong_entry(after, change)
+        if wrong_entry:
+            performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
+        for order_id in touched:
+            (order_status.reopen if wrong_entry else order_status.settle)(tx, order_id, clinic)
+            audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
+            if wrong_entry:
+                audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
+        tx.announce()
+        return outcome
+
+    return verb
+
+
+def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
+    if step is None:
+        return MppsOutcome.UNKNOWN
+    if performed.last_accepted(tx, uid, "N-SET") == message.digest:
+        return MppsOutcome.REPEATED
+    if _is_open(step):
+        return MppsOutcome.ACCEPTED
+    late = performed.was_accepted(tx, uid, "N-SET", actor.name, message.digest)
+    return MppsOutcome.REPEATED if late else MppsOutcome.FINAL
+
+
+def _is_open(step: PerformedStep) -> bool:
+    """Say whether a step may be changed: what was ended in its device's place is open to its own word."""
+    return step.state is PerformedState.IN_PROGRESS or step.given_up
+
+
+def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> PerformedStep:
+    """Give the step as it is after a change; `foreign`: another device tells it than the one that began the step.
+
+    A modality with two AE titles may well end under the second what it began under the first; so may a stranger by
+    mistake. Both are believed, but the last word stays with the device that began.
+    """
+    said = {
+        name: value
+        for name in ("state", "end", "operator", "discontinuation_code", "discontinuation_meaning", "images")
+        if (value := getattr(change, name)) is not None
+    }
+    if step.given_up and change.state is not None:  # the reason that was given for the overruled end falls with it
+        step = replace(step, discontinuation_code="", discontinuation_meaning="")
+    given_up = step.given_up if change.state is None else foreign and change.state in FINAL
+    return replace(step, **said, given_up=given_up)
+
+
+def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
+    """Say whether this change, not an earlier one that a person may have answered, calls the entry wrong."""
+    told = change.state is not None or change.discontinuation_code is not None
+    return told and after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
+
+
+def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: Actor) -> list[tuple[Order, list[str]]]:
+    """Link a step to everything that it names; give the orders, each with the names that contradict it.
+
+    Where the patient contradicts, the link bears it, and nothing goes to the region until a person has looked.
+    """
+    born = (message.attributes.get("00100030", {}).get("Value") or [""])[0]
+    uids = Counter(reference.study_instance_uid for reference in step.references)
+    touched: dict[int, tuple[Order, list[str]]] = {}  # nothing here changes an order: each is read once
+    for reference in step.references:
+        found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
+        performed.remove_archived(tx, [step_id for _, step_id in found])
+        for order_id, step_id in found:
+            order, known = touched[order_id] if order_id in touched else (_order(tx, order_id), [])
+            touched[order_id] = order, known
+            wrong = identity.contradictions(order.patient, step.patient_name, step.patient_id, str(born))
+            performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
+            known += [name for name in (*conflicts, *wrong) if name not in known]
+    for order, conflicts in touched.values():
+        number = order.patient.patient_id
+        if step.patient_id and step.patient_id != number and "patient_id" not in conflicts:
+            conflicts.append("patient_id")
+    return list(touched.values())
+
+
+def _tell_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:
+    told, number = ", ".join(conflicts), order.accession_number
+    audit.write(tx, actor, "reference_conflict", order.id, sop_instance_uid=step.sop_instance_uid, conflicts=told)
+    devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {told}")
+
+
+def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
+    now = tx.now.astimezone(clinic.zone).replace(tzinfo=None)
+    return PerformedStep(
+        sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
+        ae_title=next(iter(order.steps[0].station_ae_titles), ""),
+        state=PerformedState.COMPLETED,
+        start=now,
+        end=now,
+        modality=order.modality,
+        patient_name=names.to_dicom(order.patient.name),
+        patient_id=order.patient.patient_id,
+        operator=actor.title or actor.name,
+        by_hand=True,
+    )
+
+
+# ---- reading ----
+
+
+def _orders(tx: Tx, step: PerformedStep) -> list[int]:
+    return list(dict.fromkeys(order_id for order_id, _ in performed.linked_steps(tx, step.id)))
+
+
+def _step(tx: Tx, sop_instance_uid: str) -> PerformedStep:
+    step = performed.get(tx, sop_instance_uid)
+    if step is None:
+        raise NotFound(f"performed step {sop_instance_uid}")
+    return step
+
+
+def _order(tx: Tx, order_id: int) -> Order:
+    order = orders.get(tx, order_id)
+    if order is None:
+        raise NotFound(f"order {order_id}")
+    return order
+
+
+def _record(
+    tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message, summary: str
+) -> None:
+    """Keep a message as it came, that its device was heard, and what was overlooked in it."""
+    performed.record_message(tx, uid, operation, actor.name, outcome, message)
+    if message.address:
+        devices.hear(tx, actor.name, "mpps", message.address, summary)
+    for kind, text in message.notes:
+        devices.note(tx, actor.name, kind, text)
+
+
+def _record_refusal(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
+    _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
+    audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
+    tx.announce()
+    return MppsOutcome.REFUSED

@@ -1,0 +1,425 @@
+"""Referrals: register, amend, cancel.
+
+Each verb checks the permission, the fields and the state, and writes the order, the audit line and the outbox row in
+one transaction; what it returns has been committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from typing import Any
+
+from broker.domain import identifiers, lifecycle, names, passthrough, validation
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.devices import ProcedureType
+from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
+from broker.domain.lifecycle import Event
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
+from broker.domain.people import Patient, PersonName
+from broker.security.permissions import Permission, permit
+from broker.store.database import Store, Tx
+from broker.store.tables import audit, devices, orders, outbox, patients, performed
+from broker.workflow import numbering, order_status
+
+
+def register(
+    store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, rehearse: bool = False, repeats: str = ""
+) -> Order:
+    """Make an order of a referral: numbers, worklist entry, message to the region.
+
+    A submission id that was seen before gives the order that it made then. `rehearse` does everything and keeps
+    nothing: what it raises is what registering would raise. `repeats` names the earlier study that a person was shown
+    and wants repeated: it goes into the audit trail. Raise Invalid with the wrong fields,
+    Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
+    """
+    draft = tidied(draft)
+    digest = _digest(draft)
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.REGISTER)
+        if draft.submission_id and (earlier := orders.by_submission(tx, draft.submission_id)):
+            if earlier[1] != digest:
+                raise Duplicate(f"submission {draft.submission_id} with other content")
+            return earlier[0]
+        order = added(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.tells_bus else BusRole.NONE)
+        if order.bus_role is BusRole.PLACER:
+            outbox.add(tx, order.id, OutboxKind.ORDER)
+        audit.write(tx, actor, "register", order.id, accession_number=order.accession_number, **repeat_of(repeats))
+        tx.announce()
+        return order
+
+    return store.rehearse(verb) if rehearse else store.write(verb)
+
+
+def repeat_of(repeats: str) -> dict[str, str]:
+    """Give what the audit trail says of a study that repeats an earlier one; nothing where it repeats none."""
+    return {"repeat_of": repeats} if repeats else {}
+
+
+def register_walk_in(store: Store, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+    """Make an order of a study that was done without one, and link the two; the region learns of its result only.
+
+    Where and when it was done is what its device told, not what the draft says. Raise NotFound, WrongState when it
+    belongs to an order already (so that a double click makes one), Invalid, Forbidden.
+    """
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.REGISTER)
+        permit(tx, actor, Permission.LINK)
+        step = performed.get(tx, sop_instance_uid)
+        if step is None:
+            raise NotFound(f"performed step {sop_instance_uid}")
+        if performed.linked_steps(tx, step.id):
+            raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
+        device = devices.get(tx, step.ae_title)
+        here = (device.ae_title,) if device and device.adopted else draft.station_ae_titles
+        told = tidied(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
+        role = BusRole.WALK_IN if clinic.tells_bus else BusRole.NONE
+        uid = _own_study_uid(tx, performed.attributes(tx, sop_instance_uid))
+        order = added(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
+        for scheduled in order.steps:
+            performed.link(tx, step.id, scheduled.id, actor.name)
+        order_status.settle(tx, order.id, clinic)
+        audit.write(tx, actor, "register_walk_in", order.id, sop_instance_uid=sop_instance_uid)
+        tx.announce()
+        return reread(tx, order.id)
+
+    return store.write(verb)
+
+
+def _own_study_uid(tx: Tx, attributes: Mapping[str, Any]) -> str:
+    """Give the Study Instance UID under which a device made its images, where no order bears it; else nothing."""
+    items = attributes.get("00400270", {}).get("Value", [])
+    named = [value for item in items for value in item.get("0020000D", {}).get("Value", [])]
+    free = (str(uid) for uid in named if identifiers.valid_uid(str(uid)))
+    return next((uid for uid in free if not orders.is_taken(tx, "study_instance_uid", uid)), "")
+
+
+def added(
+    tx: Tx,
+    draft: ReferralDraft,
+    digest: str,
+    actor: Actor,
+    clinic: Clinic,
+    role: BusRole,
+    *,
+    done: bool = False,
+    **given: str,
+) -> Order:
+    """Make an order of a tidied draft within a verb's transaction; the verb tells the audit and the region.
+
+    `done` says that it was done already, so that its time has passed. `given` are members of Order that do not come
+    from the draft: accession_number, study_instance_uid, requester, bus_accession_number.
+    Raise Invalid, Stale, NotFound.
+    """
+    procedure = _checked(tx, draft, _local(tx.now, clinic), done=done)
+    if draft.owner and role is not BusRole.PLACER:
+        raise Invalid({"owner": "no_bus"})  # nothing would carry it there
+    order = Order(
+        id=0,
+        accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
+        study_instance_uid=given.pop("study_instance_uid", "") or numbering.study_instance_uid(tx, clinic),
+        requested_procedure_id=numbering.requested_procedure_id(tx),
+        patient=_keep_patient(tx, draft.patient),
+        state=OrderState.REFERRED if draft.owner else OrderState.SCHEDULED,
+        procedure_code=procedure.code,
+        procedure_name=procedure.name,
+        procedure_local=procedure.local,
+        modality=procedure.modality,
+        body_site=procedure.body_site,
+        steps=(
+            ScheduledStep(
+                draft.start,
+                () if draft.owner else draft.station_ae_titles,
+                numbering.sps_id(tx),
+                StepState.REFERRED if draft.owner else StepState.SCHEDULED,
+            ),
+        ),
+        authored_on=tx.now,
+        created_by=actor.title or actor.name,
+        bus_role=role,
+        owner=draft.owner,
+    )
+    order = replace(_with_referral(order, draft), **given)  # type: ignore[arg-type]
+    return reread(tx, orders.add(tx, order, draft.submission_id, digest))
+
+
+def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+    """Change an order that has not begun; an abandoned one is planned anew.
+
+    `revision` is the one that the person saw. Raise Stale when the order has changed since, WrongState, Invalid,
+    NotFound, Forbidden. What the bus refused goes out again, since its content has changed.
+    """
+    draft = tidied(draft)
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.AMEND)
+        order = _current(tx, order_id, revision)
+        state = lifecycle.after(order.state, Event.AMEND)
+        changes = _as_stored(draft, order)
+        procedure = _checked(
+            tx, changes, _local(tx.now, clinic), planned=order.steps[0].start, kept=order.procedure_code
+        )
+        if draft.patient.id and draft.patient.id != order.patient.id:
+            raise Invalid({"patient": "other_patient"})
+        before = order
+        patient = _keep_patient(tx, replace(changes.patient, id=order.patient.id))
+        changed = replace(
+            _with_referral(order, changes),
+            patient=patient,
+            procedure_code=procedure.code,
+            procedure_name=procedure.name,
+            procedure_local=procedure.local,
+            modality=procedure.modality,
+            body_site=procedure.body_site,
+        )
+        if draft.owner != order.owner:
+            raise Invalid({"owner": "other_owner"})
+        orders.update(tx, changed)
+        step = order.steps[0]
+        if (step.start, step.station_ae_titles) != (changes.start, changes.station_ae_titles):
+            orders.reschedule(tx, step.id, changes.start, changes.station_ae_titles)
+        if state is not order.state:
+            outbox.withdraw(tx, order.id, OutboxKind.CANCEL)  # it is planned anew
+            orders.set_state(tx, order.id, state)
+            orders.set_step_state(tx, step.id, StepState.SCHEDULED)
+        outbox.resume(tx, order.id)
+        after = reread(tx, order.id)
+        if order.attributes:
+            after = replace(after, attributes=passthrough.after_amendment(before, after))
+            orders.set_attributes(tx, order.id, after.attributes)
+        tell_amendment(tx, before, after)
+        audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
+        tx.announce()
+        return after
+
+    return store.write(verb)
+
+
+def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
+    """Return a tidied draft in which every field that still means what is stored is written as it is stored.
+
+    People see and type whole minutes, single blanks and names in one line; files and devices have seconds, line breaks
+    and names by component. What a person left alone must not count as changed.
+    """
+    step = order.steps[0]
+    stored = ReferralDraft(
+        patient=order.patient,
+        procedure_code=order.procedure_code,
+        station_ae_titles=step.station_ae_titles,
+        start=step.start,
+        owner=order.owner,
+        submission_id=draft.submission_id,
+        **{name: getattr(order, name) for name in _REFERRAL_FIELDS},
+    )
+    shown = tidied(stored)
+    if str(draft.referrer) == str(shown.referrer):  # one field on the form, whose words may be split otherwise
+        draft = replace(draft, referrer=shown.referrer)
+    patient = replace(draft.patient, **_unchanged(draft.patient, shown.patient, stored.patient))
+    return replace(draft, **{**_unchanged(draft, shown, stored), "patient": patient})
+
+
+def _unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
+    """Return the stored values of the fields that were typed as they are shown."""
+    return {
+        field.name: getattr(stored, field.name)
+        for field in fields(typed)
+        if getattr(typed, field.name) == getattr(shown, field.name)
+    }
+
+
+def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor, clinic: Clinic) -> Order:
+    """Cancel an order that has not begun: off the worklist, and the region learns it.
+
+    Raise Stale, WrongState, NotFound, Forbidden.
+    """
+
+    def verb(tx: Tx) -> Order:
+        permit(tx, actor, Permission.CANCEL)
+        order = _current(tx, order_id, revision)
+        take_off(tx, order, clinic)
+        audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
+        tx.announce()
+        return reread(tx, order.id)
+
+    return store.write(verb)
+
+
+def take_off(tx: Tx, order: Order, clinic: Clinic) -> None:
+    """Take an order off the worklist within a verb's transaction, and tell the region; raise WrongState."""
+    orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
+    for step in order.steps:
+        orders.set_step_state(tx, step.id, StepState.CANCELLED)
+    if order.bus_role is BusRole.PERFORMER:
+        known = True
+    else:
+        known = not outbox.drop_refused(tx, order.id) and outbox.has(tx, order.id, OutboxKind.ORDER)
+    outbox.withdraw(tx, order.id, OutboxKind.AMEND)
+    if clinic.tells_bus and known:
+        outbox.add(tx, order.id, OutboxKind.CANCEL)
+
+
+def tell_amendment(tx: Tx, before: Order, after: Order) -> None:
+    """Queue what an amendment changed for the region, where that has the old content already."""
+    if before.bus_role is not BusRole.PLACER or not outbox.may_be_known(tx, before.id, OutboxKind.ORDER):
+        return
+    if _told(before) != _told(after) and not outbox.waits(tx, before.id, OutboxKind.AMEND):
+        outbox.add(tx, before.id, OutboxKind.AMEND)
+
+
+def _told(order: Order) -> tuple[object, ...]:
+    """Give what the region is told of an order; where and when it is done here is not among that."""
+    patient = replace(order.patient, phone="", allergies="", pregnancy="", revision=0)
+    own = {"patient", "steps", "state", "revision", "attributes", "bus_accession_number", "accession_number"}
+    return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))
+
+
+def tidied(draft: ReferralDraft) -> ReferralDraft:
+    """Normalise what was typed, as it will be kept: blanks, dashes in numbers, letters' case of codes."""
+    patient = draft.patient
+    return replace(
+        draft,
+        patient=replace(
+            patient,
+            name=_tidy_name(patient.name),
+            snils=identifiers.digits(patient.snils),
+            policy=identifiers.digits(patient.policy),
+            phone=names.tidy(patient.phone),
+            allergies=names.tidy(patient.allergies),
+            pregnancy=names.tidy(patient.pregnancy),
+        ),
+        station_ae_titles=tuple(dict.fromkeys(title.strip() for title in draft.station_ae_titles if title.strip())),
+        start=draft.start.replace(second=0, microsecond=0),
+        referrer=_tidy_name(draft.referrer),
+        referrer_snils=identifiers.digits(draft.referrer_snils),
+        referrer_position=names.tidy(draft.referrer_position),
+        # The letter of an ICD-10 code is Latin, however the keyboard stood.
+        diagnosis_code=names.tidy(draft.diagnosis_code).upper().translate(_LATIN),
+        diagnosis_text=names.tidy(draft.diagnosis_text),
+        comment=names.tidy(draft.comment),
+    )
+
+
+_LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
+
+
+def _tidy_name(name: PersonName) -> PersonName:
+    return PersonName(names.tidy(name.family), names.tidy(name.given), names.tidy(name.middle))
+
+
+def _checked(
+    tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None, *, kept: str = "", done: bool = False
+) -> ProcedureType:
+    """Raise Invalid unless all fields are right; `planned` is a start that may stay although it has passed.
+
+    `kept` is the code of a procedure that may stay although it is no longer offered. What was done already may have
+    been done any time.
+    """
+    problems = validation.referral_problems(draft, now)
+    if (planned == draft.start or done) and problems.get("date") == "past":
+        del problems["date"]
+    procedure = devices.procedure(tx, draft.procedure_code)
+    offered = draft.procedure_code == kept or devices.is_offered(tx, draft.procedure_code)
+    if draft.procedure_code and (procedure is None or not offered):
+        problems["procedure"] = "unknown"
+    for ae_title in draft.station_ae_titles:
+        device = devices.get(tx, ae_title)
+        if device is None or not device.adopted:
+            problems["device"] = "unknown"
+        elif procedure and device.modality and device.modality != procedure.modality:
+            problems["device"] = "other_modality"
+    if problems or procedure is None:
+        raise Invalid(problems)
+    return procedure
+
+
+def _keep_patient(tx: Tx, patient: Patient) -> Patient:
+    """Find the patient or make a new one; write what has changed; never turn one person into another."""
+    known = patients.get(tx, patient.id) if patient.id else patients.find_same(tx, patient)
+    if patient.id and known is None:
+        raise NotFound(f"patient {patient.id}")
+    if known is None:
+        number = patient.patient_id or numbering.patient_id(tx)
+        return replace(patient, id=patients.add(tx, patient, number), patient_id=number, revision=1)
+    problems = {}
+    same_name = names.fold(str(known.name)) == names.fold(str(patient.name))
+    if not patient.id and not (same_name and known.birth_date in (None, patient.birth_date)):
+        # The number is somebody else's here: a slip of the finger must not rename that person.
+        field = "snils" if known.snils and known.snils == patient.snils else "policy"
+        problems[field if getattr(known, field) else "patient_id"] = "other_patient"
+    for field in ("snils", "policy"):
+        value = getattr(patient, field)
+        owner = patients.find_by(tx, field, value) if value else None
+        if owner and owner.id != known.id:
+            problems[field] = "other_patient"
+    if problems:
+        raise Invalid(problems)
+    if patient.id and patient.revision and patient.revision != known.revision and patient != known:
+        raise Stale(f"patient {known.patient_id}")
+    merged = replace(patient, id=known.id, patient_id=known.patient_id, revision=known.revision)
+    if not patient.id:  # found, not chosen: what was not typed is not to be wiped out
+        for blank in ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy"):
+            if not getattr(merged, blank):
+                merged = replace(merged, **{blank: getattr(known, blank)})
+    if merged != known:
+        patients.update(tx, known.id, merged)
+        orders.forget(tx, known.id, [tag for name, tag in passthrough.PATIENT.items() if _differ(known, merged, name)])
+    return merged
+
+
+_REFERRAL_FIELDS = (
+    "laterality",
+    "priority",
+    "finance",
+    "referrer",
+    "referrer_snils",
+    "referrer_position",
+    "diagnosis_code",
+    "diagnosis_text",
+    "comment",
+)  # that an order and its draft have in common
+
+
+def _with_referral(order: Order, draft: ReferralDraft) -> Order:
+    return replace(order, **{name: getattr(draft, name) for name in _REFERRAL_FIELDS})
+
+
+def _current(tx: Tx, order_id: int, revision: int) -> Order:
+    order = orders.get(tx, order_id)
+    if order is None:
+        raise NotFound(f"order {order_id}")
+    if order.revision != revision:
+        raise Stale(f"order {order.accession_number}")
+    return order
+
+
+def reread(tx: Tx, id: int) -> Order:
+    """Give an order as it stands now in a verb's transaction; it must be there."""
+    order = orders.get(tx, id)
+    assert order is not None
+    return order
+
+
+def differences(before: Order, after: Order) -> dict[str, list[object]]:
+    """Name what an amendment changed, for the audit trail: field -> [old, new]."""
+    old, new = asdict(before), asdict(after)
+    return {key: [old[key], new[key]] for key in old if key not in {"revision", "state"} and old[key] != new[key]}
+
+
+def _local(now: datetime, clinic: Clinic) -> datetime:
+    return now.astimezone(clinic.zone).replace(tzinfo=None)
+
+
+def _differ(one: object, other: object, field: str) -> bool:
+    return bool(getattr(one, field) != getattr(other, field))
+
+
+def _digest(draft: ReferralDraft) -> str:
+    content = {key: value for key, value in asdict(draft).items() if key != "submission_id"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

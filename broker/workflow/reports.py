@@ -1,0 +1,204 @@
+"""What comes of a study here: a doctor writes its report, signs it, and the region is told.
+
+A signed report stands: nothing here changes one. Templates and second readings are no concern of this file yet.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass, replace
+
+from broker.domain import names
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.clinic import Clinic
+from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import Order, OrderState
+from broker.domain.people import PersonName
+from broker.domain.performed import PerformedState
+from broker.domain.reports import Report, ReportState
+from broker.security.permissions import Permission, permit
+from broker.store.database import Store, Tx
+from broker.store.tables import accounts, audit, orders, outbox, performed, reports
+
+LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
+HIGHEST_DOSE = 1000.0  # mSv; what is typed in µSv by mistake is found by it
+# Direction marks could turn a finding round on the screen and on paper.
+_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportText:
+    """What a doctor has written; `effective_dose` is in mSv, None where nothing was said of it."""
+
+    description: str = ""
+    conclusion: str = ""
+    recommendations: str = ""
+    effective_dose: float | None = None
+
+    @classmethod
+    def of(cls, report: Report) -> ReportText:
+        """Take what a report says."""
+        return cls(report.description, report.conclusion, report.recommendations, report.effective_dose)
+
+
+def save_report(store: Store, order_id: int, revision: int, text: ReportText, actor: Actor) -> Report:
+    """Keep a draft as it is now; whoever saves it has written it.
+
+    `revision` is the one of the report that the doctor saw, 0 where there was none. The same words again change
+    nothing. Raise Stale when somebody else has saved since, WrongState when it is signed or no images were begun,
+    Invalid, NotFound, Forbidden.
+    """
+    text = tidy(text)
+    if found := problems(text):
+        raise Invalid(found)
+
+    def verb(tx: Tx) -> Report:
+        permit(tx, actor, Permission.REPORT)
+        order = _order(tx, order_id)
+        before = reports.of_order(tx, order_id) or Report(order_id)
+        if before.state is ReportState.SIGNED:
+            raise WrongState(f"the report on {order.accession_number} is signed")
+        if ReportText.of(before) == text and (before.author == actor.name or not before.revision):
+            return before
+        if before.revision != revision:
+            raise Stale(f"the report on {order.accession_number}")
+        if order.state not in _BEGUN or not performed.states_of_order(tx, order_id):
+            raise WrongState(f"no images of {order.accession_number} were made here")
+        after = reports.put(tx, _written(tx, before, text, actor))
+        if before.author != after.author:  # not every pause in the typing
+            audit.write(tx, actor, "report_draft", order_id, taken_from=str(before.author_name))
+        tx.announce()
+        return after
+
+    return store.write(verb)
+
+
+def sign(store: Store, order_id: int, revision: int, text: ReportText, actor: Actor, clinic: Clinic) -> Report:
+    """Sign a report with these words: from now on it stands, under the name of whoever signs, and the region is told.
+
+    The same person signing the same words again changes nothing. Raise Stale, WrongState when it is signed otherwise
+    or the study is not completed, Invalid (also `images`: whose they are is in doubt), NotFound, Forbidden.
+    """
+    text = tidy(text)
+    if found := problems(text, signing=True):
+        raise Invalid(found)
+
+    def verb(tx: Tx) -> Report:
+        permit(tx, actor, Permission.REPORT)
+        if actor.kind is not ActorKind.PERSON:
+            raise Forbidden(f"{actor.name} is not a person, who alone may sign")
+        order = _order(tx, order_id)
+        before = reports.of_order(tx, order_id) or Report(order_id)
+        if before.state is ReportState.SIGNED:
+            if ReportText.of(before) == text and before.author == actor.name:
+                return before
+            raise WrongState(f"the report on {order.accession_number} is signed")
+        if before.revision != revision:
+            raise Stale(f"the report on {order.accession_number}")
+        _check_images(tx, order)
+        written = _written(tx, before, text, actor)
+        after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
+        audit.write(tx, actor, "report_sign", order_id, drafted_by=str(before.author_name))
+        _tell(tx, order, clinic)
+        tx.announce()
+        return after
+
+    return store.write(verb)
+
+
+def uphold(store: Store, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a signed report is right although images were taken away from its order since; it may go out again.
+
+    Raise WrongState where there is nothing to say that of, Invalid (`images`), NotFound, Forbidden.
+    """
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.REPORT)
+        order = _order(tx, order_id)
+        if not reports.doubted(tx, order_id):
+            raise WrongState(f"nobody doubts a report on {order.accession_number}")
+        _check_images(tx, order)
+        audit.write(tx, actor, "report_uphold", order_id)
+        _tell(tx, order, clinic)
+        tx.announce()
+
+    store.write(verb)
+
+
+def tidy(text: ReportText) -> ReportText:
+    """Normalise what was typed or pasted: NFC, plain line ends, no control characters, no direction marks."""
+    return replace(
+        text,
+        description=_tidy(text.description),
+        conclusion=_tidy(text.conclusion),
+        recommendations=_tidy(text.recommendations),
+    )
+
+
+def problems(text: ReportText, *, signing: bool = False) -> dict[str, str]:
+    """Name the fields of a report that are wrong: field -> problem code; a draft may still lack anything."""
+    found = {field: "too_long" for field, longest in LONGEST.items() if len(getattr(text, field)) > longest}
+    if signing and not text.conclusion:
+        found["conclusion"] = "required"
+    dose = text.effective_dose
+    if dose is not None and not (math.isfinite(dose) and 0 <= dose <= HIGHEST_DOSE):
+        found["effective_dose"] = "range"
+    return found
+
+
+def _check_images(tx: Tx, order: Order) -> None:
+    if order.state is not OrderState.COMPLETED:
+        raise WrongState(f"{order.accession_number} is {order.state}")
+    if PerformedState.COMPLETED not in performed.states_of_order(tx, order.id):
+        raise Invalid({"images": "none"})  # another clinic made them
+    if performed.conflicts(tx, order.id):
+        raise Invalid({"images": "other_patient"})  # perhaps: a person looks first
+
+
+def _tell(tx: Tx, order: Order, clinic: Clinic) -> None:
+    if clinic.tells_bus and order.bus_role and not outbox.has(tx, order.id, OutboxKind.REPORT):
+        outbox.add(tx, order.id, OutboxKind.REPORT)
+
+
+def _written(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report:
+    account = accounts.by_login(tx, actor.name)
+    return replace(
+        before,
+        description=text.description,
+        conclusion=text.conclusion,
+        recommendations=text.recommendations,
+        effective_dose=text.effective_dose,
+        author=actor.name,
+        author_name=_name(account.full_name if account else actor.title or actor.name),
+        author_snils=account.snils if account else "",
+        author_position=account.position if account else "",
+    )
+
+
+def _name(full_name: str) -> PersonName:
+    """Split a name as accounts have it; «Соколов В.И.» has its initials without a blank."""
+    name = names.split(full_name)
+    first, dot, second = name.given.partition(".")
+    return PersonName(name.family, first + dot, second) if dot and second and not name.middle else name
+
+
+def _tidy(typed: str) -> str:
+    lines = unicodedata.normalize("NFC", typed.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+    kept = ("".join(char for char in line.replace("\t", "    ") if _may_stand(char)).rstrip() for line in lines)
+    return "\n".join(kept).strip("\n")
+
+
+def _may_stand(char: str) -> bool:
+    return unicodedata.category(char) not in {"Cc", "Cs", "Co", "Cn"} and char not in _MARKS
+
+
+def _order(tx: Tx, order_id: int) -> Order:
+    order = orders.get(tx, order_id)
+    if order is None:
+        raise NotFound(f"order {order_id}")
+    return order
+
+
+_BEGUN = (OrderState.IN_PROGRESS, OrderState.COMPLETED)

@@ -1,0 +1,356 @@
+"""What scripts ask for by worklist files: taken over, amended when a file changes, withdrawn when it goes.
+
+Existing scripts go on working: the numbers that they wrote are kept, and only what they left out is made here. Each
+verb is one transaction, as everywhere. Nothing here reads a file; `path` and `digest` tell which content was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from broker.domain import lifecycle, names, passthrough
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.errors import Refused
+from broker.domain.lifecycle import Event
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import BusRole, ImportedItem, Order, OrderState, ScheduledStep, StepState
+from broker.domain.people import Patient, Sex
+from broker.security.permissions import Permission, permit
+from broker.store.database import Store, Tx
+from broker.store.tables import audit, devices, orders, outbox, patients, worklist_files
+from broker.store.tables.worklist_files import FileState, WorklistFile
+from broker.workflow import numbering, order_status, referrals
+
+CREATED_BY = "import"
+
+
+class Outcome(StrEnum):
+    """What became of a file."""
+
+    ADDED = "added"
+    AMENDED = "amended"
+    RESTORED = "restored"  # it had vanished and is back
+    UNCHANGED = "unchanged"
+    WITHDRAWN = "withdrawn"  # it vanished, and its order was cancelled
+    LEFT = "left"  # it vanished, and its order stays: the study had begun, or a person had cancelled it
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a file, and the order that it is about."""
+
+    outcome: Outcome
+    order_id: int
+    accession_number: str
+
+
+def take_over(
+    store: Store,
+    item: ImportedItem,
+    path: str,
+    digest: str,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    vanished: Mapping[str, str] = MappingProxyType({}),
+    tell_bus: bool = False,
+    rehearse: bool = False,
+) -> Taken:
+    """Put the item of a file on the worklist, or bring the order in line that came of the file's earlier content.
+
+    The same content again changes nothing. `vanished` are files that are not there any more, path -> digest: one of
+    them may be this one under its old name. `tell_bus` makes a new order known to the region. `rehearse` does
+    everything and keeps nothing. Raise Refused with the reason, which names no patient and no file; Forbidden.
+    """
+
+    def verb(tx: Tx) -> Taken:
+        permit(tx, actor, Permission.REGISTER)
+        known = worklist_files.get(tx, path)
+        if (known is None or not known.order_id) and (old := _old_name(tx, item, digest, vanished)):
+            worklist_files.remove(tx, old.path)
+            known = replace(old, path=path)
+        order = orders.get(tx, known.order_id) if known and known.order_id else None
+        if known is None or order is None:
+            taken = _add(tx, item, path, actor, clinic, tell_bus)
+        elif known.digest == digest and not known.problem:
+            taken = _again(tx, known, order, actor)
+        elif _is_same(item, order):
+            taken = _amend(tx, item, known, order, actor, clinic)
+        else:  # the script uses the file's name for one item after the other
+            _withdraw(tx, known, order, actor, clinic)
+            taken = _add(tx, item, path, actor, clinic, tell_bus)
+        now = WorklistFile(path, digest, taken.order_id)
+        if now != worklist_files.get(tx, path):
+            worklist_files.put(tx, now)
+        return taken
+
+    return store.rehearse(verb) if rehearse else store.write(verb)
+
+
+def withdraw(store: Store, path: str, actor: Actor, clinic: Clinic) -> Taken | None:
+    """Take the item of a file that is gone off the worklist, unless its study has begun; None where none came of it."""
+
+    def verb(tx: Tx) -> Taken | None:
+        permit(tx, actor, Permission.CANCEL)
+        known = worklist_files.get(tx, path)
+        order = orders.get(tx, known.order_id) if known and known.order_id else None
+        if known is None or order is None:
+            worklist_files.remove(tx, path)
+            return None
+        return _withdraw(tx, known, order, actor, clinic)
+
+    return store.write(verb)
+
+
+def note_problem(store: Store, path: str, digest: str, problem: str, actor: Actor) -> None:
+    """Note why a file's content was not taken over; the order of an earlier content stays as it is."""
+
+    def verb(tx: Tx) -> None:
+        permit(tx, actor, Permission.REGISTER)
+        known = worklist_files.get(tx, path) or WorklistFile(path, digest)
+        worklist_files.put(tx, replace(known, digest=digest, problem=problem))
+
+    store.write(verb)
+
+
+# ---- what a verb does ----
+
+
+def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, str]) -> WorklistFile | None:
+    """Find the file that bore this item before it was given another name; None where there was none."""
+    numbered = (("accession_number", item.accession_number), ("study_instance_uid", item.study_instance_uid))
+    for owner in (orders.owner(tx, number, value) for number, value in numbered if value):
+        if (file := worklist_files.of_order(tx, owner)) and (
+            file.state is FileState.WITHDRAWN or file.path in vanished
+        ):
+            return file
+    return next((worklist_files.get(tx, path) for path, said in vanished.items() if said == digest), None)
+
+
+def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, tell_bus: bool) -> Taken:
+    told = tell_bus and clinic.tells_bus
+    order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if told else BusRole.NONE)
+    id = orders.add(tx, order, "", "")
+    if told:
+        outbox.add(tx, id, OutboxKind.ORDER)
+    audit.write(tx, actor, "import", id, accession_number=order.accession_number, file=path)
+    tx.announce()
+    return Taken(Outcome.ADDED, id, order.accession_number)
+
+
+def _again(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> Taken:
+    outcome = Outcome.UNCHANGED
+    if known.state is FileState.WITHDRAWN and order.state is OrderState.CANCELLED:
+        _restore(tx, order, known.path, actor)
+        outcome = Outcome.RESTORED
+    return Taken(outcome, order.id, order.accession_number)
+
+
+def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> Taken:
+    outcome = Outcome.AMENDED
+    if known.state is FileState.WITHDRAWN and order.state is OrderState.CANCELLED:
+        _restore(tx, order, known.path, actor)
+        outcome = Outcome.RESTORED
+    elif order.state is not OrderState.SCHEDULED:
+        what = "was cancelled here" if order.state is OrderState.CANCELLED else "has begun"
+        raise Refused(f"it has changed, but its order {order.accession_number} {what} and stays as it is")
+    after = _order(tx, item, order, clinic)
+    changed = referrals.differences(order, after)
+    if not changed:
+        return Taken(Outcome.UNCHANGED if outcome is Outcome.AMENDED else outcome, order.id, order.accession_number)
+    orders.update(tx, after)
+    orders.set_numbers(tx, after)
+    orders.set_attributes(tx, order.id, after.attributes)
+    was, now = order.steps[0], after.steps[0]
+    if (was.start, was.station_ae_titles) != (now.start, now.station_ae_titles):
+        orders.reschedule(tx, was.id, now.start, now.station_ae_titles)
+    outbox.resume(tx, order.id)
+    referrals.tell_amendment(tx, order, referrals.reread(tx, order.id))
+    audit.write(tx, actor, "amend", order.id, changed=changed, file=known.path)
+    tx.announce()
+    return Taken(outcome, order.id, after.accession_number)
+
+
+def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> Taken:
+    if order.state is not OrderState.SCHEDULED:
+        worklist_files.put(tx, replace(known, state=FileState.GONE))
+        return Taken(Outcome.LEFT, order.id, order.accession_number)
+    referrals.take_off(tx, order, clinic)
+    worklist_files.put(tx, replace(known, state=FileState.WITHDRAWN))
+    audit.write(tx, actor, "withdraw", order.id, file=known.path)
+    tx.announce()
+    return Taken(Outcome.WITHDRAWN, order.id, order.accession_number)
+
+
+def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
+    outbox.withdraw(tx, order.id, OutboxKind.CANCEL)
+    if outbox.has(tx, order.id, OutboxKind.CANCEL):
+        raise Refused(f"it is back, but the region knows already that order {order.accession_number} is cancelled")
+    order_status.tell_again(tx, order.id)
+    orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESTORE))
+    for step in order.steps:
+        orders.set_step_state(tx, step.id, StepState.SCHEDULED)
+    audit.write(tx, actor, "restore", order.id, file=path)
+    tx.announce()
+
+
+# ---- from an item to an order ----
+
+
+def _is_same(item: ImportedItem, order: Order) -> bool:
+    """Say whether a file's new content still means the order that came of its old one.
+
+    By accession number or Study Instance UID. Scripts without accession numbers may make a new UID whenever they
+    write: then patient and requested procedure tell.
+    """
+    if item.accession_number:
+        return item.accession_number == order.accession_number or item.study_instance_uid == order.study_instance_uid
+    if item.study_instance_uid == order.study_instance_uid:
+        return True
+    same_patient = _differs(item.patient, order.patient) == "" and (
+        item.patient.patient_id in ("", order.patient.patient_id)
+    )
+    return same_patient and item.requested_procedure_id in ("", order.requested_procedure_id)
+
+
+def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) -> Order:
+    """Make the order that an item asks for, under the id and the numbers of `current` where there is one."""
+    attributes: dict[str, Any] = deepcopy(item.attributes)
+    own = current.id if current else 0
+    uid = item.study_instance_uid
+    _refuse_taken(tx, "accession_number", "accession number", item.accession_number, own)
+    _refuse_taken(tx, "study_instance_uid", "Study Instance UID", uid, own)
+    step = current.steps[0] if current else None
+    requested = _own(tx, "requested_procedure_id", item.requested_procedure_id, own)
+    sps_id = _own(tx, "sps_id", item.sps_id, own)
+    if item.requested_procedure_id and not requested:
+        attributes[passthrough.TOP]["00401001"] = {"vr": "SH", "Value": [item.requested_procedure_id]}
+    if item.sps_id and not sps_id:
+        attributes[passthrough.STEP]["00400009"] = {"vr": "SH", "Value": [item.sps_id]}
+    station_ae_titles, modality = _where(tx, item)
+    patient = _patient(tx, item.patient, current.patient if current else None)
+    if patient.name != item.patient.name:  # spelt otherwise, and the same when folded
+        written = {"vr": "PN", "Value": [{"Alphabetic": names.to_dicom(item.patient.name)}]}
+        attributes[passthrough.TOP].setdefault(passthrough.PATIENT["name"], written)
+    procedure = devices.procedure(tx, item.procedure_code) if item.procedure_code else None
+    base = current or Order(
+        id=0,
+        accession_number=item.accession_number or numbering.accession_number(tx, clinic),
+        study_instance_uid=uid or numbering.study_instance_uid(tx, clinic),
+        requested_procedure_id=requested or numbering.requested_procedure_id(tx),
+        patient=patient,
+        state=OrderState.SCHEDULED,
+        procedure_code="",
+        procedure_name="",
+        modality="",
+        steps=(ScheduledStep(item.start, (), sps_id or numbering.sps_id(tx)),),
+        authored_on=tx.now,
+        created_by=CREATED_BY,
+    )
+    return replace(
+        base,
+        accession_number=item.accession_number or base.accession_number,
+        study_instance_uid=uid or base.study_instance_uid,
+        requested_procedure_id=requested or base.requested_procedure_id,
+        patient=patient,
+        procedure_code=item.procedure_code,
+        procedure_name=item.procedure_name or modality,
+        procedure_local=procedure.local if procedure else item.procedure_local,
+        modality=modality,
+        body_site=procedure.body_site if procedure else "",
+        priority=item.priority,
+        referrer=item.referrer,
+        diagnosis_text=item.diagnosis_text,
+        comment=item.comment,
+        attributes=attributes,
+        steps=(
+            replace(
+                step or base.steps[0],
+                start=item.start,
+                station_ae_titles=station_ae_titles,
+                sps_id=sps_id or base.steps[0].sps_id,
+            ),
+        ),
+    )
+
+
+def _refuse_taken(tx: Tx, number: str, called: str, value: str, own: int) -> None:
+    owner = orders.owner(tx, number, value) if value else 0
+    if owner in (0, own):
+        return
+    whose = "another file's order" if worklist_files.of_order(tx, owner) else "an order that was registered here"
+    raise Refused(f"the {called} {value} is that of {whose}")
+
+
+def _own(tx: Tx, number: str, value: str, own: int) -> str:
+    """Give a number of a script's own if it can be one here; else empty, and ours stands in for it.
+
+    Scripts repeat them ("1" in every item) or make them too long; what they wrote is answered nevertheless.
+    """
+    usable = 1 <= len(value) <= 16 and not orders.is_taken(tx, number, value, by_another_than=own)
+    return value if usable else ""
+
+
+def _where(tx: Tx, item: ImportedItem) -> tuple[tuple[str, ...], str]:
+    """Give an item's stations and modality; what the script left out comes from the registered devices."""
+    modality = item.modality
+    if not modality:
+        found = {device.modality for ae_title in item.station_ae_titles if (device := devices.get(tx, ae_title))}
+        if len(found - {""}) != 1:
+            raise Refused("it has no Modality, and no registered device tells it")
+        modality = found.pop()
+    stations = item.station_ae_titles or tuple(
+        device.ae_title for device in devices.all_devices(tx) if device.modality == modality
+    )
+    if not stations:
+        raise Refused(f"it has no Scheduled Station AE Title, and no device for {modality} is registered")
+    return stations, modality
+
+
+def _patient(tx: Tx, said: Patient, current: Patient | None) -> Patient:
+    """Find the patient by the script's Patient ID, or make a new one; fill in what was not known, rename nobody."""
+    if said.patient_id:
+        known = patients.find_by(tx, "patient_id", said.patient_id)
+    elif current and not _differs(said, current):
+        known = current
+    else:
+        known = patients.find_same(tx, said)
+    if known is None:
+        number = said.patient_id or numbering.patient_id(tx)
+        return replace(said, id=patients.add(tx, said, number), patient_id=number, revision=1)
+    if differs := _differs(said, known):
+        raise Refused(f"the Patient ID {known.patient_id} belongs to somebody with another {differs} here")
+    merged = replace(
+        known,
+        birth_date=known.birth_date or said.birth_date,
+        sex=known.sex if said.sex is Sex.OTHER else said.sex,
+        weight=said.weight or known.weight,
+        height=said.height or known.height,
+        allergies=_together(known.allergies, said.allergies),
+    )
+    if merged == known:
+        return known
+    patients.update(tx, known.id, merged)
+    return replace(merged, revision=known.revision + 1)
+
+
+def _differs(said: Patient, known: Patient) -> str:
+    if names.fold(str(said.name)) != names.fold(str(known.name)):
+        return "name"
+    if said.birth_date and known.birth_date and said.birth_date != known.birth_date:
+        return "date of birth"
+    return ""
+
+
+def _together(known: str, said: str) -> str:
+    """Add an allergy to those that are known; none is taken away by a script that does not know it."""
+    said = names.tidy(said)
+    if names.fold(said) in names.fold(known):
+        return known
+    return f"{known}; {said}" if known else said

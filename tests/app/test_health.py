@@ -1,0 +1,90 @@
+"""What the house says of itself is looked at, not assumed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.app import application
+from broker.app.application import Application
+from broker.config.sections import Config
+from broker.store.database import StoreError, Tx
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Application]:
+    dicom = {"address": "127.0.0.1", "port": 0}
+    made = Application(
+        Config.model_validate({"clinic": {"name": "К"}, "dicom": dicom, "data": {"directory": str(tmp_path)}})
+    )
+    made.dicom.start()
+    yield made
+    made.dicom.stop()
+    made.close()
+
+
+def verdicts(running: Application) -> dict[str, bool]:
+    running.look()
+    return {check.name: check.ok for check in running.health().checks}
+
+
+def test_everything_works_in_a_whole_house(running: Application) -> None:
+    assert verdicts(running) == {"database": True, "dicom": True}
+    assert running.health().ok
+
+
+def test_a_full_disk_is_told_and_forgotten_when_it_is_over(
+    running: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tx: Tx) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(application, "beat", full)
+    assert verdicts(running)["database"] is False
+    monkeypatch.undo()
+    assert verdicts(running)["database"] is True
+
+
+def test_the_look_at_the_database_writes(running: Application) -> None:
+    def beats() -> int:
+        with running.store.read() as reader:
+            return int(reader.value("SELECT value FROM counter WHERE name = 'heartbeat'") or 0)
+
+    before = beats()
+    verdicts(running)
+    assert beats() == before + 1
+
+
+def test_a_database_that_cannot_be_read_is_told(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreError("I/O error")
+
+    @contextmanager
+    def unreadable() -> Iterator[None]:
+        raise sqlite3.OperationalError("I/O error")
+        yield
+
+    verdicts(running)
+    monkeypatch.setattr(running.store, "write", refuse)
+    monkeypatch.setattr(running.store, "read", unreadable)
+    assert verdicts(running)["database"] is False
+    assert not running.health().ok
+
+
+def test_a_closed_port_is_told(running: Application) -> None:
+    port = running.dicom.port
+    assert port
+    running.config.dicom.__dict__["ae_title"] = "OTHER"  # what a real C-ECHO is sent to, and refused
+    assert verdicts(running)["dicom"] is False
+
+
+def test_a_look_that_is_too_old_is_a_fault(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdicts(running)
+    now = application.monotonic()
+    monkeypatch.setattr(application, "monotonic", lambda: now + application.LOOK_TOO_OLD + 1)
+    assert not running.health().ok
+    assert running.health().checks[-1].name == "watch"

@@ -1,0 +1,109 @@
+"""A clinic whose own `/fhir` is tested: its database, the endpoint on a real socket, and the verbs of its people.
+
+Its МИС works for PRACTICE_ORGANISATION and shows PRACTICE_TOKEN, and the clinic is PRACTICE_ORGANISATION_2: what is
+written for the practice bus, where the first clinic refers to the second, can be said to it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+from starlette.applications import Starlette
+
+from broker.bus.api import Beside, Endpoint, Failures
+from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN, PracticeBus
+from broker.bus.practice.server import PracticeServer
+from broker.bus.profile import Profile
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.clinic import Clinic
+from broker.domain.incoming import IncomingReferral
+from broker.domain.orders import Order
+from broker.domain.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.reports import Report
+from broker.security.sessions import token_hash
+from broker.store.database import Store
+from broker.store.tables import clients, incoming, orders
+from broker.workflow import incoming_referrals as referrals
+from broker.workflow import performed_steps, reports
+from broker.workflow import referrals as referral
+from broker.workflow.reports import ReportText
+from tests.bus.samples import PROFILE
+from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
+
+NAME = "mis"
+DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))
+TEXT = ReportText("Суставная щель сужена.", "Артроз II ст.", "Консультация травматолога", 0.12)
+OURS = Profile(PRACTICE_ORGANISATION_2, "1.2.643.2.69.1.2.901", PROFILE.zone, images_url="https://pacs.example/{study}")
+
+
+def paper(order: Order, report: Report) -> bytes:
+    """Stand for the PDF of a report."""
+    return f"%PDF-1.4 {order.accession_number} {report.conclusion}".encode()
+
+
+class EndpointServer(PracticeServer):
+    """The endpoint listening where the practice bus listens otherwise; beside it there is nothing."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(cast(PracticeBus, SimpleNamespace(app=Beside(Starlette(), endpoint))))
+
+    @property
+    def url(self) -> str:
+        return self.page_url + "fhir"
+
+
+class House:
+    """The clinic."""
+
+    def __init__(self, store: Store, straight_to: Mapping[str, str] | None = None, clinic: Clinic = CLINIC) -> None:
+        self.store, self.clinic = store, clinic
+        self.add_client(NAME, PRACTICE_TOKEN, PRACTICE_ORGANISATION)
+        self.failures = Failures()
+        self.endpoint = Endpoint(store, clinic, lambda reader: OURS, paper, straight_to or {}, self.failures)
+        self.server = EndpointServer(self.endpoint)
+        self.server.start()
+
+    def add_client(self, name: str, token: str, organisation: str = "", *, tell_bus: bool = False) -> None:
+        self.store.write(lambda tx: clients.add(tx, name, token_hash(token), organisation, tell_bus=tell_bus))
+
+    def close(self) -> None:
+        self.server.stop()
+
+    def waiting(self) -> list[IncomingReferral]:
+        with self.store.read() as reader:
+            return incoming.waiting(reader)
+
+    def accept(self, **changes: Any) -> Order:
+        """Give the referral that waits a device and a time."""
+        [known] = self.waiting()
+        form = draft(patient=known.patient, **changes)
+        return referrals.accept(self.store, known.id, form, REGISTRAR, self.clinic)
+
+    def perform(self, order: Order, uid: str = "1.2.3.4") -> None:
+        step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
+        performed_steps.start(self.store, step, message(f"create {uid}"), XRAY, self.clinic)
+        done = PerformedChange(PerformedState.COMPLETED, images=2)
+        performed_steps.finish(self.store, uid, done, message(f"final {uid}"), XRAY, self.clinic)
+
+    def begin(self, order: Order, uid: str = "1.2.3.4") -> None:
+        step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
+        performed_steps.start(self.store, step, message(f"create {uid}"), XRAY, self.clinic)
+
+    def sign(self, order: Order) -> Report:
+        return reports.sign(self.store, order.id, 0, TEXT, DOCTOR, self.clinic)
+
+    def cancel(self, order: Order) -> None:
+        now = self.order(order)
+        referral.cancel(self.store, now.id, now.revision, "передумал", REGISTRAR, self.clinic)
+
+    def order(self, order: Order) -> Order:
+        with self.store.read() as reader:
+            found = orders.get(reader, order.id)
+        assert found is not None
+        return found
+
+    def count(self, table: str) -> int:
+        with self.store.read() as reader:
+            return int(reader.value(f"SELECT count(*) FROM {table}"))  # noqa: S608

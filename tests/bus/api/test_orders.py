@@ -1,0 +1,461 @@
+"""What becomes of what a local МИС orders here: desk, numbers, cancelling, images, report; and who may ask."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from broker.bus.api import Failures
+from broker.bus.api import web as module
+from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
+from broker.domain.incoming import IncomingState
+from broker.domain.orders import BusRole, OrderState
+from broker.store.database import Store, StoreError
+from broker.store.tables import clients, incoming, orders
+from broker.workflow import incoming_referrals as referrals
+from broker.workflow import performed_steps
+from tests.bus.api.clinic import NAME, House
+from tests.bus.bundles import (
+    Resource,
+    accepted,
+    accession_numbers,
+    call,
+    concept,
+    id_of,
+    of,
+    order,
+    organisation,
+    part,
+    post,
+    result,
+    search,
+    update,
+)
+from tests.peers.fhir_server import Validator, validator
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
+
+OTHER_TOKEN = "aaaa0000-1111-4222-8333-444455556666"
+AS_OTHER = {"Authorization": f"N3 {OTHER_TOKEN}"}
+# N3's own code system stands where R4 has a required binding to HL7's; the region wants it so.
+ALLOWED = "(urn:oid:2.16.840.1.113883.4.642.1.1075) not found in value set"
+
+
+@pytest.fixture
+def open_house(store: Store) -> Iterator[Callable[..., House]]:
+    opened: list[House] = []
+
+    def open_one(**options: Any) -> House:
+        opened.append(House(store, **options))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def own_code(sent: Resource) -> Resource:
+    """Ask for what the directory of this clinic has, by its name."""
+    of(sent, "ServiceRequest")["code"] = concept("urn:oid:1.2.643.2.69.1.2.900", "FLG") | {
+        "text": "Рентгенография коленного сустава"
+    }
+    return sent
+
+
+def get(house: House, reference: str, **options: Any) -> Resource:
+    answer = call(house.server, "GET", f"/{reference}", **options)
+    assert answer.status_code == 200, answer.text
+    body: Resource = answer.json()
+    return body
+
+
+def answers(house: House, answered: Resource) -> list[Resource]:
+    return search(house.server, intent="reflex-order", based_on=id_of(answered, "Task"))
+
+
+# ---- ordering ----
+
+
+def test_an_order_waits_at_the_desk_and_bears_the_number_that_its_sender_was_told(house: House) -> None:
+    answered = accepted(house.server, order("order-1"))
+    [number] = accession_numbers(part(answered, "Task"))
+    [known] = house.waiting()
+    assert (known.source, known.task, known.bus_accession_number) == (NAME, part(answered, "Task")["id"], number)
+    assert (known.patient.name.family, known.diagnosis_code) == ("Ёлкина", "J18.9")
+    assert known.requester == PRACTICE_ORGANISATION
+    made = house.accept()
+    assert (made.accession_number, made.bus_accession_number, made.requester) == (number, "", PRACTICE_ORGANISATION)
+    assert get(house, id_of(answered, "Task")) == part(answered, "Task")
+    next_one = accession_numbers(part(accepted(house.server, order()), "Task"))
+    assert next_one != [number]
+
+
+def test_a_rule_puts_an_order_onto_the_worklist_at_once(open_house: Callable[..., House]) -> None:
+    house = open_house(straight_to={"DX": "XRAY_14"})
+    answered = accepted(house.server, own_code(order()))
+    assert house.waiting() == []
+    with house.store.read() as reader:
+        made = orders.by_accession_number(reader, *accession_numbers(part(answered, "Task")))
+    assert made is not None
+    assert (made.state, made.steps[0].station_ae_titles) == (OrderState.SCHEDULED, ("XRAY_14",))
+
+
+@pytest.mark.parametrize(
+    ("own", "tell_bus", "role"),
+    [(True, True, BusRole.PLACER), (True, False, BusRole.NONE), (False, False, BusRole.NONE)],
+)
+def test_the_region_is_told_where_it_is_said_so(house: House, own: bool, tell_bus: bool, role: BusRole) -> None:
+    guid = PRACTICE_ORGANISATION_2 if own else PRACTICE_ORGANISATION
+    house.add_client("second", OTHER_TOKEN, "" if own else guid, tell_bus=tell_bus)
+    sent = json.loads(json.dumps(order()).replace(PRACTICE_ORGANISATION, guid))
+    answer = call(house.server, "POST", "", sent, headers=AS_OTHER)
+    assert answer.status_code == 200, answer.text
+    made = house.accept()
+    assert (made.bus_role, made.requester) == (role, "" if own else guid)
+    assert house.count("outbox") == int(tell_bus)
+    assert update_as_other(house, part(answer.json(), "Task")["id"]).status_code == 200
+    assert house.order(made).state is OrderState.CANCELLED
+    assert house.count("outbox") == 2 * int(tell_bus)  # the cancellation follows its order
+
+
+def update_as_other(house: House, task_id: str) -> Any:
+    given = [{"name": "_id", "valueString": task_id}, {"name": "status", "valueString": "cancelled"}]
+    body = {"resourceType": "Parameters", "parameter": given}
+    return call(house.server, "POST", "/$updatestatus", body, headers=AS_OTHER)
+
+
+def test_what_is_not_for_this_clinic_and_what_is_no_order_is_refused(house: House) -> None:
+    answer = post(house.server, order(owner=PRACTICE_ORGANISATION))
+    assert (answer.status_code, answer.json()["issue"][0]["location"]) == (422, ["Task.owner"])
+    answered = accepted(house.server, order("order-1"))
+    answer = post(house.server, result("order-1", answered))
+    assert answer.status_code == 422
+    assert "результаты выдаёт эта клиника" in answer.text
+    sent = order()
+    of(sent, "Task")["identifier"][0]["type"] = concept("urn:oid:1.2.643.2.69.1.1.1.122", "ACSN")
+    assert "нет собственного номера" in post(house.server, sent).text
+    assert house.count("incoming_referral") == 1
+
+
+def test_an_order_that_is_said_twice_at_once_is_one_order(house: House) -> None:
+    sent = order("order-race")
+    given: list[int] = []
+    threads = [threading.Thread(target=lambda: given.append(post(house.server, sent).status_code)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(given) == [200, 422, 422, 422]
+    assert len(house.waiting()) == 1
+
+
+def test_a_number_that_somebody_took_meanwhile_is_replaced_and_the_sender_reads_the_new_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = accepted(house.server, order())
+    [number] = accession_numbers(part(answered, "Task"))
+    taken = orders.is_taken
+    monkeypatch.setattr(orders, "is_taken", lambda tx, name, value, **more: value == number or taken(tx, name, value))
+    made = house.accept()
+    assert made.accession_number != number
+    assert accession_numbers(get(house, id_of(answered, "Task"))) == [made.accession_number]
+
+
+# ---- cancelling ----
+
+
+def test_a_referral_that_waited_is_cancelled_and_so_is_its_order(house: House) -> None:
+    for accept in (False, True):
+        task = part(accepted(house.server, order()), "Task")
+        made = house.accept() if accept else None
+        assert update(house.server, task["id"], "cancelled").json()["status"] == "cancelled"
+        assert house.waiting() == []
+        assert made is None or house.order(made).state is OrderState.CANCELLED
+
+
+def test_a_clock_that_was_set_back_cancels_all_the_same(house: House) -> None:
+    task = part(accepted(house.server, order()), "Task")
+    house.store.clock = lambda: datetime.now(UTC) - timedelta(hours=1)
+    cancelled = update(house.server, task["id"], "cancelled").json()
+    assert cancelled["status"] == "cancelled"
+    assert cancelled["meta"]["lastUpdated"] >= task["meta"]["lastUpdated"]
+    assert house.waiting() == []
+
+
+def test_what_has_begun_is_not_cancelled_but_people_are_told(house: House) -> None:
+    task = part(accepted(house.server, order()), "Task")
+    house.begin(house.accept())
+    for _ in range(2):
+        answer = update(house.server, task["id"], "cancelled")
+        assert answer.status_code == 422
+        assert "уже выполняется" in answer.text
+    with house.store.read() as reader:
+        [trouble] = incoming.too_late(reader)
+    assert trouble.accession_number == accession_numbers(task)[0]
+    assert get(house, f"Task/{task['id']}")["status"] == "requested"
+
+
+def test_what_people_cancel_or_decline_here_its_sender_sees(house: House) -> None:
+    first = part(accepted(house.server, order()), "Task")
+    house.cancel(house.accept())
+    second = part(accepted(house.server, order()), "Task")
+    [known] = house.waiting()
+    referrals.decline(house.store, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    changed = search(house.server, intent="original-order", status="cancelled,rejected")
+    assert [(task["id"], task["status"]) for task in changed] == [
+        (first["id"], "cancelled"),
+        (second["id"], "rejected"),
+    ]
+    for task, before in zip(changed, (first, second), strict=True):
+        assert task["meta"]["lastUpdated"] > before["meta"]["lastUpdated"]
+        since = f"ge{task['meta']['lastUpdated']}"
+        assert task["id"] in [found["id"] for found in search(house.server, _lastUpdated=since)]
+    assert update(house.server, second["id"], "cancelled").json()["status"] == "cancelled"
+    with house.store.read() as reader:
+        kept = incoming.by_task(reader, NAME, second["id"])
+    assert kept is not None
+    assert kept.state is IncomingState.CANCELLED
+
+
+# ---- results ----
+
+
+def test_images_and_then_the_report_are_answers_to_the_order(house: House) -> None:
+    answered = accepted(house.server, order())
+    number = accession_numbers(part(answered, "Task"))[0]
+    made = house.accept()
+    assert answers(house, answered) == []
+    house.perform(made)
+    [images] = answers(house, answered)
+    assert (images["status"], images["identifier"][0]["value"]) == ("in-progress", f"{number}/in-progress")
+    partial = get(house, images["focus"]["reference"])
+    assert (partial["status"], partial["basedOn"][0]["reference"]) == ("partial", id_of(answered, "ServiceRequest"))
+    study = get(house, partial["imagingStudy"][0]["reference"])
+    assert {"system": "urn:dicom:uid", "value": f"urn:oid:{made.study_instance_uid}"} in study["identifier"]
+    assert [each["value"] for each in study["identifier"] if "type" in each] == [number]
+    endpoint = get(house, study["endpoint"][0]["reference"])
+    assert endpoint["address"] == f"https://pacs.example/{made.study_instance_uid}"
+    house.sign(made)
+    [before, completed] = answers(house, answered)
+    assert (before, completed["status"]) == (images, "completed")
+    report = get(house, completed["focus"]["reference"])
+    assert report["status"] == "final"
+    assert report["imagingStudy"] == partial["imagingStudy"]
+    said = [get(house, each["reference"]) for each in report["result"]]
+    assert [each.get("valueString", each.get("valueQuantity", {}).get("value")) for each in said] == [
+        "Суставная щель сужена.",
+        "Артроз II ст.",
+        "Консультация травматолога",
+        0.12,
+    ]
+    binary = get(house, report["presentedForm"][0]["url"])
+    assert binary["contentType"] == "application/pdf"
+    assert base64.b64decode(binary["data"]).decode() == f"%PDF-1.4 {number} Артроз II ст."
+    for named in (f"{number}/completed", f"urn:oid:1.2.643.2.69.1.2.901|{number}/completed"):
+        assert search(house.server, identifier=named) == [completed]
+    since = f"ge{completed['meta']['lastUpdated']}"
+    assert search(house.server, _lastUpdated=since) == [completed]
+    assert update(house.server, part(answered, "Task")["id"], "cancelled").status_code == 422
+
+
+def test_every_reference_of_every_answer_can_be_read_and_is_strict_r4(house: House, judge: Validator) -> None:
+    answered = accepted(house.server, order())
+    made = house.accept()
+    house.perform(made)
+    house.sign(made)
+    wanted, read = [id_of(answered, "Task"), *(f"Task/{task['id']}" for task in answers(house, answered))], {}
+    while wanted:
+        name = wanted.pop()
+        if name not in read:
+            read[name] = get(house, name)
+            assert f"{read[name]['resourceType']}/{read[name]['id']}" == name
+            wanted += references(read[name])
+    kinds = {name.partition("/")[0] for name in read}
+    assert kinds >= {
+        "Patient",
+        "ServiceRequest",
+        "DiagnosticReport",
+        "ImagingStudy",
+        "Endpoint",
+        "Observation",
+        "Binary",
+    }
+    assert kinds >= {"Organization", "Practitioner", "PractitionerRole", "Encounter", "Condition", "Task"}
+    for name, resource in read.items():
+        found = [(at, what) for at, what in judge.errors(resource) if not what.endswith(ALLOWED)]
+        assert found == [], name
+
+
+def references(node: Any, key: str = "") -> list[str]:
+    """List every reference inside a resource, and every address of a Binary."""
+    if isinstance(node, dict):
+        return [found for name, value in node.items() for found in references(value, name)]
+    if isinstance(node, list):
+        return [found for value in node for found in references(value, key)]
+    return [str(node)] if key == "reference" or str(node).startswith("Binary/") else []
+
+
+@pytest.fixture
+def judge() -> Iterator[Validator]:
+    with validator() as started:
+        yield started
+
+
+def test_the_answers_of_a_patient_are_found(house: House) -> None:
+    answered = accepted(house.server, order())
+    made = house.accept()
+    house.perform(made)
+    house.sign(made)
+    for kind, statuses in (("DiagnosticReport", ["partial", "final"]), ("ImagingStudy", ["available"])):
+        parameters = [{"name": "subject", "valueString": id_of(answered, "Patient")}]
+        sent = {"resourceType": "Parameters", "parameter": parameters}
+        found = call(house.server, "POST", f"/{kind}/_search", sent).json()
+        assert sorted(entry["resource"]["status"] for entry in found["entry"]) == sorted(statuses)
+        assert all(get(house, entry["fullUrl"]) == entry["resource"] for entry in found["entry"])
+
+
+def test_images_of_which_a_person_says_that_they_are_not_this_patients_are_no_answer_any_more(house: House) -> None:
+    answered = accepted(house.server, order())
+    made = house.accept()
+    house.perform(made)
+    [images] = answers(house, answered)
+    performed_steps.unlink(house.store, "1.2.3.4", made.id, SYSTEM, CLINIC)
+    assert answers(house, answered) == []
+    assert call(house.server, "GET", f"/Task/{images['id']}").status_code == 404
+
+
+def test_a_report_on_images_that_were_taken_away_is_no_answer_until_a_doctor_has_looked(house: House) -> None:
+    answered = accepted(house.server, order())
+    made = house.accept()
+    house.perform(made)
+    house.perform(made, "1.2.3.5")
+    house.sign(made)
+    assert [task["status"] for task in answers(house, answered)] == ["in-progress", "completed"]
+    performed_steps.unlink(house.store, "1.2.3.5", made.id, SYSTEM, CLINIC)
+    assert [task["status"] for task in answers(house, answered)] == ["in-progress"]
+
+
+# ---- who may ask ----
+
+
+def test_a_client_sees_its_own_orders_and_nothing_else(house: House) -> None:
+    house.add_client("second", OTHER_TOKEN, PRACTICE_ORGANISATION)
+    answered = accepted(house.server, order("order-1"))
+    made = house.accept()
+    house.perform(made)
+    house.sign(made)
+    everything = [entry["fullUrl"] for entry in answered["entry"]]
+    for task in answers(house, answered):
+        everything += [f"Task/{task['id']}", task["focus"]["reference"]]
+    for name in everything:
+        assert call(house.server, "GET", f"/{name}").status_code == 200
+        assert call(house.server, "GET", f"/{name}", headers=AS_OTHER).status_code == 404
+    assert update_as_other(house, part(answered, "Task")["id"]).status_code == 404
+    for name, value in (("intent", "original-order,reflex-order"), ("based-on", id_of(answered, "Task"))):
+        sent = {"resourceType": "Parameters", "parameter": [{"name": name, "valueString": value}]}
+        assert call(house.server, "POST", "/Task/_search", sent, headers=AS_OTHER).json()["total"] == 0
+    # The same number and the same patient of another program are another order and another patient.
+    again = call(house.server, "POST", "", order("order-1"), headers=AS_OTHER)
+    assert again.status_code == 200
+    assert id_of(again.json(), "Practitioner") != id_of(answered, "Practitioner")
+    strange = order()
+    of(strange, "Task")["for"] = {"reference": id_of(answered, "Patient")}
+    assert call(house.server, "POST", "", strange, headers=AS_OTHER).status_code == 422
+
+
+def test_a_disabled_client_is_answered_no_more(house: House) -> None:
+    assert call(house.server, "GET", "/Task/1").status_code == 404
+    with house.store.read() as reader:
+        [known] = clients.all_clients(reader)
+    assert known.heard_at is not None
+    house.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
+    answer = call(house.server, "GET", "/Task/1")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "N3")
+    house.store.write(lambda tx: clients.set_disabled(tx, NAME, False))
+    assert call(house.server, "GET", "/Task/1").status_code == 404
+
+
+def test_whoever_sends_much_without_a_token_sees_that_it_is_the_token(house: House) -> None:
+    for size in (900_000, 3_000_000):
+        answer = call(house.server, "POST", "", b" " * size, headers={"Authorization": "N3 x"})
+        assert answer.status_code == 401
+
+
+def test_a_token_is_kept_as_a_hash_only(house: House) -> None:
+    with house.store.read() as reader:
+        [(kept, _)] = clients.enabled(reader)
+    assert PRACTICE_TOKEN not in kept
+    assert len(kept) == 64
+
+
+def test_guessing_tokens_is_slowed_down_and_disturbs_no_one_who_has_one(house: House) -> None:
+    statuses = [
+        call(house.server, "GET", "/Task/1", headers={"Authorization": f"N3 {i}"}).status_code
+        for i in range(int(Failures.LIMITS[0][0]) + 5)
+    ]
+    assert (statuses[0], statuses[-1]) == (401, 429)
+    answer = call(house.server, "GET", "/Task/1", headers={"Authorization": "N3 x"})
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.json()["resourceType"] == "OperationOutcome"
+    assert call(house.server, "GET", "/Task/1").status_code == 404
+
+
+# ---- the frame ----
+
+
+def test_every_answer_tells_a_browser_that_it_has_no_business_here(house: House) -> None:
+    for path, headers in (("/Task/1", {}), ("/Task/1", {"Authorization": ""})):
+        answer = call(house.server, "GET", path, headers=headers)
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert call(house.server, "PUT", "/Task/1").headers["allow"] == "GET, POST"
+
+
+def test_a_body_that_is_too_long_or_does_not_come_is_an_outcome(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = call(house.server, "POST", "", b" " * 1_000_001)
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (413, "too-long")
+    monkeypatch.setattr(module, "BODY_SECONDS", 0.2)
+    port = int(house.server.page_url.split(":")[2].strip("/"))
+    head = f"POST /fhir HTTP/1.1\r\nHost: x\r\nAuthorization: N3 {PRACTICE_TOKEN}\r\nContent-Length: 10\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), 5) as peer:
+        peer.settimeout(5)
+        peer.sendall(head.encode())
+        assert b" 408 " in peer.recv(65536).split(b"\r\n")[0]
+    with socket.create_connection(("127.0.0.1", port), 5) as peer:  # gone before its body came
+        peer.sendall(head.encode())
+    assert call(house.server, "GET", "/Task/1").status_code == 404
+
+
+@pytest.mark.parametrize(("fault", "status"), [(StoreError("full"), 503), (ZeroDivisionError("Ёлкина"), 500)])
+def test_a_fault_of_ours_is_an_outcome_that_names_nobody(
+    house: House, monkeypatch: pytest.MonkeyPatch, fault: Exception, status: int
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(referrals, "taken", fail)
+    answer = post(house.server, order())
+    assert answer.status_code == status
+    assert answer.json()["resourceType"] == "OperationOutcome"
+    assert "Ёлкина" not in answer.text
+    assert house.count("client_resource") == 0
+
+
+def test_what_is_beside_the_path_goes_to_the_application(house: House) -> None:
+    answer = call(house.server, "GET", "x")
+    assert answer.status_code == 404
+    assert "OperationOutcome" not in answer.text
+
+
+def test_organisations_are_known_when_they_are_ours_or_their_directory_was_imported(house: House) -> None:
+    assert get(house, f"Organization/{PRACTICE_ORGANISATION_2}")["active"] is True
+    sent = order()
+    of(sent, "PractitionerRole")["organization"] = organisation("0f0e0d0c-1111-4222-8333-444455556666")
+    assert "не зарегистрирована" in post(house.server, sent).text

@@ -1,0 +1,188 @@
+"""Two brokers without a bus between them: the one's bus is the other's `/fhir`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.bus.inbound.history import History
+from broker.bus.inbound.referrals import Fetch
+from broker.bus.inbound.results import Elsewhere, Looked
+from broker.bus.outbound.delivery import Exchange, Summary
+from broker.bus.practice import PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import n3
+from broker.bus.transport.rate_limit import Pace
+from broker.domain.messages import BusReferences, OutboxRow
+from broker.domain.orders import Order, OrderState
+from broker.domain.reports import ForeignStudy
+from broker.store.database import Store
+from broker.store.tables import clients, foreign, incoming, orders, outbox
+from broker.workflow import incoming_referrals as referrals
+from broker.workflow import referrals as referral
+from tests.bus.api.clinic import NAME, House, paper
+from tests.bus.samples import PROFILE
+from tests.support import factory
+from tests.support.factory import CLINIC, REGISTRAR, draft, soon
+
+
+class Referrer:
+    """The first clinic: it refers to the second, whose endpoint is its bus."""
+
+    def __init__(self, store: Store, url: str) -> None:
+        self.store, self.now = store, 5000.0
+        self.clients = [BusClient(url, lambda: PRACTICE_TOKEN, 5.0) for _ in range(3)]
+        pace = Pace(6000, lambda: self.now)
+        self.exchange = Exchange(store, self.clients[0], PROFILE, pace, paper)
+        self.fetch = Fetch(store, self.clients[1], n3, PROFILE, pace, CLINIC, {})
+        self.elsewhere = Elsewhere(store, self.clients[1], n3, PROFILE, pace)
+        self.history = History(store, self.clients[2], n3, PROFILE, pace)
+
+    def refer(self, **changes: Any) -> Order:
+        given = {"owner": PRACTICE_ORGANISATION_2, "station_ae_titles": (), "start": soon(days=1)} | changes
+        return referral.register(self.store, draft(**given), REGISTRAR, CLINIC)
+
+    def deliver(self) -> Summary:
+        self.now += 3600
+        return self.exchange.deliver()
+
+    def order(self, order: Order) -> Order:
+        with self.store.read() as reader:
+            found = orders.get(reader, order.id)
+        assert found is not None
+        return found
+
+    def references(self, order: Order) -> BusReferences:
+        with self.store.read() as reader:
+            return outbox.references(reader, order.id)
+
+    def rows(self) -> list[OutboxRow]:
+        with self.store.read() as reader:
+            return [outbox.from_row(row) for row in reader.rows("SELECT * FROM outbox ORDER BY seq")]
+
+    def results(self, order: Order) -> list[ForeignStudy]:
+        with self.store.read() as reader:
+            return foreign.of_order(reader, order.id)
+
+    def close(self) -> None:
+        self.history.stop()
+        for client in self.clients:
+            client.close()
+
+
+@pytest.fixture
+def referrer(house: House, tmp_path: Path) -> Iterator[Referrer]:
+    store = factory.open_store(tmp_path / "referrer.sqlite")
+    opened = Referrer(store, house.server.url)
+    yield opened
+    opened.close()
+    store.close()
+
+
+def test_a_referral_goes_over_and_its_report_comes_back(house: House, referrer: Referrer) -> None:
+    sent = referrer.refer()
+    assert referrer.deliver() == Summary(delivered=1)
+    known = referrer.references(sent)
+    [came] = house.waiting()
+    assert (known.task, known.acsn) == (came.task, came.bus_accession_number)
+    assert (came.patient.snils, came.diagnosis_code, came.referrer.family) == ("11223344595", "M17.1", "Зимин")
+    made = house.accept()
+    assert referrer.order(sent).bus_accession_number == made.accession_number
+    assert referrer.elsewhere.look() == Looked()
+    house.perform(made)
+    assert referrer.elsewhere.look() == Looked(taken=1)
+    assert referrer.order(sent).state is OrderState.REFERRED
+    house.sign(made)
+    assert referrer.elsewhere.look() == Looked(completed=1)
+    assert referrer.order(sent).state is OrderState.COMPLETED
+    [study] = referrer.results(sent)
+    assert (study.conclusion, study.effective_dose) == ("Артроз II ст.", 0.12)
+    assert (study.organisation, study.study_instance_uid) == (PRACTICE_ORGANISATION_2, made.study_instance_uid)
+    assert (study.accession_number, study.images_url) == (
+        made.accession_number,
+        f"https://pacs.example/{made.study_instance_uid}",
+    )
+    assert study.doctor == "Вольская Т. А."
+    assert referrer.elsewhere.look() == Looked()
+    assert referrer.fetch.run().stopped == ""
+
+
+def test_what_was_done_there_is_found_by_the_patient(house: House, referrer: Referrer) -> None:
+    sent = referrer.refer()
+    referrer.deliver()
+    made = house.accept()
+    house.perform(made)
+    house.sign(made)
+    referrer.history.ask(referrer.order(sent).patient.id)
+    with referrer.store.read() as reader:
+        told = foreign.of_patient(reader, referrer.order(sent).patient.id)
+    assert (told.reason, [study.conclusion for study in told.studies]) == ("", ["Артроз II ст."])
+
+
+def test_a_cancellation_goes_over(house: House, referrer: Referrer) -> None:
+    sent = referrer.refer()
+    referrer.deliver()
+    made = house.accept()
+    now = referrer.order(sent)
+    referral.cancel(referrer.store, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
+    assert referrer.deliver() == Summary(delivered=1)
+    assert house.order(made).state is OrderState.CANCELLED
+
+
+def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(house: House, referrer: Referrer) -> None:
+    sent = referrer.refer()
+    referrer.deliver()
+    house.begin(house.accept())
+    now = referrer.order(sent)
+    referral.cancel(referrer.store, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
+    assert referrer.deliver() == Summary(parked=1)
+    assert "уже выполняется" in referrer.rows()[-1].reason
+    with house.store.read() as reader:
+        assert len(incoming.too_late(reader)) == 1
+
+
+def test_what_the_other_clinic_cancels_is_seen(house: House, referrer: Referrer) -> None:
+    first, second = referrer.refer(), referrer.refer()
+    assert referrer.deliver() == Summary(delivered=2)
+    assert referrer.fetch.run().cancelled == 0
+    tasks = {referrer.references(each).task: each for each in (first, second)}
+    [refused] = [came for came in house.waiting() if tasks[came.task].id == first.id]
+    referrals.decline(house.store, refused.id, "нет аппарата", REGISTRAR, CLINIC)
+    house.cancel(house.accept())
+    assert referrer.fetch.run().cancelled == 2
+    assert {referrer.order(each).state for each in (first, second)} == {OrderState.CANCELLED}
+    assert referrer.fetch.run().cancelled == 0
+
+
+def test_an_order_whose_answer_was_lost_is_looked_up_and_not_doubled(house: House, referrer: Referrer) -> None:
+    sent = referrer.refer()
+    seq = referrer.rows()[0].seq
+    referrer.deliver()
+    known = referrer.references(sent)
+    forget = "UPDATE outbox SET state = 'pending', uncertain = ?, delivered_at = NULL WHERE seq = ?"
+    for uncertain in (1, 0):  # looked up first; or sent again, and refused as one that is there
+        referrer.store.write(lambda tx, uncertain=uncertain: tx.run(forget, [uncertain, seq]))  # type: ignore[misc]
+        assert referrer.deliver() == Summary(delivered=1)
+        assert referrer.references(sent) == known
+    assert len(house.waiting()) == 1
+
+
+def test_what_the_first_clinic_does_itself_is_refused_with_the_reason_and_holds_nothing_back(
+    house: House, referrer: Referrer
+) -> None:
+    referral.register(referrer.store, draft(), REGISTRAR, CLINIC)
+    referrer.refer()
+    assert referrer.deliver() == Summary(delivered=1, parked=1)
+    assert "только направления в эту клинику" in referrer.rows()[0].reason
+    assert len(house.waiting()) == 1
+
+
+def test_a_disabled_client_pauses_the_channel(house: House, referrer: Referrer) -> None:
+    house.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
+    referrer.refer()
+    referrer.deliver()
+    with referrer.store.read() as reader:
+        assert outbox.channel_state(reader) == "paused"

@@ -1,0 +1,263 @@
+"""What the bus tells of a patient while the referral is typed: other clinics' studies, cached, with age and failure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.bus.inbound import history
+from broker.bus.inbound.history import NO_NUMBER, History
+from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
+from broker.bus.transport import asking
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import n3
+from broker.bus.transport.rate_limit import Pace
+from broker.domain import prior_studies
+from broker.domain.people import Patient
+from broker.store.database import Store
+from broker.store.tables import foreign
+from broker.workflow import referrals
+from tests.bus import bundles, strangers
+from tests.bus.clinic import Clock
+from tests.bus.samples import PROFILE
+from tests.bus.strangers import STRANGER, tells
+from tests.support import factory
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
+
+
+class Desk:
+    """A clinic that asks a practice bus about its patients."""
+
+    def __init__(self, store: Store, server: PracticeServer, clock: Clock) -> None:
+        self.store, self.server, self.clock = store, server, clock
+        self.bus = server.bus = PracticeBus(lenient=True)
+        self.token = PRACTICE_TOKEN
+        self.client = BusClient(server.url, lambda: self.token, 5.0)
+        self.pace = Pace(6000)
+        self.history = self.opened()
+        self.patient = self.typed()
+
+    def opened(self, **options: Any) -> History:
+        self.history = History(self.store, self.client, n3, PROFILE, self.pace, **options)
+        return self.history
+
+    def typed(self, patient: Patient = KUZNETSOVA) -> Patient:
+        return referrals.register(self.store, draft(patient=patient, start=soon(days=1)), REGISTRAR, CLINIC).patient
+
+    def told(self) -> foreign.Told:
+        with self.store.read() as reader:
+            return foreign.of_patient(reader, self.patient.id)
+
+    def ask(self) -> foreign.Told:
+        self.history.ask(self.patient.id)
+        return self.told()
+
+    def calls(self) -> list[str]:
+        return [request.path.split("?")[0] for request in self.bus.requests]
+
+    def audited(self) -> int:
+        with self.store.read() as reader:
+            return int(reader.value("SELECT count(*) FROM audit WHERE action = 'history'"))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, server: PracticeServer, clock: Clock) -> Iterator[Desk]:
+    store = factory.open_store(tmp_path / "worklist.sqlite", clock=clock)
+    opened = Desk(store, server, clock)
+    yield opened
+    opened.history.stop()
+    opened.client.close()
+    store.close()
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_study_of_another_clinic_is_told_with_its_conclusion_and_dose(desk: Desk) -> None:
+    tells(desk.bus, uid="1.2.643.9.9")
+    [study] = desk.ask().studies
+    assert (study.organisation, study.conclusion, study.effective_dose) == (STRANGER, "Пневмония справа", 3.1)
+    assert (study.modality, study.studied_on) == ("CT", soon(days=-10).date())
+    assert (study.study_instance_uid, study.accession_number) == ("1.2.643.9.9", "ODII0000000099")
+    assert study.procedure_name == "КТ органов грудной клетки"
+    assert desk.told().answered_at is not None
+    assert desk.told().reason == ""
+    assert desk.audited() == 1
+
+
+def test_an_earlier_study_elsewhere_is_a_repetition(desk: Desk) -> None:
+    tells(desk.bus, days_ago=20)
+    [found] = prior_studies.earlier("CT", "4", soon().date(), [], desk.ask().studies, {"CT": 30})
+    assert (found.organisation, found.conclusion, found.effective_dose) == (STRANGER, "Пневмония справа", 3.1)
+    assert not found.site_known
+    assert prior_studies.dose_of_year(soon().date(), [], desk.told().studies).millisieverts == 3.1
+
+
+def test_a_patient_of_whom_nobody_told_anything_has_a_complete_empty_answer(desk: Desk) -> None:
+    tells(desk.bus, patient=strangers.person(replace(KUZNETSOVA, snils="08765430300", policy="")))
+    assert desk.ask().studies == ()
+    assert desk.told().answered_at is not None
+
+
+def test_only_the_number_of_the_right_kind_finds_a_person_and_only_who_may_be_the_same(desk: Desk) -> None:
+    card = [bundles.own_id(KUZNETSOVA.snils)]  # somebody's card elsewhere bears the same digits
+    tells(desk.bus, patient=strangers.person(identifier=card))
+    other = replace(KUZNETSOVA, name=replace(KUZNETSOVA.name, family="Совсемдругая"), birth_date=date(1990, 1, 1))
+    tells(desk.bus, patient=strangers.person(other))
+    assert desk.ask().studies == ()
+
+
+def test_a_person_of_another_family_name_and_the_same_birth_date_has_married(desk: Desk) -> None:
+    married = replace(KUZNETSOVA, name=replace(KUZNETSOVA.name, family="Замужняя"))
+    tells(desk.bus, patient=strangers.person(married))
+    assert len(desk.ask().studies) == 1
+
+
+def test_a_person_is_found_by_policy_alone(desk: Desk) -> None:
+    tells(desk.bus, patient=strangers.person(replace(KUZNETSOVA, snils="")))
+    assert len(desk.ask().studies) == 1
+
+
+def test_our_own_results_are_not_told_as_somebody_elses(desk: Desk) -> None:
+    tells(desk.bus, owner=PROFILE.organisation)
+    assert desk.ask().studies == ()
+
+
+def test_without_numbers_the_bus_cannot_be_asked_and_that_is_said_once(desk: Desk) -> None:
+    desk.patient = desk.typed(replace(KUZNETSOVA, snils="", policy="", birth_date=date(1950, 5, 5)))
+    heard: list[int] = []
+    desk.store.subscribe(lambda: heard.append(1))
+    assert desk.ask().reason == NO_NUMBER
+    desk.ask()
+    assert len(heard) == 1
+    assert desk.calls() == []
+
+
+def test_a_fresh_answer_is_not_asked_for_again_and_an_old_one_is(desk: Desk) -> None:
+    tells(desk.bus)
+    assert desk.history.wanted(desk.patient.id)
+    eventually(lambda: desk.told().answered_at)
+    calls = len(desk.calls())
+    desk.history.wanted(desk.patient.id)
+    desk.clock.ahead = timedelta(hours=11)
+    desk.history.wanted(desk.patient.id)
+    time.sleep(0.3)
+    assert len(desk.calls()) == calls
+    before = desk.told().answered_at
+    desk.clock.ahead = timedelta(hours=13)
+    desk.history.wanted(desk.patient.id)
+    eventually(lambda: desk.told().answered_at != before)
+    # What was read already and has not changed is not read again: two people, one list.
+    assert len(desk.calls()) == calls + 3
+
+
+def test_pages_learn_of_an_answer(desk: Desk) -> None:
+    heard: list[int] = []
+    desk.store.subscribe(lambda: heard.append(1))
+    desk.history.wanted(desk.patient.id)
+    eventually(lambda: heard)
+
+
+def test_a_failure_is_noted_beside_the_older_answer_and_rests_a_while(desk: Desk) -> None:
+    tells(desk.bus)
+    answered_at = desk.ask().answered_at
+    desk.clock.ahead = timedelta(hours=13)
+    desk.bus.fail_next("503")
+    told = desk.ask()
+    assert (told.answered_at, told.reason) == (answered_at, "HTTP 503")
+    assert told.failed_at is not None
+    assert len(told.studies) == 1
+    calls = len(desk.calls())
+    desk.history.wanted(desk.patient.id)
+    time.sleep(0.3)
+    assert len(desk.calls()) == calls
+    desk.clock.ahead += timedelta(seconds=61)
+    desk.history.wanted(desk.patient.id)
+    eventually(lambda: not desk.told().reason)
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("401", "token refused"), ("html", "not a FHIR answer")])
+def test_every_kind_of_bad_answer_is_a_failure_with_its_reason(desk: Desk, fault: str, reason: str) -> None:
+    desk.bus.fail_next(fault)
+    assert desk.ask().reason.startswith(reason)
+
+
+def test_a_silent_bus_is_given_up_in_time_and_what_came_before_is_kept(desk: Desk) -> None:
+    tells(desk.bus)
+    desk.opened(seconds=0.6)
+    report = desk.bus.resources("Observation")[0]
+    desk.bus.fail_next("timeout-after-commit", path=f"/Observation/{report['id']}")
+    began = time.monotonic()
+    told = desk.ask()
+    assert time.monotonic() - began < 5
+    assert told.reason == f"1 of 1 reports not read: {asking.OUT_OF_TIME}"
+    assert told.answered_at is None
+    [study] = told.studies  # clinic, date and kind were in the list already
+    assert (study.organisation, study.modality, study.conclusion) == (STRANGER, "CT", "")
+    desk.opened()
+    assert desk.ask().studies[0].conclusion == "Пневмония справа"
+
+
+def test_a_question_costs_a_part_of_the_minute_and_the_next_one_goes_on(desk: Desk) -> None:
+    for number in range(8):
+        tells(desk.bus, conclusion=f"Заключение {number}", days_ago=number + 1)
+    desk.pace = Pace(40)
+    desk.opened(seconds=2.0)
+    told = desk.ask()
+    assert len(desk.calls()) <= 20
+    assert asking.NO_ROOM in told.reason
+    assert len(told.studies) == 8
+    read = [study.conclusion for study in told.studies if study.conclusion]
+    assert read == [f"Заключение {number}" for number in range(len(read))]  # the newest first
+    desk.pace = Pace(6000)
+    desk.opened()
+    assert all(study.conclusion for study in desk.ask().studies)
+
+
+def test_while_the_line_is_down_nobody_is_asked(desk: Desk) -> None:
+    desk.pace.pause()
+    assert desk.ask().reason == "the line to the bus is down"
+    assert desk.calls() == []
+
+
+def test_only_the_newest_reports_are_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "NEWEST", 2)
+    for number in range(4):
+        tells(desk.bus, days_ago=number)
+    assert [study.studied_on for study in desk.ask().studies] == [soon(days=-day).date() for day in (0, 1)]
+
+
+def test_a_list_of_several_pages_is_read_to_its_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PAGE", 2)
+    for number in range(5):
+        tells(desk.bus, days_ago=number)
+    assert len(desk.ask().studies) == 5
+
+
+def test_more_patients_than_can_wait_are_left_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "WAITING", 1)
+    desk.opened(seconds=2.0)
+    desk.bus.fail_next("slow")
+    queued = [desk.history.wanted(number) for number in (desk.patient.id, 10_001, 10_002, 10_003)]
+    assert queued[0]
+    assert not all(queued)
+
+
+def test_stopping_ends_the_question_and_takes_no_more(desk: Desk) -> None:
+    desk.bus.fail_next("timeout-after-commit")
+    desk.history.wanted(desk.patient.id)
+    eventually(lambda: desk.bus.requests)
+    began = time.monotonic()
+    desk.history.stop()
+    assert time.monotonic() - began < 5
+    assert not desk.history.wanted(desk.patient.id)

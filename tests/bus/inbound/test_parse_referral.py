@@ -1,0 +1,231 @@
+"""A referral of another clinic is read as far as it can be read, and nothing in it can do harm."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from broker.bus.inbound import parse_referral
+from broker.bus.inbound.resolver import Unusable
+from broker.bus.profile import Resource
+from broker.domain.incoming import IncomingReferral
+from broker.domain.orders import Priority
+from broker.domain.people import NOBODY, PersonName, Sex
+from tests.bus.referrals import PROFILE, THEM, US, graph, walk
+
+TODAY = date(2026, 11, 24)
+
+
+def read(resources: dict[str, Any]) -> IncomingReferral:
+    return parse_referral.referral(resources["Task/t1"], walk(resources).resource, PROFILE, TODAY)
+
+
+def changed(name: str, /, **members: Any) -> IncomingReferral:
+    """Read the referral with some members of a resource changed; None takes one away."""
+    resources = graph()
+    resource = {key: value for key, value in (resources[name] | members).items() if value is not None}
+    return read(resources | {name: resource})
+
+
+def test_a_whole_referral_is_read_member_by_member() -> None:
+    got = read(graph())
+    assert got.problem == ""
+    assert got.task == "t1"
+    assert got.requester == THEM
+    assert (got.service_request, got.bus_patient, got.bus_accession_number) == ("s1", "p1", "ODII0000000042")
+    assert got.patient.name == PersonName("Ёлкина", "Анна", "Сергеевна")
+    assert (got.patient.birth_date, got.patient.sex) == (date(1961, 3, 12), Sex.FEMALE)
+    assert (got.patient.snils, got.patient.policy) == ("11223344595", "7800000012345671")
+    assert (got.patient.weight, got.patient.height) == (70.5, 165.0)
+    assert (got.procedure_code, got.procedure_system) == ("7003087", "1.2.643.5.1.13.13.11.1471")
+    assert got.procedure_name == "Рентгенография кисти"
+    assert got.body_site == "25"
+    assert (got.priority, got.finance) == (Priority.URGENT, "3")
+    assert got.referrer == PersonName("Петров", "Пётр")
+    assert (got.referrer_snils, got.referrer_position) == ("08765430300", "терапевт")
+    assert (got.diagnosis_code, got.diagnosis_text) == ("S62.1", "Перелом")
+    assert got.comment == "Упала на лёд; Сторона: левая"
+    assert got.authored_on == datetime(2026, 11, 24, 6, tzinfo=UTC)
+
+
+def test_the_other_clinics_number_of_its_patient_is_not_ours() -> None:
+    assert read(graph()).patient.patient_id == ""
+
+
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        ({"birthDate": None}, "birth_date: required"),
+        ({"birthDate": "1961"}, "birth_date: required"),
+        ({"birthDate": "1900-01-01"}, "birth_date: required"),
+        ({"birthDate": "2027-01-01"}, "birth_date: future"),
+        ({"birthDate": "1820-01-01"}, "birth_date: too_old"),
+        ({"birthDate": "1961-02-30"}, "birth_date: required"),
+        ({"birthDate": 19610312}, "birth_date: required"),
+        ({"gender": None}, "sex: required"),
+        ({"gender": "unknown"}, "sex: required"),
+        ({"name": [{"family": "Ёлкина"}]}, "given: required"),
+        ({"name": [{"given": ["Анна"]}]}, "family: required"),
+        ({"name": [{"family": "Ёлкина2", "given": ["Анна"]}]}, "family: name_letters"),
+        ({"name": [{"family": "Ё" * 70, "given": ["Анна"]}]}, "family: too_long"),
+        ({"name": []}, "family: required, given: required"),  # there still is a СНИЛС
+    ],
+)
+def test_what_a_person_can_complete_is_named(members: dict[str, Any], problem: str) -> None:
+    assert changed("Patient/p1", **members).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("system", "value", "problem"),
+    [
+        ("urn:oid:1.2.643.2.69.1.1.1.6.223", "11223344594", "snils: check_digit"),
+        ("urn:oid:1.2.643.2.69.1.1.1.6.223", "не указан", "snils: length"),
+        ("urn:oid:1.2.643.2.69.1.1.1.6.228", "78000000", "policy: length"),
+    ],
+)
+def test_a_wrong_number_is_shown_to_a_person_and_named(system: str, value: str, problem: str) -> None:
+    got = changed("Patient/p1", identifier=[{"system": system, "value": value}])
+    assert got.problem == problem
+    assert value.replace(" ", "") in (got.patient.snils, got.patient.policy)
+
+
+def test_a_patient_without_a_name_and_without_a_number_cannot_be_taken() -> None:
+    with pytest.raises(Unusable, match="neither a name nor a number"):
+        changed("Patient/p1", name=None, identifier=None)
+
+
+@pytest.mark.parametrize("member", ["focus", "requester"])
+def test_a_task_that_lacks_what_it_is_about_cannot_be_taken(member: str) -> None:
+    with pytest.raises(Unusable):
+        changed("Task/t1", **{member: None})
+
+
+@pytest.mark.parametrize("missing", ["ServiceRequest/s1", "Patient/p1"])
+def test_a_referral_whose_order_or_patient_is_gone_cannot_be_taken(missing: str) -> None:
+    resources = graph()
+    del resources[missing]
+    with pytest.raises(Unusable, match="404"):
+        read(resources)
+
+
+def test_a_missing_doctor_or_diagnosis_is_named_and_keeps_nothing_back() -> None:
+    resources = graph()
+    del resources["Practitioner/d1"], resources["Condition/c1"]
+    got = read(resources)
+    assert got.problem == "referrer: unreadable, diagnosis: unreadable"
+    assert got.referrer == NOBODY
+
+
+def test_a_clinic_may_refer_without_naming_a_doctor() -> None:
+    resources = graph() | {f"Organization/{THEM}": {"resourceType": "Organization", "id": THEM}}
+    resources["ServiceRequest/s1"]["requester"] = {"reference": f"Organization/{THEM}"}
+    got = read(resources)
+    assert (got.referrer, got.problem) == (NOBODY, "")
+
+
+def test_the_visit_names_the_diagnosis_where_the_order_does_not() -> None:
+    got = changed("ServiceRequest/s1", supportingInfo=None)
+    assert (got.diagnosis_code, got.patient.weight) == ("S62.1", None)
+
+
+def test_an_older_dictionary_of_procedures_is_read_and_the_regions_own_preferred() -> None:
+    older = {"system": "urn:oid:1.2.643.2.69.1.1.1.57", "code": "12"}
+    assert changed("ServiceRequest/s1", code={"coding": [older]}).procedure_system == "1.2.643.2.69.1.1.1.57"
+    newer = {"system": f"urn:oid:{PROFILE.system_procedure}", "code": "7"}
+    assert changed("ServiceRequest/s1", code={"coding": [older, newer]}).procedure_code == "7"
+
+
+@pytest.mark.parametrize(
+    "quantity", [{"value": 70500, "unit": "g"}, {"value": True}, {"value": "70"}, {"value": 1e308}, {"value": -1}, []]
+)
+def test_a_weight_that_nobody_has_is_left_out(quantity: Any) -> None:
+    assert changed("Observation/w1", valueQuantity=quantity).patient.weight is None
+
+
+def test_texts_are_cut_and_cleared_of_control_characters() -> None:
+    got = changed("ServiceRequest/s1", note=[{"text": "а\x00б\u202eв\ud800 " * 10_000}] * 50)
+    assert len(got.comment) <= parse_referral.TEXT_KEPT
+    assert got.comment.startswith("абв абв")
+
+
+def test_versions_grow_with_every_change_of_a_resource() -> None:
+    def stamped(**meta: Any) -> str:
+        return parse_referral.version({"resourceType": "Task", "meta": meta})
+
+    first = stamped(versionId="9", lastUpdated="2026-11-24T09:00:00+03:00")
+    assert first < stamped(versionId="10", lastUpdated="2026-11-24T06:00:00Z")
+    assert first < stamped(versionId="1", lastUpdated="2026-11-24T06:00:00.001Z")
+    assert stamped(versionId="9") < stamped(versionId="10") < first
+    assert stamped().startswith("#")
+    assert stamped(versionId="x" * 9) != stamped(versionId="y" * 9)
+
+
+def test_a_task_tells_whom_it_is_for_and_whose_it_is() -> None:
+    task = graph()["Task/t1"]
+    assert parse_referral.is_for(task, US.upper())
+    assert not parse_referral.is_for(task, THEM)
+    assert parse_referral.own_number(task, PROFILE) == ""
+    ours = task | {
+        "requester": {"reference": f"Organization/{US}"},
+        "identifier": [{"system": f"urn:oid:{PROFILE.mis_oid}", "value": "K2611-0001"}],
+    }
+    assert parse_referral.own_number(ours, PROFILE) == "K2611-0001"
+
+
+# ---- anything at all ----
+
+texts = st.one_of(st.text(max_size=20), st.sampled_from(["\x00", "\ud800", "Patient/p1", "2026-13-45T99:99:99+99:99"]))
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(allow_nan=False), texts, st.just("x" * 5000)
+)
+rubbish = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.one_of(st.text(max_size=5), st.sampled_from(["reference", "coding", "code", "value", "text", "system"])),
+            inner,
+            max_size=3,
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """List the paths to everything inside the referral."""
+    keys = list(node) if isinstance(node, dict) else list(range(len(node))) if isinstance(node, list) else []
+    return [(*path, key) for key in keys] + [found for key in keys for found in places(node[key], (*path, key))]
+
+
+def holds(node: Any, key: Any) -> bool:
+    return key in node if isinstance(node, dict) else isinstance(node, list) and key in range(len(node))
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.sampled_from(places(graph())), rubbish), min_size=1, max_size=4))
+def test_whatever_stands_in_a_referral_it_is_read_or_refused(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    resources: Any = graph()
+    for path, value in changes:
+        node: Any = resources
+        for key in path[:-1]:
+            node = node[key] if holds(node, key) else None
+        if holds(node, path[-1]):
+            node[path[-1]] = deepcopy(value)
+    task: Resource = resources.get("Task/t1") if isinstance(resources.get("Task/t1"), dict) else {}
+    parse_referral.version(task)
+    parse_referral.own_number(task, PROFILE)
+    parse_referral.is_for(task, US)
+    try:
+        got = parse_referral.referral(task, walk(resources).resource, PROFILE, TODAY)
+    except Unusable:
+        return
+    for text in (got.comment, got.procedure_name, str(got.patient.name), got.diagnosis_text, got.referrer_position):
+        text.encode()
+        assert "\x00" not in text
+        assert len(text) <= 1000

@@ -1,0 +1,131 @@
+"""References of the bus are followed within limits, and never away from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broker.bus.inbound.resolver import DEEPEST, LIFETIME, REMEMBERED, LineDown, Unusable, Walk, check_size
+from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry
+
+BASE = "http://bus.example/imaging/api/fhir"
+
+
+class Bus:
+    """Answers with what a test gives, and counts what it was asked for."""
+
+    def __init__(self, **answers: Answer) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def read(self, kind: str, id: str) -> Answer:
+        self.asked.append(f"{kind}/{id}")
+        return self.answers.get(id, Delivered({"resourceType": kind, "id": id}))
+
+
+def test_a_reference_is_followed_once_for_an_item_and_again_for_the_next() -> None:
+    bus = Bus()
+    walk = Walk(bus.read, BASE)
+    for _ in range(2):
+        walk.begin()
+        for _ in range(3):
+            assert walk.resource({"reference": "Patient/1"}, "Patient")["id"] == "1"
+    assert bus.asked == ["Patient/1"] * 2
+    assert [resource["id"] for resource in walk.seen] == ["1"]
+
+
+def test_doctors_are_remembered_between_items_for_a_while() -> None:
+    bus, now = Bus(), [0.0]
+    walk = Walk(bus.read, BASE, monotonic=lambda: now[0])
+    for moment in (0.0, LIFETIME - 1, LIFETIME + 1):
+        now[0] = moment
+        walk.begin()
+        walk.resource("Practitioner/1", "Practitioner")
+    assert bus.asked == ["Practitioner/1"] * 2
+
+
+def test_what_is_remembered_has_an_end() -> None:
+    walk = Walk(Bus().read, BASE)
+    for number in range(REMEMBERED + 50):
+        walk.begin()
+        walk.resource(f"Practitioner/{number}")
+    assert len(walk._shared) == REMEMBERED
+
+
+@pytest.mark.parametrize("text", ["Patient/a-1.b", "Patient/1/_history/2", f"{BASE}/Patient/1"])
+def test_references_of_the_bus_itself_are_followed(text: str) -> None:
+    assert Walk(Bus().read, BASE).resource({"reference": text}, "Patient")["resourceType"] == "Patient"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"reference": ""},
+        {"reference": {"reference": "Patient/1"}},
+        {"reference": "#contained"},
+        {"reference": "urn:uuid:0b7c1f4e-3a52-4d0e-9c1b-2f6a7d8e9b01"},
+        {"reference": "http://elsewhere.example/Patient/1"},
+        {"reference": BASE + ".evil.example/Patient/1"},
+        {"reference": "Patient/../Task/1"},
+        {"reference": "Patient/.."},
+        {"reference": "Patient/1?_format=json"},
+        {"reference": "Patient/1\n"},
+        {"reference": "Patient/" + "1" * 65},
+        {"reference": "patient/1"},
+        {"reference": "Patient/\x00"},
+        {"reference": "Observation/1"},
+    ],
+)
+def test_no_other_reference_is_followed(reference: Any) -> None:
+    bus = Bus()
+    with pytest.raises(Unusable):
+        Walk(bus.read, BASE).resource(reference, "Patient")
+    assert bus.asked == []
+
+
+def test_an_item_may_refer_to_so_many_resources_only() -> None:
+    walk = Walk(Bus().read, BASE, most=3)
+    for number in range(3):
+        walk.resource(f"Observation/{number}")
+    with pytest.raises(Unusable, match="more than 3"):
+        walk.resource("Observation/4")
+    assert walk.resource("Observation/0")["id"] == "0"
+    walk.begin()
+    walk.resource("Observation/4")
+
+
+def test_what_is_not_there_is_the_items_fault_and_a_bad_line_is_not() -> None:
+    walk = Walk(Bus(gone=Parked("HTTP 404"), slow=Retry("time-out"), shut=Paused("token refused")).read, BASE)
+    with pytest.raises(Unusable, match=r"Patient/gone .*404"):
+        walk.resource("Patient/gone")
+    for id, kind in (("slow", Retry), ("shut", Paused)):
+        with pytest.raises(LineDown) as raised:
+            walk.resource(f"Patient/{id}")
+        assert isinstance(raised.value.answer, kind)
+
+
+@pytest.mark.parametrize("came", [{"resourceType": "Task", "id": "1"}, {"resourceType": "Patient", "id": "2"}, {}])
+def test_something_else_than_was_asked_for_is_not_taken(came: dict[str, Any]) -> None:
+    bus = Bus()
+    bus.answers["1"] = Delivered(came)
+    with pytest.raises(Unusable):
+        Walk(bus.read, BASE).resource("Patient/1")
+
+
+def test_what_is_nested_too_deep_or_too_large_is_not_taken() -> None:
+    deep: Any = "x"
+    for _ in range(DEEPEST):
+        deep = [deep]
+    check_size({"a": deep[0]})
+    with pytest.raises(Unusable, match="deep"):
+        check_size({"a": deep})
+    check_size({"a": "x" * 90}, 100)
+    larges: list[dict[str, Any]] = [{"a": "x" * 101}, {"x" * 101: 1}, {"a": [1] * 101}, {"a": [{}] * 101}]
+    for large in larges:
+        with pytest.raises(Unusable, match="large"):
+            check_size(large, 100)

@@ -1,0 +1,441 @@
+"""Results of other clinics for our referrals: taken once, in any order, never back, and nothing hostile stops them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.bus.inbound import results as elsewhere
+from broker.bus.inbound.parse_report import foreign_study
+from broker.bus.inbound.results import Elsewhere, Looked
+from broker.bus.outbound.delivery import Exchange
+from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
+from broker.bus.profile import Resource
+from broker.bus.transport import asking
+from broker.bus.transport.answers import Parked
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import n3
+from broker.bus.transport.rate_limit import Pace
+from broker.domain.orders import Order, OrderState, StepState
+from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.reports import ForeignStudy
+from broker.store.database import Store
+from broker.store.tables import foreign, incoming, orders, outbox
+from broker.store.tables.incoming import ItemKind, ItemState
+from broker.workflow import referrals
+from tests.bus import strangers
+from tests.bus.clinic import Clock
+from tests.bus.samples import PROFILE
+from tests.bus.strangers import STRANGER, tells
+from tests.support import factory
+from tests.support.factory import CLINIC, REGISTRAR, draft, soon
+
+THIRD = "0e0e0e0e-0000-4000-8000-000000000003"
+COMPLETED, TAKEN, NOTHING = Looked(completed=1), Looked(taken=1), Looked()
+
+
+class Clinic:
+    """A clinic that has referred a patient to the stranger, and looks what comes of it."""
+
+    def __init__(self, store: Store, server: PracticeServer, clock: Clock) -> None:
+        self.store, self.clock = store, clock
+        self.bus = server.bus = PracticeBus(lenient=True, clinics={"third": THIRD})
+        self.client = BusClient(server.url, lambda: PRACTICE_TOKEN, 5.0)
+        self.pace = Pace(6000)
+        self.exchange = Exchange(store, self.client, PROFILE, self.pace, lambda order, report: b"%PDF-1.4")
+        self.elsewhere = Elsewhere(store, self.client, n3, PROFILE, self.pace)
+
+    def refer(self, **changes: Any) -> Order:
+        """Register a referral and let the bus have it; to the stranger unless another `owner` is given."""
+        given = {"owner": STRANGER, "start": soon(days=1)} | changes
+        if given["owner"]:
+            given["station_ae_titles"] = ()
+        order = referrals.register(self.store, draft(**given), REGISTRAR, CLINIC)
+        self.exchange.deliver()
+        return order
+
+    def task(self, order: Order) -> Resource:
+        """Give the Task that the bus made of an order."""
+        with self.store.read() as reader:
+            id = outbox.references(reader, order.id).task
+        return next(task for task in self.bus.tasks() if task["id"] == id)
+
+    def answer(self, order: Order, **said: Any) -> Resource:
+        return tells(self.bus, of=self.task(order), **said)
+
+    def look(self) -> Looked:
+        return self.elsewhere.look()
+
+    def now(self, order: Order) -> Order:
+        with self.store.read() as reader:
+            found = orders.get(reader, order.id)
+        assert found is not None
+        return found
+
+    def results(self, order: Order) -> list[ForeignStudy]:
+        with self.store.read() as reader:
+            return foreign.of_order(reader, order.id)
+
+    def ledger(self) -> list[incoming.Item]:
+        with self.store.read() as reader:
+            return [item for item in incoming.ledger(reader) if item.kind is ItemKind.RESULT]
+
+    def audited(self, order: Order) -> int:
+        with self.store.read() as reader:
+            sql = "SELECT count(*) FROM audit WHERE action = 'result' AND order_id = ?"
+            return int(reader.value(sql, [order.id]))
+
+
+@pytest.fixture
+def clinic(tmp_path: Path, server: PracticeServer, clock: Clock) -> Iterator[Clinic]:
+    store = factory.open_store(tmp_path / "worklist.sqlite", clock=clock)
+    opened = Clinic(store, server, clock)
+    yield opened
+    opened.client.close()
+    store.close()
+
+
+def test_a_result_completes_the_referral_that_waited_for_it(clinic: Clinic) -> None:
+    order = clinic.refer()
+    assert order.state is OrderState.REFERRED
+    clinic.answer(order, days_ago=0)
+    heard: list[int] = []
+    clinic.store.subscribe(lambda: heard.append(1))
+    assert clinic.look() == COMPLETED
+    after = clinic.now(order)
+    assert after.state is OrderState.COMPLETED
+    assert [step.state for step in after.steps] == [StepState.COMPLETED]
+    [study] = clinic.results(order)
+    assert (study.conclusion, study.effective_dose, study.organisation) == ("Пневмония справа", 3.1, STRANGER)
+    [item] = clinic.ledger()
+    assert (item.state, item.order_id, item.attempts) == (ItemState.TAKEN, order.id, 1)
+    assert heard
+
+
+def test_the_ledger_keeps_the_exact_json_of_what_came(clinic: Clinic) -> None:
+    clinic.answer(clinic.refer())
+    clinic.look()
+    with clinic.store.read() as reader:
+        told = incoming.item_json(reader, clinic.ledger()[0].id)
+    assert '"DiagnosticReport"' in told
+    assert "Пневмония справа" in told
+
+
+def test_the_same_result_is_taken_once_however_often_it_is_met(clinic: Clinic) -> None:
+    order = clinic.refer()
+    clinic.answer(order)
+    assert clinic.look() == COMPLETED
+    calls = len(clinic.bus.requests)
+    assert clinic.look() == NOTHING
+    assert len(clinic.bus.requests) == calls + 2  # the two searches, nothing is read again
+    assert clinic.audited(order) == 1
+    assert clinic.ledger()[0].attempts == 1
+
+
+def test_images_are_shown_while_the_referral_still_waits_for_the_report(clinic: Clinic) -> None:
+    order = clinic.refer()
+    clinic.answer(order, status="partial", uid="1.2.643.5")
+    assert clinic.look() == TAKEN
+    assert clinic.now(order).state is OrderState.REFERRED
+    assert [study.status for study in clinic.results(order)] == ["partial"]
+    clinic.answer(order, uid="1.2.643.5")
+    assert clinic.look() == COMPLETED
+    assert [study.status for study in clinic.results(order)] == ["final"]
+
+
+def test_a_partial_report_after_the_finished_one_takes_nothing_back(clinic: Clinic) -> None:
+    order = clinic.refer()
+    clinic.answer(order, uid="1.2.643.5")
+    clinic.look()
+    clinic.answer(order, status="partial", uid="1.2.643.5")
+    clinic.look()
+    assert clinic.now(order).state is OrderState.COMPLETED
+    assert [study.conclusion for study in clinic.results(order)] == ["Пневмония справа"]
+
+
+def test_a_report_that_was_amended_later_replaces_the_first(clinic: Clinic) -> None:
+    order = clinic.refer()
+    clinic.answer(order, uid="1.2.643.5")
+    clinic.look()
+    clinic.answer(order, uid="1.2.643.5", status="appended", conclusion="Пневмония слева")
+    assert clinic.look() == TAKEN
+    assert [study.conclusion for study in clinic.results(order)] == ["Пневмония слева"]
+    assert clinic.now(order).state is OrderState.COMPLETED
+    assert clinic.audited(order) == 2
+
+
+def test_a_second_opinion_of_a_third_clinic_stands_beside_the_first(clinic: Clinic) -> None:
+    order = clinic.refer()
+    clinic.answer(order, uid="1.2.643.5")
+    clinic.answer(order, uid="1.2.643.5", owner=THIRD, conclusion="Без патологии")
+    assert clinic.look() == Looked(completed=1, taken=1)
+    assert {study.conclusion for study in clinic.results(order)} == {"Пневмония справа", "Без патологии"}
+
+
+def test_a_result_for_an_order_of_our_own_is_kept_and_leaves_it_as_it_is(clinic: Clinic) -> None:
+    order = clinic.refer(owner="", station_ae_titles=("XRAY_14",))
+    clinic.answer(order)
+    assert clinic.look() == TAKEN
+    assert clinic.now(order).state is OrderState.SCHEDULED
+    assert clinic.results(order)
+
+
+def test_a_result_for_a_cancelled_referral_is_kept(clinic: Clinic) -> None:
+    order = clinic.refer()
+    clinic.answer(order)
+    referrals.cancel(clinic.store, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
+    assert clinic.look() == TAKEN
+    assert clinic.now(order).state is OrderState.CANCELLED
+
+
+def test_our_own_results_and_those_for_others_are_none_of_this(clinic: Clinic) -> None:
+    order = clinic.refer(owner="", station_ae_titles=("XRAY_14",))
+    clinic.answer(order, owner=PROFILE.organisation)
+    tells(clinic.bus)
+    assert clinic.look() == NOTHING
+    assert clinic.ledger() == []
+
+
+@pytest.mark.parametrize("family", ["Совсемдругая", factory.KUZNETSOVA.name.family])
+def test_a_result_about_another_person_is_set_aside_and_the_others_are_taken(clinic: Clinic, family: str) -> None:
+    wrong, right = clinic.refer(), clinic.refer()
+    other = Patient(PersonName(family, "Ольга"), date(1990, 1, 1), Sex.FEMALE)
+    clinic.answer(wrong, patient=strangers.person(other))
+    clinic.answer(right)
+    assert clinic.look() == Looked(completed=1, set_aside=1)
+    assert clinic.now(wrong).state is OrderState.REFERRED
+    [aside] = [item for item in clinic.ledger() if item.state is ItemState.SET_ASIDE]
+    assert (aside.order_id, aside.reason) == (wrong.id, "it is about another patient")
+    assert clinic.look() == NOTHING  # not again and again
+
+
+def test_what_cannot_be_read_is_set_aside_until_a_person_wants_it_tried_again(clinic: Clinic) -> None:
+    order = clinic.refer()
+    report = clinic.answer(order)["focus"]["reference"]
+    held = clinic.bus._service._records._resources
+    hidden = held.pop(report)
+    assert clinic.look() == Looked(set_aside=1)
+    [item] = clinic.ledger()
+    assert item.state is ItemState.SET_ASIDE
+    held[report] = hidden
+    assert clinic.store.write(lambda tx: incoming.try_again(tx, item.id))
+    assert clinic.look() == COMPLETED
+    assert clinic.ledger()[0].state is ItemState.TAKEN
+
+
+def test_what_the_line_breaks_holds_nothing_back_and_is_tried_again_later(clinic: Clinic) -> None:
+    first, second = clinic.refer(), clinic.refer()
+    task = clinic.answer(first)
+    clinic.answer(second)
+    clinic.bus.fail_next("503", path=f"/{task['focus']['reference']}")
+    assert clinic.look() == Looked(completed=1, failed=1)
+    assert clinic.now(second).state is OrderState.COMPLETED
+    assert clinic.look() == NOTHING
+    [item] = [item for item in clinic.ledger() if item.state is ItemState.FAILED]
+    assert (item.reason, item.attempts, item.order_id) == ("HTTP 503", 1, first.id)
+    clinic.clock.ahead = timedelta(minutes=3)
+    assert clinic.look() == COMPLETED
+    assert {item.state for item in clinic.ledger()} == {ItemState.TAKEN}
+
+
+def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: Clinic) -> None:
+    task = clinic.answer(clinic.refer())
+    clinic.bus.fail_next("503", times=20, path=f"/{task['focus']['reference']}")
+    looks = []
+    for _ in range(elsewhere.MOST_ATTEMPTS + 2):
+        looks.append(clinic.look())
+        clinic.clock.ahead += timedelta(hours=3)
+    assert sum(look.failed for look in looks) == elsewhere.MOST_ATTEMPTS - 1
+    assert sum(look.set_aside for look in looks) == 1
+    assert clinic.ledger()[0].state is ItemState.SET_ASIDE
+
+
+def test_a_line_that_is_down_ends_the_look_and_nothing_is_lost(clinic: Clinic) -> None:
+    placed = [clinic.refer() for _ in range(4)]
+    for order in placed:
+        report = clinic.answer(order)["focus"]["reference"]
+        clinic.bus.fail_next("503", path=f"/{report}")
+    looked = clinic.look()
+    assert (looked.completed, looked.failed, looked.stopped) == (0, 1, "HTTP 503")
+    assert len(clinic.ledger()) == elsewhere.BROKEN
+    for _ in range(4):
+        clinic.clock.ahead += timedelta(hours=3)
+        clinic.look()
+    assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
+
+
+def test_a_refused_token_ends_the_look_and_is_no_fault_of_a_result(clinic: Clinic) -> None:
+    task = clinic.answer(clinic.refer())
+    clinic.bus.fail_next("401", path=f"/{task['focus']['reference']}")
+    assert clinic.look().stopped.startswith("token refused")
+    assert clinic.ledger() == []
+    assert clinic.look() == COMPLETED
+
+
+def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong, right = clinic.refer(), clinic.refer()
+    clinic.answer(wrong, conclusion="сломай")
+    clinic.answer(right)
+    reads = foreign_study
+
+    def breaks(told: Any, profile: Any) -> ForeignStudy:
+        study = reads(told, profile)
+        if study.conclusion == "сломай":
+            raise KeyError("a fault")
+        return study
+
+    monkeypatch.setattr(elsewhere, "foreign_study", breaks)
+    assert clinic.look() == Looked(completed=1, set_aside=1)
+    assert clinic.now(right).state is OrderState.COMPLETED
+
+
+@pytest.mark.parametrize("fault", ["duplicates", "out-of-order", "slow"])
+def test_a_bus_that_answers_strangely_is_understood(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(asking, "PAGE", 3)
+    order = clinic.refer()
+    clinic.answer(order, uid="1.2.643.5")
+    clinic.answer(order, uid="1.2.643.5", status="partial")
+    clinic.bus.fail_next(fault, path="/Task/_search")
+    assert clinic.look().completed == 1
+    clinic.look()
+    assert clinic.now(order).state is OrderState.COMPLETED
+    assert [study.status for study in clinic.results(order)] == ["final"]
+    assert len(clinic.ledger()) == 2
+
+
+@pytest.mark.parametrize("fault", ["huge", "deep", "double-keys", "nul", "cp1251", "html", "redirect", "408", "429"])
+def test_an_answer_that_is_none_ends_the_look_and_is_no_loss(clinic: Clinic, fault: str) -> None:
+    order = clinic.refer()
+    clinic.answer(order)
+    clinic.bus.fail_next(fault, path="/Task/_search")
+    clinic.look()
+    clinic.pace.forgive()
+    clinic.look()
+    assert clinic.now(order).state is OrderState.COMPLETED
+
+
+def test_the_cursor_moves_and_what_lies_before_its_overlap_is_not_asked_for(clinic: Clinic) -> None:
+    clinic.answer(clinic.refer())
+    clinic.look()
+    with clinic.store.read() as reader:
+        cursor = datetime.fromisoformat(incoming.cursor(reader, elsewhere.CURSOR))
+    assert cursor == max(datetime.fromisoformat(task["meta"]["lastUpdated"]) for task in clinic.bus.tasks())
+    clinic.clock.ahead = timedelta(hours=1)
+    clinic.look()
+    clinic.look()
+    wanted = f"ge{(cursor - elsewhere.OVERLAP).isoformat()}"
+    asked = [request.body.decode() for request in clinic.bus.requests[-2:]]
+    assert all(wanted in body for body in asked)
+
+
+def test_an_order_that_the_bus_took_late_is_asked_for_from_its_start(clinic: Clinic) -> None:
+    clinic.answer(clinic.refer())
+    clinic.look()
+    late = clinic.refer()
+    clinic.answer(late)
+    cursor = (datetime.now(UTC) + timedelta(hours=5)).isoformat()  # others' results were newer
+    clinic.store.write(lambda tx: incoming.set_cursor(tx, elsewhere.CURSOR, cursor))
+    assert clinic.look() == COMPLETED
+
+
+def test_hundreds_of_referrals_are_asked_for_in_lists_and_pages(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "AT_ONCE", 3)
+    monkeypatch.setattr(asking, "PAGE", 2)
+    placed = [clinic.refer() for _ in range(7)]
+    for order in placed:
+        clinic.answer(order)
+        clinic.answer(order, status="partial")
+    looked = clinic.look()
+    assert (looked.completed, looked.stopped) == (7, "")
+    assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
+
+
+def test_a_wait_that_the_bus_asks_for_is_kept_by_whoever_sends_too(clinic: Clinic) -> None:
+    clinic.bus.fail_next("429")
+    clinic.look()
+    assert clinic.pace.waiting
+    clinic.refer()  # and delivers
+    with clinic.store.read() as reader:
+        assert outbox.channel_state(reader) == "waiting"
+    assert clinic.bus.tasks() == []
+
+
+def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(clinic.client, "call", lambda call: Parked("Пациент Ёлкина не найден"))
+        assert clinic.look().stopped
+    [item] = clinic.ledger()
+    assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ItemState.SET_ASIDE, True, False)
+    clinic.look()
+    assert [item.state for item in clinic.ledger()] == [ItemState.TAKEN]
+
+
+def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:
+    clinic.answer(clinic.refer())
+    clinic.elsewhere = Elsewhere(clinic.store, clinic.client, n3, PROFILE, Pace(1))
+    assert clinic.look().stopped == asking.NO_ROOM
+
+
+def pretend(clinic: Clinic, monkeypatch: pytest.MonkeyPatch, *tasks: Any) -> None:
+    """Let every search find these, and nothing else."""
+    line = clinic.elsewhere._line
+    monkeypatch.setattr(line, "pages", lambda *asked: [asking.Page(list(tasks), last=True, in_order=True)])
+
+
+def test_an_instant_far_ahead_does_not_move_the_cursor(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = clinic.answer(clinic.refer())
+    far = {"resourceType": "Task", "id": "x", "intent": "reflex-order", "meta": {"lastUpdated": "2999-01-01T00:00:00Z"}}
+    pretend(clinic, monkeypatch, task, far)
+    assert clinic.look() == COMPLETED
+    with clinic.store.read() as reader:
+        assert "2000" < incoming.cursor(reader, elsewhere.CURSOR) < "2999"
+
+
+def test_a_long_search_that_breaks_is_taken_up_where_it_broke(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PAGE", 3)
+    monkeypatch.setattr(elsewhere, "OVERLAP", timedelta())
+    placed = [clinic.refer(owner="", station_ae_titles=("XRAY_14",)) for _ in range(8)]
+    for order in placed:
+        clinic.answer(order)
+    monkeypatch.setattr(asking, "PAGES", 2)
+    assert clinic.look() == Looked(taken=5, stopped="the bus told only a part")
+    assert clinic.look() == Looked(taken=3)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"focus": None},
+        {"focus": {"reference": "Binary/1"}},
+        {"focus": {"reference": "http://evil.example.org/DiagnosticReport/1"}},
+        {"focus": [1]},
+    ],
+)
+def test_a_task_without_a_report_is_set_aside(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, broken: dict[str, Any]
+) -> None:
+    order = clinic.refer()
+    pretend(clinic, monkeypatch, clinic.answer(order) | broken)
+    assert clinic.look().set_aside == 1
+    assert clinic.now(order).state is OrderState.REFERRED
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [{}, {"id": 5}, {"id": "../x"}, {"id": "x", "basedOn": 7, "intent": "reflex-order"}, {"id": "x", "owner": [[]]}],
+)
+def test_a_task_that_is_none_stops_nothing(clinic: Clinic, monkeypatch: pytest.MonkeyPatch, nonsense: Resource) -> None:
+    pretend(clinic, monkeypatch, nonsense, clinic.answer(clinic.refer()))
+    assert clinic.look() == COMPLETED

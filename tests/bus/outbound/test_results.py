@@ -1,0 +1,295 @@
+"""Reports, walk-ins, other clinics' orders and amendments as FHIR: whom they name, what they refer to."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle
+from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
+from broker.bus.profile import Resource
+from broker.bus.transport.dialect import bundle_references, n3, r4
+from broker.domain.messages import BusReferences
+from broker.domain.orders import BusRole, OrderState
+from broker.domain.people import NOBODY
+from broker.domain.performed import StepReference
+from tests.bus.samples import MIS, ORGANISATION, PROFILE, STUDY_UID, bare_order, completed, of, order, report, url_of
+
+N3 = "urn:oid:1.2.643.2.69.1.1.1"
+REFERENCES = BusReferences(task="t-1", service_request="s-1", patient="p-1", acsn="ODII0000000001")
+MADE_AT = datetime(2026, 11, 24, 7, 15, tzinfo=UTC)
+ELSEWHERE = {"reference": f"Organization/{PRACTICE_ORGANISATION_2}"}
+PDF = b"%PDF-1.7 \xd0\xbf"
+
+
+def told(changed: Any = None, known: BusReferences = REFERENCES, profile: Any = PROFILE, **changes: Any) -> Resource:
+    """Make the bundle of a report; `changes` are the report's, `changed` is the order."""
+    return report_bundle(changed or order(), report(**changes), [completed()], known, profile, PDF, MADE_AT)
+
+
+def said(bundle: Resource) -> dict[str, Any]:
+    """Give what a report says: code of N3.119 -> value."""
+    found = {}
+    for observation in of(bundle, "Observation"):
+        [coding] = observation["code"]["coding"]
+        assert coding["system"] == f"{N3}.119"
+        assert (observation["status"], observation["subject"]) == ("final", {"reference": "Patient/p-1"})
+        found[coding["code"]] = observation.get("valueString", observation.get("valueQuantity"))
+    return found
+
+
+# ---- a report ----
+
+
+def test_a_report_completes_a_reflex_task_on_the_original_one() -> None:
+    bundle = told()
+    assert of(bundle, "Task") == [
+        {
+            "resourceType": "Task",
+            "identifier": [{"system": f"urn:oid:{MIS}", "value": "K2611-0001/completed"}],
+            "basedOn": [{"reference": "Task/t-1"}],
+            "status": "completed",
+            "intent": "reflex-order",
+            "authoredOn": "2026-11-24T10:15:00+03:00",
+            "focus": url_of(bundle, "DiagnosticReport"),
+            "for": {"reference": "Patient/p-1"},
+            "requester": ORGANISATION,
+            "owner": ORGANISATION,
+        }
+    ]
+
+
+def test_a_report_is_final_and_names_its_doctor_its_parts_its_study_and_its_document() -> None:
+    bundle = told()
+    [final] = of(bundle, "DiagnosticReport")
+    parts = [e["fullUrl"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Observation"]
+    assert [part["reference"] for part in final.pop("result")] == parts
+    assert final.pop("code")["coding"][0]["code"] == "7003087"
+    assert final.pop("category")[0]["coding"][0]["code"] == "4"
+    assert final.pop("meta")["security"][0]["code"] == "N"
+    [form] = final.pop("presentedForm")
+    assert form["contentType"] == "application/pdf"
+    assert form["url"] == url_of(bundle, "Binary")["reference"]
+    assert base64.b64decode(form["data"]) == PDF
+    assert final == {
+        "resourceType": "DiagnosticReport",
+        "basedOn": [{"reference": "ServiceRequest/s-1"}],
+        "status": "final",
+        "subject": {"reference": "Patient/p-1"},
+        "effectiveDateTime": "2026-11-24T09:41:07+03:00",
+        "issued": "2026-11-24T10:10:00+03:00",
+        "performer": [ORGANISATION],
+        "resultsInterpreter": [url_of(bundle, "PractitionerRole")],
+        "imagingStudy": [url_of(bundle, "ImagingStudy")],
+    }
+    assert of(bundle, "Binary") == [
+        {"resourceType": "Binary", "contentType": "application/pdf", "data": base64.b64encode(PDF).decode()}
+    ]
+    assert of(bundle, "Practitioner")[0]["name"] == [{"family": "Лучинин", "given": ["Олег", "Игоревич"]}]
+    assert of(bundle, "PractitionerRole")[0]["code"] == [{"text": "Врач-рентгенолог"}]
+    assert of(bundle, "Patient") == []
+
+
+def test_a_report_says_description_conclusion_recommendations_and_dose() -> None:
+    assert said(told()) == {
+        "1": "Костных травматических изменений не выявлено.\nСуставная щель сужена.",
+        "2": "Артроз II ст.",
+        "3": "Консультация травматолога",
+        "5": {"value": 0.12, "unit": "мЗв", "system": "http://unitsofmeasure.org", "code": "mSv"},
+    }
+
+
+def test_what_a_report_does_not_say_is_left_out() -> None:
+    assert set(said(told(recommendations="", effective_dose=None))) == {"1", "2"}
+    assert set(said(told(description="", conclusion="", recommendations="", effective_dose=0.0))) == {"5"}
+    bare = report_bundle(order(), report(author_name=NOBODY), [], REFERENCES, PROFILE, b"", MADE_AT)
+    assert {"resultsInterpreter", "presentedForm"}.isdisjoint(of(bare, "DiagnosticReport")[0])
+    assert of(bare, "Binary") == of(bare, "Practitioner") == []
+
+
+def test_texts_go_in_base64_where_the_region_wants_it_so() -> None:
+    values = said(told(profile=replace(PROFILE, texts="base64")))
+    assert base64.b64decode(values["2"]).decode("utf-8") == "Артроз II ст."
+    assert isinstance(values["5"], dict)
+
+
+def test_blanks_and_control_characters_of_a_word_processor_do_not_reach_the_bus() -> None:
+    values = said(told(conclusion="Без\u00a0патологии\u2028\tтень\u202f5\u00a0мм\x0b\x00\x07.\r\nВсё"))
+    assert values["2"] == "Без патологии \tтень 5 мм .\r\nВсё"
+
+
+def test_the_study_is_told_where_the_bus_has_not_heard_of_it_and_referred_to_where_it_has() -> None:
+    assert len(of(told(), "ImagingStudy")) == 1
+    heard = told(known=replace(REFERENCES, extra={f"study/{STUDY_UID}": "is-1"}))
+    assert of(heard, "ImagingStudy") == []
+    assert of(heard, "DiagnosticReport")[0]["imagingStudy"] == [{"reference": "ImagingStudy/is-1"}]
+    other = told(known=replace(REFERENCES, extra={"study/2.25.1": "is-1"}))
+    assert len(of(other, "ImagingStudy")) == 1
+
+
+def test_a_study_that_no_modality_spoke_of_is_told_under_the_orders_uid() -> None:
+    made = report_bundle(order(), report(), [], REFERENCES, PROFILE, PDF, MADE_AT)
+    [study] = of(made, "ImagingStudy")
+    assert study["identifier"][1] == {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}"}
+    assert of(made, "DiagnosticReport")[0]["effectiveDateTime"] == "2026-11-24T10:15:00+03:00"
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "connection"),
+    [
+        ("https://p.example/wado?requestType=WADO&studyUID={study}", "requestType=WADO&studyUID=", "dicom-wado-uri"),
+        ("https://p.example/dicom-web/studies/{study}", "/studies/", "dicom-wado-rs"),
+        ("https://p.example/viewer?id={study}", "viewer?id=", None),
+        ("dicom://p.example:104/PACS", "dicom://p.example:104/PACS", None),
+    ],
+)
+def test_where_the_images_are_is_told_as_an_endpoint(url: str, address: str, connection: str | None) -> None:
+    bundle = told(profile=replace(PROFILE, images_url=url))
+    [endpoint] = of(bundle, "Endpoint")
+    assert of(bundle, "ImagingStudy")[0]["endpoint"] == [url_of(bundle, "Endpoint")]
+    assert endpoint["address"] == url.replace("{study}", STUDY_UID)
+    assert address in endpoint["address"]
+    assert endpoint["status"] == "active"
+    assert endpoint["connectionType"].get("code") == connection
+    assert endpoint["payloadType"]
+    assert of(told(), "Endpoint") == []
+
+
+def test_each_study_has_an_endpoint_of_its_own() -> None:
+    linked = completed("1.2.3.5", StepReference(study_instance_uid="2.25.77"))
+    profile = replace(PROFILE, images_url="https://p.example/studies/{study}")
+    bundle = images_bundle(order(), [completed(), linked], REFERENCES, profile, MADE_AT)
+    addresses = [endpoint["address"] for endpoint in of(bundle, "Endpoint")]
+    assert addresses == [f"https://p.example/studies/{STUDY_UID}", "https://p.example/studies/2.25.77"]
+
+
+# ---- who ordered it ----
+
+
+def test_an_order_for_another_clinic_names_it_as_the_owner() -> None:
+    [task] = of(order_bundle(order(owner=PRACTICE_ORGANISATION_2), PROFILE), "Task")
+    assert (task["requester"], task["owner"]) == (ORGANISATION, ELSEWHERE)
+
+
+@pytest.mark.parametrize("status", ["in-progress", "completed"])
+def test_the_result_of_another_clinics_order_goes_to_that_clinic(status: str) -> None:
+    done = order(bus_role=BusRole.PERFORMER, requester=PRACTICE_ORGANISATION_2, bus_accession_number="ODII0000000009")
+    known = replace(REFERENCES, acsn="")
+    bundle = told(done, known) if status == "completed" else images_bundle(done, [], known, PROFILE, MADE_AT)
+    [task] = of(bundle, "Task")
+    assert (task["status"], task["requester"], task["owner"]) == (status, ELSEWHERE, ORGANISATION)
+    assert task["basedOn"] == [{"reference": "Task/t-1"}]
+    assert task["for"] == {"reference": "Patient/p-1"}
+    assert of(bundle, "Patient") == []
+    assert of(bundle, "ImagingStudy")[0]["identifier"][0]["value"] == "ODII0000000009"
+
+
+def test_a_walk_in_brings_its_patient_and_is_based_on_nothing() -> None:
+    came = order(bus_role=BusRole.WALK_IN)
+    bundle = images_bundle(came, [completed()], BusReferences(), PROFILE, MADE_AT)
+    assert of(bundle, "Patient") == of(order_bundle(came, PROFILE), "Patient")
+    [task], [partial] = of(bundle, "Task"), of(bundle, "DiagnosticReport")
+    assert "basedOn" not in task
+    assert "basedOn" not in partial
+    assert task["for"] == partial["subject"] == of(bundle, "ImagingStudy")[0]["subject"] == url_of(bundle, "Patient")
+    assert (task["requester"], task["owner"]) == (ORGANISATION, ORGANISATION)
+
+
+def test_the_report_of_a_walk_in_refers_to_the_patient_that_the_images_made() -> None:
+    came = order(bus_role=BusRole.WALK_IN)
+    later = told(came, BusReferences(patient="p-1"))
+    assert of(later, "Patient") == []
+    assert of(later, "Task")[0]["for"] == {"reference": "Patient/p-1"}
+    assert "basedOn" not in of(later, "Task")[0]
+    assert len(of(told(came, BusReferences()), "Patient")) == 1
+
+
+@pytest.mark.parametrize("role", [BusRole.PLACER, BusRole.WALK_IN])
+def test_the_strict_practice_bus_takes_images_and_report(role: BusRole) -> None:
+    bus, done = PracticeBus(), order(bus_role=role)
+    profile = replace(PROFILE, images_url="https://p.example/studies/{study}")
+    known = BusReferences()
+    if role is BusRole.PLACER:
+        known = bundle_references(bus.transaction(n3(order_bundle(done, profile))))
+    images = bundle_references(bus.transaction(n3(images_bundle(done, [completed()], known, profile, MADE_AT))))
+    known = replace(known, patient=images.patient, extra=images.extra)
+    signed = report(author_position="Терапевт")  # a strict bus wants codes, and these are the ones that are known
+    bus.transaction(n3(report_bundle(done, signed, [completed()], known, profile, PDF, MADE_AT)))
+    assert [task["status"] for task in bus.tasks()][-2:] == ["in-progress", "completed"]
+    assert len(bus.resources("Patient")) == len(bus.resources("ImagingStudy")) == 1
+    [binary] = bus.resources("Binary")
+    [final] = [one for one in bus.resources("DiagnosticReport") if one["status"] == "final"]
+    assert final["presentedForm"] == [{"contentType": "application/pdf", "url": f"Binary/{binary['id']}"}]
+
+
+def test_the_strict_practice_bus_takes_a_report_without_images_before_it() -> None:
+    bus = PracticeBus()
+    known = bundle_references(bus.transaction(n3(order_bundle(order(), PROFILE))))
+    signed = report(author_position="Терапевт")
+    bus.transaction(n3(report_bundle(order(), signed, [], known, PROFILE, PDF, MADE_AT)))
+    assert [task["status"] for task in bus.tasks()] == ["requested", "completed"]
+    assert len(bus.resources("ImagingStudy")) == 1
+
+
+# ---- amendments ----
+
+
+def asked(bundle: Resource) -> dict[str, str]:
+    return {e["resource"]["resourceType"]: f"{e['request']['method']} {e['request']['url']}" for e in bundle["entry"]}
+
+
+def test_an_amendment_replaces_what_has_an_id_and_finds_the_rest_by_its_number() -> None:
+    known = replace(REFERENCES, extra={"Encounter": "e-1", "Condition": "c-1", "Practitioner": "not this doctor"})
+    calls = asked(amendment_bundle(order(), known, PROFILE))
+    ours = f"?identifier=urn:oid:{MIS}|"
+    assert {kind: call for kind, call in calls.items() if not kind.startswith("Practitioner")} == {
+        "Patient": "PUT Patient/p-1",
+        "ServiceRequest": "PUT ServiceRequest/s-1",
+        "Task": "PUT Task/t-1",
+        "Encounter": "PUT Encounter/e-1",
+        "Condition": "PUT Condition/c-1",
+        "Observation": f"PUT Observation{ours}K2611-0001/weight",
+    }
+    assert calls["Practitioner"].startswith("PUT Practitioner?identifier=urn:oid:1.2.643.5.1.13.2.7.100.5|")
+    assert asked(amendment_bundle(order(), REFERENCES, PROFILE))["Condition"] == (
+        f"PUT Condition{ours}K2611-0001/diagnosis"
+    )
+
+
+def test_an_amendment_has_the_orders_present_content_under_the_same_full_urls() -> None:
+    first, changed = order_bundle(order(), PROFILE), order(comment="Другое")
+    amended = amendment_bundle(changed, REFERENCES, PROFILE)
+    assert [e["fullUrl"] for e in amended["entry"]] == [e["fullUrl"] for e in first["entry"]]
+    [request] = of(amended, "ServiceRequest")
+    assert request["id"] == "s-1"
+    assert request["note"][0] == {"text": "Другое"}
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (OrderState.SCHEDULED, "requested"),
+        (OrderState.REFERRED, "requested"),
+        (OrderState.DISCONTINUED, "requested"),
+        (OrderState.IN_PROGRESS, "in-progress"),
+        (OrderState.COMPLETED, "completed"),
+        (OrderState.CANCELLED, "cancelled"),
+    ],
+)
+def test_an_amendment_leaves_a_task_the_status_and_the_number_that_it_has(state: OrderState, status: str) -> None:
+    [task] = of(amendment_bundle(order(state=state), REFERENCES, PROFILE), "Task")
+    assert task["status"] == status
+    assert [number["value"] for number in task["identifier"]] == ["K2611-0001", "ODII0000000001"]
+    [task] = of(amendment_bundle(order(), replace(REFERENCES, acsn=""), PROFILE), "Task")
+    assert [number["value"] for number in task["identifier"]] == ["K2611-0001"]
+
+
+def test_a_patients_newest_data_take_the_place_of_older_ones_in_every_message() -> None:
+    [patient] = [e for e in order_bundle(bare_order(), PROFILE)["entry"] if e["resource"]["resourceType"] == "Patient"]
+    assert patient["request"] == {"method": "PUT", "url": f"Patient?identifier=urn:oid:{MIS}|000017"}
+    others = [e["request"] for e in r4(order_bundle(order(), PROFILE))["entry"]][1:]
+    assert all(request["method"] == "POST" and request["ifNoneExist"] for request in others)

@@ -1,0 +1,139 @@
+"""Searches of the bus in either dialect: every page once, no page of another host, and when nothing is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from broker.bus.inbound.resolver import LineDown, Unusable
+from broker.bus.profile import Resource
+from broker.bus.transport import asking
+from broker.bus.transport.answers import Answer, Delivered, Parked, Retry
+from broker.bus.transport.asking import Line
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import Call, Dialect, n3, r4
+from broker.bus.transport.rate_limit import Pace
+
+URL = "http://bus.example.org/fhir"
+
+
+class Bus:
+    """Gives prepared answers, one after the other, and remembers the calls."""
+
+    url = URL
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.calls: list[Call] = []
+
+    def call(self, call: Call) -> Answer:
+        self.calls.append(call)
+        return self.answers.pop(0)
+
+    def hang_up(self) -> None:
+        """Nothing is under way."""
+
+
+def line(bus: Bus, dialect: Dialect = r4, rate: int = 100) -> Line:
+    return Line(cast(BusClient, bus), dialect, Pace(rate))
+
+
+def page(numbers: Sequence[int], following: str = "", **changes: object) -> Delivered:
+    tasks = [
+        {"resourceType": "Task", "id": f"t{n}", "meta": {"lastUpdated": f"2026-11-24T09:{n:02}:00Z"}} for n in numbers
+    ]
+    bundle: Resource = {"resourceType": "Bundle", "entry": [{"resource": task | changes} for task in tasks]}
+    return Delivered(bundle | ({"link": [{"relation": "next", "url": following}]} if following else {}))
+
+
+def ids(found: list[Resource]) -> list[str]:
+    return [each["id"] for each in found]
+
+
+def test_a_named_page_is_followed_and_each_resource_given_once() -> None:
+    bus = Bus(page([1, 2], f"{URL}/Task?page=2"), page([2, 3]))
+    found, whole = line(bus).search("Task", {"intent": "reflex-order"})
+    assert (ids(found), whole) == (["t1", "t2", "t3"], True)
+    assert [call.path for call in bus.calls] == [
+        f"/Task?intent=reflex-order&_count={asking.PAGE}&_sort=_lastUpdated",
+        "/Task?page=2",
+    ]
+
+
+def test_a_page_of_another_host_is_not_asked_for_and_something_is_missing_then() -> None:
+    bus = Bus(page([2, 1], "http://evil.example.org/Task?page=2"))
+    found, whole = line(bus).search("Task", {})
+    assert (ids(found), whole) == (["t2", "t1"], False)
+
+
+def test_a_full_page_without_a_next_one_is_gone_on_from_its_last_instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PAGE", 2)
+    bus = Bus(page([1, 2]), page([2, 3]), page([3]))
+    found, whole = line(bus, n3).search("Task", {"owner": "x"})
+    assert (ids(found), whole) == (["t1", "t2", "t3"], True)
+    assert isinstance(body := bus.calls[1].body, dict)
+    assert {"name": "_lastUpdated", "valueString": "ge2026-11-24T09:02:00.000Z"} in body["parameter"]
+
+
+def test_changes_of_one_millisecond_are_in_order_however_two_pages_part_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PAGE", 2)
+    [early, late] = [page([n], meta={"lastUpdated": f"2026-11-24T09:02:00.000{n}00Z"}) for n in (3, 4)]
+    first, second = (
+        {"resourceType": "Bundle", "entry": [*page([1]).resource["entry"], *late.resource["entry"]]},
+        {"resourceType": "Bundle", "entry": early.resource["entry"]},
+    )
+    pages = list(line(Bus(Delivered(first), Delivered(second))).pages("Task", {}))
+    assert [(ids(each.resources), each.last, each.in_order) for each in pages] == [
+        (["t1", "t4"], False, True),
+        (["t3"], True, True),
+    ]
+
+
+def test_a_bus_that_repeats_its_page_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PAGE", 2)
+    bus = Bus(*[page([1, 2])] * 5)
+    found, whole = line(bus, n3).search("Task", {})
+    assert (ids(found), whole) == (["t1", "t2"], False)
+    assert len(bus.calls) == 2
+
+
+def test_resources_without_an_instant_or_an_id_or_of_another_type_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PAGE", 2)
+    assert line(Bus(page([1, 2], meta=7))).search("Task", {})[1] is False
+    assert line(Bus(page([1, 2], id=[1]))).search("Task", {}) == ([], False)
+    assert line(Bus(page([1, 2], resourceType="Patient"))).search("Task", {}) == ([], True)
+    assert line(Bus(Delivered({"resourceType": "Bundle", "entry": "many"}))).search("Task", {}) == ([], True)
+
+
+def test_a_refused_search_and_a_broken_line_are_told_apart() -> None:
+    with pytest.raises(Unusable, match="unknown parameter"):
+        line(Bus(Parked("unknown parameter"))).search("Patient", {})
+    with pytest.raises(LineDown, match="HTTP 503"):
+        line(Bus(Retry("HTTP 503"))).search("Patient", {})
+
+
+def test_a_nested_answer_without_end_is_refused() -> None:
+    deep: list[object] = []
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(Unusable, match="nested"):
+        line(Bus(Delivered({"resourceType": "Bundle", "entry": deep}))).search("Task", {})
+
+
+def test_everybody_waits_when_the_bus_asks_for_it() -> None:
+    asked = line(Bus(Retry("HTTP 429", after=30.0)))
+    with pytest.raises(LineDown):
+        asked.search("Task", {})
+    with pytest.raises(LineDown, match="the line to the bus is down"):
+        asked.search("Task", {})
+
+
+def test_a_stopped_line_asks_nothing() -> None:
+    bus = Bus()
+    stopped = line(bus)
+    stopped.stop()
+    with pytest.raises(LineDown, match="stopping"):
+        stopped.search("Task", {})
+    assert bus.calls == []

@@ -1,0 +1,158 @@
+"""The commands that connect a modality: register, adopt, change and list it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from broker.__main__ import main
+from broker.app import application
+from broker.config.loader import load
+from broker.domain.devices import Device
+from broker.store.queries import journal
+from broker.store.tables import devices
+from broker.workflow import referrals
+from tests.support import factory
+
+EVERY_OPTION = [
+    *("--name", "КТ", "--modality", "ct", "--room", "каб. 1", "--address", "10.0.4.1,10.0.4.2", "--charset", "latin"),
+    *("--fallback-charset", "ISO_IR 192", "--longest", "32", "--any-station", "--days-before", "2"),
+    *("--days-after", "7", "--closed-hours", "4", "--strict-mpps", "--mpps-hours", "6"),
+]
+
+
+def known(config: Path, ae_title: str = "CT_1") -> Device | None:
+    store = application.open_store(load(config))
+    with store.read() as reader:
+        found = devices.get(reader, ae_title)
+    store.close()
+    return found
+
+
+def hear_of(config: Path, ae_title: str) -> None:
+    store = application.open_store(load(config))
+    store.write(lambda tx: devices.learn(tx, ae_title, "10.0.4.7"))
+    store.close()
+
+
+def test_every_policy_has_an_option_and_is_listed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["device", "add", "CT_1", *EVERY_OPTION, "-c", str(config)]) == 0
+    every = Device(
+        "CT_1", "КТ", "CT", "каб. 1", "10.0.4.1, 10.0.4.2", "latin", True, "ISO_IR 192", 32, False, 2, 7, 4, True, 6
+    )
+    assert known(config) == every
+    assert capsys.readouterr().out == "Device CT_1 is registered.\n"
+    assert main(["device", "list", "-c", str(config)]) == 0
+    assert capsys.readouterr().out == (
+        "CT_1\tCT\tКТ\tnever heard\t--address '10.0.4.1, 10.0.4.2' --charset latin --fallback-charset 'ISO_IR 192'"
+        " --longest 32 --any-station --days-before 2 --days-after 7 --closed-hours 4 --strict-mpps --mpps-hours 6\n"
+    )
+
+
+def test_what_is_not_given_stays(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["device", "add", "CT_1", *EVERY_OPTION, "-c", str(config)])
+    changes = ["--charset", "auto", "--address", "", "--no-any-station", "--no-strict-mpps", "--longest", "64"]
+    assert main(["device", "add", "CT_1", *changes, "-c", str(config)]) == 0
+    changed = known(config)
+    assert changed is not None
+    assert (changed.charset, changed.address, changed.own_only, changed.strict_mpps) == ("auto", "", True, False)
+    assert (changed.name, changed.days_after, changed.fallback_charset) == ("КТ", 7, "ISO_IR 192")
+    assert "Device CT_1 is changed." in capsys.readouterr().out
+
+
+def test_a_device_that_was_heard_of_is_adopted_under_a_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hear_of(config, "US_7")
+    assert main(["device", "list", "-c", str(config)]) == 0
+    assert capsys.readouterr().out == "US_7\t-\tUS_7\tnever heard\tnot adopted\t--address 10.0.4.7\n"
+    assert main(["device", "add", "US_7", "--modality", "US", "-c", str(config)]) == 1
+    assert "name: required" in capsys.readouterr().err
+    assert main(["device", "add", "US_7", "--modality", "US", "--name", "УЗИ", "-c", str(config)]) == 0
+    assert known(config, "US_7") == Device("US_7", "УЗИ", "US", address="10.0.4.7")
+
+
+def test_what_is_wrong_is_said_by_field(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ["device", "add", "CT_1", "--address", "ct.local", "--longest", "5", "-c", str(config)]
+    assert main(wrong) == 1
+    told = capsys.readouterr().err
+    for part in ("name: required", "modality: letters", "address: address", "longest: range"):
+        assert part in told
+
+
+@pytest.fixture
+def order(config: Path) -> str:
+    """An order for today on the X-ray; its number."""
+    main(["device", "add", "XRAY_14", "--name", "Рентген", "--modality", "DX", "-c", str(config)])
+    settings = load(config)
+    store = application.open_store(settings)
+    made = referrals.register(store, factory.draft(), factory.REGISTRAR, application.clinic_of(settings))
+    store.close()
+    return made.accession_number
+
+
+def test_why_says_what_holds_and_what_to_do_about_what_does_not(
+    config: Path, order: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["why", order, "XRAY_14", "-c", str(config)]) == 0
+    told = capsys.readouterr().out
+    assert f"{order} for XRAY_14:" in told
+    assert "ok  it is planned on this device" in told
+    assert "!   it has never asked for its list" in told
+    assert "The device sees it when it asks so." in told
+    main(["device", "add", "MG", "--name", "Маммограф", "--modality", "MG", "-c", str(config)])
+    assert main(["why", order, "MG", "-c", str(config)]) == 1
+    told = capsys.readouterr().out
+    assert "NO  it is planned on XRAY_14" in told
+    assert "do: plan it on MG, or let the device see every device's orders: device add MG --any-station" in told
+    assert "Кузнецова" not in told
+
+
+def test_why_knows_neither_an_unknown_order_nor_an_unknown_device(
+    config: Path, order: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["why", "NONE", "XRAY_14", "-c", str(config)]) == 1
+    assert "order NONE" in capsys.readouterr().err
+    assert main(["why", order, "STRANGER", "-c", str(config)]) == 1
+    assert "NO  nobody has registered it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("auto", "Кузнецова^Марина^Петровна"),
+        ("ISO_IR 144", "Кузнецова^Марина^Петровна"),
+        ("latin", "Kuznetsova^Marina^Petrovna"),
+    ],
+)
+def test_worklist_shows_what_the_device_sees_in_its_own_letters(
+    config: Path, order: str, charset: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["device", "add", "XRAY_14", "--charset", charset, "-c", str(config)])
+    capsys.readouterr()
+    assert main(["worklist", "XRAY_14", "-c", str(config)]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.split("\t")[1:3] == [order, name]
+    assert main(["worklist", "XRAY_14", "--date", f"{factory.soon():%Y-%m-%d}", "--json", "-c", str(config)]) == 0
+    [item] = json.loads(capsys.readouterr().out)
+    assert item["00100010"]["Value"] == [{"Alphabetic": name}]
+    assert main(["worklist", "XRAY_14", "--date", "1999-01-01", "-c", str(config)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_looking_through_a_device_s_eyes_leaves_no_trace(config: Path, order: str) -> None:
+    main(["worklist", "XRAY_14", "-c", str(config)])
+    main(["why", order, "XRAY_14", "-c", str(config)])
+    store = application.open_store(load(config))
+    with store.read() as reader:
+        [heard] = journal.heard(reader)
+        card = journal.card(reader, order)
+    store.close()
+    assert heard.services == {}
+    assert card
+    assert card.seen_at is None
+
+
+def test_worklist_of_an_unknown_device_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worklist", "NOBODY", "-c", str(config)]) == 1
+    assert "device NOBODY" in capsys.readouterr().err

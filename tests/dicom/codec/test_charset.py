@@ -1,0 +1,119 @@
+"""What a character set lacks is written in letters that it has; nothing is dropped."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.dicom.codec import charset
+
+
+@pytest.mark.parametrize(
+    ("text", "fitted"),
+    [
+        ("Ёлкина Ольга", "Ёлкина Ольга"),
+        ("№ 5 «Заря» – …", '№ 5 "Заря" - ...'),
+        ("Қасымжомарт", "Касымжомарт"),
+        ("Müller", "Muller"),
+        ("И\u0306ошкар", "Йошкар"),
+        ("日本", "??"),
+    ],
+)
+def test_iso_ir_144(text: str, fitted: str) -> None:
+    assert charset.fit(text, charset.CYRILLIC) == fitted
+    assert charset.fit(text, charset.CYRILLIC).encode("iso8859_5")
+
+
+@pytest.mark.parametrize(
+    ("text", "fitted"),
+    [
+        ("Щербакова^Юлия^Ёлкина", "Shcherbakova^Iuliia^Elkina"),
+        ("ЖУКОВ^ЩУКА", "ZHUKOV^SHCHUKA"),
+        ("Қасымжомарт", "Kasymzhomart"),
+        ("Їжак", "Izhak"),
+        ("№ 5 «Заря» – …", 'No 5 "Zaria" - ...'),
+        ("Müller", "Muller"),
+        ("日本", "??"),
+    ],
+)
+def test_latin_letters_are_those_of_passports(text: str, fitted: str) -> None:
+    assert charset.fit(text, charset.LATIN) == fitted
+    assert fitted.isascii()
+
+
+@pytest.mark.parametrize(
+    ("text", "term", "changed"),
+    [
+        ("Кузнецова", charset.CYRILLIC, 0),
+        ("Қасымова «Ә»", charset.CYRILLIC, 4),
+        ("Қасымова", charset.UTF_8, 0),
+        ("Кузнецова", charset.LATIN, 0),  # as the clinic wants it
+        ("Кузнецова 日", charset.LATIN, 1),
+        ("Кузнецова", "GB18030", 0),
+        ("Әлия?", "GBK", 1),
+    ],
+)
+def test_what_is_written_otherwise_is_counted(text: str, term: str, changed: int) -> None:
+    assert charset.fitted(text, term)[1] == changed
+
+
+@given(st.text(max_size=30), st.sampled_from(sorted(charset.PYTHON_CODECS)))
+def test_whatever_is_fitted_can_be_encoded_and_is_not_dropped(text: str, term: str) -> None:
+    written = charset.fit(text, term)
+    written.encode(charset.PYTHON_CODECS[term], "surrogatepass" if term == charset.UTF_8 else "strict")
+    letters = [char for char in unicodedata.normalize("NFC", text) if char.isalpha() and char not in "ьЬъЪ"]
+    assert len(written) >= len(letters) or term == charset.LATIN
+
+
+@pytest.mark.parametrize(
+    ("term", "meant"),
+    [
+        ("ISO IR 192", "ISO_IR 192"),
+        ("ISO_IR_192", "ISO_IR 192"),
+        ("iso-ir 192", "ISO_IR 192"),
+        ("UTF-8", "ISO_IR 192"),
+        ("utf8", "ISO_IR 192"),
+        ("ISO-8859-5", "ISO_IR 144"),
+        ("ISO2022IR144", "ISO 2022 IR 144"),
+        ("windows-1251", "windows-1251"),
+        ("CP1251", "windows-1251"),
+        ("gb18030", "GB18030"),
+        ("ISO_IR 144 ", "ISO_IR 144"),
+        ("Not Supplied", ""),
+        ("ISO 2022 IR 6", ""),
+        ("ISO_IR 6", ""),
+        ("ISO_IR 999", ""),
+        ("KLINGON", ""),
+        ("", ""),
+    ],
+)
+def test_terms_are_taken_as_they_are_meant(term: str, meant: str) -> None:
+    assert charset.meant(term) == meant
+
+
+def test_utf_8_keeps_everything() -> None:
+    assert charset.fit("Қ 日本 «Заря»", charset.UTF_8) == "Қ 日本 «Заря»"
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "answered"),
+    [
+        ("auto", "ISO_IR 144", "ISO_IR 144"),
+        ("auto", "ISO_IR 192", "ISO_IR 192"),
+        ("auto", "ISO IR 144", "ISO_IR 144"),
+        ("auto", "UTF-8", "ISO_IR 192"),
+        ("auto", "ISO_IR 100", "ISO_IR 192"),
+        ("auto", "", "ISO_IR 192"),
+        ("auto", "Not Supplied", "ISO_IR 192"),
+        ("auto", "ISO 2022 IR 6\\ISO 2022 IR 144", "ISO_IR 144"),
+        ("auto", "GB18030", "GB18030"),
+        ("latin", "ISO_IR 192", "latin"),
+        ("ISO_IR 144", "ISO_IR 192", "ISO_IR 144"),
+        ("ISO_IR 192", "ISO_IR 144", "ISO_IR 192"),
+    ],
+)
+def test_the_devices_policy_goes_before_what_it_asks_in(policy: str, asked: str, answered: str) -> None:
+    assert charset.for_answer(policy, asked) == answered

@@ -1,0 +1,84 @@
+"""Performed procedure steps over real sockets: what the client really gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
+    ModalityPerformedProcedureStepRetrieve,
+)
+
+from broker.dicom.server import DicomServer
+from broker.dicom.statuses import Status
+from broker.domain.orders import Order
+from broker.store.database import Store
+from broker.store.tables import performed
+from broker.workflow import referrals
+from tests.dicom.mpps.test_service import creation, ending, strict
+from tests.dicom.test_server import associated, serving
+from tests.support import factory
+from tests.support.factory import CLINIC, REGISTRAR
+
+
+@pytest.fixture
+def server(store: Store) -> Iterator[DicomServer]:
+    with serving(store) as started:
+        yield started
+
+
+@pytest.fixture
+def order(store: Store) -> Order:
+    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+
+
+def report(server: DicomServer, create: Dataset, change: Dataset | None = None) -> list[Dataset]:
+    """Send an N-CREATE and an N-SET; give the statuses."""
+    with associated(server.port, ModalityPerformedProcedureStep) as assoc:
+        told = [assoc.send_n_create(create, ModalityPerformedProcedureStep, "1.2.3")[0]]
+        if change is not None:
+            told.append(assoc.send_n_set(change, ModalityPerformedProcedureStep, "1.2.3")[0])
+    return told
+
+
+def test_a_step_is_given_back_over_the_wire(server: DicomServer, store: Store, order: Order) -> None:
+    report(server, creation(order.study_instance_uid), ending())
+    with associated(server.port, ModalityPerformedProcedureStepRetrieve) as assoc:
+        status, ds = assoc.send_n_get([], ModalityPerformedProcedureStepRetrieve, "1.2.3")
+        assert status.Status == Status.SUCCESS
+        assert ds is not None
+        assert (str(ds.PatientName), ds.PerformedProcedureStepStatus) == ("Кузнецова^Марина", "COMPLETED")
+        assert len(ds.PerformedSeriesSequence[0].ReferencedImageSequence) == 2
+
+        asked = [Tag("PatientID"), Tag("CommentsOnRadiationDose"), Tag("PerformedProcedureStepStatus")]
+        status, ds = assoc.send_n_get(asked, ModalityPerformedProcedureStepRetrieve, "1.2.3")
+        assert status.Status == Status.ATTRIBUTES_NOT_SUPPORTED
+        assert ds is not None
+        assert [element.keyword for element in ds] == ["PatientID", "PerformedProcedureStepStatus"]
+
+        status, ds = assoc.send_n_get([], ModalityPerformedProcedureStepRetrieve, "9.9")
+        assert (status.Status, ds) == (Status.NO_SUCH_SOP_INSTANCE, None)
+
+
+def test_a_strict_refusal_names_the_attribute(server: DicomServer, store: Store) -> None:
+    strict(store)
+    [status] = report(server, creation(PatientSex=None))
+    assert (status.Status, status.ErrorComment) == (Status.MISSING_ATTRIBUTE, "PatientSex is missing")
+    _, status = report(server, creation(), ending(PatientID="666"))
+    assert (status.Status, status.AttributeIdentifierList) == (Status.INVALID_ATTRIBUTE_VALUE, Tag("PatientID"))
+
+
+def test_a_dose_that_cannot_be_read_costs_nothing_else(server: DicomServer, store: Store) -> None:
+    end = ending(TotalNumberOfExposures=2)
+    end.add_new(Tag("EntranceDoseInmGy"), "OB", "много".encode("iso8859_5"))  # as DS the client would not encode it
+    statuses = report(server, creation(), end)
+    assert [status.Status for status in statuses] == [Status.SUCCESS] * 2
+    with store.read() as reader:
+        step = performed.get(reader, "1.2.3")
+        assert step is not None
+        assert [(dose.keyword, dose.value) for dose in performed.doses(reader, step.id)] == [
+            ("TotalNumberOfExposures", 2)
+        ]

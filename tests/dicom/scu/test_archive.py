@@ -1,0 +1,95 @@
+"""The archive is asked for every awaited study in turn, and no odd answer of it stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association
+
+from broker.config.sections import PacsConfig
+from broker.dicom.scu import archive
+from broker.dicom.scu.archive import Archive
+from broker.domain.orders import Order
+from broker.store.database import Store
+from broker.workflow import referrals
+from tests.support.factory import CLINIC, REGISTRAR, draft, soon
+
+
+def register(store: Store, minutes: int = 30) -> Order:
+    return referrals.register(store, draft(start=soon(minutes=minutes)), REGISTRAR, CLINIC)
+
+
+def answering(*found: Dataset) -> Association:
+    """Make an association on which every question for an accession number is answered by these."""
+
+    class Answers:
+        is_established = True
+
+        def send_c_find(self, asked: Dataset, _: object) -> Iterator[tuple[Dataset, Dataset]]:
+            for each in found if asked.AccessionNumber else ():
+                status = Dataset()
+                status.Status = 0xFF00
+                yield status, each
+
+    return cast(Association, Answers())
+
+
+def test_a_slow_archive_is_asked_for_every_study_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {register(store, minutes).id for minutes in range(30, 37)}
+    now, asked = [0.0], []
+
+    def slow(assoc: object, order: Order) -> None:
+        asked.append(order.id)
+        now[0] += archive.LONGEST / 2 + 1
+
+    @contextmanager
+    def associated(self: Archive) -> Iterator[object]:
+        yield SimpleNamespace(is_established=True)
+
+    monkeypatch.setattr(archive, "ask", slow)
+    monkeypatch.setattr(Archive, "_associated", associated)
+    looking = Archive(store, CLINIC, PacsConfig(), "WORKLIST", lambda: now[0])
+    for _ in range(4):
+        looking.look()
+    assert set(asked) == made
+    assert len(asked) == 8
+
+
+def test_more_studies_than_a_look_asks_for_are_all_asked_for_in_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {register(store, minutes).id for minutes in range(30, 35)}
+    asked: list[int] = []
+
+    @contextmanager
+    def associated(self: Archive) -> Iterator[object]:
+        yield SimpleNamespace(is_established=True)
+
+    monkeypatch.setattr(archive, "ask", lambda assoc, order: asked.append(order.id))
+    monkeypatch.setattr(archive, "MOST", 2)
+    monkeypatch.setattr(Archive, "_associated", associated)
+    looking = Archive(store, CLINIC, PacsConfig(), "WORKLIST")
+    for _ in range(3):
+        looking.look()
+    assert set(asked) == made
+
+
+def test_a_study_without_the_accession_number_that_was_asked_for_is_nobodys(store: Store) -> None:
+    found = Dataset()
+    found.StudyInstanceUID = "1.2.3"
+    assert archive.ask(answering(found), register(store)) is None
+
+
+@pytest.mark.parametrize(("day", "is_ours"), [("20010101", False), ("", True), (f"{soon():%Y%m%d}", True)])
+def test_a_study_that_is_older_than_the_order_with_its_number_is_another_one(
+    store: Store, day: str, *, is_ours: bool
+) -> None:
+    order = register(store)
+    found = Dataset()
+    found.StudyInstanceUID, found.AccessionNumber, found.StudyDate = "1.2.3", order.accession_number, day
+    assert (archive.ask(answering(found), order) is not None) == is_ours

@@ -1,0 +1,230 @@
+"""A worklist query is answered with exactly what it asks for, or refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from broker.dicom.statuses import Status
+from broker.dicom.worklist import attributes, service
+from broker.dicom.worklist.service import Answer, Caller
+from broker.domain.orders import Order, Priority
+from broker.domain.people import Patient, PersonName
+from broker.store.database import Store
+from broker.store.tables import devices
+from broker.workflow import referrals
+from tests.support import factory
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+
+LEE = replace(KUZNETSOVA, name=PersonName("Ли", "Ен"), snils="", policy="")
+
+
+def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
+    return referrals.register(store, draft(patient=patient, **changes), REGISTRAR, CLINIC)
+
+
+def query(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
+    ds = Dataset()
+    for keyword, value in {"PatientName": "", "AccessionNumber": "", **keys}.items():
+        setattr(ds, keyword, value)
+    item = Dataset()
+    for keyword, value in (step or {"ScheduledProcedureStepID": ""}).items():
+        setattr(item, keyword, value)
+    ds.ScheduledProcedureStepSequence = [item]
+    return ds
+
+
+def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> list[Answer]:
+    return list(service.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
+
+
+def see_all(store: Store) -> None:
+    """Let the X-ray see what is not its own when it names no station."""
+    device = replace(factory.DEVICES[0], own_only=False)
+    store.write(lambda tx: devices.put(tx, device))
+
+
+def numbers(answers: list[Answer]) -> list[str]:
+    assert answers[-1].status.Status == Status.SUCCESS
+    return [str(answer.identifier.AccessionNumber) for answer in answers if answer.identifier is not None]
+
+
+@pytest.mark.parametrize(
+    ("keys", "step", "found"),
+    [
+        ({}, {}, 2),
+        ({"PatientName": "Кузнецова^*"}, {}, 1),
+        ({"PatientName": "ли^ен"}, {}, 1),
+        ({"PatientName": "??^??"}, {}, 0),
+        ({"PatientID": "000001"}, {}, 1),
+        ({"PatientID": "0000*"}, {}, 2),
+        ({"PatientID": "9"}, {}, 0),
+        ({"PatientSex": "M"}, {}, 0),
+        ({"PatientBirthDate": "19610312"}, {}, 2),
+        ({"RequestedProcedurePriority": "STAT"}, {}, 1),
+        ({"AdmissionID": "5"}, {}, 0),
+        ({}, {"Modality": "DX"}, 2),
+        ({}, {"Modality": "CT"}, 0),
+        ({}, {"ScheduledStationAETitle": "XRAY_14"}, 1),
+        ({}, {"ScheduledStationAETitle": "FLG*"}, 2),
+        ({}, {"ScheduledStationAETitle": "xray_14"}, 0),
+        ({}, {"ScheduledPerformingPhysicianName": "Юдин*"}, 0),
+        ({}, {"ScheduledProcedureStepStatus": "SCHEDULED"}, 2),
+        ({}, {"ScheduledProcedureStepStartDate": "19990101"}, 0),
+        ({}, {"ScheduledProcedureStepStartDate": "20200101-20991231"}, 2),
+    ],
+)
+def test_keys_narrow_the_answer(store: Store, keys: dict[str, str], step: dict[str, str], found: int) -> None:
+    register(store, station_ae_titles=("XRAY_14", "FLG_12"))
+    register(store, LEE, station_ae_titles=("FLG_12",), priority=Priority.URGENT)
+    see_all(store)
+    assert len(numbers(ask(store, query(step, **keys)))) == found
+
+
+def test_a_list_of_uid_finds_each(store: Store) -> None:
+    one, other = register(store), register(store, LEE)
+    register(store, LEE)
+    uids = [one.study_instance_uid, other.study_instance_uid]
+    found = numbers(ask(store, query(StudyInstanceUID=uids)))
+    assert found == [one.accession_number, other.accession_number]
+
+
+def test_only_what_was_asked_for_comes_back_and_all_of_it(store: Store) -> None:
+    order = register(store)
+    [answer, _] = ask(store, query({"ScheduledStationAETitle": "", "ScheduledStationName": ""}, Allergies=""))
+    ds = answer.identifier
+    assert ds is not None
+    assert [element.keyword for element in ds] == [
+        "SpecificCharacterSet",
+        "AccessionNumber",
+        "PatientName",
+        "Allergies",
+        "ScheduledProcedureStepSequence",
+    ]
+    step = ds.ScheduledProcedureStepSequence[0]
+    assert [element.keyword for element in step] == ["ScheduledStationAETitle", "ScheduledStationName"]
+    assert (ds.AccessionNumber, step.ScheduledStationName) == (order.accession_number, "Рентген")
+    assert ds["Allergies"].is_empty
+
+
+def test_type_1_attributes_are_never_empty(store: Store) -> None:
+    register(store)
+    ds = query({each.keyword: [] if "Sequence" in each.keyword else None for each in attributes.STEP})
+    for each in attributes.TOP:
+        if each.keyword != "ScheduledProcedureStepSequence":
+            setattr(ds, each.keyword, [] if "Sequence" in each.keyword else None)
+    [answer, _] = ask(store, ds)
+    found = answer.identifier
+    assert found is not None
+    for part, table in ((found, attributes.TOP), (found.ScheduledProcedureStepSequence[0], attributes.STEP)):
+        for attribute in table:
+            assert attribute.keyword in part, attribute.keyword
+            if attribute.type in ("1", "1C"):
+                assert not part[attribute.keyword].is_empty, attribute.keyword
+            for value in [part[attribute.keyword].value]:
+                assert len(str(value)) <= attribute.length or not isinstance(value, str)
+
+
+def test_a_zero_length_sequence_asks_for_the_whole_step(store: Store) -> None:
+    register(store)
+    ds = query()
+    ds.ScheduledProcedureStepSequence = []
+    [answer, _] = ask(store, ds)
+    assert answer.identifier is not None
+    assert len(answer.identifier.ScheduledProcedureStepSequence[0]) == len(attributes.STEP)
+
+
+def test_a_device_is_named_one_station_its_own(store: Store) -> None:
+    register(store, station_ae_titles=("XRAY_14", "FLG_12"))
+    [answer, _] = ask(store, query({"ScheduledStationAETitle": ""}), "FLG_12")
+    assert answer.identifier is not None
+    assert answer.identifier.ScheduledProcedureStepSequence[0].ScheduledStationAETitle == "FLG_12"
+
+
+@pytest.mark.parametrize(
+    ("keys", "step", "offending"),
+    [
+        ({}, {"ScheduledProcedureStepStartDate": "20260230"}, "ScheduledProcedureStepStartDate"),
+        ({}, {"ScheduledProcedureStepStartDate": "-"}, "ScheduledProcedureStepStartDate"),
+        ({}, {"ScheduledProcedureStepStartTime": "99"}, "ScheduledProcedureStepStartTime"),
+        ({"PatientID": ["1", "2"]}, {}, "PatientID"),
+    ],
+)
+def test_a_malformed_key_is_refused_with_the_element_that_offends(
+    store: Store, keys: dict[str, Any], step: dict[str, str], offending: str
+) -> None:
+    register(store)
+    [answer] = ask(store, query(step, **keys))
+    assert answer.identifier is None
+    assert answer.status.Status == Status.IDENTIFIER_DOES_NOT_MATCH
+    assert answer.status.OffendingElement == Tag(offending)
+    assert offending in answer.status.ErrorComment
+
+
+def test_an_identifier_without_any_key_is_refused(store: Store) -> None:
+    register(store)
+    ds = Dataset()
+    ds.QueryRetrieveLevel = "STUDY"
+    [answer] = ask(store, ds)
+    assert answer.status.Status == Status.IDENTIFIER_DOES_NOT_MATCH
+
+
+def test_an_unsupported_key_is_said_so_and_not_taken_for_a_match(store: Store) -> None:
+    register(store)
+    [answer, _] = ask(store, query(EthnicGroup="X"))
+    assert answer.status.Status == Status.PENDING_WARNING
+    assert answer.identifier is not None
+    assert "EthnicGroup" not in answer.identifier
+
+
+def test_the_query_retrieve_level_and_private_keys_are_ignored(store: Store) -> None:
+    register(store)
+    ds = query(QueryRetrieveLevel="STUDY")
+    ds.add_new(0x00090010, "LO", "ACME")
+    ds.add_new(0x00091001, "LO", "X")
+    assert len(numbers(ask(store, ds))) == 1
+
+
+def test_what_is_over_or_cancelled_is_not_offered(store: Store) -> None:
+    cancelled, done = register(store), register(store, LEE)
+    referrals.cancel(store, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
+    from broker.domain.performed import PerformedChange, PerformedState, StepReference
+    from broker.workflow import performed_steps
+
+    step = factory.performed("1.2", StepReference(done.study_instance_uid))
+    performed_steps.start(store, step, factory.message("a"), factory.XRAY, CLINIC)
+    assert numbers(ask(store, query())) == [done.accession_number]  # running: the device may ask again
+    change = PerformedChange(PerformedState.COMPLETED)
+    performed_steps.finish(store, "1.2", change, factory.message("b"), factory.XRAY, CLINIC)
+    assert numbers(ask(store, query())) == []
+
+
+@pytest.mark.parametrize(("term", "answered"), [("ISO_IR 144", "ISO_IR 144"), ("", "ISO_IR 192")])
+def test_the_character_set_is_named_when_there_is_need(store: Store, term: str, answered: str) -> None:
+    register(store)
+    ds = query()
+    if term:
+        ds.SpecificCharacterSet = term
+    [answer, _] = ask(store, ds)
+    assert answer.identifier is not None
+    assert answer.identifier.SpecificCharacterSet == answered
+    plain = Dataset()
+    plain.AccessionNumber = ""
+    [answer, _] = ask(store, plain)
+    assert answer.identifier is not None
+    assert "SpecificCharacterSet" not in answer.identifier
+
+
+def test_a_query_is_noted_on_the_devices_record_and_the_orders_card(store: Store) -> None:
+    order = register(store)
+    ask(store, query())
+    store.write(lambda tx: None)  # what was queued before is committed with or before this
+    with store.read() as reader:
+        assert reader.value("SELECT summary FROM device_heard WHERE ae_title = 'XRAY_14'") == "1"
+        assert (
+            reader.value("SELECT ae_title FROM worklist_delivery WHERE step_id = ?", [order.steps[0].id]) == "XRAY_14"
+        )

@@ -1,0 +1,167 @@
+"""The report on paper: readable, whole, the same every time, and not to be broken by what somebody has typed."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pypdf import PdfReader
+
+from broker.documents import report_pdf
+from broker.domain.orders import Order, OrderState, ScheduledStep
+from broker.domain.people import PersonName
+from broker.domain.reports import Report, ReportState
+from tests.support.factory import KUZNETSOVA, ZONE
+
+ORDER = Order(
+    id=1,
+    accession_number="K2611-0094",
+    study_instance_uid="1.2.3",
+    requested_procedure_id="RP1",
+    patient=replace(KUZNETSOVA, patient_id="000123"),
+    state=OrderState.COMPLETED,
+    procedure_code="WLB-KNEE",
+    procedure_name="Рентгенография коленного сустава",
+    modality="DX",
+    steps=(ScheduledStep(datetime(2026, 11, 23, 9, 40), ("XRAY_14",)),),
+    authored_on=datetime(2026, 11, 23, 6, 0, tzinfo=UTC),
+    laterality="R",
+    referrer=PersonName("Зимин", "Андрей", "Павлович"),
+    referrer_position="терапевт",
+    diagnosis_code="M17.1",
+)
+REPORT = Report(
+    order_id=1,
+    description="Суставная щель сужена.\n\nНадколенник расположен обычно.",
+    conclusion="Артроз правого коленного сустава II стадии.",
+    recommendations="Консультация ортопеда.",
+    effective_dose=0.01,
+    state=ReportState.SIGNED,
+    author="volskaya",
+    author_name=PersonName("Вольская", "Т.", "А."),
+    author_position="врач-рентгенолог",
+    signed_at=datetime(2026, 11, 24, 22, 30, tzinfo=UTC),
+)
+
+
+def pages(**changes: Any) -> list[str]:
+    """Print a report and read its pages back."""
+    made = report_pdf.report_pdf(
+        ORDER, replace(REPORT, **changes), "Поликлиника № 7", ZONE, date(2026, 11, 24), "Рентген"
+    )
+    return [page.extract_text() for page in PdfReader(io.BytesIO(made)).pages]
+
+
+def test_everything_stands_on_it_and_can_be_copied_out() -> None:
+    [page] = pages()
+    for words in (
+        "Поликлиника № 7",
+        "Кузнецова Марина Петровна",
+        "12.03.1961",
+        "112-233-445 95",
+        "Рентгенография коленного сустава, справа",
+        "24.11.2026",
+        "K2611-0094",
+        "Рентген",
+        "Зимин Андрей Павлович, терапевт",
+        "M17.1",
+        "0,01 мЗв",
+        "Суставная щель сужена.",
+        "Артроз правого коленного сустава II стадии.",
+        "Консультация ортопеда.",
+        "Врач-рентгенолог: Вольская Т. А.",
+        "Подписано 25.11.2026 в 01:30",  # the clinic's time, not UTC
+        "Страница 1 из 1",
+    ):
+        assert words in page
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    [page] = pages(effective_dose=None, recommendations="", description="", author_position="")
+    for word in ("Эффективная доза", "Рекомендации", "Описание", "None"):
+        assert word not in page
+    assert "Врач: Вольская Т. А." in page
+
+
+def test_without_a_day_of_the_images_the_planned_one_stands() -> None:
+    made = report_pdf.report_pdf(ORDER, REPORT, "Поликлиника № 7", ZONE)
+    assert "23.11.2026" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
+
+
+def test_the_fonts_are_in_it_and_only_what_is_needed_of_them() -> None:
+    made = report_pdf.report_pdf(ORDER, REPORT, "Поликлиника № 7", ZONE)
+    assert len(made) < 60_000
+    assert made.count(b"/FontFile2") == 2
+    assert (report_pdf.FONTS / "LICENSE").read_text(encoding="utf-8").startswith("DejaVu")
+
+
+def test_a_long_report_flows_over_pages_that_know_whose_they_are() -> None:
+    lines = [f"Строка {number}: очаговых и инфильтративных изменений не определяется." for number in range(150)]
+    found = pages(description="\n".join(lines))
+    assert len(found) > 2
+    for number, page in enumerate(found, 1):
+        assert f"Страница {number} из {len(found)}" in page
+        assert "K2611-0094, Кузнецова М. П." in page
+    whole = "\n".join(found)
+    assert all(line in whole for line in lines)
+    assert "Подпись" in found[-1]
+
+
+@pytest.mark.parametrize("words", ["a\x00b\x07", "שלום", "слева \u202eсправа", "\ud83d\U0001f9e0", "\ufffe", "漢"])
+def test_what_cannot_be_shown_is_a_box_not_a_gap(words: str) -> None:
+    [page] = pages(description=words)
+    assert report_pdf.BOX in page
+    assert "\u202e" not in page
+
+
+def test_what_is_never_seen_needs_no_box() -> None:
+    [page] = pages(description="рент\u00adген\u200bография\ufeff\r\nдалее\tи")
+    assert report_pdf.BOX not in page
+    assert "рентгенография" in page
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=400), st.text(alphabet="а(\\)<>%\n\r\u2028^{}nb", max_size=200), st.floats(0, 1000))
+def test_nothing_typed_breaks_it(one: str, other: str, dose: float) -> None:
+    assert pages(description=one, conclusion=other, recommendations="ш" * len(one), effective_dose=dose)
+
+
+def test_the_same_report_gives_the_same_bytes_in_every_process() -> None:
+    program = (
+        "import hashlib; from tests.documents.test_report_pdf import *;"
+        " print(hashlib.sha256(report_pdf.report_pdf(ORDER, REPORT, 'Поликлиника № 7', ZONE)).hexdigest())"
+    )
+    root = Path(__file__).parents[2]
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=root,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(root), "TZ": zone},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed, zone in (("1", "UTC"), ("2", "Asia/Vladivostok"))
+    }
+    assert len(made) == 1
+
+
+def test_a_draft_is_no_document() -> None:
+    with pytest.raises(ValueError, match="signed"):
+        report_pdf.report_pdf(ORDER, replace(REPORT, state=ReportState.DRAFT), "Поликлиника № 7", ZONE)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, ""), (0.0, "0 мЗв"), (0.03, "0,03 мЗв"), (12.0, "12 мЗв"), (1e-05, "0,00001 мЗв"), (1000.0, "1000 мЗв")],
+)
+def test_a_dose_is_written_as_people_read_it(value: float | None, words: str) -> None:
+    assert report_pdf.dose(value) == words

@@ -1,0 +1,301 @@
+"""Tables of referrals are read as people make them, and every row that is none tells its column and reason."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openpyxl import Workbook
+
+from broker.domain.default_procedures import PROCEDURES
+from broker.domain.orders import Priority, ReferralDraft
+from broker.domain.people import PersonName, Sex
+from broker.imports import referral_columns, referral_row, spreadsheet
+from broker.imports.referral_columns import Table
+from broker.imports.referral_row import Directory
+from broker.imports.spreadsheet import BadTable
+from tests.support.factory import DEVICES
+
+DIRECTORY = Directory(PROCEDURES, DEVICES)
+TODAY = date(2026, 11, 24)
+HEADER = ("ФИО", "Дата рождения", "Пол", "Исследование", "Аппарат", "Дата", "Время")
+PLAIN = ("Кузнецова Марина Петровна", "12.03.1961", "ж", "WLB-KNEE", "XRAY_14", "25.11.2026", "10:00")
+
+
+def csv(
+    *rows: tuple[str, ...], header: tuple[str, ...] = HEADER, delimiter: str = ";", encoding: str = "utf-8"
+) -> bytes:
+    return "\r\n".join(delimiter.join(row) for row in (header, *rows)).encode(encoding)
+
+
+def xlsx(*rows: tuple[Any, ...], **sheets: list[tuple[Any, ...]]) -> bytes:
+    book = Workbook()
+    for row in rows:
+        book.active.append(row)
+    for title, more in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in more:
+            sheet.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def drafts(table: Table) -> list[ReferralDraft | None]:
+    return [referral_row.read(row, table.columns, DIRECTORY, TODAY)[0] for row in table.rows]
+
+
+def only(data: bytes) -> ReferralDraft:
+    [draft] = drafts(referral_columns.read(data))
+    assert draft is not None
+    return draft
+
+
+def reasons(**changes: str) -> list[str]:
+    """Give the reasons against the plain row with these fields (underlined column names) changed or added."""
+    values = {**dict(zip(HEADER, PLAIN, strict=True)), **{key.replace("_", " "): said for key, said in changes.items()}}
+    table = referral_columns.read(csv(tuple(values.values()), header=tuple(values)))
+    return referral_row.read(table.rows[0], table.columns, DIRECTORY, TODAY)[1]
+
+
+# ---- the file ----
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1251", "utf-16"])
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_csv_is_read_in_the_encodings_and_with_the_separators_that_programs_write(
+    encoding: str, delimiter: str
+) -> None:
+    draft = only(csv(PLAIN, delimiter=delimiter, encoding=encoding))
+    assert draft.patient.name == PersonName("Кузнецова", "Марина", "Петровна")
+    assert (draft.patient.birth_date, draft.patient.sex) == (date(1961, 3, 12), Sex.FEMALE)
+    assert (draft.procedure_code, draft.station_ae_titles) == ("WLB-KNEE", ("XRAY_14",))
+    assert draft.start == datetime(2026, 11, 25, 10, 0)
+
+
+def test_quotes_and_separators_within_cells_are_understood() -> None:
+    row = (*PLAIN, '"Просит ""побыстрее""; хромает\r\nна правую"')
+    assert only(csv(row, header=(*HEADER, "Комментарий"))).comment == 'Просит "побыстрее"; хромает на правую'
+
+
+def test_column_names_are_known_in_russian_and_english_however_they_are_written() -> None:
+    header = ("NAME", " date_of  birth", "Gender:", "Procedure", "AE Title", "Start", "CITO!")
+    row = ("Kuznetsova Marina", "1961-03-12", "F", "wlb-knee", "XRAY_14", "2026-11-25T10:00", "+")
+    draft = only(csv(row, header=header, delimiter=","))
+    assert (draft.patient.name, draft.priority) == (PersonName("Kuznetsova", "Marina"), Priority.URGENT)
+    assert draft.start == datetime(2026, 11, 25, 10, 0)
+
+
+def test_a_title_above_and_blank_rows_are_passed_over_and_rows_keep_their_numbers() -> None:
+    lines = [("Запись на завтра",), (), HEADER, PLAIN, (), PLAIN]
+    data = "\n".join(";".join(line) for line in lines).encode()
+    assert [row.number for row in referral_columns.read(data).rows] == [4, 6]
+
+
+def test_unknown_columns_are_named() -> None:
+    table = referral_columns.read(csv((*PLAIN, "x", "y"), header=(*HEADER, "цвет", "обувь")))
+    assert table.unknown == ("цвет", "обувь")
+    assert None not in drafts(table)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "no row of column names"),
+        (b"\x00\x01\x02", "neither XLSX nor text"),
+        (b"hello\nworld", "no row of column names"),
+        (csv(PLAIN[:6], header=(*HEADER[:5], "Пол")), "«Пол» and «Пол» mean the same"),
+        (csv((*PLAIN, "x"), header=(*HEADER, "гендер", "sex")), "«Пол» and «sex» mean the same"),
+        (csv(PLAIN[1:], header=HEADER[1:]), r"no column for: фио \(name\)"),
+        (csv(PLAIN[:5], header=HEADER[:5]), r"no column for: дата и время \(start\)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel file"),
+        (b"PK\x03\x04 broken", "damaged"),
+        ('ФИО;Дата рождения\n"Кузнецова'.encode(), "no CSV"),
+    ],
+)
+def test_what_is_no_table_of_referrals_is_refused_as_a_whole(data: bytes, reason: str) -> None:
+    with pytest.raises(BadTable, match=reason):
+        referral_columns.read(data)
+
+
+def test_a_table_is_not_larger_than_a_person_can_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(referral_columns, "MOST_ROWS", 3)
+    assert len(referral_columns.read(csv(*[PLAIN] * 3)).rows) == 3
+    with pytest.raises(BadTable, match="more than 3 rows"):
+        referral_columns.read(csv(*[PLAIN] * 4))
+    with pytest.raises(BadTable, match="more than 3 rows"):
+        referral_columns.read(csv() + b"\n" * 40)
+    with pytest.raises(BadTable, match="more than 200 cells"):
+        referral_columns.read(csv(("x",) * 201))
+    monkeypatch.setattr(referral_columns, "MOST_BYTES", 10)
+    with pytest.raises(BadTable, match="larger"):
+        referral_columns.read(csv(PLAIN))
+
+
+# ---- XLSX ----
+
+
+def test_an_excel_sheet_has_real_dates_and_numbers() -> None:
+    header = (*HEADER, "СНИЛС", "Полис", "Вес", "Рост", "Срочно")
+    row = (
+        "Кузнецова Марина Петровна",
+        datetime(1961, 3, 12),
+        "Ж",
+        "WLB-KNEE",
+        "Рентген",
+        date(2026, 11, 25),
+        time(10, 0),
+        11223344595,
+        7800000012345671,
+        70.5,
+        165,
+        True,
+    )
+    table = referral_columns.read(xlsx(header, row))
+    assert table.rows[0].values["snils"] == "11223344595"
+    assert table.rows[0].values["height"] == "165"
+    [draft] = drafts(table)
+    assert draft is not None
+    assert (draft.patient.policy, draft.patient.weight) == ("7800000012345671", 70.5)
+    assert (draft.start, draft.priority) == (datetime(2026, 11, 25, 10, 0), Priority.URGENT)
+    assert draft.station_ae_titles == ("XRAY_14",)
+
+
+def test_a_start_may_be_one_cell_and_a_time_a_length_of_time() -> None:
+    header = (*HEADER[:5], "Дата и время")
+    assert only(xlsx(header, (*PLAIN[:5], datetime(2026, 11, 25, 9, 30)))).start == datetime(2026, 11, 25, 9, 30)
+    assert only(xlsx(HEADER, (*PLAIN[:6], timedelta(hours=9, minutes=30)))).start == datetime(2026, 11, 25, 9, 30)
+
+
+def test_only_the_first_sheet_is_read_and_the_others_are_named() -> None:
+    assert referral_columns.read(xlsx(HEADER, PLAIN, Справка=[("x",)])).unread_sheets == ("Справка",)
+
+
+def test_formulas_count_by_their_last_value_and_their_errors_are_told() -> None:
+    table = referral_columns.read(xlsx(HEADER, (*PLAIN[:6], "=1+1"), ("#N/A", *PLAIN[1:])))
+    _, never_computed = referral_row.read(table.rows[0], table.columns, DIRECTORY, TODAY)
+    assert never_computed == ["«Время»: is missing"]
+    _, error = referral_row.read(table.rows[1], table.columns, DIRECTORY, TODAY)
+    assert error[0] == "«ФИО»: holds an error of the spreadsheet (it says «#N/A»)"
+
+
+def test_zeros_that_a_spreadsheet_took_from_a_snils_come_back() -> None:
+    header, row = (*HEADER, "СНИЛС"), (*PLAIN, 8765430200)
+    assert only(xlsx(header, row)).patient.snils == "08765430200"
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", b"\0" * 2_000_000)
+    monkeypatch.setattr(spreadsheet, "MOST_UNPACKED", 1_000_000)
+    with pytest.raises(BadTable, match="unpacks to more"):
+        referral_columns.read(file.getvalue())
+
+
+def test_an_archive_that_is_no_workbook_is_refused() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("hello.txt", "x")
+    with pytest.raises(BadTable, match="no XLSX"):
+        referral_columns.read(file.getvalue())
+
+
+@given(st.binary(max_size=400))
+def test_random_bytes_are_refused_and_nothing_else_happens(data: bytes) -> None:
+    for start in (b"", b"PK\x03\x04", "ФИО;Дата рождения;пол\n".encode()):
+        with pytest.raises(BadTable):
+            referral_columns.read(start + data)
+
+
+# ---- the rows ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ФИО": ""}, "«ФИО»: is missing"),
+        ({"Дата_рождения": "31.02.1961"}, "«Дата рождения»: is no date such as 12.03.1961 (it says «31.02.1961»)"),
+        ({"Дата_рождения": "12.03.61"}, "«Дата рождения»: is no date such as 12.03.1961 (it says «12.03.61»)"),
+        ({"Дата_рождения": "03/12/1961"}, "«Дата рождения»: is no date such as 12.03.1961 (it says «03/12/1961»)"),
+        ({"Пол": "х"}, "«Пол»: is neither м nor ж (it says «х»)"),
+        ({"Исследование": "Рентген"}, "«Исследование»: is not in the directory (it says «Рентген»)"),
+        ({"Аппарат": "КТ"}, "«Аппарат»: is no registered device (it says «КТ»)"),
+        ({"Аппарат": "XRAY_14, КТ"}, "«Аппарат»: is no registered device (it says «XRAY_14, КТ»)"),
+        ({"Дата": ""}, "«Дата»: is missing"),
+        ({"Время": "25:00"}, "«Время»: is no time such as 10:00 (it says «25:00»)"),
+        ({"Срочно": "может быть"}, "«Срочно»: is not understood (it says «может быть»)"),
+        ({"Оплата": "в долг"}, "«Оплата»: is not understood (it says «в долг»)"),
+        ({"Сторона": "верх"}, "«Сторона»: is not understood (it says «верх»)"),
+        ({"Вес": "много"}, "«Вес»: is no number (it says «много»)"),
+    ],
+)
+def test_a_wrong_cell_is_told_by_its_column_and_reason(changes: dict[str, str], reason: str) -> None:
+    assert reasons(**changes) == [reason]
+
+
+def test_all_that_is_wrong_with_a_row_is_told_at_once() -> None:
+    assert reasons(ФИО="Иванов1 Иван", Пол="", Исследование="?", СНИЛС="112-233-445 94", Вес="900") == [
+        "«Пол»: is missing",
+        "«Исследование»: is not in the directory (it says «?»)",
+        "«ФИО»: has characters that a name does not have",
+        "«СНИЛС»: has a wrong check digit",
+        "«Вес»: is out of reason",
+    ]
+
+
+def test_more_cells_than_columns_are_a_reason() -> None:
+    table = referral_columns.read(csv((*PLAIN, "x")))
+    assert referral_row.read(table.rows[0], table.columns, DIRECTORY, TODAY)[1] == ["there are more cells than columns"]
+
+
+def test_every_column_finds_its_field() -> None:
+    header = (
+        "фамилия", "имя", "отчество", "д.р.", "пол", "№ карты", "СНИЛС", "ЕНП", "тел.", "вес, кг", "рост (см)",
+        "аллергии", "беременность", "услуга", "оборудование", "дата и время", "сторона", "срочность", "финансирование",
+        "врач", "СНИЛС врача", "должность", "МКБ-10", "описание диагноза", "примечание",
+    )  # fmt: skip
+    row = (
+        "Иванов", "Иван", "оглы Али", "1.2.1980", "муж.", "17", "112-233-445 95", "7800 0000 1234 5671", "+7 900",
+        "80,5", "180 см", "йод", "нет", "Рентгенография коленного сустава", "XRAY_14; FLG_12", "25.11.2026 9.30",
+        "справа", "срочно", "дмс", "Зимин Андрей Павлович", "11223344595", "терапевт", "м17.1 гонартроз", "справа",
+        "хромает",
+    )  # fmt: skip
+    name = next(each for each in PROCEDURES if each.code == "WLB-KNEE").name
+    row = tuple(name if said.startswith("Рентгенография") else said for said in row)
+    draft = only(csv(row, header=header, delimiter="\t"))
+    patient = draft.patient
+    assert patient.name == PersonName("Иванов", "Иван", "оглы Али")
+    assert (patient.birth_date, patient.sex, patient.patient_id) == (date(1980, 2, 1), Sex.MALE, "17")
+    assert (patient.snils, patient.policy, patient.phone) == ("11223344595", "7800000012345671", "+7 900")
+    assert (patient.weight, patient.height) == (80.5, 180)
+    assert (patient.allergies, patient.pregnancy) == ("йод", "нет")
+    assert (draft.procedure_code, draft.station_ae_titles) == ("WLB-KNEE", ("XRAY_14", "FLG_12"))
+    assert (draft.start, draft.laterality, draft.priority) == (datetime(2026, 11, 25, 9, 30), "R", Priority.URGENT)
+    assert (draft.finance, draft.referrer) == ("4", PersonName("Зимин", "Андрей", "Павлович"))
+    assert (draft.referrer_snils, draft.referrer_position) == ("11223344595", "терапевт")
+    assert (draft.diagnosis_code, draft.diagnosis_text) == ("м17.1", "гонартроз справа")
+    assert draft.comment == "хромает"
+
+
+def test_the_same_row_has_one_submission_id_in_every_format() -> None:
+    first = only(csv(PLAIN)).submission_id
+    assert first == only(xlsx(HEADER, (PLAIN[0], datetime(1961, 3, 12), *PLAIN[2:]))).submission_id
+    assert first == only(csv(tuple(reversed(PLAIN)), header=tuple(reversed(HEADER)), delimiter="\t")).submission_id
+    assert first != only(csv((*PLAIN[:6], "10:10"))).submission_id
+
+
+def test_the_verbs_problems_are_told_in_the_tables_words() -> None:
+    columns = {"name": "ФИО", "date": "Дата", "station": "Аппарат"}
+    problems = {"given": "required", "date": "past", "device": "other_modality", "snils": "other_patient"}
+    assert referral_row.explained(problems, columns) == [
+        "«ФИО»: is missing",
+        "«Дата»: is over",
+        "«Аппарат»: does another kind of examination",
+        "снилс: belongs to somebody else here",
+    ]

@@ -1,0 +1,100 @@
+"""Invented patients, devices and referrals for tests. Nobody here exists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.clinic import Clinic
+from broker.domain.default_procedures import PROCEDURES
+from broker.domain.devices import Device
+from broker.domain.orders import ReferralDraft
+from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.performed import Message, PerformedState, PerformedStep, StepReference
+from broker.store.database import Store, Tx
+from broker.store.tables import devices
+
+ZONE = ZoneInfo("Europe/Moscow")
+CLINIC = Clinic(zone=ZONE, uid_root="1.2.643.5.1.13.13.12.2.99", accession_prefix="K", tells_bus=True)
+SYSTEM = Actor(ActorKind.SYSTEM, "test")
+REGISTRAR = Actor(ActorKind.PERSON, "orlova", "Орлова Н. В.", frozenset({Role.REGISTRAR}))
+XRAY = Actor(ActorKind.DEVICE, "XRAY_14", "Рентген, каб. 14")
+DEVICES = (
+    Device("XRAY_14", "Рентген", "DX", "каб. 14"),
+    Device("FLG_12", "Флюорограф", "DX", "каб. 12", charset="ISO_IR 144"),
+    Device("MAMMO_9", "Маммограф", "MG", "каб. 9"),
+)
+KUZNETSOVA = Patient(
+    PersonName("Кузнецова", "Марина", "Петровна"),
+    date(1961, 3, 12),
+    Sex.FEMALE,
+    snils="11223344595",
+    policy="7800000012345671",
+)
+
+
+class Clock:
+    """A wall clock that stands where a test sets it."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def open_store(path: Path, **options: Any) -> Store:
+    """Open a database with the starter procedures and three devices."""
+    store = Store(path, **options)
+    store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))
+    for device in DEVICES:
+        store.write(partial(_put, device))
+    return store
+
+
+def _put(device: Device, tx: Tx) -> None:
+    devices.put(tx, device)
+
+
+def soon(**delta: float) -> datetime:
+    """Give a local time today or a little later, whole minutes."""
+    return (datetime.now(ZONE) + timedelta(**delta)).replace(tzinfo=None, second=0, microsecond=0)
+
+
+def draft(**changes: Any) -> ReferralDraft:
+    """Make a referral for a knee, on the X-ray, now."""
+    base = ReferralDraft(
+        patient=KUZNETSOVA,
+        procedure_code="WLB-KNEE",
+        station_ae_titles=("XRAY_14",),
+        start=soon(),
+        laterality="R",
+        referrer=PersonName("Зимин", "Андрей", "Павлович"),
+        referrer_position="терапевт",
+        diagnosis_code="M17.1",
+        diagnosis_text="Первичный гонартроз",
+    )
+    return replace(base, **changes)
+
+
+def performed(uid: str = "1.2.3.4", *references: StepReference, **changes: Any) -> PerformedStep:
+    """Make a step that has just begun on the X-ray."""
+    base = PerformedStep(
+        sop_instance_uid=uid,
+        ae_title="XRAY_14",
+        state=PerformedState.IN_PROGRESS,
+        start=soon(),
+        modality="DX",
+        references=references,
+    )
+    return replace(base, **changes)
+
+
+def message(digest: str = "1", **attributes: Any) -> Message:
+    """Make a modality's message."""
+    return Message(attributes, digest)

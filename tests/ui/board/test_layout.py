@@ -1,0 +1,177 @@
+"""The day laid out in lanes: who stands where, what is free, what needs attention."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from broker.domain.devices import Device
+from broker.domain.orders import Priority
+from broker.domain.people import PersonName
+from broker.domain.performed import PerformedState
+from broker.store.database import Tx
+from broker.store.tables import devices, worklist
+from tests.support.factory import ZONE
+from tests.ui.scene import TODAY, Scene
+from ui.board import layout
+from ui.board.layout import Clock, Day, Fold, Gap, Lane, Line, Note
+
+
+def day(scene: Scene, ahead: int = 0) -> Day:
+    with scene.store.read() as reader:
+        return layout.read(reader, TODAY + timedelta(days=ahead), TODAY, ZONE)
+
+
+def lane(scene: Scene, name: str = "Рентген", show: str = layout.ALL, unfolded: tuple[str, ...] = ()) -> Lane:
+    now = scene.now.astimezone(ZONE).replace(tzinfo=None)
+    return next(each for each in layout.lanes(day(scene), now, ZONE, show, unfolded) if each.name == name)
+
+
+def words_of(made: Lane) -> list[str]:
+    """Write a lane's rows as short words."""
+    said = []
+    for row in made.rows:
+        match row:
+            case Line():
+                said.append(f"{row.at} {row.name.split()[0]} {row.state}")
+            case Gap():
+                said.append(f"{row.at} free {row.until}".strip())
+            case Clock():
+                said.append(f"now {row.at}")
+            case Fold():
+                said.append(f"fold {row.count}")
+            case Note():
+                said.append(row.word)
+    return said
+
+
+def test_what_runs_is_on_top_and_the_rest_goes_by_time(scene: Scene) -> None:
+    scene.register("09:00", "Иванов Иван")
+    scene.register("10:30", "Зуев Пётр")
+    scene.begin(scene.register("10:00", "Ли Ен"), "1.2.1")
+    assert words_of(lane(scene)) == [
+        "10:00 Ли running",
+        "09:00 Иванов waiting",
+        "09:15 free 10:00",
+        "now 09:47",
+        "10:15 free 10:30",
+        "10:30 Зуев waiting",
+        "10:45 free",
+    ]
+
+
+def test_a_device_without_work_says_so_while_the_devices_are_few(scene: Scene) -> None:
+    scene.register("10:00")
+    assert words_of(lane(scene, "Маммограф")) == ["Записей нет"]
+
+    def add(tx: Tx) -> None:
+        for number in range(5):
+            devices.put(tx, Device(f"US_{number}", f"УЗИ {number}", "US"))
+
+    scene.store.write(add)
+    now = scene.local("09:47")
+    assert [each.name for each in layout.lanes(day(scene), now, ZONE, layout.ALL)] == ["Рентген"]
+
+
+def test_what_was_begun_on_another_device_stands_only_there(scene: Scene) -> None:
+    order = scene.register("09:40", station_ae_titles=("XRAY_14", "FLG_12"))
+    assert words_of(lane(scene))[-2:] == words_of(lane(scene, "Флюорограф"))[-2:]
+    scene.begin(order, "1.2.1", "FLG_12")
+    assert words_of(lane(scene)) == ["Записей нет"]
+    assert words_of(lane(scene, "Флюорограф"))[0] == "09:40 Кузнецова running"
+    assert layout.counts(day(scene))["Все"] == 1
+
+
+def test_a_device_that_nobody_registered_gets_a_lane_under_its_ae_title(scene: Scene) -> None:
+    scene.begin(scene.register("09:40"), "1.2.1", "OLD_CR")
+    assert words_of(lane(scene, "OLD_CR"))[0] == "09:40 Кузнецова running"
+
+
+def test_older_finished_visits_fold_and_can_be_unfolded(scene: Scene) -> None:
+    for number in range(5):
+        scene.begin(scene.register(f"0{number + 3}:00", f"Иванов{'а' * number} Ян"), f"1.2.{number}")
+        scene.finish(f"1.2.{number}")
+    folded = words_of(lane(scene))
+    assert folded[:2] == ["fold 2", "05:00 Ивановаа done"]
+    unfolded = words_of(lane(scene, unfolded=("XRAY_14",)))
+    assert unfolded[:2] == ["fold 2", "03:00 Иванов done"]
+    assert len(words_of(lane(scene, show="Выполнены"))) == 5
+
+
+def test_a_cancelled_visit_is_shown_only_when_asked_for_and_frees_its_time(scene: Scene) -> None:
+    scene.register("09:00", "Иванов Иван")
+    scene.cancel(scene.register("10:00", "Зуев Пётр"))
+    scene.register("10:30", "Ли Ен")
+    assert "09:15 free 10:30" in words_of(lane(scene))
+    assert words_of(lane(scene, show=layout.CANCELLED)) == ["10:00 Зуев cancelled"]
+    assert layout.counts(day(scene)) == {"Все": 2, "Ожидают": 2, "Выполняются": 0, "Выполнены": 0, "Отменены": 1}
+
+
+def test_another_day_has_no_line_of_now(scene: Scene) -> None:
+    scene.register("10:00", on=TODAY + timedelta(days=1))
+    rows = layout.lanes(day(scene, 1), scene.local("09:47"), ZONE, layout.ALL)[1].rows
+    assert [type(row) for row in rows] == [Line, Gap]
+
+
+def test_minutes_count_from_the_last_change_of_the_state(scene: Scene) -> None:
+    scene.now = scene.instant("09:00")
+    order = scene.register("09:30")
+    early = scene.register("10:30", "Зуев Пётр")
+    scene.now = scene.instant("16:00", TODAY - timedelta(days=1))
+    scene.register("09:37", "Ли Ен")
+    scene.register("11:00", "Фролова Дарья")
+    scene.now = scene.instant("09:42")
+    scene.store.write(lambda tx: worklist.note_delivery(tx, [early.steps[0].id], "XRAY_14"))
+    scene.begin(order, "1.2.1")
+    scene.now = scene.instant("09:47")
+    lengths = {row.name: row.length for row in lane(scene).rows if isinstance(row, Line)}
+    # One that was registered yesterday waits from its hour on, and not yet before it.
+    assert lengths == {"Кузнецова М. П.": "5 мин", "Зуев П.": "5 мин", "Ли Е.": "10 мин", "Фролова Д.": ""}
+
+
+def test_urgent_is_told_until_it_is_done(scene: Scene) -> None:
+    order = scene.register("09:40", priority=Priority.URGENT)
+    scene.begin(order, "1.2.1")
+    assert [row.urgent for row in lane(scene).rows if isinstance(row, Line)] == [True]
+    scene.finish("1.2.1")
+    assert [row.urgent for row in lane(scene).rows if isinstance(row, Line)] == [False]
+
+
+def test_what_needs_attention_is_told_with_what_can_be_done(scene: Scene) -> None:
+    stopped = scene.register("09:00", "Иванов Иван")
+    scene.begin(stopped, "1.2.1")
+    scene.finish("1.2.1", PerformedState.DISCONTINUED, discontinuation_meaning="сломалась трубка")
+    scene.refuse(scene.register("11:00", "Ли Ен"), "Полис не найден")
+    scene.begin(None, "1.9", patient_name="ZUEV^PETR")
+    found = layout.troubles(day(scene), ZONE, amend=True)
+    assert [(each.title, each.why, each.act) for each in found] == [
+        ("Снимки без направления", "Рентген в 09:15: «ZUEV PETR». Такого в списке не было.", "Найти направление"),
+        ("Шина не приняла направление", "K2611-0002, Ли Е.: Полис не найден", "Исправить"),
+        ("Прервано на аппарате", "Иванов И., Коленного сустава, справа: «сломалась трубка».", "Записать снова"),
+    ]
+    assert found[1].path == "/desk?order=K2611-0002"
+    assert {each.act for each in layout.troubles(day(scene), ZONE, amend=False)} == {"Найти направление", "Открыть"}
+
+
+def test_an_unlinked_study_waits_on_the_board_of_today_too(scene: Scene) -> None:
+    scene.now = scene.instant("23:50", TODAY - timedelta(days=1))
+    scene.begin(None, "1.9")
+    scene.now = scene.instant("09:47")
+    [waits] = day(scene).unlinked  # it goes on waiting today
+    assert waits.step.sop_instance_uid == "1.9"
+    assert [each.step.sop_instance_uid for each in day(scene, -1).unlinked] == ["1.9"]
+    assert not day(scene, 1).unlinked
+
+
+def test_the_likeliest_referral_comes_first(scene: Scene) -> None:
+    mammography = scene.register("09:20", "Зуева Анна", procedure_code="WLB-MMG4", station_ae_titles=("MAMMO_9",))
+    elsewhere = scene.register("09:20", "Попов Степан", procedure_code="WLB-FLG1", station_ae_titles=("FLG_12",))
+    done = scene.register("09:10", "Иванов Иван")
+    scene.begin(done, "1.2.1")
+    far, near = scene.register("15:00", "Ли Ен"), scene.register("09:30", "Белова Инна")
+    named = scene.register("16:00", "Зуёв Пётр")
+    scene.begin(None, "1.9", patient_name="зуев^Петр", modality="DX")
+    plan = day(scene)
+    found = [visit.order.id for visit in layout.candidates(plan, plan.unlinked[0])]
+    assert found == [named.id, near.id, far.id, done.id, elsewhere.id]
+    assert mammography.id not in found
+    assert named.patient.name == PersonName("Зуёв", "Пётр")

@@ -1,0 +1,196 @@
+"""The registry of devices: what is said of each, who may change it, what an empty one teaches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+from pydicom.dataset import Dataset
+
+from broker.config.sections import DicomConfig
+from broker.dicom.devices import samples
+from broker.domain.devices import Device
+from broker.store.database import Tx
+from broker.store.queries import journal
+from broker.store.tables import devices
+from tests.ui.conftest import person
+from tests.ui.scene import Scene, buttons, press
+from ui.devices.page import connect_to, settings
+from ui.services import Services
+
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
+
+
+@pytest.fixture
+async def admin(services: Services) -> AsyncIterator[User]:
+    async with person(services, "admin") as somebody:
+        yield somebody
+
+
+def known(scene: Scene, ae_title: str) -> Device | None:
+    with scene.store.read() as reader:
+        return next((each.device for each in journal.heard(reader) if each.device.ae_title == ae_title), None)
+
+
+def send(scene: Scene, ae_title: str, step: dict[str, str], **keys: str) -> None:
+    """Let a device ask for the list."""
+    query, item = Dataset(), Dataset()
+    for ds, values in ((query, {"PatientName": "", **keys}), (item, step)):
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+    query.ScheduledProcedureStepSequence = [item]
+    scene.store.write(lambda tx: devices.keep_sample(tx, ae_title, "worklist", samples.mask(query)))
+
+
+def fill(user: User, name: str, value: str) -> None:
+    """Type into the field with this name."""
+    control = next(each for each in user.find(ui.input).elements if each.props.get("for") == name)
+    control.value = value
+
+
+async def test_a_device_is_told_with_when_it_was_heard(scene: Scene, user: User) -> None:
+
+    def hear(tx: Tx) -> None:
+        for service, summary in (("worklist", "7"), ("mpps", "N-SET COMPLETED accepted"), ("echo", "")):
+            devices.hear(tx, "XRAY_14", service, "10.0.4.14", summary)
+
+    scene.store.write(hear)
+    scene.now += timedelta(minutes=2)
+    await user.open("/devices")
+    await user.should_see("Рентген, каб. 14")
+    await user.should_see("Список: 2 мин назад, отдано 7 направлений")
+    await user.should_see("Ход исследования (MPPS): 2 мин назад, выполнено")
+    await user.should_see("Проверка связи: 2 мин назад")
+    await user.should_see("Ещё не обращался")
+    assert not buttons(user) & {"Добавить аппарат", "Изменить"}
+
+
+async def test_an_administrator_adopts_a_device_that_asked(scene: Scene, admin: User) -> None:
+    scene.store.write(lambda tx: devices.learn(tx, "<b>US_7", "10.0.4.7"))
+    await admin.open("/devices")
+    await admin.should_see("Обращались, но ещё не приняты")
+    await admin.should_see("<b>US_7")
+    await admin.should_see("с адреса 10.0.4.7")
+    press(admin, "Принять")
+    await admin.should_see("Принять аппарат <b>US_7")
+    press(admin, "Сохранить")
+    await admin.should_see("Напишите название", retries=10)
+    await admin.should_see("Две–четыре латинские буквы, например DX")
+    fill(admin, "device-name", "УЗИ")
+    fill(admin, "modality", "us")
+    press(admin, "Кириллица (ISO_IR 144)")
+    press(admin, "Сохранить")
+    await admin.should_see("Аппарат записан: УЗИ", retries=10)
+    await admin.should_not_see("Обращались, но ещё не приняты", retries=10)
+    assert known(scene, "<b>US_7") == Device("<b>US_7", "УЗИ", "US", address="10.0.4.7", charset="ISO_IR 144")
+
+
+async def test_a_device_is_changed_but_keeps_its_ae_title(scene: Scene, admin: User) -> None:
+    await admin.open("/devices")
+    press(admin, "Изменить")
+    await admin.should_see("Изменить аппарат MAMMO_9")
+    fill(admin, "room", "каб. 3")
+    fill(admin, "ae_title", "OTHER")
+    press(admin, "Сохранить")
+    await admin.should_see("Маммограф, каб. 3", retries=10)
+    changed = known(scene, "MAMMO_9")
+    assert changed
+    assert (changed.room, changed.name) == ("каб. 3", "Маммограф")
+    assert known(scene, "OTHER") is None
+
+
+async def test_what_a_device_sends_is_told_and_its_advice_applied(scene: Scene, admin: User) -> None:
+    send(scene, "XRAY_14", {"Modality": "CR"}, SpecificCharacterSet="ISO_IR_192", PatientName="Кузнецова*")
+    await admin.open("/devices")
+    await admin.should_see("Работает как CR, а записан как DX.")
+    await admin.should_see("Называет кодировку с ошибкой (ISO_IR_192), понимаем её как ISO_IR 192")
+    await admin.should_see("••• (кириллица)*")
+    await admin.should_not_see("Кузнецова")
+    press(admin, "Применить")
+    await admin.should_see("Рентген: Вид аппарата: CR", retries=10)
+    await admin.should_not_see("Применить", retries=10)
+    changed = known(scene, "XRAY_14")
+    assert changed
+    assert (changed.modality, changed.name) == ("CR", "Рентген")
+
+
+async def test_advice_is_only_read_by_those_who_may_not_change(scene: Scene, user: User) -> None:
+    send(scene, "XRAY_14", {"Modality": "CR"})
+    await user.open("/devices")
+    await user.should_see("Работает как CR, а записан как DX.")
+    assert "Применить" not in buttons(user)
+
+
+async def test_a_stranger_is_adopted_with_what_it_taught(scene: Scene, admin: User) -> None:
+    scene.store.write(lambda tx: devices.learn(tx, "US_7", "10.0.4.7"))
+    send(scene, "US_7", {"Modality": "US"}, SpecificCharacterSet="ISO_IR 100")
+    await admin.open("/devices")
+    press(admin, "Принять")
+    fill(admin, "device-name", "УЗИ")
+    press(admin, "Сохранить")
+    await admin.should_see("Аппарат записан: УЗИ", retries=10)
+    assert known(scene, "US_7") == Device("US_7", "УЗИ", "US", address="10.0.4.7", charset="latin")
+
+
+async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin: User) -> None:
+    await admin.open("/devices")
+    press(admin, "Изменить")  # the first by name: the mammograph
+    fill(admin, "days-after", "много")
+    fill(admin, "longest", "5")
+    press(admin, "Сохранить")
+    await admin.should_see("Целое число дней от 0 до 365", retries=10)
+    fill(admin, "days-after", "7")
+    press(admin, "Сохранить")
+    await admin.should_see("Целое число от 8 до 64", retries=10)
+    fill(admin, "longest", "32")
+    fill(admin, "address", "10.0.4.9;10.0.4.19")
+    press(admin, "Windows-1251")
+    press(admin, "Сохранить")
+    await admin.should_see("Аппарат записан: Маммограф", retries=10)
+    await admin.should_see("Имена: автоматически; его буквы читаем как Windows-1251; не длиннее 32 знаков; дни: −1…+7")
+    changed = known(scene, "MAMMO_9")
+    assert changed
+    assert (changed.longest, changed.days_after, changed.address) == (32, 7, "10.0.4.9, 10.0.4.19")
+    assert (changed.fallback_charset, changed.own_only) == ("windows-1251", True)
+
+
+async def test_a_device_that_is_turned_away_says_why(scene: Scene, user: User) -> None:
+
+    def hear(tx: Tx) -> None:
+        devices.put(tx, Device("CT_1", "КТ", "CT", address="10.0.4.1"))
+        devices.hear(tx, "CT_1", "refused", "10.9.9.9", "")
+        devices.learn(tx, "US_7", "10.0.4.7")
+        devices.hear(tx, "US_7", "refused", "10.0.4.7", "")
+        devices.note(tx, "XRAY_14", "mpps_dose", "no number: EntranceDose")
+
+    scene.store.write(hear)
+    await user.open("/devices")
+    await user.should_see("Отказано: обращался с адреса 10.9.9.9, а записан 10.0.4.1")
+    await user.should_see("Отказано: аппарат не принят")
+    await user.should_see("Доза в сообщении о ходе исследования не число: EntranceDose (только что)")
+
+
+async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:
+    scene.store.write(lambda tx: tx.change("DELETE FROM device"))
+    await user.open("/devices")
+    await user.should_see("Аппаратов ещё нет.")
+    await user.should_see("AE title WORKLIST, порт 11112")
+
+
+def test_what_to_enter_on_a_modality_follows_the_configuration() -> None:
+    told = connect_to(DicomConfig(ae_title="CLINIC_WL", address="10.0.4.1", port=104, unknown_devices="learn"))
+    assert "AE title CLINIC_WL, порт 104, адрес 10.0.4.1." in told
+    assert "появится здесь сам" in told
+    told = connect_to(DicomConfig())
+    assert "адрес этого сервера" in told
+    assert "можно принять" in told
+    assert "адрес 10.0.4.2." in connect_to(DicomConfig(), "10.0.4.2")  # under which the browser came
+    assert "адрес этого сервера" in connect_to(DicomConfig(), "localhost")
+    assert settings(DicomConfig(ae_title="CLINIC_WL", port=104), "10.0.4.2")[1:] == [
+        "AE title: CLINIC_WL",
+        "IP: 10.0.4.2",
+        "Порт: 104",
+    ]

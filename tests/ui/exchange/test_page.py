@@ -1,0 +1,235 @@
+"""The exchange in words: what stands still, why, and what a person can do about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+
+from broker.config.sections import Config
+from broker.domain.messages import OutboxKind
+from broker.store.database import Store
+from broker.store.queries.journal import Exchange
+from broker.store.tables import incoming, outbox
+from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from tests.support.factory import ZONE
+from tests.ui.conftest import person
+from tests.ui.scene import Scene, buttons, press
+from ui.exchange.page import judge
+from ui.services import Services
+from ui.text import bus as bus_words
+
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
+
+
+@pytest.fixture
+def connected(services: Services, tmp_path: Path) -> Services:
+    """A house that has a bus."""
+    (tmp_path / "token").write_text("secret")
+    bus = {"url": "http://bus.test/fhir", "token_file": str(tmp_path / "token"), "mis_oid": "1.2.3"}
+    bus["organisation"] = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21"
+    told = services.config.model_dump(include={"clinic", "data"}, mode="json")
+    return replace(services, config=Config.model_validate({**told, "bus": bus}))
+
+
+NOW = datetime.fromisoformat("2026-11-24T06:47:00+00:00")
+CALM = Exchange(
+    waiting=0,
+    oldest=None,
+    channel="ok",
+    reason="",
+    since=None,
+    retry_at=None,
+    answered_at=NOW - timedelta(minutes=3),
+    parked=(),
+    ledger=(),
+)
+
+
+def verdict(configured: bool = True, **changes: Any) -> tuple[str, str, str]:
+    found = judge(replace(CALM, **changes), configured, NOW, ZONE)
+    return found.tone, found.what, found.todo
+
+
+def test_the_first_line_says_that_all_is_sent() -> None:
+    assert verdict() == ("green", "Всё отправлено. Последний ответ шины 09:44.", "")
+
+
+def test_the_first_line_says_how_long_and_why_it_waits() -> None:
+    tone, what, todo = verdict(
+        waiting=14,
+        oldest=NOW - timedelta(hours=2, minutes=10),
+        channel="waiting",
+        reason="time-out: no connection",
+        retry_at=NOW + timedelta(minutes=5),
+    )
+    assert tone == "red"
+    assert what == (
+        "В очереди 14, самое старое ждёт 2 ч 10 мин, причина: шина не отвечает, "
+        "время ожидания вышло (соединение не установилось). Следующая попытка в 09:52."
+    )
+    assert todo == "Ничего не потеряно: уйдёт само."
+    assert "вот-вот" in verdict(channel="waiting", reason="time-out", retry_at=NOW)[1]
+
+
+def test_the_first_line_says_what_to_do_about_a_refused_token() -> None:
+    tone, what, todo = verdict(waiting=2, oldest=NOW, channel="paused", reason="token refused (HTTP 401)")
+    assert (tone, what) == (
+        "red",
+        "Обмен стоит: шина не приняла токен (HTTP 401). В очереди 2, самое старое ждёт меньше минуты.",
+    )
+    assert "bus.token_file" in todo
+
+
+def test_the_first_line_stays_calm_without_a_bus() -> None:
+    assert verdict(configured=False)[:2] == ("slate", "Шина не настроена: направления остаются в клинике.")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("cannot connect", "шина недоступна, соединение не устанавливается"),
+        ("name not found: bus.test", "адрес шины не находится, проверьте его и сеть (bus.test)"),
+        ("TLS: certificate expired", "не удаётся защищённое соединение (TLS) (certificate expired)"),
+        ("HTTP 503", "сбой на стороне шины (HTTP 503)"),
+        ("HTTP 429", "шина просит подождать (HTTP 429)"),
+        ("not a FHIR answer: no resourceType", "по адресу шины отвечает что-то другое (no resourceType)"),
+        ("Полис не найден", "Полис не найден"),
+        ("", "причина неизвестна"),
+    ],
+)
+def test_reasons_are_put_into_words(reason: str, said: str) -> None:
+    assert bus_words.bus_reason(reason) == said
+
+
+async def test_what_was_refused_is_sent_again_by_a_person(scene: Scene, connected: Services) -> None:
+    order = scene.register("10:00")
+    scene.refuse(order, "Полис <b>7800</b> не найден")
+    async with person(connected) as user:
+        await user.open("/exchange")
+        await user.should_see("Отправлено всё, кроме 1 сообщения: надо исправить.")
+        await user.should_see("Направление: Кузнецова М. П., записано 09:47")
+        await user.should_see("Полис <b>7800</b> не найден")
+        links = {each.text: each.props["href"] for each in user.find(ui.link).elements}
+        assert links["Исправить"] == "/desk?order=K2611-0001"
+        press(user, "Отправить снова")
+        await user.should_see("В очереди 1, самое старое ждёт меньше минуты, отправляется.", retries=10)
+        await user.should_not_see("Надо исправить")
+
+
+async def test_a_person_does_not_have_to_wait_for_the_next_attempt(scene: Scene, connected: Services) -> None:
+    order = scene.register("10:00")
+    scene.retry(order, "cannot connect")
+    later = scene.now + timedelta(minutes=5)
+    scene.store.write(lambda tx: outbox.set_channel(tx, "waiting", "cannot connect", later, answered=False))
+    async with person(connected) as user:
+        await user.open("/exchange")
+        await user.should_see("Следующая попытка в 09:52.")
+        press(user, "Повторить сейчас")
+        await user.should_see("отправляется.", retries=10)
+    async with person(connected, "volskaya") as radiologist:
+        await radiologist.open("/exchange")
+        assert not buttons(radiologist) & {"Отправить снова"}
+
+
+async def test_the_ledger_tells_every_message_and_its_answer(scene: Scene, connected: Services) -> None:
+    delivered, waits, refused = (scene.register("10:00", who) for who in ("Ли Ен", "Зуев Пётр", "Белова Инна"))
+    scene.deliver(delivered)
+    scene.retry(waits, "HTTP 503")
+    scene.refuse(refused, "<script>")
+    scene.cancel(waits)
+    async with person(connected) as user:
+        await user.open("/exchange")
+        rows = next(iter(user.find(ui.table).elements)).rows
+        assert {(row["number"], row["what"], row["answer"], row["tone"]) for row in rows} == {
+            ("K2611-0001", "Направление, Ли Е.", "Принято", "green"),
+            ("K2611-0002", "Направление, Зуев П.", "Ждёт: сбой на стороне шины (HTTP 503)", "slate"),
+            ("K2611-0002", "Отмена, Зуев П.", "Ждёт", "slate"),
+            ("K2611-0003", "Направление, Белова И.", "<script>", "red"),
+        }
+
+
+async def test_without_a_bus_the_page_says_where_to_set_it_up(user: User) -> None:
+    await user.open("/exchange")
+    await user.should_see("Шина не настроена: направления остаются в клинике.")
+    await user.should_see("в разделе bus")
+
+
+def arrive(store: Store, state: ItemState, reason: str = "") -> None:
+    """Let something come down."""
+    arrival = Arrival("bus", "Task/7", "1", b'{"resourceType": "Task", "note": "<script>alert(1)</script>"}')
+    store.write(lambda tx: incoming.put(tx, ItemKind.REFERRAL, arrival, state=state, reason=reason))
+
+
+async def test_what_could_not_be_read_is_shown_with_its_reason_and_can_be_tried_again(
+    scene: Scene, connected: Services
+) -> None:
+    arrive(scene.store, ItemState.SET_ASIDE, "the Patient has neither a name nor a number")
+    async with person(connected) as user:
+        await user.open("/exchange")
+        await user.should_see("Получено всё, кроме 1 сообщения: надо посмотреть.")
+        await user.should_see("у пациента нет ни имени, ни номера")
+        await user.open("/exchange/in/1")
+        await user.should_see("Направление другой клиники")
+        await user.should_see("<script>alert(1)</script>")  # as text
+        press(user, "Попробовать ещё раз")
+        await user.should_see("Повторим", retries=10)
+
+
+async def test_a_message_is_shown_with_every_attempt_and_its_exact_content(scene: Scene, connected: Services) -> None:
+    order = scene.register("10:00")
+    scene.retry(order, "time-out")
+    scene.refuse(order, "Не заполнено: Condition.code", '{"issue": []}')
+    scene.store.write(lambda tx: outbox.mark_uncertain(tx, 1, b'{"resourceType": "Bundle"}'))
+    async with person(connected) as user:
+        await user.open("/exchange/out/1")
+        for said in (
+            "Не вышло: шина не отвечает",
+            "Отказано: Не заполнено: Condition.code",
+            '"resourceType": "Bundle"',
+        ):
+            await user.should_see(said)
+        press(user, "Отправить снова")
+        await user.should_see("Ждёт", retries=10)
+
+
+async def test_a_message_that_is_not_there_is_said_to_be_none(connected: Services) -> None:
+    async with person(connected) as user:
+        for path in ("/exchange/out/99", "/exchange/in/99"):
+            await user.open(path)
+            await user.should_see("Такого сообщения нет.")
+
+
+async def test_the_ledger_shows_what_went_what_came_or_both(scene: Scene, connected: Services) -> None:
+    scene.register("10:00")
+    arrive(scene.store, ItemState.TAKEN)
+    async with person(connected) as user:
+        await user.open("/exchange")
+        table = next(iter(user.find(ui.table).elements))
+        for word, ids in (("Получено", ["in/1"]), ("Отправлено", ["out/1"]), ("Всё", ["in/1", "out/1"])):
+            press(user, word)
+            assert sorted(row["id"] for row in table.rows) == ids
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("certificate refused (certificate has expired)", "bus.ca_file"),
+        ("client certificate refused (unknown ca)", "bus.client_certificate"),
+        ("token refused (HTTP 401)", "bus.token_file"),
+    ],
+)
+def test_a_pause_says_what_the_administrator_does_about_it(reason: str, said: str) -> None:
+    tone, _, todo = verdict(channel="paused", reason=reason)
+    assert tone == "red"
+    assert said in todo
+
+
+def test_every_kind_of_message_has_its_words() -> None:
+    assert set(bus_words.MESSAGES) == set(bus_words.MESSAGES_TAKEN) == set(OutboxKind)
+    assert set(bus_words.ARRIVALS) == set(ItemKind)

@@ -1,0 +1,242 @@
+"""Referrals of other clinics at the desk and on the board, and studies that were done without a referral."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from nicegui import ui
+from nicegui.testing import User
+from nicegui.testing.user_interaction import UserInteraction
+
+from broker.domain.actors import Actor, ActorKind
+from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.orders import BusRole, Order, OrderState, Priority
+from broker.domain.people import Patient, PersonName, Sex
+from broker.store.database import Store
+from broker.store.queries import journal
+from broker.store.tables import incoming
+from broker.store.tables.incoming import Arrival
+from broker.workflow import incoming_referrals as verbs
+from broker.workflow import performed_steps
+from tests.support import factory
+from tests.support.factory import CLINIC, KUZNETSOVA
+from tests.ui.conftest import person
+from tests.ui.desk.test_page import Hands, _quick, until  # noqa: F401
+from tests.ui.scene import TODAY, Scene, press, texts
+from ui.services import Services
+
+THEM = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
+BUS = Actor(ActorKind.BUS, "bus", "Региональная шина")
+
+
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
+
+
+def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> int:
+    """Let a referral of another clinic come; give its id."""
+    asked = IncomingReferral(
+        task=task,
+        patient=KUZNETSOVA,
+        requester=THEM,
+        bus_accession_number=f"ODII-{task}",
+        procedure_code="A06.04.005",
+        procedure_name="Рентгенография коленного сустава",
+        referrer=PersonName("Петров", "Пётр"),
+        diagnosis_code="M17.1",
+        comment="Упала; Сторона: левая",
+    )
+    verbs.take(
+        store, replace(asked, **changes), Arrival("bus", f"Task/{task}", version, b'{"id":"t"}'), BUS, CLINIC, {}
+    )
+    with store.read() as reader:
+        found = incoming.by_task(reader, "bus", task)
+    assert found
+    return found.id
+
+
+def withdraw(store: Store, task: str = "t1") -> None:
+    verbs.take_cancellation(store, task, Arrival("bus", f"Task/{task}", "2", b"{}"), "cancelled", BUS, CLINIC)
+
+
+def state(store: Store, id: int) -> IncomingState:
+    with store.read() as reader:
+        found = incoming.get(reader, id)
+    assert found
+    return found.state
+
+
+def orders(store: Store) -> list[Order]:
+    with store.read() as reader:
+        return [visit.order for visit in journal.day(reader, TODAY)]
+
+
+def find_link(user: User, word: str) -> str:
+    """Give the path of the first link with this text."""
+    links = sorted(user.find(kind=ui.link, content=word).elements, key=lambda each: each.id)
+    return str(links[0].props["href"])
+
+
+async def test_what_waits_is_listed_with_the_urgent_first_and_counted_in_the_menu(store: Store, user: User) -> None:
+    born = Patient(PersonName("Ганиев", "Рустам"), None, Sex.MALE)
+    came(store)
+    came(store, "t2", patient=born, priority=Priority.URGENT, problem="birth_date: required")
+    await user.open("/incoming")
+    assert texts(user, "name") == ["Ганиев Рустам", "Кузнецова Марина Петровна"]
+    await user.should_see("2 ждут записи, срочных 1")
+    await user.should_see("Дополнить или проверить: дата рождения")
+    assert texts(user, "badge") == ["2", "2"]  # the bar and the phone's bar
+    came(store, "t3")
+    await until(lambda: texts(user, "badge") == ["3", "3"])
+
+
+async def test_a_referral_from_elsewhere_becomes_one_order_however_often_it_is_saved(
+    store: Store, services: Services
+) -> None:
+    id = came(store)
+    async with person(services) as user:
+        await user.open("/incoming")
+        assert find_link(user, "Записать") == f"/desk?incoming={id}"
+        await user.open(f"/desk?incoming={id}")
+        hands = Hands(user)
+        await until(lambda: hands.control("time").value)
+        assert hands.values("last", "snils", "what", "side") == ["Кузнецова", "112-233-445 95", "WLB-KNEE", "L"]
+        assert hands.values("referrer", "diagnosis", "comment") == ["Петров Пётр", "M17.1", "Упала"]
+        await user.should_see("В направлении: «Рентгенография коленного сустава»")
+        hands.press_save()
+        hands.press_save()
+        await until(lambda: user.back_history[-1].startswith("/incoming?saved="))
+        await user.should_see("Записано: сегодня")
+    [order] = orders(store)
+    assert (order.bus_role, order.requester) == (BusRole.PERFORMER, THEM)
+    assert order.bus_accession_number == "ODII-t1"
+    assert state(store, id) is IncomingState.ACCEPTED
+
+
+async def test_a_patient_of_ours_is_found_and_an_unknown_procedure_is_left_to_the_registrar(
+    scene: Scene, services: Services
+) -> None:
+    known = scene.register("10:00")
+    born = Patient(known.patient.name, known.patient.birth_date, Sex.FEMALE, snils="11223344595")
+    id = came(scene.store, patient=born, procedure_name="Рентгенография кисти и пальцев")
+    async with person(services) as user:
+        await user.open(f"/desk?incoming={id}")
+        hands = Hands(user)
+        await user.should_see(f"карта {known.patient.patient_id}")
+        assert hands.values("last", "snils", "what") == ["Кузнецова", "112-233-445 95", None]
+        await user.should_see("В направлении: «Рентгенография кисти и пальцев»")
+
+
+async def test_a_number_alone_makes_nobody_the_same_patient(scene: Scene, services: Services) -> None:
+    first = came(scene.store)
+    other = Patient(PersonName("Ганиев", "Рустам"), KUZNETSOVA.birth_date, Sex.MALE, snils=KUZNETSOVA.snils)
+    async with person(services) as user:
+        await user.open(f"/desk?incoming={first}")
+        hands = Hands(user)
+        await until(lambda: hands.control("time").value)
+        hands.press_save()
+        await until(lambda: user.back_history[-1].startswith("/incoming?saved="))
+        id = came(scene.store, "t2", patient=other)
+        await user.open(f"/desk?incoming={id}")
+        assert hands.values("last", "snils") == ["Ганиев", "112-233-445 95"]
+        await until(lambda: hands.control("time").value)
+        hands.press_save()
+        await user.should_see("Этот СНИЛС у нас записан на другого человека")
+    assert state(scene.store, id) is IncomingState.WAITING
+
+
+async def test_what_its_sender_cancels_while_it_is_open_is_said_at_once(store: Store, services: Services) -> None:
+    id = came(store)
+    async with person(services) as user:
+        await user.open(f"/desk?incoming={id}")
+        withdraw(store)
+        await user.should_see("Направившая клиника его только что отменила", retries=10)
+        await user.open(f"/desk?incoming={id}")
+        await user.should_see("Записывать нечего.")
+    assert orders(store) == []
+
+
+async def test_declining_takes_it_off_the_list_with_its_reason(store: Store, services: Services) -> None:
+    id = came(store)
+    async with person(services) as user:
+        await user.open(f"/desk?incoming={id}")
+        Hands(user).type("decline-reason", "нет такого аппарата")
+        danger = [
+            each for each in user.find(kind=ui.button, content="Отклонить").elements if "data-closes" in each.props
+        ]
+        UserInteraction(user, set(danger), None).click()
+        await until(lambda: state(store, id) is IncomingState.DECLINED)
+        await user.open("/incoming")
+        await user.should_see("Никто не ждёт записи.")
+
+
+async def test_what_cannot_be_read_stands_apart_with_its_reason_and_can_be_looked_at(store: Store, user: User) -> None:
+    arrival = Arrival("bus", "Task/9f", "1", b'{"resourceType": "Task"}')
+    verbs.set_aside(store, arrival, "a reference leads away from the bus")
+    await user.open("/incoming")
+    await user.should_see("ссылка ведёт за пределы шины")
+    press(user, "Посмотреть")
+    await user.should_see('"resourceType": "Task"')
+    press(user, "Прочитать снова")
+    await user.should_not_see("ссылка ведёт за пределы шины", retries=10)
+
+
+async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is_acknowledged(
+    scene: Scene, services: Services
+) -> None:
+    order = scene.register("10:00")
+    scene.begin(order, "1.2.1")
+    arrival = Arrival("bus", "Task/tx", "2", b"{}")
+    verbs.take_cancellation(scene.store, "tx", arrival, "cancelled", BUS, CLINIC, order_id=order.id)
+    async with person(services) as user:
+        await user.open("/board")
+        await user.should_see("Направившая клиника отменила")
+        await user.should_see("исследование уже идёт")
+        press(user, "Принято")
+        await user.should_not_see("Направившая клиника отменила", retries=10)
+
+
+async def test_a_study_without_a_referral_is_registered_as_its_device_told_it(scene: Scene, services: Services) -> None:
+    step = factory.performed("1.2.7", start=scene.local("09:15"), patient_name="Сидорова^Инна^Львовна")
+    told = {"00100030": {"vr": "DA", "Value": ["19800505"]}, "00100040": {"vr": "CS", "Value": ["F"]}}
+    performed_steps.start(scene.store, step, factory.message("w", **told), factory.XRAY, CLINIC)
+    async with person(services) as user:
+        await user.open("/board")
+        press(user, "Найти направление")
+        assert find_link(user, "Записать без направления") == "/desk?walkin=1.2.7"
+        await user.open("/desk?walkin=1.2.7")
+        hands = Hands(user)
+        assert hands.values("last", "born", "sex") == ["Сидорова", "05.05.1980", "F"]
+        assert hands.values("device", "day", "time") == ["XRAY_14", "сегодня", "09:15"]
+        assert not any(hands.control(name).enabled for name in ("device", "day", "time"))
+        hands.type("what", "WLB-KNEE")
+        hands.press_save()
+        await until(lambda: user.back_history[-1].startswith("/order/"))
+        await user.open("/desk?walkin=1.2.7")
+        await user.should_see("Эти снимки уже привязаны.")
+    [order] = orders(scene.store)
+    assert order.state is OrderState.IN_PROGRESS
+    assert order.bus_role is BusRole.WALK_IN
+    assert order.steps[0].start == scene.local("09:15")
+
+
+async def test_latin_letters_of_a_device_are_shown_beside_the_name_that_is_typed(
+    scene: Scene, services: Services
+) -> None:
+    step = factory.performed("1.2.8", start=None, patient_name="SIDOROVA^INNA")
+    performed_steps.start(scene.store, step, factory.message("w"), factory.XRAY, CLINIC)
+    async with person(services) as user:
+        await user.open("/desk?walkin=1.2.8")
+        hands = Hands(user)
+        await user.should_see("На аппарате: SIDOROVA INNA")
+        assert hands.values("last", "sex") == ["", None]
+        assert hands.control("time").enabled  # its device told none
+
+
+async def test_whoever_may_not_register_sees_no_referrals_of_others(store: Store, services: Services) -> None:
+    came(store)
+    async with person(services, "volskaya") as user:
+        await user.open("/incoming")
+        await user.should_see("Входящие направления записывает регистратура.")
+        await user.should_not_see("Кузнецова")

@@ -1,0 +1,135 @@
+"""What modalities report and get wrong, as people see it, and what they can do about it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from nicegui.testing import User
+
+from broker.domain.orders import OrderState
+from broker.domain.performed import PerformedChange, PerformedState
+from broker.domain.reasons import DISCONTINUATION_REASONS, WRONG_ENTRY
+from broker.store.queries import journal
+from broker.workflow import performed_steps
+from broker.workflow.stale_steps import ACTOR
+from tests.support.factory import CLINIC, XRAY, ZONE, message
+from tests.ui.conftest import person
+from tests.ui.scene import TODAY, Scene, buttons, press
+from ui.board import layout
+from ui.order import timeline
+from ui.services import Services
+from ui.text import words
+
+pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
+
+
+def troubles(scene: Scene) -> list[tuple[str, str]]:
+    with scene.store.read() as reader:
+        day = layout.read(reader, TODAY, TODAY, ZONE)
+    return [(each.title, each.why) for each in layout.troubles(day, ZONE, True)]
+
+
+def told(scene: Scene) -> str:
+    with scene.store.read() as reader:
+        card = journal.card(reader, "K2611-0001")
+    assert card
+    lines = timeline.tell(card, (), ZONE, TODAY)
+    return "\n".join(f"{line.state}: {line.what}" for _, line in lines if isinstance(line, timeline.Told))
+
+
+def state(scene: Scene) -> OrderState:
+    with scene.store.read() as reader:
+        card = journal.card(reader, "K2611-0001")
+    assert card
+    return card.order.state
+
+
+def test_every_reason_has_russian_words_and_none_is_left_over() -> None:
+    assert set(words.DISCONTINUATION) == set(DISCONTINUATION_REASONS)
+
+
+def test_every_thing_that_a_verb_writes_down_has_words() -> None:
+    source = Path(performed_steps.__file__).read_text(encoding="utf-8")
+    written = set(re.findall(r'audit\.write\(tx, actor, "(\w+)"', source))
+    assert written >= {"start", "unlink", "close", "give_up", "wrong_entry", "reference_conflict"}
+    assert written <= set(words.ACTIONS)
+
+
+def test_a_known_reason_is_told_in_our_words_and_another_in_the_devices(scene: Scene) -> None:
+    scene.begin(scene.register("10:00"), "1.2")
+    scene.finish(
+        "1.2",
+        PerformedState.DISCONTINUED,
+        discontinuation_code="110505",
+        discontinuation_meaning="Patient refused to continue procedure",
+    )
+    assert troubles(scene)[0][1].endswith("«пациент отказался продолжать».")
+    assert "Прервано на аппарате: «пациент отказался продолжать»" in told(scene)
+    scene.begin(scene.register("10:00", "Зуев Пётр"), "1.3")
+    scene.finish("1.3", PerformedState.DISCONTINUED, discontinuation_code="99X:7", discontinuation_meaning="Foo")
+    assert troubles(scene)[1][1].endswith("«Foo».")
+
+
+def test_a_wrong_worklist_entry_asks_whose_images_these_are(scene: Scene) -> None:
+    scene.begin(scene.register("10:00"), "1.2", patient_name="Кузнецова^М")
+    scene.finish("1.2", PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
+    [(title, why)] = troubles(scene)
+    assert (title, "не ту запись" in why) == ("Снимки другого пациента", True)
+    assert state(scene) is OrderState.SCHEDULED
+    assert "attention: На аппарате выбрали не ту запись" in told(scene)
+
+
+def test_messages_without_a_beginning_and_refused_ones_are_seen_on_the_board(scene: Scene) -> None:
+    scene.finish("9.9")
+    scene.store.write(performed_steps.refusing("8.8", "N-CREATE", "PatientSex is missing", message("r"), XRAY))
+    assert [title for title, _ in troubles(scene)] == ["Сообщение аппарата не принято", "Исследование без начала"]
+    assert "Рентген в 09:47 закончил то, о начале чего не сообщал" in troubles(scene)[1][1]
+
+
+def test_a_step_that_the_program_ended_says_so(scene: Scene) -> None:
+    scene.begin(scene.register("10:00"), "1.2")
+    performed_steps.give_up(scene.store, "1.2", scene.now, ACTOR, CLINIC)
+    assert "«сам аппарат о конце не сообщил»" in troubles(scene)[0][1]
+    assert "stopped: Аппарат не сообщил о конце исследования, его закрыла программа" in told(scene)
+
+
+async def test_the_board_shows_what_nobody_can_press(scene: Scene, user: User) -> None:
+    scene.finish("9.9")
+    await user.open("/board")
+    await user.should_see("Исследование без начала")
+    assert "" not in buttons(user)
+
+
+async def test_a_study_is_closed_by_hand_from_its_card_and_that_can_be_taken_back(scene: Scene, user: User) -> None:
+    scene.register("10:00")
+    await user.open("/order/K2611-0001")
+    press(user, "Выполнено")
+    press(user, "Отметить выполненным")
+    await user.should_see("Отмечено выполненным вручную", retries=10)
+    await user.should_see("отмечено вручную")
+    assert state(scene) is OrderState.COMPLETED
+    press(user, "Снять отметку")
+    press(user, "Отвязать")
+    await user.should_see("Исследование отвязано от направления", retries=10)
+    assert state(scene) is OrderState.SCHEDULED
+
+
+async def test_somebody_elses_images_are_taken_off_a_card(scene: Scene, user: User) -> None:
+    scene.begin(scene.register("10:00"), "1.2")
+    performed_steps.finish(scene.store, "1.2", PerformedChange(PerformedState.COMPLETED), message("f"), XRAY, CLINIC)
+    await user.open("/order/K2611-0001")
+    press(user, "Это чужие снимки")
+    press(user, "Отвязать")
+    await user.should_see("Отвязано: K2611-0001", retries=10)
+    assert state(scene) is OrderState.SCHEDULED
+    assert troubles(scene)[0][0] == "Снимки без направления"
+
+
+async def test_a_radiologist_closes_and_unlinks_nothing(scene: Scene, services: Services) -> None:
+    scene.begin(scene.register("10:00"), "1.2")
+    async with person(services, "volskaya") as user:
+        await user.open("/order/K2611-0001")
+        await user.should_see("Печать")
+        assert not {"Выполнено", "Это чужие снимки"} & set(buttons(user))

@@ -1,0 +1,183 @@
+"""Another clinic's result for our referral, and what is kept of a patient: in any order, once, never back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from broker.domain.errors import Forbidden, NotFound
+from broker.domain.orders import Order, OrderState, StepState
+from broker.domain.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.reports import ForeignStudy
+from broker.store.database import Store
+from broker.store.tables import foreign, incoming, orders
+from broker.store.tables.foreign import Kept
+from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.workflow import external_results as verbs
+from broker.workflow import performed_steps, referrals
+from broker.workflow.external_results import Outcome
+from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed, soon
+
+OWNER = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+FINAL = ForeignStudy(
+    "DiagnosticReport/2",
+    status="final",
+    organisation=OWNER,
+    studied_on=date(2026, 11, 24),
+    modality="CT",
+    conclusion="Норма",
+    study_instance_uid="1.2.3",
+)
+PARTIAL = replace(FINAL, reference="DiagnosticReport/1", status="partial", conclusion="")
+APPENDED = replace(FINAL, reference="DiagnosticReport/3", status="appended", conclusion="Норма. Дополнение.")
+MESSAGES = {
+    "partial": (PARTIAL, Arrival("bus", "Task/1", "2026-11-24T09:00:00+00:00", b"{}"), 0),
+    "final": (FINAL, Arrival("bus", "Task/2", "2026-11-24T10:00:00+00:00", b"{}"), 60),
+    "appended": (APPENDED, Arrival("bus", "Task/3", "2026-11-24T11:00:00+00:00", b"{}"), 120),
+}
+
+
+@pytest.fixture
+def order(store: Store) -> Order:
+    return referrals.register(store, draft(owner=OWNER, station_ae_titles=(), start=soon(days=1)), REGISTRAR, CLINIC)
+
+
+def take(store: Store, order: Order, which: str, **changes: Any) -> Outcome:
+    study, arrival, minutes = MESSAGES[which]
+    kept = replace(Kept(study, "1", NOW + timedelta(minutes=minutes)), **changes)
+    return verbs.take_result(store, order.id, kept, arrival)
+
+
+def now(store: Store, order: Order) -> Order:
+    with store.read() as reader:
+        found = orders.get(reader, order.id)
+    assert found is not None
+    return found
+
+
+def results(store: Store, order: Order) -> list[ForeignStudy]:
+    with store.read() as reader:
+        return foreign.of_order(reader, order.id)
+
+
+def audited(store: Store, action: str = "result") -> list[dict[str, Any]]:
+    with store.read() as reader:
+        rows = reader.rows("SELECT actor_kind, details FROM audit WHERE action = ? ORDER BY seq", [action])
+    return [json.loads(row["details"]) | {"by": row["actor_kind"]} for row in rows]
+
+
+def test_a_finished_report_completes_the_referral(store: Store, order: Order) -> None:
+    assert take(store, order, "final") is Outcome.COMPLETED
+    after = now(store, order)
+    assert (after.state, after.steps[0].state) == (OrderState.COMPLETED, StepState.COMPLETED)
+    assert results(store, order) == [FINAL]
+    [line] = audited(store)
+    assert (line["by"], line["status"], line["completed"], line["organisation"]) == ("bus", "final", True, OWNER)
+
+
+def test_a_partial_report_is_kept_and_the_referral_waits(store: Store, order: Order) -> None:
+    assert take(store, order, "partial") is Outcome.TAKEN
+    assert now(store, order).state is OrderState.REFERRED
+    assert results(store, order) == [PARTIAL]
+
+
+@pytest.mark.parametrize("sequence", list(itertools.permutations(MESSAGES)), ids=" ".join)
+def test_whatever_order_messages_come_in_the_last_word_is_the_same(
+    store: Store, order: Order, sequence: tuple[str, ...]
+) -> None:
+    for which in sequence:
+        take(store, order, which)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert results(store, order) == [APPENDED]
+    revision = now(store, order).revision
+    for which in sequence:  # and once more, all of them
+        assert take(store, order, which) is Outcome.KNOWN
+    assert now(store, order).revision == revision
+    assert len(audited(store)) == 3
+    assert results(store, order) == [APPENDED]
+
+
+def test_the_ledger_has_one_line_for_a_message_that_came_twice(store: Store, order: Order) -> None:
+    take(store, order, "final")
+    take(store, order, "final")
+    with store.read() as reader:
+        [item] = incoming.ledger(reader)
+        assert (item.kind, item.state, item.order_id) == (ItemKind.RESULT, ItemState.TAKEN, order.id)
+        assert incoming.item_json(reader, item.id) == "{}"
+
+
+def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state(store: Store, order: Order) -> None:
+    step = performed("1.2.3.4", StepReference(study_instance_uid=order.study_instance_uid))
+    performed_steps.start(store, step, message("create"), XRAY, CLINIC)
+    assert take(store, order, "final") is Outcome.TAKEN
+    assert now(store, order).state is OrderState.IN_PROGRESS
+    performed_steps.finish(store, "1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final"), XRAY, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_a_result_for_an_order_that_is_not_there_is_refused(store: Store, order: Order) -> None:
+    with pytest.raises(NotFound):
+        verbs.take_result(store, 999, Kept(FINAL), MESSAGES["final"][1])
+    with store.read() as reader:
+        assert incoming.ledger(reader) == []
+
+
+def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) -> None:
+    with pytest.raises(Forbidden):
+        verbs.take_result(store, order.id, Kept(FINAL), MESSAGES["final"][1], REGISTRAR)
+    with pytest.raises(Forbidden):
+        verbs.keep_history(store, order.patient.id, [Kept(FINAL)], actor=REGISTRAR)
+    with pytest.raises(Forbidden):
+        verbs.history_failed(store, order.patient.id, "", REGISTRAR)
+    with pytest.raises(Forbidden):
+        verbs.result_failed(store, MESSAGES["final"][1], "", actor=REGISTRAR)
+
+
+def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store, order: Order) -> None:
+    verbs.result_failed(store, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
+    with store.read() as reader:
+        [item] = incoming.troubled(reader)
+    assert (item.state, item.reason, item.order_id) == (ItemState.SET_ASIDE, "it is no DiagnosticReport", order.id)
+    take(store, order, "final")
+    with store.read() as reader:
+        assert incoming.troubled(reader) == []
+
+
+def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: Order) -> None:
+    def told() -> foreign.Told:
+        with store.read() as reader:
+            return foreign.of_patient(reader, order.patient.id)
+
+    verbs.keep_history(store, order.patient.id, [Kept(FINAL)], missing=None)
+    assert (told().answered_at, told().reason) == (None, "")
+    assert audited(store, "history") == []
+    verbs.keep_history(store, order.patient.id, [Kept(FINAL, "1")], missing="3 of 4 reports not read")
+    assert (told().answered_at, told().reason) == (None, "3 of 4 reports not read")
+    verbs.keep_history(store, order.patient.id, [Kept(FINAL, "1")])
+    assert told().answered_at is not None
+    assert told().reason == ""
+    [line] = audited(store, "history")
+    assert (line["patient"], line["studies"]) == (order.patient.patient_id, 1)
+    verbs.keep_history(store, order.patient.id, [], whole=False)
+    assert told().studies == (FINAL,)
+    verbs.keep_history(store, order.patient.id, [])
+    assert told().studies == ()
+
+
+def test_what_the_directory_knows_of_an_official_code_fills_the_gaps(store: Store, order: Order) -> None:
+    store.write(lambda tx: tx.run("UPDATE procedure_type SET local = 0, body_site = '25' WHERE code = ?", ["WLB-KNEE"]))
+    bare = ForeignStudy("DiagnosticReport/9", modality="RG", procedure_code="WLB-KNEE")
+    with store.read() as reader:
+        filled = verbs.in_our_words(reader, bare)
+        assert (filled.modality, filled.body_site) == ("DX", "25")
+        assert filled.procedure_name == "Рентгенография коленного сустава"
+        told = replace(bare, modality="CR", body_site="4", procedure_name="Колено")
+        assert verbs.in_our_words(reader, told) == told
+        for unknown in (replace(bare, procedure_code="WLB-FOOT"), replace(bare, procedure_code="x")):
+            assert verbs.in_our_words(reader, unknown) == unknown  # a local code of ours is nobody else's

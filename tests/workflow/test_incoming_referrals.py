@@ -1,0 +1,469 @@
+"""Referrals from elsewhere become one order each, and what their senders cancel or change is heeded or shown."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.default_procedures import PROCEDURES
+from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
+from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.orders import BusRole, Order, OrderState, Priority
+from broker.domain.people import PersonName
+from broker.domain.performed import StepReference
+from broker.store.database import Store
+from broker.store.tables import clients, incoming, orders, outbox
+from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.workflow import incoming_referrals as verbs
+from broker.workflow import performed_steps, referrals
+from broker.workflow.incoming_referrals import Taken
+from tests.support import factory
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
+
+BUS = Actor(ActorKind.BUS, "bus", "Региональная шина")
+THEM = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
+KNEE = IncomingReferral(
+    task="t1",
+    patient=KUZNETSOVA,
+    requester=THEM,
+    service_request="s1",
+    bus_patient="p1",
+    bus_accession_number="ODII0000000042",
+    procedure_code="A06.04.005",
+    procedure_system=verbs.SYSTEM_PROCEDURE,
+    procedure_name="Рентгенография коленного сустава",
+    referrer=PersonName("Петров", "Пётр"),
+    diagnosis_code="M17.1",
+    comment="Упал; Сторона: левая",
+    authored_on=datetime(2026, 11, 24, 6, tzinfo=UTC),
+)
+STRAIGHT = {"DX": "XRAY_14"}
+
+
+def arrival(version: str = "1", **changes: Any) -> Arrival:
+    return replace(Arrival("bus", "Task/t1", version, b"{}"), **changes)
+
+
+def take(store: Store, came: IncomingReferral = KNEE, version: str = "1", **rule: str) -> Taken:
+    return verbs.take(store, came, arrival(version), BUS, CLINIC, rule)
+
+
+def take_cancellation(store: Store, version: str = "2", **own: Any) -> Taken:
+    return verbs.take_cancellation(store, "t1", arrival(version), "cancelled", BUS, CLINIC, **own)
+
+
+def waiting(store: Store) -> list[IncomingReferral]:
+    with store.read() as reader:
+        return incoming.waiting(reader)
+
+
+def form(known: IncomingReferral, **changes: Any) -> Any:
+    draft = verbs.draft_of(known, PROCEDURES, factory.soon(minutes=20))
+    return replace(draft, station_ae_titles=("XRAY_14",), **changes)
+
+
+def accept(store: Store) -> Order:
+    [known] = waiting(store)
+    return verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC)
+
+
+def reread(store: Store, order: Order) -> Order:
+    with store.read() as reader:
+        found = orders.get(reader, order.id)
+    assert found is not None
+    return found
+
+
+def rows(store: Store, sql: str) -> list[dict[str, Any]]:
+    with store.read() as reader:
+        return reader.rows(sql)
+
+
+def actions(store: Store) -> list[str]:
+    return [row["action"] for row in rows(store, "SELECT action FROM audit ORDER BY seq")]
+
+
+def begin(store: Store, order: Order) -> None:
+    step = factory.performed("1.2.3", StepReference(order.study_instance_uid))
+    performed_steps.start(store, step, factory.message(), factory.XRAY, CLINIC)
+
+
+# ---- taking ----
+
+
+def test_a_referral_waits_as_its_sender_wrote_it(store: Store) -> None:
+    assert take(store) is Taken.WAITING
+    [known] = waiting(store)
+    assert known == replace(KNEE, id=known.id, received_at=known.received_at)
+    assert known.received_at is not None
+    assert actions(store) == ["incoming"]
+
+
+def test_the_same_message_again_changes_nothing(store: Store) -> None:
+    take(store)
+    assert take(store) is Taken.NOTHING
+    assert take(store, replace(KNEE, comment="older"), "0") is Taken.NOTHING
+    assert len(waiting(store)) == 1
+    assert waiting(store)[0].comment == KNEE.comment
+    assert actions(store) == ["incoming"]
+
+
+def test_a_newer_content_takes_the_place_of_the_older_while_it_waits(store: Store) -> None:
+    take(store)
+    assert take(store, replace(KNEE, priority=Priority.URGENT), "2") is Taken.WAITING
+    [known] = waiting(store)
+    assert known.priority is Priority.URGENT
+    assert take(store, replace(KNEE, priority=Priority.URGENT), "3") is Taken.NOTHING  # another version, nothing new
+
+
+def test_urgent_referrals_stand_first(store: Store) -> None:
+    take(store)
+    urgent = replace(KNEE, task="t2", priority=Priority.URGENT)
+    verbs.take(store, urgent, arrival(reference="Task/t2"), BUS, CLINIC, {})
+    assert [known.task for known in waiting(store)] == ["t2", "t1"]
+
+
+def test_a_rule_puts_a_referral_onto_the_worklist_for_the_day_of_its_arrival(store: Store) -> None:
+    assert take(store, KNEE, **STRAIGHT) is Taken.ORDERED
+    assert waiting(store) == []
+    [row] = rows(store, "SELECT id FROM orders")
+    with store.read() as reader:
+        order = orders.get(reader, row["id"])
+        assert incoming.of_order(reader, row["id"]) is not None
+    assert order is not None
+    assert order.steps[0].station_ae_titles == ("XRAY_14",)
+    assert abs((order.steps[0].start - factory.soon()).total_seconds()) <= 120
+    assert (order.laterality, order.comment) == ("L", "Упал")
+    assert order.created_by == BUS.title
+    assert take(store, KNEE, **STRAIGHT) is Taken.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "problem"),
+    [
+        ({}, {"DX": "NOWHERE"}, "device: unknown"),
+        ({}, {"DX": "MAMMO_9"}, "device: other_modality"),
+        ({}, {"CT": "XRAY_14"}, ""),
+        ({"procedure_name": "Нечто", "procedure_code": "1"}, STRAIGHT, ""),
+        ({"problem": "birth_date: required"}, STRAIGHT, "birth_date: required"),
+        ({"patient": replace(KUZNETSOVA, birth_date=None)}, STRAIGHT, "birth_date: required"),
+    ],
+)
+def test_what_a_rule_does_not_fit_waits_for_a_person(
+    store: Store, changes: dict[str, Any], rule: dict[str, str], problem: str
+) -> None:
+    assert take(store, replace(KNEE, **changes), **rule) is Taken.WAITING
+    [known] = waiting(store)
+    assert known.problem == problem
+    assert verbs.problem_text(verbs.problems(known)) == problem
+    assert rows(store, "SELECT * FROM orders") == []
+
+
+def test_a_rule_makes_nobody_somebody_else(store: Store) -> None:
+    referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
+    assert take(store, replace(KNEE, patient=other), **STRAIGHT) is Taken.WAITING
+    assert waiting(store)[0].problem == "snils: other_patient"
+    assert len(rows(store, "SELECT * FROM orders")) == len(rows(store, "SELECT * FROM patient")) == 1
+
+
+# ---- accepting ----
+
+
+def test_an_accepted_referral_is_an_order_that_its_sender_knows(store: Store) -> None:
+    take(store)
+    order = accept(store)
+    assert (order.bus_role, order.requester) == (BusRole.PERFORMER, THEM)
+    assert order.bus_accession_number == "ODII0000000042"
+    assert order.accession_number.startswith("K")
+    with store.read() as reader:
+        references = outbox.references(reader, order.id)
+        known = incoming.of_order(reader, order.id)
+    assert (references.task, references.service_request, references.patient, references.acsn) == (
+        "t1",
+        "s1",
+        "p1",
+        "ODII0000000042",
+    )
+    assert known is not None
+    assert known.state is IncomingState.ACCEPTED
+    assert waiting(store) == []
+    assert rows(store, "SELECT * FROM outbox") == []  # the region ordered it: it need not be told
+    assert actions(store) == ["incoming", "accept"]
+
+
+def test_accepting_twice_at_once_makes_one_order(store: Store) -> None:
+    take(store)
+    [known] = waiting(store)
+    made: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: made.append(verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC).id))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [made[0]] * 6
+    assert len(rows(store, "SELECT * FROM orders")) == 1
+
+
+def test_a_number_that_no_modality_can_bear_is_refused_loudly(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    take(store, replace(KNEE, bus_accession_number="ODII-2026-11-24-000042"))
+    order = accept(store)
+    assert order.bus_accession_number == ""
+    assert "ODII-2026-11-24-000042 cannot be used: longer than 16" in caplog.text
+    assert "bus_number_refused" in rows(store, "SELECT details FROM audit WHERE action = 'accept'")[0]["details"]
+    with store.read() as reader:
+        assert outbox.references(reader, order.id).acsn == "ODII-2026-11-24-000042"  # results name it all the same
+
+
+def test_a_number_that_another_order_has_is_not_used_twice(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    own = referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    take(store, replace(KNEE, bus_accession_number=own.accession_number))
+    assert accept(store).bus_accession_number == ""
+    assert "another order has it" in caplog.text
+
+
+def test_wrong_fields_are_named_and_the_referral_waits_on(store: Store) -> None:
+    take(store)
+    [known] = waiting(store)
+    with pytest.raises(Invalid) as raised:
+        verbs.accept(store, known.id, form(known, procedure_code=""), REGISTRAR, CLINIC)
+    assert raised.value.problems == {"procedure": "required"}
+    assert len(waiting(store)) == 1
+
+
+def test_what_its_sender_has_changed_since_it_was_opened_is_looked_at_again(store: Store) -> None:
+    take(store)
+    [opened] = waiting(store)
+    take(store, replace(KNEE, diagnosis_code="M17.2"), "2")
+    with pytest.raises(Stale):
+        verbs.accept(store, opened.id, form(opened), REGISTRAR, CLINIC, seen=opened)
+    [known] = waiting(store)
+    order = verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC, seen=known)
+    assert order.diagnosis_code == "M17.2"
+
+
+@pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.ADMINISTRATOR])
+def test_only_those_who_register_accept(store: Store, role: Role) -> None:
+    take(store)
+    [known] = waiting(store)
+    with pytest.raises(Forbidden):
+        verbs.accept(store, known.id, form(known), Actor(ActorKind.PERSON, "x", roles=frozenset({role})), CLINIC)
+
+
+def test_a_referral_that_is_not_there_cannot_be_accepted(store: Store) -> None:
+    with pytest.raises(NotFound):
+        verbs.accept(store, 7, form(KNEE), REGISTRAR, CLINIC)
+
+
+@pytest.mark.parametrize(("tell_bus", "role"), [(True, BusRole.PLACER), (False, BusRole.NONE)])
+def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_where_it_is_said_so(
+    store: Store, tell_bus: bool, role: BusRole
+) -> None:
+    store.write(lambda tx: clients.add(tx, "mis", "hash", "", tell_bus=tell_bus))
+    came = replace(KNEE, requester="", bus_accession_number="K2611-0900")
+    verbs.take(store, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
+    order = accept(store)
+    assert (order.bus_role, order.requester) == (role, "")
+    assert (order.accession_number, order.bus_accession_number) == ("K2611-0900", "")
+    assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"][: int(tell_bus)]
+    with store.read() as reader:
+        assert outbox.references(reader, order.id).task == ""
+
+
+# ---- declining ----
+
+
+def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Store) -> None:
+    take(store)
+    [known] = waiting(store)
+    verbs.decline(store, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    verbs.decline(store, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    assert waiting(store) == []
+    assert actions(store) == ["incoming", "decline"]
+    with pytest.raises(WrongState):
+        verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC)
+    assert take(store, KNEE, "2") is Taken.NOTHING
+    assert waiting(store) == []
+    assert take(store, replace(KNEE, comment="другое"), "3") is Taken.WAITING
+    assert len(waiting(store)) == 1
+    assert rows(store, "SELECT * FROM outbox") == []
+
+
+def test_what_is_an_order_cannot_be_declined(store: Store) -> None:
+    take(store)
+    order = accept(store)
+    with store.read() as reader:
+        known = incoming.of_order(reader, order.id)
+    assert known is not None
+    with pytest.raises(WrongState):
+        verbs.decline(store, known.id, "", REGISTRAR, CLINIC)
+
+
+# ---- cancellations ----
+
+
+def test_a_cancelled_referral_that_waited_is_gone(store: Store) -> None:
+    take(store)
+    assert take_cancellation(store) is Taken.CANCELLED
+    assert take_cancellation(store) is Taken.NOTHING
+    assert waiting(store) == []
+    assert actions(store) == ["incoming", "incoming_cancelled"]
+
+
+def test_a_cancelled_order_leaves_the_worklist_and_the_bus_is_told_nothing(store: Store) -> None:
+    take(store)
+    order = accept(store)
+    assert take_cancellation(store) is Taken.CANCELLED
+    after = reread(store, order)
+    assert after.state is OrderState.CANCELLED
+    assert rows(store, "SELECT * FROM outbox") == []
+    assert rows(store, "SELECT actor_kind FROM audit WHERE action = 'cancel'") == [{"actor_kind": "bus"}]
+
+
+def test_a_cancellation_of_what_has_begun_warns_until_somebody_has_seen_it(store: Store) -> None:
+    take(store)
+    order = accept(store)
+    begin(store, order)
+    assert take_cancellation(store) is Taken.LATE
+    assert reread(store, order).state is OrderState.IN_PROGRESS
+    with store.read() as reader:
+        [trouble] = incoming.too_late(reader)
+        assert [item.kind for item in incoming.troubled(reader)] == [ItemKind.CANCEL]
+    assert (trouble.order_id, trouble.accession_number) == (order.id, order.accession_number)
+    assert trouble.patient == "Кузнецова М. П."
+    assert "bus_cancelled_late" in actions(store)
+    assert verbs.acknowledge(store, order.id, REGISTRAR) == 1
+    assert verbs.acknowledge(store, order.id, REGISTRAR) == 0
+    with store.read() as reader:
+        assert incoming.too_late(reader) == []
+        assert incoming.troubled(reader) == []
+    assert actions(store).count("acknowledge_late") == 1
+
+
+def test_a_study_that_begins_although_it_was_cancelled_warns_too(store: Store) -> None:
+    take(store)
+    order = accept(store)
+    take_cancellation(store)
+    with store.read() as reader:
+        assert incoming.too_late(reader) == []
+    begin(store, order)
+    with store.read() as reader:
+        [trouble] = incoming.too_late(reader)
+    assert trouble.state is OrderState.IN_PROGRESS
+
+
+def test_what_is_cancelled_and_then_asked_for_again_waits_again(store: Store) -> None:
+    take(store)
+    first = accept(store)
+    take_cancellation(store, "2")
+    assert take(store, KNEE, "1") is Taken.NOTHING  # answers out of order
+    assert take(store, KNEE, "3") is Taken.WAITING
+    second = accept(store)
+    assert second.id != first.id
+    assert reread(store, first).state is OrderState.CANCELLED
+    assert take_cancellation(store, "2") is Taken.NOTHING
+    assert reread(store, second).state is OrderState.SCHEDULED
+    with store.read() as reader:
+        assert incoming.too_late(reader) == []
+
+
+def test_a_cancellation_that_comes_first_keeps_the_older_request_away(store: Store) -> None:
+    assert take_cancellation(store, "2") is Taken.CANCELLED
+    assert take(store, KNEE, "1") is Taken.NOTHING
+    assert waiting(store) == []
+
+
+def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: Store) -> None:
+    order = referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    with store.read() as reader:
+        seq = outbox.heads(reader)[0].seq
+    store.write(lambda tx: outbox.deliver(tx, seq, {"task": "t1"}, ""))
+    with store.read() as reader:
+        assert incoming.own_order(reader, "t1", "") == order.id
+        assert incoming.own_order(reader, "", order.accession_number) == order.id
+        assert incoming.own_order(reader, "t2", "K0000-0000") == 0
+    assert take_cancellation(store, order_id=order.id) is Taken.CANCELLED
+    with store.read() as reader:
+        [trouble] = incoming.too_late(reader)  # the patient needs it all the same
+    assert (trouble.order_id, trouble.state) == (order.id, OrderState.CANCELLED)
+    verbs.acknowledge(store, order.id, REGISTRAR)
+    with store.read() as reader:
+        assert incoming.too_late(reader) == []
+    assert reread(store, order).state is OrderState.CANCELLED
+    assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"]
+
+
+def test_what_we_cancelled_ourselves_is_no_news_from_the_bus(store: Store) -> None:
+    order = referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    assert take_cancellation(store, order_id=order.id) is Taken.NOTHING
+    assert rows(store, "SELECT * FROM incoming_item") == []
+
+
+def test_people_cannot_cancel_in_the_name_of_a_sender_without_the_right(store: Store) -> None:
+    doctor = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
+    with pytest.raises(Forbidden):
+        verbs.take_cancellation(store, "t1", arrival("2"), "cancelled", doctor, CLINIC)
+
+
+# ---- late changes ----
+
+
+def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) -> None:
+    take(store)
+    order = accept(store)
+    assert take(store, KNEE, "2") is Taken.NOTHING
+    assert take(store, replace(KNEE, diagnosis_code="M17.2"), "3") is Taken.LATE
+    assert reread(store, order) == order
+    with store.read() as reader:
+        [trouble] = incoming.too_late(reader)
+    assert (trouble.kind, trouble.reason) == (ItemKind.REFERRAL, verbs.CHANGED_LATE)
+    assert rows(store, "SELECT details FROM audit WHERE action = 'bus_changed_late'") == [
+        {"details": '{"changed": ["diagnosis_code"]}'}
+    ]
+    verbs.acknowledge(store, order.id, REGISTRAR)
+    assert take(store, replace(KNEE, diagnosis_code="M17.2"), "4") is Taken.NOTHING
+
+
+def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -> None:
+    verbs.set_aside(store, arrival(), "it is nested too deep")
+    with store.read() as reader:
+        [item] = incoming.troubled(reader)
+    assert (item.state, item.reason) == (ItemState.SET_ASIDE, "it is nested too deep")
+    assert take(store) is Taken.NOTHING
+    assert verbs.try_again(store, item.id, SYSTEM)
+    assert not verbs.try_again(store, item.id, SYSTEM)
+    assert take(store) is Taken.WAITING
+    with store.read() as reader:
+        assert incoming.troubled(reader) == []
+
+
+# ---- the form ----
+
+
+def test_the_form_is_filled_by_the_official_code_else_by_the_name() -> None:
+    official = replace(PROCEDURES[0], code="A06.04.005", local=False)
+    listed = [*PROCEDURES, official]
+    assert verbs.draft_of(KNEE, listed, factory.soon()).procedure_code == "A06.04.005"
+    other_system = replace(KNEE, procedure_system="1.2.643.2.69.1.1.1.57")
+    assert verbs.draft_of(other_system, listed, factory.soon()).procedure_code == "WLB-KNEE"
+    # Another clinic's local code means nothing here, although it is spelt like one of ours.
+    local = replace(KNEE, procedure_code="WLB-HAND", procedure_system="1.2.643.2.69.1.2.900")
+    assert verbs.draft_of(local, listed, factory.soon()).procedure_code == "WLB-KNEE"
+    nothing = replace(KNEE, procedure_name="Рентгенография коленного сустава прицельная", procedure_code="")
+    assert verbs.draft_of(nothing, listed, factory.soon()).procedure_code == ""
+
+
+def test_the_form_never_bears_the_senders_number_of_the_patient() -> None:
+    came = replace(KNEE, patient=replace(KUZNETSOVA, patient_id="000017", id=5, revision=2))
+    draft = verbs.draft_of(came, [], factory.soon())
+    assert (draft.patient.patient_id, draft.patient.id, draft.patient.revision) == ("", 0, 0)
+    assert draft.station_ae_titles == ()

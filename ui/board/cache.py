@@ -1,0 +1,98 @@
+"""The days that open boards show: each is read once and laid out once for all boards that show the same.
+
+Whether a person may look is not asked here. Everything here runs on the event loop and so needs no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from functools import cached_property
+
+from ui.board import layout
+from ui.board.layout import Day, Lane, Trouble
+from ui.services import Services, fetch
+
+# Seconds that a reading serves. All boards ask within a second of a change; this long only bounds for how long they
+# would miss what the revision does not count, such as a change by hand with SQLite's own tools.
+KEPT = 10.0
+MOST = 8  # dates
+
+
+class Plan:
+    """A day as it was read, laid out once for every way of looking at it."""
+
+    def __init__(self, day: Day, zone: tzinfo) -> None:
+        self.day = day
+        self._zone = zone
+        self._minute: datetime | None = None
+        self._lanes: dict[tuple[str, frozenset[str]], Sequence[Lane]] = {}
+        self._troubles: dict[bool, Sequence[Trouble]] = {}
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many visits every filter lets through."""
+        return layout.counts(self.day)
+
+    def lanes(self, now: datetime, show: str, unfolded: frozenset[str]) -> Sequence[Lane]:
+        """Lay the day out as `dayplan.lanes` does, once in a minute of `now`."""
+        minute = now.replace(second=0, microsecond=0)
+        if minute != self._minute:
+            self._minute = minute
+            self._lanes.clear()
+        if (show, unfolded) not in self._lanes:
+            self._lanes[show, unfolded] = layout.lanes(self.day, now, self._zone, show, unfolded)
+        return self._lanes[show, unfolded]
+
+    def troubles(self, amend: bool) -> Sequence[Trouble]:
+        """List what must be looked at as `dayplan.troubles` does."""
+        if amend not in self._troubles:
+            self._troubles[amend] = layout.troubles(self.day, self._zone, amend)
+        return self._troubles[amend]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A reading that is under way or done."""
+
+    begun: float  # by the loop's clock
+    task: asyncio.Task[Plan]
+
+    def serves(self, now: float) -> bool:
+        """Say whether another board may have it."""
+        failed = self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
+        return not failed and now - self.begun < KEPT
+
+
+class Days:
+    """Reads a day for the first board that asks after a change, and gives the same to all others."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._revision = -1
+        self._readings: dict[tuple[date, date], _Reading] = {}
+
+    async def plan(self, on: date, today: date) -> Plan:
+        """Give a day as it is now; raise StoreError; CancelledError while the program stops."""
+        now = asyncio.get_running_loop().time()
+        # Asked for before the reading begins, so that what is kept under a revision is never older than it. What a
+        # board shows and `quiet` transactions change (a device has got a visit on its list) they announce.
+        revision = self._services.store.revision()
+        if revision != self._revision:
+            self._revision = revision
+            self._readings.clear()
+        reading = self._readings.get((on, today))
+        if reading is None or not reading.serves(now):
+            reading = _Reading(now, asyncio.create_task(self._read(on, today)))
+            self._readings.pop((on, today), None)
+            while len(self._readings) >= MOST:
+                self._readings.pop(next(iter(self._readings)))
+            self._readings[on, today] = reading
+        # One who closes the tab meanwhile must not take it away from the others.
+        return await asyncio.shield(reading.task)
+
+    async def _read(self, on: date, today: date) -> Plan:
+        zone = self._services.clinic.zone
+        return Plan(await fetch(self._services, lambda reader: layout.read(reader, on, today, zone)), zone)

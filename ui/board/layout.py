@@ -1,0 +1,389 @@
+"""The day as the board shows it, laid out in lanes and troubles. Pure apart from `read`; it draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from broker.domain import names
+from broker.domain.devices import Device
+from broker.domain.lifecycle import Event, allowed
+from broker.domain.orders import OrderState, Priority
+from broker.domain.performed import PerformedStep
+from broker.domain.reasons import WRONG_ENTRY
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.queries.journal import Doubtful, Message, Orphan, Unlinked, Visit
+from broker.store.tables import incoming
+from ui.text import bus, words
+
+FEW_DEVICES = 4  # so many have a lane even on a day without work
+DONE_KEPT = 3  # finished visits of today that stay in sight; older ones fold into one line
+FEWEST_FOLDED = 2
+SHORTEST_GAP = timedelta(minutes=10)
+USUAL_LENGTH = timedelta(minutes=10)  # of a procedure that is no longer in the directory
+
+# A filter's word and the states that it lets through; the cancelled stand apart, for they are no work.
+FILTERS: dict[str, frozenset[OrderState]] = {
+    "Все": frozenset(OrderState) - {OrderState.CANCELLED},
+    "Ожидают": frozenset({OrderState.SCHEDULED}),
+    "Выполняются": frozenset({OrderState.IN_PROGRESS}),
+    "Выполнены": frozenset({OrderState.COMPLETED}),
+    "Отменены": frozenset({OrderState.CANCELLED}),
+}
+OVER = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
+ALL, WAITING, CANCELLED = "Все", "Ожидают", "Отменены"
+UNLINKED_KEPT = timedelta(days=14)  # how long a study without an order stays on the board of today
+NAME_SHOWN = 64  # characters of a name as a device sent it
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What the database says of a day at one instant."""
+
+    on: date
+    visits: Sequence[Visit]
+    performed: dict[int, list[PerformedStep]]  # by order id
+    devices: Sequence[Device]
+    lengths: dict[str, timedelta]  # by procedure code
+    unlinked: Sequence[Unlinked]
+    parked: Sequence[Message]
+    late: Sequence[incoming.Trouble] = ()
+    orphans: Sequence[Orphan] = ()
+    doubtful: Sequence[Doubtful] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One visit in a lane."""
+
+    key: Hashable
+    number: str
+    at: str
+    name: str
+    full: str
+    what: str
+    urgent: bool
+    state: str  # a key of theme.STATES
+    length: str  # how long it has been in its state
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A free stretch; `until` is empty where nothing follows."""
+
+    key: Hashable
+    at: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The line between what should be done and what is to come."""
+
+    at: str
+    key: Hashable = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Finished visits folded into one line, or the line that folds them again."""
+
+    count: int
+    open: bool
+    key: Hashable = "fold"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A quiet word in a lane that has nothing to show."""
+
+    word: str
+    key: Hashable = "note"
+
+
+Row = Line | Gap | Clock | Fold | Note
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A device's day."""
+
+    ae_title: str
+    name: str
+    room: str
+    count: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that a person must look at: what, why, and what can be done (a path, an unlinked study's UID, an
+    order of which note is to be taken, or nothing here).
+    """
+
+    key: Hashable
+    title: str
+    why: str
+    act: str = ""
+    path: str = ""
+    uid: str = ""
+    order_id: int = 0  # of what a person has only to take note of
+
+
+def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
+    """Read everything about a day; refused messages belong to today, for they wait now."""
+    start = datetime.combine(on, time.min, zone).astimezone(UTC)
+    end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
+    visits = journal.day(reader, on)
+    performed = journal.performed_for(reader, {visit.order.id for visit in visits})
+    return Day(
+        on=on,
+        # What another clinic is to do takes no time of ours, unless a device of ours did it all the same.
+        visits=[each for each in visits if each.station_ae_titles or each.order.id in performed],
+        performed=performed,
+        devices=journal.stations(reader),
+        lengths={each.code: timedelta(minutes=each.minutes) for each in journal.procedures(reader)},
+        # A study that belongs to nobody waits on today's board until somebody says whose it is.
+        unlinked=[
+            each
+            for each in journal.unlinked(reader, start - UNLINKED_KEPT if on == today else start)
+            if each.created_at < end
+        ],
+        parked=journal.exchange(reader, 0).parked if on == today else (),
+        late=incoming.too_late(reader) if on == today else (),
+        orphans=[each for each in journal.orphans(reader, start) if each.at < end],
+        doubtful=journal.doubtful(reader) if on == today else (),
+    )
+
+
+def counts(day: Day) -> dict[str, int]:
+    """Count what every filter lets through."""
+    return {word: sum(visit.order.state in states for visit in day.visits) for word, states in FILTERS.items()}
+
+
+def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[Lane]:
+    """Lay the day out: a lane for every device with work, or for all if they are few; unknown AE titles come last.
+
+    `now` is local; `unfolded` holds the AE titles whose finished visits are all shown. What has begun stands only
+    with the device that really does it.
+    """
+    by_station: dict[str, list[Visit]] = {device.ae_title: [] for device in day.devices}
+    for visit in day.visits:
+        for ae_title in _where(day, visit):
+            by_station.setdefault(ae_title, []).append(visit)
+    known = {device.ae_title: device for device in day.devices}
+    return [
+        Lane(
+            ae_title=ae_title,
+            name=known[ae_title].name if ae_title in known else ae_title,
+            room=known[ae_title].room if ae_title in known else "",
+            count=sum(visit.order.state is not OrderState.CANCELLED for visit in visits),
+            rows=tuple(_rows(day, visits, now, zone, show, ae_title in unfolded)),
+        )
+        for ae_title, visits in by_station.items()
+        if visits or len(day.devices) <= FEW_DEVICES
+    ]
+
+
+def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
+    """List what must be looked at; `amend` says whether the person may mend referrals."""
+    found = [_late(each, amend) for each in day.late]
+    found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
+    found += [_doubtful(each) for each in day.doubtful]
+    for message in day.parked:
+        mend = amend and allowed(message.state, Event.AMEND)
+        number = message.accession_number
+        found.append(
+            Trouble(
+                key=("parked", message.row.seq),
+                title=f"Шина не приняла {bus.MESSAGES_TAKEN[message.row.kind]}",
+                why=f"{number}, {message.patient}: {bus.bus_reason(message.row.reason)}",
+                act="Исправить" if mend else "Открыть",
+                path=f"/desk?order={number}" if mend else f"/order/{number}",
+            )
+        )
+    for visit in day.visits:
+        order = visit.order
+        if order.state is OrderState.DISCONTINUED:
+            steps = day.performed.get(order.id, [])
+            reason = next((said for step in reversed(steps) if (said := words.discontinuation(step))), "")
+            what = f"{names.short(order.patient.name)}, {words.short_procedure(order)}"
+            found.append(
+                Trouble(
+                    key=("stopped", order.id),
+                    title="Прервано на аппарате",
+                    why=f"{what}: «{reason}»." if reason else f"{what}: причину аппарат не назвал.",
+                    act="Записать снова" if amend else "Открыть",
+                    path=f"/desk?order={order.accession_number}" if amend else f"/order/{order.accession_number}",
+                )
+            )
+    return found
+
+
+def candidates(day: Day, unlinked: Unlinked) -> list[Visit]:
+    """List the day's visits that a study made without an order may belong to, the likeliest first.
+
+    The same card number or name is likeliest, then the same device and what was not made yet, then the nearest time.
+    """
+    step = unlinked.step
+    name = names.fold(str(names.from_dicom(step.patient_name)))
+
+    def rank(visit: Visit) -> tuple[bool, bool, bool, timedelta]:
+        patient = visit.order.patient
+        same = (step.patient_id != "" and step.patient_id == patient.patient_id) or names.fold(
+            str(patient.name)
+        ) == name
+        made = visit.order.state in (OrderState.COMPLETED, OrderState.IN_PROGRESS)
+        distance = abs(visit.start - step.start) if step.start else timedelta(0)
+        return not same, step.ae_title not in visit.station_ae_titles, made, distance
+
+    fitting = [visit for visit in day.visits if not step.modality or visit.order.modality == step.modality]
+    return sorted(fitting, key=rank)
+
+
+# ---- a lane's rows ----
+
+
+def _where(day: Day, visit: Visit) -> tuple[str, ...]:
+    """Name the lanes of a visit: where it was planned, or where it was really begun last."""
+    steps = day.performed.get(visit.order.id)
+    return (steps[-1].ae_title,) if steps else visit.station_ae_titles
+
+
+def _rows(day: Day, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool) -> list[Row]:
+    """Pin what runs on top; the rest by time, with free stretches and the line of now between."""
+    shown = [visit for visit in visits if visit.order.state in FILTERS[show]]
+    running = [visit for visit in shown if visit.order.state is OrderState.IN_PROGRESS]
+    rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
+    top: list[Row] = [_line(day, visit, now, zone) for visit in running]
+    if now.date() == day.on and show == ALL:
+        done = [visit for visit in rest if visit.order.state is OrderState.COMPLETED][:-DONE_KEPT]
+        if len(done) >= FEWEST_FOLDED:
+            top.append(Fold(len(done), unfolded))
+            hidden = set() if unfolded else {id(visit) for visit in done}  # comparing visits takes long
+            rest = [visit for visit in rest if id(visit) not in hidden]
+    planned: list[tuple[datetime, Row]] = [(visit.start, _line(day, visit, now, zone)) for visit in rest]
+    if show == ALL:
+        planned += _gaps(day, [visit for visit in visits if visit.order.state is not OrderState.CANCELLED], now)
+    if now.date() == day.on and show in (ALL, WAITING) and visits:
+        planned.append((now, Clock(f"{now:%H:%M}")))
+    # At the same instant the clock comes first: what is planned for now is still to come.
+    planned.sort(key=lambda each: (each[0], not isinstance(each[1], Clock)))
+    if not shown:
+        top = [Note("Записей нет" if show == ALL else "Никого")]
+    return top + [row for _, row in planned]
+
+
+def _gaps(day: Day, visits: list[Visit], now: datetime) -> list[tuple[datetime, Row]]:
+    """Find the free stretches that have not passed, between visits and after the last one."""
+    found: list[tuple[datetime, Row]] = []
+    end: datetime | None = None
+    for visit in sorted(visits, key=lambda visit: visit.start):
+        if end and visit.start - end >= SHORTEST_GAP and visit.start > now:
+            found.append((end, Gap(("gap", end), f"{end:%H:%M}", f"{visit.start:%H:%M}")))
+        finish = visit.start + day.lengths.get(visit.order.procedure_code, USUAL_LENGTH)
+        end = max(end, finish) if end else finish
+    if end and end > now:
+        found.append((end, Gap(("gap", end), f"{end:%H:%M}", "")))
+    return found
+
+
+def _line(day: Day, visit: Visit, now: datetime, zone: tzinfo) -> Line:
+    order, patient = visit.order, visit.order.patient
+    return Line(
+        key=(order.id, visit.start),
+        number=order.accession_number,
+        at=f"{visit.start:%H:%M}",
+        name=names.short(patient.name),
+        full=f"{patient.name}, {words.born(patient.birth_date)}. {words.procedure(order)}. {order.accession_number}",
+        what=words.short_procedure(order),
+        urgent=order.priority is Priority.URGENT and order.state not in OVER,
+        state=words.standing(visit),
+        length=_length(visit, now, zone) if day.on == now.date() else "",
+    )
+
+
+def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
+    """Say how long a visit has been in its state; one that was registered on an earlier day waits from its hour on."""
+    since = (visit.seen_at or visit.since) if visit.order.state is OrderState.SCHEDULED else visit.since
+    local = since.astimezone(zone).replace(tzinfo=None)
+    if visit.order.state is OrderState.SCHEDULED and local.date() < now.date():
+        local = visit.start
+    if local > now:
+        return ""
+    return words.duration(now - local) if now - local >= timedelta(minutes=1) else "только что"
+
+
+def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> Trouble:
+    step = each.step
+    begun = step.start or each.created_at.astimezone(zone)
+    at = f"{begun:в %H:%M}" if begun.date() == on else f"{begun:%d.%m.%Y в %H:%M}"
+    who = str(names.from_dicom(step.patient_name)) or "без имени"
+    wrong = step.discontinuation_code == WRONG_ENTRY
+    return Trouble(
+        key=("unlinked", step.sop_instance_uid),
+        title="Снимки другого пациента" if wrong else "Снимки без направления",
+        why=f"{each.device_name} {at}: «{names.cut(who, NAME_SHOWN)}». "
+        + ("На аппарате выбрали не ту запись, прервали и сказали об этом." if wrong else "Такого в списке не было."),
+        act="Найти направление",
+        uid=step.sop_instance_uid,
+    )
+
+
+_LATE = {  # (is cancelled here, was a cancellation): what happened
+    (True, True): "Другая клиника не будет выполнять наше направление",
+    (True, False): "Другая клиника изменила направление",
+    (False, True): "Направившая клиника отменила",
+    (False, False): "Направившая клиника изменила направление",
+}
+
+
+def _late(each: incoming.Trouble, amend: bool) -> Trouble:
+    how = {
+        OrderState.IN_PROGRESS: "исследование уже идёт",
+        OrderState.COMPLETED: "исследование уже выполнено",
+        OrderState.DISCONTINUED: "исследование уже начинали",
+        OrderState.SCHEDULED: "оно уже записано",
+        OrderState.CANCELLED: "оно снято",
+    }.get(each.state, "уже поздно")
+    cancelled = each.kind is incoming.ItemKind.CANCEL
+    todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
+    return Trouble(
+        key=("late", each.kind, each.order_id),
+        title=_LATE[each.state is OrderState.CANCELLED, cancelled],
+        why=f"{each.patient}, {each.accession_number}: {how}. {todo}",
+        act="Открыть",
+        path=f"/order/{each.accession_number}",
+        order_id=each.order_id if amend else 0,
+    )
+
+
+def _doubtful(each: Doubtful) -> Trouble:
+    said = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
+    number = each.order.accession_number
+    return Trouble(
+        key=("doubtful", each.step.sop_instance_uid, each.order.id),
+        title="Тот ли это пациент?",
+        why=f"{each.device_name}: «{said}», а направление {number} на пациента {names.short(each.order.patient.name)}."
+        " Пока не проверите, шине о снимках не сообщим.",
+        act="Проверить",
+        path=f"/order/{number}",
+    )
+
+
+def _orphan(each: Orphan, zone: tzinfo) -> Trouble:
+    at = f"{each.device_name} в {each.at.astimezone(zone):%H:%M}"
+    if each.outcome == "refused":
+        return Trouble(
+            key=("orphan", each.sop_instance_uid),
+            title="Сообщение аппарата не принято",
+            why=f"{at}: нарушает стандарт, а правила для аппарата строгие. Что снято, отметьте в карточке сами.",
+        )
+    ended = {"COMPLETED": "закончил", "DISCONTINUED": "прервал"}.get(each.state, "уточнил")
+    return Trouble(
+        key=("orphan", each.sop_instance_uid),
+        title="Исследование без начала",
+        why=f"{at} {ended} то, о начале чего не сообщал. Чьё оно, неизвестно: отметьте выполненное в карточке сами.",
+    )

@@ -1,0 +1,376 @@
+"""The board: the day by device, live, and what needs attention. `dayplan` says what stands where; here it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from datetime import date as Date
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+
+from broker.domain import names
+from broker.domain.actors import Actor
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.queries.journal import Unlinked, Visit
+from broker.workflow import incoming_referrals, performed_steps
+from ui.board import layout
+from ui.board.cache import Days, Plan
+from ui.board.layout import Clock, Day, Fold, Gap, Lane, Line, Row, Trouble
+from ui.layout.frame import attempt, follow, frame
+from ui.services import Services, check_viewer, current_actor
+from ui.text import words
+from ui.widgets import html, theme
+from ui.widgets.html import Html, tag
+from ui.widgets.keyed_list import Redraw, Rows, in_order, redrawn, written
+from ui.widgets.theme import text
+
+
+def build(services: Services) -> None:
+    """Register the board."""
+    days = Days(services)
+
+    @ui.page("/board", title="Доска")
+    async def board(date: str = "") -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/board", wall=True):
+            page = _Board(services, days, actor, _read_day(date))
+            refresh = in_order(page.find, page.show)
+            follow(services, refresh)
+            await refresh()
+
+
+class _Board:
+    """What one open board shows: a day, through a filter."""
+
+    def __init__(self, services: Services, days: Days, actor: Actor, on: Date | None) -> None:
+        self._services = services
+        self._plans = days
+        self._fixed = on  # None: today, also after midnight
+        self._amends = permissions.may(actor, Permission.AMEND)
+        self._registers = permissions.may(actor, Permission.REGISTER)
+        self._links = permissions.may(actor, Permission.LINK)
+        self._filter = layout.ALL
+        self._unfolded: frozenset[str] = frozenset()
+        self._plan: Plan | None = None
+        with ui.element("div").classes("page-head board-head"):
+            self._heading = text("h1", "")
+            self._days = Rows(ui.element("nav").classes("days").props("aria-label=Дни"), _make_link)
+            with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
+                self._filters = {word: self._make_filter(word) for word in layout.FILTERS}
+            ui.element("div").classes("spring")
+            with ui.element("span").classes("muted small key"):
+                theme.key_hint("F11")
+                text("span", " на весь экран")
+        with ui.element("div").classes("board"):
+            self._empty = ui.element("div")
+            # A scrolling area must take the focus to be scrolled by keys.
+            self._area = ui.element("div").classes("lanes").props('tabindex=0 role=region aria-label="По аппаратам"')
+            self._lanes = Rows(self._area, self._make_lane)
+            self._troubles = _Troubles(self._seek if self._links else None, self._take_note)
+        self._linking = _Linking(services, self._registers and self._links)
+
+    async def find(self) -> Plan:
+        """Find the day, for a person who may look."""
+        check_viewer(self._services)
+        today = self._services.today()
+        return await self._plans.plan(self._fixed or today, today)
+
+    def show(self, plan: Plan) -> None:
+        """Keep what was found and draw it."""
+        self._plan = plan
+        self._draw()
+
+    def _draw(self) -> None:
+        plan, today = self._plan, self._services.today()
+        assert plan is not None
+        day, counts = plan.day, plan.counts
+        self._heading.set_text(words.heading(day.on, today))
+        self._days.show(_days(day.on, today))
+        for word, (pill, count) in self._filters.items():
+            count.set_text(str(counts[word]))
+            pill.props(f"aria-pressed={'true' if word == self._filter else 'false'}")
+            pill.set_visibility(word != layout.CANCELLED or counts[word] > 0 or word == self._filter)
+        lanes = plan.lanes(self._services.now(), self._filter, self._unfolded)
+        self._lanes.show((lane.ae_title, lane) for lane in lanes)
+        self._area.set_visibility(bool(day.visits))
+        self._say_empty(day, today)
+        self._troubles.show(plan.troubles(self._amends))
+
+    def _say_empty(self, day: Day, today: Date) -> None:
+        kind = "" if day.visits else "day" if day.devices else "house"
+        if self._empty.props.get("data-kind") == kind:
+            return
+        self._empty.props(f'data-kind="{kind}"').clear()
+        self._empty.set_visibility(bool(kind))
+        with self._empty:
+            if kind == "house":
+                theme.empty("Аппаратов ещё нет.", "Администратор добавит их на странице «Аппараты».")
+            elif kind and day.on >= today:
+                when = "Сегодня" if day.on == today else f"На {words.day(day.on, today)}"
+                how = (
+                    ("Новое направление:", "F2") if self._registers else ("Как только их запишут, они появятся здесь.",)
+                )
+                theme.empty(f"{when} ещё нет направлений.", *how)
+            elif kind:
+                theme.empty("В этот день направлений не было.", "Выберите другой день.")
+
+    def _make_filter(self, word: str) -> tuple[ui.element, TextElement]:
+        with ui.element("button").props("type=button").on("click", lambda: self._choose(word)) as pill:
+            text("span", word)
+            count = text("span", "", "small")
+        return pill, count
+
+    def _choose(self, word: str) -> None:
+        self._filter = word
+        if self._plan:
+            self._draw()
+
+    def _unfold(self, ae_title: str) -> None:
+        self._unfolded ^= {ae_title}
+        if self._plan:
+            self._draw()
+
+    def _seek(self, uid: str) -> None:
+        """Fill the dialog that the browser has just opened with what may be this study's referral."""
+        day = self._plan.day if self._plan else None
+        found = next((each for each in day.unlinked if each.step.sop_instance_uid == uid), None) if day else None
+        if day and found:
+            self._linking.ask(found, layout.candidates(day, found))
+
+    async def _take_note(self, order_id: int) -> None:
+        """Note that a person has seen what the clinic that refers did too late."""
+        services, actor = self._services, current_actor(self._services)
+        await attempt(lambda: incoming_referrals.acknowledge(services.store, order_id, actor))
+
+    # ---- lanes and their rows ----
+
+    def _make_lane(self, lane: Lane) -> tuple[ui.element, Redraw]:
+        with ui.element("section").classes("lane") as section:
+            with ui.element("div").classes("head"):
+                name = text("h2", "", "cut")
+                room = text("span", "", "muted small nowrap")
+                ui.element("div").classes("spring")
+                count = text("span", "", "muted small nowrap count")
+            rows = Rows(ui.element("div"), lambda row: self._make_row(row, lane.ae_title))
+
+        def redraw(lane: Lane) -> None:
+            name.set_text(lane.name)
+            name.props["title"] = lane.name
+            room.set_text(lane.room)
+            count.set_text(words.plural(lane.count, "запись", "записи", "записей"))
+            rows.show((row.key, row) for row in lane.rows)
+
+        redraw(lane)
+        return section, redraw
+
+    def _make_row(self, row: Row, ae_title: str) -> tuple[ui.element, Redraw]:
+        if isinstance(row, Line):
+            return _make_visit(row)
+        if isinstance(row, Fold):
+            return self._make_fold(row, ae_title)
+        if isinstance(row, Gap):
+            return _make_gap(row)
+        if isinstance(row, Clock):
+            return _make_clock(row)
+        return _make_note(row)
+
+    def _make_fold(self, fold: Fold, ae_title: str) -> tuple[ui.element, Redraw]:
+        button = text("button", "", "fold-line").props("type=button").on("click", lambda: self._unfold(ae_title))
+
+        def redraw(fold: Fold) -> None:
+            done = words.plural(fold.count, "выполнено", "выполнено", "выполнено")
+            button.set_text(f"Скрыть прежние: {done}" if fold.open else f"Раньше {done}")
+            button.props(f"aria-expanded={'true' if fold.open else 'false'}")
+
+        redraw(fold)
+        return button, redraw
+
+
+def _make_visit(line: Line) -> tuple[ui.element, Redraw]:
+    row = theme.html("a", Html(), "nicegui-link visit")
+    row.props.update(href=f"/order/{line.number}", target="_self")
+
+    def redraw(line: Line) -> None:
+        row.classes(replace=f"nicegui-link visit {_STANDING.get(line.state, '')}")
+        if row.props.get("title") != line.full:  # setting it, too, sends the row
+            row.props["title"] = line.full
+        row.set_content(_write_visit(line))
+
+    redraw(line)
+    return row, redraw
+
+
+_STANDING = {"running": "now", "sent": "done"}  # the class of a visit in such a state
+
+
+@lru_cache(1024)  # twenty boards show the same visits
+def _write_visit(line: Line) -> Html:
+    return html.join(
+        tag("span", "time", line.at),
+        tag("span", "name cut", line.name),
+        tag("span", "mins nowrap", line.length),
+        tag("span", "what cut", tag("b", "urgent", "Срочно") if line.urgent else "", tag("span", "", line.what)),
+        theme.written_chip(line.state),
+    )
+
+
+def _write_gap(gap: Gap) -> Html:
+    free = f"свободно до {gap.until}" if gap.until else "дальше свободно"
+    return html.join(tag("span", "time", gap.at), tag("span", "", free))
+
+
+_make_gap = written("div", "gap", _write_gap)
+_make_clock = written("div", "clock", lambda clock: tag("span", "", clock.at))
+_make_note = written("p", "note muted", lambda note: tag("span", "", note.word))
+
+
+# ---- days ----
+
+
+def _read_day(typed: str) -> Date | None:
+    try:
+        return Date.fromisoformat(typed)
+    except ValueError:
+        return None
+
+
+def _days(on: Date, today: Date) -> list[tuple[Hashable, tuple[str, str]]]:
+    """Give the links to the day before, to today when it is not in sight, and to the day after: key, (word, path)."""
+    before, after = on - timedelta(days=1), on + timedelta(days=1)
+    links = [(f"‹ {_near(before, today)}", before), (f"{_near(after, today)} ›", after)]
+    if today not in (before, on, after):
+        links.insert(1, ("сегодня", today))
+    return [
+        (f"day{place}", (word, "/board" if day == today else f"/board?date={day}"))
+        for place, (word, day) in enumerate(links)
+    ]
+
+
+def _near(day: Date, today: Date) -> str:
+    word = words.day(day, today)
+    return word if word.isalpha() else f"{day.day} {words.MONTHS[day.month - 1]}"
+
+
+def _make_link(model: tuple[str, str]) -> tuple[ui.element, Redraw]:
+    link = ui.link("", "")
+
+    def redraw(model: tuple[str, str]) -> None:
+        link.set_text(model[0])
+        link.props["href"] = model[1]
+
+    redraw(model)
+    return link, redraw
+
+
+# ---- what needs attention ----
+
+
+class _Troubles:
+    """The column of what a person must look at; on a phone it is one line until it is pressed."""
+
+    def __init__(self, seek: Any, take_note: Any) -> None:
+        self._seek, self._take_note = seek, take_note
+        with ui.element("section").classes("lane troubles") as self._section:
+            with ui.element("button").classes("head").props("type=button aria-expanded=false") as self._head:
+                theme.state_chip("attention", "Требуют внимания")
+                ui.element("div").classes("spring")
+                self._count = text("span", "", "muted small")
+                ui.icon("expand_more").classes("chevron").props("aria-hidden=true")
+            self._head.on("click", self._toggle)
+            self._calm = text("p", "Всё в порядке.", "note muted")
+            self._rows = Rows(ui.element("div").classes("list"), redrawn("div", "trouble", self._draw))
+
+    def show(self, troubles: Sequence[Trouble]) -> None:
+        """Show these, the first on top."""
+        self._count.set_text(str(len(troubles)))
+        self._calm.set_visibility(not troubles)
+        self._section.classes(remove="none") if troubles else self._section.classes(add="none")
+        self._rows.show((trouble.key, trouble) for trouble in troubles)
+
+    def _toggle(self) -> None:
+        opened = "open" not in self._section.classes
+        self._section.classes(add="open") if opened else self._section.classes(remove="open")
+        self._head.props(f"aria-expanded={'true' if opened else 'false'}")
+
+    def _draw(self, trouble: Trouble) -> None:
+        text("p", trouble.title, "title")
+        text("p", trouble.why, "why")
+        if trouble.order_id:
+            with ui.element("div").classes("acts"):
+                ui.link(trouble.act, trouble.path).classes("btn btn-small")
+                theme.button("Принято", lambda: self._take_note(trouble.order_id), small=True)
+        elif trouble.path:
+            ui.link(trouble.act, trouble.path).classes("btn btn-small")
+        elif self._seek and trouble.uid:
+            theme.button(trouble.act, lambda: self._seek(trouble.uid), small=True).props("data-opens=link")
+
+
+class _Linking:
+    """The dialog in which a person says whose study it was; nothing is linked without a choice and a confirmation."""
+
+    def __init__(self, services: Services, registers: bool) -> None:
+        self._services = services
+        self._study: Unlinked | None = None
+        self._chosen: Visit | None = None
+        self._choices: dict[int, ui.element] = {}
+        with ui.element("dialog").classes("wide").props("id=link aria-labelledby=link-title"):
+            text("h2", "Чьи это снимки?").props("id=link-title")
+            self._about = text("p", "", "muted")
+            self._list = ui.element("div").classes("choices").props('role=radiogroup aria-labelledby="link-title"')
+            text("p", "Нет в списке? Тогда исследование сделано без направления.", "muted small")
+            with ui.element("div").classes("acts").style("margin-top: 16px"):
+                self._walk_in = ui.link("Записать без направления", "").classes("btn")
+                self._walk_in.set_visibility(registers)
+                theme.button("Не связывать").props("data-closes autofocus")
+                self._go = theme.button("Связать", self._link).classes("btn-primary").props("data-closes")
+
+    def ask(self, study: Unlinked, candidates: list[Visit]) -> None:
+        """Show a study and the visits that it may belong to."""
+        self._study, self._chosen = study, None
+        self._go.set_text("Связать")
+        self._go.disable()
+        step = study.step
+        self._walk_in.props["href"] = f"/desk?walkin={quote(step.sop_instance_uid, safe='')}"
+        who = str(names.from_dicom(step.patient_name)) or "без имени"
+        number = f", номер {step.patient_id}" if step.patient_id else ""
+        at = f" в {step.start:%H:%M}" if step.start else ""
+        self._about.set_text(
+            f"{study.device_name}{at}: «{who}»{number}. Выберите направление; ошибку исправят в карточке."
+        )
+        self._list.clear()
+        self._choices = {}
+        with self._list:
+            if not candidates:
+                text("p", "В этот день подходящих направлений нет.", "muted")
+            for visit in candidates:
+                self._choices[visit.order.id] = self._draw(visit)
+
+    def _draw(self, visit: Visit) -> ui.element:
+        patient = visit.order.patient
+        with ui.element("button").classes("choice").props("type=button role=radio aria-checked=false") as choice:
+            text("span", f"{visit.start:%H:%M}", "time")
+            text("span", f"{names.short(patient.name)}, {words.born(patient.birth_date)}", "name cut")
+            text("span", words.procedure(visit.order), "what cut")
+            theme.state_chip(words.standing(visit))
+        return choice.on("click", lambda: self._choose(visit))
+
+    def _choose(self, visit: Visit) -> None:
+        self._chosen = visit
+        for order_id, choice in self._choices.items():
+            choice.props(f"aria-checked={'true' if order_id == visit.order.id else 'false'}")
+        self._go.set_text(f"Связать: {names.short(visit.order.patient.name)}")
+        self._go.enable()
+
+    async def _link(self) -> None:
+        study, visit, services = self._study, self._chosen, self._services
+        if study is None or visit is None:
+            return
+        actor = current_actor(services)
+        uid, order = study.step.sop_instance_uid, visit.order
+        if await attempt(lambda: performed_steps.link(services.store, uid, order.id, actor, services.clinic)):
+            theme.say(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")

@@ -1,0 +1,118 @@
+"""The bar under the desk's form: what can be done now, and what has become of it. It saves nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+
+from broker.domain.orders import Order
+from ui.desk.modes import FromElsewhere, Purpose
+from ui.desk.referral.lists import Lists, place
+from ui.services import Services
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+
+class Bar:
+    """Save, or print what has been saved; `save` and `clear` are called when their buttons are pressed."""
+
+    def __init__(
+        self,
+        services: Services,
+        purpose: Purpose,
+        lists: Lists,
+        save: Callable[[], Any],
+        clear: Callable[[], Any],
+    ) -> None:
+        self._services, self._purpose, self._lists = services, purpose, lists
+        self._on_save, self._on_clear = save, clear
+        self.saved: Order | None = None  # what stands in the bar instead of the buttons
+        self.refused = False  # it says why the form was not saved, until something is changed
+        self._box = ui.element("div").classes("actions")
+
+    @property
+    def is_gone(self) -> bool:
+        """Say whether its page has been left."""
+        return self._box.is_deleted
+
+    def draw(self, blank: bool, saved: Order | None = None) -> None:
+        """Draw what can be done now; `blank` says that the form is empty."""
+        self.saved = saved
+        self._box.clear()
+        with self._box:
+            if saved:
+                self._draw_saved(saved)
+                return
+            self._save = theme.button("Сохранить", self._on_save, kind="primary", key="Ctrl+Enter")
+            self._note = text("p", "", "muted small").props("role=status")
+            ui.element("div").classes("spring")
+            if isinstance(self._purpose, FromElsewhere):
+                theme.button("Отклонить", kind="danger").props("data-opens=decline")
+            word, path = self._purpose.back
+            if word:
+                ui.link(word, path).props("data-back")
+            if self._purpose.new:
+                self._clear = theme.button("Очистить", self._on_clear, small=True)
+                self._clear.set_visibility(not blank)
+                with ui.element("span").classes("muted small key nowrap"):
+                    theme.key_hint("F2")
+                    text("span", " новое направление")
+
+    def tell(self, note: str, bad: bool = False) -> None:
+        """Write beside the button what has become of the form."""
+        if self.saved:
+            return
+        self.refused = bad
+        self._note.set_text(note)
+        self._note.classes(add="bad", remove="muted") if bad else self._note.classes(add="muted", remove="bad")
+
+    def tell_kept(self, note: str, bad: bool) -> None:
+        """Say what has become of the draft, but never over a reason why the form was not saved."""
+        if bad or not self.refused:
+            self.tell(note, bad)
+
+    def name_save(self, word: str) -> None:
+        """Let the button say what pressing it means now."""
+        if not self.saved and self._save.text != word:
+            self._save.set_text(word)
+
+    def show_clear(self) -> None:
+        """Offer to empty the form: something has been typed."""
+        self._clear.set_visibility(True)
+
+    def busy(self, busy: bool) -> None:
+        """Show that it is being saved, or not any more."""
+        if not self.saved:
+            self._save.props("loading") if busy else self._save.props(remove="loading")
+
+    def close(self, reason: str, *, reload: bool = False) -> None:
+        """Say why there is nothing to save any more, and offer to look again."""
+        self.tell(reason, bad=True)
+        self._save.set_visibility(False)
+        if reload:
+            with self._box:
+                theme.button("Открыть заново", ui.navigate.reload, kind="primary", key="Ctrl+Enter")
+
+    def _draw_saved(self, order: Order) -> None:
+        number = order.accession_number
+        with ui.element("div").classes("saved").props("role=status"):
+            ui.icon("check_circle")
+            text("span", number, "number")
+            with ui.element("div").classes("cut"):
+                text("div", str(order.patient.name), "cut")
+                text("div", f"Сохранено. {self._where(order)}", "muted small cut")
+        ui.element("div").classes("spring")
+        theme.button("Открыть", lambda: ui.navigate.to(f"/order/{number}"))
+        label = theme.button("Печать этикетки", kind="primary", icon="print", key="Ctrl+Enter")
+        label.props(f"href=/label/{number} target=_blank")
+
+    def _where(self, order: Order) -> str:
+        step = order.steps[0]
+        day = words.day(step.start.date(), self._services.today())
+        if order.owner:
+            return f"Направлен в другую клинику, желательно {day}"
+        device = next((each for each in self._lists.devices if each.ae_title in step.station_ae_titles), None)
+        return f"{day.capitalize()} в {step.start:%H:%M}" + (f", {place(device)}" if device else "")

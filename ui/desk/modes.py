@@ -1,0 +1,244 @@
+"""What the desk's form is for: a new referral, a change, a referral from elsewhere, a study done without one.
+
+Each says how the fields begin, which verb saves them, and where to go then; the page itself is the same for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from broker.domain import names
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.devices import ProcedureType
+from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.orders import Order, ReferralDraft, ScheduledStep
+from broker.domain.people import Patient, PersonName, Sex
+from broker.security.permissions import Permission
+from broker.store.database import Reader, Store
+from broker.store.queries import choices, desk, journal
+from broker.store.queries.desk import WalkIn
+from broker.store.queries.journal import Card
+from broker.store.tables import incoming
+from broker.workflow import incoming_referrals as referrals_in
+from broker.workflow import referrals
+from ui.desk.referral.form import ReferralForm
+from ui.desk.referral.lists import Lists
+from ui.text import bus, words
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """A new referral."""
+
+    then = ""  # where to go after saving, with the number; empty: the form is emptied for the next one
+    needs = frozenset({Permission.REGISTER})
+    new = True  # a draft is kept, and the form is used again and again
+    searches = True
+    warns = True  # of what would be repeated
+
+    @property
+    def title(self) -> str:
+        """Name the page."""
+        return "Новое направление"
+
+    @property
+    def about(self) -> str:
+        """Say what stands beside the heading of the study."""
+        return ""
+
+    @property
+    def said(self) -> str:
+        """Give the words of whoever asks, where the fields cannot hold them."""
+        return ""
+
+    @property
+    def back(self) -> tuple[str, str]:
+        """Give the word and the path of the way out without saving; empty where none is needed."""
+        return "", ""
+
+    def lists(self, lists: Lists) -> Lists:
+        """Narrow what can be chosen."""
+        return lists
+
+    def fill(self, form: ReferralForm) -> None:
+        """Let the fields begin; the empty form has been drawn."""
+
+    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
+        """Run the verb."""
+        return referrals.register(store, draft, actor, clinic, repeats=repeats)
+
+    def over(self, reader: Reader) -> str:
+        """Say why there is nothing to save any more; empty while there is."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Change(Purpose):
+    """A change of an order; `owner_name` is the clinic that is to do it, empty for this one."""
+
+    card: Card
+    owner_name: str = ""
+    new = False
+    searches = False
+    needs = frozenset({Permission.AMEND})
+    then = "/order/{}"
+
+    @property
+    def title(self) -> str:
+        return f"Изменить направление {self.card.order.accession_number}"
+
+    @property
+    def about(self) -> str:
+        return f"изменяется {self.card.order.accession_number}"
+
+    @property
+    def back(self) -> tuple[str, str]:
+        return "Не менять", f"/order/{self.card.order.accession_number}"
+
+    def fill(self, form: ReferralForm) -> None:
+        form.fill_order(self.card.order, self.owner_name)
+        form.fix_owner()
+
+    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
+        order = self.card.order
+        return referrals.amend(store, order.id, order.revision, draft, actor, clinic)
+
+
+@dataclass(frozen=True)
+class FromElsewhere(Purpose):
+    """A referral of another clinic, or of a local client, that waits for a device and a time."""
+
+    came: IncomingReferral
+    clinic: str  # that refers, as people call it
+    draft: ReferralDraft
+    patient: Patient | None  # who that is here
+    new = False
+    then = "/incoming?saved={}"
+
+    @property
+    def title(self) -> str:
+        return f"Направление из другой клиники: {self.clinic}"
+
+    @property
+    def about(self) -> str:
+        return f"направила {self.clinic}"
+
+    @property
+    def said(self) -> str:
+        site = self.came.body_site  # a bare code tells a registrar nothing
+        return ", ".join(part for part in (self.came.procedure_name, "" if site.isascii() else site) if part)
+
+    @property
+    def back(self) -> tuple[str, str]:
+        return "К входящим", "/incoming"
+
+    def fill(self, form: ReferralForm) -> None:
+        form.fill_draft(self.draft, self.patient)
+        problems = referrals_in.problems(self.came)
+        if problems:
+            form.complain(problems)
+        form.fix_owner()
+        if self.said:
+            form.fields["procedure"].advise(f"В направлении: «{self.said}»")
+
+    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
+        return referrals_in.accept(store, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats)
+
+    def over(self, reader: Reader) -> str:
+        now = incoming.get(reader, self.came.id)
+        if now is None or now.state is IncomingState.WAITING:
+            return ""
+        return bus.incoming_over(now.state)
+
+
+@dataclass(frozen=True)
+class WithoutReferral(Purpose):
+    """A study that a device made although nobody had asked for it."""
+
+    study: WalkIn
+    start: datetime  # local, naive: when it was made, or now where its device did not tell
+    new = False
+    warns = False  # it is done
+    needs = frozenset({Permission.REGISTER, Permission.LINK})
+    then = "/order/{}"
+
+    @property
+    def title(self) -> str:
+        return "Записать без направления"
+
+    @property
+    def about(self) -> str:
+        return "уже сделано, без направления"
+
+    @property
+    def said(self) -> str:
+        told = str(names.from_dicom(self.study.step.patient_name))
+        return "" if names.is_cyrillic(told) else names.cut(told, 64)
+
+    @property
+    def back(self) -> tuple[str, str]:
+        return "К доске", "/board"
+
+    def lists(self, lists: Lists) -> Lists:
+        device = self.study.device
+        if device is None or not device.modality:
+            return lists
+        procedures = [each for each in lists.procedures if each.modality == device.modality]
+        return replace(lists, procedures=procedures, devices=[device], organisation="")
+
+    def fill(self, form: ReferralForm) -> None:
+        study, told = self.study, names.from_dicom(self.study.step.patient_name)
+        name = told if names.is_cyrillic(str(told)) else PersonName("")
+        patient = Patient(name, study.birth_date, study.sex or Sex.OTHER)
+        form.fill_draft(ReferralDraft(patient, "", (), self.start), None)
+        if study.sex is None:
+            form.forget_sex()
+        form.fill_done(
+            ScheduledStep(self.start, (study.step.ae_title,)),
+            device_known=study.device is not None,
+            time_known=study.step.start is not None,
+        )
+        if self.said:
+            form.fields["family"].advise(f"На аппарате: {self.said}")
+
+    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
+        return referrals.register_walk_in(store, self.study.step.sop_instance_uid, draft, actor, clinic)
+
+    def over(self, reader: Reader) -> str:
+        now = desk.walk_in(reader, self.study.step.sop_instance_uid)
+        return f"Эти снимки уже привязаны: {now.accession_number}." if now and now.accession_number else ""
+
+
+def change(reader: Reader, number: str) -> Change | None:
+    """Give what is needed to change an order, or None where there is no such order."""
+    card = journal.card(reader, number)
+    if card is None:
+        return None
+    owner = card.order.owner
+    return Change(card, (choices.organisation_name(reader, owner) or owner) if owner else "")
+
+
+def from_elsewhere(
+    reader: Reader, id: int, procedures: Sequence[ProcedureType], now: datetime, system_procedure: str
+) -> FromElsewhere | None:
+    """Give what is needed to take a referral from elsewhere, or None where there is no such referral."""
+    came = incoming.get(reader, id)
+    if came is None:
+        return None
+    draft = referrals_in.draft_of(came, procedures, now, system_procedure=system_procedure)
+    known = desk.same_patient(reader, draft.patient)
+    if known:  # what the other clinic knows and we do not
+        blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(known, key)}
+        known = replace(known, **blank, weight=draft.patient.weight or known.weight)
+        known = replace(known, height=draft.patient.height or known.height)
+    return FromElsewhere(came, clinic_name(reader, came), draft, known)
+
+
+def clinic_name(reader: Reader, came: IncomingReferral) -> str:
+    """Call whoever refers: the clinic's name where it is known, or the local client."""
+    if came.source != referrals_in.BUS:
+        return came.source
+    return words.clinic(choices.organisation_name(reader, came.requester), came.requester)

@@ -1,0 +1,115 @@
+"""«Регистратура»: a referral from the first letter of a name to the printed label; what for, `desk_purpose` says.
+
+Here it is found out what the form is for; `desk_form` is the form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from nicegui import run, ui
+
+from broker.domain import lifecycle
+from broker.security import permissions
+from broker.store.database import Reader
+from broker.store.queries import desk as desk_reads
+from broker.store.queries import journal
+from broker.workflow import accounts
+from ui.desk import modes
+from ui.desk.form import FORM, Desk
+from ui.desk.modes import Purpose
+from ui.desk.referral.lists import Lists
+from ui.layout.frame import frame
+from ui.services import Services, current_actor, look
+from ui.text import errors
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+USUAL_WITHIN = timedelta(days=30)  # where a procedure was planned lately says where it usually is
+
+
+def build(services: Services) -> None:
+    """Register /desk; `?order=` changes an order, `?incoming=` takes a referral, `?walkin=` a study without one."""
+
+    @ui.page("/desk", title="Регистратура")
+    async def desk(order: str = "", incoming: str = "", walkin: str = "") -> None:
+        actor = current_actor(services)
+        asked = order, incoming, walkin
+        found = await look(services, lambda reader: _purpose(reader, services, *asked))
+        purpose = found if isinstance(found, Purpose) else Purpose()
+        lists, draft = await look(services, lambda reader: _lists(reader, services)), None
+        if purpose.new:
+            draft = await run.io_bound(accounts.load_draft, services.store, FORM, actor)
+        with frame(services, actor, "/incoming" if incoming else "/desk"):
+            text("h1", purpose.title, "unseen")
+            if not all(permissions.may(actor, needed) for needed in purpose.needs):
+                theme.empty("Направления записывает регистратура.", "Вам открыты доска, исследования и обмен.")
+            elif not isinstance(found, Purpose):
+                theme.empty(found.what, found.how, found.key)
+                if found.path:
+                    ui.link(found.word, found.path).classes("alone")
+            else:
+                page = Desk(services, actor, lists, purpose)
+                if draft:
+                    page.restore(*draft)
+                await page.refresh()
+                page.start()
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Why there is no form to fill in, and where to go instead."""
+
+    what: str
+    how: str
+    key: str = ""
+    word: str = ""
+    path: str = ""
+
+
+def _purpose(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> Purpose | Nothing:
+    """Say what the form is for, or why there is nothing to fill in."""
+    if order:
+        change = modes.change(reader, order)
+        if change is None:
+            return Nothing(f"Направления {order} нет.", "Проверьте номер. Поиск по исследованиям:", "/")
+        state = change.card.order.state
+        if not lifecycle.allowed(state, lifecycle.Event.AMEND):
+            what = f"Направление {order} изменить уже нельзя."
+            return Nothing(what, errors.not_amendable(state), "", "Открыть карточку", f"/order/{order}")
+        return change
+    if incoming:
+        system = services.config.bus.system_procedure
+        procedures = journal.procedures(reader)
+        id = int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0
+        taken = modes.from_elsewhere(reader, id, procedures, services.now(), system)
+        if taken is None:
+            return Nothing("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
+        over = taken.over(reader)
+        return Nothing("Записывать нечего.", over, "", "К входящим", "/incoming") if over else taken
+    if walkin:
+        study = desk_reads.walk_in(reader, walkin)
+        if study is None:
+            return Nothing("Такого исследования нет.", "Проверьте адрес.", "", "К доске", "/board")
+        if study.accession_number:
+            how = f"Их направление: {study.accession_number}."
+            return Nothing("Эти снимки уже привязаны.", how, "", "Открыть", f"/order/{study.accession_number}")
+        return modes.WithoutReferral(study, study.step.start or services.now())
+    return Purpose()
+
+
+def _lists(reader: Reader, services: Services) -> Lists:
+    lately = journal.recent(reader, services.store.clock() - USUAL_WITHIN, 200)
+    return Lists(
+        procedures=journal.procedures(reader),
+        devices=journal.stations(reader),
+        referrers=journal.referrers(reader),
+        # Newest first, so the newest is written last and stands.
+        usual={
+            visit.order.procedure_code: visit.station_ae_titles[0]
+            for visit in reversed(lately)
+            if visit.station_ae_titles
+        },
+        organisation=services.config.bus.organisation if services.config.bus.url else "",
+    )

@@ -1,0 +1,400 @@
+"""The fields of a referral: drawn, filled, read, checked as one types, kept as a draft. It saves nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from typing import Any
+
+from nicegui import ui
+
+from broker.domain import names
+from broker.domain.devices import Device, ProcedureType
+from broker.domain.orders import Order, ReferralDraft, ScheduledStep
+from broker.domain.people import Patient
+from broker.workflow import referrals
+from ui.desk.referral import lookups, parsing
+from ui.desk.referral import typed as read
+from ui.desk.referral import values as referral_values
+from ui.desk.referral.lists import Lists, place
+from ui.desk.referral.lookups import GUID, Directories
+from ui.desk.referral.values import EMPTY, PATIENT, RARE, STUDY
+from ui.desk.slots import USUAL
+from ui.text import errors, words
+from ui.widgets import theme
+from ui.widgets.theme import Field, text
+
+# Where a problem is shown whose own field is not on the screen.
+SHOWN_AT = {"patient": "family", "patient_id": "family", "referrer_snils": "referrer"}
+NEEDS_MORE = frozenset({"CT", "MR", "XA", "NM"})  # weight, allergies and pregnancy matter there
+
+
+class ReferralForm:
+    """The two columns of fields; `changed` is called with a field's name after every change that a person made."""
+
+    def __init__(
+        self, lists: Lists, directories: Directories, today: Callable[[], date], changed: Callable[[str], None]
+    ) -> None:
+        self.lists = lists
+        self._directories = directories
+        self._today = today
+        self._changed = changed
+        self._filling = False
+        self.fields: dict[str, Field] = {}
+        self.patient: Patient | None = None  # who was chosen
+        self.nearest = True  # the time follows the device's free time until a person chooses one
+        self.step: ScheduledStep | None = None  # of an order that is being changed, or of what was done already
+        self.done = False  # it was done already, where and when its device told
+        self.elsewhere = False  # another clinic is to do it
+        self._owners: dict[str, str] = {}  # what the field shows -> GUID
+        self._doctors: dict[str, str] = {}  # what the field shows -> СНИЛС
+
+    # ---- drawing ----
+
+    def draw_patient(self) -> None:
+        """Draw the patient's fields; the search above them is the page's."""
+        add = self._add
+        add("family", "Фамилия", name="last", span=4, narrow=12)
+        add("given", "Имя", name="first", span=4)
+        add("middle", "Отчество", name="middle", span=4)
+        add("birth_date", "Дата рождения", name="born", span=4, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
+        add("sex", "Пол", ui.select, name="sex", span=4, options=dict(words.SEXES))
+        add("phone", "Телефон", name="phone", span=4, narrow=12, props="inputmode=tel")
+        add("snils", "СНИЛС", name="snils", span=6, narrow=5, props='mask="###-###-### ##" inputmode=numeric')
+        add(
+            "policy", "Полис ОМС", name="policy", span=6, narrow=7, props='mask="#### #### #### ####" inputmode=numeric'
+        )
+
+    def draw_rare(self) -> None:
+        """Draw what is seldom asked, behind «Ещё»."""
+        self._more = ui.element("details").style("margin-top: 12px")
+        with self._more:
+            text("summary", "Ещё: вес, рост, аллергия, беременность")
+            with ui.element("div").classes("form").style("margin-top: 8px"):
+                self._add("weight", "Вес, кг", name="weight", span=3, props="inputmode=decimal")
+                self._add("height", "Рост, см", name="height", span=3, props="inputmode=decimal")
+                self._add("pregnancy", "Беременность", name="pregnancy", span=6, narrow=12)
+                self._add("allergies", "Аллергия", name="allergy", span=12, narrow=12)
+
+    def draw_study(self, nearest: Callable[[], Any]) -> None:
+        """Draw what is to be done; `nearest` is asked to find the next free time."""
+        add = self._add
+        dense: dict[str, Any] = {"make": ui.select, "props": "options-dense"}
+        procedures = {each.code: each.name for each in self.lists.procedures}
+        days = [(word, lambda word=word: self.choose_day(word)) for word in ("сегодня", "завтра")]
+        add("procedure", "Что делаем", name="what", narrow=12, options=procedures, with_input=True, **dense)
+        there = [("в другую клинику", lambda: self.send_elsewhere(True))] if self.lists.organisation else []
+        here = [("делаем у нас", lambda: self.send_elsewhere(False))]
+        add("device", "Аппарат", name="device", narrow=12, options={"": "Авто"}, value="", quick=there, **dense)
+        add("owner", "Другая клиника", name="owner", narrow=12, quick=here, props='placeholder="Название или GUID"')
+        add("date", "Дата", name="day", span=6, value="сегодня", quick=days)
+        add("time", "Время", name="time", span=6, props="inputmode=numeric", quick=[("ближайшее", nearest)])
+        add("laterality", "Сторона", name="side", span=6, options=dict(words.LATERALITIES), value="", **dense)
+        add("finance", "Оплата", name="pay", span=6, options=dict(words.FINANCE), value="1", **dense)
+        add("referrer", "Кто направил", name="referrer", span=8, narrow=12)
+        add("diagnosis", "Диагноз, МКБ-10", name="diagnosis", span=4, narrow=12, props="placeholder=M17.1")
+        add("comment", "Комментарий аппарату", name="comment", span=9, narrow=12)
+        add("urgent", "Срочно", ui.checkbox, name="urgent", span=3)
+        lookups.attach(
+            self._directories,
+            self.fields,
+            quiet=lambda: self._filling,
+            know_doctor=self._doctors.__setitem__,
+            know_owner=self._owners.__setitem__,
+        )
+        self._place(False)
+        self._offer_devices()
+
+    def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> Field:
+        field = theme.field(label, make, **options)
+        self.fields[key] = field
+        field.control.on_value_change(lambda: self._on_change(key))
+        if make is ui.input:
+            field.control.props("maxlength=1024" if key == "comment" else "maxlength=200")
+            field.control.on("blur", lambda: self._on_blur(key))
+        return field
+
+    # ---- filling ----
+
+    def fill_patient(self, patient: Patient) -> None:
+        """Show a known patient."""
+        with self._quietly():
+            self.patient = patient
+            self._put(referral_values.of_patient(patient))
+
+    def fill_words(self, typed: str) -> None:
+        """Put what was searched in vain into the fields: digits are a СНИЛС or a policy, words a name."""
+        self.clear(PATIENT + RARE)
+        found = read.as_fields(typed)
+        with self._quietly():
+            self._put(found)
+
+    def fill_order(self, order: Order, owner_name: str = "") -> None:
+        """Show an order that is to be changed; `owner_name` is that of the other clinic that is to do it."""
+        self.fill_patient(order.patient)
+        self.step = step = order.steps[0]
+        self.nearest = False
+        self._owners[owner_name] = order.owner
+        with self._quietly():
+            self._put({"pregnancy": order.patient.pregnancy, "procedure": order.procedure_code})
+            self._offer_devices()
+            values: dict[str, Any] = {
+                "device": step.station_ae_titles[0] if step.station_ae_titles else "",
+                "owner": owner_name,
+                "date": words.day(step.start.date(), self._today()),
+                "time": f"{step.start:%H:%M}",
+            }
+            self._put(values | self._referral_values(order))
+            self._place(bool(order.owner))
+
+    def fill_draft(self, draft: ReferralDraft, patient: Patient | None) -> None:
+        """Show what somebody else asks for; `patient` is who that is here, None is somebody new."""
+        with self._quietly():
+            if patient:
+                self.fill_patient(patient)
+            else:
+                self._put(referral_values.of_patient(draft.patient))
+            self._put({"procedure": draft.procedure_code or None})
+            self._offer_devices()
+            self._put(self._referral_values(draft))
+
+    def fill_done(self, step: ScheduledStep, *, device_known: bool, time_known: bool) -> None:
+        """Show where and when a study was made already; what its device told cannot be changed."""
+        self.step, self.done, self.nearest = step, True, False
+        values: dict[str, Any] = {"date": words.day(step.start.date(), self._today())}
+        if device_known:
+            values["device"] = step.station_ae_titles[0]
+        if time_known:
+            values["time"] = f"{step.start:%H:%M}"
+        with self._quietly():
+            self._offer_devices()
+            self._put(values)
+        for key in [*(["device"] if device_known else []), *(["date", "time"] if time_known else [])]:
+            self.fields[key].control.disable()
+            self.fields[key].box.classes("told")
+
+    def forget_sex(self) -> None:
+        """Let a person say the sex that nobody has told."""
+        with self._quietly():
+            self._put({"sex": None})
+
+    def fix_owner(self) -> None:
+        """Let another clinic stay the one that is to do it, or this one."""
+        for key in ("device", "owner"):
+            self.fields[key].box.classes("told")
+        if self.elsewhere:
+            self.fields["owner"].control.disable()
+
+    def clear(self, keys: Sequence[str] = (*PATIENT, *RARE, *STUDY)) -> None:
+        """Empty these fields."""
+        with self._quietly():
+            if "family" in keys:
+                self.patient = None
+            self._put({key: EMPTY[key] for key in keys})
+            if "weight" in keys:
+                self._more.props(remove="open")
+            if "procedure" in keys:
+                self.nearest = True
+                self.step = None
+                self._place(False)
+                self._offer_devices()
+
+    def choose_day(self, word: str) -> None:
+        """Take a day by its word."""
+        self.fields["date"].value = word
+
+    def choose_time(self, at: str, *, nearest: bool = False) -> None:
+        """Take a time; with `nearest` it keeps following what is free."""
+        self.nearest = nearest
+        if self.fields["time"].value != at:
+            with self._quietly():
+                self._put({"time": at})
+        if not nearest:
+            self._changed("time")
+
+    def send_elsewhere(self, elsewhere: bool) -> None:
+        """Let another clinic do it, or this one again."""
+        if elsewhere != self.elsewhere:
+            self._place(elsewhere)
+            self.fields["owner" if elsewhere else "device"].focus()
+            self._changed("device")
+
+    # ---- drafts ----
+
+    def content(self) -> dict[str, Any]:
+        """Give everything typed, as a draft is kept."""
+        kept = self._values()
+        day = self.day()
+        return {
+            **kept,
+            "date": day.isoformat() if day else kept["date"],
+            "nearest": self.nearest,
+            "chosen": referral_values.kept_patient(self.patient),
+        }
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Show a draft; a day that has passed meanwhile becomes today."""
+        with self._quietly():
+            chosen = content.get("chosen")
+            self.patient = parsing.patient(chosen) if chosen else None
+            values = {key: content.get(key, EMPTY[key]) for key in self.fields}
+            values["date"], passed = referral_values.day_of(values["date"], self._today())
+            if values["procedure"] not in {each.code for each in self.lists.procedures}:
+                values["procedure"] = None
+            self._put({"procedure": values["procedure"]})
+            self._offer_devices()
+            for key in ("device", "laterality", "finance", "sex"):
+                if values[key] not in self.fields[key].control.options:
+                    values[key] = EMPTY[key]
+            if passed:
+                values["time"] = ""
+            self._owners[str(values["owner"])] = str(content.get("owner_guid") or "")
+            self._doctors[str(values["referrer"])] = str(content.get("referrer_snils") or "")
+            self._put(values)
+            self._place(bool(content.get("elsewhere")) and bool(self.lists.organisation))
+            self.nearest = passed or bool(content.get("nearest", True))
+
+    def blank(self) -> bool:
+        """Say whether nothing worth keeping was typed."""
+        return referral_values.blank({key: field.value for key, field in self.fields.items()})
+
+    # ---- reading ----
+
+    def first_empty(self, keys: Sequence[str]) -> str:
+        """Give the first of these fields that is empty, or the last one."""
+        return next((key for key in keys if not self.fields[key].value), keys[-1])
+
+    def minutes(self) -> int:
+        """Say how long the chosen procedure takes."""
+        procedure = self.procedure()
+        return procedure.minutes if procedure else USUAL
+
+    def day(self) -> date | None:
+        """Give the day that is typed, or None."""
+        return read.day(self.fields["date"].value or "", self._today())
+
+    def procedure(self) -> ProcedureType | None:
+        """Give the chosen procedure."""
+        return self.lists.procedure(self.fields["procedure"].value)
+
+    def device(self) -> Device | None:
+        """Give the chosen device, or the one that «Авто» means."""
+        return self.lists.device(self.procedure(), self.fields["device"].value)
+
+    def read(self, now: datetime, submission_id: str = "") -> tuple[ReferralDraft, dict[str, str]]:
+        """Read the fields: the referral, and what is wrong, by field; only without problems is it worth registering."""
+        return parsing.read_fields(
+            self._values(), self.lists, now, self.patient, self.step, submission_id, done=self.done
+        )
+
+    def owner(self) -> str:
+        """Give the GUID of the other clinic that is named; empty where none is."""
+        said = names.tidy(self.fields["owner"].value or "")
+        return self._owners.get(said, "") or (said.lower() if GUID.fullmatch(said) else "")
+
+    def complain(self, problems: Mapping[str, str]) -> None:
+        """Show these problems and no others, and put the cursor into the first wrong field."""
+        shown: dict[str, str] = {}
+        for key, code in problems.items():
+            shown.setdefault(SHOWN_AT.get(key, key), errors.problem(key, code))
+        for key, field in self.fields.items():
+            field.complain(shown.get(key, ""))
+        if any(key in shown for key in RARE):
+            self._more.props("open")
+        first = next((key for key in self.fields if key in shown), None)
+        if first:
+            self.fields[first].focus()
+
+    # ---- inside ----
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        before, self._filling = self._filling, True
+        try:
+            yield
+        finally:
+            self._filling = before
+
+    def _values(self) -> dict[str, Any]:
+        said = names.tidy(self.fields["referrer"].value or "")
+        kept = {key: field.value for key, field in self.fields.items()}
+        more = {"elsewhere": self.elsewhere, "owner_guid": self.owner()}
+        return {**kept, **more, "referrer_snils": self._doctors.get(said, "")}
+
+    def _referral_values(self, asked: Order | ReferralDraft) -> dict[str, Any]:
+        self._doctors[referral_values.doctor(asked.referrer, asked.referrer_position)] = asked.referrer_snils
+        return referral_values.of_referral(asked)
+
+    def _place(self, elsewhere: bool) -> None:
+        """Show the fields that say where: a device and a time of ours, or another clinic and the day that is wished."""
+        self.elsewhere = elsewhere
+        for key in ("device", "time"):
+            self.fields[key].box.set_visibility(not elsewhere)
+        self.fields["owner"].box.set_visibility(elsewhere)
+        date = self.fields["date"].box
+        date.classes(add="s12", remove="s6") if elsewhere else date.classes(add="s6", remove="s12")
+
+    def _put(self, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            self.fields[key].value = value
+            self.fields[key].complain("")
+        if any(values.get(key) for key in RARE):
+            self._more.props("open")
+
+    def _on_change(self, key: str) -> None:
+        if self._filling:
+            return
+        if key == "time":
+            self.nearest = False
+        if key == "procedure":
+            with self._quietly():
+                self._offer_devices()
+            procedure = self.procedure()
+            if procedure and procedure.modality in NEEDS_MORE:
+                self._more.props("open")
+        if self.fields[key].error:
+            self._check(key)
+        self._changed(key)
+
+    def _on_blur(self, key: str) -> None:
+        """Bring what was typed into its usual form, and say at once if it is wrong; an empty field may wait."""
+        typed = names.tidy(self.fields[key].value or "")
+        if not typed:
+            return
+        usual = self._usual_form(key, typed)
+        with self._quietly():
+            if usual != self.fields[key].value:
+                self.fields[key].value = usual
+            if key == "middle" and self.fields["sex"].value is None and read.sex_of(typed):
+                self._put({"sex": read.sex_of(typed)})
+        self._check(key)
+
+    def _usual_form(self, key: str, typed: str) -> str:
+        if key in ("family", "given", "middle"):
+            return read.tidy_name(typed)
+        if key == "birth_date" and (born := read.birth_date(typed)):
+            return f"{born:%d.%m.%Y}"
+        if key == "date" and (day := read.day(typed, self._today())):
+            return words.day(day, self._today())
+        if key == "time" and (at := read.clock(typed)):
+            return f"{at:%H:%M}"
+        if key == "diagnosis":
+            draft = referrals.tidied(self.read(datetime.combine(self._today(), time()))[0])
+            return f"{draft.diagnosis_code} {draft.diagnosis_text}".strip()
+        return typed
+
+    def _check(self, key: str) -> None:
+        now = datetime.combine(self._today(), time.max)
+        _, problems = self.read(now.replace(microsecond=0))
+        code = problems.get(key, "")
+        self.fields[key].complain(errors.problem(key, code) if code and code != "required" else "")
+
+    def _offer_devices(self) -> None:
+        suitable = self.lists.suitable(self.procedure())
+        control = self.fields["device"].control
+        value = control.value if control.value in {each.ae_title for each in suitable} else ""
+        auto = f"Авто: {place(suitable[0])}" if suitable else "Нет подходящего аппарата"
+        if self.procedure() is None:
+            auto = "Авто"
+        control.set_options({"": auto} | {each.ae_title: place(each) for each in suitable}, value=value)

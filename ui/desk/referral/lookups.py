@@ -1,0 +1,111 @@
+"""What a referral's fields offer while one types: doctors, diagnoses, other clinics. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from broker.domain import names
+from broker.domain.directory import Entry
+from broker.domain.people import PersonName
+from broker.store.queries import choices
+from ui.desk.referral.lists import Lists, person
+from ui.services import Services, look
+from ui.widgets.autocomplete import Combo
+from ui.widgets.theme import Field, text
+
+MOST = 6  # that a list offers at a time
+GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor:
+    """A doctor as the field writes one, with the СНИЛС that goes with the referral."""
+
+    said: str
+    snils: str = ""
+
+
+class Directories:
+    """Looks up what may be meant."""
+
+    def __init__(self, services: Services, lists: Lists) -> None:
+        self._services, self._lists = services, lists
+
+    async def doctors(self, typed: str) -> list[Doctor]:
+        """Find doctors who referred before, then those of the imported directory."""
+        parts = names.fold(typed).split()
+        known = [Doctor(person(name, position), snils) for name, position, snils in self._lists.referrers]
+        fitting = [
+            each
+            for each in known
+            if all(any(word.startswith(part) for word in names.fold(each.said).split()) for part in parts)
+        ]
+        listed = await look(self._services, lambda reader: choices.doctors(reader, typed, MOST))
+        found: dict[str, Doctor] = {}
+        for each in [*fitting, *(_doctor(entry) for entry in listed)]:
+            if each.said != typed and not (each.said in found and found[each.said].snils):
+                found[each.said] = each
+        return list(found.values())[:MOST]
+
+    async def diagnoses(self, typed: str) -> list[Entry]:
+        """Find diagnoses by the code or by words; nothing where no directory is imported, or one has been taken."""
+        found = await look(self._services, lambda reader: choices.diagnoses(reader, typed, MOST))
+        return [entry for entry in found if f"{entry.code} {entry.name}" != typed]
+
+    async def organisations(self, typed: str) -> list[Entry]:
+        """Find other clinics by words of the name."""
+        found = await look(self._services, lambda reader: choices.organisations(reader, typed, MOST + 1))
+        ours = self._lists.organisation.casefold()
+        return [entry for entry in found if entry.code.casefold() != ours and entry.name != typed][:MOST]
+
+    async def organisation(self, guid: str) -> str:
+        """Give a clinic's name; its GUID where it is not in the directory."""
+        return await look(self._services, lambda reader: choices.organisation_name(reader, guid)) or guid
+
+
+def attach(
+    directories: Directories,
+    fields: dict[str, Field],
+    quiet: Callable[[], bool],
+    know_doctor: Callable[[str, str], None],
+    know_owner: Callable[[str, str], None],
+) -> None:
+    """Turn the three fields into combo boxes; `know_…` are told (what the field shows, number) of what was taken."""
+
+    async def take_doctor(found: Doctor | None, typed: str) -> None:
+        if found:
+            know_doctor(found.said, found.snils)
+        fields["referrer"].value = found.said if found else typed
+
+    async def take_diagnosis(found: Entry | None, typed: str) -> None:
+        fields["diagnosis"].value = f"{found.code} {found.name}" if found else typed
+
+    async def take_owner(found: Entry | None, typed: str) -> None:
+        if found:
+            know_owner(found.name, found.code)
+        fields["owner"].value = found.name if found else typed
+
+    boxes: list[tuple[str, Any, Any, Any]] = [
+        ("referrer", directories.doctors, lambda found: text("span", found.said), take_doctor),
+        ("diagnosis", directories.diagnoses, _draw_diagnosis, take_diagnosis),
+        ("owner", directories.organisations, lambda found: text("span", found.name), take_owner),
+    ]
+    for name, find, draw, take in boxes:
+        with fields[name].box.classes("combo"):
+            combo: Combo[Any] = Combo(fields[name], find, draw, take, name=name, quiet=quiet)
+        if name == "diagnosis":
+            combo.list.classes("broad")
+
+
+def _draw_diagnosis(found: Entry) -> None:
+    text("b", f"{found.code} ")
+    text("span", found.name)
+
+
+def _doctor(entry: Entry) -> Doctor:
+    details = entry.details
+    name = PersonName(details.get("family", ""), details.get("given", ""), details.get("middle", ""))
+    return Doctor(person(str(name) or entry.name, details.get("position", "")), details.get("snils", ""))

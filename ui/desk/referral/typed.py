@@ -1,0 +1,104 @@
+"""What people type, read: dates, times, numbers, names, and what was searched for in vain. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, time, timedelta
+from typing import Any
+
+from broker.domain import names
+from broker.domain.identifiers import show_policy, show_snils
+from broker.domain.people import Sex
+
+_DAY_WORDS = {"сегодня": 0, "завтра": 1, "послезавтра": 2}
+_DATE = re.compile(r"(\d{1,2})[.,/\- ](\d{1,2})(?:[.,/\- ](\d{4}|\d{2})?)?")
+_TIME = re.compile(r"(\d{1,2})(?:[:.,\- ](\d{2}))?")
+# The tail of a patronymic tells the sex better than anything else that was typed.
+_SEX_OF_TAIL = {"вич": Sex.MALE, "ьич": Sex.MALE, "оглы": Sex.MALE, "вна": Sex.FEMALE, "чна": Sex.FEMALE}
+_SMALL_WORDS = frozenset({"оглы", "кызы", "угли", "гызы", "уулу", "кизи", "оглу"})
+
+
+def day(typed: str, today: date) -> date | None:
+    """Read a date as people type it: «сегодня», «24.11.2026», «24.11», «24/11/26»; None when it is none."""
+    typed = typed.strip().casefold()
+    if typed in _DAY_WORDS:
+        return today + timedelta(days=_DAY_WORDS[typed])
+    if re.fullmatch(r"\d{8}", typed):  # without dots, as from a numeric keypad
+        typed = f"{typed[:2]}.{typed[2:4]}.{typed[4:]}"
+    found = _DATE.fullmatch(typed)
+    if not found:
+        return None
+    year = int(found[3]) if found[3] else today.year
+    try:
+        return date(year + 2000 if found[3] and len(found[3]) == 2 else year, int(found[2]), int(found[1]))
+    except ValueError:
+        return None
+
+
+def birth_date(typed: str) -> date | None:
+    """Read a date of birth: day, month and a year of four digits, dots or none."""
+    found = re.fullmatch(r"(\d{2}|\d(?=\D))\D?(\d{2}|\d(?=\D))\D?(\d{4})", typed.strip())
+    try:
+        return date(int(found[3]), int(found[2]), int(found[1])) if found else None
+    except ValueError:
+        return None
+
+
+def clock(typed: str) -> time | None:
+    """Read a time as people type it: «9:50», «09.50», «0950», «9»; None when it is none."""
+    typed = typed.strip()
+    if re.fullmatch(r"\d{3,4}", typed):
+        typed = f"{typed[:-2]}:{typed[-2:]}"
+    found = _TIME.fullmatch(typed)
+    try:
+        return time(int(found[1]), int(found[2] or 0)) if found else None
+    except ValueError:
+        return None
+
+
+def number(typed: str) -> float | None:
+    """Read a number with a comma or a dot; None when it is none."""
+    try:
+        value = float(typed.strip().replace(",", "."))
+    except ValueError:
+        return None
+    return value if abs(value) < 1e6 else None  # also no «nan» and «inf»
+
+
+def tidy_name(typed: str) -> str:
+    """Give a name typed in small or in capital letters its capitals; mixed ones are left as they were meant."""
+    if typed != typed.lower() and (typed != typed.upper() or len(typed) < 3):
+        return typed
+    return " ".join(
+        word if word in _SMALL_WORDS else "-".join(part[:1].upper() + part[1:] for part in word.split("-"))
+        for word in typed.lower().split(" ")
+    )
+
+
+def sex_of(middle: str) -> Sex | None:
+    """Tell the sex by a patronymic, or None."""
+    folded = names.fold(middle)
+    return next((sex for tail, sex in _SEX_OF_TAIL.items() if folded.endswith(tail)), None)
+
+
+def as_fields(typed: str) -> dict[str, Any]:
+    """Sort what was searched for into fields: digits are a date of birth, a СНИЛС or a policy, words a name."""
+    digits = "".join(char for char in typed if char.isdigit())
+    if digits and not any(char.isalpha() for char in typed):
+        if len(digits) == 8 and (born := birth_date(typed)):
+            return {"birth_date": f"{born:%d.%m.%Y}"}
+        return {"snils": show_snils(digits)} if len(digits) <= 11 else {"policy": show_policy(digits[:16])}
+    found: dict[str, Any] = {}
+    rest = []
+    for word in typed.split():
+        if born := birth_date(word):
+            found["birth_date"] = f"{born:%d.%m.%Y}"
+        else:
+            rest.append(word)
+    name = names.split(" ".join(rest))
+    return found | {
+        "family": tidy_name(name.family),
+        "given": tidy_name(name.given),
+        "middle": tidy_name(name.middle),
+        "sex": sex_of(name.middle),
+    }

@@ -1,0 +1,95 @@
+"""What the fields of a referral hold for a patient, an order, a referral from elsewhere, a draft. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from broker.domain.identifiers import show_policy, show_snils
+from broker.domain.orders import Order, Priority, ReferralDraft
+from broker.domain.people import Patient, PersonName
+from ui.desk.referral.lists import person
+from ui.text import words
+
+# Field by field in reading order, under the names that the checks use.
+PATIENT = ("family", "given", "middle", "birth_date", "sex", "phone", "snils", "policy")
+RARE = ("weight", "height", "allergies", "pregnancy")
+STUDY = (
+    *("procedure", "device", "owner", "date", "time", "laterality", "finance"),
+    *("referrer", "diagnosis", "comment", "urgent"),
+)
+EMPTY: dict[str, Any] = {
+    **dict.fromkeys((*PATIENT, *RARE, *STUDY), ""),
+    "sex": None,
+    "procedure": None,
+    "date": "сегодня",
+    "finance": "1",
+    "urgent": False,
+}
+
+
+def of_patient(patient: Patient) -> dict[str, Any]:
+    """Give a known patient's fields; pregnancy is asked anew each time."""
+    return {
+        "family": patient.name.family,
+        "given": patient.name.given,
+        "middle": patient.name.middle,
+        "birth_date": words.born(patient.birth_date) if patient.birth_date else "",
+        "sex": patient.sex,
+        "phone": patient.phone,
+        "snils": show_snils(patient.snils),
+        "policy": show_policy(patient.policy),
+        "weight": _number(patient.weight),
+        "height": _number(patient.height),
+        "allergies": patient.allergies,
+        "pregnancy": "",
+    }
+
+
+def of_referral(referral: Order | ReferralDraft) -> dict[str, Any]:
+    """Give the fields of what is asked for, and why; where and when is not among them."""
+    return {
+        "laterality": referral.laterality,
+        "finance": referral.finance,
+        "referrer": doctor(referral.referrer, referral.referrer_position),
+        "diagnosis": f"{referral.diagnosis_code} {referral.diagnosis_text}".strip(),
+        "comment": referral.comment,
+        "urgent": referral.priority is Priority.URGENT,
+    }
+
+
+def doctor(name: PersonName, position: str) -> str:
+    """Write a doctor as the field holds one."""
+    return person(str(name), position)
+
+
+def kept_patient(patient: Patient | None) -> dict[str, Any] | None:
+    """Give a chosen patient as a draft keeps one.
+
+    With the revision that was seen: what somebody changes meanwhile must not be overwritten unseen.
+    """
+    if patient is None:
+        return None
+    born = patient.birth_date
+    return asdict(patient) | {"birth_date": born.isoformat() if born else ""}
+
+
+def day_of(kept: object, today: date) -> tuple[str, bool]:
+    """Read the day of a draft: what the field shows, and whether it has passed, so that it became today."""
+    try:
+        day = date.fromisoformat(str(kept))
+    except ValueError:
+        return str(kept), False  # words that were no date when they were typed are shown as they were
+    return words.day(max(day, today), today), day < today
+
+
+def blank(values: Mapping[str, Any]) -> bool:
+    """Say whether nothing worth keeping was typed."""
+    by_themselves = {"date", "time", "device", "sex"}
+    return not any((value or EMPTY[key]) != EMPTY[key] for key, value in values.items() if key not in by_themselves)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}".replace(".", ",")

@@ -1,0 +1,94 @@
+"""The warning that a planned study repeats an earlier one: not to be missed, and nobody is stopped by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from nicegui import ui
+
+from broker.domain import names
+from broker.domain.prior_studies import Earlier
+from ui.desk.history import place
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+LONGEST = 160  # characters of the earlier conclusion
+
+
+class RepeatBox:
+    """The box above the button; `open_foreign` fills the dialog `past` with another clinic's report."""
+
+    def __init__(self, open_foreign: Callable[[str], None]) -> None:
+        self._open_foreign = open_foreign
+        self._found: tuple[Earlier, ...] = ()
+        self._seen: tuple[Earlier, ...] = ()  # what a person has been told and wants all the same
+        self._box = ui.element("div").classes("repeat").props("role=alert")
+        self._box.set_visibility(False)
+
+    def show(self, found: Sequence[Earlier], clinics: Mapping[str, str]) -> None:
+        """Show what would be repeated; nothing takes the box away."""
+        if tuple(found) == self._found:
+            return
+        self._found = tuple(found)
+        if not found:
+            self._seen = ()
+        self._box.set_visibility(bool(found))
+        self._box.clear()
+        if not found:
+            return
+        first = found[0]
+        with self._box:
+            ui.icon("warning").props("aria-hidden=true")
+            with ui.element("div").classes("cut-not"):
+                text("b", sentence(first, clinics))
+                for word in remarks(found):
+                    text("p", word, "small")
+            self._draw_opener(first)
+
+    def _draw_opener(self, first: Earlier) -> None:
+        if first.reference:
+            opener = theme.button("Открыть прежнее", lambda: self._open_foreign(first.reference), small=True)
+            opener.props("data-opens=past")
+        else:
+            with ui.link("", f"/order/{first.accession_number}", new_tab=True).classes("btn btn-small"):
+                text("span", "Открыть прежнее")
+
+    def asks(self) -> bool:
+        """Say whether a person has still to say that it is wanted all the same; asking once is enough."""
+        if not self._found or self._seen == self._found:
+            return False
+        self._seen = self._found
+        return True
+
+    def told(self) -> bool:
+        """Say whether it was asked, so that the next press saves."""
+        return bool(self._found) and self._seen == self._found
+
+    def named(self) -> str:
+        """Name what is repeated, for the audit trail; empty where nothing is."""
+        return "; ".join(
+            f"{each.studied_on} {each.modality} {each.accession_number or each.reference}" for each in self._found
+        )
+
+
+def sentence(first: Earlier, clinics: Mapping[str, str]) -> str:
+    """Write what was done, when and where, and what came of it."""
+    kind = words.MODALITIES.get(first.modality, first.procedure_name or first.modality)
+    whole = " ".join(first.conclusion.split()).rstrip(".")
+    said = names.cut(whole, LONGEST)
+    result = f": «{said}{'' if said == whole else '…'}»." if said else ", заключения нет."
+    return f"{kind} уже делали {first.studied_on:%d.%m.%Y}, {place(first, dict(clinics))}{result}"
+
+
+def remarks(found: Sequence[Earlier]) -> list[str]:
+    """Say what else should be known before it is repeated."""
+    first, more = found[0], len(found) - 1
+    said = []
+    if first.procedure_name:
+        said.append(first.procedure_name)
+    if not first.site_known:
+        said.append("Область неизвестна, возможно, другая.")
+    if more:
+        said.append(f"И ещё {words.plural(more, 'исследование', 'исследования', 'исследований')} за этот срок.")
+    return said

@@ -1,0 +1,154 @@
+"""What stands beside and under the referral form: the device's day, the patient's past, what was registered last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+from nicegui import ui
+
+from broker.domain import names
+from broker.domain.devices import Device
+from broker.store.queries.journal import Visit
+from ui.desk.history import Past
+from ui.desk.slots import DayOnDevice
+from ui.services import Services
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+
+class Aside:
+    """The right column; `choose` is called with a free time that was pressed."""
+
+    def __init__(self, services: Services, choose: Callable[[str], None]) -> None:
+        self._services = services
+        self._choose = choose
+        self._shown: object = None
+        with ui.element("section").classes("aside").props('aria-label="День аппарата"'):
+            self._day = ui.element("div")
+            self.past = Past(services)
+
+    def show_elsewhere(self) -> None:
+        """Say that no day of ours is needed."""
+        if self._shown == "elsewhere":
+            return
+        self._shown = "elsewhere"
+        self._day.clear()
+        with self._day:
+            with ui.element("div").classes("head"):
+                text("h2", "В другую клинику")
+            text("p", "День и время назначит она; дата здесь пожелание. Результат придёт по шине.", "muted")
+
+    def show_day(self, device: Device | None, on: date, day: DayOnDevice, minutes: int, chosen: str) -> None:
+        """Show a device's day with its free times; what is shown already stays untouched."""
+        now = self._services.now()
+        before, slots, behind = day.rows(on, minutes, now)
+        rows = [
+            (
+                f"{slot.start:%H:%M}",
+                names.short(slot.visit.order.patient.name) if slot.visit else "",
+                words.standing(slot.visit) if slot.visit else "",
+                slot.visit.order.accession_number if slot.visit else "",
+            )
+            for slot in slots
+        ]
+        model = (device, on, words.day(on, now.date()), before, rows, behind, chosen)
+        if model == self._shown:
+            return
+        self._shown = model
+        self._day.clear()
+        with self._day:
+            with ui.element("div").classes("head"):
+                when = words.day(on, now.date())
+                name = device.name if device else "Аппараты"
+                text("h2", f"{name} {when}" if when.isalpha() else f"{name}, {when}")
+                count = words.plural(len(day.visits), "запись", "записи", "записей") if day.visits else "записей нет"
+                text("span", count, "muted small")
+            if device is None:
+                text("p", "Подходящего аппарата нет. Аппараты добавляет администратор.", "muted")
+                return
+            with ui.element("ol").classes("slots"):
+                if before:
+                    self._fold(f"раньше ещё {before}")
+                for at, who, state, number in rows:
+                    with ui.element("li"):
+                        if who:
+                            self._draw_visit(at, who, state, number)
+                        else:
+                            self._draw_free(at, at == chosen)
+                if behind:
+                    self._fold(f"дальше ещё {behind}, последняя в {day.visits[-1].start:%H:%M}")
+
+    def _draw_visit(self, at: str, who: str, state: str, number: str) -> None:
+        text("time", at, "muted")
+        with ui.link("", f"/order/{number}").classes("quiet cut"):
+            text("span", who)
+        theme.state_chip(state)
+
+    def _draw_free(self, at: str, chosen: bool) -> None:
+        free = ui.element("button").classes("slot-free").props("type=button")
+        free.props(f"aria-pressed={'true' if chosen else 'false'}")
+        free.on("click", lambda: self._choose(at))
+        with free:
+            text("time", at)
+            text("span", "выбрано" if chosen else "свободно")
+
+    @staticmethod
+    def _fold(word: str) -> None:
+        with ui.element("li"):
+            text("span", "")
+            text("span", word, "muted small")
+
+
+class Recent:
+    """What was registered last today, to reprint a label or to correct a slip at once."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._shown: object = None
+        self._box = ui.element("section").classes("recent").props('aria-label="Записаны сегодня"')
+
+    def show(self, visits: Sequence[Visit]) -> None:
+        """Show these, newest first; what is shown already stays untouched."""
+        today = self._services.today()
+        rows = [
+            (
+                visit.order.accession_number,
+                _when(visit, today),
+                str(visit.order.patient.name),
+                words.procedure(visit.order),
+                chip if (chip := words.standing(visit)) in ("cancelled", "referred") else "",
+            )
+            for visit in visits
+        ]
+        if rows == self._shown:
+            return
+        self._shown = rows
+        self._box.clear()
+        with self._box:
+            with ui.element("div").classes("head"):
+                text("h2", "Записаны сегодня")
+                text("span", "последние", "muted small")
+            if not rows:
+                theme.empty("Сегодня ещё нет направлений.", "Начните с фамилии в поиске. Новое направление:", "F2")
+                return
+            with ui.element("ol"):
+                for number, when, who, what, chip in rows:
+                    with ui.element("li"):
+                        with ui.link("", f"/order/{number}").classes("mono"):
+                            text("span", number)
+                        text("time", when, "muted rest nowrap")
+                        text("span", who, "cut")
+                        text("span", what, "cut muted rest")
+                        if chip:
+                            theme.state_chip(chip)
+                        else:
+                            label = theme.button("Этикетка", small=True)
+                            label.props(f'href=/label/{number} target=_blank aria-label="Этикетка {number}"')
+
+
+def _when(visit: Visit, today: date) -> str:
+    if visit.order.owner and not visit.station_ae_titles:
+        return ""  # the other clinic gives the time
+    return f"{visit.start:%H:%M}" if visit.start.date() == today else f"{visit.start:%d.%m}"

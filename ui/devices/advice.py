@@ -1,0 +1,311 @@
+"""What is found out about a device, in Russian sentences: what it sends, what would suit it, what was noted of it.
+
+Only words: codes come in, sentences go out. A code without words of its own still gets a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, tzinfo
+
+from broker.domain.device_advice import Suggestion, Verdict
+from broker.domain.devices import Device
+from broker.store.queries.journal import Heard
+from ui.text import words
+
+MASKED = "•••"
+FALLBACKS = {"ISO_IR 144": "ISO_IR 144", "ISO_IR 192": "UTF-8", "windows-1251": "Windows-1251"}
+# Marks that stand in samples for what may name a patient.
+_ALPHABETS = {
+    "cyrillic": "кириллица",
+    "latin": "латиница",
+    "mixed": "кириллица и латиница вперемешку",
+    "digits": "цифры",
+    "question marks": "вопросительные знаки",
+    "other": "другие знаки",
+}
+_MARK = re.compile(r"‹([^›]*)›")
+
+
+def suggestion(found: Suggestion) -> str:
+    """Say what was learned: a fact of the device, or why a setting should be another one."""
+    told = _LEARNED.get(found.code, found.code)
+    return told.format_map(_Details(found.details))
+
+
+def remedy(found: Suggestion) -> str:
+    """Say what applying a suggestion changes: «Кодировка имён: латиница»."""
+    value = found.value
+    if found.field == "modality":
+        return f"Вид аппарата: {value}"
+    if found.field == "charset":
+        return f"Кодировка имён: {words.CHARSETS.get(str(value), str(value))}"
+    if found.field == "fallback_charset":
+        return f"Читать его буквы как {FALLBACKS.get(str(value), str(value))}"
+    if found.field == "strict_mpps":
+        return "Принимать MPPS с пропусками"
+    return found.field
+
+
+_LEARNED = {
+    "charset_declared": "Называет кодировку {term}, в ней и отвечаем",
+    "charset_bogus": "Называет кодировку с ошибкой ({term}), понимаем её как {meant}",
+    "charset_none": "Кодировку не называет",
+    "charset_latin": "Называет только латинскую кодировку {term}: кириллицу, скорее всего, не покажет",
+    "charset_unknown": "Называет неизвестную кодировку {term}",
+    "letters_undeclared": "Пишет русские буквы, не называя кодировку; похоже на {code}",
+    "letters_misdeclared": "Пишет русские буквы (похоже на {code}), а называет {term}",
+    "letters_answer": "Раз пишет по одному байту на букву, то и читать умеет, скорее всего, {code}",
+    "query_question_marks": "В поиске по имени присылает вопросительные знаки: кириллицу набрать не может. Ищите"
+    " на нём по номеру исследования или номеру карты",
+    "names_lost": "Имя пациента вернулось вопросительными знаками: наших букв аппарат не понимает",
+    "names_intact": "Имена кириллицей возвращает без потерь",
+    "station_own": "Спрашивает только свои записи (свой AE title)",
+    "station_none": "Свой AE title в запросе не присылает: чьи записи показать, решает настройка",
+    "station_other": "Спрашивает записи для «{asked}», а сам называется иначе: направления на него он не найдёт",
+    "date_none": "Даты не спрашивает: сколько дней показать, решает настройка",
+    "date_one": "Спрашивает один день",
+    "date_range": "Спрашивает промежуток дней",
+    "date_odd": "Пишет дату не по стандарту: «{asked}»",
+    "keys": "Просит полей: {count}",
+    "keys_missing": "Не просит обязательных полей: {keys}. Некоторым аппаратам без них список кажется пустым",
+    "keys_unknown": "Просит полей, которых у нас нет: {keys}",
+    "modality": "Работает как {told}, а записан как {kept}",
+    "modality_new": "Работает как {told}",
+    "mpps_seen": "Сообщает о ходе исследований (MPPS)",
+    "mpps_never": "Ни разу не сообщил о ходе исследования (MPPS): выполненное отмечают люди",
+    "mpps_no_end": "Сообщает о начале исследований, а о конце ни разу",
+    "mpps_incomplete": "В сообщениях о начале не хватает: {keys}",
+}
+
+
+def note(kind: str, text: str, count: int, when: str) -> str:
+    """Say what was noted of a device, when last, and how often."""
+    told = _NOTES.get(kind, "{text}" if text else kind).format(text=_russian(kind, text))
+    times = f", {words.plural(count, 'раз', 'раза', 'раз')}" if count > 1 else ""
+    return f"{told} ({when}{times})"
+
+
+def _russian(kind: str, text: str) -> str:
+    """Put the text of a note into Russian, as far as it is one of ours."""
+    if kind in ("mpps_create", "mpps_set", "mpps_final"):
+        parts = text.split("; ")
+        found = [f"{_RULES[said[2]]} {said[1]}" for said in map(_RULE.fullmatch, parts) if said]
+        more = f" и ещё {len(parts) - len(found[:SHOWN])}" if len(parts) > len(found[:SHOWN]) else ""
+        return ", ".join(found[:SHOWN]) + more if found else text
+    for pattern, words_of_it in _TEXTS:
+        if said := pattern.fullmatch(text):
+            return words_of_it(said)
+    return text
+
+
+SHOWN = 4  # of what a message lacked
+_RULES = {"missing": "нет", "empty": "пусто"}
+_RULE = re.compile(r"(?:\w+ > )*(\w+) is (missing|empty)")
+_TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"order (\S+): (\d+) \D+?(?:, and so for (\d+) other orders)?"),
+        lambda said: f"направление {said[1]}, мест: {said[2]}" + (f", и ещё направлений: {said[3]}" if said[3] else ""),
+    ),
+    (re.compile(r"(\w+) was question marks only\b.*"), lambda said: said[1]),
+    (re.compile(r"a step was never ended, it was heard of last at (.+)"), lambda said: f"последняя весть {said[1]}"),
+    (
+        re.compile(r"a step for (\S+) names another order or patient by (.+)"),
+        lambda said: f"{said[1]}, не сходится {said[2]}",
+    ),
+    (re.compile(r"no number: (.+)"), lambda said: said[1]),
+)
+_NOTES: Mapping[str, str] = {
+    "charset": "Буквы, которых нет в кодировке аппарата, написаны другими: {text}",
+    "cut": "Имена и описания укорочены под экран аппарата: {text}",
+    "undecodable_name": "В поиске пришли вопросительные знаки вместо букв ({text}), никого не нашли",
+    "mpps_create": "Сообщение о начале исследования неполное, взяли что есть: {text}",
+    "mpps_set": "Сообщение о ходе исследования неполное, взяли что есть: {text}",
+    "mpps_final": "Сообщение о конце исследования неполное, взяли что есть: {text}",
+    "mpps_dose": "Доза в сообщении о ходе исследования не число: {text}",
+    "mpps_unfinished": "О конце исследования не сообщил, его закрыли по времени: {text}",
+    "mpps_foreign": "Сообщил об исследовании, которое начал другой аппарат: {text}",
+    "mpps_conflict": "Исследование названо по-разному, проверьте, к тому ли направлению оно привязано: {text}",
+}
+
+
+def policies(device: Device) -> Iterator[str]:
+    """Say in which settings a device differs from the usual ones, the character set first."""
+    yield f"Имена: {_lower(words.CHARSETS.get(device.charset, device.charset))}"
+    usual = Device("", "", "")
+    if device.fallback_charset != usual.fallback_charset:
+        yield f"его буквы читаем как {FALLBACKS.get(device.fallback_charset, device.fallback_charset)}"
+    if device.longest != usual.longest:
+        yield f"не длиннее {words.plural(device.longest, 'знака', 'знаков', 'знаков')}"
+    if not device.own_only:
+        yield "видит записи всех аппаратов"
+    if device.days_before != usual.days_before or device.days_after != usual.days_after:
+        yield f"дни: −{device.days_before}…+{device.days_after}"
+    if device.closed_hours:
+        yield f"выполненные видит ещё {device.closed_hours} ч"
+    if device.strict_mpps:
+        yield "MPPS только по стандарту"
+    if device.mpps_hours != usual.mpps_hours:
+        yield f"брошенное закрываем через {device.mpps_hours} ч"
+
+
+# ---- why a device sees an order, or does not ----
+
+# code -> (when it holds, when it is against, what to do then). What only holds and says little is left out: "".
+_VERDICTS: dict[str, tuple[str, str, str]] = {
+    "registered": ("", "", ""),
+    "unknown_device": (
+        "Аппарат не принят, но незнакомым отвечаем",
+        "Аппарат у нас не записан",
+        "Добавьте его на странице «Аппараты».",
+    ),
+    "not_adopted": (
+        "Аппарат не принят, но незнакомым отвечаем",
+        "Аппарат обращался, но его не приняли",
+        "Примите его на странице «Аппараты».",
+    ),
+    "other_address": (
+        "",
+        "Аппарату отказано: обращался с адреса {address}, а записан {registered}",
+        "Поправьте адрес на странице «Аппараты» или на самом аппарате.",
+    ),
+    "delivered": ("Аппарат получил это направление в свой список {at}", "", ""),
+    "asked": ("Аппарат спрашивал список {at}", "", ""),
+    "asked_before": (
+        "",
+        "С тех пор как направление записали, аппарат список не спрашивал (последний раз {at})",
+        "Обновите список на аппарате.",
+    ),
+    "never_asked": (
+        "",
+        "Аппарат ещё ни разу не спрашивал список",
+        "Проверьте, что на нём указаны наш адрес, порт и AE title, и обновите на нём список.",
+    ),
+    "query_real": ("", "", ""),
+    "query_usual": ("", "Запросов этого аппарата ещё не было: проверено по обычному", ""),
+    "masked": ("В последнем запросе был отбор по пациенту ({keys}); кого искали, не храним", "", ""),
+    "open": ("Направление ждёт, не отменено", "", ""),
+    "started": ("Исследование идёт", "", ""),
+    "completed_lately": ("Выполнено; аппарат видит выполненное ещё {hours} ч", "", ""),
+    "completed": ("", "Исследование уже выполнено", "Аппарат видит выполненное, если это разрешить в его настройках."),
+    "discontinued": ("", "Исследование прервано", "Запишите его на другое время."),
+    "cancelled": ("", "Направление отменено", "Запишите новое."),
+    "planned_here": ("Назначено на этот аппарат", "", ""),
+    "planned_elsewhere": (
+        "Назначено на {stations}, но этот аппарат видит записи всех",
+        "Назначено не на этот аппарат, а на {stations}",
+        "Измените аппарат в направлении или разрешите этому видеть записи всех.",
+    ),
+    "near": ("", "", ""),
+    "past": (
+        "",
+        "День направления прошёл; аппарат видит назад дней: {days}",
+        "Перенесите направление или измените настройки аппарата.",
+    ),
+    "ahead": (
+        "",
+        "Направление слишком далеко впереди; без даты в запросе аппарат видит вперёд дней: {days}",
+        "Выберите на аппарате дату или измените его настройки.",
+    ),
+    "begun_elsewhere": ("", "Исследование уже начал {stations}, у остальных оно пропало", ""),
+    "malformed": (
+        "",
+        "Запрос аппарата с ошибкой, поэтому ему отказано: {keyword}",
+        "Поправьте на аппарате этот отбор.",
+    ),
+    "undecodable": (
+        "",
+        "Аппарат искал имя из вопросительных знаков: набрать кириллицу он не может",
+        "Ищите на нём по номеру исследования, по номеру карты или латиницей.",
+    ),
+    "key_station": (
+        "Аппарат спросил свои записи",
+        "Аппарат спросил записи для «{asked}», а направление назначено на {has}",
+        "Укажите на аппарате его собственный AE title: {ae_title}.",
+    ),
+    "key_time": (
+        "Аппарат спросил этот день",
+        "Аппарат спросил {asked}, а направление на {has}",
+        "Выберите на аппарате день направления или перенесите направление.",
+    ),
+    "key_modality": (
+        "Аппарат спросил вид {asked}, такой и в направлении",
+        "Аппарат спросил только вид {asked}, а направление {has}",
+        "На аппарате уберите отбор по виду исследования или поправьте вид в справочнике.",
+    ),
+    "key_name": (
+        "Имя, которое искали на аппарате, подходит",
+        "Аппарат искал другое имя",
+        "Спросите на нём весь список.",
+    ),
+    "key": (
+        "Отбор {keyword} = {asked} подходит",
+        "Аппарат спросил {keyword} = {asked}, а в направлении «{has}»",
+        "Уберите на аппарате этот отбор.",
+    ),
+    "letters_whole": ("", "", ""),
+    "letters_altered": (
+        "",
+        "На аппарате будет видно не всё: букв заменено {characters}, строк обрезано {cut} ({charset})",
+        "Кодировку и длину строк можно изменить в настройках аппарата.",
+    ),
+}
+
+
+def verdict(found: Verdict, ae_title: str, zone: tzinfo, today: date) -> tuple[str, str]:
+    """Say one reason for or against, and what to do; an empty sentence is not worth saying."""
+    holds, against, todo = _VERDICTS.get(found.code, (found.code, found.code, ""))
+    told = _Details({**found.details, "ae_title": ae_title})
+    if "at" in told:
+        at = words.moment(datetime.fromisoformat(told["at"]), zone, today)
+        told["at"] = at if " " in at else f"в {at}"
+    if found.code == "key_time":
+        told |= {key: _times(told[key], today) for key in ("asked", "has")}
+    return (holds if found.ok else against).format_map(told), "" if found.ok else todo.format_map(told)
+
+
+def _times(key: str, today: date) -> str:
+    """Write days and times of a query for people: «20261124 100000» is «сегодня 10:00»."""
+
+    def day(found: re.Match[str]) -> str:
+        try:
+            return words.day(datetime.strptime(found[0], "%Y%m%d").date(), today)
+        except ValueError:
+            return found[0]
+
+    said = re.sub(r"(?<!\d)\d{8}(?!\d)", day, key)
+    return re.sub(r"(?<![\d.])(\d{2})(\d{2})(?:\d{2})?(?![\d.])", r"\1:\2", said)
+
+
+def unmasked(text: str) -> str:
+    """Write the marks of a sample for people: «••• (кириллица)»."""
+
+    def shown(mark: re.Match[str]) -> str:
+        name = mark[1]
+        return f"{MASKED} ({_ALPHABETS.get(name, name.replace('8-bit', 'буквы'))})"
+
+    return _MARK.sub(shown, text)
+
+
+def refusal(each: Heard) -> str:
+    """Say that a device is turned away, if that is the last that was heard of it."""
+    refused = each.services.get("refused")
+    others = [at for service, (at, _, _) in each.services.items() if service != "refused"]
+    if refused is None or any(at >= refused[0] for at in others):
+        return ""
+    if not each.device.adopted:
+        return "Отказано: аппарат не принят"
+    return f"Отказано: обращался с адреса {refused[1]}, а записан {each.device.address}"
+
+
+def _lower(word: str) -> str:
+    """Begin a word in the middle of a sentence; UTF-8 stays as it is."""
+    return word[:1].lower() + word[1:] if word[1:2].islower() else word
+
+
+class _Details(dict[str, str]):
+    """Details of a code; one that is not told is a dash."""
+
+    def __missing__(self, key: str) -> str:
+        return "–"

@@ -1,0 +1,175 @@
+"""The dialog in which an administrator adds, adopts or changes a device; rare settings stand behind «Ещё»."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nicegui import ui
+
+from broker.domain import names
+from broker.domain.devices import Device
+from broker.domain.errors import Invalid
+from broker.workflow import devices as registry
+from ui.devices import advice
+from ui.layout.frame import attempt
+from ui.services import Services, current_actor
+from ui.text import errors, words
+from ui.widgets import theme
+from ui.widgets.theme import Field, text
+
+NUMBERS = tuple(registry.RANGES)
+USUAL = Device("", "", "")
+
+
+class DeviceForm:
+    """The dialog; elements with data-opens=device open it, and `ask` fills it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._known: Device | None = None
+        with ui.element("dialog").classes("wide").props("id=device aria-labelledby=device-title"):
+            self._title = text("h2", "").props("id=device-title")
+            with ui.element("div").classes("form").style("margin: 12px 0 16px"):
+                self._fields = self._draw_usual()
+                self._charset = _Choice(
+                    "Кодировка имён пациентов",
+                    {code: words.CHARSETS.get(code, code) for code in registry.CHARSETS},
+                    "Автоматически: какую просит аппарат. Если имена на нём нечитаемы, выберите другую.",
+                )
+                with ui.element("details").classes("field more-settings") as self._more:
+                    text("summary", "Ещё настройки")
+                    with ui.element("div").classes("form"):
+                        self._draw_rare()
+            with ui.element("div").classes("acts"):
+                theme.button("Закрыть").props("data-closes")
+                theme.button("Сохранить", self._save).classes("btn-primary")
+
+    def _draw_usual(self) -> dict[str, Field]:
+        return {
+            "ae_title": theme.field("AE title", name="ae_title", span=6, narrow=12, hint="Как на аппарате"),
+            "modality": theme.field("Вид (modality)", name="modality", span=6, narrow=12, hint="DX, MG, CT, US…"),
+            "name": theme.field("Название", name="device-name", span=6, narrow=12),
+            "room": theme.field("Кабинет", name="room", span=6, narrow=12),
+            "address": theme.field(
+                "Адрес в сети",
+                name="address",
+                narrow=12,
+                hint="IP-адрес, или несколько через запятую. Пусто: пускаем с любого адреса",
+            ),
+        }
+
+    def _draw_rare(self) -> None:
+        def number(key: str, label: str, hint: str) -> None:
+            self._fields[key] = theme.field(
+                label, name=key.replace("_", "-"), span=6, narrow=12, hint=hint, props="inputmode=numeric"
+            )
+
+        number("days_before", "Прошедшие показывать, дней", "Потом аппарат их не видит, люди видят")
+        number("days_after", "Показывать вперёд, дней", "Если аппарат не спросил дату")
+        number("closed_hours", "Выполненные показывать ещё, часов", "0: пропадают сразу")
+        number("longest", "Знаков в имени и описании", "Сколько видно на экране аппарата, от 8 до 64")
+        number("mpps_hours", "Закрыть брошенное через, часов", "Исследование, о конце которого не сообщено")
+        self._own_only = theme.field(
+            "Без отбора по аппарату показывать только его записи", ui.checkbox, name="own-only", narrow=12
+        )
+        self._strict = theme.field(
+            "Отказывать в сообщениях MPPS, которые нарушают стандарт", ui.checkbox, name="strict-mpps", narrow=12
+        )
+        self._fallback = _Choice(
+            "Если аппарат не называет кодировку, его буквы читаем как",
+            {code: advice.FALLBACKS.get(code, code) for code in registry.FALLBACKS},
+        )
+
+    def ask(self, device: Device | None, suggested: Mapping[str, Any] | None = None) -> None:
+        """Fill the form that the browser has just opened; `suggested` settings stand in it, to be looked at."""
+        self._known = device
+        given = replace(device or USUAL, **(suggested or {}))
+        adopted = device is not None and device.adopted
+        word = "Изменить аппарат" if adopted else "Принять аппарат" if device else "Новый аппарат"
+        self._title.set_text(f"{word} {given.ae_title}".strip())
+        for key, field in self._fields.items():
+            # The name of one that was only heard of is its AE title: a person must find a better one.
+            field.value = "" if key == "name" and not adopted else str(getattr(given, key))
+            field.complain("")
+        title = self._fields["ae_title"].control
+        title.props(add="readonly") if device else title.props(remove="readonly")
+        self._charset.choose(given.charset)
+        self._fallback.choose(given.fallback_charset)
+        self._own_only.value, self._strict.value = given.own_only, given.strict_mpps
+        rare = (*NUMBERS, "own_only", "strict_mpps", "fallback_charset")
+        self._open_more(any(getattr(given, key) != getattr(USUAL, key) for key in rare))
+
+    def _open_more(self, wanted: bool) -> None:
+        self._more.props(add="open") if wanted else self._more.props(remove="open")
+
+    async def _save(self) -> None:
+        services, actor = self._services, current_actor(self._services)
+        typed = {key: names.tidy(str(field.value or "")) for key, field in self._fields.items()}
+        numbers, problems = _numbers(typed)
+        for field in self._fields.values():
+            field.complain("")
+        if problems:
+            self._complain(problems)
+            return
+        device = replace(
+            self._known or Device(typed["ae_title"], "", ""),
+            adopted=True,
+            name=typed["name"],
+            modality=typed["modality"].upper(),
+            room=typed["room"],
+            address=typed["address"],
+            charset=self._charset.chosen,
+            fallback_charset=self._fallback.chosen,
+            own_only=bool(self._own_only.value),
+            strict_mpps=bool(self._strict.value),
+            **numbers,
+        )
+        try:
+            done = await attempt(lambda: registry.put_device(services.store, device, actor), let_pass=(Invalid,))
+        except Invalid as caught:
+            self._complain(caught.problems)
+            return
+        if done:
+            ui.run_javascript('document.getElementById("device").close()')
+            theme.say(f"Аппарат записан: {device.name}")
+
+    def _complain(self, problems: Mapping[str, str]) -> None:
+        for key, code in problems.items():
+            if key in self._fields:
+                self._fields[key].complain(errors.problem(key, code))
+        if any(key in NUMBERS for key in problems):
+            self._open_more(True)
+
+
+def _numbers(typed: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read the settings that are numbers: what they are, and which cannot be read."""
+    numbers = {key: int(typed[key]) for key in NUMBERS if typed[key].isascii() and typed[key].isdigit()}
+    return numbers, {key: "range" for key in NUMBERS if key not in numbers}
+
+
+class _Choice:
+    """A labelled row of choices of which one is taken."""
+
+    def __init__(self, label: str, choices: Mapping[str, str], hint: str = "") -> None:
+        self.chosen = next(iter(choices))
+        with ui.element("div").classes("field"):
+            with ui.element("div").classes("cap"):
+                text("span", label)
+            with ui.element("div").classes("filters").props(f'role=radiogroup aria-label="{label}"'):
+                self._made = {code: self._make(code, word) for code, word in choices.items()}
+            if hint:
+                text("p", hint, "note")
+
+    def _make(self, code: str, word: str) -> ui.element:
+        with ui.element("button").props("type=button role=radio") as choice:
+            text("span", word)
+        return choice.on("click", lambda: self.choose(code))
+
+    def choose(self, code: str) -> None:
+        """Take one of them."""
+        self.chosen = code
+        for each, choice in self._made.items():
+            pressed = "true" if each == code else "false"
+            choice.props(f"aria-checked={pressed} aria-pressed={pressed}")

@@ -1,0 +1,320 @@
+"""The registry of devices: who is known, who asks to be let in, when each was last heard and what it taught.
+
+Administrators change it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from nicegui import ui
+
+from broker.config.sections import DicomConfig
+from broker.domain.actors import Actor
+from broker.domain.device_advice import Suggestion
+from broker.domain.devices import Device
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.queries.journal import Heard
+from broker.workflow import devices as registry
+from ui.devices import advice, evidence
+from ui.devices.form import DeviceForm
+from ui.layout.frame import attempt, follow, frame
+from ui.services import Services, current_actor
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.keyed_list import Redraw, Rows, latest
+from ui.widgets.theme import text
+
+# Plain HTTP has no clipboard interface, but every browser copies what is selected.
+COPY = """() => {
+  const range = document.createRange();
+  range.selectNodeContents(document.getElementById("connect"));
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+  document.execCommand("copy");
+  getSelection().removeAllRanges();
+}"""
+
+
+def build(services: Services) -> None:
+    """Register the page."""
+
+    @ui.page("/devices", title="Аппараты")
+    async def devices() -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/devices"), ui.element("div").classes("page"):
+            page = _Page(services, actor)
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A device as the page says it."""
+
+    device: Device
+    heard: tuple[str, ...]
+    refused: str
+    settings: tuple[str, ...]
+    advice: tuple[Suggestion, ...]  # what may be applied
+    notes: tuple[str, ...]
+    facts: tuple[str, ...]
+    messages: tuple[tuple[str, str], ...]  # what it really sent: (title, lines)
+
+
+class _Page:
+    """One open page."""
+
+    def __init__(self, services: Services, actor: Actor) -> None:
+        self._services = services
+        self._manages = permissions.may(actor, Permission.MANAGE)
+        self._form = DeviceForm(services) if self._manages else None
+        with ui.element("div").classes("page-head"):
+            text("h1", "Аппараты")
+            ui.element("div").classes("spring")
+            copy = theme.button("Скопировать настройки для аппарата", _copied, icon="content_copy")
+            copy.on("click", js_handler=COPY)
+            if self._form:
+                add = theme.button("Добавить аппарат", lambda: self._ask(None), kind="primary")
+                add.props("data-opens=device")
+        config = services.config.dicom
+        text("p", connect_to(config, _host()), "muted teach")
+        with ui.element("div").classes("unseen").props("id=connect aria-hidden=true"):
+            for line in settings(config, _host()):
+                text("div", line)
+        self._strangers_section = ui.element("div")
+        with self._strangers_section, theme.section("Обращались, но ещё не приняты"):
+            self._strangers = Rows(ui.element("div"), self._make)
+        self._known_section = ui.element("div").classes("section")
+        with self._known_section:
+            with ui.element("div").classes("device plain device-head"):
+                for word in ("Аппарат", "Когда слышали", "Настройки", ""):
+                    text("span", word)
+            self._known = Rows(ui.element("div"), self._make)
+        self._empty = ui.element("div")
+        with self._empty:
+            how = "Нажмите «Добавить аппарат»" if self._manages else "Администратор добавит их на этой странице"
+            theme.empty("Аппаратов ещё нет.", f"{how}; на самом аппарате укажите то, что написано выше.")
+
+    def read(self, reader: Reader) -> list[_Shown]:
+        """Read the registry and put it into words."""
+        now = self._services.store.clock()
+        return [self._say(each, now) for each in journal.heard(reader)]
+
+    def show(self, shown: list[_Shown]) -> None:
+        """Draw what differs from what is shown."""
+        strangers = [each for each in shown if not each.device.adopted]
+        known = [each for each in shown if each.device.adopted]
+        self._strangers_section.set_visibility(bool(strangers))
+        self._known_section.set_visibility(bool(known))
+        self._empty.set_visibility(not known)
+        self._strangers.show((each.device.ae_title, each) for each in strangers)
+        self._known.show((each.device.ae_title, each) for each in known)
+
+    def _say(self, each: Heard, now: datetime) -> _Shown:
+        learned = self._services.suggest(each)
+        return _Shown(
+            device=each.device,
+            heard=tuple(_heard(each, now)),
+            refused=advice.refusal(each),
+            settings=tuple(advice.policies(each.device)) if each.device.adopted else (),
+            advice=tuple(found for found in learned if found.field),
+            notes=tuple(advice.note(noted.kind, noted.text, noted.count, _ago(now - noted.at)) for noted in each.notes),
+            facts=tuple(advice.suggestion(found) for found in learned if not found.field),
+            messages=tuple(
+                (_SENT[sample.service], advice.unmasked(evidence.mpps(json.dumps(sample.attributes))))
+                for sample in each.samples
+                if sample.which == "latest"
+            ),
+        )
+
+    # ---- drawing ----
+
+    def _make(self, shown: _Shown) -> tuple[ui.element, Redraw]:
+        """Draw a device; of its parts only those that differ are drawn anew, so that what is open stays open."""
+        element = ui.element("div").classes("fleet")
+        with element:
+            with ui.element("div").classes("device plain"):
+                boxes = [ui.element("div") for _ in range(4)]
+            boxes.append(ui.element("div").classes("learned"))
+            details = ui.element("details").classes("known-of")
+            with details:
+                text("summary", "Что о нём известно")
+                boxes.append(ui.element("div"))
+        parts: list[tuple[Callable[[_Shown], Any], Callable[[_Shown], object]]] = [
+            (lambda each: each.device, self._draw_names),
+            (lambda each: (each.heard, each.refused), self._draw_heard),
+            (lambda each: (each.settings, each.device.adopted), self._draw_settings),
+            (lambda each: (each.device, each.advice), self._draw_button),
+            (lambda each: (each.device, each.advice, each.notes), self._draw_advice),
+            (lambda each: (each.facts, each.messages), self._draw_facts),
+        ]
+        drawn: list[Any] = [None] * len(parts)
+
+        def redraw(shown: _Shown) -> None:
+            for place, ((pick, draw), box) in enumerate(zip(parts, boxes, strict=True)):
+                if drawn[place] != (part := (pick(shown),)):
+                    drawn[place] = part
+                    box.clear()
+                    with box:
+                        draw(shown)
+            details.set_visibility(bool(shown.facts or shown.messages))
+
+        redraw(shown)
+        return element, redraw
+
+    def _draw_names(self, shown: _Shown) -> None:
+        device = shown.device
+        if not device.adopted:
+            text("div", device.ae_title, "mono title")
+            text("div", f"с адреса {device.address}" if device.address else "адрес неизвестен", "muted small")
+            return
+        text("div", ", ".join(part for part in (device.name, device.room) if part), "title")
+        with ui.element("div").classes("muted small wires"):
+            text("span", device.ae_title, "mono")
+            text("span", device.modality)
+            text("span", device.address or "с любого адреса")
+
+    def _draw_heard(self, shown: _Shown) -> None:
+        if shown.refused:
+            with ui.element("div").classes("state tone-red"):
+                ui.icon("error").props("aria-hidden=true")
+                text("span", shown.refused)
+        for line in shown.heard or ("Ещё не обращался",):
+            text("div", line, "" if shown.heard else "muted")
+
+    def _draw_settings(self, shown: _Shown) -> None:
+        text("div", "; ".join(shown.settings), "muted small")
+
+    def _draw_button(self, shown: _Shown) -> None:
+        device = shown.device
+        if self._form is None:
+            if not device.adopted:
+                text("span", "Принять может администратор", "muted small")
+            return
+        word = "Изменить" if device.adopted else "Принять"
+        # One that is adopted has its settings by somebody's will; to a new one they are proposed in the form.
+        proposed = () if device.adopted else shown.advice
+        theme.button(word, lambda: self._ask(device, proposed), small=True).props("data-opens=device")
+
+    def _draw_advice(self, shown: _Shown) -> None:
+        for found in shown.advice:
+            with ui.element("div").classes("advice tone-amber"):
+                ui.icon("lightbulb").props("aria-hidden=true")
+                with ui.element("div"):
+                    text("span", advice.suggestion(found) + ".")
+                    text("p", advice.remedy(found), "muted small")
+                if self._form and shown.device.adopted:
+                    act = theme.button("Применить", lambda found=found: self._apply(shown.device, found), small=True)
+                    act.props(f'aria-label="Применить: {advice.remedy(found)}"')
+        for line in shown.notes:
+            with ui.element("div").classes("advice tone-slate"):
+                ui.icon("info").props("aria-hidden=true")
+                text("span", line)
+
+    def _draw_facts(self, shown: _Shown) -> None:
+        with ui.element("ul").classes("facts-list"):
+            for line in shown.facts:
+                text("li", line)
+        for title, lines in shown.messages:
+            with ui.element("details"):
+                text("summary", title)
+                text("div", lines, "evidence")
+
+    # ---- what may be done ----
+
+    def _ask(self, device: Device | None, proposed: tuple[Suggestion, ...] = ()) -> None:
+        if self._form:
+            self._form.ask(device, {found.field: found.value for found in reversed(proposed)})
+
+    async def _apply(self, device: Device, found: Suggestion) -> None:
+        store, actor = self._services.store, current_actor(self._services)
+        change = {found.field: found.value}
+        if await attempt(lambda: registry.adjust_device(store, device.ae_title, change, actor)):
+            theme.say(f"{device.name}: {advice.remedy(found)}")
+
+
+# ---- what to enter on a modality ----
+
+
+def connect_to(config: DicomConfig, host: str = "") -> str:
+    """Say what to enter on a modality so that it finds us."""
+    address = _address(config, host)
+    where = f"адрес {address}" if address else "адрес этого сервера"
+    told = (
+        f"На аппарате для рабочего списка (MWL) и MPPS укажите: AE title {config.ae_title}, порт {config.port}, "
+        f"{where}."
+    )
+    if config.unknown_devices == "learn":
+        return f"{told} Незнакомый аппарат появится здесь сам, как только обратится."
+    return f"{told} Незнакомому аппарату отказываем, но он появится здесь, и его можно принять."
+
+
+def settings(config: DicomConfig, host: str = "") -> list[str]:
+    """Give the lines that are copied for whoever sets a modality up."""
+    return [
+        "Worklist (MWL) и MPPS",
+        f"AE title: {config.ae_title}",
+        f"IP: {_address(config, host) or 'адрес сервера рабочего списка'}",
+        f"Порт: {config.port}",
+    ]
+
+
+def _address(config: DicomConfig, host: str) -> str:
+    """Give the address that modalities call; where the port listens anywhere, that under which the browser came."""
+    if config.address not in ("0.0.0.0", "::"):
+        return config.address
+    return "" if host in ("localhost", "127.0.0.1", "::1", "test") else host
+
+
+def _host() -> str:
+    request = ui.context.client.request
+    return (request.url.hostname or "") if request else ""
+
+
+def _copied() -> None:
+    theme.say("Настройки скопированы: их можно переслать тому, кто подключает аппарат")
+
+
+# ---- when a device was heard ----
+
+_SERVICES = ("worklist", "mpps", "echo")
+_SENT = {"worklist": "Последний запрос списка", "N-CREATE": "Последнее начало (MPPS)", "N-SET": "Последний ход (MPPS)"}
+_MPPS = {
+    "N-CREATE": "начало",
+    "IN PROGRESS": "ход",
+    "COMPLETED": "выполнено",
+    "DISCONTINUED": "прервано",
+}
+
+
+def _heard(each: Heard, now: datetime) -> list[str]:
+    """Say when a device was heard on each service, as «Список: 2 мин назад, отдано 7 направлений»."""
+    lines = []
+    for service in _SERVICES:
+        if service in each.services:
+            at, _, summary = each.services[service]
+            lines.append(f"{words.HEARD[service]}: {_ago(now - at)}{_summary(service, summary)}")
+    return lines
+
+
+def _ago(passed: timedelta) -> str:
+    return "только что" if passed.total_seconds() < 60 else f"{words.duration(passed)} назад"
+
+
+def _summary(service: str, summary: str) -> str:
+    if service == "worklist" and summary.isdigit():
+        return f", отдано {words.plural(int(summary), 'направление', 'направления', 'направлений')}"
+    if service == "mpps":
+        word = next((word for key, word in _MPPS.items() if key in summary), "")
+        refused = "" if summary.endswith(("accepted", "repeated")) else "не принято"
+        return "".join(f", {part}" for part in (word, refused) if part)
+    return ""

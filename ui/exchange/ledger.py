@@ -1,0 +1,92 @@
+"""The lines of the exchange's ledger, what went out and what came down, in words. Pure: nothing is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, tzinfo
+from typing import Any
+
+from broker.domain.messages import OutboxState
+from broker.store.queries.journal import Message
+from broker.store.tables.incoming import Item, ItemState
+from ui.text import bus, words
+
+COLUMNS = (
+    ("time", "Время", "c-time nowrap", ""),
+    ("number", "Номер", "c-rare mono", "c-rare"),
+    ("what", "Сообщение", "c-patient cut", ""),
+    ("answer", "Что стало", "c-what", ""),
+)
+ALL, OUT, IN = "all", "out", "in"
+WAYS = {ALL: "Всё", OUT: "Отправлено", IN: "Получено"}
+
+
+def rows(
+    sent: Iterable[Message], came: Iterable[Item], show: str, zone: tzinfo, today: date, most: int
+) -> list[dict[str, Any]]:
+    """Give the table's rows, the newest first: what went out, what came, or both in one order."""
+    lines: list[tuple[datetime, dict[str, Any]]] = []
+    if show != IN:
+        lines += [(happened(message), _sent(message)) for message in sent]
+    if show != OUT:
+        lines += [(item.at, _came(item)) for item in came]
+    lines.sort(key=lambda line: line[0], reverse=True)
+    return [{**row, "time": words.moment(at, zone, today)} for at, row in lines[:most]]
+
+
+def happened(message: Message) -> datetime:
+    """Give the instant by which a message stands in the ledger."""
+    return message.row.delivered_at or message.row.created_at
+
+
+def standing(message: Message) -> tuple[str, str, str]:
+    """Say what became of a message: icon, tone, words."""
+    row = message.row
+    match row.state:
+        case OutboxState.DELIVERED:
+            return "check", "green", f"Принято с {row.attempts}-й попытки" if row.attempts > 1 else "Принято"
+        case OutboxState.PARKED:
+            return "error", "red", bus.bus_reason(row.reason)
+        case OutboxState.UNTOLD:
+            return "block", "amber", f"Не передано: {bus.bus_reason(row.reason)}"
+        case OutboxState.DROPPED:
+            return "remove", "slate", "Не понадобилось"
+    return "schedule", "slate", f"Ждёт: {bus.bus_reason(row.reason)}" if row.reason else "Ждёт"
+
+
+def arrived(item: Item) -> tuple[str, str, str]:
+    """Say what became of what came: icon, tone, words."""
+    match item.state:
+        case ItemState.SET_ASIDE:
+            return "error", "red", f"Отложено: {bus.incoming_reason(item.reason)}"
+        case ItemState.FAILED:
+            return "schedule", "slate", f"Повторим: {bus.bus_reason(item.reason)}"
+    return "check", "green", "Принято"
+
+
+def _sent(message: Message) -> dict[str, Any]:
+    icon, tone, answer = standing(message)
+    row = message.row
+    return {
+        "id": f"out/{row.seq}",
+        "way": "north_east",
+        "number": message.accession_number,
+        "what": f"{bus.MESSAGES[row.kind]}, {message.patient}",
+        "answer": answer,
+        "icon": icon,
+        "tone": tone,
+    }
+
+
+def _came(item: Item) -> dict[str, Any]:
+    icon, tone, answer = arrived(item)
+    whence = "" if item.source == "bus" else f" ({item.source})"
+    return {
+        "id": f"in/{item.id}",
+        "way": "south_west",
+        "number": item.accession_number,
+        "what": f"{bus.ARRIVALS[item.kind]}{whence}",
+        "answer": answer,
+        "icon": icon,
+        "tone": tone,
+    }

@@ -1,0 +1,190 @@
+"""One message of the exchange: every attempt with its reason, and the exact JSON on both sides, to be looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from nicegui import ui
+
+from broker.domain.actors import Actor
+from broker.domain.messages import OutboxState
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.queries.journal import Message
+from broker.store.tables import incoming
+from broker.store.tables.incoming import Item, ItemState
+from broker.workflow import incoming_referrals as verbs
+from broker.workflow import outbox
+from ui.exchange import ledger
+from ui.layout.frame import attempt, follow, frame
+from ui.services import Services, current_actor, look
+from ui.text import bus, words
+from ui.widgets import theme
+from ui.widgets.keyed_list import latest
+from ui.widgets.theme import text
+
+SHOWN = 200_000  # characters of a JSON that are shown
+
+
+def build(services: Services) -> None:
+    """Register the pages of what went out and of what came."""
+
+    @ui.page("/exchange/out/{seq}", title="Сообщение шине")
+    async def sent(seq: int) -> None:
+        await _open(services, lambda reader: _sent(reader, seq))
+
+    @ui.page("/exchange/in/{id}", title="Сообщение от шины")
+    async def came(id: int) -> None:
+        await _open(services, lambda reader: _came(reader, id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A message as it is shown, whichever way it went."""
+
+    title: str
+    number: str
+    order_id: int
+    standing: tuple[str, str, str]
+    facts: tuple[tuple[str, str, datetime | None], ...]  # name, words, or an instant instead
+    attempts: tuple[tuple[datetime, str, str, str], ...]  # instant, outcome, reason, answer
+    content: str  # the exact JSON
+    resend: bool  # may be sent, or tried, again
+    item_id: int = 0
+
+
+def _sent(reader: Reader, seq: int) -> _Shown | None:
+    message: Message | None = journal.message(reader, seq)
+    if message is None:
+        return None
+    row = message.row
+    return _Shown(
+        title=f"{bus.MESSAGES[row.kind]}: {message.patient}",
+        number=message.accession_number,
+        order_id=row.order_id,
+        standing=ledger.standing(message),
+        facts=(
+            ("Записано", "", row.created_at),
+            ("Принято", "", row.delivered_at),
+            ("Попыток", str(row.attempts), None),
+        ),
+        attempts=tuple(journal.bus_evidence(reader, seq)),
+        content=journal.bus_content(reader, seq),
+        resend=row.state is OutboxState.PARKED,
+    )
+
+
+def _came(reader: Reader, id: int) -> _Shown | None:
+    item: Item | None = incoming.item(reader, id)
+    if item is None:
+        return None
+    return _Shown(
+        title=bus.ARRIVALS[item.kind],
+        number=item.accession_number,
+        order_id=item.order_id,
+        standing=ledger.arrived(item),
+        facts=(
+            ("От кого", "шина" if item.source == "bus" else item.source, None),
+            ("На шине", item.reference, None),
+            ("Пришло", "", item.first_at),
+            ("Изменилось", "", item.at),
+            ("Попыток", str(item.attempts), None),
+        ),
+        attempts=((item.at, str(item.state), item.reason, ""),) if item.reason else (),
+        content=incoming.item_json(reader, id),
+        resend=item.state is ItemState.SET_ASIDE and not item.order_id,
+        item_id=item.id,
+    )
+
+
+async def _open(services: Services, read: Callable[[Reader], _Shown | None]) -> None:
+    actor = current_actor(services)
+    with frame(services, actor, "/exchange"), ui.element("div").classes("page message"):
+        ui.link("Назад", "/exchange").classes("unseen").props("data-back tabindex=-1")
+        found = await look(services, read)
+        if found is None:
+            theme.empty("Такого сообщения нет.", "Журнал обмена:", "")
+            ui.link("Обмен с шиной", "/exchange").classes("alone")
+            return
+        page = _Page(services, actor)
+        refresh = latest(services, read, page.show)
+        follow(services, refresh)
+        await refresh()
+
+
+class _Page:
+    """One open message."""
+
+    def __init__(self, services: Services, actor: Actor) -> None:
+        self._services = services
+        self._resends = permissions.may(actor, Permission.RESEND)
+        self._shown: _Shown | None = None
+        self._box = ui.element("div")
+
+    def show(self, found: _Shown | None) -> None:
+        """Draw it anew when something has changed."""
+        if found is None or found == self._shown:
+            return
+        self._shown = found
+        self._box.clear()
+        with self._box:
+            self._draw(found)
+
+    def _draw(self, found: _Shown) -> None:
+        icon, tone, answer = found.standing
+        with ui.element("div").classes("page-head"):
+            text("h1", found.title)
+            ui.element("div").classes("spring")
+            if found.number:
+                ui.link(f"Исследование {found.number}", f"/order/{found.number}").classes("btn")
+            if found.resend and self._resends:
+                theme.button(
+                    "Отправить снова" if not found.item_id else "Попробовать ещё раз", self._again, icon="sync"
+                )
+        with ui.element("div").classes(f"verdict tone-{tone}").props("role=status"):
+            ui.icon(icon).props("aria-hidden=true")
+            text("p", answer)
+        with theme.section("Ход"):
+            theme.facts([(name, self._when(at) if at else said) for name, said, at in found.facts if said or at])
+            with ui.element("ol").classes("attempts"):
+                for at, outcome, reason, evidence in reversed(found.attempts):
+                    with ui.element("li"):
+                        text("time", self._when(at), "muted nowrap")
+                        text("span", bus.attempt(outcome, reason))
+                        if evidence:
+                            with ui.element("details"):
+                                text("summary", "Ответ шины")
+                                text("pre", pretty(evidence))
+        with theme.section("Точное содержание", "как передано"):
+            if found.content:
+                text("pre", pretty(found.content))
+            else:
+                text("p", "Не хранится: ещё не передавали, или срок хранения прошёл.", "muted")
+
+    def _when(self, at: datetime) -> str:
+        return words.moment(at, self._services.clinic.zone, self._services.today())
+
+    async def _again(self) -> None:
+        services, found = self._services, self._shown
+        if found is None:
+            return
+        actor = current_actor(services)
+        if found.item_id:
+            done = await attempt(lambda: verbs.try_again(services.store, found.item_id, actor))
+        else:
+            done = await attempt(lambda: bool(outbox.resend(services.store, found.order_id, actor)))
+        if done:
+            theme.say("Снова в очереди")
+
+
+def pretty(content: str) -> str:
+    """Write JSON on many lines; what is none, or was cut, is given as it came."""
+    with suppress(ValueError, RecursionError):
+        content = json.dumps(json.loads(content), ensure_ascii=False, indent=2)
+    return content if len(content) <= SHOWN else f"{content[:SHOWN]}\n… ещё {len(content) - SHOWN} знаков"

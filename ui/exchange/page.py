@@ -1,0 +1,264 @@
+"""The exchange with the region: whether it goes, what stands still and why, and what went. Live."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from nicegui import ui
+
+from broker.domain.actors import Actor
+from broker.domain.lifecycle import Event, allowed
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.queries.journal import Exchange, Message
+from broker.store.tables import incoming
+from broker.store.tables.incoming import Item, ItemState
+from broker.workflow import outbox
+from ui.exchange import ledger
+from ui.layout.frame import attempt, follow, frame
+from ui.services import Services, current_actor
+from ui.text import bus, words
+from ui.widgets import theme
+from ui.widgets.keyed_list import Rows, latest, redrawn
+from ui.widgets.theme import text
+
+KEPT = 100  # lines of the ledger that are shown
+
+
+def build(services: Services) -> None:
+    """Register the page."""
+
+    @ui.page("/exchange", title="Обмен с шиной")
+    async def exchange() -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/exchange"), ui.element("div").classes("page"):
+            page = _Page(services, actor)
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The first line: how the exchange stands, and what to do if it does not go."""
+
+    tone: str  # of theme.STATES
+    icon: str
+    what: str
+    todo: str = ""
+
+
+def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside: int = 0) -> Verdict:
+    """Say how the exchange stands; `now` is UTC, `aside` counts what came and could not be read."""
+    today = now.astimezone(zone).date()
+    if not configured:
+        return Verdict(
+            "slate",
+            "cloud_off",
+            "Шина не настроена: направления остаются в клинике.",
+            "Адрес шины и файл с токеном администратор указывает в настройках программы, в разделе bus.",
+        )
+    queue = f"В очереди {found.waiting}" if found.waiting else ""
+    if found.oldest and queue:
+        queue += f", самое старое ждёт {words.duration(now - found.oldest)}"
+    if found.channel == "paused":
+        what = f"Обмен стоит: {bus.bus_reason(found.reason)}."
+        return Verdict(
+            "red",
+            "error",
+            f"{what} {queue}." if queue else what,
+            bus.bus_remedy(found.reason),
+        )
+    if found.channel == "waiting":
+        what = f"{queue or 'Шина не отвечает'}, причина: {bus.bus_reason(found.reason)}."
+        soon = found.retry_at is None or found.retry_at <= now
+        retry = "вот-вот" if soon or found.retry_at is None else f"в {words.moment(found.retry_at, zone, today)}"
+        return Verdict("red", "error", f"{what} Следующая попытка {retry}.", "Ничего не потеряно: уйдёт само.")
+    if queue:
+        return Verdict("blue", "sync", f"{queue}, отправляется.")
+    if found.parked:
+        number = words.plural(len(found.parked), "сообщения", "сообщений", "сообщений")
+        return Verdict("amber", "schedule", f"Отправлено всё, кроме {number}: надо исправить.")
+    if aside:
+        number = words.plural(aside, "сообщения", "сообщений", "сообщений")
+        return Verdict("amber", "schedule", f"Получено всё, кроме {number}: надо посмотреть.")
+    answered = f" Последний ответ шины {words.moment(found.answered_at, zone, today)}." if found.answered_at else ""
+    return Verdict("green", "cloud_done", f"Всё отправлено.{answered}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parked:
+    """A refused message as it is shown."""
+
+    path: str  # of its page
+    number: str
+    order_id: int  # 0: it came, and did not go
+    what: str
+    why: str
+    amendable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the page is drawn from."""
+
+    exchange: Exchange
+    came: tuple[Item, ...]
+    troubled: tuple[Item, ...]
+
+
+class _Page:
+    """One open page."""
+
+    def __init__(self, services: Services, actor: Actor) -> None:
+        self._services = services
+        self._zone = services.clinic.zone
+        self._configured = bool(services.config.bus.url)
+        self._amends = permissions.may(actor, Permission.AMEND)
+        self._resends = permissions.may(actor, Permission.RESEND)
+        self._shown: Verdict | None = None
+        self._read: _Found | None = None
+        self._way = ledger.ALL
+        with ui.element("div").classes("page-head"):
+            text("h1", "Обмен с шиной")
+            ui.element("div").classes("spring")
+            self._retry = theme.button("Повторить сейчас", self._go_on, icon="sync")
+        self._verdict = ui.element("div").props("role=status")
+        self._parked_section = ui.element("div")
+        with self._parked_section, theme.section("Надо исправить"):
+            self._parked = Rows(ui.element("div"), redrawn("div", "parked", self._draw_parked))
+        with theme.section("Журнал", f"последние {KEPT}"):
+            with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
+                self._ways = {way: self._make_way(way, word) for way, word in ledger.WAYS.items()}
+            self._empty = ui.element("div")
+            with self._empty:
+                theme.empty("Ещё ничего не отправляли.", "Первое направление уйдёт само, как только его сохранят.")
+            self._ledger = _make_ledger()
+
+    def read(self, reader: Reader) -> _Found:
+        """Read how the exchange stands."""
+        return _Found(
+            journal.exchange(reader, KEPT), tuple(incoming.ledger(reader, KEPT)), tuple(incoming.troubled(reader))
+        )
+
+    def show(self, read: _Found) -> None:
+        """Draw what differs from what is shown."""
+        self._read, found = read, read.exchange
+        aside = [item for item in read.troubled if item.state is ItemState.SET_ASIDE]
+        verdict = judge(found, self._configured, self._services.store.clock(), self._zone, len(aside))
+        if verdict != self._shown:
+            self._shown = verdict
+            self._draw_verdict(verdict)
+        self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
+        self._parked_section.set_visibility(bool(found.parked or aside))
+        refused: list[tuple[Hashable, _Parked]] = [(each.row.seq, self._refused(each)) for each in found.parked]
+        self._parked.show([*refused, *((f"in {item.id}", self._aside(item)) for item in aside)])
+        self._show_ledger()
+
+    def _make_way(self, way: str, word: str) -> ui.element:
+        pressed = "true" if way == self._way else "false"
+        pill = ui.element("button").props(f"type=button aria-pressed={pressed}")
+        with pill.on("click", lambda: self._choose(way)):
+            text("span", word)
+        return pill
+
+    def _choose(self, way: str) -> None:
+        self._way = way
+        for each, pill in self._ways.items():
+            pill.props(f"aria-pressed={'true' if each == way else 'false'}")
+        self._show_ledger()
+
+    def _show_ledger(self) -> None:
+        read = self._read
+        if read is None:
+            return
+        today = self._services.today()
+        rows = ledger.rows(read.exchange.ledger, read.came, self._way, self._zone, today, KEPT)
+        self._empty.set_visibility(not rows and self._configured)
+        self._ledger.set_visibility(bool(rows))
+        if rows != self._ledger.rows:
+            self._ledger.rows = rows
+
+    def _draw_verdict(self, verdict: Verdict) -> None:
+        self._verdict.clear()
+        self._verdict.classes(replace=f"verdict tone-{verdict.tone}")
+        with self._verdict:
+            ui.icon(verdict.icon).props("aria-hidden=true")
+            with ui.element("div"):
+                text("p", verdict.what)
+                if verdict.todo:
+                    text("p", verdict.todo, "muted todo")
+
+    def _refused(self, message: Message) -> _Parked:
+        written = words.moment(message.row.created_at, self._zone, self._services.today())
+        return _Parked(
+            path=f"/exchange/out/{message.row.seq}",
+            number=message.accession_number,
+            order_id=message.row.order_id,
+            what=f"{bus.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
+            why=bus.bus_reason(message.row.reason),
+            amendable=self._amends and allowed(message.state, Event.AMEND),
+        )
+
+    def _aside(self, item: Item) -> _Parked:
+        came = words.moment(item.at, self._zone, self._services.today())
+        return _Parked(
+            path=f"/exchange/in/{item.id}",
+            number=item.accession_number,
+            order_id=0,
+            what=f"{bus.ARRIVALS[item.kind]}, пришло {came}",
+            why=bus.incoming_reason(item.reason),
+            amendable=False,
+        )
+
+    def _draw_parked(self, parked: _Parked) -> None:
+        if parked.number:
+            ui.link(parked.number, f"/order/{parked.number}").classes("mono")
+        else:
+            text("span", "получено", "muted")
+        with ui.element("div"):
+            text("p", parked.what, "title")
+            text("p", parked.why, "muted why")
+        with ui.element("div").classes("acts"):
+            if parked.amendable:
+                ui.link("Исправить", f"/desk?order={parked.number}").classes("btn btn-small")
+            ui.link("Посмотреть", parked.path).classes("btn btn-small")
+            if self._resends and parked.order_id:
+                theme.button("Отправить снова", lambda: self._resend(parked), small=True)
+
+    async def _resend(self, parked: _Parked) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: outbox.resend(services.store, parked.order_id, actor)):
+            theme.say(f"{parked.number}: снова в очереди")
+
+    async def _go_on(self) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: outbox.go_on(services.store, actor)):
+            theme.say("Пробуем отправить")
+
+
+def _make_ledger() -> ui.table:
+    columns = [
+        {"name": name, "label": label, "field": name, "align": "left", "classes": classes, "headerClasses": header}
+        for name, label, classes, header in ledger.COLUMNS
+    ]
+    table = ui.table(columns=columns, rows=[], row_key="id").classes("ledger")
+    table.props('flat dense hide-pagination :rows-per-page-options="[0]"').style("width: 100%")
+    # An icon and words; only the icon is coloured, for a ledger of green boxes tells nothing.
+    table.add_slot(
+        "body-cell-answer",
+        '<q-td :props="props"><span :class="`answer tone-${props.row.tone}`" :title="props.value">'
+        '<q-icon :name="props.row.icon" aria-hidden="true"></q-icon>'
+        '<span class="cut">{{ props.value }}</span></span></q-td>',
+    )
+    table.add_slot(
+        "body-cell-what",
+        '<q-td :props="props"><q-icon class="way" :name="props.row.way" aria-hidden="true"></q-icon> '
+        '<a class="cut" :href="`/exchange/${props.row.id}`" @click.stop>{{ props.value }}</a></q-td>',
+    )
+    table.on("row-click", lambda event: ui.navigate.to(f"/exchange/{event.args[1]['id']}"))
+    return table

@@ -1,0 +1,245 @@
+"""«Входящие»: referrals of other clinics that wait for a device and a time, and what could not be read. Live.
+
+Registering one is the desk's work; here one sees what waits, and declines it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from nicegui import ui
+
+from broker.domain import names
+from broker.domain.actors import Actor
+from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.orders import Priority
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.tables import incoming
+from broker.store.tables.incoming import Item, ItemKind, ItemState
+from broker.workflow import incoming_referrals as verbs
+from ui.desk.modes import clinic_name
+from ui.layout.frame import attempt, follow, frame
+from ui.services import Services, current_actor, look
+from ui.text import bus, words
+from ui.widgets import theme
+from ui.widgets.keyed_list import Rows, latest, redrawn
+from ui.widgets.theme import text
+
+LONGEST = 200_000  # characters of a message that are shown
+
+
+def build(services: Services) -> None:
+    """Register the page; `?saved=` names the order that has just been made of one."""
+
+    @ui.page("/incoming", title="Входящие")
+    async def incoming_page(saved: str = "") -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/incoming"), ui.element("div").classes("page"):
+            if not permissions.may(actor, Permission.REGISTER):
+                theme.empty("Входящие направления записывает регистратура.", "Вам открыты доска и исследования.")
+                return
+            page = _Page(services, actor)
+            if saved:
+                await page.tell_saved(saved)
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A referral that waits, as a line of the list."""
+
+    id: int
+    urgent: bool
+    who: str
+    born: str
+    what: str
+    clinic: str
+    since: str
+    problem: str
+    state: IncomingState
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A message that could not be read."""
+
+    id: int
+    what: str
+    reason: str
+    at: str
+    kept: bool
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the page shows."""
+
+    waiting: list[Waiting]
+    aside: list[Aside]
+
+
+class _Page:
+    """One open page."""
+
+    def __init__(self, services: Services, actor: Actor) -> None:
+        self._services = services
+        self._resends = permissions.may(actor, Permission.RESEND)
+        with ui.element("div").classes("page-head"):
+            text("h1", "Входящие направления")
+            self._count = text("span", "", "muted small")
+        self._saved = ui.element("div")
+        self._none = ui.element("div")
+        with self._none:
+            theme.empty("Никто не ждёт записи.", "Когда другая клиника направит к вам, направление появится здесь.")
+        self._rows = Rows(ui.element("div").classes("waits-list"), redrawn("div", "income", self._draw))
+        with ui.element("section").classes("section") as self._aside:
+            with ui.element("div").classes("head"):
+                text("h2", "Отложены")
+                text("span", "прочитать не удалось", "muted small")
+            self._apart = Rows(ui.element("div"), redrawn("div", "income apart", self._draw_aside))
+        with ui.element("dialog").classes("wide").props("id=raw aria-labelledby=raw-title"):
+            text("h2", "Как пришло").props("id=raw-title")
+            self._raw = text("div", "", "evidence scrolled")
+            with ui.element("div").classes("acts").style("margin-top: 16px"):
+                theme.button("Закрыть").props("data-closes autofocus")
+
+    async def tell_saved(self, number: str) -> None:
+        """Say that an order has been made of the one that was opened, with the way to it."""
+        card = await look(self._services, lambda reader: journal.card(reader, number))
+        if card is None:
+            return
+        order = card.order
+        with self._saved, ui.element("div").classes("saved").props("role=status").style("margin-bottom: 12px"):
+            ui.icon("check_circle")
+            text("span", order.accession_number, "number")
+            with ui.element("div").classes("cut"):
+                text("div", str(order.patient.name), "cut")
+                day = words.day(order.steps[0].start.date(), self._services.today())
+                text("div", f"Записано: {day} в {order.steps[0].start:%H:%M}", "muted small")
+            ui.link("Открыть", f"/order/{order.accession_number}").classes("btn btn-small")
+            ui.link("Этикетка", f"/label/{order.accession_number}", new_tab=True).classes("btn btn-small")
+
+    def read(self, reader: Reader) -> Found:
+        """Read what waits and what was set aside."""
+        services = self._services
+        now, today = services.store.clock().astimezone(UTC), services.today()
+        zone = services.clinic.zone
+        return Found(
+            [_waiting(each, clinic_name(reader, each), now, today) for each in incoming.waiting(reader)],
+            [
+                Aside(
+                    id=item.id,
+                    what=f"{_KINDS[item.kind]} {item.reference}",
+                    reason=bus.incoming_reason(item.reason),
+                    at=words.moment(item.first_at, zone, today),
+                    kept=item.kept,
+                    again=item.state is ItemState.SET_ASIDE,
+                )
+                for item in _unread(reader)
+            ],
+        )
+
+    def show(self, found: Found) -> None:
+        """Draw what differs."""
+        urgent = sum(each.urgent for each in found.waiting)
+        count = words.plural(len(found.waiting), "ждёт записи", "ждут записи", "ждут записи") if found.waiting else ""
+        self._count.set_text(count + (f", срочных {urgent}" if urgent else ""))
+        self._none.set_visibility(not found.waiting)
+        self._rows.show((each.id, each) for each in found.waiting)
+        self._aside.set_visibility(bool(found.aside))
+        self._apart.show((each.id, each) for each in found.aside)
+
+    def _draw(self, each: Waiting) -> None:
+        with ui.element("div").classes("who"):
+            if each.urgent:
+                text("b", "Срочно ", "urgent")
+            text("span", each.who, "name")
+            text("span", f", {each.born}", "muted nowrap")
+        text("span", each.since, "since muted small nowrap")
+        text("span", f"{each.what} · {each.clinic}", "what muted")
+        if each.problem:
+            text("p", each.problem, "problem small")
+        if each.state is IncomingState.WAITING:
+            ui.link("Записать", f"/desk?incoming={each.id}").classes("btn")
+
+    def _draw_aside(self, each: Aside) -> None:
+        text("span", each.what, "who mono small")
+        text("span", each.at, "since muted small nowrap")
+        text("p", each.reason, "problem small")
+        with ui.element("div").classes("acts"):
+            if each.kept:
+                look_at = theme.button("Посмотреть", lambda: self._open(each.id), small=True)
+                look_at.props("data-opens=raw")
+            if self._resends and each.again:
+                theme.button("Прочитать снова", lambda: self._again(each.id), small=True)
+
+    async def _open(self, id: int) -> None:
+        self._raw.set_text("…")
+        said = await look(self._services, lambda reader: incoming.item_json(reader, id))
+        self._raw.set_text(_pretty(said)[:LONGEST])
+
+    async def _again(self, id: int) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: verbs.try_again(services.store, id, actor)):
+            theme.say("Прочитаем ещё раз при следующем обращении к шине")
+
+
+class Declining:
+    """The dialog in which a referral from elsewhere is declined, with the reason."""
+
+    def __init__(self, services: Services, came: IncomingReferral) -> None:
+        self._services, self._came = services, came
+        title = f"Отклонить направление, {names.short(came.patient.name)}?"
+        with theme.dialog("decline", title, danger="Отклонить", on_danger=self._decline, leave="Оставить"):
+            told = "Оно уйдёт из входящих. По шине об отказе сообщить нельзя: позвоните в клинику, которая направила."
+            text("p", told, "muted").style("margin: 8px 0 12px")
+            self._reason = theme.field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
+
+    async def _decline(self) -> None:
+        services, id, reason = self._services, self._came.id, str(self._reason.value or "")
+        actor = current_actor(services)
+        if await attempt(lambda: verbs.decline(services.store, id, reason, actor, services.clinic)):
+            ui.navigate.to("/incoming")
+
+
+_KINDS = {ItemKind.REFERRAL: "Направление", ItemKind.CANCEL: "Отмена", ItemKind.RESULT: "Результат"}
+
+
+def _unread(reader: Reader) -> list[Item]:
+    """Give the referrals that could not be read; what belongs to an order is told on the board and its card."""
+    return [
+        item
+        for item in incoming.troubled(reader)
+        if item.kind is not ItemKind.RESULT and not item.order_id and item.state is ItemState.SET_ASIDE
+    ]
+
+
+def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> Waiting:
+    problem = bus.to_mend(verbs.problems(each))
+    since = words.duration(now - each.received_at) if each.received_at else ""
+    return Waiting(
+        id=each.id,
+        urgent=each.priority is Priority.URGENT,
+        who=str(each.patient.name) or "имя неизвестно",
+        born=theme.born_and_age(each.patient.birth_date, today),
+        what=each.procedure_name or "что делать, не сказано",
+        clinic=clinic,
+        since=f"ждёт {since}" if since else "",
+        problem=problem,
+        state=each.state,
+    )
+
+
+def _pretty(said: str) -> str:
+    try:
+        return json.dumps(json.loads(said), ensure_ascii=False, indent=1)
+    except (ValueError, RecursionError):
+        return said

@@ -1,0 +1,74 @@
+"""The label that goes onto the referral: a page of 58 × 40 mm that prints itself. Nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+from html import escape
+
+from barcode import Code128
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+
+from broker.domain.orders import Order
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.queries import journal
+from ui.services import Services
+from ui.text import errors, words
+from ui.widgets import theme
+
+QUIET_ZONE = 10  # modules on either side, ISO/IEC 15417
+_STYLE = """<style>
+@page { size: 58mm 40mm; margin: 0; }
+body { min-width: 0; background: #fff; color: #000; font-family: var(--font); }
+.label { width: 58mm; height: 40mm; padding: 2.5mm 3mm; overflow: hidden; display: flex; flex-direction: column; }
+.label b { font-size: 11pt; line-height: 12.5pt; max-height: 25pt; overflow: hidden; }
+.label p { font-size: 9pt; line-height: 11pt; white-space: nowrap; overflow: hidden; }
+.label svg { flex: 1; width: 100%; min-height: 0; margin: 1.2mm 0 .6mm; }
+.label .code { font: 600 11pt/12pt var(--mono); text-align: center; }
+@media screen { .label { margin: 24px auto; border: 1px dashed #888; box-sizing: content-box; } }
+</style>"""
+
+
+def build(app: FastAPI, services: Services) -> None:
+    """Register /label/{accession_number}."""
+
+    @app.get("/label/{accession_number}", include_in_schema=False)
+    def label(request: Request, accession_number: str) -> HTMLResponse:
+        if not permissions.may(request.state.actor, Permission.VIEW):
+            return theme.notice("Нет прав", errors.ERRORS["forbidden"], 403)
+        with services.store.read() as reader:
+            card = journal.card(reader, accession_number)
+        if card is None:
+            return theme.notice("Нет такого направления", "Проверьте номер.", 404)
+        return theme.plain_page(
+            f"Этикетка {accession_number}", draw(card.order), extra_head=_STYLE, attributes=" data-print"
+        )
+
+
+def draw(order: Order) -> str:
+    """Write a label as HTML: whose, what, number as bars and as text."""
+    start = order.steps[0].start
+    return (
+        f'<main class="label"><b>{escape(str(order.patient.name))}</b>'
+        f"<p>{words.born(order.patient.birth_date)}, запись {start:%d.%m.%Y %H:%M}</p>"
+        f"<p>{escape(words.procedure(order))}</p>"
+        f'{bars(order.accession_number)}<p class="code">{escape(order.accession_number)}</p></main>'
+    )
+
+
+def bars(number: str) -> str:
+    """Draw Code 128 as SVG, one unit wide per module; it is stretched to the label's width."""
+    modules = Code128(number).build()[0]
+    width = len(modules) + 2 * QUIET_ZONE
+    rects, at = [], 0
+    while at < len(modules):
+        end = at
+        while end < len(modules) and modules[end] == modules[at]:
+            end += 1
+        if modules[at] == "1":
+            rects.append(f'<rect x="{at + QUIET_ZONE}" width="{end - at}" height="1"/>')
+        at = end
+    return (
+        f'<svg viewBox="0 0 {width} 1" preserveAspectRatio="none" shape-rendering="crispEdges" role="img"'
+        f' aria-label="Штрих-код {escape(number)}">{"".join(rects)}</svg>'
+    )

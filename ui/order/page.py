@@ -1,0 +1,380 @@
+"""The card of one study: its facts, everything that happened to it, and what may be done now. Live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nicegui import ui
+
+from broker.domain import identifiers, names
+from broker.domain.actors import Actor
+from broker.domain.devices import Device
+from broker.domain.lifecycle import Event, allowed
+from broker.domain.orders import Order, OrderState, Priority
+from broker.domain.people import Patient
+from broker.domain.performed import PerformedState, PerformedStep
+from broker.domain.reports import ReportState
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import choices, journal
+from broker.store.queries.journal import Card, Visit
+from broker.workflow import outbox, performed_steps, referrals
+from ui.layout.frame import attempt, follow, frame
+from ui.order import timeline
+from ui.order.why import WhyDialog
+from ui.reading import report
+from ui.services import Services, current_actor, look
+from ui.text import bus, words
+from ui.widgets import theme
+from ui.widgets.keyed_list import Redraw, Rows, latest
+from ui.widgets.theme import text
+
+# Plain HTTP has no clipboard interface, but every browser copies what is selected.
+COPY = """() => {
+  const range = document.createRange();
+  range.selectNodeContents(document.getElementById("accession-number"));
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+  document.execCommand("copy");
+}"""
+
+
+def build(services: Services) -> None:
+    """Register the card."""
+
+    @ui.page("/order/{accession_number}", title="Исследование")
+    async def order(accession_number: str) -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/studies"):
+            ui.link("Назад", "/board").classes("unseen").props("data-back tabindex=-1")
+            found = await look(services, lambda reader: _read(reader, accession_number))
+            if found is None:
+                theme.empty(
+                    f"Исследования с номером «{accession_number[:40]}» нет.",
+                    "Проверьте номер или найдите по фамилии:",
+                    "/",
+                )
+                return
+            ui.page_title(f"Исследование {found.card.order.accession_number}")
+            page = _Page(services, actor, found)
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()  # what came between reading and following
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the card is drawn from."""
+
+    card: Card
+    devices: tuple[Device, ...]
+    other: str = ""  # the other clinic that refers or is to do it, as people call it
+
+
+def _read(reader: Reader, accession_number: str) -> _Found | None:
+    card = journal.card(reader, accession_number)
+    if card is None:
+        return None
+    guid = card.order.owner or card.order.requester
+    other = words.clinic(choices.organisation_name(reader, guid), guid) if guid else ""
+    return _Found(card, tuple(journal.stations(reader)), other)
+
+
+class _Page:
+    """One open card."""
+
+    def __init__(self, services: Services, actor: Actor, found: _Found) -> None:
+        self._services = services
+        self._actor = actor
+        self._found = found
+        self._seen = found.card.order.revision  # what the person saw when asking to cancel
+        self._drawn: list[object] = [None, None, None]
+        with ui.element("div").classes("page-head card-head"):
+            self._title = ui.element("h1")
+            ui.element("div").classes("spring")
+            self._actions = ui.element("div").classes("acts")
+        with ui.element("div").classes("card"):
+            with ui.element("div"):
+                self._facts = ui.element("div")
+                with ui.element("section").classes("section"), ui.element("details"):
+                    text("summary", "Для инженера: UID, имя аппарата")
+                    self._wires = ui.element("div")
+            with ui.element("div"), theme.section("Что было", "новое сверху"):
+                self._lines = Rows(ui.element("ol").classes("timeline"), _make_line)
+        self._why = WhyDialog(services)
+        self._step = ""  # the SOP Instance UID of what the person wants to unlink
+        if self._may(Permission.CANCEL):
+            self._dialog()
+        if self._may(Permission.CLOSE):
+            self._ask_closing()
+        if self._may(Permission.LINK):
+            self._ask_unlinking()
+        self.show(found)
+
+    def read(self, reader: Reader) -> _Found | None:
+        """Read the card again."""
+        return _read(reader, self._found.card.order.accession_number)
+
+    def show(self, found: _Found | None) -> None:
+        """Draw what differs from what is shown; an order is never deleted, so there is always something."""
+        if found is None:
+            return
+        self._found = found
+        card, order = found.card, found.card.order
+        today = self._services.today()
+        if self._differs(0, (order.patient, today)):
+            self._title.clear()
+            with self._title:
+                theme.patient_line(str(order.patient.name), order.patient.birth_date, today)
+        told = (card.seen_at, card.bus, card.parked_reason, card.performed, card.report, card.report_doubted)
+        if self._differs(1, (order, *told, today)):
+            for box, draw in ((self._facts, self._draw_facts), (self._wires, self._draw_wires)):
+                box.clear()
+                with box:
+                    draw()
+        if self._differs(2, (order.state, card.bus, card.report and card.report.state, bool(card.performed))):
+            self._actions.clear()
+            with self._actions:
+                self._draw_actions()
+        self._lines.show(timeline.tell(card, found.devices, self._services.clinic.zone, today))
+
+    def _differs(self, place: int, model: object) -> bool:
+        different = self._drawn[place] != model
+        self._drawn[place] = model
+        return different
+
+    # ---- what may be done ----
+
+    def _draw_actions(self) -> None:
+        card, number = self._found.card, self._found.card.order.accession_number
+        if self._may(Permission.AMEND) and allowed(card.order.state, Event.AMEND):
+            ui.link("Изменить", f"/desk?order={number}").classes("btn")
+        if card.bus == "parked" and self._may(Permission.RESEND):
+            theme.button("Отправить снова", self._resend, icon="sync")
+        if self._may(Permission.REPORT) and card.performed:
+            signed = card.report and card.report.state is ReportState.SIGNED
+            ui.link("Протокол" if signed else "Описать", f"/reading/{number}").classes("btn")
+        if card.order.state is OrderState.SCHEDULED:
+            why = theme.button("Почему не на аппарате?", lambda: self._why.ask(self._found.card.order))
+            why.props("data-opens=why")
+        with ui.link("", f"/label/{number}", new_tab=True).classes("btn"):
+            ui.icon("print")
+            text("span", "Печать")
+        if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
+            theme.button("Выполнено", self._note_revision).props("data-opens=close")
+        if self._may(Permission.CANCEL) and allowed(card.order.state, Event.CANCEL):
+            theme.button("Отменить", self._note_revision, kind="danger").props("data-opens=cancel")
+
+    def _may(self, permission: Permission) -> bool:
+        return permissions.may(self._actor, permission)
+
+    def _dialog(self) -> None:
+        order = self._found.card.order
+        title = f"Отменить направление {order.accession_number}, {names.short(order.patient.name)}?"
+        with theme.dialog("cancel", title, danger="Отменить направление", on_danger=self._cancel, leave="Оставить"):
+            told = "Оно пропадёт из списка аппарата и с доски."
+            more = " Шина получит отмену." if self._services.clinic.tells_bus else ""
+            text("p", told + more, "muted").style("margin: 8px 0 12px")
+            self._reason = theme.field("Причина", name="cancel-reason", hint="Например: пациент отказался")
+
+    def _note_revision(self) -> None:
+        self._seen = self._found.card.order.revision
+
+    async def _cancel(self) -> None:
+        services, order, seen = self._services, self._found.card.order, self._seen
+        actor, reason = current_actor(services), str(self._reason.value or "")
+        if await attempt(lambda: referrals.cancel(services.store, order.id, seen, reason, actor, services.clinic)):
+            theme.say(f"Направление {order.accession_number} отменено")
+
+    def _ask_closing(self) -> None:
+        order = self._found.card.order
+        title = f"Исследование {order.accession_number} выполнено?"
+        with theme.dialog("close", title, danger="Отметить выполненным", on_danger=self._close, leave="Нет"):
+            told = "Аппараты сообщают о конце сами; отмечайте вручную, если этот не сообщает."
+            more = " Шина узнает, что снимки сделаны." if self._services.clinic.tells_bus else ""
+            text("p", told + more, "muted")
+
+    async def _close(self) -> None:
+        services, order, seen = self._services, self._found.card.order, self._seen
+        actor = current_actor(services)
+        if await attempt(lambda: performed_steps.close(services.store, order.id, seen, actor, services.clinic)):
+            theme.say(f"Исследование {order.accession_number} отмечено выполненным")
+
+    def _ask_unlinking(self) -> None:
+        order = self._found.card.order
+        title = f"Снимки не этого пациента, {names.short(order.patient.name)}?"
+        with theme.dialog("unlink", title, danger="Отвязать", on_danger=self._unlink, leave="Оставить"):
+            told = "Направление снова встанет в очередь на аппарат, а снимки будут ждать, чьи они, на доске."
+            more = " Что уже ушло на шину, так не отозвать." if self._services.clinic.tells_bus else ""
+            text("p", told + more, "muted")
+
+    def _note_step(self, uid: str) -> None:
+        self._step = uid
+
+    async def _unlink(self) -> None:
+        services, order, uid = self._services, self._found.card.order, self._step
+        actor = current_actor(services)
+        if await attempt(lambda: performed_steps.unlink(services.store, uid, order.id, actor, services.clinic)):
+            theme.say(f"Отвязано: {order.accession_number}")
+
+    async def _confirm(self, uid: str) -> None:
+        services, order = self._services, self._found.card.order
+        actor = current_actor(services)
+        if await attempt(lambda: performed_steps.confirm(services.store, uid, order.id, actor, services.clinic)):
+            theme.say(f"Подтверждено: {order.accession_number}")
+
+    async def _resend(self) -> None:
+        services, order = self._services, self._found.card.order
+        actor = current_actor(services)
+        if await attempt(lambda: outbox.resend(services.store, order.id, actor)):
+            theme.say("Снова в очереди на отправку")
+
+    # ---- facts ----
+
+    def _draw_facts(self) -> None:
+        card, order = self._found.card, self._found.card.order
+        with ui.element("section").classes("section"):
+            text("div", "Номер исследования", "muted small")
+            with ui.element("div").classes("row-line"):
+                text("span", order.accession_number, "number").props("id=accession-number")
+                copy = theme.button(
+                    "Копировать", lambda: theme.say("Номер скопирован"), icon="content_copy", small=True
+                )
+                copy.on("click", js_handler=COPY)
+            with ui.element("div").classes("row-line").style("margin-top: 8px"):
+                theme.state_chip(words.standing(_visit(card)))
+                if card.report_doubted:
+                    theme.state_chip("attention", "Проверьте протокол")
+                if card.bus == "parked":
+                    theme.state_chip("attention", "Шина не приняла")
+                elif card.bus == "pending":
+                    text("span", "ждёт отправки на шину", "muted small")
+            if card.parked_reason:
+                text("p", bus.bus_reason(card.parked_reason), "parked-reason")
+        if card.report:
+            with theme.section("Протокол"):
+                if card.report_doubted:
+                    text("p", words.REPORT_DOUBTED, "parked-reason")
+                zone, today = self._services.clinic.zone, self._services.today()
+                report.draw(card.report, zone, today, number=order.accession_number, brief=True)
+        with theme.section("Исследование"):
+            theme.facts(self._about(order))
+        with theme.section("Пациент"):
+            theme.facts(_patient(order.patient))
+        for step in card.performed:
+            with theme.section("Сделано", words.how_known(step)):
+                theme.facts(self._performed(step))
+                if step.sop_instance_uid in card.conflicts:
+                    said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
+                    text("p", f"На аппарате названо: «{said}». Тот ли это пациент?", "parked-reason")
+                    if self._may(Permission.LINK):
+                        uid = step.sop_instance_uid
+                        theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)
+                if self._may(Permission.LINK):
+                    word = "Снять отметку" if step.by_hand and not step.in_archive else "Это чужие снимки"
+                    uid = step.sop_instance_uid
+                    theme.button(word, lambda uid=uid: self._note_step(uid), small=True).props("data-opens=unlink")
+
+    def _about(self, order: Order) -> list[tuple[str, str]]:
+        today = self._services.today()
+        referrer = ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)
+        when = [
+            f"{words.day(step.start.date(), today)}, {step.start:%H:%M}"
+            if step.station_ae_titles
+            else f"желательно {words.day(step.start.date(), today)}"  # the other clinic gives the time
+            for step in order.steps
+        ]
+        where = dict.fromkeys(self._place(ae_title) for step in order.steps for ae_title in step.station_ae_titles)
+        return [
+            ("Что", words.procedure(order)),
+            ("Когда", "; ".join(when)),
+            ("Где", "; ".join(where) or self._found.other),
+            *([("Направила", self._found.other)] if order.requester else []),
+            *([("Срочность", "Срочно")] if order.priority is Priority.URGENT else []),
+            ("Направил", referrer),
+            ("Диагноз", f"{order.diagnosis_code} {order.diagnosis_text}".strip()),
+            ("Оплата", words.FINANCE.get(order.finance, order.finance)),
+            ("Комментарий", order.comment),
+            ("Записал", order.created_by),
+        ]
+
+    def _performed(self, step: PerformedStep) -> list[tuple[str, str]]:
+        times = [f"{moment:%H:%M}" if moment else "?" for moment in (step.start, step.end)]
+        return [
+            ("Где", self._place(step.ae_title)),
+            ("Когда", f"с {times[0]}" + (f" до {times[1]}" if step.end else "")),
+            ("Лаборант", str(names.from_dicom(step.operator))),
+            ("Снимков", str(step.images) if step.images else ""),
+            *([("Прервано", words.discontinuation(step))] if step.state is PerformedState.DISCONTINUED else []),
+        ]
+
+    def _place(self, ae_title: str) -> str:
+        known = next((device for device in self._found.devices if device.ae_title == ae_title), None)
+        return ", ".join(part for part in (known.name, known.room) if part) if known else ae_title
+
+    def _draw_wires(self) -> None:
+        card, order = self._found.card, self._found.card.order
+        stations = [ae_title for step in order.steps for ae_title in step.station_ae_titles]
+        theme.facts(
+            [
+                ("UID", order.study_instance_uid),
+                ("Аппарат", ", ".join(stations)),
+                ("Вид", order.modality),
+                ("Процедура", order.requested_procedure_id),
+                ("Запись", ", ".join(step.sps_id for step in order.steps)),
+                *(("MPPS", step.sop_instance_uid) for step in card.performed),
+            ]
+        )
+
+
+def _visit(card: Card) -> Visit:
+    """Give the card as a line of a day, for what is said of both."""
+    step = card.order.steps[0]
+    reported = card.report is not None and card.report.state is ReportState.SIGNED
+    return Visit(card.order, step.start, step.station_ae_titles, card.since, card.seen_at, card.bus, reported)
+
+
+def _patient(patient: Patient) -> list[tuple[str, str]]:
+    rare = [
+        ("Вес", f"{patient.weight:g} кг".replace(".", ",") if patient.weight else ""),
+        ("Рост", f"{patient.height:g} см".replace(".", ",") if patient.height else ""),
+        ("Аллергия", patient.allergies),
+        ("Беременность", patient.pregnancy),
+    ]
+    return [
+        ("Пол", words.SEXES[patient.sex]),
+        ("СНИЛС", identifiers.show_snils(patient.snils)),
+        ("Полис ОМС", identifiers.show_policy(patient.policy)),
+        ("Номер карты", patient.patient_id),
+        ("Телефон", patient.phone),
+        *((name, value) for name, value in rare if value),
+    ]
+
+
+def _make_line(line: timeline.Day | timeline.Told) -> tuple[ui.element, Redraw]:
+    """Draw a line of the timeline; evidence that is open stays open while other lines come."""
+    element = ui.element("li")
+
+    def redraw(line: timeline.Day | timeline.Told) -> None:
+        element.clear()
+        if isinstance(line, timeline.Day):
+            element.classes(replace="day")
+            with element:
+                text("span", line.word)
+            return
+        icon, _, tone = theme.STATES[line.state]
+        element.classes(replace=f"tone-{tone}")
+        with element:
+            text("time", line.time)
+            ui.icon(icon).classes("dot").props("aria-hidden=true")
+            with ui.element("div"):
+                text("p", line.what, "what")
+                text("p", line.who, "who")
+                if line.proof:
+                    with ui.element("details"):
+                        text("summary", line.proof_name)
+                        text("div", line.proof, "evidence")
+
+    redraw(line)
+    return element, redraw

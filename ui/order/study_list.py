@@ -1,0 +1,145 @@
+"""The list of studies: today's, or those that were searched for; a number that was scanned opens its card at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from fastapi.responses import RedirectResponse
+from nicegui import ui
+from starlette.responses import Response
+
+from broker.domain.devices import Device
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.queries.journal import Visit
+from ui.layout.frame import find, follow, frame
+from ui.services import Services, current_actor, look
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.keyed_list import latest
+from ui.widgets.theme import text
+
+MOST = 100  # found studies that are shown
+LONGEST = 100  # characters of a query
+
+
+def build(services: Services) -> None:
+    """Register the list."""
+
+    @ui.page("/studies", title="Исследования")
+    async def studies(q: str = "") -> Response | None:
+        typed = q.strip()[:LONGEST]
+        actor = current_actor(services)
+        if typed:
+            found = await look(services, lambda reader: journal.studies(reader, typed, services.today(), 2))
+            numbers = {visit.order.accession_number for visit in found}
+            if numbers == {typed.upper()}:
+                return RedirectResponse(f"/order/{typed.upper()}", 303)
+        with frame(services, actor, "/studies"), ui.element("div").classes("page"):
+            page = _Page(services, typed, permissions.may(actor, Permission.REGISTER))
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()
+        return None
+
+
+class _Page:
+    """One open list."""
+
+    def __init__(self, services: Services, typed: str, registers: bool) -> None:
+        self._services = services
+        self._typed = typed
+        with ui.element("div").classes("page-head"):
+            self._heading = text("h1", "")
+            self._count = text("span", "", "muted small")
+        find("find-here", typed)
+        self._none = ui.element("div")
+        with self._none:
+            if typed:
+                how = "Проверьте фамилию или наберите номер целиком. Новый поиск:"
+                theme.empty("По этому запросу ничего нет.", how, "/")
+            elif registers:
+                theme.empty("Сегодня ещё нет направлений.", "Новое направление:", "F2")
+            else:
+                theme.empty("Сегодня ещё нет направлений.", "Как только их запишут, они появятся здесь.")
+        self._table = _make_table()
+        self._more = text("p", f"Показаны первые {MOST}. Наберите фамилию и имя полнее.", "muted small more")
+
+    def read(self, reader: Reader) -> tuple[list[Visit], list[Device]]:
+        """Read the day, or what fits the query, and the devices' names."""
+        return journal.studies(reader, self._typed, self._services.today(), MOST), journal.stations(reader)
+
+    def show(self, found: tuple[list[Visit], list[Device]]) -> None:
+        """Draw the list, if it differs from what is shown."""
+        visits, devices = found
+        self._heading.set_text(f"Найдено по «{self._typed}»" if self._typed else "Исследования сегодня")
+        self._count.set_text(str(len(visits)))
+        self._none.set_visibility(not visits)
+        self._table.set_visibility(bool(visits))
+        self._more.set_visibility(bool(self._typed) and len(visits) == MOST)
+        today = self._services.today()
+        called = {device.ae_title: device.name for device in devices}
+        rows = [_row(visit, today, called) for visit in visits]
+        if rows != self._table.rows:
+            self._table.rows = rows
+
+
+_COLUMNS = (  # name, field, label, extra classes
+    ("time", "start", "Время", "nowrap"),
+    ("patient", "patient", "Пациент", ""),
+    ("what", "what", "Исследование", ""),
+    ("device", "device", "Аппарат", "c-rare"),
+    ("number", "number", "Номер", "c-rare mono"),
+    ("state", "state", "Состояние", ""),
+)
+
+
+def _make_table() -> ui.table:
+    columns = [
+        {
+            "name": name,
+            "label": label,
+            "field": field,
+            "align": "left",
+            "sortable": True,
+            "classes": f"c-{name} {extra}",
+            "headerClasses": "c-rare" if "c-rare" in extra else "",
+        }
+        for name, field, label, extra in _COLUMNS
+    ]
+    table = ui.table(columns=columns, rows=[], row_key="id").style("width: 100%")
+    table.props('flat dense hide-pagination binary-state-sort :rows-per-page-options="[0]"')
+    table.add_slot("body-cell-time", '<q-td :props="props">{{ props.row.time }}</q-td>')
+    # A real link, so that a middle click opens a tab; the whole row reacts to a click all the same.
+    table.add_slot(
+        "body-cell-patient",
+        '<q-td :props="props"><div class="whole"><a class="cut" :href="`/order/${props.row.number}`" @click.stop>'
+        '{{ props.value }},</a> <span class="muted nowrap">{{ props.row.born }}</span></div></q-td>',
+    )
+    table.add_slot("body-cell-state", theme.STATE_CELL)
+    table.on("row-click", lambda event: ui.navigate.to(f"/order/{event.args[1]['number']}"))
+    return table
+
+
+def _row(visit: Visit, today: date, called: Mapping[str, str]) -> dict[str, Any]:
+    order, patient = visit.order, visit.order.patient
+    on = visit.start.date()
+    return {
+        "id": f"{order.id} {visit.start:%Y%m%d%H%M}",
+        "start": visit.start.isoformat(),
+        "time": words.day(on, today)
+        if order.owner and not visit.station_ae_titles  # the other clinic gives the time
+        else f"{visit.start:%H:%M}"
+        if on == today
+        else f"{words.day(on, today)} {visit.start:%H:%M}",
+        "patient": str(patient.name),
+        "born": f" {theme.born_and_age(patient.birth_date, today)}",
+        "what": words.procedure(order),
+        "device": ", ".join(called.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
+        "number": order.accession_number,
+        "state": words.standing(visit),
+    }

@@ -1,0 +1,245 @@
+"""A study's life as sentences: what the journal tells, put into words for the timeline. Pure; it draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from typing import Any
+
+from broker.domain import names
+from broker.domain.actors import ActorKind
+from broker.domain.devices import Device
+from broker.domain.messages import OutboxKind
+from broker.domain.people import PersonName
+from broker.domain.performed import PerformedStep
+from broker.store.queries.journal import Card, Happening
+from ui.devices import evidence
+from ui.text import bus, words
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A heading of the timeline."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line of the timeline; `state` is a key of theme.STATES, `proof` what was really said on the wire."""
+
+    time: str
+    state: str
+    what: str
+    who: str
+    proof: str = ""
+    proof_name: str = ""
+
+
+def tell(
+    card: Card, devices: Sequence[Device], zone: tzinfo, today: date
+) -> list[tuple[tuple[object, ...], Day | Told]]:
+    """Tell a study's life, newest first, with day headings; every line has a key that stays as more is added."""
+    called = {device.ae_title: _place(device) for device in devices}
+    steps = {step.sop_instance_uid: step for step in card.performed}
+    told: list[tuple[tuple[object, ...], Day | Told]] = []
+    heading: date | None = None
+    for happening, times in _fold(card.happenings):
+        local = happening.at.astimezone(zone)
+        if local.date() != heading:
+            heading = local.date()
+            told.append((("day", heading), Day(words.day(heading, today).capitalize())))
+        told.append((_key(happening, told), _line(happening, times, f"{local:%H:%M}", steps, called)))
+    return told
+
+
+def changes(changed: Mapping[str, Sequence[Any]], called: Mapping[str, str]) -> list[str]:
+    """Say what an amendment changed, one sentence a thing: «Время изменено: 09:40 стало 10:00»."""
+    found: list[str] = []
+    for field, (old, new) in changed.items():
+        if field == "patient":
+            found += _patient_changes(old, new)
+        elif field == "steps":
+            found += _step_changes(old, new, called)
+        elif field == "referrer":
+            found += _became("Направил", _person(old), _person(new))
+        elif field in _FIELDS:
+            name, values = _FIELDS[field]
+            found += _became(name, values.get(str(old), str(old)), values.get(str(new), str(new)))
+    return found
+
+
+_YES = {"urgent": "срочно", "routine": "планово"}
+_SIDES = {side: word.lower() for side, word in words.LATERALITIES.items()}
+_FIELDS: dict[str, tuple[str, Mapping[str, str]]] = {
+    "procedure_name": ("Исследование", {}),
+    "laterality": ("Сторона", _SIDES),
+    "priority": ("Срочность", _YES),
+    "finance": ("Оплата", words.FINANCE),
+    "referrer_position": ("Должность врача", {}),
+    "referrer_snils": ("СНИЛС врача", {}),
+    "diagnosis_code": ("Код диагноза", {}),
+    "diagnosis_text": ("Диагноз", {}),
+    "comment": ("Комментарий", {}),
+}
+_SEXES = {str(sex): word.lower() for sex, word in words.SEXES.items()}
+_PATIENT: dict[str, tuple[str, Mapping[str, str]]] = {
+    "sex": ("Пол", _SEXES),
+    "snils": ("СНИЛС", {}),
+    "policy": ("Полис", {}),
+    "phone": ("Телефон", {}),
+    "weight": ("Вес", {}),
+    "height": ("Рост", {}),
+    "allergies": ("Аллергия", {}),
+    "pregnancy": ("Беременность", {}),
+}
+
+
+def _line(
+    happening: Happening, times: int, at: str, steps: Mapping[str, PerformedStep], called: Mapping[str, str]
+) -> Told:
+    details = happening.details
+    what = words.ACTIONS.get(happening.what, happening.what)
+    state, who = _STATES.get(happening.what, "waiting"), _who(happening)
+    step = steps.get(str(details.get("sop_instance_uid", "")))
+    proof, proof_name = "", ""
+    if happening.what == "amend":
+        what = ". ".join(changes(details.get("changed", {}), called)) or what
+    elif happening.what == "cancel":
+        what += f": {details['reason']}" if details.get("reason") else ""
+    elif happening.what == "report_draft" and details.get("taken_from"):
+        what = f"Черновик протокола взят у врача {details['taken_from']}"
+    elif happening.what in ("start", "progress", "finish"):
+        proof, proof_name = evidence.mpps(happening.evidence), "Сообщение аппарата (MPPS)"
+        if step and step.operator:
+            who += f"; лаборант {names.short(names.from_dicom(step.operator))}"
+        if happening.what == "finish":
+            state, what = _finish(details, step)
+    elif happening.what == "untold":
+        what = f"Шине не передано {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
+        what += f": {bus.bus_reason(details.get('reason', ''))}"
+        who = "Обмен с шиной"
+    elif happening.what in ("delivered", "retry", "parked"):
+        what = f"Шина {_TAKEN[happening.what]} {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
+        if happening.what != "delivered":
+            what += f": {bus.bus_reason(details.get('reason', ''))}"
+        if times > 1:
+            what += f" ({words.plural(times, 'попытка', 'попытки', 'попыток')} подряд)"
+        proof, proof_name, who = happening.evidence, "Ответ шины", "Обмен с шиной"
+    return Told(at, state, what, who, proof, proof_name if proof else "")
+
+
+_STATES = {
+    "cancel": "cancelled",
+    "start": "running",
+    "progress": "running",
+    "link": "archived",
+    "unlink": "attention",
+    "close": "done",
+    "report_draft": "running",
+    "report_sign": "reported",
+    "report_uphold": "reported",
+    "images_seen": "archived",
+    "foreign_result": "done",
+    "bus_cancelled": "cancelled",
+    "bus_cancelled_late": "attention",
+    "bus_number_too_long": "attention",
+    "give_up": "stopped",
+    "wrong_entry": "attention",
+    "reference_conflict": "attention",
+    "seen": "seen",
+    "delivered": "sent",
+    "parked": "attention",
+    "untold": "attention",
+}
+
+
+_TAKEN = {"delivered": "приняла", "retry": "пока не приняла", "parked": "не приняла"}
+
+
+def _finish(details: Mapping[str, Any], step: PerformedStep | None) -> tuple[str, str]:
+    if details.get("state") == "DISCONTINUED":
+        reason = words.discontinuation(step) if step else ""
+        return "stopped", f"Прервано на аппарате: «{reason}»" if reason else "Прервано на аппарате"
+    images = words.plural(step.images, "снимок", "снимка", "снимков") if step and step.images else ""
+    return "done", f"Выполнено, {images}" if images else "Выполнено"
+
+
+def _who(happening: Happening) -> str:
+    kind = words.ACTOR_KINDS[ActorKind(happening.actor_kind)]
+    if happening.actor_kind == ActorKind.DEVICE and happening.actor.isascii():
+        return f"{kind} {happening.actor}"  # nothing but its AE title is known
+    return happening.actor or kind
+
+
+def _fold(happenings: Iterable[Happening]) -> list[tuple[Happening, int]]:
+    """Count failed attempts that repeat each other into the newest of them: a silent bus is one line, not a hundred."""
+    folded: list[tuple[Happening, int]] = []
+    for happening in happenings:
+        if folded and happening.what == "retry" and folded[-1][0].what == "retry":
+            newest, times = folded[-1]
+            if newest.details == happening.details:
+                folded[-1] = (newest, times + 1)
+                continue
+        folded.append((happening, 1))
+    return folded
+
+
+def _key(happening: Happening, told: Sequence[tuple[tuple[object, ...], object]]) -> tuple[object, ...]:
+    key: tuple[object, ...] = (happening.at, happening.what)
+    taken = {each for each, _ in told}
+    while key in taken:
+        key = (*key, "again")
+    return key
+
+
+# ---- what an amendment changed ----
+
+
+def _became(name: str, old: str, new: str) -> list[str]:
+    if old in ("", "None"):
+        return [f"{name}: записано «{new}»"]
+    return [f"{name}: было «{old}», убрано" if new in ("", "None") else f"{name}: «{old}» стало «{new}»"]
+
+
+def _patient_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    found = []
+    if old.get("name") != new.get("name"):
+        found += _became("Пациент", _person(old["name"]), _person(new["name"]))
+    if old.get("birth_date") != new.get("birth_date"):
+        found += _became("Дата рождения", _date(old["birth_date"]), _date(new["birth_date"]))
+    for field, (name, values) in _PATIENT.items():
+        before, after = str(old.get(field) or ""), str(new.get(field) or "")
+        if before != after:
+            found += _became(name, values.get(before, before), values.get(after, after))
+    return found
+
+
+def _step_changes(old: Sequence[Any], new: Sequence[Any], called: Mapping[str, str]) -> list[str]:
+    found = []
+    for before, after in zip(old, new, strict=False):
+        was, now = datetime.fromisoformat(before["start"]), datetime.fromisoformat(after["start"])
+        if was.date() != now.date():
+            found.append(f"Перенесено: {was:%d.%m.%Y %H:%M} стало {now:%d.%m.%Y %H:%M}")
+        elif was != now:
+            found.append(f"Время изменено: {was:%H:%M} стало {now:%H:%M}")
+        if before["station_ae_titles"] != after["station_ae_titles"]:
+            places = [
+                ", ".join(called.get(ae_title, ae_title) for ae_title in step["station_ae_titles"])
+                for step in (before, after)
+            ]
+            found.append(f"Аппарат изменён: {places[0]} стало {places[1]}")
+    return found
+
+
+def _person(name: Mapping[str, str]) -> str:
+    return str(PersonName(name.get("family", ""), name.get("given", ""), name.get("middle", "")))
+
+
+def _date(text: str | None) -> str:
+    return f"{date.fromisoformat(text[:10]):%d.%m.%Y}" if text and text != "None" else ""
+
+
+def _place(device: Device) -> str:
+    return ", ".join(part for part in (device.name, device.room) if part)

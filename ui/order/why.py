@@ -1,0 +1,49 @@
+"""The dialog «Почему не на аппарате?»: for each device of an order every reason for or against, and what to do."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from broker.domain.device_advice import Explained
+from broker.domain.orders import Order
+from ui.devices import advice
+from ui.services import Services, look
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+
+class WhyDialog:
+    """The dialog; an element with data-opens=why opens it, and `ask` fills it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        with theme.dialog("why", "Почему не на аппарате?"):
+            self._box = ui.element("div")
+
+    async def ask(self, order: Order) -> None:
+        """Judge the order by what each device asked last, and say so."""
+        found = await look(self._services, lambda reader: self._services.explain(reader, order))
+        self._box.clear()
+        with self._box:
+            if not found:
+                text("p", "В направлении нет аппарата.", "muted")
+            for each in found:
+                self._draw(each)
+
+    def _draw(self, each: Explained) -> None:
+        device, today = each.device, self._services.today()
+        place = ", ".join(part for part in (device.name, device.room) if part) or device.ae_title
+        text("p", f"{place}: {'виден' if each.seen else 'не виден'}", "why-device")
+        with ui.element("ol").classes("checks"):
+            for verdict in each.verdicts:
+                said, todo = advice.verdict(verdict, device.ae_title, self._services.clinic.zone, today)
+                if not said:
+                    continue
+                icon, tone = ("check", "green") if verdict.ok else ("error", "red")
+                if not verdict.ok and not verdict.decides:
+                    icon, tone = "info", "amber"
+                with ui.element("li").classes(f"tone-{tone}"):
+                    ui.icon(icon).props("aria-hidden=true")
+                    text("span", said)
+                    if todo:
+                        text("span", todo, "why")

@@ -1,0 +1,76 @@
+"""What a modality told of the dose, in words and the units that doctors use; an effective dose as it is typed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.documents.report_pdf import dose as show_effective
+from broker.domain.performed import Dose
+from ui.desk.referral import typed as read
+from ui.text import words
+
+# Attribute -> what it is, and how many of our unit are one of the device's.
+_WHOLE = {
+    "ImageAndFluoroscopyAreaDoseProduct": ("Произведение дозы на площадь", 10.0, "сГр·см²"),
+    "EntranceDoseInmGy": ("Доза на входе", 1.0, "мГр"),
+    "EntranceDose": ("Доза на входе", 100.0, "мГр"),
+    "TotalTimeOfFluoroscopy": ("Время просвечивания", 1.0, "с"),
+    "TotalNumberOfExposures": ("Экспозиций", 1.0, ""),
+}
+_EXPOSURE = {
+    "KVP": ("{} кВ", 1.0),
+    "XRayTubeCurrent": ("{} мА", 1.0),
+    "XRayTubeCurrentInuA": ("{} мА", 0.001),
+    "ExposureTime": ("{} мс", 1.0),
+    "CTDIvol": ("CTDIvol {} мГр", 1.0),
+}
+MOST_EXPOSURES = 12
+
+
+def facts(doses: Sequence[Dose]) -> list[tuple[str, str]]:
+    """List the numbers of a step: those of the whole first, then exposure by exposure."""
+    told = {dose.keyword: dose.value for dose in doses if not dose.position}
+    if "EntranceDoseInmGy" in told:
+        told.pop("EntranceDose", None)  # the same, coarser
+    found = [
+        (name, f"{_number(told[keyword] * factor)} {unit}".strip())
+        for keyword, (name, factor, unit) in _WHOLE.items()
+        if keyword in told
+    ]
+    exposures: dict[int, dict[str, float]] = {}
+    for dose in doses:
+        if dose.position:
+            exposures.setdefault(dose.position, {})[dose.keyword] = dose.value
+    for position in sorted(exposures)[:MOST_EXPOSURES]:
+        values = exposures[position]
+        if "XRayTubeCurrentInuA" in values:
+            values.pop("XRayTubeCurrent", None)
+        parts = [
+            form.format(_number(values[keyword] * factor))
+            for keyword, (form, factor) in _EXPOSURE.items()
+            if keyword in values
+        ]
+        if parts:
+            found.append((f"Экспозиция {position}", ", ".join(parts)))
+    if (rest := len(exposures) - MOST_EXPOSURES) > 0:
+        found.append(("Ещё", words.plural(rest, "экспозиция", "экспозиции", "экспозиций")))
+    return found
+
+
+def typed(value: str) -> tuple[float | None, str]:
+    """Read an effective dose in мЗв as people type it: the number or None, and what is wrong: '' or 'unreadable'."""
+    bare = value.casefold().replace("мзв", "").strip()
+    if not bare:
+        return None, ""
+    number = read.number(bare)
+    return number, "" if number is not None else "unreadable"
+
+
+def shown(value: float | None) -> str:
+    """Write an effective dose into its field, without the unit."""
+    return show_effective(value).removesuffix(" мЗв")
+
+
+def _number(value: float) -> str:
+    """Write at most four significant digits: more of them are the device's noise."""
+    return f"{value:.4g}".replace(".", ",") if value < 10_000 else f"{value:.0f}"

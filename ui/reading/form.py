@@ -1,0 +1,352 @@
+"""The report while it is written: kept after every pause, signed after a look at what goes out.
+
+What is typed is never overwritten unseen: where somebody else has saved since, a person chooses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from nicegui import ui
+
+from broker.documents import report_pdf
+from broker.domain import names
+from broker.domain.actors import Actor
+from broker.domain.errors import BrokerError, Invalid, Stale
+from broker.domain.orders import OrderState
+from broker.domain.reports import Report, ReportState
+from broker.store.database import StoreError
+from broker.store.queries.reading import Study
+from broker.workflow import reports
+from broker.workflow.reports import ReportText
+from ui.layout.frame import attempt
+from ui.reading import dose
+from ui.services import Services, current_actor
+from ui.text import errors, words
+from ui.widgets import theme
+from ui.widgets.theme import Field, text
+
+QUIET = 1.5  # seconds without a keystroke after which the draft is kept
+LONGEST_UNKEPT = 8.0  # … and while somebody types without a pause
+_OPEN_DIALOG = 'document.getElementById("sign").showModal()'
+
+
+class ReportForm:
+    """The form; `reread` shows the study anew after a change."""
+
+    def __init__(self, services: Services, actor: Actor, study: Study, reread: Callable[[], Awaitable[None]]) -> None:
+        self._services = services
+        self._actor = actor
+        self._study = study
+        self._reread = reread
+        self._kept = ReportText()  # what the database has, as far as this page has seen
+        self._revision = 0
+        self._changed: float | None = None  # when a key was pressed last
+        self._unkept: float | None = None  # … and first since the draft was kept
+        self._refused = False  # … to sign, and nothing was typed since
+        self._lock = asyncio.Lock()
+        self._clash: Report | None = None  # somebody else's draft, which stands in the way of this one
+        self._closed = False  # signed
+        self._asked = ReportText()  # what the dialog shows: this is signed, nothing else
+        self._box = ui.element("div")
+        with self._box:
+            self._none = ui.element("div")
+            self._make_clash()
+            self._fields = self._make_fields()
+            self._make_actions()
+        self._make_dialog()
+        client = ui.context.client
+        client.on_disconnect(self._keep_last)
+        ui.timer(QUIET / 3, self._keep_if_quiet)
+
+    def show(self, study: Study, signed: bool) -> None:
+        """Follow the database: take a newer draft over, unless something typed here would be lost by that."""
+        self._study = study
+        self._closed = signed
+        self._box.set_visibility(not signed)
+        if signed:
+            return
+        begun = study.card.order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED) and bool(study.card.performed)
+        self._say_begun(begun)
+        report = study.card.report
+        if report and report.revision > self._revision and not self._lock.locked():
+            if self._text() in (self._kept, ReportText.of(report)):
+                self._take(report)
+            else:
+                self._say_clash(report)
+
+    # ---- the form ----
+
+    def _make_fields(self) -> dict[str, Field]:
+        with ui.element("div").classes("form written-form") as self._form:
+            made = {
+                "description": _area("Описание", "description", 11),
+                "conclusion": _area("Заключение", "conclusion", 4),
+                "recommendations": _area("Рекомендации", "recommendations", 2),
+                "effective_dose": theme.field(
+                    "Эффективная доза, мЗв", name="effective_dose", span=4, narrow=12, props="inputmode=decimal"
+                ),
+            }
+        for each in made.values():
+            each.control.on_value_change(self._touch)
+            each.control.on("blur", self._keep)
+        made["description"].control.props("autofocus")
+        return made
+
+    def _make_actions(self) -> None:
+        with ui.element("div").classes("actions") as self._actions:
+            theme.button("Подписать", self._ask, kind="primary", key="Ctrl+Enter")
+            self._note = text("p", "", "muted small").props("role=status")
+
+    def _say_begun(self, begun: bool) -> None:
+        if self._none.props.get("data-begun") == str(begun):
+            return
+        self._none.props["data-begun"] = str(begun)
+        self._form.set_visibility(begun)
+        self._actions.set_visibility(begun)
+        self._none.clear()
+        if not begun:
+            with self._none:
+                theme.empty("Снимков ещё нет.", "Описать можно, когда аппарат начнёт исследование.")
+
+    def _typed(self) -> tuple[ReportText, dict[str, str]]:
+        """Give what is typed, normalised, and what of it cannot be read."""
+        fields = {name: str(field.value or "") for name, field in self._fields.items()}
+        number, problem = dose.typed(fields.pop("effective_dose"))
+        return reports.tidy(ReportText(**fields, effective_dose=number)), {"effective_dose": problem} if problem else {}
+
+    def _text(self) -> ReportText:
+        return self._typed()[0]
+
+    def _fill(self, said: ReportText) -> None:
+        values: dict[str, Any] = {
+            "description": said.description,
+            "conclusion": said.conclusion,
+            "recommendations": said.recommendations,
+            "effective_dose": dose.shown(said.effective_dose),
+        }
+        for name, value in values.items():
+            if self._fields[name].value != value:
+                self._fields[name].value = value
+
+    def _take(self, report: Report) -> None:
+        """Show a draft as the database has it."""
+        self._revision, self._kept = report.revision, ReportText.of(report)
+        if self._text() != self._kept:
+            self._fill(self._kept)
+        self._changed = self._unkept = None
+        at = self._moment(report)
+        whose = "" if report.author == self._actor.name else f", {names.short(report.author_name)}"
+        self._tell_kept(f"{at}{whose}")
+
+    # ---- keeping ----
+
+    def _touch(self) -> None:
+        self._refused = False
+        self._changed = time.monotonic()
+        self._unkept = self._unkept or self._changed
+        for field in self._fields.values():
+            field.complain("")
+
+    async def _keep_if_quiet(self) -> None:
+        now = time.monotonic()
+        if self._changed and self._unkept and (now - self._changed >= QUIET or now - self._unkept >= LONGEST_UNKEPT):
+            await self._keep()
+
+    async def _keep(self) -> bool:
+        """Keep the draft; say whether the database has what is typed. An unreadable dose keeps nothing else back."""
+        async with self._lock:
+            self._changed = self._unkept = None
+            said, problems = self._typed()
+            if self._closed or self._clash:
+                return False
+            if "effective_dose" in reports.problems(said):
+                said = replace(said, effective_dose=None)
+            if said == self._kept:
+                return not problems
+            try:
+                actor = current_actor(self._services)
+                order, revision = self._study.card.order, self._revision
+                done = await attempt(
+                    lambda: reports.save_report(self._services.store, order.id, revision, said, actor),
+                    let_pass=(Invalid, Stale),
+                    tell=lambda why: self._tell(f"Черновик не сохранён. {why}", bad=True),
+                )
+            except Invalid as caught:
+                self._complain(caught.problems)
+                self._tell("Черновик не сохраняется: сократите текст", bad=True)
+                return False
+            except Stale:
+                done = None
+            else:
+                if done is not None:
+                    self._revision, self._kept = done.value.revision, said
+                    self._tell_kept(self._moment(done.value))
+                    return not problems
+        await self._reread()
+        return False
+
+    def _keep_last(self) -> None:
+        """Keep what was typed last when the page goes; nobody is left to be told, and a newer draft stands."""
+        said, _ = self._typed()
+        if self._closed or self._clash or said == self._kept or reports.problems(said):
+            return
+        try:
+            reports.save_report(self._services.store, self._study.card.order.id, self._revision, said, self._actor)
+        except (BrokerError, StoreError):
+            return
+
+    # ---- somebody else writes, too ----
+
+    def _make_clash(self) -> None:
+        with ui.element("div").classes("parked-reason").props("role=alert") as self._clashing:
+            self._clash_words = text("p", "")
+            self._clash_text = ui.element("details")
+            with ui.element("div").classes("acts"):
+                theme.button("Оставить мой текст", self._keep_mine, small=True)
+                theme.button("Взять сохранённый", self._take_theirs, small=True)
+        self._clashing.set_visibility(False)
+
+    def _say_clash(self, report: Report) -> None:
+        """Show what somebody else has saved, and let the person choose."""
+        if self._clash == report:
+            return
+        self._clash = report
+        own = report.author == self._actor.name
+        who = "в другом окне" if own else names.short(report.author_name)
+        at = self._moment(report)
+        self._clash_words.set_text(f"Пока вы писали, протокол сохранён: {who}, {at}. Ваш текст цел, но не сохранён.")
+        self._clash_text.clear()
+        with self._clash_text:
+            text("summary", "Что там написано")
+            for part in (report.description, report.conclusion, report.recommendations):
+                if part:
+                    text("p", part, "written small")
+        self._clashing.set_visibility(True)
+        self._tell("Не сохранено", bad=True)
+
+    async def _keep_mine(self) -> None:
+        if self._clash:
+            self._revision, self._kept = self._clash.revision, ReportText.of(self._clash)
+        self._end_clash()
+        await self._keep()
+
+    def _take_theirs(self) -> None:
+        report = self._clash
+        self._end_clash()
+        if report:
+            self._take(report)
+
+    def _end_clash(self) -> None:
+        self._clash = None
+        self._clashing.set_visibility(False)
+
+    # ---- signing ----
+
+    def _make_dialog(self) -> None:
+        with ui.element("dialog").classes("wide").props("id=sign aria-labelledby=sign-title"):
+            text("h2", "Подписать протокол?").props("id=sign-title")
+            self._summary = ui.element("div")
+            with ui.element("div").classes("acts").style("margin-top: 16px"):
+                button = theme.button("Подписать", self._sign, kind="primary")
+                button.props("data-closes autofocus").props(remove="data-primary")
+                theme.button("Вернуться").props("data-closes")
+
+    async def _ask(self) -> None:
+        """Check, keep, and show what is about to be signed."""
+        if self._clash:
+            self._tell("Сначала выберите, чей текст оставить", bad=True)
+            return
+        said, problems = self._typed()
+        problems = reports.problems(said, signing=True) | problems
+        card = self._study.card
+        if card.conflicts:
+            problems["images"] = "other_patient"
+        elif card.order.state is not OrderState.COMPLETED:
+            problems["images"] = "unfinished"
+        if problems:
+            self._refused = True
+            self._complain(problems)
+            return
+        if not await self._keep():
+            return
+        self._asked = said
+        self._summary.clear()
+        with self._summary:
+            self._draw_summary(said)
+        ui.run_javascript(_OPEN_DIALOG)
+
+    def _draw_summary(self, said: ReportText) -> None:
+        order, today = self._study.card.order, self._services.today()
+        with ui.element("p").style("margin-top: 8px"):
+            theme.patient_line(str(order.patient.name), order.patient.birth_date, today)
+        text("p", f"{words.procedure(order)}, {order.accession_number}", "muted")
+        text("p", said.conclusion, "written concluded outgoing")
+        theme.facts(
+            [
+                ("Описание", words.plural(len(said.description.split()), "слово", "слова", "слов")),
+                ("Рекомендации", names.cut(said.recommendations, 200)),
+                ("Доза", report_pdf.dose(said.effective_dose)),
+                ("Подписывает", self._actor.title or self._actor.name),
+            ]
+        )
+        tells = self._services.clinic.tells_bus and order.bus_role
+        goes = "Протокол и его PDF уйдут на шину." if tells else "На шину ничего не уйдёт."
+        text("p", f"{goes} Подписанное изменить нельзя.", "muted small").style("margin-top: 12px")
+
+    async def _sign(self) -> None:
+        """Sign what the dialog showed."""
+        services, order, said, revision = self._services, self._study.card.order, self._asked, self._revision
+        actor = current_actor(services)
+        async with self._lock:
+            try:
+                done = await attempt(
+                    lambda: reports.sign(services.store, order.id, revision, said, actor, services.clinic),
+                    let_pass=(Invalid, Stale),
+                    tell=lambda why: self._tell(f"Не подписано. {why}", bad=True),
+                )
+            except Invalid as caught:
+                self._complain(caught.problems)
+                return
+            except Stale:
+                done = None
+            if done is not None and done.value.state is ReportState.SIGNED:
+                self._closed = True
+                theme.say(f"Протокол {order.accession_number} подписан")
+        await self._reread()
+
+    def _complain(self, problems: dict[str, str]) -> None:
+        for name, field in self._fields.items():
+            field.complain(errors.problem(name, problems[name]) if name in problems else "")
+        first = next((name for name in self._fields if name in problems), "")
+        if first:
+            self._fields[first].focus()
+        if "images" in problems:
+            self._tell(errors.problem("images", problems["images"]), bad=True)
+        else:
+            self._tell(f"Не подписано: исправьте {words.plural(len(problems), 'поле', 'поля', 'полей')}", bad=True)
+
+    # ---- words ----
+
+    def _tell_kept(self, when: str) -> None:
+        """Say that the draft is kept, unless why it was not signed still stands there."""
+        if not self._refused:
+            self._tell(f"Черновик сохранён {when}")
+
+    def _tell(self, note: str, bad: bool = False) -> None:
+        self._note.set_text(note)
+        self._note.classes(add="bad", remove="muted") if bad else self._note.classes(add="muted", remove="bad")
+
+    def _moment(self, report: Report) -> str:
+        at = report.saved_at or self._services.store.clock()
+        return words.moment(at, self._services.clinic.zone, self._services.today())
+
+
+def _area(label: str, name: str, rows: int) -> Field:
+    return theme.field(
+        label, ui.textarea, name=name, narrow=12, props=f'autogrow input-style="min-height: {rows * 22}px"'
+    )

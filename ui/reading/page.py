@@ -1,0 +1,159 @@
+"""The doctor's page of one study: at the left what is known, at the right the report, kept while typed, signed once.
+
+Live: a report that somebody else saves or signs shows here, and what is typed here is never overwritten unseen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nicegui import ui
+
+from broker.domain import names
+from broker.domain.actors import Actor
+from broker.domain.orders import OrderState
+from broker.domain.reports import Report, ReportState
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import reading
+from broker.store.queries.reading import Study, Waiting
+from broker.workflow import reports
+from ui.layout.frame import attempt, follow, frame
+from ui.reading import reading_list
+from ui.reading import report as protocol
+from ui.reading import study as known
+from ui.reading.form import ReportForm
+from ui.services import Services, current_actor, look
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.keyed_list import latest
+from ui.widgets.theme import text
+
+
+def build(services: Services) -> None:
+    """Register the page."""
+
+    @ui.page("/reading/{accession_number}", title="Описание")
+    async def study(accession_number: str, only: str = "") -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/reading"):
+            ui.link("Назад", reading_list.list_address(only)).classes("unseen").props("data-back tabindex=-1")
+            if not permissions.may(actor, Permission.REPORT):
+                theme.empty("Описывают врачи.", "Подписанный протокол виден в карточке исследования.")
+                return
+            found = await look(services, lambda reader: _read(reader, services, accession_number, only))
+            if found is None:
+                theme.empty(f"Исследования с номером «{accession_number[:40]}» нет.", "Проверьте номер.")
+                return
+            ui.page_title(f"Описание {found.study.card.order.accession_number}")
+            page = _Page(services, actor, only, found)
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()  # what came between reading and following
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the page is drawn from; `following` is what to describe next, once this one is signed."""
+
+    study: Study
+    devices: dict[str, str]
+    following: Waiting | None
+
+
+def _read(reader: Reader, services: Services, accession_number: str, only: str) -> _Found | None:
+    study = reading.study(reader, accession_number)
+    if study is None:
+        return None
+    following = None
+    if study.card.report and study.card.report.state is ReportState.SIGNED:
+        following = reading_list.following(reader, services.store.clock(), only, study.card.order.id)
+    return _Found(study, known.places(reader), following)
+
+
+class _Page:
+    """One open study."""
+
+    def __init__(self, services: Services, actor: Actor, only: str, found: _Found) -> None:
+        self._services = services
+        self._actor = actor
+        self._only = only
+        self._found = found
+        self._drawn: dict[str, object] = {}
+        with ui.element("div").classes("page-head card-head"):
+            self._title = ui.element("h1")
+            ui.element("div").classes("spring")
+            with ui.link("", f"/order/{found.study.card.order.accession_number}").classes("btn"):
+                text("span", "Карточка")
+        with ui.element("div").classes("card reading"):
+            self._known = ui.element("div")
+            with ui.element("div").classes("writing"):
+                with ui.element("div").classes("parked-reason").props("role=alert") as self._alarm:
+                    text("p", words.REPORT_DOUBTED)
+                    self._right = theme.button("Протокол верен", self._uphold, small=True)
+                self._signed = ui.element("div")
+                self._form = ReportForm(services, actor, found.study, self._reread)
+        self.show(found)
+
+    def read(self, reader: Reader) -> _Found | None:
+        """Read the study again."""
+        return _read(reader, self._services, self._found.study.card.order.accession_number, self._only)
+
+    def show(self, found: _Found | None) -> None:
+        """Draw what differs from what is shown; an order is never deleted, so there is always something."""
+        if found is None:
+            return
+        self._found = found
+        card, today = found.study.card, self._services.today()
+        if self._differs("title", (card.order.patient, card.order.state, card.report is None, card.conflicts, today)):
+            self._title.clear()
+            with self._title:
+                theme.patient_line(str(card.order.patient.name), card.order.patient.birth_date, today)
+        left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
+        if self._differs("known", (*left, found.devices, today)):
+            self._known.clear()
+            with self._known:
+                known.draw(found.study, found.devices, today)
+        signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
+        self._alarm.set_visibility(card.report_doubted)
+        self._right.set_visibility(card.order.state is OrderState.COMPLETED and not card.conflicts)
+        if self._differs("signed", (signed, found.following, today)):
+            self._signed.clear()
+            if signed:
+                with self._signed:
+                    self._draw_signed(signed, found.following)
+        self._form.show(found.study, signed is not None)
+
+    def _differs(self, part: str, model: object) -> bool:
+        different = part not in self._drawn or self._drawn[part] != model
+        self._drawn[part] = model
+        return different
+
+    async def _reread(self) -> None:
+        self.show(await look(self._services, self.read))
+
+    # ---- signed ----
+
+    def _draw_signed(self, report: Report, following: Waiting | None) -> None:
+        with theme.section("Протокол"):
+            number = self._found.study.card.order.accession_number
+            protocol.draw(report, self._services.clinic.zone, self._services.today(), number=number)
+        with ui.element("div").classes("actions"):
+            if following:
+                order = following.order
+                word = f"Следующее: {names.short(order.patient.name)}, {words.short_procedure(order)}"
+                with ui.link("", reading_list.address(order.accession_number, self._only)) as link:
+                    link.classes("btn btn-primary").props("data-primary")
+                    text("span", word, "cut")
+                    text("kbd", "Ctrl+Enter", "key")
+            else:
+                text("p", "Больше ничего не ждёт описания.", "muted")
+            ui.element("div").classes("spring")
+            ui.link("К списку", reading_list.list_address(self._only))
+
+    async def _uphold(self) -> None:
+        services, order = self._services, self._found.study.card.order
+        actor = current_actor(services)
+        if await attempt(lambda: reports.uphold(services.store, order.id, actor, services.clinic)):
+            theme.say("Подтверждено: протокол об этих снимках")

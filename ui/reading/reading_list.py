@@ -1,0 +1,181 @@
+"""What waits for a report: the most urgent first, then the oldest. Live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from urllib.parse import urlencode
+
+from nicegui import ui
+
+from broker.domain.orders import Priority
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import reading
+from broker.store.queries.reading import Queue, Waiting
+from ui.layout.frame import follow, frame
+from ui.services import Services, current_actor
+from ui.text import words
+from ui.widgets import html, theme
+from ui.widgets.html import Html, tag
+from ui.widgets.keyed_list import Redraw, Rows, latest, written
+from ui.widgets.theme import text
+
+WINDOW = timedelta(days=30)  # what has waited longer stands apart, so that it does not hide today's work
+MOST = 200  # rows
+
+
+def build(services: Services) -> None:
+    """Register the list."""
+
+    @ui.page("/reading", title="Описание")
+    async def listed(modality: str = "", older: str = "") -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/reading"), ui.element("div").classes("page"):
+            if not permissions.may(actor, Permission.REPORT):
+                theme.empty("Описывают врачи.", "Подписанные протоколы видны в карточках исследований.")
+                return
+            page = _Page(services, modality[:16], bool(older))
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the list, in words."""
+
+    href: str
+    waits: str
+    urgent: bool
+    who: str
+    born: str
+    what: str
+    device: str
+    draft: str
+    doubtful: bool
+    first: bool
+
+
+def lines(found: Queue, now: datetime, today: date, modality: str) -> list[tuple[int, Line]]:
+    """Put the list into words, each row under its order's id; `now` is UTC."""
+    return [
+        (
+            each.order.id,
+            Line(
+                href=address(each.order.accession_number, modality),
+                waits=words.duration(now - each.since),
+                urgent=each.order.priority is Priority.URGENT,
+                who=str(each.order.patient.name),
+                born=theme.born_and_age(each.order.patient.birth_date, today),
+                what=words.procedure(each.order),
+                device=each.device,
+                draft=f"черновик: {each.drafted_by}" if each.drafted_by else "",
+                doubtful=each.doubtful,
+                first=place == 0,
+            ),
+        )
+        for place, each in enumerate(found.waiting)
+    ]
+
+
+def address(accession_number: str, modality: str) -> str:
+    """Give the address of a study's reading page, which remembers what the doctor reads."""
+    return f"/reading/{accession_number}" + (f"?{urlencode({'only': modality})}" if modality else "")
+
+
+def list_address(modality: str, *, older: bool = False) -> str:
+    """Give the address of the list, of one modality or of all."""
+    said = urlencode({name: value for name, value in (("modality", modality), ("older", older and "1")) if value})
+    return f"/reading?{said}" if said else "/reading"
+
+
+def following(reader: Reader, now: datetime, modality: str, but: int) -> Waiting | None:
+    """Give the study to describe after this one, or None."""
+    waiting = reading.queue(reader, now - WINDOW, modality, limit=2).waiting
+    return next((each for each in waiting if each.order.id != but), None)
+
+
+class _Page:
+    """One open list."""
+
+    def __init__(self, services: Services, modality: str, older: bool) -> None:
+        self._services = services
+        self._modality = modality
+        self._older = older
+        with ui.element("div").classes("page-head"):
+            text("h1", "Ждут описания")
+            self._filters = Rows(ui.element("nav").classes("filters").props("aria-label=Показать"), _make_filter)
+            ui.element("div").classes("spring")
+            with ui.element("span").classes("muted small key") as self._hint:
+                theme.key_hint("Ctrl+Enter")
+                text("span", " открыть первое")
+        with ui.element("div") as self._none:
+            theme.empty("Всё описано.", "Исследование появится здесь, как только аппарат его закончит.")
+        self._rows = Rows(ui.element("ol").classes("queue"), written("li", "", _write_line))
+        self._more = text("p", f"Показаны первые {MOST}.", "muted small more")
+
+    def read(self, reader: Reader) -> Queue:
+        """Read what waits."""
+        since = self._services.store.clock() - WINDOW
+        return reading.queue(reader, since, self._modality, older=self._older, limit=MOST)
+
+    def show(self, found: Queue) -> None:
+        """Draw what differs from what is shown."""
+        self._filters.show(self._links(found))
+        rows = lines(found, self._services.store.clock(), self._services.today(), self._modality)
+        self._rows.show(rows)
+        self._none.set_visibility(not rows)
+        self._hint.set_visibility(bool(rows))
+        self._more.set_visibility(len(rows) == MOST)
+
+    def _links(self, found: Queue) -> list[tuple[str, tuple[str, str, int, bool]]]:
+        """Give the filters as (address, word, number, chosen); a single kind needs none."""
+        kinds = dict(found.modalities)
+        if self._modality:
+            kinds.setdefault(self._modality, 0)
+        links = [("Все", "", sum(kinds.values()))]
+        if len(kinds) > 1 or self._modality:
+            links += [(words.MODALITIES.get(kind, kind), kind, number) for kind, number in kinds.items()]
+        shown = [
+            (list_address(kind, older=self._older), word, number, kind == self._modality)
+            for word, kind, number in links
+        ]
+        if self._older:
+            shown.append((list_address(self._modality), f"За {WINDOW.days} дней", -1, False))
+        elif found.older:
+            longer = list_address(self._modality, older=True)
+            shown.append((longer, f"Старше {WINDOW.days} дней", found.older, False))
+        return [(href, (href, word, number, chosen)) for href, word, number, chosen in shown]
+
+
+def _make_filter(model: tuple[str, str, int, bool]) -> tuple[ui.element, Redraw]:
+    made = ui.link("", model[0])
+
+    def redraw(model: tuple[str, str, int, bool]) -> None:
+        _, word, number, chosen = model
+        made.clear()
+        made.props("aria-current=true") if chosen else made.props(remove="aria-current")
+        with made:
+            text("span", word)
+            if number >= 0:
+                text("span", str(number), "muted")
+
+    redraw(model)
+    return made, redraw
+
+
+def _write_line(line: Line) -> Html:
+    urgent = tag("b", "urgent", "Срочно") if line.urgent else ""
+    doubtful = theme.written_chip("attention", "Тот ли пациент?") if line.doubtful else ""
+    return html.link(
+        line.href,
+        "wait",
+        tag("span", "waits nowrap", urgent, tag("span", "muted", line.waits)),
+        tag("span", "who", tag("span", "name", line.who), tag("span", "muted nowrap", line.born)),
+        tag("span", "what", line.what),
+        tag("span", "muted where", line.device),
+        tag("span", "said", doubtful, tag("span", "muted small", line.draft)),
+        **({"data_primary": "true"} if line.first else {}),
+    )

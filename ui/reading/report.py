@@ -1,0 +1,89 @@
+"""A signed report as everybody sees it: on the card, on the doctor's page, and as a PDF to print."""
+
+from __future__ import annotations
+
+from datetime import date, tzinfo
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from nicegui import ui
+
+from broker.documents import report_pdf
+from broker.domain import names
+from broker.domain.reports import Report, ReportState
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import journal, reading
+from ui.services import Services
+from ui.text import errors, words
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+
+def build(app: FastAPI, services: Services) -> None:
+    """Register /report/{accession_number}.pdf."""
+
+    @app.get("/report/{accession_number}.pdf", include_in_schema=False)
+    def printed(request: Request, accession_number: str) -> Response:
+        if not permissions.may(request.state.actor, Permission.VIEW):
+            return theme.notice("Нет прав", errors.ERRORS["forbidden"], 403)
+        with services.store.read() as reader:
+            content = _pdf(reader, accession_number, services)
+        if content is None:
+            return theme.notice("Протокола нет", "Он появится здесь, когда врач его подпишет.", 404)
+        name = "".join(char for char in accession_number if char.isascii() and (char.isalnum() or char in "-_"))
+        return Response(
+            content,
+            media_type="application/pdf",
+            headers={"Content-Disposition": f'inline; filename="{name}.pdf"'},
+        )
+
+
+def draw(report: Report, zone: tzinfo, today: date, *, number: str, brief: bool = False) -> None:
+    """Show a signed report, or that somebody writes one; `brief` folds the description."""
+    if report.state is ReportState.DRAFT:
+        at = words.moment(report.saved_at, zone, today) if report.saved_at else ""
+        text("p", f"Черновик: {names.short(report.author_name)}, {at}", "muted")
+        return
+    if report.description and not brief:
+        text("h3", "Описание", "muted small")
+        text("p", report.description, "written")
+    text("h3", "Заключение", "muted small")
+    text("p", report.conclusion, "written concluded")
+    if report.description and brief:
+        with ui.element("details"):
+            text("summary", "Описание")
+            text("p", report.description, "written")
+    if report.recommendations:
+        text("h3", "Рекомендации", "muted small")
+        text("p", report.recommendations, "written")
+    if report.effective_dose is not None:
+        text("p", f"Эффективная доза {report_pdf.dose(report.effective_dose)}", "small")
+    at = words.moment(report.signed_at, zone, today) if report.signed_at else ""
+    who = ", ".join(part for part in (str(report.author_name), report.author_position) if part)
+    with ui.element("div").classes("row-line signed"):
+        theme.state_chip("reported", "Подписано")
+        text("span", f"{at}, {who}", "muted small")
+        ui.element("div").classes("spring")
+        link(number)
+
+
+def link(number: str) -> None:
+    """Draw the way to the paper."""
+    with ui.link("", f"/report/{number}.pdf", new_tab=True).classes("btn btn-small"):
+        ui.icon("print")
+        text("span", "Печать / PDF")
+
+
+def _pdf(reader: Reader, accession_number: str, services: Services) -> bytes | None:
+    card = journal.card(reader, accession_number)
+    if card is None or card.report is None or card.report.state is not ReportState.SIGNED:
+        return None
+    return report_pdf.report_pdf(
+        card.order,
+        card.report,
+        services.config.clinic.name,
+        services.clinic.zone,
+        *reading.made(reader, card.order.id),
+    )

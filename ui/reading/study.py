@@ -1,0 +1,126 @@
+"""What a doctor should know before describing a study: who, why, what was made with what dose, what was made before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from nicegui import ui
+
+from broker.domain import identifiers, names
+from broker.domain.orders import Order, Priority
+from broker.domain.people import Patient
+from broker.domain.performed import PerformedSeries, PerformedState, PerformedStep
+from broker.domain.reports import Report
+from broker.store.database import Reader
+from broker.store.queries import journal
+from broker.store.queries.journal import Visit
+from broker.store.queries.reading import Study
+from ui.reading import dose
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.theme import text
+
+LONGEST = 160  # characters of an earlier conclusion that stand in the list; the rest is one click away
+
+
+def places(reader: Reader) -> dict[str, str]:
+    """Give where each device stands, by AE title: «Рентген, каб. 14»."""
+    return {
+        device.ae_title: ", ".join(part for part in (device.name, device.room) if part)
+        for device in journal.stations(reader)
+    }
+
+
+def draw(study: Study, called: Mapping[str, str], today: date) -> None:
+    """Draw it as sections, the reason for the study first."""
+    order = study.card.order
+    with ui.element("section").classes("section"):
+        text("h2", words.procedure(order))
+        with ui.element("div").classes("row-line").style("margin: 4px 0 8px"):
+            text("span", order.accession_number, "mono muted")
+            if order.priority is Priority.URGENT:
+                theme.state_chip("attention", "Срочно")
+        theme.facts(_why(order))
+    for step in study.card.performed:
+        with theme.section("Сделано", "отмечено вручную" if step.by_hand else ""):
+            _draw_step(study, step, called)
+    with theme.section("Раньше у нас"), ui.element("ol").classes("past"):
+        if not study.earlier:
+            text("li", "Ничего", "muted")
+        for visit, report in study.earlier:
+            with ui.element("li"):
+                _draw_earlier(visit, report, today)
+
+
+def _why(order: Order) -> list[tuple[str, str]]:
+    diagnosis = f"{order.diagnosis_code} {order.diagnosis_text}".strip()
+    referrer = ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)
+    pairs = [("Диагноз", diagnosis), ("Направил", referrer), *_patient(order.patient)]
+    return [*pairs, ("Комментарий", order.comment)] if order.comment else pairs
+
+
+def _patient(patient: Patient) -> list[tuple[str, str]]:
+    rare = [
+        ("СНИЛС", identifiers.show_snils(patient.snils)),
+        ("Аллергия", patient.allergies),
+        ("Беременность", patient.pregnancy),
+        ("Вес", f"{patient.weight:g} кг".replace(".", ",") if patient.weight else ""),
+        ("Рост", f"{patient.height:g} см".replace(".", ",") if patient.height else ""),
+    ]
+    return [("Пол", words.SEXES[patient.sex]), ("Карта", patient.patient_id), *(pair for pair in rare if pair[1])]
+
+
+def _draw_step(study: Study, step: PerformedStep, called: Mapping[str, str]) -> None:
+    times = [f"{moment:%H:%M}" for moment in (step.start, step.end) if moment]
+    on = f"{step.start:%d.%m.%Y}, " if step.start else ""
+    facts = [
+        ("Где", called.get(step.ae_title, step.ae_title)),
+        ("Когда", on + "–".join(dict.fromkeys(times))),
+        ("Лаборант", str(names.from_dicom(step.operator))),
+        ("Снимков", str(step.images) if step.images else ""),
+        *dose.facts(study.doses.get(step.id, [])),
+    ]
+    if step.state is PerformedState.DISCONTINUED:
+        facts.append(("Прервано", words.discontinuation(step)))
+    elif step.state is PerformedState.IN_PROGRESS:
+        facts.append(("Состояние", "ещё выполняется"))
+    theme.facts([pair for pair in facts if pair[1]])
+    if step.sop_instance_uid in study.card.conflicts:
+        said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
+        with text(
+            "p", f"На аппарате названо: «{said}». Пока не подтвердят, чьи снимки, подписать нельзя. ", "parked-reason"
+        ):
+            ui.link("Решить в карточке", f"/order/{study.card.order.accession_number}")
+    series = study.series.get(step.id, [])
+    if series:
+        with ui.element("details"):
+            text("summary", f"Серии: {len(series)}")
+            with ui.element("ul").classes("facts-list"):
+                for each in series:
+                    text("li", _series(each))
+
+
+def _series(each: PerformedSeries) -> str:
+    name = each.description or each.protocol or "без названия"
+    images = words.plural(each.images, "снимок", "снимка", "снимков") if each.images else ""
+    return ", ".join(part for part in (name, images) if part)
+
+
+def _draw_earlier(visit: Visit, report: Report | None, today: date) -> None:
+    order = visit.order
+    with ui.element("div").classes("row-line"):
+        with ui.link("", f"/order/{order.accession_number}").classes("quiet"):
+            text("span", f"{words.day(visit.start.date(), today)}, {words.procedure(order)}")
+        if report is None:
+            theme.state_chip(words.standing(visit))
+    if report is None:
+        return
+    cut = names.cut(report.conclusion, LONGEST)
+    text("p", report.conclusion if cut == report.conclusion else f"{cut}…", "written small")
+    if report.description or cut != report.conclusion or report.recommendations:
+        with ui.element("details"):
+            text("summary", "Протокол целиком")
+            for part in (report.description, report.conclusion, report.recommendations):
+                if part:
+                    text("p", part, "written small")

@@ -1,0 +1,178 @@
+"""Every Russian word of the exchange with the region: what goes and comes, what became of it, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from broker.domain.incoming import IncomingState
+from broker.domain.messages import OutboxKind
+from broker.store.tables.incoming import ItemKind
+from ui.text import words
+
+MESSAGES = {
+    OutboxKind.ORDER: "Направление",
+    OutboxKind.AMEND: "Исправление",
+    OutboxKind.CANCEL: "Отмена",
+    OutboxKind.STARTED: "Начато",
+    OutboxKind.IMAGES: "Снимки сделаны",
+    OutboxKind.REPORT: "Протокол",
+}
+MESSAGES_TAKEN = {
+    OutboxKind.ORDER: "направление",
+    OutboxKind.AMEND: "исправление",
+    OutboxKind.CANCEL: "отмену",
+    OutboxKind.STARTED: "начало исследования",
+    OutboxKind.IMAGES: "снимки",
+    OutboxKind.REPORT: "протокол",
+}
+ARRIVALS = {
+    ItemKind.REFERRAL: "Направление другой клиники",
+    ItemKind.CANCEL: "Отмена от другой клиники",
+    ItemKind.RESULT: "Результат другой клиники",
+}
+
+# How the exchange begins the reasons of what is no answer about the message itself.
+_BUS_REASONS = {
+    "cannot connect": "шина недоступна, соединение не устанавливается",
+    "time-out": "шина не отвечает, время ожидания вышло",
+    "name not found": "адрес шины не находится, проверьте его и сеть",
+    "certificate refused": "сертификат шины не прошёл проверку",
+    "client certificate refused": "шина не приняла сертификат клиники",
+    "certificate files cannot be used": "файлы сертификатов не читаются",
+    "proxy": "не пропускает прокси",
+    "the bus takes no corrections": "эта шина исправлений не принимает; если важно, отмените и запишите новое",
+    "the bus takes no news of a beginning": "эта шина не ждёт известий о начале",
+    "the bus has given no id to this order": "шина не дала этому направлению номера",
+    "the order is not cancelled any more": "аппарат всё же выполнил исследование, отмены больше нет",
+    "the program failed at it": "в программе сбой, позовите администратора",
+    "the bus refuses the search": "шина не даёт искать",
+    "no report of this order is signed": "протокол не подписан",
+    "cannot be written as JSON": "сообщение не записывается",
+    "TLS": "не удаётся защищённое соединение (TLS)",
+    "token refused": "шина не приняла токен",
+    "redirect refused": "шина отсылает к другому адресу",
+    "not a FHIR answer": "по адресу шины отвечает что-то другое",
+    "HTTP 429": "шина просит подождать (HTTP 429)",
+    "date of birth unknown": "дата рождения пациента неизвестна, впишите её в направление",
+}
+_BUS_DETAILS = {
+    "no connection": "соединение не установилось",
+    "the connection broke": "соединение оборвалось",
+    "the proxy does not let us through": "прокси не пропускает",
+}
+
+
+def bus_reason(reason: str) -> str:
+    """Say why the bus did not take a message; what it said about the message itself is shown as it came."""
+    for beginning, meaning in _BUS_REASONS.items():
+        if reason.startswith(beginning):
+            rest = reason.removeprefix(beginning).strip(" :,.()")
+            return f"{meaning} ({_BUS_DETAILS.get(rest, rest)})" if rest else meaning
+    if reason.startswith("HTTP "):
+        return f"сбой на стороне шины ({reason})"
+    return reason or "причина неизвестна"
+
+
+def bus_remedy(reason: str) -> str:
+    """Say what an administrator does about a pause."""
+    if reason.startswith("client certificate"):
+        return (
+            "Регион не принял сертификат клиники: получите новый (bus.client_certificate) и нажмите «Повторить сейчас»."
+        )
+    if reason.startswith("certificate"):
+        return (
+            "Сертификат шины не проходит проверку: сверьте его с регионом (bus.ca_file) и нажмите «Повторить сейчас»."
+        )
+    return "Получите в регионе новый токен, запишите его в файл bus.token_file и нажмите «Повторить сейчас»."
+
+
+def attempt(outcome: str, reason: str) -> str:
+    """Say what an attempt ended with."""
+    word = _OUTCOMES.get(outcome, outcome)
+    if not reason:
+        return word
+    said = incoming_reason(reason) if outcome == "set_aside" else bus_reason(reason)
+    return f"{word}: {said}"
+
+
+_OUTCOMES = {
+    "delivered": "Принято",
+    "retry": "Не вышло",
+    "parked": "Отказано",
+    "untold": "Не передано",
+    "taken": "Принято",
+    "failed": "Не вышло",
+    "set_aside": "Отложено",
+}
+
+
+def bus_trouble(channel: str, silent: timedelta | None) -> str:
+    """Say what is wrong with the exchange; `silent` is how long the oldest message has waited."""
+    since = f" {words.duration(silent)}" if silent and silent >= timedelta(minutes=1) else ""
+    if channel == "paused":
+        return (
+            "Шина не принимает наш токен или сертификат, обмен стоит. Направления сохраняются. Позовите администратора."
+        )
+    if channel == "waiting":
+        return f"Шина не отвечает{since}. Направления сохраняются и уйдут позже."
+    return f"На шину ничего не уходит{since}. Направления сохраняются и уйдут позже."
+
+
+# ---- what comes ----
+
+_FIELDS = {
+    "family": "фамилия",
+    "given": "имя",
+    "middle": "отчество",
+    "birth_date": "дата рождения",
+    "sex": "пол",
+    "snils": "СНИЛС",
+    "policy": "полис",
+    "procedure": "исследование",
+    "device": "аппарат",
+    "diagnosis": "диагноз",
+    "finance": "оплата",
+    "referrer": "кто направил",
+    "referrer_snils": "СНИЛС врача",
+    "patient_id": "номер карты",
+    "date": "дата",
+    "weight": "вес",
+    "height": "рост",
+}
+
+
+def to_mend(found: Mapping[str, str]) -> str:
+    """Name the fields that a person has to complete or check; empty where there are none."""
+    named = dict.fromkeys(_FIELDS.get(field, "") for field in found)
+    return f"Дополнить или проверить: {', '.join(each for each in named if each) or 'поля'}" if named else ""
+
+
+def incoming_over(state: IncomingState) -> str:
+    """Say why a referral from elsewhere cannot be registered any more."""
+    return {
+        IncomingState.CANCELLED: "Направившая клиника его только что отменила: записывать не нужно.",
+        IncomingState.ACCEPTED: "Это направление уже записано.",
+        IncomingState.DECLINED: "Это направление отклонено.",
+    }.get(state, "Это направление отложено, его нужно разобрать.")
+
+
+# Why something that came could not be taken, by how the reason begins.
+_INCOMING_REASONS = {
+    "it is too large": "слишком большое",
+    "it is nested too deep": "слишком глубоко вложено",
+    "it does not say which clinic refers": "не сказано, какая клиника направляет",
+    "the Patient has neither a name nor a number": "у пациента нет ни имени, ни номера",
+    "a reference leads away from the bus": "ссылка ведёт за пределы шины",
+    "a reference is missing": "не хватает части направления",
+    "it refers to more than": "слишком много частей",
+    "it is no Task": "это не направление",
+    "it is about another patient": "оно о другом пациенте",
+    "changed after it was accepted": "изменено, когда уже было записано",
+    "cancelled too late": "отменено, когда исследование уже началось",
+}
+
+
+def incoming_reason(reason: str) -> str:
+    """Say why something that came could not be taken; what has no words of its own is shown as it is."""
+    return next((said for beginning, said in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)

@@ -1,0 +1,152 @@
+"""Every Russian word about what went wrong: problems of fields, refusals, faults; each says how to mend it.
+
+Only words, as in `words`. A code without words of its own still gets a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, tzinfo
+
+from broker.domain.errors import BrokerError, Invalid
+from broker.domain.orders import OrderState
+from broker.security.sessions import TooManyAttempts
+from broker.store.database import StoreError
+from broker.store.queries.journal import Happening
+from ui.text import words
+
+# The sentence says what is wrong and how to mend it; (field, code) first, then the code alone.
+PROBLEMS: dict[tuple[str, str], str] = {
+    ("family", "required"): "Напишите фамилию",
+    ("given", "required"): "Напишите имя; если его нет в документах, спросите, как записать",
+    ("birth_date", "required"): "Напишите день, месяц и год, например 12.03.1961",
+    ("birth_date", "unreadable"): "Такой даты нет. Напишите день, месяц и год, например 12.03.1961",
+    ("birth_date", "future"): "Дата ещё не наступила, проверьте год",
+    ("birth_date", "too_old"): "Дата слишком давняя, проверьте год",
+    ("sex", "required"): "Выберите пол",
+    ("snils", "length"): "В СНИЛС 11 цифр, проверьте, все ли набраны",
+    ("snils", "check_digit"): "Контрольное число не сходится, проверьте последние две цифры",
+    ("snils", "other_patient"): "Этот СНИЛС у нас записан на другого человека. Найдите его поиском или проверьте цифры",
+    ("policy", "length"): "В полисе 16 цифр, проверьте, все ли набраны",
+    ("policy", "check_digit"): "Контрольная цифра не сходится, проверьте номер полиса",
+    (
+        "policy",
+        "other_patient",
+    ): "Этот полис у нас записан на другого человека. Найдите его поиском или проверьте цифры",
+    ("patient_id", "other_patient"): "Этот номер карты у другого человека",
+    ("patient", "other_patient"): "Пациента в направлении сменить нельзя. Отмените направление и запишите новое",
+    ("weight", "range"): "Вес от 0,2 до 500 кг",
+    ("weight", "unreadable"): "Напишите вес числом, например 72 или 3,4",
+    ("height", "range"): "Рост от 20 до 260 см",
+    ("height", "unreadable"): "Напишите рост числом, например 168",
+    ("procedure", "required"): "Выберите, что делаем",
+    ("procedure", "unknown"): "Этого исследования больше нет в справочнике, выберите другое",
+    ("device", "required"): "Выберите аппарат",
+    ("device", "none"): "Нет аппарата этого вида. Выберите другое исследование или добавьте аппарат",
+    ("device", "unknown"): "Этого аппарата больше нет, выберите другой",
+    ("device", "other_modality"): "Этот аппарат такого исследования не делает, выберите другой",
+    ("date", "required"): "Напишите дату, например 24.11.2026, или «сегодня»",
+    ("date", "unreadable"): "Такой даты нет. Напишите, например, 24.11.2026 или «завтра»",
+    ("date", "past"): "Этот день прошёл, выберите сегодня или позже",
+    ("date", "too_far"): "Записать можно не дальше чем на год",
+    ("time", "required"): "Напишите время, например 09:50, или нажмите «ближайшее»",
+    ("time", "unreadable"): "Такого времени нет. Напишите часы и минуты, например 09:50",
+    ("time", "full"): "В этот день у аппарата свободного времени нет. Выберите другой день или напишите время сами",
+    ("owner", "required"): "Напишите название клиники и выберите её из списка",
+    ("owner", "unknown"): "Такой клиники в справочнике нет. Выберите из списка или вставьте GUID",
+    ("owner", "ours"): "Это наша клиника. Выберите другую или «делаем у нас»",
+    ("owner", "no_bus"): "Без шины в другую клинику не отправить",
+    ("owner", "other_owner"): "Другую клинику в направлении не сменить. Отмените его и запишите новое",
+    ("diagnosis", "icd10"): "Код по МКБ-10: буква и две цифры, например M17.1",
+    ("referrer_snils", "length"): "В СНИЛС врача 11 цифр",
+    ("referrer_snils", "check_digit"): "Контрольное число СНИЛС врача не сходится",
+    ("finance", "unknown"): "Выберите оплату",
+    ("laterality", "unknown"): "Выберите сторону",
+    ("comment", "too_long"): "Не больше 1024 знаков",
+    ("conclusion", "required"): "Напишите заключение: без него не подписать",
+    ("description", "too_long"): "Не больше 20 000 знаков",
+    ("conclusion", "too_long"): "Не больше 4 000 знаков",
+    ("recommendations", "too_long"): "Не больше 4 000 знаков",
+    ("effective_dose", "unreadable"): "Напишите дозу числом, например 0,03",
+    ("effective_dose", "range"): "Доза от 0 до 1000 мЗв, проверьте единицы",
+    ("images", "other_patient"): "На аппарате назван другой пациент. Пусть сначала подтвердят, чьи это снимки",
+    ("images", "none"): "Снимки делали не у нас, описывать здесь нечего",
+    ("images", "unfinished"): "Исследование ещё не закончено. Подписать можно, когда аппарат его закончит",
+    ("login", "letters"): "Латинские буквы, цифры, точка, дефис; от 2 до 32 знаков",
+    ("password", "too_short"): "Не короче 8 знаков",
+    ("full_name", "required"): "Напишите фамилию и инициалы",
+    ("roles", "required"): "Выберите хотя бы одну роль",
+    ("ae_title", "letters"): "До 16 латинских букв и цифр, как на аппарате",
+    ("name", "required"): "Напишите название",
+    ("modality", "letters"): "Две–четыре латинские буквы, например DX",
+    ("charset", "unknown"): "Выберите кодировку из списка",
+    ("address", "address"): "IP-адрес вида 10.0.4.14; несколько пишите через запятую",
+    ("longest", "range"): "Целое число от 8 до 64",
+    ("days_before", "range"): "Целое число дней от 0 до 365",
+    ("days_after", "range"): "Целое число дней от 0 до 365",
+    ("closed_hours", "range"): "Целое число часов от 0 до 720",
+    ("mpps_hours", "range"): "Целое число часов от 1 до 168",
+}
+BY_CODE = {
+    "required": "Заполните это поле",
+    "name_letters": "Только буквы, дефис, точка и пробел; цифры и знаки уберите",
+    "too_long": "Слишком длинно, сократите",
+    "unreadable": "Не удаётся прочитать, проверьте",
+    "range": "Число вне разумных пределов, проверьте",
+    "unknown": "Такого больше нет, выберите из списка",
+    "other_patient": "Это записано на другого человека",
+}
+ERRORS = {
+    "forbidden": "На это у вас нет прав. Если они нужны, скажите администратору",
+    "session_ended": "Вы вышли или время входа истекло. Войдите снова",
+    "wrong_state": "Уже нельзя: состояние направления изменилось",
+    "stale": "Пока вы смотрели, это изменил кто-то другой. Откройте заново",
+    "duplicate": "Такое уже есть",
+    "not_found": "Этого больше нет",
+    "wrong_password": "Имя или пароль не подходят. Проверьте раскладку и Caps Lock",
+}
+BROKEN = "Сбой программы, действие не выполнено. Повторите; если не поможет, позовите администратора"
+STOPPING = "Программа останавливается, не сохранено. Повторите через минуту, набранное не пропадёт"
+
+
+def problem(field: str, code: str) -> str:
+    """Say what is wrong with a field and how to mend it."""
+    return PROBLEMS.get((field, code)) or BY_CODE.get(code) or "Проверьте это поле"
+
+
+def problems(found: Mapping[str, str]) -> str:
+    """Say several problems in one line, for places without fields."""
+    return "; ".join(problem(field, code) for field, code in found.items())
+
+
+def error(caught: BaseException) -> str:
+    """Say what an error means to the person who met it."""
+    if isinstance(caught, TooManyAttempts):
+        return f"Слишком много попыток. Подождите {words.waiting(caught.seconds)}."
+    if isinstance(caught, Invalid):
+        return problems(caught.problems)
+    if isinstance(caught, BrokerError):
+        return ERRORS.get(caught.code, BROKEN)
+    if isinstance(caught, StoreError):
+        return "Не сохранено: база данных не принимает изменений. Позовите администратора, набранное не закрывайте"
+    return BROKEN
+
+
+def changed_meanwhile(happenings: Iterable[Happening], zone: tzinfo, today: date) -> str:
+    """Say who was faster, when, and with what; `happenings` come newest first."""
+    for each in happenings:
+        at = words.moment(each.at, zone, today)
+        if each.what == "amend" and (changed := words.changed_fields(each.details)):
+            return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"
+        if each.what in ("amend", "cancel", "start", "progress", "finish", "link", "unlink", "close", "give_up"):
+            return f"Пока вы правили: {words.ACTIONS[each.what].lower()} ({each.actor}, {at})"
+    return ERRORS["stale"]
+
+
+def not_amendable(state: OrderState) -> str:
+    """Say why a referral cannot be changed any more."""
+    return {
+        OrderState.IN_PROGRESS: "Исследование уже идёт на аппарате.",
+        OrderState.COMPLETED: "Исследование уже выполнено.",
+        OrderState.CANCELLED: "Направление отменено. Запишите новое.",
+    }.get(state, "Состояние этого не позволяет.")

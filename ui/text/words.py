@@ -1,0 +1,342 @@
+"""The Russian words that pages share: dates, durations, studies, names of roles, states and actions.
+
+Only words: nothing here draws, reads the database or decides. What went wrong is told in `error_words`, the exchange
+with the region in `bus_words`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Any
+
+from broker.domain.actors import ActorKind, Role
+from broker.domain.health import Check
+from broker.domain.orders import Order, OrderState
+from broker.domain.people import Sex
+from broker.domain.performed import PerformedStep
+from broker.store.queries.journal import Visit
+
+ROLES = {
+    Role.REGISTRAR: "регистратор",
+    Role.TECHNOLOGIST: "рентгенолаборант",
+    Role.RADIOLOGIST: "врач",
+    Role.ADMINISTRATOR: "администратор",
+}
+ACTOR_KINDS = {
+    ActorKind.PERSON: "",
+    ActorKind.DEVICE: "аппарат",
+    ActorKind.BUS: "шина",
+    ActorKind.SYSTEM: "программа",
+}
+SEXES = {Sex.FEMALE: "Женский", Sex.MALE: "Мужской", Sex.OTHER: "Другой"}
+LATERALITIES = {"": "Не требуется", "L": "Слева", "R": "Справа", "B": "Обе стороны"}
+FINANCE = {"1": "ОМС", "2": "Бюджет", "3": "Платно", "4": "ДМС", "5": "Собственные средства", "6": "Другое"}
+
+# What happened, as the timeline and the trail tell it.
+ACTIONS = {
+    "register": "Направление записано",
+    "amend": "Направление изменено",
+    "cancel": "Направление отменено",
+    "start": "Начато на аппарате",
+    "progress": "Аппарат уточнил ход исследования",
+    "finish": "Закончено на аппарате",
+    "start_unlinked": "Аппарат начал исследование без направления",
+    "progress_unknown": "Аппарат уточнил исследование, о начале которого не сообщал",
+    "finish_unknown": "Аппарат закончил исследование, о начале которого не сообщал",
+    "import": "Взято из файла рабочего списка",
+    "withdraw": "Файл рабочего списка убран, запись снята",
+    "restore": "Файл рабочего списка вернулся, запись восстановлена",
+    "link": "Исследование привязано к направлению",
+    "confirm_patient": "Подтверждено: снимки этого пациента",
+    "unlink": "Исследование отвязано от направления: оно чужое",
+    "close": "Отмечено выполненным вручную",
+    "images_seen": "Снимки найдены в архиве: аппарат о них не сообщил",
+    "decline": "Направление другой клиники отклонено",
+    "acknowledge_late": "Запоздавшая отмена или правка направившей клиники принята к сведению",
+    "accept": "Направление другой клиники принято",
+    "take": "Направление другой клиники встало на аппарат по правилу",
+    "bus_cancelled": "Отменено направившей клиникой",
+    "bus_cancelled_late": "Направившая клиника отменила, но исследование уже началось",
+    "bus_number_too_long": "Номер шины длиннее 16 знаков: аппараты получают наш",
+    "foreign_result": "Пришёл результат другой клиники",
+    "register_walk_in": "Записано исследование без направления",
+    "give_up": "Аппарат не сообщил о конце исследования, его закрыла программа",
+    "wrong_entry": "На аппарате выбрали не ту запись: направление снова ждёт, снимки чужие",
+    "reference_conflict": "Аппарат назвал ещё и другое направление или пациента, проверьте",
+    "mpps_refused": "Сообщение аппарата не принято: нарушает стандарт",
+    "report_draft": "Начат черновик протокола",
+    "report_sign": "Протокол подписан",
+    "report_uphold": "Подтверждено: протокол об этих снимках",
+    "resend": "Отправлено на шину ещё раз",
+    "exchange_go_on": "Обмен с шиной продолжен",
+    "seen": "Аппарат получил направление в свой список",
+    "delivered": "Шина приняла",
+    "retry": "Шина не приняла, будет новая попытка",
+    "parked": "Шина отказала, нужно исправить",
+    "paused": "Обмен с шиной остановлен",
+    "sign_in": "Вход",
+    "sign_in_failed": "Вход не удался",
+    "sign_out": "Выход",
+    "account_add": "Заведена учётная запись",
+    "account_password": "Сменён пароль",
+    "account_disable": "Учётная запись отключена",
+    "account_enable": "Учётная запись включена",
+    "device_put": "Аппарат записан",
+    "client_add": "Программе клиники дан доступ",
+    "client_token": "Программе клиники дан новый токен",
+    "client_disable": "Доступ программы клиники закрыт",
+    "client_enable": "Доступ программы клиники открыт",
+    "bus_number_taken": "Номер шины уже занят другим исследованием",
+    "untold": "Шине не передано",
+    "incoming": "Пришло направление другой клиники",
+    "incoming_cancelled": "Другая клиника отменила своё направление",
+    "bus_changed_late": "Направившая клиника изменила направление, когда оно уже было принято",
+    "incoming_again": "Полученное сообщение разбираем ещё раз",
+    "result": "Пришёл результат другой клиники",
+    "history": "Спросили регион о прежних исследованиях",
+    "directory_replaced": "Загружен справочник",
+}
+
+# ---- states ----
+
+
+def standing(visit: Visit) -> str:
+    """Give the key in theme.STATES that tells how a visit stands; what the bus refused is told apart from it."""
+    state = visit.order.state
+    if state is OrderState.SCHEDULED:
+        return "seen" if visit.seen_at else "waiting"
+    if state is OrderState.COMPLETED:
+        if visit.order.owner and not visit.station_ae_titles:
+            return "answered"
+        return "sent" if visit.bus == "delivered" else "reported" if visit.reported else "done"
+    return {
+        OrderState.IN_PROGRESS: "running",
+        OrderState.DISCONTINUED: "stopped",
+        OrderState.CANCELLED: "cancelled",
+        OrderState.REFERRED: "referred",
+    }[state]
+
+
+# The fields of an order that an amendment may change, as the audit trail names them.
+CHANGED = {
+    "patient": "данные пациента",
+    "steps": "время или аппарат",
+    "procedure_code": "исследование",
+    "laterality": "сторона",
+    "priority": "срочность",
+    "finance": "оплата",
+    "referrer": "кто направил",
+    "diagnosis_code": "диагноз",
+    "diagnosis_text": "диагноз",
+    "comment": "комментарий",
+}
+
+
+def changed_fields(details: Mapping[str, Any]) -> str:
+    """Name what an amendment changed: «время или аппарат, комментарий»."""
+    changed = [CHANGED[key] for key in details.get("changed", {}) if key in CHANGED]
+    return ", ".join(dict.fromkeys(changed))
+
+
+def trouble(check: Check) -> str:
+    """Say what does not work, what that means and what to do."""
+    return {
+        "database": "База данных не принимает изменений: новое не сохраняется. Позовите администратора.",
+        "dicom": "Порт DICOM закрыт: аппараты не видят список. Позовите администратора.",
+        "pacs": "Архив не отвечает: неизвестно, дошли ли снимки. Проверьте его и сеть.",
+    }.get(check.name, f"Не работает: {check.name}.")
+
+
+WORKING = {"database": "База: пишет", "dicom": "Порт DICOM: открыт", "bus": "Шина: отвечает", "pacs": "Архив: отвечает"}
+
+
+# ---- numbers, dates, times ----
+
+MONTHS = (
+    *("января", "февраля", "марта", "апреля", "мая", "июня"),
+    *("июля", "августа", "сентября", "октября", "ноября", "декабря"),
+)
+
+
+def plural(count: int, one: str, few: str, many: str) -> str:
+    """Count in Russian: 1 запись, 2 записи, 5 записей."""
+    tens, units = abs(count) % 100, abs(count) % 10
+    if units == 1 and tens != 11:
+        return f"{count} {one}"
+    return f"{count} {few if 2 <= units <= 4 and not 12 <= tens <= 14 else many}"
+
+
+def day(on: date, today: date) -> str:
+    """Write a date; yesterday, today and tomorrow as words."""
+    near = {-1: "вчера", 0: "сегодня", 1: "завтра"}
+    return near.get((on - today).days, f"{on:%d.%m.%Y}")
+
+
+def day_heading(on: date, today: date) -> str:
+    """Write a heading: «Сегодня, 24 ноября», «Вчера, 23 ноября», «2 марта 2025»."""
+    spelled = f"{on.day} {MONTHS[on.month - 1]}" + (f" {on.year}" if on.year != today.year else "")
+    word = day(on, today)
+    return spelled if word[0].isdigit() else f"{word.capitalize()}, {spelled}"
+
+
+def moment(instant: datetime, zone: tzinfo, today: date) -> str:
+    """Write an instant in the clinic's time: «09:12» today, «вчера 16:10», «02.03.2026 16:10»."""
+    local = instant.astimezone(zone)
+    return f"{local:%H:%M}" if local.date() == today else f"{day(local.date(), today)} {local:%H:%M}"
+
+
+def duration(length: timedelta) -> str:
+    """Write a length of time with its two weightiest units: «4 мин», «2 ч 10 мин», «3 дня 2 ч»."""
+    minutes = max(0, int(length.total_seconds() // 60))
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return plural(days, "день", "дня", "дней") + (f" {hours} ч" if hours else "")
+    if hours:
+        return f"{hours} ч" + (f" {rest} мин" if rest else "")
+    return f"{rest} мин" if rest else "меньше минуты"
+
+
+def ago(length: timedelta) -> str:
+    """Write how long ago something was, as it stands before «назад»: «5 минут», «2 часа», «3 дня»."""
+    minutes = int(length.total_seconds() // 60)
+    if minutes < 60:
+        return plural(minutes, "минуту", "минуты", "минут")
+    if minutes < 1440:
+        return plural(minutes // 60, "час", "часа", "часов")
+    return plural(minutes // 1440, "день", "дня", "дней")
+
+
+def of_moment(instant: datetime, zone: tzinfo, today: date) -> str:
+    """Write an instant as it stands after «от»: «сегодня 09:12», «вчера 14:10», «02.03.2026 14:10»."""
+    local = instant.astimezone(zone)
+    return f"{day(local.date(), today)} {local:%H:%M}"
+
+
+def waiting(seconds: int) -> str:
+    """Write a short wait: «8 с», «2 мин 5 с»."""
+    return f"{seconds} с" if seconds < 60 else f"{seconds // 60} мин" + (f" {seconds % 60} с" if seconds % 60 else "")
+
+
+# ---- studies, devices ----
+
+WEEKDAYS = ("понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье")
+REPORT_DOUBTED = (
+    "Протокол подписан, а снимки потом отвязаны от направления: возможно, он не об этом пациенте. На шину он не уходит,"
+    " пока врач не подтвердит; что уже ушло, так не отозвать."
+)
+MODALITIES = {
+    "CR": "Рентген (CR)",
+    "CT": "КТ",
+    "DX": "Рентген",
+    "MG": "Маммография",
+    "MR": "МРТ",
+    "NM": "Сцинтиграфия",
+    "PT": "ПЭТ",
+    "RF": "Просвечивание",
+    "US": "УЗИ",
+    "XA": "Ангиография",
+}
+SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
+# The usual short forms, for a column on the board; a lane's device tells the rest.
+_SHORT = (
+    ("Рентгенография ", ""),
+    ("Флюорография", "ФЛГ"),
+    ("Маммография", "ММГ"),
+    ("Компьютерная томография", "КТ"),
+    ("Магнитно-резонансная томография", "МРТ"),
+    ("органов грудной клетки", "ОГК"),
+    ("органов брюшной полости", "ОБП"),
+    ("придаточных пазух носа", "ППН"),
+    ("прямая проекция", "прямая"),
+)
+HEARD = {"worklist": "Список", "mpps": "Ход исследования (MPPS)", "echo": "Проверка связи"}
+CHARSETS = {
+    "auto": "Автоматически",
+    "ISO_IR 192": "UTF-8 (ISO_IR 192)",
+    "ISO_IR 144": "Кириллица (ISO_IR 144)",
+    "latin": "Латиница",
+}
+
+
+def clinic(name: str, guid: str) -> str:
+    """Call another clinic by its name; one that the directory does not have by the beginning of its GUID."""
+    return name or (f"клиника {guid[:8]}…" if guid else "клиника не названа")
+
+
+def born(on: date | None) -> str:
+    """Write a date of birth; an imported patient may have none."""
+    return f"{on:%d.%m.%Y}" if on else "дата рождения неизвестна"
+
+
+# The reasons of broker.domain.reasons, by code.
+DISCONTINUATION = {
+    "110500": "отменил врач",
+    "110501": "неисправность аппарата",
+    "110502": "назначено не то исследование",
+    "110503": "аллергия на контраст",
+    "110504": "пациент умер",
+    "110505": "пациент отказался продолжать",
+    "110506": "пациента забрали на лечение или операцию",
+    "110507": "пациент не пришёл",
+    "110508": "беременность",
+    "110509": "исследование заменено из-за оплаты",
+    "110510": "повторное направление",
+    "110511": "отменило отделение",
+    "110512": "назначена не та сторона",
+    "110513": "причина не указана",
+    "110514": "выбрана не та запись рабочего списка",
+    "110515": "не позволило состояние пациента",
+    "110516": "замена аппарата",
+    "110521": "файлы неверного формата",
+    "110522": "файлы этого вида не поддерживаются",
+    "110523": "не все файлы на месте",
+    "110524": "сбой носителя",
+    "110526": "аппарат занят более срочным",
+    "110527": "не хватает возможностей аппарата",
+    "110528": "перенесено",
+    "110529": "рекомендовано перенести",
+    "110530": "исполнитель отклонил задание",
+    "110533": "срок задания истёк",
+    "113568": "контраст вышел за сосуд, видно на снимке",
+}
+
+
+def how_known(step: PerformedStep) -> str:
+    """Say how it is known that a study was made where its device has not told."""
+    if step.in_archive:
+        return "снимки найдены в архиве"
+    return "отмечено вручную" if step.by_hand else ""
+
+
+def discontinuation(step: PerformedStep) -> str:
+    """Say why a step was given up: in our words where the code is known, else as the device said it; or nothing."""
+    told = step.discontinuation_meaning or step.discontinuation_code
+    reason = DISCONTINUATION.get(step.discontinuation_code, told)
+    return reason or ("сам аппарат о конце не сообщил" if step.given_up else "")
+
+
+def procedure(order: Order) -> str:
+    """Write what is to be done, with its side: «Рентгенография коленного сустава, справа»."""
+    return ", ".join(part for part in (order.procedure_name, SIDES.get(order.laterality, "")) if part)
+
+
+def short_procedure(order: Order) -> str:
+    """Write the same for a narrow column: «Коленного сустава, справа», «ФЛГ, прямая»."""
+    return _shorten(procedure(order))
+
+
+@lru_cache(1024)  # a day has few procedures
+def _shorten(made: str) -> str:
+    for long, short in _SHORT:
+        made = made.replace(long, short)
+    return made[:1].upper() + made[1:]
+
+
+def heading(on: date, today: date) -> str:
+    """Write a day as a heading: «Сегодня, 24 ноября», «Среда, 26 ноября»."""
+    near = day(on, today)
+    word = near if near.isalpha() else WEEKDAYS[on.weekday()]
+    year = f" {on.year}" if on.year != today.year else ""
+    return f"{word.capitalize()}, {on.day} {MONTHS[on.month - 1]}{year}"

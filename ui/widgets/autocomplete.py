@@ -1,0 +1,152 @@
+"""A field with a list under it: it looks while one types, arrows choose, Enter takes.
+
+An answer that comes late never overwrites a newer one. What is looked up and what taking means is the page's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from nicegui import ui
+
+from ui.text import words
+from ui.widgets import theme
+from ui.widgets.theme import Field, text
+
+T = TypeVar("T")
+
+DEBOUNCE = 0.12  # seconds of silence after which a look is worth it
+
+
+class Combo(Generic[T]):
+    """Turns a field into a combo box; put it into an element with the class `combo`.
+
+    `take` gets what was chosen, or None and the words that nothing matched. With `eager` the first match is chosen
+    by itself and none of them is an answer too, offered as `nobody` or, under the matches, as `other`; without it the
+    field keeps what is typed, and the list only offers.
+    While `quiet` says so, the page itself fills the field, and nothing is looked up.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        look: Callable[[str], Awaitable[list[T]]],
+        draw: Callable[[T], object],
+        take: Callable[[T | None, str], Awaitable[None]],
+        *,
+        name: str,
+        eager: bool = False,
+        nobody: str = "",
+        other: str = "",
+        quiet: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.field = field
+        self._look, self._draw, self._take = look, draw, take
+        self._name, self._eager, self._nobody, self._other = name, eager, nobody, other
+        self._matches: list[T] = []
+        self._answered: str | None = None  # the words that the list answers; None while it is closed
+        self._chosen = -1
+        self._ticket = 0
+        self.list = ui.element("div").classes("listbox").props(f"role=listbox id={name}-list")
+        self._told = text("div", "", "unseen").props("role=status aria-live=polite")
+        box = field.control
+        box.props(f"role=combobox aria-autocomplete=list aria-expanded=false aria-controls={name}-list")
+        box.on_value_change(lambda: None if quiet() else self._typed())
+        box.on("keydown.down.prevent", lambda: self._move(1))
+        box.on("keydown.up.prevent", lambda: self._move(-1))
+        box.on("keydown.enter.exact.prevent", self._enter)
+        box.on("keydown.esc", self.close)
+        box.on("blur", self.close)
+
+    def close(self) -> None:
+        """Close the list; what is being looked up is forgotten."""
+        self._ticket += 1
+        self._answered, self._matches, self._chosen = None, [], -1
+        self.list.clear()
+        self.field.control.props("aria-expanded=false", remove="aria-activedescendant")
+
+    async def _typed(self) -> None:
+        self._ticket += 1
+        ticket = self._ticket
+        if not self._words():
+            self.close()
+            return
+        await asyncio.sleep(DEBOUNCE)
+        if ticket == self._ticket:
+            await self._ask()
+
+    async def _ask(self) -> bool:
+        """Look up what is typed now; say whether the answer is still wanted."""
+        self._ticket += 1
+        ticket, typed = self._ticket, self._words()
+        found = await self._look(typed)
+        if ticket != self._ticket or self.field.control.is_deleted:
+            return False
+        self._matches, self._answered = found, typed
+        self._chosen = 0 if self._eager else -1
+        self._redraw()
+        return True
+
+    async def _enter(self) -> None:
+        typed = self._words()
+        if not typed:
+            return
+        # A scanner types and presses Enter faster than anything is looked up.
+        if self._answered != typed and self._eager and not await self._ask():
+            return
+        if 0 <= self._chosen < len(self._matches):
+            await self._pick(self._matches[self._chosen])
+        elif self._eager:
+            await self._pick(None)
+
+    async def _pick(self, chosen: T | None) -> None:
+        typed = self._words()
+        self.close()
+        await self._take(chosen, typed)
+
+    def _move(self, step: int) -> None:
+        count = len(self._matches) + bool(self._other)
+        if self._matches:
+            self._chosen = (self._chosen + step) % count if self._chosen >= 0 or step > 0 else -1
+            self._redraw()
+
+    def _words(self) -> str:
+        return " ".join((self.field.value or "").split())
+
+    def _redraw(self) -> None:
+        self.list.clear()
+        box = self.field.control
+        box.props(f"aria-expanded={'true' if self._matches or self._nobody else 'false'}")
+        if self._chosen >= 0:
+            box.props(f"aria-activedescendant={self._name}-{self._chosen}")
+        else:
+            box.props(remove="aria-activedescendant")
+        count = len(self._matches)
+        self._told.set_text(
+            words.plural(count, "совпадение", "совпадения", "совпадений") if count else "Совпадений нет"
+        )
+        with self.list:
+            for number, match in enumerate(self._matches):
+                with self._option(number, match), ui.element("span").classes("cut"):
+                    self._draw(match)
+            none = self._other if self._matches else self._nobody
+            if none:
+                with self._option(count, None):
+                    text("span", f"{none} {self._answered}", "cut")
+
+    def _option(self, number: int, match: T | None) -> ui.element:
+        chosen = number == max(self._chosen, 0) if self._eager else number == self._chosen
+        option = ui.element("div").classes("option" + (" with-enter" if chosen else ""))
+        option.props(f"id={self._name}-{number} role=option aria-selected={'true' if chosen else 'false'}")
+
+        async def pick() -> None:
+            await self._pick(match)
+
+        # mousedown, not click: a click would first take the focus, and losing it closes the list
+        option.on("mousedown.prevent", pick)
+        if chosen:
+            with option:
+                theme.text("kbd", "Enter", "muted key").style("order: 1")
+        return option

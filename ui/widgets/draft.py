@@ -1,0 +1,68 @@
+"""Keeps what a person has typed but not saved, a second after they pause, so that no restart takes it away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import run, ui
+
+from broker.domain.actors import Actor
+from broker.store.database import StoreError
+from broker.workflow import accounts
+from ui.services import Services
+from ui.text import words
+
+QUIET = 1.0  # seconds after the last change
+
+
+class Draft:
+    """One form's draft; `content` gives what is typed, or None when there is nothing worth keeping."""
+
+    def __init__(
+        self,
+        services: Services,
+        actor: Actor,
+        form: str,
+        content: Callable[[], dict[str, Any] | None],
+        tell: Callable[[str, bool], None],
+    ) -> None:
+        self._services, self._actor, self._form = services, actor, form
+        self._content = content
+        self._tell = tell
+        self._changed: float | None = None
+        self._lock = asyncio.Lock()
+        self.held = False  # while the form is being saved, the pauses in it are no pauses
+        self.kept = False  # the database has one
+
+    def start(self) -> None:
+        """Begin to watch for pauses; called when the page is complete."""
+        ui.timer(QUIET / 2, self._keep_if_quiet)
+
+    def touch(self) -> None:
+        """Note that something has changed."""
+        self._changed = time.monotonic()
+
+    async def keep(self) -> None:
+        """Keep it now; one that has become empty goes. Raise SessionEnded."""
+        async with self._lock:
+            self._changed = None
+            store, content = self._services.store, self._content()
+            try:
+                if content is not None:
+                    saved_at = await run.io_bound(accounts.save_draft, store, self._form, content, self._actor)
+                    self.kept = True
+                    if saved_at and not self.held:
+                        at = words.moment(saved_at, self._services.clinic.zone, self._services.today())
+                        self._tell(f"Черновик сохранён {at}", False)
+                elif self.kept:
+                    await run.io_bound(accounts.drop_draft, store, self._form, self._actor)
+                    self.kept = False
+            except StoreError:
+                self._tell("Черновик не сохранён: база данных не принимает изменений", True)
+
+    async def _keep_if_quiet(self) -> None:
+        if self._changed is not None and not self.held and time.monotonic() - self._changed >= QUIET:
+            await self.keep()

@@ -1,0 +1,102 @@
+"""Keeps an open page steady while the data under it change: rows are changed in place, and nothing older is shown.
+
+It knows neither what a page reads nor how a row looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Any, TypeVar
+
+from nicegui import ui
+
+from broker.store.database import Reader
+from ui.services import Services, look
+from ui.widgets import theme
+from ui.widgets.html import Html
+
+T = TypeVar("T")
+Refresh = Callable[[], Awaitable[None]]
+Redraw = Callable[[Any], object]
+Make = Callable[[Any], tuple[ui.element, Redraw]]
+
+
+def latest(services: Services, read: Callable[[Reader], T], show: Callable[[T], None]) -> Refresh:
+    """Give a function that reads by `look` and shows as `in_order` does."""
+    return in_order(lambda: look(services, read), show)
+
+
+def in_order(find: Callable[[], Awaitable[T]], show: Callable[[T], None]) -> Refresh:
+    """Give a function that finds and shows; of two runs that overlap, what was asked for first is never shown last."""
+    client = ui.context.client
+    begun = shown = 0
+
+    async def refresh() -> None:
+        nonlocal begun, shown
+        begun += 1
+        mine = begun
+        found = await find()
+        if mine > shown and not client.is_deleted:
+            shown = mine
+            show(found)
+
+    return refresh
+
+
+class Rows:
+    """Keeps the children of a container in step with a list.
+
+    Rows are known by key: new ones are made, those that are gone are deleted, changed ones are redrawn in their own
+    element and moved where they belong, so that focus, scrolling and what is open stay. The container holds only rows.
+    """
+
+    def __init__(self, container: ui.element, make: Make) -> None:
+        self._container = container
+        self._make = make
+        self._rows: dict[Hashable, tuple[ui.element, Redraw, Any]] = {}
+
+    def show(self, rows: Iterable[tuple[Hashable, Any]]) -> None:
+        """Show these (key, model) pairs in this order; a model that equals the one that is shown is left alone."""
+        wanted = dict(rows)
+        for key in [key for key in self._rows if key not in wanted]:
+            self._rows.pop(key)[0].delete()
+        shown = self._container.default_slot.children
+        for index, (key, model) in enumerate(wanted.items()):
+            if key not in self._rows:
+                with self._container:
+                    element, redraw = self._make(model)
+            else:
+                element, redraw, before = self._rows[key]
+                if before is not model and before != model:
+                    redraw(model)
+            self._rows[key] = (element, redraw, model)
+            if shown[index] is not element:
+                element.move(target_index=index)
+
+
+def redrawn(tag: str, classes: str, draw: Callable[[Any], object]) -> Make:
+    """Give a way to make rows whose content is drawn anew when it changes, while their own element stays."""
+
+    def make(model: Any) -> tuple[ui.element, Redraw]:
+        element = ui.element(tag).classes(classes)
+
+        def redraw(model: Any) -> None:
+            element.clear()
+            with element:
+                draw(model)
+
+        with element:
+            draw(model)
+        return element, redraw
+
+    return make
+
+
+def written(tag: str, classes: str, write: Callable[[Any], Html]) -> Make:
+    """Give a way to make rows that are one element each, whose content is written as HTML."""
+
+    def make(model: Any) -> tuple[ui.element, Redraw]:
+        element = theme.html(tag, write(model), classes)
+        return element, lambda model: element.set_content(write(model))
+
+    return make

@@ -1,0 +1,405 @@
+"""The visual language: tokens and the few components that every page is made of.
+
+Colours live here and nowhere else; theme.css holds the rules, keys.js the shortcuts. No page sets a colour, a font or
+a size of its own. Nothing here knows about the database or the workflow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, HTMLResponse
+from nicegui import __version__ as nicegui_version
+from nicegui import ui
+from nicegui.elements.mixins.content_element import ContentElement
+from nicegui.elements.mixins.text_element import TextElement
+
+from ui.text import words
+from ui.widgets import html as markup
+from ui.widgets.html import Html
+
+HERE = Path(__file__).parent
+FILES = {"theme.css": "text/css", "keys.js": "text/javascript"}
+
+SIZES = {
+    "size": "15px",
+    "radius": "6px",
+    # Roboto with Cyrillic travels with NiceGUI and is served locally, so the last resort is the same on every machine.
+    "font": '"Segoe UI", -apple-system, "Noto Sans", Roboto, sans-serif',
+    "mono": '"Cascadia Mono", Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace',
+}
+# Text has a contrast of at least 4.5 on every ground, edges of at least 3.
+LIGHT = {
+    "ground": "#ffffff",
+    "side": "#f5f7f9",
+    "hover": "#edf2f5",
+    "line": "#d9e0e6",
+    "edge": "#7d8b98",
+    "text": "#1c2733",
+    "muted": "#52616f",
+    "accent": "#0b6e99",
+    "accent-deep": "#095a7d",
+    "accent-tint": "#e3f1f8",
+    "on-accent": "#ffffff",
+    "slate": "#52616f",
+    "blue": "#1d5fc4",
+    "amber": "#8a5200",
+    "teal": "#0a6e63",
+    "red": "#b42318",
+    "indigo": "#5145c0",
+    "green": "#1c7034",
+    "amber-tint": "#fdf5e6",
+    "red-tint": "#fdf0ee",
+    "red-fill": "#b42318",
+    "on-red": "#ffffff",
+    "lift": "0 4px 12px rgba(28, 39, 51, .10)",
+    "veil": "rgba(28, 39, 51, .35)",
+}
+DARK = {
+    "ground": "#12181d",
+    "side": "#182027",
+    "hover": "#202a32",
+    "line": "#2c3741",
+    "edge": "#6b7a87",
+    "text": "#e4eaef",
+    "muted": "#a2b0bc",
+    "accent": "#5cb8de",
+    "accent-deep": "#83cbea",
+    "accent-tint": "#15303d",
+    "on-accent": "#06222e",
+    "slate": "#a9b6c1",
+    "blue": "#7db4ff",
+    "amber": "#f0b35a",
+    "teal": "#4fc7b6",
+    "red": "#ff8f85",
+    "indigo": "#aba6ff",
+    "green": "#74cc8a",
+    "amber-tint": "#2a2215",
+    "red-tint": "#2f1a19",
+    "red-fill": "#ff8f85",
+    "on-red": "#2b0503",
+    "lift": "0 4px 12px rgba(0, 0, 0, .5)",
+    "veil": "rgba(0, 0, 0, .6)",
+}
+
+# A state is an icon, a word and a colour, never a colour alone. `words.standing` tells which one an order is in.
+STATES = {
+    "waiting": ("schedule", "Ожидает", "slate"),
+    "seen": ("visibility", "Виден аппарату", "blue"),
+    "running": ("play_arrow", "Выполняется", "amber"),
+    "done": ("check", "Выполнено", "teal"),
+    "stopped": ("stop", "Прервано", "red"),
+    "archived": ("photo", "Снимки в архиве", "indigo"),
+    "reported": ("description", "Описано", "green"),
+    "sent": ("cloud_done", "Отправлено", "green"),
+    "referred": ("north_east", "Направлен", "indigo"),
+    "answered": ("description", "Есть результат", "green"),
+    "cancelled": ("block", "Отменено", "slate"),
+    "attention": ("error", "Требует внимания", "red"),
+}
+
+
+def tokens() -> str:
+    """Write the variables as CSS: the system's choice first, the class that Quasar sets on the body second."""
+
+    def block(values: dict[str, str]) -> str:
+        return "".join(f"--{name}:{value};" for name, value in values.items())
+
+    quasar = "--q-primary:var(--accent);--q-negative:var(--red);--q-dark:var(--ground);--q-dark-page:var(--ground);"
+    tones = "".join(f".tone-{tone}{{--tone:var(--{tone})}}" for tone in sorted({tone for *_, tone in STATES.values()}))
+    return (
+        f"body{{color-scheme:light;{block(SIZES)}{block(LIGHT)}{quasar}}}"
+        f"@media(prefers-color-scheme:dark){{body:not(.body--light){{color-scheme:dark;{block(DARK)}}}}}"
+        f"body.body--dark{{color-scheme:dark;{block(DARK)}}}{tones}"
+    )
+
+
+def head(plain: bool = False) -> str:
+    """Give the head of any page: variables inline (no flash), rules and shortcuts from cached files.
+
+    A plain page, which NiceGUI does not make, also needs the fonts.
+    """
+    fonts = f'<link rel="stylesheet" href="/_nicegui/{nicegui_version}/static/fonts.css">' if plain else ""
+    return (
+        f'{fonts}<style>{tokens()}</style><link rel="stylesheet" href="/theme/theme.css?{_version("theme.css")}">'
+        f'<script defer src="/theme/keys.js?{_version("keys.js")}"></script>'
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Serve the two files and put the head on every NiceGUI page; call once before the pages."""
+    for name, kind in FILES.items():
+
+        def serve(name: str = name, kind: str = kind) -> FileResponse:
+            # The address changes with the content, so a browser may keep it.
+            return FileResponse(HERE / name, media_type=kind, headers={"Cache-Control": "max-age=31536000, immutable"})
+
+        app.add_api_route(f"/theme/{name}", serve, methods=["GET"], include_in_schema=False)
+    ui.add_head_html(head(), shared=True)
+
+
+def _version(name: str) -> str:
+    return hashlib.sha256((HERE / name).read_bytes()).hexdigest()[:12]
+
+
+# ---- components ----
+
+
+def text(tag: str, content: str, classes: str = "") -> TextElement:
+    """Put escaped text into any HTML tag."""
+    return TextElement(tag=tag, text=content).classes(classes)
+
+
+def html(tag: str, content: Html, classes: str = "") -> ContentElement:
+    """Put HTML that `markup` wrote into any HTML tag: one element of the page, however much stands in it."""
+    return ContentElement(tag=tag, content=content).classes(classes)
+
+
+def button(
+    word: str,
+    on_click: Callable[..., Any] | None = None,
+    *,
+    kind: str = "",
+    icon: str | None = None,
+    key: str = "",
+    small: bool = False,
+) -> ui.button:
+    """Make a button; kind is '', 'primary' (one a screen) or 'danger' (asks before it acts)."""
+    made = ui.button(word, on_click=on_click, icon=icon, color=None).props("flat no-caps :ripple=false")
+    made.classes("btn" + (f" btn-{kind}" if kind else "") + (" btn-small" if small else ""))
+    if kind == "primary":
+        made.props("data-primary")
+    if key:
+        with made:
+            text("kbd", key, "key")
+    return made
+
+
+@contextmanager
+def dialog(
+    name: str,
+    title: str,
+    *,
+    danger: str = "",
+    on_danger: Callable[..., Any] | None = None,
+    leave: str = "Закрыть",
+) -> Iterator[None]:
+    """Make a native dialog that any element with data-opens=name opens: focus and Esc are the browser's work.
+
+    With `danger` it asks before a thing that cannot be taken back; the title then names the thing.
+    """
+    with ui.element("dialog").props(f"id={name} aria-labelledby={name}-title"):
+        text("h2", title).props(f"id={name}-title")
+        yield
+        with ui.element("div").classes("acts").style("margin-top: 16px"):
+            button(leave).props("data-closes autofocus")
+            if danger:
+                button(danger, on_danger, kind="danger").props("data-closes")
+
+
+def key_hint(keys: str) -> None:
+    """Draw `F2`, `Ctrl+Enter` or `G затем B` as key caps."""
+    for part in keys.split(" "):
+        text("span" if part == "затем" else "kbd", f" {part} " if part == "затем" else part)
+
+
+def written_keys(keys: str) -> Html:
+    """Write what `key_hint` draws."""
+    said = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
+    return markup.join(*(markup.tag(tag, "", part) for tag, part in said))
+
+
+def state_chip(state: str, word: str = "") -> None:
+    """Show a state as icon, word and colour."""
+    classes, title, content = _state(state, word)
+    html("span", content, classes).props["title"] = title
+
+
+def written_chip(state: str, word: str = "") -> Html:
+    """Write what `state_chip` shows."""
+    classes, title, content = _state(state, word)
+    return markup.tag("span", classes, content, title=title)
+
+
+def _state(state: str, word: str) -> tuple[str, str, Html]:
+    icon, usual, tone = STATES[state]
+    content = markup.join(markup.icon(icon), markup.tag("span", "", word or usual))
+    return f"state state-{state} tone-{tone}", word or usual, content
+
+
+_JS_STATES = "{" + ",".join(f"{key}:{list(value)}" for key, value in STATES.items()) + "}"
+# The same chip as a cell of ui.table: the column's value is the state's key.
+STATE_CELL = (
+    '<q-td :props="props"><span :class="`state state-${props.value} tone-${(%s)[props.value][2]}`">'
+    '<q-icon :name="(%s)[props.value][0]" aria-hidden="true"></q-icon>'
+    "<span>{{ (%s)[props.value][1] }}</span></span></q-td>"
+) % ((_JS_STATES,) * 3)
+
+
+def patient_line(name: str, born: date | None, today: date) -> None:
+    """Write a patient the one way: «Фамилия Имя Отчество, 12.03.1961 (65 лет)»."""
+    with text("span", name, "patient"):
+        text("span", f", {born_and_age(born, today)}", "muted nowrap")
+
+
+def born_and_age(born: date | None, today: date) -> str:
+    """Write «12.03.1961 (65 лет)», or that it is not known."""
+    return f"{words.born(born)} ({age(born, today)})" if born else words.born(born)
+
+
+def age(born: date, today: date) -> str:
+    """Say an age in Russian: 1 год, 3 года, 65 лет."""
+    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    word = "лет" if years % 100 in range(11, 15) else {1: "год", 2: "года", 3: "года", 4: "года"}.get(years % 10, "лет")
+    return f"{years} {word}"
+
+
+@dataclass
+class Field:
+    """A labelled control and the line under it, which is a hint or an error."""
+
+    box: ui.element
+    control: Any
+    note: TextElement
+    hint: str
+    error: str = ""
+
+    @property
+    def value(self) -> Any:
+        """Give what the control holds."""
+        return self.control.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.control.set_value(value)
+
+    def complain(self, error: str) -> None:
+        """Show what is wrong and how to mend it under the field; an empty string takes it away."""
+        if error == self.error:
+            return
+        self.error = error
+        self.note.set_text(error or self.hint)
+        if error:
+            self.box.classes(add="wrong")
+            self.control.props("aria-invalid=true")
+        else:
+            self.box.classes(remove="wrong")
+            self.control.props(remove="aria-invalid")
+
+    def advise(self, hint: str) -> None:
+        """Show a hint under the field; an error, while there is one, goes before it."""
+        if hint != self.hint:
+            self.hint = hint
+            self.note.set_text(self.error or hint)
+
+    def focus(self) -> None:
+        """Put the cursor into the control."""
+        self.control.run_method("focus")
+
+
+def field(
+    label: str,
+    make: Callable[..., Any] = ui.input,
+    *,
+    name: str,
+    span: int = 12,
+    narrow: int = 6,
+    hint: str = "",
+    props: str = "",
+    quick: Sequence[tuple[str, Callable[[], Any]]] = (),
+    **options: Any,
+) -> Field:
+    """Make a control with its label above, quick choices at the label's right and one note line under it.
+
+    `span` is its share of 12 columns, `narrow` the same on a phone.
+    """
+    tick = make is ui.checkbox
+    with ui.element("div").classes(f"field s{span} n{narrow}" + (" tick" if tick else "")) as box:
+        with ui.element("div").classes("cap"):
+            text("label", label).props(f"for={name}")
+            for word, act in quick:
+                text("button", word, "quick").props("type=button").on("click", act)
+        control = make(label, **options) if tick else make(**options)
+        dense = f"outlined dense hide-bottom-space no-error-icon for={name} aria-describedby={name}-note"
+        control.props("dense" if tick else dense)
+        if make is ui.input:  # with it a select gets a second, hidden input that lies over the first
+            control.props("autocomplete=off")
+        control.props(props)
+        note = text("p", hint, "note").props(f"id={name}-note")
+    return Field(box, control, note, hint)
+
+
+@contextmanager
+def section(title: str, aside: str = "") -> Iterator[None]:
+    """Group content under a small heading, divided from its neighbours by a line."""
+    with ui.element("section").classes("section"):
+        with ui.element("div").classes("head"):
+            text("h2", title)
+            if aside:
+                text("span", aside, "muted small")
+        yield
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> None:
+    """List names and values; an empty value is a dash, so that nobody wonders whether it was forgotten."""
+    with ui.element("dl").classes("facts"):
+        for name, value in pairs:
+            text("dt", name)
+            text("dd", value or "–")
+
+
+def empty(what: str, how: str, key: str = "") -> None:
+    """Teach on an empty screen: what is not here and what to do."""
+    with ui.element("div").classes("empty"):
+        text("b", what)
+        with text("span", how + " "):
+            if key:
+                key_hint(key)
+
+
+def say(message: str, *, bad: bool = False) -> None:
+    """Tell what has happened in one line that goes by itself; what went wrong stays longer and can be closed."""
+    ui.notify(
+        message,
+        position="bottom",
+        timeout=12_000 if bad else 4_000,
+        close_button="Закрыть" if bad else False,
+        classes="say say-bad" if bad else "say",
+        attrs={"role": "alert" if bad else "status"},
+    )
+
+
+# ---- pages that NiceGUI does not make ----
+
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0b6e99"/>'
+    '<path d="M4 5h8M4 8h8M4 11h5" stroke="#fff" stroke-width="1.6" stroke-linecap="round"/></svg>'
+)
+
+
+def plain_page(title: str, body: str, *, status: int = 200, extra_head: str = "", attributes: str = "") -> HTMLResponse:
+    """Make a page without a websocket; `body` is HTML whose outside text was escaped, `title` is text."""
+    return HTMLResponse(
+        '<!doctype html><html lang="ru"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(title)}</title><link rel="icon" href="/favicon.ico">{head(plain=True)}{extra_head}</head>'
+        f"<body{attributes}>{body}</body></html>",
+        status,
+    )
+
+
+def notice(title: str, sentence: str, status: int) -> HTMLResponse:
+    """Make a plain page that says why there is nothing to see."""
+    body = (
+        f'<main class="signin"><h1>{escape(title)}</h1><p class="muted">{escape(sentence)}</p>'
+        '<p style="margin-top:16px"><a href="/">На главную</a></p></main>'
+    )
+    return plain_page(title, body, status=status)

@@ -49,15 +49,15 @@ With a submission_id the call may be repeated: one referral comes of it.
 CLIENT_ADD = """\
 A МИС that was bought later talks to this broker as to the regional bus: its address of the bus becomes
 http://this-computer:8080/fhir, its token the one that is printed. What it orders waits at the desk, or goes straight
-onto a worklist by bus.straight_to; it asks for statuses and results as at the bus.
+onto a worklist by bus.auto_accept; it asks for statuses and results as at the bus.
 
   worklist-broker client add mis
-  worklist-broker client add mis --tell-bus
+  worklist-broker client add mis --send-to-bus
   worklist-broker client add clinic-7 --organisation 3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21
 """
 DEVICE_ADD = """\
 What is not given stays as it is; for a new device it is the default. A device that was heard of and
-is not yet registered is adopted. Examples:
+is not yet registered is approved. Examples:
 
   worklist-broker device add XRAY_14 --name Рентген --modality DX --room "каб. 14" --address 10.0.4.14
   worklist-broker device add XRAY_14 --charset latin --longest 32
@@ -92,7 +92,7 @@ of your own: CSV (UTF-8 or Windows-1251), XLSX or JSON. A kind's entries are rep
 entry that is gone can no longer be chosen, and stays in the orders that have it.
 
   worklist-broker directory import 1.2.643.5.1.13.13.11.1005_2.27.csv --kind diagnoses
-  worklist-broker directory import fsidi.xlsx --kind procedures --version 2.12 --modality DX,MG --replace-starter
+  worklist-broker directory import fsidi.xlsx --kind procedures --version 2.12 --modality DX,MG --replace-defaults
   worklist-broker directory import staff.csv --kind doctors --columns "name=Сотрудник,snils=СНИЛС сотрудника"
 
 System and version are taken from a name such as the first one's; else --version tells it. Columns are found by their
@@ -152,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
         device,
         "add",
         devices.device_add,
-        "register a device, adopt one that was learned, or change it",
+        "register a device, approve one that was learned, or change it",
         DEVICE_ADD,
     )
     _device_options(add)
@@ -190,7 +190,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--organisation", metavar="GUID", default="", help="the clinic that it works for (default: bus.organisation)"
     )
-    add.add_argument("--tell-bus", action="store_true", help="tell the region of its orders: it does not do so itself")
+    add.add_argument(
+        "--send-to-bus", action="store_true", help="send its orders to the region: it does not do so itself"
+    )
     _config(add)
     _config(_command(client, "list", clients.client_list, "list the programs and when each was last heard"))
     renew = _command(client, "token", clients.client_token, "print a new token, once; the old one is void")
@@ -213,7 +215,7 @@ def parser() -> argparse.ArgumentParser:
     brought = _command(verbs, "import", commands.import_path, "import worklist files, or a table of referrals", IMPORT)
     brought.add_argument("path", metavar="PATH", type=Path, help="a .wl file, a folder of them, a .csv or an .xlsx")
     brought.add_argument("--dry-run", action="store_true", help="check everything, keep nothing")
-    brought.add_argument("--tell-bus", action="store_true", help="tell the region of worklist files' orders, too")
+    brought.add_argument("--send-to-bus", action="store_true", help="tell the region of worklist files' orders, too")
     _config(brought)
 
     words = "run a practice bus: the region's, as it is described"
@@ -290,7 +292,7 @@ def _directory_options(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--methods", metavar="WORD=MODALITY,…", action="append", default=[], help="procedures: what a method is done by"
     )
-    add.add_argument("--replace-starter", action="store_true", help="procedures: take the local starter set away")
+    add.add_argument("--replace-defaults", action="store_true", help="procedures: take the local default set away")
     add.add_argument("--dry-run", action="store_true", help="check everything, keep nothing")
 
 

@@ -48,7 +48,7 @@ def frozen() -> Iterator[None]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A real database with the starter procedures and three devices."""
+    """A real database with the default procedures and three devices."""
     opened = factory.open_store(tmp_path / "worklist.sqlite")
     yield opened
     opened.close()

@@ -64,14 +64,14 @@ def clinic_of(config: Config) -> Clinic:
         zone=config.clinic.zone,
         uid_root=config.clinic.uid_root,
         accession_prefix=config.clinic.accession_prefix,
-        tells_bus=bool(config.bus.url),
+        sends_to_bus=bool(config.bus.url),
         bus_numbers=config.bus.accession_numbers == "bus",
-        tells_start=config.bus.tells_start,
+        sends_start=config.bus.sends_start,
     )
 
 
 def open_store(config: Config) -> Store:
-    """Open the database, with a starter set of procedures where there is none."""
+    """Open the database, with a default set of procedures where there is none."""
     store = Store(config.data.database)
     store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))
     return store
@@ -257,7 +257,7 @@ class Application:
 
     def _announce(self) -> None:
         """Tell the screens; where even that write is refused they notice at their next look."""
-        self.store.submit(lambda tx: tx.announce())
+        self.store.submit(lambda tx: tx.notify())
 
     def _check_database(self) -> Check:
         self.store.write(beat)
@@ -279,7 +279,7 @@ class Application:
             exchange = journal.exchange(reader, ledger=0)
             set_aside = len(incoming.troubled(reader))
         age = self.store.clock() - exchange.oldest if exchange.oldest else timedelta()
-        set_aside += len(exchange.parked)
+        set_aside += len(exchange.needs_attention)
         detail = f"{exchange.waiting} waiting, {set_aside} set aside, oldest {int(age.total_seconds())} s"
         if exchange.reason:
             detail += f", {exchange.reason}"

@@ -57,7 +57,7 @@ class Region:
 
         lanes = 1 if config.bus.dialect in ONE_LANE else LANES
         self.exchange = Exchange(store, client(), profile, pace, paper_of(config, store), dialect=dialect, lanes=lanes)
-        self.fetch = Fetch(store, client(), dialect, profile, pace, clinic, config.bus.straight_to)
+        self.fetch = Fetch(store, client(), dialect, profile, pace, clinic, config.bus.auto_accept)
         self.elsewhere = Elsewhere(store, client(), dialect, profile, pace)
         self.history = History(store, client(), dialect, profile, pace, hours=config.bus.history_hours)
 

@@ -22,7 +22,7 @@ def endpoint_of(config: Config, store: Store, clinic: Clinic) -> Endpoint:
         made = Profile.of(config, directories.positions(reader), directories.versions(reader))
         return made if made.mis_oid else replace(made, mis_oid=_own_oid(config))
 
-    return Endpoint(store, clinic, profile, paper_of(config, store), config.bus.straight_to)
+    return Endpoint(store, clinic, profile, paper_of(config, store), config.bus.auto_accept)
 
 
 def _own_oid(config: Config) -> str:

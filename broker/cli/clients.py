@@ -19,9 +19,9 @@ def client_add(args: argparse.Namespace) -> int:
             raise Invalid({"organisation": "bus.organisation is not configured: say --organisation GUID"})
         if theirs and theirs.casefold() == ours.casefold():
             theirs = ""  # this clinic
-        if args.tell_bus and not house.config.bus.url:
+        if args.send_to_bus and not house.config.bus.url:
             print("worklist-broker: bus.url is not configured: nothing is told until it is", file=sys.stderr)
-        token = api_clients.add_client(house.store, args.name, theirs, house.actor, tell_bus=args.tell_bus)
+        token = api_clients.add_client(house.store, args.name, theirs, house.actor, send_to_bus=args.send_to_bus)
     print(f"Client {args.name} is registered. Its token, shown this once:\n{token}")
     return OK
 
@@ -49,7 +49,7 @@ def client_list(args: argparse.Namespace) -> int:
             zone = house.config.clinic.zone
             heard = f"heard {each.heard_at.astimezone(zone):%Y-%m-%d %H:%M}" if each.heard_at else "never heard"
             words = [each.name, each.organisation or "this clinic", heard]
-            words += ["the region is told by us"] if each.tell_bus else []
+            words += ["the region is told by us"] if each.send_to_bus else []
             words += ["disabled"] if each.disabled else []
             print("\t".join(words))
     return OK

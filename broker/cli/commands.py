@@ -176,9 +176,9 @@ def import_path(args: argparse.Namespace) -> int:
     counted: Counter[str] = Counter()
     with open_house(args.config) as house:
         clinic = application.clinic_of(house.config)
-        if args.tell_bus and not clinic.tells_bus:
+        if args.send_to_bus and not clinic.sends_to_bus:
             raise BrokerError("there is no bus to tell: bus.url is not set")
-        job = importing.Import(house.store, house.actor, clinic, args.dry_run, args.tell_bus, _progress())
+        job = importing.Import(house.store, house.actor, clinic, args.dry_run, args.send_to_bus, _progress())
         for each in job.table(table) if table else job.worklist(args.path):
             counted[each.outcome] += 1
             words = [each.outcome, each.accession_number, "; ".join(each.reasons)]

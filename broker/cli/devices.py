@@ -24,7 +24,7 @@ from broker.workflow import devices
 
 
 def device_add(args: argparse.Namespace) -> int:
-    """Register a device, adopt one that was heard of, or change it; what is not given stays as it is."""
+    """Register a device, approve one that was heard of, or change it; what is not given stays as it is."""
     with open_house(args.config) as house:
         with house.store.read() as reader:
             known = store_devices.get(reader, args.ae_title)
@@ -32,11 +32,11 @@ def device_add(args: argparse.Namespace) -> int:
         asked["modality"] = args.modality.upper() if args.modality is not None else None
         asked["own_only"] = None if args.any_station is None else not args.any_station
         given = {name: value for name, value in asked.items() if value is not None}
-        if known is None or not known.adopted:
+        if known is None or not known.approved:
             given.setdefault("name", "")  # the name of one that was only heard of is its AE title
-        device = replace(known or Device(args.ae_title, "", ""), **given, adopted=True)
+        device = replace(known or Device(args.ae_title, "", ""), **given, approved=True)
         devices.put_device(house.store, device, house.actor)
-    word = "changed" if known and known.adopted else "adopted" if known else "registered"
+    word = "changed" if known and known.approved else "approved" if known else "registered"
     print(f"Device {args.ae_title} is {word}.")
     return OK
 
@@ -50,7 +50,7 @@ def device_list(args: argparse.Namespace) -> int:
                 f"{service} {at.astimezone(house.config.clinic.zone):%Y-%m-%d %H:%M}"
                 for service, (at, _, _) in sorted(each.services.items())
             )
-            state = "" if device.adopted else "\tnot adopted"
+            state = "" if device.approved else "\tnot approved"
             policies = " ".join(_policies(device))
             print(
                 f"{device.ae_title}\t{device.modality or '-'}\t{device.name}\t{heard or 'never heard'}{state}"
@@ -59,7 +59,7 @@ def device_list(args: argparse.Namespace) -> int:
     return OK
 
 
-_PLAIN = ("ae_title", "name", "modality", "room", "adopted")
+_PLAIN = ("ae_title", "name", "modality", "room", "approved")
 
 
 def _policies(device: Device) -> Iterator[str]:

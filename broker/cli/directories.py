@@ -50,8 +50,8 @@ def directory_import(args: argparse.Namespace) -> int:
             gathered.entries,
             house.actor,
             offered=offered,
-            replace_starter=args.replace_starter,
-            rehearse=args.dry_run,
+            replace_defaults=args.replace_defaults,
+            dry_run=args.dry_run,
         )
         _tell(kind, source, gathered, done, args.dry_run)
         for line in _advice(source, done, house.config):
@@ -110,7 +110,7 @@ def _gathered(path: Path, kind: Kind, named: Mapping[str, str], today: date) -> 
 
 def _check_options(args: argparse.Namespace) -> None:
     own = {"--only": args.only, "--modality": args.modality, "--methods": args.methods}
-    for option, value in (*own.items(), ("--replace-starter", args.replace_starter)):
+    for option, value in (*own.items(), ("--replace-defaults", args.replace_defaults)):
         if value and args.kind != "procedures":
             raise BrokerError(f"{option} is for procedures only")
     if args.system and not re.fullmatch(r"[0-2](\.\d+){2,}", args.system):
@@ -218,8 +218,8 @@ def _tell(kind: Kind, source: Source, gathered: Gathered, done: Replaced, dry_ru
     start = "Dry run, nothing is kept: " if dry_run else ""
     print(f"{start}{kind.title}{f' ({told})' if told else ''}: {'; '.join(words)}.")
     if kind.name == "procedures":
-        starter = f", {done.offered_local} of them local ones of the starter set" if done.offered_local else ""
-        print(f"The desk offers {done.offered} procedures{starter}.")
+        defaults = f", {done.offered_local} of them local ones of the default set" if done.offered_local else ""
+        print(f"The desk offers {done.offered} procedures{defaults}.")
 
 
 def _advice(source: Source, done: Replaced, config: Config) -> Iterator[str]:
@@ -238,7 +238,7 @@ def _advice(source: Source, done: Replaced, config: Config) -> Iterator[str]:
     if done.offered > MANY_OFFERED:
         yield f"{done.offered} procedures are much to choose from: --modality or --only leaves fewer."
     if source.kind == "procedures" and done.offered_local and done.offered > done.offered_local:
-        yield "The region does not know the local codes; --replace-starter takes them away."
+        yield "The region does not know the local codes; --replace-defaults takes them away."
 
 
 def _progress() -> directory_row.Progress:

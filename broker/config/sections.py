@@ -345,12 +345,12 @@ class BusConfig(Section):
     ca_file: OptionalFile = None
     client_certificate: OptionalFile = None
     client_key: OptionalFile = Field(default=None, validate_default=True)
-    tells_start: Switch = False
+    sends_start: Switch = False
     accession_numbers: Literal["local", "bus"] = "local"
     texts: Literal["plain", "base64"] = "plain"
     images_url: str = ""
     fetch_every: Seconds = 60.0
-    straight_to: Annotated[dict[ModalityKey, AETitle], BeforeValidator(_pairs)] = {}
+    auto_accept: Annotated[dict[ModalityKey, AETitle], BeforeValidator(_pairs)] = {}
     history_hours: Annotated[WholeNumber, Field(ge=1)] = 12
     keep_days: Annotated[WholeNumber, Field(ge=1)] = 90
     system_procedure: Oid = "1.2.643.5.1.13.13.11.1471"

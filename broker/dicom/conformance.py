@@ -99,7 +99,7 @@ def _statement(config: Config, version: str) -> Iterator[str]:
         "3.1 Policy",
         "The called AE title must be ours. The calling AE title must be registered here; where addresses are registered"
         " with it, it must call from one of them. Others are rejected (permanent, service user, calling AE title not"
-        " recognised) and recorded for an administrator to adopt"
+        " recognised) and recorded for an administrator to approve"
         + ("; this installation serves them meanwhile." if dicom.unknown_devices == "learn" else "."),
     )
     yield from _section("3.2 Presentation contexts", "Every SOP class is accepted in:")

@@ -110,7 +110,7 @@ class Services:
         if ae_title == self._ae_title and address in ("127.0.0.1", "::1"):
             return None  # our own health check
         device = self._known.get(ae_title)
-        if device is not None and device.adopted:
+        if device is not None and device.approved:
             why = "" if registry.may_call(device, address) else f"this AE title belongs to {device.address}"
         else:
             why = "" if self._learns else "unknown AE title"
@@ -126,10 +126,10 @@ class Services:
         return CALLING_AE_TITLE
 
     def _learn(self, ae_title: str, address: str, *, new: bool) -> None:
-        """Keep who calls and is not adopted, so that an administrator may adopt it; invented names find no room."""
+        """Keep who calls and is not approved, so that an administrator may approve it; invented names find no room."""
         if registry.is_ae_title(ae_title) and self._strangers.now((ae_title, address)):
             if new and self._lines.now(("learned", ae_title)):
-                log.info("unknown device %s at %s: recorded, to be adopted", ae_title, address)
+                log.info("unknown device %s at %s: recorded, to be approved", ae_title, address)
             self._submit(lambda tx: devices.learn(tx, ae_title, address))
 
     def _submit(self, fn: Callable[[Tx], None]) -> None:

@@ -13,6 +13,6 @@ class Clinic:
     zone: tzinfo
     uid_root: str = ""
     accession_prefix: str = ""
-    tells_bus: bool = False  # without a bus nothing is queued for it
+    sends_to_bus: bool = False  # without a bus nothing is queued for it
     bus_numbers: bool = False  # modalities get the region's accession number where it is known
-    tells_start: bool = False  # … and of a study's beginning only where the region wants that
+    sends_start: bool = False  # … and of a study's beginning only where the region wants that

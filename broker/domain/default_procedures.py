@@ -1,4 +1,4 @@
-"""A small starter set of procedures for a clinic that has no directory yet.
+"""A small default set of procedures for a clinic that has no directory yet.
 
 Their codes are this program's own and marked so (`local`): the official dictionary's codes are never invented.
 """

@@ -16,7 +16,7 @@ from broker.domain.devices import Device
 class Verdict:
     """One reason for or against an order being on a device's list.
 
-    `key` is what was judged: a rule (`adopted`, `state`, `station`, …) or the keyword of a matching key. One that is
+    `key` is what was judged: a rule (`approved`, `state`, `station`, …) or the keyword of a matching key. One that is
     not `ok` keeps the order from the list, unless it does not `decide` and only explains.
     """
 

@@ -23,9 +23,9 @@ class OutboxState(StrEnum):
 
     PENDING = "pending"
     DELIVERED = "delivered"
-    PARKED = "parked"
+    NEEDS_ATTENTION = "needs_attention"
     DROPPED = "dropped"  # cancelled before the bus had it: nobody there needs to know
-    UNTOLD = "untold"  # this bus has no way to be told
+    UNSUPPORTED = "unsupported"  # this bus has no way to be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class PerformedStep:
     discontinuation_code: str = ""
     discontinuation_meaning: str = ""
     images: int = 0
-    given_up: bool = False  # not ended by the device that began it, which may still have its say
+    provisional: bool = False  # not ended by the device that began it, which may still have its say
     by_hand: bool = False  # no device told of it: written down by a person, or because
     in_archive: bool = False  # … the archive has its images
     series: tuple[PerformedSeries, ...] = ()  # as told; read back by store.performed.series

@@ -63,7 +63,7 @@ class DoseOfYear:
 
     millisieverts: float
     told: int
-    untold: int  # studies with ionising radiation whose dose is not known: the sum is at least so much
+    unknown: int  # studies with ionising radiation whose dose is not known: the sum is at least so much
 
 
 def is_final(study: ForeignStudy) -> bool:
@@ -126,8 +126,8 @@ def dose_of_year(on: date, own: Sequence[OwnStudy], foreign: Sequence[ForeignStu
     """Sum the effective dose (mSv) of the twelve months up to `on`; a study of several reports counts once."""
     recent = [study for study in _together(own, foreign) if study.studied_on and on - YEAR <= study.studied_on <= on]
     doses = [study.effective_dose for study in recent if study.effective_dose is not None]
-    untold = [study for study in recent if study.effective_dose is None and study.modality in _IONISING]
-    return DoseOfYear(round(sum(doses), 6), len(doses), len(untold))
+    unknown = [study for study in recent if study.effective_dose is None and study.modality in _IONISING]
+    return DoseOfYear(round(sum(doses), 6), len(doses), len(unknown))
 
 
 def _together(own: Sequence[OwnStudy], foreign: Iterable[ForeignStudy]) -> list[OwnStudy | ForeignStudy]:

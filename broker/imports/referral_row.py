@@ -79,7 +79,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What the clinic has: procedures and adopted devices."""
+    """What the clinic has: procedures and approved devices."""
 
     procedures: Sequence[ProcedureType]
     devices: Sequence[Device]

@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 class Result:
     """What became of an item: `where` it stands, the outcome (an `intake.Outcome` or REFUSED), its number, the reasons.
 
-    A rehearsal gives no numbers, because they would be others in earnest.
+    a dry run gives no numbers, because they would be others in earnest.
     """
 
     where: str
@@ -43,13 +43,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """How items are taken over. `rehearse` checks everything and keeps nothing; `tell_bus` is for worklist files."""
+    """How items are taken over. `dry_run` checks everything and keeps nothing; `send_to_bus` is for worklist files."""
 
     store: Store
     actor: Actor
     clinic: Clinic
-    rehearse: bool = False
-    tell_bus: bool = False
+    dry_run: bool = False
+    send_to_bus: bool = False
     progress: Progress = lambda done, total: None
 
     def worklist(self, path: Path) -> Iterator[Result]:
@@ -90,8 +90,8 @@ class Import:
                 digest,
                 self.actor,
                 self.clinic,
-                tell_bus=self.tell_bus,
-                rehearse=self.rehearse,
+                send_to_bus=self.send_to_bus,
+                dry_run=self.dry_run,
             )
         except OSError as error:
             return Result(where, REFUSED, reasons=(f"it cannot be read: {error.strerror}",))
@@ -99,7 +99,7 @@ class Import:
             return Result(where, REFUSED, reasons=(str(error),))
         except Refused as error:
             return Result(where, REFUSED, reasons=(error.detail,))
-        number = "" if self.rehearse else taken.accession_number
+        number = "" if self.dry_run else taken.accession_number
         return Result(where, taken.outcome, number or item.accession_number)
 
     def _row(self, row: Row, table: Table, directory: Directory, today: date, seen: dict[str, str]) -> Result:
@@ -115,12 +115,12 @@ class Import:
         if earlier:
             return Result(where, Outcome.UNCHANGED, earlier[0].accession_number)
         try:
-            order = referrals.register(self.store, draft, self.actor, self.clinic, rehearse=self.rehearse)
+            order = referrals.register(self.store, draft, self.actor, self.clinic, dry_run=self.dry_run)
         except Invalid as error:
             return Result(where, REFUSED, reasons=tuple(referral_row.explained(error.problems, table.columns)))
         except BrokerError as error:
             return Result(where, REFUSED, reasons=(str(error),))
-        return Result(where, Outcome.ADDED, "" if self.rehearse else order.accession_number)
+        return Result(where, Outcome.ADDED, "" if self.dry_run else order.accession_number)
 
 
 def read_table(path: Path) -> Table:
@@ -151,7 +151,7 @@ def _files(top: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _refuse_twice(item: ImportedItem, where: str, seen: dict[tuple[str, str], str]) -> None:
-    """Refuse an item whose numbers stand in an earlier file of the same import: a rehearsal cannot see it otherwise."""
+    """Refuse an item whose numbers stand in an earlier file of the same import: a dry run cannot see it otherwise."""
     for called, value in (
         ("accession number", item.accession_number),
         ("Study Instance UID", item.study_instance_uid),

@@ -72,7 +72,7 @@ class Tx(Reader):
     def __init__(self, db: Database, now: datetime) -> None:
         super().__init__(db)
         self.now = now
-        self.announced = False
+        self.notified = False
 
     def run(self, sql: str, params: Params = ()) -> int:
         """Run a statement; give the id of the row that it inserted."""
@@ -83,9 +83,9 @@ class Tx(Reader):
         """Run a statement; give the number of rows that it changed."""
         return self._db.conn.execute(sql, cast(Any, params)).rowcount
 
-    def announce(self) -> None:
+    def notify(self) -> None:
         """Tell the screens, after the commit, that something they show has changed."""
-        self.announced = True
+        self.notified = True
 
 
 class Store:
@@ -135,7 +135,7 @@ class Store:
             raise RuntimeError("a transaction may not wait for another one")
         return self.submit(fn).result()
 
-    def rehearse(self, fn: Callable[[Tx], T]) -> T:
+    def dry_run(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` as `write` does and give its result, but keep nothing of what it did."""
 
         def verb(tx: Tx) -> None:
@@ -145,7 +145,7 @@ class Store:
             self.write(verb)
         except _Rehearsed as done:
             return cast(T, done.result)
-        raise AssertionError("a rehearsal ends by its exception")
+        raise AssertionError("a dry run ends by its exception")
 
     def submit(self, fn: Callable[[Tx], T], *, quiet: bool = False) -> Future[T]:
         """Queue `fn` as `write` does, without waiting for the commit.
@@ -161,7 +161,7 @@ class Store:
         return cast("Future[T]", job.future)
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every commit that announced a change; on the writer thread, so it must not block."""
+        """Call `listener` after every commit that notified a change; on the writer thread, so it must not block."""
         self._listeners.append(listener)
 
     def unsubscribe(self, listener: Callable[[], None]) -> None:
@@ -199,15 +199,15 @@ class Store:
 
     def _commit(self, db: Database, batch: list[_Job]) -> None:
         """Run a batch in one transaction; every job learns its own result, after the commit."""
-        announced = moved = False
+        notified = moved = False
         try:
             with self._exclusive():
                 db.conn.execute("BEGIN IMMEDIATE")
                 for job in batch:
                     tx, before = Tx(db, self.clock()), db.conn.total_changes
                     if job.run(db, tx, alone=len(batch) == 1):
-                        announced = announced or tx.announced
-                        moved = moved or tx.announced or (not job.quiet and db.conn.total_changes != before)
+                        notified = notified or tx.notified
+                        moved = moved or tx.notified or (not job.quiet and db.conn.total_changes != before)
                 if moved:
                     db.conn.execute(_MOVE)
                 if db.conn.in_transaction:
@@ -224,7 +224,7 @@ class Store:
             return
         for job in batch:
             job.tell()
-        if announced:
+        if notified:
             for listener in list(self._listeners):
                 try:
                     listener()

@@ -17,7 +17,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,31}")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
-def add_client(store: Store, name: str, organisation: str, actor: Actor, *, tell_bus: bool = False) -> str:
+def add_client(store: Store, name: str, organisation: str, actor: Actor, *, send_to_bus: bool = False) -> str:
     """Register a client; give its token, which nobody can read again. `organisation` is a GUID, empty: this clinic.
 
     Raise Invalid, Duplicate, Forbidden.
@@ -27,8 +27,8 @@ def add_client(store: Store, name: str, organisation: str, actor: Actor, *, tell
         problems["name"] = "must be 2 to 32 small Latin letters, digits, dots or dashes, and not bus"
     if organisation and not _GUID.fullmatch(organisation):
         problems["organisation"] = "must be a GUID"
-    if organisation and tell_bus:
-        problems["tell_bus"] = "only this clinic's own orders can be told to the region in its name"
+    if organisation and send_to_bus:
+        problems["send_to_bus"] = "only this clinic's own orders can be told to the region in its name"
     if problems:
         raise Invalid(problems)
     token = str(uuid.uuid4())
@@ -37,8 +37,8 @@ def add_client(store: Store, name: str, organisation: str, actor: Actor, *, tell
         permit(tx, actor, Permission.MANAGE)
         if clients.get(tx, name):
             raise Duplicate(f"client {name}")
-        clients.add(tx, name, token_hash(token), organisation, tell_bus=tell_bus)
-        audit.write(tx, actor, "client_add", client=name, organisation=organisation, tell_bus=tell_bus)
+        clients.add(tx, name, token_hash(token), organisation, send_to_bus=send_to_bus)
+        audit.write(tx, actor, "client_add", client=name, organisation=organisation, send_to_bus=send_to_bus)
 
     store.write(verb)
     return token

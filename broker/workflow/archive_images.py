@@ -58,7 +58,7 @@ def images_seen(store: Store, order_id: int, held: Held, actor: Actor, clinic: C
             number = order.accession_number
             text = f"a step for {number} names another order or patient by {', '.join(wrong)}"
             devices.note(tx, step.ae_title, "mpps_conflict", text)
-        tx.announce()
+        tx.notify()
         return True
 
     return store.write(verb)

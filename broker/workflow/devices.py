@@ -36,7 +36,7 @@ RANGES = {
 
 
 def put_device(store: Store, device: Device, actor: Actor) -> Device:
-    """Register a device, adopt one that was only heard of, or change it; give it as it was kept.
+    """Register a device, approve one that was only heard of, or change it; give it as it was kept.
 
     Raise Invalid, Forbidden, SessionEnded. What is the same as before is not written again.
     """
@@ -73,7 +73,7 @@ def _put(tx: Tx, device: Device, actor: Actor) -> Device:
         devices.put(tx, device)
         changed = _changed(known, device)
         audit.write(tx, actor, "device_put", ae_title=device.ae_title, name=device.name, changed=changed)
-        tx.announce()
+        tx.notify()
     return device
 
 

@@ -33,7 +33,7 @@ class Replaced:
     change: Change
     offered: int
     offered_local: int
-    starter_withdrawn: int
+    defaults_withdrawn: int
 
 
 def replace_directory(
@@ -43,13 +43,13 @@ def replace_directory(
     actor: Actor,
     *,
     offered: Sequence[ProcedureType] = (),
-    replace_starter: bool = False,
-    rehearse: bool = False,
+    replace_defaults: bool = False,
+    dry_run: bool = False,
 ) -> Replaced:
     """Put entries in the place of all that a kind of directory had, in one transaction.
 
-    Of procedures, `offered` are those that the desk shows from now on, beside the local starter set unless
-    `replace_starter`. Raise Refused where that would leave the desk without any, Forbidden, SessionEnded.
+    Of procedures, `offered` are those that the desk shows from now on, beside the local default set unless
+    `replace_defaults`. Raise Refused where that would leave the desk without any, Forbidden, SessionEnded.
     """
 
     def verb(tx: Tx) -> Replaced:
@@ -57,10 +57,10 @@ def replace_directory(
         change = directories.replace(tx, source.kind, source.system, source.version, source.file, entries)
         withdrawn = 0
         if source.kind == "procedures":
-            if replace_starter and not offered:
-                raise Refused("without the starter set the desk would have no procedure")
+            if replace_defaults and not offered:
+                raise Refused("without the default set the desk would have no procedure")
             devices.offer_official(tx, [replace(each, local=False) for each in offered])
-            if replace_starter:
+            if replace_defaults:
                 withdrawn = devices.withdraw_local(tx, [each.code for each in PROCEDURES])
         if source.kind in ("procedures", "body-sites"):
             devices.place_body_sites(tx, _sites(tx))
@@ -78,7 +78,7 @@ def replace_directory(
         now = devices.procedures(tx)
         return Replaced(change, len(now), sum(each.local for each in now), withdrawn)
 
-    return store.rehearse(verb) if rehearse else store.write(verb)
+    return store.dry_run(verb) if dry_run else store.write(verb)
 
 
 def _sites(tx: Tx) -> dict[str, str]:

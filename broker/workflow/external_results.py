@@ -66,7 +66,7 @@ def take_result(store: Store, order_id: int, kept: Kept, arrival: Arrival, actor
             organisation=study.organisation,
             completed=done,
         )
-        tx.announce()
+        tx.notify()
         return Outcome.COMPLETED if done else Outcome.TAKEN
 
     return store.write(verb)
@@ -81,7 +81,7 @@ def result_failed(
         _permit(actor)
         state = ItemState.SET_ASIDE if aside else ItemState.FAILED
         incoming.put(tx, ItemKind.RESULT, arrival, state, reason, order_id)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -116,7 +116,7 @@ def keep_history(
         elif missing is not None:
             foreign.note_answer(tx, patient_id)
             audit.write(tx, actor, "history", patient=patient.patient_id, studies=len(told))
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -127,7 +127,7 @@ def history_failed(store: Store, patient_id: int, reason: str, actor: Actor = AC
     def verb(tx: Tx) -> None:
         _permit(actor)
         foreign.note_failure(tx, patient_id, reason)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 

@@ -57,18 +57,18 @@ def take(
     arrival: Arrival,
     actor: Actor,
     clinic: Clinic,
-    straight_to: Mapping[str, str],
+    auto_accept: Mapping[str, str],
     *,
     system_procedure: str = SYSTEM_PROCEDURE,
 ) -> Taken:
     """Take a referral that its sender asks for, or its newer content; the same one again changes nothing.
 
-    It waits for a person, unless `straight_to` (modality -> AE title) names a device for what it asks and nothing is
+    It waits for a person, unless `auto_accept` (modality -> AE title) names a device for what it asks and nothing is
     wrong with it. What has become an order already is left to people: they are told of the change. Raise Forbidden.
     """
 
     return store.write(
-        lambda tx: taken(tx, referral, arrival, actor, clinic, straight_to, system_procedure=system_procedure)
+        lambda tx: taken(tx, referral, arrival, actor, clinic, auto_accept, system_procedure=system_procedure)
     )
 
 
@@ -78,7 +78,7 @@ def taken(
     arrival: Arrival,
     actor: Actor,
     clinic: Clinic,
-    straight_to: Mapping[str, str],
+    auto_accept: Mapping[str, str],
     *,
     system_procedure: str = SYSTEM_PROCEDURE,
 ) -> Taken:
@@ -95,7 +95,7 @@ def taken(
         id=known.id if known else 0,
         received_at=known.received_at if known else None,
     )
-    tx.announce()
+    tx.notify()
     incoming.settle(tx, ItemKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
     if known and known.state is IncomingState.ACCEPTED:
         return _changed_late(tx, known, came, arrival, actor)
@@ -110,7 +110,7 @@ def taken(
     again = known is not None and same and known.state is IncomingState.WAITING
     if not again:
         audit.write(tx, actor, "incoming", task=referral.task, source=arrival.source, requester=referral.requester)
-    outcome = _by_rule(tx, came, actor, clinic, straight_to, system_procedure)
+    outcome = _by_rule(tx, came, actor, clinic, auto_accept, system_procedure)
     return Taken.NOTHING if again and outcome is Taken.WAITING else outcome
 
 
@@ -133,7 +133,7 @@ def take_cancellation(
             return Taken.NOTHING
         incoming.settle(tx, ItemKind.REFERRAL, arrival.source, arrival.reference)
         incoming.put(tx, ItemKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
-        tx.announce()
+        tx.notify()
         outcome = Taken.CANCELLED
         if order and order.state is not OrderState.CANCELLED:
             outcome = _cancel(tx, order, arrival, reason, actor, clinic)
@@ -151,7 +151,7 @@ def set_aside(store: Store, arrival: Arrival, reason: str, kind: ItemKind = Item
 
     def verb(tx: Tx) -> None:
         incoming.put(tx, kind, arrival, ItemState.SET_ASIDE, reason)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -187,7 +187,7 @@ def accept(
         if seen is not None and _content(seen) != _content(known):
             raise Stale(f"incoming referral {incoming_id}")
         order = _ordered(tx, known, draft, actor, clinic, repeats)
-        tx.announce()
+        tx.notify()
         return order
 
     return store.write(verb)
@@ -209,7 +209,7 @@ def decline(store: Store, incoming_id: int, reason: str, actor: Actor, clinic: C
             raise WrongState(f"decline while {known.state}")
         incoming.update(tx, replace(known, state=IncomingState.DECLINED))
         audit.write(tx, actor, "decline", task=known.task, source=known.source, reason=names.tidy(reason))
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -222,7 +222,7 @@ def acknowledge(store: Store, order_id: int, actor: Actor) -> int:
         count = incoming.acknowledge(tx, order_id)
         if count:
             audit.write(tx, actor, "acknowledge_late", order_id)
-            tx.announce()
+            tx.notify()
         return count
 
     return store.write(verb)
@@ -238,7 +238,7 @@ def try_again(store: Store, item_id: int, actor: Actor) -> bool:
         again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
         if again:
             audit.write(tx, actor, "incoming_again", item=item_id)
-            tx.announce()
+            tx.notify()
         return again
 
     return store.write(verb)
@@ -328,12 +328,12 @@ def _by_rule(
     came: IncomingReferral,
     actor: Actor,
     clinic: Clinic,
-    straight_to: Mapping[str, str],
+    auto_accept: Mapping[str, str],
     system_procedure: str,
 ) -> Taken:
     """Put a referral straight onto the worklist where a rule says so and nothing speaks against it."""
     procedure = None if came.problem else fitting(came, devices.procedures(tx), system_procedure)
-    ae_title = straight_to.get(procedure.modality, "") if procedure else ""
+    ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
         return Taken.WAITING
     now = tx.now.astimezone(clinic.zone).replace(tzinfo=None)
@@ -341,7 +341,7 @@ def _by_rule(
     draft = referrals.tidied(replace(draft, station_ae_titles=(ae_title,)))
     try:
         _ordered(tx, came, draft, actor, clinic)
-    except Invalid as error:  # the device is not adopted, somebody else has the same СНИЛС here, …
+    except Invalid as error:  # the device is not approved, somebody else has the same СНИЛС here, …
         log.warning("incoming referral %d waits for a person: %s", came.id, error)
         incoming.update(tx, replace(came, problem=problem_text(error.problems)))
         return Taken.WAITING
@@ -356,7 +356,7 @@ def _ordered(
     number = known.bus_accession_number
     refused = _refusal(tx, number)
     # A local client tells the region itself, unless it was said that we do it in its place.
-    tells = clinic.tells_bus and not from_bus and clients.tells_bus(tx, known.source)
+    tells = clinic.sends_to_bus and not from_bus and clients.sends_to_bus(tx, known.source)
     role = BusRole.PERFORMER if from_bus else BusRole.PLACER if tells else BusRole.NONE
     usable = "" if refused else number
     order = referrals.added(
@@ -434,7 +434,7 @@ def _cancelled_by_us(tx: Tx, order: Order) -> bool:
 def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> Taken:
     if lifecycle.allowed(order.state, Event.CANCEL):
         knows = arrival.source == BUS
-        referrals.take_off(tx, order, replace(clinic, tells_bus=clinic.tells_bus and not knows))
+        referrals.take_off(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
         audit.write(tx, actor, "cancel", order.id, reason=reason)
         return Taken.CANCELLED
     incoming.put(tx, ItemKind.CANCEL, arrival, ItemState.SET_ASIDE, CANCELLED_LATE, order.id)

@@ -48,13 +48,13 @@ def settle_read(tx: Tx, order: Order, clinic: Clinic) -> None:
     state = lifecycle.after(state, event)
     if state is not order.state:
         orders.set_state(tx, order_id, state)
-    if clinic.tells_start and order.bus_role in _ORDERED and not outbox.has(tx, order_id, OutboxKind.STARTED):
+    if clinic.sends_start and order.bus_role in _ORDERED and not outbox.has(tx, order_id, OutboxKind.STARTED):
         outbox.add(tx, order_id, OutboxKind.STARTED)
     if PerformedState.COMPLETED not in everything:  # what somebody said in its device's place has been overruled
         outbox.withdraw(tx, order_id, OutboxKind.IMAGES, OutboxKind.REPORT)
     if (
         state is OrderState.COMPLETED
-        and clinic.tells_bus
+        and clinic.sends_to_bus
         and order.bus_role
         and not outbox.has(tx, order_id, OutboxKind.IMAGES)
         and not performed.conflicts(tx, order_id)  # perhaps another patient's images: a person looks first

@@ -9,13 +9,13 @@ from broker.store.tables import audit, outbox
 
 
 def resend(store: Store, order_id: int, actor: Actor) -> int:
-    """Put an order's parked messages back into the queue; give how many there were. Raise Forbidden."""
+    """Put an order's messages that need attention back into the queue; give how many there were. Raise Forbidden."""
 
     def verb(tx: Tx) -> int:
         permit(tx, actor, Permission.RESEND)
         count = outbox.resume(tx, order_id)
         audit.write(tx, actor, "resend", order_id, messages=count)
-        tx.announce()
+        tx.notify()
         return count
 
     return store.write(verb)
@@ -28,6 +28,6 @@ def go_on(store: Store, actor: Actor) -> None:
         permit(tx, actor, Permission.RESEND)
         outbox.set_channel(tx, "ok", "", None, answered=False)
         audit.write(tx, actor, "exchange_go_on")
-        tx.announce()
+        tx.notify()
 
     store.write(verb)

@@ -72,7 +72,7 @@ def starting(step: PerformedStep, message: Message, actor: Actor, clinic: Clinic
                 _tell_conflict(tx, order, step, conflicts, actor)
         if not touched:
             audit.write(tx, actor, "start_unlinked", sop_instance_uid=step.sop_instance_uid)
-        tx.announce()
+        tx.notify()
         return outcome
 
     return verb
@@ -108,7 +108,7 @@ def refusing(uid: str, operation: str, why: str, message: Message, actor: Actor)
     return verb
 
 
-def give_up(store: Store, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
+def expire_step(store: Store, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
     """End a step in the place of a device that has died; say whether it was still to be ended.
 
     `not_after` is an instant (UTC): a step of which its device has told since is left alone. Its own later word still
@@ -121,13 +121,13 @@ def give_up(store: Store, uid: str, not_after: datetime, actor: Actor, clinic: C
         if uid not in told or told[uid][1] > not_after:
             return False
         step, at = told[uid]
-        performed.give_up(tx, uid, PerformedState.DISCONTINUED)
+        performed.end_provisionally(tx, uid, PerformedState.DISCONTINUED)
         last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
         devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
         for order_id in _orders(tx, step):
             order_status.settle(tx, order_id, clinic)
-            audit.write(tx, actor, "give_up", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
-        tx.announce()
+            audit.write(tx, actor, "expire", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
+        tx.notify()
         return True
 
     return store.write(verb)
@@ -148,7 +148,7 @@ def link(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clini
             performed.link(tx, step.id, scheduled.id, actor.name)
         order_status.settle(tx, order.id, clinic)
         audit.write(tx, actor, "link", order.id, sop_instance_uid=sop_instance_uid)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -172,7 +172,7 @@ def unlink(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, cli
             performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
         order_status.resettle(tx, order.id, clinic)
         audit.write(tx, actor, "unlink", order.id, sop_instance_uid=sop_instance_uid)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -189,7 +189,7 @@ def confirm(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, cl
         performed.settle_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
         order_status.settle(tx, order.id, clinic)
         audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -210,7 +210,7 @@ def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clin
         running = [step for step, _ in performed.running(tx) if order.id in _orders(tx, step)]
         touched = dict.fromkeys([order.id])
         for step in running:
-            performed.give_up(tx, step.sop_instance_uid, PerformedState.COMPLETED)
+            performed.end_provisionally(tx, step.sop_instance_uid, PerformedState.COMPLETED)
             touched |= dict.fromkeys(_orders(tx, step))
         waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
         if waiting or not running:
@@ -221,7 +221,7 @@ def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clin
         for each in touched:
             order_status.settle(tx, each, clinic)
             audit.write(tx, actor, "close", each)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -259,7 +259,7 @@ def changing(
         if step is None or outcome is not MppsOutcome.ACCEPTED:
             if outcome is MppsOutcome.UNKNOWN:
                 audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
-                tx.announce()
+                tx.notify()
             return outcome
         after = _changed(step, change, foreign=actor.name != step.ae_title)
         attributes = {**known, **(message.attributes if merged is None else merged)}
@@ -278,7 +278,7 @@ def changing(
             audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
             if wrong_entry:
                 audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
-        tx.announce()
+        tx.notify()
         return outcome
 
     return verb
@@ -297,7 +297,7 @@ def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, act
 
 def _is_open(step: PerformedStep) -> bool:
     """Say whether a step may be changed: what was ended in its device's place is open to its own word."""
-    return step.state is PerformedState.IN_PROGRESS or step.given_up
+    return step.state is PerformedState.IN_PROGRESS or step.provisional
 
 
 def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> PerformedStep:
@@ -311,10 +311,10 @@ def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> 
         for name in ("state", "end", "operator", "discontinuation_code", "discontinuation_meaning", "images")
         if (value := getattr(change, name)) is not None
     }
-    if step.given_up and change.state is not None:  # the reason that was given for the overruled end falls with it
+    if step.provisional and change.state is not None:  # the reason that was given for the overruled end falls with it
         step = replace(step, discontinuation_code="", discontinuation_meaning="")
-    given_up = step.given_up if change.state is None else foreign and change.state in FINAL
-    return replace(step, **said, given_up=given_up)
+    provisional = step.provisional if change.state is None else foreign and change.state in FINAL
+    return replace(step, **said, provisional=provisional)
 
 
 def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
@@ -404,5 +404,5 @@ def _record(
 def _record_refusal(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
     _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
     audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
-    tx.announce()
+    tx.notify()
     return MppsOutcome.REFUSED

@@ -29,11 +29,11 @@ from broker.workflow import numbering, order_status
 
 
 def register(
-    store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, rehearse: bool = False, repeats: str = ""
+    store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, dry_run: bool = False, repeats: str = ""
 ) -> Order:
     """Make an order of a referral: numbers, worklist entry, message to the region.
 
-    A submission id that was seen before gives the order that it made then. `rehearse` does everything and keeps
+    A submission id that was seen before gives the order that it made then. `dry_run` does everything and keeps
     nothing: what it raises is what registering would raise. `repeats` names the earlier study that a person was shown
     and wants repeated: it goes into the audit trail. Raise Invalid with the wrong fields,
     Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
@@ -47,14 +47,14 @@ def register(
             if earlier[1] != digest:
                 raise Duplicate(f"submission {draft.submission_id} with other content")
             return earlier[0]
-        order = added(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.tells_bus else BusRole.NONE)
+        order = added(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.sends_to_bus else BusRole.NONE)
         if order.bus_role is BusRole.PLACER:
             outbox.add(tx, order.id, OutboxKind.ORDER)
         audit.write(tx, actor, "register", order.id, accession_number=order.accession_number, **repeat_of(repeats))
-        tx.announce()
+        tx.notify()
         return order
 
-    return store.rehearse(verb) if rehearse else store.write(verb)
+    return store.dry_run(verb) if dry_run else store.write(verb)
 
 
 def repeat_of(repeats: str) -> dict[str, str]:
@@ -78,16 +78,16 @@ def register_walk_in(store: Store, sop_instance_uid: str, draft: ReferralDraft, 
         if performed.linked_steps(tx, step.id):
             raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
         device = devices.get(tx, step.ae_title)
-        here = (device.ae_title,) if device and device.adopted else draft.station_ae_titles
+        here = (device.ae_title,) if device and device.approved else draft.station_ae_titles
         told = tidied(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
-        role = BusRole.WALK_IN if clinic.tells_bus else BusRole.NONE
+        role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
         uid = _own_study_uid(tx, performed.attributes(tx, sop_instance_uid))
         order = added(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
         for scheduled in order.steps:
             performed.link(tx, step.id, scheduled.id, actor.name)
         order_status.settle(tx, order.id, clinic)
         audit.write(tx, actor, "register_walk_in", order.id, sop_instance_uid=sop_instance_uid)
-        tx.announce()
+        tx.notify()
         return reread(tx, order.id)
 
     return store.write(verb)
@@ -196,7 +196,7 @@ def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, acto
             orders.set_attributes(tx, order.id, after.attributes)
         tell_amendment(tx, before, after)
         audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
-        tx.announce()
+        tx.notify()
         return after
 
     return store.write(verb)
@@ -245,7 +245,7 @@ def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor
         order = _current(tx, order_id, revision)
         take_off(tx, order, clinic)
         audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
-        tx.announce()
+        tx.notify()
         return reread(tx, order.id)
 
     return store.write(verb)
@@ -261,7 +261,7 @@ def take_off(tx: Tx, order: Order, clinic: Clinic) -> None:
     else:
         known = not outbox.drop_refused(tx, order.id) and outbox.has(tx, order.id, OutboxKind.ORDER)
     outbox.withdraw(tx, order.id, OutboxKind.AMEND)
-    if clinic.tells_bus and known:
+    if clinic.sends_to_bus and known:
         outbox.add(tx, order.id, OutboxKind.CANCEL)
 
 
@@ -330,7 +330,7 @@ def _checked(
         problems["procedure"] = "unknown"
     for ae_title in draft.station_ae_titles:
         device = devices.get(tx, ae_title)
-        if device is None or not device.adopted:
+        if device is None or not device.approved:
             problems["device"] = "unknown"
         elif procedure and device.modality and device.modality != procedure.modality:
             problems["device"] = "other_modality"

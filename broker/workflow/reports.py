@@ -69,7 +69,7 @@ def save_report(store: Store, order_id: int, revision: int, text: ReportText, ac
         after = reports.put(tx, _written(tx, before, text, actor))
         if before.author != after.author:  # not every pause in the typing
             audit.write(tx, actor, "report_draft", order_id, taken_from=str(before.author_name))
-        tx.announce()
+        tx.notify()
         return after
 
     return store.write(verb)
@@ -102,7 +102,7 @@ def sign(store: Store, order_id: int, revision: int, text: ReportText, actor: Ac
         after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
         audit.write(tx, actor, "report_sign", order_id, drafted_by=str(before.author_name))
         _tell(tx, order, clinic)
-        tx.announce()
+        tx.notify()
         return after
 
     return store.write(verb)
@@ -122,7 +122,7 @@ def uphold(store: Store, order_id: int, actor: Actor, clinic: Clinic) -> None:
         _check_images(tx, order)
         audit.write(tx, actor, "report_uphold", order_id)
         _tell(tx, order, clinic)
-        tx.announce()
+        tx.notify()
 
     store.write(verb)
 
@@ -158,7 +158,7 @@ def _check_images(tx: Tx, order: Order) -> None:
 
 
 def _tell(tx: Tx, order: Order, clinic: Clinic) -> None:
-    if clinic.tells_bus and order.bus_role and not outbox.has(tx, order.id, OutboxKind.REPORT):
+    if clinic.sends_to_bus and order.bus_role and not outbox.has(tx, order.id, OutboxKind.REPORT):
         outbox.add(tx, order.id, OutboxKind.REPORT)
 
 

@@ -59,13 +59,13 @@ def take_over(
     clinic: Clinic,
     *,
     vanished: Mapping[str, str] = MappingProxyType({}),
-    tell_bus: bool = False,
-    rehearse: bool = False,
+    send_to_bus: bool = False,
+    dry_run: bool = False,
 ) -> Taken:
     """Put the item of a file on the worklist, or bring the order in line that came of the file's earlier content.
 
     The same content again changes nothing. `vanished` are files that are not there any more, path -> digest: one of
-    them may be this one under its old name. `tell_bus` makes a new order known to the region. `rehearse` does
+    them may be this one under its old name. `send_to_bus` makes a new order known to the region. `dry_run` does
     everything and keeps nothing. Raise Refused with the reason, which names no patient and no file; Forbidden.
     """
 
@@ -77,20 +77,20 @@ def take_over(
             known = replace(old, path=path)
         order = orders.get(tx, known.order_id) if known and known.order_id else None
         if known is None or order is None:
-            taken = _add(tx, item, path, actor, clinic, tell_bus)
+            taken = _add(tx, item, path, actor, clinic, send_to_bus)
         elif known.digest == digest and not known.problem:
             taken = _again(tx, known, order, actor)
         elif _is_same(item, order):
             taken = _amend(tx, item, known, order, actor, clinic)
         else:  # the script uses the file's name for one item after the other
             _withdraw(tx, known, order, actor, clinic)
-            taken = _add(tx, item, path, actor, clinic, tell_bus)
+            taken = _add(tx, item, path, actor, clinic, send_to_bus)
         now = WorklistFile(path, digest, taken.order_id)
         if now != worklist_files.get(tx, path):
             worklist_files.put(tx, now)
         return taken
 
-    return store.rehearse(verb) if rehearse else store.write(verb)
+    return store.dry_run(verb) if dry_run else store.write(verb)
 
 
 def withdraw(store: Store, path: str, actor: Actor, clinic: Clinic) -> Taken | None:
@@ -133,14 +133,14 @@ def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, st
     return next((worklist_files.get(tx, path) for path, said in vanished.items() if said == digest), None)
 
 
-def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, tell_bus: bool) -> Taken:
-    told = tell_bus and clinic.tells_bus
+def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> Taken:
+    told = send_to_bus and clinic.sends_to_bus
     order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if told else BusRole.NONE)
     id = orders.add(tx, order, "", "")
     if told:
         outbox.add(tx, id, OutboxKind.ORDER)
     audit.write(tx, actor, "import", id, accession_number=order.accession_number, file=path)
-    tx.announce()
+    tx.notify()
     return Taken(Outcome.ADDED, id, order.accession_number)
 
 
@@ -173,7 +173,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
     outbox.resume(tx, order.id)
     referrals.tell_amendment(tx, order, referrals.reread(tx, order.id))
     audit.write(tx, actor, "amend", order.id, changed=changed, file=known.path)
-    tx.announce()
+    tx.notify()
     return Taken(outcome, order.id, after.accession_number)
 
 
@@ -184,7 +184,7 @@ def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: C
     referrals.take_off(tx, order, clinic)
     worklist_files.put(tx, replace(known, state=FileState.WITHDRAWN))
     audit.write(tx, actor, "withdraw", order.id, file=known.path)
-    tx.announce()
+    tx.notify()
     return Taken(Outcome.WITHDRAWN, order.id, order.accession_number)
 
 
@@ -197,7 +197,7 @@ def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.SCHEDULED)
     audit.write(tx, actor, "restore", order.id, file=path)
-    tx.announce()
+    tx.notify()
 
 
 # ---- from an item to an order ----

@@ -38,8 +38,8 @@ class Mis:
 
 def test_an_order_of_a_mis_is_done_told_and_answered(house: House, tmp_path: Path) -> None:
     config = house.config.read_text("utf-8")
-    house.config.write_text(config.replace("fetch_every:", "straight_to: {DX: XRAY_14}, fetch_every:"), "utf-8")
-    token = house.command("client", "add", "mis", "--tell-bus").split()[-1]
+    house.config.write_text(config.replace("fetch_every:", "auto_accept: {DX: XRAY_14}, fetch_every:"), "utf-8")
+    token = house.command("client", "add", "mis", "--send-to-bus").split()[-1]
     house.start()
     mis = Mis(house, token)
     sent = order("mis-1", owner=PRACTICE_ORGANISATION)

@@ -45,7 +45,7 @@ def test_a_client_is_added_with_a_token_that_is_shown_once(config: Path, capsys:
     shown = token(capsys.readouterr().out)
     [(kept, client)] = known(config)
     assert kept == token_hash(shown)
-    assert (client.name, client.organisation, client.tell_bus, client.heard_at) == ("mis", "", False, None)
+    assert (client.name, client.organisation, client.send_to_bus, client.heard_at) == ("mis", "", False, None)
     assert shown not in (config.parent / "data" / "worklist.sqlite").read_bytes().decode("latin-1")
     assert main(["client", "list", "-c", str(config)]) == 0
     assert capsys.readouterr().out == "mis\tthis clinic\tnever heard\n"
@@ -62,7 +62,7 @@ def test_a_new_token_takes_the_place_of_the_old_one(config: Path, capsys: pytest
 
 
 def test_a_client_is_disabled_and_enabled(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["client", "add", "mis", "--tell-bus", "-c", str(config)])
+    main(["client", "add", "mis", "--send-to-bus", "-c", str(config)])
     assert "bus.url is not configured" in capsys.readouterr().err
     assert main(["client", "disable", "mis", "-c", str(config)]) == 0
     assert known(config) == []
@@ -89,7 +89,7 @@ def test_another_clinics_program_bears_its_organisation(config: Path, capsys: py
         ["МИС"],
         ["x"],
         ["mis", "--organisation", "7"],
-        ["mis", "--organisation", GUID, "--tell-bus"],
+        ["mis", "--organisation", GUID, "--send-to-bus"],
     ],
 )
 def test_what_cannot_be_a_client_is_refused(config: Path, wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:

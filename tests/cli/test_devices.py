@@ -1,4 +1,4 @@
-"""The commands that connect a modality: register, adopt, change and list it."""
+"""The commands that connect a modality: register, approve, change and list it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_is_not_given_stays(config: Path, capsys: pytest.CaptureFixture[str
 def test_a_device_that_was_heard_of_is_adopted_under_a_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hear_of(config, "US_7")
     assert main(["device", "list", "-c", str(config)]) == 0
-    assert capsys.readouterr().out == "US_7\t-\tUS_7\tnever heard\tnot adopted\t--address 10.0.4.7\n"
+    assert capsys.readouterr().out == "US_7\t-\tUS_7\tnever heard\tnot approved\t--address 10.0.4.7\n"
     assert main(["device", "add", "US_7", "--modality", "US", "-c", str(config)]) == 1
     assert "name: required" in capsys.readouterr().err
     assert main(["device", "add", "US_7", "--modality", "US", "--name", "УЗИ", "-c", str(config)]) == 0

@@ -152,7 +152,7 @@ def test_a_file_that_is_none_is_named_with_what_to_do(
         (["--modality", "DX"], "--modality is for procedures only"),
         (["--only", "M17"], "--only is for procedures only"),
         (["--methods", "a=DX"], "--methods is for procedures only"),
-        (["--replace-starter"], "--replace-starter is for procedures only"),
+        (["--replace-defaults"], "--replace-defaults is for procedures only"),
     ],
 )
 def test_wrong_options_are_refused(
@@ -195,8 +195,8 @@ def test_the_desk_offers_what_the_registered_devices_do(
     assert "Of 1 procedures no modality is known, so they are not offered; see --methods." in told
     assert "Offered at the desk: 2 official procedures of DX, which the registered devices do (see --modality)." in told
     assert "4 entries, 4 new" in told
-    assert "The desk offers 16 procedures, 14 of them local ones of the starter set." in told
-    assert "--replace-starter takes them away." in told
+    assert "The desk offers 16 procedures, 14 of them local ones of the default set." in told
+    assert "--replace-defaults takes them away." in told
     assert offered(config) == {
         "X-TEST-1": ProcedureType("X-TEST-1", "Рентгенография коленного сустава", "DX", 15, local=False),
         "X-TEST-2": ProcedureType("X-TEST-2", "Рентгенография кисти", "DX", 15, local=False),
@@ -236,7 +236,7 @@ def test_a_choice_of_modalities_codes_and_methods(config: Path, studies: Path, t
     assert set(offered(config)) == {"X-TEST-1", "X-TEST-3"}
     codes = tmp_path / "codes.txt"
     codes.write_text("# what we do\nX-TEST-1; 25\n\nX-TEST-2\n", encoding="utf-8")
-    assert bring(config, studies, "procedures", "--only", str(codes), "--replace-starter") == 0
+    assert bring(config, studies, "procedures", "--only", str(codes), "--replace-defaults") == 0
     assert {code: each.minutes for code, each in offered(config).items()} == {"X-TEST-1": 25, "X-TEST-2": 15}
     [every] = [devices.procedures(reader) for reader in reading(config)]
     assert len(every) == 2
@@ -249,7 +249,7 @@ def test_a_code_that_the_file_does_not_have_is_told_and_nothing_is_kept(
     assert "--only: not in the file: X-TEST-9" in capsys.readouterr().err
     assert bring(config, studies, "procedures", "--only", " , ") == 1
     assert "--only names no code" in capsys.readouterr().err
-    assert bring(config, studies, "procedures", "--modality", "MR", "--replace-starter") == 1
+    assert bring(config, studies, "procedures", "--modality", "MR", "--replace-defaults") == 1
     assert "the desk would have no procedure" in capsys.readouterr().err
     assert offered(config) == {}
     assert [directories.imported(reader) for reader in reading(config)] == [[]]
@@ -277,7 +277,7 @@ def test_help_teaches_and_the_configuration_is_checked_first(
     with pytest.raises(SystemExit):
         main(["directory", "import", "--help"])
     told = capsys.readouterr().out
-    for word in ("--columns", "--only", "--replace-starter", "diagnoses", "nothing", "НСИ", "FIELD=COLUMN"):
+    for word in ("--columns", "--only", "--replace-defaults", "diagnoses", "nothing", "НСИ", "FIELD=COLUMN"):
         assert word in told, word
     config.write_text("clinic: {}\n", encoding="utf-8")
     assert bring(config, icd, "diagnoses") == EX_CONFIG

@@ -182,7 +182,7 @@ def test_unknown_callers_are_learned_where_the_clinic_wants_it(store: Store) -> 
         with store.read() as reader:
             learned = devices.get(reader, "NEW_CT")
     assert learned is not None
-    assert not learned.adopted
+    assert not learned.approved
 
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 50, b"GET / HTTP/1.1\r\n\r\n", b"\x08\x00"])

@@ -125,7 +125,7 @@ def test_the_dose_of_a_year_adds_what_was_told_and_counts_what_was_not() -> None
         foreign(reference="DiagnosticReport/5", studied_on=None, effective_dose=5.0),
     ]
     sum_ = dose_of_year(TODAY, ours, theirs)
-    assert (sum_.millisieverts, sum_.told, sum_.untold) == (1.8, 2, 1)
+    assert (sum_.millisieverts, sum_.told, sum_.unknown) == (1.8, 2, 1)
     assert dose_of_year(TODAY, [], []).millisieverts == 0
 
 

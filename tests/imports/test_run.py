@@ -267,7 +267,7 @@ def test_a_path_that_is_not_there_is_said_so(tmp_path: Path, run: Any) -> None:
 
 def test_there_must_be_a_bus_to_tell(tmp_path: Path, run: Any) -> None:
     (tmp_path / "1.wl").write_bytes(wl())
-    said = run(tmp_path / "1.wl", "--tell-bus")
+    said = run(tmp_path / "1.wl", "--send-to-bus")
     assert (said.status, said.errors) == (1, "worklist-broker: The request could not be carried out: "
                                           "there is no bus to tell: bus.url is not set\n")  # fmt: skip
 
@@ -291,15 +291,15 @@ class Silent:
 
 def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(store: Store) -> None:
     item, digest = worklist_file.read(wl(PatientBirthDate=""))
-    intake.take_over(store, item, "/1.wl", digest, factory.SYSTEM, CLINIC, tell_bus=True)
+    intake.take_over(store, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
     profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=factory.ZONE)
     exchange = Exchange(store, Silent(), profile, Pace(50), lambda order, report: b"")  # type: ignore[arg-type]
     summary = exchange.deliver()
-    assert summary.parked == 1
+    assert summary.needs_attention == 1
     with store.read() as reader:
         row = reader.one("SELECT state, reason FROM outbox")
     assert row is not None
-    assert row["state"] == "parked"
+    assert row["state"] == "needs_attention"
     assert row["reason"].startswith(NO_BIRTH_DATE)
 
 

@@ -87,7 +87,7 @@ def test_listeners_hear_of_announced_commits_only(store: Store) -> None:
     heard: list[int] = []
     store.subscribe(lambda: heard.append(count(store)))
     store.write(add())
-    store.write(lambda tx: (orders.next_number(tx, "t"), tx.announce()))
+    store.write(lambda tx: (orders.next_number(tx, "t"), tx.notify()))
     store.write(lambda tx: None)
     assert heard == [2]
 
@@ -99,7 +99,7 @@ def test_neither_a_cancelling_caller_nor_a_failing_listener_ends_the_writing(sto
     store.subscribe(fail)
     gate = threading.Event()
     store.submit(lambda tx: gate.wait(5))
-    job = store.submit(lambda tx: tx.announce())
+    job = store.submit(lambda tx: tx.notify())
     assert not job.cancel()
     gate.set()
     job.result()

@@ -45,7 +45,7 @@ class House:
         self.web_port, self.dicom_port = free_port(), free_port()
         self.neighbour = neighbour
         if neighbour is None:
-            self.bus = PracticeBus(lenient=True)  # the starter procedures bear local codes
+            self.bus = PracticeBus(lenient=True)  # the default procedures bear local codes
             self.bus_server = PracticeServer(self.bus, "127.0.0.1", 0)
             self.bus_server.start()
         else:

@@ -20,7 +20,7 @@ from broker.store.database import Store, Tx
 from broker.store.tables import devices
 
 ZONE = ZoneInfo("Europe/Moscow")
-CLINIC = Clinic(zone=ZONE, uid_root="1.2.643.5.1.13.13.12.2.99", accession_prefix="K", tells_bus=True)
+CLINIC = Clinic(zone=ZONE, uid_root="1.2.643.5.1.13.13.12.2.99", accession_prefix="K", sends_to_bus=True)
 SYSTEM = Actor(ActorKind.SYSTEM, "test")
 REGISTRAR = Actor(ActorKind.PERSON, "orlova", "Орлова Н. В.", frozenset({Role.REGISTRAR}))
 XRAY = Actor(ActorKind.DEVICE, "XRAY_14", "Рентген, каб. 14")
@@ -49,7 +49,7 @@ class Clock:
 
 
 def open_store(path: Path, **options: Any) -> Store:
-    """Open a database with the starter procedures and three devices."""
+    """Open a database with the default procedures and three devices."""
     store = Store(path, **options)
     store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))
     for device in DEVICES:

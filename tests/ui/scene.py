@@ -76,7 +76,7 @@ class Scene:
 
     def refuse(self, order: Order, reason: str, answer: str = "HTTP 422") -> None:
         """Let the bus refuse an order's oldest message."""
-        self.store.write(lambda tx: outbox.park(tx, self._head(order), reason, answer))
+        self.store.write(lambda tx: outbox.mark_needs_attention(tx, self._head(order), reason, answer))
 
     def retry(self, order: Order, reason: str) -> None:
         """Let an attempt at an order's oldest message fail."""

@@ -26,7 +26,7 @@ async def test_news_comes_soon_and_what_comes_thick_and_fast_is_spaced(
     news.start()
     began = loop.time()
     while loop.time() < began + 8 * COALESCE:
-        services.store.write(lambda tx: tx.announce())
+        services.store.write(lambda tx: tx.notify())
         await asyncio.sleep(0.01)
     news.stop()
     assert told[0] - began < spacing  # the first at once

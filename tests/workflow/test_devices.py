@@ -48,7 +48,7 @@ def test_a_change_tells_old_and_new_and_one_that_changes_nothing_tells_nothing(s
 def test_adopting_a_stranger_is_told_as_such(store: Store) -> None:
     store.write(lambda tx: registry.learn(tx, "CT_1", "10.0.4.1"))
     devices.put_device(store, CT, SYSTEM)
-    assert trail(store)[0]["changed"]["adopted"] == [False, True]
+    assert trail(store)[0]["changed"]["approved"] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -263,17 +263,17 @@ def test_a_referral_that_is_not_there_cannot_be_accepted(store: Store) -> None:
         verbs.accept(store, 7, form(KNEE), REGISTRAR, CLINIC)
 
 
-@pytest.mark.parametrize(("tell_bus", "role"), [(True, BusRole.PLACER), (False, BusRole.NONE)])
+@pytest.mark.parametrize(("send_to_bus", "role"), [(True, BusRole.PLACER), (False, BusRole.NONE)])
 def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_where_it_is_said_so(
-    store: Store, tell_bus: bool, role: BusRole
+    store: Store, send_to_bus: bool, role: BusRole
 ) -> None:
-    store.write(lambda tx: clients.add(tx, "mis", "hash", "", tell_bus=tell_bus))
+    store.write(lambda tx: clients.add(tx, "mis", "hash", "", send_to_bus=send_to_bus))
     came = replace(KNEE, requester="", bus_accession_number="K2611-0900")
     verbs.take(store, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
     order = accept(store)
     assert (order.bus_role, order.requester) == (role, "")
     assert (order.accession_number, order.bus_accession_number) == ("K2611-0900", "")
-    assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"][: int(tell_bus)]
+    assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"][: int(send_to_bus)]
     with store.read() as reader:
         assert outbox.references(reader, order.id).task == ""
 

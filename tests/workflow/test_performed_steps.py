@@ -381,7 +381,7 @@ def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_coun
     assert finish(store, "1.2") is MppsOutcome.ACCEPTED
     with store.read() as reader:
         [step] = journal.performed_for(reader, [order.id])[order.id]
-    assert (step.given_up, step.by_hand, step.images) == (False, False, 2)
+    assert (step.provisional, step.by_hand, step.images) == (False, False, 2)
     assert kinds(store) == ["order", "images"]
 
 

@@ -126,7 +126,7 @@ def test_an_amendment_puts_what_the_bus_refused_back_into_the_queue(store: Store
     order = referrals.register(store, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         head = outbox.heads(reader)[0]
-    store.write(lambda tx: outbox.park(tx, head.seq, "полис не найден", "{}"))
+    store.write(lambda tx: outbox.mark_needs_attention(tx, head.seq, "полис не найден", "{}"))
     with store.read() as reader:
         assert outbox.heads(reader) == []
     referrals.amend(store, order.id, order.revision, draft(comment="поправлено"), REGISTRAR, CLINIC)
@@ -149,12 +149,12 @@ def test_a_referral_that_the_bus_refused_and_never_had_is_cancelled_without_a_me
     order = referrals.register(store, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         seq = outbox.heads(reader)[0].seq
-    store.write(lambda tx: outbox.park(tx, seq, "полис не найден", ""))
+    store.write(lambda tx: outbox.mark_needs_attention(tx, seq, "полис не найден", ""))
     referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
     assert [row["state"] for row in rows(store, "SELECT state FROM outbox")] == ["dropped"]
     with store.read() as reader:
         assert outbox.heads(reader) == []
-        assert journal.exchange(reader).parked == ()
+        assert journal.exchange(reader).needs_attention == ()
 
 
 def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
@@ -169,7 +169,7 @@ def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
 
 
 def test_without_a_bus_nothing_is_queued(store: Store) -> None:
-    referrals.register(store, draft(), REGISTRAR, replace(CLINIC, tells_bus=False))
+    referrals.register(store, draft(), REGISTRAR, replace(CLINIC, sends_to_bus=False))
     assert not rows(store, "SELECT * FROM outbox")
 
 
@@ -193,7 +193,7 @@ def test_resending_puts_an_orders_parked_messages_back(store: Store) -> None:
     order = referrals.register(store, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         seq = outbox.heads(reader)[0].seq
-    store.write(lambda tx: outbox.park(tx, seq, "нет", ""))
+    store.write(lambda tx: outbox.mark_needs_attention(tx, seq, "нет", ""))
     assert delivery.resend(store, order.id, REGISTRAR) == 1
     with store.read() as reader:
         assert len(outbox.heads(reader)) == 1

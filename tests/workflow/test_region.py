@@ -96,7 +96,7 @@ def test_nothing_is_referred_elsewhere_without_a_bus(store: Store) -> None:
             store,
             draft(owner=OTHER_CLINIC, station_ae_titles=()),
             REGISTRAR,
-            replace(CLINIC, tells_bus=False),
+            replace(CLINIC, sends_to_bus=False),
         )
     with pytest.raises(Invalid):
         register(store, owner="the clinic next door", station_ae_titles=())
@@ -115,7 +115,7 @@ def test_work_done_here_for_what_was_referred_elsewhere_can_be_taken_back(store:
 
 def test_a_beginning_is_told_where_the_region_wants_it(store: Store) -> None:
     order, quiet = register(store), register(store)
-    told = replace(CLINIC, tells_start=True)
+    told = replace(CLINIC, sends_start=True)
     create_for(store, order, "1.2.3", told)
     create(store, creation(quiet.study_instance_uid), "1.2.4")
     assert queue(store, order) == [("order", "pending"), ("started", "pending")]

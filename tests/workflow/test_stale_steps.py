@@ -82,9 +82,9 @@ def test_a_step_is_ended_after_the_hours_of_its_device(
         [step] = journal.performed_for(reader, [order.id])[order.id]
         line = reader.one("SELECT * FROM audit ORDER BY seq DESC LIMIT 1")
         [note] = devices.notes(reader)["XRAY_14"]
-    assert (step.state, step.given_up) == (PerformedState.DISCONTINUED, True)
+    assert (step.state, step.provisional) == (PerformedState.DISCONTINUED, True)
     assert line is not None
-    assert (line["action"], line["actor_kind"], line["order_id"]) == ("give_up", "system", order.id)
+    assert (line["action"], line["actor_kind"], line["order_id"]) == ("expire", "system", order.id)
     assert note.kind == "mpps_unfinished"
 
 

@@ -46,7 +46,7 @@ def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: St
 
 
 def test_without_a_bus_nobody_is_told(store: Store, made: str) -> None:
-    order = referrals.register_walk_in(store, made, draft(), REGISTRAR, replace(CLINIC, tells_bus=False))
+    order = referrals.register_walk_in(store, made, draft(), REGISTRAR, replace(CLINIC, sends_to_bus=False))
     assert (order.bus_role, kinds(store, order.id)) == (BusRole.NONE, [])
 
 

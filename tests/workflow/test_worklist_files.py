@@ -153,15 +153,15 @@ def test_an_item_without_a_modality_has_that_of_its_device(store: Store) -> None
 
 
 def test_a_rehearsal_keeps_nothing_and_refuses_the_same(store: Store) -> None:
-    assert take(store, item(), rehearse=True).outcome is Outcome.ADDED
+    assert take(store, item(), dry_run=True).outcome is Outcome.ADDED
     assert value(store, "SELECT count(*) FROM orders") == value(store, "SELECT count(*) FROM patient") == 0
     take(store, item())
     with pytest.raises(Refused):
-        take(store, item(), "/wl/2.wl", rehearse=True)
+        take(store, item(), "/wl/2.wl", dry_run=True)
 
 
 def test_the_region_is_told_when_that_is_wanted(store: Store) -> None:
-    take(store, item(), tell_bus=True)
+    take(store, item(), send_to_bus=True)
     assert value(store, "SELECT kind FROM outbox") == "order"
 
 
@@ -379,7 +379,7 @@ def test_a_file_that_comes_back_damaged_and_is_mended_is_restored(store: Store) 
 
 
 def test_what_the_region_knows_to_be_cancelled_is_not_restored(store: Store) -> None:
-    first = take(store, item(), tell_bus=True)
+    first = take(store, item(), send_to_bus=True)
     intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
     store.write(lambda tx: tx.run("UPDATE outbox SET state = 'delivered' WHERE kind = 'cancel'"))
     with pytest.raises(Refused, match="the region knows"):
@@ -393,11 +393,11 @@ def test_what_the_region_knows_to_be_cancelled_is_not_restored(store: Store) -> 
 
 
 def test_what_the_region_refused_goes_again_when_its_file_comes_back(store: Store) -> None:
-    first = take(store, item(), tell_bus=True)
-    store.write(lambda tx: outbox.park(tx, 1, "dictionary unknown", ""))
+    first = take(store, item(), send_to_bus=True)
+    store.write(lambda tx: outbox.mark_needs_attention(tx, 1, "dictionary unknown", ""))
     intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
     assert value(store, "SELECT state FROM outbox") == "dropped"
-    assert take(store, item(), tell_bus=True).outcome is Outcome.RESTORED
+    assert take(store, item(), send_to_bus=True).outcome is Outcome.RESTORED
     with store.read() as reader:
         [row] = outbox.heads(reader)
     assert (row.order_id, row.kind) == (first.order_id, "order")

@@ -48,7 +48,7 @@ class Day:
     devices: Sequence[Device]
     lengths: dict[str, timedelta]  # by procedure code
     unlinked: Sequence[Unlinked]
-    parked: Sequence[Message]
+    needs_attention: Sequence[Message]
     late: Sequence[incoming.Trouble] = ()
     orphans: Sequence[Orphan] = ()
     doubtful: Sequence[Doubtful] = ()
@@ -151,7 +151,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
             for each in journal.unlinked(reader, start - UNLINKED_KEPT if on == today else start)
             if each.created_at < end
         ],
-        parked=journal.exchange(reader, 0).parked if on == today else (),
+        needs_attention=journal.exchange(reader, 0).needs_attention if on == today else (),
         late=incoming.too_late(reader) if on == today else (),
         orphans=[each for each in journal.orphans(reader, start) if each.at < end],
         doubtful=journal.doubtful(reader) if on == today else (),
@@ -192,12 +192,12 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
     found = [_late(each, amend) for each in day.late]
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]
-    for message in day.parked:
+    for message in day.needs_attention:
         mend = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
         found.append(
             Trouble(
-                key=("parked", message.row.seq),
+                key=("needs_attention", message.row.seq),
                 title=f"Шина не приняла {bus.MESSAGES_TAKEN[message.row.kind]}",
                 why=f"{number}, {message.patient}: {bus.bus_reason(message.row.reason)}",
                 act="Исправить" if mend else "Открыть",

@@ -105,7 +105,7 @@ def dose(known: Known, today: date) -> str:
     if not year.told:
         return ""
     count = words.plural(year.told, "исследование", "исследования", "исследований")
-    rest = f"; ещё у {year.untold} доза неизвестна" if year.untold else ""
+    rest = f"; ещё у {year.unknown} доза неизвестна" if year.unknown else ""
     return f"Доза за год: {show_effective(year.millisieverts)} ({count}{rest})"
 
 

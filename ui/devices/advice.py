@@ -160,7 +160,7 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
         "Аппарат у нас не записан",
         "Добавьте его на странице «Аппараты».",
     ),
-    "not_adopted": (
+    "not_approved": (
         "Аппарат не принят, но незнакомым отвечаем",
         "Аппарат обращался, но его не приняли",
         "Примите его на странице «Аппараты».",
@@ -294,7 +294,7 @@ def refusal(each: Heard) -> str:
     others = [at for service, (at, _, _) in each.services.items() if service != "refused"]
     if refused is None or any(at >= refused[0] for at in others):
         return ""
-    if not each.device.adopted:
+    if not each.device.approved:
         return "Отказано: аппарат не принят"
     return f"Отказано: обращался с адреса {refused[1]}, а записан {each.device.address}"
 

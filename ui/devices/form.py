@@ -1,4 +1,4 @@
-"""The dialog in which an administrator adds, adopts or changes a device; rare settings stand behind «Ещё»."""
+"""The dialog in which an administrator adds, approves or changes a device; rare settings stand behind «Ещё»."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ class DeviceForm:
         """Fill the form that the browser has just opened; `suggested` settings stand in it, to be looked at."""
         self._known = device
         given = replace(device or USUAL, **(suggested or {}))
-        adopted = device is not None and device.adopted
-        word = "Изменить аппарат" if adopted else "Принять аппарат" if device else "Новый аппарат"
+        approved = device is not None and device.approved
+        word = "Изменить аппарат" if approved else "Принять аппарат" if device else "Новый аппарат"
         self._title.set_text(f"{word} {given.ae_title}".strip())
         for key, field in self._fields.items():
             # The name of one that was only heard of is its AE title: a person must find a better one.
-            field.value = "" if key == "name" and not adopted else str(getattr(given, key))
+            field.value = "" if key == "name" and not approved else str(getattr(given, key))
             field.complain("")
         title = self._fields["ae_title"].control
         title.props(add="readonly") if device else title.props(remove="readonly")
@@ -115,7 +115,7 @@ class DeviceForm:
             return
         device = replace(
             self._known or Device(typed["ae_title"], "", ""),
-            adopted=True,
+            approved=True,
             name=typed["name"],
             modality=typed["modality"].upper(),
             room=typed["room"],

@@ -111,8 +111,8 @@ class _Page:
 
     def show(self, shown: list[_Shown]) -> None:
         """Draw what differs from what is shown."""
-        strangers = [each for each in shown if not each.device.adopted]
-        known = [each for each in shown if each.device.adopted]
+        strangers = [each for each in shown if not each.device.approved]
+        known = [each for each in shown if each.device.approved]
         self._strangers_section.set_visibility(bool(strangers))
         self._known_section.set_visibility(bool(known))
         self._empty.set_visibility(not known)
@@ -125,7 +125,7 @@ class _Page:
             device=each.device,
             heard=tuple(_heard(each, now)),
             refused=advice.refusal(each),
-            settings=tuple(advice.policies(each.device)) if each.device.adopted else (),
+            settings=tuple(advice.policies(each.device)) if each.device.approved else (),
             advice=tuple(found for found in learned if found.field),
             notes=tuple(advice.note(noted.kind, noted.text, noted.count, _ago(now - noted.at)) for noted in each.notes),
             facts=tuple(advice.suggestion(found) for found in learned if not found.field),
@@ -152,7 +152,7 @@ class _Page:
         parts: list[tuple[Callable[[_Shown], Any], Callable[[_Shown], object]]] = [
             (lambda each: each.device, self._draw_names),
             (lambda each: (each.heard, each.refused), self._draw_heard),
-            (lambda each: (each.settings, each.device.adopted), self._draw_settings),
+            (lambda each: (each.settings, each.device.approved), self._draw_settings),
             (lambda each: (each.device, each.advice), self._draw_button),
             (lambda each: (each.device, each.advice, each.notes), self._draw_advice),
             (lambda each: (each.facts, each.messages), self._draw_facts),
@@ -173,7 +173,7 @@ class _Page:
 
     def _draw_names(self, shown: _Shown) -> None:
         device = shown.device
-        if not device.adopted:
+        if not device.approved:
             text("div", device.ae_title, "mono title")
             text("div", f"с адреса {device.address}" if device.address else "адрес неизвестен", "muted small")
             return
@@ -197,12 +197,12 @@ class _Page:
     def _draw_button(self, shown: _Shown) -> None:
         device = shown.device
         if self._form is None:
-            if not device.adopted:
+            if not device.approved:
                 text("span", "Принять может администратор", "muted small")
             return
-        word = "Изменить" if device.adopted else "Принять"
-        # One that is adopted has its settings by somebody's will; to a new one they are proposed in the form.
-        proposed = () if device.adopted else shown.advice
+        word = "Изменить" if device.approved else "Принять"
+        # One that is approved has its settings by somebody's will; to a new one they are proposed in the form.
+        proposed = () if device.approved else shown.advice
         theme.button(word, lambda: self._ask(device, proposed), small=True).props("data-opens=device")
 
     def _draw_advice(self, shown: _Shown) -> None:
@@ -212,7 +212,7 @@ class _Page:
                 with ui.element("div"):
                     text("span", advice.suggestion(found) + ".")
                     text("p", advice.remedy(found), "muted small")
-                if self._form and shown.device.adopted:
+                if self._form and shown.device.approved:
                     act = theme.button("Применить", lambda found=found: self._apply(shown.device, found), small=True)
                     act.props(f'aria-label="Применить: {advice.remedy(found)}"')
         for line in shown.notes:

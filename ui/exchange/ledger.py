@@ -45,9 +45,9 @@ def standing(message: Message) -> tuple[str, str, str]:
     match row.state:
         case OutboxState.DELIVERED:
             return "check", "green", f"Принято с {row.attempts}-й попытки" if row.attempts > 1 else "Принято"
-        case OutboxState.PARKED:
+        case OutboxState.NEEDS_ATTENTION:
             return "error", "red", bus.bus_reason(row.reason)
-        case OutboxState.UNTOLD:
+        case OutboxState.UNSUPPORTED:
             return "block", "amber", f"Не передано: {bus.bus_reason(row.reason)}"
         case OutboxState.DROPPED:
             return "remove", "slate", "Не понадобилось"

@@ -76,7 +76,7 @@ def _sent(reader: Reader, seq: int) -> _Shown | None:
         ),
         attempts=tuple(journal.bus_evidence(reader, seq)),
         content=journal.bus_content(reader, seq),
-        resend=row.state is OutboxState.PARKED,
+        resend=row.state is OutboxState.NEEDS_ATTENTION,
     )
 
 

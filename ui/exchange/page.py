@@ -80,8 +80,8 @@ def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside:
         return Verdict("red", "error", f"{what} Следующая попытка {retry}.", "Ничего не потеряно: уйдёт само.")
     if queue:
         return Verdict("blue", "sync", f"{queue}, отправляется.")
-    if found.parked:
-        number = words.plural(len(found.parked), "сообщения", "сообщений", "сообщений")
+    if found.needs_attention:
+        number = words.plural(len(found.needs_attention), "сообщения", "сообщений", "сообщений")
         return Verdict("amber", "schedule", f"Отправлено всё, кроме {number}: надо исправить.")
     if aside:
         number = words.plural(aside, "сообщения", "сообщений", "сообщений")
@@ -91,7 +91,7 @@ def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parked:
+class _Attention:
     """A refused message as it is shown."""
 
     path: str  # of its page
@@ -128,9 +128,9 @@ class _Page:
             ui.element("div").classes("spring")
             self._retry = theme.button("Повторить сейчас", self._go_on, icon="sync")
         self._verdict = ui.element("div").props("role=status")
-        self._parked_section = ui.element("div")
-        with self._parked_section, theme.section("Надо исправить"):
-            self._parked = Rows(ui.element("div"), redrawn("div", "parked", self._draw_parked))
+        self._attention_section = ui.element("div")
+        with self._attention_section, theme.section("Надо исправить"):
+            self._attention = Rows(ui.element("div"), redrawn("div", "attention-item", self._draw_attention))
         with theme.section("Журнал", f"последние {KEPT}"):
             with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
                 self._ways = {way: self._make_way(way, word) for way, word in ledger.WAYS.items()}
@@ -154,9 +154,11 @@ class _Page:
             self._shown = verdict
             self._draw_verdict(verdict)
         self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
-        self._parked_section.set_visibility(bool(found.parked or aside))
-        refused: list[tuple[Hashable, _Parked]] = [(each.row.seq, self._refused(each)) for each in found.parked]
-        self._parked.show([*refused, *((f"in {item.id}", self._aside(item)) for item in aside)])
+        self._attention_section.set_visibility(bool(found.needs_attention or aside))
+        refused: list[tuple[Hashable, _Attention]] = [
+            (each.row.seq, self._refused(each)) for each in found.needs_attention
+        ]
+        self._attention.show([*refused, *((f"in {item.id}", self._aside(item)) for item in aside)])
         self._show_ledger()
 
     def _make_way(self, way: str, word: str) -> ui.element:
@@ -193,9 +195,9 @@ class _Page:
                 if verdict.todo:
                     text("p", verdict.todo, "muted todo")
 
-    def _refused(self, message: Message) -> _Parked:
+    def _refused(self, message: Message) -> _Attention:
         written = words.moment(message.row.created_at, self._zone, self._services.today())
-        return _Parked(
+        return _Attention(
             path=f"/exchange/out/{message.row.seq}",
             number=message.accession_number,
             order_id=message.row.order_id,
@@ -204,9 +206,9 @@ class _Page:
             amendable=self._amends and allowed(message.state, Event.AMEND),
         )
 
-    def _aside(self, item: Item) -> _Parked:
+    def _aside(self, item: Item) -> _Attention:
         came = words.moment(item.at, self._zone, self._services.today())
-        return _Parked(
+        return _Attention(
             path=f"/exchange/in/{item.id}",
             number=item.accession_number,
             order_id=0,
@@ -215,25 +217,25 @@ class _Page:
             amendable=False,
         )
 
-    def _draw_parked(self, parked: _Parked) -> None:
-        if parked.number:
-            ui.link(parked.number, f"/order/{parked.number}").classes("mono")
+    def _draw_attention(self, needs_attention: _Attention) -> None:
+        if needs_attention.number:
+            ui.link(needs_attention.number, f"/order/{needs_attention.number}").classes("mono")
         else:
             text("span", "получено", "muted")
         with ui.element("div"):
-            text("p", parked.what, "title")
-            text("p", parked.why, "muted why")
+            text("p", needs_attention.what, "title")
+            text("p", needs_attention.why, "muted why")
         with ui.element("div").classes("acts"):
-            if parked.amendable:
-                ui.link("Исправить", f"/desk?order={parked.number}").classes("btn btn-small")
-            ui.link("Посмотреть", parked.path).classes("btn btn-small")
-            if self._resends and parked.order_id:
-                theme.button("Отправить снова", lambda: self._resend(parked), small=True)
+            if needs_attention.amendable:
+                ui.link("Исправить", f"/desk?order={needs_attention.number}").classes("btn btn-small")
+            ui.link("Посмотреть", needs_attention.path).classes("btn btn-small")
+            if self._resends and needs_attention.order_id:
+                theme.button("Отправить снова", lambda: self._resend(needs_attention), small=True)
 
-    async def _resend(self, parked: _Parked) -> None:
+    async def _resend(self, needs_attention: _Attention) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: outbox.resend(services.store, parked.order_id, actor)):
-            theme.say(f"{parked.number}: снова в очереди")
+        if await attempt(lambda: outbox.resend(services.store, needs_attention.order_id, actor)):
+            theme.say(f"{needs_attention.number}: снова в очереди")
 
     async def _go_on(self) -> None:
         services, actor = self._services, current_actor(self._services)

@@ -127,7 +127,7 @@ class _Page:
             self._title.clear()
             with self._title:
                 theme.patient_line(str(order.patient.name), order.patient.birth_date, today)
-        told = (card.seen_at, card.bus, card.parked_reason, card.performed, card.report, card.report_doubted)
+        told = (card.seen_at, card.bus, card.attention_reason, card.performed, card.report, card.report_doubted)
         if self._differs(1, (order, *told, today)):
             for box, draw in ((self._facts, self._draw_facts), (self._wires, self._draw_wires)):
                 box.clear()
@@ -150,7 +150,7 @@ class _Page:
         card, number = self._found.card, self._found.card.order.accession_number
         if self._may(Permission.AMEND) and allowed(card.order.state, Event.AMEND):
             ui.link("Изменить", f"/desk?order={number}").classes("btn")
-        if card.bus == "parked" and self._may(Permission.RESEND):
+        if card.bus == "needs_attention" and self._may(Permission.RESEND):
             theme.button("Отправить снова", self._resend, icon="sync")
         if self._may(Permission.REPORT) and card.performed:
             signed = card.report and card.report.state is ReportState.SIGNED
@@ -174,7 +174,7 @@ class _Page:
         title = f"Отменить направление {order.accession_number}, {names.short(order.patient.name)}?"
         with theme.dialog("cancel", title, danger="Отменить направление", on_danger=self._cancel, leave="Оставить"):
             told = "Оно пропадёт из списка аппарата и с доски."
-            more = " Шина получит отмену." if self._services.clinic.tells_bus else ""
+            more = " Шина получит отмену." if self._services.clinic.sends_to_bus else ""
             text("p", told + more, "muted").style("margin: 8px 0 12px")
             self._reason = theme.field("Причина", name="cancel-reason", hint="Например: пациент отказался")
 
@@ -192,7 +192,7 @@ class _Page:
         title = f"Исследование {order.accession_number} выполнено?"
         with theme.dialog("close", title, danger="Отметить выполненным", on_danger=self._close, leave="Нет"):
             told = "Аппараты сообщают о конце сами; отмечайте вручную, если этот не сообщает."
-            more = " Шина узнает, что снимки сделаны." if self._services.clinic.tells_bus else ""
+            more = " Шина узнает, что снимки сделаны." if self._services.clinic.sends_to_bus else ""
             text("p", told + more, "muted")
 
     async def _close(self) -> None:
@@ -206,7 +206,7 @@ class _Page:
         title = f"Снимки не этого пациента, {names.short(order.patient.name)}?"
         with theme.dialog("unlink", title, danger="Отвязать", on_danger=self._unlink, leave="Оставить"):
             told = "Направление снова встанет в очередь на аппарат, а снимки будут ждать, чьи они, на доске."
-            more = " Что уже ушло на шину, так не отозвать." if self._services.clinic.tells_bus else ""
+            more = " Что уже ушло на шину, так не отозвать." if self._services.clinic.sends_to_bus else ""
             text("p", told + more, "muted")
 
     def _note_step(self, uid: str) -> None:
@@ -246,16 +246,16 @@ class _Page:
                 theme.state_chip(words.standing(_visit(card)))
                 if card.report_doubted:
                     theme.state_chip("attention", "Проверьте протокол")
-                if card.bus == "parked":
+                if card.bus == "needs_attention":
                     theme.state_chip("attention", "Шина не приняла")
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
-            if card.parked_reason:
-                text("p", bus.bus_reason(card.parked_reason), "parked-reason")
+            if card.attention_reason:
+                text("p", bus.bus_reason(card.attention_reason), "attention-reason")
         if card.report:
             with theme.section("Протокол"):
                 if card.report_doubted:
-                    text("p", words.REPORT_DOUBTED, "parked-reason")
+                    text("p", words.REPORT_DOUBTED, "attention-reason")
                 zone, today = self._services.clinic.zone, self._services.today()
                 report.draw(card.report, zone, today, number=order.accession_number, brief=True)
         with theme.section("Исследование"):
@@ -267,7 +267,7 @@ class _Page:
                 theme.facts(self._performed(step))
                 if step.sop_instance_uid in card.conflicts:
                     said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
-                    text("p", f"На аппарате названо: «{said}». Тот ли это пациент?", "parked-reason")
+                    text("p", f"На аппарате названо: «{said}». Тот ли это пациент?", "attention-reason")
                     if self._may(Permission.LINK):
                         uid = step.sop_instance_uid
                         theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)

@@ -116,11 +116,11 @@ def _line(
             who += f"; лаборант {names.short(names.from_dicom(step.operator))}"
         if happening.what == "finish":
             state, what = _finish(details, step)
-    elif happening.what == "untold":
+    elif happening.what == "unsupported":
         what = f"Шине не передано {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
         what += f": {bus.bus_reason(details.get('reason', ''))}"
         who = "Обмен с шиной"
-    elif happening.what in ("delivered", "retry", "parked"):
+    elif happening.what in ("delivered", "retry", "needs_attention"):
         what = f"Шина {_TAKEN[happening.what]} {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
         if happening.what != "delivered":
             what += f": {bus.bus_reason(details.get('reason', ''))}"
@@ -145,17 +145,17 @@ _STATES = {
     "bus_cancelled": "cancelled",
     "bus_cancelled_late": "attention",
     "bus_number_too_long": "attention",
-    "give_up": "stopped",
+    "expire": "stopped",
     "wrong_entry": "attention",
     "reference_conflict": "attention",
     "seen": "seen",
     "delivered": "sent",
-    "parked": "attention",
-    "untold": "attention",
+    "needs_attention": "attention",
+    "unsupported": "attention",
 }
 
 
-_TAKEN = {"delivered": "приняла", "retry": "пока не приняла", "parked": "не приняла"}
+_TAKEN = {"delivered": "приняла", "retry": "пока не приняла", "needs_attention": "не приняла"}
 
 
 def _finish(details: Mapping[str, Any], step: PerformedStep | None) -> tuple[str, str]:

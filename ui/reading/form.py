@@ -203,7 +203,7 @@ class ReportForm:
     # ---- somebody else writes, too ----
 
     def _make_clash(self) -> None:
-        with ui.element("div").classes("parked-reason").props("role=alert") as self._clashing:
+        with ui.element("div").classes("attention-reason").props("role=alert") as self._clashing:
             self._clash_words = text("p", "")
             self._clash_text = ui.element("details")
             with ui.element("div").classes("acts"):
@@ -294,7 +294,7 @@ class ReportForm:
                 ("Подписывает", self._actor.title or self._actor.name),
             ]
         )
-        tells = self._services.clinic.tells_bus and order.bus_role
+        tells = self._services.clinic.sends_to_bus and order.bus_role
         goes = "Протокол и его PDF уйдут на шину." if tells else "На шину ничего не уйдёт."
         text("p", f"{goes} Подписанное изменить нельзя.", "muted small").style("margin-top: 12px")
 

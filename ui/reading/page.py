@@ -89,7 +89,7 @@ class _Page:
         with ui.element("div").classes("card reading"):
             self._known = ui.element("div")
             with ui.element("div").classes("writing"):
-                with ui.element("div").classes("parked-reason").props("role=alert") as self._alarm:
+                with ui.element("div").classes("attention-reason").props("role=alert") as self._alarm:
                     text("p", words.REPORT_DOUBTED)
                     self._right = theme.button("Протокол верен", self._uphold, small=True)
                 self._signed = ui.element("div")

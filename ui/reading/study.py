@@ -89,7 +89,9 @@ def _draw_step(study: Study, step: PerformedStep, called: Mapping[str, str]) -> 
     if step.sop_instance_uid in study.card.conflicts:
         said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
         with text(
-            "p", f"На аппарате названо: «{said}». Пока не подтвердят, чьи снимки, подписать нельзя. ", "parked-reason"
+            "p",
+            f"На аппарате названо: «{said}». Пока не подтвердят, чьи снимки, подписать нельзя. ",
+            "attention-reason",
         ):
             ui.link("Решить в карточке", f"/order/{study.card.order.accession_number}")
     series = study.series.get(step.id, [])

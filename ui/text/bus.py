@@ -99,8 +99,8 @@ def attempt(outcome: str, reason: str) -> str:
 _OUTCOMES = {
     "delivered": "Принято",
     "retry": "Не вышло",
-    "parked": "Отказано",
-    "untold": "Не передано",
+    "needs_attention": "Отказано",
+    "unsupported": "Не передано",
     "taken": "Принято",
     "failed": "Не вышло",
     "set_aside": "Отложено",

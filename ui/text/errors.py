@@ -138,7 +138,7 @@ def changed_meanwhile(happenings: Iterable[Happening], zone: tzinfo, today: date
         at = words.moment(each.at, zone, today)
         if each.what == "amend" and (changed := words.changed_fields(each.details)):
             return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"
-        if each.what in ("amend", "cancel", "start", "progress", "finish", "link", "unlink", "close", "give_up"):
+        if each.what in ("amend", "cancel", "start", "progress", "finish", "link", "unlink", "close", "expire"):
             return f"Пока вы правили: {words.ACTIONS[each.what].lower()} ({each.actor}, {at})"
     return ERRORS["stale"]
 

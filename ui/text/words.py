@@ -62,7 +62,7 @@ ACTIONS = {
     "bus_number_too_long": "Номер шины длиннее 16 знаков: аппараты получают наш",
     "foreign_result": "Пришёл результат другой клиники",
     "register_walk_in": "Записано исследование без направления",
-    "give_up": "Аппарат не сообщил о конце исследования, его закрыла программа",
+    "expire": "Аппарат не сообщил о конце исследования, его закрыла программа",
     "wrong_entry": "На аппарате выбрали не ту запись: направление снова ждёт, снимки чужие",
     "reference_conflict": "Аппарат назвал ещё и другое направление или пациента, проверьте",
     "mpps_refused": "Сообщение аппарата не принято: нарушает стандарт",
@@ -74,7 +74,7 @@ ACTIONS = {
     "seen": "Аппарат получил направление в свой список",
     "delivered": "Шина приняла",
     "retry": "Шина не приняла, будет новая попытка",
-    "parked": "Шина отказала, нужно исправить",
+    "needs_attention": "Шина отказала, нужно исправить",
     "paused": "Обмен с шиной остановлен",
     "sign_in": "Вход",
     "sign_in_failed": "Вход не удался",
@@ -89,7 +89,7 @@ ACTIONS = {
     "client_disable": "Доступ программы клиники закрыт",
     "client_enable": "Доступ программы клиники открыт",
     "bus_number_taken": "Номер шины уже занят другим исследованием",
-    "untold": "Шине не передано",
+    "unsupported": "Шине не передано",
     "incoming": "Пришло направление другой клиники",
     "incoming_cancelled": "Другая клиника отменила своё направление",
     "bus_changed_late": "Направившая клиника изменила направление, когда оно уже было принято",
@@ -314,7 +314,7 @@ def discontinuation(step: PerformedStep) -> str:
     """Say why a step was given up: in our words where the code is known, else as the device said it; or nothing."""
     told = step.discontinuation_meaning or step.discontinuation_code
     reason = DISCONTINUATION.get(step.discontinuation_code, told)
-    return reason or ("сам аппарат о конце не сообщил" if step.given_up else "")
+    return reason or ("сам аппарат о конце не сообщил" if step.provisional else "")
 
 
 def procedure(order: Order) -> str:

@@ -75,10 +75,10 @@ class Caller:
 
 
 class EndpointService:
-    """The verbs. `straight_to` is modality -> AE title, `paper` makes the PDF of a signed report."""
+    """The verbs. `auto_accept` is modality -> AE title, `paper` makes the PDF of a signed report."""
 
-    def __init__(self, store: Store, clinic: Clinic, straight_to: Mapping[str, str], paper: Paper) -> None:
-        self._store, self._clinic, self._straight_to, self._paper = store, clinic, straight_to, paper
+    def __init__(self, store: Store, clinic: Clinic, auto_accept: Mapping[str, str], paper: Paper) -> None:
+        self._store, self._clinic, self._auto_accept, self._paper = store, clinic, auto_accept, paper
 
     # ---- ordering ----
 
@@ -244,7 +244,7 @@ class EndpointService:
             arrival,
             caller.actor,
             self._clinic,
-            self._straight_to,
+            self._auto_accept,
             system_procedure=caller.profile.system_procedure,
         )
         log.info("client %s: order %s: %s", caller.name, number, taken)

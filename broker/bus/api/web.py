@@ -90,11 +90,11 @@ class Endpoint:
         clinic: Clinic,
         profile: Callable[[Reader], Profile],
         paper: Paper,
-        straight_to: Mapping[str, str],
+        auto_accept: Mapping[str, str],
         failures: Failures | None = None,
     ) -> None:
         self._store, self._make_profile = store, profile
-        self._service = EndpointService(store, clinic, straight_to, paper)
+        self._service = EndpointService(store, clinic, auto_accept, paper)
         self._failures = failures or Failures()
         self._limiter: anyio.CapacityLimiter | None = None
         self._profile: tuple[float, Profile] | None = None

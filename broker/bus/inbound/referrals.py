@@ -60,7 +60,7 @@ class Fetched:
 
 
 class Fetch:
-    """The one that looks. `straight_to` is modality -> AE title; `pace` is shared with whoever sends."""
+    """The one that looks. `auto_accept` is modality -> AE title; `pace` is shared with whoever sends."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Fetch:
         profile: Profile,
         pace: Pace,
         clinic: Clinic,
-        straight_to: Mapping[str, str],
+        auto_accept: Mapping[str, str],
         *,
         page: int = PAGE,
         monotonic: Callable[[], float] = time.monotonic,
@@ -81,7 +81,7 @@ class Fetch:
         self._dialect = dialect
         self._profile = profile
         self._clinic = clinic
-        self._straight_to = straight_to
+        self._auto_accept = auto_accept
         self._page = page
         self._line = FetchLine(store, client, pace, monotonic, chance)
         self._walk = Walk(lambda kind, id: self._line.ask(dialect.read(kind, id)), client.url, monotonic=monotonic)
@@ -144,7 +144,7 @@ class Fetch:
                 self._refused(answer)
             elif not isinstance(answer, Delivered):
                 # A page too long to be read, for one: a shorter one may do.
-                pages.give_up(too_much=answer.reason.startswith("not a FHIR answer"))
+                pages.abandon(too_much=answer.reason.startswith("not a FHIR answer"))
                 raise self._line.note_down(answer)
             else:
                 pages.take(answer.resource, self._dialect, self._client.url, self._store.clock())
@@ -154,7 +154,7 @@ class Fetch:
                     pages.step_over()
                 self._line.note_good()
         except Stopped:
-            pages.give_up()
+            pages.abandon()
             raise
 
     def _page_stored(self, cursor: str, pages: Pages) -> None:
@@ -167,7 +167,7 @@ class Fetch:
             self._store.write(lambda tx: incoming.set_cursor(tx, cursor, value))
         if pages.wrong:
             log.error("%s", pages.wrong)
-            pages.give_up()
+            pages.abandon()
             raise Stopped(pages.wrong)
 
     def _since(self, cursor: str) -> datetime:
@@ -243,7 +243,7 @@ class Fetch:
             arrival(),
             BUS_ACTOR,
             self._clinic,
-            self._straight_to,
+            self._auto_accept,
             system_procedure=self._profile.system_procedure,
         )
 

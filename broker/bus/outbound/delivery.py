@@ -49,7 +49,7 @@ class Summary:
     """What a run did. `stopped` says why it ended before the queue was empty; empty when it was not."""
 
     delivered: int = 0
-    parked: int = 0
+    needs_attention: int = 0
     stopped: str = ""
 
 
@@ -130,7 +130,9 @@ class Exchange:
             for part in (rows[:1], rows[1:]):
                 for one in self._abreast(part):
                     stopped = total.stopped or one.stopped
-                    total = Summary(total.delivered + one.delivered, total.parked + one.parked, stopped)
+                    total = Summary(
+                        total.delivered + one.delivered, total.needs_attention + one.needs_attention, stopped
+                    )
                 if total.stopped:
                     return total
         return total

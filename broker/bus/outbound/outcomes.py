@@ -71,7 +71,7 @@ class Outcomes:
             case Parked():
                 if outcome.evidence:
                     self._pace.answered(seq, mark)
-                if self._store.write(lambda tx: self._parked(tx, letter, outcome)):
+                if self._store.write(lambda tx: self._needs_attention(tx, letter, outcome)):
                     log.warning("%s: refused and set aside", name)
             case Retry():
                 wait, alone = self._pace.failed(seq, outcome, mark)
@@ -122,20 +122,20 @@ class Outcomes:
             log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
             audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
 
-    def _parked(self, tx: Tx, letter: Letter, outcome: Parked) -> bool:
-        """Park, unless the order was amended while the bus was judging its old content; say whether it is parked."""
+    def _needs_attention(self, tx: Tx, letter: Letter, outcome: Parked) -> bool:
+        """Mark as needing attention unless the order was amended meanwhile; return True if it was marked."""
         seq, now = letter.row.seq, orders.get(tx, letter.order.id)
         still_so = now == letter.order
         cancelled = now is not None and now.state is OrderState.CANCELLED
         if still_so or cancelled:
-            outbox.park(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
+            outbox.mark_needs_attention(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
             if cancelled:
                 outbox.drop_refused(tx, letter.order.id)
         else:
             outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
         if outcome.evidence:  # it was asked
             self._good_line(tx)
-        tx.announce()
+        tx.notify()
         return still_so
 
     def _failed(self, tx: Tx, seq: int, outcome: Retry | Paused, state: str, wait: float) -> None:
@@ -146,11 +146,11 @@ class Outcomes:
     def _good_line(self, tx: Tx) -> None:
         if not self._pace.waiting:  # another message may have found otherwise
             self._note_channel(tx, "ok")
-        tx.announce()
+        tx.notify()
 
     def _bad_line(self, tx: Tx, state: str, reason: str, wait: float) -> None:
         self._note_channel(tx, state, reason, tx.now + timedelta(seconds=wait))
-        tx.announce()
+        tx.notify()
 
     def _note_channel(self, tx: Tx, state: str, reason: str = "", retry_at: datetime | None = None) -> None:
         """Tell the screens how the line is: once in a run, and when it changes."""
@@ -160,5 +160,5 @@ class Outcomes:
 
 
 def _untold(tx: Tx, seq: int, outcome: Untold) -> None:
-    outbox.untold(tx, seq, outcome.reason, outcome.evidence)
-    tx.announce()
+    outbox.unsupported(tx, seq, outcome.reason, outcome.evidence)
+    tx.notify()

@@ -167,7 +167,7 @@ class PracticeBus:
             self._faults.add(due, times)
 
     def clear_faults(self) -> None:
-        """Show none of the faults that are still due, and end a rehearsal."""
+        """Show none of the faults that are still due, and end a dry run."""
         with self._lock:
             self._faults.due.clear()
             self._faults.rate = 0.0
@@ -262,11 +262,11 @@ def serve(
     bus: PracticeBus,
     address: str = "127.0.0.1",
     port: int = 8090,
-    announce: Callable[[PracticeServer], object] | None = None,
+    on_ready: Callable[[PracticeServer], object] | None = None,
 ) -> None:
     """Run a practice bus until SIGINT or SIGTERM, from the main thread; raise OSError if it cannot listen.
 
-    `announce` is called once with the listening server, for its `url` and `page_url`.
+    `on_ready` is called once with the listening server, for its `url` and `page_url`.
     """
     server = PracticeServer(bus, address, port)
     ended = threading.Event()
@@ -275,8 +275,8 @@ def serve(
     try:
         server.start()
         log.info("practice bus: listening at %s", server.url)
-        if announce:
-            announce(server)
+        if on_ready:
+            on_ready(server)
         ended.wait()
     finally:
         server.stop()

@@ -42,7 +42,7 @@ _AFTERWARDS = {
     "cp1251": "ответ не в UTF-8, а в windows-1251",
 }
 FAULTS = _INSTEAD | _AFTERWARDS
-# For a rehearsal: what passes by itself. The others want a person, or test a client rather than a clinic's patience.
+# For a dry run: what passes by itself. The others want a person, or test a client rather than a clinic's patience.
 RANDOM_FAULTS = (
     "503",
     "504",
@@ -118,10 +118,10 @@ def read_fault(text: str) -> tuple[Fault, int]:
 
 
 class Faults:
-    """The faults that are still to be shown, and a die for a rehearsal. Takes no lock: its owner has one."""
+    """The faults that are still to be shown, and a die for a dry run. Takes no lock: its owner has one."""
 
     def __init__(self, rate: float = 0.0, seed: int | None = None) -> None:
-        """Prepare a rehearsal in which each request fails with the probability `rate`; ValueError unless 0 to 1."""
+        """Prepare a dry run in which each request fails with the probability `rate`; ValueError unless 0 to 1."""
         if not 0 <= rate <= 1:
             raise ValueError(f"fault rate {rate}: expected 0 to 1")
         self.rate = rate

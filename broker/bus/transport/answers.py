@@ -1,4 +1,4 @@
-"""What an answer of the bus means: delivered, retry, parked or paused. Pure; the wire profile's table, row by row.
+"""What an answer of the bus means: delivered, retry, needs attention or paused. Pure; the wire profile's table.
 
 An answer is foreign: it may be long, deep, in the wrong encoding or not from the bus at all.
 """
@@ -71,7 +71,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime
     |---|---|
     | 2xx with a FHIR resource | delivered |
     | 2xx with anything else | retry, uncertain |
-    | 400, 409, 412, 422 with a JSON object; 413 | parked |
+    | 400, 409, 412, 422 with a JSON object; 413 | needs_attention |
     | 422 that names the Task which is there already | delivered |
     | 401, 403 | paused |
     | 429 | retry; certainly not taken |

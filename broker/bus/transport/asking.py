@@ -163,7 +163,7 @@ class Line:
 
         def verb(tx: Tx) -> None:
             outbox.set_channel(tx, "waiting", reason, tx.now + timedelta(seconds=seconds), answered=False)
-            tx.announce()
+            tx.notify()
 
         if self._store:
             self._store.write(verb)

@@ -1,4 +1,4 @@
-"""Calls the regional bus over HTTP and says what an answer means: delivered, retry, parked or paused.
+"""Calls the regional bus over HTTP and says what an answer means: delivered, retry, needs attention or paused.
 
 One call, one answer, never an exception for what the network or the bus does. It retries nothing, waits for nothing,
 knows no order and keeps no state but its connections. The token goes to the configured address only.

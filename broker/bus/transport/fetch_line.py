@@ -103,7 +103,7 @@ class FetchLine:
             if complaint and complaint.state is not ItemState.TAKEN:
                 incoming.settle(tx, ItemKind.REFERRAL, BUS, SEARCH)
             if changed:
-                tx.announce()
+                tx.notify()
 
         self._store.write(verb)
 
@@ -122,7 +122,7 @@ class FetchLine:
 
         def verb(tx: Tx) -> None:
             outbox.set_channel(tx, state, answer.reason, tx.now + timedelta(seconds=wait), answered=False)
-            tx.announce()
+            tx.notify()
 
         self._store.write(verb)
         return Stopped(answer.reason)

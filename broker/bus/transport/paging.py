@@ -88,7 +88,7 @@ class Pages:
         """Give the instant up to which everything was seen; None in the midst of pages whose order nothing tells."""
         return None if self._following or self.wrong else self.newest
 
-    def give_up(self, *, too_much: bool = False) -> None:
+    def abandon(self, *, too_much: bool = False) -> None:
         """End the pass: the address of its next page may have expired. After `too_much`, ask for less at once."""
         self.under_way = False
         self.entries = deque()

@@ -21,7 +21,7 @@ class KnownDevices:
         self._found: dict[str, Device | None] = {}
 
     def get(self, ae_title: str) -> Device | None:
-        """Give a device, adopted or only heard of, or None; raise StoreError."""
+        """Give a device, approved or only heard of, or None; raise StoreError."""
         revision = devices.revision(self._store)
         with self._lock:
             if revision != self._revision or len(self._found) >= MOST:

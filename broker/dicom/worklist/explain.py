@@ -34,7 +34,7 @@ from broker.workflow import devices as registry
 class Contact:
     """What is known of a device's calls; instants are UTC."""
 
-    known: bool = True  # whether it is in the registry, adopted or not
+    known: bool = True  # whether it is in the registry, approved or not
     asked_at: datetime | None = None  # when it asked for its list last
     delivered_at: datetime | None = None  # when it was given this order first
     refused_at: datetime | None = None  # when it was turned away last
@@ -65,7 +65,7 @@ def explain(
 ) -> list[Verdict]:
     """Judge an order's step for a device; `now` and `since` (when the step came into its state) are UTC.
 
-    `learns` says that devices are served that nobody has adopted. `broker.domain.advice.sees` gives the sum.
+    `learns` says that devices are served that nobody has approved. `broker.domain.advice.sees` gives the sum.
     """
     contact = contact or Contact()
     verdicts = [*_registered(device, contact, learns), *_heard(item.order, contact)]
@@ -122,8 +122,8 @@ def renewed(query: Dataset, at: datetime, now: datetime, zone: tzinfo) -> Datase
 
 
 def _registered(device: Device, contact: Contact, learns: bool) -> Iterator[Verdict]:
-    if not device.adopted:
-        yield Verdict("registered", learns, "not_adopted" if contact.known else "unknown_device")
+    if not device.approved:
+        yield Verdict("registered", learns, "not_approved" if contact.known else "unknown_device")
         return
     yield Verdict("registered", True, "registered", {"name": device.name})
     refused = contact.refused_at
@@ -227,7 +227,7 @@ def of(
 ) -> Explained:
     """Judge an order for a device by what the device asked last; of several steps the one that comes nearest."""
     known = devices.get(reader, ae_title)
-    device = known or Device(ae_title, ae_title, "", adopted=False)
+    device = known or Device(ae_title, ae_title, "", approved=False)
     asked = latest(reader, ae_title)
     stands = standing.of(reader, order, ae_title)
     judged = [

@@ -14,11 +14,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "registered": ("it is registered as {name}", ""),
     "unknown_device": (
         "nobody has registered it, and it has never called",
-        "let it call once, then adopt it: worklist-broker device add {ae_title} --name ... --modality ...",
+        "let it call once, then approve it: worklist-broker device add {ae_title} --name ... --modality ...",
     ),
-    "not_adopted": (
-        "it has called, and nobody has adopted it",
-        "adopt it: worklist-broker device add {ae_title} --name ... --modality ...",
+    "not_approved": (
+        "it has called, and nobody has approved it",
+        "approve it: worklist-broker device add {ae_title} --name ... --modality ...",
     ),
     "other_address": (
         "it is turned away: it called from {address}, registered is {registered}",
@@ -94,7 +94,7 @@ _HOLDS = {
     "key": "it asks for {keyword} {asked}",
     "planned_elsewhere": "it is planned on {stations}; this device sees every device's orders or names its own station",
     "unknown_device": "nobody has registered it; strangers are served here (dicom.unknown_devices: learn)",
-    "not_adopted": "nobody has adopted it; strangers are served here (dicom.unknown_devices: learn)",
+    "not_approved": "nobody has approved it; strangers are served here (dicom.unknown_devices: learn)",
 }
 
 

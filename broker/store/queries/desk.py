@@ -22,7 +22,7 @@ class WalkIn:
     """A study that a modality made without an order, as its device told it, and the order that has it by now."""
 
     step: PerformedStep
-    device: Device | None  # None: not adopted
+    device: Device | None  # None: not approved
     birth_date: date | None
     sex: Sex | None
     accession_number: str = ""
@@ -55,7 +55,7 @@ def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:
     sex = _first(said, "00100040")
     return WalkIn(
         step=step,
-        device=device if device and device.adopted else None,
+        device=device if device and device.approved else None,
         birth_date=_dicom_date(_first(said, "00100030")),
         sex=Sex(sex) if sex in set(Sex) else None,
         accession_number=order.accession_number if order else "",

@@ -32,7 +32,7 @@ class Visit:
     station_ae_titles: tuple[str, ...]
     since: datetime  # UTC: since when the order is in its state
     seen_at: datetime | None  # UTC: when a device first got it on its list
-    bus: str  # '' (nothing to send), 'pending', 'parked' or 'delivered'
+    bus: str  # '' (nothing to send), 'pending', 'needs_attention' or 'delivered'
     reported: bool = False  # its report is signed
 
 
@@ -69,7 +69,7 @@ class Doubtful:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """A line of a study's life. `what` is an audit action or one of seen, delivered, retry, parked."""
+    """A line of a study's life. `what` is an audit action or one of seen, delivered, retry, needs_attention."""
 
     at: datetime
     what: str
@@ -87,7 +87,7 @@ class Card:
     since: datetime
     seen_at: datetime | None
     bus: str
-    parked_reason: str
+    attention_reason: str
     performed: tuple[PerformedStep, ...]
     happenings: tuple[Happening, ...]  # newest first
     conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> what of the patient contradicts
@@ -117,7 +117,7 @@ class Exchange:
     since: datetime | None
     retry_at: datetime | None
     answered_at: datetime | None
-    parked: tuple[Message, ...]
+    needs_attention: tuple[Message, ...]
     ledger: tuple[Message, ...]  # newest first
 
 
@@ -137,7 +137,8 @@ _VISITS = (
     " AND t.ae_title = d.ae_title WHERE d.step_id = s.id) AS seen,"  # by its own device, not by whoever asked
     " (SELECT group_concat(ae_title, char(10)) FROM"
     " (SELECT ae_title FROM scheduled_step_station WHERE step_id = s.id ORDER BY position)) AS stations,"
-    " (SELECT CASE WHEN sum(state = 'parked') THEN 'parked' WHEN sum(state = 'pending') THEN 'pending'"
+    " (SELECT CASE WHEN sum(state = 'needs_attention') THEN 'needs_attention'"
+    " WHEN sum(state = 'pending') THEN 'pending'"
     " WHEN sum(state = 'delivered') THEN 'delivered' ELSE '' END FROM outbox b WHERE b.order_id = s.order_id) AS bus"
     " FROM scheduled_step s JOIN orders o ON o.id = s.order_id "
 )
@@ -199,7 +200,7 @@ def procedures(reader: Reader) -> list[ProcedureType]:
 
 
 def stations(reader: Reader) -> list[Device]:
-    """Give the adopted devices."""
+    """Give the approved devices."""
     return devices.all_devices(reader)
 
 
@@ -212,7 +213,7 @@ def heard(reader: Reader) -> list[Heard]:
             row["address"],
             row["summary"],
         )
-    rows = reader.rows("SELECT * FROM device ORDER BY adopted, name, ae_title")
+    rows = reader.rows("SELECT * FROM device ORDER BY approved, name, ae_title")
     samples, notes = devices.samples(reader), devices.notes(reader)
     return [
         Heard(
@@ -338,13 +339,13 @@ def card(reader: Reader, accession_number: str) -> Card | None:
         " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ? ORDER BY p.id",
         [order.id],
     )
-    reason = reader.value("SELECT reason FROM outbox WHERE order_id = ? AND state = 'parked'", [order.id])
+    reason = reader.value("SELECT reason FROM outbox WHERE order_id = ? AND state = 'needs_attention'", [order.id])
     return Card(
         order=order,
         since=visit.since,
         seen_at=visit.seen_at,
         bus=visit.bus,
-        parked_reason=reason or "",
+        attention_reason=reason or "",
         performed=tuple(performed.from_row(row) for row in steps),
         happenings=tuple(_happenings(reader, order.id)),
         conflicts=performed.conflicts(reader, order.id),
@@ -370,7 +371,7 @@ def exchange(reader: Reader, ledger: int = 100) -> Exchange:
     """Give the state of the exchange: what waits, what was refused, what went lately."""
     queue = reader.one(
         "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox"
-        " WHERE state IN ('pending', 'parked') AND state = 'pending'"  # the first condition is the index's own
+        " WHERE state IN ('pending', 'needs_attention') AND state = 'pending'"  # the first condition is the index's own
     )
     channel = reader.one("SELECT * FROM bus_channel") or {}
     assert queue is not None
@@ -382,7 +383,9 @@ def exchange(reader: Reader, ledger: int = 100) -> Exchange:
         since=_instant(channel.get("since")),
         retry_at=_instant(channel.get("retry_at")),
         answered_at=_instant(channel.get("answered_at")),
-        parked=tuple(_message(row) for row in reader.rows(_MESSAGES + "WHERE b.state = 'parked' ORDER BY b.seq")),
+        needs_attention=tuple(
+            _message(row) for row in reader.rows(_MESSAGES + "WHERE b.state = 'needs_attention' ORDER BY b.seq")
+        ),
         ledger=tuple(_message(row) for row in reader.rows(_MESSAGES + "ORDER BY b.seq DESC LIMIT ?", [ledger])),
     )
 

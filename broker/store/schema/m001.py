@@ -51,7 +51,7 @@ CREATE TABLE device (
     room TEXT NOT NULL DEFAULT '',
     address TEXT NOT NULL DEFAULT '',
     charset TEXT NOT NULL DEFAULT 'auto' CHECK (charset IN ('auto', 'ISO_IR 192', 'ISO_IR 144', 'latin')),
-    adopted INTEGER NOT NULL CHECK (adopted IN (0, 1)),
+    approved INTEGER NOT NULL CHECK (approved IN (0, 1)),
     fallback_charset TEXT NOT NULL DEFAULT 'ISO_IR 144',
     longest INTEGER NOT NULL DEFAULT 64 CHECK (longest BETWEEN 8 AND 64),
     own_only INTEGER NOT NULL DEFAULT 1 CHECK (own_only IN (0, 1)),
@@ -180,7 +180,7 @@ CREATE TABLE performed_step (
     discontinuation_code TEXT NOT NULL DEFAULT '',
     discontinuation_meaning TEXT NOT NULL DEFAULT '',
     images INTEGER NOT NULL DEFAULT 0,
-    given_up INTEGER NOT NULL DEFAULT 0 CHECK (given_up IN (0, 1)),
+    provisional INTEGER NOT NULL DEFAULT 0 CHECK (provisional IN (0, 1)),
     by_hand INTEGER NOT NULL DEFAULT 0 CHECK (by_hand IN (0, 1)),
     in_archive INTEGER NOT NULL DEFAULT 0 CHECK (in_archive IN (0, 1)),
     attributes TEXT NOT NULL,
@@ -254,7 +254,7 @@ CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
     kind TEXT NOT NULL CHECK (kind IN ('order', 'amend', 'cancel', 'started', 'images', 'report')),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'parked', 'dropped', 'untold')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'needs_attention', 'dropped', 'unsupported')),
     uncertain INTEGER NOT NULL DEFAULT 0 CHECK (uncertain IN (0, 1)),
     attempts INTEGER NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '',
@@ -263,7 +263,7 @@ CREATE TABLE outbox (
     sent BLOB
 ) STRICT
 ;;
-CREATE INDEX outbox_open ON outbox (order_id, seq) WHERE state IN ('pending', 'parked')
+CREATE INDEX outbox_open ON outbox (order_id, seq) WHERE state IN ('pending', 'needs_attention')
 ;;
 CREATE INDEX outbox_order ON outbox (order_id, seq)
 ;;

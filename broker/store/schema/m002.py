@@ -125,7 +125,7 @@ CREATE TABLE client (
     name TEXT PRIMARY KEY,
     token TEXT NOT NULL UNIQUE,
     organisation TEXT NOT NULL DEFAULT '',
-    tell_bus INTEGER NOT NULL DEFAULT 0 CHECK (tell_bus IN (0, 1)),
+    send_to_bus INTEGER NOT NULL DEFAULT 0 CHECK (send_to_bus IN (0, 1)),
     created_at TEXT NOT NULL,
     disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
     heard_at TEXT

@@ -25,7 +25,7 @@ class Client:
 
     name: str
     organisation: str  # empty: this clinic
-    tell_bus: bool  # the region is told of its orders by us
+    send_to_bus: bool  # the region is told of its orders by us
     disabled: bool
     created_at: datetime
     heard_at: datetime | None
@@ -50,11 +50,11 @@ class Standing:
 # ---- who they are ----
 
 
-def add(tx: Tx, name: str, token: str, organisation: str, *, tell_bus: bool) -> None:
+def add(tx: Tx, name: str, token: str, organisation: str, *, send_to_bus: bool) -> None:
     """Keep a new client; `token` is the hash of its token."""
     tx.run(
-        "INSERT INTO client (name, token, organisation, tell_bus, created_at) VALUES (?, ?, ?, ?, ?)",
-        [name, token, organisation, int(tell_bus), tx.now.isoformat()],
+        "INSERT INTO client (name, token, organisation, send_to_bus, created_at) VALUES (?, ?, ?, ?, ?)",
+        [name, token, organisation, int(send_to_bus), tx.now.isoformat()],
     )
 
 
@@ -89,9 +89,9 @@ def heard(tx: Tx, name: str) -> None:
     tx.run("UPDATE client SET heard_at = ? WHERE name = ?", [tx.now.isoformat(), name])
 
 
-def tells_bus(reader: Reader, name: str) -> bool:
+def sends_to_bus(reader: Reader, name: str) -> bool:
     """Say whether the region is told of a client's orders by us."""
-    return bool(reader.value("SELECT tell_bus FROM client WHERE name = ?", [name]))
+    return bool(reader.value("SELECT send_to_bus FROM client WHERE name = ?", [name]))
 
 
 # ---- what they sent ----
@@ -200,7 +200,7 @@ def _client(row: Row) -> Client:
     return Client(
         name=row["name"],
         organisation=row["organisation"],
-        tell_bus=bool(row["tell_bus"]),
+        send_to_bus=bool(row["send_to_bus"]),
         disabled=bool(row["disabled"]),
         created_at=datetime.fromisoformat(row["created_at"]),
         heard_at=datetime.fromisoformat(row["heard_at"]) if row["heard_at"] else None,

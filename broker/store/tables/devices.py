@@ -15,7 +15,7 @@ from broker.domain.devices import Device, ProcedureType
 from broker.store.database import Reader, Row, Store, Tx
 
 AFTER_STARTER = 1_000_000  # position of imported procedures, which so go by name
-MOST_STRANGERS = 200  # callers that nobody has adopted; of more the one heard longest ago is forgotten
+MOST_STRANGERS = 200  # callers that nobody has approved; of more the one heard longest ago is forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +44,25 @@ def revision(store: Store) -> int:
 
 
 def get(reader: Reader, ae_title: str) -> Device | None:
-    """Give a device, adopted or only heard of, or None."""
+    """Give a device, approved or only heard of, or None."""
     row = reader.one("SELECT * FROM device WHERE ae_title = ?", [ae_title])
     return from_row(row) if row else None
 
 
 def all_devices(reader: Reader) -> list[Device]:
-    """Give every adopted device, by name."""
-    return [from_row(row) for row in reader.rows("SELECT * FROM device WHERE adopted = 1 ORDER BY name, ae_title")]
+    """Give every approved device, by name."""
+    return [from_row(row) for row in reader.rows("SELECT * FROM device WHERE approved = 1 ORDER BY name, ae_title")]
 
 
 def put(tx: Tx, device: Device) -> None:
     """Keep a device, over what was known of its AE title."""
     tx.run(
-        "INSERT INTO device (ae_title, name, modality, room, address, charset, adopted, fallback_charset, longest,"
+        "INSERT INTO device (ae_title, name, modality, room, address, charset, approved, fallback_charset, longest,"
         " own_only, days_before, days_after, closed_hours, strict_mpps, mpps_hours, created_at)"
-        " VALUES (:ae_title, :name, :modality, :room, :address, :charset, :adopted, :fallback_charset, :longest,"
+        " VALUES (:ae_title, :name, :modality, :room, :address, :charset, :approved, :fallback_charset, :longest,"
         " :own_only, :days_before, :days_after, :closed_hours, :strict_mpps, :mpps_hours, :now)"
         " ON CONFLICT (ae_title) DO UPDATE SET name = excluded.name, modality = excluded.modality,"
-        " room = excluded.room, address = excluded.address, charset = excluded.charset, adopted = excluded.adopted,"
+        " room = excluded.room, address = excluded.address, charset = excluded.charset, approved = excluded.approved,"
         " fallback_charset = excluded.fallback_charset, longest = excluded.longest, own_only = excluded.own_only,"
         " days_before = excluded.days_before, days_after = excluded.days_after,"
         " closed_hours = excluded.closed_hours, strict_mpps = excluded.strict_mpps, mpps_hours = excluded.mpps_hours",
@@ -71,28 +71,28 @@ def put(tx: Tx, device: Device) -> None:
 
 
 def learn(tx: Tx, ae_title: str, address: str) -> None:
-    """Keep an unknown caller's AE title and address, not yet adopted; an adopted one is left alone.
+    """Keep an unknown caller's AE title and address, not yet approved; an approved one is left alone.
 
     At most MOST_STRANGERS are kept, so that invented AE titles cannot fill the table.
     """
     known = get(tx, ae_title)
     if known is not None:
-        if not known.adopted and known.address != address:
+        if not known.approved and known.address != address:
             tx.run("UPDATE device SET address = ? WHERE ae_title = ?", [address, ae_title])
-            tx.announce()
+            tx.notify()
         return
     tx.run(
-        "INSERT INTO device (ae_title, name, modality, address, adopted, created_at)"
+        "INSERT INTO device (ae_title, name, modality, address, approved, created_at)"
         " VALUES (:ae_title, :ae_title, '', :address, 0, :now)",
         {"ae_title": ae_title, "address": address, "now": tx.now.isoformat()},
     )
     tx.run(
-        "DELETE FROM device WHERE ae_title IN (SELECT d.ae_title FROM device d WHERE d.adopted = 0"
+        "DELETE FROM device WHERE ae_title IN (SELECT d.ae_title FROM device d WHERE d.approved = 0"
         " ORDER BY max(d.created_at, coalesce((SELECT max(h.at) FROM device_heard h WHERE h.ae_title = d.ae_title),"
         " '')) DESC, d.ae_title = :new DESC LIMIT -1 OFFSET :most)",
         {"most": MOST_STRANGERS, "new": ae_title},
     )
-    tx.announce()
+    tx.notify()
 
 
 def hear(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
@@ -220,11 +220,11 @@ def place_body_sites(tx: Tx, sites: Mapping[str, str]) -> None:
         tx.run("UPDATE procedure_type SET body_site = ? WHERE code = ? AND local = 0", [site, code])
 
 
-def fill_procedures(tx: Tx, starter: Iterable[ProcedureType]) -> None:
-    """Put a starter set into an empty directory; one that has anything in it is left alone."""
+def fill_procedures(tx: Tx, defaults: Iterable[ProcedureType]) -> None:
+    """Put a default set into an empty directory; one that has anything in it is left alone."""
     if tx.value("SELECT 1 FROM procedure_type LIMIT 1"):
         return
-    for position, each in enumerate(starter):
+    for position, each in enumerate(defaults):
         tx.run(
             "INSERT INTO procedure_type (code, name, modality, minutes, local, body_site, position)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -234,7 +234,7 @@ def fill_procedures(tx: Tx, starter: Iterable[ProcedureType]) -> None:
 
 def from_row(row: Row) -> Device:
     """Make a Device of a row of its table."""
-    flags = {name: bool(row[name]) for name in ("adopted", "own_only", "strict_mpps")}
+    flags = {name: bool(row[name]) for name in ("approved", "own_only", "strict_mpps")}
     return Device(**{each.name: row[each.name] for each in fields(Device)} | flags)
 
 

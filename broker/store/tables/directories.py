@@ -191,7 +191,7 @@ def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterab
         " file = excluded.file, entries = excluded.entries, at = excluded.at",
         [kind, system, version, file, len(codes), tx.now.isoformat()],
     )
-    tx.announce()
+    tx.notify()
     return Change(before, added, written - added, gone)
 
 

@@ -27,11 +27,12 @@ def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
 
 
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
-    """Give the oldest undelivered row of each order where that row may be sent now (is not parked), oldest first."""
+    """Give the oldest undelivered row of each order where that row may be sent now, oldest first."""
     rows = reader.rows(
         # This way round only the index of open rows is read, however many have been delivered over the years.
         "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
-        " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'parked') GROUP BY order_id) ORDER BY seq LIMIT ?",
+        " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'needs_attention') GROUP BY order_id)"
+        " ORDER BY seq LIMIT ?",
         [limit],
     )
     return [from_row(row) for row in rows]
@@ -48,7 +49,8 @@ def waits(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     """Say whether such a message is still to go out as it will be rendered then."""
     return bool(
         reader.value(
-            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state IN ('pending', 'parked') AND uncertain = 0",
+            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ?"
+            " AND state IN ('pending', 'needs_attention') AND uncertain = 0",
             [order_id, kind],
         )
     )
@@ -83,7 +85,7 @@ def forget_sent(tx: Tx, before: datetime) -> int:
     """
     return tx.change(
         "UPDATE outbox SET sent = NULL WHERE sent IS NOT NULL AND created_at < ?"
-        " AND state NOT IN ('pending', 'parked')",
+        " AND state NOT IN ('pending', 'needs_attention')",
         [before.isoformat()],
     )
 
@@ -101,10 +103,10 @@ def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> Non
     _attempt(tx, seq, "delivered", "", answer)
 
 
-def untold(tx: Tx, seq: int, reason: str, answer: str = "") -> None:
+def unsupported(tx: Tx, seq: int, reason: str, answer: str = "") -> None:
     """Note that this bus has no way to be told of a row; it is shown to people and keeps nothing back."""
-    tx.run("UPDATE outbox SET state = 'untold', uncertain = 0, reason = ? WHERE seq = ?", [reason, seq])
-    _attempt(tx, seq, "untold", reason, answer)
+    tx.run("UPDATE outbox SET state = 'unsupported', uncertain = 0, reason = ? WHERE seq = ?", [reason, seq])
+    _attempt(tx, seq, "unsupported", reason, answer)
 
 
 def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) -> None:
@@ -116,21 +118,21 @@ def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) 
     _attempt(tx, seq, "retry", reason, answer)
 
 
-def park(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool = False) -> None:
+def mark_needs_attention(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool = False) -> None:
     """Set a row aside with the reason; its order waits until a person or an amendment resumes it.
 
     `uncertain` says that the bus may nevertheless have it, so that it is looked up before it is sent again.
     """
     tx.run(
-        "UPDATE outbox SET state = 'parked', uncertain = ?, attempts = attempts + 1, reason = ? WHERE seq = ?",
+        "UPDATE outbox SET state = 'needs_attention', uncertain = ?, attempts = attempts + 1, reason = ? WHERE seq = ?",
         [int(uncertain), reason, seq],
     )
-    _attempt(tx, seq, "parked", reason, answer)
+    _attempt(tx, seq, "needs_attention", reason, answer)
 
 
 def resume(tx: Tx, order_id: int) -> int:
-    """Put an order's parked rows back into the queue; give how many there were."""
-    return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'parked'", [order_id])
+    """Put an order's rows that need attention back into the queue; give how many there were."""
+    return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'needs_attention'", [order_id])
 
 
 def drop_refused(tx: Tx, order_id: int) -> bool:
@@ -145,7 +147,7 @@ def drop_refused(tx: Tx, order_id: int) -> bool:
     )
     if known:
         return False
-    open_rows = "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND state IN ('parked', 'pending')"
+    open_rows = "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND state IN ('needs_attention', 'pending')"
     return tx.change(open_rows, [order_id]) > 0
 
 
@@ -154,7 +156,7 @@ def withdraw(tx: Tx, order_id: int, *kinds: OutboxKind) -> bool:
     return (
         tx.change(
             "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind IN (SELECT value FROM json_each(?))"
-            " AND state IN ('pending', 'parked') AND uncertain = 0",
+            " AND state IN ('pending', 'needs_attention') AND uncertain = 0",
             [order_id, json.dumps(kinds)],
         )
         > 0
@@ -166,7 +168,7 @@ def reinstate(tx: Tx, order_id: int, kind: OutboxKind) -> None:
     newest = tx.value(
         "SELECT state FROM outbox WHERE order_id = ? AND kind = ? ORDER BY seq DESC LIMIT 1", [order_id, kind]
     )
-    if newest == "dropped" or (newest == "untold" and kind is OutboxKind.CANCEL):
+    if newest == "dropped" or (newest == "unsupported" and kind is OutboxKind.CANCEL):
         add(tx, order_id, kind)
 
 

@@ -34,10 +34,10 @@ def add(tx: Tx, step: PerformedStep, attributes: str = "{}") -> int:
     return tx.run(
         'INSERT INTO performed_step (sop_instance_uid, ae_title, station_ae_title, state, start, "end",'
         " performed_step_id, modality, patient_name, patient_id, operator, discontinuation_code,"
-        " discontinuation_meaning, images, given_up, by_hand, in_archive, attributes, created_at, changed_at)"
+        " discontinuation_meaning, images, provisional, by_hand, in_archive, attributes, created_at, changed_at)"
         " VALUES (:sop_instance_uid, :ae_title, :station_ae_title, :state, :start, :end,"
         " :performed_step_id, :modality, :patient_name, :patient_id, :operator, :discontinuation_code,"
-        " :discontinuation_meaning, :images, :given_up, :by_hand, :in_archive, :attributes, :now, :now)",
+        " :discontinuation_meaning, :images, :provisional, :by_hand, :in_archive, :attributes, :now, :now)",
         _columns(tx, step, attributes),
     )
 
@@ -47,16 +47,16 @@ def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
     tx.run(
         'UPDATE performed_step SET state = :state, "end" = :end, operator = :operator,'
         " discontinuation_code = :discontinuation_code, discontinuation_meaning = :discontinuation_meaning,"
-        " images = :images, given_up = :given_up, attributes = :attributes, changed_at = :now"
+        " images = :images, provisional = :provisional, attributes = :attributes, changed_at = :now"
         " WHERE sop_instance_uid = :sop_instance_uid",
         _columns(tx, step, json.dumps(attributes, ensure_ascii=False)),
     )
 
 
-def give_up(tx: Tx, sop_instance_uid: str, state: PerformedState) -> None:
+def end_provisionally(tx: Tx, sop_instance_uid: str, state: PerformedState) -> None:
     """End a running step in its device's place; what the device told of it stays as it is."""
     tx.run(
-        "UPDATE performed_step SET state = ?, given_up = 1, changed_at = ? WHERE sop_instance_uid = ?",
+        "UPDATE performed_step SET state = ?, provisional = 1, changed_at = ? WHERE sop_instance_uid = ?",
         [state, tx.now.isoformat(), sop_instance_uid],
     )
 
@@ -184,7 +184,7 @@ def awaited(reader: Reader, start_from: datetime, start_to: datetime, limit: int
         "SELECT DISTINCT s.order_id FROM scheduled_step s WHERE s.start >= ? AND s.start <= ?"
         " AND (s.state = 'SCHEDULED' OR (s.state = 'DISCONTINUED' AND EXISTS"
         " (SELECT 1 FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
-        " WHERE l.scheduled_step_id = s.id AND p.given_up = 1 AND p.discontinuation_code = '')))"
+        " WHERE l.scheduled_step_id = s.id AND p.provisional = 1 AND p.discontinuation_code = '')))"
         " ORDER BY s.start DESC LIMIT ?",
         [start_from.isoformat(timespec="seconds"), start_to.isoformat(timespec="seconds"), limit],
     )
@@ -269,7 +269,7 @@ def _columns(tx: Tx, step: PerformedStep, attributes: str) -> dict[str, object]:
         "discontinuation_code": step.discontinuation_code,
         "discontinuation_meaning": step.discontinuation_meaning,
         "images": step.images,
-        "given_up": int(step.given_up),
+        "provisional": int(step.provisional),
         "by_hand": int(step.by_hand),
         "in_archive": int(step.in_archive),
         "attributes": attributes,
@@ -295,7 +295,7 @@ def from_row(row: Row) -> PerformedStep:
         discontinuation_code=row["discontinuation_code"],
         discontinuation_meaning=row["discontinuation_meaning"],
         images=row["images"],
-        given_up=bool(row["given_up"]),
+        provisional=bool(row["provisional"]),
         by_hand=bool(row["by_hand"]),
         in_archive=bool(row["in_archive"]),
     )

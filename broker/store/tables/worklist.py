@@ -262,7 +262,7 @@ def note_delivery(tx: Tx, step_ids: Sequence[int], ae_title: str) -> None:
         [ae_title, tx.now.isoformat(), json.dumps(list(step_ids))],
     )
     if added:
-        tx.announce()
+        tx.notify()
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -57,16 +57,16 @@ class EndpointServer(PracticeServer):
 class House:
     """The clinic."""
 
-    def __init__(self, store: Store, straight_to: Mapping[str, str] | None = None, clinic: Clinic = CLINIC) -> None:
+    def __init__(self, store: Store, auto_accept: Mapping[str, str] | None = None, clinic: Clinic = CLINIC) -> None:
         self.store, self.clinic = store, clinic
         self.add_client(NAME, PRACTICE_TOKEN, PRACTICE_ORGANISATION)
         self.failures = Failures()
-        self.endpoint = Endpoint(store, clinic, lambda reader: OURS, paper, straight_to or {}, self.failures)
+        self.endpoint = Endpoint(store, clinic, lambda reader: OURS, paper, auto_accept or {}, self.failures)
         self.server = EndpointServer(self.endpoint)
         self.server.start()
 
-    def add_client(self, name: str, token: str, organisation: str = "", *, tell_bus: bool = False) -> None:
-        self.store.write(lambda tx: clients.add(tx, name, token_hash(token), organisation, tell_bus=tell_bus))
+    def add_client(self, name: str, token: str, organisation: str = "", *, send_to_bus: bool = False) -> None:
+        self.store.write(lambda tx: clients.add(tx, name, token_hash(token), organisation, send_to_bus=send_to_bus))
 
     def close(self) -> None:
         self.server.stop()

@@ -97,7 +97,7 @@ def test_an_order_waits_at_the_desk_and_bears_the_number_that_its_sender_was_tol
 
 
 def test_a_rule_puts_an_order_onto_the_worklist_at_once(open_house: Callable[..., House]) -> None:
-    house = open_house(straight_to={"DX": "XRAY_14"})
+    house = open_house(auto_accept={"DX": "XRAY_14"})
     answered = accepted(house.server, own_code(order()))
     assert house.waiting() == []
     with house.store.read() as reader:
@@ -107,21 +107,21 @@ def test_a_rule_puts_an_order_onto_the_worklist_at_once(open_house: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("own", "tell_bus", "role"),
+    ("own", "send_to_bus", "role"),
     [(True, True, BusRole.PLACER), (True, False, BusRole.NONE), (False, False, BusRole.NONE)],
 )
-def test_the_region_is_told_where_it_is_said_so(house: House, own: bool, tell_bus: bool, role: BusRole) -> None:
+def test_the_region_is_told_where_it_is_said_so(house: House, own: bool, send_to_bus: bool, role: BusRole) -> None:
     guid = PRACTICE_ORGANISATION_2 if own else PRACTICE_ORGANISATION
-    house.add_client("second", OTHER_TOKEN, "" if own else guid, tell_bus=tell_bus)
+    house.add_client("second", OTHER_TOKEN, "" if own else guid, send_to_bus=send_to_bus)
     sent = json.loads(json.dumps(order()).replace(PRACTICE_ORGANISATION, guid))
     answer = call(house.server, "POST", "", sent, headers=AS_OTHER)
     assert answer.status_code == 200, answer.text
     made = house.accept()
     assert (made.bus_role, made.requester) == (role, "" if own else guid)
-    assert house.count("outbox") == int(tell_bus)
+    assert house.count("outbox") == int(send_to_bus)
     assert update_as_other(house, part(answer.json(), "Task")["id"]).status_code == 200
     assert house.order(made).state is OrderState.CANCELLED
-    assert house.count("outbox") == 2 * int(tell_bus)  # the cancellation follows its order
+    assert house.count("outbox") == 2 * int(send_to_bus)  # the cancellation follows its order
 
 
 def update_as_other(house: House, task_id: str) -> Any:

@@ -138,7 +138,7 @@ def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(house: House,
     house.begin(house.accept())
     now = referrer.order(sent)
     referral.cancel(referrer.store, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
-    assert referrer.deliver() == Summary(parked=1)
+    assert referrer.deliver() == Summary(needs_attention=1)
     assert "уже выполняется" in referrer.rows()[-1].reason
     with house.store.read() as reader:
         assert len(incoming.too_late(reader)) == 1
@@ -175,7 +175,7 @@ def test_what_the_first_clinic_does_itself_is_refused_with_the_reason_and_holds_
 ) -> None:
     referral.register(referrer.store, draft(), REGISTRAR, CLINIC)
     referrer.refer()
-    assert referrer.deliver() == Summary(delivered=1, parked=1)
+    assert referrer.deliver() == Summary(delivered=1, needs_attention=1)
     assert "только направления в эту клинику" in referrer.rows()[0].reason
     assert len(house.waiting()) == 1
 

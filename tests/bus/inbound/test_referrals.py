@@ -103,7 +103,7 @@ class Scene:
         self.now = 1000.0
         self.pace = options.pop("pace", None) or Pace(100_000, monotonic=lambda: self.now, chance=lambda: 0.0)
         self.store, self.client = store, client
-        self.straight_to = options.pop("straight_to", {})
+        self.auto_accept = options.pop("auto_accept", {})
         self.options = options
         self.fetch = self.again()
 
@@ -112,7 +112,7 @@ class Scene:
         options = {"monotonic": lambda: self.now, "chance": lambda: 0.0} | self.options
         dialect = options.pop("dialect", n3)
         self.fetch = Fetch(
-            self.store, self.client, dialect, PRACTICE, self.pace, factory.CLINIC, self.straight_to, **options
+            self.store, self.client, dialect, PRACTICE, self.pace, factory.CLINIC, self.auto_accept, **options
         )
         return self.fetch
 
@@ -275,7 +275,7 @@ def test_a_refused_token_pauses_the_channel_and_nothing_more_is_asked(scene: Sce
 def test_a_rule_puts_a_referral_straight_onto_a_worklist(store: Store, practice: PracticeServer) -> None:
     place(practice, code=KNEE)
     client = client_of(practice)
-    scene = Scene(store, client, straight_to={"DX": "XRAY_14"})
+    scene = Scene(store, client, auto_accept={"DX": "XRAY_14"})
     assert scene.fetch.run() == Fetched(taken=1)
     assert scene.again().run() == Fetched()
     client.close()

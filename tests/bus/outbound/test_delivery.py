@@ -145,13 +145,13 @@ def test_a_refused_order_waits_with_its_reason_while_the_others_go_on(strict: Cl
     refused = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
     strict.perform(refused)
     other = strict.register(procedure_code=KNEE.code)
-    assert strict.deliver() == Summary(delivered=1, parked=1)
-    assert strict.states(refused) == ["parked", "pending"]
+    assert strict.deliver() == Summary(delivered=1, needs_attention=1)
+    assert strict.states(refused) == ["needs_attention", "pending"]
     assert strict.states(other) == ["delivered"]
     shown = strict.shown()
-    assert (shown.channel, shown.parked[0].accession_number) == ("ok", refused.accession_number)
-    assert shown.parked[0].row.reason == "Encounter.diagnosis: не заполнено обязательное поле"
-    assert "OperationOutcome" in shown.parked[0].answer
+    assert (shown.channel, shown.needs_attention[0].accession_number) == ("ok", refused.accession_number)
+    assert shown.needs_attention[0].row.reason == "Encounter.diagnosis: не заполнено обязательное поле"
+    assert "OperationOutcome" in shown.needs_attention[0].answer
     assert strict.deliver_later() == Summary()
     assert len(strict.calls()) == 2  # it is not sent again unchanged
 
@@ -171,7 +171,7 @@ def test_an_order_that_was_cancelled_before_the_bus_refused_it_leaves_nothing_to
     strict.cancel(order)
     strict.deliver()
     assert strict.states() == ["dropped", "dropped"]
-    assert strict.shown().parked == ()
+    assert strict.shown().needs_attention == ()
     assert strict.bus.tasks() == []
 
 
@@ -197,7 +197,7 @@ def test_a_person_can_have_a_refused_order_sent_again(strict: Clinic) -> None:
     order = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
     strict.deliver()
     assert delivery.resend(strict.store, order.id, ADMINISTRATOR) == 1
-    assert strict.deliver() == Summary(parked=1)
+    assert strict.deliver() == Summary(needs_attention=1)
 
 
 class Amending(BusClient):
@@ -230,7 +230,7 @@ def test_the_buss_words_are_not_logged_for_they_may_name_the_patient(
     clinic.deliver()
     assert order.accession_number in caplog.text
     assert "Кузнецова" not in caplog.text
-    assert clinic.shown().parked[0].row.reason == "Пациент Кузнецова не найден"
+    assert clinic.shown().needs_attention[0].row.reason == "Пациент Кузнецова не найден"
 
 
 # ---- a bad line ----
@@ -442,7 +442,7 @@ def test_that_it_may_be_sent_is_committed_before_and_no_transaction_is_open_mean
 
     def look() -> None:
         seen.append(clinic.rows()[0].uncertain)
-        clinic.store.write(lambda tx: tx.announce())
+        clinic.store.write(lambda tx: tx.notify())
 
     clinic.register()
     Looking.look = look
@@ -498,7 +498,7 @@ def test_a_task_that_the_bus_wrongly_says_is_ours_is_not_taken(clinic: Clinic, m
     ask, task = BusClient.call, clinic.references(foreign).task
     wrong = Delivered(task=task)
     monkeypatch.setattr(BusClient, "call", lambda bus, call: ask(bus, call) if call.method == "GET" else wrong)
-    assert clinic.deliver() == Summary(parked=1)
+    assert clinic.deliver() == Summary(needs_attention=1)
     assert clinic.rows(order)[0].reason.startswith("not a FHIR answer")
     assert clinic.references(order) == BusReferences()
 
@@ -534,7 +534,7 @@ def test_an_order_without_an_accession_number_is_not_accepted_and_not_sent_twice
     order = clinic.register()
     Forgetful.searches_too = True
     clinic.restarted(Forgetful)
-    assert clinic.deliver() == Summary(parked=1)
+    assert clinic.deliver() == Summary(needs_attention=1)
     [row] = clinic.rows()
     assert (row.reason, row.uncertain) == ("not a FHIR answer: acsn did not come back", True)
     assert clinic.references(order) == BusReferences()

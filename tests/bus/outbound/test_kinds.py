@@ -82,8 +82,8 @@ def test_a_correction_that_this_bus_does_not_take_is_shown_and_keeps_nothing_bac
     clinic.perform(order)
     assert clinic.deliver() == Summary(delivered=1)
     amended = clinic.rows(order)[1]
-    assert (amended.kind, amended.state, amended.reason) == (OutboxKind.AMEND, "untold", NO_CORRECTIONS)
-    assert clinic.states(order) == ["delivered", "untold", "delivered"]
+    assert (amended.kind, amended.state, amended.reason) == (OutboxKind.AMEND, "unsupported", NO_CORRECTIONS)
+    assert clinic.states(order) == ["delivered", "unsupported", "delivered"]
 
 
 class Strict(BusClient):
@@ -117,7 +117,7 @@ def test_a_correction_of_what_a_lost_answer_had_told_is_not_dropped(clinic: Clin
     clinic.deliver_and_lose_the_answer()
     amend(clinic, order, comment="Новое")
     assert clinic.deliver_later() == Summary(delivered=1)
-    assert clinic.states(order) == ["delivered", "untold"]
+    assert clinic.states(order) == ["delivered", "unsupported"]
 
 
 def test_a_correction_that_went_within_the_order_is_dropped(clinic: Clinic) -> None:
@@ -143,7 +143,7 @@ def test_a_beginning_that_the_region_refuses_does_not_keep_the_images_back(clini
     clinic.store.write(lambda tx: outbox.add(tx, order.id, OutboxKind.STARTED))
     clinic.perform(order)
     assert clinic.deliver() == Summary(delivered=2)
-    assert clinic.states(order) == ["delivered", "untold", "delivered"]
+    assert clinic.states(order) == ["delivered", "unsupported", "delivered"]
     assert clinic.rows(order)[1].reason.startswith(NO_BEGINNINGS)
 
 

@@ -105,7 +105,7 @@ def test_a_cancellation_of_unknown_outcome_is_not_repeated_when_a_modality_has_t
     assert statuses(clinic) == ["requested", "in-progress"]
     assert [(row.kind, row.state, row.reason) for row in clinic.rows()][1] == (
         "cancel",
-        "untold",
+        "unsupported",
         letters.DONE_ALL_THE_SAME,
     )
 
@@ -159,7 +159,7 @@ def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
     with monkeypatch.context() as patch:
         patch.setattr(letters, "call", call)
         clinic.deliver()
-    assert clinic.states() == ["delivered", "delivered", "parked", "delivered", "delivered", "delivered"]
+    assert clinic.states() == ["delivered", "delivered", "needs_attention", "delivered", "delivered", "delivered"]
     assert clinic.rows()[2].reason == "the program failed at it, see the log"
     outbox.resend(clinic.store, orders_made[2].id, ADMINISTRATOR)
     clinic.deliver()
@@ -170,7 +170,7 @@ def test_what_is_set_aside_without_asking_the_bus_says_nothing_of_the_line(clini
     clinic.register()
     clinic.store.write(lambda tx: tx.run("UPDATE patient SET birth_date = ''"))
     clinic.deliver()
-    assert (clinic.states(), clinic.calls()) == (["parked"], [])
+    assert (clinic.states(), clinic.calls()) == (["needs_attention"], [])
     assert clinic.shown().answered_at is None
 
 

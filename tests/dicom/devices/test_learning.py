@@ -162,7 +162,7 @@ def test_a_setting_is_proposed_once() -> None:
 
 
 def test_a_stranger_s_modality_is_proposed_as_new() -> None:
-    found = suggest(sample(query({"Modality": "CR"})), device=Device("US_7", "US_7", "", adopted=False))
+    found = suggest(sample(query({"Modality": "CR"})), device=Device("US_7", "US_7", "", approved=False))
     assert found["modality_new"].value == "CR"
 
 

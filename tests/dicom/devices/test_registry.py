@@ -1,4 +1,4 @@
-"""Strangers are recorded and offered for adoption, and what devices send is kept without anybody's data."""
+"""Strangers are recorded and offered for approval, and what devices send is kept without anybody's data."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_stranger_is_recorded_and_served_only_where_the_clinic_wants_it(store:
         service = "echo" if mode == "learn" else "refused"
         found = heard(store, "NEW_CT", service)
         assert found
-        assert found.device == Device("NEW_CT", "NEW_CT", "", address="127.0.0.1", adopted=False)
+        assert found.device == Device("NEW_CT", "NEW_CT", "", address="127.0.0.1", approved=False)
         assert sorted(found.services) == [service]
         registry.put_device(store, Device("NEW_CT", "КТ", "CT", address="127.0.0.1"), SYSTEM)
         assert call(started.port, "NEW_CT")
@@ -105,7 +105,7 @@ def test_invented_ae_titles_fill_neither_the_log_nor_the_registry(
             assert not call(refusing.port, f"FAKE_{number}")
     store.write(lambda tx: None)
     with store.read() as reader:
-        assert sum(not each.device.adopted for each in journal.heard(reader)) <= 5
+        assert sum(not each.device.approved for each in journal.heard(reader)) <= 5
     assert sum("rejected" in line for line in caplog.messages) <= 3
 
 

@@ -180,13 +180,13 @@ class Devices(RuleBasedStateMachine):
 
     # ---- the program ----
 
-    def give_up(self, data: st.DataObject) -> None:
+    def expire(self, data: st.DataObject) -> None:
         """Let the program end a step whose device has died."""
         uid = data.draw(st.sampled_from(UIDS), label="uid")
         step = self.steps.get(uid)
         running = step is not None and step.state == RUNNING
         late = self.store.clock() + timedelta(seconds=1)
-        assert performed_steps.give_up(self.store, uid, late, ACTOR, CLINIC) == running
+        assert performed_steps.expire_step(self.store, uid, late, ACTOR, CLINIC) == running
         if step is not None and running:
             step.state, step.ended_by_us = DISCONTINUED, True
             self._settle(step.orders)
@@ -308,7 +308,7 @@ class Devices(RuleBasedStateMachine):
         }
         for order in found.values():
             assert [str(step.state) for step in order.steps] == [STEP_STATES[str(order.state)]]
-        assert {row["sop_instance_uid"]: (row["state"], bool(row["given_up"])) for row in steps} == {
+        assert {row["sop_instance_uid"]: (row["state"], bool(row["provisional"])) for row in steps} == {
             uid: (step.state, step.ended_by_us) for uid, step in self.steps.items()
         }
         assert {(row["uid"], row["id"]) for row in links} == {
@@ -357,7 +357,7 @@ _HAPPENINGS = (
     "register",
     *("create",) * 6,
     *("change",) * 12,
-    *("cancel", "plan_anew", "link", "unlink", "unlink", "close", "undo_closing", "give_up"),
+    *("cancel", "plan_anew", "link", "unlink", "unlink", "close", "undo_closing", "expire"),
 )
 _STATES = st.sampled_from(("", "", RUNNING, COMPLETED, DISCONTINUED, WRONG_ENTRY))
 _CONTENTS, _TIMES = st.sampled_from(("a", "b")), st.integers(1, 2)

@@ -117,8 +117,8 @@ def test_a_stranger_sees_nothing_unless_strangers_are_served(house: House) -> No
     order = house.register()
     assert "unknown_device" in against(house.why(order, "NOBODY"))
     house.store.write(lambda tx: devices.learn(tx, "US_7", "10.0.4.7"))
-    assert "not_adopted" in against(house.why(order, "US_7"))
-    house.set("US_7", own_only=False, adopted=False)
+    assert "not_approved" in against(house.why(order, "US_7"))
+    house.set("US_7", own_only=False, approved=False)
     assert house.why(order, "US_7", learns=True).seen
 
 

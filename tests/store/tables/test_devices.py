@@ -62,13 +62,13 @@ def note(store: Store, ae_title: str, kind: str, text: str) -> None:
 
 def strangers(store: Store) -> list[str]:
     with store.read() as reader:
-        return [each.device.ae_title for each in journal.heard(reader) if not each.device.adopted]
+        return [each.device.ae_title for each in journal.heard(reader) if not each.device.approved]
 
 
 def test_every_field_of_a_device_is_kept(store: Store) -> None:
     usual = Device("CT_1", "", "")
     same = [each.name for each in fields(Device) if getattr(usual, each.name) == getattr(EVERY_POLICY, each.name)]
-    assert same == ["ae_title", "adopted"]  # every other one differs from its default here
+    assert same == ["ae_title", "approved"]  # every other one differs from its default here
     store.write(lambda tx: devices.put(tx, EVERY_POLICY))
     with store.read() as reader:
         assert devices.get(reader, "CT_1") == EVERY_POLICY
@@ -80,7 +80,7 @@ def test_a_stranger_is_learned_with_its_newest_address_and_a_known_device_left_a
         learn(store, "XRAY_14", address)
     with store.read() as reader:
         stranger, known = devices.get(reader, "US_7"), devices.get(reader, "XRAY_14")
-    assert stranger == Device("US_7", "US_7", "", address="10.0.4.8", adopted=False)
+    assert stranger == Device("US_7", "US_7", "", address="10.0.4.8", approved=False)
     assert known == factory.DEVICES[0]
 
 

@@ -42,10 +42,10 @@ def found(store: Store, typed: str, kind: str = "diagnoses", limit: int = 20) ->
         return [entry.code for entry in directories.search(reader, kind, typed, limit)]
 
 
-def offer(store: Store, *offered: ProcedureType, replace_starter: bool = False) -> Replaced:
+def offer(store: Store, *offered: ProcedureType, replace_defaults: bool = False) -> Replaced:
     entries = [Entry(each.code, each.name) for each in offered]
     source = Source("procedures", "1.2.3", "1", "file.csv")
-    return replace_directory(store, source, entries, SYSTEM, offered=offered, replace_starter=replace_starter)
+    return replace_directory(store, source, entries, SYSTEM, offered=offered, replace_defaults=replace_defaults)
 
 
 def at_the_desk(store: Store) -> dict[str, ProcedureType]:
@@ -176,11 +176,11 @@ def test_positions_are_told_with_codes_of_the_directory_and_specialties_of_the_d
 
 def test_official_procedures_stand_beside_the_starter_set_until_it_is_taken_away(store: Store) -> None:
     first = offer(store, HAND, KNEE)
-    assert (first.offered, first.offered_local, first.starter_withdrawn) == (16, 14, 0)
-    assert list(at_the_desk(store))[-2:] == ["X-TEST-2", "X-TEST-1"]  # after the starter set, by name
+    assert (first.offered, first.offered_local, first.defaults_withdrawn) == (16, 14, 0)
+    assert list(at_the_desk(store))[-2:] == ["X-TEST-2", "X-TEST-1"]  # after the default set, by name
     assert not at_the_desk(store)["X-TEST-1"].local
-    second = offer(store, KNEE, replace_starter=True)
-    assert (second.offered, second.offered_local, second.starter_withdrawn) == (1, 0, 14)
+    second = offer(store, KNEE, replace_defaults=True)
+    assert (second.offered, second.offered_local, second.defaults_withdrawn) == (1, 0, 14)
     assert list(at_the_desk(store)) == ["X-TEST-1"]
     store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))  # at the next start
     assert list(at_the_desk(store)) == ["X-TEST-1"]
@@ -188,13 +188,13 @@ def test_official_procedures_stand_beside_the_starter_set_until_it_is_taken_away
 
 def test_the_desk_is_not_left_without_a_procedure(store: Store) -> None:
     with pytest.raises(Refused):
-        offer(store, replace_starter=True)
+        offer(store, replace_defaults=True)
     assert len(at_the_desk(store)) == 14
 
 
 def test_an_order_keeps_a_procedure_that_is_gone_and_can_still_be_amended(store: Store) -> None:
     order = referrals.register(store, factory.draft(), SYSTEM, CLINIC)
-    offer(store, KNEE, replace_starter=True)
+    offer(store, KNEE, replace_defaults=True)
     with store.read() as reader:
         kept = orders.get(reader, order.id)
         assert kept is not None
@@ -239,7 +239,7 @@ def test_a_procedure_gets_the_body_site_that_its_directory_names(store: Store, s
 
 def test_a_rehearsal_keeps_nothing(store: Store) -> None:
     source = Source("diagnoses", "1.2.3", "1", "file.csv")
-    done = replace_directory(store, source, ICD, SYSTEM, rehearse=True)
+    done = replace_directory(store, source, ICD, SYSTEM, dry_run=True)
     assert done.change.added == 5
     assert found(store, "") == []
 

@@ -94,7 +94,7 @@ def tell(scene: Scene, order: Order, *studies: ForeignStudy) -> None:
         for study in studies:
             foreign.keep(tx, order.patient.id, Kept(study, "1", tx.now))
         foreign.note_answer(tx, order.patient.id)
-        tx.announce()
+        tx.notify()
 
     scene.store.write(write)
 
@@ -104,7 +104,7 @@ def fail(scene: Scene, order: Order) -> None:
 
     def write(tx: Tx) -> None:
         foreign.note_failure(tx, order.patient.id, "time-out")
-        tx.announce()
+        tx.notify()
 
     scene.store.write(write)
 
@@ -138,7 +138,7 @@ async def test_other_clinics_studies_stand_among_ours_with_the_age_of_the_answer
         press(user, "12.11.2026  Рентген колена")
         await user.should_see("Щель сужена.")
         scene.now += timedelta(minutes=5)
-        scene.store.write(lambda tx: tx.announce())
+        scene.store.write(lambda tx: tx.notify())
         await user.should_see("По данным региона, 5 минут назад", retries=10)
         fail(scene, order)
         await user.should_see("Регион не отвечает, сведения от сегодня 09:47", retries=10)

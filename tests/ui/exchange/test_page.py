@@ -46,7 +46,7 @@ CALM = Exchange(
     since=None,
     retry_at=None,
     answered_at=NOW - timedelta(minutes=3),
-    parked=(),
+    needs_attention=(),
     ledger=(),
 )
 

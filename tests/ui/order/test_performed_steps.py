@@ -53,7 +53,7 @@ def test_every_reason_has_russian_words_and_none_is_left_over() -> None:
 def test_every_thing_that_a_verb_writes_down_has_words() -> None:
     source = Path(performed_steps.__file__).read_text(encoding="utf-8")
     written = set(re.findall(r'audit\.write\(tx, actor, "(\w+)"', source))
-    assert written >= {"start", "unlink", "close", "give_up", "wrong_entry", "reference_conflict"}
+    assert written >= {"start", "unlink", "close", "expire", "wrong_entry", "reference_conflict"}
     assert written <= set(words.ACTIONS)
 
 
@@ -90,7 +90,7 @@ def test_messages_without_a_beginning_and_refused_ones_are_seen_on_the_board(sce
 
 def test_a_step_that_the_program_ended_says_so(scene: Scene) -> None:
     scene.begin(scene.register("10:00"), "1.2")
-    performed_steps.give_up(scene.store, "1.2", scene.now, ACTOR, CLINIC)
+    performed_steps.expire_step(scene.store, "1.2", scene.now, ACTOR, CLINIC)
     assert "«сам аппарат о конце не сообщил»" in troubles(scene)[0][1]
     assert "stopped: Аппарат не сообщил о конце исследования, его закрыла программа" in told(scene)
 

@@ -168,7 +168,7 @@ async def test_news_of_several_commits_reaches_the_pages_once(services: Services
         async with app.router.lifespan_context(app):
             own.subscribe(lambda: heard.append(1))
             for _ in range(5):
-                services.store.write(lambda tx: tx.announce())
+                services.store.write(lambda tx: tx.notify())
             await asyncio.sleep(0.4)
             assert heard == [1]
-    services.store.write(lambda tx: tx.announce())  # nobody listens any more, and nothing breaks
+    services.store.write(lambda tx: tx.notify())  # nobody listens any more, and nothing breaks

@@ -24,7 +24,6 @@ from broker.store.tables import devices, directories
 from broker.workflow.directories import Replaced, Source, replace_directory
 
 MOST_TOLD = 100  # refused rows
-MOST_SHOWN = 50
 MANY_OFFERED = 300  # procedures; more are no longer found by looking through them
 PROGRESS_EVERY = 2000
 _CONFIGURED = {"procedures": "system_procedure", "body-sites": "system_body_site", "diagnoses": "system_diagnosis"}

@@ -33,7 +33,6 @@ class Replaced:
     change: Change
     offered: int
     offered_local: int
-    defaults_withdrawn: int
 
 
 def replace_directory(
@@ -55,13 +54,12 @@ def replace_directory(
     def verb(tx: Tx) -> Replaced:
         permit(tx, actor, Permission.MANAGE)
         change = directories.replace(tx, source.kind, source.system, source.version, source.file, entries)
-        withdrawn = 0
         if source.kind == "procedures":
             if replace_defaults and not offered:
                 raise Refused("without the default set the desk would have no procedure")
             devices.offer_official(tx, [replace(each, local=False) for each in offered])
             if replace_defaults:
-                withdrawn = devices.withdraw_local(tx, [each.code for each in PROCEDURES])
+                devices.withdraw_local(tx, [each.code for each in PROCEDURES])
         if source.kind in ("procedures", "body-sites"):
             devices.place_body_sites(tx, _sites(tx))
         audit.write(
@@ -76,7 +74,7 @@ def replace_directory(
             gone=change.gone,
         )
         now = devices.procedures(tx)
-        return Replaced(change, len(now), sum(each.local for each in now), withdrawn)
+        return Replaced(change, len(now), sum(each.local for each in now))
 
     return store.dry_run(verb) if dry_run else store.write(verb)
 

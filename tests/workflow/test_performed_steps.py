@@ -11,7 +11,6 @@ import pytest
 
 from broker.domain.errors import Forbidden, NotFound, Stale, WrongState
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.people import PersonName
 from broker.domain.performed import MppsOutcome, PerformedChange, PerformedSeries, PerformedState, StepReference
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store.database import Store
@@ -392,31 +391,6 @@ def test_a_cancelled_order_is_not_closed_by_hand(store: Store, order: Order) -> 
 
 
 # ---- what people are asked ----
-
-
-def test_the_same_patient_on_the_same_day_is_suggested_never_linked(store: Store, order: Order) -> None:
-    someone = replace(factory.KUZNETSOVA, name=PersonName("Сидорова", "Анна"), snils="", policy="")
-    referrals.register(store, draft(patient=someone), REGISTRAR, CLINIC)
-    referrals.register(store, draft(start=factory.soon(days=1)), REGISTRAR, CLINIC)
-    mammogram = draft(procedure_code="WLB-MMG4", station_ae_titles=("MAMMO_9",), laterality="")
-    referrals.register(store, mammogram, REGISTRAR, CLINIC)
-
-    def suggested(**changes: Any) -> list[int]:
-        with store.read() as reader:
-            return [each.order.id for each in journal.suggestions(reader, performed("1.2", **changes))]
-
-    assert suggested(patient_name="КУЗНЕЦОВА^Марина^Петровна") == [order.id]
-    assert suggested(patient_id=order.patient.patient_id, patient_name="IVANOV") == [order.id]
-    assert suggested(patient_name="Кузнецова^Марина") == []
-    assert suggested() == []
-    assert suggested(patient_id=order.patient.patient_id, start=None) == []
-    with store.read() as reader:
-        step = performed("1.2", patient_id=order.patient.patient_id, start=None)
-        assert journal.suggestions(reader, step, factory.soon().date())
-    start(store, "1.2", StepReference("1.9.9.9"))
-    assert now(store, order).state is OrderState.SCHEDULED
-    performed_steps.start(store, performed("1.3", StepReference(order.study_instance_uid)), message("c"), XRAY, CLINIC)
-    assert suggested(patient_id=order.patient.patient_id) == []  # it waits no more
 
 
 def test_messages_that_no_step_is_known_for_are_shown_until_there_is_one(store: Store, order: Order) -> None:

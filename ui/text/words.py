@@ -174,13 +174,6 @@ def day(on: date, today: date) -> str:
     return near.get((on - today).days, f"{on:%d.%m.%Y}")
 
 
-def day_heading(on: date, today: date) -> str:
-    """Write a heading: «Сегодня, 24 ноября», «Вчера, 23 ноября», «2 марта 2025»."""
-    spelled = f"{on.day} {MONTHS[on.month - 1]}" + (f" {on.year}" if on.year != today.year else "")
-    word = day(on, today)
-    return spelled if word[0].isdigit() else f"{word.capitalize()}, {spelled}"
-
-
 def moment(instant: datetime, zone: tzinfo, today: date) -> str:
     """Write an instant in the clinic's time: «09:12» today, «вчера 16:10», «02.03.2026 16:10»."""
     local = instant.astimezone(zone)

@@ -129,17 +129,6 @@ TABLE: dict[tuple[State, Event], tuple[Action, State]] = {
     (_S.STA13, _E.INVALID): (_A.AA_7, _S.STA13),
 }
 del _S, _E, _A
-FROM_THE_PEER = {
-    Event.ASSOCIATE_AC,
-    Event.ASSOCIATE_RJ,
-    Event.ASSOCIATE_RQ,
-    Event.DATA,
-    Event.RELEASE_RQ,
-    Event.RELEASE_RP,
-    Event.ABORT,
-    Event.CLOSED,
-    Event.INVALID,
-}
 
 
 def next_step(state: State, event: Event) -> tuple[Action, State]:

@@ -40,11 +40,6 @@ class Part:
     others: tuple[BaseTag, ...] = ()  # attributes that are answered only where an import brought them
     items: Mapping[BaseTag, Part] = field(default_factory=dict)  # sequences of which parts only are asked for
 
-    @property
-    def asks_nothing(self) -> bool:
-        """Say whether nothing recognisable is asked for."""
-        return not (self.returned or self.others)
-
 
 @dataclass(frozen=True, slots=True)
 class Query:

@@ -29,16 +29,6 @@ def doctors(reader: Reader, typed: str, limit: int = LIMIT) -> list[Entry]:
     return directories.search(reader, "doctors", typed, limit)
 
 
-def body_sites(reader: Reader, typed: str, limit: int = LIMIT) -> list[Entry]:
-    """Find body sites by words of the name."""
-    return directories.search(reader, "body-sites", typed, limit)
-
-
 def procedures(reader: Reader, typed: str, limit: int = LIMIT) -> list[Entry]:
     """Find entries of the whole imported directory of procedures, those that the desk does not offer, too."""
     return directories.search(reader, "procedures", typed, limit)
-
-
-def is_imported(reader: Reader, kind: str) -> bool:
-    """Say whether a kind of directory has been imported, so that there is something to choose from."""
-    return any(each.kind == kind for each in directories.imported(reader))

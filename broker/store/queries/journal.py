@@ -266,27 +266,6 @@ def doubtful(reader: Reader) -> list[Doubtful]:
     return [Doubtful(performed.from_row(row), found[row["order_id"]], row["device_name"]) for row in rows]
 
 
-def suggestions(reader: Reader, step: PerformedStep, on: date | None = None) -> list[Visit]:
-    """Give the visits that a study without an order may have been: the same patient, day and kind, still waiting.
-
-    For a person to choose from, never to be linked by itself. `on` is the day to look at where the device told none.
-    """
-    day_made = step.start.date() if step.start else on
-    if day_made is None:
-        return []
-    name = names.fold(str(names.from_dicom(step.patient_name)))
-    return [
-        visit
-        for visit in day(reader, day_made)
-        if visit.order.state is OrderState.SCHEDULED
-        and visit.order.modality == step.modality
-        and (
-            (step.patient_id and step.patient_id == visit.order.patient.patient_id)
-            or (name and name == names.fold(str(visit.order.patient.name)))
-        )
-    ]
-
-
 def orphans(reader: Reader, since: datetime) -> list[Orphan]:
     """Give the messages since an instant that no step is known for, the newest of every step, newest first."""
     rows = reader.rows(

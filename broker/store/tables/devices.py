@@ -196,12 +196,10 @@ def offer_official(tx: Tx, wanted: Iterable[ProcedureType]) -> None:
     _withdraw(tx, known - codes)
 
 
-def withdraw_local(tx: Tx, codes: Iterable[str]) -> int:
-    """Offer these local procedures no more, as `offer_official` does; give how many were offered."""
+def withdraw_local(tx: Tx, codes: Iterable[str]) -> None:
+    """Offer these local procedures no more, as `offer_official` does."""
     offered = {row["code"] for row in tx.rows("SELECT code FROM procedure_type WHERE local = 1 AND hidden = 0")}
-    gone = offered.intersection(codes)
-    _withdraw(tx, gone)
-    return len(gone)
+    _withdraw(tx, offered.intersection(codes))
 
 
 def _withdraw(tx: Tx, codes: Iterable[str]) -> None:

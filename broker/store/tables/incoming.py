@@ -86,7 +86,6 @@ class Trouble:
 
 
 _BUS = "bus"  # the cursor that is none: which bus the others are of
-SEEN = "seen"  # the reason of a cancellation that a person has acknowledged, or that was taken back
 
 
 # ---- referrals ----

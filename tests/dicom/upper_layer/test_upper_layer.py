@@ -34,12 +34,23 @@ from broker.dicom.upper_layer.limits import LARGEST_COMMAND, LARGEST_PDU
 from broker.dicom.upper_layer.message import Collector, Command
 from broker.dicom.upper_layer.negotiation import Context, Negotiator, Outcome
 from broker.dicom.upper_layer.pdu import Invalid
-from broker.dicom.upper_layer.table import FROM_THE_PEER, TABLE, Action, Event, State, next_step
+from broker.dicom.upper_layer.table import TABLE, Action, Event, State, next_step
 
 assert evt  # pynetdicom's modules need it imported before the primitives
 
 WORKLIST = "1.2.840.10008.5.1.4.31"
 MPPS = "1.2.840.10008.3.1.2.3.3"
+FROM_THE_PEER = {
+    Event.ASSOCIATE_AC,
+    Event.ASSOCIATE_RJ,
+    Event.ASSOCIATE_RQ,
+    Event.DATA,
+    Event.RELEASE_RQ,
+    Event.RELEASE_RP,
+    Event.ABORT,
+    Event.CLOSED,
+    Event.INVALID,
+}
 
 
 # ---- the table ----

@@ -97,9 +97,9 @@ def test_kinds_do_not_mix(store: Store) -> None:
     assert found(store, "перелом", "specialties") == ["1"]
     with store.read() as reader:
         assert directories.get(reader, "specialties", "M17") is None
-        assert [choices.is_imported(reader, kind) for kind in ("diagnoses", "doctors")] == [True, False]
+        assert {each.kind for each in directories.imported(reader)} == {"diagnoses", "specialties"}
         assert [each.code for each in choices.diagnoses(reader, "пневм")] == ["J18.9"]
-        assert choices.doctors(reader, "зим") == choices.body_sites(reader, "") == choices.procedures(reader, "x") == []
+        assert choices.doctors(reader, "зим") == choices.procedures(reader, "x") == []
 
 
 def test_new_entries_take_the_place_of_all_old_ones(store: Store) -> None:
@@ -176,11 +176,11 @@ def test_positions_are_told_with_codes_of_the_directory_and_specialties_of_the_d
 
 def test_official_procedures_stand_beside_the_starter_set_until_it_is_taken_away(store: Store) -> None:
     first = offer(store, HAND, KNEE)
-    assert (first.offered, first.offered_local, first.defaults_withdrawn) == (16, 14, 0)
+    assert (first.offered, first.offered_local) == (16, 14)
     assert list(at_the_desk(store))[-2:] == ["X-TEST-2", "X-TEST-1"]  # after the default set, by name
     assert not at_the_desk(store)["X-TEST-1"].local
     second = offer(store, KNEE, replace_defaults=True)
-    assert (second.offered, second.offered_local, second.defaults_withdrawn) == (1, 0, 14)
+    assert (second.offered, second.offered_local) == (1, 0)
     assert list(at_the_desk(store)) == ["X-TEST-1"]
     store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))  # at the next start
     assert list(at_the_desk(store)) == ["X-TEST-1"]

@@ -24,7 +24,7 @@ usage() {
 Worklist Broker: referrals, Modality Worklist, MPPS and the regional bus for a clinic without a RIS.
 
   ./install.sh --demo [OPTIONS OF THE DEMO]     try it: invented patients, devices and a practice bus
-  ./install.sh --test [OPTIONS OF PYTEST]       check it: ruff, mypy and the tests
+  ./install.sh --test [OPTIONS OF PYTEST]       check it: linters, types and the tests
   sudo ./install.sh [--force]                   install it as a service of this machine
 
 It can be run again at any time: what is already there is left as it is. Needs Python 3.11 or newer.
@@ -71,11 +71,12 @@ Options (before --demo or --test)
   -h, --help          this text
 
 Without the Internet
-  Packages come from where pip is told to get them (pip.conf, PIP_INDEX_URL, PIP_CERT and the like are honoured), or
-  from a directory of wheels: ./wheelhouse or $WLB_WHEELHOUSE, and then from nowhere else. To fill one, on a machine
-  with the same Python and access:
+  Packages are those of requirements.lock (of requirements-test.lock for the tests), each checked by its hash. They
+  come from where pip is told to get them (pip.conf, PIP_INDEX_URL, PIP_CERT and the like are honoured), or from a
+  directory of wheels: ./wheelhouse or $WLB_WHEELHOUSE, and then from nowhere else. To fill one, on a machine with the
+  same Python and access:
     ./install.sh --setup-only --test
-    .venv/bin/python -m pip wheel --wheel-dir wheelhouse '.[test]' 'setuptools>=77' pip
+    .venv/bin/python -m pip download --require-hashes --requirement requirements-test.lock --dest wheelhouse
 HELP
 }
 
@@ -135,18 +136,23 @@ run_tests() {
     set_up_checkout test
     [[ -z $setup_only ]] || exit 0
     cd -- "$here"
-    # All of them run, so that one go shows everything there is to mend.
-    run_check ruff check .
-    run_check ruff format --check .
-    run_check mypy
-    run_check pytest "$@"
+    # All of them run, so that one go shows everything there is to fix.
+    run_check python -m ruff check .
+    run_check python -m ruff format --check .
+    run_check python -m mypy
+    run_check lint-imports
+    run_check python -m vulture
+    run_check python -m codespell_lib
+    run_check python -m pytest "$@"
     exit "$failed"
 }
 
+# Runs a program of .venv and keeps the code of the first that failed in `failed`.
 run_check() {
-    local code=0
-    say "== $*"
-    "$here/.venv/bin/python" -m "$@" || code=$?
+    local code=0 program=$1
+    shift
+    say "== $program $*"
+    "$here/.venv/bin/$program" "$@" || code=$?
     if ((code && !failed)); then
         failed=$code
     fi
@@ -193,11 +199,11 @@ install_node_peers() {
     done
 }
 
-# Makes .venv hold this checkout (editable), its dependencies and the extra named; returns at once if it does.
+# Makes .venv hold this checkout (editable) and the packages of its lock, for the tests those of the longer one;
+# returns at once if it does.
 set_up_checkout() {
     local extra=$1 venv=$here/.venv known='' wanted
-    # The path is part of it, because programs in .venv/bin begin with it: a moved checkout needs a new .venv.
-    wanted="$here $(sha256sum <"$here/pyproject.toml")"
+    wanted=$(checkout_state)
     if [[ -f $venv/.set-up ]] && "$venv/bin/python" -c '' 2>/dev/null; then
         known=$(<"$venv/.set-up")
     fi
@@ -208,8 +214,14 @@ set_up_checkout() {
         make_venv "$venv"
     fi
     rm -f -- "$venv/.set-up"
-    pip_install "$venv" --editable "$here${extra:+[$extra]}"
+    install_locked "$venv" "$here/requirements${extra:+-$extra}.lock" --editable "$here"
     printf '%s\n' "$wanted$extra" >"$venv/.set-up"
+}
+
+# Prints what .venv depends on. The path is part of it, because programs in .venv/bin begin with it: a moved checkout
+# needs a new .venv.
+checkout_state() {
+    say "$here $(cat -- "$here"/{pyproject.toml,requirements.lock,requirements-test.lock} | sha256sum)"
 }
 
 # --- The service ------------------------------------------------------------------------------------------------
@@ -288,14 +300,15 @@ build_release() {
     # Built from a copy: setuptools writes beside its sources, and would also pick up what an older build left there.
     mkdir "$scratch/source"
     cp -R -- "$here"/{pyproject.toml,README.md,LICENSE,broker,ui} "$scratch/source"
-    pip_install "$release/.venv" "$scratch/source"
-    cp -- "$here"/{README.md,LICENSE,config.example.yaml} "$release"
+    install_locked "$release/.venv" "$here/requirements.lock" "$scratch/source"
+    cp -R -- "$here"/{README.md,CHANGELOG.md,LICENSE,config.example.yaml,docs} "$release"
     date --utc +%FT%TZ >"$release/.complete"
 }
 
 # Prints VERSION-COMMIT; without git, or with changes that are not committed, VERSION-CHECKSUM of the files.
 release_title() {
-    local version commit files=(pyproject.toml README.md LICENSE config.example.yaml broker ui)
+    local version commit files=(pyproject.toml requirements.lock README.md CHANGELOG.md LICENSE config.example.yaml)
+    files+=(docs broker ui)
     version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$here/pyproject.toml")
     # Root may build the checkout of somebody else, which git distrusts unless told.
     local git=(git -c "safe.directory=$here" -C "$here")
@@ -528,6 +541,15 @@ if checksum.startswith("sha256=") and hashlib.sha256(wheel).hexdigest() != check
 with open(urllib.parse.urlsplit(address).path.rpartition("/")[2], "wb") as file:
     file.write(wheel)
 PYTHON
+}
+
+# Installs exactly the packages of a lock, each checked by its hash, then the program itself out of a source tree.
+install_locked() {
+    local venv=$1 lock=$2
+    shift 2
+    pip_install "$venv" --require-hashes --requirement "$lock"
+    # The lock has setuptools, so that nothing else is fetched to build with.
+    pip_install "$venv" --no-deps --no-build-isolation "$@"
 }
 
 pip_install() {

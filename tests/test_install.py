@@ -67,12 +67,13 @@ def write_program(path: Path, text: str) -> None:
 def small(tmp_path: Path) -> Path:
     """A checkout with the installer and next to nothing to install."""
     checkout = tmp_path / "a check out"
-    for name in ("broker", "ui", "systemd"):
+    for name in ("broker", "ui", "systemd", "docs"):
         (checkout / name).mkdir(parents=True)
         (checkout / name / "file").write_text("1")
     for path in ("install.sh", "pyproject.toml", "LICENSE", "config.example.yaml", "systemd/worklist-broker.service"):
         shutil.copy(CHECKOUT / path, checkout / path)
-    (checkout / "README.md").write_text("# Worklist Broker\n")
+    for name in ("README.md", "CHANGELOG.md", "requirements.lock", "requirements-test.lock"):
+        (checkout / name).write_text("# Worklist Broker\n")
     return checkout
 
 
@@ -188,8 +189,9 @@ def set_up(small: Path) -> Path:
     """The small checkout as the installer leaves it after setting up for the tests, with stand-ins for Python."""
     write_program(small / ".venv" / "bin" / "worklist-broker", '#!/bin/sh\necho "$PWD: $*"\n')
     write_program(small / ".venv" / "bin" / "python", PYTHON)
+    write_program(small / ".venv" / "bin" / "lint-imports", "#!/bin/sh\necho lint-imports\n")
     stamp = subprocess.run(
-        ["bash", "-c", 'source ./install.sh; printf "%s" "$here $(sha256sum <pyproject.toml)test"'],
+        ["bash", "-c", 'source ./install.sh; printf "%s" "$(checkout_state)test"'],
         capture_output=True,
         text=True,
         check=True,
@@ -215,10 +217,13 @@ def test_set_up_only_does_not_start_the_demo(set_up: Path) -> None:
 def test_all_checks_run_and_pytest_gets_its_options(set_up: Path) -> None:
     answer = run(set_up / "install.sh", "--test", "-m", "not slow", path=[set_up / "peers"])
     assert answer.returncode == 0, answer.stderr
-    assert [line for line in answer.stdout.splitlines() if line.startswith("-m ")] == [
+    assert [line for line in answer.stdout.splitlines() if line.startswith(("-m ", "lint-imports"))] == [
         "-m ruff check .",
         "-m ruff format --check .",
         "-m mypy",
+        "lint-imports",
+        "-m vulture",
+        "-m codespell_lib",
         "-m pytest -m not slow",
     ]
 

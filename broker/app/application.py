@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from broker.app import gc, scheduler, systemd
 from broker.app.bus import Region
 from broker.app.fhir_api import endpoint_of
+from broker.app.settings import archive_address, clinic_of, port_settings
 from broker.bus.api import Beside
 from broker.config.sections import Config
 from broker.dicom.devices import learning
@@ -30,7 +31,6 @@ from broker.dicom.scu import echo
 from broker.dicom.scu.archive import Archive
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist import explain
-from broker.domain.clinic import Clinic
 from broker.domain.default_procedures import PROCEDURES
 from broker.domain.device_advice import Explained, Suggestion
 from broker.domain.health import Check, Health
@@ -56,18 +56,6 @@ QUEUE_TOO_OLD = timedelta(minutes=30)  # a message that waits longer is a fault 
 
 class AlreadyRunning(StoreError):
     """Another broker works on this data directory."""
-
-
-def clinic_of(config: Config) -> Clinic:
-    """Give the verbs' rules of the house."""
-    return Clinic(
-        zone=config.clinic.zone,
-        uid_root=config.clinic.uid_root,
-        accession_prefix=config.clinic.accession_prefix,
-        sends_to_bus=bool(config.bus.url),
-        bus_numbers=config.bus.accession_numbers == "bus",
-        sends_start=config.bus.sends_start,
-    )
 
 
 def open_store(config: Config) -> Store:
@@ -104,7 +92,7 @@ class Application:
         except BaseException:
             os.close(self._lock)
             raise
-        self.dicom = DicomServer(config.dicom, self.store, self.clinic, config.clinic.name)
+        self.dicom = DicomServer(port_settings(config.dicom), self.store, self.clinic, config.clinic.name)
         self.region = Region(config, self.store, self.clinic) if config.bus.url else None
         self.abandoned = Abandoned(self.store, self.clinic)
         self._health = Health()
@@ -215,8 +203,8 @@ class Application:
         if folder := self.config.dicom.worklist_folder:
             watch = WorklistFolder(folder, self.store, self.clinic)
             jobs.append(scheduler.Job("worklist folder", watch.look, every=WORKLIST_FOLDER_EVERY))
-        if self.config.pacs.address:
-            archive = Archive(self.store, self.clinic, self.config.pacs, self.config.dicom.ae_title)
+        if address := archive_address(self.config):
+            archive = Archive(self.store, self.clinic, address, self.config.dicom.ae_title)
             jobs.append(scheduler.Job("archive", archive.look, every=ARCHIVE_EVERY))
         if self.region is not None:
             jobs += self.region.jobs()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from broker.app.scheduler import Job
+from broker.app.settings import bus_client, bus_profile
 from broker.bus.inbound.history import History
 from broker.bus.inbound.referrals import Fetch
 from broker.bus.inbound.results import Elsewhere
@@ -53,7 +54,7 @@ class Region:
             log.warning("the configured bus or organisation is another one: everything recent is fetched anew")
 
         def client() -> BusClient:
-            return BusClient.of(config.bus)
+            return bus_client(config.bus)
 
         lanes = 1 if config.bus.dialect in ONE_LANE else LANES
         self.exchange = Exchange(store, client(), profile, pace, paper_of(config, store), dialect=dialect, lanes=lanes)
@@ -94,7 +95,7 @@ class Region:
 
     def _profile(self) -> Profile:
         with self._store.read() as reader:
-            return Profile.of(self._config, directories.positions(reader), directories.versions(reader))
+            return bus_profile(self._config, directories.positions(reader), directories.versions(reader))
 
 
 def paper_of(config: Config, store: Store) -> Callable[[Order, Report], bytes]:

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import replace
 
 from broker.app.bus import paper_of
+from broker.app.settings import bus_profile
 from broker.bus.api import Endpoint
 from broker.bus.outbound.resources import NAMESPACE
 from broker.bus.profile import Profile
@@ -19,7 +20,7 @@ def endpoint_of(config: Config, store: Store, clinic: Clinic) -> Endpoint:
     """Build the endpoint; it answers nobody before a client is registered."""
 
     def profile(reader: Reader) -> Profile:
-        made = Profile.of(config, directories.positions(reader), directories.versions(reader))
+        made = bus_profile(config, directories.positions(reader), directories.versions(reader))
         return made if made.mis_oid else replace(made, mis_oid=_own_oid(config))
 
     return Endpoint(store, clinic, profile, paper_of(config, store), config.bus.auto_accept)

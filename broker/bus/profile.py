@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
-from broker.config.sections import Config
-from broker.domain import names
-
 Resource = dict[str, Any]
 
 N3 = "1.2.643.2.69.1.1.1"  # codifiers of the N3.Health family
@@ -72,31 +69,6 @@ class Profile:
     system_diagnosis: str = f"{NSI}.1005"
     texts: str = "plain"  # or base64: how a report's texts are written
     images_url: str = ""  # where others fetch images; {study} stands for the Study Instance UID
-
-    @classmethod
-    def of(
-        cls,
-        config: Config,
-        positions: Mapping[str, tuple[str, str]] | None = None,
-        versions: Mapping[str, str] | None = None,
-    ) -> Profile:
-        """Take the profile from the configuration, and from imported directories what it does not say.
-
-        `positions` is position in words -> codes, `versions` code system OID -> version.
-        """
-        bus = config.bus
-        return cls(
-            organisation=bus.organisation,
-            mis_oid=bus.mis_oid,
-            zone=config.clinic.zone,
-            versions={**(versions or {}), **bus.versions},
-            positions={names.fold(title): codes for title, codes in (positions or {}).items()},
-            system_procedure=bus.system_procedure,
-            system_body_site=bus.system_body_site,
-            system_diagnosis=bus.system_diagnosis,
-            texts=bus.texts,
-            images_url=bus.images_url,
-        )
 
     def coding(self, system: str, code: str) -> Resource:
         """Make a Coding; on this bus every one bears a version."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker import __version__
 from broker.app import application
+from broker.app.settings import archive_address, clinic_of, port_settings
 from broker.config.loader import load
 from broker.config.sections import Config
 from broker.dicom import conformance as statement
@@ -69,7 +70,8 @@ def echo(args: argparse.Namespace) -> int:
 
 def conformance(args: argparse.Namespace) -> int:
     """Print the DICOM Conformance Statement."""
-    print(statement.write(load(args.config), __version__), end="")
+    config = load(args.config)
+    print(statement.write(port_settings(config.dicom), archive_address(config), __version__), end="")
     return OK
 
 
@@ -135,7 +137,7 @@ def order_add(args: argparse.Namespace) -> int:
     with open_house(args.config) as house:
         for number, draft in enumerate(drafts, 1):
             try:
-                order = referrals.register(house.store, draft, house.actor, application.clinic_of(house.config))
+                order = referrals.register(house.store, draft, house.actor, clinic_of(house.config))
             except BrokerError as error:
                 print(f"referral {number}: {error}", file=sys.stderr)
                 status = FAILED
@@ -175,7 +177,7 @@ def import_path(args: argparse.Namespace) -> int:
         print(f"Only the first sheet is read, not: {', '.join(table.unread_sheets)}")
     counted: Counter[str] = Counter()
     with open_house(args.config) as house:
-        clinic = application.clinic_of(house.config)
+        clinic = clinic_of(house.config)
         if args.send_to_bus and not clinic.sends_to_bus:
             raise BrokerError("there is no bus to tell: bus.url is not set")
         job = importing.Import(house.store, house.actor, clinic, args.dry_run, args.send_to_bus, _progress())

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 
 from pydicom.dataset import Dataset
 
-from broker.app import application
+from broker.app.settings import clinic_of
 from broker.cli.commands import FAILED, OK, open_house
 from broker.dicom.codec import settings
 from broker.dicom.worklist import explain, service, verdicts
@@ -84,7 +84,7 @@ def why(args: argparse.Namespace) -> int:
         if order is None:
             raise NotFound(f"order {args.accession}")
         zone, learns = house.config.clinic.zone, house.config.dicom.unknown_devices == "learn"
-        clinic, now = application.clinic_of(house.config), house.store.clock()
+        clinic, now = clinic_of(house.config), house.store.clock()
         found = explain.of(reader, order, args.ae_title, now, clinic, learns=learns)
     print(f"{order.accession_number} for {args.ae_title}:")
     for verdict in found.verdicts:
@@ -110,7 +110,7 @@ def worklist(args: argparse.Namespace) -> int:
                 explain.typical(args.date, term),
                 service.Caller(args.ae_title, ""),
                 house.store,
-                application.clinic_of(house.config),
+                clinic_of(house.config),
                 house.config.clinic.name,
                 noted=False,
             )

@@ -8,10 +8,11 @@ from pydicom.datadict import dictionary_description
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from broker.config.sections import Config
 from broker.dicom import services
 from broker.dicom.codec import charset
 from broker.dicom.mpps.rules import RULES, Rule
+from broker.dicom.scu.archive import ArchiveAddress
+from broker.dicom.server import PortSettings
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import service
 from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
@@ -58,13 +59,12 @@ _MATCHING = {
 }
 
 
-def write(config: Config, version: str) -> str:
-    """Write the statement of this installation as Markdown."""
-    return "\n".join(_statement(config, version)) + "\n"
+def write(dicom: PortSettings, archive: ArchiveAddress | None, version: str) -> str:
+    """Return the statement of this installation as Markdown; `version` is the program's."""
+    return "\n".join(_statement(dicom, archive, version)) + "\n"
 
 
-def _statement(config: Config, version: str) -> Iterator[str]:
-    dicom = config.dicom
+def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str) -> Iterator[str]:
     yield f"# DICOM Conformance Statement: Worklist Broker {version}"
     yield ""
     yield from _section(
@@ -86,12 +86,12 @@ def _statement(config: Config, version: str) -> Iterator[str]:
             ("Application context", "1.2.840.10008.3.1.1.1"),
             ("Implementation Class UID", services.IMPLEMENTATION_CLASS_UID),
             ("Implementation Version Name", services.IMPLEMENTATION_VERSION_NAME),
-            ("Maximum PDU length received", f"{dicom.max_pdu} bytes"),
-            ("Simultaneous associations", str(dicom.max_associations)),
+            ("Maximum PDU length received", f"{dicom.limits.max_pdu} bytes"),
+            ("Simultaneous associations", str(dicom.limits.associations)),
             ("Asynchronous operations", "none"),
-            ("Idle association closed after", f"{dicom.idle_timeout:g} s"),
-            ("Association negotiation limited to", f"{dicom.association_timeout:g} s"),
-            ("A message limited to", f"{dicom.message_timeout:g} s"),
+            ("Idle association closed after", f"{dicom.limits.idle:g} s"),
+            ("Association negotiation limited to", f"{dicom.limits.association:g} s"),
+            ("A message limited to", f"{dicom.limits.message:g} s"),
         ],
     )
     yield from _section("3 Association acceptance")
@@ -100,18 +100,17 @@ def _statement(config: Config, version: str) -> Iterator[str]:
         "The called AE title must be ours. The calling AE title must be registered here; where addresses are registered"
         " with it, it must call from one of them. Others are rejected (permanent, service user, calling AE title not"
         " recognised) and recorded for an administrator to approve"
-        + ("; this installation serves them meanwhile." if dicom.unknown_devices == "learn" else "."),
+        + ("; this installation serves them meanwhile." if dicom.learns_unknown_devices else "."),
     )
     yield from _section("3.2 Presentation contexts", "Every SOP class is accepted in:")
     yield from _table(("Transfer syntax", "UID"), [(UID(uid).name, uid) for uid in services.TRANSFER_SYNTAXES])
     yield from _worklist()
     yield from _performed()
     yield from _section("6 Association initiation")
-    pacs = config.pacs
     yield from _section(
         "6.1 Verification",
         "C-ECHO is sent to our own port, to any AE by the command `echo`"
-        + (f", and to the archive {pacs.ae_title} for the health report." if pacs.address else "."),
+        + (f", and to the archive {archive.ae_title} for the health report." if archive else "."),
     )
     yield from _section("7 Character sets")
     yield from _section(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from broker.config.sections import DicomConfig
 from broker.dicom.codec import settings
 from broker.dicom.services import (
     IMPLEMENTATION_CLASS_UID,
@@ -28,17 +29,42 @@ log = logging.getLogger(__name__)
 SWITCH_INTERVAL = 0.0005
 
 
+@dataclass(frozen=True, slots=True)
+class PortSettings:
+    """Where the port listens, as whom, and what it lets a peer cost; `port` 0 takes any free one.
+
+    Without `tls_certificate` there is no TLS; with `tls_ca` a device needs a certificate of that authority.
+    """
+
+    ae_title: str = "WORKLIST"
+    address: str = "0.0.0.0"
+    port: int = 11112
+    learns_unknown_devices: bool = False  # they are served meanwhile; else rejected
+    tls_port: int = 2762
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
 class DicomServer:
     """The modalities' port: C-ECHO, worklist and performed procedure steps, on threads of its own."""
 
-    def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
+    def __init__(self, port_settings: PortSettings, store: Store, clinic: Clinic, institution: str = "") -> None:
         settings.set_up()
-        self._config = config
-        limits = Limits.of(config)
+        self._settings = port_settings
+        limits = port_settings.limits
         negotiator = Negotiator(
             SOP_CLASSES, TRANSFER_SYNTAXES, limits.max_pdu, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
         )
-        self._port = Port(Services(config, store, clinic, institution), negotiator, limits)
+        services = Services(
+            port_settings.ae_title,
+            store,
+            clinic,
+            institution,
+            learns=port_settings.learns_unknown_devices,
+        )
+        self._port = Port(services, negotiator, limits)
 
     @property
     def port(self) -> int:
@@ -58,27 +84,27 @@ class DicomServer:
     def start(self) -> None:
         """Listen; raise OSError where a port cannot be had, or a certificate cannot be used (ssl.SSLError)."""
         sys.setswitchinterval(SWITCH_INTERVAL)
-        config = self._config
-        tls = _tls(config)
-        self._port.start(config.address, config.port, (tls, config.tls_port) if tls else None)
-        log.info("DICOM port open: %s at %s:%d", config.ae_title, config.address, self.port)
+        listening = self._settings
+        tls = _tls(listening)
+        self._port.start(listening.address, listening.port, (tls, listening.tls_port) if tls else None)
+        log.info("DICOM port open: %s at %s:%d", listening.ae_title, listening.address, self.port)
         if tls is not None:
-            who = "with certificates" if config.tls_ca else "without a certificate of theirs"
-            log.info("DICOM over TLS: %s:%d, devices %s", config.address, self.tls_port, who)
+            who = "with certificates" if listening.tls_ca else "without a certificate of theirs"
+            log.info("DICOM over TLS: %s:%d, devices %s", listening.address, self.tls_port, who)
 
     def stop(self) -> None:
         """Take nothing new, finish answers under way, and close."""
         self._port.stop()
 
 
-def _tls(config: DicomConfig) -> ssl.SSLContext | None:
+def _tls(listening: PortSettings) -> ssl.SSLContext | None:
     """Set up TLS as the configuration says (PS3.15 B.9, BCP 195: 1.2 and later)."""
-    if config.tls_certificate is None or config.tls_key is None:
+    if listening.tls_certificate is None or listening.tls_key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.tls_certificate, config.tls_key, password=lambda: "")
-    if config.tls_ca is not None:
-        context.load_verify_locations(config.tls_ca)
+    context.load_cert_chain(listening.tls_certificate, listening.tls_key, password=lambda: "")
+    if listening.tls_ca is not None:
+        context.load_verify_locations(listening.tls_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -19,7 +19,6 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from broker.config.sections import DicomConfig
 from broker.dicom.codec import decoding, json_model
 from broker.dicom.codec.decoding import Undecodable
 from broker.dicom.devices import samples
@@ -77,8 +76,17 @@ Rejection = tuple[int, int, int]
 class Services:
     """What this program does for modalities."""
 
-    def __init__(self, config: DicomConfig, store: Store, clinic: Clinic, institution: str = "") -> None:
-        self._ae_title, self._learns = config.ae_title, config.unknown_devices == "learn"
+    def __init__(
+        self,
+        ae_title: str,
+        store: Store,
+        clinic: Clinic,
+        institution: str = "",
+        *,
+        learns: bool = False,
+    ) -> None:
+        """Answer as `ae_title`; with `learns`, unknown devices are served until they are approved or refused."""
+        self._ae_title, self._learns = ae_title, learns
         self._store, self._clinic = store, clinic
         self._worklist = FastWorklist(store, clinic, institution)
         self._strangers = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.app.application import clinic_of
+from broker.app.settings import clinic_of
 from broker.config.loader import load
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic import Clinic

@@ -9,6 +9,7 @@ import pytest
 
 from broker.__main__ import main
 from broker.app import application
+from broker.app.settings import clinic_of
 from broker.config.loader import load
 from broker.domain.devices import Device
 from broker.store.queries import journal
@@ -86,7 +87,7 @@ def order(config: Path) -> str:
     main(["device", "add", "XRAY_14", "--name", "Рентген", "--modality", "DX", "-c", str(config)])
     settings = load(config)
     store = application.open_store(settings)
-    made = referrals.register(store, factory.draft(), factory.REGISTRAR, application.clinic_of(settings))
+    made = referrals.register(store, factory.draft(), factory.REGISTRAR, clinic_of(settings))
     store.close()
     return made.accession_number
 

@@ -11,6 +11,7 @@ from pydicom.tag import Tag
 from pynetdicom import AE
 
 from broker.__main__ import main
+from broker.app.settings import archive_address, port_settings
 from broker.config.sections import Config
 from broker.dicom import conformance, services
 from broker.dicom.mpps.rules import RULES
@@ -28,7 +29,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_every_attribute_of_the_services_is_told(config: Config) -> None:
-    said = conformance.write(config, "1.0")
+    said = conformance.write(port_settings(config.dicom), archive_address(config), "1.0")
     for keyword in [each.keyword for each in (*TOP, *STEP)] + [rule.keyword for rule in RULES]:
         tag = Tag(keyword)
         name = dictionary_description(tag)
@@ -41,8 +42,8 @@ def test_every_status_of_the_services_is_told() -> None:
 
 
 def test_what_is_offered_on_the_wire_is_what_is_told(config: Config, store: Store) -> None:
-    said = conformance.write(config, "1.0")
-    listening = DicomServer(config.dicom, store, CLINIC)
+    said = conformance.write(port_settings(config.dicom), archive_address(config), "1.0")
+    listening = DicomServer(port_settings(config.dicom), store, CLINIC)
     listening.start()
     try:
         ae = AE(ae_title="XRAY_14")

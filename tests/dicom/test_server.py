@@ -16,6 +16,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityWorklistInformationFind,
 )
 
+from broker.app.settings import port_settings
 from broker.config.sections import DicomConfig
 from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
@@ -34,7 +35,7 @@ from tests.support.factory import CLINIC, REGISTRAR
 @contextmanager
 def serving(store: Store, **changes: Any) -> Iterator[DicomServer]:
     config = DicomConfig.model_validate({"address": "127.0.0.1", "port": 0, **changes})
-    server = DicomServer(config, store, CLINIC, "Клиника на Заречной")
+    server = DicomServer(port_settings(config), store, CLINIC, "Клиника на Заречной")
     server.start()
     try:
         yield server

@@ -25,9 +25,8 @@ from broker.bus.outbound.message import NO_BIRTH_DATE
 from broker.bus.profile import Profile
 from broker.bus.transport.rate_limit import Pace
 from broker.config.loader import load
-from broker.config.sections import DicomConfig
 from broker.dicom.files import worklist_file
-from broker.dicom.server import DicomServer
+from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.devices import Device
 from broker.imports import referral_columns
 from broker.imports import run as importing
@@ -80,7 +79,7 @@ def port(config: Path) -> Iterator[Any]:
         # It sees the items of all stations, and DCMTK's, which are of 1995.
         device = Device("XRAY_14", "Рентген", "DX", own_only=False, days_before=100_000)
         store.write(lambda tx: devices.put(tx, device))
-        server = DicomServer(DicomConfig(address="127.0.0.1", port=0), store, CLINIC)
+        server = DicomServer(PortSettings(address="127.0.0.1", port=0), store, CLINIC)
         started.extend([server.stop, store.close])
         server.start()
         return server.port

@@ -19,8 +19,7 @@ from pynetdicom import AE, Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from broker.__main__ import main
-from broker.config.sections import DicomConfig
-from broker.dicom.server import DicomServer
+from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.devices import Device
 from broker.store.database import Store
 from broker.store.tables import devices
@@ -108,7 +107,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, 
     store = Store(folder / "data" / "worklist.sqlite")
     everything = Device("SCU", "test", "DX", own_only=False, days_before=100_000, days_after=100_000)
     store.write(lambda tx: devices.put(tx, everything))
-    server = DicomServer(DicomConfig(ae_title="OFFIS", address="127.0.0.1", port=0), store, CLINIC)
+    server = DicomServer(PortSettings(ae_title="OFFIS", address="127.0.0.1", port=0), store, CLINIC)
     server.start()
     try:
         with wlmscpfs(folder) as theirs:

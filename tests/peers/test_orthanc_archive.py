@@ -11,8 +11,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from broker.config.sections import PacsConfig
-from broker.dicom.scu.archive import STABLE, Archive
+from broker.dicom.scu.archive import STABLE, Archive, ArchiveAddress
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.people import PersonName
@@ -48,7 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def archive(store: Store, port: int, clock: Clock) -> Archive:
-    return Archive(store, CLINIC, PacsConfig(ae_title="ORTHANC", address="127.0.0.1", port=port), "WORKLIST", clock)
+    return Archive(store, CLINIC, ArchiveAddress("ORTHANC", "127.0.0.1", port), "WORKLIST", clock)
 
 
 def register(store: Store, **changes: object) -> Order:
@@ -176,5 +175,5 @@ def test_a_devices_own_word_takes_the_archives_place(
 
 def test_an_archive_that_is_down_costs_nothing(store: Store) -> None:
     register(store)
-    nobody = Archive(store, CLINIC, PacsConfig(ae_title="NOBODY", address="127.0.0.1", port=9), "WORKLIST")
+    nobody = Archive(store, CLINIC, ArchiveAddress("NOBODY", "127.0.0.1", 9), "WORKLIST")
     assert nobody.look() == 0

@@ -27,7 +27,6 @@ from broker.bus.outbound.resources import encode
 from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry, classify
 from broker.bus.transport.deadline import Adapter, Limit, within
 from broker.bus.transport.dialect import Call
-from broker.config.sections import BusConfig
 from broker.domain import names
 
 BODY_LIMIT = 10 * 1024 * 1024  # bytes
@@ -71,19 +70,6 @@ class BusClient:
         self._idle: list[requests.Session] = []
         self._limits: set[Limit] = set()  # of the calls that are under way
         self._closed = False
-
-    @classmethod
-    def of(cls, config: BusConfig) -> BusClient:
-        """Make the client of the configured bus."""
-        return cls(
-            config.url,
-            lambda: config.token,
-            config.timeout,
-            proxy=config.proxy,
-            ca_file=config.ca_file,
-            client_certificate=config.client_certificate,
-            client_key=config.client_key,
-        )
 
     def call(self, call: Call) -> Answer:
         """Make one call in at most `timeout` seconds; another type of resource than expected passes for no answer.

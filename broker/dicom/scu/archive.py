@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
@@ -16,7 +17,6 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from broker.config.sections import PacsConfig
 from broker.dicom.worklist import matching
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
@@ -38,6 +38,15 @@ LONGEST = 45.0  # seconds that one look may take
 _PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4
 
 
+@dataclass(frozen=True, slots=True)
+class ArchiveAddress:
+    """Where the image archive listens, and its AE title."""
+
+    ae_title: str
+    host: str
+    port: int
+
+
 class Archive:
     """Made once; `look` is the periodic job. `monotonic` is for tests."""
 
@@ -45,11 +54,11 @@ class Archive:
         self,
         store: Store,
         clinic: Clinic,
-        config: PacsConfig,
+        address: ArchiveAddress,
         ae_title: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._clinic, self._config, self._ae_title = store, clinic, config, ae_title
+        self._store, self._clinic, self._address, self._ae_title = store, clinic, address, ae_title
         self._monotonic = monotonic
         self._growing: dict[int, tuple[Held, float]] = {}  # order id -> what was held, and since when
         self._last = 0  # the order that was asked for last
@@ -97,7 +106,7 @@ class Archive:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = TIMEOUT
         ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
         try:
-            assoc = ae.associate(self._config.address, self._config.port, ae_title=self._config.ae_title)
+            assoc = ae.associate(self._address.host, self._address.port, ae_title=self._address.ae_title)
         except (OSError, RuntimeError, ValueError) as error:
             log.warning("the archive cannot be asked: %s", error)
             yield None

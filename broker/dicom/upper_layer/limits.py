@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker.config.sections import DicomConfig
-
 LARGEST_REQUEST = 1 << 18  # bytes of an A-ASSOCIATE-RQ; 128 contexts with 12 transfer syntaxes each fit
 LARGEST_PDU = 1 << 20  # bytes of a P-DATA-TF that are read, also of a peer that does not keep to what was agreed
 LARGEST_COMMAND = 1 << 16  # bytes of a command set
@@ -35,18 +33,3 @@ class Limits:
     def connections(self) -> int:
         """How many connections may be open, those included that have not yet asked for an association."""
         return 2 * self.associations + 50
-
-    @classmethod
-    def of(cls, config: DicomConfig) -> Limits:
-        """Take the limits from the configuration."""
-        return cls(
-            max_pdu=config.max_pdu,
-            max_message=config.max_message,
-            association=config.association_timeout,
-            message=config.message_timeout,
-            idle=config.idle_timeout,
-            sending=config.send_timeout,
-            answer=config.answer_timeout,
-            associations=config.max_associations,
-            per_address=config.max_per_address,
-        )

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from broker.app.settings import bus_profile
 from broker.bus.outbound.resources import (
     amendment_bundle,
     encode,
@@ -24,7 +25,7 @@ from broker.bus.outbound.resources import (
     task_search,
 )
 from broker.bus.practice import PracticeBus
-from broker.bus.profile import VERSION_NOT_CONFIGURED, Profile, Resource, systems_without_version
+from broker.bus.profile import VERSION_NOT_CONFIGURED, Resource, systems_without_version
 from broker.bus.transport.dialect import n3
 from broker.config.sections import Config
 from broker.domain.messages import BusReferences, OutboxKind
@@ -521,7 +522,7 @@ def test_the_profile_comes_from_the_configuration(tmp_path: Path) -> None:
         }
     )
     imported = {"1.2.643.5.1.13.13.11.1005": "1.0", "1.2.643.5.1.13.13.11.1066": "3.4"}
-    profile = Profile.of(config, positions={"  ТЕРАПЕВТ ": ("109", "27")}, versions=imported)
+    profile = bus_profile(config, positions={"  ТЕРАПЕВТ ": ("109", "27")}, versions=imported)
     assert profile.versions == imported | {"1.2.643.5.1.13.13.11.1005": "2.27"}  # the configuration has the last word
     assert (profile.texts, profile.images_url) == ("base64", "https://pacs.example.org/wado?studyUID={study}")
     assert (profile.organisation, profile.mis_oid, profile.zone) == (PROFILE.organisation, MIS, ZoneInfo("Asia/Omsk"))

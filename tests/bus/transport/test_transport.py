@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from broker.app.settings import bus_client
 from broker.bus.transport.answers import Answer, Delivered, Paused, Retry
-from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.config.sections import BusConfig
 from tests.bus.certificates import Authority, encrypted
@@ -311,7 +311,7 @@ def test_the_client_is_made_of_the_configuration(serve: Serve, authority: Author
         client_certificate=certificate,
         client_key=key,
     )
-    bus = BusClient.of(config)
+    bus = bus_client(config)
     try:
         assert isinstance(bus.call(READ), Delivered)
     finally:

@@ -11,13 +11,14 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
-from broker.config.sections import PacsConfig
 from broker.dicom.scu import archive
-from broker.dicom.scu.archive import Archive
+from broker.dicom.scu.archive import Archive, ArchiveAddress
 from broker.domain.orders import Order
 from broker.store.database import Store
 from broker.workflow import referrals
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
+
+ARCHIVE = ArchiveAddress("PACS", "127.0.0.1", 104)
 
 
 def register(store: Store, minutes: int = 30) -> Order:
@@ -53,7 +54,7 @@ def test_a_slow_archive_is_asked_for_every_study_in_turn(store: Store, monkeypat
 
     monkeypatch.setattr(archive, "ask", slow)
     monkeypatch.setattr(Archive, "_associated", associated)
-    looking = Archive(store, CLINIC, PacsConfig(), "WORKLIST", lambda: now[0])
+    looking = Archive(store, CLINIC, ARCHIVE, "WORKLIST", lambda: now[0])
     for _ in range(4):
         looking.look()
     assert set(asked) == made
@@ -73,7 +74,7 @@ def test_more_studies_than_a_look_asks_for_are_all_asked_for_in_the_end(
     monkeypatch.setattr(archive, "ask", lambda assoc, order: asked.append(order.id))
     monkeypatch.setattr(archive, "MOST", 2)
     monkeypatch.setattr(Archive, "_associated", associated)
-    looking = Archive(store, CLINIC, PacsConfig(), "WORKLIST")
+    looking = Archive(store, CLINIC, ARCHIVE, "WORKLIST")
     for _ in range(3):
         looking.look()
     assert set(asked) == made

@@ -10,6 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
+from broker.app.settings import port_settings
 from broker.config.sections import DicomConfig
 from broker.dicom.server import DicomServer
 from broker.store.database import Store
@@ -21,7 +22,7 @@ def main() -> None:
     logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s")
     store = Store(Path(sys.argv[1]))
     config = DicomConfig.model_validate({"address": "0.0.0.0", "port": 0, **json.loads(sys.argv[2])})
-    server = DicomServer(config, store, CLINIC)
+    server = DicomServer(port_settings(config), store, CLINIC)
     server.start()
     print(json.dumps([server.port, server.tls_port if config.tls_certificate else 0]), flush=True)
     sys.stdin.read()

@@ -18,7 +18,6 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
-from broker.config.sections import DicomConfig
 from broker.dicom.codec import decoding
 from broker.dicom.services import Services
 from broker.dicom.statuses import Status
@@ -52,7 +51,7 @@ NAMES = tuple(f"Петров{letter * 2}" for letter in "абвгдежзик")
 
 @pytest.fixture
 def services(store: Store) -> Services:
-    return Services(DicomConfig(), store, CLINIC, NAME)
+    return Services("WORKLIST", store, CLINIC, NAME)
 
 
 def request(query: Dataset, calling: str = "XRAY_14", implicit: bool = True) -> Request:

@@ -1,0 +1,94 @@
+"""The configuration, turned into the values that each part takes: no part but `app` and `cli` knows `broker.config`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.bus.profile import Profile
+from broker.bus.transport.client import BusClient
+from broker.config.sections import BusConfig, Config, DicomConfig
+from broker.dicom.scu.archive import ArchiveAddress
+from broker.dicom.server import PortSettings
+from broker.dicom.upper_layer.limits import Limits
+from broker.domain import names
+from broker.domain.clinic import Clinic
+
+
+def clinic_of(config: Config) -> Clinic:
+    """Return the clinic's own rules, as the use cases take them."""
+    return Clinic(
+        zone=config.clinic.zone,
+        uid_root=config.clinic.uid_root,
+        accession_prefix=config.clinic.accession_prefix,
+        sends_to_bus=bool(config.bus.url),
+        bus_numbers=config.bus.accession_numbers == "bus",
+        sends_start=config.bus.sends_start,
+    )
+
+
+def port_settings(dicom: DicomConfig) -> PortSettings:
+    """Return the settings of the port that modalities call."""
+    return PortSettings(
+        ae_title=dicom.ae_title,
+        address=dicom.address,
+        port=dicom.port,
+        learns_unknown_devices=dicom.unknown_devices == "learn",
+        tls_port=dicom.tls_port,
+        tls_certificate=dicom.tls_certificate,
+        tls_key=dicom.tls_key,
+        tls_ca=dicom.tls_ca,
+        limits=Limits(
+            max_pdu=dicom.max_pdu,
+            max_message=dicom.max_message,
+            association=dicom.association_timeout,
+            message=dicom.message_timeout,
+            idle=dicom.idle_timeout,
+            sending=dicom.send_timeout,
+            answer=dicom.answer_timeout,
+            associations=dicom.max_associations,
+            per_address=dicom.max_per_address,
+        ),
+    )
+
+
+def archive_address(config: Config) -> ArchiveAddress | None:
+    """Return where the image archive is; None if there is none."""
+    pacs = config.pacs
+    return ArchiveAddress(pacs.ae_title, pacs.address, pacs.port) if pacs.address else None
+
+
+def bus_profile(
+    config: Config,
+    positions: Mapping[str, tuple[str, str]] | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Profile:
+    """Return who the clinic is to the bus, and its dictionaries; the configuration overrides imported directories.
+
+    `positions` is position in words -> codes (NSI.1002, NSI.1066), `versions` code system OID -> version.
+    """
+    bus = config.bus
+    return Profile(
+        organisation=bus.organisation,
+        mis_oid=bus.mis_oid,
+        zone=config.clinic.zone,
+        versions={**(versions or {}), **bus.versions},
+        positions={names.fold(title): codes for title, codes in (positions or {}).items()},
+        system_procedure=bus.system_procedure,
+        system_body_site=bus.system_body_site,
+        system_diagnosis=bus.system_diagnosis,
+        texts=bus.texts,
+        images_url=bus.images_url,
+    )
+
+
+def bus_client(bus: BusConfig) -> BusClient:
+    """Return a client of the configured bus, with connections of its own."""
+    return BusClient(
+        bus.url,
+        lambda: bus.token,
+        bus.timeout,
+        proxy=bus.proxy,
+        ca_file=bus.ca_file,
+        client_certificate=bus.client_certificate,
+        client_key=bus.client_key,
+    )

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
@@ -25,7 +26,7 @@ from ui.layout.frame import attempt, follow, frame
 from ui.services import Services, check_viewer, current_actor
 from ui.text import words
 from ui.widgets import html, theme
-from ui.widgets.html import Html, tag
+from ui.widgets.html import tag
 from ui.widgets.keyed_list import Redraw, Rows, in_order, redrawn, written
 from ui.widgets.theme import text
 
@@ -192,14 +193,14 @@ class _Board:
 
 
 def _make_visit(line: Line) -> tuple[ui.element, Redraw]:
-    row = theme.html("a", Html(), "nicegui-link visit")
+    row = theme.html("a", Markup(), "nicegui-link visit")
     row.props.update(href=f"/order/{line.number}", target="_self")
 
     def redraw(line: Line) -> None:
         row.classes(replace=f"nicegui-link visit {_STANDING.get(line.state, '')}")
         if row.props.get("title") != line.full:  # setting it, too, sends the row
             row.props["title"] = line.full
-        row.set_content(_write_visit(line))
+        row.set_content(str(_write_visit(line)))
 
     redraw(line)
     return row, redraw
@@ -209,7 +210,7 @@ _STANDING = {"running": "now", "sent": "done"}  # the class of a visit in such a
 
 
 @lru_cache(1024)  # twenty boards show the same visits
-def _write_visit(line: Line) -> Html:
+def _write_visit(line: Line) -> Markup:
     return html.join(
         tag("span", "time", line.at),
         tag("span", "name cut", line.name),
@@ -219,7 +220,7 @@ def _write_visit(line: Line) -> Html:
     )
 
 
-def _write_gap(gap: Gap) -> Html:
+def _write_gap(gap: Gap) -> Markup:
     free = f"свободно до {gap.until}" if gap.until else "дальше свободно"
     return html.join(tag("span", "time", gap.at), tag("span", "", free))
 

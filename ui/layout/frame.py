@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
+from markupsafe import Markup
 from nicegui import run, ui
 from nicegui.elements.mixins.text_element import TextElement
 
@@ -25,7 +26,7 @@ from broker.store.tables import incoming as incoming_rows
 from ui.services import Services, current_actor
 from ui.text import bus, errors, words
 from ui.widgets import html, theme
-from ui.widgets.html import Html, tag
+from ui.widgets.html import tag
 from ui.widgets.theme import text
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
     follow(services, refresh)
 
 
-def _write_keys(closed: set[str]) -> Html:
+def _write_keys(closed: set[str]) -> Markup:
     """Write what the keys do, without those that lead to places closed to this person."""
     lines = [
         html.join(tag("span", "nowrap", theme.written_keys(key)), tag("span", "", meaning))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from barcode import Code128
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
+from markupsafe import escape
 
 from broker.domain.orders import Order
 from broker.security import permissions

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from urllib.parse import urlencode
 
+from markupsafe import Markup
 from nicegui import ui
 
 from broker.domain.orders import Priority
@@ -18,7 +19,7 @@ from ui.layout.frame import follow, frame
 from ui.services import Services, current_actor
 from ui.text import words
 from ui.widgets import html, theme
-from ui.widgets.html import Html, tag
+from ui.widgets.html import tag
 from ui.widgets.keyed_list import Redraw, Rows, latest, written
 from ui.widgets.theme import text
 
@@ -166,7 +167,7 @@ def _make_filter(model: tuple[str, str, int, bool]) -> tuple[ui.element, Redraw]
     return made, redraw
 
 
-def _write_line(line: Line) -> Html:
+def _write_line(line: Line) -> Markup:
     urgent = tag("b", "urgent", "Срочно") if line.urgent else ""
     doubtful = theme.written_chip("attention", "Тот ли пациент?") if line.doubtful else ""
     return html.link(

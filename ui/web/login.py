@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Annotated
 
 from fastapi import FastAPI, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from markupsafe import escape
 from nicegui import Client
 from starlette.concurrency import run_in_threadpool
 

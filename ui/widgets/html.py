@@ -1,39 +1,34 @@
-"""HTML that is written here instead of being built of elements: a row of a long list is one element of a page so.
+"""HTML written as text instead of as NiceGUI elements, so that a row of a long list is one element of the page.
 
-Whatever is put in is text and is escaped; only what was written here is taken as it is. It knows no page.
+Everything is `markupsafe.Markup`: text that is put in is escaped unless it is Markup already.
 """
 
 from __future__ import annotations
 
-from html import escape
+from markupsafe import Markup, escape
 
 
-class Html(str):
-    """HTML in which everything from outside was escaped."""
+def tag(name: str, classes: str, *content: str, **attributes: str) -> Markup:
+    """Return an element; an attribute's underscores become hyphens (aria_hidden is aria-hidden).
 
-    __slots__ = ()
-
-
-def tag(name: str, classes: str, *content: str, **attributes: str) -> Html:
-    """Write an element; its name and the attributes' (aria_hidden for aria-hidden) are ours, the rest is anybody's.
-
-    An address or a style from outside has no place in an attribute: escaping does not tame it.
+    The names are the program's own; contents and attribute values may come from anywhere. An address or a style from
+    outside has no place in an attribute: escaping does not make it harmless.
     """
-    said = {"class": classes, **attributes} if classes else attributes
-    opened = "".join(f' {each.replace("_", "-")}="{escape(value, quote=True)}"' for each, value in said.items())
-    return Html(f"<{name}{opened}>{join(*content)}</{name}>")
+    values = {"class": classes, **attributes} if classes else attributes
+    opened = "".join([f' {key.replace("_", "-")}="{escape(value)}"' for key, value in values.items()])
+    return Markup(f"<{name}{opened}>{''.join(map(escape, content))}</{name}>")
 
 
-def join(*content: str) -> Html:
-    """Write one after another."""
-    return Html("".join(each if isinstance(each, Html) else escape(each, quote=True) for each in content))
+def join(*content: str) -> Markup:
+    """Return the contents one after another."""
+    return Markup("".join(map(escape, content)))
 
 
-def link(path: str, classes: str, *content: str, **attributes: str) -> Html:
-    """Write a link to a page of ours, as NiceGUI draws one."""
+def link(path: str, classes: str, *content: str, **attributes: str) -> Markup:
+    """Return a link to one of the program's pages, as NiceGUI draws one."""
     return tag("a", f"nicegui-link {classes}", *content, href=path, target="_self", **attributes)
 
 
-def icon(name: str) -> Html:
-    """Write an icon for the eye only, as Quasar draws one."""
+def icon(name: str) -> Markup:
+    """Return a decorative icon as Quasar draws one; screen readers skip it."""
     return tag("i", "q-icon notranslate material-icons", name, aria_hidden="true")

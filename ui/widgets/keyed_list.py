@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
+from markupsafe import Markup
 from nicegui import ui
 
 from broker.store.database import Reader
 from ui.services import Services, look
 from ui.widgets import theme
-from ui.widgets.html import Html
 
 T = TypeVar("T")
 Refresh = Callable[[], Awaitable[None]]
@@ -92,11 +92,11 @@ def redrawn(tag: str, classes: str, draw: Callable[[Any], object]) -> Make:
     return make
 
 
-def written(tag: str, classes: str, write: Callable[[Any], Html]) -> Make:
+def written(tag: str, classes: str, write: Callable[[Any], Markup]) -> Make:
     """Give a way to make rows that are one element each, whose content is written as HTML."""
 
     def make(model: Any) -> tuple[ui.element, Redraw]:
         element = theme.html(tag, write(model), classes)
-        return element, lambda model: element.set_content(write(model))
+        return element, lambda model: element.set_content(str(write(model)))
 
     return make

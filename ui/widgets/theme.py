@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
+from markupsafe import Markup, escape
 from nicegui import __version__ as nicegui_version
 from nicegui import ui
 from nicegui.elements.mixins.content_element import ContentElement
@@ -24,7 +24,6 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from ui.text import words
 from ui.widgets import html as markup
-from ui.widgets.html import Html
 
 HERE = Path(__file__).parent
 FILES = {"theme.css": "text/css", "keys.js": "text/javascript"}
@@ -158,9 +157,9 @@ def text(tag: str, content: str, classes: str = "") -> TextElement:
     return TextElement(tag=tag, text=content).classes(classes)
 
 
-def html(tag: str, content: Html, classes: str = "") -> ContentElement:
-    """Put HTML that `markup` wrote into any HTML tag: one element of the page, however much stands in it."""
-    return ContentElement(tag=tag, content=content).classes(classes)
+def html(tag: str, content: Markup, classes: str = "") -> ContentElement:
+    """Return an element with this HTML inside: one element of the page, however much the HTML holds."""
+    return ContentElement(tag=tag, content=str(content)).classes(classes)
 
 
 def button(
@@ -211,7 +210,7 @@ def key_hint(keys: str) -> None:
         text("span" if part == "затем" else "kbd", f" {part} " if part == "затем" else part)
 
 
-def written_keys(keys: str) -> Html:
+def written_keys(keys: str) -> Markup:
     """Write what `key_hint` draws."""
     said = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
     return markup.join(*(markup.tag(tag, "", part) for tag, part in said))
@@ -223,13 +222,13 @@ def state_chip(state: str, word: str = "") -> None:
     html("span", content, classes).props["title"] = title
 
 
-def written_chip(state: str, word: str = "") -> Html:
+def written_chip(state: str, word: str = "") -> Markup:
     """Write what `state_chip` shows."""
     classes, title, content = _state(state, word)
     return markup.tag("span", classes, content, title=title)
 
 
-def _state(state: str, word: str) -> tuple[str, str, Html]:
+def _state(state: str, word: str) -> tuple[str, str, Markup]:
     icon, usual, tone = STATES[state]
     content = markup.join(markup.icon(icon), markup.tag("span", "", word or usual))
     return f"state state-{state} tone-{tone}", word or usual, content

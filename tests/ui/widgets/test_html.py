@@ -29,4 +29,5 @@ def test_what_comes_from_outside_is_text_in_an_element_and_in_its_attributes(sai
 def test_only_what_was_written_here_is_taken_as_it_is() -> None:
     written = html.tag("b", "", "1 < 2")
     assert html.join(written, str(written)) == "<b>1 &lt; 2</b>&lt;b&gt;1 &amp;lt; 2&lt;/b&gt;"
-    assert type(written + "<i>") is str  # what is put together by other means is text again
+    assert written + "<i>" == "<b>1 &lt; 2</b>&lt;i&gt;"  # what is put together by other means is text, too
+    assert f"{written}<i>" != html.join(f"{written}<i>")  # and a formatted string is text again

@@ -13,21 +13,19 @@ ROOT = Path(__file__).parent.parent
 ALLOWED: dict[str, set[str]] = {
     "broker.domain": set(),
     "broker.store": {"broker.domain"},
-    "broker.failpoint": set(),
     "broker.garbage": set(),
     "broker.service": set(),
     "broker.config": set(),
     "broker.config_file": {"broker.config"},
     "broker.security": {"broker.domain", "broker.store"},
-    "broker.workflow": {"broker.domain", "broker.store", "broker.security", "broker.failpoint"},
-    "broker.dicom": {"broker.domain", "broker.workflow", "broker.store", "broker.config", "broker.failpoint"},
+    "broker.workflow": {"broker.domain", "broker.store", "broker.security"},
+    "broker.dicom": {"broker.domain", "broker.workflow", "broker.store", "broker.config"},
     "broker.paper": {"broker.domain"},
     "broker.bus": {
         "broker.domain",
         "broker.workflow",
         "broker.store",
         "broker.config",
-        "broker.failpoint",
         "broker.paper",
     },
     # The door for a local МИС: who may call is a matter of security.

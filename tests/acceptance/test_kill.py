@@ -18,9 +18,8 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 
-from broker import failpoint
 from tests.dicom.mpps.test_service import creation, ending
-from tests.support import factory
+from tests.support import dying, factory
 from tests.support.clinic import House
 
 pytestmark = [
@@ -92,7 +91,7 @@ def settled(house: House) -> bool:
 def test_killed_after_the_commit_before_the_answer_the_retry_is_answered_as_the_first_time(house: House) -> None:
     [number] = house.add_orders([referral(1)])
     study = house.orders()[0]["study_instance_uid"]
-    house.start(WLB_FAILPOINT=failpoint.COMMITTED_NOT_ANSWERED)
+    house.start(dies=dying.COMMITTED_NOT_ANSWERED)
     assert send(house.dicom_port, "1.2.3", create=creation(study)) is None
     assert house.died()
     house.start()
@@ -107,7 +106,7 @@ def test_killed_after_the_commit_before_the_answer_the_retry_is_answered_as_the_
 
 def test_killed_after_the_post_before_delivered_the_bus_has_it_once(house: House) -> None:
     [number] = house.add_orders([referral(1)])
-    house.start(WLB_FAILPOINT=failpoint.POSTED_NOT_DELIVERED)
+    house.start(dies=dying.POSTED_NOT_DELIVERED)
     assert house.died()
     assert house.orders_on_bus() == {number: ["requested"]}
     assert not settled(house)

@@ -100,19 +100,20 @@ data: {{directory: data}}
         """Give today's orders as a script sees them."""
         return list(json.loads(self.command("order", "list", "--json")))
 
-    def start(self, **environment: str) -> None:
-        """Start the program and wait until it says that it works."""
+    def start(self, dies: str = "") -> None:
+        """Start the program and wait until it serves; `dies` names a place of `dying` at which it is to be killed."""
+        program = ["tests.support.dying", dies] if dies else ["broker"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "broker", "run", "-c", str(self.config)],
+                [sys.executable, "-m", *program, "run", "-c", str(self.config)],
                 stdout=log,
                 stderr=log,
                 # NiceGUI behaves otherwise where it sees that pytest runs; this process is the real one.
-                env={name: value for name, value in os.environ.items() if "PYTEST" not in name} | environment,
+                env={name: value for name, value in os.environ.items() if "PYTEST" not in name},
             )
         deadline = time.monotonic() + STARTS_WITHIN
         while time.monotonic() < deadline:
-            if self.process.poll() == -signal.SIGKILL and "WLB_FAILPOINT" in environment:
+            if dies and self.process.poll() == -signal.SIGKILL:
                 return
             assert self.process.poll() is None, f"the program ended:\n{self.log.read_text()}"
             try:

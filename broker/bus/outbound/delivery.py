@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from broker import failpoint
 from broker.bus.outbound import message
 from broker.bus.outbound.message import Letter, Paper, Untold
 from broker.bus.outbound.outcomes import Accepted, Outcome, Outcomes
@@ -225,7 +224,7 @@ class Exchange:
             return Parked(f"cannot be written as JSON: {error}")
         if not self._may_send(letter, sent):
             return None
-        answer = self._post(call)
+        answer = self._ask(call)
         if isinstance(answer, Parked) and kind is OutboxKind.STARTED:
             # News that nobody needs: what follows tells more, and must not wait for a person.
             return Untold(f"{message.NO_BEGINNINGS}: {answer.reason}", answer.evidence)
@@ -296,12 +295,6 @@ class Exchange:
             return True
 
         return self._store.write(verb)
-
-    def _post(self, call: Call) -> Answer:
-        answer = self._ask(call)
-        if isinstance(answer, Delivered):
-            failpoint.reach(failpoint.POSTED_NOT_DELIVERED)
-        return answer
 
     def _ask(self, call: Call) -> Answer:
         if self._taken.left:

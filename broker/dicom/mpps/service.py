@@ -28,7 +28,6 @@ from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
 from broker.domain.performed import MppsOutcome, PerformedState
-from broker.failpoint import COMMITTED_NOT_ANSWERED, reach
 from broker.store.database import Store, StoreError
 from broker.store.tables import devices, performed
 from broker.workflow import performed_steps
@@ -76,7 +75,6 @@ class Report:
         except StoreError as error:
             log.error("a performed procedure step could not be kept: %s", error)
             return status(Status.RESOURCE_LIMITATION, "the database refuses changes, try again later")
-        reach(COMMITTED_NOT_ANSWERED)
         return self.tell(outcome)
 
 

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 import pytest
 
-from broker import failpoint
 from broker.bus.outbound.delivery import Summary
 from broker.bus.outbound.resources import order_bundle
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus
@@ -31,7 +31,7 @@ from broker.workflow import outbox as delivery
 from broker.workflow import performed_steps, referrals
 from tests.bus.clinic import ADMINISTRATOR, KNEE, Clinic, numbers
 from tests.bus.samples import MIS, PROFILE
-from tests.support import factory
+from tests.support import dying, factory
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 # ---- the ordinary day ----
@@ -406,16 +406,15 @@ class Died(BaseException):
 def test_a_crash_between_the_post_and_noting_it_leaves_one_task(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    def die(name: str) -> None:
-        if name == failpoint.POSTED_NOT_DELIVERED:
-            raise Died
+    def die() -> NoReturn:
+        raise Died
 
     order = clinic.register()
     if kind != "order":
         clinic.deliver()
         (clinic.perform if kind == "images" else clinic.cancel)(order)
     with monkeypatch.context() as patch:
-        patch.setattr(failpoint, "reach", die)
+        patch.setattr(BusClient, "call", dying.after_post(die))
         with pytest.raises(Died):
             clinic.deliver()
     assert (clinic.states()[-1], clinic.rows()[-1].uncertain) == ("pending", True)

@@ -11,7 +11,7 @@ from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import Limits
 from broker.domain import names
-from broker.domain.clinic import Clinic
+from broker.domain.clinic import Clinic, OpeningHours
 
 
 def clinic_of(config: Config) -> Clinic:
@@ -23,6 +23,7 @@ def clinic_of(config: Config) -> Clinic:
         sends_to_bus=bool(config.bus.url),
         bus_numbers=config.bus.accession_numbers == "bus",
         sends_start=config.bus.sends_start,
+        hours=OpeningHours(*config.clinic.opening_hours),
     )
 
 

@@ -178,6 +178,23 @@ def _repeat_key(text: str) -> str:
     return text
 
 
+def _day_time(text: str) -> datetime.timedelta | None:
+    """Return a time of day, such as 08:30, as the time since midnight; 24:00 is the end of the day."""
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", text)
+    if found is None:
+        return None
+    return datetime.timedelta(hours=int(text[:2]), minutes=int(text[3:]))
+
+
+def _hours(text: str) -> str:
+    opens, closes = (_day_time(part.strip()) for part in text.partition("-")[::2])
+    if opens is None or closes is None:
+        raise ValueError("must be two times of day, such as 08:00-20:00")
+    if closes <= opens:
+        raise ValueError("must end later on the same day than it begins; 00:00-24:00 is round the clock")
+    return text
+
+
 def _modality(text: str) -> str:
     if not re.fullmatch(r"[A-Z]{2,16}", text):  # PS3.3 C.7.3.1.1.1
         raise ValueError("must be a modality, such as DX")
@@ -218,12 +235,21 @@ class ClinicConfig(Section):
     time_zone: str = "Europe/Moscow"
     uid_root: OptionalOid = ""
     accession_prefix: str = ""
+    hours: Annotated[str, AfterValidator(_hours)] = "08:00-20:00"
     repeat_days: Annotated[dict[RepeatKey, WholeNumber], BeforeValidator(_pairs)] = {}
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
         """Return the zone of the clinic's local dates and times."""
         return zoneinfo.ZoneInfo(self.time_zone)
+
+    @property
+    def opening_hours(self) -> tuple[datetime.timedelta, datetime.timedelta]:
+        """Return `hours` as two times since midnight: when the clinic opens and when it closes."""
+        opens, closes = (_day_time(part.strip()) for part in self.hours.partition("-")[::2])
+        assert opens is not None
+        assert closes is not None
+        return opens, closes
 
     @field_validator("name")
     @classmethod

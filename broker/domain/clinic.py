@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
+from typing import NamedTuple
+
+
+class OpeningHours(NamedTuple):
+    """When devices work, as times since midnight; 24 hours is the end of the day."""
+
+    opens: timedelta = timedelta(hours=8)
+    closes: timedelta = timedelta(hours=20)
+
+
+DEFAULT_HOURS = OpeningHours()
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +27,4 @@ class Clinic:
     sends_to_bus: bool = False  # without a bus nothing is queued for it
     bus_numbers: bool = False  # modalities get the region's accession number where it is known
     sends_start: bool = False  # … and of a study's beginning only where the region wants that
+    hours: OpeningHours = DEFAULT_HOURS

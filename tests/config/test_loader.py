@@ -314,6 +314,12 @@ WRONG = [
     ("clinic", "accession_prefix", "ABCDEF"),
     ("clinic", "accession_prefix", "Ab"),
     ("clinic", "accession_prefix", "АВ"),  # Cyrillic
+    ("clinic", "hours", "8-20"),
+    ("clinic", "hours", "08:00"),
+    ("clinic", "hours", "08:00-24:30"),
+    ("clinic", "hours", "20:00-08:00"),
+    ("clinic", "hours", "08:00-08:00"),
+    ("clinic", "hours", '""'),
     ("clinic", "time_zone", "Europe"),
     ("clinic", "time_zone", "../etc/passwd"),
     ("clinic", "time_zone", '""'),
@@ -384,6 +390,8 @@ RIGHT = [
     ("clinic", "uid_root", "1.2." + "3" * 34),
     ("clinic", "uid_root", "2.999"),
     ("clinic", "accession_prefix", "AB9ZZ"),
+    ("clinic", "hours", "00:00-24:00"),
+    ("clinic", "hours", "07:30-19:45"),
     ("clinic", "time_zone", "Asia/Yekaterinburg"),
     ("web", "address", '"::"'),
     ("web", "address", "worklist.local"),
@@ -403,6 +411,27 @@ def test_a_right_value_is_kept(write: Write, section: str, key: str, value: str)
     text = LEAST.replace("data:", f"  {key}: {value}\ndata:") if section == "clinic" else LEAST
     read = load(write(text if section == "clinic" else f"{text}{section}:\n  {key}: {value}\n"), {})
     assert str(getattr(getattr(read, section), key)) == value.strip('"')
+
+
+@pytest.mark.parametrize(
+    ("hours", "problem"),
+    [
+        ("9-18", "must be two times of day, such as 08:00-20:00"),
+        ("20:00-08:00", "must end later on the same day than it begins; 00:00-24:00 is round the clock"),
+    ],
+)
+def test_wrong_opening_hours_are_reported_with_their_line(write: Write, hours: str, problem: str) -> None:
+    (line,) = report(write(LEAST.replace("data:", f"  hours: {hours}\ndata:")))
+    assert line == f"config.yaml:3: clinic.hours: {problem} (got {hours})"
+
+
+def test_opening_hours_are_times_since_midnight(write: Write) -> None:
+    assert load(write(LEAST), {}).clinic.opening_hours == (datetime.timedelta(hours=8), datetime.timedelta(hours=20))
+    read = load(write(LEAST.replace("data:", "  hours: 07:30 - 24:00\ndata:")), {})
+    assert read.clinic.opening_hours == (
+        datetime.timedelta(hours=7, minutes=30),
+        datetime.timedelta(hours=24),
+    )
 
 
 @pytest.mark.parametrize("name", ['""', '"  "', '"a\\nb"'])
@@ -591,6 +620,7 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "time_zone": ("Asia/Omsk", "Asia/Omsk"),
             "uid_root": ("1.2", "1.2"),
             "accession_prefix": ("01", "01"),
+            "hours": ("09:00-18:00", "09:00-18:00"),
             "repeat_days": ("CT=90,DX/4=30", {"CT": 90, "DX/4": 30}),
         },
         "web": {

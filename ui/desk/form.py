@@ -34,7 +34,7 @@ from ui.desk.referral.lookups import Directories
 from ui.desk.referral.values import PATIENT
 from ui.desk.repeat_warning import RepeatBox
 from ui.desk.sidebar import Aside, Recent
-from ui.desk.slots import DayOnDevice
+from ui.desk.slots import DeviceDay
 from ui.incoming.page import Declining
 from ui.layout.frame import Done, attempt, follow
 from ui.services import Services, look
@@ -70,7 +70,7 @@ class Desk:
         self.asked_of: int | None = None  # the patient of whom the region has been asked
         self.draft: Draft | None = None
         self.ticket = 0
-        self.day = DayOnDevice((), {})
+        self.day = DeviceDay((), {}, services.clinic.hours)
         self.device: Device | None = None  # whose day stands aside; between two referrals the last one's
         self.form = ReferralForm(self.lists, Directories(services, self.lists), services.today, self.changed)
         with ui.element("div").classes("desk"):
@@ -184,7 +184,7 @@ class Desk:
         self.recent.show(seen.latest)
         self._show_known(seen.known, said, on)
         minutes = {each.code: each.minutes for each in self.lists.procedures}
-        self.day = DayOnDevice.of(seen.visits, device.ae_title if device else "", minutes)
+        self.day = DeviceDay.of(seen.visits, device.ae_title if device else "", minutes, services.clinic.hours)
         if self.form.elsewhere:
             self.aside.show_elsewhere()
             return
@@ -250,7 +250,7 @@ class Desk:
         taken = None
         if day and at and not self.form.nearest:
             but = self.purpose.card.order.id if isinstance(self.purpose, Change) else 0
-            taken = self.day.meets(datetime.combine(day, at), self.form.minutes(), but)
+            taken = self.day.overlapping(datetime.combine(day, at), self.form.minutes(), but)
         if self.form.done:
             field.advise("")
         elif taken:

@@ -11,7 +11,7 @@ from broker.domain import names
 from broker.domain.devices import Device
 from broker.store.queries.journal import Visit
 from ui.desk.history import Past
-from ui.desk.slots import DayOnDevice
+from ui.desk.slots import DeviceDay
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -40,7 +40,7 @@ class Aside:
                 text("h2", "В другую клинику")
             text("p", "День и время назначит она; дата здесь пожелание. Результат придёт по шине.", "muted")
 
-    def show_day(self, device: Device | None, on: date, day: DayOnDevice, minutes: int, chosen: str) -> None:
+    def show_day(self, device: Device | None, on: date, day: DeviceDay, minutes: int, chosen: str) -> None:
         """Show a device's day with its free times; what is shown already stays untouched."""
         now = self._services.now()
         before, slots, behind = day.rows(on, minutes, now)

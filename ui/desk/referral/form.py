@@ -20,7 +20,7 @@ from ui.desk.referral import values as referral_values
 from ui.desk.referral.lists import Lists, place
 from ui.desk.referral.lookups import GUID, Directories
 from ui.desk.referral.values import EMPTY, PATIENT, RARE, STUDY
-from ui.desk.slots import USUAL
+from ui.desk.slots import DEFAULT_MINUTES
 from ui.text import errors, words
 from ui.widgets import theme
 from ui.widgets.theme import Field, text
@@ -268,7 +268,7 @@ class ReferralForm:
     def minutes(self) -> int:
         """Say how long the chosen procedure takes."""
         procedure = self.procedure()
-        return procedure.minutes if procedure else USUAL
+        return procedure.minutes if procedure else DEFAULT_MINUTES
 
     def day(self) -> date | None:
         """Give the day that is typed, or None."""

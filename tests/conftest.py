@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from pynetdicom.transport import AssociationSocket
 
+from broker.app import clock
 from broker.store.database import Store
 from tests.support import factory
+from tests.support.clock import Clock
 
 ROOM = 4 * 1024**3  # bytes
 
@@ -44,6 +46,14 @@ def frozen() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def machine_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The machine's clock as the program sees it where it runs inside of a test: it stands still."""
+    standing = Clock()
+    monkeypatch.setattr(clock, "utc_now", standing)
+    return standing
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from broker.app import gc, scheduler, systemd
+from broker.app import clock, gc, scheduler, systemd
 from broker.app.bus import Region
 from broker.app.fhir_api import endpoint_of
 from broker.app.settings import archive_address, clinic_of, port_settings
@@ -60,7 +60,7 @@ class AlreadyRunning(StoreError):
 
 def open_store(config: Config) -> Store:
     """Open the database, with a default set of procedures where there is none."""
-    store = Store(config.data.database)
+    store = Store(config.data.database, clock=clock.utc_now)
     store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))
     return store
 

@@ -9,12 +9,11 @@ import os
 import secrets
 import sys
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import __version__
-from broker.app import application
+from broker.app import application, clock
 from broker.app.settings import archive_address, clinic_of, port_settings
 from broker.config.loader import load
 from broker.config.sections import Config
@@ -149,7 +148,7 @@ def order_add(args: argparse.Namespace) -> int:
 def order_list(args: argparse.Namespace) -> int:
     """List the orders of a day."""
     with open_house(args.config) as house:
-        on = args.date or datetime.now(house.config.clinic.zone).date()
+        on = args.date or house.store.clock().astimezone(house.config.clinic.zone).date()
         with house.store.read() as reader:
             visits = journal.day(reader, on)
     if args.json:
@@ -221,6 +220,7 @@ def practice_bus(args: argparse.Namespace) -> int:
             lenient=args.lenient,
             latency=args.latency,
             fault_rate=args.fault_rate,
+            clock=clock.utc_now,
         )
         for text in args.fault:
             bus.add_fault(*practice.read_fault(text))

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 from broker.cli.commands import FAILED, OK, open_house
@@ -34,7 +34,7 @@ def directory_import(args: argparse.Namespace) -> int:
     kind = KINDS[args.kind]
     _check_options(args)
     with open_house(args.config) as house:
-        today = datetime.now(house.config.clinic.zone).date()
+        today = house.store.clock().astimezone(house.config.clinic.zone).date()
         system, version = _system(args, kind, house.config)
         gathered = _gathered(args.file, kind, _pairs("--columns", args.columns), today)
         offered: list[ProcedureType] = []

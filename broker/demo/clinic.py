@@ -6,11 +6,12 @@ import argparse
 import os
 import tempfile
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from broker.app import application as app
+from broker.app import clock
 from broker.bus import practice
 from broker.config.sections import Config
 from broker.demo import region
@@ -100,13 +101,13 @@ def _run(args: argparse.Namespace, directory: Path) -> int:
     os.umask(0o077)
     bus = practice.PracticeServer(
         # Lenient: the demo's procedures bear local codes, for it has no official dictionary.
-        practice.PracticeBus(directory=directory / "bus", lenient=True),
+        practice.PracticeBus(directory=directory / "bus", lenient=True, clock=clock.utc_now),
         "127.0.0.1",
         args.bus_port,
     )
     bus.start()
     zone = ZoneInfo("Europe/Moscow")
-    region.tell(bus.bus, (_patient(4), _patient(0)), _patient(7), datetime.now(UTC), zone)
+    region.tell(bus.bus, (_patient(4), _patient(0)), _patient(7), clock.utc_now(), zone)
     try:
         config = _config(args, directory, bus.url)
         application = app.Application(config)

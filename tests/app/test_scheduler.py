@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,41 +13,56 @@ import pytest
 
 from broker.app import scheduler
 from broker.app.scheduler import Job, Schedule
+from tests.support.clock import NOW, RunningClock
+from tests.support.waiting import DEADLINE, wait_until
+
+
+@pytest.fixture
+def wall(monkeypatch: pytest.MonkeyPatch) -> RunningClock:
+    """The clock by which the scheduler plans."""
+    running = RunningClock()
+
+    class Datetime(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            return running().astimezone(tz)  # type: ignore[arg-type]
+
+    for module in (apscheduler.schedulers.base, apscheduler.triggers.interval):
+        monkeypatch.setattr(module, "datetime", Datetime)
+    monkeypatch.setattr(scheduler, "time_now", lambda: running().timestamp())
+    monkeypatch.setattr(Schedule, "WATCH_EVERY", 0.05)
+    return running
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_jobs_go_on_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
-    shift = [timedelta()]
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
-            return datetime.now(tz) + shift[0]  # type: ignore[arg-type]
-
-    for module in (apscheduler.schedulers.base, apscheduler.triggers.interval):
-        monkeypatch.setattr(module, "datetime", Clock)
-    monkeypatch.setattr(scheduler, "time_now", lambda: time.time() + shift[0].total_seconds())
-    monkeypatch.setattr(Schedule, "WATCH_EVERY", 0.05)
+def test_jobs_go_on_when_the_clock_is_set(wall: RunningClock, caplog: pytest.LogCaptureFixture, hours: int) -> None:
+    caplog.set_level(logging.WARNING)
     ran = threading.Semaphore(0)
     running = Schedule([Job("tick", ran.release, every=0.2)], ZoneInfo("Europe/Moscow"))
     running.start()
     try:
-        assert ran.acquire(timeout=3)
-        shift[0] = timedelta(hours=hours)
-        time.sleep(0.3)
+        assert ran.acquire(timeout=DEADLINE)
+        wall.advance(hours=hours)
+        wait_until(lambda: "the clock was set" in caplog.text, "the watch over the clock")
         while ran.acquire(blocking=False):
             pass
-        assert ran.acquire(timeout=3)
-        assert ran.acquire(timeout=3)
+        assert ran.acquire(timeout=DEADLINE)
+        assert ran.acquire(timeout=DEADLINE)
     finally:
         running.stop()
 
 
-def test_a_daily_job_waits_for_its_hour() -> None:
-    now = datetime.now(UTC)
+def test_a_daily_job_waits_for_its_hour(wall: RunningClock) -> None:
+    at = NOW + timedelta(hours=2)
     ran = threading.Event()
-    running = Schedule([Job("daily", ran.set, daily_at=(now + timedelta(hours=2)).time())], UTC)
+    running = Schedule([Job("daily", ran.set, daily_at=at.time())], UTC)
     running.start()
-    running.plan_anew()
-    assert not ran.wait(0.2)
-    running.stop()
+    try:
+        running.plan_anew()
+        [job] = running._scheduler.get_jobs()
+        assert job.next_run_time == at
+        assert not ran.is_set()
+        wall.advance(hours=2)
+        assert ran.wait(DEADLINE)
+    finally:
+        running.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from broker.bus.outbound.delivery import Exchange, Summary
@@ -44,15 +43,6 @@ def practising(bus: PracticeBus) -> Iterator[PracticeServer]:
         yield server
     finally:
         server.stop()
-
-
-class Clock:
-    """The wall clock, moved by hand."""
-
-    ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 class Clinic:

@@ -11,13 +11,15 @@ import pytest
 from broker.bus.practice import PracticeBus, PracticeServer
 from broker.bus.transport.client import BusClient
 from broker.store.database import Store
-from tests.bus.clinic import Clinic, Clock, practising
+from tests.bus.clinic import Clinic, practising
 from tests.bus.wire import Handler, Server
+from tests.support.clock import Clock
+from tests.support.practice import practice_bus
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PracticeServer]:
-    with practising(PracticeBus()) as running:
+    with practising(practice_bus()) as running:
         yield running
 
 
@@ -42,7 +44,7 @@ def open_clinic(store: Store, server: PracticeServer) -> Iterator[Callable[[Prac
 @pytest.fixture
 def clinic(open_clinic: Callable[[PracticeBus], Clinic]) -> Clinic:
     """A clinic before a bus that is not strict about dictionaries."""
-    return open_clinic(PracticeBus(lenient=True))
+    return open_clinic(practice_bus(lenient=True))
 
 
 @pytest.fixture

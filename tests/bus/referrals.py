@@ -10,12 +10,12 @@ from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile, Resource
 from broker.bus.transport.answers import Answer, Delivered, Parked
 from tests.bus.bundles import N3, NSI, OWN_ID, SNILS, concept
-from tests.support import factory
+from tests.support.clock import ZONE
 
 US, THEM = PRACTICE_ORGANISATION_2, PRACTICE_ORGANISATION
 MIS = "1.2.643.2.69.1.2.901"  # ours; theirs is that of `bundles`
 BASE = "http://bus.example/imaging/api/fhir"
-PROFILE = Profile(organisation=US, mis_oid=MIS, zone=factory.ZONE, positions={"терапевт": ("109", "27")})
+PROFILE = Profile(organisation=US, mis_oid=MIS, zone=ZONE, positions={"терапевт": ("109", "27")})
 
 
 def graph() -> dict[str, Resource]:

@@ -13,6 +13,7 @@ from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState
 from broker.domain.reports import Report, ReportState
 from tests.support import factory
+from tests.support.clock import ZONE
 
 MIS = "1.2.643.2.69.1.2.900"
 ORGANISATION = {"reference": f"Organization/{PRACTICE_ORGANISATION}"}
@@ -21,7 +22,7 @@ STUDY_UID = "1.2.643.5.1.13.13.12.2.99.1"
 PROFILE = Profile(
     organisation=PRACTICE_ORGANISATION,
     mis_oid=MIS,
-    zone=factory.ZONE,
+    zone=ZONE,
     versions={"1.2.643.5.1.13.13.11.1471": "2.1"},
     positions={"терапевт": ("109", "27")},
 )

@@ -19,7 +19,8 @@ from broker.documents import report_pdf
 from broker.domain.orders import Order, OrderState, ScheduledStep
 from broker.domain.people import PersonName
 from broker.domain.reports import Report, ReportState
-from tests.support.factory import KUZNETSOVA, ZONE
+from tests.support.clock import ZONE
+from tests.support.factory import KUZNETSOVA
 
 ORDER = Order(
     id=1,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.domain import identifiers as ids
+from tests.support.clock import NOW
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_uids_are_valid_and_unique(root: str) -> None:
 
 def test_a_root_that_leaves_no_room_is_refused() -> None:
     with pytest.raises(ValueError, match="makes no valid UID"):
-        ids.new_uid("1." * 30 + "1", datetime.now(UTC), 1)
+        ids.new_uid("1." * 30 + "1", NOW, 1)
 
 
 @pytest.mark.parametrize("uid", ["1.02.3", "1..2", "1.2.", "", "1." + "2" * 64, "1.a"])

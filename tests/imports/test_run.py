@@ -35,6 +35,7 @@ from broker.store.tables import devices
 from broker.workflow import worklist_files as intake
 from tests.peers.dcmtk import STEP, findscu, tool
 from tests.support import factory
+from tests.support.clock import ZONE
 from tests.support.factory import CLINIC
 from tests.support.worklist_file import wl
 
@@ -291,7 +292,7 @@ class Silent:
 def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(store: Store) -> None:
     item, digest = worklist_file.read(wl(PatientBirthDate=""))
     intake.take_over(store, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
-    profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=factory.ZONE)
+    profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=ZONE)
     exchange = Exchange(store, Silent(), profile, Pace(50), lambda order, report: b"")  # type: ignore[arg-type]
     summary = exchange.deliver()
     assert summary.needs_attention == 1

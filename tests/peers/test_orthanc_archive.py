@@ -22,16 +22,8 @@ from broker.workflow import performed_steps, referrals
 from tests.dicom.mpps.test_service import change, create, creation, ending
 from tests.peers import orthanc
 from tests.peers.dcmtk import tool
+from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -41,12 +33,12 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Seconds:
+    return Seconds()
 
 
 @pytest.fixture
-def archive(store: Store, port: int, clock: Clock) -> Archive:
+def archive(store: Store, port: int, clock: Seconds) -> Archive:
     return Archive(store, CLINIC, ArchiveAddress("ORTHANC", "127.0.0.1", port), "WORKLIST", clock)
 
 
@@ -90,7 +82,7 @@ def told(store: Store, order: Order) -> bool:
 
 
 def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns(
-    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     made, waiting = register(store), register(store)
     assert archive.look() == 0
@@ -111,7 +103,7 @@ def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns
 
 
 def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
-    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     order = register(store)
     send(port, order, tmp_path, StudyInstanceUID="1.2.3.99")
@@ -125,7 +117,7 @@ def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
 
 
 def test_images_of_another_patient_are_told_to_nobody(
-    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     order = register(store, patient=replace(KUZNETSOVA, name=PersonName("Петров", "Пётр"), snils="", policy=""))
     send(port, order, tmp_path)
@@ -140,7 +132,7 @@ def test_images_of_another_patient_are_told_to_nobody(
 
 
 def test_what_a_person_took_off_is_not_put_back(
-    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     order = register(store)
     send(port, order, tmp_path)
@@ -157,7 +149,7 @@ def test_what_a_person_took_off_is_not_put_back(
 
 
 def test_a_devices_own_word_takes_the_archives_place(
-    store: Store, archive: Archive, port: int, clock: Clock, tmp_path: Path
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     order = register(store)
     send(port, order, tmp_path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic import Clinic
@@ -18,8 +18,8 @@ from broker.domain.people import Patient, PersonName, Sex
 from broker.domain.performed import Message, PerformedState, PerformedStep, StepReference
 from broker.store.database import Store, Tx
 from broker.store.tables import devices
+from tests.support.clock import NOW, ZONE, Clock
 
-ZONE = ZoneInfo("Europe/Moscow")
 CLINIC = Clinic(zone=ZONE, uid_root="1.2.643.5.1.13.13.12.2.99", accession_prefix="K", sends_to_bus=True)
 SYSTEM = Actor(ActorKind.SYSTEM, "test")
 REGISTRAR = Actor(ActorKind.PERSON, "orlova", "Орлова Н. В.", frozenset({Role.REGISTRAR}))
@@ -38,19 +38,9 @@ KUZNETSOVA = Patient(
 )
 
 
-class Clock:
-    """A wall clock that stands where a test sets it."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def open_store(path: Path, **options: Any) -> Store:
-    """Open a database with the default procedures and three devices."""
-    store = Store(path, **options)
+def open_store(path: Path, clock: Callable[[], datetime] | None = None) -> Store:
+    """Open a database with the default procedures and three devices; without a clock, time stands still."""
+    store = Store(path, clock=clock or Clock())
     store.write(lambda tx: devices.fill_procedures(tx, PROCEDURES))
     for device in DEVICES:
         store.write(partial(_put, device))
@@ -62,8 +52,8 @@ def _put(device: Device, tx: Tx) -> None:
 
 
 def soon(**delta: float) -> datetime:
-    """Give a local time today or a little later, whole minutes."""
-    return (datetime.now(ZONE) + timedelta(**delta)).replace(tzinfo=None, second=0, microsecond=0)
+    """Return the tests' local time or a little later (by what `timedelta` takes), whole minutes."""
+    return (NOW.astimezone(ZONE) + timedelta(**delta)).replace(tzinfo=None)
 
 
 def draft(**changes: Any) -> ReferralDraft:

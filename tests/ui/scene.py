@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,26 +21,20 @@ from broker.store.database import Store
 from broker.store.tables import outbox
 from broker.workflow import performed_steps, referrals
 from tests.support import factory
-from tests.support.factory import CLINIC, REGISTRAR, ZONE
-
-TODAY = date(2026, 11, 24)
+from tests.support.clock import NOW, TODAY, instant, local
+from tests.support.factory import CLINIC, REGISTRAR
 
 
 class Scene:
     """A database with a clock of its own, and what people and devices do there."""
 
     def __init__(self, path: Path) -> None:
-        self.now = self.instant("09:47")
+        self.now = NOW
         self.store: Store = factory.open_store(path, clock=lambda: self.now)
         self._messages = 0
 
-    def instant(self, at: str, on: date = TODAY) -> datetime:
-        """Give a local time as a UTC instant."""
-        return datetime.combine(on, datetime.strptime(at, "%H:%M").time(), ZONE).astimezone(UTC)
-
-    def local(self, at: str, on: date = TODAY) -> datetime:
-        """Give a local time, naive."""
-        return self.instant(at, on).astimezone(ZONE).replace(tzinfo=None)
+    instant = staticmethod(instant)
+    local = staticmethod(local)
 
     def register(self, at: str, who: str = "Кузнецова Марина Петровна", on: date = TODAY, **changes: Any) -> Order:
         """Register a referral for `at`; every name is another patient, without numbers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from broker.store.tables import devices, orders
 from broker.workflow import performed_steps, referrals
 from broker.workflow.stale_steps import Abandoned
 from tests.support import factory
+from tests.support.clock import NOW, ZONE
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, message, performed
 
 DONE = PerformedChange(PerformedState.COMPLETED, images=2)
@@ -26,7 +27,7 @@ DONE = PerformedChange(PerformedState.COMPLETED, images=2)
 class Time:
     """A wall clock that somebody may set, and the time that really passes."""
 
-    wall: datetime = field(default_factory=lambda: datetime.now(UTC))
+    wall: datetime = NOW
     passed: float = 0.0
 
     def pass_by(self, **delta: float) -> None:
@@ -137,7 +138,7 @@ def test_a_device_that_comes_back_after_the_order_was_planned_anew_is_believed(
     with store.read() as reader:
         stopped = orders.get(reader, order.id)
     assert stopped is not None
-    start = time.wall.astimezone(factory.ZONE).replace(tzinfo=None)
+    start = time.wall.astimezone(ZONE).replace(tzinfo=None)
     referrals.amend(store, order.id, stopped.revision, factory.draft(start=start), REGISTRAR, CLINIC)
     running = PerformedChange(PerformedState.IN_PROGRESS)
     performed_steps.progress(store, "1.2", running, message("p"), XRAY, CLINIC)

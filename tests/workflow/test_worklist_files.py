@@ -25,6 +25,7 @@ from broker.workflow import performed_steps, referrals
 from broker.workflow import worklist_files as intake
 from broker.workflow.worklist_files import Outcome, Taken
 from tests.support import factory
+from tests.support.clock import Clock
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, draft
 
 SIDOROVA = Patient(PersonName("Сидорова", "Анна"), date(1980, 1, 2), Sex.FEMALE, patient_id="P1")
@@ -442,7 +443,7 @@ def test_what_a_person_leaves_as_the_form_shows_it_is_not_changed_by_saving(
     referrer: tuple[str, str, str],
     days_later: int,
 ) -> None:
-    clock = factory.Clock(datetime(2026, 11, 24, 6, 0, tzinfo=UTC))
+    clock = Clock(datetime(2026, 11, 24, 6, 0, tzinfo=UTC))
     store = factory.open_store(Path(tempfile.mkdtemp(dir=tmp_path)) / "worklist.sqlite", clock=clock)
     try:
         written = item(
@@ -476,7 +477,7 @@ def test_what_a_person_leaves_as_the_form_shows_it_is_not_changed_by_saving(
 
 
 def test_a_start_with_seconds_can_be_corrected_on_a_later_day_and_keeps_its_place(tmp_path: Path) -> None:
-    clock = factory.Clock(datetime(2026, 11, 24, 6, 0, tzinfo=UTC))
+    clock = Clock(datetime(2026, 11, 24, 6, 0, tzinfo=UTC))
     store = factory.open_store(tmp_path / "worklist.sqlite", clock=clock)
     attributes = {"top": {}, "step": {"00400003": {"vr": "TM", "Value": ["101530"]}}}
     order = order_of(store, take(store, item(station_ae_titles=("XRAY_14",), modality="DX", attributes=attributes)))

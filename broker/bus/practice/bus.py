@@ -76,6 +76,7 @@ class PracticeBus:
         latency: float = 0.0,
         fault_rate: float = 0.0,
         seed: int | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Open the bus; a journal in `directory` is replayed. ValueError if that is damaged, OSError if unreadable.
 
@@ -84,7 +85,7 @@ class PracticeBus:
         `answer_urn` the answered fullUrl is "urn:uuid:<guid>", as some deployments do. A `lenient` bus does not insist
         on what a clinic without the official dictionaries cannot fill: body site, diagnosis, the doctor and the codes
         of a position. Every call takes `latency` seconds longer, and fails by one of RANDOM_FAULTS with the probability
-        `fault_rate`; the same `seed` gives the same ones.
+        `fault_rate`; the same `seed` gives the same ones. `clock` gives aware UTC datetimes.
         """
         organisations = list(organisations)
         named = [*zip((token, token_2), organisations, strict=False), *(clinics or {}).items()]
@@ -94,7 +95,10 @@ class PracticeBus:
         if not (math.isfinite(latency) and latency >= 0):
             raise ValueError(f"practice bus: latency {latency} is not a number of seconds")
         organisations += [guid for guid in dict.fromkeys((clinics or {}).values()) if guid not in organisations]
-        self._service = PracticeService(organisations, directory, accession_format, statuses, answer_urn, lenient)
+        self._service = PracticeService(
+            organisations, directory, accession_format, statuses, answer_urn, lenient, clock
+        )
+        self._clock = clock
         self._latency = latency
         self._lock = threading.Lock()
         self._faults = Faults(fault_rate, seed)
@@ -104,7 +108,7 @@ class PracticeBus:
         self._seconds: dict[int, int] = {}
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         call = Route(BASE_PATH + "{rest:path}", self._call, methods=methods)
-        self.app = Starlette(routes=[call, *PracticeWeb(self, self._service).routes])
+        self.app = Starlette(routes=[call, *PracticeWeb(self, self._service, clock).routes])
 
     def resources(self, resource_type: str) -> list[Resource]:
         """Copy the stored resources of one type, oldest first."""
@@ -180,7 +184,7 @@ class PracticeBus:
     async def _call(self, request: Request) -> Response:
         """Serve one call of the interface, or the fault that was asked for."""
         path = request.path_params["rest"] or "/"
-        came = datetime.now(UTC)
+        came = self._clock()
         body = await _body(request)
         if self._latency:
             await asyncio.sleep(self._latency)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ log = logging.getLogger(__name__)
 class Records:
     """Resources in memory, and in `directory`/practice-bus.jsonl if a directory is given."""
 
-    def __init__(self, directory: Path | None, accession_format: str) -> None:
+    def __init__(self, directory: Path | None, accession_format: str, clock: Callable[[], datetime]) -> None:
         self._accession_format = accession_format
+        self._clock = clock
         self._resources: dict[str, Resource] = {}  # "Type/id" -> resource
         self.index = Index()
         self._matched: dict[tuple[str, ...], str] = {}
@@ -103,7 +105,7 @@ class Records:
 
     def _now(self) -> datetime:
         """Tell the time in milliseconds, later than every earlier write, so that `_lastUpdated` orders them."""
-        now = datetime.now(UTC)
+        now = self._clock()
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         return now if now > self._last else self._last + timedelta(milliseconds=1)
 

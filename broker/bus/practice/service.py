@@ -8,8 +8,8 @@ answers are seen by who requested them and who owns them, people and results by 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
 from pathlib import Path
 
 from broker.bus.fhir_server.requests import (
@@ -40,13 +40,15 @@ class PracticeService:
         statuses: Iterable[str],
         answer_urn: bool,
         lenient: bool,
+        clock: Callable[[], datetime],
     ) -> None:
         self._organisations = {guid: f"Учебная МО {number}" for number, guid in enumerate(organisations, 1)}
         self._statuses = frozenset(statuses)
         self._answer_urn = answer_urn
         self._lenient = lenient
+        self._clock = clock
         self._lock = threading.RLock()
-        self._records = Records(directory, accession_format)
+        self._records = Records(directory, accession_format, clock)
 
     def transaction(self, bundle: object, caller: str = "") -> Resource:
         """Take an order or a result as a whole and answer the transaction-response; raise Refused."""
@@ -58,8 +60,9 @@ class PracticeService:
                 return sent.get(reference) or self._find(reference)
 
             issues: list[Issue] = []
+            today = self._today()
             for i, resource in enumerate(resources):
-                issues += check(resource, find, date.today(), f"Bundle.entry[{i}].resource", self._lenient)
+                issues += check(resource, find, today, f"Bundle.entry[{i}].resource", self._lenient)
             issues = issues or check_bundle(resources, find)
             if issues:
                 raise Refused(422, *issues)
@@ -76,7 +79,7 @@ class PracticeService:
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
             raise Refused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
         with self._lock:
-            issues = check(resource, self._find, date.today(), lenient=self._lenient)
+            issues = check(resource, self._find, self._today(), lenient=self._lenient)
             if issues:
                 raise Refused(422, *issues)
             return self._records.write("create", {"": resource})[0]
@@ -131,6 +134,9 @@ class PracticeService:
     def organisations(self) -> dict[str, str]:
         """Tell the names of the registered organisations by their GUIDs."""
         return dict(self._organisations)
+
+    def _today(self) -> date:
+        return self._clock().astimezone().date()
 
     def _find(self, reference: str) -> Resource | None:
         """Find a stored resource or a registered organisation."""

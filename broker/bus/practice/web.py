@@ -6,7 +6,8 @@ They take no token, for they are read by people; the form is there for whoever c
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,9 +31,10 @@ MOST_TIMES = 10_000
 class PracticeWeb:
     """The pages of one bus."""
 
-    def __init__(self, bus: PracticeBus, service: PracticeService) -> None:
+    def __init__(self, bus: PracticeBus, service: PracticeService, clock: Callable[[], datetime]) -> None:
         self._bus = bus
         self._service = service
+        self._clock = clock
         self.routes = [
             Route("/", self._overview, methods=["GET"]),
             Route("/refused", self._refused, methods=["GET"]),
@@ -51,7 +53,7 @@ class PracticeWeb:
         return _html(page.refused(refused[:SHOWN], self._service.organisations, self._counts()))
 
     def _requests(self, _request: Request) -> Response:
-        now = int(time.time())
+        now = int(self._clock().timestamp())
         rate = sum(count for second, count in self._bus.per_second().items() if now - 60 < second <= now)
         return _html(page.requests(self._lines(SHOWN), self._service.organisations, self._counts(), rate))
 

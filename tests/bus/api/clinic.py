@@ -30,6 +30,7 @@ from broker.workflow import performed_steps, reports
 from broker.workflow import referrals as referral
 from broker.workflow.reports import ReportText
 from tests.bus.samples import PROFILE
+from tests.support.clock import RunningClock
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 NAME = "mis"
@@ -59,6 +60,7 @@ class House:
 
     def __init__(self, store: Store, auto_accept: Mapping[str, str] | None = None, clinic: Clinic = CLINIC) -> None:
         self.store, self.clinic = store, clinic
+        store.clock = RunningClock()  # when something was changed is what its callers search by
         self.add_client(NAME, PRACTICE_TOKEN, PRACTICE_ORGANISATION)
         self.failures = Failures()
         self.endpoint = Endpoint(store, clinic, lambda reader: OURS, paper, auto_accept or {}, self.failures)

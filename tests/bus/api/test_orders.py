@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,6 +39,7 @@ from tests.bus.bundles import (
     update,
 )
 from tests.peers.fhir_server import Validator, validator
+from tests.support.clock import NOW, Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 
 OTHER_TOKEN = "aaaa0000-1111-4222-8333-444455556666"
@@ -181,7 +182,7 @@ def test_a_referral_that_waited_is_cancelled_and_so_is_its_order(house: House) -
 
 def test_a_clock_that_was_set_back_cancels_all_the_same(house: House) -> None:
     task = part(accepted(house.server, order()), "Task")
-    house.store.clock = lambda: datetime.now(UTC) - timedelta(hours=1)
+    house.store.clock = Clock(NOW - timedelta(hours=1))
     cancelled = update(house.server, task["id"], "cancelled").json()
     assert cancelled["status"] == "cancelled"
     assert cancelled["meta"]["lastUpdated"] >= task["meta"]["lastUpdated"]

@@ -16,7 +16,6 @@ from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
     PRACTICE_TOKEN,
-    PracticeBus,
     PracticeServer,
 )
 from tests.bus.api.clinic import House
@@ -39,13 +38,14 @@ from tests.bus.bundles import (
 from tests.bus.clinic import practising
 from tests.bus.practice.test_refusals import JUNK, ORDER_FAULTS
 from tests.support import factory
+from tests.support.practice import practice_bus
 
 SOMETHING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @pytest.fixture(scope="module")
 def practice() -> Iterator[PracticeServer]:
-    with practising(PracticeBus(lenient=True)) as running:
+    with practising(practice_bus(lenient=True)) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from broker.bus.inbound import history
 from broker.bus.inbound.history import NO_NUMBER, History
-from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
+from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
 from broker.bus.transport import asking
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
@@ -24,11 +24,12 @@ from broker.store.database import Store
 from broker.store.tables import foreign
 from broker.workflow import referrals
 from tests.bus import bundles, strangers
-from tests.bus.clinic import Clock
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
 from tests.support import factory
+from tests.support.clock import NOW, Clock
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
+from tests.support.practice import practice_bus
 
 
 class Desk:
@@ -36,7 +37,7 @@ class Desk:
 
     def __init__(self, store: Store, server: PracticeServer, clock: Clock) -> None:
         self.store, self.server, self.clock = store, server, clock
-        self.bus = server.bus = PracticeBus(lenient=True)
+        self.bus = server.bus = practice_bus(lenient=True)
         self.token = PRACTICE_TOKEN
         self.client = BusClient(server.url, lambda: self.token, 5.0)
         self.pace = Pace(6000)
@@ -149,12 +150,12 @@ def test_a_fresh_answer_is_not_asked_for_again_and_an_old_one_is(desk: Desk) -> 
     eventually(lambda: desk.told().answered_at)
     calls = len(desk.calls())
     desk.history.wanted(desk.patient.id)
-    desk.clock.ahead = timedelta(hours=11)
+    desk.clock.now = NOW + timedelta(hours=11)
     desk.history.wanted(desk.patient.id)
     time.sleep(0.3)
     assert len(desk.calls()) == calls
     before = desk.told().answered_at
-    desk.clock.ahead = timedelta(hours=13)
+    desk.clock.now = NOW + timedelta(hours=13)
     desk.history.wanted(desk.patient.id)
     eventually(lambda: desk.told().answered_at != before)
     # What was read already and has not changed is not read again: two people, one list.
@@ -171,7 +172,7 @@ def test_pages_learn_of_an_answer(desk: Desk) -> None:
 def test_a_failure_is_noted_beside_the_older_answer_and_rests_a_while(desk: Desk) -> None:
     tells(desk.bus)
     answered_at = desk.ask().answered_at
-    desk.clock.ahead = timedelta(hours=13)
+    desk.clock.now = NOW + timedelta(hours=13)
     desk.bus.fail_next("503")
     told = desk.ask()
     assert (told.answered_at, told.reason) == (answered_at, "HTTP 503")
@@ -181,7 +182,7 @@ def test_a_failure_is_noted_beside_the_older_answer_and_rests_a_while(desk: Desk
     desk.history.wanted(desk.patient.id)
     time.sleep(0.3)
     assert len(desk.calls()) == calls
-    desk.clock.ahead += timedelta(seconds=61)
+    desk.clock.advance(seconds=61)
     desk.history.wanted(desk.patient.id)
     eventually(lambda: not desk.told().reason)
 

@@ -41,6 +41,8 @@ from tests.bus.inbound.test_parse_referral import holds, places, rubbish
 from tests.bus.referrals import BASE, MIS, PROFILE, THEM, US, graph
 from tests.peers.fhir_server import fhir_server
 from tests.support import factory
+from tests.support.clock import NOW, ZONE
+from tests.support.practice import practice_bus
 
 PRACTICE = replace(PROFILE, mis_oid=MIS)
 PATHS = ("/Task/_search", "/ServiceRequest*", "/Patient*", "/Condition*")
@@ -130,7 +132,7 @@ class Scene:
 
     def form(self, known: IncomingReferral) -> ReferralDraft:
         """Complete a referral as a registrar does."""
-        start = self.store.clock().astimezone(factory.ZONE).replace(tzinfo=None) + timedelta(minutes=30)
+        start = self.store.clock().astimezone(ZONE).replace(tzinfo=None) + timedelta(minutes=30)
         draft = referrals.draft_of(known, [], start)
         return replace(draft, procedure_code="WLB-KNEE", station_ae_titles=("XRAY_14",))
 
@@ -141,7 +143,7 @@ class Scene:
 
 @pytest.fixture
 def practice() -> Iterator[PracticeServer]:
-    with practising(PracticeBus(statuses=("cancelled", "rejected", "in-progress"))) as running:
+    with practising(practice_bus(statuses=("cancelled", "rejected", "in-progress"))) as running:
         yield running
 
 
@@ -245,7 +247,7 @@ def test_our_own_orders_never_come_back_as_referrals(scene: Scene, practice: Pra
 
 
 def test_faults_in_the_middle_lose_and_double_nothing(scene: Scene, practice: PracticeServer) -> None:
-    start, bus, tasks = datetime.now(UTC), bus_of(practice), set()
+    start, bus, tasks = NOW, bus_of(practice), set()
     faults = [(kind, path) for path in PATHS for kind in ("503", "html", "drop", "401", "429")]
     for minutes, due in enumerate([*faults, *[None] * 30]):
         later = start + timedelta(minutes=10 * minutes)
@@ -311,7 +313,7 @@ class Direct(Canned):
 
 @pytest.mark.parametrize(("number", "size"), [(70, 30), pytest.param(1200, 500, marks=pytest.mark.slow)])
 def test_more_than_one_page_comes_down_page_by_page(store: Store, number: int, size: int) -> None:
-    bus = PracticeBus()
+    bus = practice_bus()
     expected = {bundles.part(bus.transaction(bundles.order()), "Task")["id"] for _ in range(number)}
     scene = Scene(store, client := Direct(bus), page=size)
     assert scene.fetch.run() == Fetched(taken=number)
@@ -602,7 +604,7 @@ def test_a_fhir_server_that_was_not_written_here_is_fetched_by_the_same_rules(st
                 owner=US,
                 accession_number=f"A-{number}",
                 study_instance_uid=f"1.2.{number}",
-                authored_on=datetime.now(UTC),
+                authored_on=NOW,
             )
             assert isinstance(client.call(r4.transaction(order_bundle(ordered, samples.PROFILE))), Delivered)
         scene = Scene(store, client, dialect=r4, page=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from broker.bus.inbound import results as elsewhere
 from broker.bus.inbound.parse_report import foreign_study
 from broker.bus.inbound.results import Elsewhere, Looked
 from broker.bus.outbound.delivery import Exchange
-from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
+from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
 from broker.bus.profile import Resource
 from broker.bus.transport import asking
 from broker.bus.transport.answers import Parked
@@ -28,11 +28,12 @@ from broker.store.tables import foreign, incoming, orders, outbox
 from broker.store.tables.incoming import ItemKind, ItemState
 from broker.workflow import referrals
 from tests.bus import strangers
-from tests.bus.clinic import Clock
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
 from tests.support import factory
+from tests.support.clock import NOW, Clock
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
+from tests.support.practice import practice_bus
 
 THIRD = "0e0e0e0e-0000-4000-8000-000000000003"
 COMPLETED, TAKEN, NOTHING = Looked(completed=1), Looked(taken=1), Looked()
@@ -43,7 +44,7 @@ class Clinic:
 
     def __init__(self, store: Store, server: PracticeServer, clock: Clock) -> None:
         self.store, self.clock = store, clock
-        self.bus = server.bus = PracticeBus(lenient=True, clinics={"third": THIRD})
+        self.bus = server.bus = practice_bus(lenient=True, clinics={"third": THIRD})
         self.client = BusClient(server.url, lambda: PRACTICE_TOKEN, 5.0)
         self.pace = Pace(6000)
         self.exchange = Exchange(store, self.client, PROFILE, self.pace, lambda order, report: b"%PDF-1.4")
@@ -237,7 +238,7 @@ def test_what_the_line_breaks_holds_nothing_back_and_is_tried_again_later(clinic
     assert clinic.look() == NOTHING
     [item] = [item for item in clinic.ledger() if item.state is ItemState.FAILED]
     assert (item.reason, item.attempts, item.order_id) == ("HTTP 503", 1, first.id)
-    clinic.clock.ahead = timedelta(minutes=3)
+    clinic.clock.now = NOW + timedelta(minutes=3)
     assert clinic.look() == COMPLETED
     assert {item.state for item in clinic.ledger()} == {ItemState.TAKEN}
 
@@ -248,7 +249,7 @@ def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: 
     looks = []
     for _ in range(elsewhere.MOST_ATTEMPTS + 2):
         looks.append(clinic.look())
-        clinic.clock.ahead += timedelta(hours=3)
+        clinic.clock.advance(hours=3)
     assert sum(look.failed for look in looks) == elsewhere.MOST_ATTEMPTS - 1
     assert sum(look.set_aside for look in looks) == 1
     assert clinic.ledger()[0].state is ItemState.SET_ASIDE
@@ -263,7 +264,7 @@ def test_a_line_that_is_down_ends_the_look_and_nothing_is_lost(clinic: Clinic) -
     assert (looked.completed, looked.failed, looked.stopped) == (0, 1, "HTTP 503")
     assert len(clinic.ledger()) == elsewhere.BROKEN
     for _ in range(4):
-        clinic.clock.ahead += timedelta(hours=3)
+        clinic.clock.advance(hours=3)
         clinic.look()
     assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
 
@@ -328,7 +329,7 @@ def test_the_cursor_moves_and_what_lies_before_its_overlap_is_not_asked_for(clin
     with clinic.store.read() as reader:
         cursor = datetime.fromisoformat(incoming.cursor(reader, elsewhere.CURSOR))
     assert cursor == max(datetime.fromisoformat(task["meta"]["lastUpdated"]) for task in clinic.bus.tasks())
-    clinic.clock.ahead = timedelta(hours=1)
+    clinic.clock.now = NOW + timedelta(hours=1)
     clinic.look()
     clinic.look()
     wanted = f"ge{(cursor - elsewhere.OVERLAP).isoformat()}"
@@ -341,7 +342,7 @@ def test_an_order_that_the_bus_took_late_is_asked_for_from_its_start(clinic: Cli
     clinic.look()
     late = clinic.refer()
     clinic.answer(late)
-    cursor = (datetime.now(UTC) + timedelta(hours=5)).isoformat()  # others' results were newer
+    cursor = (NOW + timedelta(hours=5)).isoformat()  # others' results were newer
     clinic.store.write(lambda tx: incoming.set_cursor(tx, elsewhere.CURSOR, cursor))
     assert clinic.look() == COMPLETED
 

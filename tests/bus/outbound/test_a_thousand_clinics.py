@@ -24,7 +24,9 @@ from broker.bus.transport.answers import Retry
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import Pace
 from broker.domain.orders import BusRole, Order, OrderState, ScheduledStep
-from tests.support.factory import KUZNETSOVA, ZONE
+from tests.support.clock import ZONE
+from tests.support.factory import KUZNETSOVA
+from tests.support.practice import practice_bus
 
 CLINICS = 1000
 HOURS_AWAY = 6
@@ -96,7 +98,7 @@ class SimulatedClinic:
 def outage(clinics: int, messages: int, chance: Callable[[random.Random], Callable[[], float]]) -> Region:
     """Let the bus be away for hours and come back; give what it has seen since."""
     guids = [str(UUID(int=number + 1)) for number in range(clinics)]
-    region = Region(PracticeBus(organisations=guids, lenient=True), HOURS_AWAY * 3600.0)
+    region = Region(practice_bus(organisations=guids, lenient=True), HOURS_AWAY * 3600.0)
     people = [SimulatedClinic(each, region, chance(random.Random(each)), messages) for each in range(clinics)]
     # Programs were not started in the same second.
     polls = [(random.Random(-number - 1).uniform(0, DELIVER_EVERY), number) for number in range(clinics)]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.bus.practice import PracticeBus
 from broker.bus.transport.client import BusClient
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.wire import Relay
+from tests.support.practice import practice_bus
 
 SAMPLE = 12  # offsets of each direction in the quick test
 
@@ -83,4 +83,4 @@ def fresh_bus(clinic: Clinic, offset: int) -> None:
     """Change the bus now and then: a full one answers no differently, but counting what it has takes longer."""
     if offset % 100 == 0:
         numbers_of_its_own = f"B{offset // 100:04d}-{{:04d}}"
-        clinic.bus = clinic.server.bus = PracticeBus(lenient=True, accession_format=numbers_of_its_own)
+        clinic.bus = clinic.server.bus = practice_bus(lenient=True, accession_format=numbers_of_its_own)

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NoReturn
 
 import pytest
@@ -32,7 +32,10 @@ from broker.workflow import performed_steps, referrals
 from tests.bus.clinic import ADMINISTRATOR, KNEE, Clinic, numbers
 from tests.bus.samples import MIS, PROFILE
 from tests.support import dying, factory
+from tests.support.clock import NOW, Clock
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
+from tests.support.practice import practice_bus
+from tests.support.waiting import DEADLINE, wait_until
 
 # ---- the ordinary day ----
 
@@ -138,7 +141,7 @@ def strict(open_clinic: Callable[[PracticeBus], Clinic], store: Store) -> Clinic
     """A bus that insists on everything, and a clinic that has the official codes."""
     store.write(lambda tx: tx.run("DELETE FROM procedure_type"))
     store.write(lambda tx: devices.fill_procedures(tx, [KNEE]))
-    return open_clinic(PracticeBus())
+    return open_clinic(practice_bus())
 
 
 def test_a_refused_order_waits_with_its_reason_while_the_others_go_on(strict: Clinic) -> None:
@@ -181,11 +184,9 @@ def test_stopping_does_not_wait_for_a_slow_bus(clinic: Clinic) -> None:
     clinic.bus.fail_next("timeout-after-commit")
     run = threading.Thread(target=clinic.deliver)
     run.start()
-    deadline = datetime.now(UTC) + timedelta(seconds=10)
-    while not clinic.bus.tasks():
-        assert datetime.now(UTC) < deadline
+    wait_until(clinic.bus.tasks, "the order on the bus")
     clinic.exchange.stop()
-    run.join(5)
+    run.join(DEADLINE)
     assert not run.is_alive()
     clinic.restarted()
     clinic.deliver()
@@ -369,7 +370,7 @@ def test_images_that_are_sent_again_are_the_same_bytes(clinic: Clinic) -> None:
     clinic.perform(again, "1.2.3.5")
     clinic.bus.fail_next("drop")
     clinic.deliver()
-    clinic.store.clock = lambda: datetime.now(UTC) + timedelta(hours=1)
+    clinic.store.clock = Clock(NOW + timedelta(hours=1))
     clinic.deliver_later()
     posted = [request.body for request in clinic.bus.requests if request.path == "/?_format=json"]
     assert posted[-1] == posted[-2] != posted[-3]
@@ -547,7 +548,7 @@ def test_an_order_without_an_accession_number_is_not_accepted_and_not_sent_twice
 def test_a_number_that_is_too_long_for_a_modality_is_kept_and_said_loudly(
     open_clinic: Callable[[PracticeBus], Clinic], caplog: pytest.LogCaptureFixture
 ) -> None:
-    clinic = open_clinic(PracticeBus(lenient=True, accession_format="REGION-NUMBER-{:08d}"))
+    clinic = open_clinic(practice_bus(lenient=True, accession_format="REGION-NUMBER-{:08d}"))
     order = clinic.register()
     assert clinic.deliver() == Summary(delivered=1)
     assert clinic.references(order).acsn == "REGION-NUMBER-00000001"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle, task_search
-from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
+from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile, Resource
 from broker.bus.transport.answers import Answer, Retry
 from broker.bus.transport.client import BusClient
@@ -32,6 +32,7 @@ from tests.bus.clinic import Clinic
 from tests.bus.samples import PROFILE, completed, order, report
 from tests.peers.fhir_server import FhirServer, Validator, fhir_server, validator
 from tests.support import factory
+from tests.support.practice import practice_bus
 
 pytestmark = pytest.mark.slow
 
@@ -154,7 +155,7 @@ class Deaf(BusClient):
 def test_the_sender_tells_a_server_all_of_an_order_once_even_if_answers_are_lost(
     server: FhirServer, store: Store, client: type[BusClient]
 ) -> None:
-    clinic = Clinic(store, PracticeBus(), cast(Any, SimpleNamespace(url=server.url)))
+    clinic = Clinic(store, practice_bus(), cast(Any, SimpleNamespace(url=server.url)))
     clinic.dialect = r4
     clinic.restarted(client, timeout=30)
     house = replace(factory.CLINIC, accession_prefix=client.__name__[0])  # numbers that the other one has not

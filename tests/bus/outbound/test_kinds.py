@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -25,7 +25,9 @@ from broker.store.tables import orders, outbox
 from broker.workflow import referrals, reports
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.samples import PROFILE
+from tests.support.clock import NOW
 from tests.support.factory import CLINIC, REGISTRAR, draft
+from tests.support.practice import practice_bus
 
 DOCTOR = Actor(ActorKind.PERSON, "lvova", "Львова Анна Сергеевна", frozenset({Role.RADIOLOGIST}))
 TEXT = reports.ReportText(description="Щель сужена", conclusion="Гонартроз", effective_dose=0.01)
@@ -131,7 +133,7 @@ def test_a_correction_that_went_within_the_order_is_dropped(clinic: Clinic) -> N
 
 
 def test_a_beginning_is_told_where_the_region_takes_it(open_clinic: Callable[[PracticeBus], Clinic]) -> None:
-    clinic = open_clinic(PracticeBus(lenient=True, statuses=("cancelled", "in-progress")))
+    clinic = open_clinic(practice_bus(lenient=True, statuses=("cancelled", "in-progress")))
     order = clinic.register()
     clinic.store.write(lambda tx: outbox.add(tx, order.id, OutboxKind.STARTED))
     assert clinic.deliver() == Summary(delivered=2)
@@ -191,8 +193,8 @@ def test_the_exact_json_of_the_last_attempt_can_be_looked_at_until_it_is_forgott
             return outbox.sent_json(reader, 1)
 
     assert sent().encode() == clinic.bus.requests[0].body
-    assert clinic.store.write(lambda tx: outbox.forget_sent(tx, datetime.now(UTC) - timedelta(days=90))) == 0
-    assert clinic.store.write(lambda tx: outbox.forget_sent(tx, datetime.now(UTC) + timedelta(seconds=1))) == 1
+    assert clinic.store.write(lambda tx: outbox.forget_sent(tx, NOW - timedelta(days=90))) == 0
+    assert clinic.store.write(lambda tx: outbox.forget_sent(tx, NOW + timedelta(seconds=1))) == 1
     assert sent() == ""
 
 
@@ -200,7 +202,7 @@ def test_what_still_waits_keeps_its_json(clinic: Clinic) -> None:
     clinic.register()
     clinic.bus.fail_next("503")
     clinic.deliver()
-    assert clinic.store.write(lambda tx: outbox.forget_sent(tx, datetime.now(UTC) + timedelta(seconds=1))) == 0
+    assert clinic.store.write(lambda tx: outbox.forget_sent(tx, NOW + timedelta(seconds=1))) == 0
 
 
 # ---- the region's number ----
@@ -221,7 +223,7 @@ def test_the_regions_number_becomes_the_orders_second_one(clinic: Clinic) -> Non
 def test_a_number_that_no_modality_can_bear_or_that_is_taken_is_refused_loudly(
     open_clinic: Callable[[PracticeBus], Clinic], form: str, action: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clinic = open_clinic(PracticeBus(lenient=True, accession_format=form))
+    clinic = open_clinic(practice_bus(lenient=True, accession_format=form))
     clinic.register()
     second = clinic.register()
     with clinic.store.read() as reader:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +17,8 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
 from broker.domain.orders import Order
 from tests.bus.clinic import Clinic, numbers
+from tests.support.clock import NOW, Clock
+from tests.support.practice import practice_bus
 
 LATENCY = 0.02  # seconds
 DRAINED_WITHIN = 120.0  # seconds of real time
@@ -26,14 +27,14 @@ RATE = 1_000_000  # requests per minute: what the region allows is not what is m
 
 def outage(clinic: Clinic, hours: int, messages: int) -> tuple[list[Order], list[Order]]:
     """Let the clinic work for so long without a bus; give its orders, and those of them that were cancelled."""
-    now = datetime.now(UTC) - timedelta(hours=hours)
+    now = NOW - timedelta(hours=hours)
     clinic.server.stop()
     made: list[Order] = []
     cancelled: list[Order] = []
     queued = 0
     for hour in range(hours):
         now += timedelta(hours=1)
-        clinic.store.clock = partial(_same, now)
+        clinic.store.clock = Clock(now)
         while queued < messages * (hour + 1) // hours:
             made.append(clinic.register())
             queued += 1
@@ -47,10 +48,6 @@ def outage(clinic: Clinic, hours: int, messages: int) -> tuple[list[Order], list
         for _ in range(3):
             assert clinic.deliver_later(1200) == Summary(stopped="waiting")
     return made, cancelled
-
-
-def _same(now: datetime) -> datetime:
-    return now
 
 
 def drained(clinic: Clinic) -> tuple[Summary, float]:
@@ -86,7 +83,7 @@ def check(clinic: Clinic, made: list[Order], cancelled: list[Order]) -> None:
 
 def open_slow(open_clinic: Callable[[PracticeBus], Clinic]) -> Clinic:
     """Open a clinic before a bus with latency, with the lanes that the program has."""
-    clinic = open_clinic(PracticeBus(lenient=True, latency=LATENCY))
+    clinic = open_clinic(practice_bus(lenient=True, latency=LATENCY))
     clinic.lanes = 4
     clinic.restarted(timeout=30.0, rate=RATE)
     return clinic

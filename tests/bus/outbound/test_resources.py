@@ -24,7 +24,6 @@ from broker.bus.outbound.resources import (
     task_number,
     task_search,
 )
-from broker.bus.practice import PracticeBus
 from broker.bus.profile import VERSION_NOT_CONFIGURED, Resource, systems_without_version
 from broker.bus.transport.dialect import n3
 from broker.config.sections import Config
@@ -33,6 +32,7 @@ from broker.domain.orders import Priority
 from broker.domain.people import PersonName, Sex
 from broker.domain.performed import StepReference
 from tests.bus.samples import MIS, ORGANISATION, PROFILE, STUDY_UID, bare_order, completed, of, order, report, url_of
+from tests.support.practice import practice_bus
 
 N3 = "urn:oid:1.2.643.2.69.1.1.1"
 NSI = "urn:oid:1.2.643.5.1.13.13.11"
@@ -467,7 +467,7 @@ def test_what_json_or_utf_8_cannot_hold_is_refused() -> None:
 
 
 def test_the_strict_practice_bus_takes_a_full_order_and_its_images() -> None:
-    bus = PracticeBus()
+    bus = practice_bus()
     answered = bus.transaction(n3(order_bundle(order(), PROFILE)))
     [task], [request] = of(answered, "Task"), of(answered, "ServiceRequest")
     references = BusReferences(task["id"], request["id"], of(answered, "Patient")[0]["id"], "ODII0000000001")
@@ -476,7 +476,7 @@ def test_the_strict_practice_bus_takes_a_full_order_and_its_images() -> None:
 
 
 def test_a_lenient_practice_bus_takes_an_order_with_nothing_but_the_necessary() -> None:
-    bus = PracticeBus(lenient=True)
+    bus = practice_bus(lenient=True)
     bus.transaction(n3(order_bundle(bare_order(), PROFILE)))
     bus.transaction(n3(order_bundle(order(accession_number="K2611-0002", diagnosis_code=""), PROFILE)))
     assert len(bus.tasks()) == 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle
-from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
+from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.profile import Resource
 from broker.bus.transport.dialect import bundle_references, n3, r4
 from broker.domain.messages import BusReferences
@@ -18,6 +18,7 @@ from broker.domain.orders import BusRole, OrderState
 from broker.domain.people import NOBODY
 from broker.domain.performed import StepReference
 from tests.bus.samples import MIS, ORGANISATION, PROFILE, STUDY_UID, bare_order, completed, of, order, report, url_of
+from tests.support.practice import practice_bus
 
 N3 = "urn:oid:1.2.643.2.69.1.1.1"
 REFERENCES = BusReferences(task="t-1", service_request="s-1", patient="p-1", acsn="ODII0000000001")
@@ -210,7 +211,7 @@ def test_the_report_of_a_walk_in_refers_to_the_patient_that_the_images_made() ->
 
 @pytest.mark.parametrize("role", [BusRole.PLACER, BusRole.WALK_IN])
 def test_the_strict_practice_bus_takes_images_and_report(role: BusRole) -> None:
-    bus, done = PracticeBus(), order(bus_role=role)
+    bus, done = practice_bus(), order(bus_role=role)
     profile = replace(PROFILE, images_url="https://p.example/studies/{study}")
     known = BusReferences()
     if role is BusRole.PLACER:
@@ -227,7 +228,7 @@ def test_the_strict_practice_bus_takes_images_and_report(role: BusRole) -> None:
 
 
 def test_the_strict_practice_bus_takes_a_report_without_images_before_it() -> None:
-    bus = PracticeBus()
+    bus = practice_bus()
     known = bundle_references(bus.transaction(n3(order_bundle(order(), PROFILE))))
     signed = report(author_position="Терапевт")
     bus.transaction(n3(report_bundle(order(), signed, [], known, PROFILE, PDF, MADE_AT)))

@@ -16,7 +16,6 @@ from broker.bus.practice import (
     PRACTICE_ORGANISATION_2,
     PRACTICE_TOKEN,
     PRACTICE_TOKEN_2,
-    PracticeBus,
     PracticeServer,
 )
 from broker.bus.practice.index import Index
@@ -43,6 +42,7 @@ from tests.bus.bundles import (
     search,
 )
 from tests.bus.clinic import practising
+from tests.support.practice import practice_bus
 
 Headers = dict[str, str]
 FIRST, SECOND = f"Organization/{PRACTICE_ORGANISATION}", f"Organization/{PRACTICE_ORGANISATION_2}"
@@ -52,7 +52,7 @@ STRANGER, STRANGERS_TOKEN = "0f0e0d0c-1111-4222-8333-444455556666", "aaaa0000-11
 
 @pytest.fixture
 def server() -> Iterator[PracticeServer]:
-    with practising(PracticeBus(clinics={STRANGERS_TOKEN: STRANGER})) as running:
+    with practising(practice_bus(clinics={STRANGERS_TOKEN: STRANGER})) as running:
         yield running
 
 
@@ -145,9 +145,9 @@ def test_a_second_reading_by_another_clinic_is_one_more_answer(server: PracticeS
 
 def test_two_organisations_cannot_have_one_token() -> None:
     with pytest.raises(ValueError, match="one token"):
-        PracticeBus(PRACTICE_TOKEN_2)
+        practice_bus(PRACTICE_TOKEN_2)
     with pytest.raises(ValueError, match="one token"):
-        PracticeBus(clinics={PRACTICE_TOKEN: STRANGER})
+        practice_bus(clinics={PRACTICE_TOKEN: STRANGER})
 
 
 def test_the_requests_of_each_clinic_are_told_apart(server: PracticeServer) -> None:
@@ -289,7 +289,7 @@ def test_a_walk_in_may_point_to_a_patient_who_is_known_already(server: PracticeS
 
 
 def test_statuses_that_the_region_may_know_are_configured() -> None:
-    bus = PracticeBus(statuses=("cancelled", "in-progress"))
+    bus = practice_bus(statuses=("cancelled", "in-progress"))
     task = part(bus.transaction(order()), "Task")
     assert bus.update_status(task["id"], "in-progress")["status"] == "in-progress"
     assert bus.update_status(f"Task/{task['id']}", "cancelled", PRACTICE_ORGANISATION_2)["status"] == "cancelled"
@@ -301,7 +301,7 @@ def test_statuses_that_the_region_may_know_are_configured() -> None:
 
 
 def test_a_client_with_a_cursor_reads_everything_though_things_change_meanwhile() -> None:
-    server = PracticeServer(PracticeBus())
+    server = PracticeServer(practice_bus())
     server.start()
     made = [part(server.bus.transaction(order()), "Task")["id"] for _ in range(60)]
     cursor, seen = "ge2000-01-01", dict[str, str]()
@@ -375,7 +375,7 @@ def test_a_kept_connection_is_answered_without_delay(server: PracticeServer) -> 
 
 
 def test_the_log_of_requests_is_bounded_and_counted() -> None:
-    server = PracticeServer(PracticeBus())
+    server = PracticeServer(practice_bus())
     server.start()
     big = order()
     of(big, "Patient")["name"][0]["text"] = "х" * 2_500_000

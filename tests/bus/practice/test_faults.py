@@ -11,9 +11,10 @@ from threading import Thread
 import pytest
 import requests
 
-from broker.bus.practice import FAULTS, PRACTICE_TOKEN, PracticeBus, PracticeServer, read_fault
+from broker.bus.practice import FAULTS, PRACTICE_TOKEN, PracticeServer, read_fault
 from broker.bus.practice.faults import RANDOM_FAULTS, Fault
 from tests.bus.bundles import accepted, call, id_of, order, part, post, search, update
+from tests.support.practice import practice_bus
 
 EVERYTHING = {"resourceType": "Parameters", "parameter": [{"name": "intent", "valueString": "original-order"}]}
 
@@ -137,7 +138,7 @@ def test_an_endless_answer_drips_until_the_client_has_enough(server: PracticeSer
 
 
 def test_a_server_with_an_endless_answer_can_be_stopped() -> None:
-    server = PracticeServer(PracticeBus())
+    server = PracticeServer(practice_bus())
     server.start()
     server.bus.fail_next("endless")
 
@@ -220,12 +221,12 @@ def test_an_unknown_fault_is_a_mistake_of_the_caller(text: str) -> None:
     with pytest.raises(ValueError, match=r"fault|expected"):
         read_fault(text)
     with pytest.raises(ValueError, match="unknown fault 418, known are 503, 408"):
-        PracticeBus().fail_next("418")
+        practice_bus().fail_next("418")
 
 
 def test_a_rehearsal_fails_as_often_as_asked_and_the_same_again() -> None:
     def shown(seed: int) -> list[str]:
-        bus = PracticeBus(fault_rate=0.25, seed=seed)
+        bus = practice_bus(fault_rate=0.25, seed=seed)
         with bus._lock:
             return [bus._faults.take("/").kind for _ in range(2000)]
 
@@ -234,7 +235,7 @@ def test_a_rehearsal_fails_as_often_as_asked_and_the_same_again() -> None:
     assert 400 < len([kind for kind in kinds if kind]) < 600
     assert set(kinds) - {""} == set(RANDOM_FAULTS) - {"out-of-order"}  # that one has no meaning for a bundle
     assert set(RANDOM_FAULTS) < set(FAULTS)
-    bus = PracticeBus(fault_rate=1)
+    bus = practice_bus(fault_rate=1)
     bus.clear_faults()
     assert bus.due_faults() == ([], 0.0)
 
@@ -242,11 +243,11 @@ def test_a_rehearsal_fails_as_often_as_asked_and_the_same_again() -> None:
 @pytest.mark.parametrize("wrong", [{"fault_rate": 1.1}, {"fault_rate": float("nan")}, {"latency": -1.0}])
 def test_a_rehearsal_that_cannot_be_is_a_mistake_of_the_caller(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"rate|latency"):
-        PracticeBus(**wrong)  # type: ignore[arg-type]
+        practice_bus(**wrong)  # type: ignore[arg-type]
 
 
 def test_every_call_takes_the_latency_longer_and_none_waits_for_another() -> None:
-    server = PracticeServer(PracticeBus(latency=0.3))
+    server = PracticeServer(practice_bus(latency=0.3))
     server.start()
     begun = time.monotonic()
     threads = [Thread(target=search, args=(server,), kwargs={"identifier": "x"}) for _ in range(6)]

@@ -12,7 +12,6 @@ import pytest
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
-    PracticeBus,
     PracticeServer,
 )
 from tests.bus.bundles import (
@@ -36,6 +35,7 @@ from tests.bus.bundles import (
     search,
     update,
 )
+from tests.support.practice import practice_bus
 
 # ---- orders ----
 
@@ -85,13 +85,13 @@ def test_one_doctor_named_twice_in_a_bundle_is_one_doctor() -> None:
     sent = order()
     again = deepcopy(of(sent, "Practitioner"))
     sent["entry"].insert(0, {"fullUrl": f"urn:uuid:{uuid4()}", "resource": again})
-    bus = PracticeBus()
+    bus = practice_bus()
     bus.transaction(sent)
     assert len(bus.resources("Practitioner")) == 1
 
 
 def test_a_corrected_snils_no_longer_leads_to_the_patient() -> None:
-    bus = PracticeBus()
+    bus = practice_bus()
     ids = []
     for numbers in (
         [own_id("card-1"), {"system": SNILS, "value": "08765430300"}],
@@ -105,7 +105,7 @@ def test_a_corrected_snils_no_longer_leads_to_the_patient() -> None:
 
 
 def test_some_deployments_answer_urns_and_long_numbers() -> None:
-    bus = PracticeBus(answer_urn=True, accession_format="REGION-NUMBER-{:08d}")
+    bus = practice_bus(answer_urn=True, accession_format="REGION-NUMBER-{:08d}")
     answered = bus.transaction(order())
     task = part(answered, "Task")
     assert f"urn:uuid:{task['id']}" in {entry["fullUrl"] for entry in answered["entry"]}

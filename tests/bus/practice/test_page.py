@@ -7,17 +7,18 @@ from uuid import uuid4
 import pytest
 import requests
 
-from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PracticeBus, PracticeServer
+from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PracticeServer
 from broker.bus.practice.faults import Fault
 from tests.bus.bundles import accepted, accession_numbers, call, id_of, of, order, part, post, result, search, update
 from tests.bus.clinic import practising
+from tests.support.practice import practice_bus
 
 EVIL = "<script>alert(1)</script>"
 
 
 @pytest.fixture
 def server() -> Iterator[PracticeServer]:
-    with practising(PracticeBus()) as running:
+    with practising(practice_bus()) as running:
         yield running
 
 

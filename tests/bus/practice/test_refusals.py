@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +15,6 @@ from broker.bus.fhir_server.rules import Refused, snils_valid
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_TOKEN,
-    PracticeBus,
     PracticeServer,
 )
 from tests.bus.bundles import (
@@ -35,6 +34,8 @@ from tests.bus.bundles import (
     reference,
     result,
 )
+from tests.support.clock import TODAY
+from tests.support.practice import practice_bus
 
 # ---- refusals ----
 
@@ -58,7 +59,7 @@ def with_value(path: str, value: Any) -> Callable[[Resource], None]:
     return change
 
 
-TOMORROW = str(date.today() + timedelta(days=1))
+TOMORROW = str(TODAY + timedelta(days=1))
 ORDER_FAULTS = [
     (without("Patient.birthDate"), "birthDate"),
     (with_value("Patient.birthDate", "1900-01-01"), "birthDate"),
@@ -198,8 +199,8 @@ def test_a_lenient_bus_takes_what_a_clinic_without_dictionaries_knows() -> None:
     ):
         change(sent)
     with pytest.raises(Refused):
-        PracticeBus().transaction(sent)
-    bus = PracticeBus(lenient=True)
+        practice_bus().transaction(sent)
+    bus = practice_bus(lenient=True)
     bus.transaction(sent)
     for change in (without("ServiceRequest.code"), without("Patient.birthDate")):
         faulty = order()
@@ -222,7 +223,7 @@ JUNK += [
 @pytest.mark.parametrize("lenient", [False, True])
 def test_no_mutilated_bundle_does_worse_than_to_be_refused(lenient: bool) -> None:
     chance = random.Random(20261124)
-    bus = PracticeBus(lenient=lenient)
+    bus = practice_bus(lenient=lenient)
     base = bus.transaction(order("base"))
 
     def places(node: Any) -> list[tuple[Any, Any]]:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
     PRACTICE_TOKEN_2,
-    PracticeBus,
     PracticeServer,
 )
 from tests.bus.bundles import (
@@ -32,12 +30,14 @@ from tests.bus.bundles import (
     post,
     search,
 )
+from tests.support.clock import Clock
+from tests.support.practice import practice_bus
 
 # ---- stopping ----
 
 
 def test_stopping_hangs_up_on_those_who_wait_and_the_port_is_free_again() -> None:
-    server = PracticeServer(PracticeBus())
+    server = PracticeServer(practice_bus())
     server.start()
     server.bus.fail_next("timeout-after-commit")
     ended: list[BaseException] = []
@@ -69,32 +69,32 @@ def test_stopping_hangs_up_on_those_who_wait_and_the_port_is_free_again() -> Non
 
 
 def test_what_was_taken_survives_a_restart(tmp_path: Path) -> None:
-    bus = PracticeBus(directory=tmp_path / "bus")
+    bus = practice_bus(directory=tmp_path / "bus")
     answered = bus.transaction(order("order-kept"))
     bus.update_status(part(answered, "Task")["id"], "cancelled")
     journal = tmp_path / "bus" / "practice-bus.jsonl"
     assert journal.stat().st_mode & 0o077 == 0
     with journal.open("ab") as file:
         file.write(b'{"at": "2026-11-24T')  # a power cut in the middle of a write
-    again = PracticeBus(directory=tmp_path / "bus")
+    again = practice_bus(directory=tmp_path / "bus")
     assert again.tasks() == bus.tasks()
     with pytest.raises(Refused, match=id_of(answered, "Task")):
         again.transaction(order("order-kept"))
     following = part(again.transaction(order()), "Task")
     assert accession_numbers(following) != accession_numbers(part(answered, "Task"))
-    assert len(PracticeBus(directory=tmp_path / "bus").tasks()) == 2
+    assert len(practice_bus(directory=tmp_path / "bus").tasks()) == 2
 
 
 def test_a_damaged_journal_is_told_and_not_overwritten(tmp_path: Path) -> None:
     journal = tmp_path / "practice-bus.jsonl"
     journal.write_bytes(b"not json\n")
     with pytest.raises(ValueError, match=r"practice-bus\.jsonl:1: not a record"):
-        PracticeBus(directory=tmp_path)
+        practice_bus(directory=tmp_path)
     assert journal.read_bytes() == b"not json\n"
 
 
 def test_what_cannot_be_written_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bus = PracticeBus(directory=tmp_path)
+    bus = practice_bus(directory=tmp_path)
     server = PracticeServer(bus)
     server.start()
     with monkeypatch.context() as patch:
@@ -106,20 +106,14 @@ def test_what_cannot_be_written_is_not_acknowledged(tmp_path: Path, monkeypatch:
     server.stop()
 
 
-def test_a_clock_that_stands_still_does_not_confuse_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
-    class StandingStill(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> "StandingStill":
-            return cls(2026, 11, 24, 9, 0, tzinfo=tz)
-
-    monkeypatch.setattr("broker.bus.practice.records.datetime", StandingStill)
-    bus = PracticeBus()
+def test_a_clock_that_stands_still_does_not_confuse_the_cursor() -> None:
+    bus = practice_bus(clock=Clock())
     stamps = [part(bus.transaction(order()), "Task")["meta"]["lastUpdated"] for _ in range(3)]
     assert stamps == sorted(set(stamps))
 
 
 def test_orders_sent_at_once_each_get_their_own_number() -> None:
-    bus = PracticeBus()
+    bus = practice_bus()
     sent = [order() for _ in range(40)]
     threads = [threading.Thread(target=lambda part=sent[i::4]: [bus.transaction(o) for o in part]) for i in range(4)]
     for thread in threads:
@@ -134,7 +128,7 @@ def test_a_taken_port_is_told_in_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"port {port} on 127.0.0.1 is already taken"):
-            PracticeServer(PracticeBus(), "127.0.0.1", port).start()
+            PracticeServer(practice_bus(), "127.0.0.1", port).start()
 
 
 def test_serving_ends_cleanly_on_a_signal(tmp_path: Path) -> None:

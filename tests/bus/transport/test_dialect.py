@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 
 from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle
-from broker.bus.practice import PracticeBus
 from broker.bus.profile import Profile, Resource
 from broker.bus.transport.dialect import (
     DIALECTS,
@@ -33,6 +32,7 @@ from broker.domain.performed import PerformedStep
 from broker.domain.reports import Report
 from tests.bus import made_orders as made
 from tests.bus.samples import AUTHORED, MIS, PROFILE, STUDY_UID, completed, of, order, report, url_of
+from tests.support.practice import practice_bus
 
 REFERENCES = BusReferences(task="t-1", service_request="s-1", patient="p-1", acsn="ODII0000000001")
 
@@ -280,7 +280,7 @@ def test_without_a_link_there_is_no_next_page(link: Any) -> None:
 
 @pytest.mark.parametrize("answer_urn", [False, True])
 def test_ids_and_the_accession_number_are_read_from_both_kinds_of_answer(answer_urn: bool) -> None:
-    bus = PracticeBus(answer_urn=answer_urn)
+    bus = practice_bus(answer_urn=answer_urn)
     read = bundle_references(bus.transaction(n3(order_bundle(order(), PROFILE))))
     [task] = bus.tasks()
     assert read.task == task["id"]
@@ -292,7 +292,7 @@ def test_ids_and_the_accession_number_are_read_from_both_kinds_of_answer(answer_
 
 
 def test_studies_are_read_by_the_uid_that_their_images_bear() -> None:
-    bus = PracticeBus()
+    bus = practice_bus()
     ids = bundle_references(bus.transaction(n3(ORDER)))
     read = bundle_references(bus.transaction(n3(images_bundle(order(), [completed()], ids, PROFILE, AUTHORED))))
     [study] = bus.resources("ImagingStudy")

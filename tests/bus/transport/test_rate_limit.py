@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from broker.bus.transport.answers import Retry
 from broker.bus.transport.rate_limit import FIRST_WAIT, LONGEST_WAIT, PATIENCE, PAUSE, Pace
 from broker.domain.messages import OutboxKind, OutboxRow, OutboxState
+from tests.support.clock import NOW, Seconds
 
 DOWN = Retry("cannot connect", uncertain=False)
 BROKEN = Retry("HTTP 500")
 
 
-class Clock:
-    """A monotonic clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Seconds:
+    return Seconds()
 
 
 def row(seq: int) -> OutboxRow:
-    return OutboxRow(seq, seq, OutboxKind.ORDER, OutboxState.PENDING, datetime.now(UTC))
+    return OutboxRow(seq, seq, OutboxKind.ORDER, OutboxState.PENDING, NOW)
 
 
 def ready(pace: Pace, *seqs: int) -> list[int]:
     return [one.seq for one in pace.ready([row(seq) for seq in seqs])]
 
 
-def test_the_wait_doubles_up_to_an_hour(clock: Clock) -> None:
+def test_the_wait_doubles_up_to_an_hour(clock: Seconds) -> None:
     pace = Pace(60, clock, chance=lambda: 1.0)
     waits = []
     for _ in range(14):
@@ -48,24 +37,24 @@ def test_the_wait_doubles_up_to_an_hour(clock: Clock) -> None:
     assert waits[-2:] == [LONGEST_WAIT, LONGEST_WAIT]
 
 
-def test_a_thousand_failures_do_not_overflow(clock: Clock) -> None:
+def test_a_thousand_failures_do_not_overflow(clock: Seconds) -> None:
     pace = Pace(60, clock, chance=lambda: 1.0)
     assert [pace.failed(1, DOWN)[0] for _ in range(2000)][-1] == LONGEST_WAIT
 
 
-def test_the_wait_is_anywhere_in_the_upper_half_below_its_ceiling(clock: Clock) -> None:
+def test_the_wait_is_anywhere_in_the_upper_half_below_its_ceiling(clock: Seconds) -> None:
     assert Pace(60, clock, chance=lambda: 0.5).failed(1, DOWN)[0] == FIRST_WAIT * 0.75
     assert Pace(60, clock, chance=lambda: 0.0).failed(1, DOWN)[0] == FIRST_WAIT / 2
 
 
 @pytest.mark.parametrize(("after", "wait"), [(90.0, 90.0), (0.0, FIRST_WAIT), (1e12, LONGEST_WAIT)])
 def test_the_line_waits_at_least_as_long_as_the_bus_asks_and_never_over_an_hour(
-    clock: Clock, after: float, wait: float
+    clock: Seconds, after: float, wait: float
 ) -> None:
     assert Pace(60, clock, chance=lambda: 1.0).failed(1, Retry("HTTP 503", after)) == (wait, False)
 
 
-def test_the_line_waits_by_the_monotonic_clock_and_an_answer_ends_it(clock: Clock) -> None:
+def test_the_line_waits_by_the_monotonic_clock_and_an_answer_ends_it(clock: Seconds) -> None:
     pace = Pace(60, clock, chance=lambda: 1.0)
     assert not pace.waiting
     pace.failed(1, DOWN)
@@ -79,7 +68,7 @@ def test_the_line_waits_by_the_monotonic_clock_and_an_answer_ends_it(clock: Cloc
     assert not pace.waiting
 
 
-def test_a_pause_ends_by_itself_or_when_a_person_wants(clock: Clock) -> None:
+def test_a_pause_ends_by_itself_or_when_a_person_wants(clock: Seconds) -> None:
     pace = Pace(60, clock)
     assert pace.pause() == PAUSE
     clock.now += PAUSE - 1
@@ -91,7 +80,7 @@ def test_a_pause_ends_by_itself_or_when_a_person_wants(clock: Clock) -> None:
     assert not pace.waiting
 
 
-def test_no_more_requests_go_out_in_any_minute_than_allowed(clock: Clock) -> None:
+def test_no_more_requests_go_out_in_any_minute_than_allowed(clock: Seconds) -> None:
     pace = Pace(3, clock)
     for _ in range(3):
         assert pace.has_room(1)
@@ -107,14 +96,14 @@ def test_no_more_requests_go_out_in_any_minute_than_allowed(clock: Clock) -> Non
     assert not pace.has_room(1)
 
 
-def test_what_belongs_together_goes_out_in_an_empty_minute_even_at_one_a_minute(clock: Clock) -> None:
+def test_what_belongs_together_goes_out_in_an_empty_minute_even_at_one_a_minute(clock: Seconds) -> None:
     pace = Pace(1, clock)
     assert pace.has_room(2)
     pace.note_request()
     assert not pace.has_room(1)
 
 
-def test_a_message_that_fails_while_others_are_answered_waits_alone(clock: Clock) -> None:
+def test_a_message_that_fails_while_others_are_answered_waits_alone(clock: Seconds) -> None:
     pace = Pace(60, clock, chance=lambda: 1.0)
     for _ in range(PATIENCE):
         assert pace.failed(1, BROKEN)[1] is False  # it may well be the line
@@ -130,7 +119,7 @@ def test_a_message_that_fails_while_others_are_answered_waits_alone(clock: Clock
 
 
 @pytest.mark.parametrize("why", [DOWN, Retry("HTTP 429", 1.0, uncertain=False), Retry("HTTP 503", 5.0)])
-def test_a_line_that_is_down_or_asks_for_a_wait_is_no_fault_of_the_message(clock: Clock, why: Retry) -> None:
+def test_a_line_that_is_down_or_asks_for_a_wait_is_no_fault_of_the_message(clock: Seconds, why: Retry) -> None:
     pace = Pace(60, clock)
     for _ in range(PATIENCE + 2):
         assert pace.failed(1, why)[1] is False
@@ -138,7 +127,7 @@ def test_a_line_that_is_down_or_asks_for_a_wait_is_no_fault_of_the_message(clock
     assert ready(pace, 1, 2) == [1, 2]
 
 
-def test_a_person_forgives_a_message_too(clock: Clock) -> None:
+def test_a_person_forgives_a_message_too(clock: Seconds) -> None:
     pace = Pace(60, clock)
     for _ in range(PATIENCE + 1):
         pace.failed(1, BROKEN)
@@ -148,7 +137,7 @@ def test_a_person_forgives_a_message_too(clock: Clock) -> None:
     assert ready(pace, 1) == [1]
 
 
-def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(clock: Clock) -> None:
+def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(clock: Seconds) -> None:
     pace = Pace(3, clock)
     assert pace.take(2)
     assert not pace.take(2)
@@ -157,7 +146,7 @@ def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(
     assert pace.take()
 
 
-def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Clock) -> None:
+def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Seconds) -> None:
     pace = Pace(10, clock)
     assert pace.share == 5
     taken = 0
@@ -174,7 +163,7 @@ def test_what_is_fetched_has_room_for_a_referral_or_half_of_what_there_is(rate: 
     assert Pace(rate).share == share
 
 
-def test_one_failure_of_the_line_that_several_messages_meet_counts_once(clock: Clock) -> None:
+def test_one_failure_of_the_line_that_several_messages_meet_counts_once(clock: Seconds) -> None:
     pace = Pace(60, clock, chance=lambda: 1.0)
     mark = pace.mark
     assert pace.failed(1, DOWN, mark) == (FIRST_WAIT, False)
@@ -184,7 +173,7 @@ def test_one_failure_of_the_line_that_several_messages_meet_counts_once(clock: C
     assert pace.failed(1, DOWN, pace.mark) == (2 * FIRST_WAIT, False)
 
 
-def test_an_answer_to_what_began_before_the_line_failed_does_not_end_the_wait(clock: Clock) -> None:
+def test_an_answer_to_what_began_before_the_line_failed_does_not_end_the_wait(clock: Seconds) -> None:
     pace = Pace(60, clock, chance=lambda: 1.0)
     mark = pace.mark
     pace.failed(1, DOWN, mark)
@@ -195,7 +184,7 @@ def test_an_answer_to_what_began_before_the_line_failed_does_not_end_the_wait(cl
     assert pace.failed(1, DOWN, pace.mark)[0] == FIRST_WAIT
 
 
-def test_silence_is_measured_from_the_last_answer(clock: Clock) -> None:
+def test_silence_is_measured_from_the_last_answer(clock: Seconds) -> None:
     pace = Pace(60, clock)
     assert pace.silence == float("inf")
     pace.heard()

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from broker.dicom.devices.throttle import Seldom
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Seconds
 
 
 def test_once_in_a_span_for_each() -> None:
-    clock = Clock()
+    clock = Seconds()
     seldom = Seldom(10, 100, clock)
     assert [seldom.now("a"), seldom.now("a"), seldom.now("b")] == [True, False, True]
     clock.now += 10
@@ -21,7 +15,7 @@ def test_once_in_a_span_for_each() -> None:
 
 
 def test_invented_names_share_the_span_and_are_counted() -> None:
-    clock = Clock()
+    clock = Seconds()
     seldom = Seldom(10, 3, clock)
     assert sum(seldom.now(name) for name in range(1000)) == 3
     assert seldom.held_back() == 997

@@ -23,25 +23,16 @@ from broker.dicom.files.watched_folder import (
 from broker.domain.devices import Device
 from broker.store.database import Store
 from broker.store.tables import devices
+from tests.support.clock import NOW, Seconds
 from tests.support.factory import CLINIC
 from tests.support.worklist_file import wl
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_795_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Script:
     """What writes worklist files, and the watch over them, with a clock that both go by."""
 
     def __init__(self, folder: Path, store: Store) -> None:
-        self.folder, self.store, self.clock = folder, store, Clock()
+        self.folder, self.store, self.clock = folder, store, Seconds(NOW.timestamp())
         folder.mkdir()
         self.watch = WorklistFolder(folder, store, CLINIC, clock=self.clock)
 

@@ -25,7 +25,8 @@ from broker.store.tables import devices, orders
 from broker.store.tables import worklist as store_worklist
 from broker.workflow import performed_steps, referrals
 from tests.support import factory
-from tests.support.factory import CLINIC, REGISTRAR, XRAY, ZONE
+from tests.support.clock import ZONE
+from tests.support.factory import CLINIC, REGISTRAR, XRAY
 
 NOW = datetime(2026, 11, 24, 6, 47, tzinfo=UTC)  # 09:47 in the clinic
 TEN = datetime(2026, 11, 24, 10, 0)

@@ -30,24 +30,15 @@ from broker.workflow import performed_steps, referrals
 from tests.dicom.codec.test_decoding import encoded
 from tests.dicom.worklist.test_query import code, identifier
 from tests.support import factory
+from tests.support.clock import Clock
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)  # noon in the clinic
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

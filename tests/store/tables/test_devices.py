@@ -15,7 +15,7 @@ from broker.store.database import Store
 from broker.store.queries import journal
 from broker.store.tables import devices
 from tests.support import factory
-from tests.support.factory import Clock
+from tests.support.clock import Clock
 
 EVERY_POLICY = Device(
     "CT_1",

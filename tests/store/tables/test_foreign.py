@@ -18,7 +18,8 @@ from broker.store.tables import foreign
 from broker.store.tables.foreign import Kept
 from broker.workflow import performed_steps, referrals
 from tests.support import factory
-from tests.support.factory import CLINIC, REGISTRAR, XRAY, Clock, draft, message, performed
+from tests.support.clock import Clock
+from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 STUDY = ForeignStudy(

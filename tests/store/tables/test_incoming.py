@@ -13,6 +13,7 @@ from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Store
 from broker.store.tables import incoming
 from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from tests.support.clock import NOW
 
 FULL = IncomingReferral(
     task="t1",
@@ -123,7 +124,7 @@ def test_versions_are_compared(version: str, than: str, newer: bool) -> None:
 
 
 def test_contents_are_forgotten_in_time_except_what_is_still_tried(store: Store) -> None:
-    now = datetime.now(UTC)
+    now = NOW
     for name, state in (("a", ItemState.TAKEN), ("b", ItemState.FAILED), ("c", ItemState.SET_ASIDE)):
         put(store, f"Task/{name}", state=state)
     assert store.write(lambda tx: incoming.forget_contents(tx, now - timedelta(days=1))) == 0

@@ -15,6 +15,7 @@ from broker.store.database import Store
 from broker.store.queries import reading
 from broker.store.tables import reports
 from broker.workflow import performed_steps, referrals
+from tests.support.clock import NOW
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 AGES_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -91,7 +92,7 @@ def test_what_waits_is_urgent_first_and_says_who_writes_and_what_is_in_doubt(sto
         assert (found.modalities, found.older) == ({"DX": 3}, 0)
         assert reading.queue(reader, AGES_AGO, "MG").waiting == ()
         assert len(reading.queue(reader, AGES_AGO, "DX", limit=2).waiting) == 2
-        later = datetime.now(UTC) + timedelta(days=1)
+        later = NOW + timedelta(days=1)
         assert reading.queue(reader, later).older == 3
         assert reading.queue(reader, later).waiting == ()
         assert len(reading.queue(reader, later, older=True).waiting) == 3

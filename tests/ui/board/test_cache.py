@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from broker.store.tables import worklist
-from tests.ui.scene import TODAY, Scene
+from tests.support.clock import TODAY
+from tests.ui.scene import Scene
 from ui.board import cache, layout
 from ui.board.cache import Days
 from ui.board.layout import ALL, Day

@@ -10,8 +10,8 @@ from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import devices, worklist
-from tests.support.factory import ZONE
-from tests.ui.scene import TODAY, Scene
+from tests.support.clock import TODAY, ZONE
+from tests.ui.scene import Scene
 from ui.board import layout
 from ui.board.layout import Clock, Day, Fold, Gap, Lane, Line, Note
 

@@ -16,8 +16,9 @@ from broker.domain import names
 from broker.domain.orders import OrderState
 from broker.domain.people import PersonName
 from broker.store.queries import journal
+from tests.support.clock import TODAY
 from tests.ui.conftest import person
-from tests.ui.scene import TODAY, Scene, parts, press
+from tests.ui.scene import Scene, parts, press
 from ui.board import layout
 from ui.board.layout import Day
 from ui.services import Services

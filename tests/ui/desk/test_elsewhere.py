@@ -22,9 +22,10 @@ from broker.store.tables import directories, foreign
 from broker.store.tables.foreign import Kept
 from broker.workflow import referrals
 from tests.support import factory
+from tests.support.clock import TODAY
 from tests.ui.conftest import person
 from tests.ui.desk.test_page import ENTER, Hands, _quick, until  # noqa: F401
-from tests.ui.scene import TODAY, Scene, press, texts
+from tests.ui.scene import Scene, press, texts
 from ui.services import Services
 
 THEM, US = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61", "aa9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"

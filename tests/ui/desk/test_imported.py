@@ -15,9 +15,10 @@ from broker.store.queries import journal
 from broker.store.tables import orders
 from broker.workflow import referrals
 from broker.workflow import worklist_files as intake
-from tests.support.factory import CLINIC, DEVICES, REGISTRAR, SYSTEM, ZONE, draft
+from tests.support.clock import TODAY, ZONE
+from tests.support.factory import CLINIC, DEVICES, REGISTRAR, SYSTEM, draft
 from tests.support.worklist_file import wl
-from tests.ui.scene import TODAY, Scene
+from tests.ui.scene import Scene
 from ui.order import label, timeline
 
 UNKNOWN = "дата рождения неизвестна"

@@ -13,7 +13,7 @@ from broker.dicom.devices import learning
 from broker.dicom.worklist import verdicts
 from broker.domain.device_advice import Suggestion, Verdict
 from broker.domain.devices import Device
-from tests.support.factory import ZONE
+from tests.support.clock import ZONE
 from ui.devices import advice
 
 CODES = sorted(set(re.findall(r'Suggestion\(\s*"(\w+)"', inspect.getsource(learning))))

@@ -17,7 +17,7 @@ from broker.store.database import Store
 from broker.store.queries.journal import Exchange
 from broker.store.tables import incoming, outbox
 from broker.store.tables.incoming import Arrival, ItemKind, ItemState
-from tests.support.factory import ZONE
+from tests.support.clock import ZONE
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
 from ui.exchange.page import judge

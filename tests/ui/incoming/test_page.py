@@ -21,10 +21,11 @@ from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals as verbs
 from broker.workflow import performed_steps
 from tests.support import factory
+from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, KUZNETSOVA
 from tests.ui.conftest import person
 from tests.ui.desk.test_page import Hands, _quick, until  # noqa: F401
-from tests.ui.scene import TODAY, Scene, press, texts
+from tests.ui.scene import Scene, press, texts
 from ui.services import Services
 
 THEM = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"

@@ -17,9 +17,10 @@ from broker.domain.performed import PerformedState
 from broker.store.queries import journal
 from broker.store.tables import worklist
 from broker.workflow import performed_steps
-from tests.support.factory import CLINIC, DEVICES, REGISTRAR, ZONE
+from tests.support.clock import TODAY, ZONE
+from tests.support.factory import CLINIC, DEVICES, REGISTRAR
 from tests.ui.conftest import person
-from tests.ui.scene import TODAY, Scene, buttons, press, texts
+from tests.ui.scene import Scene, buttons, press, texts
 from ui.devices import evidence
 from ui.order import timeline
 from ui.services import Services

@@ -14,9 +14,10 @@ from broker.domain.reasons import WRONG_ENTRY
 from broker.store.queries import journal
 from broker.workflow import performed_steps
 from broker.workflow.stale_steps import ACTOR
-from tests.support.factory import CLINIC, XRAY, ZONE, message
+from tests.support.clock import TODAY, ZONE
+from tests.support.factory import CLINIC, XRAY, message
 from tests.ui.conftest import person
-from tests.ui.scene import TODAY, Scene, buttons, press
+from tests.ui.scene import Scene, buttons, press
 from ui.board import layout
 from ui.order import timeline
 from ui.services import Services

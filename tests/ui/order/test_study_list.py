@@ -10,7 +10,8 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from tests.ui.scene import TODAY, Scene, texts
+from tests.support.clock import TODAY
+from tests.ui.scene import Scene, texts
 
 pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 

@@ -22,9 +22,10 @@ from broker.store.tables import reports
 from broker.workflow import performed_steps
 from broker.workflow import reports as results
 from broker.workflow.reports import ReportText
-from tests.support.factory import CLINIC, REGISTRAR, ZONE
+from tests.support.clock import TODAY, ZONE
+from tests.support.factory import CLINIC, REGISTRAR
 from tests.ui.conftest import Site, person, session_of
-from tests.ui.scene import TODAY, Scene, press, texts
+from tests.ui.scene import Scene, press, texts
 from ui.order import timeline
 from ui.reading import dose, form
 from ui.services import COOKIE, Services

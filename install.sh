@@ -141,8 +141,8 @@ run_tests() {
     run_check python -m ruff format --check .
     run_check python -m mypy
     run_check lint-imports
-    run_check python -m vulture
-    run_check python -m codespell_lib
+    run_check vulture
+    run_check codespell
     run_check python -m pytest "$@"
     exit "$failed"
 }

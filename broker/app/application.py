@@ -20,10 +20,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from broker.app import clock, gc, scheduler, systemd
-from broker.app.bus import Region
-from broker.app.fhir_api import endpoint_of
+from broker.app.bus import RegionalBus
+from broker.app.fhir_api import build_fhir_api
 from broker.app.settings import archive_address, clinic_of, port_settings
-from broker.bus.api import Beside
+from broker.bus.api import ApiMount
 from broker.config.sections import Config
 from broker.dicom.devices import learning
 from broker.dicom.files.watched_folder import WorklistFolder
@@ -93,7 +93,7 @@ class Application:
             os.close(self._lock)
             raise
         self.dicom = DicomServer(port_settings(config.dicom), self.store, self.clinic, config.clinic.name)
-        self.region = Region(config, self.store, self.clinic) if config.bus.url else None
+        self.region = RegionalBus(config, self.store, self.clinic) if config.bus.url else None
         self.abandoned = Abandoned(self.store, self.clinic)
         self._health = Health()
         self._looked = monotonic()
@@ -165,7 +165,7 @@ class Application:
             explain=self._explain,
         )
         site = app.create_app(services)
-        site.add_middleware(Beside, endpoint=endpoint_of(self.config, self.store, self.clinic))
+        site.add_middleware(ApiMount, endpoint=build_fhir_api(self.config, self.store, self.clinic))
         self._web = app.make_server(site, self.config)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,7 +1,7 @@
 """Everything that talks to the regional bus, built from the configuration: the sender, and those who look and ask.
 
-A part of the composition root; only `app` knows it. They share one pace, so that together they keep the region's rate,
-and each has a connection of its own, so that one that is cut off cuts off no other.
+Part of the composition root. All share one rate limiter, which keeps the region's rate; each has a connection of its
+own, so that cutting one off cuts off no other.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from datetime import timedelta
 from broker.app.scheduler import Job
 from broker.app.settings import bus_client, bus_profile
 from broker.bus.inbound.history import History
-from broker.bus.inbound.referrals import Fetch
-from broker.bus.inbound.results import Elsewhere
-from broker.bus.outbound.delivery import Exchange
+from broker.bus.inbound.referrals import ReferralPoll
+from broker.bus.inbound.results import ResultPoll
+from broker.bus.outbound.delivery import Delivery
 from broker.bus.profile import Profile, systems_without_version
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import DIALECTS
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.config.sections import Config
 from broker.documents.report_pdf import report_pdf
 from broker.domain.clinic import Clinic
@@ -40,12 +40,13 @@ LANES = 4  # messages under way at once
 ONE_LANE = ("r4",)
 
 
-class Region:
+class RegionalBus:
     """The clinic's side of the regional bus."""
 
     def __init__(self, config: Config, store: Store, clinic: Clinic) -> None:
         self._config, self._store = config, store
-        dialect, pace, profile = DIALECTS[config.bus.dialect], Pace(config.bus.rate), self._profile()
+        dialect, profile = DIALECTS[config.bus.dialect], self._profile()
+        limiter = RateLimiter(config.bus.rate)
         for system in systems_without_version(profile):
             log.info("bus.versions names no version of %s", system)
         self._known = profile
@@ -57,10 +58,12 @@ class Region:
             return bus_client(config.bus)
 
         lanes = 1 if config.bus.dialect in ONE_LANE else LANES
-        self.exchange = Exchange(store, client(), profile, pace, paper_of(config, store), dialect=dialect, lanes=lanes)
-        self.fetch = Fetch(store, client(), dialect, profile, pace, clinic, config.bus.auto_accept)
-        self.elsewhere = Elsewhere(store, client(), dialect, profile, pace)
-        self.history = History(store, client(), dialect, profile, pace, hours=config.bus.history_hours)
+        self.exchange = Delivery(
+            store, client(), profile, limiter, paper_of(config, store), dialect=dialect, lanes=lanes
+        )
+        self.fetch = ReferralPoll(store, client(), dialect, profile, limiter, clinic, config.bus.auto_accept)
+        self.elsewhere = ResultPoll(store, client(), dialect, profile, limiter)
+        self.history = History(store, client(), dialect, profile, limiter, hours=config.bus.history_hours)
 
     def jobs(self) -> list[Job]:
         """List what is done periodically."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from broker.app.bus import paper_of
 from broker.app.settings import bus_profile
-from broker.bus.api import Endpoint
+from broker.bus.api import FhirApi
 from broker.bus.outbound.resources import NAMESPACE
 from broker.bus.profile import Profile
 from broker.config.sections import Config
@@ -16,14 +16,14 @@ from broker.store.database import Reader, Store
 from broker.store.tables import directories
 
 
-def endpoint_of(config: Config, store: Store, clinic: Clinic) -> Endpoint:
+def build_fhir_api(config: Config, store: Store, clinic: Clinic) -> FhirApi:
     """Build the endpoint; it answers nobody before a client is registered."""
 
     def profile(reader: Reader) -> Profile:
         made = bus_profile(config, directories.positions(reader), directories.versions(reader))
         return made if made.mis_oid else replace(made, mis_oid=_own_oid(config))
 
-    return Endpoint(store, clinic, profile, paper_of(config, store), config.bus.auto_accept)
+    return FhirApi(store, clinic, profile, paper_of(config, store), config.bus.auto_accept)
 
 
 def _own_oid(config: Config) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from broker.app import bus as region
-from broker.app.bus import Region
+from broker.app.bus import RegionalBus
 from broker.config.sections import Config
 from broker.store.database import Store
 from broker.store.tables import incoming
@@ -25,11 +25,11 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(store: Store, directory: Path, **bus: Any) -> Region:
+def opened(store: Store, directory: Path, **bus: Any) -> RegionalBus:
     told = {"url": "http://127.0.0.1:9/fhir", "token_file": directory / "token", "organisation": HERE, "mis_oid": MIS}
     clinic = {"name": "Клиника"}
     config = Config.model_validate({"clinic": clinic, "bus": told | bus, "data": {"directory": directory}})
-    return Region(config, store, CLINIC)
+    return RegionalBus(config, store, CLINIC)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,6 @@ def test_a_server_of_conditional_creations_gets_one_message_at_a_time(
     store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch, dialect: str, lanes: int
 ) -> None:
     told: dict[str, Any] = {}
-    monkeypatch.setattr(region, "Exchange", lambda *_, **given: told.update(given))
+    monkeypatch.setattr(region, "Delivery", lambda *_, **given: told.update(given))
     opened(store, directory, dialect=dialect)
     assert told["lanes"] == lanes

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from broker.bus.outbound.delivery import Exchange, Summary
+from broker.bus.outbound.delivery import Delivery, DeliverySummary
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
 from broker.bus.profile import Resource
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect, n3
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.devices import ProcedureType
 from broker.domain.messages import BusReferences, OutboxRow
@@ -59,20 +59,20 @@ class Clinic:
         self.clients: list[BusClient] = []
         self.exchange = self.restarted()
 
-    def restarted(self, client: type[BusClient] = BusClient, timeout: float = 5.0, rate: int = 6000) -> Exchange:
+    def restarted(self, client: type[BusClient] = BusClient, timeout: float = 5.0, rate: int = 6000) -> Delivery:
         """Make an exchange as after a start of the program."""
         self.clients.append(client(self.server.url, lambda: self.token, timeout))
         self.exchange = self.exchange_with(1.0, rate)
         return self.exchange
 
-    def exchange_with(self, chance: float, rate: int = 6000) -> Exchange:
-        pace = Pace(rate, lambda: self.now, lambda: chance)
-        return Exchange(self.store, self.clients[-1], PROFILE, pace, paper, dialect=self.dialect, lanes=self.lanes)
+    def exchange_with(self, chance: float, rate: int = 6000) -> Delivery:
+        limiter = RateLimiter(rate, lambda: self.now, lambda: chance)
+        return Delivery(self.store, self.clients[-1], PROFILE, limiter, paper, dialect=self.dialect, lanes=self.lanes)
 
-    def deliver(self) -> Summary:
+    def deliver(self) -> DeliverySummary:
         return self.exchange.deliver()
 
-    def deliver_and_lose_the_answer(self, fault: str = "timeout-after-commit") -> Summary:
+    def deliver_and_lose_the_answer(self, fault: str = "timeout-after-commit") -> DeliverySummary:
         """Let the next call fail after it was sent, on an impatient client; then start anew with a patient one."""
         self.restarted(timeout=0.5)
         self.bus.fail_next(fault)
@@ -80,7 +80,7 @@ class Clinic:
         self.restarted()
         return summary
 
-    def deliver_later(self, seconds: float = 3600.0) -> Summary:
+    def deliver_later(self, seconds: float = 3600.0) -> DeliverySummary:
         self.now += seconds
         return self.exchange.deliver()
 

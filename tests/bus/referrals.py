@@ -5,10 +5,10 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from broker.bus.inbound.resolver import Walk
+from broker.bus.inbound.resolver import ReferenceResolver
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile, Resource
-from broker.bus.transport.answers import Answer, Delivered, Parked
+from broker.bus.transport.answers import Answer, Delivered, Rejected
 from tests.bus.bundles import N3, NSI, OWN_ID, SNILS, concept
 from tests.support.clock import ZONE
 
@@ -100,14 +100,14 @@ def graph() -> dict[str, Resource]:
     return {f"{each['resourceType']}/{each['id']}": deepcopy(each) for each in resources}
 
 
-def walk(resources: dict[str, Any], most: int = 16) -> Walk:
+def resolver(resources: dict[str, Any], most: int = 16) -> ReferenceResolver:
     """Walk over resources that are at hand."""
 
     def read(kind: str, id: str) -> Answer:
         found = resources.get(f"{kind}/{id}")
-        return Delivered(found) if isinstance(found, dict) else Parked("HTTP 404")
+        return Delivered(found) if isinstance(found, dict) else Rejected("HTTP 404")
 
-    return Walk(read, BASE, most=most)
+    return ReferenceResolver(read, BASE, most=most)
 
 
 def _measured(id: str, code: str, value: float, unit: str) -> Resource:

@@ -20,10 +20,10 @@ from pydicom.dataset import Dataset
 
 from broker.__main__ import main
 from broker.app import application
-from broker.bus.outbound.delivery import Exchange
-from broker.bus.outbound.message import NO_BIRTH_DATE
+from broker.bus.outbound.delivery import Delivery
+from broker.bus.outbound.messages import NO_BIRTH_DATE
 from broker.bus.profile import Profile
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.config.loader import load
 from broker.dicom.files import worklist_file
 from broker.dicom.server import DicomServer, PortSettings
@@ -293,7 +293,7 @@ def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(sto
     item, digest = worklist_file.read(wl(PatientBirthDate=""))
     intake.take_over(store, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
     profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=ZONE)
-    exchange = Exchange(store, Silent(), profile, Pace(50), lambda order, report: b"")  # type: ignore[arg-type]
+    exchange = Delivery(store, Silent(), profile, RateLimiter(50), lambda order, report: b"")  # type: ignore[arg-type]
     summary = exchange.deliver()
     assert summary.needs_attention == 1
     with store.read() as reader:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from broker.bus.inbound.history import History
-from broker.bus.inbound.results import Elsewhere, Looked
-from broker.bus.outbound.delivery import Exchange
+from broker.bus.inbound.results import ResultPoll, ResultPollSummary
+from broker.bus.outbound.delivery import Delivery
 from broker.bus.profile import Resource
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import r4
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.orders import OrderState
 from broker.store.database import Store
 from broker.store.tables import foreign, orders, outbox
@@ -54,7 +54,7 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
     for number in range(3):
         post(server, strangers.result(days_ago=number, conclusion=f"Заключение {number}"))
     patient = referrals.register(store, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
-    History(store, client, r4, PROFILE, Pace(6000), seconds=60).ask(patient.id)
+    History(store, client, r4, PROFILE, RateLimiter(6000), seconds=60).ask(patient.id)
     with store.read() as reader:
         told = foreign.of_patient(reader, patient.id)
     assert told.reason == ""
@@ -67,14 +67,14 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
 ) -> None:
     given = draft(owner=STRANGER, station_ae_titles=(), start=soon(days=1))
     order = referrals.register(store, given, REGISTRAR, CLINIC)
-    pace = Pace(6000)
-    Exchange(store, client, PROFILE, pace, lambda order, report: b"", dialect=r4).deliver()
+    limiter = RateLimiter(6000)
+    Delivery(store, client, PROFILE, limiter, lambda order, report: b"", dialect=r4).deliver()
     with store.read() as reader:
         placed = server.get(f"Task/{outbox.references(reader, order.id).task}")
     post(server, strangers.result(of=placed, days_ago=0))
-    look = Elsewhere(store, client, r4, PROFILE, pace)
-    assert look.look() == Looked(completed=1)
-    assert look.look() == Looked()
+    look = ResultPoll(store, client, r4, PROFILE, limiter)
+    assert look.look() == ResultPollSummary(completed=1)
+    assert look.look() == ResultPollSummary()
     with store.read() as reader:
         done = orders.get(reader, order.id)
         assert done is not None

@@ -4,6 +4,6 @@
 stands in `serving`. Here are only the names for whoever builds it.
 """
 
-from broker.bus.api.web import Beside, Endpoint, Failures
+from broker.bus.api.web import ApiMount, Failures, FhirApi
 
-__all__ = ["Beside", "Endpoint", "Failures"]
+__all__ = ["ApiMount", "Failures", "FhirApi"]

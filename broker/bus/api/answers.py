@@ -13,7 +13,7 @@ from typing import Any
 
 from broker.bus.fhir_server.records import resolved
 from broker.bus.fhir_server.rules import Resource
-from broker.bus.outbound.message import Paper, performed_steps
+from broker.bus.outbound.messages import MakePdf, performed_steps
 from broker.bus.outbound.resources import images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.dialect import STUDY, n3
@@ -69,7 +69,7 @@ def results_of(standing: Standing, profile: Profile) -> list[Resource]:
     ]
 
 
-def made_for(reader: Reader, standing: Standing, profile: Profile, paper: Paper | None) -> dict[str, Resource]:
+def made_for(reader: Reader, standing: Standing, profile: Profile, paper: MakePdf | None) -> dict[str, Resource]:
     """Make everything that answers an order: "Type/id" -> resource. Without `paper` the document stays empty."""
     order = orders.get(reader, standing.order_id)
     if order is None or standing.images_at is None:

@@ -16,7 +16,7 @@ from uuid import uuid4
 from broker.bus.api import answers
 from broker.bus.fhir_server.records import accession_number, keys, places, resolved, stored
 from broker.bus.fhir_server.requests import (
-    Query,
+    SearchQuery,
     entries,
     read_query,
     read_status,
@@ -27,10 +27,10 @@ from broker.bus.fhir_server.requests import (
     transaction_response,
     updated,
 )
-from broker.bus.fhir_server.rules import Find, Issue, Refused, Resource, check, check_bundle
+from broker.bus.fhir_server.rules import Find, Issue, OperationRefused, Resource, check, check_bundle
 from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import Unusable
-from broker.bus.outbound.message import Paper
+from broker.bus.outbound.messages import MakePdf
 from broker.bus.outbound.resources import encode
 from broker.bus.profile import Profile
 from broker.domain.actors import Actor, ActorKind
@@ -50,7 +50,7 @@ CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ApiCaller:
     """Who asks. `profile.organisation` is the clinic here, `organisation` the one that the client works for."""
 
     client: Client
@@ -58,7 +58,7 @@ class Caller:
     profile: Profile
 
     @classmethod
-    def of(cls, client: Client, profile: Profile) -> Caller:
+    def of(cls, client: Client, profile: Profile) -> ApiCaller:
         """Let a client without an organisation of its own be this clinic's, and the other way round."""
         here = profile.organisation or client.organisation
         return cls(client, client.organisation or here, replace(profile, organisation=here))
@@ -74,15 +74,15 @@ class Caller:
         return Actor(ActorKind.BUS, self.name, f"МИС {self.name}")
 
 
-class EndpointService:
+class FhirApiService:
     """The verbs. `auto_accept` is modality -> AE title, `paper` makes the PDF of a signed report."""
 
-    def __init__(self, store: Store, clinic: Clinic, auto_accept: Mapping[str, str], paper: Paper) -> None:
+    def __init__(self, store: Store, clinic: Clinic, auto_accept: Mapping[str, str], paper: MakePdf) -> None:
         self._store, self._clinic, self._auto_accept, self._paper = store, clinic, auto_accept, paper
 
     # ---- ordering ----
 
-    def transaction(self, bundle: object, caller: Caller) -> Resource:
+    def transaction(self, bundle: object, caller: ApiCaller) -> Resource:
         """Take an order as a whole and answer the transaction-response; raise Refused."""
         sent = entries(bundle)
         resources = list(sent.values())
@@ -94,31 +94,31 @@ class EndpointService:
                 issues += check(resource, find, self._today(), f"Bundle.entry[{i}].resource", lenient=True)
             issues = issues or check_bundle(resources, find)
         if issues:
-            raise Refused(422, *issues)
+            raise OperationRefused(422, *issues)
         task = next(resource for resource in resources if resource["resourceType"] == "Task")
         self._refuse_others(task, caller)
         return transaction_response(self._store.write(lambda tx: self._ordered(tx, sent, caller)))
 
-    def create(self, resource_type: str, resource: object, caller: Caller) -> Resource:
+    def create(self, resource_type: str, resource: object, caller: ApiCaller) -> Resource:
         """Store a person, or find the same one; raise Refused."""
         if resource_type not in CREATABLE:
-            raise Refused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
+            raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
-            raise Refused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
+            raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
         with self._store.read() as reader:
             issues = check(resource, _finder(reader, caller), self._today(), lenient=True)
         if issues:
-            raise Refused(422, *issues)
+            raise OperationRefused(422, *issues)
         return self._store.write(lambda tx: _keep(tx, {"": resource}, caller.name))[0]
 
-    def update_status(self, parameters: object, caller: Caller) -> Resource:
+    def update_status(self, parameters: object, caller: ApiCaller) -> Resource:
         """Cancel an order and answer its Task; once more changes nothing. Raise Refused where it has begun.
 
         Then people are told that it is not wanted any more, and decide what follows.
         """
         task_id, status = read_status(parameters)
         if status != CANCELLED:
-            raise Refused(422, Issue("value", f"Недопустимый статус {status}", "status"))
+            raise OperationRefused(422, Issue("value", f"Недопустимый статус {status}", "status"))
         task = self._task(task_id, caller)
         if task["status"] == CANCELLED:
             return task
@@ -130,12 +130,12 @@ class EndpointService:
         task = self._task(task_id, caller)
         if task["status"] != CANCELLED:
             text = f"Task/{task_id} уже выполняется или завершён, статус {CANCELLED} установить нельзя"
-            raise Refused(422, Issue("business-rule", text, "status"))
+            raise OperationRefused(422, Issue("business-rule", text, "status"))
         return task
 
     # ---- reading ----
 
-    def read(self, resource_type: str, resource_id: str, caller: Caller) -> Resource:
+    def read(self, resource_type: str, resource_id: str, caller: ApiCaller) -> Resource:
         """Read one resource; raise Refused(404), also for another client's: that it exists is not told."""
         reference = f"{resource_type}/{resource_id}"
         with self._store.read() as reader:
@@ -143,10 +143,10 @@ class EndpointService:
                 return answers.task_of(standing)
             found = _finder(reader, caller)(reference) or self._made(reader, reference, caller)
         if found is None:
-            raise Refused(404, Issue("not-found", f"Ресурс {reference} не найден"))
+            raise OperationRefused(404, Issue("not-found", f"Ресурс {reference} не найден"))
         return found
 
-    def search(self, resource_type: str, parameters: object, caller: Caller) -> Resource:
+    def search(self, resource_type: str, parameters: object, caller: ApiCaller) -> Resource:
         """Answer a searchset, oldest change first, cut at `_count`; raise Refused."""
         query = read_query(resource_type, parameters)
         with self._store.read() as reader:
@@ -156,7 +156,7 @@ class EndpointService:
         found.sort(key=lambda each: (updated(each), each["id"]))
         return searchset(found[: query.most], len(found))
 
-    def _tasks(self, reader: Reader, query: Query, caller: Caller) -> Resource:
+    def _tasks(self, reader: Reader, query: SearchQuery, caller: ApiCaller) -> Resource:
         """Search the Tasks; only those that are told are made whole."""
         standings = clients.standings(
             reader, caller.name, tasks=_named_tasks(reader, query, caller.name), since=query.since
@@ -176,7 +176,7 @@ class EndpointService:
             told.append(task)
         return searchset(told, len(found))
 
-    def _candidates(self, reader: Reader, kind: str, query: Query, caller: Caller) -> list[Resource]:
+    def _candidates(self, reader: Reader, kind: str, query: SearchQuery, caller: ApiCaller) -> list[Resource]:
         """Give the resources among which a search for something else than Tasks finds."""
         if kind == "Patient":
             ids = clients.named(reader, caller.name, kind, query.wanted("identifier") or ())
@@ -192,7 +192,7 @@ class EndpointService:
         ]
         return [each for each in made if each["resourceType"] == kind]
 
-    def _made(self, reader: Reader, reference: str, caller: Caller) -> Resource | None:
+    def _made(self, reader: Reader, reference: str, caller: ApiCaller) -> Resource | None:
         """Make what answers an order of this client, if that is what a reference means."""
         kind, _, id = reference.partition("/")
         order_id = answers.order_of(id)
@@ -201,32 +201,32 @@ class EndpointService:
         paper = self._paper if kind == "Binary" else None
         return answers.made_for(reader, standing, caller.profile, paper).get(reference) if standing else None
 
-    def _task(self, task_id: str, caller: Caller) -> Resource:
+    def _task(self, task_id: str, caller: ApiCaller) -> Resource:
         """Give an order's own Task as it stands; raise Refused(404)."""
         with self._store.read() as reader:
             standing = answers.standing_of(reader, caller.name, task_id)
         if standing is None:
-            raise Refused(404, Issue("not-found", f"Ресурс Task/{task_id} не найден"))
+            raise OperationRefused(404, Issue("not-found", f"Ресурс Task/{task_id} не найден"))
         return answers.task_of(standing)
 
     # ---- what becomes of an order ----
 
-    def _refuse_others(self, task: Resource, caller: Caller) -> None:
+    def _refuse_others(self, task: Resource, caller: ApiCaller) -> None:
         """Raise Refused unless it is an order of the client's organisation that this clinic is to do."""
         if task["intent"] != "original-order":
             text = "Task.intent: здесь принимаются только направления (original-order), результаты выдаёт эта клиника"
-            raise Refused(422, Issue("business-rule", text, "Task.intent"))
+            raise OperationRefused(422, Issue("business-rule", text, "Task.intent"))
         refuse_foreign_sender(task, caller.organisation)
         if task["owner"]["reference"].casefold() != f"Organization/{caller.profile.organisation}".casefold():
             text = "Task.owner: указана другая организация; здесь принимаются только направления в эту клинику"
-            raise Refused(422, Issue("business-rule", text, "Task.owner"))
+            raise OperationRefused(422, Issue("business-rule", text, "Task.owner"))
 
-    def _ordered(self, tx: Tx, sent: Mapping[str, Resource], caller: Caller) -> list[Resource]:
+    def _ordered(self, tx: Tx, sent: Mapping[str, Resource], caller: ApiCaller) -> list[Resource]:
         """Keep an order and have it wait, or stand on a worklist; give what was kept, in the order of sending."""
         [(url, task)] = [(url, each) for url, each in sent.items() if _is_task(each)]
         own = [each for each in task["identifier"] if not _is_given(each)]
         if not own:
-            raise Refused(422, Issue("required", "Task.identifier: нет собственного номера направления"))
+            raise OperationRefused(422, Issue("required", "Task.identifier: нет собственного номера направления"))
         for identifier in own:
             known = clients.named(tx, caller.name, "Task", [f"{identifier['system']}|{identifier['value']}"])
             if known:
@@ -250,7 +250,7 @@ class EndpointService:
         log.info("client %s: order %s: %s", caller.name, number, taken)
         return kept
 
-    def _read(self, reader: Reader, task: Resource, caller: Caller) -> IncomingReferral:
+    def _read(self, reader: Reader, task: Resource, caller: ApiCaller) -> IncomingReferral:
         """Read a referral out of what was kept of it; no other clinic stands behind this clinic's own МИС."""
         find = _finder(reader, caller)
 
@@ -262,9 +262,9 @@ class EndpointService:
             return found
 
         try:
-            referral = parse_referral.referral(task, follow, caller.profile, self._today())
+            referral = parse_referral.parse_referral(task, follow, caller.profile, self._today())
         except Unusable as unusable:
-            raise Refused(422, Issue("value", f"Направление не прочитано: {unusable.reason}")) from None
+            raise OperationRefused(422, Issue("value", f"Направление не прочитано: {unusable.reason}")) from None
         own = caller.organisation.casefold() == caller.profile.organisation.casefold()
         return replace(referral, requester="" if own else referral.requester)
 
@@ -272,7 +272,7 @@ class EndpointService:
         return self._store.clock().astimezone(self._clinic.zone).date()
 
 
-def _finder(reader: Reader, caller: Caller, sent: Mapping[str, Resource] | None = None) -> Find:
+def _finder(reader: Reader, caller: ApiCaller, sent: Mapping[str, Resource] | None = None) -> Find:
     """Make what leads from a reference to an entry of the same Bundle, to what the client sent, to an organisation."""
 
     found: dict[str, Resource | None] = dict(sent or {})  # what two references mean must be seen to be the same
@@ -289,7 +289,7 @@ def _finder(reader: Reader, caller: Caller, sent: Mapping[str, Resource] | None 
     return find
 
 
-def _organisation(reader: Reader, guid: str, caller: Caller) -> Resource | None:
+def _organisation(reader: Reader, guid: str, caller: ApiCaller) -> Resource | None:
     """Give an organisation that is known here: this clinic, the client's, or one of the imported directory."""
     name = directories.organisation_name(reader, guid)
     own = (caller.organisation.casefold(), caller.profile.organisation.casefold())
@@ -330,7 +330,7 @@ def _identity(key: tuple[str, ...]) -> str:
     return "same:" + "\x1f".join(key)
 
 
-def _named_tasks(reader: Reader, query: Query, client: str) -> set[str] | None:
+def _named_tasks(reader: Reader, query: SearchQuery, client: str) -> set[str] | None:
     """Give the ids of the Tasks to which identifier or based-on confines a search; None where neither is named."""
     confined: list[set[str]] = []
     if (answered := query.wanted("based-on")) is not None:

@@ -22,9 +22,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from broker.bus.api.service import Caller, EndpointService
-from broker.bus.fhir_server.rules import Issue, Refused, Resource, strict_json
-from broker.bus.outbound.message import Paper
+from broker.bus.api.service import ApiCaller, FhirApiService
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, strict_json
+from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile
 from broker.domain.clinic import Clinic
 from broker.domain.errors import BrokerError
@@ -53,7 +53,7 @@ HEADERS = {
 METHODS = ("GET", "POST")
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """An answer before it is written."""
 
     status: int
@@ -61,7 +61,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Beside:
+class ApiMount:
     """Hands what is meant for the endpoint to it, and everything else on to the application."""
 
     def __init__(self, app: ASGIApp, endpoint: ASGIApp) -> None:
@@ -81,7 +81,7 @@ class Failures(Throttle):
     HALVED_EVERY = 60.0
 
 
-class Endpoint:
+class FhirApi:
     """The ASGI application. `profile` reads who we are and the dictionaries; `paper` makes the PDF of a report."""
 
     def __init__(
@@ -89,12 +89,12 @@ class Endpoint:
         store: Store,
         clinic: Clinic,
         profile: Callable[[Reader], Profile],
-        paper: Paper,
+        paper: MakePdf,
         auto_accept: Mapping[str, str],
         failures: Failures | None = None,
     ) -> None:
         self._store, self._make_profile = store, profile
-        self._service = EndpointService(store, clinic, auto_accept, paper)
+        self._service = FhirApiService(store, clinic, auto_accept, paper)
         self._failures = failures or Failures()
         self._limiter: anyio.CapacityLimiter | None = None
         self._profile: tuple[float, Profile] | None = None
@@ -111,32 +111,34 @@ class Endpoint:
         content = dumps(answer.resource, ensure_ascii=False).encode("utf-8", "replace")
         await Response(content, answer.status, headers, "application/json; charset=utf-8")(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> ApiResponse:
         """Judge a call and carry it out; whatever goes wrong becomes an OperationOutcome."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(THREADS)
         try:
             try:
                 client = await anyio.to_thread.run_sync(self._client, request, limiter=self._limiter)
-            except Refused:
+            except OperationRefused:
                 await _drained(request)  # else a client that still sends sees a broken connection, not the answer
                 raise
             body = await _body(request)
             return await anyio.to_thread.run_sync(self._carry_out, request, body, client, limiter=self._limiter)
         except _TooMany as refused:
-            return Answer(refused.status, refused.outcome(), {"Retry-After": str(refused.seconds)})
-        except Refused as refused:
+            return ApiResponse(refused.status, refused.outcome(), {"Retry-After": str(refused.seconds)})
+        except OperationRefused as refused:
             more = {401: {"WWW-Authenticate": "N3"}, 405: {"Allow": ", ".join(METHODS)}, 413: {"Connection": "close"}}
-            return Answer(refused.status, refused.outcome(), more.get(refused.status, {}))
+            return ApiResponse(refused.status, refused.outcome(), more.get(refused.status, {}))
         except (StoreError, sqlite3.Error) as error:
             log.error("the endpoint cannot use the database: %s", error)
-            unavailable = Refused(503, Issue("transient", "Сервис временно не может сохранить или прочитать данные"))
-            return Answer(503, unavailable.outcome(), {"Retry-After": "30"})
+            unavailable = OperationRefused(
+                503, Issue("transient", "Сервис временно не может сохранить или прочитать данные")
+            )
+            return ApiResponse(503, unavailable.outcome(), {"Retry-After": "30"})
         except ClientDisconnect:
             raise
         except Exception:  # a fault of ours; its words may tell of the patient
             log.exception("a call of the endpoint failed")
-            return Answer(500, Refused(500, Issue("exception", "Внутренняя ошибка сервиса")).outcome())
+            return ApiResponse(500, OperationRefused(500, Issue("exception", "Внутренняя ошибка сервиса")).outcome())
 
     def _client(self, request: Request) -> Client:
         """Tell who calls, by the token; raise Refused. A hash is compared in the same time however right it is."""
@@ -153,7 +155,7 @@ class Endpoint:
                 raise _TooMany(seconds)
             self._failures.miss(PATH, address)
             log.warning("the endpoint refused a call from %s: no token, or a wrong one", address)
-            raise Refused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
+            raise OperationRefused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
         self._note(found.name)
         return found
 
@@ -164,30 +166,32 @@ class Endpoint:
             self._heard[name] = now
             self._store.write(lambda tx: clients.heard(tx, name))
 
-    def _carry_out(self, request: Request, body: bytes, client: Client) -> Answer:
+    def _carry_out(self, request: Request, body: bytes, client: Client) -> ApiResponse:
         """Find the verb for a method and path and do it; raise Refused."""
         method, path = request.method, str(request.scope["path"]).removeprefix(PATH) or "/"
         if method == "POST":
             _check_content_type(request)
-        caller, service = Caller.of(client, self._current_profile()), self._service
+        caller, service = ApiCaller.of(client, self._current_profile()), self._service
         try:
             match method, path.strip("/").split("/"):
                 case "POST", [""]:
-                    return Answer(200, service.transaction(strict_json(body), caller))
+                    return ApiResponse(200, service.transaction(strict_json(body), caller))
                 case "POST", ["$updatestatus"]:
-                    return Answer(200, service.update_status(strict_json(body), caller))
+                    return ApiResponse(200, service.update_status(strict_json(body), caller))
                 case "POST", [resource_type, "_search"]:
-                    return Answer(200, service.search(resource_type, strict_json(body), caller))
+                    return ApiResponse(200, service.search(resource_type, strict_json(body), caller))
                 case "POST", [resource_type]:
                     return _created(service.create(resource_type, strict_json(body), caller))
                 case "GET", [resource_type, resource_id]:
-                    return Answer(200, service.read(resource_type, resource_id, caller))
+                    return ApiResponse(200, service.read(resource_type, resource_id, caller))
         except BrokerError as error:  # of a verb: two who cancel at once, for one
             log.warning("client %s: %s", client.name, error)
-            raise Refused(422, Issue("business-rule", "Действие невозможно в текущем состоянии направления")) from error
+            raise OperationRefused(
+                422, Issue("business-rule", "Действие невозможно в текущем состоянии направления")
+            ) from error
         if method in METHODS:
-            raise Refused(404, Issue("not-found", f"Метод {path} не найден"))
-        raise Refused(405, Issue("not-supported", f"{method} не поддерживается"))
+            raise OperationRefused(404, Issue("not-found", f"Метод {path} не найден"))
+        raise OperationRefused(405, Issue("not-supported", f"{method} не поддерживается"))
 
     def _current_profile(self) -> Profile:
         """Give the profile, read anew once in a while; whoever comes twice at once reads it twice."""
@@ -199,7 +203,7 @@ class Endpoint:
         return kept[1]
 
 
-class _TooMany(Refused):
+class _TooMany(OperationRefused):
     """Too many wrong tokens came from there."""
 
     def __init__(self, seconds: int) -> None:
@@ -207,10 +211,10 @@ class _TooMany(Refused):
         self.seconds = seconds
 
 
-def _created(resource: Resource) -> Answer:
+def _created(resource: Resource) -> ApiResponse:
     place = f"{PATH}/{resource['resourceType']}/{resource['id']}"
     status = 201 if resource["meta"]["versionId"] == "1" else 200
-    return Answer(status, resource, {"Location": place} if status == 201 else {})
+    return ApiResponse(status, resource, {"Location": place} if status == 201 else {})
 
 
 async def _body(request: Request) -> bytes:
@@ -230,9 +234,9 @@ async def _body(request: Request) -> bytes:
                 if excess > 4 * BODY_LIMIT or (excess and declared.isdigit() and int(declared) > 5 * BODY_LIMIT):
                     break
     except TimeoutError:
-        raise Refused(408, Issue("timeout", f"Тело запроса не получено за {BODY_SECONDS:.0f} с")) from None
+        raise OperationRefused(408, Issue("timeout", f"Тело запроса не получено за {BODY_SECONDS:.0f} с")) from None
     if excess:
-        raise Refused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1_000_000} МБ"))
+        raise OperationRefused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1_000_000} МБ"))
     return bytes(read)
 
 
@@ -254,4 +258,4 @@ def _check_content_type(request: Request) -> None:
     media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = parameters.replace(" ", "").replace('"', "")
     if media.strip() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise Refused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))
+        raise OperationRefused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))

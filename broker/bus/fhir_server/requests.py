@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from broker.bus.fhir_server.fields import BUNDLE_TYPES
-from broker.bus.fhir_server.rules import Issue, Refused, Resource
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 
 # The profile names the parameters of Task; the others are inferred: by these the results of a patient are found.
 SEARCHABLE = {
@@ -31,7 +31,7 @@ DEFAULT_COUNT = 100
 Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, the values of which one must be there)
 
 
-class Query(NamedTuple):
+class SearchQuery(NamedTuple):
     """A search: `since` is the earliest instant of the last change, `most` the most resources of an answer."""
 
     filters: Filters
@@ -48,10 +48,10 @@ class Query(NamedTuple):
         return next((values for parameter, values in self.filters if parameter == name), None)
 
 
-def read_query(resource_type: str, parameters: object) -> Query:
+def read_query(resource_type: str, parameters: object) -> SearchQuery:
     """Read a search; raise Refused."""
     if resource_type not in SEARCHABLE:
-        raise Refused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
+        raise OperationRefused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
     count, since, filters = DEFAULT_COUNT, None, []
     for name, value in _parameters(parameters, ("valueString",)):
         if name == "_count":
@@ -61,11 +61,11 @@ def read_query(resource_type: str, parameters: object) -> Query:
         elif name in SEARCHABLE[resource_type]:
             filters.append((name, frozenset(part.strip() for part in value.split(","))))
         else:
-            raise Refused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
+            raise OperationRefused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
     if resource_type in DEMANDED and DEMANDED[resource_type] not in dict(filters):
         name = DEMANDED[resource_type]
-        raise Refused(422, Issue("required", f"Поиск {resource_type}: не указан параметр {name}", name))
-    return Query(filters, since, count)
+        raise OperationRefused(422, Issue("required", f"Поиск {resource_type}: не указан параметр {name}", name))
+    return SearchQuery(filters, since, count)
 
 
 def read_status(parameters: object) -> tuple[str, str]:
@@ -73,19 +73,19 @@ def read_status(parameters: object) -> tuple[str, str]:
     given = dict(_parameters(parameters, ("valueString", "valueCode", "valueId")))
     for name in ("_id", "status"):
         if name not in given:
-            raise Refused(422, Issue("required", f"Не указан параметр {name}", name))
+            raise OperationRefused(422, Issue("required", f"Не указан параметр {name}", name))
     return given["_id"].removeprefix("Task/"), given["status"]
 
 
 def entries(bundle: object) -> dict[str, Resource]:
     """Take a transaction Bundle apart into fullUrl -> resource, of types that belong there; raise Refused."""
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
-        raise Refused(400, Issue("structure", "Ожидается ресурс Bundle"))
+        raise OperationRefused(400, Issue("structure", "Ожидается ресурс Bundle"))
     if bundle.get("type") != "transaction":
-        raise Refused(422, Issue("value", "Bundle.type: ожидается transaction", "Bundle.type"))
+        raise OperationRefused(422, Issue("value", "Bundle.type: ожидается transaction", "Bundle.type"))
     listed = bundle.get("entry")
     if not isinstance(listed, list) or not listed:
-        raise Refused(422, Issue("required", "Bundle.entry: не заполнено", "Bundle.entry"))
+        raise OperationRefused(422, Issue("required", "Bundle.entry: не заполнено", "Bundle.entry"))
     entries: dict[str, Resource] = {}
     issues = []
     for i, entry in enumerate(listed):
@@ -95,7 +95,7 @@ def entries(bundle: object) -> dict[str, Resource]:
         else:
             entries[entry["fullUrl"]] = entry["resource"]
     if issues:
-        raise Refused(422, *issues)
+        raise OperationRefused(422, *issues)
     return entries
 
 
@@ -104,13 +104,13 @@ def refuse_foreign_sender(task: Resource, caller: str) -> None:
     member = "requester" if task["intent"] == "original-order" else "owner"
     if caller and task[member]["reference"].casefold() != f"Organization/{caller}".casefold():
         text = f"Task.{member}: указана другая организация, а не та, чьим ключом подписан запрос"
-        raise Refused(422, Issue("business-rule", text, f"Task.{member}"))
+        raise OperationRefused(422, Issue("business-rule", text, f"Task.{member}"))
 
 
-def repeated(number: str, task_id: str) -> Refused:
+def repeated(number: str, task_id: str) -> OperationRefused:
     """Refuse a Task whose identifier is there already, in the words that clients look for."""
     text = f"Попытка повторного добавления Task с идентификатором {number}, ранее добавлен Task/{task_id}"
-    return Refused(422, Issue("duplicate", text, "Task.identifier"))
+    return OperationRefused(422, Issue("duplicate", text, "Task.identifier"))
 
 
 def full_url(resource: Resource) -> str:
@@ -194,7 +194,7 @@ def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
 def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[str, str]]:
     """Read a Parameters resource into (name, text); raise Refused."""
     if not isinstance(parameters, dict) or parameters.get("resourceType") != "Parameters":
-        raise Refused(400, Issue("structure", "Ожидается ресурс Parameters"))
+        raise OperationRefused(400, Issue("structure", "Ожидается ресурс Parameters"))
     listed = parameters.get("parameter", [])
     read = []
     for item in listed if isinstance(listed, list) else [None]:
@@ -202,7 +202,7 @@ def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[
         values = [item[key] for key in value_names if key in item] if isinstance(item, dict) else []
         if not isinstance(name, str) or len(values) != 1 or not isinstance(values[0], str) or not values[0]:
             text = f"Parameters.parameter: ожидаются name и {' или '.join(value_names)}"
-            raise Refused(422, Issue("structure", text, "Parameters.parameter"))
+            raise OperationRefused(422, Issue("structure", text, "Parameters.parameter"))
         read.append((name, values[0]))
     return read
 
@@ -210,7 +210,7 @@ def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[
 def _count(value: str) -> int:
     """Read `_count`; raise Refused unless it is 1 to 500."""
     if not value.isascii() or not value.isdigit() or len(value) > 3 or not 1 <= int(value) <= MAX_COUNT:
-        raise Refused(422, Issue("value", f"_count: ожидается число от 1 до {MAX_COUNT}", "_count"))
+        raise OperationRefused(422, Issue("value", f"_count: ожидается число от 1 до {MAX_COUNT}", "_count"))
     return int(value)
 
 
@@ -221,5 +221,7 @@ def _since(value: str) -> datetime:
             raise ValueError(value)
         moment = datetime.fromisoformat(value.removeprefix("ge"))
     except ValueError:
-        raise Refused(422, Issue("value", "_lastUpdated: ожидается ge<дата и время>", "_lastUpdated")) from None
+        raise OperationRefused(
+            422, Issue("value", "_lastUpdated: ожидается ge<дата и время>", "_lastUpdated")
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Field
+from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Demand
 
 Resource = dict[str, Any]
 Find = Callable[[str], Resource | None]  # a reference as written -> the resource it means, in the bundle or stored
@@ -37,7 +37,7 @@ class Issue(NamedTuple):
     location: str = ""
 
 
-class Refused(Exception):
+class OperationRefused(Exception):
     """The answer is this HTTP status and an OperationOutcome, and nothing was stored."""
 
     def __init__(self, status: int, *issues: Issue) -> None:
@@ -162,7 +162,7 @@ def strict_json(body: bytes) -> object:
             raise ValueError(f"вложенность больше {MAX_DEPTH}")
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")  # a lone surrogate cannot be sent on
     except (ValueError, RecursionError) as error:
-        raise Refused(400, Issue("structure", f"Тело запроса не является корректным JSON: {error}")) from None
+        raise OperationRefused(400, Issue("structure", f"Тело запроса не является корректным JSON: {error}")) from None
     return parsed
 
 
@@ -199,12 +199,12 @@ def _values(node: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
                 yield where, item
 
 
-def _eased(field: Field) -> Field:
+def _eased(field: Demand) -> Demand:
     """Make of a demand what a lenient bus insists on."""
     return field._replace(allowed=(), optional=field.eased == "absent")
 
 
-def _problem(field: Field, value: Any, find: Find, today: date) -> str:
+def _problem(field: Demand, value: Any, find: Find, today: date) -> str:
     """Say in Russian what is wrong with the value of one demanded field; empty if nothing."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "не заполнено обязательное поле"

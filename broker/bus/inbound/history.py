@@ -16,13 +16,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from broker.bus.inbound.json_access import items, member
-from broker.bus.inbound.parse_report import Told, foreign_study, is_somebody_else, reference_to, told_at, version_of
-from broker.bus.inbound.resolver import LineDown, Unusable
+from broker.bus.inbound.parse_report import (
+    ReportGraph,
+    external_study,
+    is_somebody_else,
+    reference_to,
+    reported_at,
+    version_of,
+)
+from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.profile import POLICY, SNILS, Profile, Resource, oid
 from broker.bus.transport.asking import Line
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
 from broker.domain.reports import ForeignStudy
@@ -54,7 +61,7 @@ class History:
         client: BusClient,
         dialect: Dialect,
         profile: Profile,
-        pace: Pace,
+        limiter: RateLimiter,
         *,
         hours: float = 12,
         seconds: float = SECONDS,
@@ -62,7 +69,7 @@ class History:
     ) -> None:
         """Take `hours` for which an answer is taken for fresh, and `seconds` that a question may take."""
         self._store, self._profile, self._hours = store, profile, hours
-        self._line = Line(client, dialect, pace, store=store, seconds=seconds, monotonic=monotonic)
+        self._line = Line(client, dialect, limiter, store=store, seconds=seconds, monotonic=monotonic)
         # Documents stand within R4's reports and would make an answer too large; the other family has them beside.
         self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
         self._wanted: deque[int] = deque()
@@ -113,7 +120,7 @@ class History:
             try:
                 people = self._people(patient)
                 reports, whole = self._reports(people)
-            except (LineDown, Unusable) as trouble:
+            except (BusUnavailable, Unusable) as trouble:
                 verbs.history_failed(self._store, patient_id, str(trouble))
                 log.warning("patient %s: the bus did not tell of earlier studies", patient.patient_id)
                 return
@@ -121,7 +128,7 @@ class History:
             unread = [report for report in listed if _version(report) == NO_VERSION or not _is_known(report, known)]
             if unread and any(_reference(report) not in known for report in unread):
                 # Date, clinic and kind at once; the texts follow.
-                first = [Kept(foreign_study(Told(report), self._profile)) for report in listed]
+                first = [Kept(external_study(ReportGraph(report), self._profile)) for report in listed]
                 verbs.keep_history(self._store, patient_id, first, whole=whole, missing=None)
             read, why = self._details(unread)
         kept = [read.get(_reference(report)) or self._bare(report) for report in listed]
@@ -184,7 +191,7 @@ class History:
         listed = []
         for report in reports:
             try:
-                study = foreign_study(Told(report), self._profile)
+                study = external_study(ReportGraph(report), self._profile)
             except Unusable:
                 continue
             if not self._is_ours(patient_id, study):
@@ -201,18 +208,18 @@ class History:
         """Read the references of reports, as far as time and requests go; give what was read, and why it ended."""
         read: dict[str, Kept] = {}
         for report in reports:
-            self._line.walk.begin()
+            self._line.resolver.begin()
             try:
                 told = self._line.told(report)
-            except LineDown as down:
+            except BusUnavailable as down:
                 return read, str(down)
             read[_reference(report)] = replace(
-                self._bare(report), study=foreign_study(told, self._profile), version=_version(report)
+                self._bare(report), study=external_study(told, self._profile), version=_version(report)
             )
         return read, ""
 
     def _bare(self, report: Resource) -> Kept:
-        return Kept(foreign_study(Told(report), self._profile), told_at=told_at(report))
+        return Kept(external_study(ReportGraph(report), self._profile), told_at=reported_at(report))
 
 
 def _reference(report: Resource) -> str:
@@ -230,7 +237,7 @@ def _is_known(report: Resource, known: dict[str, str]) -> bool:
 def _newness(report: Resource) -> tuple[str, datetime]:
     """Order by when the study was made as far as the text tells, then by when it was told."""
     made = member(report, "effectiveDateTime")
-    return (made[:10] if isinstance(made, str) else ""), told_at(report) or datetime.min.replace(tzinfo=UTC)
+    return (made[:10] if isinstance(made, str) else ""), reported_at(report) or datetime.min.replace(tzinfo=UTC)
 
 
 def _bears(person: Resource, system: str, value: str) -> bool:

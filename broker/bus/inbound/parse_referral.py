@@ -101,7 +101,7 @@ def own_number(task: Resource, profile: Profile) -> str:
 # ---- the referral ----
 
 
-def referral(task: Resource, find: Find, profile: Profile, today: date) -> IncomingReferral:
+def parse_referral(task: Resource, find: Find, profile: Profile, today: date) -> IncomingReferral:
     """Read a referral; `problem` names what a person has to complete, as `checks` does (field: code, …).
 
     `find` leads to the resources that the Task names. Raise Unusable, and whatever `find` raises for a broken line.

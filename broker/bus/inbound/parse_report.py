@@ -53,7 +53,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportGraph:
     """A report and what its references have led to; everything but the report may be missing."""
 
     report: Resource
@@ -65,7 +65,7 @@ class Told:
         return (each for each in self.others if isinstance(each, dict) and each.get("resourceType") == kind)
 
 
-def foreign_study(told: Told, profile: Profile) -> ForeignStudy:
+def external_study(told: ReportGraph, profile: Profile) -> ForeignStudy:
     """Make a study of what was told; raise Unusable where that is no DiagnosticReport with an id."""
     report = told.report
     id = member(report, "id")
@@ -104,7 +104,7 @@ def version_of(resource: Resource) -> str:
     return " ".join(_line(part)[:64] for part in told if isinstance(part, str) and part)
 
 
-def told_at(resource: Resource) -> datetime | None:
+def reported_at(resource: Resource) -> datetime | None:
     """Give when a resource was last changed on the bus (UTC); None where it does not tell, or tells no instant."""
     return changed_at(resource) or instant(member(resource, "issued"))
 
@@ -181,7 +181,7 @@ def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
                 yield reference, kinds
 
 
-def further(resource: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
+def onward_references(resource: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
     """Give the references of what a report led to that are worth following, as `references` does."""
     if member(resource, "resourceType") == "ImagingStudy":
         yield from ((reference, ("Endpoint",)) for reference in items(resource, "endpoint", 1))
@@ -192,7 +192,7 @@ def further(resource: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
 # ---- the members ----
 
 
-def _organisation(told: Told) -> str:
+def _organisation(told: ReportGraph) -> str:
     """Give the GUID of the clinic that did it: who performed the report, else who owns the Task."""
     places = [*items(told.report, "performer"), member(told.task, "owner")]
     places += [member(role, "organization") for role in told.of("PractitionerRole")]
@@ -243,7 +243,7 @@ def _procedure(holders: Sequence[Resource], profile: Profile) -> tuple[str, str]
     return code, name
 
 
-def _body_sites(told: Told, studies: Sequence[Resource], profile: Profile) -> Iterator[str]:
+def _body_sites(told: ReportGraph, studies: Sequence[Resource], profile: Profile) -> Iterator[str]:
     """Give the codes of body sites in the region's own system; those of another cannot be compared with ours."""
     concepts = [concept for request in told.of("ServiceRequest") for concept in items(request, "bodySite")]
     for concept in concepts:
@@ -254,19 +254,19 @@ def _body_sites(told: Told, studies: Sequence[Resource], profile: Profile) -> It
             yield from (code for code, _ in _codings(concept, profile.system_body_site))
 
 
-def _said(told: Told, code: str) -> str:
+def _said(told: ReportGraph, code: str) -> str:
     """Join the texts of the observations that bear this code."""
     values = (member(observation, "valueString") for observation in _observations(told, code))
     return "\n".join(dict.fromkeys(text for value in values if (text := read_text(value))))[:TEXT_KEPT]
 
 
-def _effective_dose(told: Told) -> float | None:
+def _effective_dose(told: ReportGraph) -> float | None:
     """Give the largest of the doses that were told: a sum of a year must not come out below the truth."""
     told_doses = (millisieverts(member(each, "valueQuantity")) for each in _observations(told, EFFECTIVE_DOSE))
     return max((dose for dose in told_doses if dose is not None), default=None)
 
 
-def _observations(told: Told, code: str) -> Iterator[Resource]:
+def _observations(told: ReportGraph, code: str) -> Iterator[Resource]:
     for observation in told.of("Observation"):
         withdrawn = member(observation, "status") in ("cancelled", "entered-in-error")
         if not withdrawn and code in (each for each, _ in _codings(member(observation, "code"), OBSERVATION)):
@@ -292,7 +292,7 @@ def _accession_numbers(holders: Iterable[Resource]) -> Iterator[str]:
                 yield value[:64]
 
 
-def _addresses(told: Told, studies: Sequence[Resource]) -> Iterator[str]:
+def _addresses(told: ReportGraph, studies: Sequence[Resource]) -> Iterator[str]:
     """Give where the images can be had: Endpoint, or the description, which one client uses for its viewer."""
     given = [member(endpoint, "address") for endpoint in told.of("Endpoint")]
     given += [member(study, "description") for study in studies]
@@ -301,7 +301,7 @@ def _addresses(told: Told, studies: Sequence[Resource]) -> Iterator[str]:
             yield address.strip()
 
 
-def _doctors(told: Told) -> Iterator[str]:
+def _doctors(told: ReportGraph) -> Iterator[str]:
     for practitioner in told.of("Practitioner"):
         for name in items(practitioner, "name"):
             family = _line(member(name, "family"))

@@ -20,14 +20,14 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from broker.bus.inbound import parse_referral
-from broker.bus.inbound.resolver import LineDown, Unusable, Walk, check_size
+from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
 from broker.bus.profile import Profile, Resource
-from broker.bus.transport.answers import Delivered, Parked, Paused, Retry
+from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.fetch_line import SEARCH, FetchLine, Stopped
-from broker.bus.transport.paging import Pages
-from broker.bus.transport.rate_limit import ITEM_REQUESTS, Pace
+from broker.bus.transport.paging import PagedSearch
+from broker.bus.transport.rate_limit import ITEM_REQUESTS, RateLimiter
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.incoming import IncomingState
@@ -48,7 +48,7 @@ CONTENT_KEPT = 1024 * 1024  # bytes of an item's JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class ReferralPollSummary:
     """What a look brought. `stopped` says why it ended before everything was seen; empty when it was."""
 
     taken: int = 0  # referrals that wait, or went straight onto a worklist
@@ -59,8 +59,8 @@ class Fetched:
     stopped: str = ""
 
 
-class Fetch:
-    """The one that looks. `auto_accept` is modality -> AE title; `pace` is shared with whoever sends."""
+class ReferralPoll:
+    """The one that looks. `auto_accept` is modality -> AE title; `limiter` is shared with whoever sends."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Fetch:
         client: BusClient,
         dialect: Dialect,
         profile: Profile,
-        pace: Pace,
+        limiter: RateLimiter,
         clinic: Clinic,
         auto_accept: Mapping[str, str],
         *,
@@ -83,12 +83,14 @@ class Fetch:
         self._clinic = clinic
         self._auto_accept = auto_accept
         self._page = page
-        self._line = FetchLine(store, client, pace, monotonic, chance)
-        self._walk = Walk(lambda kind, id: self._line.ask(dialect.read(kind, id)), client.url, monotonic=monotonic)
+        self._line = FetchLine(store, client, limiter, monotonic, chance)
+        self._resolver = ReferenceResolver(
+            lambda kind, id: self._line.ask(dialect.read(kind, id)), client.url, monotonic=monotonic
+        )
         # Our own orders are looked at for what the other side cancels of them.
         us = f"Organization/{profile.organisation}"
         self._searches = {
-            cursor: Pages("Task", {"intent": "original-order", member: us}, page)
+            cursor: PagedSearch("Task", {"intent": "original-order", member: us}, page)
             for cursor, member in (("referrals", "owner"), ("own orders", "requester"))
         }
         self._broken = 0  # items that the line broke, in a row
@@ -98,7 +100,7 @@ class Fetch:
         """End the look that is running, from another thread, and let no other one begin; it ends the client's calls."""
         self._line.stop()
 
-    def run(self) -> Fetched:
+    def run(self) -> ReferralPollSummary:
         """Take what is new since the last look."""
         self._count = Counter()
         self._broken = 0
@@ -114,13 +116,15 @@ class Fetch:
                 log.info("fetched from the bus: %s", ", ".join(f"{n} {name}" for name, n in self._count.items()))
         return self._fetched("")
 
-    def _fetched(self, stopped: str) -> Fetched:
+    def _fetched(self, stopped: str) -> ReferralPollSummary:
         count = self._count
-        return Fetched(count["taken"], count["cancelled"], count["late"], count["set_aside"], count["failed"], stopped)
+        return ReferralPollSummary(
+            count["taken"], count["cancelled"], count["late"], count["set_aside"], count["failed"], stopped
+        )
 
     # ---- searches ----
 
-    def _look(self, cursor: str, pages: Pages) -> None:
+    def _look(self, cursor: str, pages: PagedSearch) -> None:
         """Bring a search to its end; what a look leaves of a page is gone on with by the next one."""
         if not pages.under_way:
             pages.begin(self._since(cursor))
@@ -136,11 +140,11 @@ class Fetch:
                 return
             self._ask_page(pages)
 
-    def _ask_page(self, pages: Pages) -> None:
+    def _ask_page(self, pages: PagedSearch) -> None:
         try:
             self._line.check(1)
             answer = self._line.ask(pages.call(self._dialect))
-            if isinstance(answer, Parked):
+            if isinstance(answer, Rejected):
                 self._refused(answer)
             elif not isinstance(answer, Delivered):
                 # A page too long to be read, for one: a shorter one may do.
@@ -157,7 +161,7 @@ class Fetch:
             pages.abandon()
             raise
 
-    def _page_stored(self, cursor: str, pages: Pages) -> None:
+    def _page_stored(self, cursor: str, pages: PagedSearch) -> None:
         """Move the cursor to what has been seen, never back."""
         with self._store.read() as reader:
             before = incoming.cursor(reader, cursor)
@@ -201,16 +205,16 @@ class Fetch:
             known = incoming.is_known(reader, BUS, reference, version)
         if known and not again:
             return
-        self._walk.begin()
+        self._resolver.begin()
 
         def arrival() -> Arrival:
-            return Arrival(BUS, reference, version, _content([task, *self._walk.seen]))
+            return Arrival(BUS, reference, version, _content([task, *self._resolver.seen]))
 
         try:
             taken = self._own(task, number, arrival()) if number else self._referral(task, arrival)
         except Unusable as error:
             self._set_aside(arrival(), error.reason)
-        except LineDown as error:
+        except BusUnavailable as error:
             self._line_broke(arrival(), error.answer)
         except (StoreError, Stopped):
             raise
@@ -236,7 +240,7 @@ class Fetch:
             return Taken.NOTHING
         self._line.check(ITEM_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
-        referral = parse_referral.referral(task, self._walk.resource, self._profile, today)
+        referral = parse_referral.parse_referral(task, self._resolver.resource, self._profile, today)
         return referrals.take(
             self._store,
             referral,
@@ -268,13 +272,13 @@ class Fetch:
                 self._once_more(item)
 
     def _once_more(self, item: Item) -> None:
-        self._walk.begin()
+        self._resolver.begin()
         arrival = Arrival(BUS, item.reference, item.version)
         try:
-            task = self._walk.resource(item.reference, "Task")
+            task = self._resolver.resource(item.reference, "Task")
         except Unusable as error:
             self._set_aside(arrival, error.reason)
-        except LineDown as error:
+        except BusUnavailable as error:
             self._line_broke(arrival, error.answer)
         else:
             self._item(task, item.reference, again=True)
@@ -316,7 +320,7 @@ class Fetch:
         self._count["failed"] += 1
         log.warning("%s could not be read and is tried again: %s", arrival.reference, reason)
 
-    def _refused(self, answer: Parked) -> NoReturn:
+    def _refused(self, answer: Rejected) -> NoReturn:
         """Show people that the bus does not understand our search."""
         self._set_aside(Arrival(BUS, SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason)
         raise Stopped(answer.reason)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.bus.profile import Resource
-from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry
+from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 
 MOST = 16  # resources that are read for one item
 DEEPEST = 32  # levels of objects and arrays in a resource
@@ -37,7 +37,7 @@ class Unusable(Exception):
         self.reason = reason
 
 
-class LineDown(Exception):
+class BusUnavailable(Exception):
     """What was asked for did not come; `answer` says how the line is."""
 
     def __init__(self, answer: Retry | Paused) -> None:
@@ -45,7 +45,7 @@ class LineDown(Exception):
         self.answer = answer
 
 
-class Walk:
+class ReferenceResolver:
     """Reads resources for one item after the other; `begin` forgets the item before."""
 
     def __init__(
@@ -107,10 +107,10 @@ class Walk:
             raise Unusable(f"it refers to more than {self._most} resources")
         self._asked += 1
         answer = self._read(kind, id)
-        if isinstance(answer, Parked):
+        if isinstance(answer, Rejected):
             raise Unusable(f"{kind}/{id} cannot be read: {answer.reason}"[:300])
         if not isinstance(answer, Delivered):
-            raise LineDown(answer)
+            raise BusUnavailable(answer)
         resource = answer.resource
         if resource.get("resourceType") != kind or resource.get("id") != id:
             raise Unusable(f"{kind}/{id} was asked for, and something else came")

@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from broker.bus.inbound.json_access import changed_at, items, member
-from broker.bus.inbound.parse_report import foreign_study, is_somebody_else, reference_to, told_at, version_of
-from broker.bus.inbound.resolver import LineDown, Unusable
+from broker.bus.inbound.parse_report import external_study, is_somebody_else, reference_to, reported_at, version_of
+from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.outbound.resources import encode
 from broker.bus.profile import Profile, Resource
 from broker.bus.transport.answers import Paused
 from broker.bus.transport.asking import Line, Unasked
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.orders import Order
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import foreign, incoming, orders, outbox
@@ -49,7 +49,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ResultPollSummary:
     """What a look found. `stopped` says why it ended before its time; empty when it did not."""
 
     completed: int = 0
@@ -59,16 +59,18 @@ class Looked:
     stopped: str = ""
 
 
-class Elsewhere:
+class ResultPoll:
     """The one who looks; `look` is the periodic job."""
 
-    def __init__(self, store: Store, client: BusClient, dialect: Dialect, profile: Profile, pace: Pace) -> None:
+    def __init__(
+        self, store: Store, client: BusClient, dialect: Dialect, profile: Profile, limiter: RateLimiter
+    ) -> None:
         self._store, self._profile = store, profile
         self._us = f"Organization/{profile.organisation}"
-        self._line = Line(client, dialect, pace, store=store)
+        self._line = Line(client, dialect, limiter, store=store)
         self._broken = 0
 
-    def look(self) -> Looked:
+    def look(self) -> ResultPollSummary:
         """Take what is new. For one thread at a time."""
         outcomes: list[Outcome | None] = []
         started = self._store.clock()
@@ -77,7 +79,7 @@ class Elsewhere:
             for item in self._failed(started):
                 outcomes.append(self._once_more(item))
             whole = self._search(started, outcomes)
-        except LineDown as down:
+        except BusUnavailable as down:
             log.warning("results from elsewhere: %s", down)
             return _looked(outcomes, str(down))
         except Unusable as refused:
@@ -108,7 +110,7 @@ class Elsewhere:
             for page in self._line.pages("Task", {"intent": "reflex-order", **parameters}):
                 for task in sorted(page.resources, key=_version):
                     outcomes.append(self._take(task))
-                    moment = told_at(task)
+                    moment = reported_at(task)
                     if moment and moment <= started + FUTURE:
                         newest = max(newest, moment.isoformat())
                 ended = page.last
@@ -147,12 +149,12 @@ class Elsewhere:
 
     def _once_more(self, item: incoming.Item) -> Outcome | None:
         arrival = Arrival(SOURCE, item.reference, item.version)
-        self._line.walk.begin()
+        self._line.resolver.begin()
         try:
-            task = self._line.walk.resource(item.reference, "Task")
+            task = self._line.resolver.resource(item.reference, "Task")
         except Unusable as unusable:
             return self._not_taken(arrival, unusable.reason, item.order_id)
-        except LineDown as down:
+        except BusUnavailable as down:
             return self._broke(arrival, down, item.order_id, item)
         outcome = self._take(task, again=True)
         if outcome is None:
@@ -188,7 +190,7 @@ class Elsewhere:
             )
         except Unusable as unusable:
             return self._not_taken(arrival, unusable.reason, order.id)
-        except LineDown as down:
+        except BusUnavailable as down:
             return self._broke(arrival, down, order.id, known)
         except StoreError:
             raise
@@ -205,7 +207,7 @@ class Elsewhere:
         log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
         return Outcome.SET_ASIDE
 
-    def _broke(self, arrival: Arrival, down: LineDown, order_id: int, known: incoming.Item | None) -> Outcome:
+    def _broke(self, arrival: Arrival, down: BusUnavailable, order_id: int, known: incoming.Item | None) -> Outcome:
         """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
         answer = down.answer
         if isinstance(answer, Paused | Unasked) or answer.after is not None:
@@ -220,25 +222,25 @@ class Elsewhere:
 
     def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[Kept, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
-        walk = self._line.walk
-        walk.begin()
-        report = walk.resource(member(task, "focus"), "DiagnosticReport")
+        resolver = self._line.resolver
+        resolver.begin()
+        report = resolver.resource(member(task, "focus"), "DiagnosticReport")
         for person in (member(report, "subject"), member(task, "for")):
             reference = reference_to("Patient", person)
             if reference not in ("", f"Patient/{known_patient}") and is_somebody_else(
-                walk.resource(reference, "Patient"), order.patient
+                resolver.resource(reference, "Patient"), order.patient
             ):
                 raise Unusable("it is about another patient")
-        study = foreign_study(self._line.told(report, task), self._profile)
-        return Kept(study, version_of(report) or _version(report), told_at(report)), walk.seen
+        study = external_study(self._line.told(report, task), self._profile)
+        return Kept(study, version_of(report) or _version(report), reported_at(report)), resolver.seen
 
 
-def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> Looked:
+def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> ResultPollSummary:
     found = list(outcomes)
     completed, taken, set_aside, failed = (
         found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.SET_ASIDE, Outcome.FAILED)
     )
-    return Looked(completed, taken, set_aside, failed, stopped)
+    return ResultPollSummary(completed, taken, set_aside, failed, stopped)
 
 
 def _same(one: str, other: str) -> bool:

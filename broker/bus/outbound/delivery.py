@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from broker.bus.outbound import message
-from broker.bus.outbound.message import Letter, Paper, Untold
+from broker.bus.outbound import messages
+from broker.bus.outbound.messages import MakePdf, OutboundMessage, Unsupported
 from broker.bus.outbound.outcomes import Accepted, Outcome, Outcomes
 from broker.bus.outbound.resources import encode, task_search
 from broker.bus.profile import Profile
-from broker.bus.transport.answers import Answer, Delivered, Parked
+from broker.bus.transport.answers import Answer, Delivered, Rejected
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import (
     Call,
@@ -31,7 +31,7 @@ from broker.bus.transport.dialect import (
     n3,
     task_references,
 )
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.messages import OutboxKind, OutboxRow
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import outbox
@@ -44,7 +44,7 @@ LOOKED_UP = 2  # requests that an uncertain message may take: a look-up, and the
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class DeliverySummary:
     """What a run did. `stopped` says why it ended before the queue was empty; empty when it was not."""
 
     delivered: int = 0
@@ -52,16 +52,16 @@ class Summary:
     stopped: str = ""
 
 
-class Exchange:
-    """The sender. `pace` may be shared with whoever else calls the bus; `lanes` messages may be under way at once."""
+class Delivery:
+    """Sends the outbox. `limiter` is shared with all that call the bus; at most `lanes` messages are under way."""
 
     def __init__(
         self,
         store: Store,
         client: BusClient,
         profile: Profile,
-        pace: Pace,
-        paper: Paper,
+        limiter: RateLimiter,
+        paper: MakePdf,
         *,
         dialect: Dialect = n3,
         lanes: int = 1,
@@ -69,20 +69,20 @@ class Exchange:
         self._store = store
         self._client = client
         self._profile = profile
-        self.pace = pace
+        self.limiter = limiter
         self._paper = paper
         self._dialect = dialect
         self._lanes = lanes
-        self._outcomes = Outcomes(store, pace, dialect)
+        self._outcomes = Outcomes(store, limiter, dialect)
         self._running = threading.Lock()
         self._stopping = threading.Event()
         self._halted = threading.Event()  # within a run: no further message begins
         self._taken = threading.local()  # `left`: requests that were counted for this thread's message beforehand
 
-    def deliver(self) -> Summary:
+    def deliver(self) -> DeliverySummary:
         """Send what can be sent now. A second caller at the same time goes away at once."""
         if not self._running.acquire(blocking=False):
-            return Summary(stopped="another run")
+            return DeliverySummary(stopped="another run")
         try:
             return self._run()
         finally:
@@ -98,8 +98,8 @@ class Exchange:
             return False
         try:
             with self._store.read() as reader:
-                silent = outbox.channel_state(reader) != "ok" or self.pace.silence >= PROBE_AFTER
-            if self._stopping.is_set() or self.pace.waiting or not silent or not self.pace.take():
+                silent = outbox.channel_state(reader) != "ok" or self.limiter.silence >= PROBE_AFTER
+            if self._stopping.is_set() or self.limiter.waiting or not silent or not self.limiter.take():
                 return False
             self._outcomes.begin()
             search = task_search(PROBE_NUMBER, "original-order", self._profile) | {"_count": "1"}
@@ -119,24 +119,24 @@ class Exchange:
 
     # ---- a run ----
 
-    def _run(self) -> Summary:
+    def _run(self) -> DeliverySummary:
         self._outcomes.begin()
         self._halted.clear()
         self._heed_people()
-        total = Summary()
+        total = DeliverySummary()
         while rows := self._heads():
             # One message tries the line alone, and only then do others go beside each other.
             for part in (rows[:1], rows[1:]):
                 for one in self._abreast(part):
                     stopped = total.stopped or one.stopped
-                    total = Summary(
+                    total = DeliverySummary(
                         total.delivered + one.delivered, total.needs_attention + one.needs_attention, stopped
                     )
                 if total.stopped:
                     return total
         return total
 
-    def _abreast(self, rows: list[OutboxRow]) -> Iterator[Summary]:
+    def _abreast(self, rows: list[OutboxRow]) -> Iterator[DeliverySummary]:
         """Deal with messages of different orders, in as many lanes as there are."""
         if self._lanes == 1 or len(rows) < 2:
             yield from self._in_turn(rows)
@@ -144,110 +144,110 @@ class Exchange:
         with ThreadPoolExecutor(min(self._lanes, len(rows)), "bus-lane") as lanes:
             yield from lanes.map(self._one, rows)
 
-    def _in_turn(self, rows: Iterable[OutboxRow]) -> Iterator[Summary]:
+    def _in_turn(self, rows: Iterable[OutboxRow]) -> Iterator[DeliverySummary]:
         for row in rows:
             one = self._one(row)
             yield one
             if one.stopped:
                 return
 
-    def _one(self, row: OutboxRow) -> Summary:
+    def _one(self, row: OutboxRow) -> DeliverySummary:
         """Deal with one message, unless something stands in the way."""
         needed = LOOKED_UP if row.uncertain else 1  # together they stay within the minute
         if reason := self._hindrance(needed):
             self._halted.set()
-            return Summary(stopped=reason)
+            return DeliverySummary(stopped=reason)
         self._taken.left = needed
         try:
             with self._store.read() as reader:
-                letter = message.read(reader, row.seq)
-            if letter is None:
-                return Summary()
-            mark = self.pace.mark
-            outcome = self._tried(letter)
+                message = messages.read(reader, row.seq)
+            if message is None:
+                return DeliverySummary()
+            mark = self.limiter.mark
+            outcome = self._tried(message)
             if outcome is not None:
-                self._outcomes.settle(letter, outcome, mark, self._profile)
+                self._outcomes.settle(message, outcome, mark, self._profile)
         except BaseException:
             self._halted.set()
             raise
         finally:
-            self.pace.give_back(self._taken.left)
+            self.limiter.give_back(self._taken.left)
             self._taken.left = 0
-        return Summary(int(isinstance(outcome, Accepted)), int(isinstance(outcome, Parked)))
+        return DeliverySummary(int(isinstance(outcome, Accepted)), int(isinstance(outcome, Rejected)))
 
     def _heed_people(self) -> None:
         """Try at once when a person has set the channel to `ok` while it was waiting or paused."""
-        if self.pace.waiting:
+        if self.limiter.waiting:
             with self._store.read() as reader:
                 state = outbox.channel_state(reader)
             if state == "ok":
-                self.pace.forgive()
+                self.limiter.forgive()
 
     def _heads(self) -> list[OutboxRow]:
         with self._store.read() as reader:
             rows = outbox.heads(reader)
-        return self.pace.ready(rows)
+        return self.limiter.ready(rows)
 
     def _hindrance(self, needed: int) -> str:
         """Say why nothing can be sent now; empty if it can, and then so many requests are counted."""
         if self._stopping.is_set():
             return "stopping"
-        if self.pace.waiting:
+        if self.limiter.waiting:
             return "waiting"
         if self._halted.is_set():
             return "stopping"
-        return "" if self.pace.take(needed, self.pace.share) else "rate"
+        return "" if self.limiter.take(needed, self.limiter.share) else "rate"
 
     # ---- sending ----
 
-    def _tried(self, letter: Letter) -> Outcome | None:
+    def _tried(self, message: OutboundMessage) -> Outcome | None:
         """Send a message; a fault of ours in one must not keep the others from the bus."""
         try:
-            return self._send(letter)
+            return self._send(message)
         except (StoreError, sqlite3.Error):
             raise
         except Exception:
-            log.exception("order %s (%s): it could not be sent", letter.order.accession_number, letter.row.kind)
-            return Parked("the program failed at it, see the log", uncertain=True)
+            log.exception("order %s (%s): it could not be sent", message.order.accession_number, message.row.kind)
+            return Rejected("the program failed at it, see the log", uncertain=True)
 
-    def _send(self, letter: Letter) -> Outcome | None:
+    def _send(self, message: OutboundMessage) -> Outcome | None:
         """Send a message, or find that the bus has it already; None where it is to be read anew."""
-        kind = letter.row.kind
-        if letter.row.uncertain and (known := self._known(letter)):
+        kind = message.row.kind
+        if message.row.uncertain and (known := self._known(message)):
             return known
-        call = message.call(letter, self._dialect, self._profile, self._paper)
-        if isinstance(call, Untold | Parked):
+        call = messages.render(message, self._dialect, self._profile, self._paper)
+        if isinstance(call, Unsupported | Rejected):
             return call
         try:
             sent = encode(call.body)
         except ValueError as error:
-            return Parked(f"cannot be written as JSON: {error}")
-        if not self._may_send(letter, sent):
+            return Rejected(f"cannot be written as JSON: {error}")
+        if not self._may_send(message, sent):
             return None
         answer = self._ask(call)
-        if isinstance(answer, Parked) and kind is OutboxKind.STARTED:
+        if isinstance(answer, Rejected) and kind is OutboxKind.STARTED:
             # News that nobody needs: what follows tells more, and must not wait for a person.
-            return Untold(f"{message.NO_BEGINNINGS}: {answer.reason}", answer.evidence)
+            return Unsupported(f"{messages.NO_BEGINNINGS}: {answer.reason}", answer.evidence)
         if not isinstance(answer, Delivered):
             return answer
-        if kind in message.STATUSES:
+        if kind in messages.STATUSES:
             return Accepted(evidence=answer.evidence)
         if answer.task:
-            return self._take_over(letter, answer)
-        ids = message.ids(letter, bundle_references(answer.resource), self._dialect)
+            return self._take_over(message, answer)
+        ids = messages.accepted_ids(message, bundle_references(answer.resource), self._dialect)
         if isinstance(ids, dict):
             return Accepted(ids, answer.evidence, sent.decode())
-        return self._look_up(letter, sent.decode()) or replace(ids, evidence=answer.evidence)
+        return self._look_up(message, sent.decode()) or replace(ids, evidence=answer.evidence)
 
-    def _known(self, letter: Letter) -> Outcome | None:
+    def _known(self, message: OutboundMessage) -> Outcome | None:
         """Ask whether the bus has what may have been sent before; None where it has not, or it does no harm twice."""
-        kind, task = letter.row.kind, letter.references.task
+        kind, task = message.row.kind, message.references.task
         if kind is OutboxKind.AMEND:
             return None  # the same content in the same place
-        if kind not in message.STATUSES:
+        if kind not in messages.STATUSES:
             with self._store.read() as reader:
-                sent = outbox.sent_json(reader, letter.row.seq)
-            return self._look_up(letter, sent)
+                sent = outbox.sent_json(reader, message.row.seq)
+            return self._look_up(message, sent)
         if not task:
             return None
         read = self._ask(self._dialect.read("Task", task))
@@ -256,42 +256,42 @@ class Exchange:
         done = ("cancelled",) if kind is OutboxKind.CANCEL else ("in-progress", "completed")
         return Accepted(evidence=read.evidence) if read.resource.get("status") in done else None
 
-    def _look_up(self, letter: Letter, sent: str) -> Outcome | None:
-        """Search the Task that a letter makes; None where the bus has none."""
-        answer = self._ask(message.look_up(letter, self._dialect, self._profile))
+    def _look_up(self, message: OutboundMessage, sent: str) -> Outcome | None:
+        """Search the Task that a message makes; None where the bus has none."""
+        answer = self._ask(messages.lookup(message, self._dialect, self._profile))
         if not isinstance(answer, Delivered):
             return replace(answer, uncertain=True)
-        tasks = found_tasks(answer.resource, letter.number, self._profile)
+        tasks = found_tasks(answer.resource, message.number, self._profile)
         if len(tasks) > 1:
-            log.error("the bus has order %s %d times", letter.order.accession_number, len(tasks))
+            log.error("the bus has order %s %d times", message.order.accession_number, len(tasks))
         if not tasks:
             return None
-        ids = message.ids(letter, task_references(tasks[0]), self._dialect)
-        if isinstance(ids, Parked):
+        ids = messages.accepted_ids(message, task_references(tasks[0]), self._dialect)
+        if isinstance(ids, Rejected):
             return replace(ids, evidence=answer.evidence)
         return Accepted(ids, answer.evidence, sent)
 
-    def _take_over(self, letter: Letter, answer: Delivered) -> Outcome:
+    def _take_over(self, message: OutboundMessage, answer: Delivered) -> Outcome:
         """Take the ids of the Task that the bus says it has already, if it is ours."""
         read = self._ask(self._dialect.read("Task", answer.task))
         if not isinstance(read, Delivered):
             return replace(read, uncertain=True)
-        if not bears_number(read.resource, letter.number, self._profile):
+        if not bears_number(read.resource, message.number, self._profile):
             reason = "not a FHIR answer: the Task that is said to be there bears another number"
-            return Parked(reason, evidence=answer.evidence)
-        ids = message.ids(letter, task_references(read.resource), self._dialect)
+            return Rejected(reason, evidence=answer.evidence)
+        ids = messages.accepted_ids(message, task_references(read.resource), self._dialect)
         return Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
 
-    def _may_send(self, letter: Letter, sent: bytes) -> bool:
+    def _may_send(self, message: OutboundMessage, sent: bytes) -> bool:
         """Note that it is sent; False where it has been withdrawn or is made of something else by now.
 
         From this commit on a crash leads to a look-up, and what is changed goes out as a message of its own.
         """
 
         def verb(tx: Tx) -> bool:
-            if message.read(tx, letter.row.seq) != letter:
+            if messages.read(tx, message.row.seq) != message:
                 return False
-            outbox.mark_uncertain(tx, letter.row.seq, sent)
+            outbox.mark_uncertain(tx, message.row.seq, sent)
             return True
 
         return self._store.write(verb)
@@ -300,5 +300,5 @@ class Exchange:
         if self._taken.left:
             self._taken.left -= 1
         else:
-            self.pace.note_request()
+            self.limiter.note_request()
         return self._client.call(call)

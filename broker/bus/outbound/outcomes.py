@@ -10,12 +10,12 @@ import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from broker.bus.outbound.message import Letter, Untold
+from broker.bus.outbound.messages import OutboundMessage, Unsupported
 from broker.bus.outbound.resources import encode, order_bundle
 from broker.bus.profile import Profile
-from broker.bus.transport.answers import Answer, Parked, Paused, Retry
+from broker.bus.transport.answers import Answer, Paused, Rejected, Retry
 from broker.bus.transport.dialect import Dialect
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.messages import OutboxKind
@@ -40,45 +40,45 @@ class Accepted:
     content: str = ""
 
 
-Outcome = Accepted | Retry | Parked | Paused | Untold
+Outcome = Accepted | Retry | Rejected | Paused | Unsupported
 
 
 class Outcomes:
     """The one who writes. `begin` starts a run, in which how the line is gets noted once, and when it changes."""
 
-    def __init__(self, store: Store, pace: Pace, dialect: Dialect) -> None:
-        self._store, self._pace, self._dialect = store, pace, dialect
+    def __init__(self, store: Store, limiter: RateLimiter, dialect: Dialect) -> None:
+        self._store, self._limiter, self._dialect = store, limiter, dialect
         self._noted: tuple[str, str] | None = None  # the channel's state and reason as written last in this run
 
     def begin(self) -> None:
         """Start a run: what was noted in the last one may have been changed by a person."""
         self._noted = None
 
-    def settle(self, letter: Letter, outcome: Outcome, mark: int, profile: Profile) -> None:
+    def settle(self, message: OutboundMessage, outcome: Outcome, mark: int, profile: Profile) -> None:
         """Write down what an outcome means for the message and for the line, in one transaction."""
-        seq, name = letter.row.seq, f"order {letter.order.accession_number} ({letter.row.kind})"
+        seq, name = message.row.seq, f"order {message.order.accession_number} ({message.row.kind})"
         match outcome:
             case Accepted():
-                self._pace.answered(seq, mark)
-                self._store.write(lambda tx: self._delivered(tx, letter, outcome, profile))
+                self._limiter.answered(seq, mark)
+                self._store.write(lambda tx: self._delivered(tx, message, outcome, profile))
                 log.info("%s: delivered", name)
-            case Untold():
+            case Unsupported():
                 if outcome.evidence:  # it was asked
-                    self._pace.answered(seq, mark)
+                    self._limiter.answered(seq, mark)
                 self._store.write(lambda tx: _untold(tx, seq, outcome))
                 # The bus's own words may tell of the patient; they stand on the exchange's screen.
                 log.warning("%s: cannot be told to this bus", name)
-            case Parked():
+            case Rejected():
                 if outcome.evidence:
-                    self._pace.answered(seq, mark)
-                if self._store.write(lambda tx: self._needs_attention(tx, letter, outcome)):
+                    self._limiter.answered(seq, mark)
+                if self._store.write(lambda tx: self._needs_attention(tx, message, outcome)):
                     log.warning("%s: refused and set aside", name)
             case Retry():
-                wait, alone = self._pace.failed(seq, outcome, mark)
+                wait, alone = self._limiter.failed(seq, outcome, mark)
                 self._store.write(lambda tx: self._failed(tx, seq, outcome, "" if alone else "waiting", wait))
                 log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
             case Paused():
-                wait = self._pace.pause(seq)
+                wait = self._limiter.pause(seq)
                 self._store.write(lambda tx: self._failed(tx, seq, outcome, "paused", wait))
                 log.error("the exchange is paused: %s", outcome.reason)
 
@@ -87,22 +87,22 @@ class Outcomes:
         match answer:
             case Retry():
                 # The probe is no message: that it fails says nothing of any one.
-                wait, _ = self._pace.failed(0, replace(answer, uncertain=False))
+                wait, _ = self._limiter.failed(0, replace(answer, uncertain=False))
                 self._store.write(lambda tx: self._bad_line(tx, "waiting", answer.reason, wait))
                 log.warning("the bus does not answer: %s; next attempt in %.0f s", answer.reason, wait)
             case Paused():
-                wait = self._pace.pause()
+                wait = self._limiter.pause()
                 self._store.write(lambda tx: self._bad_line(tx, "paused", answer.reason, wait))
                 log.error("the exchange is paused: %s", answer.reason)
             case _:
-                self._pace.heard()
+                self._limiter.heard()
                 self._store.write(lambda tx: self._good_line(tx))
 
-    def _delivered(self, tx: Tx, letter: Letter, outcome: Accepted, profile: Profile) -> None:
-        outbox.deliver(tx, letter.row.seq, outcome.ids, outcome.evidence)
-        if letter.row.kind is OutboxKind.ORDER:
-            self._keep_number(tx, letter.order, outcome.ids.get("acsn", ""))
-            self._drop_superfluous(tx, letter.order.id, outcome.content, profile)
+    def _delivered(self, tx: Tx, message: OutboundMessage, outcome: Accepted, profile: Profile) -> None:
+        outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
+        if message.row.kind is OutboxKind.ORDER:
+            self._keep_number(tx, message.order, outcome.ids.get("acsn", ""))
+            self._drop_superfluous(tx, message.order.id, outcome.content, profile)
         self._good_line(tx)
 
     def _drop_superfluous(self, tx: Tx, order_id: int, content: str, profile: Profile) -> None:
@@ -122,15 +122,15 @@ class Outcomes:
             log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
             audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
 
-    def _needs_attention(self, tx: Tx, letter: Letter, outcome: Parked) -> bool:
+    def _needs_attention(self, tx: Tx, message: OutboundMessage, outcome: Rejected) -> bool:
         """Mark as needing attention unless the order was amended meanwhile; return True if it was marked."""
-        seq, now = letter.row.seq, orders.get(tx, letter.order.id)
-        still_so = now == letter.order
+        seq, now = message.row.seq, orders.get(tx, message.order.id)
+        still_so = now == message.order
         cancelled = now is not None and now.state is OrderState.CANCELLED
         if still_so or cancelled:
             outbox.mark_needs_attention(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
             if cancelled:
-                outbox.drop_refused(tx, letter.order.id)
+                outbox.drop_refused(tx, message.order.id)
         else:
             outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
         if outcome.evidence:  # it was asked
@@ -144,7 +144,7 @@ class Outcomes:
             self._bad_line(tx, state, outcome.reason, wait)
 
     def _good_line(self, tx: Tx) -> None:
-        if not self._pace.waiting:  # another message may have found otherwise
+        if not self._limiter.waiting:  # another message may have found otherwise
             self._note_channel(tx, "ok")
         tx.notify()
 
@@ -159,6 +159,6 @@ class Outcomes:
             self._noted = (state, reason)
 
 
-def _untold(tx: Tx, seq: int, outcome: Untold) -> None:
+def _untold(tx: Tx, seq: int, outcome: Unsupported) -> None:
     outbox.unsupported(tx, seq, outcome.reason, outcome.evidence)
     tx.notify()

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.bus.fhir_server.rules import Issue, Refused, Resource, strict_json
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, strict_json
 from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoilt
 from broker.bus.practice.server import BASE_PATH, PracticeServer, hang_up, stopping, wait
 from broker.bus.practice.service import PracticeService
@@ -218,18 +218,18 @@ class PracticeBus:
         try:
             _check_frame(request, body, caller)
             return *self._dispatch(request.method, path, body or b"", caller), ""
-        except Refused as refused:
+        except OperationRefused as refused:
             return refused.status, refused.outcome(), "; ".join(issue.diagnostics for issue in refused.issues)
         except OSError as error:  # the journal could not be written
             log.error("practice bus: not stored: %s", error)
             text = "Сервис временно не может сохранить данные"
-            return 503, Refused(503, Issue("exception", text)).outcome(), text
+            return 503, OperationRefused(503, Issue("exception", text)).outcome(), text
 
     def _dispatch(self, method: str, path: str, body: bytes, caller: str) -> tuple[int, Resource]:
         """Find the verb for a method and path and do it; raise Refused."""
         service = self._service
         if not path.startswith("/"):  # the base with letters glued to it
-            raise Refused(404, Issue("not-found", "Адрес не найден"))
+            raise OperationRefused(404, Issue("not-found", "Адрес не найден"))
         match method, path.strip("/").split("/"):
             case "POST", [""]:
                 return 200, service.transaction(strict_json(body), caller)
@@ -243,8 +243,8 @@ class PracticeBus:
             case "GET", [resource_type, resource_id]:
                 return 200, service.read(resource_type, resource_id, caller)
             case (("GET" | "POST"), _):
-                raise Refused(404, Issue("not-found", f"Метод {path} не найден"))
-        raise Refused(405, Issue("not-supported", f"{method} не поддерживается"))
+                raise OperationRefused(404, Issue("not-found", f"Метод {path} не найден"))
+        raise OperationRefused(405, Issue("not-supported", f"{method} не поддерживается"))
 
     def _record(self, recorded: Recorded) -> None:
         """Remember a request, and forget the oldest when the bodies take too much memory."""
@@ -305,13 +305,13 @@ async def _body(request: Request) -> bytes | None:
 def _check_frame(request: Request, body: bytes | None, caller: str) -> None:
     """Check who calls and what kind of body comes, before looking into it; raise Refused."""
     if not caller:
-        raise Refused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
+        raise OperationRefused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
     if body is None:
-        raise Refused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1024 // 1024} МБ"))
+        raise OperationRefused(413, Issue("too-long", f"Тело запроса больше {BODY_LIMIT // 1024 // 1024} МБ"))
     media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = parameters.replace(" ", "").replace('"', "")
     if request.method == "POST" and (media.strip() != "application/json" or charset not in ("", "charset=utf-8")):
-        raise Refused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))
+        raise OperationRefused(415, Issue("not-supported", "Ожидается Content-Type: application/json"))
 
 
 def _digest(authorization: bytes) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
-from broker.bus.fhir_server.rules import Issue, Refused, Resource
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 
 # What a person reads on the page. The request is not carried out…
 _INSTEAD = {
@@ -156,7 +156,9 @@ def answer_instead(fault: Fault) -> Response:
         "429": "Слишком много запросов",
         "401": "Ключ доступа отозван",
     }
-    response = _rendered(int(fault.kind), Refused(int(fault.kind), Issue("transient", texts[fault.kind])).outcome())
+    response = _rendered(
+        int(fault.kind), OperationRefused(int(fault.kind), Issue("transient", texts[fault.kind])).outcome()
+    )
     if fault.kind == "429":
         response.headers["Retry-After"] = "1"
     return response
@@ -196,7 +198,7 @@ def _added_already(answer: Resource) -> Resource:
     [task] = [e["resource"] for e in answer["entry"] if e["resource"]["resourceType"] == "Task"]
     number = task["identifier"][0]["value"]
     text = f"Попытка повторного добавления Task с идентификатором {number}, ранее добавлен Task/{task['id']}"
-    return Refused(422, Issue("duplicate", text, "Task.identifier")).outcome()
+    return OperationRefused(422, Issue("duplicate", text, "Task.identifier")).outcome()
 
 
 def _with_nul(node: Any, key: str = "") -> Any:

@@ -55,7 +55,7 @@ _LONGEST = 20_000  # characters of one text shown; an archive's PDF is not read 
 _REFERENCE = re.compile(r"&quot;([A-Z][A-Za-z]{2,40}/[0-9a-f-]{36})&quot;")
 
 
-class Line(NamedTuple):
+class RequestRow(NamedTuple):
     """One request as the log shows it; `status` 0: no answer was given."""
 
     number: int
@@ -88,13 +88,13 @@ def overview(view: View, names: Mapping[str, str], counts: Mapping[str, int]) ->
     return _page("/", f'<p class="muted">{lead}</p>{"".join(parts)}', counts, refresh=True)
 
 
-def refused(lines: Iterable[Line], names: Mapping[str, str], counts: Mapping[str, int]) -> str:
+def refused(lines: Iterable[RequestRow], names: Mapping[str, str], counts: Mapping[str, int]) -> str:
     """Write what was not accepted, and why."""
     rows = "".join(_row(line, names) for line in lines)
     return _page("/refused", _log(rows, "Шина ещё ничего не отклонила."), counts, refresh=True)
 
 
-def requests(lines: Iterable[Line], names: Mapping[str, str], counts: Mapping[str, int], rate: int) -> str:
+def requests(lines: Iterable[RequestRow], names: Mapping[str, str], counts: Mapping[str, int], rate: int) -> str:
     """Write the log of requests; `rate` is how many came in the last minute."""
     rows = "".join(_row(line, names) for line in lines)
     lead = f'<p class="muted">За последнюю минуту: {rate}. Показаны последние запросы, новые сверху.</p>'
@@ -125,7 +125,7 @@ def resource(found: Resource, counts: Mapping[str, int]) -> str:
     return _page("", f'<h2 class="name">{escape(name)}</h2><pre>{text}</pre>', counts)
 
 
-def body(line: Line, sent: bytes, names: Mapping[str, str], counts: Mapping[str, int]) -> str:
+def body(line: RequestRow, sent: bytes, names: Mapping[str, str], counts: Mapping[str, int]) -> str:
     """Write one request with its body, indented if it is JSON."""
     text = sent.decode("utf-8", "replace")
     try:
@@ -195,7 +195,7 @@ def _links(links: Iterable[str]) -> str:
     return f'<nav class="links">{listed}</nav>'
 
 
-def _row(line: Line, names: Mapping[str, str]) -> str:
+def _row(line: RequestRow, names: Mapping[str, str]) -> str:
     """Write one line of the log."""
     colour = "slate" if line.status == 0 else "green" if line.status < 300 else "red"
     status = str(line.status) if line.status else "нет ответа"

@@ -22,7 +22,7 @@ from broker.bus.fhir_server.requests import (
     searchset,
     transaction_response,
 )
-from broker.bus.fhir_server.rules import Issue, Refused, Resource, check, check_bundle
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, check, check_bundle
 from broker.bus.practice.records import Records
 from broker.bus.practice.view import View, look
 
@@ -65,7 +65,7 @@ class PracticeService:
                 issues += check(resource, find, today, f"Bundle.entry[{i}].resource", self._lenient)
             issues = issues or check_bundle(resources, find)
             if issues:
-                raise Refused(422, *issues)
+                raise OperationRefused(422, *issues)
             task = next(r for r in resources if r["resourceType"] == "Task")
             refuse_foreign_sender(task, caller)
             self._refuse_repeated(task)
@@ -75,13 +75,13 @@ class PracticeService:
     def create(self, resource_type: str, resource: object) -> Resource:
         """Store one resource, or find the same person or device; raise Refused."""
         if resource_type not in CREATABLE:
-            raise Refused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
+            raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
-            raise Refused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
+            raise OperationRefused(400, Issue("structure", f"Ожидается ресурс {resource_type}"))
         with self._lock:
             issues = check(resource, self._find, self._today(), lenient=self._lenient)
             if issues:
-                raise Refused(422, *issues)
+                raise OperationRefused(422, *issues)
             return self._records.write("create", {"": resource})[0]
 
     def read(self, resource_type: str, resource_id: str, caller: str = "") -> Resource:
@@ -92,7 +92,7 @@ class PracticeService:
             if found is not None and not self._concerns(found, caller):
                 found = None
         if found is None:
-            raise Refused(404, Issue("not-found", f"Ресурс {reference} не найден"))
+            raise OperationRefused(404, Issue("not-found", f"Ресурс {reference} не найден"))
         return found
 
     def search(self, resource_type: str, parameters: object, caller: str = "") -> Resource:
@@ -110,14 +110,14 @@ class PracticeService:
         """Change a Task's status and answer the Task; the same status again changes nothing; raise Refused."""
         task_id, status = read_status(parameters)
         if status not in self._statuses:
-            raise Refused(422, Issue("value", f"Недопустимый статус {status}", "status"))
+            raise OperationRefused(422, Issue("value", f"Недопустимый статус {status}", "status"))
         with self._lock:
             task = self.read("Task", task_id, caller)
             if task["status"] == status:
                 return task
             if task["status"] in ("completed", "cancelled") or self._answered_by_report(task):
                 text = f"Task/{task['id']} уже завершён, статус {status} установить нельзя"
-                raise Refused(422, Issue("business-rule", text, "status"))
+                raise OperationRefused(422, Issue("business-rule", text, "status"))
             return self._records.revise("status", task, status=status)
 
     def resources(self, resource_type: str) -> list[Resource]:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from broker.bus.fhir_server.rules import Refused
+from broker.bus.fhir_server.rules import OperationRefused
 from broker.bus.practice import page
 from broker.bus.practice.faults import fault
 from broker.bus.practice.service import PracticeService
@@ -68,7 +68,7 @@ class PracticeWeb:
     def _resource(self, request: Request) -> Response:
         try:
             found = self._service.read(request.path_params["kind"], request.path_params["guid"])
-        except Refused:
+        except OperationRefused:
             return _html(page.missing("Такого ресурса нет.", self._counts()), 404)
         return _html(page.resource(found, self._counts()))
 
@@ -114,12 +114,12 @@ class PracticeWeb:
         refused = sum(recorded.status >= 400 for _, recorded in self._bus.recent(1000))
         return {"/refused": refused, "/requests": self._bus.request_count, "/faults": len(due) + (rate > 0)}
 
-    def _lines(self, number: int) -> list[page.Line]:
+    def _lines(self, number: int) -> list[page.RequestRow]:
         return [_line(n, recorded) for n, recorded in self._bus.recent(number)]
 
 
-def _line(number: int, recorded: Recorded) -> page.Line:
-    return page.Line(
+def _line(number: int, recorded: Recorded) -> page.RequestRow:
+    return page.RequestRow(
         number,
         recorded.at,
         recorded.organisation,

@@ -40,7 +40,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class Rejected:
     """The bus refuses this message as it is."""
 
     reason: str
@@ -57,7 +57,7 @@ class Paused:
     evidence: str = ""
 
 
-Answer = Delivered | Retry | Parked | Paused
+Answer = Delivered | Retry | Rejected | Paused
 
 _OF_THE_MESSAGE = frozenset({400, 409, 412, 413, 422})
 _DUPLICATE = "Попытка повторного добавления Task"
@@ -98,7 +98,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime
                 if _DUPLICATE in text and (match := _DUPLICATE_ID.search(text)):
                     return Delivered(task=match[1], evidence=evidence)
         if told is not None or status == 413:
-            return Parked("; ".join(texts)[:REASON_KEPT] or f"HTTP {status}", evidence=evidence)
+            return Rejected("; ".join(texts)[:REASON_KEPT] or f"HTTP {status}", evidence=evidence)
     return Retry(f"HTTP {status}", after, status != 429, evidence)
 
 
@@ -116,7 +116,7 @@ def _taken(body: bytes, evidence: str, after: float | None) -> Answer:
         for issue in issues if isinstance(issues, list) else []:
             if isinstance(issue, dict) and issue.get("severity") in ("error", "fatal"):
                 reason = "; ".join(_diagnostics(resource))[:REASON_KEPT]
-                return Parked(reason or "not a FHIR answer: an error without words", evidence=evidence)
+                return Rejected(reason or "not a FHIR answer: an error without words", evidence=evidence)
     return Delivered(resource, evidence=evidence)
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from broker.bus.inbound.json_access import member
-from broker.bus.inbound.parse_report import Told, further, references
-from broker.bus.inbound.resolver import LineDown, Unusable, Walk, check_size
+from broker.bus.inbound.parse_report import ReportGraph, onward_references, references
+from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
 from broker.bus.profile import Resource
-from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry
+from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 from broker.bus.transport.client import BODY_LIMIT, BusClient
 from broker.bus.transport.dialect import Call, Dialect
-from broker.bus.transport.paging import Pages
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.paging import PagedSearch
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.store.database import Store, Tx
 from broker.store.tables import outbox
 
@@ -58,15 +58,15 @@ class Line:
         self,
         client: BusClient,
         dialect: Dialect,
-        pace: Pace,
+        limiter: RateLimiter,
         *,
         store: Store | None = None,
         seconds: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.walk = Walk(self._read, client.url, monotonic=monotonic)
+        self.resolver = ReferenceResolver(self._read, client.url, monotonic=monotonic)
         self.stopping = threading.Event()
-        self._client, self._dialect, self._pace, self._store = client, dialect, pace, store
+        self._client, self._dialect, self._limiter, self._store = client, dialect, limiter, store
         self._seconds, self._monotonic = seconds, monotonic
         self._until: float | None = None
         self._left: int | None = None
@@ -78,7 +78,7 @@ class Line:
             yield
             return
         self._until = self._monotonic() + self._seconds
-        self._left = max(FEWEST, 2 * self._pace.share)
+        self._left = max(FEWEST, 2 * self._limiter.share)
         end = threading.Timer(self._seconds, self._client.hang_up)
         end.daemon = True
         end.start()
@@ -106,7 +106,7 @@ class Line:
         did not come, Unusable where the search is refused.
         """
         ids: set[str] = set()
-        pages = Pages(kind, dict(parameters), PAGE)
+        pages = PagedSearch(kind, dict(parameters), PAGE)
         pages.begin()
         for _ in range(PAGES):
             searchset = self._delivered(pages.call(self._dialect))
@@ -120,26 +120,26 @@ class Line:
             if not pages.more or pages.wrong or pages.stuck or not news:
                 return
 
-    def told(self, report: Resource, task: Resource | None = None) -> Told:
+    def told(self, report: Resource, task: Resource | None = None) -> ReportGraph:
         """Give a report with what its references lead to; one that leads nowhere is left out. Raise LineDown."""
         found: list[Resource] = []
         for reference, kinds in references(report):
             found += self._followed(reference, kinds)
-        return Told(report, task, found)
+        return ReportGraph(report, task, found)
 
     def _followed(self, reference: object, kinds: tuple[str, ...]) -> list[Resource]:
         try:
-            resource = self.walk.resource(reference, *kinds)
+            resource = self.resolver.resource(reference, *kinds)
         except Unusable:
             return []
-        return [resource, *(each for to, its in further(resource) for each in self._followed(to, its))]
+        return [resource, *(each for to, its in onward_references(resource) for each in self._followed(to, its))]
 
     def _delivered(self, call: Call) -> Resource:
         answer = self._ask(call)
-        if isinstance(answer, Parked):
+        if isinstance(answer, Rejected):
             raise Unusable(f"the bus refuses the search: {answer.reason}"[:300])
         if not isinstance(answer, Delivered):
-            raise LineDown(answer)
+            raise BusUnavailable(answer)
         return answer.resource
 
     def _read(self, kind: str, id: str) -> Answer:
@@ -152,10 +152,10 @@ class Line:
         answer = self._client.call(call)
         if isinstance(answer, Retry | Paused):
             if isinstance(answer, Retry) and answer.after is not None:  # the bus asks everybody here to wait
-                wait, _ = self._pace.failed(0, replace(answer, uncertain=False))
+                wait, _ = self._limiter.failed(0, replace(answer, uncertain=False))
                 self._note_wait(answer.reason, wait)
             return Unasked(OUT_OF_TIME) if self._is_late() else answer
-        self._pace.heard()
+        self._limiter.heard()
         return answer
 
     def _note_wait(self, reason: str, seconds: float) -> None:
@@ -177,11 +177,11 @@ class Line:
         while True:
             if self.stopping.is_set():
                 return "stopping"
-            if self._pace.waiting:
+            if self._limiter.waiting:
                 return "the line to the bus is down"
             if self._is_late():
                 return OUT_OF_TIME
-            if self._pace.take():
+            if self._limiter.take():
                 return ""
             if self._until is None or self.stopping.wait(ROOM_EVERY):
                 return NO_ROOM

@@ -24,8 +24,8 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from broker.bus.outbound.resources import encode
-from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry, classify
-from broker.bus.transport.deadline import Adapter, Limit, within
+from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry, classify
+from broker.bus.transport.deadline import Adapter, Deadline, within
 from broker.bus.transport.dialect import Call
 from broker.domain import names
 
@@ -68,7 +68,7 @@ class BusClient:
             self._proxies = get_environ_proxies(self.url)
         self._lock = threading.Lock()
         self._idle: list[requests.Session] = []
-        self._limits: set[Limit] = set()  # of the calls that are under way
+        self._limits: set[Deadline] = set()  # of the calls that are under way
         self._closed = False
 
     def call(self, call: Call) -> Answer:
@@ -78,7 +78,7 @@ class BusClient:
         """
         answer = _expect(call.expect, self._answer(call))
         if isinstance(answer, Retry) and answer.reason in ("HTTP 404", "HTTP 410") and _reads_one(call):
-            return Parked(answer.reason, evidence=answer.evidence)
+            return Rejected(answer.reason, evidence=answer.evidence)
         return answer
 
     def hang_up(self) -> None:
@@ -104,7 +104,7 @@ class BusClient:
         try:
             sent = encode(call.body) if call.body is not None else None
         except ValueError as error:
-            return Parked(f"cannot be written as JSON: {error}")
+            return Rejected(f"cannot be written as JSON: {error}")
         with within(self._timeout) as limit:
             try:
                 with (
@@ -154,7 +154,7 @@ class BusClient:
         return ""
 
     @contextmanager
-    def _session(self, limit: Limit) -> Iterator[requests.Session]:
+    def _session(self, limit: Deadline) -> Iterator[requests.Session]:
         """Lend a session to one call; it is kept for the next one unless the call failed."""
         with self._lock:
             session = self._idle.pop() if self._idle else None

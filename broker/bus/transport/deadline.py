@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 log = logging.getLogger(__name__)
 
 
-class Limit:
+class Deadline:
     """Cuts a connection when the time is over: the time-outs of a socket begin anew with every byte that comes."""
 
     def __init__(self) -> None:
@@ -65,9 +65,9 @@ _running = threading.local()
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[Limit]:
+def within(seconds: float) -> Iterator[Deadline]:
     """Give a call of this thread its deadline."""
-    limit = _running.limit = Limit()
+    limit = _running.limit = Deadline()
     timer = threading.Timer(seconds, limit.end)
     timer.daemon = True
     timer.start()
@@ -80,7 +80,7 @@ def within(seconds: float) -> Iterator[Limit]:
 
 
 def _watch(sock: Any) -> None:
-    limit: Limit | None = getattr(_running, "limit", None)
+    limit: Deadline | None = getattr(_running, "limit", None)
     if limit is not None and sock is not None:
         limit.watch(sock)
 

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry
+from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
-from broker.bus.transport.rate_limit import LONGEST_WAIT, Pace, wait_after
+from broker.bus.transport.rate_limit import LONGEST_WAIT, RateLimiter, wait_after
 from broker.store.database import Store, Tx
 from broker.store.tables import incoming, outbox
 from broker.store.tables.incoming import ItemKind, ItemState
@@ -40,12 +40,12 @@ class FetchLine:
         self,
         store: Store,
         client: BusClient,
-        pace: Pace,
+        limiter: RateLimiter,
         monotonic: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
         self.stopping = threading.Event()
-        self._store, self._client, self._pace = store, client, pace
+        self._store, self._client, self._limiter = store, client, limiter
         self._monotonic, self._chance = monotonic, chance
         self._quiet_until = -1.0
         self._failures = 0  # looks that the line ended, in a row
@@ -73,25 +73,25 @@ class FetchLine:
         """Stop the look where so many requests may not go out now."""
         if self.stopping.is_set():
             raise Stopped("stopping")
-        if self._pace.waiting:
+        if self._limiter.waiting:
             raise Stopped("waiting")
-        if not self._pace.has_room(min(requests, max(1, self._pace.share))):
+        if not self._limiter.has_room(min(requests, max(1, self._limiter.share))):
             raise Stopped("rate")
 
     def ask(self, call: Call) -> Answer:
         """Make a call; raise Stopped where it is to end."""
         if self.stopping.is_set():
             raise Stopped("stopping")
-        self._pace.note_request()
+        self._limiter.note_request()
         answer = self._client.call(call)
-        if isinstance(answer, Delivered | Parked):
-            self._pace.heard()
+        if isinstance(answer, Delivered | Rejected):
+            self._limiter.heard()
         return answer
 
     def note_good(self) -> None:
         """Note, once in a look, that the line is good."""
         self._failures = 0
-        if self._noted or self._pace.waiting:
+        if self._noted or self._limiter.waiting:
             return
         self._noted = True
         with self._store.read() as reader:
@@ -112,7 +112,7 @@ class FetchLine:
         if self.stopping.is_set():
             return Stopped("stopping")
         if isinstance(answer, Paused):
-            state, wait = "paused", self._pace.pause()
+            state, wait = "paused", self._limiter.pause()
         else:
             asked = min(answer.after or 0.0, LONGEST_WAIT)
             state, wait = "waiting", wait_after(self._failures, self._chance(), asked)

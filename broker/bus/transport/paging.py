@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from broker.bus.inbound.json_access import items, member
-from broker.bus.inbound.parse_report import told_at
+from broker.bus.inbound.parse_report import reported_at
 from broker.bus.profile import Resource
 from broker.bus.transport.dialect import Call, Dialect, next_link
 
@@ -22,7 +22,7 @@ AHEAD = timedelta(days=1)  # a change that the bus dates later than this from no
 
 
 @dataclass(slots=True)
-class Pages:
+class PagedSearch:
     """One pass of a search: `begin`, then `call`, `take`, and everything of `entries`, until there is no `more`."""
 
     kind: str
@@ -63,7 +63,7 @@ class Pages:
         """Read a page, and decide how to go on after it. `now` is for whoever wants to know what was `reached`."""
         self.entries = deque(items(searchset, "entry", None))
         found = [resource for entry in self.entries if self._is_found(resource := member(entry, "resource"))]
-        dates = [told_at(resource) for resource in found]
+        dates = [reported_at(resource) for resource in found]
         known = [at for at in dates if at]
         self._note_order(known, whole=len(known) == len(dates))
         self.newest = max((at for at in (*known, self.newest) if at and (not now or at <= now + AHEAD)), default=None)

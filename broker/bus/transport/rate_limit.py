@@ -43,7 +43,7 @@ class _Trouble:
     until: float = 0.0  # the message alone waits
 
 
-class Pace:
+class RateLimiter:
     """The waits. `rate` is requests per minute; `monotonic` gives seconds, `chance` a number from 0 to 1.
 
     `mark` names a moment: what began before the line failed says nothing of the line after it. Whoever has several

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 
-from broker.bus.api import Beside, Endpoint, Failures
+from broker.bus.api import ApiMount, Failures, FhirApi
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN, PracticeBus
 from broker.bus.practice.server import PracticeServer
 from broker.bus.profile import Profile
@@ -47,8 +47,8 @@ def paper(order: Order, report: Report) -> bytes:
 class EndpointServer(PracticeServer):
     """The endpoint listening where the practice bus listens otherwise; beside it there is nothing."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(cast(PracticeBus, SimpleNamespace(app=Beside(Starlette(), endpoint))))
+    def __init__(self, endpoint: FhirApi) -> None:
+        super().__init__(cast(PracticeBus, SimpleNamespace(app=ApiMount(Starlette(), endpoint))))
 
     @property
     def url(self) -> str:
@@ -63,7 +63,7 @@ class House:
         store.clock = RunningClock()  # when something was changed is what its callers search by
         self.add_client(NAME, PRACTICE_TOKEN, PRACTICE_ORGANISATION)
         self.failures = Failures()
-        self.endpoint = Endpoint(store, clinic, lambda reader: OURS, paper, auto_accept or {}, self.failures)
+        self.endpoint = FhirApi(store, clinic, lambda reader: OURS, paper, auto_accept or {}, self.failures)
         self.server = EndpointServer(self.endpoint)
         self.server.start()
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from broker.bus.inbound.history import History
-from broker.bus.inbound.referrals import Fetch
-from broker.bus.inbound.results import Elsewhere, Looked
-from broker.bus.outbound.delivery import Exchange, Summary
+from broker.bus.inbound.referrals import ReferralPoll
+from broker.bus.inbound.results import ResultPoll, ResultPollSummary
+from broker.bus.outbound.delivery import Delivery, DeliverySummary
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order, OrderState
 from broker.domain.reports import ForeignStudy
@@ -35,17 +35,17 @@ class Referrer:
     def __init__(self, store: Store, url: str) -> None:
         self.store, self.now = store, 5000.0
         self.clients = [BusClient(url, lambda: PRACTICE_TOKEN, 5.0) for _ in range(3)]
-        pace = Pace(6000, lambda: self.now)
-        self.exchange = Exchange(store, self.clients[0], PROFILE, pace, paper)
-        self.fetch = Fetch(store, self.clients[1], n3, PROFILE, pace, CLINIC, {})
-        self.elsewhere = Elsewhere(store, self.clients[1], n3, PROFILE, pace)
-        self.history = History(store, self.clients[2], n3, PROFILE, pace)
+        limiter = RateLimiter(6000, lambda: self.now)
+        self.exchange = Delivery(store, self.clients[0], PROFILE, limiter, paper)
+        self.fetch = ReferralPoll(store, self.clients[1], n3, PROFILE, limiter, CLINIC, {})
+        self.elsewhere = ResultPoll(store, self.clients[1], n3, PROFILE, limiter)
+        self.history = History(store, self.clients[2], n3, PROFILE, limiter)
 
     def refer(self, **changes: Any) -> Order:
         given = {"owner": PRACTICE_ORGANISATION_2, "station_ae_titles": (), "start": soon(days=1)} | changes
         return referral.register(self.store, draft(**given), REGISTRAR, CLINIC)
 
-    def deliver(self) -> Summary:
+    def deliver(self) -> DeliverySummary:
         self.now += 3600
         return self.exchange.deliver()
 
@@ -84,19 +84,19 @@ def referrer(house: House, tmp_path: Path) -> Iterator[Referrer]:
 
 def test_a_referral_goes_over_and_its_report_comes_back(house: House, referrer: Referrer) -> None:
     sent = referrer.refer()
-    assert referrer.deliver() == Summary(delivered=1)
+    assert referrer.deliver() == DeliverySummary(delivered=1)
     known = referrer.references(sent)
     [came] = house.waiting()
     assert (known.task, known.acsn) == (came.task, came.bus_accession_number)
     assert (came.patient.snils, came.diagnosis_code, came.referrer.family) == ("11223344595", "M17.1", "Зимин")
     made = house.accept()
     assert referrer.order(sent).bus_accession_number == made.accession_number
-    assert referrer.elsewhere.look() == Looked()
+    assert referrer.elsewhere.look() == ResultPollSummary()
     house.perform(made)
-    assert referrer.elsewhere.look() == Looked(taken=1)
+    assert referrer.elsewhere.look() == ResultPollSummary(taken=1)
     assert referrer.order(sent).state is OrderState.REFERRED
     house.sign(made)
-    assert referrer.elsewhere.look() == Looked(completed=1)
+    assert referrer.elsewhere.look() == ResultPollSummary(completed=1)
     assert referrer.order(sent).state is OrderState.COMPLETED
     [study] = referrer.results(sent)
     assert (study.conclusion, study.effective_dose) == ("Артроз II ст.", 0.12)
@@ -106,7 +106,7 @@ def test_a_referral_goes_over_and_its_report_comes_back(house: House, referrer: 
         f"https://pacs.example/{made.study_instance_uid}",
     )
     assert study.doctor == "Вольская Т. А."
-    assert referrer.elsewhere.look() == Looked()
+    assert referrer.elsewhere.look() == ResultPollSummary()
     assert referrer.fetch.run().stopped == ""
 
 
@@ -128,7 +128,7 @@ def test_a_cancellation_goes_over(house: House, referrer: Referrer) -> None:
     made = house.accept()
     now = referrer.order(sent)
     referral.cancel(referrer.store, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
-    assert referrer.deliver() == Summary(delivered=1)
+    assert referrer.deliver() == DeliverySummary(delivered=1)
     assert house.order(made).state is OrderState.CANCELLED
 
 
@@ -138,7 +138,7 @@ def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(house: House,
     house.begin(house.accept())
     now = referrer.order(sent)
     referral.cancel(referrer.store, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
-    assert referrer.deliver() == Summary(needs_attention=1)
+    assert referrer.deliver() == DeliverySummary(needs_attention=1)
     assert "уже выполняется" in referrer.rows()[-1].reason
     with house.store.read() as reader:
         assert len(incoming.too_late(reader)) == 1
@@ -146,7 +146,7 @@ def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(house: House,
 
 def test_what_the_other_clinic_cancels_is_seen(house: House, referrer: Referrer) -> None:
     first, second = referrer.refer(), referrer.refer()
-    assert referrer.deliver() == Summary(delivered=2)
+    assert referrer.deliver() == DeliverySummary(delivered=2)
     assert referrer.fetch.run().cancelled == 0
     tasks = {referrer.references(each).task: each for each in (first, second)}
     [refused] = [came for came in house.waiting() if tasks[came.task].id == first.id]
@@ -165,7 +165,7 @@ def test_an_order_whose_answer_was_lost_is_looked_up_and_not_doubled(house: Hous
     forget = "UPDATE outbox SET state = 'pending', uncertain = ?, delivered_at = NULL WHERE seq = ?"
     for uncertain in (1, 0):  # looked up first; or sent again, and refused as one that is there
         referrer.store.write(lambda tx, uncertain=uncertain: tx.run(forget, [uncertain, seq]))  # type: ignore[misc]
-        assert referrer.deliver() == Summary(delivered=1)
+        assert referrer.deliver() == DeliverySummary(delivered=1)
         assert referrer.references(sent) == known
     assert len(house.waiting()) == 1
 
@@ -175,7 +175,7 @@ def test_what_the_first_clinic_does_itself_is_refused_with_the_reason_and_holds_
 ) -> None:
     referral.register(referrer.store, draft(), REGISTRAR, CLINIC)
     referrer.refer()
-    assert referrer.deliver() == Summary(delivered=1, needs_attention=1)
+    assert referrer.deliver() == DeliverySummary(delivered=1, needs_attention=1)
     assert "только направления в эту клинику" in referrer.rows()[0].reason
     assert len(house.waiting()) == 1
 

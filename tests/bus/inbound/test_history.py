@@ -17,7 +17,7 @@ from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
 from broker.bus.transport import asking
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain import prior_studies
 from broker.domain.people import Patient
 from broker.store.database import Store
@@ -40,12 +40,12 @@ class Desk:
         self.bus = server.bus = practice_bus(lenient=True)
         self.token = PRACTICE_TOKEN
         self.client = BusClient(server.url, lambda: self.token, 5.0)
-        self.pace = Pace(6000)
+        self.limiter = RateLimiter(6000)
         self.history = self.opened()
         self.patient = self.typed()
 
     def opened(self, **options: Any) -> History:
-        self.history = History(self.store, self.client, n3, PROFILE, self.pace, **options)
+        self.history = History(self.store, self.client, n3, PROFILE, self.limiter, **options)
         return self.history
 
     def typed(self, patient: Patient = KUZNETSOVA) -> Patient:
@@ -212,7 +212,7 @@ def test_a_silent_bus_is_given_up_in_time_and_what_came_before_is_kept(desk: Des
 def test_a_question_costs_a_part_of_the_minute_and_the_next_one_goes_on(desk: Desk) -> None:
     for number in range(8):
         tells(desk.bus, conclusion=f"Заключение {number}", days_ago=number + 1)
-    desk.pace = Pace(40)
+    desk.limiter = RateLimiter(40)
     desk.opened(seconds=2.0)
     told = desk.ask()
     assert len(desk.calls()) <= 20
@@ -220,13 +220,13 @@ def test_a_question_costs_a_part_of_the_minute_and_the_next_one_goes_on(desk: De
     assert len(told.studies) == 8
     read = [study.conclusion for study in told.studies if study.conclusion]
     assert read == [f"Заключение {number}" for number in range(len(read))]  # the newest first
-    desk.pace = Pace(6000)
+    desk.limiter = RateLimiter(6000)
     desk.opened()
     assert all(study.conclusion for study in desk.ask().studies)
 
 
 def test_while_the_line_is_down_nobody_is_asked(desk: Desk) -> None:
-    desk.pace.pause()
+    desk.limiter.pause()
     assert desk.ask().reason == "the line to the bus is down"
     assert desk.calls() == []
 

@@ -16,13 +16,13 @@ from broker.bus.profile import Resource
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
 from broker.domain.people import NOBODY, PersonName, Sex
-from tests.bus.referrals import PROFILE, THEM, US, graph, walk
+from tests.bus.referrals import PROFILE, THEM, US, graph, resolver
 
 TODAY = date(2026, 11, 24)
 
 
 def read(resources: dict[str, Any]) -> IncomingReferral:
-    return parse_referral.referral(resources["Task/t1"], walk(resources).resource, PROFILE, TODAY)
+    return parse_referral.parse_referral(resources["Task/t1"], resolver(resources).resource, PROFILE, TODAY)
 
 
 def changed(name: str, /, **members: Any) -> IncomingReferral:
@@ -222,7 +222,7 @@ def test_whatever_stands_in_a_referral_it_is_read_or_refused(changes: list[tuple
     parse_referral.own_number(task, PROFILE)
     parse_referral.is_for(task, US)
     try:
-        got = parse_referral.referral(task, walk(resources).resource, PROFILE, TODAY)
+        got = parse_referral.parse_referral(task, resolver(resources).resource, PROFILE, TODAY)
     except Unusable:
         return
     for text in (got.comment, got.procedure_name, str(got.patient.name), got.diagnosis_text, got.referrer_position):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from broker.bus.inbound.parse_report import (
     LINE_KEPT,
     TEXT_KEPT,
-    Told,
-    foreign_study,
+    ReportGraph,
+    external_study,
     millisieverts,
     read_text,
     reference_to,
@@ -85,7 +85,7 @@ TASK: Resource = {"resourceType": "Task", "id": "t1", "owner": {"reference": f"O
 
 
 def read(*others: Resource, task: Resource | None = None, **changes: Any) -> ForeignStudy:
-    return foreign_study(Told(report(**changes), task, others), PROFILE)
+    return external_study(ReportGraph(report(**changes), task, others), PROFILE)
 
 
 def test_everything_that_a_report_and_its_references_tell_is_read() -> None:
@@ -111,12 +111,12 @@ def test_everything_that_a_report_and_its_references_tell_is_read() -> None:
 
 
 def test_a_bare_report_is_a_study_and_anything_else_is_refused() -> None:
-    assert foreign_study(Told({"resourceType": "DiagnosticReport", "id": "x"}), PROFILE) == ForeignStudy(
+    assert external_study(ReportGraph({"resourceType": "DiagnosticReport", "id": "x"}), PROFILE) == ForeignStudy(
         "DiagnosticReport/x"
     )
     for wrong in ({"resourceType": "Task", "id": "x"}, {"resourceType": "DiagnosticReport", "id": "../x"}, {}):
         with pytest.raises(Unusable):
-            foreign_study(Told(wrong), PROFILE)
+            external_study(ReportGraph(wrong), PROFILE)
 
 
 def test_a_member_that_is_missing_is_taken_from_where_it_also_stands() -> None:
@@ -271,7 +271,7 @@ def test_whatever_stands_in_a_member_nothing_but_unusable_is_raised(changes: lis
     for way, value in changes:
         put(whole, way, value)
     try:
-        found = foreign_study(Told(whole["report"], whole["task"], whole["others"]), PROFILE)
+        found = external_study(ReportGraph(whole["report"], whole["task"], whole["others"]), PROFILE)
     except Unusable:
         return
     members = {name: str(getattr(found, name)) for name in ForeignStudy.__dataclass_fields__}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.bus.inbound.referrals import MOST_ATTEMPTS, Fetch, Fetched
+from broker.bus.inbound.referrals import MOST_ATTEMPTS, ReferralPoll, ReferralPollSummary
 from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
@@ -24,10 +24,10 @@ from broker.bus.practice import (
     PracticeBus,
     PracticeServer,
 )
-from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry
+from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3, r4
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import OrderState, ReferralDraft
 from broker.store.database import Store
@@ -73,7 +73,7 @@ class Canned:
         if "_search" in path or path == "/Task":
             return Delivered(deepcopy({"resourceType": "Bundle", "type": "searchset", "entry": self.found(call)}))
         found = self.resources.get(path[1:])
-        return Delivered(deepcopy(found)) if isinstance(found, dict) else Parked("HTTP 404")
+        return Delivered(deepcopy(found)) if isinstance(found, dict) else Rejected("HTTP 404")
 
     def found(self, call: Call) -> list[Any]:
         asked = dict(parse_qsl(urlsplit(call.path).query))
@@ -103,18 +103,19 @@ class Scene:
 
     def __init__(self, store: Store, client: Any, **options: Any) -> None:
         self.now = 1000.0
-        self.pace = options.pop("pace", None) or Pace(100_000, monotonic=lambda: self.now, chance=lambda: 0.0)
+        limiter = RateLimiter(100_000, monotonic=lambda: self.now, chance=lambda: 0.0)
+        self.limiter = options.pop("limiter", None) or limiter
         self.store, self.client = store, client
         self.auto_accept = options.pop("auto_accept", {})
         self.options = options
         self.fetch = self.again()
 
-    def again(self) -> Fetch:
+    def again(self) -> ReferralPoll:
         """Make a new one, as after a restart."""
         options = {"monotonic": lambda: self.now, "chance": lambda: 0.0} | self.options
         dialect = options.pop("dialect", n3)
-        self.fetch = Fetch(
-            self.store, self.client, dialect, PRACTICE, self.pace, factory.CLINIC, self.auto_accept, **options
+        self.fetch = ReferralPoll(
+            self.store, self.client, dialect, PRACTICE, self.limiter, factory.CLINIC, self.auto_accept, **options
         )
         return self.fetch
 
@@ -178,7 +179,7 @@ def place(practice: PracticeServer, **request: Any) -> str:
 
 def test_a_referral_of_another_clinic_waits_with_all_that_it_says(scene: Scene, practice: PracticeServer) -> None:
     task = place(practice, note=[{"text": "Упала"}])
-    assert scene.fetch.run() == Fetched(taken=1)
+    assert scene.fetch.run() == ReferralPollSummary(taken=1)
     [got] = scene.waiting()
     assert (got.task, got.requester, got.problem) == (task, PRACTICE_ORGANISATION, "")
     assert str(got.patient.name) == "Ёлкина Анна Сергеевна"
@@ -194,7 +195,7 @@ def test_a_second_look_brings_nothing_and_asks_little(scene: Scene, practice: Pr
     place(practice)
     scene.fetch.run()
     before = bus_of(practice).request_count
-    assert scene.fetch.run() == scene.again().run() == Fetched()
+    assert scene.fetch.run() == scene.again().run() == ReferralPollSummary()
     assert bus_of(practice).request_count - before == 4  # two searches each
     assert len(scene.waiting()) == 1
 
@@ -203,7 +204,7 @@ def test_a_cancelled_referral_leaves_those_that_wait(scene: Scene, practice: Pra
     task = place(practice)
     scene.fetch.run()
     bus_of(practice).update_status(task, "cancelled")
-    assert scene.fetch.run() == Fetched(cancelled=1)
+    assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
     assert scene.waiting() == []
     assert [(item.kind, item.state) for item in scene.ledger()] == [
         (ItemKind.CANCEL, ItemState.TAKEN),
@@ -218,7 +219,7 @@ def test_an_order_whose_referral_is_cancelled_leaves_the_worklist_and_the_bus_is
     scene.fetch.run()
     order = scene.accept()
     bus_of(practice).update_status(task, "cancelled")
-    assert scene.fetch.run() == Fetched(cancelled=1)
+    assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
     with scene.store.read() as reader:
         after = orders.get(reader, order.id)
         assert incoming.too_late(reader) == []
@@ -234,11 +235,11 @@ def test_our_own_orders_never_come_back_as_referrals(scene: Scene, practice: Pra
         bundles.of(sent, "Task")[member] = bundles.organisation(PRACTICE_ORGANISATION_2)
     bundles.of(sent, "Task")["identifier"][0]["system"] = f"urn:oid:{MIS}"
     task = bundles.part(bus_of(practice).transaction(sent), "Task")["id"]
-    assert scene.fetch.run() == Fetched()
+    assert scene.fetch.run() == ReferralPollSummary()
     assert scene.waiting() == []
     assert scene.ledger() == []
     bus_of(practice).update_status(task, "rejected")
-    assert scene.fetch.run() == Fetched(cancelled=1)
+    assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
     with scene.store.read() as reader:
         after = orders.get(reader, order.id)
     assert after is not None
@@ -267,10 +268,10 @@ def test_a_refused_token_pauses_the_channel_and_nothing_more_is_asked(scene: Sce
     assert scene.fetch.run().stopped.startswith("token refused")
     assert [row["state"] for row in scene.rows("SELECT state FROM bus_channel")] == ["paused"]
     before = bus_of(practice).request_count
-    assert scene.fetch.run() == Fetched(stopped="waiting")
+    assert scene.fetch.run() == ReferralPollSummary(stopped="waiting")
     assert bus_of(practice).request_count == before
     scene.now += 901
-    assert scene.fetch.run() == Fetched(taken=1)
+    assert scene.fetch.run() == ReferralPollSummary(taken=1)
     assert [row["state"] for row in scene.rows("SELECT state FROM bus_channel")] == ["ok"]
 
 
@@ -278,8 +279,8 @@ def test_a_rule_puts_a_referral_straight_onto_a_worklist(store: Store, practice:
     place(practice, code=KNEE)
     client = client_of(practice)
     scene = Scene(store, client, auto_accept={"DX": "XRAY_14"})
-    assert scene.fetch.run() == Fetched(taken=1)
-    assert scene.again().run() == Fetched()
+    assert scene.fetch.run() == ReferralPollSummary(taken=1)
+    assert scene.again().run() == ReferralPollSummary()
     client.close()
     assert scene.waiting() == []
     [row] = scene.rows("SELECT id FROM orders")
@@ -316,10 +317,10 @@ def test_more_than_one_page_comes_down_page_by_page(store: Store, number: int, s
     bus = practice_bus()
     expected = {bundles.part(bus.transaction(bundles.order()), "Task")["id"] for _ in range(number)}
     scene = Scene(store, client := Direct(bus), page=size)
-    assert scene.fetch.run() == Fetched(taken=number)
+    assert scene.fetch.run() == ReferralPollSummary(taken=number)
     assert {each.task for each in scene.waiting()} == expected
     assert client.asked("/Task/_search") == 4  # three pages, and that of our own orders
-    assert scene.again().run() == Fetched()
+    assert scene.again().run() == ReferralPollSummary()
 
 
 def stamped(number: int, at: str, **members: Any) -> dict[str, Any]:
@@ -365,7 +366,7 @@ def test_a_named_next_page_is_followed_and_the_cursor_moves_at_the_end(canned: S
     assert canned.rows("SELECT * FROM bus_cursor") == []
     canned.now += 10
     client.answers["/Task"] = [first]
-    assert canned.fetch.run() == Fetched(taken=1)
+    assert canned.fetch.run() == ReferralPollSummary(taken=1)
     assert {each.task for each in canned.waiting()} == {"t1", "t2"}
     assert sum("page=2" in call.path for call in client.calls) == 2
     [row] = canned.rows("SELECT value FROM bus_cursor WHERE name = 'referrals'")
@@ -386,7 +387,7 @@ def test_the_cursor_is_told_by_the_bus_and_no_misdated_task_moves_it_away(canned
     canned.fetch.run()
     assert [row["value"][:19] for row in canned.rows("SELECT value FROM bus_cursor")] == ["2026-11-24T06:00:01"]
     canned.client.resources["Task/t3"] = stamped(3, "2026-11-24T06:30:00Z")
-    assert canned.fetch.run() == Fetched(taken=1)
+    assert canned.fetch.run() == ReferralPollSummary(taken=1)
 
 
 def test_few_requests_a_minute_bring_all_the_same(store: Store) -> None:
@@ -395,7 +396,7 @@ def test_few_requests_a_minute_bring_all_the_same(store: Store) -> None:
         client.resources[f"Task/t{number}"] = stamped(number, f"2026-11-24T06:00:0{number}Z")
     store.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
     now = [1000.0]
-    scene = Scene(store, client, pace=Pace(2, monotonic=lambda: now[0]))
+    scene = Scene(store, client, limiter=RateLimiter(2, monotonic=lambda: now[0]))
     runs = []
     while len(scene.waiting()) < 3:
         runs.append(scene.fetch.run().stopped)
@@ -411,10 +412,10 @@ def test_few_requests_a_minute_bring_all_the_same(store: Store) -> None:
 def test_a_long_queue_of_what_is_sent_does_not_keep_referrals_away(store: Store, rate: int) -> None:
     store.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
     scene = Scene(store, Canned())
-    scene.pace = Pace(rate, monotonic=lambda: scene.now)
+    scene.limiter = RateLimiter(rate, monotonic=lambda: scene.now)
     scene.again()
     for _ in range(8):
-        while scene.pace.take(1, scene.pace.share):
+        while scene.limiter.take(1, scene.limiter.share):
             pass
         scene.fetch.run()
         scene.now += 30
@@ -422,9 +423,9 @@ def test_a_long_queue_of_what_is_sent_does_not_keep_referrals_away(store: Store,
 
 
 def test_the_buss_words_about_what_is_set_aside_are_not_logged(canned: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    canned.client.answers["/ServiceRequest/s1"] = [Parked("Пациент Ёлкина не найден")]
+    canned.client.answers["/ServiceRequest/s1"] = [Rejected("Пациент Ёлкина не найден")]
     canned.fetch.run()
-    canned.client.answers["/Task/_search"] = [Parked("Пациент Ёлкина не найден")]
+    canned.client.answers["/Task/_search"] = [Rejected("Пациент Ёлкина не найден")]
     canned.fetch.run()
     assert "Ёлкина" not in caplog.text
     assert [("Ёлкина" in item.reason) for item in canned.ledger()] == [True, True]
@@ -436,14 +437,14 @@ def test_the_newest_version_wins_in_whatever_order_they_come(canned: Scene) -> N
     cancelled = requested | {"status": "cancelled", "meta": {"versionId": "2", "lastUpdated": "2026-11-24T06:10:00Z"}}
     again = requested | {"meta": {"versionId": "3", "lastUpdated": "2026-11-24T06:20:00Z"}}
     client.resources["Task/t1"] = cancelled
-    assert canned.fetch.run() == Fetched(cancelled=1)
+    assert canned.fetch.run() == ReferralPollSummary(cancelled=1)
     client.resources["Task/t1"] = requested | {"meta": {"versionId": "1", "lastUpdated": "2026-11-24T06:08:00Z"}}
-    assert canned.fetch.run() == Fetched()
+    assert canned.fetch.run() == ReferralPollSummary()
     assert canned.waiting() == []
     client.resources["Task/t1"] = again
-    assert canned.fetch.run() == Fetched(taken=1)
+    assert canned.fetch.run() == ReferralPollSummary(taken=1)
     client.resources["Task/t1"] = cancelled | {"meta": {"versionId": "2", "lastUpdated": "2026-11-24T06:19:00Z"}}
-    assert canned.fetch.run() == Fetched()
+    assert canned.fetch.run() == ReferralPollSummary()
     assert len(canned.waiting()) == 1
 
 
@@ -457,9 +458,9 @@ def test_a_bus_without_times_is_fetched_by_what_differs(canned: Scene) -> None:
     task = canned.client.resources["Task/t1"]
     del task["meta"]
     assert canned.fetch.run().taken == 1
-    assert canned.fetch.run() == Fetched()
+    assert canned.fetch.run() == ReferralPollSummary()
     task["status"] = "cancelled"
-    assert canned.fetch.run() == Fetched(cancelled=1)
+    assert canned.fetch.run() == ReferralPollSummary(cancelled=1)
 
 
 def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> None:
@@ -477,7 +478,7 @@ def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> 
     got = canned.fetch.run()
     assert got.taken == 2
     assert got.set_aside == 5
-    assert canned.fetch.run() == Fetched()
+    assert canned.fetch.run() == ReferralPollSummary()
     aside = [item for item in canned.ledger() if item.state is ItemState.SET_ASIDE]
     [bad] = [item for item in aside if item.reference == "Task/t2"]
     assert bad.reason == "a reference leads away from the bus"
@@ -487,12 +488,12 @@ def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> 
 
 def test_a_person_may_let_what_was_set_aside_be_read_again(canned: Scene) -> None:
     patient = canned.client.resources.pop("Patient/p1")
-    assert canned.fetch.run() == Fetched(set_aside=1)
+    assert canned.fetch.run() == ReferralPollSummary(set_aside=1)
     [item] = canned.ledger()
     canned.client.resources["Patient/p1"] = patient
-    assert canned.fetch.run() == Fetched()
+    assert canned.fetch.run() == ReferralPollSummary()
     assert referrals.try_again(canned.store, item.id, factory.REGISTRAR)
-    assert canned.fetch.run() == Fetched(taken=1)
+    assert canned.fetch.run() == ReferralPollSummary(taken=1)
     assert len(canned.waiting()) == 1
     [item] = canned.ledger()
     assert (item.state, item.reason) == (ItemState.TAKEN, "")
@@ -503,7 +504,7 @@ def test_a_resource_that_always_fails_is_tried_a_few_times_and_holds_nothing_bac
     client.resources["Task/t2"] = stamped(2, "2026-11-24T06:00:02Z")
     client.resources["Task/t1"]["focus"] = {"reference": "ServiceRequest/bad"}
     client.answers["/ServiceRequest/bad"] = [Retry("HTTP 500")] * 100
-    assert canned.fetch.run() == Fetched(taken=1, failed=1)
+    assert canned.fetch.run() == ReferralPollSummary(taken=1, failed=1)
     hours = 0
     while canned.ledger()[-1].state is ItemState.FAILED or canned.ledger()[0].state is ItemState.FAILED:
         hours += 1
@@ -527,7 +528,7 @@ def test_a_line_that_breaks_at_two_items_is_down(canned: Scene) -> None:
     assert (got.failed, got.stopped) == (2, "HTTP 500")
     assert canned.rows("SELECT * FROM bus_cursor") == []
     assert [row["state"] for row in canned.rows("SELECT state FROM bus_channel")] == ["waiting"]
-    assert canned.fetch.run() == Fetched(stopped="waiting")
+    assert canned.fetch.run() == ReferralPollSummary(stopped="waiting")
 
 
 @pytest.mark.parametrize("answer", [Retry("cannot connect", uncertain=False), Paused("token refused (HTTP 401)")])
@@ -536,12 +537,12 @@ def test_without_a_line_no_item_is_to_blame(canned: Scene, answer: Answer) -> No
     assert canned.fetch.run().stopped == answer.reason  # type: ignore[union-attr]
     assert canned.ledger() == []
     canned.now += 1000
-    assert canned.fetch.run() == Fetched(taken=1)
+    assert canned.fetch.run() == ReferralPollSummary(taken=1)
 
 
 def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(canned: Scene) -> None:
-    canned.client.answers["/Task/_search"] = [Parked("Неизвестный параметр")]
-    assert canned.fetch.run() == Fetched(set_aside=1, stopped="Неизвестный параметр")
+    canned.client.answers["/Task/_search"] = [Rejected("Неизвестный параметр")]
+    assert canned.fetch.run() == ReferralPollSummary(set_aside=1, stopped="Неизвестный параметр")
     assert [item.reference for item in canned.ledger() if item.state is ItemState.SET_ASIDE] == ["Task/_search"]
     canned.fetch.run()
     assert [item for item in canned.ledger() if item.state is ItemState.SET_ASIDE] == []
@@ -576,7 +577,7 @@ def test_a_bus_that_does_not_heed_what_is_asked_gives_us_nothing_of_others(canne
 def test_what_others_have_done_meanwhile_waits_no_longer(canned: Scene) -> None:
     canned.fetch.run()
     canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z", status="completed")
-    assert canned.fetch.run() == Fetched(cancelled=1)
+    assert canned.fetch.run() == ReferralPollSummary(cancelled=1)
     with canned.store.read() as reader:
         known = incoming.by_task(reader, "bus", "t1")
     assert known is not None
@@ -587,10 +588,10 @@ def test_a_change_of_what_has_begun_here_is_shown_to_people(canned: Scene) -> No
     canned.fetch.run()
     order = canned.accept()
     canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z", status="in-progress")
-    assert canned.fetch.run() == Fetched()
+    assert canned.fetch.run() == ReferralPollSummary()
     canned.client.resources["ServiceRequest/s1"]["note"] = [{"text": "другая рука"}]
     canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:40:00Z", status="in-progress")
-    assert canned.fetch.run() == Fetched(late=1)
+    assert canned.fetch.run() == ReferralPollSummary(late=1)
     with canned.store.read() as reader:
         assert [trouble.order_id for trouble in incoming.too_late(reader)] == [order.id]
 
@@ -608,12 +609,12 @@ def test_a_fhir_server_that_was_not_written_here_is_fetched_by_the_same_rules(st
             )
             assert isinstance(client.call(r4.transaction(order_bundle(ordered, samples.PROFILE))), Delivered)
         scene = Scene(store, client, dialect=r4, page=2)
-        assert scene.fetch.run() == Fetched(taken=5)
-        assert scene.again().run() == Fetched()
+        assert scene.fetch.run() == ReferralPollSummary(taken=5)
+        assert scene.again().run() == ReferralPollSummary()
         [known, *_] = scene.waiting()
         assert (known.diagnosis_code, known.patient.weight, known.problem) == ("M17.1", 70.5, "")
         client.call(r4.set_status(known.task, "cancelled"))
-        assert scene.fetch.run() == Fetched(cancelled=1)
+        assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
         client.close()
     assert len(scene.waiting()) == 4
 
@@ -628,7 +629,7 @@ def test_a_crash_between_an_item_and_the_cursor_doubles_nothing(canned: Scene, m
         with pytest.raises(KeyboardInterrupt):
             canned.fetch.run()
     assert len(canned.waiting()) == 1
-    assert canned.again().run() == Fetched()
+    assert canned.again().run() == ReferralPollSummary()
     assert len(canned.waiting()) == 1
     assert len(canned.rows("SELECT * FROM bus_cursor")) == 1
 
@@ -641,7 +642,7 @@ def _or_crash(write: Callable[[Any], Any], fn: Callable[[Any], Any]) -> Any:
 
 def test_a_stopped_fetch_ends_at_once(canned: Scene) -> None:
     canned.fetch.stop()
-    assert canned.fetch.run() == Fetched(stopped="stopping")
+    assert canned.fetch.run() == ReferralPollSummary(stopped="stopping")
     assert canned.client.calls == []
 
 
@@ -654,7 +655,7 @@ def test_a_page_that_is_too_long_is_asked_for_in_shorter_ones(canned: Scene) -> 
     for _ in range(4):
         assert canned.fetch.run().stopped
         canned.now += 4000
-    assert canned.fetch.run() == Fetched(taken=99)
+    assert canned.fetch.run() == ReferralPollSummary(taken=99)
     asked = [call.body for call in canned.client.calls if call.path.startswith("/Task/_search")]
     counts = [each["valueString"] for body in asked for each in body["parameter"] if each["name"] == "_count"]
     assert counts[:5] == ["500", "250", "125", "62", "31"]

@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
-from broker.bus.inbound.resolver import DEEPEST, LIFETIME, REMEMBERED, LineDown, Unusable, Walk, check_size
-from broker.bus.transport.answers import Answer, Delivered, Parked, Paused, Retry
+from broker.bus.inbound.resolver import (
+    DEEPEST,
+    LIFETIME,
+    REMEMBERED,
+    BusUnavailable,
+    ReferenceResolver,
+    Unusable,
+    check_size,
+)
+from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 
 BASE = "http://bus.example/imaging/api/fhir"
 
@@ -26,36 +34,36 @@ class Bus:
 
 def test_a_reference_is_followed_once_for_an_item_and_again_for_the_next() -> None:
     bus = Bus()
-    walk = Walk(bus.read, BASE)
+    resolver = ReferenceResolver(bus.read, BASE)
     for _ in range(2):
-        walk.begin()
+        resolver.begin()
         for _ in range(3):
-            assert walk.resource({"reference": "Patient/1"}, "Patient")["id"] == "1"
+            assert resolver.resource({"reference": "Patient/1"}, "Patient")["id"] == "1"
     assert bus.asked == ["Patient/1"] * 2
-    assert [resource["id"] for resource in walk.seen] == ["1"]
+    assert [resource["id"] for resource in resolver.seen] == ["1"]
 
 
 def test_doctors_are_remembered_between_items_for_a_while() -> None:
     bus, now = Bus(), [0.0]
-    walk = Walk(bus.read, BASE, monotonic=lambda: now[0])
+    resolver = ReferenceResolver(bus.read, BASE, monotonic=lambda: now[0])
     for moment in (0.0, LIFETIME - 1, LIFETIME + 1):
         now[0] = moment
-        walk.begin()
-        walk.resource("Practitioner/1", "Practitioner")
+        resolver.begin()
+        resolver.resource("Practitioner/1", "Practitioner")
     assert bus.asked == ["Practitioner/1"] * 2
 
 
 def test_what_is_remembered_has_an_end() -> None:
-    walk = Walk(Bus().read, BASE)
+    resolver = ReferenceResolver(Bus().read, BASE)
     for number in range(REMEMBERED + 50):
-        walk.begin()
-        walk.resource(f"Practitioner/{number}")
-    assert len(walk._shared) == REMEMBERED
+        resolver.begin()
+        resolver.resource(f"Practitioner/{number}")
+    assert len(resolver._shared) == REMEMBERED
 
 
 @pytest.mark.parametrize("text", ["Patient/a-1.b", "Patient/1/_history/2", f"{BASE}/Patient/1"])
 def test_references_of_the_bus_itself_are_followed(text: str) -> None:
-    assert Walk(Bus().read, BASE).resource({"reference": text}, "Patient")["resourceType"] == "Patient"
+    assert ReferenceResolver(Bus().read, BASE).resource({"reference": text}, "Patient")["resourceType"] == "Patient"
 
 
 @pytest.mark.parametrize(
@@ -84,28 +92,30 @@ def test_references_of_the_bus_itself_are_followed(text: str) -> None:
 def test_no_other_reference_is_followed(reference: Any) -> None:
     bus = Bus()
     with pytest.raises(Unusable):
-        Walk(bus.read, BASE).resource(reference, "Patient")
+        ReferenceResolver(bus.read, BASE).resource(reference, "Patient")
     assert bus.asked == []
 
 
 def test_an_item_may_refer_to_so_many_resources_only() -> None:
-    walk = Walk(Bus().read, BASE, most=3)
+    resolver = ReferenceResolver(Bus().read, BASE, most=3)
     for number in range(3):
-        walk.resource(f"Observation/{number}")
+        resolver.resource(f"Observation/{number}")
     with pytest.raises(Unusable, match="more than 3"):
-        walk.resource("Observation/4")
-    assert walk.resource("Observation/0")["id"] == "0"
-    walk.begin()
-    walk.resource("Observation/4")
+        resolver.resource("Observation/4")
+    assert resolver.resource("Observation/0")["id"] == "0"
+    resolver.begin()
+    resolver.resource("Observation/4")
 
 
 def test_what_is_not_there_is_the_items_fault_and_a_bad_line_is_not() -> None:
-    walk = Walk(Bus(gone=Parked("HTTP 404"), slow=Retry("time-out"), shut=Paused("token refused")).read, BASE)
+    resolver = ReferenceResolver(
+        Bus(gone=Rejected("HTTP 404"), slow=Retry("time-out"), shut=Paused("token refused")).read, BASE
+    )
     with pytest.raises(Unusable, match=r"Patient/gone .*404"):
-        walk.resource("Patient/gone")
+        resolver.resource("Patient/gone")
     for id, kind in (("slow", Retry), ("shut", Paused)):
-        with pytest.raises(LineDown) as raised:
-            walk.resource(f"Patient/{id}")
+        with pytest.raises(BusUnavailable) as raised:
+            resolver.resource(f"Patient/{id}")
         assert isinstance(raised.value.answer, kind)
 
 
@@ -114,7 +124,7 @@ def test_something_else_than_was_asked_for_is_not_taken(came: dict[str, Any]) ->
     bus = Bus()
     bus.answers["1"] = Delivered(came)
     with pytest.raises(Unusable):
-        Walk(bus.read, BASE).resource("Patient/1")
+        ReferenceResolver(bus.read, BASE).resource("Patient/1")
 
 
 def test_what_is_nested_too_deep_or_too_large_is_not_taken() -> None:

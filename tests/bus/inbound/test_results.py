@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from broker.bus.inbound import results as elsewhere
-from broker.bus.inbound.parse_report import foreign_study
-from broker.bus.inbound.results import Elsewhere, Looked
-from broker.bus.outbound.delivery import Exchange
+from broker.bus.inbound.parse_report import external_study
+from broker.bus.inbound.results import ResultPoll, ResultPollSummary
+from broker.bus.outbound.delivery import Delivery
 from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
 from broker.bus.profile import Resource
 from broker.bus.transport import asking
-from broker.bus.transport.answers import Parked
+from broker.bus.transport.answers import Rejected
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.people import Patient, PersonName, Sex
 from broker.domain.reports import ForeignStudy
@@ -36,7 +36,7 @@ from tests.support.factory import CLINIC, REGISTRAR, draft, soon
 from tests.support.practice import practice_bus
 
 THIRD = "0e0e0e0e-0000-4000-8000-000000000003"
-COMPLETED, TAKEN, NOTHING = Looked(completed=1), Looked(taken=1), Looked()
+COMPLETED, TAKEN, NOTHING = ResultPollSummary(completed=1), ResultPollSummary(taken=1), ResultPollSummary()
 
 
 class Clinic:
@@ -46,9 +46,9 @@ class Clinic:
         self.store, self.clock = store, clock
         self.bus = server.bus = practice_bus(lenient=True, clinics={"third": THIRD})
         self.client = BusClient(server.url, lambda: PRACTICE_TOKEN, 5.0)
-        self.pace = Pace(6000)
-        self.exchange = Exchange(store, self.client, PROFILE, self.pace, lambda order, report: b"%PDF-1.4")
-        self.elsewhere = Elsewhere(store, self.client, n3, PROFILE, self.pace)
+        self.limiter = RateLimiter(6000)
+        self.exchange = Delivery(store, self.client, PROFILE, self.limiter, lambda order, report: b"%PDF-1.4")
+        self.elsewhere = ResultPoll(store, self.client, n3, PROFILE, self.limiter)
 
     def refer(self, **changes: Any) -> Order:
         """Register a referral and let the bus have it; to the stranger unless another `owner` is given."""
@@ -68,7 +68,7 @@ class Clinic:
     def answer(self, order: Order, **said: Any) -> Resource:
         return tells(self.bus, of=self.task(order), **said)
 
-    def look(self) -> Looked:
+    def look(self) -> ResultPollSummary:
         return self.elsewhere.look()
 
     def now(self, order: Order) -> Order:
@@ -173,7 +173,7 @@ def test_a_second_opinion_of_a_third_clinic_stands_beside_the_first(clinic: Clin
     order = clinic.refer()
     clinic.answer(order, uid="1.2.643.5")
     clinic.answer(order, uid="1.2.643.5", owner=THIRD, conclusion="Без патологии")
-    assert clinic.look() == Looked(completed=1, taken=1)
+    assert clinic.look() == ResultPollSummary(completed=1, taken=1)
     assert {study.conclusion for study in clinic.results(order)} == {"Пневмония справа", "Без патологии"}
 
 
@@ -207,7 +207,7 @@ def test_a_result_about_another_person_is_set_aside_and_the_others_are_taken(cli
     other = Patient(PersonName(family, "Ольга"), date(1990, 1, 1), Sex.FEMALE)
     clinic.answer(wrong, patient=strangers.person(other))
     clinic.answer(right)
-    assert clinic.look() == Looked(completed=1, set_aside=1)
+    assert clinic.look() == ResultPollSummary(completed=1, set_aside=1)
     assert clinic.now(wrong).state is OrderState.REFERRED
     [aside] = [item for item in clinic.ledger() if item.state is ItemState.SET_ASIDE]
     assert (aside.order_id, aside.reason) == (wrong.id, "it is about another patient")
@@ -219,7 +219,7 @@ def test_what_cannot_be_read_is_set_aside_until_a_person_wants_it_tried_again(cl
     report = clinic.answer(order)["focus"]["reference"]
     held = clinic.bus._service._records._resources
     hidden = held.pop(report)
-    assert clinic.look() == Looked(set_aside=1)
+    assert clinic.look() == ResultPollSummary(set_aside=1)
     [item] = clinic.ledger()
     assert item.state is ItemState.SET_ASIDE
     held[report] = hidden
@@ -233,7 +233,7 @@ def test_what_the_line_breaks_holds_nothing_back_and_is_tried_again_later(clinic
     task = clinic.answer(first)
     clinic.answer(second)
     clinic.bus.fail_next("503", path=f"/{task['focus']['reference']}")
-    assert clinic.look() == Looked(completed=1, failed=1)
+    assert clinic.look() == ResultPollSummary(completed=1, failed=1)
     assert clinic.now(second).state is OrderState.COMPLETED
     assert clinic.look() == NOTHING
     [item] = [item for item in clinic.ledger() if item.state is ItemState.FAILED]
@@ -283,7 +283,7 @@ def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
     wrong, right = clinic.refer(), clinic.refer()
     clinic.answer(wrong, conclusion="сломай")
     clinic.answer(right)
-    reads = foreign_study
+    reads = external_study
 
     def breaks(told: Any, profile: Any) -> ForeignStudy:
         study = reads(told, profile)
@@ -291,8 +291,8 @@ def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
             raise KeyError("a fault")
         return study
 
-    monkeypatch.setattr(elsewhere, "foreign_study", breaks)
-    assert clinic.look() == Looked(completed=1, set_aside=1)
+    monkeypatch.setattr(elsewhere, "external_study", breaks)
+    assert clinic.look() == ResultPollSummary(completed=1, set_aside=1)
     assert clinic.now(right).state is OrderState.COMPLETED
 
 
@@ -318,7 +318,7 @@ def test_an_answer_that_is_none_ends_the_look_and_is_no_loss(clinic: Clinic, fau
     clinic.answer(order)
     clinic.bus.fail_next(fault, path="/Task/_search")
     clinic.look()
-    clinic.pace.forgive()
+    clinic.limiter.forgive()
     clinic.look()
     assert clinic.now(order).state is OrderState.COMPLETED
 
@@ -364,7 +364,7 @@ def test_hundreds_of_referrals_are_asked_for_in_lists_and_pages(
 def test_a_wait_that_the_bus_asks_for_is_kept_by_whoever_sends_too(clinic: Clinic) -> None:
     clinic.bus.fail_next("429")
     clinic.look()
-    assert clinic.pace.waiting
+    assert clinic.limiter.waiting
     clinic.refer()  # and delivers
     with clinic.store.read() as reader:
         assert outbox.channel_state(reader) == "waiting"
@@ -375,7 +375,7 @@ def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(clinic.client, "call", lambda call: Parked("Пациент Ёлкина не найден"))
+        patch.setattr(clinic.client, "call", lambda call: Rejected("Пациент Ёлкина не найден"))
         assert clinic.look().stopped
     [item] = clinic.ledger()
     assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ItemState.SET_ASIDE, True, False)
@@ -385,7 +385,7 @@ def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
 
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
-    clinic.elsewhere = Elsewhere(clinic.store, clinic.client, n3, PROFILE, Pace(1))
+    clinic.elsewhere = ResultPoll(clinic.store, clinic.client, n3, PROFILE, RateLimiter(1))
     assert clinic.look().stopped == asking.NO_ROOM
 
 
@@ -411,8 +411,8 @@ def test_a_long_search_that_breaks_is_taken_up_where_it_broke(clinic: Clinic, mo
     for order in placed:
         clinic.answer(order)
     monkeypatch.setattr(asking, "PAGES", 2)
-    assert clinic.look() == Looked(taken=5, stopped="the bus told only a part")
-    assert clinic.look() == Looked(taken=3)
+    assert clinic.look() == ResultPollSummary(taken=5, stopped="the bus told only a part")
+    assert clinic.look() == ResultPollSummary(taken=3)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A thousand clinics come back to one bus after a regional outage: their waits keep its load flat.
 
-Simulated in virtual time: every clinic has the program's own pace, the program's poll, and a queue that grew while the
+Simulated in virtual time: every clinic has the program's limiter, the program's poll, and a queue that grew while the
 bus was away. The bus is the practice bus, called without HTTP.
 """
 
@@ -22,7 +22,7 @@ from broker.bus.practice import PracticeBus
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Retry
 from broker.bus.transport.dialect import n3
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 from broker.domain.orders import BusRole, Order, OrderState, ScheduledStep
 from tests.support.clock import ZONE
 from tests.support.factory import KUZNETSOVA
@@ -48,12 +48,12 @@ class Region:
 
 
 class SimulatedClinic:
-    """One clinic: a pace, a queue, and an order for every message."""
+    """One clinic: a limiter, a queue, and an order for every message."""
 
     def __init__(self, number: int, region: Region, chance: Callable[[], float], messages: int) -> None:
         self._region = region
         self._profile = Profile(str(UUID(int=number + 1)), f"1.2.643.5.1.13.13.12.2.{number}", ZONE)
-        self._pace = Pace(RATE, lambda: region.now, chance)
+        self._limiter = RateLimiter(RATE, lambda: region.now, chance)
         self._number = number
         # A queue grows while the bus is away, at times of its own.
         times = random.Random(number)
@@ -62,18 +62,18 @@ class SimulatedClinic:
     def poll(self) -> float:
         """Send what can be sent; give the seconds that it took."""
         took = 0.0
-        while self._queued_at and self._queued_at[0] <= self._region.now and not self._pace.waiting:
-            if not self._pace.take(1, self._pace.share):
+        while self._queued_at and self._queued_at[0] <= self._region.now and not self._limiter.waiting:
+            if not self._limiter.take(1, self._limiter.share):
                 break
             self._region.asked[int(self._region.now // 60)] += 1
             took += TAKES
             seq = len(self._queued_at)
             if self._region.now < self._region.returns_at:
-                self._pace.failed(seq, AWAY)
+                self._limiter.failed(seq, AWAY)
                 continue
             self._region.bus.transaction(n3(order_bundle(self._order(seq), self._profile)))
             self._region.taken += 1
-            self._pace.answered(seq)
+            self._limiter.answered(seq)
             self._queued_at.pop(0)
         return took
 

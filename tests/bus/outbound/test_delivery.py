@@ -12,11 +12,11 @@ from typing import NoReturn
 
 import pytest
 
-from broker.bus.outbound.delivery import Summary
+from broker.bus.outbound.delivery import DeliverySummary
 from broker.bus.outbound.resources import order_bundle
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus
 from broker.bus.profile import Resource
-from broker.bus.transport.answers import Answer, Delivered, Parked, Retry
+from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3
 from broker.bus.transport.rate_limit import FIRST_WAIT, PATIENCE, PAUSE
@@ -42,7 +42,7 @@ from tests.support.waiting import DEADLINE, wait_until
 
 def test_an_order_is_delivered_and_the_buss_ids_are_kept(clinic: Clinic) -> None:
     order = clinic.register()
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     [task] = clinic.bus.tasks()
     assert numbers([task]) == [order.accession_number]
     assert clinic.references(order) == BusReferences(
@@ -60,17 +60,17 @@ def test_an_order_is_delivered_and_the_buss_ids_are_kept(clinic: Clinic) -> None
 
 
 def test_an_empty_queue_makes_no_call(clinic: Clinic) -> None:
-    assert clinic.deliver() == Summary()
+    assert clinic.deliver() == DeliverySummary()
     clinic.register()
     clinic.deliver()
-    assert clinic.deliver() == Summary()
+    assert clinic.deliver() == DeliverySummary()
     assert len(clinic.calls()) == 1
 
 
 def test_a_cancellation_follows_its_order(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.cancel(order)
-    assert clinic.deliver() == Summary(delivered=2)
+    assert clinic.deliver() == DeliverySummary(delivered=2)
     assert clinic.calls() == ["/?_format=json", "/$updatestatus?_format=json"]
     assert [task["status"] for task in clinic.bus.tasks()] == ["cancelled"]
 
@@ -78,7 +78,7 @@ def test_a_cancellation_follows_its_order(clinic: Clinic) -> None:
 def test_images_taken_reach_the_bus_after_the_order(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.perform(order)
-    assert clinic.deliver() == Summary(delivered=2)
+    assert clinic.deliver() == DeliverySummary(delivered=2)
     original, result = clinic.bus.tasks()
     assert numbers([original, result]) == [order.accession_number, f"{order.accession_number}/in-progress"]
     assert result["basedOn"] == [{"reference": f"Task/{original['id']}"}]
@@ -103,7 +103,7 @@ def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic:
     performed_steps.finish(clinic.store, "1.2.9", done, message("f"), XRAY, CLINIC)
     technologist = replace(REGISTRAR, roles=frozenset({Role.TECHNOLOGIST}))
     performed_steps.link(clinic.store, "1.2.9", order.id, technologist, CLINIC)
-    assert clinic.deliver() == Summary(delivered=2)
+    assert clinic.deliver() == DeliverySummary(delivered=2)
     [study] = clinic.bus.resources("ImagingStudy")
     assert study["identifier"][1]["value"] == f"urn:oid:{uid}"
 
@@ -111,7 +111,7 @@ def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic:
 def test_orders_go_in_the_order_in_which_they_were_made(clinic: Clinic) -> None:
     made = [clinic.register() for _ in range(5)]
     clinic.cancel(made[1])
-    assert clinic.deliver() == Summary(delivered=6)
+    assert clinic.deliver() == DeliverySummary(delivered=6)
     assert numbers(clinic.bus.tasks()) == [order.accession_number for order in made]
 
 
@@ -148,14 +148,14 @@ def test_a_refused_order_waits_with_its_reason_while_the_others_go_on(strict: Cl
     refused = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
     strict.perform(refused)
     other = strict.register(procedure_code=KNEE.code)
-    assert strict.deliver() == Summary(delivered=1, needs_attention=1)
+    assert strict.deliver() == DeliverySummary(delivered=1, needs_attention=1)
     assert strict.states(refused) == ["needs_attention", "pending"]
     assert strict.states(other) == ["delivered"]
     shown = strict.shown()
     assert (shown.channel, shown.needs_attention[0].accession_number) == ("ok", refused.accession_number)
     assert shown.needs_attention[0].row.reason == "Encounter.diagnosis: не заполнено обязательное поле"
     assert "OperationOutcome" in shown.needs_attention[0].answer
-    assert strict.deliver_later() == Summary()
+    assert strict.deliver_later() == DeliverySummary()
     assert len(strict.calls()) == 2  # it is not sent again unchanged
 
 
@@ -164,7 +164,7 @@ def test_a_refused_order_is_delivered_after_it_was_amended(strict: Clinic) -> No
     strict.deliver()
     amended = draft(procedure_code=KNEE.code, diagnosis_code="M17.1")
     referrals.amend(strict.store, order.id, order.revision, amended, REGISTRAR, CLINIC)
-    assert strict.deliver() == Summary(delivered=1)
+    assert strict.deliver() == DeliverySummary(delivered=1)
     assert strict.states() == ["delivered"]
     assert numbers(strict.bus.tasks()) == [order.accession_number]
 
@@ -198,7 +198,7 @@ def test_a_person_can_have_a_refused_order_sent_again(strict: Clinic) -> None:
     order = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
     strict.deliver()
     assert delivery.resend(strict.store, order.id, ADMINISTRATOR) == 1
-    assert strict.deliver() == Summary(needs_attention=1)
+    assert strict.deliver() == DeliverySummary(needs_attention=1)
 
 
 class Amending(BusClient):
@@ -226,7 +226,7 @@ def test_the_buss_words_are_not_logged_for_they_may_name_the_patient(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(BusClient, "call", lambda *_: Parked("Пациент Кузнецова не найден"))
+    monkeypatch.setattr(BusClient, "call", lambda *_: Rejected("Пациент Кузнецова не найден"))
     order = clinic.register()
     clinic.deliver()
     assert order.accession_number in caplog.text
@@ -241,19 +241,19 @@ def test_a_bus_that_is_down_is_tried_less_and_less_often(clinic: Clinic) -> None
     clinic.register()
     clinic.register()
     clinic.bus.fail_next("503", times=3)
-    assert clinic.deliver() == Summary(stopped="waiting")
+    assert clinic.deliver() == DeliverySummary(stopped="waiting")
     assert len(clinic.calls()) == 1
     shown = clinic.shown()
     assert (shown.channel, shown.reason, shown.waiting) == ("waiting", "HTTP 503", 2)
     assert shown.retry_at is not None
-    assert clinic.deliver_later(FIRST_WAIT - 1) == Summary(stopped="waiting")
+    assert clinic.deliver_later(FIRST_WAIT - 1) == DeliverySummary(stopped="waiting")
     assert len(clinic.calls()) == 1
     clinic.deliver_later(1)  # 503, after a look-up
     clinic.deliver_later(2 * FIRST_WAIT - 1)
     assert len(clinic.calls()) == 2
     clinic.deliver_later(1)
     assert len(clinic.calls()) == 3
-    assert clinic.deliver_later(4 * FIRST_WAIT) == Summary(delivered=2)
+    assert clinic.deliver_later(4 * FIRST_WAIT) == DeliverySummary(delivered=2)
     assert (clinic.shown().channel, clinic.shown().reason) == ("ok", "")
     assert len(clinic.bus.tasks()) == 2
 
@@ -262,10 +262,10 @@ def test_too_many_requests_wait_as_long_as_the_bus_asks_and_need_no_look_up(clin
     clinic.register()
     clinic.bus.fail_next("429")
     clinic.exchange = clinic.exchange_with(chance=0.0)
-    assert clinic.deliver() == Summary(stopped="waiting")
+    assert clinic.deliver() == DeliverySummary(stopped="waiting")
     assert clinic.rows()[0].uncertain is False
-    assert clinic.deliver_later(FIRST_WAIT / 2 - 0.1) == Summary(stopped="waiting")
-    assert clinic.deliver_later(0.1) == Summary(delivered=1)
+    assert clinic.deliver_later(FIRST_WAIT / 2 - 0.1) == DeliverySummary(stopped="waiting")
+    assert clinic.deliver_later(0.1) == DeliverySummary(delivered=1)
     assert clinic.calls() == ["/?_format=json"] * 2
 
 
@@ -275,11 +275,11 @@ def test_after_days_without_the_bus_everything_is_delivered_in_order(clinic: Cli
     made = []
     for _ in range(4):
         made.append(clinic.register())
-        assert clinic.deliver_later(86400) == Summary(stopped="waiting")
+        assert clinic.deliver_later(86400) == DeliverySummary(stopped="waiting")
     assert clinic.shown().reason == "cannot connect"
     assert not any(row.uncertain for row in clinic.rows())
     clinic.server.start()
-    assert clinic.deliver_later(86400) == Summary(delivered=4)
+    assert clinic.deliver_later(86400) == DeliverySummary(delivered=4)
     assert numbers(clinic.bus.tasks()) == [order.accession_number for order in made]
     assert clinic.calls() == ["/?_format=json"] * 4
 
@@ -287,14 +287,14 @@ def test_after_days_without_the_bus_everything_is_delivered_in_order(clinic: Cli
 def test_a_refused_token_pauses_until_a_person_goes_on(clinic: Clinic) -> None:
     clinic.register()
     clinic.token = "wrong"
-    assert clinic.deliver() == Summary(stopped="waiting")
+    assert clinic.deliver() == DeliverySummary(stopped="waiting")
     shown = clinic.shown()
     assert (shown.channel, shown.reason) == ("paused", "token refused (HTTP 401)")
     assert clinic.rows()[0].uncertain is False
     clinic.token = PRACTICE_TOKEN
-    assert clinic.deliver_later(60) == Summary(stopped="waiting")
+    assert clinic.deliver_later(60) == DeliverySummary(stopped="waiting")
     delivery.go_on(clinic.store, ADMINISTRATOR)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert clinic.shown().channel == "ok"
 
 
@@ -302,8 +302,8 @@ def test_a_refused_token_is_tried_again_by_itself_after_a_while(clinic: Clinic) 
     clinic.register()
     clinic.bus.fail_next("401")
     clinic.deliver()
-    assert clinic.deliver_later(PAUSE - 1) == Summary(stopped="waiting")
-    assert clinic.deliver_later(1) == Summary(delivered=1)
+    assert clinic.deliver_later(PAUSE - 1) == DeliverySummary(stopped="waiting")
+    assert clinic.deliver_later(1) == DeliverySummary(delivered=1)
 
 
 def test_a_person_need_not_wait_for_a_back_off_to_end(clinic: Clinic) -> None:
@@ -311,17 +311,17 @@ def test_a_person_need_not_wait_for_a_back_off_to_end(clinic: Clinic) -> None:
     clinic.bus.fail_next("503")
     clinic.deliver()
     delivery.go_on(clinic.store, ADMINISTRATOR)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
 
 
 def test_a_portals_page_is_a_failure_of_unknown_outcome(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.bus.fail_next("html")
-    assert clinic.deliver() == Summary(stopped="waiting")
+    assert clinic.deliver() == DeliverySummary(stopped="waiting")
     [row] = clinic.rows()
     assert (row.state, row.uncertain) == (OutboxState.PENDING, True)
     assert row.reason == "not a FHIR answer: no JSON"
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert clinic.calls() == ["/?_format=json", "/Task/_search?_format=json", "/?_format=json"]
     assert numbers(clinic.bus.tasks()) == [order.accession_number]
 
@@ -331,9 +331,9 @@ def test_a_portals_page_is_a_failure_of_unknown_outcome(clinic: Clinic) -> None:
 
 def test_an_order_whose_answer_was_lost_is_looked_up_and_not_sent_twice(clinic: Clinic) -> None:
     order = clinic.register()
-    assert clinic.deliver_and_lose_the_answer() == Summary(stopped="waiting")
+    assert clinic.deliver_and_lose_the_answer() == DeliverySummary(stopped="waiting")
     assert (clinic.rows()[0].uncertain, clinic.shown().reason) == (True, "time-out")
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert clinic.calls() == ["/?_format=json", "/Task/_search?_format=json"]
     [task] = clinic.bus.tasks()
     assert clinic.references(order).acsn == "ODII0000000001"
@@ -345,7 +345,7 @@ def test_a_connection_that_broke_before_the_bus_took_it_leads_to_a_look_up_and_a
     clinic.register()
     clinic.bus.fail_next("drop")
     clinic.deliver()
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert clinic.calls() == ["/?_format=json", "/Task/_search?_format=json", "/?_format=json"]
     assert len(clinic.bus.tasks()) == 1
 
@@ -355,7 +355,7 @@ def test_images_whose_answer_was_lost_are_looked_up(clinic: Clinic) -> None:
     clinic.deliver()
     clinic.perform(order)
     clinic.deliver_and_lose_the_answer()
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert len(clinic.bus.tasks()) == 2
     assert clinic.references(order).extra["images_task"] == clinic.bus.tasks()[1]["id"]
     assert clinic.references(order).extra["images_report"] == clinic.bus.resources("DiagnosticReport")[0]["id"]
@@ -382,7 +382,7 @@ def test_a_cancellation_whose_answer_was_lost_asks_for_the_status_first(clinic: 
     clinic.deliver()
     clinic.cancel(order)
     clinic.deliver_and_lose_the_answer(fault)
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert clinic.calls()[2] == f"/Task/{clinic.bus.tasks()[0]['id']}"
     assert clinic.calls().count("/$updatestatus?_format=json") == calls
     assert clinic.bus.tasks()[0]["status"] == "cancelled"
@@ -395,7 +395,7 @@ def test_a_look_up_that_fails_leaves_the_outcome_unknown(clinic: Clinic, fault: 
     clinic.bus.fail_next(fault, path="/Task/_search")
     clinic.deliver_later()
     assert clinic.rows()[0].uncertain is True
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert len(clinic.bus.tasks()) == 1
 
 
@@ -421,7 +421,7 @@ def test_a_crash_between_the_post_and_noting_it_leaves_one_task(
     assert (clinic.states()[-1], clinic.rows()[-1].uncertain) == ("pending", True)
     tasks = len(clinic.bus.tasks())
     clinic.restarted()
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert len(clinic.bus.tasks()) == tasks
     assert clinic.calls().count("/?_format=json") == tasks
     assert clinic.references(order).acsn == "ODII0000000001"
@@ -461,7 +461,7 @@ def test_nothing_is_sent_when_that_cannot_be_noted(clinic: Clinic, monkeypatch: 
         with pytest.raises(StoreError):
             clinic.deliver()
     assert clinic.calls() == []
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
 
 
 def _posted_before(clinic: Clinic, order: Order, mis: str = MIS) -> Resource:
@@ -474,7 +474,7 @@ def _posted_before(clinic: Clinic, order: Order, mis: str = MIS) -> Resource:
 def test_an_order_that_the_bus_says_it_has_is_delivered_under_that_id(clinic: Clinic) -> None:
     order = clinic.register()
     _posted_before(clinic, order)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert [request.status for request in clinic.bus.requests] == [422, 200]
     [task] = clinic.bus.tasks()
     assert clinic.references(order).task == task["id"]
@@ -486,7 +486,7 @@ def test_another_systems_order_with_the_same_number_is_not_taken_for_ours(clinic
     _posted_before(clinic, order, mis="1.2.643.2.69.1.2.901")
     clinic.bus.fail_next("drop", path="/")
     clinic.deliver()
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     foreign, ours = clinic.bus.tasks()
     assert clinic.references(order).task == ours["id"] != foreign["id"]
 
@@ -498,7 +498,7 @@ def test_a_task_that_the_bus_wrongly_says_is_ours_is_not_taken(clinic: Clinic, m
     ask, task = BusClient.call, clinic.references(foreign).task
     wrong = Delivered(task=task)
     monkeypatch.setattr(BusClient, "call", lambda bus, call: ask(bus, call) if call.method == "GET" else wrong)
-    assert clinic.deliver() == Summary(needs_attention=1)
+    assert clinic.deliver() == DeliverySummary(needs_attention=1)
     assert clinic.rows(order)[0].reason.startswith("not a FHIR answer")
     assert clinic.references(order) == BusReferences()
 
@@ -526,7 +526,7 @@ def test_an_answer_without_the_accession_number_leads_to_a_look_up(clinic: Clini
     order = clinic.register()
     Forgetful.searches_too = False
     clinic.restarted(Forgetful)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert clinic.references(order).acsn == "ODII0000000001"
 
 
@@ -534,13 +534,13 @@ def test_an_order_without_an_accession_number_is_not_accepted_and_not_sent_twice
     order = clinic.register()
     Forgetful.searches_too = True
     clinic.restarted(Forgetful)
-    assert clinic.deliver() == Summary(needs_attention=1)
+    assert clinic.deliver() == DeliverySummary(needs_attention=1)
     [row] = clinic.rows()
     assert (row.reason, row.uncertain) == ("not a FHIR answer: acsn did not come back", True)
     assert clinic.references(order) == BusReferences()
     delivery.resend(clinic.store, order.id, ADMINISTRATOR)
     clinic.restarted()
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert len(clinic.bus.tasks()) == 1
     assert clinic.calls().count("/?_format=json") == 1
 
@@ -550,7 +550,7 @@ def test_a_number_that_is_too_long_for_a_modality_is_kept_and_said_loudly(
 ) -> None:
     clinic = open_clinic(practice_bus(lenient=True, accession_format="REGION-NUMBER-{:08d}"))
     order = clinic.register()
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert clinic.references(order).acsn == "REGION-NUMBER-00000001"
     [error] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert order.accession_number in error.message
@@ -577,24 +577,24 @@ def test_an_order_at_which_the_bus_always_fails_does_not_keep_the_others_back(cl
     Stumbling.number = bad.accession_number
     clinic.restarted(Stumbling)
     for _ in range(PATIENCE):
-        assert clinic.deliver_later() == Summary(stopped="waiting")
-    assert clinic.deliver_later() == Summary(delivered=3)
+        assert clinic.deliver_later() == DeliverySummary(stopped="waiting")
+    assert clinic.deliver_later() == DeliverySummary(delivered=3)
     assert numbers(clinic.bus.tasks()) == [order.accession_number for order in others]
     assert clinic.shown().channel == "ok"
     clinic.register()
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     Stumbling.number = "none"
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
 
 
 def test_no_more_requests_go_out_in_a_minute_than_the_region_allows(clinic: Clinic) -> None:
     for _ in range(5):
         clinic.register()
     clinic.restarted(rate=4)  # half of it is left to what is fetched
-    assert clinic.deliver() == Summary(delivered=2, stopped="rate")
-    assert clinic.deliver_later(59) == Summary(stopped="rate")
-    assert clinic.deliver_later(1) == Summary(delivered=2, stopped="rate")
-    assert clinic.deliver_later(60) == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=2, stopped="rate")
+    assert clinic.deliver_later(59) == DeliverySummary(stopped="rate")
+    assert clinic.deliver_later(1) == DeliverySummary(delivered=2, stopped="rate")
+    assert clinic.deliver_later(60) == DeliverySummary(delivered=1)
 
 
 def test_a_look_up_and_its_post_stay_within_the_minute_together(clinic: Clinic) -> None:
@@ -603,10 +603,10 @@ def test_a_look_up_and_its_post_stay_within_the_minute_together(clinic: Clinic) 
     clinic.deliver()
     clinic.register()
     clinic.restarted(rate=2)
-    clinic.exchange.pace.note_request()
-    assert clinic.deliver() == Summary(stopped="rate")
-    assert clinic.deliver_later(60) == Summary(delivered=1, stopped="rate")
-    assert clinic.deliver_later(60) == Summary(delivered=1)
+    clinic.exchange.limiter.note_request()
+    assert clinic.deliver() == DeliverySummary(stopped="rate")
+    assert clinic.deliver_later(60) == DeliverySummary(delivered=1, stopped="rate")
+    assert clinic.deliver_later(60) == DeliverySummary(delivered=1)
 
 
 def test_an_uncertain_order_is_delivered_even_at_one_request_a_minute(clinic: Clinic) -> None:
@@ -614,7 +614,7 @@ def test_an_uncertain_order_is_delivered_even_at_one_request_a_minute(clinic: Cl
     clinic.restarted(rate=1)
     clinic.bus.fail_next("drop")
     clinic.deliver()
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
 
 
 def test_a_second_run_at_the_same_time_goes_away(clinic: Clinic) -> None:
@@ -630,7 +630,7 @@ def test_a_second_run_at_the_same_time_goes_away(clinic: Clinic) -> None:
     first = threading.Thread(target=clinic.deliver)
     first.start()
     assert met.wait(5)
-    assert clinic.deliver() == Summary(stopped="another run")
+    assert clinic.deliver() == DeliverySummary(stopped="another run")
     go.set()
     first.join(5)
     assert clinic.states() == ["delivered"]
@@ -642,8 +642,8 @@ def test_a_run_ends_after_the_message_it_is_at_when_the_program_stops(clinic: Cl
     clinic.register()
     Looking.look = lambda: clinic.exchange.stop()
     clinic.restarted(Looking)
-    assert clinic.deliver() == Summary(delivered=1, stopped="stopping")
-    assert clinic.deliver() == Summary(stopped="stopping")
+    assert clinic.deliver() == DeliverySummary(delivered=1, stopped="stopping")
+    assert clinic.deliver() == DeliverySummary(stopped="stopping")
 
 
 def test_no_patient_is_named_in_the_log(clinic: Clinic, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.bus.outbound.delivery import Summary
+from broker.bus.outbound.delivery import DeliverySummary
 from broker.bus.transport.rate_limit import LONGEST_WAIT
 from broker.domain.messages import OutboxState
 from broker.workflow import outbox
@@ -38,12 +38,12 @@ def test_a_fault_of_the_line_keeps_the_message_and_afterwards_the_bus_has_it_onc
     other = clinic.register()
     clinic.restarted(timeout=1.0)
     clinic.bus.fail_next(fault)
-    assert clinic.deliver() == Summary(stopped="waiting")
+    assert clinic.deliver() == DeliverySummary(stopped="waiting")
     [row, waits] = clinic.rows()
     assert (row.state, row.reason) == (OutboxState.PENDING, ROWS[fault])
     assert (waits.attempts, clinic.shown().channel) == (0, "waiting")
     clinic.restarted()
-    assert clinic.deliver_later(LONGEST_WAIT) == Summary(delivered=2)
+    assert clinic.deliver_later(LONGEST_WAIT) == DeliverySummary(delivered=2)
     assert numbers(clinic.bus.tasks()) == [order.accession_number, other.accession_number]
     assert clinic.shown().channel == "ok"
 
@@ -61,7 +61,7 @@ def test_a_nul_in_the_texts_of_an_answer_harms_nothing(clinic: Clinic) -> None:
 def test_a_bus_that_says_that_it_has_the_order_already_is_believed_after_a_look(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.bus.fail_next("duplicates")
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert clinic.states(order) == ["delivered"]
     assert len(clinic.bus.tasks()) == 1
 
@@ -69,10 +69,10 @@ def test_a_bus_that_says_that_it_has_the_order_already_is_believed_after_a_look(
 def test_a_refused_token_pauses_the_channel_with_an_alarm(clinic: Clinic) -> None:
     clinic.register()
     clinic.bus.fail_next("401")
-    assert clinic.deliver() == Summary(stopped="waiting")
+    assert clinic.deliver() == DeliverySummary(stopped="waiting")
     assert clinic.shown().channel == "paused"
     outbox.go_on(clinic.store, ADMINISTRATOR)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in ROWS if fault not in ("429", "slow=2", "endless=0.2", "huge")])
@@ -84,7 +84,7 @@ def test_a_fault_of_the_look_up_leaves_the_outcome_unknown_and_nothing_doubled(c
     clinic.deliver_later()
     assert clinic.rows()[0].uncertain
     clinic.restarted()
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert numbers(clinic.bus.tasks()) == [order.accession_number]
 
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from broker.bus.outbound.delivery import PROBE_AFTER, Summary
-from broker.bus.outbound.message import NO_BEGINNINGS, NO_CORRECTIONS
+from broker.bus.outbound.delivery import PROBE_AFTER, DeliverySummary
+from broker.bus.outbound.messages import NO_BEGINNINGS, NO_CORRECTIONS
 from broker.bus.outbound.resources import order_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
 from broker.bus.transport.answers import Answer, Delivered
@@ -54,7 +54,7 @@ def test_a_signed_report_follows_the_images_and_refers_to_them(clinic: Clinic) -
     order = clinic.register()
     clinic.perform(order)
     sign(clinic, order)
-    assert clinic.deliver() == Summary(delivered=3)
+    assert clinic.deliver() == DeliverySummary(delivered=3)
     number = order.accession_number
     original, images, final = clinic.bus.tasks()
     assert numbers([original, images, final]) == [number, f"{number}/in-progress", f"{number}/completed"]
@@ -72,7 +72,7 @@ def test_a_report_whose_answer_was_lost_is_looked_up(clinic: Clinic) -> None:
     clinic.deliver()
     sign(clinic, order)
     clinic.deliver_and_lose_the_answer()
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert len(clinic.bus.tasks()) == 3
     assert clinic.references(order).extra["report_task"] == clinic.bus.tasks()[2]["id"]
 
@@ -82,7 +82,7 @@ def test_a_correction_that_this_bus_does_not_take_is_shown_and_keeps_nothing_bac
     clinic.deliver()
     amend(clinic, order, comment="Новое")
     clinic.perform(order)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     amended = clinic.rows(order)[1]
     assert (amended.kind, amended.state, amended.reason) == (OutboxKind.AMEND, "unsupported", NO_CORRECTIONS)
     assert clinic.states(order) == ["delivered", "unsupported", "delivered"]
@@ -105,9 +105,9 @@ def test_a_correction_goes_to_a_bus_that_takes_it_and_replaces_what_is_there(cli
     Strict.made = []
     clinic.restarted(Strict)
     order = clinic.register()
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     amend(clinic, order, comment="Новое")
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert isinstance(Strict.made[1].body, dict)
     asked = [entry["request"] for entry in Strict.made[1].body["entry"]]
     assert {"method": "PUT", "url": "ServiceRequest/ServiceRequest-1"} in asked
@@ -118,7 +118,7 @@ def test_a_correction_of_what_a_lost_answer_had_told_is_not_dropped(clinic: Clin
     order = clinic.register()
     clinic.deliver_and_lose_the_answer()
     amend(clinic, order, comment="Новое")
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert clinic.states(order) == ["delivered", "unsupported"]
 
 
@@ -127,7 +127,7 @@ def test_a_correction_that_went_within_the_order_is_dropped(clinic: Clinic) -> N
     clinic.bus.fail_next("drop")
     clinic.deliver()
     amend(clinic, order, comment="Новое")
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert clinic.states(order) == ["delivered", "dropped"]
     assert clinic.bus.resources("ServiceRequest")[0]["note"][0] == {"text": "Новое"}
 
@@ -136,7 +136,7 @@ def test_a_beginning_is_told_where_the_region_takes_it(open_clinic: Callable[[Pr
     clinic = open_clinic(practice_bus(lenient=True, statuses=("cancelled", "in-progress")))
     order = clinic.register()
     clinic.store.write(lambda tx: outbox.add(tx, order.id, OutboxKind.STARTED))
-    assert clinic.deliver() == Summary(delivered=2)
+    assert clinic.deliver() == DeliverySummary(delivered=2)
     assert clinic.bus.tasks()[0]["status"] == "in-progress"
 
 
@@ -144,7 +144,7 @@ def test_a_beginning_that_the_region_refuses_does_not_keep_the_images_back(clini
     order = clinic.register()
     clinic.store.write(lambda tx: outbox.add(tx, order.id, OutboxKind.STARTED))
     clinic.perform(order)
-    assert clinic.deliver() == Summary(delivered=2)
+    assert clinic.deliver() == DeliverySummary(delivered=2)
     assert clinic.states(order) == ["delivered", "unsupported", "delivered"]
     assert clinic.rows(order)[1].reason.startswith(NO_BEGINNINGS)
 
@@ -159,25 +159,25 @@ def test_what_another_clinic_ordered_is_answered_under_its_order(clinic: Clinic)
     known = {"task": ids["Task"], "service_request": ids["ServiceRequest"], "patient": ids["Patient"], "acsn": ""}
     clinic.store.write(lambda tx: outbox.set_references(tx, order.id, known))
     clinic.perform(order)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert clinic.bus.tasks()[1]["basedOn"] == [{"reference": f"Task/{ids['Task']}"}]
     assert clinic.bus.tasks()[1]["requester"] == {"reference": f"Organization/{PRACTICE_ORGANISATION_2}"}
     sign(clinic, order)
     clinic.deliver_and_lose_the_answer()
-    assert clinic.deliver_later() == Summary(delivered=1)
+    assert clinic.deliver_later() == DeliverySummary(delivered=1)
     assert len(clinic.bus.tasks()) == 3
 
 
 def test_who_came_without_an_order_is_told_with_the_result_and_known_from_then_on(clinic: Clinic) -> None:
     order = arrived(clinic, BusRole.WALK_IN)
     clinic.perform(order)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     [task] = clinic.bus.tasks()
     assert "basedOn" not in task
     [patient] = clinic.bus.resources("Patient")
     assert clinic.references(order).patient == patient["id"]
     sign(clinic, order)
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     assert [p["id"] for p in clinic.bus.resources("Patient")] == [patient["id"]]
 
 
@@ -229,7 +229,7 @@ def test_a_number_that_no_modality_can_bear_or_that_is_taken_is_refused_loudly(
     with clinic.store.read() as reader:
         first_number = reader.value("SELECT accession_number FROM orders ORDER BY id LIMIT 1")
     clinic.store.write(lambda tx: tx.run("UPDATE outbox SET state = 'dropped' WHERE order_id <> ?", [second.id]))
-    assert clinic.deliver() == Summary(delivered=1)
+    assert clinic.deliver() == DeliverySummary(delivered=1)
     with clinic.store.read() as reader:
         line = reader.one("SELECT * FROM audit WHERE action = ?", [action])
         known = orders.get(reader, second.id)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker.bus.outbound.delivery import Summary
+from broker.bus.outbound.delivery import DeliverySummary
 from broker.bus.practice import PracticeBus
 from broker.bus.transport.answers import Answer, Retry
 from broker.bus.transport.client import BusClient
@@ -46,11 +46,11 @@ def outage(clinic: Clinic, hours: int, messages: int) -> tuple[list[Order], list
                 clinic.perform(made[-1], f"1.2.3.{len(made)}")
                 queued += 1
         for _ in range(3):
-            assert clinic.deliver_later(1200) == Summary(stopped="waiting")
+            assert clinic.deliver_later(1200) == DeliverySummary(stopped="waiting")
     return made, cancelled
 
 
-def drained(clinic: Clinic) -> tuple[Summary, float]:
+def drained(clinic: Clinic) -> tuple[DeliverySummary, float]:
     clinic.server.start()
     clinic.now += 3600
     began = time.monotonic()
@@ -95,7 +95,7 @@ def test_after_a_day_without_the_bus_everything_goes_out_once_and_in_order(
     clinic = open_slow(open_clinic)
     made, cancelled = outage(clinic, hours=24, messages=72)
     summary, _ = drained(clinic)
-    assert summary == Summary(delivered=len(clinic.rows()))
+    assert summary == DeliverySummary(delivered=len(clinic.rows()))
     check(clinic, made, cancelled)
 
 
@@ -110,7 +110,7 @@ def test_72_hours_of_outage_with_5000_messages_are_drained_in_two_minutes(
     record_property("seconds", seconds)
     print(f"{messages} messages in {seconds:.1f} s at {LATENCY * 1000:.0f} ms: {messages / seconds:.0f} a second")
     assert messages >= 5000
-    assert summary == Summary(delivered=messages)
+    assert summary == DeliverySummary(delivered=messages)
     check(clinic, made, cancelled)
     assert seconds < DRAINED_WITHIN
 

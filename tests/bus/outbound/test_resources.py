@@ -393,14 +393,14 @@ def any_bundle(request: pytest.FixtureRequest) -> Resource:
     return BUNDLES[request.param]()
 
 
-def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def resolver(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     yield key, node
     if isinstance(node, dict):
         for name, value in node.items():
-            yield from walk(value, name)
+            yield from resolver(value, name)
     if isinstance(node, list):
         for item in node:
-            yield from walk(item, key)
+            yield from resolver(item, key)
 
 
 def test_every_entry_says_in_strict_r4_what_is_to_be_done(any_bundle: Resource) -> None:
@@ -432,13 +432,13 @@ def test_every_entry_but_the_document_is_found_again_by_a_number_that_it_bears(a
 
 def test_every_inner_reference_leads_to_an_entry(any_bundle: Resource) -> None:
     urls = {entry["fullUrl"] for entry in any_bundle["entry"]}
-    inner = [value for key, value in walk(any_bundle) if key == "reference" and value.startswith("urn:uuid:")]
+    inner = [value for key, value in resolver(any_bundle) if key == "reference" and value.startswith("urn:uuid:")]
     assert inner
     assert set(inner) <= urls
 
 
 def test_no_member_is_empty_and_every_coding_has_system_version_and_code(any_bundle: Resource) -> None:
-    for key, value in walk(any_bundle):
+    for key, value in resolver(any_bundle):
         assert value not in ("", [], {}, None), key
         if _is_coding(value) and key != "connectionType":
             assert set(value) == {"system", "version", "code"}
@@ -537,7 +537,7 @@ def test_code_systems_without_a_configured_version_are_named() -> None:
     missing = systems_without_version(PROFILE)
     assert "1.2.643.5.1.13.13.11.1005" in missing
     assert "1.2.643.5.1.13.13.11.1471" not in missing
-    used = {value["system"] for _, value in walk([make() for make in BUNDLES.values()]) if _is_coding(value)}
+    used = {value["system"] for _, value in resolver([make() for make in BUNDLES.values()]) if _is_coding(value)}
     assert {f"urn:oid:{system}" for system in [*missing, *PROFILE.versions]} | {f"urn:oid:{MIS}"} == used
 
 

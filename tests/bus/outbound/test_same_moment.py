@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from broker.bus.outbound import message as letters
-from broker.bus.transport.answers import Answer, Parked, Paused
+from broker.bus.outbound import messages
+from broker.bus.transport.answers import Answer, Paused, Rejected
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
 from broker.domain.actors import Role
@@ -30,14 +30,14 @@ def while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> Callable[[OutboxKind, C
     """Have something done once, after a message of a kind was read and before it is noted that it is sent."""
 
     def have(kind: OutboxKind, done: Callable[[], object]) -> None:
-        made, waiting = letters.call, [done]
+        made, waiting = messages.render, [done]
 
-        def call(letter: letters.Letter, *rest: object) -> object:
-            if letter.row.kind is kind and waiting:
+        def call(message: messages.OutboundMessage, *rest: object) -> object:
+            if message.row.kind is kind and waiting:
                 waiting.pop()()
-            return made(letter, *rest)  # type: ignore[arg-type]
+            return made(message, *rest)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(letters, "call", call)
+        monkeypatch.setattr(messages, "render", call)
 
     return have
 
@@ -106,7 +106,7 @@ def test_a_cancellation_of_unknown_outcome_is_not_repeated_when_a_modality_has_t
     assert [(row.kind, row.state, row.reason) for row in clinic.rows()][1] == (
         "cancel",
         "unsupported",
-        letters.DONE_ALL_THE_SAME,
+        messages.DONE_ALL_THE_SAME,
     )
 
 
@@ -147,17 +147,17 @@ def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, lanes: int
 ) -> None:
     orders_made = [clinic.register() for _ in range(6)]
-    made = letters.call
+    made = messages.render
 
-    def call(letter: letters.Letter, *rest: object) -> object:
-        if letter.order.id == orders_made[2].id:
+    def call(message: messages.OutboundMessage, *rest: object) -> object:
+        if message.order.id == orders_made[2].id:
             raise ZeroDivisionError
-        return made(letter, *rest)  # type: ignore[arg-type]
+        return made(message, *rest)  # type: ignore[arg-type]
 
     clinic.lanes = lanes
     clinic.restarted()
     with monkeypatch.context() as patch:
-        patch.setattr(letters, "call", call)
+        patch.setattr(messages, "render", call)
         clinic.deliver()
     assert clinic.states() == ["delivered", "delivered", "needs_attention", "delivered", "delivered", "delivered"]
     assert clinic.rows()[2].reason == "the program failed at it, see the log"
@@ -196,7 +196,7 @@ def test_an_order_that_was_refused_and_cancelled_goes_again_when_it_is_done_all_
 
         def call(self, call: Call) -> Answer:
             if Once.refuse:
-                return Parked("dictionary unknown")
+                return Rejected("dictionary unknown")
             return super().call(call)
 
     clinic.restarted(Once)

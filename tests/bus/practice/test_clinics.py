@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from broker.bus.fhir_server.requests import searched, updated
-from broker.bus.fhir_server.rules import Refused
+from broker.bus.fhir_server.rules import OperationRefused
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
@@ -129,7 +129,7 @@ def test_nobody_orders_or_answers_in_the_name_of_another(server: PracticeServer)
     assert answer.status_code == 422
     assert "Task.owner" in answer.text
     assert call(server, "POST", "", answer_of_second("order-named", answered, "completed"), headers=AS_SECOND).ok
-    with pytest.raises(Refused):
+    with pytest.raises(OperationRefused):
         server.bus.transaction(order(), PRACTICE_ORGANISATION_2)
     server.bus.transaction(order())  # without a name it is whoever may
 
@@ -293,7 +293,7 @@ def test_statuses_that_the_region_may_know_are_configured() -> None:
     task = part(bus.transaction(order()), "Task")
     assert bus.update_status(task["id"], "in-progress")["status"] == "in-progress"
     assert bus.update_status(f"Task/{task['id']}", "cancelled", PRACTICE_ORGANISATION_2)["status"] == "cancelled"
-    with pytest.raises(Refused):
+    with pytest.raises(OperationRefused):
         bus.update_status(task["id"], "rejected")
 
 

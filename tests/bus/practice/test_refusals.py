@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from broker.bus.fhir_server.rules import Refused, snils_valid
+from broker.bus.fhir_server.rules import OperationRefused, snils_valid
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_TOKEN,
@@ -198,14 +198,14 @@ def test_a_lenient_bus_takes_what_a_clinic_without_dictionaries_knows() -> None:
         with_value("ServiceRequest.requester", organisation()),
     ):
         change(sent)
-    with pytest.raises(Refused):
+    with pytest.raises(OperationRefused):
         practice_bus().transaction(sent)
     bus = practice_bus(lenient=True)
     bus.transaction(sent)
     for change in (without("ServiceRequest.code"), without("Patient.birthDate")):
         faulty = order()
         change(faulty)
-        with pytest.raises(Refused):
+        with pytest.raises(OperationRefused):
             bus.transaction(faulty)
 
 
@@ -236,7 +236,7 @@ def test_no_mutilated_bundle_does_worse_than_to_be_refused(lenient: bool) -> Non
         if isinstance(node, dict) and chance.random() < 0.3:
             key = chance.choice(["basedOn", "subject", "identifier", "for", "meta", "intent", "status", "url"])
         node[key] = deepcopy(chance.choice(JUNK))
-        with suppress(Refused):  # anything else is a fault of the bus
+        with suppress(OperationRefused):  # anything else is a fault of the bus
             bus.transaction(sent)
     assert json.dumps(bus.tasks())
 

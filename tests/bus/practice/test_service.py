@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from broker.__main__ import main
-from broker.bus.fhir_server.rules import Refused
+from broker.bus.fhir_server.rules import OperationRefused
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
     PRACTICE_ORGANISATION_2,
@@ -78,7 +78,7 @@ def test_what_was_taken_survives_a_restart(tmp_path: Path) -> None:
         file.write(b'{"at": "2026-11-24T')  # a power cut in the middle of a write
     again = practice_bus(directory=tmp_path / "bus")
     assert again.tasks() == bus.tasks()
-    with pytest.raises(Refused, match=id_of(answered, "Task")):
+    with pytest.raises(OperationRefused, match=id_of(answered, "Task")):
         again.transaction(order("order-kept"))
     following = part(again.transaction(order()), "Task")
     assert accession_numbers(following) != accession_numbers(part(answered, "Task"))

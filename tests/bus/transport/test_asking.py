@@ -7,14 +7,14 @@ from typing import cast
 
 import pytest
 
-from broker.bus.inbound.resolver import LineDown, Unusable
+from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.profile import Resource
 from broker.bus.transport import asking
-from broker.bus.transport.answers import Answer, Delivered, Parked, Retry
+from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
 from broker.bus.transport.asking import Line
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, Dialect, n3, r4
-from broker.bus.transport.rate_limit import Pace
+from broker.bus.transport.rate_limit import RateLimiter
 
 URL = "http://bus.example.org/fhir"
 
@@ -37,7 +37,7 @@ class Bus:
 
 
 def line(bus: Bus, dialect: Dialect = r4, rate: int = 100) -> Line:
-    return Line(cast(BusClient, bus), dialect, Pace(rate))
+    return Line(cast(BusClient, bus), dialect, RateLimiter(rate))
 
 
 def page(numbers: Sequence[int], following: str = "", **changes: object) -> Delivered:
@@ -109,8 +109,8 @@ def test_resources_without_an_instant_or_an_id_or_of_another_type_do_no_harm(mon
 
 def test_a_refused_search_and_a_broken_line_are_told_apart() -> None:
     with pytest.raises(Unusable, match="unknown parameter"):
-        line(Bus(Parked("unknown parameter"))).search("Patient", {})
-    with pytest.raises(LineDown, match="HTTP 503"):
+        line(Bus(Rejected("unknown parameter"))).search("Patient", {})
+    with pytest.raises(BusUnavailable, match="HTTP 503"):
         line(Bus(Retry("HTTP 503"))).search("Patient", {})
 
 
@@ -124,9 +124,9 @@ def test_a_nested_answer_without_end_is_refused() -> None:
 
 def test_everybody_waits_when_the_bus_asks_for_it() -> None:
     asked = line(Bus(Retry("HTTP 429", after=30.0)))
-    with pytest.raises(LineDown):
+    with pytest.raises(BusUnavailable):
         asked.search("Task", {})
-    with pytest.raises(LineDown, match="the line to the bus is down"):
+    with pytest.raises(BusUnavailable, match="the line to the bus is down"):
         asked.search("Task", {})
 
 
@@ -134,6 +134,6 @@ def test_a_stopped_line_asks_nothing() -> None:
     bus = Bus()
     stopped = line(bus)
     stopped.stop()
-    with pytest.raises(LineDown, match="stopping"):
+    with pytest.raises(BusUnavailable, match="stopping"):
         stopped.search("Task", {})
     assert bus.calls == []

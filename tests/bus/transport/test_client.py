@@ -17,7 +17,7 @@ import pytest
 
 from broker.bus.outbound.resources import encode
 from broker.bus.transport import client as client_module
-from broker.bus.transport.answers import REASON_KEPT, Answer, Delivered, Parked, Paused, Retry, classify
+from broker.bus.transport.answers import REASON_KEPT, Answer, Delivered, Paused, Rejected, Retry, classify
 from broker.bus.transport.dialect import Call, n3
 from tests.bus.wire import Connect, Handler, Serve, answering, drips
 
@@ -72,7 +72,7 @@ def test_a_2xx_without_a_resource_is_a_failure_of_unknown_outcome(body: bytes, r
 
 
 def test_an_error_told_with_a_2xx_is_a_refusal() -> None:
-    assert isinstance(means(200, outcome("Нет прав")), Parked)
+    assert isinstance(means(200, outcome("Нет прав")), Rejected)
     hint = {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational"}]}
     assert isinstance(means(200, hint), Delivered)
 
@@ -89,7 +89,7 @@ def test_a_refused_token_pauses(status: int, body: object) -> None:
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refusal_parks_with_the_diagnostics_as_they_came(status: int) -> None:
     answer = means(status, outcome("Не заполнено поле birthDate", "Код не найден"))
-    assert isinstance(answer, Parked)
+    assert isinstance(answer, Rejected)
     assert answer.reason == "Не заполнено поле birthDate; Код не найден"
     assert not answer.uncertain
     assert "location" in answer.evidence
@@ -98,30 +98,30 @@ def test_a_refusal_parks_with_the_diagnostics_as_they_came(status: int) -> None:
 def test_a_refusal_without_diagnostics_is_told_by_details_code_or_number() -> None:
     def told(**issue: Any) -> str:
         answer = means(422, {"resourceType": "OperationOutcome", "issue": [issue]})
-        assert isinstance(answer, Parked)
+        assert isinstance(answer, Rejected)
         return answer.reason
 
     assert told(details={"text": "Нет поля"}, code="required") == "Нет поля"
     assert told(diagnostics="", code="required") == "required"
     assert told(diagnostics=["x"], details=[], code=5) == "HTTP 422"
-    assert isinstance(means(400, {"title": "Bad Request"}), Parked)
+    assert isinstance(means(400, {"title": "Bad Request"}), Rejected)
 
 
 def test_a_reason_is_one_clean_line_of_bounded_length() -> None:
     answer = means(422, json.dumps(outcome("Пло\x00хо\n\ud800\u202e" + "x" * 9000)).encode())
-    assert isinstance(answer, Parked)
+    assert isinstance(answer, Rejected)
     assert answer.reason.startswith("Плохо xxx")
     assert len(answer.reason) == REASON_KEPT
 
 
 @pytest.mark.parametrize("status", [409, 412])
 def test_a_conflict_is_a_refusal_of_the_message(status: int) -> None:
-    assert isinstance(means(status, outcome("Версия устарела")), Parked)
+    assert isinstance(means(status, outcome("Версия устарела")), Rejected)
 
 
 def test_a_message_that_is_too_long_will_be_so_again() -> None:
     answer = means(413, b"<html>")
-    assert isinstance(answer, Parked)
+    assert isinstance(answer, Rejected)
     assert answer.reason == "HTTP 413"
 
 
@@ -137,9 +137,9 @@ def test_a_repeated_task_is_a_success_with_the_id_of_the_first() -> None:
         answer = means(422, outcome("Прочее", text))
         assert isinstance(answer, Delivered)
         assert answer.task == "5f0c-1"
-    assert isinstance(means(422, outcome(DUPLICATE + " отменён")), Parked)
-    assert isinstance(means(422, outcome("Неизвестный Task/5f0c-1")), Parked)
-    assert isinstance(means(400, outcome(DUPLICATE)), Parked)
+    assert isinstance(means(422, outcome(DUPLICATE + " отменён")), Rejected)
+    assert isinstance(means(422, outcome("Неизвестный Task/5f0c-1")), Rejected)
+    assert isinstance(means(400, outcome(DUPLICATE)), Rejected)
 
 
 @pytest.mark.parametrize("status", [408, 500, 501, 502, 503, 504, 599])
@@ -234,7 +234,7 @@ def test_another_kind_of_resource_than_asked_for_is_no_answer(serve: Serve, conn
 
 def test_a_resource_that_is_not_there_does_not_stop_the_others(serve: Serve, connect: Connect) -> None:
     bus = connect(serve(answering("404 Not Found", outcome("Не найден"))))
-    assert isinstance(bus.call(READ), Parked)
+    assert isinstance(bus.call(READ), Rejected)
     assert isinstance(bus.call(POST), Retry)
 
 
@@ -420,7 +420,7 @@ def test_a_portals_page_is_a_failure(serve: Serve, connect: Connect) -> None:
 
 def test_what_cannot_be_written_as_json_is_not_sent(serve: Serve, connect: Connect) -> None:
     server = serve(answering("200 OK", BUNDLE))
-    assert isinstance(connect(server).call(Call("POST", "?_format=json", {"value": float("nan")})), Parked)
+    assert isinstance(connect(server).call(Call("POST", "?_format=json", {"value": float("nan")})), Rejected)
     assert server.requests == []
 
 

@@ -300,7 +300,7 @@ def test_parallel_steps_of_one_order_are_all_kept(store: Store, order: Order) ->
         assert len(journal.performed_for(reader, [order.id])[order.id]) == 8
 
 
-# Beside the list: what cannot be encoded any more must not cost the rest of what is asked back.
+# ApiMount the list: what cannot be encoded any more must not cost the rest of what is asked back.
 def test_a_step_full_of_oddities_can_still_be_read_back(store: Store) -> None:
     odd = creation(PatientName="\\\\", Modality="D" * 40)
     odd.add_new(Tag("EntranceDoseInmGy"), "LO", "много")

@@ -1,6 +1,6 @@
 """What a message to the region is made of, what it becomes on the wire, and what must come back for it.
 
-No network and no changes: a letter is read in one snapshot of the database, and made into one call of the bus from
+No network and no changes: a message is read in one snapshot of the database, and made into one call of the bus from
 what is known then. Whether and when it is sent is decided in `exchange`.
 """
 
@@ -19,7 +19,7 @@ from broker.bus.outbound.resources import (
     task_search,
 )
 from broker.bus.profile import Profile
-from broker.bus.transport.answers import Parked
+from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order, OrderState
@@ -38,11 +38,11 @@ STATUSES = {OutboxKind.CANCEL: "cancelled", OutboxKind.STARTED: "in-progress"}
 RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT)
 _KNOWN_BY = {OutboxKind.IMAGES: ("images_task", "images_report"), OutboxKind.REPORT: ("report_task", "report")}
 
-Paper = Callable[[Order, Report], bytes]  # makes the PDF of a signed report; equal arguments give equal bytes
+MakePdf = Callable[[Order, Report], bytes]  # makes the PDF of a signed report; equal arguments give equal bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class Unsupported:
     """This bus has no way to be told; `evidence` is its answer, where it was asked."""
 
     reason: str
@@ -50,7 +50,7 @@ class Untold:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutboundMessage:
     """A message with everything that it is made of."""
 
     row: OutboxRow
@@ -65,13 +65,13 @@ class Letter:
         return task_number(self.order, self.row.kind)
 
 
-def read(reader: Reader, seq: int) -> Letter | None:
+def read(reader: Reader, seq: int) -> OutboundMessage | None:
     """Read a message that is still to be sent, or None."""
     row = outbox.get(reader, seq)
     order = orders.get(reader, row.order_id) if row else None
     if row is None or order is None or row.state is not OutboxState.PENDING:
         return None
-    return Letter(
+    return OutboundMessage(
         row,
         order,
         outbox.references(reader, order.id),
@@ -80,19 +80,23 @@ def read(reader: Reader, seq: int) -> Letter | None:
     )
 
 
-def call(letter: Letter, dialect: Dialect, profile: Profile, paper: Paper) -> Call | Parked | Untold:
+def render(
+    message: OutboundMessage, dialect: Dialect, profile: Profile, paper: MakePdf
+) -> Call | Rejected | Unsupported:
     """Make the call that tells the bus, or say why there is none."""
-    kind, order, known = letter.row.kind, letter.order, letter.references
-    made_at = letter.row.created_at  # the same at every attempt, so that the bytes are
+    kind, order, known = message.row.kind, message.order, message.references
+    made_at = message.row.created_at  # the same at every attempt, so that the bytes are
     if kind is OutboxKind.AMEND and not dialect.amends:
-        return Untold(NO_CORRECTIONS)
+        return Unsupported(NO_CORRECTIONS)
     tells_who = kind in (OutboxKind.ORDER, OutboxKind.AMEND) or not known.patient
     if tells_who and kind not in STATUSES and order.patient.birth_date is None:
-        return Parked(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
+        return Rejected(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
-        return Parked("the bus has given no id to this order")
+        return Rejected("the bus has given no id to this order")
     if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:
-        return Untold(DONE_ALL_THE_SAME)  # it may have been sent when it was still true, so that nobody withdrew it
+        return Unsupported(
+            DONE_ALL_THE_SAME
+        )  # it may have been sent when it was still true, so that nobody withdrew it
     match kind:
         case OutboxKind.ORDER:
             return dialect.transaction(order_bundle(order, profile))
@@ -101,33 +105,33 @@ def call(letter: Letter, dialect: Dialect, profile: Profile, paper: Paper) -> Ca
         case OutboxKind.CANCEL | OutboxKind.STARTED:
             return dialect.set_status(known.task, STATUSES[kind])
         case OutboxKind.IMAGES:
-            return dialect.transaction(images_bundle(order, letter.performed, known, profile, made_at))
+            return dialect.transaction(images_bundle(order, message.performed, known, profile, made_at))
         case OutboxKind.REPORT:
-            report = letter.report
+            report = message.report
             if report is None:
-                return Parked("no report of this order is signed")
+                return Rejected("no report of this order is signed")
             pdf = paper(order, report)
-            return dialect.transaction(report_bundle(order, report, letter.performed, known, profile, pdf, made_at))
+            return dialect.transaction(report_bundle(order, report, message.performed, known, profile, pdf, made_at))
 
 
-def look_up(letter: Letter, dialect: Dialect, profile: Profile) -> Call:
-    """Make the search for the Task that a letter may have made already."""
-    result = letter.row.kind in RESULTS
-    intent, requester = ("reflex-order", letter.order.requester) if result else ("original-order", "")
-    return dialect.search("Task", task_search(letter.number, intent, profile, requester))
+def lookup(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call:
+    """Make the search for the Task that a message may have made already."""
+    result = message.row.kind in RESULTS
+    intent, requester = ("reflex-order", message.order.requester) if result else ("original-order", "")
+    return dialect.search("Task", task_search(message.number, intent, profile, requester))
 
 
-def ids(letter: Letter, told: BusReferences, dialect: Dialect) -> dict[str, str] | Parked:
+def accepted_ids(message: OutboundMessage, told: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
     """Name the ids that an answer gave, as `outbox.deliver` keeps them; Parked unless all that are needed came.
 
     A strict R4 server gives no accession number: it is the region's own.
     """
-    kind = letter.row.kind
+    kind = message.row.kind
     if kind in RESULTS:
         task, report = _KNOWN_BY[kind]
         found = {task: told.task, report: told.extra.get("DiagnosticReport", "")}
         found |= {name: id for name, id in told.extra.items() if name.startswith(STUDY)}
-        if not letter.references.patient:  # came without an order
+        if not message.references.patient:  # came without an order
             found["patient"] = told.patient
         needed = [task]
     elif kind is OutboxKind.ORDER:
@@ -138,7 +142,7 @@ def ids(letter: Letter, told: BusReferences, dialect: Dialect) -> dict[str, str]
     else:
         return {}
     if missing := [name for name in needed if not found[name]]:
-        return Parked(f"not a FHIR answer: {', '.join(missing)} did not come back", uncertain=True)
+        return Rejected(f"not a FHIR answer: {', '.join(missing)} did not come back", uncertain=True)
     return {name: id for name, id in found.items() if id}
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from broker.__main__ import parser
-from broker.config.sections import known_keys
+from broker.config.configuration import known_keys
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "config.example.yaml").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from nicegui import Event, core, run, ui
 
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.domain.actors import Actor
 from broker.domain.clinic import Clinic
 from broker.domain.device_advice import Explained, Suggestion

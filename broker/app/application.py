@@ -24,7 +24,7 @@ from broker.app.bus import RegionalBus
 from broker.app.fhir_api import build_fhir_api
 from broker.app.settings import archive_address, clinic_of, port_settings
 from broker.bus.api import ApiMount
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.dicom.devices import learning
 from broker.dicom.files.watched_folder import WorklistFolder
 from broker.dicom.scu import echo

@@ -20,7 +20,7 @@ from broker.bus.profile import Profile, systems_without_version
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import DIALECTS
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.documents.report_pdf import report_pdf
 from broker.domain.clinic import Clinic
 from broker.domain.orders import Order

@@ -10,7 +10,7 @@ from broker.app.settings import bus_profile
 from broker.bus.api import FhirApi
 from broker.bus.outbound.resources import NAMESPACE
 from broker.bus.profile import Profile
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.domain.clinic import Clinic
 from broker.store.database import Reader, Store
 from broker.store.tables import directories

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from broker.bus.profile import Profile
 from broker.bus.transport.client import BusClient
-from broker.config.sections import BusConfig, Config, DicomConfig
+from broker.config.configuration import Config
+from broker.config.sections import BusConfig, DicomConfig
 from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import Limits

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from broker import __version__
 from broker.app import application, clock
 from broker.app.settings import archive_address, clinic_of, port_settings
+from broker.config.configuration import Config
 from broker.config.loader import load
-from broker.config.sections import Config
 from broker.dicom import conformance as statement
 from broker.dicom.scu import echo as pacs
 from broker.domain.actors import Actor, ActorKind, Role

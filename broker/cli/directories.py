@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from broker.cli.commands import FAILED, OK, open_house
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.domain.devices import ProcedureType
 from broker.domain.directory import Entry
 from broker.domain.errors import BrokerError, NotFound

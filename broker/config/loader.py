@@ -1,6 +1,6 @@
 """Reads config.yaml and the WLB__SECTION__KEY variables into one frozen Config; reports every mistake at once.
 
-A report never shows a secret. What a key may be stands in `config`.
+A report never shows a secret. What a key may be is declared in `sections`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from broker.config.sections import Config, known_keys, nearest
+from broker.config.configuration import Config, known_keys
+from broker.config.spelling import nearest
 
 _QUOTE = "a value that begins with * & or ! must be quoted"
 
@@ -34,12 +35,15 @@ class ConfigError(Exception):
 
 
 def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read the file (None: the first of DEFAULT_PATHS) and the environment over it; ConfigError tells all mistakes."""
+    """Return the configuration of the file (None: the first of DEFAULT_PATHS), which the environment overrides.
+
+    Raise ConfigError with all mistakes.
+    """
     path, raw = _find(path)
     data, lines, in_file = _parse(path, raw)
     overrides, in_environment = _overrides(environ)
     for (section, key), text in overrides.items():
-        if isinstance(keys := data[section], dict):  # a section that is no mapping is reported below
+        if isinstance(keys := data[section], dict):  # a section that is not a mapping is reported below
             data[section] = {**keys, key: text}
     try:
         config = Config.model_validate(data, context={"base": path.absolute().parent})
@@ -51,7 +55,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
             if where[:2] in overrides:
                 in_environment.append(f"{_variable(*where[:2])}: {what}")
             else:
-                # A missing key has no line of its own: show where its section begins.
+                # A missing key has no line of its own: use the one where its section begins.
                 line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), 1)
                 in_file.append((line, f"{_dotted(where)}: {what}"))
     if in_file or in_environment:
@@ -85,7 +89,7 @@ def _parse(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[Where, int], li
     try:
         text = raw.decode("utf-8-sig")
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if getattr(event, "anchor", None) and event.start_mark:  # nobody means an anchor or an alias here
+            if getattr(event, "anchor", None) and event.start_mark:  # anchors and aliases are mistakes here
                 raise ConfigError([f"{path}:{event.start_mark.line + 1}: {_QUOTE}"])
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
@@ -108,7 +112,7 @@ def _parse(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[Where, int], li
     lines: dict[Where, int] = {}
     mistakes: list[tuple[int, str]] = []
     data = _plain(root, (), lines, mistakes)
-    # Every section is there, so that its missing keys are named one by one; a known key with nothing after it is not.
+    # Every section is present, so that its missing keys are named one by one; a known key without a value is absent.
     for section, known in known_keys().items():
         keys = {} if data.get(section) is None else data[section]
         if isinstance(keys, dict):
@@ -118,7 +122,7 @@ def _parse(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[Where, int], li
 
 
 def _plain(node: yaml.Node, where: Where, lines: dict[Where, int], mistakes: list[tuple[int, str]]) -> Any:
-    """Turn a node into dicts, lists and the scalars' own text; nothing is None."""
+    """Return a node as dicts, lists and the scalars' own text; nothing becomes None."""
     if not node.tag.startswith("tag:yaml.org,2002:"):
         mistakes.append((node.start_mark.line + 1, f"{_dotted(where)}: {_QUOTE}"))
     if isinstance(node, yaml.SequenceNode):
@@ -151,7 +155,7 @@ def _overrides(environ: Mapping[str, str]) -> tuple[dict[tuple[str, str], str], 
     """Return the values that the environment sets, and the mistakes in its names."""
     names = {_variable(section, key): (section, key) for section, keys in known_keys().items() for key in keys}
     ours = {name: value for name, value in environ.items() if name.startswith("WLB__")}
-    mistakes = [f"{name}: names no key{nearest(name, names)}" for name in ours if name not in names]
+    mistakes = [f"{name}: is not a known key{nearest(name, names)}" for name in ours if name not in names]
     return {names[name]: value for name, value in ours.items() if name in names}, mistakes
 
 
@@ -167,7 +171,7 @@ def _dotted(where: Where) -> str:
 
 
 def _words(error: ErrorDetails, where: Where) -> str:
-    """Say what is wrong in the administrator's words."""
+    """Return what is wrong in the administrator's words."""
     limits = error.get("ctx", {})
     match error["type"]:
         case "value_error":
@@ -177,8 +181,8 @@ def _words(error: ErrorDetails, where: Where) -> str:
         case "extra_forbidden":
             sections = known_keys()
             known = sections[str(where[0])] if len(where) > 1 else tuple(sections)
-            elsewhere = [f"{section}.{where[-1]}" for section, keys in sections.items() if where[-1] in keys]
-            hint = nearest(str(where[-1]), known) or "".join(f"; did you mean {key}?" for key in elsewhere[:1])
+            other_sections = [f"{section}.{where[-1]}" for section, keys in sections.items() if where[-1] in keys]
+            hint = nearest(str(where[-1]), known) or "".join(f"; did you mean {key}?" for key in other_sections[:1])
             return "is not a known key" + (hint or f"; known here: {', '.join(known)}")
         case "literal_error":
             return f"must be {limits['expected']}"
@@ -199,7 +203,7 @@ def _words(error: ErrorDetails, where: Where) -> str:
 
 
 def _got(data: Any, where: Where) -> str:
-    """Show what was written at a place, unless nothing was, or it may be a secret."""
+    """Return what was written at a place; empty if nothing was, without the value if it may be a secret."""
     value = data
     for part in where:
         if isinstance(value, dict):

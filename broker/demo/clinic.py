@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from broker.app import application as app
 from broker.app import clock
 from broker.bus import practice
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.demo import region
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic import Clinic

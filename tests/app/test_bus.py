@@ -10,7 +10,7 @@ import pytest
 
 from broker.app import bus as region
 from broker.app.bus import RegionalBus
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.store.database import Store
 from broker.store.tables import incoming
 from tests.bus.samples import MIS

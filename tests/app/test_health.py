@@ -11,7 +11,7 @@ import pytest
 
 from broker.app import application
 from broker.app.application import Application
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.store.database import StoreError, Tx
 
 

@@ -13,8 +13,8 @@ import yaml
 
 import broker
 from broker.config import loader
+from broker.config.configuration import Config, known_keys
 from broker.config.loader import ConfigError, load
-from broker.config.sections import Config, known_keys
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 GUID = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21"
@@ -256,7 +256,7 @@ def test_all_mistakes_come_in_one_report_with_their_lines_in_order(write: Write)
         "no blank at either end (got SEVENTEEN_LETTERS)",
         "config.yaml:9: dicom.unknown_devices: must be 'refuse' or 'learn' (got no)",
         "config.yaml:10: logg: is not a known key; did you mean log?",
-        "environment: WLB__DICOM__PROT: names no key; did you mean WLB__DICOM__PORT?",
+        "environment: WLB__DICOM__PROT: is not a known key; did you mean WLB__DICOM__PORT?",
         "environment: WLB__PACS__PORT: must be at least 1 (got 0)",
     ]
 
@@ -711,7 +711,7 @@ def test_an_override_in_a_section_that_is_no_section_reports_the_section(write: 
 def test_other_variables_are_left_alone(write: Write) -> None:
     load(write(LEAST), {"WLB": "x", "WLB_DICOM_PORT": "x", "PATH": "x"})
     (line,) = report(write(LEAST), {"WLB__DICOM": "x"})
-    assert line.startswith("environment: WLB__DICOM: names no key")
+    assert line.startswith("environment: WLB__DICOM: is not a known key")
 
 
 def test_the_environment_of_the_process_is_the_default(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

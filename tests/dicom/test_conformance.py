@@ -12,7 +12,7 @@ from pynetdicom import AE
 
 from broker.__main__ import main
 from broker.app.settings import archive_address, port_settings
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.dicom import conformance, services
 from broker.dicom.mpps.rules import RULES
 from broker.dicom.server import DicomServer

@@ -27,7 +27,7 @@ from nicegui.functions.notify import notify
 from nicegui.testing import User
 from nicegui.testing.general import nicegui_reset_globals
 
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.dicom.devices import learning
 from broker.dicom.worklist import explain
 from broker.domain.actors import Role

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from nicegui import core, ui
 from starlette.middleware.gzip import GZipMiddleware
 
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.domain.errors import SessionEnded
 from broker.security import permissions
 from broker.security.permissions import Permission

@@ -26,7 +26,7 @@ from broker.bus.outbound.resources import (
 )
 from broker.bus.profile import VERSION_NOT_CONFIGURED, Resource, systems_without_version
 from broker.bus.transport.dialect import n3
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import Priority
 from broker.domain.people import PersonName, Sex

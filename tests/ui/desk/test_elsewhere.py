@@ -13,7 +13,7 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.domain.orders import Order, OrderState
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store, Tx

@@ -11,7 +11,7 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from broker.config.sections import Config
+from broker.config.configuration import Config
 from broker.domain.messages import OutboxKind
 from broker.store.database import Store
 from broker.store.queries.journal import Exchange

@@ -47,7 +47,8 @@ def client_list(args: argparse.Namespace) -> int:
     with open_house(args.config) as house, house.store.read() as reader:
         for each in store_clients.all_clients(reader):
             zone = house.config.clinic.zone
-            heard = f"heard {each.heard_at.astimezone(zone):%Y-%m-%d %H:%M}" if each.heard_at else "never heard"
+            at = each.last_contact_at
+            heard = f"heard {at.astimezone(zone):%Y-%m-%d %H:%M}" if at else "never heard"
             words = [each.name, each.organisation or "this clinic", heard]
             words += ["the region is told by us"] if each.send_to_bus else []
             words += ["disabled"] if each.disabled else []

@@ -17,7 +17,7 @@ class IncomingState(StrEnum):
     ACCEPTED = "accepted"  # there is an order of it
     CANCELLED = "cancelled"  # by whoever sent it
     DECLINED = "declined"  # by us
-    SET_ASIDE = "set_aside"  # cannot be read; a person must look
+    NEEDS_ATTENTION = "needs_attention"  # cannot be read; a person must look
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,14 @@ class PerformedState(StrEnum):
     DISCONTINUED = "DISCONTINUED"
 
 
+class StepSource(StrEnum):
+    """Who says that a step was performed."""
+
+    MODALITY = "modality"
+    MANUAL = "manual"  # a person, for a device that does not report
+    ARCHIVE = "archive"  # the archive holds its images, and no device has reported them
+
+
 @dataclass(frozen=True, slots=True)
 class StepReference:
     """What one item of the Scheduled Step Attributes Sequence says about the order that it belongs to."""
@@ -66,17 +74,18 @@ class PerformedStep:
     performed_step_id: str = ""
     modality: str = ""
     patient_name: str = ""  # as the device sent it
-    patient_id: str = ""
+    patient_id: str = ""  # as the device sent it
+    patient_birth_date: str = ""  # DA, as the device sent it
+    patient_sex: str = ""  # CS, as the device sent it
     operator: str = ""
-    references: tuple[StepReference, ...] = ()
+    references: tuple[StepReference, ...] = ()  # as reported; read back by store.performed.references
     discontinuation_code: str = ""
     discontinuation_meaning: str = ""
     images: int = 0
     provisional: bool = False  # not ended by the device that began it, which may still have its say
-    by_hand: bool = False  # no device told of it: written down by a person, or because
-    in_archive: bool = False  # … the archive has its images
-    series: tuple[PerformedSeries, ...] = ()  # as told; read back by store.performed.series
-    doses: tuple[Dose, ...] = ()  # as told; read back by store.performed.doses
+    source: StepSource = StepSource.MODALITY
+    series: tuple[PerformedSeries, ...] = ()  # as reported; read back by store.performed.series
+    doses: tuple[Dose, ...] = ()  # as reported; read back by store.performed.doses
     id: int = 0
 
 
@@ -87,6 +96,7 @@ class Message:
     attributes: dict[str, Any]
     digest: str
     address: str = ""  # that it came from
+    status: str = ""  # Performed Procedure Step Status (0040,0252), as the device sent it
     notes: tuple[tuple[str, str], ...] = ()  # what was overlooked in it, to be told of its device: kinds and texts
     written: str = ""  # the attributes as a text, where that is at hand
 

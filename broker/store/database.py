@@ -18,11 +18,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any, TypeVar, cast
 
-from sqlite_utils import Database
-
-from broker.store.schema.migrations import migrations
+from broker.store.schema.migrate import UnusableSchema, migrate
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +44,12 @@ class StoreError(Exception):
 class Reader:
     """Rows from one consistent snapshot of the database."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
 
     def rows(self, sql: str, params: Params = ()) -> list[Row]:
         """Run a query and give all of its rows, by the names of their columns; it leaves no statement open."""
-        # Not by sqlite-utils' query(), which puts a savepoint around each: that is most of what a small query costs.
-        cursor = self._db.conn.execute(sql, cast(Any, params))
+        cursor = self._conn.execute(sql, cast(Any, params))
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -69,19 +67,19 @@ class Reader:
 class Tx(Reader):
     """A transaction on the writer thread: it reads what it has written, and knows its own instant (`now`, UTC)."""
 
-    def __init__(self, db: Database, now: datetime) -> None:
-        super().__init__(db)
+    def __init__(self, conn: Connection, now: datetime) -> None:
+        super().__init__(conn)
         self.now = now
         self.notified = False
 
     def run(self, sql: str, params: Params = ()) -> int:
         """Run a statement; give the id of the row that it inserted."""
-        cursor = self._db.conn.execute(sql, cast(Any, params))
+        cursor = self._conn.execute(sql, cast(Any, params))
         return cursor.lastrowid or 0
 
     def change(self, sql: str, params: Params = ()) -> int:
         """Run a statement; give the number of rows that it changed."""
-        return self._db.conn.execute(sql, cast(Any, params)).rowcount
+        return self._conn.execute(sql, cast(Any, params)).rowcount
 
     def notify(self) -> None:
         """Tell the screens, after the commit, that something they show has changed."""
@@ -100,9 +98,9 @@ class Store:
         self.clock = clock
         self._listeners: list[Callable[[], None]] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._idle: list[Database] = []
+        self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
-        self._watch: Database | None = None  # reads the revision
+        self._watch: Connection | None = None  # reads the revision
         self._watch_lock = threading.Lock()
         self._closed = False
         try:
@@ -171,8 +169,8 @@ class Store:
     def _write_forever(self, started: Future[None]) -> None:
         try:
             with self._exclusive():
-                db = _connect(self.path)
-                _prepare(db, self.path)
+                conn = _connect(self.path)
+                _prepare(conn, self.path, self.clock())
         except BaseException as error:
             started.set_exception(error)
             return
@@ -191,32 +189,32 @@ class Store:
                     stop = True
                     break
                 batch.append(more)
-            self._commit(db, batch)
+            self._commit(conn, batch)
             if stop:
                 break
         with self._exclusive():
-            db.close()
+            conn.close()
 
-    def _commit(self, db: Database, batch: list[_Job]) -> None:
+    def _commit(self, conn: Connection, batch: list[_Job]) -> None:
         """Run a batch in one transaction; every job learns its own result, after the commit."""
         notified = moved = False
         try:
             with self._exclusive():
-                db.conn.execute("BEGIN IMMEDIATE")
+                conn.execute("BEGIN IMMEDIATE")
                 for job in batch:
-                    tx, before = Tx(db, self.clock()), db.conn.total_changes
-                    if job.run(db, tx, alone=len(batch) == 1):
+                    tx, before = Tx(conn, self.clock()), conn.total_changes
+                    if job.run(conn, tx, alone=len(batch) == 1):
                         notified = notified or tx.notified
-                        moved = moved or tx.notified or (not job.quiet and db.conn.total_changes != before)
+                        moved = moved or tx.notified or (not job.quiet and conn.total_changes != before)
                 if moved:
-                    db.conn.execute(_MOVE)
-                if db.conn.in_transaction:
-                    db.conn.execute("COMMIT")
+                    conn.execute(_MOVE)
+                if conn.in_transaction:
+                    conn.execute("COMMIT")
         except Exception as error:
             log.error("a transaction could not be committed: %s", error)
             try:
-                if db.conn.in_transaction:
-                    db.conn.execute("ROLLBACK")
+                if conn.in_transaction:
+                    conn.execute("ROLLBACK")
             except sqlite3.Error as again:
                 log.error("nor could it be rolled back: %s", again)
             for job in batch:
@@ -250,21 +248,21 @@ class Store:
     def read(self) -> Iterator[Reader]:
         """Give one consistent snapshot; keep it short and never hold it across the network."""
         with self._idle_lock:
-            db = self._idle.pop() if self._idle else None
-        if db is None:
-            db = _connect(self.path)
-            db.conn.execute("PRAGMA query_only=ON")
-        db.conn.execute("BEGIN")
+            conn = self._idle.pop() if self._idle else None
+        if conn is None:
+            conn = _connect(self.path)
+            conn.execute("PRAGMA query_only=ON")
+        conn.execute("BEGIN")
         try:
-            yield Reader(db)
+            yield Reader(conn)
         finally:
-            db.conn.execute("ROLLBACK")
+            conn.execute("ROLLBACK")
             with self._idle_lock:
                 keep = not self._closed and len(self._idle) < READERS_KEPT
                 if keep:
-                    self._idle.append(db)
+                    self._idle.append(conn)
             if not keep:
-                db.close()
+                conn.close()
 
     def revision(self) -> int:
         """Give a number that moves with every commit that may have changed what screens show, of any process; cheap."""
@@ -278,7 +276,7 @@ class Store:
             if self._watch is None:
                 self._watch = _connect(self.path)
             # All rows, so that no statement stays open and keeps an old snapshot.
-            found = self._watch.conn.execute(sql).fetchall()
+            found = self._watch.execute(sql).fetchall()
         return int(found[0][0]) if found else 0
 
     # ---- keeping ----
@@ -310,8 +308,8 @@ class Store:
         self._closed = True
         with self._idle_lock:
             idle, self._idle = self._idle, []
-        for db in idle:
-            db.close()
+        for conn in idle:
+            conn.close()
         with self._watch_lock:
             if self._watch is not None:
                 self._watch.close()
@@ -348,24 +346,24 @@ class _Job:
         self._result: Any = None
         self._error: Exception | None = None
 
-    def run(self, db: Database, tx: Tx, *, alone: bool) -> bool:
+    def run(self, conn: Connection, tx: Tx, *, alone: bool) -> bool:
         """Run inside a savepoint, or `alone` in its transaction; say whether it may be committed."""
         if not alone:
-            db.conn.execute("SAVEPOINT job")
+            conn.execute("SAVEPOINT job")
         try:
             self._result = self.fn(tx)
-            if not db.conn.in_transaction:
+            if not conn.in_transaction:
                 raise sqlite3.OperationalError("the transaction was given up")  # and the function has not noticed
         except Exception as error:
             self._error = error
-            if not db.conn.in_transaction:  # SQLite has given up the whole transaction: disk full, I/O error
+            if not conn.in_transaction:  # SQLite has given up the whole transaction: disk full, I/O error
                 raise
-            db.conn.execute("ROLLBACK" if alone else "ROLLBACK TO job")
+            conn.execute("ROLLBACK" if alone else "ROLLBACK TO job")
             if not alone:
-                db.conn.execute("RELEASE job")
+                conn.execute("RELEASE job")
             return False
         if not alone:
-            db.conn.execute("RELEASE job")
+            conn.execute("RELEASE job")
         return True
 
     def tell(self) -> None:
@@ -375,24 +373,21 @@ class _Job:
             self.future.set_result(self._result)
 
 
-def _connect(path: Path) -> Database:
+def _connect(path: Path) -> Connection:
     # Connections wander between threads (never used by two at once), hence check_same_thread.
     conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     conn.execute("PRAGMA foreign_keys=ON")
-    return Database(conn, execute_plugins=False)
+    conn.execute("PRAGMA recursive_triggers=ON")  # else what REPLACE removes is missing from the change log
+    return conn
 
 
-def _prepare(db: Database, path: Path) -> None:
+def _prepare(conn: Connection, path: Path, now: datetime) -> None:
     """Set the durable mode and bring the schema up to date."""
-    mode = db.conn.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    mode = conn.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     if mode != "wal":
         raise StoreError(f"the database {path} cannot use a write-ahead log (is it on a network share?)")
-    db.conn.execute("PRAGMA synchronous=FULL")
-    known = {migration.name for migration in migrations.pending(Database(memory=True, execute_plugins=False))}
-    unknown = sorted(applied.name for applied in migrations.applied(db) if applied.name not in known)
-    if unknown:
-        raise StoreError(
-            f"the database {path} was made by a newer version of the program ({', '.join(unknown)}); "
-            "install that version, or put back the backup made before the update"
-        )
-    migrations.apply(db)
+    conn.execute("PRAGMA synchronous=FULL")
+    try:
+        migrate(conn, now)
+    except UnusableSchema as error:
+        raise StoreError(f"the database {path} {error}") from error

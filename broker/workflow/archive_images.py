@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from broker.domain.actors import Actor
 from broker.domain.clinic import Clinic
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
-from broker.domain.performed import PerformedState, PerformedStep
+from broker.domain.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
 from broker.store.tables import audit, devices, orders, performed
@@ -46,8 +45,7 @@ def images_seen(store: Store, order_id: int, held: Held, actor: Actor, clinic: C
             return False
         step = _step(tx, order, held, clinic)
         wrong = identity.contradictions(order.patient, held.patient_name, held.patient_id, held.birth_date)
-        named = {"0020000D": {"vr": "UI", "Value": [held.study_instance_uid]}}
-        id = performed.add(tx, step, json.dumps({"00400270": {"vr": "SQ", "Value": [named]}}, ensure_ascii=False))
+        id = performed.add(tx, step)
         for scheduled in order.steps:
             performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
         order_status.settle(tx, order.id, clinic)
@@ -82,6 +80,6 @@ def _step(tx: Tx, order: Order, held: Held, clinic: Clinic) -> PerformedStep:
         patient_name=held.patient_name,
         patient_id=held.patient_id,
         images=held.instances,
-        by_hand=True,
-        in_archive=True,
+        references=(StepReference(study_instance_uid=held.study_instance_uid),),
+        source=StepSource.ARCHIVE,
     )

@@ -79,7 +79,7 @@ def result_failed(
 
     def verb(tx: Tx) -> None:
         _permit(actor)
-        state = ItemState.SET_ASIDE if aside else ItemState.FAILED
+        state = ItemState.NEEDS_ATTENTION if aside else ItemState.FAILED
         incoming.put(tx, ItemKind.RESULT, arrival, state, reason, order_id)
         tx.notify()
 

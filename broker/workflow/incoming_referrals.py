@@ -150,7 +150,7 @@ def set_aside(store: Store, arrival: Arrival, reason: str, kind: ItemKind = Item
     """Keep what cannot be taken, with the reason, for a person to look at; what is known of it stays as it was."""
 
     def verb(tx: Tx) -> None:
-        incoming.put(tx, kind, arrival, ItemState.SET_ASIDE, reason)
+        incoming.put(tx, kind, arrival, ItemState.NEEDS_ATTENTION, reason)
         tx.notify()
 
     store.write(verb)
@@ -205,7 +205,7 @@ def decline(store: Store, incoming_id: int, reason: str, actor: Actor, clinic: C
         known = _known(tx, incoming_id)
         if known.state is IncomingState.DECLINED:
             return
-        if known.state not in (IncomingState.WAITING, IncomingState.SET_ASIDE):
+        if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
             raise WrongState(f"decline while {known.state}")
         incoming.update(tx, replace(known, state=IncomingState.DECLINED))
         audit.write(tx, actor, "decline", task=known.task, source=known.source, reason=names.tidy(reason))
@@ -416,7 +416,7 @@ def _changed_late(tx: Tx, known: IncomingReferral, came: IncomingReferral, arriv
     if not changed:
         incoming.put(tx, ItemKind.REFERRAL, arrival, order_id=known.order_id)
         return Taken.NOTHING
-    incoming.put(tx, ItemKind.REFERRAL, arrival, ItemState.SET_ASIDE, CHANGED_LATE, known.order_id)
+    incoming.put(tx, ItemKind.REFERRAL, arrival, ItemState.NEEDS_ATTENTION, CHANGED_LATE, known.order_id)
     incoming.update(tx, replace(came, state=known.state, order_id=known.order_id))
     audit.write(tx, actor, "bus_changed_late", known.order_id, changed=changed)
     return Taken.LATE
@@ -437,7 +437,7 @@ def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, c
         referrals.take_off(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
         audit.write(tx, actor, "cancel", order.id, reason=reason)
         return Taken.CANCELLED
-    incoming.put(tx, ItemKind.CANCEL, arrival, ItemState.SET_ASIDE, CANCELLED_LATE, order.id)
+    incoming.put(tx, ItemKind.CANCEL, arrival, ItemState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)
     audit.write(tx, actor, "bus_cancelled_late", order.id, status=reason)
     log.warning("order %s was cancelled by its sender after it had begun", order.accession_number)
     return Taken.LATE

@@ -19,7 +19,14 @@ from broker.domain.clinic import Clinic
 from broker.domain.errors import NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
-from broker.domain.performed import Message, MppsOutcome, PerformedChange, PerformedState, PerformedStep
+from broker.domain.performed import (
+    Message,
+    MppsOutcome,
+    PerformedChange,
+    PerformedState,
+    PerformedStep,
+    StepSource,
+)
 from broker.domain.reasons import WRONG_ENTRY
 from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
@@ -64,7 +71,7 @@ def starting(step: PerformedStep, message: Message, actor: Actor, clinic: Clinic
         id = performed.add(tx, step, message.json())
         performed.add_series(tx, id, step.series)
         performed.add_doses(tx, id, step.doses)
-        touched = _link_named(tx, id, step, message, actor)
+        touched = _link_named(tx, id, step, actor)
         for order, conflicts in touched:
             order_status.settle_read(tx, order, clinic)
             audit.write(tx, actor, "start", order.id, sop_instance_uid=step.sop_instance_uid)
@@ -166,7 +173,7 @@ def unlink(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, cli
         linked = _orders(tx, step)
         if order.id not in linked:
             raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
-        if step.by_hand:
+        if step.source is not StepSource.MODALITY:
             performed.remove(tx, step.id)
         else:
             performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
@@ -323,12 +330,11 @@ def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
     return told and after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
 
 
-def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: Actor) -> list[tuple[Order, list[str]]]:
+def _link_named(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tuple[Order, list[str]]]:
     """Link a step to everything that it names; give the orders, each with the names that contradict it.
 
     Where the patient contradicts, the link bears it, and nothing goes to the region until a person has looked.
     """
-    born = (message.attributes.get("00100030", {}).get("Value") or [""])[0]
     uids = Counter(reference.study_instance_uid for reference in step.references)
     touched: dict[int, tuple[Order, list[str]]] = {}  # nothing here changes an order: each is read once
     for reference in step.references:
@@ -337,7 +343,7 @@ def _link_named(tx: Tx, id: int, step: PerformedStep, message: Message, actor: A
         for order_id, step_id in found:
             order, known = touched[order_id] if order_id in touched else (_order(tx, order_id), [])
             touched[order_id] = order, known
-            wrong = identity.contradictions(order.patient, step.patient_name, step.patient_id, str(born))
+            wrong = identity.contradictions(order.patient, step.patient_name, step.patient_id, step.patient_birth_date)
             performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
             known += [name for name in (*conflicts, *wrong) if name not in known]
     for order, conflicts in touched.values():
@@ -365,7 +371,7 @@ def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> Perform
         patient_name=names.to_dicom(order.patient.name),
         patient_id=order.patient.patient_id,
         operator=actor.title or actor.name,
-        by_hand=True,
+        source=StepSource.MANUAL,
     )
 
 

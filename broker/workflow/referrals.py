@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +21,7 @@ from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
 from broker.domain.people import Patient, PersonName
+from broker.domain.performed import PerformedStep
 from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
 from broker.store.tables import audit, devices, orders, outbox, patients, performed
@@ -81,7 +81,7 @@ def register_walk_in(store: Store, sop_instance_uid: str, draft: ReferralDraft, 
         here = (device.ae_title,) if device and device.approved else draft.station_ae_titles
         told = tidied(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
         role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
-        uid = _own_study_uid(tx, performed.attributes(tx, sop_instance_uid))
+        uid = _own_study_uid(tx, step)
         order = added(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
         for scheduled in order.steps:
             performed.link(tx, step.id, scheduled.id, actor.name)
@@ -93,12 +93,11 @@ def register_walk_in(store: Store, sop_instance_uid: str, draft: ReferralDraft, 
     return store.write(verb)
 
 
-def _own_study_uid(tx: Tx, attributes: Mapping[str, Any]) -> str:
-    """Give the Study Instance UID under which a device made its images, where no order bears it; else nothing."""
-    items = attributes.get("00400270", {}).get("Value", [])
-    named = [value for item in items for value in item.get("0020000D", {}).get("Value", [])]
-    free = (str(uid) for uid in named if identifiers.valid_uid(str(uid)))
-    return next((uid for uid in free if not orders.is_taken(tx, "study_instance_uid", uid)), "")
+def _own_study_uid(tx: Tx, step: PerformedStep) -> str:
+    """Return the Study Instance UID under which a device made its images, or "" if an order has it or it is invalid."""
+    uids = (reference.study_instance_uid for reference in performed.references(tx, step.id))
+    free = (uid for uid in uids if identifiers.valid_uid(uid) and not orders.is_taken(tx, "study_instance_uid", uid))
+    return next(free, "")
 
 
 def added(

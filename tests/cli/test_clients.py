@@ -45,7 +45,7 @@ def test_a_client_is_added_with_a_token_that_is_shown_once(config: Path, capsys:
     shown = token(capsys.readouterr().out)
     [(kept, client)] = known(config)
     assert kept == token_hash(shown)
-    assert (client.name, client.organisation, client.send_to_bus, client.heard_at) == ("mis", "", False, None)
+    assert (client.name, client.organisation, client.send_to_bus, client.last_contact_at) == ("mis", "", False, None)
     assert shown not in (config.parent / "data" / "worklist.sqlite").read_bytes().decode("latin-1")
     assert main(["client", "list", "-c", str(config)]) == 0
     assert capsys.readouterr().out == "mis\tthis clinic\tnever heard\n"

@@ -15,6 +15,7 @@ from broker.dicom.scu.archive import STABLE, Archive, ArchiveAddress
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.people import PersonName
+from broker.domain.performed import StepSource
 from broker.store.database import Store
 from broker.store.queries import journal
 from broker.store.tables import orders, outbox, performed
@@ -99,7 +100,7 @@ def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns
         card = journal.card(reader, made.accession_number)
     assert card is not None
     [step] = card.performed
-    assert (step.images, step.in_archive, step.modality) == (2, True, "CR")
+    assert (step.images, step.source, step.modality) == (2, StepSource.ARCHIVE, "CR")
 
 
 def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
@@ -112,8 +113,8 @@ def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
     assert archive.look() == 1
     with store.read() as reader:
         [step] = journal.performed_for(reader, [order.id])[order.id]
-        attributes = performed.attributes(reader, step.sop_instance_uid)
-    assert attributes["00400270"]["Value"][0]["0020000D"]["Value"] == ["1.2.3.99"]
+        [reference] = performed.references(reader, step.id)
+    assert reference.study_instance_uid == "1.2.3.99"
 
 
 def test_images_of_another_patient_are_told_to_nobody(
@@ -161,7 +162,7 @@ def test_a_devices_own_word_takes_the_archives_place(
     change(store, ending())
     with store.read() as reader:
         [step] = journal.performed_for(reader, [order.id])[order.id]
-    assert (step.sop_instance_uid, step.in_archive) == ("1.2.3", False)
+    assert (step.sop_instance_uid, step.source) == ("1.2.3", StepSource.MODALITY)
     assert now(store, order).state is OrderState.COMPLETED
 
 

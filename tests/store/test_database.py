@@ -10,12 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from broker.domain.actors import Actor, ActorKind
 from broker.store import database
 from broker.store.database import Store, StoreError, Tx
-from broker.store.schema.migrations import migrations
 from broker.store.tables import audit, orders
 from tests.support import factory
 
@@ -130,7 +128,7 @@ def test_the_database_is_durable_and_strict(store: Store) -> None:
         loose = reader.rows(
             "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict"
         )
-    assert {row["name"] for row in loose} <= {"sqlite_schema", "sqlite_sequence", "_sqlite_migrations"}
+    assert {row["name"] for row in loose} <= {"sqlite_schema", "sqlite_sequence"}
 
 
 def test_the_files_are_readable_by_their_owner_only(store: Store) -> None:
@@ -139,43 +137,12 @@ def test_the_files_are_readable_by_their_owner_only(store: Store) -> None:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-def test_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
-    path = tmp_path / "newer.sqlite"
-    Store(path).close()
-    with sqlite3.connect(path) as conn:
-        conn.execute(
-            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
-            " VALUES ('worklist-broker', 'm999_future', '')"
-        )
-    conn.close()
-    with pytest.raises(StoreError, match="newer version of the program"):
-        Store(path)
-
-
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "broken.sqlite"
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreError, match="left as it is"):
         Store(path)
     assert path.read_bytes() == b"not a database" * 1000
-
-
-def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "half.sqlite"
-
-    def halfway(db: Database) -> None:
-        db.conn.execute("CREATE TABLE half (id INTEGER)")
-        raise OSError("power")
-
-    added = [*migrations._migrations, migrations._Migration("m998_halfway", halfway)]
-    monkeypatch.setattr(migrations, "_migrations", added)
-    with pytest.raises(OSError, match="power"):
-        Store(path)
-    monkeypatch.undo()
-    store = Store(path)
-    with store.read() as reader:
-        assert reader.value("SELECT count(*) FROM sqlite_schema WHERE name = 'half'") == 0
-    store.close()
 
 
 def test_a_full_disk_refuses_writes_and_recovers(store: Store) -> None:

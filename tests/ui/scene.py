@@ -65,7 +65,7 @@ class Scene:
     def finish(self, uid: str, state: PerformedState = PerformedState.COMPLETED, **changes: Any) -> None:
         """Let a modality end a study."""
         change = replace(PerformedChange(state=state), **changes)
-        message = self._message({"00400252": {"vr": "CS", "Value": [str(state)]}})
+        message = self._message({"00400252": {"vr": "CS", "Value": [str(state)]}}, status=state)
         performed_steps.finish(self.store, uid, change, message, self._device("XRAY_14"), CLINIC)
 
     def refuse(self, order: Order, reason: str, answer: str = "HTTP 422") -> None:
@@ -84,9 +84,9 @@ class Scene:
         with self.store.read() as reader:
             return next(row.seq for row in outbox.heads(reader) if row.order_id == order.id)
 
-    def _message(self, attributes: dict[str, Any]) -> Message:
+    def _message(self, attributes: dict[str, Any], status: str = "") -> Message:
         self._messages += 1
-        return Message(attributes, str(self._messages))
+        return Message(attributes, str(self._messages), status=status)
 
     def _device(self, ae_title: str) -> Actor:
         return Actor(ActorKind.DEVICE, ae_title, "Рентген, каб. 14" if ae_title == "XRAY_14" else "")

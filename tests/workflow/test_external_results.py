@@ -143,7 +143,11 @@ def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store,
     verbs.result_failed(store, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
     with store.read() as reader:
         [item] = incoming.troubled(reader)
-    assert (item.state, item.reason, item.order_id) == (ItemState.SET_ASIDE, "it is no DiagnosticReport", order.id)
+    assert (item.state, item.reason, item.order_id) == (
+        ItemState.NEEDS_ATTENTION,
+        "it is no DiagnosticReport",
+        order.id,
+    )
     take(store, order, "final")
     with store.read() as reader:
         assert incoming.troubled(reader) == []

@@ -437,7 +437,7 @@ def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -
     verbs.set_aside(store, arrival(), "it is nested too deep")
     with store.read() as reader:
         [item] = incoming.troubled(reader)
-    assert (item.state, item.reason) == (ItemState.SET_ASIDE, "it is nested too deep")
+    assert (item.state, item.reason) == (ItemState.NEEDS_ATTENTION, "it is nested too deep")
     assert take(store) is Taken.NOTHING
     assert verbs.try_again(store, item.id, SYSTEM)
     assert not verbs.try_again(store, item.id, SYSTEM)

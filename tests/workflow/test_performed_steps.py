@@ -11,7 +11,14 @@ import pytest
 
 from broker.domain.errors import Forbidden, NotFound, Stale, WrongState
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.performed import MppsOutcome, PerformedChange, PerformedSeries, PerformedState, StepReference
+from broker.domain.performed import (
+    MppsOutcome,
+    PerformedChange,
+    PerformedSeries,
+    PerformedState,
+    StepReference,
+    StepSource,
+)
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store.database import Store
 from broker.store.queries import journal
@@ -365,7 +372,7 @@ def test_a_person_closes_what_its_device_does_not_report(store: Store, order: Or
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         [step] = journal.performed_for(reader, [order.id])[order.id]
-    assert (step.by_hand, step.ae_title, step.operator) == (True, "XRAY_14", "Орлова Н. В.")
+    assert (step.source, step.ae_title, step.operator) == (StepSource.MANUAL, "XRAY_14", "Орлова Н. В.")
     with pytest.raises(WrongState):
         performed_steps.close(store, order.id, done.revision, REGISTRAR, CLINIC)
     performed_steps.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)  # a slip of the finger
@@ -380,7 +387,7 @@ def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_coun
     assert finish(store, "1.2") is MppsOutcome.ACCEPTED
     with store.read() as reader:
         [step] = journal.performed_for(reader, [order.id])[order.id]
-    assert (step.provisional, step.by_hand, step.images) == (False, False, 2)
+    assert (step.provisional, step.source, step.images) == (False, StepSource.MODALITY, 2)
     assert kinds(store) == ["order", "images"]
 
 

@@ -57,7 +57,7 @@ def standing(message: Message) -> tuple[str, str, str]:
 def arrived(item: Item) -> tuple[str, str, str]:
     """Say what became of what came: icon, tone, words."""
     match item.state:
-        case ItemState.SET_ASIDE:
+        case ItemState.NEEDS_ATTENTION:
             return "error", "red", f"Отложено: {bus.incoming_reason(item.reason)}"
         case ItemState.FAILED:
             return "schedule", "slate", f"Повторим: {bus.bus_reason(item.reason)}"

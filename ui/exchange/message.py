@@ -53,7 +53,7 @@ class _Shown:
     order_id: int
     standing: tuple[str, str, str]
     facts: tuple[tuple[str, str, datetime | None], ...]  # name, words, or an instant instead
-    attempts: tuple[tuple[datetime, str, str, str], ...]  # instant, outcome, reason, answer
+    attempts: tuple[tuple[datetime, str, str], ...]  # instant, what became of it, answer
     content: str  # the exact JSON
     resend: bool  # may be sent, or tried, again
     item_id: int = 0
@@ -74,7 +74,10 @@ def _sent(reader: Reader, seq: int) -> _Shown | None:
             ("Принято", "", row.delivered_at),
             ("Попыток", str(row.attempts), None),
         ),
-        attempts=tuple(journal.bus_evidence(reader, seq)),
+        attempts=tuple(
+            (at, bus.attempt(outcome, reason), answer)
+            for at, outcome, reason, answer in journal.bus_evidence(reader, seq)
+        ),
         content=journal.bus_content(reader, seq),
         resend=row.state is OutboxState.NEEDS_ATTENTION,
     )
@@ -96,9 +99,9 @@ def _came(reader: Reader, id: int) -> _Shown | None:
             ("Изменилось", "", item.at),
             ("Попыток", str(item.attempts), None),
         ),
-        attempts=((item.at, str(item.state), item.reason, ""),) if item.reason else (),
+        attempts=((item.at, bus.arrival(item.state, item.reason), ""),) if item.reason else (),
         content=incoming.item_json(reader, id),
-        resend=item.state is ItemState.SET_ASIDE and not item.order_id,
+        resend=item.state is ItemState.NEEDS_ATTENTION and not item.order_id,
         item_id=item.id,
     )
 
@@ -153,10 +156,10 @@ class _Page:
         with theme.section("Ход"):
             theme.facts([(name, self._when(at) if at else said) for name, said, at in found.facts if said or at])
             with ui.element("ol").classes("attempts"):
-                for at, outcome, reason, evidence in reversed(found.attempts):
+                for at, outcome, evidence in reversed(found.attempts):
                     with ui.element("li"):
                         text("time", self._when(at), "muted nowrap")
-                        text("span", bus.attempt(outcome, reason))
+                        text("span", outcome)
                         if evidence:
                             with ui.element("details"):
                                 text("summary", "Ответ шины")

@@ -148,7 +148,7 @@ class _Page:
     def show(self, read: _Found) -> None:
         """Draw what differs from what is shown."""
         self._read, found = read, read.exchange
-        aside = [item for item in read.troubled if item.state is ItemState.SET_ASIDE]
+        aside = [item for item in read.troubled if item.state is ItemState.NEEDS_ATTENTION]
         verdict = judge(found, self._configured, self._services.store.clock(), self._zone, len(aside))
         if verdict != self._shown:
             self._shown = verdict

@@ -141,7 +141,7 @@ class _Page:
                     reason=bus.incoming_reason(item.reason),
                     at=words.moment(item.first_at, zone, today),
                     kept=item.kept,
-                    again=item.state is ItemState.SET_ASIDE,
+                    again=item.state is ItemState.NEEDS_ATTENTION,
                 )
                 for item in _unread(reader)
             ],
@@ -218,7 +218,7 @@ def _unread(reader: Reader) -> list[Item]:
     return [
         item
         for item in incoming.troubled(reader)
-        if item.kind is not ItemKind.RESULT and not item.order_id and item.state is ItemState.SET_ASIDE
+        if item.kind is not ItemKind.RESULT and not item.order_id and item.state is ItemState.NEEDS_ATTENTION
     ]
 
 

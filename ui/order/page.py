@@ -12,7 +12,7 @@ from broker.domain.devices import Device
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.people import Patient
-from broker.domain.performed import PerformedState, PerformedStep
+from broker.domain.performed import PerformedState, PerformedStep, StepSource
 from broker.domain.reports import ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -272,7 +272,7 @@ class _Page:
                         uid = step.sop_instance_uid
                         theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)
                 if self._may(Permission.LINK):
-                    word = "Снять отметку" if step.by_hand and not step.in_archive else "Это чужие снимки"
+                    word = "Снять отметку" if step.source is StepSource.MANUAL else "Это чужие снимки"
                     uid = step.sop_instance_uid
                     theme.button(word, lambda uid=uid: self._note_step(uid), small=True).props("data-opens=unlink")
 

@@ -10,7 +10,7 @@ from nicegui import ui
 from broker.domain import identifiers, names
 from broker.domain.orders import Order, Priority
 from broker.domain.people import Patient
-from broker.domain.performed import PerformedSeries, PerformedState, PerformedStep
+from broker.domain.performed import PerformedSeries, PerformedState, PerformedStep, StepSource
 from broker.domain.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import journal
@@ -43,7 +43,7 @@ def draw(study: Study, called: Mapping[str, str], today: date) -> None:
                 theme.state_chip("attention", "Срочно")
         theme.facts(_why(order))
     for step in study.card.performed:
-        with theme.section("Сделано", "отмечено вручную" if step.by_hand else ""):
+        with theme.section("Сделано", "отмечено вручную" if step.source is not StepSource.MODALITY else ""):
             _draw_step(study, step, called)
     with theme.section("Раньше у нас"), ui.element("ol").classes("past"):
         if not study.earlier:

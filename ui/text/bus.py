@@ -90,10 +90,13 @@ def bus_remedy(reason: str) -> str:
 def attempt(outcome: str, reason: str) -> str:
     """Say what an attempt ended with."""
     word = _OUTCOMES.get(outcome, outcome)
-    if not reason:
-        return word
-    said = incoming_reason(reason) if outcome == "set_aside" else bus_reason(reason)
-    return f"{word}: {said}"
+    return f"{word}: {bus_reason(reason)}" if reason else word
+
+
+def arrival(state: str, reason: str) -> str:
+    """Say what became of something that came."""
+    said = incoming_reason(reason) if state == "needs_attention" else bus_reason(reason)
+    return f"{_ARRIVED[state]}: {said}"
 
 
 _OUTCOMES = {
@@ -101,9 +104,11 @@ _OUTCOMES = {
     "retry": "Не вышло",
     "needs_attention": "Отказано",
     "unsupported": "Не передано",
+}
+_ARRIVED = {
     "taken": "Принято",
     "failed": "Не вышло",
-    "set_aside": "Отложено",
+    "needs_attention": "Отложено",
 }
 
 

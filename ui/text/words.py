@@ -15,7 +15,7 @@ from broker.domain.actors import ActorKind, Role
 from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
 from broker.domain.people import Sex
-from broker.domain.performed import PerformedStep
+from broker.domain.performed import PerformedStep, StepSource
 from broker.store.queries.journal import Visit
 
 ROLES = {
@@ -298,9 +298,9 @@ DISCONTINUATION = {
 
 def how_known(step: PerformedStep) -> str:
     """Say how it is known that a study was made where its device has not told."""
-    if step.in_archive:
+    if step.source is StepSource.ARCHIVE:
         return "снимки найдены в архиве"
-    return "отмечено вручную" if step.by_hand else ""
+    return "отмечено вручную" if step.source is StepSource.MANUAL else ""
 
 
 def discontinuation(step: PerformedStep) -> str:

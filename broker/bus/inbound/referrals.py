@@ -292,7 +292,7 @@ class ReferralPoll:
     def _set_aside(self, arrival: Arrival, reason: str) -> None:
         with self._store.read() as reader:
             before = incoming.named(reader, BUS, arrival.reference, ItemKind.REFERRAL)
-        if before and before.state is ItemState.SET_ASIDE and before.version == arrival.version:
+        if before and before.state is ItemState.NEEDS_ATTENTION and before.version == arrival.version:
             return
         referrals.set_aside(self._store, arrival, reason)
         self._count["set_aside"] += 1

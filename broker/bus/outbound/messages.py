@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from broker.bus.outbound.resources import (
     amendment_bundle,
@@ -23,7 +22,7 @@ from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order, OrderState
-from broker.domain.performed import PerformedState, PerformedStep, StepReference
+from broker.domain.performed import PerformedState, PerformedStep
 from broker.domain.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import journal
@@ -150,13 +149,4 @@ def performed_steps(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
     """Give the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
     done = journal.performed_for(reader, [order.id]).get(order.id, [])
     steps = [step for step in done if step.state is PerformedState.COMPLETED]
-    return tuple(
-        replace(step, references=_study_uids(performed.attributes(reader, step.sop_instance_uid))) for step in steps
-    )
-
-
-def _study_uids(attributes: dict[str, Any]) -> tuple[StepReference, ...]:
-    """Read Study Instance UID (0020,000D) of the Scheduled Step Attributes Sequence (0040,0270), DICOM JSON."""
-    items = attributes.get("00400270", {}).get("Value", [])
-    named = [item.get("0020000D", {}).get("Value", []) for item in items if isinstance(item, dict)]
-    return tuple(StepReference(study_instance_uid=str(values[0])) for values in named if values)
+    return tuple(replace(step, references=performed.references(reader, step.id)) for step in steps)

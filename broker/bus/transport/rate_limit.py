@@ -65,7 +65,7 @@ class RateLimiter:
         self._failures = 0  # of the line, in a row
         self._mark = 0  # counts the failures of the line for ever
         self._answers = 0  # that concerned a message, all in all
-        self._heard_at = -math.inf
+        self._last_contact_at = -math.inf
         self._troubles: dict[int, _Trouble] = {}
 
     @property
@@ -84,7 +84,7 @@ class RateLimiter:
     def silence(self) -> float:
         """Give the seconds since the bus answered last, infinite where it never did."""
         with self._lock:
-            return self._monotonic() - self._heard_at
+            return self._monotonic() - self._last_contact_at
 
     @property
     def share(self) -> int:
@@ -123,7 +123,7 @@ class RateLimiter:
     def heard(self) -> None:
         """Note that the bus has answered something that was no message of the outbox."""
         with self._lock:
-            self._heard_at = self._monotonic()
+            self._last_contact_at = self._monotonic()
 
     def ready(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
         """Pick what may be sent now, in the given order; what keeps failing goes last."""
@@ -137,7 +137,7 @@ class RateLimiter:
         """Note that the bus has taken or refused a message: the line is good, unless it has failed since."""
         with self._lock:
             self._answers += 1
-            self._heard_at = self._monotonic()
+            self._last_contact_at = self._monotonic()
             if mark in (None, self._mark):
                 self._failures, self._wait_until = 0, 0.0
             self._troubles.pop(seq, None)

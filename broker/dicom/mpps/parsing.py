@@ -50,7 +50,8 @@ def message(attributes: Attributes, address: str = "") -> Message:
     """Keep a message as it came from an address, with a digest by which a retry is known."""
     written = json.dumps(attributes, sort_keys=True, ensure_ascii=False, allow_nan=False)
     digest = hashlib.sha256(written.encode(errors="surrogatepass")).hexdigest()
-    return Message(dict(attributes), digest, address, written=written)
+    status = text(attributes, "PerformedProcedureStepStatus")
+    return Message(dict(attributes), digest, address, status, written=written)
 
 
 def step(said: Attributes, uid: str, ae_title: str) -> PerformedStep:
@@ -66,6 +67,8 @@ def step(said: Attributes, uid: str, ae_title: str) -> PerformedStep:
         modality=text(said, "Modality"),
         patient_name=text(said, "PatientName"),
         patient_id=text(said, "PatientID"),
+        patient_birth_date=text(said, "PatientBirthDate"),
+        patient_sex=text(said, "PatientSex"),
         operator=_operator(said) or "",
         references=tuple(_reference(item) for item in _items(said, "ScheduledStepAttributesSequence")),
         images=_images(series) or 0,

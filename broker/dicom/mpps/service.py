@@ -27,7 +27,7 @@ from broker.domain import identifiers
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
-from broker.domain.performed import MppsOutcome, PerformedState
+from broker.domain.performed import MppsOutcome, PerformedState, StepSource
 from broker.store.database import Store, StoreError
 from broker.store.tables import devices, performed
 from broker.workflow import performed_steps
@@ -144,7 +144,7 @@ def retrieve(
     with store.read() as reader:
         step, known = performed.whole(reader, uid)
     _heard(store, caller, "N-GET" if step else "N-GET unknown")
-    if step is None or step.by_hand:
+    if step is None or step.source is not StepSource.MODALITY:
         return status(Status.NO_SUCH_SOP_INSTANCE), None
     # What we ourselves have said of it: its end in the place of a device that has died.
     known[rules.key(_STATUS)] = {"vr": "CS", "Value": [str(step.state)]}

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 from broker.domain import names
 from broker.domain.devices import Device
 from broker.domain.people import Patient, Sex
-from broker.domain.performed import PerformedStep
+from broker.domain.performed import PerformedStep, StepSource
 from broker.store.database import Reader
 from broker.store.tables import devices, orders, patients, performed
 
@@ -46,29 +45,23 @@ def same_patient(reader: Reader, said: Patient) -> Patient | None:
 def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:
     """Give what a device told of a study that it made without an order, or None where it told of no such study."""
     step = performed.get(reader, sop_instance_uid)
-    if step is None or step.by_hand:
+    if step is None or step.source is not StepSource.MODALITY:
         return None
-    said = performed.attributes(reader, sop_instance_uid)
     device = devices.get(reader, step.ae_title)
     linked = performed.linked_steps(reader, step.id)
     order = orders.get(reader, linked[0][0]) if linked else None
-    sex = _first(said, "00100040")
     return WalkIn(
         step=step,
         device=device if device and device.approved else None,
-        birth_date=_dicom_date(_first(said, "00100030")),
-        sex=Sex(sex) if sex in set(Sex) else None,
+        birth_date=_date(step.patient_birth_date),
+        sex=Sex(step.patient_sex) if step.patient_sex in set(Sex) else None,
         accession_number=order.accession_number if order else "",
     )
 
 
-def _first(said: dict[str, Any], tag: str) -> str:
-    values = said.get(tag, {}).get("Value") or [""]
-    return str(values[0]).strip()
-
-
-def _dicom_date(text: str) -> date | None:
+def _date(birth_date: str) -> date | None:
+    """Return the date of a DA, or None if it is not a date."""
     try:
-        return datetime.strptime(text, "%Y%m%d").date()
+        return datetime.strptime(birth_date, "%Y%m%d").date()
     except ValueError:
         return None

@@ -207,7 +207,7 @@ def stations(reader: Reader) -> list[Device]:
 def heard(reader: Reader) -> list[Heard]:
     """Give every device, those only heard of too, and what is known of each."""
     services: dict[str, dict[str, tuple[datetime, str, str]]] = {}
-    for row in reader.rows("SELECT * FROM device_heard"):
+    for row in reader.rows("SELECT * FROM device_contact"):
         services.setdefault(row["ae_title"], {})[row["service"]] = (
             datetime.fromisoformat(row["at"]),
             row["address"],
@@ -244,7 +244,7 @@ def unlinked(reader: Reader, since: datetime) -> list[Unlinked]:
     """
     rows = reader.rows(
         "SELECT p.*, coalesce(d.name, p.ae_title) AS device_name FROM performed_step p"
-        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.created_at >= ? AND p.by_hand = 0"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.created_at >= ? AND p.source = 'modality'"
         " AND NOT EXISTS (SELECT 1 FROM performed_step_link l WHERE l.performed_step_id = p.id)"
         " AND NOT (p.state = 'DISCONTINUED' AND p.images = 0"
         " AND EXISTS (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)) ORDER BY p.id DESC",
@@ -270,9 +270,7 @@ def orphans(reader: Reader, since: datetime) -> list[Orphan]:
     """Give the messages since an instant that no step is known for, the newest of every step, newest first."""
     rows = reader.rows(
         "SELECT m.sop_instance_uid, m.ae_title, coalesce(d.name, m.ae_title) AS device_name, m.operation, m.outcome,"
-        " CASE WHEN json_valid(m.attributes)"  # one message that cannot be read must not hide all the others
-        " THEN coalesce(json_extract(m.attributes, '$.00400252.Value[0]'), '') ELSE '' END AS state,"
-        " m.at, max(m.id) AS newest"
+        " m.status, m.at, max(m.id) AS newest"
         " FROM performed_step_message m LEFT JOIN device d ON d.ae_title = m.ae_title"
         " WHERE m.outcome IN ('unknown', 'refused') AND m.at >= ? AND NOT EXISTS"
         " (SELECT 1 FROM performed_step p WHERE p.sop_instance_uid = m.sop_instance_uid)"
@@ -286,7 +284,7 @@ def orphans(reader: Reader, since: datetime) -> list[Orphan]:
             device_name=row["device_name"],
             operation=row["operation"],
             outcome=row["outcome"],
-            state=str(row["state"]),
+            state=row["status"],
             at=datetime.fromisoformat(row["at"]),
         )
         for row in rows

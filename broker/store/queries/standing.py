@@ -39,7 +39,7 @@ def of(reader: Reader, order: Order, ae_title: str) -> Standing:
         " ON d.step_id = s.id AND d.ae_title = ? WHERE s.order_id = ? ORDER BY s.id",
         [ae_title, order.id],
     )
-    calls = {row["service"]: row for row in reader.rows("SELECT * FROM device_heard WHERE ae_title = ?", [ae_title])}
+    calls = {row["service"]: row for row in reader.rows("SELECT * FROM device_contact WHERE ae_title = ?", [ae_title])}
     asked, refused = calls.get("worklist", {}), calls.get("refused", {})
     return Standing(
         steps=tuple(

@@ -28,7 +28,7 @@ class Client:
     send_to_bus: bool  # the region is told of its orders by us
     disabled: bool
     created_at: datetime
-    heard_at: datetime | None
+    last_contact_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def set_disabled(tx: Tx, name: str, disabled: bool) -> None:
 
 def heard(tx: Tx, name: str) -> None:
     """Note that a client has just called."""
-    tx.run("UPDATE client SET heard_at = ? WHERE name = ?", [tx.now.isoformat(), name])
+    tx.run("UPDATE client SET last_contact_at = ? WHERE name = ?", [tx.now.isoformat(), name])
 
 
 def sends_to_bus(reader: Reader, name: str) -> bool:
@@ -203,5 +203,5 @@ def _client(row: Row) -> Client:
         send_to_bus=bool(row["send_to_bus"]),
         disabled=bool(row["disabled"]),
         created_at=datetime.fromisoformat(row["created_at"]),
-        heard_at=datetime.fromisoformat(row["heard_at"]) if row["heard_at"] else None,
+        last_contact_at=datetime.fromisoformat(row["last_contact_at"]) if row["last_contact_at"] else None,
     )

@@ -88,7 +88,7 @@ def learn(tx: Tx, ae_title: str, address: str) -> None:
     )
     tx.run(
         "DELETE FROM device WHERE ae_title IN (SELECT d.ae_title FROM device d WHERE d.approved = 0"
-        " ORDER BY max(d.created_at, coalesce((SELECT max(h.at) FROM device_heard h WHERE h.ae_title = d.ae_title),"
+        " ORDER BY max(d.created_at, coalesce((SELECT max(h.at) FROM device_contact h WHERE h.ae_title = d.ae_title),"
         " '')) DESC, d.ae_title = :new DESC LIMIT -1 OFFSET :most)",
         {"most": MOST_STRANGERS, "new": ae_title},
     )
@@ -98,7 +98,7 @@ def learn(tx: Tx, ae_title: str, address: str) -> None:
 def hear(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
     """Note when a known device was last heard on a service, and what it wanted in a few words."""
     tx.run(
-        "INSERT INTO device_heard (ae_title, service, at, address, summary)"
+        "INSERT INTO device_contact (ae_title, service, at, address, summary)"
         " SELECT :ae_title, :service, :now, :address, :summary WHERE EXISTS"
         " (SELECT 1 FROM device WHERE ae_title = :ae_title)"
         " ON CONFLICT (ae_title, service) DO UPDATE SET at = excluded.at, address = excluded.address,"

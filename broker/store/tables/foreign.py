@@ -38,7 +38,7 @@ class Told:
 
 def of_patient(reader: Reader, patient_id: int) -> Told:
     """Give what other clinics did to a patient, as far as the bus has told it."""
-    row = reader.one("SELECT * FROM foreign_asked WHERE patient_id = ?", [patient_id])
+    row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
     studies = tuple(_last_words(reader.rows(f"{_STUDIES} WHERE patient_id = ? ORDER BY at, reference", [patient_id])))
     if row is None:
         return Told(studies)
@@ -90,7 +90,7 @@ def own_of_patient(reader: Reader, patient_id: int) -> list[OwnStudy]:
 
 def is_fresh(reader: Reader, patient_id: int, hours: float, now: datetime) -> bool:
     """Say whether the last attempt brought a complete answer, and not longer ago than so many hours."""
-    row = reader.one("SELECT * FROM foreign_asked WHERE patient_id = ?", [patient_id])
+    row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
     answered_at = _instant(row["answered_at"]) if row and not row["failed_at"] else None
     # An answer from after now was given before the clock was set: its age cannot be told.
     return answered_at is not None and timedelta() <= now - answered_at < timedelta(hours=hours)
@@ -99,7 +99,7 @@ def is_fresh(reader: Reader, patient_id: int, hours: float, now: datetime) -> bo
 def versions(reader: Reader, patient_id: int) -> dict[str, str]:
     """Give reference -> version of what is kept of a patient; an empty version has still to be read in full."""
     rows = reader.rows(
-        "SELECT reference, json_extract(content, '$.version') AS version FROM foreign_study WHERE patient_id = ?",
+        "SELECT reference, json_extract(content, '$.version') AS version FROM external_study WHERE patient_id = ?",
         [patient_id],
     )
     return {row["reference"]: row["version"] for row in rows}
@@ -112,16 +112,16 @@ def keep(tx: Tx, patient_id: int, kept: Kept, order_id: int = 0) -> bool:
     what is there; an order that it belongs to is noted all the same.
     """
     reference = kept.study.reference
-    row = tx.one("SELECT * FROM foreign_study WHERE patient_id = ? AND reference = ?", [patient_id, reference])
+    row = tx.one("SELECT * FROM external_study WHERE patient_id = ? AND reference = ?", [patient_id, reference])
     belongs = order_id or (row["order_id"] if row else None)
     content = _content(kept)
     if row and not _replaces(kept, row):
         if belongs != row["order_id"]:
-            moved = "UPDATE foreign_study SET order_id = ? WHERE patient_id = ? AND reference = ?"
+            moved = "UPDATE external_study SET order_id = ? WHERE patient_id = ? AND reference = ?"
             tx.run(moved, [belongs, patient_id, reference])
         return False
     tx.run(
-        "INSERT INTO foreign_study (reference, patient_id, order_id, studied_on, content, at)"
+        "INSERT INTO external_study (reference, patient_id, order_id, studied_on, content, at)"
         " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (patient_id, reference) DO UPDATE SET order_id = excluded.order_id,"
         " studied_on = excluded.studied_on, content = excluded.content, at = excluded.at",
         [
@@ -139,7 +139,7 @@ def keep(tx: Tx, patient_id: int, kept: Kept, order_id: int = 0) -> bool:
 def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
     """Forget the studies of a patient that the bus does not tell of any more; results for our orders stay."""
     return tx.change(
-        "DELETE FROM foreign_study WHERE patient_id = ? AND order_id IS NULL"
+        "DELETE FROM external_study WHERE patient_id = ? AND order_id IS NULL"
         " AND reference NOT IN (SELECT value FROM json_each(?))",
         [patient_id, json.dumps(list(references))],
     )
@@ -148,7 +148,7 @@ def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
 def note_answer(tx: Tx, patient_id: int) -> None:
     """Note that the bus has told everything of a patient."""
     tx.run(
-        "INSERT INTO foreign_asked (patient_id, answered_at) VALUES (?, ?) ON CONFLICT (patient_id) DO UPDATE"
+        "INSERT INTO external_lookup (patient_id, answered_at) VALUES (?, ?) ON CONFLICT (patient_id) DO UPDATE"
         " SET answered_at = excluded.answered_at, failed_at = NULL, reason = ''",
         [patient_id, tx.now.isoformat()],
     )
@@ -157,7 +157,7 @@ def note_answer(tx: Tx, patient_id: int) -> None:
 def note_failure(tx: Tx, patient_id: int, reason: str) -> None:
     """Note why the bus has not told everything of a patient; the age of the last good answer stays."""
     tx.run(
-        "INSERT INTO foreign_asked (patient_id, failed_at, reason) VALUES (?, ?, ?) ON CONFLICT (patient_id)"
+        "INSERT INTO external_lookup (patient_id, failed_at, reason) VALUES (?, ?, ?) ON CONFLICT (patient_id)"
         " DO UPDATE SET failed_at = excluded.failed_at, reason = excluded.reason",
         [patient_id, tx.now.isoformat(), reason],
     )
@@ -195,7 +195,7 @@ def told_by_us(reader: Reader, patient_id: int, reference: str) -> bool:
     )
 
 
-_STUDIES = "SELECT content FROM foreign_study"
+_STUDIES = "SELECT content FROM external_study"
 
 
 def _replaces(kept: Kept, row: Row) -> bool:

@@ -33,7 +33,7 @@ class ItemState(StrEnum):
 
     TAKEN = "taken"
     FAILED = "failed"  # the line broke; it is tried again
-    SET_ASIDE = "set_aside"  # a person must look
+    NEEDS_ATTENTION = "needs_attention"  # a person must look
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def of_order(reader: Reader, order_id: int) -> IncomingReferral | None:
 def waiting(reader: Reader) -> list[IncomingReferral]:
     """Give the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival."""
     rows = reader.rows(
-        "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'set_aside') ORDER BY received_at, id"
+        "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'needs_attention') ORDER BY received_at, id"
     )
     found = [_referral(row) for row in rows]
     return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
@@ -122,7 +122,7 @@ def count(reader: Reader) -> tuple[int, bool]:
     """Count the referrals that wait, and say whether one of them is urgent."""
     row = reader.one(
         "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
-        " FROM incoming_referral WHERE state IN ('waiting', 'set_aside')"
+        " FROM incoming_referral WHERE state IN ('waiting', 'needs_attention')"
     )
     return (row["waiting"], row["urgent"] > 0) if row else (0, False)
 
@@ -203,7 +203,8 @@ def put(
         " VALUES (:source, :reference, :kind, :version, :state, :reason, :order_id, :content, :now, :now)"
         " ON CONFLICT (source, reference, kind) DO UPDATE SET"
         " attempts = CASE WHEN version = excluded.version THEN attempts + 1 ELSE 1 END, version = excluded.version,"
-        " state = excluded.state, reason = excluded.reason, order_id = coalesce(excluded.order_id, order_id),"
+        " state = excluded.state, acknowledged = 0, reason = excluded.reason,"
+        " order_id = coalesce(excluded.order_id, order_id),"
         " content = coalesce(excluded.content, content), at = excluded.at",
         {
             "source": arrival.source,
@@ -222,8 +223,8 @@ def put(
 def settle(tx: Tx, kind: ItemKind, source: str, reference: str) -> None:
     """Note that a newer message of another kind has overtaken a line: nobody needs to look at it any more."""
     tx.run(
-        "UPDATE incoming_item SET state = 'taken', reason = 'seen' WHERE source = ? AND reference = ? AND kind = ?"
-        " AND (kind = 'cancel' OR state <> 'taken')",
+        "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
+        " WHERE source = ? AND reference = ? AND kind = ? AND (kind = 'cancel' OR state <> 'taken')",
         [source, reference, kind],
     )
 
@@ -269,7 +270,7 @@ def item_json(reader: Reader, id: int) -> str:
 
 def try_again(tx: Tx, id: int) -> bool:
     """Let a line that was set aside be tried again, with all its attempts before it; False where it was not."""
-    again = "UPDATE incoming_item SET state = 'failed', attempts = 0 WHERE id = ? AND state = 'set_aside'"
+    again = "UPDATE incoming_item SET state = 'failed', attempts = 0 WHERE id = ? AND state = 'needs_attention'"
     return tx.change(again, [id]) > 0
 
 
@@ -293,7 +294,7 @@ def too_late(reader: Reader) -> list[Trouble]:
     rows = reader.rows(
         "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
         " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
-        " WHERE i.kind = 'cancel' AND i.reason <> 'seen' AND i.order_id IS NOT NULL"
+        " WHERE i.kind = 'cancel' AND i.acknowledged = 0 AND i.order_id IS NOT NULL"
         " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
         "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
         " UNION ALL"
@@ -319,8 +320,9 @@ def too_late(reader: Reader) -> list[Trouble]:
 def acknowledge(tx: Tx, order_id: int) -> int:
     """Note that a person has seen what came too late for an order; give how much that was."""
     return tx.change(
-        "UPDATE incoming_item SET state = 'taken', reason = 'seen' WHERE order_id = ? AND kind <> 'result'"
-        " AND (state = 'set_aside' OR (kind = 'cancel' AND reason <> 'seen'))",
+        "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
+        " WHERE order_id = ? AND kind <> 'result'"
+        " AND (state = 'needs_attention' OR (kind = 'cancel' AND acknowledged = 0))",
         [order_id],
     )
 

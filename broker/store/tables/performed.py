@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from broker.domain.performed import Dose, Message, PerformedSeries, PerformedState, PerformedStep
+from broker.domain.performed import (
+    Dose,
+    Message,
+    PerformedSeries,
+    PerformedState,
+    PerformedStep,
+    StepReference,
+    StepSource,
+)
+from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 
 
@@ -30,27 +40,28 @@ def whole(reader: Reader, sop_instance_uid: str) -> tuple[PerformedStep | None, 
 
 
 def add(tx: Tx, step: PerformedStep, attributes: str = "{}") -> int:
-    """Keep a new performed step with its attributes, in DICOM JSON; give its id."""
-    return tx.run(
-        'INSERT INTO performed_step (sop_instance_uid, ae_title, station_ae_title, state, start, "end",'
-        " performed_step_id, modality, patient_name, patient_id, operator, discontinuation_code,"
-        " discontinuation_meaning, images, provisional, by_hand, in_archive, attributes, created_at, changed_at)"
-        " VALUES (:sop_instance_uid, :ae_title, :station_ae_title, :state, :start, :end,"
-        " :performed_step_id, :modality, :patient_name, :patient_id, :operator, :discontinuation_code,"
-        " :discontinuation_meaning, :images, :provisional, :by_hand, :in_archive, :attributes, :now, :now)",
-        _columns(tx, step, attributes),
-    )
+    """Keep a new performed step with its references and its attributes (DICOM JSON); return its id."""
+    id = rows.insert(tx, "performed_step", {**_columns(tx, step, attributes), "created_at": tx.now.isoformat()})
+    for position, reference in enumerate(step.references):
+        rows.insert(
+            tx,
+            "performed_step_reference",
+            {
+                "performed_step_id": id,
+                "position": position,
+                **asdict(reference),
+                "referenced_study_uids": json.dumps(reference.referenced_study_uids),
+            },
+        )
+    return id
 
 
 def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
-    """Write a performed step's present state over the old one."""
-    tx.run(
-        'UPDATE performed_step SET state = :state, "end" = :end, operator = :operator,'
-        " discontinuation_code = :discontinuation_code, discontinuation_meaning = :discontinuation_meaning,"
-        " images = :images, provisional = :provisional, attributes = :attributes, changed_at = :now"
-        " WHERE sop_instance_uid = :sop_instance_uid",
-        _columns(tx, step, json.dumps(attributes, ensure_ascii=False)),
-    )
+    """Write a performed step's present state over the old one; what it refers to never changes (PS3.4 F.7.2.2.2)."""
+    columns = _columns(tx, step, json.dumps(attributes, ensure_ascii=False))
+    # Only what an N-SET may change: the change log takes a device's AE title that is written for one that has changed.
+    changed = {name: value for name, value in columns.items() if name in _CHANGEABLE}
+    rows.update(tx, "performed_step", changed, {"sop_instance_uid": step.sop_instance_uid})
 
 
 def end_provisionally(tx: Tx, sop_instance_uid: str, state: PerformedState) -> None:
@@ -63,8 +74,21 @@ def end_provisionally(tx: Tx, sop_instance_uid: str, state: PerformedState) -> N
 
 def running(reader: Reader) -> list[tuple[PerformedStep, datetime]]:
     """Give the steps that run, each with the instant (UTC) when its device last told of it."""
-    rows = reader.rows("SELECT * FROM performed_step WHERE state = 'IN PROGRESS' ORDER BY id")
-    return [(from_row(row), datetime.fromisoformat(row["changed_at"])) for row in rows]
+    found = reader.rows("SELECT * FROM performed_step WHERE state = 'IN PROGRESS' ORDER BY id")
+    return [(from_row(row), datetime.fromisoformat(row["changed_at"])) for row in found]
+
+
+def references(reader: Reader, performed_step_id: int) -> tuple[StepReference, ...]:
+    """Return what a performed step says of the orders that it belongs to, in the order in which its device sent it."""
+    found = reader.rows(
+        "SELECT study_instance_uid, accession_number, requested_procedure_id, sps_id, referenced_study_uids"
+        " FROM performed_step_reference WHERE performed_step_id = ? ORDER BY position",
+        [performed_step_id],
+    )
+    return tuple(
+        StepReference(**row | {"referenced_study_uids": tuple(json.loads(row["referenced_study_uids"]))})
+        for row in found
+    )
 
 
 def set_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
@@ -86,12 +110,12 @@ def add_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) 
 
 def series(reader: Reader, performed_step_id: int) -> list[PerformedSeries]:
     """Give the series that a modality told of."""
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT * FROM performed_series WHERE performed_step_id = ? ORDER BY series_instance_uid", [performed_step_id]
     )
     return [
         PerformedSeries(row["series_instance_uid"], row["description"], row["protocol"], row["operator"], row["images"])
-        for row in rows
+        for row in found
     ]
 
 
@@ -113,10 +137,10 @@ def add_doses(tx: Tx, performed_step_id: int, doses: Iterable[Dose]) -> None:
 
 def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
     """Give the numbers of the dose, those of the whole step first."""
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT * FROM performed_dose WHERE performed_step_id = ? ORDER BY position, keyword", [performed_step_id]
     )
-    return [Dose(row["keyword"], row["value"], row["unit"], row["position"]) for row in rows]
+    return [Dose(row["keyword"], row["value"], row["unit"], row["position"]) for row in found]
 
 
 def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str, conflict: str = "") -> bool:
@@ -135,13 +159,13 @@ def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str,
 
 def conflicts(reader: Reader, order_id: int) -> dict[str, str]:
     """Give what contradicts the patient in what was done for an order: SOP Instance UID -> words of the keys."""
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT p.sop_instance_uid, max(l.conflict) AS conflict FROM performed_step_link l"
         " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
         " WHERE s.order_id = ? AND l.conflict <> '' GROUP BY p.id ORDER BY p.id",
         [order_id],
     )
-    return {row["sop_instance_uid"]: row["conflict"] for row in rows}
+    return {row["sop_instance_uid"]: row["conflict"] for row in found}
 
 
 def settle_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
@@ -165,14 +189,14 @@ def unlink(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) ->
 def remove(tx: Tx, performed_step_id: int) -> None:
     """Remove a step that no modality told of, with its links."""
     tx.run("DELETE FROM performed_step_link WHERE performed_step_id = ?", [performed_step_id])
-    tx.run("DELETE FROM performed_step WHERE id = ? AND by_hand = 1", [performed_step_id])
+    tx.run("DELETE FROM performed_step WHERE id = ? AND source <> 'modality'", [performed_step_id])
 
 
 def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
     """Remove what was only written down because the archive had the images: the device tells of it itself now."""
     for row in tx.rows(
         "SELECT p.id FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
-        " WHERE l.scheduled_step_id IN (SELECT value FROM json_each(?)) AND p.in_archive = 1",
+        " WHERE l.scheduled_step_id IN (SELECT value FROM json_each(?)) AND p.source = 'archive'",
         [json.dumps(list(scheduled_step_ids))],
     ):
         remove(tx, row["id"])
@@ -180,7 +204,7 @@ def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
 
 def awaited(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:
     """Give the orders (ids) of this time whose images no device has told of to the end; starts are local."""
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT DISTINCT s.order_id FROM scheduled_step s WHERE s.start >= ? AND s.start <= ?"
         " AND (s.state = 'SCHEDULED' OR (s.state = 'DISCONTINUED' AND EXISTS"
         " (SELECT 1 FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
@@ -188,45 +212,54 @@ def awaited(reader: Reader, start_from: datetime, start_to: datetime, limit: int
         " ORDER BY s.start DESC LIMIT ?",
         [start_from.isoformat(timespec="seconds"), start_to.isoformat(timespec="seconds"), limit],
     )
-    return [row["order_id"] for row in rows]
+    return [row["order_id"] for row in found]
 
 
 def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]]:
     """Give the (order id, scheduled step id) pairs that a performed step is linked to."""
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT s.order_id, s.id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
         " WHERE l.performed_step_id = ? ORDER BY s.id",
         [performed_step_id],
     )
-    return [(row["order_id"], row["id"]) for row in rows]
+    return [(row["order_id"], row["id"]) for row in found]
 
 
 def states_of_order(reader: Reader, order_id: int) -> list[PerformedState]:
     """Give the states of all performed steps that are linked to an order's steps."""
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT DISTINCT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
         " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ?",
         [order_id],
     )
-    return [PerformedState(row["state"]) for row in rows]
+    return [PerformedState(row["state"]) for row in found]
 
 
 def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedState]:
     """Give the states of all performed steps that are linked to one scheduled step."""
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
         " WHERE l.scheduled_step_id = ?",
         [scheduled_step_id],
     )
-    return [PerformedState(row["state"]) for row in rows]
+    return [PerformedState(row["state"]) for row in found]
 
 
 def record_message(tx: Tx, uid: str, operation: str, ae_title: str, outcome: str, message: Message) -> None:
     """Keep a message as it came, with what became of it."""
-    tx.run(
-        "INSERT INTO performed_step_message (sop_instance_uid, operation, ae_title, outcome, digest, attributes, at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [uid, operation, ae_title, outcome, message.digest, message.json(), tx.now.isoformat()],
+    rows.insert(
+        tx,
+        "performed_step_message",
+        {
+            "sop_instance_uid": uid,
+            "operation": operation,
+            "ae_title": ae_title,
+            "outcome": outcome,
+            "status": message.status,
+            "digest": message.digest,
+            "attributes": message.json(),
+            "at": tx.now.isoformat(),
+        },
     )
 
 
@@ -253,49 +286,56 @@ def last_accepted(reader: Reader, uid: str, operation: str) -> str:
     )
 
 
+# Columns whose values are those of the field of the same name.
+_PLAIN = (
+    "sop_instance_uid",
+    "ae_title",
+    "station_ae_title",
+    "performed_step_id",
+    "modality",
+    "patient_name",
+    "patient_id",
+    "patient_birth_date",
+    "patient_sex",
+    "operator",
+    "discontinuation_code",
+    "discontinuation_meaning",
+    "images",
+)
+
+_CHANGEABLE = (
+    "state",
+    "end",
+    "operator",
+    "discontinuation_code",
+    "discontinuation_meaning",
+    "images",
+    "provisional",
+    "attributes",
+    "changed_at",
+)
+
+
 def _columns(tx: Tx, step: PerformedStep, attributes: str) -> dict[str, object]:
-    return {
-        "sop_instance_uid": step.sop_instance_uid,
-        "ae_title": step.ae_title,
-        "station_ae_title": step.station_ae_title,
+    return {name: getattr(step, name) for name in _PLAIN} | {
         "state": step.state,
         "start": step.start.isoformat(timespec="seconds") if step.start else "",
         "end": step.end.isoformat(timespec="seconds") if step.end else "",
-        "performed_step_id": step.performed_step_id,
-        "modality": step.modality,
-        "patient_name": step.patient_name,
-        "patient_id": step.patient_id,
-        "operator": step.operator,
-        "discontinuation_code": step.discontinuation_code,
-        "discontinuation_meaning": step.discontinuation_meaning,
-        "images": step.images,
-        "provisional": int(step.provisional),
-        "by_hand": int(step.by_hand),
-        "in_archive": int(step.in_archive),
+        "provisional": step.provisional,
+        "source": step.source,
         "attributes": attributes,
-        "now": tx.now.isoformat(),
+        "changed_at": tx.now.isoformat(),
     }
 
 
 def from_row(row: Row) -> PerformedStep:
-    """Make a PerformedStep of a row of its table."""
+    """Return the PerformedStep of a row of its table."""
     return PerformedStep(
+        **{name: row[name] for name in _PLAIN},
         id=row["id"],
-        sop_instance_uid=row["sop_instance_uid"],
-        ae_title=row["ae_title"],
-        station_ae_title=row["station_ae_title"],
         state=PerformedState(row["state"]),
-        start=datetime.fromisoformat(row["start"]) if row["start"] else None,
-        end=datetime.fromisoformat(row["end"]) if row["end"] else None,
-        performed_step_id=row["performed_step_id"],
-        modality=row["modality"],
-        patient_name=row["patient_name"],
-        patient_id=row["patient_id"],
-        operator=row["operator"],
-        discontinuation_code=row["discontinuation_code"],
-        discontinuation_meaning=row["discontinuation_meaning"],
-        images=row["images"],
+        start=rows.instant(row["start"]),
+        end=rows.instant(row["end"]),
         provisional=bool(row["provisional"]),
-        by_hand=bool(row["by_hand"]),
-        in_archive=bool(row["in_archive"]),
+        source=StepSource(row["source"]),
     )

@@ -374,7 +374,7 @@ def test_a_disabled_client_is_answered_no_more(house: House) -> None:
     assert call(house.server, "GET", "/Task/1").status_code == 404
     with house.store.read() as reader:
         [known] = clients.all_clients(reader)
-    assert known.heard_at is not None
+    assert known.last_contact_at is not None
     house.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
     answer = call(house.server, "GET", "/Task/1")
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "N3")

@@ -479,7 +479,7 @@ def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> 
     assert got.taken == 2
     assert got.set_aside == 5
     assert canned.fetch.run() == ReferralPollSummary()
-    aside = [item for item in canned.ledger() if item.state is ItemState.SET_ASIDE]
+    aside = [item for item in canned.ledger() if item.state is ItemState.NEEDS_ATTENTION]
     [bad] = [item for item in aside if item.reference == "Task/t2"]
     assert bad.reason == "a reference leads away from the bus"
     with canned.store.read() as reader:
@@ -515,7 +515,7 @@ def test_a_resource_that_always_fails_is_tried_a_few_times_and_holds_nothing_bac
         assert hours < 20
     assert client.asked("/ServiceRequest/bad") == MOST_ATTEMPTS
     assert {item.reference: item.state for item in canned.ledger()} == {
-        "Task/t1": ItemState.SET_ASIDE,
+        "Task/t1": ItemState.NEEDS_ATTENTION,
         "Task/t2": ItemState.TAKEN,
     }
 
@@ -543,9 +543,9 @@ def test_without_a_line_no_item_is_to_blame(canned: Scene, answer: Answer) -> No
 def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(canned: Scene) -> None:
     canned.client.answers["/Task/_search"] = [Rejected("Неизвестный параметр")]
     assert canned.fetch.run() == ReferralPollSummary(set_aside=1, stopped="Неизвестный параметр")
-    assert [item.reference for item in canned.ledger() if item.state is ItemState.SET_ASIDE] == ["Task/_search"]
+    assert [item.reference for item in canned.ledger() if item.state is ItemState.NEEDS_ATTENTION] == ["Task/_search"]
     canned.fetch.run()
-    assert [item for item in canned.ledger() if item.state is ItemState.SET_ASIDE] == []
+    assert [item for item in canned.ledger() if item.state is ItemState.NEEDS_ATTENTION] == []
 
 
 def test_a_fault_of_ours_in_one_item_is_logged_and_the_others_come(

@@ -209,7 +209,7 @@ def test_a_result_about_another_person_is_set_aside_and_the_others_are_taken(cli
     clinic.answer(right)
     assert clinic.look() == ResultPollSummary(completed=1, set_aside=1)
     assert clinic.now(wrong).state is OrderState.REFERRED
-    [aside] = [item for item in clinic.ledger() if item.state is ItemState.SET_ASIDE]
+    [aside] = [item for item in clinic.ledger() if item.state is ItemState.NEEDS_ATTENTION]
     assert (aside.order_id, aside.reason) == (wrong.id, "it is about another patient")
     assert clinic.look() == NOTHING  # not again and again
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_read_is_set_aside_until_a_person_wants_it_tried_again(cl
     hidden = held.pop(report)
     assert clinic.look() == ResultPollSummary(set_aside=1)
     [item] = clinic.ledger()
-    assert item.state is ItemState.SET_ASIDE
+    assert item.state is ItemState.NEEDS_ATTENTION
     held[report] = hidden
     assert clinic.store.write(lambda tx: incoming.try_again(tx, item.id))
     assert clinic.look() == COMPLETED
@@ -252,7 +252,7 @@ def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: 
         clinic.clock.advance(hours=3)
     assert sum(look.failed for look in looks) == elsewhere.MOST_ATTEMPTS - 1
     assert sum(look.set_aside for look in looks) == 1
-    assert clinic.ledger()[0].state is ItemState.SET_ASIDE
+    assert clinic.ledger()[0].state is ItemState.NEEDS_ATTENTION
 
 
 def test_a_line_that_is_down_ends_the_look_and_nothing_is_lost(clinic: Clinic) -> None:
@@ -378,7 +378,7 @@ def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
         patch.setattr(clinic.client, "call", lambda call: Rejected("Пациент Ёлкина не найден"))
         assert clinic.look().stopped
     [item] = clinic.ledger()
-    assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ItemState.SET_ASIDE, True, False)
+    assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ItemState.NEEDS_ATTENTION, True, False)
     clinic.look()
     assert [item.state for item in clinic.ledger()] == [ItemState.TAKEN]
 

@@ -24,7 +24,7 @@ from broker.domain.actors import Role
 from broker.domain.messages import BusReferences, OutboxState
 from broker.domain.orders import Order
 from broker.domain.people import PersonName
-from broker.domain.performed import PerformedChange, PerformedState
+from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store, StoreError
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import outbox as delivery
@@ -97,8 +97,8 @@ def test_images_taken_reach_the_bus_after_the_order(clinic: Clinic) -> None:
 def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic: Clinic) -> None:
     order = clinic.register()
     uid = "2.25.4242"
-    sequence = {"vr": "SQ", "Value": [{"0020000D": {"vr": "UI", "Value": [uid]}}]}
-    performed_steps.start(clinic.store, performed("1.2.9"), message("c", **{"00400270": sequence}), XRAY, CLINIC)
+    step = performed("1.2.9", StepReference(study_instance_uid=uid))
+    performed_steps.start(clinic.store, step, message("c"), XRAY, CLINIC)
     done = PerformedChange(PerformedState.COMPLETED, images=1)
     performed_steps.finish(clinic.store, "1.2.9", done, message("f"), XRAY, CLINIC)
     technologist = replace(REGISTRAR, roles=frozenset({Role.TECHNOLOGIST}))

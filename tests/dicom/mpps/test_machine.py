@@ -291,7 +291,7 @@ class Devices(RuleBasedStateMachine):
         """Compare everything."""
         with self.store.read() as reader:
             found = {order.id: order for order in orders.get_many(reader, list(self.orders))}
-            steps = reader.rows("SELECT * FROM performed_step WHERE by_hand = 0")
+            steps = reader.rows("SELECT * FROM performed_step WHERE source = 'modality'")
             links = reader.rows(
                 "SELECT p.sop_instance_uid AS uid, s.order_id AS id FROM performed_step_link l"
                 " JOIN performed_step p ON p.id = l.performed_step_id"

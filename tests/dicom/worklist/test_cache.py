@@ -411,14 +411,14 @@ def test_answers_from_memory_are_noted_too(services: Services, store: Store) -> 
     for _ in range(3):
         quickly(services, asked)
         settle(store)
-    store.write(lambda tx: tx.run("DELETE FROM device_heard"))
+    store.write(lambda tx: tx.run("DELETE FROM device_contact"))
     store.write(lambda tx: tx.run("DELETE FROM device_note"))
     quickly(services, asked)
     services._heard._last.clear()  # a second later
     assert quickly(services, asked)[1]
     settle(store)
     with store.read() as reader:
-        assert reader.value("SELECT summary FROM device_heard WHERE service = 'worklist'") == "1"
+        assert reader.value("SELECT summary FROM device_contact WHERE service = 'worklist'") == "1"
         assert [note.kind for note in devices.notes(reader)["XRAY_14"]] == ["charset"]
 
 

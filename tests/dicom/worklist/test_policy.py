@@ -365,7 +365,7 @@ def test_looking_at_a_devices_list_leaves_no_trace(store: Store) -> None:
     assert len(list(service.find(identifier(), Caller("XRAY_14", ""), store, CLINIC, noted=False))) == 2
     assert noted(store) == {}
     with store.read() as reader:
-        for table in ("worklist_delivery", "device_heard"):
+        for table in ("worklist_delivery", "device_contact"):
             assert reader.value(f"SELECT count(*) FROM {table}") == 0  # noqa: S608
 
 

@@ -224,7 +224,7 @@ def test_a_query_is_noted_on_the_devices_record_and_the_orders_card(store: Store
     ask(store, query())
     store.write(lambda tx: None)  # what was queued before is committed with or before this
     with store.read() as reader:
-        assert reader.value("SELECT summary FROM device_heard WHERE ae_title = 'XRAY_14'") == "1"
+        assert reader.value("SELECT summary FROM device_contact WHERE ae_title = 'XRAY_14'") == "1"
         assert (
             reader.value("SELECT ae_title FROM worklist_delivery WHERE step_id = ?", [order.steps[0].id]) == "XRAY_14"
         )

@@ -222,8 +222,8 @@ def test_a_report_that_we_told_ourselves_is_known_as_ours(store: Store, order: O
 def test_reading_a_patient_is_a_search_of_an_index(store: Store) -> None:
     with store.read() as reader:
         for sql in (
-            "SELECT content FROM foreign_study WHERE patient_id = 1 ORDER BY at, reference",
-            "SELECT content FROM foreign_study WHERE order_id = 1 AND order_id IS NOT NULL",
+            "SELECT content FROM external_study WHERE patient_id = 1 ORDER BY at, reference",
+            "SELECT content FROM external_study WHERE order_id = 1 AND order_id IS NOT NULL",
             "SELECT id FROM orders WHERE owner <> '' AND state_since >= '2026'",
         ):
             plan = [row["detail"] for row in reader.rows(f"EXPLAIN QUERY PLAN {sql}")]

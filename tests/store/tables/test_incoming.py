@@ -125,7 +125,7 @@ def test_versions_are_compared(version: str, than: str, newer: bool) -> None:
 
 def test_contents_are_forgotten_in_time_except_what_is_still_tried(store: Store) -> None:
     now = NOW
-    for name, state in (("a", ItemState.TAKEN), ("b", ItemState.FAILED), ("c", ItemState.SET_ASIDE)):
+    for name, state in (("a", ItemState.TAKEN), ("b", ItemState.FAILED), ("c", ItemState.NEEDS_ATTENTION)):
         put(store, f"Task/{name}", state=state)
     assert store.write(lambda tx: incoming.forget_contents(tx, now - timedelta(days=1))) == 0
     assert store.write(lambda tx: incoming.forget_contents(tx, now + timedelta(days=1))) == 2
@@ -151,10 +151,10 @@ def test_a_cursor_is_kept_by_name(store: Store) -> None:
         ("SELECT 1 FROM bus_reference WHERE name = 'task' AND value = 'x'", "bus_reference_task"),
         (
             "SELECT i.id FROM incoming_item i JOIN orders o ON o.id = i.order_id WHERE i.kind = 'cancel'"
-            " AND i.reason <> 'seen' AND i.order_id IS NOT NULL AND o.state IN ('in_progress')",
+            " AND i.acknowledged = 0 AND i.order_id IS NOT NULL AND o.state IN ('in_progress')",
             "incoming_item_cancelled",
         ),
-        ("SELECT 1 FROM incoming_item i WHERE i.state <> 'taken' AND i.state = 'failed'", "incoming_item_trouble"),
+        ("SELECT 1 FROM incoming_item i WHERE i.state <> 'taken' AND i.state = 'failed'", "incoming_item_open"),
     ],
 )
 def test_what_is_asked_often_is_found_by_an_index(store: Store, query: str, index: str) -> None:

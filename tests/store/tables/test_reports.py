@@ -72,7 +72,7 @@ def test_every_saving_counts_the_revision_up_and_a_draft_is_not_signed(store: St
 def test_the_database_refuses_to_change_a_signed_report(store: Store) -> None:
     order = completed(store, "1.2")
     store.write(lambda tx: reports.put(tx, every_member(order)))
-    with pytest.raises(sqlite3.IntegrityError, match="stands"):
+    with pytest.raises(sqlite3.IntegrityError, match="is final"):
         store.write(lambda tx: reports.put(tx, every_member(order, conclusion="Другое")))
 
 

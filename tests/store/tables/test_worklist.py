@@ -70,12 +70,12 @@ def test_reading_items_and_noting_them_scans_no_table_either(store: Store) -> No
     seen: list[str] = []
 
     def noted(tx: Tx) -> None:
-        tx._db.conn.execute("UPDATE scheduled_step SET state = 'STARTED'")
-        tx._db.conn.set_trace_callback(seen.append)
+        tx._conn.execute("UPDATE scheduled_step SET state = 'STARTED'")
+        tx._conn.set_trace_callback(seen.append)
         place = Place(order.steps[0].id, order.id, "", order.patient.name)
         assert len(worklist.load(tx, [place])) == 1
         worklist.note_delivery(tx, [order.steps[0].id], "XRAY_14")
-        tx._db.conn.set_trace_callback(None)
+        tx._conn.set_trace_callback(None)
 
     store.write(noted)
     assert len(seen) >= 4

@@ -169,7 +169,7 @@ def arrive(store: Store, state: ItemState, reason: str = "") -> None:
 async def test_what_could_not_be_read_is_shown_with_its_reason_and_can_be_tried_again(
     scene: Scene, connected: Services
 ) -> None:
-    arrive(scene.store, ItemState.SET_ASIDE, "the Patient has neither a name nor a number")
+    arrive(scene.store, ItemState.NEEDS_ATTENTION, "the Patient has neither a name nor a number")
     async with person(connected) as user:
         await user.open("/exchange")
         await user.should_see("Получено всё, кроме 1 сообщения: надо посмотреть.")

@@ -199,9 +199,14 @@ async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is
 
 
 async def test_a_study_without_a_referral_is_registered_as_its_device_told_it(scene: Scene, services: Services) -> None:
-    step = factory.performed("1.2.7", start=scene.local("09:15"), patient_name="Сидорова^Инна^Львовна")
-    told = {"00100030": {"vr": "DA", "Value": ["19800505"]}, "00100040": {"vr": "CS", "Value": ["F"]}}
-    performed_steps.start(scene.store, step, factory.message("w", **told), factory.XRAY, CLINIC)
+    step = factory.performed(
+        "1.2.7",
+        start=scene.local("09:15"),
+        patient_name="Сидорова^Инна^Львовна",
+        patient_birth_date="19800505",
+        patient_sex="F",
+    )
+    performed_steps.start(scene.store, step, factory.message("w"), factory.XRAY, CLINIC)
     async with person(services) as user:
         await user.open("/board")
         press(user, "Найти направление")

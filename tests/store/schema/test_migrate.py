@@ -1,0 +1,101 @@
+"""A database of any earlier version becomes one of today's, and what cannot is refused untouched."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from broker.store.database import Store, StoreError
+from broker.store.schema import migrate
+from broker.store.schema.migrate import Migration, migrations
+from broker.store.tables import orders, performed
+from tests.store.schema.snapshot import GOLDEN, VERSIONS, schema
+from tests.support.clock import NOW
+
+
+def restored(version: str, path: Path) -> Path:
+    """Make the database of an earlier version again."""
+    conn = sqlite3.connect(path)
+    conn.executescript((VERSIONS / f"{version}.sql").read_text(encoding="utf-8"))
+    conn.close()
+    return path
+
+
+def schema_of(path: Path) -> str:
+    conn = sqlite3.connect(path)
+    try:
+        return schema(conn)
+    finally:
+        conn.close()
+
+
+def test_the_schema_is_the_golden_one(store: Store) -> None:
+    assert schema_of(store.path) == GOLDEN.read_text(encoding="utf-8"), "see broker/store/schema/migrate.py"
+
+
+def test_every_version_has_left_a_database() -> None:
+    released = {path.stem for path in VERSIONS.glob("0*.sql")}
+    assert released == {step.name for step in migrations()}
+
+
+@pytest.mark.parametrize("version", [step.name for step in migrations()])
+def test_a_database_of_every_version_is_migrated_with_all_that_is_in_it(version: str, tmp_path: Path) -> None:
+    store = Store(restored(version, tmp_path / "worklist.sqlite"))
+    with store.read() as reader:
+        order = orders.by_accession_number(reader, "K2611-0001")
+        assert order is not None
+        assert (order.patient.name.family, order.diagnosis_code, order.state) == ("Кузнецова", "M17.1", "completed")
+        [step] = [performed.get(reader, "1.2.3.4")]
+        assert step is not None
+        assert (step.patient_birth_date, step.images, step.source) == ("19610312", 2, "modality")
+        [reference] = performed.references(reader, step.id)
+        assert reference.accession_number == "K2611-0001"
+        assert performed.linked_steps(reader, step.id) == [(order.id, order.steps[0].id)]
+        assert reader.value("PRAGMA integrity_check") == "ok"
+        assert reader.rows("PRAGMA foreign_key_check") == []
+    store.close()
+    assert schema_of(store.path) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_migrated_database_is_left_alone_when_it_is_opened_again(store: Store) -> None:
+    with store.read() as reader:
+        before = reader.rows("SELECT * FROM migration")
+    Store(store.path).close()
+    with store.read() as reader:
+        assert reader.rows("SELECT * FROM migration") == before
+
+
+def test_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "newer.sqlite"
+    Store(path).close()
+    conn = sqlite3.connect(path)
+    with conn:
+        conn.execute("INSERT INTO migration (name, applied_at) VALUES ('9999_future', '')")
+    with pytest.raises(StoreError, match=r"newer version of the program \(9999_future\)"):
+        Store(path)
+    assert schema(conn) == GOLDEN.read_text(encoding="utf-8")
+    conn.close()
+
+
+def test_a_database_from_before_the_first_release_is_refused_untouched(tmp_path: Path) -> None:
+    path = restored("unreleased", tmp_path / "old.sqlite")
+    before = schema_of(path)
+    with pytest.raises(StoreError, match="before the first release of the program and cannot be updated"):
+        Store(path)
+    assert schema_of(path) == before
+
+
+def test_a_migration_that_fails_leaves_nothing_behind_and_those_before_it_stay(tmp_path: Path) -> None:
+    conn = sqlite3.connect(tmp_path / "half.sqlite", isolation_level=None)
+    good = Migration("0001_good", "CREATE TABLE good (id INTEGER)")
+    bad = Migration("0002_halfway", "CREATE TABLE half (id INTEGER); INSERT INTO nowhere VALUES (1);")
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        migrate.migrate(conn, NOW, [good, bad])
+    tables = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    assert tables == {"good", "migration"}
+    fixed = Migration("0002_halfway", "CREATE TABLE half (id INTEGER)")
+    migrate.migrate(conn, NOW, [good, fixed])
+    assert [name for (name,) in conn.execute("SELECT name FROM migration ORDER BY name")] == [good.name, fixed.name]
+    conn.close()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from broker.app import clock, gc, scheduler, systemd
 from broker.app.bus import RegionalBus
 from broker.app.fhir_api import build_fhir_api
-from broker.app.settings import archive_address, clinic_of, port_settings
+from broker.app.settings import archive_address, clinic_of, port_settings, screen_settings
 from broker.bus.api import ApiMount
 from broker.config.configuration import Config
 from broker.dicom.devices import learning
@@ -157,16 +157,16 @@ class Application:
         services = Services(
             self.store,
             self.clinic,
-            self.config,
+            screen_settings(self.config),
             Throttle(),
             self.health,
             suggest=self._suggest,
-            ask_elsewhere=self._ask_elsewhere if self.region else None,
+            request_history=self._request_history if self.region else None,
             explain=self._explain,
         )
         site = app.create_app(services)
         site.add_middleware(ApiMount, endpoint=build_fhir_api(self.config, self.store, self.clinic))
-        self._web = app.make_server(site, self.config)
+        self._web = app.make_server(site, services.settings.server)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -228,7 +228,7 @@ class Application:
     def _suggest(self, heard: journal.Heard) -> list[Suggestion]:
         return learning.suggest(heard.device, heard.samples, self.store.clock())
 
-    def _ask_elsewhere(self, patient_id: int) -> None:
+    def _request_history(self, patient_id: int) -> None:
         assert self.region is not None
         self.region.history.wanted(patient_id)
 

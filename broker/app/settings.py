@@ -13,6 +13,7 @@ from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import Limits
 from broker.domain import names
 from broker.domain.clinic import Clinic, OpeningHours
+from ui.settings import ScreenSettings, ServerSettings, WorklistAddress
 
 
 def clinic_of(config: Config) -> Clinic:
@@ -50,6 +51,29 @@ def port_settings(dicom: DicomConfig) -> PortSettings:
             associations=dicom.max_associations,
             per_address=dicom.max_per_address,
         ),
+    )
+
+
+def screen_settings(config: Config) -> ScreenSettings:
+    """Return what the screens need of the configuration."""
+    web, dicom, bus = config.web, config.dicom, config.bus
+    return ScreenSettings(
+        clinic_name=config.clinic.name,
+        directory=config.data.directory,
+        worklist=WorklistAddress(dicom.ae_title, dicom.address, dicom.port, dicom.unknown_devices == "learn"),
+        server=ServerSettings(
+            address=web.address,
+            port=web.port,
+            tls_certificate=web.tls_certificate,
+            tls_key=web.tls_key,
+            session_hours=web.session_hours,
+            origins=web.origins,
+            trusted_proxies=web.trusted_proxies,
+        ),
+        has_bus=bool(bus.url),
+        organisation=bus.organisation if bus.url else "",
+        system_procedure=bus.system_procedure,
+        repeat_days=config.clinic.repeat_days,
     )
 
 

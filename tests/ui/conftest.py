@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ui import live
+
 # Read when nicegui is first imported; nothing of a test may land in the working directory.
 os.environ.setdefault("NICEGUI_STORAGE_PATH", tempfile.mkdtemp(prefix="worklist-broker-test-"))
 
@@ -27,7 +29,6 @@ from nicegui.functions.notify import notify
 from nicegui.testing import User
 from nicegui.testing.general import nicegui_reset_globals
 
-from broker.config.configuration import Config
 from broker.dicom.devices import learning
 from broker.dicom.worklist import explain
 from broker.domain.actors import Role
@@ -39,11 +40,11 @@ from broker.store.tables import accounts
 from broker.workflow import accounts as staff
 from tests.support import factory
 from tests.ui.scene import Scene
-from ui import services as ui_services
 from ui.services import COOKIE, Services
+from ui.settings import ScreenSettings
 from ui.web import app as web
 
-ui_services.SPACING = 0.0  # tests do not wait; `test_services` tries it
+live.SPACING = 0.0  # tests do not wait; `test_live` tries it
 PASSWORD = "correct horse"
 PEOPLE = {
     "orlova": ("Орлова Н. В.", Role.REGISTRAR),
@@ -91,11 +92,11 @@ def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.Mon
     monkeypatch.setitem(passwords.SCRYPT, "n", 16)
     for login, (name, role) in PEOPLE.items():
         staff.add_account(store, login, name, frozenset({role}), PASSWORD, factory.SYSTEM)
-    config = Config.model_validate({"clinic": {"name": "Клиника на Заречной"}, "data": {"directory": str(tmp_path)}})
+    settings = ScreenSettings("Клиника на Заречной", tmp_path)
     return Services(
         store,
         factory.CLINIC,
-        config,
+        settings,
         Throttle(),
         lambda: house.health,
         suggest=lambda heard: learning.suggest(heard.device, heard.samples, store.clock()),
@@ -179,7 +180,7 @@ def site(services: Services) -> Iterator[Site]:
     with application(services) as app, socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = web.make_server(app, services.config)
+        server = web.make_server(app, services.settings.server)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="screens")
         thread.start()
         try:

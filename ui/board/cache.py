@@ -12,8 +12,9 @@ from datetime import date, datetime, tzinfo
 from functools import cached_property
 
 from ui.board import layout
-from ui.board.layout import Day, Lane, Trouble
-from ui.services import Services, fetch
+from ui.board.layout import AttentionItem, BoardDay, Lane
+from ui.live import fetch
+from ui.services import Services
 
 # Seconds that a reading serves. All boards ask within a second of a change; this long only bounds for how long they
 # would miss what the revision does not count, such as a change by hand with SQLite's own tools.
@@ -21,15 +22,15 @@ KEPT = 10.0
 MOST = 8  # dates
 
 
-class Plan:
+class BoardPlan:
     """A day as it was read, laid out once for every way of looking at it."""
 
-    def __init__(self, day: Day, zone: tzinfo) -> None:
+    def __init__(self, day: BoardDay, zone: tzinfo) -> None:
         self.day = day
         self._zone = zone
         self._minute: datetime | None = None
         self._lanes: dict[tuple[str, frozenset[str]], Sequence[Lane]] = {}
-        self._troubles: dict[bool, Sequence[Trouble]] = {}
+        self._troubles: dict[bool, Sequence[AttentionItem]] = {}
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -46,19 +47,19 @@ class Plan:
             self._lanes[show, unfolded] = layout.lanes(self.day, now, self._zone, show, unfolded)
         return self._lanes[show, unfolded]
 
-    def troubles(self, amend: bool) -> Sequence[Trouble]:
+    def troubles(self, amend: bool) -> Sequence[AttentionItem]:
         """List what must be looked at as `dayplan.troubles` does."""
         if amend not in self._troubles:
-            self._troubles[amend] = layout.troubles(self.day, self._zone, amend)
+            self._troubles[amend] = layout.attention_items(self.day, self._zone, amend)
         return self._troubles[amend]
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _DayRead:
     """A reading that is under way or done."""
 
     begun: float  # by the loop's clock
-    task: asyncio.Task[Plan]
+    task: asyncio.Task[BoardPlan]
 
     def serves(self, now: float) -> bool:
         """Say whether another board may have it."""
@@ -66,15 +67,15 @@ class _Reading:
         return not failed and now - self.begun < KEPT
 
 
-class Days:
+class BoardCache:
     """Reads a day for the first board that asks after a change, and gives the same to all others."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._revision = -1
-        self._readings: dict[tuple[date, date], _Reading] = {}
+        self._readings: dict[tuple[date, date], _DayRead] = {}
 
-    async def plan(self, on: date, today: date) -> Plan:
+    async def plan(self, on: date, today: date) -> BoardPlan:
         """Give a day as it is now; raise StoreError; CancelledError while the program stops."""
         now = asyncio.get_running_loop().time()
         # Asked for before the reading begins, so that what is kept under a revision is never older than it. What a
@@ -85,7 +86,7 @@ class Days:
             self._readings.clear()
         reading = self._readings.get((on, today))
         if reading is None or not reading.serves(now):
-            reading = _Reading(now, asyncio.create_task(self._read(on, today)))
+            reading = _DayRead(now, asyncio.create_task(self._read(on, today)))
             self._readings.pop((on, today), None)
             while len(self._readings) >= MOST:
                 self._readings.pop(next(iter(self._readings)))
@@ -93,6 +94,6 @@ class Days:
         # One who closes the tab meanwhile must not take it away from the others.
         return await asyncio.shield(reading.task)
 
-    async def _read(self, on: date, today: date) -> Plan:
+    async def _read(self, on: date, today: date) -> BoardPlan:
         zone = self._services.clinic.zone
-        return Plan(await fetch(self._services, lambda reader: layout.read(reader, on, today, zone)), zone)
+        return BoardPlan(await fetch(self._services, lambda reader: layout.read(reader, on, today, zone)), zone)

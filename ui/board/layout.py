@@ -39,7 +39,7 @@ NAME_SHOWN = 64  # characters of a name as a device sent it
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class BoardDay:
     """What the database says of a day at one instant."""
 
     on: date
@@ -55,7 +55,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class VisitRow:
     """One visit in a lane."""
 
     key: Hashable
@@ -70,7 +70,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class GapRow:
     """A free stretch; `until` is empty where nothing follows."""
 
     key: Hashable
@@ -79,7 +79,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class ClockRow:
     """The line between what should be done and what is to come."""
 
     at: str
@@ -87,7 +87,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class FoldRow:
     """Finished visits folded into one line, or the line that folds them again."""
 
     count: int
@@ -96,14 +96,14 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class NoteRow:
     """A quiet word in a lane that has nothing to show."""
 
     word: str
     key: Hashable = "note"
 
 
-Row = Line | Gap | Clock | Fold | Note
+LaneRow = VisitRow | GapRow | ClockRow | FoldRow | NoteRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,11 @@ class Lane:
     name: str
     room: str
     count: int
-    rows: tuple[Row, ...]
+    rows: tuple[LaneRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class AttentionItem:
     """Something that a person must look at: what, why, and what can be done (a path, an unlinked study's UID, an
     order of which note is to be taken, or nothing here).
     """
@@ -132,13 +132,13 @@ class Trouble:
     order_id: int = 0  # of what a person has only to take note of
 
 
-def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
+def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
     """Read everything about a day; refused messages belong to today, for they wait now."""
     start = datetime.combine(on, time.min, zone).astimezone(UTC)
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
     visits = journal.day(reader, on)
     performed = journal.performed_for(reader, {visit.order.id for visit in visits})
-    return Day(
+    return BoardDay(
         on=on,
         # What another clinic is to do takes no time of ours, unless a device of ours did it all the same.
         visits=[each for each in visits if each.station_ae_titles or each.order.id in performed],
@@ -158,12 +158,12 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> Day:
     )
 
 
-def counts(day: Day) -> dict[str, int]:
+def counts(day: BoardDay) -> dict[str, int]:
     """Count what every filter lets through."""
     return {word: sum(visit.order.state in states for visit in day.visits) for word, states in FILTERS.items()}
 
 
-def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[Lane]:
+def lanes(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[Lane]:
     """Lay the day out: a lane for every device with work, or for all if they are few; unknown AE titles come last.
 
     `now` is local; `unfolded` holds the AE titles whose finished visits are all shown. What has begun stands only
@@ -187,7 +187,7 @@ def lanes(day: Day, now: datetime, zone: tzinfo, show: str, unfolded: Container[
     ]
 
 
-def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
+def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionItem]:
     """List what must be looked at; `amend` says whether the person may mend referrals."""
     found = [_late(each, amend) for each in day.late]
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
@@ -196,7 +196,7 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
         mend = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
         found.append(
-            Trouble(
+            AttentionItem(
                 key=("needs_attention", message.row.seq),
                 title=f"Шина не приняла {bus.MESSAGES_TAKEN[message.row.kind]}",
                 why=f"{number}, {message.patient}: {bus.bus_reason(message.row.reason)}",
@@ -211,7 +211,7 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
             reason = next((said for step in reversed(steps) if (said := words.discontinuation(step))), "")
             what = f"{names.short(order.patient.name)}, {words.short_procedure(order)}"
             found.append(
-                Trouble(
+                AttentionItem(
                     key=("stopped", order.id),
                     title="Прервано на аппарате",
                     why=f"{what}: «{reason}»." if reason else f"{what}: причину аппарат не назвал.",
@@ -222,7 +222,7 @@ def troubles(day: Day, zone: tzinfo, amend: bool) -> list[Trouble]:
     return found
 
 
-def candidates(day: Day, unlinked: Unlinked) -> list[Visit]:
+def candidates(day: BoardDay, unlinked: Unlinked) -> list[Visit]:
     """List the day's visits that a study made without an order may belong to, the likeliest first.
 
     The same card number or name is likeliest, then the same device and what was not made yet, then the nearest time.
@@ -246,53 +246,53 @@ def candidates(day: Day, unlinked: Unlinked) -> list[Visit]:
 # ---- a lane's rows ----
 
 
-def _where(day: Day, visit: Visit) -> tuple[str, ...]:
+def _where(day: BoardDay, visit: Visit) -> tuple[str, ...]:
     """Name the lanes of a visit: where it was planned, or where it was really begun last."""
     steps = day.performed.get(visit.order.id)
     return (steps[-1].ae_title,) if steps else visit.station_ae_titles
 
 
-def _rows(day: Day, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool) -> list[Row]:
+def _rows(day: BoardDay, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool) -> list[LaneRow]:
     """Pin what runs on top; the rest by time, with free stretches and the line of now between."""
     shown = [visit for visit in visits if visit.order.state in FILTERS[show]]
     running = [visit for visit in shown if visit.order.state is OrderState.IN_PROGRESS]
     rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
-    top: list[Row] = [_line(day, visit, now, zone) for visit in running]
+    top: list[LaneRow] = [_line(day, visit, now, zone) for visit in running]
     if now.date() == day.on and show == ALL:
         done = [visit for visit in rest if visit.order.state is OrderState.COMPLETED][:-DONE_KEPT]
         if len(done) >= FEWEST_FOLDED:
-            top.append(Fold(len(done), unfolded))
+            top.append(FoldRow(len(done), unfolded))
             hidden = set() if unfolded else {id(visit) for visit in done}  # comparing visits takes long
             rest = [visit for visit in rest if id(visit) not in hidden]
-    planned: list[tuple[datetime, Row]] = [(visit.start, _line(day, visit, now, zone)) for visit in rest]
+    planned: list[tuple[datetime, LaneRow]] = [(visit.start, _line(day, visit, now, zone)) for visit in rest]
     if show == ALL:
         planned += _gaps(day, [visit for visit in visits if visit.order.state is not OrderState.CANCELLED], now)
     if now.date() == day.on and show in (ALL, WAITING) and visits:
-        planned.append((now, Clock(f"{now:%H:%M}")))
+        planned.append((now, ClockRow(f"{now:%H:%M}")))
     # At the same instant the clock comes first: what is planned for now is still to come.
-    planned.sort(key=lambda each: (each[0], not isinstance(each[1], Clock)))
+    planned.sort(key=lambda each: (each[0], not isinstance(each[1], ClockRow)))
     if not shown:
-        top = [Note("Записей нет" if show == ALL else "Никого")]
+        top = [NoteRow("Записей нет" if show == ALL else "Никого")]
     return top + [row for _, row in planned]
 
 
-def _gaps(day: Day, visits: list[Visit], now: datetime) -> list[tuple[datetime, Row]]:
+def _gaps(day: BoardDay, visits: list[Visit], now: datetime) -> list[tuple[datetime, LaneRow]]:
     """Find the free stretches that have not passed, between visits and after the last one."""
-    found: list[tuple[datetime, Row]] = []
+    found: list[tuple[datetime, LaneRow]] = []
     end: datetime | None = None
     for visit in sorted(visits, key=lambda visit: visit.start):
         if end and visit.start - end >= SHORTEST_GAP and visit.start > now:
-            found.append((end, Gap(("gap", end), f"{end:%H:%M}", f"{visit.start:%H:%M}")))
+            found.append((end, GapRow(("gap", end), f"{end:%H:%M}", f"{visit.start:%H:%M}")))
         finish = visit.start + day.lengths.get(visit.order.procedure_code, USUAL_LENGTH)
         end = max(end, finish) if end else finish
     if end and end > now:
-        found.append((end, Gap(("gap", end), f"{end:%H:%M}", "")))
+        found.append((end, GapRow(("gap", end), f"{end:%H:%M}", "")))
     return found
 
 
-def _line(day: Day, visit: Visit, now: datetime, zone: tzinfo) -> Line:
+def _line(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:
     order, patient = visit.order, visit.order.patient
-    return Line(
+    return VisitRow(
         key=(order.id, visit.start),
         number=order.accession_number,
         at=f"{visit.start:%H:%M}",
@@ -316,13 +316,13 @@ def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
     return words.duration(now - local) if now - local >= timedelta(minutes=1) else "только что"
 
 
-def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> Trouble:
+def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> AttentionItem:
     step = each.step
     begun = step.start or each.created_at.astimezone(zone)
     at = f"{begun:в %H:%M}" if begun.date() == on else f"{begun:%d.%m.%Y в %H:%M}"
     who = str(names.from_dicom(step.patient_name)) or "без имени"
     wrong = step.discontinuation_code == WRONG_ENTRY
-    return Trouble(
+    return AttentionItem(
         key=("unlinked", step.sop_instance_uid),
         title="Снимки другого пациента" if wrong else "Снимки без направления",
         why=f"{each.device_name} {at}: «{names.cut(who, NAME_SHOWN)}». "
@@ -340,7 +340,7 @@ _LATE = {  # (is cancelled here, was a cancellation): what happened
 }
 
 
-def _late(each: incoming.Trouble, amend: bool) -> Trouble:
+def _late(each: incoming.Trouble, amend: bool) -> AttentionItem:
     how = {
         OrderState.IN_PROGRESS: "исследование уже идёт",
         OrderState.COMPLETED: "исследование уже выполнено",
@@ -350,7 +350,7 @@ def _late(each: incoming.Trouble, amend: bool) -> Trouble:
     }.get(each.state, "уже поздно")
     cancelled = each.kind is incoming.ItemKind.CANCEL
     todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
-    return Trouble(
+    return AttentionItem(
         key=("late", each.kind, each.order_id),
         title=_LATE[each.state is OrderState.CANCELLED, cancelled],
         why=f"{each.patient}, {each.accession_number}: {how}. {todo}",
@@ -360,10 +360,10 @@ def _late(each: incoming.Trouble, amend: bool) -> Trouble:
     )
 
 
-def _doubtful(each: Doubtful) -> Trouble:
+def _doubtful(each: Doubtful) -> AttentionItem:
     said = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
     number = each.order.accession_number
-    return Trouble(
+    return AttentionItem(
         key=("doubtful", each.step.sop_instance_uid, each.order.id),
         title="Тот ли это пациент?",
         why=f"{each.device_name}: «{said}», а направление {number} на пациента {names.short(each.order.patient.name)}."
@@ -373,16 +373,16 @@ def _doubtful(each: Doubtful) -> Trouble:
     )
 
 
-def _orphan(each: Orphan, zone: tzinfo) -> Trouble:
+def _orphan(each: Orphan, zone: tzinfo) -> AttentionItem:
     at = f"{each.device_name} в {each.at.astimezone(zone):%H:%M}"
     if each.outcome == "refused":
-        return Trouble(
+        return AttentionItem(
             key=("orphan", each.sop_instance_uid),
             title="Сообщение аппарата не принято",
             why=f"{at}: нарушает стандарт, а правила для аппарата строгие. Что снято, отметьте в карточке сами.",
         )
     ended = {"COMPLETED": "закончил", "DISCONTINUED": "прервал"}.get(each.state, "уточнил")
-    return Trouble(
+    return AttentionItem(
         key=("orphan", each.sop_instance_uid),
         title="Исследование без начала",
         why=f"{at} {ended} то, о начале чего не сообщал. Чьё оно, неизвестно: отметьте выполненное в карточке сами.",

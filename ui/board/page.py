@@ -20,35 +20,36 @@ from broker.security.permissions import Permission
 from broker.store.queries.journal import Unlinked, Visit
 from broker.workflow import incoming_referrals, performed_steps
 from ui.board import layout
-from ui.board.cache import Days, Plan
-from ui.board.layout import Clock, Day, Fold, Gap, Lane, Line, Row, Trouble
-from ui.layout.frame import attempt, follow, frame
-from ui.services import Services, check_viewer, current_actor
+from ui.board.cache import BoardCache, BoardPlan
+from ui.board.layout import AttentionItem, BoardDay, ClockRow, FoldRow, GapRow, Lane, LaneRow, VisitRow
+from ui.layout.frame import frame
+from ui.live import attempt, check_viewer, current_actor, follow, latest_only
+from ui.services import Services
 from ui.text import words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
-from ui.widgets.keyed_list import Redraw, Rows, in_order, redrawn, written
+from ui.widgets.keyed_list import KeyedList, Redraw, html_row, redraw_row
 from ui.widgets.theme import text
 
 
 def build(services: Services) -> None:
     """Register the board."""
-    days = Days(services)
+    days = BoardCache(services)
 
     @ui.page("/board", title="Доска")
     async def board(date: str = "") -> None:
         actor = current_actor(services)
         with frame(services, actor, "/board", wall=True):
-            page = _Board(services, days, actor, _read_day(date))
-            refresh = in_order(page.find, page.show)
+            page = BoardPage(services, days, actor, _read_day(date))
+            refresh = latest_only(page.find, page.show)
             follow(services, refresh)
             await refresh()
 
 
-class _Board:
+class BoardPage:
     """What one open board shows: a day, through a filter."""
 
-    def __init__(self, services: Services, days: Days, actor: Actor, on: Date | None) -> None:
+    def __init__(self, services: Services, days: BoardCache, actor: Actor, on: Date | None) -> None:
         self._services = services
         self._plans = days
         self._fixed = on  # None: today, also after midnight
@@ -57,10 +58,10 @@ class _Board:
         self._links = permissions.may(actor, Permission.LINK)
         self._filter = layout.ALL
         self._unfolded: frozenset[str] = frozenset()
-        self._plan: Plan | None = None
+        self._plan: BoardPlan | None = None
         with ui.element("div").classes("page-head board-head"):
             self._heading = text("h1", "")
-            self._days = Rows(ui.element("nav").classes("days").props("aria-label=Дни"), _make_link)
+            self._days = KeyedList(ui.element("nav").classes("days").props("aria-label=Дни"), _make_link)
             with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
                 self._filters = {word: self._make_filter(word) for word in layout.FILTERS}
             ui.element("div").classes("spring")
@@ -71,17 +72,17 @@ class _Board:
             self._empty = ui.element("div")
             # A scrolling area must take the focus to be scrolled by keys.
             self._area = ui.element("div").classes("lanes").props('tabindex=0 role=region aria-label="По аппаратам"')
-            self._lanes = Rows(self._area, self._make_lane)
-            self._troubles = _Troubles(self._seek if self._links else None, self._take_note)
-        self._linking = _Linking(services, self._registers and self._links)
+            self._lanes = KeyedList(self._area, self._make_lane)
+            self._troubles = AttentionColumn(self._seek if self._links else None, self._take_note)
+        self._linking = LinkDialog(services, self._registers and self._links)
 
-    async def find(self) -> Plan:
+    async def find(self) -> BoardPlan:
         """Find the day, for a person who may look."""
         check_viewer(self._services)
         today = self._services.today()
         return await self._plans.plan(self._fixed or today, today)
 
-    def show(self, plan: Plan) -> None:
+    def show(self, plan: BoardPlan) -> None:
         """Keep what was found and draw it."""
         self._plan = plan
         self._draw()
@@ -102,7 +103,7 @@ class _Board:
         self._say_empty(day, today)
         self._troubles.show(plan.troubles(self._amends))
 
-    def _say_empty(self, day: Day, today: Date) -> None:
+    def _say_empty(self, day: BoardDay, today: Date) -> None:
         kind = "" if day.visits else "day" if day.devices else "house"
         if self._empty.props.get("data-kind") == kind:
             return
@@ -157,7 +158,7 @@ class _Board:
                 room = text("span", "", "muted small nowrap")
                 ui.element("div").classes("spring")
                 count = text("span", "", "muted small nowrap count")
-            rows = Rows(ui.element("div"), lambda row: self._make_row(row, lane.ae_title))
+            rows = KeyedList(ui.element("div"), lambda row: self._make_row(row, lane.ae_title))
 
         def redraw(lane: Lane) -> None:
             name.set_text(lane.name)
@@ -169,21 +170,21 @@ class _Board:
         redraw(lane)
         return section, redraw
 
-    def _make_row(self, row: Row, ae_title: str) -> tuple[ui.element, Redraw]:
-        if isinstance(row, Line):
+    def _make_row(self, row: LaneRow, ae_title: str) -> tuple[ui.element, Redraw]:
+        if isinstance(row, VisitRow):
             return _make_visit(row)
-        if isinstance(row, Fold):
+        if isinstance(row, FoldRow):
             return self._make_fold(row, ae_title)
-        if isinstance(row, Gap):
+        if isinstance(row, GapRow):
             return _make_gap(row)
-        if isinstance(row, Clock):
+        if isinstance(row, ClockRow):
             return _make_clock(row)
         return _make_note(row)
 
-    def _make_fold(self, fold: Fold, ae_title: str) -> tuple[ui.element, Redraw]:
+    def _make_fold(self, fold: FoldRow, ae_title: str) -> tuple[ui.element, Redraw]:
         button = text("button", "", "fold-line").props("type=button").on("click", lambda: self._unfold(ae_title))
 
-        def redraw(fold: Fold) -> None:
+        def redraw(fold: FoldRow) -> None:
             done = words.plural(fold.count, "выполнено", "выполнено", "выполнено")
             button.set_text(f"Скрыть прежние: {done}" if fold.open else f"Раньше {done}")
             button.props(f"aria-expanded={'true' if fold.open else 'false'}")
@@ -192,11 +193,11 @@ class _Board:
         return button, redraw
 
 
-def _make_visit(line: Line) -> tuple[ui.element, Redraw]:
+def _make_visit(line: VisitRow) -> tuple[ui.element, Redraw]:
     row = theme.html("a", Markup(), "nicegui-link visit")
     row.props.update(href=f"/order/{line.number}", target="_self")
 
-    def redraw(line: Line) -> None:
+    def redraw(line: VisitRow) -> None:
         row.classes(replace=f"nicegui-link visit {_STANDING.get(line.state, '')}")
         if row.props.get("title") != line.full:  # setting it, too, sends the row
             row.props["title"] = line.full
@@ -210,7 +211,7 @@ _STANDING = {"running": "now", "sent": "done"}  # the class of a visit in such a
 
 
 @lru_cache(1024)  # twenty boards show the same visits
-def _write_visit(line: Line) -> Markup:
+def _write_visit(line: VisitRow) -> Markup:
     return html.join(
         tag("span", "time", line.at),
         tag("span", "name cut", line.name),
@@ -220,14 +221,14 @@ def _write_visit(line: Line) -> Markup:
     )
 
 
-def _write_gap(gap: Gap) -> Markup:
+def _write_gap(gap: GapRow) -> Markup:
     free = f"свободно до {gap.until}" if gap.until else "дальше свободно"
     return html.join(tag("span", "time", gap.at), tag("span", "", free))
 
 
-_make_gap = written("div", "gap", _write_gap)
-_make_clock = written("div", "clock", lambda clock: tag("span", "", clock.at))
-_make_note = written("p", "note muted", lambda note: tag("span", "", note.word))
+_make_gap = html_row("div", "gap", _write_gap)
+_make_clock = html_row("div", "clock", lambda clock: tag("span", "", clock.at))
+_make_note = html_row("p", "note muted", lambda note: tag("span", "", note.word))
 
 
 # ---- days ----
@@ -271,7 +272,7 @@ def _make_link(model: tuple[str, str]) -> tuple[ui.element, Redraw]:
 # ---- what needs attention ----
 
 
-class _Troubles:
+class AttentionColumn:
     """The column of what a person must look at; on a phone it is one line until it is pressed."""
 
     def __init__(self, seek: Any, take_note: Any) -> None:
@@ -284,9 +285,9 @@ class _Troubles:
                 ui.icon("expand_more").classes("chevron").props("aria-hidden=true")
             self._head.on("click", self._toggle)
             self._calm = text("p", "Всё в порядке.", "note muted")
-            self._rows = Rows(ui.element("div").classes("list"), redrawn("div", "trouble", self._draw))
+            self._rows = KeyedList(ui.element("div").classes("list"), redraw_row("div", "trouble", self._draw))
 
-    def show(self, troubles: Sequence[Trouble]) -> None:
+    def show(self, troubles: Sequence[AttentionItem]) -> None:
         """Show these, the first on top."""
         self._count.set_text(str(len(troubles)))
         self._calm.set_visibility(not troubles)
@@ -298,7 +299,7 @@ class _Troubles:
         self._section.classes(add="open") if opened else self._section.classes(remove="open")
         self._head.props(f"aria-expanded={'true' if opened else 'false'}")
 
-    def _draw(self, trouble: Trouble) -> None:
+    def _draw(self, trouble: AttentionItem) -> None:
         text("p", trouble.title, "title")
         text("p", trouble.why, "why")
         if trouble.order_id:
@@ -311,7 +312,7 @@ class _Troubles:
             theme.button(trouble.act, lambda: self._seek(trouble.uid), small=True).props("data-opens=link")
 
 
-class _Linking:
+class LinkDialog:
     """The dialog in which a person says whose study it was; nothing is linked without a choice and a confirmation."""
 
     def __init__(self, services: Services, registers: bool) -> None:

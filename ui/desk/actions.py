@@ -8,22 +8,22 @@ from typing import Any
 from nicegui import ui
 
 from broker.domain.orders import Order
-from ui.desk.modes import FromElsewhere, Purpose
-from ui.desk.referral.lists import Lists, place
+from ui.desk.modes import FormMode, IncomingMode
+from ui.desk.referral.lists import ReferralOptions, place
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
 
-class Bar:
+class ActionBar:
     """Save, or print what has been saved; `save` and `clear` are called when their buttons are pressed."""
 
     def __init__(
         self,
         services: Services,
-        purpose: Purpose,
-        lists: Lists,
+        purpose: FormMode,
+        lists: ReferralOptions,
         save: Callable[[], Any],
         clear: Callable[[], Any],
     ) -> None:
@@ -49,7 +49,7 @@ class Bar:
             self._save = theme.button("Сохранить", self._on_save, kind="primary", key="Ctrl+Enter")
             self._note = text("p", "", "muted small").props("role=status")
             ui.element("div").classes("spring")
-            if isinstance(self._purpose, FromElsewhere):
+            if isinstance(self._purpose, IncomingMode):
                 theme.button("Отклонить", kind="danger").props("data-opens=decline")
             word, path = self._purpose.back
             if word:

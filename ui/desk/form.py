@@ -24,23 +24,23 @@ from broker.store.queries import desk, journal
 from broker.store.queries.journal import Visit
 from broker.workflow import referrals
 from ui.desk import history
-from ui.desk.actions import Bar
-from ui.desk.history import Known
-from ui.desk.modes import Change, FromElsewhere, Purpose
+from ui.desk.actions import ActionBar
+from ui.desk.history import PatientHistory
+from ui.desk.modes import AmendMode, FormMode, IncomingMode
 from ui.desk.referral import typed as read
 from ui.desk.referral.form import ReferralForm
-from ui.desk.referral.lists import Lists
-from ui.desk.referral.lookups import Directories
+from ui.desk.referral.lists import ReferralOptions
+from ui.desk.referral.lookups import DirectoryLookups
 from ui.desk.referral.values import PATIENT
-from ui.desk.repeat_warning import RepeatBox
-from ui.desk.sidebar import Aside, Recent
+from ui.desk.repeat_warning import RepeatWarning
+from ui.desk.sidebar import RecentReferrals, Sidebar
 from ui.desk.slots import DeviceDay
-from ui.incoming.page import Declining
-from ui.layout.frame import Done, attempt, follow
-from ui.services import Services, look
+from ui.incoming.page import DeclineDialog
+from ui.live import Done, attempt, follow, look
+from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
-from ui.widgets.autocomplete import Combo
+from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.draft import Draft
 from ui.widgets.theme import text
 
@@ -49,19 +49,19 @@ LATE = timedelta(minutes=10)  # after which a time today looks like a slip
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class DeskData:
     """What the database says beside the form."""
 
     visits: list[Visit]  # of the device on the day that is typed
     latest: list[Visit]
-    known: Known | None  # of the patient whom the fields mean
+    known: PatientHistory | None  # of the patient whom the fields mean
     over: str  # why there is nothing to save any more
 
 
-class Desk:
+class DeskForm:
     """The page of one person: the form, the search above it, the actions under it, the device's day beside it."""
 
-    def __init__(self, services: Services, actor: Actor, lists: Lists, purpose: Purpose) -> None:
+    def __init__(self, services: Services, actor: Actor, lists: ReferralOptions, purpose: FormMode) -> None:
         self.services, self.actor, self.purpose = services, actor, purpose
         self.lists = purpose.lists(lists)
         self.submission = uuid.uuid4().hex
@@ -72,7 +72,7 @@ class Desk:
         self.ticket = 0
         self.day = DeviceDay((), {}, services.clinic.hours)
         self.device: Device | None = None  # whose day stands aside; between two referrals the last one's
-        self.form = ReferralForm(self.lists, Directories(services, self.lists), services.today, self.changed)
+        self.form = ReferralForm(self.lists, DirectoryLookups(services, self.lists), services.today, self.changed)
         with ui.element("div").classes("desk"):
             with ui.element("section").props("aria-label=Пациент"):
                 self._draw_patient()
@@ -83,18 +83,18 @@ class Desk:
                 with ui.element("div").classes("form"):
                     self.form.draw_study(self.take_nearest)
             with ui.element("div").classes("after"):
-                self.repeats = RepeatBox(lambda reference: self.aside.past.open(reference))
-                self.bar = Bar(services, purpose, self.lists, self.save, self.start_anew)
-                self.recent = Recent(services)
-            self.aside = Aside(services, self.form.choose_time)
+                self.repeats = RepeatWarning(lambda reference: self.aside.past.open(reference))
+                self.bar = ActionBar(services, purpose, self.lists, self.save, self.start_anew)
+                self.recent = RecentReferrals(services)
+            self.aside = Sidebar(services, self.form.choose_time)
         self.form.clear()
         purpose.fill(self.form)
         if purpose.new:
             self.draft = Draft(services, actor, FORM, self.content, self.bar.tell_kept)
         self._tell_who()
         self.bar.draw(self.form.blank())
-        if isinstance(purpose, FromElsewhere):
-            Declining(services, purpose.came)
+        if isinstance(purpose, IncomingMode):
+            DeclineDialog(services, purpose.came)
 
     def start(self) -> None:
         """Follow what changes, and keep what is typed; called when the page is complete."""
@@ -127,7 +127,7 @@ class Desk:
         )
         with self.search.control.add_slot("prepend"):
             ui.icon("search").style("font-size: 20px")
-        Combo(
+        Autocomplete(
             self.search,
             self.find_patients,
             lambda patient: theme.patient_line(str(patient.name), patient.birth_date, self.services.today()),
@@ -192,21 +192,21 @@ class Desk:
         self.aside.show_day(device, on, self.day, self.form.minutes(), self.form.fields["time"].value or "")
         self.advise_time()
 
-    def _read(self, reader: Reader, on: date, device: Device | None, said: Patient) -> Seen:
+    def _read(self, reader: Reader, on: date, device: Device | None, said: Patient) -> DeskData:
         services = self.services
         midnight = datetime.combine(services.today(), time_of_day(), services.clinic.zone).astimezone(UTC)
         # Also whoever was typed and not chosen: saving would find the same patient.
         patient = desk.meant(reader, said)
-        return Seen(
+        return DeskData(
             visits=journal.day(reader, on, device.ae_title) if device else [],
             latest=journal.recent(reader, midnight, 4),
             known=history.read(reader, patient) if patient else None,
             over=self.purpose.over(reader),
         )
 
-    def _show_known(self, known: Known | None, said: Patient, on: date) -> None:
+    def _show_known(self, known: PatientHistory | None, said: Patient, on: date) -> None:
         """Show what was done to the patient before, have the region asked, and warn of what would be repeated."""
-        ask = self.services.ask_elsewhere
+        ask = self.services.request_history
         if known and ask and known.patient.id != self.asked_of and ask(known.patient.id) is not False:
             self.asked_of = known.patient.id
         somebody = bool(said.name.family and said.birth_date and said.birth_date != self.services.today())
@@ -214,7 +214,7 @@ class Desk:
         procedure = self.form.procedure()
         found: list[Earlier] = []
         if known and procedure and self.purpose.warns:
-            days = self.services.config.clinic.repeat_days
+            days = self.services.settings.repeat_days
             foreign = known.told.studies
             found = prior_studies.earlier(procedure.modality, procedure.body_site, on, known.own, foreign, days)
         self.repeats.show(found, known.clinics if known else {})
@@ -249,7 +249,7 @@ class Desk:
         at = read.clock(field.value or "")
         taken = None
         if day and at and not self.form.nearest:
-            but = self.purpose.card.order.id if isinstance(self.purpose, Change) else 0
+            but = self.purpose.card.order.id if isinstance(self.purpose, AmendMode) else 0
             taken = self.day.overlapping(datetime.combine(day, at), self.form.minutes(), but)
         if self.form.done:
             field.advise("")
@@ -349,7 +349,9 @@ class Desk:
 
         try:
             done = await attempt(
-                verb, let_pass=(Invalid, Stale, Duplicate, WrongState), tell=lambda said: self.bar.tell(said, bad=True)
+                verb,
+                let_pass=(Invalid, Stale, Duplicate, WrongState),
+                report=lambda why: self.bar.tell(why, bad=True),
             )
         except Invalid as caught:
             self._complain(caught.problems)
@@ -373,8 +375,8 @@ class Desk:
             ui.navigate.to(self.purpose.then.format(order.accession_number))
             self.bar.saved = order
             return
-        if self.services.ask_elsewhere and order.patient.id != self.asked_of:
-            self.services.ask_elsewhere(order.patient.id)  # somebody new could not be asked for before
+        if self.services.request_history and order.patient.id != self.asked_of:
+            self.services.request_history(order.patient.id)  # somebody new could not be asked for before
         self.form.clear()
         self.submission = uuid.uuid4().hex
         self.bar.draw(True, order)
@@ -395,7 +397,7 @@ class Desk:
             self.bar.tell("Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True)
             return
         said = errors.ERRORS["stale"]
-        if isinstance(self.purpose, Change):
+        if isinstance(self.purpose, AmendMode):
             number, zone = self.purpose.card.order.accession_number, self.services.clinic.zone
             now = await look(self.services, lambda reader: journal.card(reader, number))
             said = errors.changed_meanwhile(now.happenings, zone, self.services.today()) if now else said

@@ -33,7 +33,7 @@ JUST_NOW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PatientHistory:
     """What is known of a patient."""
 
     patient: Patient
@@ -44,7 +44,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class HistoryLine:
     """A study in the list; `number` opens ours, `reference` the other clinic's."""
 
     on: date | None
@@ -55,11 +55,11 @@ class Line:
     reference: str = ""
 
 
-def read(reader: Reader, patient: Patient) -> Known:
+def read(reader: Reader, patient: Patient) -> PatientHistory:
     """Read what is known of a patient."""
     told = foreign.of_patient(reader, patient.id)
     guids = {study.organisation for study in told.studies if study.organisation}
-    return Known(
+    return PatientHistory(
         patient=patient,
         visits=tuple(journal.history(reader, patient.id, OURS)),
         own=tuple(foreign.own_of_patient(reader, patient.id)),
@@ -68,7 +68,7 @@ def read(reader: Reader, patient: Patient) -> Known:
     )
 
 
-def lines(known: Known) -> list[Line]:
+def lines(known: PatientHistory) -> list[HistoryLine]:
     """Put our own and other clinics' studies together, newest first; one of ours that the bus tells back is ours."""
     done = {study.order_id: study for study in known.own}
     ours = {study.study_instance_uid for study in known.own if study.study_instance_uid}
@@ -81,7 +81,7 @@ def lines(known: Known) -> list[Line]:
     return sorted(found, key=lambda line: line.on or date.min, reverse=True)
 
 
-def age(known: Known | None, asks: bool, now: datetime, services: Services) -> str:
+def age(known: PatientHistory | None, asks: bool, now: datetime, services: Services) -> str:
     """Say how fresh the other clinics' part is; empty where no region is asked. `now` is UTC."""
     if not asks or known is None:
         return ""
@@ -99,7 +99,7 @@ def age(known: Known | None, asks: bool, now: datetime, services: Services) -> s
     return "По данным региона, " + (f"{words.ago(ago)} назад" if ago >= JUST_NOW else "только что")
 
 
-def dose(known: Known, today: date) -> str:
+def dose(known: PatientHistory, today: date) -> str:
     """Say what dose the last twelve months have brought; empty where nothing is known of one."""
     year: DoseOfYear = prior_studies.dose_of_year(today, known.own, known.told.studies)
     if not year.told:
@@ -109,13 +109,13 @@ def dose(known: Known, today: date) -> str:
     return f"Доза за год: {show_effective(year.millisieverts)} ({count}{rest})"
 
 
-class Past:
+class HistorySection:
     """The section «Уже делали» and the dialog that shows another clinic's report whole."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._shown: object = None
-        self._known: Known | None = None
+        self._known: PatientHistory | None = None
         with theme.section("Уже делали"):
             self._list = ui.element("div")
             self._foot = ui.element("div").classes("foot")
@@ -125,11 +125,11 @@ class Past:
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 theme.button("Закрыть").props("data-closes autofocus")
 
-    def show(self, known: Known | None, somebody: bool, typed_number: bool) -> None:
+    def show(self, known: PatientHistory | None, somebody: bool, typed_number: bool) -> None:
         """Show what is known; of somebody new, who may have a number to ask for, nothing is known yet."""
         self._known = known
         services = self._services
-        asks = services.ask_elsewhere is not None
+        asks = services.request_history is not None
         told = age(known, asks, services.store.clock().astimezone(UTC), services)
         if known is None and asks and typed_number:
             told = "Новый пациент: регион спросим, когда запишете"
@@ -174,7 +174,7 @@ class Past:
             if not prior_studies.is_final(study):
                 text("p", "Протокол ещё не окончательный.", "muted")
 
-    def _draw(self, found: list[Line], somebody: bool) -> None:
+    def _draw(self, found: list[HistoryLine], somebody: bool) -> None:
         if not found:
             text("p", "У нас ничего" if somebody else "Выберите пациента", "muted")
             return
@@ -188,7 +188,7 @@ class Past:
                     for line in found[SHOWN:]:
                         self._draw_line(line)
 
-    def _draw_line(self, line: Line) -> None:
+    def _draw_line(self, line: HistoryLine) -> None:
         what = f"{line.on:%d.%m.%Y}  {line.what}" if line.on else f"Дата неизвестна  {line.what}"
         with ui.element("li"):
             if line.number:
@@ -209,13 +209,13 @@ def place(earlier: Earlier, clinics: dict[str, str]) -> str:
     return clinics.get(earlier.organisation, "в другой клинике") if earlier.reference else "у нас"
 
 
-def _own(visit: Visit, done: OwnStudy | None) -> Line:
+def _own(visit: Visit, done: OwnStudy | None) -> HistoryLine:
     order = visit.order
     dose = show_effective(done.effective_dose) if done and done.effective_dose is not None else ""
     state = theme.STATES[words.standing(visit)][1].lower()
     made = order.state in (OrderState.COMPLETED, OrderState.IN_PROGRESS)
     where = "в другую клинику" if order.owner and not made else "у нас" if not order.owner else "в другой клинике"
-    return Line(
+    return HistoryLine(
         on=done.studied_on if done else visit.start.date(),
         what=words.procedure(order),
         more=" · ".join(part for part in (where, state, dose) if part),
@@ -224,9 +224,9 @@ def _own(visit: Visit, done: OwnStudy | None) -> Line:
     )
 
 
-def _foreign(study: ForeignStudy, clinics: dict[str, str]) -> Line:
+def _foreign(study: ForeignStudy, clinics: dict[str, str]) -> HistoryLine:
     dose = show_effective(study.effective_dose) if study.effective_dose is not None else ""
-    return Line(
+    return HistoryLine(
         on=study.studied_on,
         what=_what(study),
         more=" · ".join(part for part in (clinics.get(study.organisation, "клиника не названа"), dose) if part),

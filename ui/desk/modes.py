@@ -25,12 +25,12 @@ from broker.store.tables import incoming
 from broker.workflow import incoming_referrals as referrals_in
 from broker.workflow import referrals
 from ui.desk.referral.form import ReferralForm
-from ui.desk.referral.lists import Lists
+from ui.desk.referral.lists import ReferralOptions
 from ui.text import bus, words
 
 
 @dataclass(frozen=True)
-class Purpose:
+class FormMode:
     """A new referral."""
 
     then = ""  # where to go after saving, with the number; empty: the form is emptied for the next one
@@ -59,7 +59,7 @@ class Purpose:
         """Give the word and the path of the way out without saving; empty where none is needed."""
         return "", ""
 
-    def lists(self, lists: Lists) -> Lists:
+    def lists(self, lists: ReferralOptions) -> ReferralOptions:
         """Narrow what can be chosen."""
         return lists
 
@@ -76,7 +76,7 @@ class Purpose:
 
 
 @dataclass(frozen=True)
-class Change(Purpose):
+class AmendMode(FormMode):
     """A change of an order; `owner_name` is the clinic that is to do it, empty for this one."""
 
     card: Card
@@ -108,7 +108,7 @@ class Change(Purpose):
 
 
 @dataclass(frozen=True)
-class FromElsewhere(Purpose):
+class IncomingMode(FormMode):
     """A referral of another clinic, or of a local client, that waits for a device and a time."""
 
     came: IncomingReferral
@@ -155,7 +155,7 @@ class FromElsewhere(Purpose):
 
 
 @dataclass(frozen=True)
-class WithoutReferral(Purpose):
+class WalkInMode(FormMode):
     """A study that a device made although nobody had asked for it."""
 
     study: WalkIn
@@ -182,7 +182,7 @@ class WithoutReferral(Purpose):
     def back(self) -> tuple[str, str]:
         return "К доске", "/board"
 
-    def lists(self, lists: Lists) -> Lists:
+    def lists(self, lists: ReferralOptions) -> ReferralOptions:
         device = self.study.device
         if device is None or not device.modality:
             return lists
@@ -212,18 +212,18 @@ class WithoutReferral(Purpose):
         return f"Эти снимки уже привязаны: {now.accession_number}." if now and now.accession_number else ""
 
 
-def change(reader: Reader, number: str) -> Change | None:
+def change(reader: Reader, number: str) -> AmendMode | None:
     """Give what is needed to change an order, or None where there is no such order."""
     card = journal.card(reader, number)
     if card is None:
         return None
     owner = card.order.owner
-    return Change(card, (choices.organisation_name(reader, owner) or owner) if owner else "")
+    return AmendMode(card, (choices.organisation_name(reader, owner) or owner) if owner else "")
 
 
 def from_elsewhere(
     reader: Reader, id: int, procedures: Sequence[ProcedureType], now: datetime, system_procedure: str
-) -> FromElsewhere | None:
+) -> IncomingMode | None:
     """Give what is needed to take a referral from elsewhere, or None where there is no such referral."""
     came = incoming.get(reader, id)
     if came is None:
@@ -234,7 +234,7 @@ def from_elsewhere(
         blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(known, key)}
         known = replace(known, **blank, weight=draft.patient.weight or known.weight)
         known = replace(known, height=draft.patient.height or known.height)
-    return FromElsewhere(came, clinic_name(reader, came), draft, known)
+    return IncomingMode(came, clinic_name(reader, came), draft, known)
 
 
 def clinic_name(reader: Reader, came: IncomingReferral) -> str:

@@ -17,11 +17,12 @@ from broker.store.queries import desk as desk_reads
 from broker.store.queries import journal
 from broker.workflow import accounts
 from ui.desk import modes
-from ui.desk.form import FORM, Desk
-from ui.desk.modes import Purpose
-from ui.desk.referral.lists import Lists
+from ui.desk.form import FORM, DeskForm
+from ui.desk.modes import FormMode
+from ui.desk.referral.lists import ReferralOptions
 from ui.layout.frame import frame
-from ui.services import Services, current_actor, look
+from ui.live import current_actor, look
+from ui.services import Services
 from ui.text import errors
 from ui.widgets import theme
 from ui.widgets.theme import text
@@ -37,7 +38,7 @@ def build(services: Services) -> None:
         actor = current_actor(services)
         asked = order, incoming, walkin
         found = await look(services, lambda reader: _purpose(reader, services, *asked))
-        purpose = found if isinstance(found, Purpose) else Purpose()
+        purpose = found if isinstance(found, FormMode) else FormMode()
         lists, draft = await look(services, lambda reader: _lists(reader, services)), None
         if purpose.new:
             draft = await run.io_bound(accounts.load_draft, services.store, FORM, actor)
@@ -45,12 +46,12 @@ def build(services: Services) -> None:
             text("h1", purpose.title, "unseen")
             if not all(permissions.may(actor, needed) for needed in purpose.needs):
                 theme.empty("Направления записывает регистратура.", "Вам открыты доска, исследования и обмен.")
-            elif not isinstance(found, Purpose):
+            elif not isinstance(found, FormMode):
                 theme.empty(found.what, found.how, found.key)
                 if found.path:
                     ui.link(found.word, found.path).classes("alone")
             else:
-                page = Desk(services, actor, lists, purpose)
+                page = DeskForm(services, actor, lists, purpose)
                 if draft:
                     page.restore(*draft)
                 await page.refresh()
@@ -58,7 +59,7 @@ def build(services: Services) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class NoForm:
     """Why there is no form to fill in, and where to go instead."""
 
     what: str
@@ -68,40 +69,40 @@ class Nothing:
     path: str = ""
 
 
-def _purpose(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> Purpose | Nothing:
+def _purpose(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
     """Say what the form is for, or why there is nothing to fill in."""
     if order:
         change = modes.change(reader, order)
         if change is None:
-            return Nothing(f"Направления {order} нет.", "Проверьте номер. Поиск по исследованиям:", "/")
+            return NoForm(f"Направления {order} нет.", "Проверьте номер. Поиск по исследованиям:", "/")
         state = change.card.order.state
         if not lifecycle.allowed(state, lifecycle.Event.AMEND):
             what = f"Направление {order} изменить уже нельзя."
-            return Nothing(what, errors.not_amendable(state), "", "Открыть карточку", f"/order/{order}")
+            return NoForm(what, errors.not_amendable(state), "", "Открыть карточку", f"/order/{order}")
         return change
     if incoming:
-        system = services.config.bus.system_procedure
+        system = services.settings.system_procedure
         procedures = journal.procedures(reader)
         id = int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0
         taken = modes.from_elsewhere(reader, id, procedures, services.now(), system)
         if taken is None:
-            return Nothing("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
+            return NoForm("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
         over = taken.over(reader)
-        return Nothing("Записывать нечего.", over, "", "К входящим", "/incoming") if over else taken
+        return NoForm("Записывать нечего.", over, "", "К входящим", "/incoming") if over else taken
     if walkin:
         study = desk_reads.walk_in(reader, walkin)
         if study is None:
-            return Nothing("Такого исследования нет.", "Проверьте адрес.", "", "К доске", "/board")
+            return NoForm("Такого исследования нет.", "Проверьте адрес.", "", "К доске", "/board")
         if study.accession_number:
             how = f"Их направление: {study.accession_number}."
-            return Nothing("Эти снимки уже привязаны.", how, "", "Открыть", f"/order/{study.accession_number}")
-        return modes.WithoutReferral(study, study.step.start or services.now())
-    return Purpose()
+            return NoForm("Эти снимки уже привязаны.", how, "", "Открыть", f"/order/{study.accession_number}")
+        return modes.WalkInMode(study, study.step.start or services.now())
+    return FormMode()
 
 
-def _lists(reader: Reader, services: Services) -> Lists:
+def _lists(reader: Reader, services: Services) -> ReferralOptions:
     lately = journal.recent(reader, services.store.clock() - USUAL_WITHIN, 200)
-    return Lists(
+    return ReferralOptions(
         procedures=journal.procedures(reader),
         devices=journal.stations(reader),
         referrers=journal.referrers(reader),
@@ -111,5 +112,5 @@ def _lists(reader: Reader, services: Services) -> Lists:
             for visit in reversed(lately)
             if visit.station_ae_titles
         },
-        organisation=services.config.bus.organisation if services.config.bus.url else "",
+        organisation=services.settings.organisation,
     )

@@ -16,7 +16,7 @@ from ui.widgets.theme import text
 LONGEST = 160  # characters of the earlier conclusion
 
 
-class RepeatBox:
+class RepeatWarning:
     """The box above the button; `open_foreign` fills the dialog `past` with another clinic's report."""
 
     def __init__(self, open_foreign: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from nicegui import ui
 from broker.domain import names
 from broker.domain.devices import Device
 from broker.store.queries.journal import Visit
-from ui.desk.history import Past
+from ui.desk.history import HistorySection
 from ui.desk.slots import DeviceDay
 from ui.services import Services
 from ui.text import words
@@ -18,7 +18,7 @@ from ui.widgets import theme
 from ui.widgets.theme import text
 
 
-class Aside:
+class Sidebar:
     """The right column; `choose` is called with a free time that was pressed."""
 
     def __init__(self, services: Services, choose: Callable[[str], None]) -> None:
@@ -27,7 +27,7 @@ class Aside:
         self._shown: object = None
         with ui.element("section").classes("aside").props('aria-label="День аппарата"'):
             self._day = ui.element("div")
-            self.past = Past(services)
+            self.past = HistorySection(services)
 
     def show_elsewhere(self) -> None:
         """Say that no day of ours is needed."""
@@ -101,7 +101,7 @@ class Aside:
             text("span", word, "muted small")
 
 
-class Recent:
+class RecentReferrals:
     """What was registered last today, to reprint a label or to correct a slip at once."""
 
     def __init__(self, services: Services) -> None:

@@ -13,11 +13,11 @@ from broker.domain.devices import Device
 from broker.domain.errors import Invalid
 from broker.workflow import devices as registry
 from ui.devices import advice
-from ui.layout.frame import attempt
-from ui.services import Services, current_actor
+from ui.live import attempt, current_actor
+from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
-from ui.widgets.theme import Field, text
+from ui.widgets.theme import FormField, text
 
 NUMBERS = tuple(registry.RANGES)
 USUAL = Device("", "", "")
@@ -33,7 +33,7 @@ class DeviceForm:
             self._title = text("h2", "").props("id=device-title")
             with ui.element("div").classes("form").style("margin: 12px 0 16px"):
                 self._fields = self._draw_usual()
-                self._charset = _Choice(
+                self._charset = RadioRow(
                     "Кодировка имён пациентов",
                     {code: words.CHARSETS.get(code, code) for code in registry.CHARSETS},
                     "Автоматически: какую просит аппарат. Если имена на нём нечитаемы, выберите другую.",
@@ -46,7 +46,7 @@ class DeviceForm:
                 theme.button("Закрыть").props("data-closes")
                 theme.button("Сохранить", self._save).classes("btn-primary")
 
-    def _draw_usual(self) -> dict[str, Field]:
+    def _draw_usual(self) -> dict[str, FormField]:
         return {
             "ae_title": theme.field("AE title", name="ae_title", span=6, narrow=12, hint="Как на аппарате"),
             "modality": theme.field("Вид (modality)", name="modality", span=6, narrow=12, hint="DX, MG, CT, US…"),
@@ -77,7 +77,7 @@ class DeviceForm:
         self._strict = theme.field(
             "Отказывать в сообщениях MPPS, которые нарушают стандарт", ui.checkbox, name="strict-mpps", narrow=12
         )
-        self._fallback = _Choice(
+        self._fallback = RadioRow(
             "Если аппарат не называет кодировку, его буквы читаем как",
             {code: advice.FALLBACKS.get(code, code) for code in registry.FALLBACKS},
         )
@@ -149,7 +149,7 @@ def _numbers(typed: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     return numbers, {key: "range" for key in NUMBERS if key not in numbers}
 
 
-class _Choice:
+class RadioRow:
     """A labelled row of choices of which one is taken."""
 
     def __init__(self, label: str, choices: Mapping[str, str], hint: str = "") -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from nicegui import ui
 
-from broker.config.sections import DicomConfig
 from broker.domain.actors import Actor
 from broker.domain.device_advice import Suggestion
 from broker.domain.devices import Device
@@ -25,11 +24,13 @@ from broker.store.queries.journal import Heard
 from broker.workflow import devices as registry
 from ui.devices import advice, evidence
 from ui.devices.form import DeviceForm
-from ui.layout.frame import attempt, follow, frame
-from ui.services import Services, current_actor
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, follow, latest
+from ui.services import Services
+from ui.settings import WorklistAddress
 from ui.text import words
 from ui.widgets import theme
-from ui.widgets.keyed_list import Redraw, Rows, latest
+from ui.widgets.keyed_list import KeyedList, Redraw
 from ui.widgets.theme import text
 
 # Plain HTTP has no clipboard interface, but every browser copies what is selected.
@@ -50,14 +51,14 @@ def build(services: Services) -> None:
     async def devices() -> None:
         actor = current_actor(services)
         with frame(services, actor, "/devices"), ui.element("div").classes("page"):
-            page = _Page(services, actor)
+            page = DevicesPage(services, actor)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class DeviceView:
     """A device as the page says it."""
 
     device: Device
@@ -70,7 +71,7 @@ class _Shown:
     messages: tuple[tuple[str, str], ...]  # what it really sent: (title, lines)
 
 
-class _Page:
+class DevicesPage:
     """One open page."""
 
     def __init__(self, services: Services, actor: Actor) -> None:
@@ -85,31 +86,31 @@ class _Page:
             if self._form:
                 add = theme.button("Добавить аппарат", lambda: self._ask(None), kind="primary")
                 add.props("data-opens=device")
-        config = services.config.dicom
-        text("p", connect_to(config, _host()), "muted teach")
+        worklist = services.settings.worklist
+        text("p", connect_to(worklist, _host()), "muted teach")
         with ui.element("div").classes("unseen").props("id=connect aria-hidden=true"):
-            for line in settings(config, _host()):
+            for line in settings(worklist, _host()):
                 text("div", line)
         self._strangers_section = ui.element("div")
         with self._strangers_section, theme.section("Обращались, но ещё не приняты"):
-            self._strangers = Rows(ui.element("div"), self._make)
+            self._strangers = KeyedList(ui.element("div"), self._make)
         self._known_section = ui.element("div").classes("section")
         with self._known_section:
             with ui.element("div").classes("device plain device-head"):
                 for word in ("Аппарат", "Когда слышали", "Настройки", ""):
                     text("span", word)
-            self._known = Rows(ui.element("div"), self._make)
+            self._known = KeyedList(ui.element("div"), self._make)
         self._empty = ui.element("div")
         with self._empty:
             how = "Нажмите «Добавить аппарат»" if self._manages else "Администратор добавит их на этой странице"
             theme.empty("Аппаратов ещё нет.", f"{how}; на самом аппарате укажите то, что написано выше.")
 
-    def read(self, reader: Reader) -> list[_Shown]:
+    def read(self, reader: Reader) -> list[DeviceView]:
         """Read the registry and put it into words."""
         now = self._services.store.clock()
         return [self._say(each, now) for each in journal.heard(reader)]
 
-    def show(self, shown: list[_Shown]) -> None:
+    def show(self, shown: list[DeviceView]) -> None:
         """Draw what differs from what is shown."""
         strangers = [each for each in shown if not each.device.approved]
         known = [each for each in shown if each.device.approved]
@@ -119,9 +120,9 @@ class _Page:
         self._strangers.show((each.device.ae_title, each) for each in strangers)
         self._known.show((each.device.ae_title, each) for each in known)
 
-    def _say(self, each: Heard, now: datetime) -> _Shown:
+    def _say(self, each: Heard, now: datetime) -> DeviceView:
         learned = self._services.suggest(each)
-        return _Shown(
+        return DeviceView(
             device=each.device,
             heard=tuple(_heard(each, now)),
             refused=advice.refusal(each),
@@ -138,7 +139,7 @@ class _Page:
 
     # ---- drawing ----
 
-    def _make(self, shown: _Shown) -> tuple[ui.element, Redraw]:
+    def _make(self, shown: DeviceView) -> tuple[ui.element, Redraw]:
         """Draw a device; of its parts only those that differ are drawn anew, so that what is open stays open."""
         element = ui.element("div").classes("fleet")
         with element:
@@ -149,7 +150,7 @@ class _Page:
             with details:
                 text("summary", "Что о нём известно")
                 boxes.append(ui.element("div"))
-        parts: list[tuple[Callable[[_Shown], Any], Callable[[_Shown], object]]] = [
+        parts: list[tuple[Callable[[DeviceView], Any], Callable[[DeviceView], object]]] = [
             (lambda each: each.device, self._draw_names),
             (lambda each: (each.heard, each.refused), self._draw_heard),
             (lambda each: (each.settings, each.device.approved), self._draw_settings),
@@ -159,7 +160,7 @@ class _Page:
         ]
         drawn: list[Any] = [None] * len(parts)
 
-        def redraw(shown: _Shown) -> None:
+        def redraw(shown: DeviceView) -> None:
             for place, ((pick, draw), box) in enumerate(zip(parts, boxes, strict=True)):
                 if drawn[place] != (part := (pick(shown),)):
                     drawn[place] = part
@@ -171,7 +172,7 @@ class _Page:
         redraw(shown)
         return element, redraw
 
-    def _draw_names(self, shown: _Shown) -> None:
+    def _draw_names(self, shown: DeviceView) -> None:
         device = shown.device
         if not device.approved:
             text("div", device.ae_title, "mono title")
@@ -183,7 +184,7 @@ class _Page:
             text("span", device.modality)
             text("span", device.address or "с любого адреса")
 
-    def _draw_heard(self, shown: _Shown) -> None:
+    def _draw_heard(self, shown: DeviceView) -> None:
         if shown.refused:
             with ui.element("div").classes("state tone-red"):
                 ui.icon("error").props("aria-hidden=true")
@@ -191,10 +192,10 @@ class _Page:
         for line in shown.heard or ("Ещё не обращался",):
             text("div", line, "" if shown.heard else "muted")
 
-    def _draw_settings(self, shown: _Shown) -> None:
+    def _draw_settings(self, shown: DeviceView) -> None:
         text("div", "; ".join(shown.settings), "muted small")
 
-    def _draw_button(self, shown: _Shown) -> None:
+    def _draw_button(self, shown: DeviceView) -> None:
         device = shown.device
         if self._form is None:
             if not device.approved:
@@ -205,7 +206,7 @@ class _Page:
         proposed = () if device.approved else shown.advice
         theme.button(word, lambda: self._ask(device, proposed), small=True).props("data-opens=device")
 
-    def _draw_advice(self, shown: _Shown) -> None:
+    def _draw_advice(self, shown: DeviceView) -> None:
         for found in shown.advice:
             with ui.element("div").classes("advice tone-amber"):
                 ui.icon("lightbulb").props("aria-hidden=true")
@@ -220,7 +221,7 @@ class _Page:
                 ui.icon("info").props("aria-hidden=true")
                 text("span", line)
 
-    def _draw_facts(self, shown: _Shown) -> None:
+    def _draw_facts(self, shown: DeviceView) -> None:
         with ui.element("ul").classes("facts-list"):
             for line in shown.facts:
                 text("li", line)
@@ -245,33 +246,33 @@ class _Page:
 # ---- what to enter on a modality ----
 
 
-def connect_to(config: DicomConfig, host: str = "") -> str:
+def connect_to(worklist: WorklistAddress, host: str = "") -> str:
     """Say what to enter on a modality so that it finds us."""
-    address = _address(config, host)
+    address = _address(worklist, host)
     where = f"адрес {address}" if address else "адрес этого сервера"
     told = (
-        f"На аппарате для рабочего списка (MWL) и MPPS укажите: AE title {config.ae_title}, порт {config.port}, "
+        f"На аппарате для рабочего списка (MWL) и MPPS укажите: AE title {worklist.ae_title}, порт {worklist.port}, "
         f"{where}."
     )
-    if config.unknown_devices == "learn":
+    if worklist.learns_unknown_devices:
         return f"{told} Незнакомый аппарат появится здесь сам, как только обратится."
     return f"{told} Незнакомому аппарату отказываем, но он появится здесь, и его можно принять."
 
 
-def settings(config: DicomConfig, host: str = "") -> list[str]:
+def settings(worklist: WorklistAddress, host: str = "") -> list[str]:
     """Give the lines that are copied for whoever sets a modality up."""
     return [
         "Worklist (MWL) и MPPS",
-        f"AE title: {config.ae_title}",
-        f"IP: {_address(config, host) or 'адрес сервера рабочего списка'}",
-        f"Порт: {config.port}",
+        f"AE title: {worklist.ae_title}",
+        f"IP: {_address(worklist, host) or 'адрес сервера рабочего списка'}",
+        f"Порт: {worklist.port}",
     ]
 
 
-def _address(config: DicomConfig, host: str) -> str:
+def _address(worklist: WorklistAddress, host: str) -> str:
     """Give the address that modalities call; where the port listens anywhere, that under which the browser came."""
-    if config.address not in ("0.0.0.0", "::"):
-        return config.address
+    if worklist.address not in ("0.0.0.0", "::"):
+        return worklist.address
     return "" if host in ("localhost", "127.0.0.1", "::1", "test") else host
 
 

@@ -22,11 +22,11 @@ from broker.store.tables.incoming import Item, ItemState
 from broker.workflow import incoming_referrals as verbs
 from broker.workflow import outbox
 from ui.exchange import ledger
-from ui.layout.frame import attempt, follow, frame
-from ui.services import Services, current_actor, look
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, follow, latest, look
+from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
-from ui.widgets.keyed_list import latest
 from ui.widgets.theme import text
 
 SHOWN = 200_000  # characters of a JSON that are shown
@@ -45,7 +45,7 @@ def build(services: Services) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class MessageView:
     """A message as it is shown, whichever way it went."""
 
     title: str
@@ -59,12 +59,12 @@ class _Shown:
     item_id: int = 0
 
 
-def _sent(reader: Reader, seq: int) -> _Shown | None:
+def _sent(reader: Reader, seq: int) -> MessageView | None:
     message: Message | None = journal.message(reader, seq)
     if message is None:
         return None
     row = message.row
-    return _Shown(
+    return MessageView(
         title=f"{bus.MESSAGES[row.kind]}: {message.patient}",
         number=message.accession_number,
         order_id=row.order_id,
@@ -83,11 +83,11 @@ def _sent(reader: Reader, seq: int) -> _Shown | None:
     )
 
 
-def _came(reader: Reader, id: int) -> _Shown | None:
+def _came(reader: Reader, id: int) -> MessageView | None:
     item: Item | None = incoming.item(reader, id)
     if item is None:
         return None
-    return _Shown(
+    return MessageView(
         title=bus.ARRIVALS[item.kind],
         number=item.accession_number,
         order_id=item.order_id,
@@ -106,7 +106,7 @@ def _came(reader: Reader, id: int) -> _Shown | None:
     )
 
 
-async def _open(services: Services, read: Callable[[Reader], _Shown | None]) -> None:
+async def _open(services: Services, read: Callable[[Reader], MessageView | None]) -> None:
     actor = current_actor(services)
     with frame(services, actor, "/exchange"), ui.element("div").classes("page message"):
         ui.link("Назад", "/exchange").classes("unseen").props("data-back tabindex=-1")
@@ -115,22 +115,22 @@ async def _open(services: Services, read: Callable[[Reader], _Shown | None]) -> 
             theme.empty("Такого сообщения нет.", "Журнал обмена:", "")
             ui.link("Обмен с шиной", "/exchange").classes("alone")
             return
-        page = _Page(services, actor)
+        page = MessagePage(services, actor)
         refresh = latest(services, read, page.show)
         follow(services, refresh)
         await refresh()
 
 
-class _Page:
+class MessagePage:
     """One open message."""
 
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
         self._resends = permissions.may(actor, Permission.RESEND)
-        self._shown: _Shown | None = None
+        self._shown: MessageView | None = None
         self._box = ui.element("div")
 
-    def show(self, found: _Shown | None) -> None:
+    def show(self, found: MessageView | None) -> None:
         """Draw it anew when something has changed."""
         if found is None or found == self._shown:
             return
@@ -139,7 +139,7 @@ class _Page:
         with self._box:
             self._draw(found)
 
-    def _draw(self, found: _Shown) -> None:
+    def _draw(self, found: MessageView) -> None:
         icon, tone, answer = found.standing
         with ui.element("div").classes("page-head"):
             text("h1", found.title)

@@ -19,11 +19,12 @@ from broker.store.tables import incoming
 from broker.store.tables.incoming import Item, ItemState
 from broker.workflow import outbox
 from ui.exchange import ledger
-from ui.layout.frame import attempt, follow, frame
-from ui.services import Services, current_actor
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, follow, latest
+from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
-from ui.widgets.keyed_list import Rows, latest, redrawn
+from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.theme import text
 
 KEPT = 100  # lines of the ledger that are shown
@@ -36,14 +37,14 @@ def build(services: Services) -> None:
     async def exchange() -> None:
         actor = current_actor(services)
         with frame(services, actor, "/exchange"), ui.element("div").classes("page"):
-            page = _Page(services, actor)
+            page = ExchangePage(services, actor)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ExchangeStatus:
     """The first line: how the exchange stands, and what to do if it does not go."""
 
     tone: str  # of theme.STATES
@@ -52,11 +53,11 @@ class Verdict:
     todo: str = ""
 
 
-def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside: int = 0) -> Verdict:
+def exchange_status(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside: int = 0) -> ExchangeStatus:
     """Say how the exchange stands; `now` is UTC, `aside` counts what came and could not be read."""
     today = now.astimezone(zone).date()
     if not configured:
-        return Verdict(
+        return ExchangeStatus(
             "slate",
             "cloud_off",
             "Шина не настроена: направления остаются в клинике.",
@@ -67,7 +68,7 @@ def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside:
         queue += f", самое старое ждёт {words.duration(now - found.oldest)}"
     if found.channel == "paused":
         what = f"Обмен стоит: {bus.bus_reason(found.reason)}."
-        return Verdict(
+        return ExchangeStatus(
             "red",
             "error",
             f"{what} {queue}." if queue else what,
@@ -77,21 +78,21 @@ def judge(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside:
         what = f"{queue or 'Шина не отвечает'}, причина: {bus.bus_reason(found.reason)}."
         soon = found.retry_at is None or found.retry_at <= now
         retry = "вот-вот" if soon or found.retry_at is None else f"в {words.moment(found.retry_at, zone, today)}"
-        return Verdict("red", "error", f"{what} Следующая попытка {retry}.", "Ничего не потеряно: уйдёт само.")
+        return ExchangeStatus("red", "error", f"{what} Следующая попытка {retry}.", "Ничего не потеряно: уйдёт само.")
     if queue:
-        return Verdict("blue", "sync", f"{queue}, отправляется.")
+        return ExchangeStatus("blue", "sync", f"{queue}, отправляется.")
     if found.needs_attention:
         number = words.plural(len(found.needs_attention), "сообщения", "сообщений", "сообщений")
-        return Verdict("amber", "schedule", f"Отправлено всё, кроме {number}: надо исправить.")
+        return ExchangeStatus("amber", "schedule", f"Отправлено всё, кроме {number}: надо исправить.")
     if aside:
         number = words.plural(aside, "сообщения", "сообщений", "сообщений")
-        return Verdict("amber", "schedule", f"Получено всё, кроме {number}: надо посмотреть.")
+        return ExchangeStatus("amber", "schedule", f"Получено всё, кроме {number}: надо посмотреть.")
     answered = f" Последний ответ шины {words.moment(found.answered_at, zone, today)}." if found.answered_at else ""
-    return Verdict("green", "cloud_done", f"Всё отправлено.{answered}")
+    return ExchangeStatus("green", "cloud_done", f"Всё отправлено.{answered}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Attention:
+class AttentionRow:
     """A refused message as it is shown."""
 
     path: str  # of its page
@@ -103,7 +104,7 @@ class _Attention:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class ExchangePageData:
     """What the page is drawn from."""
 
     exchange: Exchange
@@ -111,17 +112,17 @@ class _Found:
     troubled: tuple[Item, ...]
 
 
-class _Page:
+class ExchangePage:
     """One open page."""
 
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
         self._zone = services.clinic.zone
-        self._configured = bool(services.config.bus.url)
+        self._configured = services.settings.has_bus
         self._amends = permissions.may(actor, Permission.AMEND)
         self._resends = permissions.may(actor, Permission.RESEND)
-        self._shown: Verdict | None = None
-        self._read: _Found | None = None
+        self._shown: ExchangeStatus | None = None
+        self._read: ExchangePageData | None = None
         self._way = ledger.ALL
         with ui.element("div").classes("page-head"):
             text("h1", "Обмен с шиной")
@@ -130,7 +131,7 @@ class _Page:
         self._verdict = ui.element("div").props("role=status")
         self._attention_section = ui.element("div")
         with self._attention_section, theme.section("Надо исправить"):
-            self._attention = Rows(ui.element("div"), redrawn("div", "attention-item", self._draw_attention))
+            self._attention = KeyedList(ui.element("div"), redraw_row("div", "attention-item", self._draw_attention))
         with theme.section("Журнал", f"последние {KEPT}"):
             with ui.element("div").classes("filters").props("role=group aria-label=Показать"):
                 self._ways = {way: self._make_way(way, word) for way, word in ledger.WAYS.items()}
@@ -139,23 +140,23 @@ class _Page:
                 theme.empty("Ещё ничего не отправляли.", "Первое направление уйдёт само, как только его сохранят.")
             self._ledger = _make_ledger()
 
-    def read(self, reader: Reader) -> _Found:
+    def read(self, reader: Reader) -> ExchangePageData:
         """Read how the exchange stands."""
-        return _Found(
+        return ExchangePageData(
             journal.exchange(reader, KEPT), tuple(incoming.ledger(reader, KEPT)), tuple(incoming.troubled(reader))
         )
 
-    def show(self, read: _Found) -> None:
+    def show(self, read: ExchangePageData) -> None:
         """Draw what differs from what is shown."""
         self._read, found = read, read.exchange
         aside = [item for item in read.troubled if item.state is ItemState.NEEDS_ATTENTION]
-        verdict = judge(found, self._configured, self._services.store.clock(), self._zone, len(aside))
+        verdict = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(aside))
         if verdict != self._shown:
             self._shown = verdict
             self._draw_verdict(verdict)
         self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
         self._attention_section.set_visibility(bool(found.needs_attention or aside))
-        refused: list[tuple[Hashable, _Attention]] = [
+        refused: list[tuple[Hashable, AttentionRow]] = [
             (each.row.seq, self._refused(each)) for each in found.needs_attention
         ]
         self._attention.show([*refused, *((f"in {item.id}", self._aside(item)) for item in aside)])
@@ -185,7 +186,7 @@ class _Page:
         if rows != self._ledger.rows:
             self._ledger.rows = rows
 
-    def _draw_verdict(self, verdict: Verdict) -> None:
+    def _draw_verdict(self, verdict: ExchangeStatus) -> None:
         self._verdict.clear()
         self._verdict.classes(replace=f"verdict tone-{verdict.tone}")
         with self._verdict:
@@ -195,9 +196,9 @@ class _Page:
                 if verdict.todo:
                     text("p", verdict.todo, "muted todo")
 
-    def _refused(self, message: Message) -> _Attention:
+    def _refused(self, message: Message) -> AttentionRow:
         written = words.moment(message.row.created_at, self._zone, self._services.today())
-        return _Attention(
+        return AttentionRow(
             path=f"/exchange/out/{message.row.seq}",
             number=message.accession_number,
             order_id=message.row.order_id,
@@ -206,9 +207,9 @@ class _Page:
             amendable=self._amends and allowed(message.state, Event.AMEND),
         )
 
-    def _aside(self, item: Item) -> _Attention:
+    def _aside(self, item: Item) -> AttentionRow:
         came = words.moment(item.at, self._zone, self._services.today())
-        return _Attention(
+        return AttentionRow(
             path=f"/exchange/in/{item.id}",
             number=item.accession_number,
             order_id=0,
@@ -217,7 +218,7 @@ class _Page:
             amendable=False,
         )
 
-    def _draw_attention(self, needs_attention: _Attention) -> None:
+    def _draw_attention(self, needs_attention: AttentionRow) -> None:
         if needs_attention.number:
             ui.link(needs_attention.number, f"/order/{needs_attention.number}").classes("mono")
         else:
@@ -232,7 +233,7 @@ class _Page:
             if self._resends and needs_attention.order_id:
                 theme.button("Отправить снова", lambda: self._resend(needs_attention), small=True)
 
-    async def _resend(self, needs_attention: _Attention) -> None:
+    async def _resend(self, needs_attention: AttentionRow) -> None:
         services, actor = self._services, current_actor(self._services)
         if await attempt(lambda: outbox.resend(services.store, needs_attention.order_id, actor)):
             theme.say(f"{needs_attention.number}: снова в очереди")

@@ -23,11 +23,12 @@ from broker.store.tables import incoming
 from broker.store.tables.incoming import Item, ItemKind, ItemState
 from broker.workflow import incoming_referrals as verbs
 from ui.desk.modes import clinic_name
-from ui.layout.frame import attempt, follow, frame
-from ui.services import Services, current_actor, look
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, follow, latest, look
+from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
-from ui.widgets.keyed_list import Rows, latest, redrawn
+from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.theme import text
 
 LONGEST = 200_000  # characters of a message that are shown
@@ -43,7 +44,7 @@ def build(services: Services) -> None:
             if not permissions.may(actor, Permission.REGISTER):
                 theme.empty("Входящие направления записывает регистратура.", "Вам открыты доска и исследования.")
                 return
-            page = _Page(services, actor)
+            page = IncomingPage(services, actor)
             if saved:
                 await page.tell_saved(saved)
             refresh = latest(services, page.read, page.show)
@@ -52,7 +53,7 @@ def build(services: Services) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingRow:
     """A referral that waits, as a line of the list."""
 
     id: int
@@ -67,7 +68,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class UnreadRow:
     """A message that could not be read."""
 
     id: int
@@ -79,14 +80,14 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class IncomingPageData:
     """What the page shows."""
 
-    waiting: list[Waiting]
-    aside: list[Aside]
+    waiting: list[WaitingRow]
+    aside: list[UnreadRow]
 
 
-class _Page:
+class IncomingPage:
     """One open page."""
 
     def __init__(self, services: Services, actor: Actor) -> None:
@@ -99,12 +100,12 @@ class _Page:
         self._none = ui.element("div")
         with self._none:
             theme.empty("Никто не ждёт записи.", "Когда другая клиника направит к вам, направление появится здесь.")
-        self._rows = Rows(ui.element("div").classes("waits-list"), redrawn("div", "income", self._draw))
+        self._rows = KeyedList(ui.element("div").classes("waits-list"), redraw_row("div", "income", self._draw))
         with ui.element("section").classes("section") as self._aside:
             with ui.element("div").classes("head"):
                 text("h2", "Отложены")
                 text("span", "прочитать не удалось", "muted small")
-            self._apart = Rows(ui.element("div"), redrawn("div", "income apart", self._draw_aside))
+            self._apart = KeyedList(ui.element("div"), redraw_row("div", "income apart", self._draw_aside))
         with ui.element("dialog").classes("wide").props("id=raw aria-labelledby=raw-title"):
             text("h2", "Как пришло").props("id=raw-title")
             self._raw = text("div", "", "evidence scrolled")
@@ -127,15 +128,15 @@ class _Page:
             ui.link("Открыть", f"/order/{order.accession_number}").classes("btn btn-small")
             ui.link("Этикетка", f"/label/{order.accession_number}", new_tab=True).classes("btn btn-small")
 
-    def read(self, reader: Reader) -> Found:
+    def read(self, reader: Reader) -> IncomingPageData:
         """Read what waits and what was set aside."""
         services = self._services
         now, today = services.store.clock().astimezone(UTC), services.today()
         zone = services.clinic.zone
-        return Found(
+        return IncomingPageData(
             [_waiting(each, clinic_name(reader, each), now, today) for each in incoming.waiting(reader)],
             [
-                Aside(
+                UnreadRow(
                     id=item.id,
                     what=f"{_KINDS[item.kind]} {item.reference}",
                     reason=bus.incoming_reason(item.reason),
@@ -147,7 +148,7 @@ class _Page:
             ],
         )
 
-    def show(self, found: Found) -> None:
+    def show(self, found: IncomingPageData) -> None:
         """Draw what differs."""
         urgent = sum(each.urgent for each in found.waiting)
         count = words.plural(len(found.waiting), "ждёт записи", "ждут записи", "ждут записи") if found.waiting else ""
@@ -157,7 +158,7 @@ class _Page:
         self._aside.set_visibility(bool(found.aside))
         self._apart.show((each.id, each) for each in found.aside)
 
-    def _draw(self, each: Waiting) -> None:
+    def _draw(self, each: WaitingRow) -> None:
         with ui.element("div").classes("who"):
             if each.urgent:
                 text("b", "Срочно ", "urgent")
@@ -170,7 +171,7 @@ class _Page:
         if each.state is IncomingState.WAITING:
             ui.link("Записать", f"/desk?incoming={each.id}").classes("btn")
 
-    def _draw_aside(self, each: Aside) -> None:
+    def _draw_aside(self, each: UnreadRow) -> None:
         text("span", each.what, "who mono small")
         text("span", each.at, "since muted small nowrap")
         text("p", each.reason, "problem small")
@@ -192,7 +193,7 @@ class _Page:
             theme.say("Прочитаем ещё раз при следующем обращении к шине")
 
 
-class Declining:
+class DeclineDialog:
     """The dialog in which a referral from elsewhere is declined, with the reason."""
 
     def __init__(self, services: Services, came: IncomingReferral) -> None:
@@ -222,10 +223,10 @@ def _unread(reader: Reader) -> list[Item]:
     ]
 
 
-def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> Waiting:
+def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> WaitingRow:
     problem = bus.to_mend(verbs.problems(each))
     since = words.duration(now - each.received_at) if each.received_at else ""
-    return Waiting(
+    return WaitingRow(
         id=each.id,
         urgent=each.priority is Priority.URGENT,
         who=str(each.patient.name) or "имя неизвестно",

@@ -20,14 +20,15 @@ from broker.store.database import Reader
 from broker.store.queries import choices, journal
 from broker.store.queries.journal import Card, Visit
 from broker.workflow import outbox, performed_steps, referrals
-from ui.layout.frame import attempt, follow, frame
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, follow, latest, look
 from ui.order import timeline
 from ui.order.why import WhyDialog
 from ui.reading import report
-from ui.services import Services, current_actor, look
+from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
-from ui.widgets.keyed_list import Redraw, Rows, latest
+from ui.widgets.keyed_list import KeyedList, Redraw
 from ui.widgets.theme import text
 
 # Plain HTTP has no clipboard interface, but every browser copies what is selected.
@@ -57,14 +58,14 @@ def build(services: Services) -> None:
                 )
                 return
             ui.page_title(f"Исследование {found.card.order.accession_number}")
-            page = _Page(services, actor, found)
+            page = OrderPage(services, actor, found)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()  # what came between reading and following
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class OrderPageData:
     """What the card is drawn from."""
 
     card: Card
@@ -72,19 +73,19 @@ class _Found:
     other: str = ""  # the other clinic that refers or is to do it, as people call it
 
 
-def _read(reader: Reader, accession_number: str) -> _Found | None:
+def _read(reader: Reader, accession_number: str) -> OrderPageData | None:
     card = journal.card(reader, accession_number)
     if card is None:
         return None
     guid = card.order.owner or card.order.requester
     other = words.clinic(choices.organisation_name(reader, guid), guid) if guid else ""
-    return _Found(card, tuple(journal.stations(reader)), other)
+    return OrderPageData(card, tuple(journal.stations(reader)), other)
 
 
-class _Page:
+class OrderPage:
     """One open card."""
 
-    def __init__(self, services: Services, actor: Actor, found: _Found) -> None:
+    def __init__(self, services: Services, actor: Actor, found: OrderPageData) -> None:
         self._services = services
         self._actor = actor
         self._found = found
@@ -101,7 +102,7 @@ class _Page:
                     text("summary", "Для инженера: UID, имя аппарата")
                     self._wires = ui.element("div")
             with ui.element("div"), theme.section("Что было", "новое сверху"):
-                self._lines = Rows(ui.element("ol").classes("timeline"), _make_line)
+                self._lines = KeyedList(ui.element("ol").classes("timeline"), _make_line)
         self._why = WhyDialog(services)
         self._step = ""  # the SOP Instance UID of what the person wants to unlink
         if self._may(Permission.CANCEL):
@@ -112,11 +113,11 @@ class _Page:
             self._ask_unlinking()
         self.show(found)
 
-    def read(self, reader: Reader) -> _Found | None:
+    def read(self, reader: Reader) -> OrderPageData | None:
         """Read the card again."""
         return _read(reader, self._found.card.order.accession_number)
 
-    def show(self, found: _Found | None) -> None:
+    def show(self, found: OrderPageData | None) -> None:
         """Draw what differs from what is shown; an order is never deleted, so there is always something."""
         if found is None:
             return
@@ -137,7 +138,7 @@ class _Page:
             self._actions.clear()
             with self._actions:
                 self._draw_actions()
-        self._lines.show(timeline.tell(card, found.devices, self._services.clinic.zone, today))
+        self._lines.show(timeline.entries(card, found.devices, self._services.clinic.zone, today))
 
     def _differs(self, place: int, model: object) -> bool:
         different = self._drawn[place] != model
@@ -352,13 +353,13 @@ def _patient(patient: Patient) -> list[tuple[str, str]]:
     ]
 
 
-def _make_line(line: timeline.Day | timeline.Told) -> tuple[ui.element, Redraw]:
+def _make_line(line: timeline.DayHeading | timeline.TimelineEntry) -> tuple[ui.element, Redraw]:
     """Draw a line of the timeline; evidence that is open stays open while other lines come."""
     element = ui.element("li")
 
-    def redraw(line: timeline.Day | timeline.Told) -> None:
+    def redraw(line: timeline.DayHeading | timeline.TimelineEntry) -> None:
         element.clear()
-        if isinstance(line, timeline.Day):
+        if isinstance(line, timeline.DayHeading):
             element.classes(replace="day")
             with element:
                 text("span", line.word)

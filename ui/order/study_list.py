@@ -16,11 +16,11 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import journal
 from broker.store.queries.journal import Visit
-from ui.layout.frame import find, follow, frame
-from ui.services import Services, current_actor, look
+from ui.layout.frame import frame, search_box
+from ui.live import current_actor, follow, latest, look
+from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
-from ui.widgets.keyed_list import latest
 from ui.widgets.theme import text
 
 MOST = 100  # found studies that are shown
@@ -40,14 +40,14 @@ def build(services: Services) -> None:
             if numbers == {typed.upper()}:
                 return RedirectResponse(f"/order/{typed.upper()}", 303)
         with frame(services, actor, "/studies"), ui.element("div").classes("page"):
-            page = _Page(services, typed, permissions.may(actor, Permission.REGISTER))
+            page = StudyListPage(services, typed, permissions.may(actor, Permission.REGISTER))
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()
         return None
 
 
-class _Page:
+class StudyListPage:
     """One open list."""
 
     def __init__(self, services: Services, typed: str, registers: bool) -> None:
@@ -56,7 +56,7 @@ class _Page:
         with ui.element("div").classes("page-head"):
             self._heading = text("h1", "")
             self._count = text("span", "", "muted small")
-        find("find-here", typed)
+        search_box("find-here", typed)
         self._none = ui.element("div")
         with self._none:
             if typed:

@@ -19,14 +19,14 @@ from ui.text import bus, words
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class DayHeading:
     """A heading of the timeline."""
 
     word: str
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TimelineEntry:
     """A line of the timeline; `state` is a key of theme.STATES, `proof` what was really said on the wire."""
 
     time: str
@@ -37,19 +37,19 @@ class Told:
     proof_name: str = ""
 
 
-def tell(
+def entries(
     card: Card, devices: Sequence[Device], zone: tzinfo, today: date
-) -> list[tuple[tuple[object, ...], Day | Told]]:
+) -> list[tuple[tuple[object, ...], DayHeading | TimelineEntry]]:
     """Tell a study's life, newest first, with day headings; every line has a key that stays as more is added."""
     called = {device.ae_title: _place(device) for device in devices}
     steps = {step.sop_instance_uid: step for step in card.performed}
-    told: list[tuple[tuple[object, ...], Day | Told]] = []
+    told: list[tuple[tuple[object, ...], DayHeading | TimelineEntry]] = []
     heading: date | None = None
     for happening, times in _fold(card.happenings):
         local = happening.at.astimezone(zone)
         if local.date() != heading:
             heading = local.date()
-            told.append((("day", heading), Day(words.day(heading, today).capitalize())))
+            told.append((("day", heading), DayHeading(words.day(heading, today).capitalize())))
         told.append((_key(happening, told), _line(happening, times, f"{local:%H:%M}", steps, called)))
     return told
 
@@ -98,7 +98,7 @@ _PATIENT: dict[str, tuple[str, Mapping[str, str]]] = {
 
 def _line(
     happening: Happening, times: int, at: str, steps: Mapping[str, PerformedStep], called: Mapping[str, str]
-) -> Told:
+) -> TimelineEntry:
     details = happening.details
     what = words.ACTIONS.get(happening.what, happening.what)
     state, who = _STATES.get(happening.what, "waiting"), _who(happening)
@@ -127,7 +127,7 @@ def _line(
         if times > 1:
             what += f" ({words.plural(times, 'попытка', 'попытки', 'попыток')} подряд)"
         proof, proof_name, who = happening.evidence, "Ответ шины", "Обмен с шиной"
-    return Told(at, state, what, who, proof, proof_name if proof else "")
+    return TimelineEntry(at, state, what, who, proof, proof_name if proof else "")
 
 
 _STATES = {

@@ -7,7 +7,8 @@ from nicegui import ui
 from broker.domain.device_advice import Explained
 from broker.domain.orders import Order
 from ui.devices import advice
-from ui.services import Services, look
+from ui.live import look
+from ui.services import Services
 from ui.widgets import theme
 from ui.widgets.theme import text
 

@@ -23,12 +23,12 @@ from broker.store.database import StoreError
 from broker.store.queries.reading import Study
 from broker.workflow import reports
 from broker.workflow.reports import ReportText
-from ui.layout.frame import attempt
+from ui.live import attempt, current_actor
 from ui.reading import dose
-from ui.services import Services, current_actor
+from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
-from ui.widgets.theme import Field, text
+from ui.widgets.theme import FormField, text
 
 QUIET = 1.5  # seconds without a keystroke after which the draft is kept
 LONGEST_UNKEPT = 8.0  # … and while somebody types without a pause
@@ -81,7 +81,7 @@ class ReportForm:
 
     # ---- the form ----
 
-    def _make_fields(self) -> dict[str, Field]:
+    def _make_fields(self) -> dict[str, FormField]:
         with ui.element("div").classes("form written-form") as self._form:
             made = {
                 "description": _area("Описание", "description", 11),
@@ -174,7 +174,7 @@ class ReportForm:
                 done = await attempt(
                     lambda: reports.save_report(self._services.store, order.id, revision, said, actor),
                     let_pass=(Invalid, Stale),
-                    tell=lambda why: self._tell(f"Черновик не сохранён. {why}", bad=True),
+                    report=lambda why: self._tell(f"Черновик не сохранён. {why}", bad=True),
                 )
             except Invalid as caught:
                 self._complain(caught.problems)
@@ -307,7 +307,7 @@ class ReportForm:
                 done = await attempt(
                     lambda: reports.sign(services.store, order.id, revision, said, actor, services.clinic),
                     let_pass=(Invalid, Stale),
-                    tell=lambda why: self._tell(f"Не подписано. {why}", bad=True),
+                    report=lambda why: self._tell(f"Не подписано. {why}", bad=True),
                 )
             except Invalid as caught:
                 self._complain(caught.problems)
@@ -346,7 +346,7 @@ class ReportForm:
         return words.moment(at, self._services.clinic.zone, self._services.today())
 
 
-def _area(label: str, name: str, rows: int) -> Field:
+def _area(label: str, name: str, rows: int) -> FormField:
     return theme.field(
         label, ui.textarea, name=name, narrow=12, props=f'autogrow input-style="min-height: {rows * 22}px"'
     )

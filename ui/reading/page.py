@@ -19,15 +19,15 @@ from broker.store.database import Reader
 from broker.store.queries import reading
 from broker.store.queries.reading import Study, Waiting
 from broker.workflow import reports
-from ui.layout.frame import attempt, follow, frame
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, follow, latest, look
 from ui.reading import reading_list
 from ui.reading import report as protocol
 from ui.reading import study as known
 from ui.reading.form import ReportForm
-from ui.services import Services, current_actor, look
+from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
-from ui.widgets.keyed_list import latest
 from ui.widgets.theme import text
 
 
@@ -47,14 +47,14 @@ def build(services: Services) -> None:
                 theme.empty(f"Исследования с номером «{accession_number[:40]}» нет.", "Проверьте номер.")
                 return
             ui.page_title(f"Описание {found.study.card.order.accession_number}")
-            page = _Page(services, actor, only, found)
+            page = ReadingPage(services, actor, only, found)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()  # what came between reading and following
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class ReadingPageData:
     """What the page is drawn from; `following` is what to describe next, once this one is signed."""
 
     study: Study
@@ -62,20 +62,20 @@ class _Found:
     following: Waiting | None
 
 
-def _read(reader: Reader, services: Services, accession_number: str, only: str) -> _Found | None:
+def _read(reader: Reader, services: Services, accession_number: str, only: str) -> ReadingPageData | None:
     study = reading.study(reader, accession_number)
     if study is None:
         return None
     following = None
     if study.card.report and study.card.report.state is ReportState.SIGNED:
         following = reading_list.following(reader, services.store.clock(), only, study.card.order.id)
-    return _Found(study, known.places(reader), following)
+    return ReadingPageData(study, known.places(reader), following)
 
 
-class _Page:
+class ReadingPage:
     """One open study."""
 
-    def __init__(self, services: Services, actor: Actor, only: str, found: _Found) -> None:
+    def __init__(self, services: Services, actor: Actor, only: str, found: ReadingPageData) -> None:
         self._services = services
         self._actor = actor
         self._only = only
@@ -96,11 +96,11 @@ class _Page:
                 self._form = ReportForm(services, actor, found.study, self._reread)
         self.show(found)
 
-    def read(self, reader: Reader) -> _Found | None:
+    def read(self, reader: Reader) -> ReadingPageData | None:
         """Read the study again."""
         return _read(reader, self._services, self._found.study.card.order.accession_number, self._only)
 
-    def show(self, found: _Found | None) -> None:
+    def show(self, found: ReadingPageData | None) -> None:
         """Draw what differs from what is shown; an order is never deleted, so there is always something."""
         if found is None:
             return

@@ -15,12 +15,13 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import reading
 from broker.store.queries.reading import Queue, Waiting
-from ui.layout.frame import follow, frame
-from ui.services import Services, current_actor
+from ui.layout.frame import frame
+from ui.live import current_actor, follow, latest
+from ui.services import Services
 from ui.text import words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
-from ui.widgets.keyed_list import Redraw, Rows, latest, written
+from ui.widgets.keyed_list import KeyedList, Redraw, html_row
 from ui.widgets.theme import text
 
 WINDOW = timedelta(days=30)  # what has waited longer stands apart, so that it does not hide today's work
@@ -37,14 +38,14 @@ def build(services: Services) -> None:
             if not permissions.may(actor, Permission.REPORT):
                 theme.empty("Описывают врачи.", "Подписанные протоколы видны в карточках исследований.")
                 return
-            page = _Page(services, modality[:16], bool(older))
+            page = ReadingListPage(services, modality[:16], bool(older))
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReadingRow:
     """A row of the list, in words."""
 
     href: str
@@ -59,12 +60,12 @@ class Line:
     first: bool
 
 
-def lines(found: Queue, now: datetime, today: date, modality: str) -> list[tuple[int, Line]]:
+def queue_rows(found: Queue, now: datetime, today: date, modality: str) -> list[tuple[int, ReadingRow]]:
     """Put the list into words, each row under its order's id; `now` is UTC."""
     return [
         (
             each.order.id,
-            Line(
+            ReadingRow(
                 href=address(each.order.accession_number, modality),
                 waits=words.duration(now - each.since),
                 urgent=each.order.priority is Priority.URGENT,
@@ -98,7 +99,7 @@ def following(reader: Reader, now: datetime, modality: str, but: int) -> Waiting
     return next((each for each in waiting if each.order.id != but), None)
 
 
-class _Page:
+class ReadingListPage:
     """One open list."""
 
     def __init__(self, services: Services, modality: str, older: bool) -> None:
@@ -107,14 +108,14 @@ class _Page:
         self._older = older
         with ui.element("div").classes("page-head"):
             text("h1", "Ждут описания")
-            self._filters = Rows(ui.element("nav").classes("filters").props("aria-label=Показать"), _make_filter)
+            self._filters = KeyedList(ui.element("nav").classes("filters").props("aria-label=Показать"), _make_filter)
             ui.element("div").classes("spring")
             with ui.element("span").classes("muted small key") as self._hint:
                 theme.key_hint("Ctrl+Enter")
                 text("span", " открыть первое")
         with ui.element("div") as self._none:
             theme.empty("Всё описано.", "Исследование появится здесь, как только аппарат его закончит.")
-        self._rows = Rows(ui.element("ol").classes("queue"), written("li", "", _write_line))
+        self._rows = KeyedList(ui.element("ol").classes("queue"), html_row("li", "", _write_line))
         self._more = text("p", f"Показаны первые {MOST}.", "muted small more")
 
     def read(self, reader: Reader) -> Queue:
@@ -125,7 +126,7 @@ class _Page:
     def show(self, found: Queue) -> None:
         """Draw what differs from what is shown."""
         self._filters.show(self._links(found))
-        rows = lines(found, self._services.store.clock(), self._services.today(), self._modality)
+        rows = queue_rows(found, self._services.store.clock(), self._services.today(), self._modality)
         self._rows.show(rows)
         self._none.set_visibility(not rows)
         self._hint.set_visibility(bool(rows))
@@ -167,7 +168,7 @@ def _make_filter(model: tuple[str, str, int, bool]) -> tuple[ui.element, Redraw]
     return made, redraw
 
 
-def _write_line(line: Line) -> Markup:
+def _write_line(line: ReadingRow) -> Markup:
     urgent = tag("b", "urgent", "Срочно") if line.urgent else ""
     doubtful = theme.written_chip("attention", "Тот ли пациент?") if line.doubtful else ""
     return html.link(

@@ -83,7 +83,7 @@ def _pdf(reader: Reader, accession_number: str, services: Services) -> bytes | N
     return report_pdf.report_pdf(
         card.order,
         card.report,
-        services.config.clinic.name,
+        services.settings.clinic_name,
         services.clinic.zone,
         *reading.made(reader, card.order.id),
     )

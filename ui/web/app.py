@@ -18,28 +18,29 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from nicegui import core, ui
 from starlette.middleware.gzip import GZipMiddleware
 
-from broker.config.configuration import Config
 from broker.domain.errors import SessionEnded
 from broker.security import permissions
 from broker.security.permissions import Permission
+from ui import live
 from ui.board import page as board
 from ui.desk import page as desk
 from ui.devices import page as devices
 from ui.exchange import message
 from ui.exchange import page as exchange
 from ui.incoming import page as incoming
-from ui.layout import frame
+from ui.live import News
 from ui.order import label, study_list
 from ui.order import page as order
 from ui.reading import page as reading
 from ui.reading import reading_list, report
-from ui.services import News, Services
+from ui.services import Services
+from ui.settings import ServerSettings
 from ui.text import errors
 from ui.web import login, middleware
 from ui.widgets import theme
 
 
-class Page(Protocol):
+class PageModule(Protocol):
     """A module that is a page."""
 
     def build(self, services: Services) -> None:
@@ -48,7 +49,18 @@ class Page(Protocol):
 
 RECONNECT = 20.0  # seconds that a page may be cut off before its server side is forgotten
 GRACE = 2  # seconds that open requests get when the program stops
-PAGES: tuple[Page, ...] = (desk, board, incoming, order, reading_list, reading, exchange, message, study_list, devices)
+PAGES: tuple[PageModule, ...] = (
+    desk,
+    board,
+    incoming,
+    order,
+    reading_list,
+    reading,
+    exchange,
+    message,
+    study_list,
+    devices,
+)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -70,17 +82,17 @@ def create_app(services: Services) -> FastAPI:
     build_ui(services)
     ui.run_with(
         app,
-        title=services.config.clinic.name,
+        title=services.settings.clinic_name,
         favicon=theme.ICON,
         dark=None,
         language="ru",
         reconnect_timeout=RECONNECT,
         tailwind=False,
         gzip_middleware_factory=None,  # ours, below, stands outside the gate that writes into pages
-        storage_secret=storage_secret(services.config.data.directory),
+        storage_secret=storage_secret(services.settings.directory),
         session_middleware_kwargs={
             "session_cookie": "wlb_page",
-            "https_only": services.config.web.tls_certificate is not None,
+            "https_only": services.settings.server.tls_certificate is not None,
             "same_site": "strict",
             "max_age": 12 * 3600,
         },
@@ -90,7 +102,7 @@ def create_app(services: Services) -> FastAPI:
     core.app.on_page_exception(_page_exception)
     # The last one added is the outermost.
     app.add_middleware(middleware.SignedIn, services=services)
-    app.add_middleware(middleware.OwnOrigin, origins=services.config.web.origins)
+    app.add_middleware(middleware.OwnOrigin, origins=services.settings.server.origins)
     app.add_middleware(middleware.BodyLimit)
     app.add_middleware(middleware.SafeHeaders)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
@@ -103,7 +115,7 @@ def build_ui(services: Services) -> None:
         page.build(services)
 
 
-class Server(uvicorn.Server):
+class ScreenServer(uvicorn.Server):
     """Leaves signals to the composition root, which stops the parts of the program in order."""
 
     @contextmanager
@@ -112,20 +124,19 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: FastAPI, config: Config) -> Server:
+def make_server(app: FastAPI, settings: ServerSettings) -> ScreenServer:
     """Make the server; `await server.serve()` runs it until `server.should_exit` is set."""
-    web = config.web
-    return Server(
+    return ScreenServer(
         uvicorn.Config(
             app,
-            host=web.address,
-            port=web.port,
-            ssl_certfile=web.tls_certificate,
-            ssl_keyfile=web.tls_key,
+            host=settings.address,
+            port=settings.port,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
             log_config=None,
             access_log=False,  # addresses hold what was searched for
-            proxy_headers=bool(web.trusted_proxies),
-            forwarded_allow_ips=list(web.trusted_proxies),
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
             server_header=False,
             lifespan="on",
             ws_max_size=middleware.LARGEST_BODY,
@@ -179,7 +190,7 @@ async def _not_found(request: Request, _: Exception) -> Response:
 def _page_exception(caught: Exception) -> None:
     """Draw a page that could not be built: no traceback, no names."""
     if isinstance(caught, SessionEnded):
-        frame.leave()
+        live.leave()
         return
     with ui.element("main").classes("signin"):
         theme.text("h1", "Страница не открылась")

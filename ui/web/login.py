@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -14,7 +14,7 @@ from broker.domain.errors import BrokerError
 from broker.security import sessions
 from broker.security.sessions import TooManyAttempts
 from broker.store.database import StoreError
-from ui.services import COOKIE, Services, safe_path
+from ui.services import COOKIE, Services
 from ui.text import errors
 from ui.widgets import theme
 
@@ -34,11 +34,11 @@ _FORM = """<main class="signin"><h1>{clinic}</h1><p class="muted">Рабочее
 
 def build(app: FastAPI, services: Services) -> None:
     """Register /signin and /signout."""
-    behind_tls = services.config.web.tls_certificate is not None
+    behind_tls = services.settings.server.tls_certificate is not None
 
     def page(next_page: str, name: str = "", error: str = "", status: int = 200) -> Response:
         body = _FORM.format(
-            clinic=escape(services.config.clinic.name),
+            clinic=escape(services.settings.clinic_name),
             next=escape(next_page),
             name=escape(name),
             error=escape(error),
@@ -71,7 +71,7 @@ def build(app: FastAPI, services: Services) -> None:
                 name,
                 password,
                 address,
-                services.config.web.session_hours,
+                services.settings.server.session_hours,
             )
         except (BrokerError, StoreError) as caught:
             said = page(safe_path(next), name, errors.error(caught), 401)
@@ -97,6 +97,14 @@ def build(app: FastAPI, services: Services) -> None:
         secure = behind_tls or request.url.scheme == "https"
         answer.delete_cookie(COOKIE, path="/", secure=secure, httponly=True, samesite="strict")
         return answer
+
+
+def safe_path(next_page: Any) -> str:
+    """Return a local path to go to after signing in; the home page in place of what would lead to another host."""
+    path = next_page if isinstance(next_page, str) else ""
+    # Browsers read a backslash as a slash and skip control characters: //host, /\host and /\t/host are other hosts.
+    local = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if local and not path.startswith(("/signin", "/signout", "/_nicegui")) else "/"
 
 
 def end_session(services: Services, token: str) -> None:

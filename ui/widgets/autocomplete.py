@@ -13,14 +13,14 @@ from nicegui import ui
 
 from ui.text import words
 from ui.widgets import theme
-from ui.widgets.theme import Field, text
+from ui.widgets.theme import FormField, text
 
 T = TypeVar("T")
 
 DEBOUNCE = 0.12  # seconds of silence after which a look is worth it
 
 
-class Combo(Generic[T]):
+class Autocomplete(Generic[T]):
     """Turns a field into a combo box; put it into an element with the class `combo`.
 
     `take` gets what was chosen, or None and the words that nothing matched. With `eager` the first match is chosen
@@ -31,7 +31,7 @@ class Combo(Generic[T]):
 
     def __init__(
         self,
-        field: Field,
+        field: FormField,
         look: Callable[[str], Awaitable[list[T]]],
         draw: Callable[[T], object],
         take: Callable[[T | None, str], Awaitable[None]],

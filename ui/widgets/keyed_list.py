@@ -11,46 +11,22 @@ from typing import Any, TypeVar
 from markupsafe import Markup
 from nicegui import ui
 
-from broker.store.database import Reader
-from ui.services import Services, look
 from ui.widgets import theme
 
 T = TypeVar("T")
 Refresh = Callable[[], Awaitable[None]]
 Redraw = Callable[[Any], object]
-Make = Callable[[Any], tuple[ui.element, Redraw]]
+MakeRow = Callable[[Any], tuple[ui.element, Redraw]]
 
 
-def latest(services: Services, read: Callable[[Reader], T], show: Callable[[T], None]) -> Refresh:
-    """Give a function that reads by `look` and shows as `in_order` does."""
-    return in_order(lambda: look(services, read), show)
-
-
-def in_order(find: Callable[[], Awaitable[T]], show: Callable[[T], None]) -> Refresh:
-    """Give a function that finds and shows; of two runs that overlap, what was asked for first is never shown last."""
-    client = ui.context.client
-    begun = shown = 0
-
-    async def refresh() -> None:
-        nonlocal begun, shown
-        begun += 1
-        mine = begun
-        found = await find()
-        if mine > shown and not client.is_deleted:
-            shown = mine
-            show(found)
-
-    return refresh
-
-
-class Rows:
+class KeyedList:
     """Keeps the children of a container in step with a list.
 
     Rows are known by key: new ones are made, those that are gone are deleted, changed ones are redrawn in their own
     element and moved where they belong, so that focus, scrolling and what is open stay. The container holds only rows.
     """
 
-    def __init__(self, container: ui.element, make: Make) -> None:
+    def __init__(self, container: ui.element, make: MakeRow) -> None:
         self._container = container
         self._make = make
         self._rows: dict[Hashable, tuple[ui.element, Redraw, Any]] = {}
@@ -74,7 +50,7 @@ class Rows:
                 element.move(target_index=index)
 
 
-def redrawn(tag: str, classes: str, draw: Callable[[Any], object]) -> Make:
+def redraw_row(tag: str, classes: str, draw: Callable[[Any], object]) -> MakeRow:
     """Give a way to make rows whose content is drawn anew when it changes, while their own element stays."""
 
     def make(model: Any) -> tuple[ui.element, Redraw]:
@@ -92,7 +68,7 @@ def redrawn(tag: str, classes: str, draw: Callable[[Any], object]) -> Make:
     return make
 
 
-def written(tag: str, classes: str, write: Callable[[Any], Markup]) -> Make:
+def html_row(tag: str, classes: str, write: Callable[[Any], Markup]) -> MakeRow:
     """Give a way to make rows that are one element each, whose content is written as HTML."""
 
     def make(model: Any) -> tuple[ui.element, Redraw]:

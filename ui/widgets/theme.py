@@ -262,7 +262,7 @@ def age(born: date, today: date) -> str:
 
 
 @dataclass
-class Field:
+class FormField:
     """A labelled control and the line under it, which is a hint or an error."""
 
     box: ui.element
@@ -315,7 +315,7 @@ def field(
     props: str = "",
     quick: Sequence[tuple[str, Callable[[], Any]]] = (),
     **options: Any,
-) -> Field:
+) -> FormField:
     """Make a control with its label above, quick choices at the label's right and one note line under it.
 
     `span` is its share of 12 columns, `narrow` the same on a phone.
@@ -333,7 +333,7 @@ def field(
             control.props("autocomplete=off")
         control.props(props)
         note = text("p", hint, "note").props(f"id={name}-note")
-    return Field(box, control, note, hint)
+    return FormField(box, control, note, hint)
 
 
 @contextmanager

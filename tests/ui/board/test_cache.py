@@ -12,8 +12,8 @@ from broker.store.tables import worklist
 from tests.support.clock import TODAY
 from tests.ui.scene import Scene
 from ui.board import cache, layout
-from ui.board.cache import Days
-from ui.board.layout import ALL, Day
+from ui.board.cache import BoardCache
+from ui.board.layout import ALL, BoardDay
 from ui.services import Services
 
 pytestmark = pytest.mark.usefixtures("scene")
@@ -24,7 +24,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Which days were read."""
     read, done = layout.read, list[Any]()
 
-    def counted(reader: Any, on: Any, *args: Any) -> Day:
+    def counted(reader: Any, on: Any, *args: Any) -> BoardDay:
         done.append(on)
         return read(reader, on, *args)
 
@@ -35,7 +35,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 async def test_who_asks_at_the_same_time_or_later_gets_the_same_reading(
     services: Services, readings: list[Any]
 ) -> None:
-    shared = Days(services)
+    shared = BoardCache(services)
     first, *others = await asyncio.gather(*(shared.plan(TODAY, TODAY) for _ in range(20)))
     assert all(each is first for each in [*others, await shared.plan(TODAY, TODAY)])
     assert readings == [TODAY]
@@ -44,7 +44,7 @@ async def test_who_asks_at_the_same_time_or_later_gets_the_same_reading(
 async def test_every_change_is_read_also_one_that_nobody_waits_for(
     scene: Scene, services: Services, readings: list[Any]
 ) -> None:
-    shared = Days(services)
+    shared = BoardCache(services)
     order = scene.register("10:00")
     before = await shared.plan(TODAY, TODAY)
     assert before.day.visits[0].seen_at is None
@@ -56,7 +56,7 @@ async def test_every_change_is_read_also_one_that_nobody_waits_for(
 
 
 async def test_other_days_are_read_apart_and_few_are_kept(services: Services, readings: list[Any]) -> None:
-    shared = Days(services)
+    shared = BoardCache(services)
     wanted = [TODAY + timedelta(days=number) for number in range(cache.MOST + 1)]
     for on in wanted:
         assert (await shared.plan(on, TODAY)).day.on == on
@@ -69,7 +69,7 @@ async def test_other_days_are_read_apart_and_few_are_kept(services: Services, re
 async def test_a_reading_grows_old_by_itself(
     services: Services, readings: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = Days(services)
+    shared = BoardCache(services)
     await shared.plan(TODAY, TODAY)
     monkeypatch.setattr(cache, "KEPT", 0.0)
     await shared.plan(TODAY, TODAY)
@@ -77,7 +77,7 @@ async def test_a_reading_grows_old_by_itself(
 
 
 async def test_a_tab_that_is_closed_takes_the_reading_from_nobody(services: Services, readings: list[Any]) -> None:
-    shared = Days(services)
+    shared = BoardCache(services)
     closed, other = (asyncio.ensure_future(shared.plan(TODAY, TODAY)) for _ in range(2))
     await asyncio.sleep(0)
     closed.cancel()
@@ -87,7 +87,7 @@ async def test_a_tab_that_is_closed_takes_the_reading_from_nobody(services: Serv
 
 
 async def test_a_reading_that_failed_is_tried_again(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = Days(services)
+    shared = BoardCache(services)
     with monkeypatch.context() as broken:
         broken.setattr(layout, "read", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -97,7 +97,7 @@ async def test_a_reading_that_failed_is_tried_again(services: Services, monkeypa
 
 async def test_a_day_is_laid_out_once_a_minute_for_every_way_of_looking_at_it(scene: Scene, services: Services) -> None:
     scene.register("10:00")
-    plan = await Days(services).plan(TODAY, TODAY)
+    plan = await BoardCache(services).plan(TODAY, TODAY)
     now, none = scene.local("09:47"), frozenset[str]()
     lanes = plan.lanes(now, ALL, none)
     assert plan.lanes(now + timedelta(seconds=59), ALL, none) is lanes

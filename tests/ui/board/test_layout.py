@@ -13,10 +13,10 @@ from broker.store.tables import devices, worklist
 from tests.support.clock import TODAY, ZONE
 from tests.ui.scene import Scene
 from ui.board import layout
-from ui.board.layout import Clock, Day, Fold, Gap, Lane, Line, Note
+from ui.board.layout import BoardDay, ClockRow, FoldRow, GapRow, Lane, NoteRow, VisitRow
 
 
-def day(scene: Scene, ahead: int = 0) -> Day:
+def day(scene: Scene, ahead: int = 0) -> BoardDay:
     with scene.store.read() as reader:
         return layout.read(reader, TODAY + timedelta(days=ahead), TODAY, ZONE)
 
@@ -31,15 +31,15 @@ def words_of(made: Lane) -> list[str]:
     said = []
     for row in made.rows:
         match row:
-            case Line():
+            case VisitRow():
                 said.append(f"{row.at} {row.name.split()[0]} {row.state}")
-            case Gap():
+            case GapRow():
                 said.append(f"{row.at} free {row.until}".strip())
-            case Clock():
+            case ClockRow():
                 said.append(f"now {row.at}")
-            case Fold():
+            case FoldRow():
                 said.append(f"fold {row.count}")
-            case Note():
+            case NoteRow():
                 said.append(row.word)
     return said
 
@@ -109,7 +109,7 @@ def test_a_cancelled_visit_is_shown_only_when_asked_for_and_frees_its_time(scene
 def test_another_day_has_no_line_of_now(scene: Scene) -> None:
     scene.register("10:00", on=TODAY + timedelta(days=1))
     rows = layout.lanes(day(scene, 1), scene.local("09:47"), ZONE, layout.ALL)[1].rows
-    assert [type(row) for row in rows] == [Line, Gap]
+    assert [type(row) for row in rows] == [VisitRow, GapRow]
 
 
 def test_minutes_count_from_the_last_change_of_the_state(scene: Scene) -> None:
@@ -123,7 +123,7 @@ def test_minutes_count_from_the_last_change_of_the_state(scene: Scene) -> None:
     scene.store.write(lambda tx: worklist.note_delivery(tx, [early.steps[0].id], "XRAY_14"))
     scene.begin(order, "1.2.1")
     scene.now = scene.instant("09:47")
-    lengths = {row.name: row.length for row in lane(scene).rows if isinstance(row, Line)}
+    lengths = {row.name: row.length for row in lane(scene).rows if isinstance(row, VisitRow)}
     # One that was registered yesterday waits from its hour on, and not yet before it.
     assert lengths == {"Кузнецова М. П.": "5 мин", "Зуев П.": "5 мин", "Ли Е.": "10 мин", "Фролова Д.": ""}
 
@@ -131,9 +131,9 @@ def test_minutes_count_from_the_last_change_of_the_state(scene: Scene) -> None:
 def test_urgent_is_told_until_it_is_done(scene: Scene) -> None:
     order = scene.register("09:40", priority=Priority.URGENT)
     scene.begin(order, "1.2.1")
-    assert [row.urgent for row in lane(scene).rows if isinstance(row, Line)] == [True]
+    assert [row.urgent for row in lane(scene).rows if isinstance(row, VisitRow)] == [True]
     scene.finish("1.2.1")
-    assert [row.urgent for row in lane(scene).rows if isinstance(row, Line)] == [False]
+    assert [row.urgent for row in lane(scene).rows if isinstance(row, VisitRow)] == [False]
 
 
 def test_what_needs_attention_is_told_with_what_can_be_done(scene: Scene) -> None:
@@ -142,14 +142,17 @@ def test_what_needs_attention_is_told_with_what_can_be_done(scene: Scene) -> Non
     scene.finish("1.2.1", PerformedState.DISCONTINUED, discontinuation_meaning="сломалась трубка")
     scene.refuse(scene.register("11:00", "Ли Ен"), "Полис не найден")
     scene.begin(None, "1.9", patient_name="ZUEV^PETR")
-    found = layout.troubles(day(scene), ZONE, amend=True)
+    found = layout.attention_items(day(scene), ZONE, amend=True)
     assert [(each.title, each.why, each.act) for each in found] == [
         ("Снимки без направления", "Рентген в 09:15: «ZUEV PETR». Такого в списке не было.", "Найти направление"),
         ("Шина не приняла направление", "K2611-0002, Ли Е.: Полис не найден", "Исправить"),
         ("Прервано на аппарате", "Иванов И., Коленного сустава, справа: «сломалась трубка».", "Записать снова"),
     ]
     assert found[1].path == "/desk?order=K2611-0002"
-    assert {each.act for each in layout.troubles(day(scene), ZONE, amend=False)} == {"Найти направление", "Открыть"}
+    assert {each.act for each in layout.attention_items(day(scene), ZONE, amend=False)} == {
+        "Найти направление",
+        "Открыть",
+    }
 
 
 def test_an_unlinked_study_waits_on_the_board_of_today_too(scene: Scene) -> None:

@@ -20,7 +20,7 @@ from tests.support.clock import TODAY
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, parts, press
 from ui.board import layout
-from ui.board.layout import Day
+from ui.board.layout import BoardDay
 from ui.services import Services
 
 pytestmark = pytest.mark.usefixtures("scene")
@@ -146,7 +146,7 @@ async def test_twenty_boards_read_the_day_once_after_a_change(
     boards = [await User(user.http_client).open("/board") for _ in range(20)]
     read, readings = layout.read, list[object]()
 
-    def counted(*args: Any) -> Day:
+    def counted(*args: Any) -> BoardDay:
         readings.append(args)
         return read(*args)
 

@@ -13,7 +13,6 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from broker.config.configuration import Config
 from broker.domain.orders import Order, OrderState
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store, Tx
@@ -60,15 +59,10 @@ def asked() -> list[int]:
 
 
 @pytest.fixture
-def services(services: Services, tmp_path: Path, asked: list[int]) -> Services:
+def services(services: Services, asked: list[int]) -> Services:
     """A clinic with a bus, which warns of repeats within a month."""
-    token = tmp_path / "token"
-    token.write_text("t")
-    config = services.config.model_dump() | {
-        "clinic": {"name": "Клиника на Заречной", "repeat_days": {"DX": 30}},
-        "bus": {"url": "http://bus.example", "token_file": str(token), "organisation": US, "mis_oid": "1.2.643.2"},
-    }
-    return replace(services, config=Config.model_validate(config), ask_elsewhere=asked.append)
+    settings = replace(services.settings, has_bus=True, organisation=US, repeat_days={"DX": 30})
+    return replace(services, settings=settings, request_history=asked.append)
 
 
 def _directories(tx: Tx) -> None:
@@ -270,8 +264,8 @@ async def test_without_a_bus_nobody_is_sent_elsewhere_and_no_region_is_spoken_of
     scene: Scene, services: Services
 ) -> None:
     known(scene)
-    bare = Config.model_validate({"clinic": {"name": "К"}, "data": {"directory": services.config.data.directory}})
-    async with person(replace(services, config=bare, ask_elsewhere=None)) as user:
+    bare = replace(services.settings, has_bus=False, organisation="")
+    async with person(replace(services, settings=bare, request_history=None)) as user:
         await choose(user)
         await user.should_not_see("в другую клинику")
         await user.should_not_see("регион")

@@ -62,7 +62,7 @@ def told(scene: Scene) -> list[str]:
     with scene.store.read() as reader:
         card = journal.card(reader, "A1")
     assert card
-    return [getattr(line, "what", "") for _, line in timeline.tell(card, DEVICES, ZONE, TODAY)]
+    return [getattr(line, "what", "") for _, line in timeline.entries(card, DEVICES, ZONE, TODAY)]
 
 
 def test_the_label_does_without_a_date_of_birth(scene: Scene) -> None:

@@ -359,7 +359,7 @@ async def test_a_stopping_program_never_says_saved(
     async def nothing(*_: Any) -> None:
         return None
 
-    monkeypatch.setattr("ui.layout.frame.run.io_bound", nothing)
+    monkeypatch.setattr("ui.live.run.io_bound", nothing)
     hands.press_save()
     await asyncio.sleep(0.3)
     await hands.user.should_not_see("Печать этикетки")

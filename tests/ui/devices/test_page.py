@@ -10,7 +10,6 @@ from nicegui import ui
 from nicegui.testing import User
 from pydicom.dataset import Dataset
 
-from broker.config.sections import DicomConfig
 from broker.dicom.devices import samples
 from broker.domain.devices import Device
 from broker.store.database import Tx
@@ -20,6 +19,7 @@ from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
 from ui.devices.page import connect_to, settings
 from ui.services import Services
+from ui.settings import WorklistAddress
 
 pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
@@ -181,15 +181,15 @@ async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:
 
 
 def test_what_to_enter_on_a_modality_follows_the_configuration() -> None:
-    told = connect_to(DicomConfig(ae_title="CLINIC_WL", address="10.0.4.1", port=104, unknown_devices="learn"))
+    told = connect_to(WorklistAddress("CLINIC_WL", "10.0.4.1", 104, learns_unknown_devices=True))
     assert "AE title CLINIC_WL, порт 104, адрес 10.0.4.1." in told
     assert "появится здесь сам" in told
-    told = connect_to(DicomConfig())
+    told = connect_to(WorklistAddress())
     assert "адрес этого сервера" in told
     assert "можно принять" in told
-    assert "адрес 10.0.4.2." in connect_to(DicomConfig(), "10.0.4.2")  # under which the browser came
-    assert "адрес этого сервера" in connect_to(DicomConfig(), "localhost")
-    assert settings(DicomConfig(ae_title="CLINIC_WL", port=104), "10.0.4.2")[1:] == [
+    assert "адрес 10.0.4.2." in connect_to(WorklistAddress(), "10.0.4.2")  # under which the browser came
+    assert "адрес этого сервера" in connect_to(WorklistAddress(), "localhost")
+    assert settings(WorklistAddress("CLINIC_WL", port=104), "10.0.4.2")[1:] == [
         "AE title: CLINIC_WL",
         "IP: 10.0.4.2",
         "Порт: 104",

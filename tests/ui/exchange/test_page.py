@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from broker.config.configuration import Config
 from broker.domain.messages import OutboxKind
 from broker.store.database import Store
 from broker.store.queries.journal import Exchange
@@ -20,7 +18,7 @@ from broker.store.tables.incoming import Arrival, ItemKind, ItemState
 from tests.support.clock import ZONE
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
-from ui.exchange.page import judge
+from ui.exchange.page import exchange_status
 from ui.services import Services
 from ui.text import bus as bus_words
 
@@ -28,13 +26,10 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
 @pytest.fixture
-def connected(services: Services, tmp_path: Path) -> Services:
-    """A house that has a bus."""
-    (tmp_path / "token").write_text("secret")
-    bus = {"url": "http://bus.test/fhir", "token_file": str(tmp_path / "token"), "mis_oid": "1.2.3"}
-    bus["organisation"] = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21"
-    told = services.config.model_dump(include={"clinic", "data"}, mode="json")
-    return replace(services, config=Config.model_validate({**told, "bus": bus}))
+def connected(services: Services) -> Services:
+    """A clinic that has a bus."""
+    organisation = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21"
+    return replace(services, settings=replace(services.settings, has_bus=True, organisation=organisation))
 
 
 NOW = datetime.fromisoformat("2026-11-24T06:47:00+00:00")
@@ -52,7 +47,7 @@ CALM = Exchange(
 
 
 def verdict(configured: bool = True, **changes: Any) -> tuple[str, str, str]:
-    found = judge(replace(CALM, **changes), configured, NOW, ZONE)
+    found = exchange_status(replace(CALM, **changes), configured, NOW, ZONE)
     return found.tone, found.what, found.todo
 
 

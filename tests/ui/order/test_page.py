@@ -33,9 +33,9 @@ def told(scene: Scene, number: str = "K2611-0001", devices: tuple[Device, ...] =
     with scene.store.read() as reader:
         card = journal.card(reader, number)
     assert card
-    lines = [line for _, line in timeline.tell(card, devices, ZONE, TODAY)]
+    lines = [line for _, line in timeline.entries(card, devices, ZONE, TODAY)]
     return [
-        line.word if isinstance(line, timeline.Day) else f"{line.time} {line.state}: {line.what} ({line.who})"
+        line.word if isinstance(line, timeline.DayHeading) else f"{line.time} {line.state}: {line.what} ({line.who})"
         for line in lines
     ]
 
@@ -141,7 +141,7 @@ def test_every_line_has_a_key_of_its_own(scene: Scene) -> None:
     with scene.store.read() as reader:
         card = journal.card(reader, order.accession_number)
     assert card
-    keys = [key for key, _ in timeline.tell(card, (), ZONE, TODAY)]
+    keys = [key for key, _ in timeline.entries(card, (), ZONE, TODAY)]
     assert len(keys) == len(set(keys)) == 5
 
 

@@ -61,15 +61,15 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 def troubles(scene: Scene) -> list[tuple[str, str]]:
     with scene.store.read() as reader:
         day = layout.read(reader, TODAY, TODAY, ZONE)
-    return [(each.title, each.why) for each in layout.troubles(day, ZONE, True)]
+    return [(each.title, each.why) for each in layout.attention_items(day, ZONE, True)]
 
 
 def told(scene: Scene) -> str:
     with scene.store.read() as reader:
         card = journal.card(reader, "K2611-0001")
     assert card
-    lines = timeline.tell(card, (), ZONE, TODAY)
-    return "\n".join(f"{line.state}: {line.what}" for _, line in lines if isinstance(line, timeline.Told))
+    lines = timeline.entries(card, (), ZONE, TODAY)
+    return "\n".join(f"{line.state}: {line.what}" for _, line in lines if isinstance(line, timeline.TimelineEntry))
 
 
 def state(scene: Scene) -> OrderState:

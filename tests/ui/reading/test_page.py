@@ -312,7 +312,7 @@ def test_the_life_of_a_report_is_told(scene: Scene) -> None:
     with scene.store.read() as reader:
         card = journal.card(reader, order.accession_number)
     assert card is not None
-    told = [line for _, line in timeline.tell(card, (), ZONE, TODAY) if isinstance(line, timeline.Told)]
+    told = [line for _, line in timeline.entries(card, (), ZONE, TODAY) if isinstance(line, timeline.TimelineEntry)]
     assert [(line.state, line.what, line.who) for line in told[:3]] == [
         ("reported", "Протокол подписан", "Соколов В. И."),
         ("running", "Черновик протокола взят у врача Вольская Т. А.", "Соколов В. И."),

@@ -140,7 +140,7 @@ def test_an_unknown_address_is_answered_in_russian(site: Site) -> None:
 
 
 def test_the_storage_secret_is_made_once_and_for_the_user_alone(site: Site) -> None:
-    directory = site.services.config.data.directory
+    directory = site.services.settings.directory
     path = directory / "storage-secret"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert web.storage_secret(directory) == web.storage_secret(directory) == path.read_text()

@@ -6,7 +6,8 @@ import pytest
 
 from broker.security import sessions
 from tests.ui.conftest import PASSWORD, Site, session_of
-from ui.services import COOKIE, safe_path
+from ui.services import COOKIE
+from ui.web.login import safe_path
 
 
 def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(site: Site) -> None:

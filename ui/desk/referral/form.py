@@ -17,13 +17,13 @@ from broker.workflow import referrals
 from ui.desk.referral import lookups, parsing
 from ui.desk.referral import typed as read
 from ui.desk.referral import values as referral_values
-from ui.desk.referral.lists import Lists, place
-from ui.desk.referral.lookups import GUID, Directories
+from ui.desk.referral.lists import ReferralOptions, place
+from ui.desk.referral.lookups import GUID, DirectoryLookups
 from ui.desk.referral.values import EMPTY, PATIENT, RARE, STUDY
 from ui.desk.slots import DEFAULT_MINUTES
 from ui.text import errors, words
 from ui.widgets import theme
-from ui.widgets.theme import Field, text
+from ui.widgets.theme import FormField, text
 
 # Where a problem is shown whose own field is not on the screen.
 SHOWN_AT = {"patient": "family", "patient_id": "family", "referrer_snils": "referrer"}
@@ -34,14 +34,18 @@ class ReferralForm:
     """The two columns of fields; `changed` is called with a field's name after every change that a person made."""
 
     def __init__(
-        self, lists: Lists, directories: Directories, today: Callable[[], date], changed: Callable[[str], None]
+        self,
+        lists: ReferralOptions,
+        directories: DirectoryLookups,
+        today: Callable[[], date],
+        changed: Callable[[str], None],
     ) -> None:
         self.lists = lists
         self._directories = directories
         self._today = today
         self._changed = changed
         self._filling = False
-        self.fields: dict[str, Field] = {}
+        self.fields: dict[str, FormField] = {}
         self.patient: Patient | None = None  # who was chosen
         self.nearest = True  # the time follows the device's free time until a person chooses one
         self.step: ScheduledStep | None = None  # of an order that is being changed, or of what was done already
@@ -106,7 +110,7 @@ class ReferralForm:
         self._place(False)
         self._offer_devices()
 
-    def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> Field:
+    def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> FormField:
         field = theme.field(label, make, **options)
         self.fields[key] = field
         field.control.on_value_change(lambda: self._on_change(key))

@@ -10,7 +10,7 @@ from broker.domain.devices import Device, ProcedureType
 
 
 @dataclass(frozen=True)
-class Lists:
+class ReferralOptions:
     """What the selects offer."""
 
     procedures: Sequence[ProcedureType]

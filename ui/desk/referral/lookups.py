@@ -11,40 +11,41 @@ from broker.domain import names
 from broker.domain.directory import Entry
 from broker.domain.people import PersonName
 from broker.store.queries import choices
-from ui.desk.referral.lists import Lists, person
-from ui.services import Services, look
-from ui.widgets.autocomplete import Combo
-from ui.widgets.theme import Field, text
+from ui.desk.referral.lists import ReferralOptions, person
+from ui.live import look
+from ui.services import Services
+from ui.widgets.autocomplete import Autocomplete
+from ui.widgets.theme import FormField, text
 
 MOST = 6  # that a list offers at a time
 GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
-class Doctor:
+class DoctorOption:
     """A doctor as the field writes one, with the СНИЛС that goes with the referral."""
 
     said: str
     snils: str = ""
 
 
-class Directories:
+class DirectoryLookups:
     """Looks up what may be meant."""
 
-    def __init__(self, services: Services, lists: Lists) -> None:
+    def __init__(self, services: Services, lists: ReferralOptions) -> None:
         self._services, self._lists = services, lists
 
-    async def doctors(self, typed: str) -> list[Doctor]:
+    async def doctors(self, typed: str) -> list[DoctorOption]:
         """Find doctors who referred before, then those of the imported directory."""
         parts = names.fold(typed).split()
-        known = [Doctor(person(name, position), snils) for name, position, snils in self._lists.referrers]
+        known = [DoctorOption(person(name, position), snils) for name, position, snils in self._lists.referrers]
         fitting = [
             each
             for each in known
             if all(any(word.startswith(part) for word in names.fold(each.said).split()) for part in parts)
         ]
         listed = await look(self._services, lambda reader: choices.doctors(reader, typed, MOST))
-        found: dict[str, Doctor] = {}
+        found: dict[str, DoctorOption] = {}
         for each in [*fitting, *(_doctor(entry) for entry in listed)]:
             if each.said != typed and not (each.said in found and found[each.said].snils):
                 found[each.said] = each
@@ -67,15 +68,15 @@ class Directories:
 
 
 def attach(
-    directories: Directories,
-    fields: dict[str, Field],
+    directories: DirectoryLookups,
+    fields: dict[str, FormField],
     quiet: Callable[[], bool],
     know_doctor: Callable[[str, str], None],
     know_owner: Callable[[str, str], None],
 ) -> None:
     """Turn the three fields into combo boxes; `know_…` are told (what the field shows, number) of what was taken."""
 
-    async def take_doctor(found: Doctor | None, typed: str) -> None:
+    async def take_doctor(found: DoctorOption | None, typed: str) -> None:
         if found:
             know_doctor(found.said, found.snils)
         fields["referrer"].value = found.said if found else typed
@@ -95,7 +96,7 @@ def attach(
     ]
     for name, find, draw, take in boxes:
         with fields[name].box.classes("combo"):
-            combo: Combo[Any] = Combo(fields[name], find, draw, take, name=name, quiet=quiet)
+            combo: Autocomplete[Any] = Autocomplete(fields[name], find, draw, take, name=name, quiet=quiet)
         if name == "diagnosis":
             combo.list.classes("broad")
 
@@ -105,7 +106,7 @@ def _draw_diagnosis(found: Entry) -> None:
     text("span", found.name)
 
 
-def _doctor(entry: Entry) -> Doctor:
+def _doctor(entry: Entry) -> DoctorOption:
     details = entry.details
     name = PersonName(details.get("family", ""), details.get("given", ""), details.get("middle", ""))
-    return Doctor(person(str(name) or entry.name, details.get("position", "")), details.get("snils", ""))
+    return DoctorOption(person(str(name) or entry.name, details.get("position", "")), details.get("snils", ""))

@@ -12,12 +12,12 @@ from broker.domain.orders import Priority, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient, PersonName, Sex
 from broker.workflow import referrals
 from ui.desk.referral import typed as read
-from ui.desk.referral.lists import Lists
+from ui.desk.referral.lists import ReferralOptions
 
 
 def read_fields(
     values: Mapping[str, Any],
-    lists: Lists,
+    lists: ReferralOptions,
     now: datetime,
     chosen: Patient | None = None,
     step: ScheduledStep | None = None,
@@ -126,7 +126,7 @@ def patient(kept: Mapping[str, Any]) -> Patient:
     return Patient(**{**kept, **parts})
 
 
-def _owner_problem(said: str, guid: str, lists: Lists) -> dict[str, str]:
+def _owner_problem(said: str, guid: str, lists: ReferralOptions) -> dict[str, str]:
     if not said:
         return {"owner": "required"}
     if not guid:

@@ -9,17 +9,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nicegui import core
 
-from ui import services as ui_services
-from ui.services import COALESCE, News, Services
+from ui import live
+from ui.live import COALESCE, News
+from ui.services import Services
 
 
 async def test_news_comes_soon_and_what_comes_thick_and_fast_is_spaced(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spacing = 3 * COALESCE
-    monkeypatch.setattr(ui_services, "SPACING", spacing)
-    monkeypatch.setattr(ui_services.core, "loop", None)  # another test's, which has ended
+    monkeypatch.setattr(live, "SPACING", spacing)
+    monkeypatch.setattr(core, "loop", None)  # another test's, which has ended
     loop, told = asyncio.get_running_loop(), list[float]()
     changed: Any = SimpleNamespace(emit=lambda: told.append(loop.time()))
     news = News(replace(services, changed=changed))

@@ -17,9 +17,9 @@ from broker.bus.inbound.referrals import ReferralPoll
 from broker.bus.inbound.results import ResultPoll
 from broker.bus.outbound.delivery import Delivery
 from broker.bus.profile import Profile, systems_without_version
-from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import DIALECTS
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.config.configuration import Config
 from broker.documents.report_pdf import report_pdf
 from broker.domain.clinic import Clinic
@@ -34,10 +34,10 @@ DELIVER_EVERY = 2.0  # seconds between looks into the outbox
 PROBE_EVERY = 30.0  # seconds between looks whether the line has been silent for so long that it must be tried
 DIRECTORIES_EVERY = 60.0  # seconds between looks whether a directory was imported
 FORGET_EVERY = 6 * 3600.0  # seconds between looks for contents that are old enough to go
-LANES = 4  # messages under way at once
+WORKERS = 4  # messages under way at once
 # Of two conditional creations of one doctor at the same time R4 servers make two doctors (issues hapi-fhir 3141 and
 # microsoft/fhir-server 1382), and refuse every later order that names him. The N3 family is sent no conditions.
-ONE_LANE = ("r4",)
+ONE_WORKER = ("r4",)
 
 
 class RegionalBus:
@@ -54,32 +54,34 @@ class RegionalBus:
         if not store.write(lambda tx: incoming.is_of(tx, f"{config.bus.organisation.lower()} {config.bus.url}")):
             log.warning("the configured bus or organisation is another one: everything recent is fetched anew")
 
-        def client() -> BusClient:
-            return bus_client(config.bus)
+        def session(priority: Priority) -> BusSession:
+            return BusSession(store, bus_client(config.bus), limiter, priority)
 
-        lanes = 1 if config.bus.dialect in ONE_LANE else LANES
-        self.exchange = Delivery(
-            store, client(), profile, limiter, paper_of(config, store), dialect=dialect, lanes=lanes
+        workers = 1 if config.bus.dialect in ONE_WORKER else WORKERS
+        self.delivery = Delivery(
+            store, session(Priority.DELIVERY), profile, paper_of(config, store), dialect=dialect, workers=workers
         )
-        self.fetch = ReferralPoll(store, client(), dialect, profile, limiter, clinic, config.bus.auto_accept)
-        self.elsewhere = ResultPoll(store, client(), dialect, profile, limiter)
-        self.history = History(store, client(), dialect, profile, limiter, hours=config.bus.history_hours)
+        self.referrals = ReferralPoll(
+            store, session(Priority.POLLING), dialect, profile, clinic, config.bus.auto_accept
+        )
+        self.results = ResultPoll(store, session(Priority.BACKGROUND), dialect, profile)
+        self.history = History(store, session(Priority.BACKGROUND), dialect, profile, hours=config.bus.history_hours)
 
     def jobs(self) -> list[Job]:
         """List what is done periodically."""
         every = self._config.bus.fetch_every
         return [
-            Job("deliver", self.exchange.deliver, every=DELIVER_EVERY),
-            Job("probe", self.exchange.probe, every=PROBE_EVERY),
-            Job("fetch", self.fetch.run, every=every),
-            Job("elsewhere", self.elsewhere.look, every=every),
+            Job("deliver", self.delivery.deliver, every=DELIVER_EVERY),
+            Job("probe", self.delivery.probe, every=PROBE_EVERY),
+            Job("fetch", self.referrals.run, every=every),
+            Job("elsewhere", self.results.look, every=every),
             Job("directories", self.read_directories, every=DIRECTORIES_EVERY),
             Job("forget", self.forget, every=FORGET_EVERY),
         ]
 
     def stop(self) -> None:
         """Cut off what is under way, and let nothing new begin."""
-        for part in (self.exchange, self.fetch, self.elsewhere, self.history):
+        for part in (self.delivery, self.referrals, self.results, self.history):
             part.stop()
 
     def read_directories(self) -> None:
@@ -87,7 +89,7 @@ class RegionalBus:
         profile = self._profile()
         if profile != self._known:
             self._known = profile
-            self.exchange.use(profile)
+            self.delivery.use(profile)
             log.info("the imported directories are used from now on")
 
     def forget(self) -> None:

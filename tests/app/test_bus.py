@@ -53,11 +53,11 @@ def test_how_far_searches_have_got_counts_for_the_same_bus_and_clinic_only(
     assert ("fetched anew" in caplog.text) == (kept == "")
 
 
-@pytest.mark.parametrize(("dialect", "lanes"), [("n3", 4), ("r4", 1)])
+@pytest.mark.parametrize(("dialect", "workers"), [("n3", 4), ("r4", 1)])
 def test_a_server_of_conditional_creations_gets_one_message_at_a_time(
-    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch, dialect: str, lanes: int
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch, dialect: str, workers: int
 ) -> None:
     told: dict[str, Any] = {}
     monkeypatch.setattr(region, "Delivery", lambda *_, **given: told.update(given))
     opened(store, directory, dialect=dialect)
-    assert told["lanes"] == lanes
+    assert told["workers"] == workers

@@ -12,6 +12,7 @@ from broker.bus.profile import Resource
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect, n3
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.devices import ProcedureType
 from broker.domain.messages import BusReferences, OutboxRow
@@ -55,22 +56,23 @@ class Clinic:
         self.token = PRACTICE_TOKEN
         self.now = 5000.0
         self.dialect: Dialect = n3
-        self.lanes = 1
+        self.workers = 1
         self.clients: list[BusClient] = []
-        self.exchange = self.restarted()
+        self.delivery = self.restarted()
 
     def restarted(self, client: type[BusClient] = BusClient, timeout: float = 5.0, rate: int = 6000) -> Delivery:
         """Make an exchange as after a start of the program."""
         self.clients.append(client(self.server.url, lambda: self.token, timeout))
-        self.exchange = self.exchange_with(1.0, rate)
-        return self.exchange
+        self.delivery = self.delivery_with(1.0, rate)
+        return self.delivery
 
-    def exchange_with(self, chance: float, rate: int = 6000) -> Delivery:
-        limiter = RateLimiter(rate, lambda: self.now, lambda: chance)
-        return Delivery(self.store, self.clients[-1], PROFILE, limiter, paper, dialect=self.dialect, lanes=self.lanes)
+    def delivery_with(self, chance: float, rate: int = 6000) -> Delivery:
+        limiter = self.limiter = RateLimiter(rate, lambda: self.now, lambda: chance)
+        session = BusSession(self.store, self.clients[-1], limiter, Priority.DELIVERY)
+        return Delivery(self.store, session, PROFILE, paper, dialect=self.dialect, workers=self.workers)
 
     def deliver(self) -> DeliverySummary:
-        return self.exchange.deliver()
+        return self.delivery.deliver()
 
     def deliver_and_lose_the_answer(self, fault: str = "timeout-after-commit") -> DeliverySummary:
         """Let the next call fail after it was sent, on an impatient client; then start anew with a patient one."""
@@ -82,7 +84,7 @@ class Clinic:
 
     def deliver_later(self, seconds: float = 3600.0) -> DeliverySummary:
         self.now += seconds
-        return self.exchange.deliver()
+        return self.delivery.deliver()
 
     def register(self, **changes: Any) -> Order:
         return referrals.register(self.store, draft(**changes), REGISTRAR, CLINIC)

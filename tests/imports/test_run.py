@@ -24,6 +24,7 @@ from broker.bus.outbound.delivery import Delivery
 from broker.bus.outbound.messages import NO_BIRTH_DATE
 from broker.bus.profile import Profile
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.config.loader import load
 from broker.dicom.files import worklist_file
 from broker.dicom.server import DicomServer, PortSettings
@@ -285,6 +286,8 @@ def test_file_names_that_are_not_utf_8_are_told_legibly(tmp_path: Path, run: Any
 class Silent:
     """A bus client that must not be used."""
 
+    url = "http://bus.example.org/fhir"
+
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"{name} is called")
 
@@ -293,8 +296,8 @@ def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(sto
     item, digest = worklist_file.read(wl(PatientBirthDate=""))
     intake.take_over(store, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
     profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=ZONE)
-    exchange = Delivery(store, Silent(), profile, RateLimiter(50), lambda order, report: b"")  # type: ignore[arg-type]
-    summary = exchange.deliver()
+    session = BusSession(store, Silent(), RateLimiter(50), Priority.DELIVERY)  # type: ignore[arg-type]
+    summary = Delivery(store, session, profile, lambda order, report: b"").deliver()
     assert summary.needs_attention == 1
     with store.read() as reader:
         row = reader.one("SELECT state, reason FROM outbox")

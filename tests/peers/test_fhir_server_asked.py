@@ -13,6 +13,7 @@ from broker.bus.profile import Resource
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import r4
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.domain.orders import OrderState
 from broker.store.database import Store
 from broker.store.tables import foreign, orders, outbox
@@ -40,6 +41,10 @@ def client(server: FhirServer) -> Iterator[BusClient]:
     opened.close()
 
 
+def session_of(store: Store, client: BusClient, priority: Priority) -> BusSession:
+    return BusSession(store, client, RateLimiter(6000), priority)
+
+
 def post(server: FhirServer, bundle: Resource) -> None:
     """Send a bundle as another clinic's program does."""
     for entry in bundle["entry"]:
@@ -54,7 +59,7 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
     for number in range(3):
         post(server, strangers.result(days_ago=number, conclusion=f"Заключение {number}"))
     patient = referrals.register(store, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
-    History(store, client, r4, PROFILE, RateLimiter(6000), seconds=60).ask(patient.id)
+    History(store, session_of(store, client, Priority.BACKGROUND), r4, PROFILE, seconds=60).ask(patient.id)
     with store.read() as reader:
         told = foreign.of_patient(reader, patient.id)
     assert told.reason == ""
@@ -67,12 +72,12 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
 ) -> None:
     given = draft(owner=STRANGER, station_ae_titles=(), start=soon(days=1))
     order = referrals.register(store, given, REGISTRAR, CLINIC)
-    limiter = RateLimiter(6000)
-    Delivery(store, client, PROFILE, limiter, lambda order, report: b"", dialect=r4).deliver()
+    session = session_of(store, client, Priority.DELIVERY)
+    Delivery(store, session, PROFILE, lambda order, report: b"", dialect=r4).deliver()
     with store.read() as reader:
         placed = server.get(f"Task/{outbox.references(reader, order.id).task}")
     post(server, strangers.result(of=placed, days_ago=0))
-    look = ResultPoll(store, client, r4, PROFILE, limiter)
+    look = ResultPoll(store, session_of(store, client, Priority.BACKGROUND), r4, PROFILE)
     assert look.look() == ResultPollSummary(completed=1)
     assert look.look() == ResultPollSummary()
     with store.read() as reader:

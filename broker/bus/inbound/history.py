@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,11 +24,10 @@ from broker.bus.inbound.parse_report import (
     version_of,
 )
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
+from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, Profile, Resource, oid
-from broker.bus.transport.asking import Line
-from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect
-from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession
 from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
 from broker.domain.reports import ForeignStudy
@@ -58,18 +56,17 @@ class History:
     def __init__(
         self,
         store: Store,
-        client: BusClient,
+        session: BusSession,
         dialect: Dialect,
         profile: Profile,
-        limiter: RateLimiter,
         *,
         hours: float = 12,
         seconds: float = SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take `hours` for which an answer is taken for fresh, and `seconds` that a question may take."""
         self._store, self._profile, self._hours = store, profile, hours
-        self._line = Line(client, dialect, limiter, store=store, seconds=seconds, monotonic=monotonic)
+        self._session, self._seconds = session, seconds
+        self._search = BusSearch(session, dialect)
         # Documents stand within R4's reports and would make an answer too large; the other family has them beside.
         self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
         self._wanted: deque[int] = deque()
@@ -82,7 +79,7 @@ class History:
         False where so many patients wait that this one is left out: whoever still wants it asks again.
         """
         with self._news:
-            if self._line.stopping.is_set():
+            if self._session.stopping.is_set():
                 return False
             if patient_id in self._wanted:
                 return True
@@ -98,7 +95,7 @@ class History:
     def stop(self) -> None:
         """End the question under way, and ask no more."""
         with self._news:
-            self._line.stop()
+            self._session.stop()
             self._news.notify()
             thread = self._thread
         if thread is not None:
@@ -116,7 +113,8 @@ class History:
             if asked.reason != NO_NUMBER:
                 verbs.history_failed(self._store, patient_id, NO_NUMBER)
             return
-        with self._line.question():
+        self._session.begin()
+        with self._session.question(self._seconds):
             try:
                 people = self._people(patient)
                 reports, whole = self._reports(people)
@@ -149,8 +147,8 @@ class History:
     def _next(self) -> int | None:
         """Wait for the next patient; None when it is over."""
         with self._news:
-            self._news.wait_for(lambda: self._wanted or self._line.stopping.is_set())
-            return None if self._line.stopping.is_set() else self._wanted.popleft()
+            self._news.wait_for(lambda: self._wanted or self._session.stopping.is_set())
+            return None if self._session.stopping.is_set() else self._wanted.popleft()
 
     def _is_due(self, patient_id: int) -> bool:
         now = self._store.clock()
@@ -166,7 +164,7 @@ class History:
         found: list[str] = []
         for system, value in ((SNILS, patient.snils), (POLICY, patient.policy)):
             if value:
-                people, _ = self._line.search("Patient", {"identifier": f"{oid(system)}|{value}"})
+                people, _ = self._search.search("Patient", {"identifier": f"{oid(system)}|{value}"})
                 found += [
                     reference
                     for person in people
@@ -180,7 +178,7 @@ class History:
         """Find the reports on these people, the newest first; False where the bus has told a part only."""
         if not people:
             return [], True
-        found, whole = self._line.search("DiagnosticReport", {"subject": ",".join(people), **self._members})
+        found, whole = self._search.search("DiagnosticReport", {"subject": ",".join(people), **self._members})
         # Whatever was asked for: only what names one of these people is theirs.
         theirs = [each for each in found if reference_to("Patient", member(each, "subject")) in people]
         valid = [each for each in theirs if member(each, "status") not in WITHDRAWN]
@@ -208,9 +206,9 @@ class History:
         """Read the references of reports, as far as time and requests go; give what was read, and why it ended."""
         read: dict[str, Kept] = {}
         for report in reports:
-            self._line.resolver.begin()
+            self._search.resolver.begin()
             try:
-                told = self._line.told(report)
+                told = self._search.report_graph(report)
             except BusUnavailable as down:
                 return read, str(down)
             read[_reference(report)] = replace(

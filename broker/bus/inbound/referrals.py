@@ -1,33 +1,30 @@
-"""Fetches what other clinics order of us, and what they cancel: by searches that go on where the last one ended.
+"""Polls the bus for what other clinics order of us, and what they cancel.
 
-One look at a time. A search reaches back a little behind its cursor, what was seen before is known by its version, and
-the cursor moves only when a page is stored: a crash, a repeated page or answers out of order lose and double nothing.
-What cannot be read is set aside for a person and holds nothing back; a line that is down ends the look. How far a
-search has got is told by the bus's own times, never by our clock. Nothing here reads a member of a resource; how the
-line is, is kept in `fetch_line`.
+One poll at a time. Two searches go on where the last poll ended: each reaches back a little behind its cursor, what was
+seen before is known by its version, and the cursor moves only when a page is stored: a crash, a repeated page, answers
+out of order lose and double nothing. What cannot be read is set aside for a person and holds nothing back; a connection
+that fails ends the poll. How far a search has got is told by the bus's own times, never by our clock. No member of a
+resource is read here (`parse_referral` does); rate and back-off are the session's.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import random
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
 from broker.bus.profile import Profile, Resource
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
-from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect
-from broker.bus.transport.fetch_line import SEARCH, FetchLine, Stopped
 from broker.bus.transport.paging import PagedSearch
-from broker.bus.transport.rate_limit import ITEM_REQUESTS, RateLimiter
+from broker.bus.transport.rate_limit import REFERRAL_REQUESTS
+from broker.bus.transport.session import BusSession, NotAsked
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.incoming import IncomingState
@@ -40,16 +37,17 @@ from broker.workflow.incoming_referrals import BUS, Taken
 log = logging.getLogger(__name__)
 
 BUS_ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
-PAGE = 500  # Tasks of a search's answer; the most that n3 gives
+SEARCH = "Task/_search"  # the reference under which a refused search stands in the ledger
+PAGE = 500  # Tasks of a search's answer; the most that n3 returns
 OVERLAP = timedelta(minutes=5)  # that a search reaches back: what was changed at the bus just before may show up late
 FIRST_DAYS = 30  # that the first search of all reaches back
-MOST_ATTEMPTS = 8  # at one item, at growing distances: about eight hours
-CONTENT_KEPT = 1024 * 1024  # bytes of an item's JSON
+MAX_ATTEMPTS = 8  # at one item, at growing distances: about eight hours
+CONTENT_LIMIT = 1024 * 1024  # bytes of an item's JSON that are stored
 
 
 @dataclass(frozen=True, slots=True)
 class ReferralPollSummary:
-    """What a look brought. `stopped` says why it ended before everything was seen; empty when it was."""
+    """What a poll brought. `stopped` says why it ended before everything was seen; empty when it was."""
 
     taken: int = 0  # referrals that wait, or went straight onto a worklist
     cancelled: int = 0
@@ -59,76 +57,95 @@ class ReferralPollSummary:
     stopped: str = ""
 
 
+class _PollEnded(Exception):
+    """The poll ends here; `reason` is plain English."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class ReferralPoll:
-    """The one that looks. `auto_accept` is modality -> AE title; `limiter` is shared with whoever sends."""
+    """Polls for referrals and their cancellations. `auto_accept` is modality -> AE title."""
 
     def __init__(
         self,
         store: Store,
-        client: BusClient,
+        session: BusSession,
         dialect: Dialect,
         profile: Profile,
-        limiter: RateLimiter,
         clinic: Clinic,
         auto_accept: Mapping[str, str],
         *,
         page: int = PAGE,
-        monotonic: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
-        self._client = client
+        self._session = session
         self._dialect = dialect
         self._profile = profile
         self._clinic = clinic
         self._auto_accept = auto_accept
         self._page = page
-        self._line = FetchLine(store, client, limiter, monotonic, chance)
         self._resolver = ReferenceResolver(
-            lambda kind, id: self._line.ask(dialect.read(kind, id)), client.url, monotonic=monotonic
+            lambda kind, id: session.request(dialect.read(kind, id)), session.url, monotonic=session.limiter.monotonic
         )
-        # Our own orders are looked at for what the other side cancels of them.
+        # Our own orders are searched too, for what the other side cancels of them.
         us = f"Organization/{profile.organisation}"
         self._searches = {
             cursor: PagedSearch("Task", {"intent": "original-order", member: us}, page)
             for cursor, member in (("referrals", "owner"), ("own orders", "requester"))
         }
-        self._broken = 0  # items that the line broke, in a row
+        self._failed_items = 0  # in a row, at which no answer came
         self._count: Counter[str] = Counter()
 
     def stop(self) -> None:
-        """End the look that is running, from another thread, and let no other one begin; it ends the client's calls."""
-        self._line.stop()
+        """End the poll that is running and let no other one begin; called from another thread."""
+        self._session.stop()
 
     def run(self) -> ReferralPollSummary:
-        """Take what is new since the last look."""
+        """Take what is new since the last poll."""
         self._count = Counter()
-        self._broken = 0
+        self._failed_items = 0
         try:
-            self._line.begin()
+            self._session.begin()
+            if reason := self._session.hindrance():
+                raise _PollEnded(reason)
             for cursor, pages in self._searches.items():
-                self._look(cursor, pages)
+                self._search(cursor, pages)
             self._try_again()
-        except Stopped as stopped:
-            return self._fetched(stopped.reason)
+        except _PollEnded as ended:
+            return self._summary(ended.reason)
         finally:
+            self._session.release()
             if self._count:
-                log.info("fetched from the bus: %s", ", ".join(f"{n} {name}" for name, n in self._count.items()))
-        return self._fetched("")
+                log.info("polled from the bus: %s", ", ".join(f"{n} {name}" for name, n in self._count.items()))
+        return self._summary("")
 
-    def _fetched(self, stopped: str) -> ReferralPollSummary:
+    def _summary(self, stopped: str) -> ReferralPollSummary:
         count = self._count
         return ReferralPollSummary(
             count["taken"], count["cancelled"], count["late"], count["set_aside"], count["failed"], stopped
         )
 
+    def _admit(self, requests: int) -> None:
+        """End the poll if so many requests may not go out now."""
+        if reason := self._session.admit(requests):
+            raise _PollEnded(reason)
+
+    def _connection_failed(self, answer: Retry | Paused) -> _PollEnded:
+        """Back off; return what ends the poll."""
+        if not isinstance(answer, NotAsked):
+            wait = self._session.failed(answer)
+            log.warning("the poll for referrals failed: %s; next attempt in %.0f s", answer.reason, wait)
+        return _PollEnded(answer.reason)
+
     # ---- searches ----
 
-    def _look(self, cursor: str, pages: PagedSearch) -> None:
-        """Bring a search to its end; what a look leaves of a page is gone on with by the next one."""
+    def _search(self, cursor: str, pages: PagedSearch) -> None:
+        """Bring a search to its end; what one poll leaves of a page is continued by the next one."""
         if not pages.under_way:
             pages.begin(self._since(cursor))
-            self._ask_page(pages)
+            self._next_page(pages)
         while True:
             while pages.entries:
                 self._entry(pages.entries[0])
@@ -138,28 +155,38 @@ class ReferralPoll:
                 pages.under_way = False
                 pages.size = self._page
                 return
-            self._ask_page(pages)
+            self._next_page(pages)
 
-    def _ask_page(self, pages: PagedSearch) -> None:
+    def _next_page(self, pages: PagedSearch) -> None:
         try:
-            self._line.check(1)
-            answer = self._line.ask(pages.call(self._dialect))
+            self._admit(1)
+            answer = self._session.request(pages.call(self._dialect))
             if isinstance(answer, Rejected):
-                self._refused(answer)
-            elif not isinstance(answer, Delivered):
+                # People are shown that the bus does not understand our search.
+                self._set_aside(Arrival(BUS, SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason)
+                raise _PollEnded(answer.reason)
+            if not isinstance(answer, Delivered):
                 # A page too long to be read, for one: a shorter one may do.
                 pages.abandon(too_much=answer.reason.startswith("not a FHIR answer"))
-                raise self._line.note_down(answer)
-            else:
-                pages.take(answer.resource, self._dialect, self._client.url, self._store.clock())
-                if pages.stuck:
-                    many = len(pages.entries)
-                    log.error("the bus changed %d Tasks or more at one instant: those beyond are not seen", many)
-                    pages.step_over()
-                self._line.note_good()
-        except Stopped:
+                raise self._connection_failed(answer)
+        except _PollEnded:
             pages.abandon()
             raise
+        pages.take(answer.resource, self._dialect, self._session.url, self._store.clock())
+        if pages.stuck:
+            many = len(pages.entries)
+            log.error("the bus changed %d Tasks or more at one instant: those beyond are not seen", many)
+            pages.step_over()
+        self._search_answered()
+
+    def _search_answered(self) -> None:
+        """Note that the connection is good, and that no search is refused any more."""
+        with self._store.read() as reader:
+            refused = incoming.named(reader, BUS, SEARCH, ItemKind.REFERRAL)
+        if refused and refused.state is not ItemState.TAKEN:
+            self._session.succeeded(lambda tx: incoming.settle(tx, ItemKind.REFERRAL, BUS, SEARCH))
+        else:
+            self._session.succeeded()
 
     def _page_stored(self, cursor: str, pages: PagedSearch) -> None:
         """Move the cursor to what has been seen, never back."""
@@ -172,7 +199,7 @@ class ReferralPoll:
         if pages.wrong:
             log.error("%s", pages.wrong)
             pages.abandon()
-            raise Stopped(pages.wrong)
+            raise _PollEnded(pages.wrong)
 
     def _since(self, cursor: str) -> datetime:
         with self._store.read() as reader:
@@ -215,14 +242,14 @@ class ReferralPoll:
         except Unusable as error:
             self._set_aside(arrival(), error.reason)
         except BusUnavailable as error:
-            self._line_broke(arrival(), error.answer)
-        except (StoreError, Stopped):
+            self._not_answered(arrival(), error.answer)
+        except (StoreError, _PollEnded):
             raise
         except Exception:  # a fault of ours in one item must not keep the others from being taken
             log.exception("%s could not be taken", reference)
             self._failed(arrival(), "the program failed at it, see the log")
         else:
-            self._broken = 0
+            self._failed_items = 0
             outcome = {Taken.CANCELLED: "cancelled", Taken.LATE: "late", Taken.NOTHING: ""}.get(taken, "taken")
             if outcome:
                 self._count[outcome] += 1
@@ -238,7 +265,7 @@ class ReferralPoll:
         begun_here = status == parse_referral.BEGUN and state is IncomingState.ACCEPTED
         if status not in parse_referral.WANTED and not begun_here:
             return Taken.NOTHING
-        self._line.check(ITEM_REQUESTS)
+        self._admit(REFERRAL_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
         referral = parse_referral.parse_referral(task, self._resolver.resource, self._profile, today)
         return referrals.take(
@@ -268,7 +295,7 @@ class ReferralPoll:
             items = incoming.failed(reader, BUS, ItemKind.REFERRAL)
         for item in items:
             if item.is_due(self._store.clock()):
-                self._line.check(ITEM_REQUESTS)
+                self._admit(REFERRAL_REQUESTS)
                 self._once_more(item)
 
     def _once_more(self, item: Item) -> None:
@@ -279,7 +306,7 @@ class ReferralPoll:
         except Unusable as error:
             self._set_aside(arrival, error.reason)
         except BusUnavailable as error:
-            self._line_broke(arrival, error.answer)
+            self._not_answered(arrival, error.answer)
         else:
             self._item(task, item.reference, again=True)
             with self._store.read() as reader:
@@ -299,31 +326,27 @@ class ReferralPoll:
         # The bus's own words may tell of the patient; they stand in the ledger.
         log.warning("%s is set aside, the ledger says why", arrival.reference)
 
-    def _line_broke(self, arrival: Arrival, answer: Retry | Paused) -> None:
-        """Note that the line broke at an item, and go on: it may be the item's own fault, unless it happens again."""
-        if isinstance(answer, Paused) or not answer.uncertain or self._line.stopping.is_set():
-            raise self._line.note_down(answer)
+    def _not_answered(self, arrival: Arrival, answer: Retry | Paused) -> None:
+        """Note that no answer came at an item, and go on: it may be the item's own fault, unless it happens again."""
+        stopping = isinstance(answer, NotAsked) or self._session.stopping.is_set()
+        if stopping or isinstance(answer, Paused) or not answer.uncertain:
+            raise self._connection_failed(answer)
         self._failed(arrival, answer.reason)
-        self._broken += 1
-        if self._broken > 1 or answer.after is not None or answer.reason.startswith("time-out"):
-            raise self._line.note_down(answer)
+        self._failed_items += 1
+        if self._failed_items > 1 or answer.after is not None or answer.reason.startswith("time-out"):
+            raise self._connection_failed(answer)
 
     def _failed(self, arrival: Arrival, reason: str) -> None:
         """Keep an item to be tried again, a limited number of times."""
         with self._store.read() as reader:
             before = incoming.named(reader, BUS, arrival.reference, ItemKind.REFERRAL)
         same = before is not None and before.version == arrival.version
-        if before and same and before.attempts + 1 >= MOST_ATTEMPTS:
+        if before and same and before.attempts + 1 >= MAX_ATTEMPTS:
             self._set_aside(arrival, reason)
             return
         self._store.write(lambda tx: incoming.put(tx, ItemKind.REFERRAL, arrival, ItemState.FAILED, reason))
         self._count["failed"] += 1
         log.warning("%s could not be read and is tried again: %s", arrival.reference, reason)
-
-    def _refused(self, answer: Rejected) -> NoReturn:
-        """Show people that the bus does not understand our search."""
-        self._set_aside(Arrival(BUS, SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason)
-        raise Stopped(answer.reason)
 
 
 def _content(resources: list[Any]) -> bytes:
@@ -333,4 +356,4 @@ def _content(resources: list[Any]) -> bytes:
         written = json.dumps(bundle, ensure_ascii=False).encode("utf-8", "replace")
     except (ValueError, RecursionError):
         return b""
-    return written if len(written) <= CONTENT_KEPT else b""
+    return written if len(written) <= CONTENT_LIMIT else b""

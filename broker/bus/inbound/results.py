@@ -17,13 +17,12 @@ from datetime import datetime, timedelta
 from broker.bus.inbound.json_access import changed_at, items, member
 from broker.bus.inbound.parse_report import external_study, is_somebody_else, reference_to, reported_at, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
+from broker.bus.inbound.search import BusSearch
 from broker.bus.outbound.resources import encode
 from broker.bus.profile import Profile, Resource
 from broker.bus.transport.answers import Paused
-from broker.bus.transport.asking import Line, Unasked
-from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect
-from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, NotAsked
 from broker.domain.orders import Order
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import foreign, incoming, orders, outbox
@@ -41,9 +40,9 @@ OVERLAP = timedelta(minutes=10)  # what was committed late, or by a clock that i
 FIRST_LOOK = timedelta(days=1)
 FUTURE = timedelta(days=1)  # a time after tomorrow must not move the cursor where nothing will be found
 AMENDED_FOR = timedelta(days=30)  # a report is looked for amendments of so long
-MOST_ATTEMPTS = 8  # at one result, at growing distances: about eight hours
+MAX_ATTEMPTS = 8  # at one result, at growing distances: about eight hours
 BROKEN = 2  # results in a row that the line broke: it is the line, not they
-CONTENT_KEPT = 1024 * 1024  # bytes of JSON of one result
+CONTENT_LIMIT = 1024 * 1024  # bytes of JSON of one result
 _SEARCH = "Task/_search"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
 
@@ -62,12 +61,11 @@ class ResultPollSummary:
 class ResultPoll:
     """The one who looks; `look` is the periodic job."""
 
-    def __init__(
-        self, store: Store, client: BusClient, dialect: Dialect, profile: Profile, limiter: RateLimiter
-    ) -> None:
+    def __init__(self, store: Store, session: BusSession, dialect: Dialect, profile: Profile) -> None:
         self._store, self._profile = store, profile
         self._us = f"Organization/{profile.organisation}"
-        self._line = Line(client, dialect, limiter, store=store)
+        self._session = session
+        self._search = BusSearch(session, dialect)
         self._broken = 0
 
     def look(self) -> ResultPollSummary:
@@ -75,10 +73,11 @@ class ResultPoll:
         outcomes: list[Outcome | None] = []
         started = self._store.clock()
         self._broken = 0
+        self._session.begin()
         try:
             for item in self._failed(started):
                 outcomes.append(self._once_more(item))
-            whole = self._search(started, outcomes)
+            whole = self._searched(started, outcomes)
         except BusUnavailable as down:
             log.warning("results from elsewhere: %s", down)
             return _looked(outcomes, str(down))
@@ -98,16 +97,16 @@ class ResultPoll:
 
     def stop(self) -> None:
         """End the look under way, and every call of the client."""
-        self._line.stop()
+        self._session.stop()
 
     # ---- finding ----
 
-    def _search(self, started: datetime, outcomes: list[Outcome | None]) -> bool:
+    def _searched(self, started: datetime, outcomes: list[Outcome | None]) -> bool:
         """Take what the searches find, and move the cursor; say whether that was everything."""
         newest, whole = "", True
         for parameters in self._searches(started):
             ended = False
-            for page in self._line.pages("Task", {"intent": "reflex-order", **parameters}):
+            for page in self._search.pages("Task", {"intent": "reflex-order", **parameters}):
                 for task in sorted(page.resources, key=_version):
                     outcomes.append(self._take(task))
                     moment = reported_at(task)
@@ -149,9 +148,9 @@ class ResultPoll:
 
     def _once_more(self, item: incoming.Item) -> Outcome | None:
         arrival = Arrival(SOURCE, item.reference, item.version)
-        self._line.resolver.begin()
+        self._search.resolver.begin()
         try:
-            task = self._line.resolver.resource(item.reference, "Task")
+            task = self._search.resolver.resource(item.reference, "Task")
         except Unusable as unusable:
             return self._not_taken(arrival, unusable.reason, item.order_id)
         except BusUnavailable as down:
@@ -186,7 +185,7 @@ class ResultPoll:
             kept, read = self._read(task, order, patient)
             whole = _exact([task, *read])
             outcome = verbs.take_result(
-                self._store, order.id, kept, replace(arrival, content=whole) if len(whole) <= CONTENT_KEPT else arrival
+                self._store, order.id, kept, replace(arrival, content=whole) if len(whole) <= CONTENT_LIMIT else arrival
             )
         except Unusable as unusable:
             return self._not_taken(arrival, unusable.reason, order.id)
@@ -210,10 +209,10 @@ class ResultPoll:
     def _broke(self, arrival: Arrival, down: BusUnavailable, order_id: int, known: incoming.Item | None) -> Outcome:
         """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
         answer = down.answer
-        if isinstance(answer, Paused | Unasked) or answer.after is not None:
+        if isinstance(answer, Paused | NotAsked) or answer.after is not None:
             raise down
         earlier = known.attempts if known and known.version == arrival.version else 0
-        aside = earlier + 1 >= MOST_ATTEMPTS
+        aside = earlier + 1 >= MAX_ATTEMPTS
         verbs.result_failed(self._store, arrival, answer.reason, order_id, aside=aside)
         self._broken += 1
         if self._broken >= BROKEN:
@@ -222,7 +221,7 @@ class ResultPoll:
 
     def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[Kept, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
-        resolver = self._line.resolver
+        resolver = self._search.resolver
         resolver.begin()
         report = resolver.resource(member(task, "focus"), "DiagnosticReport")
         for person in (member(report, "subject"), member(task, "for")):
@@ -231,7 +230,7 @@ class ResultPoll:
                 resolver.resource(reference, "Patient"), order.patient
             ):
                 raise Unusable("it is about another patient")
-        study = external_study(self._line.told(report, task), self._profile)
+        study = external_study(self._search.report_graph(report, task), self._profile)
         return Kept(study, version_of(report) or _version(report), reported_at(report)), resolver.seen
 
 

@@ -17,13 +17,11 @@ from dataclasses import dataclass, replace
 
 from broker.bus.outbound import messages
 from broker.bus.outbound.messages import MakePdf, OutboundMessage, Unsupported
-from broker.bus.outbound.outcomes import Accepted, Outcome, Outcomes
+from broker.bus.outbound.outcomes import Accepted, Outcome, OutcomeRecorder
 from broker.bus.outbound.resources import encode, task_search
 from broker.bus.profile import Profile
-from broker.bus.transport.answers import Answer, Delivered, Rejected
-from broker.bus.transport.client import BusClient
+from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import (
-    Call,
     Dialect,
     bears_number,
     bundle_references,
@@ -31,7 +29,7 @@ from broker.bus.transport.dialect import (
     n3,
     task_references,
 )
-from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import STOPPING, BusSession, NotAsked
 from broker.domain.messages import OutboxKind, OutboxRow
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import outbox
@@ -51,36 +49,40 @@ class DeliverySummary:
     needs_attention: int = 0
     stopped: str = ""
 
+    def with_more(self, other: DeliverySummary) -> DeliverySummary:
+        """Return the sum of both; the first reason to stop stays."""
+        return DeliverySummary(
+            self.delivered + other.delivered,
+            self.needs_attention + other.needs_attention,
+            self.stopped or other.stopped,
+        )
+
 
 class Delivery:
-    """Sends the outbox. `limiter` is shared with all that call the bus; at most `lanes` messages are under way."""
+    """Sends the outbox; at most `workers` messages are under way at once."""
 
     def __init__(
         self,
         store: Store,
-        client: BusClient,
+        session: BusSession,
         profile: Profile,
-        limiter: RateLimiter,
-        paper: MakePdf,
+        make_pdf: MakePdf,
         *,
         dialect: Dialect = n3,
-        lanes: int = 1,
+        workers: int = 1,
     ) -> None:
         self._store = store
-        self._client = client
+        self._session = session
         self._profile = profile
-        self.limiter = limiter
-        self._paper = paper
+        self._make_pdf = make_pdf
         self._dialect = dialect
-        self._lanes = lanes
-        self._outcomes = Outcomes(store, limiter, dialect)
+        self._workers = workers
+        self._outcomes = OutcomeRecorder(store, session, dialect)
         self._running = threading.Lock()
-        self._stopping = threading.Event()
         self._halted = threading.Event()  # within a run: no further message begins
-        self._taken = threading.local()  # `left`: requests that were counted for this thread's message beforehand
 
     def deliver(self) -> DeliverySummary:
-        """Send what can be sent now. A second caller at the same time goes away at once."""
+        """Send what can be sent now. A second caller at the same time returns at once."""
         if not self._running.acquire(blocking=False):
             return DeliverySummary(stopped="another run")
         try:
@@ -89,29 +91,35 @@ class Delivery:
             self._running.release()
 
     def probe(self) -> bool:
-        """Ask the bus something harmless if it has been silent for `PROBE_AFTER` seconds; say whether it was asked.
+        """Ask the bus something harmless if it has been silent for `PROBE_AFTER` seconds; return True if it was asked.
 
-        Through the same client, token, proxy and certificates as everything else, so that what the screens say of the
-        line has been seen and not assumed. The answer is noted as a message's would be.
+        Through the same client, token, proxy and certificates as everything else, so that what the screens say about
+        the connection has been seen and not assumed. The answer is noted as a message's would be.
         """
         if not self._running.acquire(blocking=False):
             return False
         try:
             with self._store.read() as reader:
-                silent = outbox.channel_state(reader) != "ok" or self.limiter.silence >= PROBE_AFTER
-            if self._stopping.is_set() or self.limiter.waiting or not silent or not self.limiter.take():
+                down = outbox.channel_state(reader) != "ok"
+            silent = down or self._session.limiter.seconds_since_contact >= PROBE_AFTER
+            if not silent or self._session.admit():
                 return False
-            self._outcomes.begin()
+            self._session.begin()
             search = task_search(PROBE_NUMBER, "original-order", self._profile) | {"_count": "1"}
-            self._outcomes.heard(self._client.call(self._dialect.search("Task", search)))
+            answer = self._session.request(self._dialect.search("Task", search))
+            if isinstance(answer, Retry | Paused):
+                wait = self._session.failed(answer)
+                log.warning("the bus does not answer: %s; next attempt in %.0f s", answer.reason, wait)
+            else:
+                self._session.succeeded(lambda tx: tx.notify())
             return True
         finally:
+            self._session.release()
             self._running.release()
 
     def stop(self) -> None:
         """End the run: no further message begins, and those under way are cut off, to be looked up later."""
-        self._stopping.set()
-        self._client.hang_up()
+        self._session.stop()
 
     def use(self, profile: Profile) -> None:
         """Send with another profile from the next message on: a directory has been imported."""
@@ -120,29 +128,25 @@ class Delivery:
     # ---- a run ----
 
     def _run(self) -> DeliverySummary:
-        self._outcomes.begin()
+        self._session.begin()
         self._halted.clear()
-        self._heed_people()
         total = DeliverySummary()
         while rows := self._heads():
-            # One message tries the line alone, and only then do others go beside each other.
+            # One message tries the connection alone, and only then do others go beside each other.
             for part in (rows[:1], rows[1:]):
-                for one in self._abreast(part):
-                    stopped = total.stopped or one.stopped
-                    total = DeliverySummary(
-                        total.delivered + one.delivered, total.needs_attention + one.needs_attention, stopped
-                    )
+                for one in self._side_by_side(part):
+                    total = total.with_more(one)
                 if total.stopped:
                     return total
         return total
 
-    def _abreast(self, rows: list[OutboxRow]) -> Iterator[DeliverySummary]:
-        """Deal with messages of different orders, in as many lanes as there are."""
-        if self._lanes == 1 or len(rows) < 2:
+    def _side_by_side(self, rows: list[OutboxRow]) -> Iterator[DeliverySummary]:
+        """Deal with messages of different orders, in as many workers as there are."""
+        if self._workers == 1 or len(rows) < 2:
             yield from self._in_turn(rows)
             return
-        with ThreadPoolExecutor(min(self._lanes, len(rows)), "bus-lane") as lanes:
-            yield from lanes.map(self._one, rows)
+        with ThreadPoolExecutor(min(self._workers, len(rows)), "bus-worker") as workers:
+            yield from workers.map(self._one, rows)
 
     def _in_turn(self, rows: Iterable[OutboxRow]) -> Iterator[DeliverySummary]:
         for row in rows:
@@ -157,65 +161,52 @@ class Delivery:
         if reason := self._hindrance(needed):
             self._halted.set()
             return DeliverySummary(stopped=reason)
-        self._taken.left = needed
+        outcome: Outcome | None = None
         try:
             with self._store.read() as reader:
                 message = messages.read(reader, row.seq)
-            if message is None:
-                return DeliverySummary()
-            mark = self.limiter.mark
-            outcome = self._tried(message)
-            if outcome is not None:
-                self._outcomes.settle(message, outcome, mark, self._profile)
+            if message is not None:
+                epoch = self._session.limiter.epoch
+                outcome = self._tried(message)
+                if outcome is not None:
+                    self._outcomes.record(message, outcome, epoch, self._profile)
         except BaseException:
             self._halted.set()
             raise
         finally:
-            self.limiter.give_back(self._taken.left)
-            self._taken.left = 0
+            self._session.release()
         return DeliverySummary(int(isinstance(outcome, Accepted)), int(isinstance(outcome, Rejected)))
-
-    def _heed_people(self) -> None:
-        """Try at once when a person has set the channel to `ok` while it was waiting or paused."""
-        if self.limiter.waiting:
-            with self._store.read() as reader:
-                state = outbox.channel_state(reader)
-            if state == "ok":
-                self.limiter.forgive()
 
     def _heads(self) -> list[OutboxRow]:
         with self._store.read() as reader:
             rows = outbox.heads(reader)
-        return self.limiter.ready(rows)
+        return self._session.limiter.due(rows)
 
     def _hindrance(self, needed: int) -> str:
-        """Say why nothing can be sent now; empty if it can, and then so many requests are counted."""
-        if self._stopping.is_set():
-            return "stopping"
-        if self.limiter.waiting:
-            return "waiting"
-        if self._halted.is_set():
-            return "stopping"
-        return "" if self.limiter.take(needed, self.limiter.share) else "rate"
+        """Return why nothing can be sent now; empty if it can, and then so many requests are counted."""
+        if reason := self._session.hindrance():
+            return reason
+        return STOPPING if self._halted.is_set() else self._session.admit(needed)
 
     # ---- sending ----
 
     def _tried(self, message: OutboundMessage) -> Outcome | None:
-        """Send a message; a fault of ours in one must not keep the others from the bus."""
+        """Send a message; None where nothing was decided. A fault of ours in one must not keep back the others."""
         try:
-            return self._send(message)
+            outcome = self._send(message)
         except (StoreError, sqlite3.Error):
             raise
         except Exception:
             log.exception("order %s (%s): it could not be sent", message.order.accession_number, message.row.kind)
             return Rejected("the program failed at it, see the log", uncertain=True)
+        return None if isinstance(outcome, NotAsked) else outcome
 
     def _send(self, message: OutboundMessage) -> Outcome | None:
-        """Send a message, or find that the bus has it already; None where it is to be read anew."""
+        """Send a message, or find that the bus has it already; None where it is to be read again."""
         kind = message.row.kind
         if message.row.uncertain and (known := self._known(message)):
             return known
-        call = messages.render(message, self._dialect, self._profile, self._paper)
+        call = messages.render(message, self._dialect, self._profile, self._make_pdf)
         if isinstance(call, Unsupported | Rejected):
             return call
         try:
@@ -224,7 +215,7 @@ class Delivery:
             return Rejected(f"cannot be written as JSON: {error}")
         if not self._may_send(message, sent):
             return None
-        answer = self._ask(call)
+        answer = self._session.request(call)
         if isinstance(answer, Rejected) and kind is OutboxKind.STARTED:
             # News that nobody needs: what follows tells more, and must not wait for a person.
             return Unsupported(f"{messages.NO_BEGINNINGS}: {answer.reason}", answer.evidence)
@@ -250,7 +241,7 @@ class Delivery:
             return self._look_up(message, sent)
         if not task:
             return None
-        read = self._ask(self._dialect.read("Task", task))
+        read = self._session.request(self._dialect.read("Task", task))
         if not isinstance(read, Delivered):
             return replace(read, uncertain=True)
         done = ("cancelled",) if kind is OutboxKind.CANCEL else ("in-progress", "completed")
@@ -258,7 +249,7 @@ class Delivery:
 
     def _look_up(self, message: OutboundMessage, sent: str) -> Outcome | None:
         """Search the Task that a message makes; None where the bus has none."""
-        answer = self._ask(messages.lookup(message, self._dialect, self._profile))
+        answer = self._session.request(messages.lookup(message, self._dialect, self._profile))
         if not isinstance(answer, Delivered):
             return replace(answer, uncertain=True)
         tasks = found_tasks(answer.resource, message.number, self._profile)
@@ -273,7 +264,7 @@ class Delivery:
 
     def _take_over(self, message: OutboundMessage, answer: Delivered) -> Outcome:
         """Take the ids of the Task that the bus says it has already, if it is ours."""
-        read = self._ask(self._dialect.read("Task", answer.task))
+        read = self._session.request(self._dialect.read("Task", answer.task))
         if not isinstance(read, Delivered):
             return replace(read, uncertain=True)
         if not bears_number(read.resource, message.number, self._profile):
@@ -295,10 +286,3 @@ class Delivery:
             return True
 
         return self._store.write(verb)
-
-    def _ask(self, call: Call) -> Answer:
-        if self._taken.left:
-            self._taken.left -= 1
-        else:
-            self.limiter.note_request()
-        return self._client.call(call)

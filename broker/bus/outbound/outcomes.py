@@ -1,21 +1,20 @@
-"""Writes down what became of a message to the region, and how the line to the bus is.
+"""Records what became of a message to the region.
 
-One outcome, one transaction: the message's row, what its answer tells of the order, the channel that the screens show,
-and the waits. It sends nothing and decides nothing about what is sent next.
+One outcome, one transaction: the message's row, what the answer says of the order, and how the connection is. Nothing
+is sent here, and nothing is decided about what is sent next.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
 
 from broker.bus.outbound.messages import OutboundMessage, Unsupported
 from broker.bus.outbound.resources import encode, order_bundle
 from broker.bus.profile import Profile
-from broker.bus.transport.answers import Answer, Paused, Rejected, Retry
+from broker.bus.transport.answers import Paused, Rejected, Retry
 from broker.bus.transport.dialect import Dialect
-from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.messages import OutboxKind
@@ -30,7 +29,7 @@ BUS = Actor(ActorKind.BUS, "exchange")
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The bus has it, under these ids: name -> id, as `outbox.deliver` keeps them.
+    """The bus has the message, under these ids: name -> id, as `outbox.deliver` takes them.
 
     `content` is the JSON that it certainly took; empty where it may have been that of an earlier attempt.
     """
@@ -43,67 +42,42 @@ class Accepted:
 Outcome = Accepted | Retry | Rejected | Paused | Unsupported
 
 
-class Outcomes:
-    """The one who writes. `begin` starts a run, in which how the line is gets noted once, and when it changes."""
+class OutcomeRecorder:
+    """Writes outcomes down, by way of the session whose connection they say something about."""
 
-    def __init__(self, store: Store, limiter: RateLimiter, dialect: Dialect) -> None:
-        self._store, self._limiter, self._dialect = store, limiter, dialect
-        self._noted: tuple[str, str] | None = None  # the channel's state and reason as written last in this run
+    def __init__(self, store: Store, session: BusSession, dialect: Dialect) -> None:
+        self._store, self._session, self._dialect = store, session, dialect
 
-    def begin(self) -> None:
-        """Start a run: what was noted in the last one may have been changed by a person."""
-        self._noted = None
-
-    def settle(self, message: OutboundMessage, outcome: Outcome, mark: int, profile: Profile) -> None:
-        """Write down what an outcome means for the message and for the line, in one transaction."""
+    def record(self, message: OutboundMessage, outcome: Outcome, epoch: int, profile: Profile) -> None:
+        """Write down what an outcome means for the message and the connection; `epoch` is when the message began."""
         seq, name = message.row.seq, f"order {message.order.accession_number} ({message.row.kind})"
         match outcome:
             case Accepted():
-                self._limiter.answered(seq, mark)
-                self._store.write(lambda tx: self._delivered(tx, message, outcome, profile))
+                self._session.succeeded(
+                    lambda tx: self._delivered(tx, message, outcome, profile), message=seq, epoch=epoch
+                )
                 log.info("%s: delivered", name)
-            case Unsupported():
-                if outcome.evidence:  # it was asked
-                    self._limiter.answered(seq, mark)
-                self._store.write(lambda tx: _untold(tx, seq, outcome))
+            case Unsupported() | Rejected():
                 # The bus's own words may tell of the patient; they stand on the exchange's screen.
-                log.warning("%s: cannot be told to this bus", name)
-            case Rejected():
-                if outcome.evidence:
-                    self._limiter.answered(seq, mark)
-                if self._store.write(lambda tx: self._needs_attention(tx, message, outcome)):
-                    log.warning("%s: refused and set aside", name)
-            case Retry():
-                wait, alone = self._limiter.failed(seq, outcome, mark)
-                self._store.write(lambda tx: self._failed(tx, seq, outcome, "" if alone else "waiting", wait))
-                log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
-            case Paused():
-                wait = self._limiter.pause(seq)
-                self._store.write(lambda tx: self._failed(tx, seq, outcome, "paused", wait))
-                log.error("the exchange is paused: %s", outcome.reason)
+                log.warning("%s: %s", name, "refused" if isinstance(outcome, Rejected) else "not supported by this bus")
 
-    def heard(self, answer: Answer) -> None:
-        """Write down what the answer to a probe means for the line."""
-        match answer:
-            case Retry():
-                # The probe is no message: that it fails says nothing of any one.
-                wait, _ = self._limiter.failed(0, replace(answer, uncertain=False))
-                self._store.write(lambda tx: self._bad_line(tx, "waiting", answer.reason, wait))
-                log.warning("the bus does not answer: %s; next attempt in %.0f s", answer.reason, wait)
-            case Paused():
-                wait = self._limiter.pause()
-                self._store.write(lambda tx: self._bad_line(tx, "paused", answer.reason, wait))
-                log.error("the exchange is paused: %s", answer.reason)
-            case _:
-                self._limiter.heard()
-                self._store.write(lambda tx: self._good_line(tx))
+                def note(tx: Tx) -> None:
+                    _not_taken(tx, message, outcome)
+
+                if outcome.evidence:  # the bus was asked
+                    self._session.succeeded(note, message=seq, epoch=epoch)
+                else:
+                    self._store.write(note)
+            case Retry() | Paused():
+                wait = self._session.failed(outcome, lambda tx: _failed(tx, seq, outcome), message=seq, epoch=epoch)
+                log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
 
     def _delivered(self, tx: Tx, message: OutboundMessage, outcome: Accepted, profile: Profile) -> None:
         outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
         if message.row.kind is OutboxKind.ORDER:
-            self._keep_number(tx, message.order, outcome.ids.get("acsn", ""))
+            _keep_number(tx, message.order, outcome.ids.get("acsn", ""))
             self._drop_superfluous(tx, message.order.id, outcome.content, profile)
-        self._good_line(tx)
+        tx.notify()
 
     def _drop_superfluous(self, tx: Tx, order_id: int, content: str, profile: Profile) -> None:
         """Drop a correction that has gone out within the order itself, which was made from present data."""
@@ -111,54 +85,36 @@ class Outcomes:
         if order and content == encode(self._dialect.transaction(order_bundle(order, profile)).body).decode():
             outbox.withdraw(tx, order_id, OutboxKind.AMEND)
 
-    def _keep_number(self, tx: Tx, order: Order, number: str) -> None:
-        """Keep the region's accession number where a modality can bear it; say it loudly where none can."""
-        if not number:
-            return
-        if len(number) > ACCESSION_NUMBER_LENGTH or "\\" in number:  # PS3.5 6.2, SH
-            log.error("order %s: the bus's number %s is too long for a modality", order.accession_number, number)
-            audit.write(tx, BUS, "bus_number_too_long", order.id, number=number)
-        elif not orders.set_bus_accession_number(tx, order.id, number):
-            log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
-            audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
 
-    def _needs_attention(self, tx: Tx, message: OutboundMessage, outcome: Rejected) -> bool:
-        """Mark as needing attention unless the order was amended meanwhile; return True if it was marked."""
-        seq, now = message.row.seq, orders.get(tx, message.order.id)
-        still_so = now == message.order
-        cancelled = now is not None and now.state is OrderState.CANCELLED
-        if still_so or cancelled:
-            outbox.mark_needs_attention(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
-            if cancelled:
-                outbox.drop_refused(tx, message.order.id)
-        else:
-            outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
-        if outcome.evidence:  # it was asked
-            self._good_line(tx)
-        tx.notify()
-        return still_so
-
-    def _failed(self, tx: Tx, seq: int, outcome: Retry | Paused, state: str, wait: float) -> None:
-        outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
-        if state:
-            self._bad_line(tx, state, outcome.reason, wait)
-
-    def _good_line(self, tx: Tx) -> None:
-        if not self._limiter.waiting:  # another message may have found otherwise
-            self._note_channel(tx, "ok")
-        tx.notify()
-
-    def _bad_line(self, tx: Tx, state: str, reason: str, wait: float) -> None:
-        self._note_channel(tx, state, reason, tx.now + timedelta(seconds=wait))
-        tx.notify()
-
-    def _note_channel(self, tx: Tx, state: str, reason: str = "", retry_at: datetime | None = None) -> None:
-        """Tell the screens how the line is: once in a run, and when it changes."""
-        if self._noted != (state, reason):
-            outbox.set_channel(tx, state, reason, retry_at, answered=state == "ok")
-            self._noted = (state, reason)
+def _keep_number(tx: Tx, order: Order, number: str) -> None:
+    """Store the region's accession number if a modality can bear it; otherwise log an error and audit it."""
+    if not number:
+        return
+    if len(number) > ACCESSION_NUMBER_LENGTH or "\\" in number:  # PS3.5 6.2, SH
+        log.error("order %s: the bus's number %s is too long for a modality", order.accession_number, number)
+        audit.write(tx, BUS, "bus_number_too_long", order.id, number=number)
+    elif not orders.set_bus_accession_number(tx, order.id, number):
+        log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
+        audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
 
 
-def _untold(tx: Tx, seq: int, outcome: Unsupported) -> None:
-    outbox.unsupported(tx, seq, outcome.reason, outcome.evidence)
+def _not_taken(tx: Tx, message: OutboundMessage, outcome: Rejected | Unsupported) -> None:
+    """Mark a message as unsupported, or as needing attention unless the order was amended meanwhile."""
+    seq, reason, evidence = message.row.seq, outcome.reason, outcome.evidence
+    tx.notify()
+    if isinstance(outcome, Unsupported):
+        outbox.unsupported(tx, seq, reason, evidence)
+        return
+    now = orders.get(tx, message.order.id)
+    cancelled = now is not None and now.state is OrderState.CANCELLED
+    if now == message.order or cancelled:
+        outbox.mark_needs_attention(tx, seq, reason, evidence, uncertain=outcome.uncertain)
+        if cancelled:
+            outbox.drop_refused(tx, message.order.id)
+    else:
+        outbox.retry_later(tx, seq, reason, evidence, uncertain=outcome.uncertain)
+
+
+def _failed(tx: Tx, seq: int, outcome: Retry | Paused) -> None:
+    outbox.retry_later(tx, seq, outcome.reason, outcome.evidence, uncertain=outcome.uncertain)
     tx.notify()

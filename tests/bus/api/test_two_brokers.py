@@ -16,6 +16,7 @@ from broker.bus.practice import PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order, OrderState
 from broker.domain.reports import ForeignStudy
@@ -36,10 +37,14 @@ class Referrer:
         self.store, self.now = store, 5000.0
         self.clients = [BusClient(url, lambda: PRACTICE_TOKEN, 5.0) for _ in range(3)]
         limiter = RateLimiter(6000, lambda: self.now)
-        self.exchange = Delivery(store, self.clients[0], PROFILE, limiter, paper)
-        self.fetch = ReferralPoll(store, self.clients[1], n3, PROFILE, limiter, CLINIC, {})
-        self.elsewhere = ResultPoll(store, self.clients[1], n3, PROFILE, limiter)
-        self.history = History(store, self.clients[2], n3, PROFILE, limiter)
+
+        def session(client: BusClient, priority: Priority) -> BusSession:
+            return BusSession(store, client, limiter, priority)
+
+        self.exchange = Delivery(store, session(self.clients[0], Priority.DELIVERY), PROFILE, paper)
+        self.fetch = ReferralPoll(store, session(self.clients[1], Priority.POLLING), n3, PROFILE, CLINIC, {})
+        self.elsewhere = ResultPoll(store, session(self.clients[1], Priority.BACKGROUND), n3, PROFILE)
+        self.history = History(store, session(self.clients[2], Priority.BACKGROUND), n3, PROFILE)
 
     def refer(self, **changes: Any) -> Order:
         given = {"owner": PRACTICE_ORGANISATION_2, "station_ae_titles": (), "start": soon(days=1)} | changes

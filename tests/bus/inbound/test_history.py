@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from broker.bus.inbound import history
+from broker.bus.inbound import history, search
 from broker.bus.inbound.history import NO_NUMBER, History
 from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
-from broker.bus.transport import asking
+from broker.bus.transport import session
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.domain import prior_studies
 from broker.domain.people import Patient
 from broker.store.database import Store
@@ -45,7 +46,8 @@ class Desk:
         self.patient = self.typed()
 
     def opened(self, **options: Any) -> History:
-        self.history = History(self.store, self.client, n3, PROFILE, self.limiter, **options)
+        session = BusSession(self.store, self.client, self.limiter, Priority.BACKGROUND)
+        self.history = History(self.store, session, n3, PROFILE, **options)
         return self.history
 
     def typed(self, patient: Patient = KUZNETSOVA) -> Patient:
@@ -201,7 +203,7 @@ def test_a_silent_bus_is_given_up_in_time_and_what_came_before_is_kept(desk: Des
     began = time.monotonic()
     told = desk.ask()
     assert time.monotonic() - began < 5
-    assert told.reason == f"1 of 1 reports not read: {asking.OUT_OF_TIME}"
+    assert told.reason == f"1 of 1 reports not read: {session.OUT_OF_TIME}"
     assert told.answered_at is None
     [study] = told.studies  # clinic, date and kind were in the list already
     assert (study.organisation, study.modality, study.conclusion) == (STRANGER, "CT", "")
@@ -216,7 +218,7 @@ def test_a_question_costs_a_part_of_the_minute_and_the_next_one_goes_on(desk: De
     desk.opened(seconds=2.0)
     told = desk.ask()
     assert len(desk.calls()) <= 20
-    assert asking.NO_ROOM in told.reason
+    assert session.NO_ROOM in told.reason
     assert len(told.studies) == 8
     read = [study.conclusion for study in told.studies if study.conclusion]
     assert read == [f"Заключение {number}" for number in range(len(read))]  # the newest first
@@ -227,7 +229,7 @@ def test_a_question_costs_a_part_of_the_minute_and_the_next_one_goes_on(desk: De
 
 def test_while_the_line_is_down_nobody_is_asked(desk: Desk) -> None:
     desk.limiter.pause()
-    assert desk.ask().reason == "the line to the bus is down"
+    assert desk.ask().reason == "the connection to the bus is down"
     assert desk.calls() == []
 
 
@@ -239,7 +241,7 @@ def test_only_the_newest_reports_are_read(desk: Desk, monkeypatch: pytest.Monkey
 
 
 def test_a_list_of_several_pages_is_read_to_its_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAGE", 2)
+    monkeypatch.setattr(search, "PAGE", 2)
     for number in range(5):
         tells(desk.bus, days_ago=number)
     assert len(desk.ask().studies) == 5

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.bus.inbound.referrals import MOST_ATTEMPTS, ReferralPoll, ReferralPollSummary
+from broker.bus.inbound.referrals import MAX_ATTEMPTS, ReferralPoll, ReferralPollSummary
 from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
@@ -28,6 +28,7 @@ from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Re
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import OrderState, ReferralDraft
 from broker.store.database import Store
@@ -112,11 +113,10 @@ class Scene:
 
     def again(self) -> ReferralPoll:
         """Make a new one, as after a restart."""
-        options = {"monotonic": lambda: self.now, "chance": lambda: 0.0} | self.options
+        options = dict(self.options)
         dialect = options.pop("dialect", n3)
-        self.fetch = ReferralPoll(
-            self.store, self.client, dialect, PRACTICE, self.limiter, factory.CLINIC, self.auto_accept, **options
-        )
+        session = BusSession(self.store, self.client, self.limiter, Priority.POLLING)
+        self.fetch = ReferralPoll(self.store, session, dialect, PRACTICE, factory.CLINIC, self.auto_accept, **options)
         return self.fetch
 
     def waiting(self) -> list[IncomingReferral]:
@@ -415,7 +415,7 @@ def test_a_long_queue_of_what_is_sent_does_not_keep_referrals_away(store: Store,
     scene.limiter = RateLimiter(rate, monotonic=lambda: scene.now)
     scene.again()
     for _ in range(8):
-        while scene.limiter.take(1, scene.limiter.share):
+        while scene.limiter.take(1, scene.limiter.polling_share):
             pass
         scene.fetch.run()
         scene.now += 30
@@ -513,7 +513,7 @@ def test_a_resource_that_always_fails_is_tried_a_few_times_and_holds_nothing_bac
         canned.now += 5000
         canned.fetch.run()
         assert hours < 20
-    assert client.asked("/ServiceRequest/bad") == MOST_ATTEMPTS
+    assert client.asked("/ServiceRequest/bad") == MAX_ATTEMPTS
     assert {item.reference: item.state for item in canned.ledger()} == {
         "Task/t1": ItemState.NEEDS_ATTENTION,
         "Task/t2": ItemState.TAKEN,

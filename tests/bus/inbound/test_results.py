@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from broker.bus.inbound import results as elsewhere
+from broker.bus.inbound import search
 from broker.bus.inbound.parse_report import external_study
 from broker.bus.inbound.results import ResultPoll, ResultPollSummary
 from broker.bus.outbound.delivery import Delivery
 from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
 from broker.bus.profile import Resource
-from broker.bus.transport import asking
+from broker.bus.transport import session
 from broker.bus.transport.answers import Rejected
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.people import Patient, PersonName, Sex
 from broker.domain.reports import ForeignStudy
@@ -47,8 +49,11 @@ class Clinic:
         self.bus = server.bus = practice_bus(lenient=True, clinics={"third": THIRD})
         self.client = BusClient(server.url, lambda: PRACTICE_TOKEN, 5.0)
         self.limiter = RateLimiter(6000)
-        self.exchange = Delivery(store, self.client, PROFILE, self.limiter, lambda order, report: b"%PDF-1.4")
-        self.elsewhere = ResultPoll(store, self.client, n3, PROFILE, self.limiter)
+        self.exchange = Delivery(store, self.session(Priority.DELIVERY), PROFILE, lambda order, report: b"%PDF-1.4")
+        self.elsewhere = ResultPoll(store, self.session(Priority.BACKGROUND), n3, PROFILE)
+
+    def session(self, priority: Priority) -> BusSession:
+        return BusSession(self.store, self.client, self.limiter, priority)
 
     def refer(self, **changes: Any) -> Order:
         """Register a referral and let the bus have it; to the stranger unless another `owner` is given."""
@@ -247,10 +252,10 @@ def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: 
     task = clinic.answer(clinic.refer())
     clinic.bus.fail_next("503", times=20, path=f"/{task['focus']['reference']}")
     looks = []
-    for _ in range(elsewhere.MOST_ATTEMPTS + 2):
+    for _ in range(elsewhere.MAX_ATTEMPTS + 2):
         looks.append(clinic.look())
         clinic.clock.advance(hours=3)
-    assert sum(look.failed for look in looks) == elsewhere.MOST_ATTEMPTS - 1
+    assert sum(look.failed for look in looks) == elsewhere.MAX_ATTEMPTS - 1
     assert sum(look.set_aside for look in looks) == 1
     assert clinic.ledger()[0].state is ItemState.NEEDS_ATTENTION
 
@@ -300,7 +305,7 @@ def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
 def test_a_bus_that_answers_strangely_is_understood(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(asking, "PAGE", 3)
+    monkeypatch.setattr(search, "PAGE", 3)
     order = clinic.refer()
     clinic.answer(order, uid="1.2.643.5")
     clinic.answer(order, uid="1.2.643.5", status="partial")
@@ -318,7 +323,7 @@ def test_an_answer_that_is_none_ends_the_look_and_is_no_loss(clinic: Clinic, fau
     clinic.answer(order)
     clinic.bus.fail_next(fault, path="/Task/_search")
     clinic.look()
-    clinic.limiter.forgive()
+    clinic.limiter.reset()
     clinic.look()
     assert clinic.now(order).state is OrderState.COMPLETED
 
@@ -351,7 +356,7 @@ def test_hundreds_of_referrals_are_asked_for_in_lists_and_pages(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(elsewhere, "AT_ONCE", 3)
-    monkeypatch.setattr(asking, "PAGE", 2)
+    monkeypatch.setattr(search, "PAGE", 2)
     placed = [clinic.refer() for _ in range(7)]
     for order in placed:
         clinic.answer(order)
@@ -385,14 +390,16 @@ def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
 
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
-    clinic.elsewhere = ResultPoll(clinic.store, clinic.client, n3, PROFILE, RateLimiter(1))
-    assert clinic.look().stopped == asking.NO_ROOM
+    clinic.limiter = RateLimiter(1)
+    clinic.elsewhere = ResultPoll(clinic.store, clinic.session(Priority.BACKGROUND), n3, PROFILE)
+    assert clinic.look().stopped == session.NO_ROOM
 
 
 def pretend(clinic: Clinic, monkeypatch: pytest.MonkeyPatch, *tasks: Any) -> None:
     """Let every search find these, and nothing else."""
-    line = clinic.elsewhere._line
-    monkeypatch.setattr(line, "pages", lambda *asked: [asking.Page(list(tasks), last=True, in_order=True)])
+    monkeypatch.setattr(
+        clinic.elsewhere._search, "pages", lambda *asked: [search.SearchPage(list(tasks), last=True, in_order=True)]
+    )
 
 
 def test_an_instant_far_ahead_does_not_move_the_cursor(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,12 +412,12 @@ def test_an_instant_far_ahead_does_not_move_the_cursor(clinic: Clinic, monkeypat
 
 
 def test_a_long_search_that_breaks_is_taken_up_where_it_broke(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAGE", 3)
+    monkeypatch.setattr(search, "PAGE", 3)
     monkeypatch.setattr(elsewhere, "OVERLAP", timedelta())
     placed = [clinic.refer(owner="", station_ae_titles=("XRAY_14",)) for _ in range(8)]
     for order in placed:
         clinic.answer(order)
-    monkeypatch.setattr(asking, "PAGES", 2)
+    monkeypatch.setattr(search, "PAGES", 2)
     assert clinic.look() == ResultPollSummary(taken=5, stopped="the bus told only a part")
     assert clinic.look() == ResultPollSummary(taken=3)
 

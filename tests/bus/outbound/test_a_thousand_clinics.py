@@ -63,7 +63,7 @@ class SimulatedClinic:
         """Send what can be sent; give the seconds that it took."""
         took = 0.0
         while self._queued_at and self._queued_at[0] <= self._region.now and not self._limiter.waiting:
-            if not self._limiter.take(1, self._limiter.share):
+            if not self._limiter.take(1, self._limiter.polling_share):
                 break
             self._region.asked[int(self._region.now // 60)] += 1
             took += TAKES

@@ -27,7 +27,7 @@ def through(clinic: Clinic, relay: Relay) -> None:
     for client in clinic.clients:
         client.close()
     clinic.clients = [BusClient(f"http://127.0.0.1:{relay.port}/imaging/api/fhir", lambda: clinic.token, 10.0)]
-    clinic.exchange = clinic.exchange_with(1.0)
+    clinic.delivery = clinic.delivery_with(1.0)
 
 
 def whole(clinic: Clinic, relay: Relay) -> tuple[int, int]:

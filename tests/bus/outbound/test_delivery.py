@@ -19,7 +19,7 @@ from broker.bus.profile import Resource
 from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3
-from broker.bus.transport.rate_limit import FIRST_WAIT, PATIENCE, PAUSE
+from broker.bus.transport.rate_limit import BLAMED_AFTER, FIRST_WAIT, PAUSE
 from broker.domain.actors import Role
 from broker.domain.messages import BusReferences, OutboxState
 from broker.domain.orders import Order
@@ -185,7 +185,7 @@ def test_stopping_does_not_wait_for_a_slow_bus(clinic: Clinic) -> None:
     run = threading.Thread(target=clinic.deliver)
     run.start()
     wait_until(clinic.bus.tasks, "the order on the bus")
-    clinic.exchange.stop()
+    clinic.delivery.stop()
     run.join(DEADLINE)
     assert not run.is_alive()
     clinic.restarted()
@@ -261,7 +261,7 @@ def test_a_bus_that_is_down_is_tried_less_and_less_often(clinic: Clinic) -> None
 def test_too_many_requests_wait_as_long_as_the_bus_asks_and_need_no_look_up(clinic: Clinic) -> None:
     clinic.register()
     clinic.bus.fail_next("429")
-    clinic.exchange = clinic.exchange_with(chance=0.0)
+    clinic.delivery = clinic.delivery_with(chance=0.0)
     assert clinic.deliver() == DeliverySummary(stopped="waiting")
     assert clinic.rows()[0].uncertain is False
     assert clinic.deliver_later(FIRST_WAIT / 2 - 0.1) == DeliverySummary(stopped="waiting")
@@ -576,7 +576,7 @@ def test_an_order_at_which_the_bus_always_fails_does_not_keep_the_others_back(cl
     others = [clinic.register() for _ in range(3)]
     Stumbling.number = bad.accession_number
     clinic.restarted(Stumbling)
-    for _ in range(PATIENCE):
+    for _ in range(BLAMED_AFTER):
         assert clinic.deliver_later() == DeliverySummary(stopped="waiting")
     assert clinic.deliver_later() == DeliverySummary(delivered=3)
     assert numbers(clinic.bus.tasks()) == [order.accession_number for order in others]
@@ -603,7 +603,7 @@ def test_a_look_up_and_its_post_stay_within_the_minute_together(clinic: Clinic) 
     clinic.deliver()
     clinic.register()
     clinic.restarted(rate=2)
-    clinic.exchange.limiter.note_request()
+    clinic.limiter.note_request()
     assert clinic.deliver() == DeliverySummary(stopped="rate")
     assert clinic.deliver_later(60) == DeliverySummary(delivered=1, stopped="rate")
     assert clinic.deliver_later(60) == DeliverySummary(delivered=1)
@@ -640,7 +640,7 @@ def test_a_second_run_at_the_same_time_goes_away(clinic: Clinic) -> None:
 def test_a_run_ends_after_the_message_it_is_at_when_the_program_stops(clinic: Clinic) -> None:
     clinic.register()
     clinic.register()
-    Looking.look = lambda: clinic.exchange.stop()
+    Looking.look = lambda: clinic.delivery.stop()
     clinic.restarted(Looking)
     assert clinic.deliver() == DeliverySummary(delivered=1, stopped="stopping")
     assert clinic.deliver() == DeliverySummary(stopped="stopping")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from broker.bus.outbound.delivery import DeliverySummary
-from broker.bus.transport.rate_limit import LONGEST_WAIT
+from broker.bus.transport.rate_limit import MAX_WAIT
 from broker.domain.messages import OutboxState
 from broker.workflow import outbox
 from tests.bus.clinic import ADMINISTRATOR, Clinic, numbers
@@ -43,7 +43,7 @@ def test_a_fault_of_the_line_keeps_the_message_and_afterwards_the_bus_has_it_onc
     assert (row.state, row.reason) == (OutboxState.PENDING, ROWS[fault])
     assert (waits.attempts, clinic.shown().channel) == (0, "waiting")
     clinic.restarted()
-    assert clinic.deliver_later(LONGEST_WAIT) == DeliverySummary(delivered=2)
+    assert clinic.deliver_later(MAX_WAIT) == DeliverySummary(delivered=2)
     assert numbers(clinic.bus.tasks()) == [order.accession_number, other.accession_number]
     assert clinic.shown().channel == "ok"
 
@@ -88,9 +88,9 @@ def test_a_fault_of_the_look_up_leaves_the_outcome_unknown_and_nothing_doubled(c
     assert numbers(clinic.bus.tasks()) == [order.accession_number]
 
 
-def test_lanes_beside_each_other_share_one_wait_when_the_line_breaks(clinic: Clinic) -> None:
+def test_workers_beside_each_other_share_one_wait_when_the_line_breaks(clinic: Clinic) -> None:
     made = [clinic.register() for _ in range(12)]
-    clinic.lanes = 4
+    clinic.workers = 4
     clinic.restarted()
     clinic.deliver_later(0)
     assert clinic.states() == ["delivered"] * 12
@@ -99,7 +99,7 @@ def test_lanes_beside_each_other_share_one_wait_when_the_line_breaks(clinic: Cli
     summary = clinic.deliver()
     assert summary.stopped == "waiting"
     assert clinic.shown().channel == "waiting"
-    while clinic.deliver_later(LONGEST_WAIT).stopped:
+    while clinic.deliver_later(MAX_WAIT).stopped:
         pass
     held = numbers(clinic.bus.tasks())
     assert sorted(held) == sorted(order.accession_number for order in (*made, *more))

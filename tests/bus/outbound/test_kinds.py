@@ -244,37 +244,37 @@ def test_a_number_that_no_modality_can_bear_or_that_is_taken_is_refused_loudly(
 
 
 def test_a_silent_bus_is_asked_something_that_changes_nothing(clinic: Clinic) -> None:
-    assert clinic.exchange.probe()
+    assert clinic.delivery.probe()
     assert clinic.calls() == ["/Task/_search?_format=json"]
     assert clinic.shown().answered_at is not None
-    assert not clinic.exchange.probe()
+    assert not clinic.delivery.probe()
     clinic.now += PROBE_AFTER
-    assert clinic.exchange.probe()
+    assert clinic.delivery.probe()
 
 
 def test_a_bus_that_has_just_answered_a_message_is_not_asked(clinic: Clinic) -> None:
     clinic.register()
     clinic.deliver()
     clinic.now += PROBE_AFTER - 1
-    assert not clinic.exchange.probe()
+    assert not clinic.delivery.probe()
 
 
 def test_a_probe_finds_that_the_bus_is_gone_and_that_it_is_back_with_nothing_to_send(clinic: Clinic) -> None:
     clinic.server.stop()
-    assert clinic.exchange.probe()
+    assert clinic.delivery.probe()
     assert (clinic.shown().channel, clinic.shown().reason) == ("waiting", "cannot connect")
-    assert not clinic.exchange.probe()  # it waits as a message would
+    assert not clinic.delivery.probe()  # it waits as a message would
     clinic.server.start()
     clinic.now += 3600
-    assert clinic.exchange.probe()
+    assert clinic.delivery.probe()
     assert clinic.shown().channel == "ok"
 
 
 def test_a_probe_finds_a_refused_token_before_any_message_does(clinic: Clinic) -> None:
     clinic.token = "wrong"
-    assert clinic.exchange.probe()
+    assert clinic.delivery.probe()
     assert (clinic.shown().channel, clinic.shown().reason) == ("paused", "token refused (HTTP 401)")
     clinic.token = "6f1c2f0e-5a3b-4c7d-9e21-0b8d4a7f3c55"
     clinic.now += PAUSE
-    assert clinic.exchange.probe()
+    assert clinic.delivery.probe()
     assert clinic.shown().channel == "ok"

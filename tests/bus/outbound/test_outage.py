@@ -82,9 +82,9 @@ def check(clinic: Clinic, made: list[Order], cancelled: list[Order]) -> None:
 
 
 def open_slow(open_clinic: Callable[[PracticeBus], Clinic]) -> Clinic:
-    """Open a clinic before a bus with latency, with the lanes that the program has."""
+    """Open a clinic before a bus with latency, with the workers that the program has."""
     clinic = open_clinic(practice_bus(lenient=True, latency=LATENCY))
-    clinic.lanes = 4
+    clinic.workers = 4
     clinic.restarted(timeout=30.0, rate=RATE)
     return clinic
 
@@ -126,13 +126,13 @@ class Poisoned(BusClient):
         return super().call(call)
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_one_poison_message_among_a_hundred_blocks_only_its_order(clinic: Clinic, lanes: int) -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+def test_one_poison_message_among_a_hundred_blocks_only_its_order(clinic: Clinic, workers: int) -> None:
     made = [clinic.register() for _ in range(100)]
     bad = made[17]
     clinic.cancel(bad)
     Poisoned.number = bad.accession_number
-    clinic.lanes = lanes
+    clinic.workers = workers
     clinic.restarted(Poisoned, rate=RATE)
     for _ in range(6):
         clinic.deliver_later()

@@ -142,9 +142,9 @@ def test_an_order_that_never_went_and_is_cancelled_again_need_not_go(clinic: Cli
     assert set(clinic.states()) == {"dropped"}
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("workers", [1, 4])
 def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, lanes: int
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     orders_made = [clinic.register() for _ in range(6)]
     made = messages.render
@@ -154,7 +154,7 @@ def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
             raise ZeroDivisionError
         return made(message, *rest)  # type: ignore[arg-type]
 
-    clinic.lanes = lanes
+    clinic.workers = workers
     clinic.restarted()
     with monkeypatch.context() as patch:
         patch.setattr(messages, "render", call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.bus.transport.answers import Retry
-from broker.bus.transport.rate_limit import FIRST_WAIT, LONGEST_WAIT, PATIENCE, PAUSE, RateLimiter
+from broker.bus.transport.rate_limit import BLAMED_AFTER, FIRST_WAIT, MAX_WAIT, PAUSE, RateLimiter
 from broker.domain.messages import OutboxKind, OutboxRow, OutboxState
 from tests.support.clock import NOW, Seconds
 
@@ -23,7 +23,7 @@ def row(seq: int) -> OutboxRow:
 
 
 def ready(limiter: RateLimiter, *seqs: int) -> list[int]:
-    return [one.seq for one in limiter.ready([row(seq) for seq in seqs])]
+    return [one.seq for one in limiter.due([row(seq) for seq in seqs])]
 
 
 def test_the_wait_doubles_up_to_an_hour(clock: Seconds) -> None:
@@ -34,12 +34,12 @@ def test_the_wait_doubles_up_to_an_hour(clock: Seconds) -> None:
         assert not alone
         waits.append(wait)
     assert waits[:4] == [FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT, 8 * FIRST_WAIT]
-    assert waits[-2:] == [LONGEST_WAIT, LONGEST_WAIT]
+    assert waits[-2:] == [MAX_WAIT, MAX_WAIT]
 
 
 def test_a_thousand_failures_do_not_overflow(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock, chance=lambda: 1.0)
-    assert [limiter.failed(1, DOWN)[0] for _ in range(2000)][-1] == LONGEST_WAIT
+    assert [limiter.failed(1, DOWN)[0] for _ in range(2000)][-1] == MAX_WAIT
 
 
 def test_the_wait_is_anywhere_in_the_upper_half_below_its_ceiling(clock: Seconds) -> None:
@@ -47,7 +47,7 @@ def test_the_wait_is_anywhere_in_the_upper_half_below_its_ceiling(clock: Seconds
     assert RateLimiter(60, clock, chance=lambda: 0.0).failed(1, DOWN)[0] == FIRST_WAIT / 2
 
 
-@pytest.mark.parametrize(("after", "wait"), [(90.0, 90.0), (0.0, FIRST_WAIT), (1e12, LONGEST_WAIT)])
+@pytest.mark.parametrize(("after", "wait"), [(90.0, 90.0), (0.0, FIRST_WAIT), (1e12, MAX_WAIT)])
 def test_the_line_waits_at_least_as_long_as_the_bus_asks_and_never_over_an_hour(
     clock: Seconds, after: float, wait: float
 ) -> None:
@@ -76,7 +76,7 @@ def test_a_pause_ends_by_itself_or_when_a_person_wants(clock: Seconds) -> None:
     clock.now += 1
     assert not limiter.waiting
     limiter.pause()
-    limiter.forgive()
+    limiter.reset()
     assert not limiter.waiting
 
 
@@ -105,7 +105,7 @@ def test_what_belongs_together_goes_out_in_an_empty_minute_even_at_one_a_minute(
 
 def test_a_message_that_fails_while_others_are_answered_waits_alone(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock, chance=lambda: 1.0)
-    for _ in range(PATIENCE):
+    for _ in range(BLAMED_AFTER):
         assert limiter.failed(1, BROKEN)[1] is False  # it may well be the line
     assert ready(limiter, 1, 2, 3) == [2, 3, 1]
     limiter.answered(2)
@@ -121,7 +121,7 @@ def test_a_message_that_fails_while_others_are_answered_waits_alone(clock: Secon
 @pytest.mark.parametrize("why", [DOWN, Retry("HTTP 429", 1.0, uncertain=False), Retry("HTTP 503", 5.0)])
 def test_a_line_that_is_down_or_asks_for_a_wait_is_no_fault_of_the_message(clock: Seconds, why: Retry) -> None:
     limiter = RateLimiter(60, clock)
-    for _ in range(PATIENCE + 2):
+    for _ in range(BLAMED_AFTER + 2):
         assert limiter.failed(1, why)[1] is False
         limiter.answered(2)
     assert ready(limiter, 1, 2) == [1, 2]
@@ -129,11 +129,11 @@ def test_a_line_that_is_down_or_asks_for_a_wait_is_no_fault_of_the_message(clock
 
 def test_a_person_forgives_a_message_too(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock)
-    for _ in range(PATIENCE + 1):
+    for _ in range(BLAMED_AFTER + 1):
         limiter.failed(1, BROKEN)
         limiter.answered(2)
     assert ready(limiter, 1) == []
-    limiter.forgive()
+    limiter.reset()
     assert ready(limiter, 1) == [1]
 
 
@@ -148,9 +148,9 @@ def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(
 
 def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Seconds) -> None:
     limiter = RateLimiter(10, clock)
-    assert limiter.share == 5
+    assert limiter.polling_share == 5
     taken = 0
-    while limiter.take(1, limiter.share):
+    while limiter.take(1, limiter.polling_share):
         taken += 1
     assert taken == 5
     for _ in range(5):
@@ -160,35 +160,35 @@ def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Seconds) -> None:
 
 @pytest.mark.parametrize(("rate", "share"), [(1, 0), (2, 1), (20, 10), (30, 10), (50, 10), (100, 20)])
 def test_what_is_fetched_has_room_for_a_referral_or_half_of_what_there_is(rate: int, share: int) -> None:
-    assert RateLimiter(rate).share == share
+    assert RateLimiter(rate).polling_share == share
 
 
 def test_one_failure_of_the_line_that_several_messages_meet_counts_once(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock, chance=lambda: 1.0)
-    mark = limiter.mark
-    assert limiter.failed(1, DOWN, mark) == (FIRST_WAIT, False)
-    assert limiter.failed(2, DOWN, mark) == (FIRST_WAIT, False)
-    assert limiter.failed(3, Retry("HTTP 429", 60.0, uncertain=False), mark) == (60.0, False)
+    epoch = limiter.epoch
+    assert limiter.failed(1, DOWN, epoch) == (FIRST_WAIT, False)
+    assert limiter.failed(2, DOWN, epoch) == (FIRST_WAIT, False)
+    assert limiter.failed(3, Retry("HTTP 429", 60.0, uncertain=False), epoch) == (60.0, False)
     clock.now += 60
-    assert limiter.failed(1, DOWN, limiter.mark) == (2 * FIRST_WAIT, False)
+    assert limiter.failed(1, DOWN, limiter.epoch) == (2 * FIRST_WAIT, False)
 
 
 def test_an_answer_to_what_began_before_the_line_failed_does_not_end_the_wait(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock, chance=lambda: 1.0)
-    mark = limiter.mark
-    limiter.failed(1, DOWN, mark)
-    limiter.answered(2, mark)
+    epoch = limiter.epoch
+    limiter.failed(1, DOWN, epoch)
+    limiter.answered(2, epoch)
     assert limiter.waiting
     clock.now += FIRST_WAIT
-    limiter.answered(2, limiter.mark)
-    assert limiter.failed(1, DOWN, limiter.mark)[0] == FIRST_WAIT
+    limiter.answered(2, limiter.epoch)
+    assert limiter.failed(1, DOWN, limiter.epoch)[0] == FIRST_WAIT
 
 
 def test_silence_is_measured_from_the_last_answer(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock)
-    assert limiter.silence == float("inf")
-    limiter.heard()
+    assert limiter.seconds_since_contact == float("inf")
+    limiter.note_contact()
     clock.now += 30
-    assert limiter.silence == 30
+    assert limiter.seconds_since_contact == 30
     limiter.answered(1)
-    assert limiter.silence == 0
+    assert limiter.seconds_since_contact == 0

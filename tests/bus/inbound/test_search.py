@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
 
+from broker.bus.inbound import search
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
+from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import Resource
-from broker.bus.transport import asking
 from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
-from broker.bus.transport.asking import Line
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, Dialect, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
+from broker.store.database import Store
 
 URL = "http://bus.example.org/fhir"
 
@@ -36,8 +38,21 @@ class Bus:
         """Nothing is under way."""
 
 
-def line(bus: Bus, dialect: Dialect = r4, rate: int = 100) -> Line:
-    return Line(cast(BusClient, bus), dialect, RateLimiter(rate))
+Opened = Callable[..., BusSearch]
+
+
+@pytest.fixture
+def opened(store: Store) -> Opened:
+    """Open a search of a bus."""
+
+    def open_one(bus: Bus, dialect: Dialect = r4) -> BusSearch:
+        return BusSearch(session(store, bus), dialect)
+
+    return open_one
+
+
+def session(store: Store, bus: Bus) -> BusSession:
+    return BusSession(store, cast(BusClient, bus), RateLimiter(100), Priority.BACKGROUND)
 
 
 def page(numbers: Sequence[int], following: str = "", **changes: object) -> Delivered:
@@ -52,88 +67,94 @@ def ids(found: list[Resource]) -> list[str]:
     return [each["id"] for each in found]
 
 
-def test_a_named_page_is_followed_and_each_resource_given_once() -> None:
+def test_a_named_page_is_followed_and_each_resource_given_once(opened: Opened) -> None:
     bus = Bus(page([1, 2], f"{URL}/Task?page=2"), page([2, 3]))
-    found, whole = line(bus).search("Task", {"intent": "reflex-order"})
+    found, whole = opened(bus).search("Task", {"intent": "reflex-order"})
     assert (ids(found), whole) == (["t1", "t2", "t3"], True)
     assert [call.path for call in bus.calls] == [
-        f"/Task?intent=reflex-order&_count={asking.PAGE}&_sort=_lastUpdated",
+        f"/Task?intent=reflex-order&_count={search.PAGE}&_sort=_lastUpdated",
         "/Task?page=2",
     ]
 
 
-def test_a_page_of_another_host_is_not_asked_for_and_something_is_missing_then() -> None:
+def test_a_page_of_another_host_is_not_asked_for_and_something_is_missing_then(opened: Opened) -> None:
     bus = Bus(page([2, 1], "http://evil.example.org/Task?page=2"))
-    found, whole = line(bus).search("Task", {})
+    found, whole = opened(bus).search("Task", {})
     assert (ids(found), whole) == (["t2", "t1"], False)
 
 
-def test_a_full_page_without_a_next_one_is_gone_on_from_its_last_instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAGE", 2)
+def test_a_full_page_without_a_next_one_is_gone_on_from_its_last_instant(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAGE", 2)
     bus = Bus(page([1, 2]), page([2, 3]), page([3]))
-    found, whole = line(bus, n3).search("Task", {"owner": "x"})
+    found, whole = opened(bus, n3).search("Task", {"owner": "x"})
     assert (ids(found), whole) == (["t1", "t2", "t3"], True)
     assert isinstance(body := bus.calls[1].body, dict)
     assert {"name": "_lastUpdated", "valueString": "ge2026-11-24T09:02:00.000Z"} in body["parameter"]
 
 
-def test_changes_of_one_millisecond_are_in_order_however_two_pages_part_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAGE", 2)
+def test_changes_of_one_millisecond_are_in_order_however_two_pages_part_them(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAGE", 2)
     [early, late] = [page([n], meta={"lastUpdated": f"2026-11-24T09:02:00.000{n}00Z"}) for n in (3, 4)]
     first, second = (
         {"resourceType": "Bundle", "entry": [*page([1]).resource["entry"], *late.resource["entry"]]},
         {"resourceType": "Bundle", "entry": early.resource["entry"]},
     )
-    pages = list(line(Bus(Delivered(first), Delivered(second))).pages("Task", {}))
+    pages = list(opened(Bus(Delivered(first), Delivered(second))).pages("Task", {}))
     assert [(ids(each.resources), each.last, each.in_order) for each in pages] == [
         (["t1", "t4"], False, True),
         (["t3"], True, True),
     ]
 
 
-def test_a_bus_that_repeats_its_page_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAGE", 2)
+def test_a_bus_that_repeats_its_page_for_ever_is_left(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "PAGE", 2)
     bus = Bus(*[page([1, 2])] * 5)
-    found, whole = line(bus, n3).search("Task", {})
+    found, whole = opened(bus, n3).search("Task", {})
     assert (ids(found), whole) == (["t1", "t2"], False)
     assert len(bus.calls) == 2
 
 
-def test_resources_without_an_instant_or_an_id_or_of_another_type_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAGE", 2)
-    assert line(Bus(page([1, 2], meta=7))).search("Task", {})[1] is False
-    assert line(Bus(page([1, 2], id=[1]))).search("Task", {}) == ([], False)
-    assert line(Bus(page([1, 2], resourceType="Patient"))).search("Task", {}) == ([], True)
-    assert line(Bus(Delivered({"resourceType": "Bundle", "entry": "many"}))).search("Task", {}) == ([], True)
+def test_resources_without_an_instant_or_an_id_or_of_another_type_do_no_harm(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "PAGE", 2)
+    assert opened(Bus(page([1, 2], meta=7))).search("Task", {})[1] is False
+    assert opened(Bus(page([1, 2], id=[1]))).search("Task", {}) == ([], False)
+    assert opened(Bus(page([1, 2], resourceType="Patient"))).search("Task", {}) == ([], True)
+    assert opened(Bus(Delivered({"resourceType": "Bundle", "entry": "many"}))).search("Task", {}) == ([], True)
 
 
-def test_a_refused_search_and_a_broken_line_are_told_apart() -> None:
+def test_a_refused_search_and_a_broken_line_are_told_apart(opened: Opened) -> None:
     with pytest.raises(Unusable, match="unknown parameter"):
-        line(Bus(Rejected("unknown parameter"))).search("Patient", {})
+        opened(Bus(Rejected("unknown parameter"))).search("Patient", {})
     with pytest.raises(BusUnavailable, match="HTTP 503"):
-        line(Bus(Retry("HTTP 503"))).search("Patient", {})
+        opened(Bus(Retry("HTTP 503"))).search("Patient", {})
 
 
-def test_a_nested_answer_without_end_is_refused() -> None:
+def test_a_nested_answer_without_end_is_refused(opened: Opened) -> None:
     deep: list[object] = []
     for _ in range(100):
         deep = [deep]
     with pytest.raises(Unusable, match="nested"):
-        line(Bus(Delivered({"resourceType": "Bundle", "entry": deep}))).search("Task", {})
+        opened(Bus(Delivered({"resourceType": "Bundle", "entry": deep}))).search("Task", {})
 
 
-def test_everybody_waits_when_the_bus_asks_for_it() -> None:
-    asked = line(Bus(Retry("HTTP 429", after=30.0)))
+def test_everybody_waits_when_the_bus_asks_for_it(opened: Opened) -> None:
+    asked = opened(Bus(Retry("HTTP 429", after=30.0)))
     with pytest.raises(BusUnavailable):
         asked.search("Task", {})
-    with pytest.raises(BusUnavailable, match="the line to the bus is down"):
+    with pytest.raises(BusUnavailable, match="the connection to the bus is down"):
         asked.search("Task", {})
 
 
-def test_a_stopped_line_asks_nothing() -> None:
+def test_a_stopped_session_asks_nothing(store: Store) -> None:
     bus = Bus()
-    stopped = line(bus)
+    stopped = session(store, bus)
     stopped.stop()
     with pytest.raises(BusUnavailable, match="stopping"):
-        stopped.search("Task", {})
+        BusSearch(stopped, r4).search("Task", {})
     assert bus.calls == []

@@ -1,0 +1,142 @@
+"""The session of a caller with the bus: who waits for whose failures, what people see of it, and how stopping ends."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from broker.bus.transport.answers import Answer, Delivered, Paused, Retry
+from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import Call
+from broker.bus.transport.rate_limit import FIRST_WAIT, PAUSE, RateLimiter
+from broker.bus.transport.session import RATE, STOPPING, WAITING, BusSession, NotAsked, Priority
+from broker.store.database import Store
+from broker.store.tables import outbox
+from broker.workflow.outbox import go_on
+from tests.bus.clinic import ADMINISTRATOR
+from tests.support.clock import Seconds
+
+CALL = Call("GET", "/Task/1")
+DOWN = Retry("cannot connect", uncertain=False)
+BROKEN = Retry("HTTP 500")
+
+
+class Bus:
+    """Returns the same answer to every call."""
+
+    url = "http://bus.example.org/fhir"
+
+    def __init__(self) -> None:
+        self.answer: Answer = Delivered()
+        self.calls = 0
+
+    def call(self, call: Call) -> Answer:
+        self.calls += 1
+        return self.answer
+
+    def hang_up(self) -> None:
+        """Nothing is under way."""
+
+
+class Sessions:
+    """Three callers of one bus."""
+
+    def __init__(self, store: Store, rate: int = 100) -> None:
+        self.store, self.bus, self.seconds = store, Bus(), Seconds()
+        self.limiter = RateLimiter(rate, self.seconds, lambda: 1.0)
+        self.delivery, self.polling, self.background = (
+            BusSession(store, cast(BusClient, self.bus), self.limiter, priority) for priority in Priority
+        )
+
+    @property
+    def channel(self) -> str:
+        with self.store.read() as reader:
+            return outbox.channel_state(reader)
+
+
+@pytest.fixture
+def sessions(store: Store) -> Sessions:
+    return Sessions(store)
+
+
+def test_a_poll_that_finds_no_connection_makes_everybody_wait(sessions: Sessions) -> None:
+    sessions.polling.failed(DOWN)
+    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == [WAITING, WAITING]
+    assert isinstance(sessions.background.request(CALL), NotAsked)
+    assert (sessions.channel, sessions.bus.calls) == ("waiting", 0)
+    sessions.seconds.now += FIRST_WAIT
+    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == ["", ""]
+
+
+def test_a_poll_whose_searches_fail_waits_alone_until_a_message_proves_the_bus_good(sessions: Sessions) -> None:
+    sessions.polling.failed(BROKEN)
+    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == ["", WAITING]
+    sessions.polling.begin()
+    assert sessions.polling.hindrance() == WAITING
+    sessions.delivery.succeeded(message=1)
+    assert sessions.channel == "ok"
+    sessions.polling.begin()
+    assert sessions.polling.hindrance() == ""
+
+
+def test_a_failure_in_the_background_makes_nobody_wait_unless_the_bus_asks_for_it(sessions: Sessions) -> None:
+    for answer in (DOWN, BROKEN, Paused("token refused (HTTP 401)")):
+        sessions.bus.answer = answer
+        assert sessions.background.request(CALL) == answer
+        assert (sessions.channel, sessions.delivery.hindrance()) == ("ok", "")
+    sessions.bus.answer = Retry("HTTP 503", after=60.0)
+    sessions.background.request(CALL)
+    assert (sessions.channel, sessions.delivery.hindrance()) == ("waiting", WAITING)
+
+
+@pytest.mark.parametrize("answer", [DOWN, Paused("token refused (HTTP 401)")])
+def test_every_caller_goes_on_when_a_person_wants_it_tried_now(sessions: Sessions, answer: Retry | Paused) -> None:
+    sessions.delivery.failed(answer)
+    sessions.polling.begin()
+    assert sessions.polling.hindrance() == WAITING
+    go_on(sessions.store, ADMINISTRATOR)
+    sessions.polling.begin()
+    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == ["", ""]
+
+
+def test_a_wait_that_nobody_was_shown_is_not_ended_by_a_channel_that_was_good_before(sessions: Sessions) -> None:
+    sessions.limiter.failed(1, DOWN)  # between the failure and its note
+    sessions.polling.begin()
+    assert sessions.delivery.hindrance() == WAITING
+
+
+def test_an_answer_to_what_began_before_the_connection_failed_does_not_show_it_as_good(sessions: Sessions) -> None:
+    epoch = sessions.limiter.epoch
+    sessions.delivery.failed(DOWN, message=1, epoch=epoch)
+    sessions.delivery.succeeded(message=2, epoch=epoch)
+    assert sessions.channel == "waiting"
+
+
+def test_a_call_that_is_cut_off_by_stopping_says_nothing_of_the_connection(sessions: Sessions) -> None:
+    sessions.delivery.stop()
+    recorded: list[int] = []
+    assert sessions.delivery.failed(BROKEN, lambda tx: recorded.append(1), message=1) == 0
+    assert (recorded, sessions.channel, sessions.polling.hindrance()) == ([1], "ok", "")
+    assert sessions.delivery.admit() == STOPPING
+    assert sessions.delivery.request(CALL) == NotAsked(STOPPING, uncertain=False)
+
+
+def test_what_was_admitted_and_not_used_is_given_back(store: Store) -> None:
+    sessions = Sessions(store, rate=4)
+    assert [sessions.delivery.admit(2), sessions.delivery.admit(2)] == ["", ""]
+    sessions.delivery.request(CALL)
+    sessions.delivery.release()
+    assert [sessions.delivery.admit(1), sessions.delivery.admit(2)] == ["", RATE]  # half is left to polling
+    assert sessions.polling.admit(10) == ""
+
+
+def test_the_channel_is_written_when_it_changes_and_once_in_a_run(sessions: Sessions) -> None:
+    told: list[int] = []
+    sessions.store.subscribe(lambda: told.append(1))
+    sessions.delivery.failed(DOWN)
+    sessions.seconds.now += PAUSE
+    sessions.delivery.begin()
+    sessions.delivery.succeeded(message=1)
+    sessions.delivery.succeeded(message=2)
+    assert len(told) == 2

@@ -14,7 +14,7 @@ from broker.domain.health import Health
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle
 from broker.store.database import Reader, Store
-from broker.store.queries.journal import Heard
+from broker.store.queries.device_registry import DeviceContacts
 from ui.settings import ScreenSettings
 
 COOKIE = "wlb_session"
@@ -30,7 +30,7 @@ class Services:
     throttle: Throttle
     health: Callable[[], Health]  # cheap: the last result of checks that run elsewhere
     changed: Event[[]] = field(default_factory=Event)
-    suggest: Callable[[Heard], list[Suggestion]] = lambda heard: []  # what a device's messages teach
+    suggest: Callable[[DeviceContacts], list[Suggestion]] = lambda heard: []  # what a device's messages teach
     explain: Callable[[Reader, Order], list[Explained]] = lambda reader, order: []  # why devices see an order or not
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
 

@@ -37,8 +37,8 @@ from broker.domain.health import Check, Health
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle
 from broker.store.database import Reader, Store, StoreError, beat
-from broker.store.queries import journal
-from broker.store.tables import devices, incoming
+from broker.store.queries import device_registry, exchange_state, inbox
+from broker.store.tables import devices
 from broker.workflow.stale_steps import Abandoned
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Application:
         log.info("backup made: %s", target.name)
         return target
 
-    def _suggest(self, heard: journal.Heard) -> list[Suggestion]:
+    def _suggest(self, heard: device_registry.DeviceContacts) -> list[Suggestion]:
         return learning.suggest(heard.device, heard.samples, self.store.clock())
 
     def _request_history(self, patient_id: int) -> None:
@@ -264,8 +264,8 @@ class Application:
 
     def _check_bus(self) -> Check:
         with self.store.read() as reader:
-            exchange = journal.exchange(reader, ledger=0)
-            set_aside = len(incoming.troubled(reader))
+            exchange = exchange_state.current(reader, ledger=0)
+            set_aside = len(inbox.troubled(reader))
         age = self.store.clock() - exchange.oldest if exchange.oldest else timedelta()
         set_aside += len(exchange.needs_attention)
         detail = f"{exchange.waiting} waiting, {set_aside} set aside, oldest {int(age.total_seconds())} s"

@@ -26,7 +26,8 @@ from broker.domain.clinic import Clinic
 from broker.domain.orders import Order
 from broker.domain.reports import Report
 from broker.store.database import Store
-from broker.store.tables import directories, incoming, outbox, reports
+from broker.store.queries import order_card
+from broker.store.tables import directories, incoming, outbox
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def paper_of(config: Config, store: Store) -> Callable[[Order, Report], bytes]:
 
     def paper(order: Order, report: Report) -> bytes:
         with store.read() as reader:
-            made_on, device = reports.made(reader, order.id)
+            made_on, device = order_card.images_made(reader, order.id)
         return report_pdf(order, report, clinic.name, clinic.zone, made_on, device)
 
     return paper

@@ -7,7 +7,7 @@ import sys
 
 from broker.cli.commands import OK, open_house
 from broker.domain.errors import Invalid
-from broker.store.tables import clients as store_clients
+from broker.store.queries import access
 from broker.workflow import api_clients
 
 
@@ -45,7 +45,7 @@ def client_disable(args: argparse.Namespace) -> int:
 def client_list(args: argparse.Namespace) -> int:
     """List the clients, whose they are, and when each was last heard."""
     with open_house(args.config) as house, house.store.read() as reader:
-        for each in store_clients.all_clients(reader):
+        for each in access.clients(reader):
             zone = house.config.clinic.zone
             at = each.last_contact_at
             heard = f"heard {at.astimezone(zone):%Y-%m-%d %H:%M}" if at else "never heard"

@@ -24,8 +24,7 @@ from broker.domain.errors import BrokerError
 from broker.imports import order_json
 from broker.imports import run as importing
 from broker.store.database import Store
-from broker.store.queries import journal
-from broker.store.tables import accounts
+from broker.store.queries import access, schedule
 from broker.workflow import accounts as staff
 from broker.workflow import referrals
 
@@ -101,7 +100,7 @@ def account_add(args: argparse.Namespace) -> int:
 def account_list(args: argparse.Namespace) -> int:
     """List the accounts."""
     with open_house(args.config) as house, house.store.read() as reader:
-        for account in accounts.all_accounts(reader):
+        for account in access.accounts(reader):
             state = "disabled" if account.disabled else "active"
             print(f"{account.login}\t{state}\t{','.join(sorted(account.roles))}\t{account.full_name}")
     return OK
@@ -150,7 +149,7 @@ def order_list(args: argparse.Namespace) -> int:
     with open_house(args.config) as house:
         on = args.date or house.store.clock().astimezone(house.config.clinic.zone).date()
         with house.store.read() as reader:
-            visits = journal.day(reader, on)
+            visits = schedule.day(reader, on)
     if args.json:
         print(json.dumps([order_json.write(visit) for visit in visits], ensure_ascii=False, indent=1))
         return OK

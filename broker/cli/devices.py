@@ -17,7 +17,7 @@ from broker.dicom.codec import settings
 from broker.dicom.worklist import explain, service, verdicts
 from broker.domain.devices import Device
 from broker.domain.errors import NotFound
-from broker.store.queries import journal
+from broker.store.queries import device_registry
 from broker.store.tables import devices as store_devices
 from broker.store.tables import orders
 from broker.workflow import devices
@@ -44,7 +44,7 @@ def device_add(args: argparse.Namespace) -> int:
 def device_list(args: argparse.Namespace) -> int:
     """List the devices, their policies that are not the default, and when each was last heard."""
     with open_house(args.config) as house, house.store.read() as reader:
-        for each in journal.heard(reader):
+        for each in device_registry.contacts(reader):
             device = each.device
             heard = ", ".join(
                 f"{service} {at.astimezone(house.config.clinic.zone):%Y-%m-%d %H:%M}"

@@ -20,7 +20,7 @@ from broker.imports.directories.file import Table
 from broker.imports.directories.kinds import KINDS, MINUTES, USUAL_MINUTES, Kind, modality_of
 from broker.imports.directories.row import Gathered
 from broker.imports.spreadsheet import BadTable
-from broker.store.tables import devices, directories
+from broker.store.queries import device_registry, directory_search
 from broker.workflow.directories import Replaced, Source, replace_directory
 
 MOST_TOLD = 100  # refused rows
@@ -40,7 +40,7 @@ def directory_import(args: argparse.Namespace) -> int:
         offered: list[ProcedureType] = []
         if kind.name == "procedures":
             with house.store.read() as reader:
-                modalities = {device.modality for device in devices.all_devices(reader)} - {""}
+                modalities = {device.modality for device in device_registry.approved(reader)} - {""}
             offered = _offered(args, gathered.entries, modalities)
         source = Source(kind.name, system, version, args.file.name)
         done = replace_directory(
@@ -61,7 +61,7 @@ def directory_import(args: argparse.Namespace) -> int:
 def directory_list(args: argparse.Namespace) -> int:
     """List what has been imported."""
     with open_house(args.config) as house, house.store.read() as reader:
-        found = directories.imported(reader)
+        found = directory_search.imported(reader)
         for each in found:
             at = each.at.astimezone(house.config.clinic.zone)
             print(
@@ -76,9 +76,9 @@ def directory_list(args: argparse.Namespace) -> int:
 def directory_show(args: argparse.Namespace) -> int:
     """Search a directory; FAILED where nothing is found."""
     with open_house(args.config) as house, house.store.read() as reader:
-        if not any(each.kind == args.kind for each in directories.imported(reader)):
+        if not any(each.kind == args.kind for each in directory_search.imported(reader)):
             raise NotFound(f"directory of {args.kind}; worklist-broker directory list tells what is imported")
-        found = directories.search(reader, args.kind, " ".join(args.text), args.limit + 1)
+        found = directory_search.search(reader, args.kind, " ".join(args.text), args.limit + 1)
     for entry in found[: args.limit]:
         details = "; ".join(f"{key}: {value}" for key, value in sorted(entry.details.items()))
         print("\t".join(word for word in (entry.code, entry.name, details) if word))

@@ -31,8 +31,7 @@ from broker.domain.performed import (
     StepReference,
 )
 from broker.store.database import Store
-from broker.store.queries import journal
-from broker.store.tables import accounts
+from broker.store.queries import access, schedule
 from broker.workflow import accounts as staff
 from broker.workflow import devices, directories, performed_steps, referrals
 from broker.workflow.directories import Source
@@ -154,9 +153,9 @@ def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
 def fill(store: Store, clinic: Clinic) -> None:
     """Put the invented clinic into a database, and today's referrals, if today has none yet."""
     with store.read() as reader:
-        known = {account.login for account in accounts.all_accounts(reader)}
+        known = {account.login for account in access.accounts(reader)}
         now = store.clock().astimezone(clinic.zone).replace(tzinfo=None, second=0, microsecond=0)
-        has_work = bool(journal.day(reader, now.date()))
+        has_work = bool(schedule.day(reader, now.date()))
     for number, (login, name, role, position) in enumerate(ACCOUNTS):
         if login not in known:
             snils = _snils(900 + number) if position else ""

@@ -33,8 +33,8 @@ def report_pdf(
 ) -> bytes:
     """Write a signed report as PDF, A4; equal arguments give equal bytes.
 
-    `made_on` and `device` are what `store.reports.made` gives: when and on what the images were made; without a day
-    the planned one stands. Raise ValueError for a draft: what nobody has signed is no document.
+    `made_on` and `device` say when and on what the images were made; without a day the planned one stands. Raise
+    ValueError for a draft: what nobody has signed is no document.
     """
     if report.state is not ReportState.SIGNED or report.signed_at is None:
         raise ValueError("only a signed report goes onto paper")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from broker.domain.orders import Priority
@@ -49,3 +49,45 @@ class IncomingReferral:
     problem: str = ""
     received_at: datetime | None = None  # UTC
     id: int = 0
+
+
+class ArrivalKind(StrEnum):
+    """What came."""
+
+    REFERRAL = "referral"
+    CANCEL = "cancel"
+    RESULT = "result"
+
+
+class ArrivalState(StrEnum):
+    """What became of it."""
+
+    TAKEN = "taken"
+    FAILED = "failed"  # the line broke; it is tried again
+    NEEDS_ATTENTION = "needs_attention"  # a person must look
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRecord:
+    """A line of the ledger."""
+
+    id: int
+    source: str
+    reference: str
+    kind: ArrivalKind
+    version: str
+    state: ArrivalState
+    attempts: int
+    reason: str
+    order_id: int
+    accession_number: str  # of that order
+    first_at: datetime
+    at: datetime
+    kept: bool  # its JSON is still here
+
+    def is_due(self, now: datetime) -> bool:
+        """Say whether it may be tried again: after a while that doubles, or at once where a person wants it.
+
+        Also at once where it was tried after now: then the clock was set back, and may have been years ahead.
+        """
+        return not self.attempts or not self.at <= now < self.at + timedelta(minutes=2**self.attempts)

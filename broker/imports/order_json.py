@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from broker.domain import names
 from broker.domain.orders import Priority, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
-from broker.store.queries.journal import Visit
+from broker.store.queries.schedule import Visit
 
 
 class BadJson(ValueError):

@@ -19,7 +19,8 @@ from broker.imports import referral_columns, referral_row
 from broker.imports.referral_columns import Row, Table
 from broker.imports.referral_row import Directory
 from broker.store.database import Store
-from broker.store.tables import devices, orders
+from broker.store.queries import device_registry, lookups
+from broker.store.tables import orders
 from broker.workflow import referrals
 from broker.workflow import worklist_files as intake
 from broker.workflow.worklist_files import Outcome
@@ -70,7 +71,7 @@ class Import:
     def table(self, table: Table) -> Iterator[Result]:
         """Register the referrals of a table, as the screens do."""
         with self.store.read() as reader:
-            directory = Directory(devices.procedures(reader), devices.all_devices(reader))
+            directory = Directory(lookups.procedures(reader), device_registry.approved(reader))
         today = self.store.clock().astimezone(self.clinic.zone).date()
         seen: dict[str, str] = {}
         for done, row in enumerate(table.rows, 1):

@@ -12,6 +12,7 @@ from broker.domain.directory import Entry
 from broker.domain.errors import Refused
 from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
+from broker.store.queries import lookups
 from broker.store.tables import audit, devices, directories
 from broker.store.tables.directories import Change
 
@@ -73,7 +74,7 @@ def replace_directory(
             entries=len(entries),
             gone=change.gone,
         )
-        now = devices.procedures(tx)
+        now = lookups.procedures(tx)
         return Replaced(change, len(now), sum(each.local for each in now))
 
     return store.dry_run(verb) if dry_run else store.write(verb)
@@ -85,7 +86,7 @@ def _sites(tx: Tx) -> dict[str, str]:
     for site in directories.entries(tx, "body-sites"):
         by_name.setdefault(directories.search_key(site.name), set()).add(site.code)
     found = {}
-    official = [each.code for each in devices.procedures(tx) if not each.local]
+    official = [each.code for each in lookups.procedures(tx) if not each.local]
     for entry in directories.several(tx, "procedures", official):
         code = entry.details.get("site_code", "")
         for words in (entry.details.get("site", ""), entry.details.get("area", "")):

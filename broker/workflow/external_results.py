@@ -13,13 +13,14 @@ from enum import StrEnum
 from broker.domain import lifecycle, prior_studies
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.errors import Forbidden, NotFound
+from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import StepState
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Reader, Store, Tx
 from broker.store.tables import audit, devices, foreign, incoming, orders, patients
 from broker.store.tables.foreign import Kept
-from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.store.tables.incoming import Arrival
 
 ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
 
@@ -31,7 +32,7 @@ class Outcome(StrEnum):
     TAKEN = "taken"  # it is kept and shown
     KNOWN = "known"  # nothing new
     FAILED = "failed"  # it is tried again
-    SET_ASIDE = "set_aside"  # a person must look
+    NEEDS_ATTENTION = "set_aside"  # a person must look
 
 
 def take_result(store: Store, order_id: int, kept: Kept, arrival: Arrival, actor: Actor = ACTOR) -> Outcome:
@@ -47,7 +48,7 @@ def take_result(store: Store, order_id: int, kept: Kept, arrival: Arrival, actor
             raise NotFound(f"order {order_id}")
         study = in_our_words(tx, kept.study)
         news = foreign.keep(tx, order.patient.id, replace(kept, study=study), order.id)
-        incoming.put(tx, ItemKind.RESULT, arrival, order_id=order.id)
+        incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
         done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
         if done:
             orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESULT))
@@ -79,8 +80,8 @@ def result_failed(
 
     def verb(tx: Tx) -> None:
         _permit(actor)
-        state = ItemState.NEEDS_ATTENTION if aside else ItemState.FAILED
-        incoming.put(tx, ItemKind.RESULT, arrival, state, reason, order_id)
+        state = ArrivalState.NEEDS_ATTENTION if aside else ArrivalState.FAILED
+        incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order_id)
         tx.notify()
 
     store.write(verb)

@@ -20,14 +20,15 @@ from broker.domain.clinic import Clinic
 from broker.domain.devices import ProcedureType
 from broker.domain.errors import Invalid, NotFound, Stale, WrongState
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
-from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft
 from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
-from broker.store.tables import audit, clients, devices, incoming, orders, outbox
-from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.store.queries import inbox, lookups
+from broker.store.tables import audit, clients, incoming, orders, outbox
+from broker.store.tables.incoming import Arrival
 from broker.workflow import referrals
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,10 @@ def taken(
         received_at=known.received_at if known else None,
     )
     tx.notify()
-    incoming.settle(tx, ItemKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
+    incoming.settle(tx, ArrivalKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
     if known and known.state is IncomingState.ACCEPTED:
         return _changed_late(tx, known, came, arrival, actor)
-    incoming.put(tx, ItemKind.REFERRAL, arrival)
+    incoming.put(tx, ArrivalKind.REFERRAL, arrival)
     same = known is not None and _content(known) == _content(came)
     if known and same and known.state is IncomingState.DECLINED:
         return Taken.NOTHING
@@ -131,8 +132,8 @@ def take_cancellation(
         order = orders.get(tx, order_id or (known.order_id if known else 0))
         if order and order_id and _cancelled_by_us(tx, order):
             return Taken.NOTHING
-        incoming.settle(tx, ItemKind.REFERRAL, arrival.source, arrival.reference)
-        incoming.put(tx, ItemKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
+        incoming.settle(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
+        incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
         tx.notify()
         outcome = Taken.CANCELLED
         if order and order.state is not OrderState.CANCELLED:
@@ -146,11 +147,11 @@ def take_cancellation(
     return store.write(verb)
 
 
-def set_aside(store: Store, arrival: Arrival, reason: str, kind: ItemKind = ItemKind.REFERRAL) -> None:
+def set_aside(store: Store, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
     """Keep what cannot be taken, with the reason, for a person to look at; what is known of it stays as it was."""
 
     def verb(tx: Tx) -> None:
-        incoming.put(tx, kind, arrival, ItemState.NEEDS_ATTENTION, reason)
+        incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason)
         tx.notify()
 
     store.write(verb)
@@ -233,7 +234,7 @@ def try_again(store: Store, item_id: int, actor: Actor) -> bool:
 
     def verb(tx: Tx) -> bool:
         permit(tx, actor, Permission.RESEND)
-        item = incoming.item(tx, item_id)
+        item = inbox.item(tx, item_id)
         # A change that came too late was read well; reading it again would tell nothing new.
         again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
         if again:
@@ -310,7 +311,7 @@ _SIDES = {"правая": "R", "левая": "L", "обе": "B"}
 
 
 def _known(tx: Tx, incoming_id: int) -> IncomingReferral:
-    known = incoming.get(tx, incoming_id)
+    known = inbox.referral(tx, incoming_id)
     if known is None:
         raise NotFound(f"incoming referral {incoming_id}")
     return known
@@ -332,7 +333,7 @@ def _by_rule(
     system_procedure: str,
 ) -> Taken:
     """Put a referral straight onto the worklist where a rule says so and nothing speaks against it."""
-    procedure = None if came.problem else fitting(came, devices.procedures(tx), system_procedure)
+    procedure = None if came.problem else fitting(came, lookups.procedures(tx), system_procedure)
     ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
         return Taken.WAITING
@@ -414,9 +415,9 @@ def _changed_late(tx: Tx, known: IncomingReferral, came: IncomingReferral, arriv
         name for name in IncomingReferral.__dataclass_fields__ if _member(known, name) != _member(came, name)
     )
     if not changed:
-        incoming.put(tx, ItemKind.REFERRAL, arrival, order_id=known.order_id)
+        incoming.put(tx, ArrivalKind.REFERRAL, arrival, order_id=known.order_id)
         return Taken.NOTHING
-    incoming.put(tx, ItemKind.REFERRAL, arrival, ItemState.NEEDS_ATTENTION, CHANGED_LATE, known.order_id)
+    incoming.put(tx, ArrivalKind.REFERRAL, arrival, ArrivalState.NEEDS_ATTENTION, CHANGED_LATE, known.order_id)
     incoming.update(tx, replace(came, state=known.state, order_id=known.order_id))
     audit.write(tx, actor, "bus_changed_late", known.order_id, changed=changed)
     return Taken.LATE
@@ -437,7 +438,7 @@ def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, c
         referrals.take_off(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
         audit.write(tx, actor, "cancel", order.id, reason=reason)
         return Taken.CANCELLED
-    incoming.put(tx, ItemKind.CANCEL, arrival, ItemState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)
+    incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)
     audit.write(tx, actor, "bus_cancelled_late", order.id, status=reason)
     log.warning("order %s was cancelled by its sender after it had begun", order.accession_number)
     return Taken.LATE

@@ -23,6 +23,7 @@ from broker.domain.orders import BusRole, ImportedItem, Order, OrderState, Sched
 from broker.domain.people import Patient, Sex
 from broker.security.permissions import Permission, permit
 from broker.store.database import Store, Tx
+from broker.store.queries import device_registry
 from broker.store.tables import audit, devices, orders, outbox, patients, worklist_files
 from broker.store.tables.worklist_files import FileState, WorklistFile
 from broker.workflow import numbering, order_status, referrals
@@ -306,7 +307,7 @@ def _where(tx: Tx, item: ImportedItem) -> tuple[tuple[str, ...], str]:
             raise Refused("it has no Modality, and no registered device tells it")
         modality = found.pop()
     stations = item.station_ae_titles or tuple(
-        device.ae_title for device in devices.all_devices(tx) if device.modality == modality
+        device.ae_title for device in device_registry.approved(tx) if device.modality == modality
     )
     if not stations:
         raise Refused(f"it has no Scheduled Station AE Title, and no device for {modality} is registered")

@@ -19,7 +19,8 @@ from broker.domain.clinic import Clinic
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
-from broker.store.tables import foreign, incoming, orders
+from broker.store.queries import inbox
+from broker.store.tables import foreign, orders
 from broker.workflow import incoming_referrals as incoming_verbs
 from broker.workflow import referrals, reports
 from tests.acceptance.test_kill import send
@@ -89,11 +90,11 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
 
         def waiting() -> bool:
             with store.read() as reader:
-                return len(incoming.waiting(reader)) == 1
+                return len(inbox.waiting(reader)) == 1
 
         theirs.house.wait_for(waiting)
         with store.read() as reader:
-            [came] = incoming.waiting(reader)
+            [came] = inbox.waiting(reader)
         assert (came.patient.name, came.requester) == (sent.patient.name, ours.house.organisation)
         draft = factory.draft(owner="")
         accepted = incoming_verbs.accept(store, came.id, draft, REGISTRAR, theirs.clinic)
@@ -141,13 +142,13 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
 
     def waiting() -> set[str]:
         with theirs.store() as store, store.read() as reader:
-            return {each.task for each in incoming.waiting(reader) if each.state is IncomingState.WAITING}
+            return {each.task for each in inbox.waiting(reader) if each.state is IncomingState.WAITING}
 
     theirs.house.wait_for(lambda: len(waiting()) == 2)
     with theirs.store() as store:
         number = acsn(ours, sent.accession_number)
         with store.read() as reader:
-            [came] = [each for each in incoming.waiting(reader) if each.bus_accession_number == number]
+            [came] = [each for each in inbox.waiting(reader) if each.bus_accession_number == number]
         accepted = incoming_verbs.accept(store, came.id, factory.draft(owner=""), REGISTRAR, theirs.clinic)
     with ours.store() as store:
         for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):

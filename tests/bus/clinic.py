@@ -20,7 +20,7 @@ from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.reports import Report
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import exchange_state
 from broker.store.tables import outbox
 from broker.workflow import performed_steps, referrals
 from tests.bus.samples import PROFILE
@@ -110,9 +110,9 @@ class Clinic:
         with self.store.read() as reader:
             return outbox.references(reader, order.id)
 
-    def shown(self) -> journal.Exchange:
+    def shown(self) -> exchange_state.ExchangeState:
         with self.store.read() as reader:
-            return journal.exchange(reader)
+            return exchange_state.current(reader)
 
     def calls(self) -> list[str]:
         return [request.path for request in self.bus.requests]

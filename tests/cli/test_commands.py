@@ -14,7 +14,7 @@ from broker.__main__ import EX_CONFIG, EX_IOERR, main
 from broker.app import application
 from broker.config.loader import load
 from broker.store.database import Store
-from broker.store.tables import accounts
+from broker.store.queries import access
 from tests.support import factory
 
 
@@ -171,5 +171,5 @@ def test_the_nightly_backup_is_whole_and_old_copies_go(config: Path) -> None:
     assert len(kept) == 2
     copy = Store(made[-1])
     with copy.read() as reader:
-        assert accounts.all_accounts(reader) == []
+        assert access.accounts(reader) == []
     copy.close()

@@ -12,7 +12,7 @@ from broker.app import application
 from broker.app.settings import clinic_of
 from broker.config.loader import load
 from broker.domain.devices import Device
-from broker.store.queries import journal
+from broker.store.queries import device_registry, order_card
 from broker.store.tables import devices
 from broker.workflow import referrals
 from tests.support import factory
@@ -146,8 +146,8 @@ def test_looking_through_a_device_s_eyes_leaves_no_trace(config: Path, order: st
     main(["why", order, "XRAY_14", "-c", str(config)])
     store = application.open_store(load(config))
     with store.read() as reader:
-        [heard] = journal.heard(reader)
-        card = journal.card(reader, order)
+        [heard] = device_registry.contacts(reader)
+        card = order_card.card(reader, order)
     store.close()
     assert heard.services == {}
     assert card

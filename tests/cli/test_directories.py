@@ -14,7 +14,8 @@ from broker.app import application
 from broker.config.loader import load
 from broker.domain.devices import ProcedureType
 from broker.store.database import Reader
-from broker.store.tables import devices, directories
+from broker.store.queries import directory_search, lookups
+from broker.store.tables import directories
 
 ICD = "1.2.643.5.1.13.13.11.1005"
 STUDIES = (
@@ -59,7 +60,7 @@ def reading(config: Path) -> Iterator[Reader]:
 
 
 def offered(config: Path) -> dict[str, ProcedureType]:
-    [found] = [{each.code: each for each in devices.procedures(reader)} for reader in reading(config)]
+    [found] = [{each.code: each for each in lookups.procedures(reader)} for reader in reading(config)]
     return {code: each for code, each in found.items() if not each.local}
 
 
@@ -238,7 +239,7 @@ def test_a_choice_of_modalities_codes_and_methods(config: Path, studies: Path, t
     codes.write_text("# what we do\nX-TEST-1; 25\n\nX-TEST-2\n", encoding="utf-8")
     assert bring(config, studies, "procedures", "--only", str(codes), "--replace-defaults") == 0
     assert {code: each.minutes for code, each in offered(config).items()} == {"X-TEST-1": 25, "X-TEST-2": 15}
-    [every] = [devices.procedures(reader) for reader in reading(config)]
+    [every] = [lookups.procedures(reader) for reader in reading(config)]
     assert len(every) == 2
 
 
@@ -252,7 +253,7 @@ def test_a_code_that_the_file_does_not_have_is_told_and_nothing_is_kept(
     assert bring(config, studies, "procedures", "--modality", "MR", "--replace-defaults") == 1
     assert "the desk would have no procedure" in capsys.readouterr().err
     assert offered(config) == {}
-    assert [directories.imported(reader) for reader in reading(config)] == [[]]
+    assert [directory_search.imported(reader) for reader in reading(config)] == [[]]
 
 
 def test_minutes_and_modality_of_a_table_of_ones_own_are_kept(config: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from broker.dicom.worklist import service
 from broker.dicom.worklist.service import Caller
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import order_card, schedule
 from broker.store.tables import orders
 from broker.workflow import referrals
 from tests.dicom.mpps.test_service import create, creation, scheduled
@@ -60,8 +60,8 @@ def test_a_performed_step_is_linked_by_the_regions_number(store: Store, order: O
 
 def test_people_find_an_order_by_the_regions_number(store: Store, order: Order) -> None:
     with store.read() as reader:
-        [visit] = journal.studies(reader, THEIRS.lower(), order.steps[0].start.date())
-        card = journal.card(reader, THEIRS)
+        [visit] = schedule.studies(reader, THEIRS.lower(), order.steps[0].start.date())
+        card = order_card.card(reader, THEIRS)
     assert visit.order.id == order.id
     assert card is not None
     assert card.order.id == order.id

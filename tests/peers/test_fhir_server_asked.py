@@ -16,6 +16,7 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, Priority
 from broker.domain.orders import OrderState
 from broker.store.database import Store
+from broker.store.queries import patient_history
 from broker.store.tables import foreign, orders, outbox
 from broker.workflow import referrals
 from tests.bus import strangers
@@ -61,7 +62,7 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
     patient = referrals.register(store, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
     History(store, session_of(store, client, Priority.BACKGROUND), r4, PROFILE, seconds=60).ask(patient.id)
     with store.read() as reader:
-        told = foreign.of_patient(reader, patient.id)
+        told = patient_history.external(reader, patient.id)
     assert told.reason == ""
     assert [study.conclusion for study in told.studies] == [f"Заключение {number}" for number in range(3)]
     assert {study.effective_dose for study in told.studies} == {3.1}

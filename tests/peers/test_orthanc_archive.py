@@ -17,7 +17,7 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.people import PersonName
 from broker.domain.performed import StepSource
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import order_card, schedule
 from broker.store.tables import orders, outbox, performed
 from broker.workflow import performed_steps, referrals
 from tests.dicom.mpps.test_service import change, create, creation, ending
@@ -97,7 +97,7 @@ def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns
     assert (now(store, made).state, now(store, waiting).state) == (OrderState.COMPLETED, OrderState.SCHEDULED)
     assert (told(store, made), told(store, waiting)) == (True, False)
     with store.read() as reader:
-        card = journal.card(reader, made.accession_number)
+        card = order_card.card(reader, made.accession_number)
     assert card is not None
     [step] = card.performed
     assert (step.images, step.source, step.modality) == (2, StepSource.ARCHIVE, "CR")
@@ -112,7 +112,7 @@ def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
     clock.now += STABLE
     assert archive.look() == 1
     with store.read() as reader:
-        [step] = journal.performed_for(reader, [order.id])[order.id]
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
         [reference] = performed.references(reader, step.id)
     assert reference.study_instance_uid == "1.2.3.99"
 
@@ -141,7 +141,7 @@ def test_what_a_person_took_off_is_not_put_back(
     clock.now += STABLE
     archive.look()
     with store.read() as reader:
-        [step] = journal.performed_for(reader, [order.id])[order.id]
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
     performed_steps.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     archive.look()
     clock.now += STABLE
@@ -161,7 +161,7 @@ def test_a_devices_own_word_takes_the_archives_place(
     assert now(store, order).state is OrderState.IN_PROGRESS
     change(store, ending())
     with store.read() as reader:
-        [step] = journal.performed_for(reader, [order.id])[order.id]
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
     assert (step.sop_instance_uid, step.source) == ("1.2.3", StepSource.MODALITY)
     assert now(store, order).state is OrderState.COMPLETED
 

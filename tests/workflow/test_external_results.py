@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from broker.domain.errors import Forbidden, NotFound
+from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store
-from broker.store.tables import foreign, incoming, orders
+from broker.store.queries import inbox, patient_history
+from broker.store.tables import foreign, orders
 from broker.store.tables.foreign import Kept
-from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results as verbs
 from broker.workflow import performed_steps, referrals
 from broker.workflow.external_results import Outcome
@@ -107,9 +109,9 @@ def test_the_ledger_has_one_line_for_a_message_that_came_twice(store: Store, ord
     take(store, order, "final")
     take(store, order, "final")
     with store.read() as reader:
-        [item] = incoming.ledger(reader)
-        assert (item.kind, item.state, item.order_id) == (ItemKind.RESULT, ItemState.TAKEN, order.id)
-        assert incoming.item_json(reader, item.id) == "{}"
+        [item] = inbox.ledger(reader)
+        assert (item.kind, item.state, item.order_id) == (ArrivalKind.RESULT, ArrivalState.TAKEN, order.id)
+        assert inbox.item_json(reader, item.id) == "{}"
 
 
 def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state(store: Store, order: Order) -> None:
@@ -125,7 +127,7 @@ def test_a_result_for_an_order_that_is_not_there_is_refused(store: Store, order:
     with pytest.raises(NotFound):
         verbs.take_result(store, 999, Kept(FINAL), MESSAGES["final"][1])
     with store.read() as reader:
-        assert incoming.ledger(reader) == []
+        assert inbox.ledger(reader) == []
 
 
 def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) -> None:
@@ -142,21 +144,21 @@ def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) 
 def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store, order: Order) -> None:
     verbs.result_failed(store, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
     with store.read() as reader:
-        [item] = incoming.troubled(reader)
+        [item] = inbox.troubled(reader)
     assert (item.state, item.reason, item.order_id) == (
-        ItemState.NEEDS_ATTENTION,
+        ArrivalState.NEEDS_ATTENTION,
         "it is no DiagnosticReport",
         order.id,
     )
     take(store, order, "final")
     with store.read() as reader:
-        assert incoming.troubled(reader) == []
+        assert inbox.troubled(reader) == []
 
 
 def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: Order) -> None:
-    def told() -> foreign.Told:
+    def told() -> patient_history.KnownElsewhere:
         with store.read() as reader:
-            return foreign.of_patient(reader, order.patient.id)
+            return patient_history.external(reader, order.patient.id)
 
     verbs.keep_history(store, order.patient.id, [Kept(FINAL)], missing=None)
     assert (told().answered_at, told().reason) == (None, "")

@@ -12,13 +12,14 @@ import pytest
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.default_procedures import PROCEDURES
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
-from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.people import PersonName
 from broker.domain.performed import StepReference
 from broker.store.database import Store
+from broker.store.queries import inbox
 from broker.store.tables import clients, incoming, orders, outbox
-from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals as verbs
 from broker.workflow import performed_steps, referrals
 from broker.workflow.incoming_referrals import Taken
@@ -59,7 +60,7 @@ def take_cancellation(store: Store, version: str = "2", **own: Any) -> Taken:
 
 def waiting(store: Store) -> list[IncomingReferral]:
     with store.read() as reader:
-        return incoming.waiting(reader)
+        return inbox.waiting(reader)
 
 
 def form(known: IncomingReferral, **changes: Any) -> Any:
@@ -335,16 +336,16 @@ def test_a_cancellation_of_what_has_begun_warns_until_somebody_has_seen_it(store
     assert take_cancellation(store) is Taken.LATE
     assert reread(store, order).state is OrderState.IN_PROGRESS
     with store.read() as reader:
-        [trouble] = incoming.too_late(reader)
-        assert [item.kind for item in incoming.troubled(reader)] == [ItemKind.CANCEL]
+        [trouble] = inbox.too_late(reader)
+        assert [item.kind for item in inbox.troubled(reader)] == [ArrivalKind.CANCEL]
     assert (trouble.order_id, trouble.accession_number) == (order.id, order.accession_number)
     assert trouble.patient == "Кузнецова М. П."
     assert "bus_cancelled_late" in actions(store)
     assert verbs.acknowledge(store, order.id, REGISTRAR) == 1
     assert verbs.acknowledge(store, order.id, REGISTRAR) == 0
     with store.read() as reader:
-        assert incoming.too_late(reader) == []
-        assert incoming.troubled(reader) == []
+        assert inbox.too_late(reader) == []
+        assert inbox.troubled(reader) == []
     assert actions(store).count("acknowledge_late") == 1
 
 
@@ -353,10 +354,10 @@ def test_a_study_that_begins_although_it_was_cancelled_warns_too(store: Store) -
     order = accept(store)
     take_cancellation(store)
     with store.read() as reader:
-        assert incoming.too_late(reader) == []
+        assert inbox.too_late(reader) == []
     begin(store, order)
     with store.read() as reader:
-        [trouble] = incoming.too_late(reader)
+        [trouble] = inbox.too_late(reader)
     assert trouble.state is OrderState.IN_PROGRESS
 
 
@@ -372,7 +373,7 @@ def test_what_is_cancelled_and_then_asked_for_again_waits_again(store: Store) ->
     assert take_cancellation(store, "2") is Taken.NOTHING
     assert reread(store, second).state is OrderState.SCHEDULED
     with store.read() as reader:
-        assert incoming.too_late(reader) == []
+        assert inbox.too_late(reader) == []
 
 
 def test_a_cancellation_that_comes_first_keeps_the_older_request_away(store: Store) -> None:
@@ -392,11 +393,11 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
         assert incoming.own_order(reader, "t2", "K0000-0000") == 0
     assert take_cancellation(store, order_id=order.id) is Taken.CANCELLED
     with store.read() as reader:
-        [trouble] = incoming.too_late(reader)  # the patient needs it all the same
+        [trouble] = inbox.too_late(reader)  # the patient needs it all the same
     assert (trouble.order_id, trouble.state) == (order.id, OrderState.CANCELLED)
     verbs.acknowledge(store, order.id, REGISTRAR)
     with store.read() as reader:
-        assert incoming.too_late(reader) == []
+        assert inbox.too_late(reader) == []
     assert reread(store, order).state is OrderState.CANCELLED
     assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"]
 
@@ -424,8 +425,8 @@ def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) ->
     assert take(store, replace(KNEE, diagnosis_code="M17.2"), "3") is Taken.LATE
     assert reread(store, order) == order
     with store.read() as reader:
-        [trouble] = incoming.too_late(reader)
-    assert (trouble.kind, trouble.reason) == (ItemKind.REFERRAL, verbs.CHANGED_LATE)
+        [trouble] = inbox.too_late(reader)
+    assert (trouble.kind, trouble.reason) == (ArrivalKind.REFERRAL, verbs.CHANGED_LATE)
     assert rows(store, "SELECT details FROM audit WHERE action = 'bus_changed_late'") == [
         {"details": '{"changed": ["diagnosis_code"]}'}
     ]
@@ -436,14 +437,14 @@ def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) ->
 def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -> None:
     verbs.set_aside(store, arrival(), "it is nested too deep")
     with store.read() as reader:
-        [item] = incoming.troubled(reader)
-    assert (item.state, item.reason) == (ItemState.NEEDS_ATTENTION, "it is nested too deep")
+        [item] = inbox.troubled(reader)
+    assert (item.state, item.reason) == (ArrivalState.NEEDS_ATTENTION, "it is nested too deep")
     assert take(store) is Taken.NOTHING
     assert verbs.try_again(store, item.id, SYSTEM)
     assert not verbs.try_again(store, item.id, SYSTEM)
     assert take(store) is Taken.WAITING
     with store.read() as reader:
-        assert incoming.troubled(reader) == []
+        assert inbox.troubled(reader) == []
 
 
 # ---- the form ----

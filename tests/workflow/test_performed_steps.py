@@ -21,7 +21,7 @@ from broker.domain.performed import (
 )
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import board, schedule
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import performed_steps, referrals
 from tests.support import factory
@@ -69,7 +69,7 @@ def states(store: Store) -> list[str]:
 
 def unlinked(store: Store, order: Order) -> list[str]:
     with store.read() as reader:
-        return [each.step.sop_instance_uid for each in journal.unlinked(reader, order.authored_on)]
+        return [each.step.sop_instance_uid for each in board.unlinked(reader, order.authored_on)]
 
 
 @pytest.mark.parametrize("by", ["study_instance_uid", "accession_number", "requested_procedure_id", "sps_id"])
@@ -143,12 +143,12 @@ def test_a_walk_in_is_kept_unlinked_until_a_person_links_it(store: Store, order:
     finish(store, "1.2")
     assert now(store, order).state is OrderState.SCHEDULED
     with store.read() as reader:
-        assert [each.step.sop_instance_uid for each in journal.unlinked(reader, order.authored_on)] == ["1.2"]
+        assert [each.step.sop_instance_uid for each in board.unlinked(reader, order.authored_on)] == ["1.2"]
     performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
-        assert journal.unlinked(reader, order.authored_on) == []
+        assert board.unlinked(reader, order.authored_on) == []
     with pytest.raises(WrongState):
         performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
 
@@ -371,7 +371,7 @@ def test_a_person_closes_what_its_device_does_not_report(store: Store, order: Or
     assert (done.state, done.steps[0].state) == (OrderState.COMPLETED, StepState.COMPLETED)
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
-        [step] = journal.performed_for(reader, [order.id])[order.id]
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
     assert (step.source, step.ae_title, step.operator) == (StepSource.MANUAL, "XRAY_14", "Орлова Н. В.")
     with pytest.raises(WrongState):
         performed_steps.close(store, order.id, done.revision, REGISTRAR, CLINIC)
@@ -386,7 +386,7 @@ def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_coun
     assert now(store, order).state is OrderState.COMPLETED
     assert finish(store, "1.2") is MppsOutcome.ACCEPTED
     with store.read() as reader:
-        [step] = journal.performed_for(reader, [order.id])[order.id]
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
     assert (step.provisional, step.source, step.images) == (False, StepSource.MODALITY, 2)
     assert kinds(store) == ["order", "images"]
 
@@ -405,15 +405,15 @@ def test_messages_that_no_step_is_known_for_are_shown_until_there_is_one(store: 
     finish(store, "9.9", digest="b")
     store.write(performed_steps.refusing("8.8", "N-CREATE", "why", message("c"), XRAY))
     with store.read() as reader:
-        found = journal.orphans(reader, order.authored_on)
-        assert journal.orphans(reader, order.authored_on + timedelta(days=1)) == []
+        found = board.orphans(reader, order.authored_on)
+        assert board.orphans(reader, order.authored_on + timedelta(days=1)) == []
     assert [(each.sop_instance_uid, each.operation, each.outcome, each.device_name) for each in found] == [
         ("8.8", "N-CREATE", "refused", "Рентген"),
         ("9.9", "N-SET", "unknown", "Рентген"),
     ]
     start(store, "9.9", StepReference(order.study_instance_uid))  # it was only late
     with store.read() as reader:
-        assert [each.sop_instance_uid for each in journal.orphans(reader, order.authored_on)] == ["8.8"]
+        assert [each.sop_instance_uid for each in board.orphans(reader, order.authored_on)] == ["8.8"]
 
 
 def test_a_modality_that_began_a_cancelled_order_is_believed(store: Store, order: Order) -> None:

@@ -17,7 +17,7 @@ from broker.domain.people import PersonName
 from broker.security.sessions import actor_of, sign_in, sign_out
 from broker.security.throttle import Throttle
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import exchange_state, order_card
 from broker.store.tables import outbox
 from broker.workflow import accounts, performed_steps, referrals
 from broker.workflow import outbox as delivery
@@ -154,7 +154,7 @@ def test_a_referral_that_the_bus_refused_and_never_had_is_cancelled_without_a_me
     assert [row["state"] for row in rows(store, "SELECT state FROM outbox")] == ["dropped"]
     with store.read() as reader:
         assert outbox.heads(reader) == []
-        assert journal.exchange(reader).needs_attention == ()
+        assert exchange_state.current(reader).needs_attention == ()
 
 
 def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
@@ -162,7 +162,7 @@ def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
     step = factory.performed("1.2.3", factory.StepReference(order.study_instance_uid))
     performed_steps.start(store, step, factory.message(), factory.XRAY, CLINIC)
     with store.read() as reader:
-        card = journal.card(reader, order.accession_number)
+        card = order_card.card(reader, order.accession_number)
     assert card is not None
     with pytest.raises(WrongState):
         referrals.cancel(store, order.id, card.order.revision, "", REGISTRAR, CLINIC)

@@ -16,7 +16,7 @@ from broker.domain.orders import BusRole, Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.reports import Report, ReportState
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import order_card
 from broker.store.tables import accounts, reports
 from broker.workflow import performed_steps, referrals
 from broker.workflow import reports as results
@@ -64,9 +64,9 @@ def audit_of(store: Store, order: Order) -> list[str]:
     return [row["action"] for row in rows]
 
 
-def card(store: Store, order: Order) -> journal.Card:
+def card(store: Store, order: Order) -> order_card.Card:
     with store.read() as reader:
-        found = journal.card(reader, order.accession_number)
+        found = order_card.card(reader, order.accession_number)
     assert found is not None
     return found
 
@@ -316,7 +316,7 @@ def test_what_waits_for_a_report_no_longer_does_once_it_is_signed(store: Store, 
 
 def test_the_day_and_the_device_on_paper_are_those_of_the_images(store: Store, order: Order) -> None:
     with store.read() as reader:
-        day, device = reports.made(reader, order.id)
+        day, device = order_card.images_made(reader, order.id)
     assert device == "Рентген, каб. 14"
     assert day is not None
     assert abs(datetime.combine(day, datetime.min.time()) - order.steps[0].start) < timedelta(days=2)

@@ -12,7 +12,7 @@ import pytest
 from broker.domain.orders import Order, OrderState
 from broker.domain.performed import MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import schedule
 from broker.store.tables import devices, orders
 from broker.workflow import performed_steps, referrals
 from broker.workflow.stale_steps import Abandoned
@@ -80,7 +80,7 @@ def test_a_step_is_ended_after_the_hours_of_its_device(
     assert abandoned.look() == 0
     assert state(store, order) is OrderState.DISCONTINUED
     with store.read() as reader:
-        [step] = journal.performed_for(reader, [order.id])[order.id]
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
         line = reader.one("SELECT * FROM audit ORDER BY seq DESC LIMIT 1")
         [note] = devices.notes(reader)["XRAY_14"]
     assert (step.state, step.provisional) == (PerformedState.DISCONTINUED, True)

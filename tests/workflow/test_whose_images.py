@@ -8,7 +8,7 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.performed import MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import board, order_card
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import performed_steps, referrals
 from tests.support import factory
@@ -46,15 +46,15 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
     perform(store, order, "Сидоров^Олег", "999999")
     assert kinds(store) == ["order"]
     with store.read() as reader:
-        [doubtful] = journal.doubtful(reader)
+        [doubtful] = board.doubtful(reader)
         assert doubtful.order.id == order.id
-        card = journal.card(reader, order.accession_number)
+        card = order_card.card(reader, order.accession_number)
     assert card is not None
     assert card.conflicts == {"1.2": "patient_name, patient_id"}
     performed_steps.confirm(store, "1.2", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
-        assert journal.doubtful(reader) == []
+        assert board.doubtful(reader) == []
 
 
 def test_unlinking_them_lets_the_order_wait_again(store: Store, order: Order) -> None:

@@ -8,14 +8,16 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from broker.domain import names
 from broker.domain.devices import Device
+from broker.domain.incoming import ArrivalKind
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import OrderState, Priority
 from broker.domain.performed import PerformedStep
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.queries.journal import Doubtful, Message, Orphan, Unlinked, Visit
-from broker.store.tables import incoming
+from broker.store.queries import board, device_registry, exchange_state, inbox, lookups, schedule
+from broker.store.queries.board import DoubtfulStep, OrphanMessage, UnlinkedStep
+from broker.store.queries.exchange_state import OutboundLine
+from broker.store.queries.schedule import Visit
 from ui.text import bus, words
 
 FEW_DEVICES = 4  # so many have a lane even on a day without work
@@ -47,11 +49,11 @@ class BoardDay:
     performed: dict[int, list[PerformedStep]]  # by order id
     devices: Sequence[Device]
     lengths: dict[str, timedelta]  # by procedure code
-    unlinked: Sequence[Unlinked]
-    needs_attention: Sequence[Message]
-    late: Sequence[incoming.Trouble] = ()
-    orphans: Sequence[Orphan] = ()
-    doubtful: Sequence[Doubtful] = ()
+    unlinked: Sequence[UnlinkedStep]
+    needs_attention: Sequence[OutboundLine]
+    late: Sequence[inbox.LateChange] = ()
+    orphans: Sequence[OrphanMessage] = ()
+    doubtful: Sequence[DoubtfulStep] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +138,25 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
     """Read everything about a day; refused messages belong to today, for they wait now."""
     start = datetime.combine(on, time.min, zone).astimezone(UTC)
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
-    visits = journal.day(reader, on)
-    performed = journal.performed_for(reader, {visit.order.id for visit in visits})
+    visits = schedule.day(reader, on)
+    performed_steps = schedule.performed_steps(reader, {visit.order.id for visit in visits})
     return BoardDay(
         on=on,
         # What another clinic is to do takes no time of ours, unless a device of ours did it all the same.
-        visits=[each for each in visits if each.station_ae_titles or each.order.id in performed],
-        performed=performed,
-        devices=journal.stations(reader),
-        lengths={each.code: timedelta(minutes=each.minutes) for each in journal.procedures(reader)},
+        visits=[each for each in visits if each.station_ae_titles or each.order.id in performed_steps],
+        performed=performed_steps,
+        devices=device_registry.approved(reader),
+        lengths={each.code: timedelta(minutes=each.minutes) for each in lookups.procedures(reader)},
         # A study that belongs to nobody waits on today's board until somebody says whose it is.
         unlinked=[
             each
-            for each in journal.unlinked(reader, start - UNLINKED_KEPT if on == today else start)
+            for each in board.unlinked(reader, start - UNLINKED_KEPT if on == today else start)
             if each.created_at < end
         ],
-        needs_attention=journal.exchange(reader, 0).needs_attention if on == today else (),
-        late=incoming.too_late(reader) if on == today else (),
-        orphans=[each for each in journal.orphans(reader, start) if each.at < end],
-        doubtful=journal.doubtful(reader) if on == today else (),
+        needs_attention=exchange_state.current(reader, 0).needs_attention if on == today else (),
+        late=inbox.too_late(reader) if on == today else (),
+        orphans=[each for each in board.orphans(reader, start) if each.at < end],
+        doubtful=board.doubtful(reader) if on == today else (),
     )
 
 
@@ -222,7 +224,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     return found
 
 
-def candidates(day: BoardDay, unlinked: Unlinked) -> list[Visit]:
+def candidates(day: BoardDay, unlinked: UnlinkedStep) -> list[Visit]:
     """List the day's visits that a study made without an order may belong to, the likeliest first.
 
     The same card number or name is likeliest, then the same device and what was not made yet, then the nearest time.
@@ -316,7 +318,7 @@ def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
     return words.duration(now - local) if now - local >= timedelta(minutes=1) else "только что"
 
 
-def _unlinked(each: Unlinked, on: date, zone: tzinfo) -> AttentionItem:
+def _unlinked(each: UnlinkedStep, on: date, zone: tzinfo) -> AttentionItem:
     step = each.step
     begun = step.start or each.created_at.astimezone(zone)
     at = f"{begun:в %H:%M}" if begun.date() == on else f"{begun:%d.%m.%Y в %H:%M}"
@@ -340,7 +342,7 @@ _LATE = {  # (is cancelled here, was a cancellation): what happened
 }
 
 
-def _late(each: incoming.Trouble, amend: bool) -> AttentionItem:
+def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     how = {
         OrderState.IN_PROGRESS: "исследование уже идёт",
         OrderState.COMPLETED: "исследование уже выполнено",
@@ -348,7 +350,7 @@ def _late(each: incoming.Trouble, amend: bool) -> AttentionItem:
         OrderState.SCHEDULED: "оно уже записано",
         OrderState.CANCELLED: "оно снято",
     }.get(each.state, "уже поздно")
-    cancelled = each.kind is incoming.ItemKind.CANCEL
+    cancelled = each.kind is ArrivalKind.CANCEL
     todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
     return AttentionItem(
         key=("late", each.kind, each.order_id),
@@ -360,7 +362,7 @@ def _late(each: incoming.Trouble, amend: bool) -> AttentionItem:
     )
 
 
-def _doubtful(each: Doubtful) -> AttentionItem:
+def _doubtful(each: DoubtfulStep) -> AttentionItem:
     said = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
     number = each.order.accession_number
     return AttentionItem(
@@ -373,7 +375,7 @@ def _doubtful(each: Doubtful) -> AttentionItem:
     )
 
 
-def _orphan(each: Orphan, zone: tzinfo) -> AttentionItem:
+def _orphan(each: OrphanMessage, zone: tzinfo) -> AttentionItem:
     at = f"{each.device_name} в {each.at.astimezone(zone):%H:%M}"
     if each.outcome == "refused":
         return AttentionItem(

@@ -17,7 +17,8 @@ from broker.domain import names
 from broker.domain.actors import Actor
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.store.queries.journal import Unlinked, Visit
+from broker.store.queries.board import UnlinkedStep
+from broker.store.queries.schedule import Visit
 from broker.workflow import incoming_referrals, performed_steps
 from ui.board import layout
 from ui.board.cache import BoardCache, BoardPlan
@@ -317,7 +318,7 @@ class LinkDialog:
 
     def __init__(self, services: Services, registers: bool) -> None:
         self._services = services
-        self._study: Unlinked | None = None
+        self._study: UnlinkedStep | None = None
         self._chosen: Visit | None = None
         self._choices: dict[int, ui.element] = {}
         with ui.element("dialog").classes("wide").props("id=link aria-labelledby=link-title"):
@@ -331,7 +332,7 @@ class LinkDialog:
                 theme.button("Не связывать").props("data-closes autofocus")
                 self._go = theme.button("Связать", self._link).classes("btn-primary").props("data-closes")
 
-    def ask(self, study: Unlinked, candidates: list[Visit]) -> None:
+    def ask(self, study: UnlinkedStep, candidates: list[Visit]) -> None:
         """Show a study and the visits that it may belong to."""
         self._study, self._chosen = study, None
         self._go.set_text("Связать")

@@ -20,8 +20,8 @@ from broker.domain.orders import Order
 from broker.domain.people import Patient
 from broker.domain.prior_studies import Earlier
 from broker.store.database import Reader
-from broker.store.queries import desk, journal
-from broker.store.queries.journal import Visit
+from broker.store.queries import desk, lookups, order_card, schedule
+from broker.store.queries.schedule import Visit
 from broker.workflow import referrals
 from ui.desk import history
 from ui.desk.actions import ActionBar
@@ -142,7 +142,7 @@ class DeskForm:
 
     async def find_patients(self, typed: str) -> list[Patient]:
         """Look up who may be meant."""
-        return await look(self.services, lambda reader: journal.find_patients(reader, typed))
+        return await look(self.services, lambda reader: lookups.patients(reader, typed))
 
     async def take_patient(self, patient: Patient | None, typed: str) -> None:
         """Take who was found, or begin somebody new with what was typed."""
@@ -198,8 +198,8 @@ class DeskForm:
         # Also whoever was typed and not chosen: saving would find the same patient.
         patient = desk.meant(reader, said)
         return DeskData(
-            visits=journal.day(reader, on, device.ae_title) if device else [],
-            latest=journal.recent(reader, midnight, 4),
+            visits=schedule.day(reader, on, device.ae_title) if device else [],
+            latest=schedule.recent(reader, midnight, 4),
             known=history.read(reader, patient) if patient else None,
             over=self.purpose.over(reader),
         )
@@ -399,6 +399,6 @@ class DeskForm:
         said = errors.ERRORS["stale"]
         if isinstance(self.purpose, AmendMode):
             number, zone = self.purpose.card.order.accession_number, self.services.clinic.zone
-            now = await look(self.services, lambda reader: journal.card(reader, number))
+            now = await look(self.services, lambda reader: order_card.card(reader, number))
             said = errors.changed_meanwhile(now.happenings, zone, self.services.today()) if now else said
         self.bar.close(f"Не сохранено. {said}", reload=True)

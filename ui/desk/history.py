@@ -17,10 +17,9 @@ from broker.domain.people import Patient
 from broker.domain.prior_studies import DoseOfYear, Earlier, OwnStudy
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Reader
-from broker.store.queries import choices, journal
-from broker.store.queries.journal import Visit
-from broker.store.tables import foreign
-from broker.store.tables.foreign import Told
+from broker.store.queries import directory_search, patient_history, schedule
+from broker.store.queries.patient_history import KnownElsewhere
+from broker.store.queries.schedule import Visit
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -39,7 +38,7 @@ class PatientHistory:
     patient: Patient
     visits: tuple[Visit, ...]  # planned or made here, newest first
     own: tuple[OwnStudy, ...]
-    told: Told
+    told: KnownElsewhere
     clinics: dict[str, str]  # GUID -> name
 
 
@@ -57,14 +56,14 @@ class HistoryLine:
 
 def read(reader: Reader, patient: Patient) -> PatientHistory:
     """Read what is known of a patient."""
-    told = foreign.of_patient(reader, patient.id)
+    told = patient_history.external(reader, patient.id)
     guids = {study.organisation for study in told.studies if study.organisation}
     return PatientHistory(
         patient=patient,
-        visits=tuple(journal.history(reader, patient.id, OURS)),
-        own=tuple(foreign.own_of_patient(reader, patient.id)),
+        visits=tuple(schedule.history(reader, patient.id, OURS)),
+        own=tuple(patient_history.own(reader, patient.id)),
         told=told,
-        clinics={guid: words.clinic(choices.organisation_name(reader, guid), guid) for guid in guids},
+        clinics={guid: words.clinic(directory_search.organisation_name(reader, guid), guid) for guid in guids},
     )
 
 

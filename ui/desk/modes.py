@@ -18,10 +18,9 @@ from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient, PersonName, Sex
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Store
-from broker.store.queries import choices, desk, journal
+from broker.store.queries import desk, directory_search, inbox, order_card
 from broker.store.queries.desk import WalkIn
-from broker.store.queries.journal import Card
-from broker.store.tables import incoming
+from broker.store.queries.order_card import Card
 from broker.workflow import incoming_referrals as referrals_in
 from broker.workflow import referrals
 from ui.desk.referral.form import ReferralForm
@@ -148,7 +147,7 @@ class IncomingMode(FormMode):
         return referrals_in.accept(store, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats)
 
     def over(self, reader: Reader) -> str:
-        now = incoming.get(reader, self.came.id)
+        now = inbox.referral(reader, self.came.id)
         if now is None or now.state is IncomingState.WAITING:
             return ""
         return bus.incoming_over(now.state)
@@ -214,18 +213,18 @@ class WalkInMode(FormMode):
 
 def change(reader: Reader, number: str) -> AmendMode | None:
     """Give what is needed to change an order, or None where there is no such order."""
-    card = journal.card(reader, number)
+    card = order_card.card(reader, number)
     if card is None:
         return None
     owner = card.order.owner
-    return AmendMode(card, (choices.organisation_name(reader, owner) or owner) if owner else "")
+    return AmendMode(card, (directory_search.organisation_name(reader, owner) or owner) if owner else "")
 
 
 def from_elsewhere(
     reader: Reader, id: int, procedures: Sequence[ProcedureType], now: datetime, system_procedure: str
 ) -> IncomingMode | None:
     """Give what is needed to take a referral from elsewhere, or None where there is no such referral."""
-    came = incoming.get(reader, id)
+    came = inbox.referral(reader, id)
     if came is None:
         return None
     draft = referrals_in.draft_of(came, procedures, now, system_procedure=system_procedure)
@@ -241,4 +240,4 @@ def clinic_name(reader: Reader, came: IncomingReferral) -> str:
     """Call whoever refers: the clinic's name where it is known, or the local client."""
     if came.source != referrals_in.BUS:
         return came.source
-    return words.clinic(choices.organisation_name(reader, came.requester), came.requester)
+    return words.clinic(directory_search.organisation_name(reader, came.requester), came.requester)

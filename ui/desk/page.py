@@ -13,8 +13,7 @@ from nicegui import run, ui
 from broker.domain import lifecycle
 from broker.security import permissions
 from broker.store.database import Reader
-from broker.store.queries import desk as desk_reads
-from broker.store.queries import journal
+from broker.store.queries import desk, device_registry, lookups, schedule
 from broker.workflow import accounts
 from ui.desk import modes
 from ui.desk.form import FORM, DeskForm
@@ -82,7 +81,7 @@ def _purpose(reader: Reader, services: Services, order: str, incoming: str, walk
         return change
     if incoming:
         system = services.settings.system_procedure
-        procedures = journal.procedures(reader)
+        procedures = lookups.procedures(reader)
         id = int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0
         taken = modes.from_elsewhere(reader, id, procedures, services.now(), system)
         if taken is None:
@@ -90,7 +89,7 @@ def _purpose(reader: Reader, services: Services, order: str, incoming: str, walk
         over = taken.over(reader)
         return NoForm("Записывать нечего.", over, "", "К входящим", "/incoming") if over else taken
     if walkin:
-        study = desk_reads.walk_in(reader, walkin)
+        study = desk.walk_in(reader, walkin)
         if study is None:
             return NoForm("Такого исследования нет.", "Проверьте адрес.", "", "К доске", "/board")
         if study.accession_number:
@@ -101,11 +100,11 @@ def _purpose(reader: Reader, services: Services, order: str, incoming: str, walk
 
 
 def _lists(reader: Reader, services: Services) -> ReferralOptions:
-    lately = journal.recent(reader, services.store.clock() - USUAL_WITHIN, 200)
+    lately = schedule.recent(reader, services.store.clock() - USUAL_WITHIN, 200)
     return ReferralOptions(
-        procedures=journal.procedures(reader),
-        devices=journal.stations(reader),
-        referrers=journal.referrers(reader),
+        procedures=lookups.procedures(reader),
+        devices=device_registry.approved(reader),
+        referrers=lookups.referrers(reader),
         # Newest first, so the newest is written last and stands.
         usual={
             visit.order.procedure_code: visit.station_ae_titles[0]

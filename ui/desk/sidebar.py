@@ -9,7 +9,7 @@ from nicegui import ui
 
 from broker.domain import names
 from broker.domain.devices import Device
-from broker.store.queries.journal import Visit
+from broker.store.queries.schedule import Visit
 from ui.desk.history import HistorySection
 from ui.desk.slots import DeviceDay
 from ui.services import Services

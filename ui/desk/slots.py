@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 
 from broker.domain.clinic import OpeningHours
 from broker.domain.orders import OrderState
-from broker.store.queries.journal import Visit
+from broker.store.queries.schedule import Visit
 
 STEP = timedelta(minutes=5)
 DEFAULT_MINUTES = 10  # of a procedure that is no longer in the directory

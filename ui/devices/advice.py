@@ -11,7 +11,7 @@ from datetime import date, datetime, tzinfo
 
 from broker.domain.device_advice import Suggestion, Verdict
 from broker.domain.devices import Device
-from broker.store.queries.journal import Heard
+from broker.store.queries.device_registry import DeviceContacts
 from ui.text import words
 
 MASKED = "•••"
@@ -288,7 +288,7 @@ def unmasked(text: str) -> str:
     return _MARK.sub(shown, text)
 
 
-def refusal(each: Heard) -> str:
+def refusal(each: DeviceContacts) -> str:
     """Say that a device is turned away, if that is the last that was heard of it."""
     refused = each.services.get("refused")
     others = [at for service, (at, _, _) in each.services.items() if service != "refused"]

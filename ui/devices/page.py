@@ -19,8 +19,8 @@ from broker.domain.devices import Device
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.queries.journal import Heard
+from broker.store.queries import device_registry
+from broker.store.queries.device_registry import DeviceContacts
 from broker.workflow import devices as registry
 from ui.devices import advice, evidence
 from ui.devices.form import DeviceForm
@@ -108,7 +108,7 @@ class DevicesPage:
     def read(self, reader: Reader) -> list[DeviceView]:
         """Read the registry and put it into words."""
         now = self._services.store.clock()
-        return [self._say(each, now) for each in journal.heard(reader)]
+        return [self._say(each, now) for each in device_registry.contacts(reader)]
 
     def show(self, shown: list[DeviceView]) -> None:
         """Draw what differs from what is shown."""
@@ -120,7 +120,7 @@ class DevicesPage:
         self._strangers.show((each.device.ae_title, each) for each in strangers)
         self._known.show((each.device.ae_title, each) for each in known)
 
-    def _say(self, each: Heard, now: datetime) -> DeviceView:
+    def _say(self, each: DeviceContacts, now: datetime) -> DeviceView:
         learned = self._services.suggest(each)
         return DeviceView(
             device=each.device,
@@ -297,7 +297,7 @@ _MPPS = {
 }
 
 
-def _heard(each: Heard, now: datetime) -> list[str]:
+def _heard(each: DeviceContacts, now: datetime) -> list[str]:
     """Say when a device was heard on each service, as «Список: 2 мин назад, отдано 7 направлений»."""
     lines = []
     for service in _SERVICES:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import date, datetime, tzinfo
 from typing import Any
 
+from broker.domain.incoming import ArrivalRecord, ArrivalState
 from broker.domain.messages import OutboxState
-from broker.store.queries.journal import Message
-from broker.store.tables.incoming import Item, ItemState
+from broker.store.queries.exchange_state import OutboundLine
 from ui.text import bus, words
 
 COLUMNS = (
@@ -22,7 +22,7 @@ WAYS = {ALL: "Всё", OUT: "Отправлено", IN: "Получено"}
 
 
 def rows(
-    sent: Iterable[Message], came: Iterable[Item], show: str, zone: tzinfo, today: date, most: int
+    sent: Iterable[OutboundLine], came: Iterable[ArrivalRecord], show: str, zone: tzinfo, today: date, most: int
 ) -> list[dict[str, Any]]:
     """Give the table's rows, the newest first: what went out, what came, or both in one order."""
     lines: list[tuple[datetime, dict[str, Any]]] = []
@@ -34,12 +34,12 @@ def rows(
     return [{**row, "time": words.moment(at, zone, today)} for at, row in lines[:most]]
 
 
-def happened(message: Message) -> datetime:
+def happened(message: OutboundLine) -> datetime:
     """Give the instant by which a message stands in the ledger."""
     return message.row.delivered_at or message.row.created_at
 
 
-def standing(message: Message) -> tuple[str, str, str]:
+def standing(message: OutboundLine) -> tuple[str, str, str]:
     """Say what became of a message: icon, tone, words."""
     row = message.row
     match row.state:
@@ -54,17 +54,17 @@ def standing(message: Message) -> tuple[str, str, str]:
     return "schedule", "slate", f"Ждёт: {bus.bus_reason(row.reason)}" if row.reason else "Ждёт"
 
 
-def arrived(item: Item) -> tuple[str, str, str]:
+def arrived(item: ArrivalRecord) -> tuple[str, str, str]:
     """Say what became of what came: icon, tone, words."""
     match item.state:
-        case ItemState.NEEDS_ATTENTION:
+        case ArrivalState.NEEDS_ATTENTION:
             return "error", "red", f"Отложено: {bus.incoming_reason(item.reason)}"
-        case ItemState.FAILED:
+        case ArrivalState.FAILED:
             return "schedule", "slate", f"Повторим: {bus.bus_reason(item.reason)}"
     return "check", "green", "Принято"
 
 
-def _sent(message: Message) -> dict[str, Any]:
+def _sent(message: OutboundLine) -> dict[str, Any]:
     icon, tone, answer = standing(message)
     row = message.row
     return {
@@ -78,7 +78,7 @@ def _sent(message: Message) -> dict[str, Any]:
     }
 
 
-def _came(item: Item) -> dict[str, Any]:
+def _came(item: ArrivalRecord) -> dict[str, Any]:
     icon, tone, answer = arrived(item)
     whence = "" if item.source == "bus" else f" ({item.source})"
     return {

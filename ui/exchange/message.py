@@ -11,14 +11,13 @@ from datetime import datetime
 from nicegui import ui
 
 from broker.domain.actors import Actor
+from broker.domain.incoming import ArrivalRecord, ArrivalState
 from broker.domain.messages import OutboxState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.queries.journal import Message
-from broker.store.tables import incoming
-from broker.store.tables.incoming import Item, ItemState
+from broker.store.queries import exchange_state, inbox
+from broker.store.queries.exchange_state import OutboundLine
 from broker.workflow import incoming_referrals as verbs
 from broker.workflow import outbox
 from ui.exchange import ledger
@@ -60,7 +59,7 @@ class MessageView:
 
 
 def _sent(reader: Reader, seq: int) -> MessageView | None:
-    message: Message | None = journal.message(reader, seq)
+    message: OutboundLine | None = exchange_state.line(reader, seq)
     if message is None:
         return None
     row = message.row
@@ -76,15 +75,15 @@ def _sent(reader: Reader, seq: int) -> MessageView | None:
         ),
         attempts=tuple(
             (at, bus.attempt(outcome, reason), answer)
-            for at, outcome, reason, answer in journal.bus_evidence(reader, seq)
+            for at, outcome, reason, answer in exchange_state.attempts(reader, seq)
         ),
-        content=journal.bus_content(reader, seq),
+        content=exchange_state.sent_json(reader, seq),
         resend=row.state is OutboxState.NEEDS_ATTENTION,
     )
 
 
 def _came(reader: Reader, id: int) -> MessageView | None:
-    item: Item | None = incoming.item(reader, id)
+    item: ArrivalRecord | None = inbox.item(reader, id)
     if item is None:
         return None
     return MessageView(
@@ -100,8 +99,8 @@ def _came(reader: Reader, id: int) -> MessageView | None:
             ("Попыток", str(item.attempts), None),
         ),
         attempts=((item.at, bus.arrival(item.state, item.reason), ""),) if item.reason else (),
-        content=incoming.item_json(reader, id),
-        resend=item.state is ItemState.NEEDS_ATTENTION and not item.order_id,
+        content=inbox.item_json(reader, id),
+        resend=item.state is ArrivalState.NEEDS_ATTENTION and not item.order_id,
         item_id=item.id,
     )
 

@@ -9,14 +9,13 @@ from datetime import datetime, tzinfo
 from nicegui import ui
 
 from broker.domain.actors import Actor
+from broker.domain.incoming import ArrivalRecord, ArrivalState
 from broker.domain.lifecycle import Event, allowed
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.queries.journal import Exchange, Message
-from broker.store.tables import incoming
-from broker.store.tables.incoming import Item, ItemState
+from broker.store.queries import exchange_state, inbox
+from broker.store.queries.exchange_state import ExchangeState, OutboundLine
 from broker.workflow import outbox
 from ui.exchange import ledger
 from ui.layout.frame import frame
@@ -53,7 +52,9 @@ class ExchangeStatus:
     todo: str = ""
 
 
-def exchange_status(found: Exchange, configured: bool, now: datetime, zone: tzinfo, aside: int = 0) -> ExchangeStatus:
+def exchange_status(
+    found: ExchangeState, configured: bool, now: datetime, zone: tzinfo, aside: int = 0
+) -> ExchangeStatus:
     """Say how the exchange stands; `now` is UTC, `aside` counts what came and could not be read."""
     today = now.astimezone(zone).date()
     if not configured:
@@ -107,9 +108,9 @@ class AttentionRow:
 class ExchangePageData:
     """What the page is drawn from."""
 
-    exchange: Exchange
-    came: tuple[Item, ...]
-    troubled: tuple[Item, ...]
+    exchange: ExchangeState
+    came: tuple[ArrivalRecord, ...]
+    troubled: tuple[ArrivalRecord, ...]
 
 
 class ExchangePage:
@@ -143,13 +144,13 @@ class ExchangePage:
     def read(self, reader: Reader) -> ExchangePageData:
         """Read how the exchange stands."""
         return ExchangePageData(
-            journal.exchange(reader, KEPT), tuple(incoming.ledger(reader, KEPT)), tuple(incoming.troubled(reader))
+            exchange_state.current(reader, KEPT), tuple(inbox.ledger(reader, KEPT)), tuple(inbox.troubled(reader))
         )
 
     def show(self, read: ExchangePageData) -> None:
         """Draw what differs from what is shown."""
         self._read, found = read, read.exchange
-        aside = [item for item in read.troubled if item.state is ItemState.NEEDS_ATTENTION]
+        aside = [item for item in read.troubled if item.state is ArrivalState.NEEDS_ATTENTION]
         verdict = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(aside))
         if verdict != self._shown:
             self._shown = verdict
@@ -196,7 +197,7 @@ class ExchangePage:
                 if verdict.todo:
                     text("p", verdict.todo, "muted todo")
 
-    def _refused(self, message: Message) -> AttentionRow:
+    def _refused(self, message: OutboundLine) -> AttentionRow:
         written = words.moment(message.row.created_at, self._zone, self._services.today())
         return AttentionRow(
             path=f"/exchange/out/{message.row.seq}",
@@ -207,7 +208,7 @@ class ExchangePage:
             amendable=self._amends and allowed(message.state, Event.AMEND),
         )
 
-    def _aside(self, item: Item) -> AttentionRow:
+    def _aside(self, item: ArrivalRecord) -> AttentionRow:
         came = words.moment(item.at, self._zone, self._services.today())
         return AttentionRow(
             path=f"/exchange/in/{item.id}",

@@ -13,14 +13,12 @@ from nicegui import ui
 
 from broker.domain import names
 from broker.domain.actors import Actor
-from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import Priority
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.tables import incoming
-from broker.store.tables.incoming import Item, ItemKind, ItemState
+from broker.store.queries import inbox, order_card
 from broker.workflow import incoming_referrals as verbs
 from ui.desk.modes import clinic_name
 from ui.layout.frame import frame
@@ -114,7 +112,7 @@ class IncomingPage:
 
     async def tell_saved(self, number: str) -> None:
         """Say that an order has been made of the one that was opened, with the way to it."""
-        card = await look(self._services, lambda reader: journal.card(reader, number))
+        card = await look(self._services, lambda reader: order_card.card(reader, number))
         if card is None:
             return
         order = card.order
@@ -134,7 +132,7 @@ class IncomingPage:
         now, today = services.store.clock().astimezone(UTC), services.today()
         zone = services.clinic.zone
         return IncomingPageData(
-            [_waiting(each, clinic_name(reader, each), now, today) for each in incoming.waiting(reader)],
+            [_waiting(each, clinic_name(reader, each), now, today) for each in inbox.waiting(reader)],
             [
                 UnreadRow(
                     id=item.id,
@@ -142,7 +140,7 @@ class IncomingPage:
                     reason=bus.incoming_reason(item.reason),
                     at=words.moment(item.first_at, zone, today),
                     kept=item.kept,
-                    again=item.state is ItemState.NEEDS_ATTENTION,
+                    again=item.state is ArrivalState.NEEDS_ATTENTION,
                 )
                 for item in _unread(reader)
             ],
@@ -184,7 +182,7 @@ class IncomingPage:
 
     async def _open(self, id: int) -> None:
         self._raw.set_text("…")
-        said = await look(self._services, lambda reader: incoming.item_json(reader, id))
+        said = await look(self._services, lambda reader: inbox.item_json(reader, id))
         self._raw.set_text(_pretty(said)[:LONGEST])
 
     async def _again(self, id: int) -> None:
@@ -211,15 +209,15 @@ class DeclineDialog:
             ui.navigate.to("/incoming")
 
 
-_KINDS = {ItemKind.REFERRAL: "Направление", ItemKind.CANCEL: "Отмена", ItemKind.RESULT: "Результат"}
+_KINDS = {ArrivalKind.REFERRAL: "Направление", ArrivalKind.CANCEL: "Отмена", ArrivalKind.RESULT: "Результат"}
 
 
-def _unread(reader: Reader) -> list[Item]:
+def _unread(reader: Reader) -> list[ArrivalRecord]:
     """Give the referrals that could not be read; what belongs to an order is told on the board and its card."""
     return [
         item
-        for item in incoming.troubled(reader)
-        if item.kind is not ItemKind.RESULT and not item.order_id and item.state is ItemState.NEEDS_ATTENTION
+        for item in inbox.troubled(reader)
+        if item.kind is not ArrivalKind.RESULT and not item.order_id and item.state is ArrivalState.NEEDS_ATTENTION
     ]
 
 

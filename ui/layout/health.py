@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import run, ui
 
-from broker.store.queries import journal
+from broker.store.queries import exchange_state
 from ui.live import current_actor
 from ui.services import Services
 from ui.text import bus, words
@@ -36,7 +36,7 @@ class HealthIndicator:
                 found.append((words.trouble(check), "/devices"))
                 continue
             with self._services.store.read() as reader:
-                exchange = journal.exchange(reader, 0)
+                exchange = exchange_state.current(reader, 0)
             silent = self._services.store.clock() - exchange.oldest if exchange.oldest else None
             found.append((bus.bus_trouble(exchange.channel, silent), "/exchange"))
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import run
 from nicegui.elements.mixins.text_element import TextElement
 
-from broker.store.tables import incoming
+from broker.store.queries import inbox
 from ui.services import Services
 from ui.widgets.theme import text
 
@@ -33,7 +33,7 @@ class IncomingBadge:
 
     def _count(self) -> tuple[int, bool]:
         with self._services.store.read() as reader:
-            return incoming.count(reader)
+            return inbox.count(reader)
 
     def _draw(self) -> None:
         waiting, urgent = self._shown

@@ -10,7 +10,7 @@ from markupsafe import escape
 from broker.domain.orders import Order
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.store.queries import journal
+from broker.store.queries import order_card
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
@@ -36,7 +36,7 @@ def build(app: FastAPI, services: Services) -> None:
         if not permissions.may(request.state.actor, Permission.VIEW):
             return theme.notice("Нет прав", errors.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
-            card = journal.card(reader, accession_number)
+            card = order_card.card(reader, accession_number)
         if card is None:
             return theme.notice("Нет такого направления", "Проверьте номер.", 404)
         return theme.plain_page(

@@ -17,8 +17,9 @@ from broker.domain.reports import ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import choices, journal
-from broker.store.queries.journal import Card, Visit
+from broker.store.queries import device_registry, directory_search, order_card
+from broker.store.queries.order_card import Card
+from broker.store.queries.schedule import Visit
 from broker.workflow import outbox, performed_steps, referrals
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, look
@@ -74,12 +75,12 @@ class OrderPageData:
 
 
 def _read(reader: Reader, accession_number: str) -> OrderPageData | None:
-    card = journal.card(reader, accession_number)
+    card = order_card.card(reader, accession_number)
     if card is None:
         return None
     guid = card.order.owner or card.order.requester
-    other = words.clinic(choices.organisation_name(reader, guid), guid) if guid else ""
-    return OrderPageData(card, tuple(journal.stations(reader)), other)
+    other = words.clinic(directory_search.organisation_name(reader, guid), guid) if guid else ""
+    return OrderPageData(card, tuple(device_registry.approved(reader)), other)
 
 
 class OrderPage:

@@ -14,8 +14,8 @@ from broker.domain.devices import Device
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.queries.journal import Visit
+from broker.store.queries import device_registry, schedule
+from broker.store.queries.schedule import Visit
 from ui.layout.frame import frame, search_box
 from ui.live import current_actor, follow, latest, look
 from ui.services import Services
@@ -35,7 +35,7 @@ def build(services: Services) -> None:
         typed = q.strip()[:LONGEST]
         actor = current_actor(services)
         if typed:
-            found = await look(services, lambda reader: journal.studies(reader, typed, services.today(), 2))
+            found = await look(services, lambda reader: schedule.studies(reader, typed, services.today(), 2))
             numbers = {visit.order.accession_number for visit in found}
             if numbers == {typed.upper()}:
                 return RedirectResponse(f"/order/{typed.upper()}", 303)
@@ -71,7 +71,7 @@ class StudyListPage:
 
     def read(self, reader: Reader) -> tuple[list[Visit], list[Device]]:
         """Read the day, or what fits the query, and the devices' names."""
-        return journal.studies(reader, self._typed, self._services.today(), MOST), journal.stations(reader)
+        return schedule.studies(reader, self._typed, self._services.today(), MOST), device_registry.approved(reader)
 
     def show(self, found: tuple[list[Visit], list[Device]]) -> None:
         """Draw the list, if it differs from what is shown."""

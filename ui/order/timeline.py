@@ -13,7 +13,7 @@ from broker.domain.devices import Device
 from broker.domain.messages import OutboxKind
 from broker.domain.people import PersonName
 from broker.domain.performed import PerformedStep
-from broker.store.queries.journal import Card, Happening
+from broker.store.queries.order_card import Card, OrderEvent
 from ui.devices import evidence
 from ui.text import bus, words
 
@@ -97,7 +97,7 @@ _PATIENT: dict[str, tuple[str, Mapping[str, str]]] = {
 
 
 def _line(
-    happening: Happening, times: int, at: str, steps: Mapping[str, PerformedStep], called: Mapping[str, str]
+    happening: OrderEvent, times: int, at: str, steps: Mapping[str, PerformedStep], called: Mapping[str, str]
 ) -> TimelineEntry:
     details = happening.details
     what = words.ACTIONS.get(happening.what, happening.what)
@@ -166,16 +166,16 @@ def _finish(details: Mapping[str, Any], step: PerformedStep | None) -> tuple[str
     return "done", f"Выполнено, {images}" if images else "Выполнено"
 
 
-def _who(happening: Happening) -> str:
+def _who(happening: OrderEvent) -> str:
     kind = words.ACTOR_KINDS[ActorKind(happening.actor_kind)]
     if happening.actor_kind == ActorKind.DEVICE and happening.actor.isascii():
         return f"{kind} {happening.actor}"  # nothing but its AE title is known
     return happening.actor or kind
 
 
-def _fold(happenings: Iterable[Happening]) -> list[tuple[Happening, int]]:
+def _fold(happenings: Iterable[OrderEvent]) -> list[tuple[OrderEvent, int]]:
     """Count failed attempts that repeat each other into the newest of them: a silent bus is one line, not a hundred."""
-    folded: list[tuple[Happening, int]] = []
+    folded: list[tuple[OrderEvent, int]] = []
     for happening in happenings:
         if folded and happening.what == "retry" and folded[-1][0].what == "retry":
             newest, times = folded[-1]
@@ -186,7 +186,7 @@ def _fold(happenings: Iterable[Happening]) -> list[tuple[Happening, int]]:
     return folded
 
 
-def _key(happening: Happening, told: Sequence[tuple[tuple[object, ...], object]]) -> tuple[object, ...]:
+def _key(happening: OrderEvent, told: Sequence[tuple[tuple[object, ...], object]]) -> tuple[object, ...]:
     key: tuple[object, ...] = (happening.at, happening.what)
     taken = {each for each, _ in told}
     while key in taken:

@@ -20,7 +20,7 @@ from broker.domain.errors import BrokerError, Invalid, Stale
 from broker.domain.orders import OrderState
 from broker.domain.reports import Report, ReportState
 from broker.store.database import StoreError
-from broker.store.queries.reading import Study
+from broker.store.queries.reading_list import StudyToRead
 from broker.workflow import reports
 from broker.workflow.reports import ReportText
 from ui.live import attempt, current_actor
@@ -38,7 +38,9 @@ _OPEN_DIALOG = 'document.getElementById("sign").showModal()'
 class ReportForm:
     """The form; `reread` shows the study anew after a change."""
 
-    def __init__(self, services: Services, actor: Actor, study: Study, reread: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, services: Services, actor: Actor, study: StudyToRead, reread: Callable[[], Awaitable[None]]
+    ) -> None:
         self._services = services
         self._actor = actor
         self._study = study
@@ -63,7 +65,7 @@ class ReportForm:
         client.on_disconnect(self._keep_last)
         ui.timer(QUIET / 3, self._keep_if_quiet)
 
-    def show(self, study: Study, signed: bool) -> None:
+    def show(self, study: StudyToRead, signed: bool) -> None:
         """Follow the database: take a newer draft over, unless something typed here would be lost by that."""
         self._study = study
         self._closed = signed

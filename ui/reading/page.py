@@ -16,8 +16,8 @@ from broker.domain.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import reading
-from broker.store.queries.reading import Study, Waiting
+from broker.store.queries import reading_list as reading
+from broker.store.queries.reading_list import StudyToRead, UnreportedStudy
 from broker.workflow import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, look
@@ -57,9 +57,9 @@ def build(services: Services) -> None:
 class ReadingPageData:
     """What the page is drawn from; `following` is what to describe next, once this one is signed."""
 
-    study: Study
+    study: StudyToRead
     devices: dict[str, str]
-    following: Waiting | None
+    following: UnreportedStudy | None
 
 
 def _read(reader: Reader, services: Services, accession_number: str, only: str) -> ReadingPageData | None:
@@ -135,7 +135,7 @@ class ReadingPage:
 
     # ---- signed ----
 
-    def _draw_signed(self, report: Report, following: Waiting | None) -> None:
+    def _draw_signed(self, report: Report, following: UnreportedStudy | None) -> None:
         with theme.section("Протокол"):
             number = self._found.study.card.order.accession_number
             protocol.draw(report, self._services.clinic.zone, self._services.today(), number=number)

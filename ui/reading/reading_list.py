@@ -13,8 +13,8 @@ from broker.domain.orders import Priority
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import reading
-from broker.store.queries.reading import Queue, Waiting
+from broker.store.queries import reading_list
+from broker.store.queries.reading_list import ReadingQueue, UnreportedStudy
 from ui.layout.frame import frame
 from ui.live import current_actor, follow, latest
 from ui.services import Services
@@ -60,7 +60,7 @@ class ReadingRow:
     first: bool
 
 
-def queue_rows(found: Queue, now: datetime, today: date, modality: str) -> list[tuple[int, ReadingRow]]:
+def queue_rows(found: ReadingQueue, now: datetime, today: date, modality: str) -> list[tuple[int, ReadingRow]]:
     """Put the list into words, each row under its order's id; `now` is UTC."""
     return [
         (
@@ -93,9 +93,9 @@ def list_address(modality: str, *, older: bool = False) -> str:
     return f"/reading?{said}" if said else "/reading"
 
 
-def following(reader: Reader, now: datetime, modality: str, but: int) -> Waiting | None:
+def following(reader: Reader, now: datetime, modality: str, but: int) -> UnreportedStudy | None:
     """Give the study to describe after this one, or None."""
-    waiting = reading.queue(reader, now - WINDOW, modality, limit=2).waiting
+    waiting = reading_list.queue(reader, now - WINDOW, modality, limit=2).waiting
     return next((each for each in waiting if each.order.id != but), None)
 
 
@@ -118,12 +118,12 @@ class ReadingListPage:
         self._rows = KeyedList(ui.element("ol").classes("queue"), html_row("li", "", _write_line))
         self._more = text("p", f"Показаны первые {MOST}.", "muted small more")
 
-    def read(self, reader: Reader) -> Queue:
+    def read(self, reader: Reader) -> ReadingQueue:
         """Read what waits."""
         since = self._services.store.clock() - WINDOW
-        return reading.queue(reader, since, self._modality, older=self._older, limit=MOST)
+        return reading_list.queue(reader, since, self._modality, older=self._older, limit=MOST)
 
-    def show(self, found: Queue) -> None:
+    def show(self, found: ReadingQueue) -> None:
         """Draw what differs from what is shown."""
         self._filters.show(self._links(found))
         rows = queue_rows(found, self._services.store.clock(), self._services.today(), self._modality)
@@ -132,7 +132,7 @@ class ReadingListPage:
         self._hint.set_visibility(bool(rows))
         self._more.set_visibility(len(rows) == MOST)
 
-    def _links(self, found: Queue) -> list[tuple[str, tuple[str, str, int, bool]]]:
+    def _links(self, found: ReadingQueue) -> list[tuple[str, tuple[str, str, int, bool]]]:
         """Give the filters as (address, word, number, chosen); a single kind needs none."""
         kinds = dict(found.modalities)
         if self._modality:

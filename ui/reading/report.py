@@ -14,7 +14,7 @@ from broker.domain.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import journal, reading
+from broker.store.queries import order_card
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
@@ -77,7 +77,7 @@ def link(number: str) -> None:
 
 
 def _pdf(reader: Reader, accession_number: str, services: Services) -> bytes | None:
-    card = journal.card(reader, accession_number)
+    card = order_card.card(reader, accession_number)
     if card is None or card.report is None or card.report.state is not ReportState.SIGNED:
         return None
     return report_pdf.report_pdf(
@@ -85,5 +85,5 @@ def _pdf(reader: Reader, accession_number: str, services: Services) -> bytes | N
         card.report,
         services.settings.clinic_name,
         services.clinic.zone,
-        *reading.made(reader, card.order.id),
+        *order_card.images_made(reader, card.order.id),
     )

@@ -13,9 +13,9 @@ from broker.domain.people import Patient
 from broker.domain.performed import PerformedSeries, PerformedState, PerformedStep, StepSource
 from broker.domain.reports import Report
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.queries.journal import Visit
-from broker.store.queries.reading import Study
+from broker.store.queries import device_registry
+from broker.store.queries.reading_list import StudyToRead
+from broker.store.queries.schedule import Visit
 from ui.reading import dose
 from ui.text import words
 from ui.widgets import theme
@@ -28,11 +28,11 @@ def places(reader: Reader) -> dict[str, str]:
     """Give where each device stands, by AE title: «Рентген, каб. 14»."""
     return {
         device.ae_title: ", ".join(part for part in (device.name, device.room) if part)
-        for device in journal.stations(reader)
+        for device in device_registry.approved(reader)
     }
 
 
-def draw(study: Study, called: Mapping[str, str], today: date) -> None:
+def draw(study: StudyToRead, called: Mapping[str, str], today: date) -> None:
     """Draw it as sections, the reason for the study first."""
     order = study.card.order
     with ui.element("section").classes("section"):
@@ -71,7 +71,7 @@ def _patient(patient: Patient) -> list[tuple[str, str]]:
     return [("Пол", words.SEXES[patient.sex]), ("Карта", patient.patient_id), *(pair for pair in rare if pair[1])]
 
 
-def _draw_step(study: Study, step: PerformedStep, called: Mapping[str, str]) -> None:
+def _draw_step(study: StudyToRead, step: PerformedStep, called: Mapping[str, str]) -> None:
     times = [f"{moment:%H:%M}" for moment in (step.start, step.end) if moment]
     on = f"{step.start:%d.%m.%Y}, " if step.start else ""
     facts = [

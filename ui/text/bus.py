@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from broker.domain.incoming import IncomingState
+from broker.domain.incoming import ArrivalKind, IncomingState
 from broker.domain.messages import OutboxKind
-from broker.store.tables.incoming import ItemKind
 from ui.text import words
 
 MESSAGES = {
@@ -27,9 +26,9 @@ MESSAGES_TAKEN = {
     OutboxKind.REPORT: "протокол",
 }
 ARRIVALS = {
-    ItemKind.REFERRAL: "Направление другой клиники",
-    ItemKind.CANCEL: "Отмена от другой клиники",
-    ItemKind.RESULT: "Результат другой клиники",
+    ArrivalKind.REFERRAL: "Направление другой клиники",
+    ArrivalKind.CANCEL: "Отмена от другой клиники",
+    ArrivalKind.RESULT: "Результат другой клиники",
 }
 
 # How the exchange begins the reasons of what is no answer about the message itself.

@@ -12,7 +12,7 @@ from broker.domain.errors import BrokerError, Invalid
 from broker.domain.orders import OrderState
 from broker.security.sessions import TooManyAttempts
 from broker.store.database import StoreError
-from broker.store.queries.journal import Happening
+from broker.store.queries.order_card import OrderEvent
 from ui.text import words
 
 # The sentence says what is wrong and how to mend it; (field, code) first, then the code alone.
@@ -132,7 +132,7 @@ def error(caught: BaseException) -> str:
     return BROKEN
 
 
-def changed_meanwhile(happenings: Iterable[Happening], zone: tzinfo, today: date) -> str:
+def changed_meanwhile(happenings: Iterable[OrderEvent], zone: tzinfo, today: date) -> str:
     """Say who was faster, when, and with what; `happenings` come newest first."""
     for each in happenings:
         at = words.moment(each.at, zone, today)

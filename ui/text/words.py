@@ -16,7 +16,7 @@ from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
 from broker.domain.people import Sex
 from broker.domain.performed import PerformedStep, StepSource
-from broker.store.queries.journal import Visit
+from broker.store.queries.schedule import Visit
 
 ROLES = {
     Role.REGISTRAR: "регистратор",

@@ -37,7 +37,8 @@ from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.incoming import IncomingReferral
 from broker.store.database import Reader, Store, Tx
-from broker.store.tables import clients, directories, orders
+from broker.store.queries import directory_search
+from broker.store.tables import clients, orders
 from broker.store.tables.clients import Client
 from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals as referrals
@@ -291,7 +292,7 @@ def _finder(reader: Reader, caller: ApiCaller, sent: Mapping[str, Resource] | No
 
 def _organisation(reader: Reader, guid: str, caller: ApiCaller) -> Resource | None:
     """Give an organisation that is known here: this clinic, the client's, or one of the imported directory."""
-    name = directories.organisation_name(reader, guid)
+    name = directory_search.organisation_name(reader, guid)
     own = (caller.organisation.casefold(), caller.profile.organisation.casefold())
     if not name and guid.casefold() not in own:
         return None

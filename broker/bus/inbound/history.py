@@ -32,6 +32,7 @@ from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store
+from broker.store.queries import patient_history
 from broker.store.tables import foreign, patients
 from broker.store.tables.foreign import Kept
 from broker.workflow import external_results as verbs
@@ -106,7 +107,7 @@ class History:
         with self._store.read() as reader:
             patient = patients.get(reader, patient_id)
             known = foreign.versions(reader, patient_id)
-            asked = foreign.of_patient(reader, patient_id)
+            asked = patient_history.external(reader, patient_id)
         if patient is None:
             return
         if not (patient.snils or patient.policy):
@@ -153,7 +154,7 @@ class History:
     def _is_due(self, patient_id: int) -> bool:
         now = self._store.clock()
         with self._store.read() as reader:
-            asked = foreign.of_patient(reader, patient_id)
+            asked = patient_history.external(reader, patient_id)
             if foreign.is_fresh(reader, patient_id, self._hours, now):
                 return False
         rests = asked.failed_at is not None and timedelta() <= now - asked.failed_at < REST

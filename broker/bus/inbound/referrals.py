@@ -27,10 +27,11 @@ from broker.bus.transport.rate_limit import REFERRAL_REQUESTS
 from broker.bus.transport.session import BusSession, NotAsked
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
-from broker.domain.incoming import IncomingState
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingState
 from broker.store.database import Store, StoreError
+from broker.store.queries import inbox
 from broker.store.tables import incoming
-from broker.store.tables.incoming import Arrival, Item, ItemKind, ItemState
+from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals as referrals
 from broker.workflow.incoming_referrals import BUS, Taken
 
@@ -182,9 +183,9 @@ class ReferralPoll:
     def _search_answered(self) -> None:
         """Note that the connection is good, and that no search is refused any more."""
         with self._store.read() as reader:
-            refused = incoming.named(reader, BUS, SEARCH, ItemKind.REFERRAL)
-        if refused and refused.state is not ItemState.TAKEN:
-            self._session.succeeded(lambda tx: incoming.settle(tx, ItemKind.REFERRAL, BUS, SEARCH))
+            refused = incoming.named(reader, BUS, SEARCH, ArrivalKind.REFERRAL)
+        if refused and refused.state is not ArrivalState.TAKEN:
+            self._session.succeeded(lambda tx: incoming.settle(tx, ArrivalKind.REFERRAL, BUS, SEARCH))
         else:
             self._session.succeeded()
 
@@ -292,13 +293,13 @@ class ReferralPoll:
     def _try_again(self) -> None:
         """Look once more at what the line broke, and at what a person wants to be looked at."""
         with self._store.read() as reader:
-            items = incoming.failed(reader, BUS, ItemKind.REFERRAL)
+            items = incoming.failed(reader, BUS, ArrivalKind.REFERRAL)
         for item in items:
             if item.is_due(self._store.clock()):
                 self._admit(REFERRAL_REQUESTS)
                 self._once_more(item)
 
-    def _once_more(self, item: Item) -> None:
+    def _once_more(self, item: ArrivalRecord) -> None:
         self._resolver.begin()
         arrival = Arrival(BUS, item.reference, item.version)
         try:
@@ -310,7 +311,7 @@ class ReferralPoll:
         else:
             self._item(task, item.reference, again=True)
             with self._store.read() as reader:
-                after = incoming.item(reader, item.id)
+                after = inbox.item(reader, item.id)
             if after == item:  # it is not for us any more, or not wanted
                 self._store.write(lambda tx: incoming.settle(tx, item.kind, item.source, item.reference))
 
@@ -318,8 +319,8 @@ class ReferralPoll:
 
     def _set_aside(self, arrival: Arrival, reason: str) -> None:
         with self._store.read() as reader:
-            before = incoming.named(reader, BUS, arrival.reference, ItemKind.REFERRAL)
-        if before and before.state is ItemState.NEEDS_ATTENTION and before.version == arrival.version:
+            before = incoming.named(reader, BUS, arrival.reference, ArrivalKind.REFERRAL)
+        if before and before.state is ArrivalState.NEEDS_ATTENTION and before.version == arrival.version:
             return
         referrals.set_aside(self._store, arrival, reason)
         self._count["set_aside"] += 1
@@ -339,12 +340,12 @@ class ReferralPoll:
     def _failed(self, arrival: Arrival, reason: str) -> None:
         """Keep an item to be tried again, a limited number of times."""
         with self._store.read() as reader:
-            before = incoming.named(reader, BUS, arrival.reference, ItemKind.REFERRAL)
+            before = incoming.named(reader, BUS, arrival.reference, ArrivalKind.REFERRAL)
         same = before is not None and before.version == arrival.version
         if before and same and before.attempts + 1 >= MAX_ATTEMPTS:
             self._set_aside(arrival, reason)
             return
-        self._store.write(lambda tx: incoming.put(tx, ItemKind.REFERRAL, arrival, ItemState.FAILED, reason))
+        self._store.write(lambda tx: incoming.put(tx, ArrivalKind.REFERRAL, arrival, ArrivalState.FAILED, reason))
         self._count["failed"] += 1
         log.warning("%s could not be read and is tried again: %s", arrival.reference, reason)
 

@@ -23,11 +23,12 @@ from broker.bus.profile import Profile, Resource
 from broker.bus.transport.answers import Paused
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession, NotAsked
+from broker.domain.incoming import ArrivalKind, ArrivalRecord
 from broker.domain.orders import Order
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import foreign, incoming, orders, outbox
 from broker.store.tables.foreign import Kept
-from broker.store.tables.incoming import Arrival, ItemKind
+from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results as verbs
 from broker.workflow.external_results import Outcome
 
@@ -93,7 +94,7 @@ class ResultPoll:
 
     def _looked_through(self, tx: Tx, started: datetime) -> None:
         incoming.set_cursor(tx, LOOKED, started.isoformat())
-        incoming.settle(tx, ItemKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
+        incoming.settle(tx, ArrivalKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
 
     def stop(self) -> None:
         """End the look under way, and every call of the client."""
@@ -140,13 +141,13 @@ class ResultPoll:
         first = {"_lastUpdated": f"ge{(started - FIRST_LOOK).isoformat()}"}
         yield {"requester": self._us, **(since or first)}
 
-    def _failed(self, now: datetime) -> list[incoming.Item]:
+    def _failed(self, now: datetime) -> list[ArrivalRecord]:
         """Give what is due to be tried again."""
         with self._store.read() as reader:
-            found = incoming.failed(reader, SOURCE, ItemKind.RESULT)
+            found = incoming.failed(reader, SOURCE, ArrivalKind.RESULT)
         return [each for each in found if each.is_due(now)]
 
-    def _once_more(self, item: incoming.Item) -> Outcome | None:
+    def _once_more(self, item: ArrivalRecord) -> Outcome | None:
         arrival = Arrival(SOURCE, item.reference, item.version)
         self._search.resolver.begin()
         try:
@@ -173,7 +174,7 @@ class ResultPoll:
             based_on = (reference_to("Task", each) for each in items(task, "basedOn"))
             ids = [found for each in based_on if each and (found := foreign.order_of_task(reader, each[5:]))]
             order = orders.get(reader, ids[0]) if ids else None
-            known = incoming.named(reader, SOURCE, f"Task/{id}", ItemKind.RESULT)
+            known = incoming.named(reader, SOURCE, f"Task/{id}", ArrivalKind.RESULT)
             patient = outbox.references(reader, order.id).patient if order else ""
         if order is None:
             return None
@@ -204,9 +205,9 @@ class ResultPoll:
     def _not_taken(self, arrival: Arrival, reason: str, order_id: int) -> Outcome:
         verbs.result_failed(self._store, arrival, reason, order_id)
         log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
-        return Outcome.SET_ASIDE
+        return Outcome.NEEDS_ATTENTION
 
-    def _broke(self, arrival: Arrival, down: BusUnavailable, order_id: int, known: incoming.Item | None) -> Outcome:
+    def _broke(self, arrival: Arrival, down: BusUnavailable, order_id: int, known: ArrivalRecord | None) -> Outcome:
         """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
         answer = down.answer
         if isinstance(answer, Paused | NotAsked) or answer.after is not None:
@@ -217,7 +218,7 @@ class ResultPoll:
         self._broken += 1
         if self._broken >= BROKEN:
             raise down
-        return Outcome.SET_ASIDE if aside else Outcome.FAILED
+        return Outcome.NEEDS_ATTENTION if aside else Outcome.FAILED
 
     def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[Kept, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
@@ -237,7 +238,7 @@ class ResultPoll:
 def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> ResultPollSummary:
     found = list(outcomes)
     completed, taken, set_aside, failed = (
-        found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.SET_ASIDE, Outcome.FAILED)
+        found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.NEEDS_ATTENTION, Outcome.FAILED)
     )
     return ResultPollSummary(completed, taken, set_aside, failed, stopped)
 

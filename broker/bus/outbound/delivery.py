@@ -32,6 +32,7 @@ from broker.bus.transport.dialect import (
 from broker.bus.transport.session import STOPPING, BusSession, NotAsked
 from broker.domain.messages import OutboxKind, OutboxRow
 from broker.store.database import Store, StoreError, Tx
+from broker.store.queries import exchange_state
 from broker.store.tables import outbox
 
 log = logging.getLogger(__name__)
@@ -237,7 +238,7 @@ class Delivery:
             return None  # the same content in the same place
         if kind not in messages.STATUSES:
             with self._store.read() as reader:
-                sent = outbox.sent_json(reader, message.row.seq)
+                sent = exchange_state.sent_json(reader, message.row.seq)
             return self._look_up(message, sent)
         if not task:
             return None

@@ -25,7 +25,7 @@ from broker.domain.orders import BusRole, Order, OrderState
 from broker.domain.performed import PerformedState, PerformedStep
 from broker.domain.reports import Report
 from broker.store.database import Reader
-from broker.store.queries import journal
+from broker.store.queries import schedule
 from broker.store.tables import orders, outbox, performed, reports
 
 NO_BIRTH_DATE = "date of birth unknown"
@@ -147,6 +147,6 @@ def accepted_ids(message: OutboundMessage, told: BusReferences, dialect: Dialect
 
 def performed_steps(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
     """Give the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
-    done = journal.performed_for(reader, [order.id]).get(order.id, [])
+    done = schedule.performed_steps(reader, [order.id]).get(order.id, [])
     steps = [step for step in done if step.state is PerformedState.COMPLETED]
     return tuple(replace(step, references=performed.references(reader, step.id)) for step in steps)

@@ -24,7 +24,7 @@ from broker.domain.device_advice import Explained, Verdict
 from broker.domain.devices import Device
 from broker.domain.orders import Order, StepState
 from broker.store.database import Reader
-from broker.store.queries import standing
+from broker.store.queries import worklist_status
 from broker.store.tables import devices
 from broker.store.tables.worklist import Item
 from broker.workflow import devices as registry
@@ -229,7 +229,7 @@ def of(
     known = devices.get(reader, ae_title)
     device = known or Device(ae_title, ae_title, "", approved=False)
     asked = latest(reader, ae_title)
-    stands = standing.of(reader, order, ae_title)
+    stands = worklist_status.of_order(reader, order, ae_title)
     judged = [
         explain(
             each.item,

@@ -35,6 +35,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
 from broker.domain.orders import StepState
 from broker.store.database import Reader, Store, StoreError, Tx
+from broker.store.queries import device_registry
 from broker.store.tables import devices, worklist
 from broker.store.tables.worklist import Item, Narrowing, Place
 
@@ -123,7 +124,7 @@ def search(
 ) -> Found:
     """Find what a device sees that asks so; `now` is UTC. A device that is not registered has the defaults."""
     device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
-    rooms = {each.ae_title: (each.name, each.room) for each in devices.all_devices(reader)}
+    rooms = {each.ae_title: (each.name, each.room) for each in device_registry.approved(reader)}
     context = Context(
         calling_ae_title,
         asked.key("ScheduledStationAETitle"),

@@ -29,12 +29,12 @@ class Account:
 def by_login(reader: Reader, login: str) -> Account | None:
     """Give an account by its login (lower case), or None."""
     row = reader.one("SELECT * FROM account WHERE login = ?", [login])
-    return _account(row) if row else None
+    return from_row(row) if row else None
 
 
-def all_accounts(reader: Reader) -> list[Account]:
+def accounts(reader: Reader) -> list[Account]:
     """Give every account, by login."""
-    return [_account(row) for row in reader.rows("SELECT * FROM account ORDER BY login")]
+    return [from_row(row) for row in reader.rows("SELECT * FROM account ORDER BY login")]
 
 
 def add(
@@ -90,7 +90,7 @@ def session_account(reader: Reader, token_hash: str, now: datetime) -> Account |
         " WHERE s.token = ? AND s.expires_at > ? AND a.disabled = 0",
         [token_hash, now.isoformat()],
     )
-    return _account(row) if row else None
+    return from_row(row) if row else None
 
 
 def save_draft(tx: Tx, account_id: int, form: str, content: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def drop_draft(tx: Tx, account_id: int, form: str) -> None:
     tx.run("DELETE FROM draft WHERE account_id = ? AND form = ?", [account_id, form])
 
 
-def _account(row: Row) -> Account:
+def from_row(row: Row) -> Account:
     return Account(
         id=row["id"],
         login=row["login"],

@@ -61,17 +61,17 @@ def add(tx: Tx, name: str, token: str, organisation: str, *, send_to_bus: bool) 
 def get(reader: Reader, name: str) -> Client | None:
     """Give a client, or None."""
     row = reader.one("SELECT * FROM client WHERE name = ?", [name])
-    return _client(row) if row else None
+    return from_row(row) if row else None
 
 
-def all_clients(reader: Reader) -> list[Client]:
+def clients(reader: Reader) -> list[Client]:
     """Give all clients by name."""
-    return [_client(row) for row in reader.rows("SELECT * FROM client ORDER BY name")]
+    return [from_row(row) for row in reader.rows("SELECT * FROM client ORDER BY name")]
 
 
 def enabled(reader: Reader) -> list[tuple[str, Client]]:
     """Give the clients that may call, each with the hash of its token."""
-    return [(row["token"], _client(row)) for row in reader.rows("SELECT * FROM client WHERE disabled = 0")]
+    return [(row["token"], from_row(row)) for row in reader.rows("SELECT * FROM client WHERE disabled = 0")]
 
 
 def set_token(tx: Tx, name: str, token: str) -> None:
@@ -196,7 +196,7 @@ def _standing(row: Row) -> Standing:
     )
 
 
-def _client(row: Row) -> Client:
+def from_row(row: Row) -> Client:
     return Client(
         name=row["name"],
         organisation=row["organisation"],

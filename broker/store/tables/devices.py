@@ -49,7 +49,7 @@ def get(reader: Reader, ae_title: str) -> Device | None:
     return from_row(row) if row else None
 
 
-def all_devices(reader: Reader) -> list[Device]:
+def approved(reader: Reader) -> list[Device]:
     """Give every approved device, by name."""
     return [from_row(row) for row in reader.rows("SELECT * FROM device WHERE approved = 1 ORDER BY name, ae_title")]
 
@@ -166,13 +166,7 @@ def notes(reader: Reader) -> dict[str, list[Note]]:
 def procedure(reader: Reader, code: str) -> ProcedureType | None:
     """Give a procedure of the directory, offered or not, or None."""
     row = reader.one("SELECT * FROM procedure_type WHERE code = ?", [code])
-    return _procedure(row) if row else None
-
-
-def procedures(reader: Reader) -> list[ProcedureType]:
-    """Give the procedures that are offered, in the directory's own order."""
-    rows = reader.rows("SELECT * FROM procedure_type WHERE hidden = 0 ORDER BY position, name")
-    return [_procedure(row) for row in rows]
+    return procedure_from_row(row) if row else None
 
 
 def is_offered(reader: Reader, code: str) -> bool:
@@ -236,7 +230,7 @@ def from_row(row: Row) -> Device:
     return Device(**{each.name: row[each.name] for each in fields(Device)} | flags)
 
 
-def _procedure(row: Row) -> ProcedureType:
+def procedure_from_row(row: Row) -> ProcedureType:
     return ProcedureType(
         code=row["code"],
         name=row["name"],

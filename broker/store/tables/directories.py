@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from broker.domain import names
 from broker.domain.directory import Entry
@@ -19,18 +18,6 @@ MOST_WORDS = 8  # of what is typed into a search
 _LAST = chr(0x10FFFF)
 # Cyrillic letters that look like the Latin ones of ICD-10: typed with the keyboard in the wrong state.
 _LATIN = str.maketrans("АВЕКМНОРСТХавекмнорстх", "ABEKMHOPCTXabekmhopctx")
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """Where a kind's entries come from. `system` is an OID or empty, `version` is the register's or empty."""
-
-    kind: str
-    system: str
-    version: str
-    file: str
-    entries: int
-    at: datetime  # UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,73 +35,24 @@ def search_key(text: str) -> str:
     return "".join(f" {word}" for word in re.sub(r"[\W_]", " ", names.fold(text)).split())
 
 
-def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry]:
-    """Find entries whose code begins so, then those whose name has words that begin so, names that begin so first."""
-    typed = typed.strip()
-    latin = typed.translate(_LATIN)
-    # Codes are kept in one letter case: capitals (ICD-10) or small letters (GUID).
-    codes = [
-        str(row["code"])
-        for prefix in dict.fromkeys((typed, latin.upper(), latin.lower()))
-        for row in reader.rows(
-            "SELECT code FROM directory WHERE kind = ? AND code >= ? AND code < ? ORDER BY code LIMIT ?",
-            [kind, prefix, prefix + _LAST, limit if typed else 0],
-        )
-    ]
-    words = [f" {word}" for word in search_key(typed).split()[:MOST_WORDS]]
-    if len(codes) < limit and (words or not typed):
-        # The index holds all that is looked at here: entries themselves are read for what is found only.
-        found = reader.rows(
-            "SELECT code FROM directory INDEXED BY directory_name WHERE kind = :kind"
-            + "".join(f" AND instr(name_key, :word{place})" for place in range(len(words)))
-            + " ORDER BY instr(name_key, :phrase) <> 1, CASE WHEN :kind = 'diagnoses' THEN code ELSE name_key END, code"
-            " LIMIT :limit",
-            {
-                "kind": kind,
-                "limit": limit,
-                "phrase": "".join(words),
-                **{f"word{place}": word for place, word in enumerate(words)},
-            },
-        )
-        codes += [str(row["code"]) for row in found]
-    wanted = list(dict.fromkeys(codes))[:limit]
-    entries = {entry.code: entry for entry in several(reader, kind, wanted)}
-    return [entries[code] for code in wanted]
-
-
 def several(reader: Reader, kind: str, codes: Collection[str]) -> list[Entry]:
     """Give the entries of these codes, as far as there are such."""
     rows = reader.rows(
         "SELECT * FROM directory WHERE kind = ? AND code IN (SELECT value FROM json_each(?))",
         [kind, json.dumps(list(codes))],
     )
-    return [_entry(row) for row in rows]
+    return [entry_from_row(row) for row in rows]
 
 
 def get(reader: Reader, kind: str, code: str) -> Entry | None:
     """Give an entry, or None."""
     row = reader.one("SELECT * FROM directory WHERE kind = ? AND code = ?", [kind, code])
-    return _entry(row) if row else None
+    return entry_from_row(row) if row else None
 
 
 def entries(reader: Reader, kind: str) -> list[Entry]:
     """Give all entries of a kind, by code."""
-    return [_entry(row) for row in reader.rows("SELECT * FROM directory WHERE kind = ? ORDER BY code", [kind])]
-
-
-def imported(reader: Reader) -> list[Imported]:
-    """Give what has been imported, by kind."""
-    return [
-        Imported(
-            row["kind"],
-            row["system"],
-            row["version"],
-            row["file"],
-            row["entries"],
-            datetime.fromisoformat(row["at"]),
-        )
-        for row in reader.rows("SELECT * FROM directory_import ORDER BY kind")
-    ]
+    return [entry_from_row(row) for row in reader.rows("SELECT * FROM directory WHERE kind = ? ORDER BY code", [kind])]
 
 
 def version(reader: Reader, kind: str) -> str:
@@ -124,13 +62,8 @@ def version(reader: Reader, kind: str) -> str:
 
 def versions(reader: Reader) -> dict[str, str]:
     """Give the versions of the code systems that are imported: OID -> version."""
-    return {each.system: each.version for each in imported(reader) if each.system and each.version}
-
-
-def organisation_name(reader: Reader, guid: str) -> str:
-    """Give an organisation's name; empty where its GUID is not in the directory."""
-    entry = get(reader, "organisations", guid.casefold())
-    return entry.name if entry else ""
+    rows = reader.rows("SELECT system, version FROM directory_import WHERE system <> '' AND version <> ''")
+    return {row["system"]: row["version"] for row in rows}
 
 
 def positions(reader: Reader) -> dict[str, tuple[str, str]]:
@@ -199,5 +132,5 @@ def _count(reader: Reader, kind: str) -> int:
     return int(reader.value("SELECT count(*) FROM directory WHERE kind = ?", [kind]))
 
 
-def _entry(row: Row) -> Entry:
+def entry_from_row(row: Row) -> Entry:
     return Entry(row["code"], row["name"], json.loads(row["details"]))

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
 from broker.domain import prior_studies
-from broker.domain.prior_studies import OwnStudy
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Reader, Row, Tx
 
@@ -26,66 +25,11 @@ class Kept:
     told_at: datetime | None = None  # UTC: when the report was last changed on the bus
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What is known of a patient from other clinics, and how fresh that is."""
-
-    studies: tuple[ForeignStudy, ...] = ()  # one report for every study of every clinic; newest study first
-    answered_at: datetime | None = None  # UTC: the last complete answer; None: there was none yet
-    failed_at: datetime | None = None  # UTC: the last attempt, if it failed or got only a part
-    reason: str = ""  # plain English; empty unless `failed_at`
-
-
-def of_patient(reader: Reader, patient_id: int) -> Told:
-    """Give what other clinics did to a patient, as far as the bus has told it."""
-    row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
-    studies = tuple(_last_words(reader.rows(f"{_STUDIES} WHERE patient_id = ? ORDER BY at, reference", [patient_id])))
-    if row is None:
-        return Told(studies)
-    return Told(studies, _instant(row["answered_at"]), _instant(row["failed_at"]), row["reason"])
-
-
 def of_order(reader: Reader, order_id: int) -> list[ForeignStudy]:
     """Give the results that other clinics told of an order of ours, the newest first."""
     # The condition on the order is that of the partial index.
     where = "WHERE order_id = ? AND order_id IS NOT NULL ORDER BY at, reference"
-    return _last_words(reader.rows(f"{_STUDIES} {where}", [order_id]))
-
-
-def own_of_patient(reader: Reader, patient_id: int) -> list[OwnStudy]:
-    """Give what was done to a patient in this clinic, the newest first; what another one did for us is not among it."""
-    rows = reader.rows(
-        "SELECT o.*, coalesce("
-        " (SELECT min(p.start) FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
-        "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
-        " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
-        " (SELECT conclusion FROM report WHERE order_id = o.id AND state = 'signed' ORDER BY reading DESC LIMIT 1)"
-        "  AS conclusion,"
-        " (SELECT max(effective_dose) FROM report WHERE order_id = o.id AND state = 'signed') AS effective_dose"
-        " FROM orders o WHERE o.patient_id = ? AND o.state IN ('in_progress', 'completed') AND (o.owner = ''"
-        "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        "   WHERE s.order_id = o.id))"
-        " ORDER BY started DESC, o.id DESC",
-        [patient_id],
-    )
-    return [
-        OwnStudy(
-            order_id=row["id"],
-            accession_number=row["accession_number"],
-            studied_on=date.fromisoformat(row["started"][:10]),
-            modality=row["modality"],
-            study_instance_uid=row["study_instance_uid"],
-            procedure_code=row["procedure_code"],
-            procedure_name=row["procedure_name"],
-            body_site=row["body_site"],
-            laterality=row["laterality"],
-            conclusion=row["conclusion"] or "",
-            effective_dose=row["effective_dose"],
-        )
-        for row in rows
-        if row["started"]
-    ]
+    return last_words(reader.rows(f"{STUDIES} {where}", [order_id]))
 
 
 def is_fresh(reader: Reader, patient_id: int, hours: float, now: datetime) -> bool:
@@ -195,7 +139,7 @@ def told_by_us(reader: Reader, patient_id: int, reference: str) -> bool:
     )
 
 
-_STUDIES = "SELECT content FROM external_study"
+STUDIES = "SELECT content FROM external_study"
 
 
 def _replaces(kept: Kept, row: Row) -> bool:
@@ -216,7 +160,7 @@ def _content(kept: Kept) -> str:
     return json.dumps({"version": kept.version, "study": study}, ensure_ascii=False)
 
 
-def _last_words(rows: list[Row]) -> list[ForeignStudy]:
+def last_words(rows: list[Row]) -> list[ForeignStudy]:
     return prior_studies.last_words(_study(json.loads(row["content"])) for row in rows)
 
 

@@ -9,31 +9,13 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
-from enum import StrEnum
+from datetime import date, datetime
 from typing import Any
 
-from broker.domain import names
-from broker.domain.incoming import IncomingReferral, IncomingState
-from broker.domain.orders import OrderState, Priority
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
+from broker.domain.orders import Priority
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Reader, Row, Tx
-
-
-class ItemKind(StrEnum):
-    """What came."""
-
-    REFERRAL = "referral"
-    CANCEL = "cancel"
-    RESULT = "result"
-
-
-class ItemState(StrEnum):
-    """What became of it."""
-
-    TAKEN = "taken"
-    FAILED = "failed"  # the line broke; it is tried again
-    NEEDS_ATTENTION = "needs_attention"  # a person must look
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,85 +28,22 @@ class Arrival:
     content: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A line of the ledger."""
-
-    id: int
-    source: str
-    reference: str
-    kind: ItemKind
-    version: str
-    state: ItemState
-    attempts: int
-    reason: str
-    order_id: int
-    accession_number: str  # of that order
-    first_at: datetime
-    at: datetime
-    kept: bool  # its JSON is still here
-
-    def is_due(self, now: datetime) -> bool:
-        """Say whether it may be tried again: after a while that doubles, or at once where a person wants it.
-
-        Also at once where it was tried after now: then the clock was set back, and may have been years ahead.
-        """
-        return not self.attempts or not self.at <= now < self.at + timedelta(minutes=2**self.attempts)
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A study that its sender cancelled or changed too late, or that the other clinic will not do for us."""
-
-    kind: ItemKind
-    order_id: int
-    accession_number: str
-    patient: str  # «Фамилия И. О.»
-    state: OrderState
-    reason: str
-    at: datetime
-
-
 _BUS = "bus"  # the cursor that is none: which bus the others are of
 
 
 # ---- referrals ----
 
 
-def get(reader: Reader, id: int) -> IncomingReferral | None:
-    """Give a referral from elsewhere, or None."""
-    row = reader.one("SELECT * FROM incoming_referral WHERE id = ?", [id])
-    return _referral(row) if row else None
-
-
 def by_task(reader: Reader, source: str, task: str) -> IncomingReferral | None:
     """Give the referral that this Task of a source asked for, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE source = ? AND task = ?", [source, task])
-    return _referral(row) if row else None
+    return referral_from_row(row) if row else None
 
 
 def of_order(reader: Reader, order_id: int) -> IncomingReferral | None:
     """Give the referral that an order was made of, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE order_id = ?", [order_id])
-    return _referral(row) if row else None
-
-
-def waiting(reader: Reader) -> list[IncomingReferral]:
-    """Give the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival."""
-    rows = reader.rows(
-        "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'needs_attention') ORDER BY received_at, id"
-    )
-    found = [_referral(row) for row in rows]
-    return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
-
-
-def count(reader: Reader) -> tuple[int, bool]:
-    """Count the referrals that wait, and say whether one of them is urgent."""
-    row = reader.one(
-        "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
-        " FROM incoming_referral WHERE state IN ('waiting', 'needs_attention')"
-    )
-    return (row["waiting"], row["urgent"] > 0) if row else (0, False)
+    return referral_from_row(row) if row else None
 
 
 def add(tx: Tx, referral: IncomingReferral) -> int:
@@ -180,7 +99,7 @@ def is_stale(reader: Reader, source: str, reference: str, version: str) -> bool:
         [source, reference],
     )
     return any(
-        not is_newer(version, row["version"]) and (row["state"] != ItemState.FAILED or version != row["version"])
+        not is_newer(version, row["version"]) and (row["state"] != ArrivalState.FAILED or version != row["version"])
         for row in rows
     )
 
@@ -195,7 +114,12 @@ def is_known(reader: Reader, source: str, reference: str, version: str) -> bool:
 
 
 def put(
-    tx: Tx, kind: ItemKind, arrival: Arrival, state: ItemState = ItemState.TAKEN, reason: str = "", order_id: int = 0
+    tx: Tx,
+    kind: ArrivalKind,
+    arrival: Arrival,
+    state: ArrivalState = ArrivalState.TAKEN,
+    reason: str = "",
+    order_id: int = 0,
 ) -> None:
     """Write down what came and what became of it, over what was known; the attempts at one version are counted."""
     tx.run(
@@ -220,7 +144,7 @@ def put(
     )
 
 
-def settle(tx: Tx, kind: ItemKind, source: str, reference: str) -> None:
+def settle(tx: Tx, kind: ArrivalKind, source: str, reference: str) -> None:
     """Note that a newer message of another kind has overtaken a line: nobody needs to look at it any more."""
     tx.run(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
@@ -229,43 +153,21 @@ def settle(tx: Tx, kind: ItemKind, source: str, reference: str) -> None:
     )
 
 
-def item(reader: Reader, id: int) -> Item | None:
-    """Give a line of the ledger, or None."""
-    found = _items(reader, "WHERE i.id = ?", [id])
-    return found[0] if found else None
-
-
-def named(reader: Reader, source: str, reference: str, kind: ItemKind) -> Item | None:
+def named(reader: Reader, source: str, reference: str, kind: ArrivalKind) -> ArrivalRecord | None:
     """Give the line of a resource and kind, or None."""
-    found = _items(reader, "WHERE i.source = ? AND i.reference = ? AND i.kind = ?", [source, reference, kind])
+    found = items(reader, "WHERE i.source = ? AND i.reference = ? AND i.kind = ?", [source, reference, kind])
     return found[0] if found else None
 
 
-def ledger(reader: Reader, limit: int = 200) -> list[Item]:
-    """Give the newest lines of the ledger, the newest first."""
-    return _items(reader, "ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
-
-
-def troubled(reader: Reader, limit: int = 200) -> list[Item]:
-    """Give the lines that somebody should look at or that are tried again, the newest first."""
-    return _items(reader, "WHERE i.state <> 'taken' ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
-
-
-def failed(reader: Reader, source: str, kind: ItemKind | None = None, limit: int = 50) -> list[Item]:
+def failed(reader: Reader, source: str, kind: ArrivalKind | None = None, limit: int = 50) -> list[ArrivalRecord]:
     """Give the lines, of a kind or of all, that are to be tried again, those first that have waited longest."""
-    return _items(
+    return items(
         reader,
         # The first condition is that of the partial index.
         "WHERE i.state <> 'taken' AND i.state = 'failed' AND i.source = ? AND i.kind = coalesce(?, i.kind)"
         " ORDER BY i.at LIMIT ?",
         [source, kind, limit],
     )
-
-
-def item_json(reader: Reader, id: int) -> str:
-    """Give the exact JSON of a line; empty where it is not kept (any more)."""
-    packed = reader.value("SELECT content FROM incoming_item WHERE id = ?", [id])
-    return zlib.decompress(packed).decode("utf-8", "replace") if packed else ""
 
 
 def try_again(tx: Tx, id: int) -> bool:
@@ -283,38 +185,6 @@ def forget_contents(tx: Tx, before: datetime) -> int:
 
 
 # ---- what was too late ----
-
-
-def too_late(reader: Reader) -> list[Trouble]:
-    """Give the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
-
-    That is: a cancellation of what has begun, or begins afterwards all the same; a change of what was accepted before.
-    And what the other clinic cancelled of our own orders, whose state is cancelled then: the patient still needs it.
-    """
-    rows = reader.rows(
-        "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
-        " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
-        " WHERE i.kind = 'cancel' AND i.acknowledged = 0 AND i.order_id IS NOT NULL"
-        " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
-        "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
-        " UNION ALL"
-        " SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
-        " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
-        " WHERE i.state <> 'taken' AND i.kind = 'referral' AND i.order_id IS NOT NULL AND o.state <> 'cancelled'"
-        " ORDER BY 4 DESC"
-    )
-    return [
-        Trouble(
-            kind=ItemKind(row["kind"]),
-            order_id=row["order_id"],
-            accession_number=row["accession_number"],
-            patient=names.short(PersonName(row["family"], row["given"], row["middle"])),
-            state=OrderState(row["state"]),
-            reason=row["reason"],
-            at=datetime.fromisoformat(row["at"]),
-        )
-        for row in rows
-    ]
 
 
 def acknowledge(tx: Tx, order_id: int) -> int:
@@ -359,7 +229,7 @@ def is_of(tx: Tx, bus: str) -> bool:
 # ---- rows ----
 
 
-def _items(reader: Reader, rest: str, values: list[Any]) -> list[Item]:
+def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
     rows = reader.rows(
         "SELECT i.id, i.source, i.reference, i.kind, i.version, i.state, i.attempts, i.reason, i.order_id,"
         " i.first_at, i.at, i.content IS NOT NULL AS kept, o.accession_number"
@@ -367,13 +237,13 @@ def _items(reader: Reader, rest: str, values: list[Any]) -> list[Item]:
         values,
     )
     return [
-        Item(
+        ArrivalRecord(
             id=row["id"],
             source=row["source"],
             reference=row["reference"],
-            kind=ItemKind(row["kind"]),
+            kind=ArrivalKind(row["kind"]),
             version=row["version"],
-            state=ItemState(row["state"]),
+            state=ArrivalState(row["state"]),
             attempts=row["attempts"],
             reason=row["reason"],
             order_id=row["order_id"] or 0,
@@ -402,7 +272,7 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def _referral(row: Row) -> IncomingReferral:
+def referral_from_row(row: Row) -> IncomingReferral:
     content = json.loads(row["content"])
     person = content["patient"]
     born, authored = person["birth_date"], content["authored_on"]

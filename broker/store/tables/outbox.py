@@ -72,12 +72,6 @@ def mark_uncertain(tx: Tx, seq: int, sent: bytes = b"") -> None:
     tx.run("UPDATE outbox SET uncertain = 1, sent = coalesce(?, sent) WHERE seq = ?", [packed, seq])
 
 
-def sent_json(reader: Reader, seq: int) -> str:
-    """Give the exact JSON of the last attempt at a row; empty where it was never sent, or is not kept any more."""
-    packed = reader.value("SELECT sent FROM outbox WHERE seq = ?", [seq])
-    return zlib.decompress(packed).decode("utf-8") if packed else ""
-
-
 def forget_sent(tx: Tx, before: datetime) -> int:
     """Forget the JSON of rows that were settled and were made before an instant; give how many there were.
 

@@ -37,7 +37,7 @@ def get(reader: Reader, id: int) -> Patient | None:
     return from_row(row) if row else None
 
 
-def search(reader: Reader, typed: str, limit: int = 8) -> list[Patient]:
+def patients(reader: Reader, typed: str, limit: int = 8) -> list[Patient]:
     """Find patients by what a registrar types: beginnings of names, СНИЛС, policy, card number, date of birth.
 
     Words and a date may be mixed («куз мар 12.03.1961»). Every lookup is a range of an index.

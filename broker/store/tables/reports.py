@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 
 from broker.domain.people import PersonName
 from broker.domain.reports import Report, ReportState
@@ -28,20 +28,6 @@ def signed(reader: Reader, order_id: int) -> Report | None:
         "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
     )
     return from_row(row) if row else None
-
-
-def made(reader: Reader, order_id: int) -> tuple[date | None, str]:
-    """Give the day on which an order's images were made, where a modality told it, and the devices' names."""
-    rows = reader.rows(
-        "SELECT p.start, coalesce(d.name, p.ae_title) AS name, coalesce(d.room, '') AS room FROM performed_step p"
-        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.state = 'COMPLETED' AND p.id IN"
-        " (SELECT l.performed_step_id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        " WHERE s.order_id = ?) ORDER BY p.id",
-        [order_id],
-    )
-    days = [date.fromisoformat(row["start"][:10]) for row in rows if row["start"]]
-    places = dict.fromkeys(", ".join(part for part in (row["name"], row["room"]) if part) for row in rows)
-    return (min(days) if days else None), "; ".join(places)
 
 
 def doubted(reader: Reader, order_id: int) -> bool:

@@ -24,7 +24,8 @@ from broker.domain.performed import PerformedChange, PerformedState, StepReferen
 from broker.domain.reports import Report
 from broker.security.sessions import token_hash
 from broker.store.database import Store
-from broker.store.tables import clients, incoming, orders
+from broker.store.queries import inbox
+from broker.store.tables import clients, orders
 from broker.workflow import incoming_referrals as referrals
 from broker.workflow import performed_steps, reports
 from broker.workflow import referrals as referral
@@ -75,7 +76,7 @@ class House:
 
     def waiting(self) -> list[IncomingReferral]:
         with self.store.read() as reader:
-            return incoming.waiting(reader)
+            return inbox.waiting(reader)
 
     def accept(self, **changes: Any) -> Order:
         """Give the referral that waits a device and a time."""

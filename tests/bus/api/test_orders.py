@@ -18,6 +18,7 @@ from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, 
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import BusRole, OrderState
 from broker.store.database import Store, StoreError
+from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
 from broker.workflow import incoming_referrals as referrals
 from broker.workflow import performed_steps
@@ -197,7 +198,7 @@ def test_what_has_begun_is_not_cancelled_but_people_are_told(house: House) -> No
         assert answer.status_code == 422
         assert "уже выполняется" in answer.text
     with house.store.read() as reader:
-        [trouble] = incoming.too_late(reader)
+        [trouble] = inbox.too_late(reader)
     assert trouble.accession_number == accession_numbers(task)[0]
     assert get(house, f"Task/{task['id']}")["status"] == "requested"
 
@@ -373,7 +374,7 @@ def test_a_client_sees_its_own_orders_and_nothing_else(house: House) -> None:
 def test_a_disabled_client_is_answered_no_more(house: House) -> None:
     assert call(house.server, "GET", "/Task/1").status_code == 404
     with house.store.read() as reader:
-        [known] = clients.all_clients(reader)
+        [known] = access.clients(reader)
     assert known.last_contact_at is not None
     house.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
     answer = call(house.server, "GET", "/Task/1")

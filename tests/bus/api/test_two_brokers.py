@@ -21,7 +21,8 @@ from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order, OrderState
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store
-from broker.store.tables import clients, foreign, incoming, orders, outbox
+from broker.store.queries import inbox, patient_history
+from broker.store.tables import clients, foreign, orders, outbox
 from broker.workflow import incoming_referrals as referrals
 from broker.workflow import referrals as referral
 from tests.bus.api.clinic import NAME, House, paper
@@ -123,7 +124,7 @@ def test_what_was_done_there_is_found_by_the_patient(house: House, referrer: Ref
     house.sign(made)
     referrer.history.ask(referrer.order(sent).patient.id)
     with referrer.store.read() as reader:
-        told = foreign.of_patient(reader, referrer.order(sent).patient.id)
+        told = patient_history.external(reader, referrer.order(sent).patient.id)
     assert (told.reason, [study.conclusion for study in told.studies]) == ("", ["Артроз II ст."])
 
 
@@ -146,7 +147,7 @@ def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(house: House,
     assert referrer.deliver() == DeliverySummary(needs_attention=1)
     assert "уже выполняется" in referrer.rows()[-1].reason
     with house.store.read() as reader:
-        assert len(incoming.too_late(reader)) == 1
+        assert len(inbox.too_late(reader)) == 1
 
 
 def test_what_the_other_clinic_cancels_is_seen(house: House, referrer: Referrer) -> None:

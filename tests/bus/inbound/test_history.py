@@ -22,7 +22,7 @@ from broker.bus.transport.session import BusSession, Priority
 from broker.domain import prior_studies
 from broker.domain.people import Patient
 from broker.store.database import Store
-from broker.store.tables import foreign
+from broker.store.queries import patient_history
 from broker.workflow import referrals
 from tests.bus import bundles, strangers
 from tests.bus.samples import PROFILE
@@ -53,11 +53,11 @@ class Desk:
     def typed(self, patient: Patient = KUZNETSOVA) -> Patient:
         return referrals.register(self.store, draft(patient=patient, start=soon(days=1)), REGISTRAR, CLINIC).patient
 
-    def told(self) -> foreign.Told:
+    def told(self) -> patient_history.KnownElsewhere:
         with self.store.read() as reader:
-            return foreign.of_patient(reader, self.patient.id)
+            return patient_history.external(reader, self.patient.id)
 
-    def ask(self) -> foreign.Told:
+    def ask(self) -> patient_history.KnownElsewhere:
         self.history.ask(self.patient.id)
         return self.told()
 

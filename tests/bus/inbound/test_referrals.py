@@ -29,11 +29,11 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, Priority
-from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import OrderState, ReferralDraft
 from broker.store.database import Store
+from broker.store.queries import inbox
 from broker.store.tables import incoming, orders, outbox
-from broker.store.tables.incoming import Item, ItemKind, ItemState
 from broker.workflow import incoming_referrals as referrals
 from broker.workflow import referrals as referral
 from tests.bus import bundles, samples
@@ -121,11 +121,11 @@ class Scene:
 
     def waiting(self) -> list[IncomingReferral]:
         with self.store.read() as reader:
-            return incoming.waiting(reader)
+            return inbox.waiting(reader)
 
-    def ledger(self) -> list[Item]:
+    def ledger(self) -> list[ArrivalRecord]:
         with self.store.read() as reader:
-            return incoming.ledger(reader)
+            return inbox.ledger(reader)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         with self.store.read() as reader:
@@ -187,7 +187,7 @@ def test_a_referral_of_another_clinic_waits_with_all_that_it_says(scene: Scene, 
     assert got.bus_accession_number.startswith("ODII")
     [item] = scene.ledger()
     with scene.store.read() as reader:
-        kept = json.loads(incoming.item_json(reader, item.id))
+        kept = json.loads(inbox.item_json(reader, item.id))
     assert {entry["resource"]["resourceType"] for entry in kept["entry"]} >= {"Task", "ServiceRequest", "Patient"}
 
 
@@ -207,8 +207,8 @@ def test_a_cancelled_referral_leaves_those_that_wait(scene: Scene, practice: Pra
     assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
     assert scene.waiting() == []
     assert [(item.kind, item.state) for item in scene.ledger()] == [
-        (ItemKind.CANCEL, ItemState.TAKEN),
-        (ItemKind.REFERRAL, ItemState.TAKEN),
+        (ArrivalKind.CANCEL, ArrivalState.TAKEN),
+        (ArrivalKind.REFERRAL, ArrivalState.TAKEN),
     ]
 
 
@@ -222,7 +222,7 @@ def test_an_order_whose_referral_is_cancelled_leaves_the_worklist_and_the_bus_is
     assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
     with scene.store.read() as reader:
         after = orders.get(reader, order.id)
-        assert incoming.too_late(reader) == []
+        assert inbox.too_late(reader) == []
     assert after is not None
     assert after.state is OrderState.CANCELLED
     assert scene.rows("SELECT * FROM outbox") == []
@@ -259,7 +259,7 @@ def test_faults_in_the_middle_lose_and_double_nothing(scene: Scene, practice: Pr
             bus.fail_next(due[0], 1, due[1])
         scene.fetch.run()
     assert {each.task for each in scene.waiting()} == tasks
-    assert all(item.state is ItemState.TAKEN for item in scene.ledger())
+    assert all(item.state is ArrivalState.TAKEN for item in scene.ledger())
 
 
 def test_a_refused_token_pauses_the_channel_and_nothing_more_is_asked(scene: Scene, practice: PracticeServer) -> None:
@@ -479,11 +479,11 @@ def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> 
     assert got.taken == 2
     assert got.set_aside == 5
     assert canned.fetch.run() == ReferralPollSummary()
-    aside = [item for item in canned.ledger() if item.state is ItemState.NEEDS_ATTENTION]
+    aside = [item for item in canned.ledger() if item.state is ArrivalState.NEEDS_ATTENTION]
     [bad] = [item for item in aside if item.reference == "Task/t2"]
     assert bad.reason == "a reference leads away from the bus"
     with canned.store.read() as reader:
-        assert "evil.example" in incoming.item_json(reader, bad.id)
+        assert "evil.example" in inbox.item_json(reader, bad.id)
 
 
 def test_a_person_may_let_what_was_set_aside_be_read_again(canned: Scene) -> None:
@@ -496,7 +496,7 @@ def test_a_person_may_let_what_was_set_aside_be_read_again(canned: Scene) -> Non
     assert canned.fetch.run() == ReferralPollSummary(taken=1)
     assert len(canned.waiting()) == 1
     [item] = canned.ledger()
-    assert (item.state, item.reason) == (ItemState.TAKEN, "")
+    assert (item.state, item.reason) == (ArrivalState.TAKEN, "")
 
 
 def test_a_resource_that_always_fails_is_tried_a_few_times_and_holds_nothing_back(canned: Scene) -> None:
@@ -506,7 +506,7 @@ def test_a_resource_that_always_fails_is_tried_a_few_times_and_holds_nothing_bac
     client.answers["/ServiceRequest/bad"] = [Retry("HTTP 500")] * 100
     assert canned.fetch.run() == ReferralPollSummary(taken=1, failed=1)
     hours = 0
-    while canned.ledger()[-1].state is ItemState.FAILED or canned.ledger()[0].state is ItemState.FAILED:
+    while canned.ledger()[-1].state is ArrivalState.FAILED or canned.ledger()[0].state is ArrivalState.FAILED:
         hours += 1
         moment = datetime(2026, 11, 24, 7, tzinfo=UTC) + timedelta(hours=hours * 5)
         canned.store.clock = lambda moment=moment: moment  # type: ignore[misc]
@@ -515,8 +515,8 @@ def test_a_resource_that_always_fails_is_tried_a_few_times_and_holds_nothing_bac
         assert hours < 20
     assert client.asked("/ServiceRequest/bad") == MAX_ATTEMPTS
     assert {item.reference: item.state for item in canned.ledger()} == {
-        "Task/t1": ItemState.NEEDS_ATTENTION,
-        "Task/t2": ItemState.TAKEN,
+        "Task/t1": ArrivalState.NEEDS_ATTENTION,
+        "Task/t2": ArrivalState.TAKEN,
     }
 
 
@@ -543,9 +543,11 @@ def test_without_a_line_no_item_is_to_blame(canned: Scene, answer: Answer) -> No
 def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(canned: Scene) -> None:
     canned.client.answers["/Task/_search"] = [Rejected("Неизвестный параметр")]
     assert canned.fetch.run() == ReferralPollSummary(set_aside=1, stopped="Неизвестный параметр")
-    assert [item.reference for item in canned.ledger() if item.state is ItemState.NEEDS_ATTENTION] == ["Task/_search"]
+    assert [item.reference for item in canned.ledger() if item.state is ArrivalState.NEEDS_ATTENTION] == [
+        "Task/_search"
+    ]
     canned.fetch.run()
-    assert [item for item in canned.ledger() if item.state is ItemState.NEEDS_ATTENTION] == []
+    assert [item for item in canned.ledger() if item.state is ArrivalState.NEEDS_ATTENTION] == []
 
 
 def test_a_fault_of_ours_in_one_item_is_logged_and_the_others_come(
@@ -593,7 +595,7 @@ def test_a_change_of_what_has_begun_here_is_shown_to_people(canned: Scene) -> No
     canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:40:00Z", status="in-progress")
     assert canned.fetch.run() == ReferralPollSummary(late=1)
     with canned.store.read() as reader:
-        assert [trouble.order_id for trouble in incoming.too_late(reader)] == [order.id]
+        assert [trouble.order_id for trouble in inbox.too_late(reader)] == [order.id]
 
 
 @pytest.mark.slow

@@ -22,12 +22,13 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, Priority
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.people import Patient, PersonName, Sex
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store
+from broker.store.queries import inbox
 from broker.store.tables import foreign, incoming, orders, outbox
-from broker.store.tables.incoming import ItemKind, ItemState
 from broker.workflow import referrals
 from tests.bus import strangers
 from tests.bus.samples import PROFILE
@@ -86,9 +87,9 @@ class Clinic:
         with self.store.read() as reader:
             return foreign.of_order(reader, order.id)
 
-    def ledger(self) -> list[incoming.Item]:
+    def ledger(self) -> list[ArrivalRecord]:
         with self.store.read() as reader:
-            return [item for item in incoming.ledger(reader) if item.kind is ItemKind.RESULT]
+            return [item for item in inbox.ledger(reader) if item.kind is ArrivalKind.RESULT]
 
     def audited(self, order: Order) -> int:
         with self.store.read() as reader:
@@ -118,7 +119,7 @@ def test_a_result_completes_the_referral_that_waited_for_it(clinic: Clinic) -> N
     [study] = clinic.results(order)
     assert (study.conclusion, study.effective_dose, study.organisation) == ("Пневмония справа", 3.1, STRANGER)
     [item] = clinic.ledger()
-    assert (item.state, item.order_id, item.attempts) == (ItemState.TAKEN, order.id, 1)
+    assert (item.state, item.order_id, item.attempts) == (ArrivalState.TAKEN, order.id, 1)
     assert heard
 
 
@@ -126,7 +127,7 @@ def test_the_ledger_keeps_the_exact_json_of_what_came(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
     clinic.look()
     with clinic.store.read() as reader:
-        told = incoming.item_json(reader, clinic.ledger()[0].id)
+        told = inbox.item_json(reader, clinic.ledger()[0].id)
     assert '"DiagnosticReport"' in told
     assert "Пневмония справа" in told
 
@@ -214,7 +215,7 @@ def test_a_result_about_another_person_is_set_aside_and_the_others_are_taken(cli
     clinic.answer(right)
     assert clinic.look() == ResultPollSummary(completed=1, set_aside=1)
     assert clinic.now(wrong).state is OrderState.REFERRED
-    [aside] = [item for item in clinic.ledger() if item.state is ItemState.NEEDS_ATTENTION]
+    [aside] = [item for item in clinic.ledger() if item.state is ArrivalState.NEEDS_ATTENTION]
     assert (aside.order_id, aside.reason) == (wrong.id, "it is about another patient")
     assert clinic.look() == NOTHING  # not again and again
 
@@ -226,11 +227,11 @@ def test_what_cannot_be_read_is_set_aside_until_a_person_wants_it_tried_again(cl
     hidden = held.pop(report)
     assert clinic.look() == ResultPollSummary(set_aside=1)
     [item] = clinic.ledger()
-    assert item.state is ItemState.NEEDS_ATTENTION
+    assert item.state is ArrivalState.NEEDS_ATTENTION
     held[report] = hidden
     assert clinic.store.write(lambda tx: incoming.try_again(tx, item.id))
     assert clinic.look() == COMPLETED
-    assert clinic.ledger()[0].state is ItemState.TAKEN
+    assert clinic.ledger()[0].state is ArrivalState.TAKEN
 
 
 def test_what_the_line_breaks_holds_nothing_back_and_is_tried_again_later(clinic: Clinic) -> None:
@@ -241,11 +242,11 @@ def test_what_the_line_breaks_holds_nothing_back_and_is_tried_again_later(clinic
     assert clinic.look() == ResultPollSummary(completed=1, failed=1)
     assert clinic.now(second).state is OrderState.COMPLETED
     assert clinic.look() == NOTHING
-    [item] = [item for item in clinic.ledger() if item.state is ItemState.FAILED]
+    [item] = [item for item in clinic.ledger() if item.state is ArrivalState.FAILED]
     assert (item.reason, item.attempts, item.order_id) == ("HTTP 503", 1, first.id)
     clinic.clock.now = NOW + timedelta(minutes=3)
     assert clinic.look() == COMPLETED
-    assert {item.state for item in clinic.ledger()} == {ItemState.TAKEN}
+    assert {item.state for item in clinic.ledger()} == {ArrivalState.TAKEN}
 
 
 def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: Clinic) -> None:
@@ -257,7 +258,7 @@ def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: 
         clinic.clock.advance(hours=3)
     assert sum(look.failed for look in looks) == elsewhere.MAX_ATTEMPTS - 1
     assert sum(look.set_aside for look in looks) == 1
-    assert clinic.ledger()[0].state is ItemState.NEEDS_ATTENTION
+    assert clinic.ledger()[0].state is ArrivalState.NEEDS_ATTENTION
 
 
 def test_a_line_that_is_down_ends_the_look_and_nothing_is_lost(clinic: Clinic) -> None:
@@ -383,9 +384,9 @@ def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
         patch.setattr(clinic.client, "call", lambda call: Rejected("Пациент Ёлкина не найден"))
         assert clinic.look().stopped
     [item] = clinic.ledger()
-    assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ItemState.NEEDS_ATTENTION, True, False)
+    assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ArrivalState.NEEDS_ATTENTION, True, False)
     clinic.look()
-    assert [item.state for item in clinic.ledger()] == [ItemState.TAKEN]
+    assert [item.state for item in clinic.ledger()] == [ArrivalState.TAKEN]
 
 
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:

@@ -21,6 +21,7 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order
 from broker.store.database import Tx
+from broker.store.queries import exchange_state
 from broker.store.tables import orders, outbox
 from broker.workflow import referrals, reports
 from tests.bus.clinic import Clinic, numbers
@@ -190,7 +191,7 @@ def test_the_exact_json_of_the_last_attempt_can_be_looked_at_until_it_is_forgott
 
     def sent() -> str:
         with clinic.store.read() as reader:
-            return outbox.sent_json(reader, 1)
+            return exchange_state.sent_json(reader, 1)
 
     assert sent().encode() == clinic.bus.requests[0].body
     assert clinic.store.write(lambda tx: outbox.forget_sent(tx, NOW - timedelta(days=90))) == 0

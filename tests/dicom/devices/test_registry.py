@@ -20,7 +20,7 @@ from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
 from broker.domain.devices import Device
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import device_registry
 from broker.store.tables import devices
 from broker.workflow import devices as registry
 from tests.dicom.mpps.test_service import creation, ending
@@ -39,13 +39,13 @@ def call(port: int, ae_title: str) -> bool:
     return echo.echo("WORKLIST", "127.0.0.1", port, ae_title).ok
 
 
-def heard(store: Store, ae_title: str, service: str = "") -> journal.Heard | None:
+def heard(store: Store, ae_title: str, service: str = "") -> device_registry.DeviceContacts | None:
     """Give what is known of a device; with a service, once it is: who is rejected is told before it is written down."""
     end = time.monotonic() + 5
     while True:
         store.write(lambda tx: None)  # what was submitted before has been committed
         with store.read() as reader:
-            found = next((each for each in journal.heard(reader) if each.device.ae_title == ae_title), None)
+            found = next((each for each in device_registry.contacts(reader) if each.device.ae_title == ae_title), None)
         if not service or (found and service in found.services) or time.monotonic() > end:
             return found
         time.sleep(0.02)
@@ -105,7 +105,7 @@ def test_invented_ae_titles_fill_neither_the_log_nor_the_registry(
             assert not call(refusing.port, f"FAKE_{number}")
     store.write(lambda tx: None)
     with store.read() as reader:
-        assert sum(not each.device.approved for each in journal.heard(reader)) <= 5
+        assert sum(not each.device.approved for each in device_registry.contacts(reader)) <= 5
     assert sum("rejected" in line for line in caplog.messages) <= 3
 
 

@@ -29,7 +29,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store.database import Store, Tx
-from broker.store.queries import journal
+from broker.store.queries import board, device_registry, schedule
 from broker.store.tables import devices, orders, outbox, performed
 from broker.workflow import performed_steps, referrals
 from broker.workflow.stale_steps import Abandoned
@@ -104,7 +104,7 @@ def test_an_order_of_a_silent_device_is_closed_by_a_person_and_the_device_is_tol
 ) -> None:
     store.write(lambda tx: devices.keep_sample(tx, "XRAY_14", "worklist", {}))
     with store.read() as reader:
-        [heard] = [each for each in journal.heard(reader) if each.device.ae_title == "XRAY_14"]
+        [heard] = [each for each in device_registry.contacts(reader) if each.device.ae_title == "XRAY_14"]
     later = store.clock() + timedelta(days=365)
     assert "mpps_never" in [each.code for each in learning.suggest(heard.device, heard.samples, later)]
     performed_steps.close(store, order.id, order.revision, REGISTRAR, CLINIC)
@@ -188,7 +188,7 @@ def test_a_study_without_an_item_is_reconciled_by_a_person(store: Store, order: 
     create(store, creation("1.9.9"))
     change(store, ending())
     with store.read() as reader:
-        [waiting] = journal.unlinked(reader, order.authored_on)
+        [waiting] = board.unlinked(reader, order.authored_on)
     assert now(store, order).state is OrderState.SCHEDULED  # nothing is guessed, though the patient is the same
     performed_steps.link(store, waiting.step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
@@ -212,7 +212,7 @@ def test_a_study_under_the_wrong_item_gives_the_item_back(store: Store, order: O
     assert (now(store, order).state, now(store, meant).state) == (OrderState.SCHEDULED, OrderState.COMPLETED)
     assert trail(store, order)[-1] == ("orlova", "unlink")
     with store.read() as reader:
-        assert [each.step.sop_instance_uid for each in journal.unlinked(reader, order.authored_on)] == ["1.2.3"]
+        assert [each.step.sop_instance_uid for each in board.unlinked(reader, order.authored_on)] == ["1.2.3"]
 
 
 def test_what_a_device_tells_later_does_not_undo_what_a_person_decided(store: Store, order: Order) -> None:
@@ -297,7 +297,7 @@ def test_parallel_steps_of_one_order_are_all_kept(store: Store, order: Order) ->
     for thread in threads:
         thread.join(30)
     with store.read() as reader:
-        assert len(journal.performed_for(reader, [order.id])[order.id]) == 8
+        assert len(schedule.performed_steps(reader, [order.id])[order.id]) == 8
 
 
 # ApiMount the list: what cannot be encoded any more must not cost the rest of what is asked back.
@@ -354,7 +354,7 @@ def test_an_endless_number_in_a_message_takes_nothing_from_the_board(store: Stor
         assert reader.value("SELECT min(json_valid(attributes)) FROM performed_step_message") == 1
     store.write(lambda tx: tx.run(old))
     with store.read() as reader:
-        assert [each.sop_instance_uid for each in journal.orphans(reader, order.authored_on)] == ["9.9.9", "8.8.8"]
+        assert [each.sop_instance_uid for each in board.orphans(reader, order.authored_on)] == ["9.9.9", "8.8.8"]
 
 
 def test_thousands_of_faults_in_a_message_are_a_few_words(store: Store) -> None:

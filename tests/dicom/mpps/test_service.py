@@ -25,7 +25,7 @@ from broker.domain.devices import Device
 from broker.domain.identifiers import valid_uid
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store, StoreError
-from broker.store.queries import journal
+from broker.store.queries import board
 from broker.store.tables import devices, orders, performed
 from broker.workflow import referrals
 from tests.support import factory
@@ -227,7 +227,7 @@ def test_strict_a_missing_type_1_attribute_is_0120_and_an_empty_one_0121(
     assert state(store, order) is OrderState.SCHEDULED
     assert outcomes(store) == ["refused", "refused"]  # kept for people to see
     with store.read() as reader:
-        assert [each.outcome for each in journal.orphans(reader, order.authored_on)] == ["refused"]
+        assert [each.outcome for each in board.orphans(reader, order.authored_on)] == ["refused"]
 
 
 @pytest.mark.parametrize("keyword", [keyword for keyword in TYPE_1 if keyword != STATUS])

@@ -12,7 +12,7 @@ import pytest
 
 from broker.domain.devices import Device
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import device_registry
 from broker.store.tables import devices
 from tests.support import factory
 from tests.support.clock import Clock
@@ -62,7 +62,7 @@ def note(store: Store, ae_title: str, kind: str, text: str) -> None:
 
 def strangers(store: Store) -> list[str]:
     with store.read() as reader:
-        return [each.device.ae_title for each in journal.heard(reader) if not each.device.approved]
+        return [each.device.ae_title for each in device_registry.contacts(reader) if not each.device.approved]
 
 
 def test_every_field_of_a_device_is_kept(store: Store) -> None:
@@ -97,7 +97,7 @@ def test_a_flood_of_invented_callers_forgets_those_heard_longest_ago(store: Stor
     assert {"FAKE_0", "MORE_0", "MORE_4", "FAKE_6"} <= kept
     assert not {"FAKE_1", "FAKE_5"} & kept
     with store.read() as reader:
-        assert len(devices.all_devices(reader)) == len(factory.DEVICES)
+        assert len(device_registry.approved(reader)) == len(factory.DEVICES)
 
 
 def test_of_strangers_in_one_instant_the_newest_stays(store: Store) -> None:

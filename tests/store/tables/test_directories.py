@@ -13,7 +13,7 @@ from broker.domain.devices import ProcedureType
 from broker.domain.directory import Entry
 from broker.domain.errors import Forbidden, Invalid, Refused
 from broker.store.database import Store
-from broker.store.queries import choices
+from broker.store.queries import choices, directory_search, lookups
 from broker.store.tables import devices, directories, orders
 from broker.store.tables.directories import Change
 from broker.workflow import referrals
@@ -39,7 +39,7 @@ def put(store: Store, kind: str, entries: Iterable[Entry], system: str = "", ver
 
 def found(store: Store, typed: str, kind: str = "diagnoses", limit: int = 20) -> list[str]:
     with store.read() as reader:
-        return [entry.code for entry in directories.search(reader, kind, typed, limit)]
+        return [entry.code for entry in directory_search.search(reader, kind, typed, limit)]
 
 
 def offer(store: Store, *offered: ProcedureType, replace_defaults: bool = False) -> Replaced:
@@ -50,7 +50,7 @@ def offer(store: Store, *offered: ProcedureType, replace_defaults: bool = False)
 
 def at_the_desk(store: Store) -> dict[str, ProcedureType]:
     with store.read() as reader:
-        return {each.code: each for each in devices.procedures(reader)}
+        return {each.code: each for each in lookups.procedures(reader)}
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_an_organisation_is_found_by_its_full_name_too(store: Store) -> None:
     put(store, "organisations", [Entry(GUID % 1, "ГП 5", {"full": "Городская поликлиника № 5"})])
     with store.read() as reader:
         assert [each.name for each in choices.organisations(reader, "поликлин")] == ["ГП 5"]
-        assert choices.organisation_name(reader, (GUID % 1).upper()) == "ГП 5"
-        assert choices.organisation_name(reader, GUID % 2) == ""
+        assert directory_search.organisation_name(reader, (GUID % 1).upper()) == "ГП 5"
+        assert directory_search.organisation_name(reader, GUID % 2) == ""
 
 
 def test_kinds_do_not_mix(store: Store) -> None:
@@ -97,7 +97,7 @@ def test_kinds_do_not_mix(store: Store) -> None:
     assert found(store, "перелом", "specialties") == ["1"]
     with store.read() as reader:
         assert directories.get(reader, "specialties", "M17") is None
-        assert {each.kind for each in directories.imported(reader)} == {"diagnoses", "specialties"}
+        assert {each.kind for each in directory_search.imported(reader)} == {"diagnoses", "specialties"}
         assert [each.code for each in choices.diagnoses(reader, "пневм")] == ["J18.9"]
         assert choices.doctors(reader, "зим") == choices.procedures(reader, "x") == []
 
@@ -109,7 +109,7 @@ def test_new_entries_take_the_place_of_all_old_ones(store: Store) -> None:
     assert put(store, "diagnoses", [renamed, Entry("M16", "Коксартроз")], "1.2.3", "2") == Change(5, 1, 1, 4)
     with store.read() as reader:
         assert directories.entries(reader, "diagnoses") == [Entry("M16", "Коксартроз"), renamed]
-        [told] = directories.imported(reader)
+        [told] = directory_search.imported(reader)
         assert (told.kind, told.system, told.version, told.file, told.entries) == (
             "diagnoses",
             "1.2.3",
@@ -145,11 +145,11 @@ def test_fifteen_thousand_diagnoses_are_searched_at_once(store: Store) -> None:
         ],
     )
     with store.read() as reader:
-        directories.search(reader, "diagnoses", "warm")
+        directory_search.search(reader, "diagnoses", "warm")
         spent = []
         for typed in ("пневм", "бедра откр", "zzz", "S7", "шейки"):
             started = time.thread_time()
-            directories.search(reader, "diagnoses", typed)
+            directory_search.search(reader, "diagnoses", typed)
             spent.append(time.thread_time() - started)
     assert sorted(spent)[len(spent) // 2] < 0.02, spent
 

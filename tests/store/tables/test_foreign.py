@@ -14,6 +14,7 @@ from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store
+from broker.store.queries import patient_history
 from broker.store.tables import foreign
 from broker.store.tables.foreign import Kept
 from broker.workflow import performed_steps, referrals
@@ -58,9 +59,9 @@ def keep(store: Store, patient_id: int, study: ForeignStudy, order_id: int = 0, 
     return store.write(lambda tx: foreign.keep(tx, patient_id, kept, order_id))
 
 
-def told(store: Store, patient_id: int) -> foreign.Told:
+def told(store: Store, patient_id: int) -> patient_history.KnownElsewhere:
     with store.read() as reader:
-        return foreign.of_patient(reader, patient_id)
+        return patient_history.external(reader, patient_id)
 
 
 def of_order(store: Store, order: Order) -> list[ForeignStudy]:
@@ -160,16 +161,16 @@ def test_an_answer_is_fresh_for_its_hours_and_a_failure_keeps_its_age(store: Sto
         with store.read() as reader:
             return foreign.is_fresh(reader, order.patient.id, 12, clock.now)
 
-    assert told(store, order.patient.id) == foreign.Told()
+    assert told(store, order.patient.id) == patient_history.KnownElsewhere()
     assert not fresh()
     store.write(lambda tx: foreign.note_answer(tx, order.patient.id))
     assert fresh()
     clock.now = NOW + timedelta(hours=12)
     assert not fresh()
     store.write(lambda tx: foreign.note_failure(tx, order.patient.id, "time-out"))
-    assert told(store, order.patient.id) == foreign.Told((), NOW, clock.now, "time-out")
+    assert told(store, order.patient.id) == patient_history.KnownElsewhere((), NOW, clock.now, "time-out")
     store.write(lambda tx: foreign.note_answer(tx, order.patient.id))
-    assert told(store, order.patient.id) == foreign.Told((), clock.now)
+    assert told(store, order.patient.id) == patient_history.KnownElsewhere((), clock.now)
     clock.now = NOW  # the clock was set back
     assert not fresh()
 
@@ -184,7 +185,7 @@ def test_a_failure_after_a_good_answer_is_not_fresh(store: Store, order: Order) 
 def test_own_studies_are_those_that_were_begun_with_the_signed_conclusion(store: Store, order: Order) -> None:
     def own() -> list[Any]:
         with store.read() as reader:
-            return foreign.own_of_patient(reader, order.patient.id)
+            return patient_history.own(reader, order.patient.id)
 
     assert own() == []  # only planned
     step = performed(

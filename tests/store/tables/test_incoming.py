@@ -7,12 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import Priority
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Store
+from broker.store.queries import inbox
 from broker.store.tables import incoming
-from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.store.tables.incoming import Arrival
 from tests.support.clock import NOW
 
 FULL = IncomingReferral(
@@ -43,17 +44,17 @@ FULL = IncomingReferral(
 
 def put(store: Store, reference: str = "Task/t1", version: str = "1", **more: object) -> None:
     arrival = Arrival("bus", reference, version, '{"a": "ё"}'.encode())
-    kind = more.pop("kind", ItemKind.REFERRAL)
+    kind = more.pop("kind", ArrivalKind.REFERRAL)
     store.write(lambda tx: incoming.put(tx, kind, arrival, **more))  # type: ignore[arg-type]
 
 
 def test_a_referral_is_given_back_as_it_was_kept(store: Store) -> None:
     id = store.write(lambda tx: incoming.add(tx, FULL))
     with store.read() as reader:
-        got = incoming.get(reader, id)
+        got = inbox.referral(reader, id)
         assert incoming.by_task(reader, "bus", "t1") == got
         assert incoming.by_task(reader, "mis", "t1") is None
-        assert incoming.get(reader, id + 1) is None
+        assert inbox.referral(reader, id + 1) is None
     assert got is not None
     assert got == replace(FULL, id=id, received_at=got.received_at)
     for each in fields(IncomingReferral):  # so that a member that is added is kept, too
@@ -65,7 +66,7 @@ def test_what_little_a_sender_gave_is_kept_as_well(store: Store) -> None:
     little = IncomingReferral("t1", Patient(PersonName(""), None, Sex.OTHER), source="mis")
     id = store.write(lambda tx: incoming.add(tx, little))
     with store.read() as reader:
-        got = incoming.get(reader, id)
+        got = inbox.referral(reader, id)
     assert got is not None
     assert got == replace(little, id=id, received_at=got.received_at)
 
@@ -74,35 +75,35 @@ def test_a_referral_changes_its_state_under_its_id(store: Store) -> None:
     id = store.write(lambda tx: incoming.add(tx, FULL))
     store.write(lambda tx: incoming.update(tx, replace(FULL, id=id, state=IncomingState.DECLINED)))
     with store.read() as reader:
-        assert incoming.waiting(reader) == []
-        got = incoming.get(reader, id)
+        assert inbox.waiting(reader) == []
+        got = inbox.referral(reader, id)
     assert got is not None
     assert got.state is IncomingState.DECLINED
 
 
 def test_attempts_are_counted_by_version_and_content_is_kept(store: Store) -> None:
     for _ in range(3):
-        put(store, state=ItemState.FAILED, reason="time-out")
+        put(store, state=ArrivalState.FAILED, reason="time-out")
     with store.read() as reader:
-        [item] = incoming.ledger(reader)
-        assert incoming.failed(reader, "bus") == incoming.failed(reader, "bus", ItemKind.REFERRAL) == [item]
-        assert incoming.failed(reader, "bus", ItemKind.RESULT) == incoming.failed(reader, "mis") == []
-        assert incoming.item_json(reader, item.id) == '{"a": "ё"}'
-    assert (item.attempts, item.state, item.reason, item.kept) == (3, ItemState.FAILED, "time-out", True)
+        [item] = inbox.ledger(reader)
+        assert incoming.failed(reader, "bus") == incoming.failed(reader, "bus", ArrivalKind.REFERRAL) == [item]
+        assert incoming.failed(reader, "bus", ArrivalKind.RESULT) == incoming.failed(reader, "mis") == []
+        assert inbox.item_json(reader, item.id) == '{"a": "ё"}'
+    assert (item.attempts, item.state, item.reason, item.kept) == (3, ArrivalState.FAILED, "time-out", True)
     put(store, version="2")
     with store.read() as reader:
-        [item] = incoming.ledger(reader)
-        assert incoming.named(reader, "bus", "Task/t1", ItemKind.REFERRAL) == item
-    assert (item.attempts, item.state, item.version) == (1, ItemState.TAKEN, "2")
+        [item] = inbox.ledger(reader)
+        assert incoming.named(reader, "bus", "Task/t1", ArrivalKind.REFERRAL) == item
+    assert (item.attempts, item.state, item.version) == (1, ArrivalState.TAKEN, "2")
 
 
 def test_a_version_is_dealt_with_once_unless_it_failed(store: Store) -> None:
-    put(store, version="2", state=ItemState.FAILED)
+    put(store, version="2", state=ArrivalState.FAILED)
     with store.read() as reader:
         assert [incoming.is_stale(reader, "bus", "Task/t1", each) for each in ("1", "2", "3")] == [True, False, False]
         assert [incoming.is_known(reader, "bus", "Task/t1", each) for each in ("1", "2", "3")] == [True, True, False]
     put(store, version="2")
-    put(store, version="9", kind=ItemKind.RESULT)
+    put(store, version="9", kind=ArrivalKind.RESULT)
     with store.read() as reader:
         assert [incoming.is_stale(reader, "bus", "Task/t1", each) for each in ("1", "2", "3")] == [True, True, False]
         assert not incoming.is_stale(reader, "mis", "Task/t1", "1")
@@ -125,17 +126,17 @@ def test_versions_are_compared(version: str, than: str, newer: bool) -> None:
 
 def test_contents_are_forgotten_in_time_except_what_is_still_tried(store: Store) -> None:
     now = NOW
-    for name, state in (("a", ItemState.TAKEN), ("b", ItemState.FAILED), ("c", ItemState.NEEDS_ATTENTION)):
+    for name, state in (("a", ArrivalState.TAKEN), ("b", ArrivalState.FAILED), ("c", ArrivalState.NEEDS_ATTENTION)):
         put(store, f"Task/{name}", state=state)
     assert store.write(lambda tx: incoming.forget_contents(tx, now - timedelta(days=1))) == 0
     assert store.write(lambda tx: incoming.forget_contents(tx, now + timedelta(days=1))) == 2
     with store.read() as reader:
-        assert {item.reference: item.kept for item in incoming.ledger(reader)} == {
+        assert {item.reference: item.kept for item in inbox.ledger(reader)} == {
             "Task/a": False,
             "Task/b": True,
             "Task/c": False,
         }
-        assert all(incoming.item_json(reader, item.id) == "" for item in incoming.ledger(reader) if not item.kept)
+        assert all(inbox.item_json(reader, item.id) == "" for item in inbox.ledger(reader) if not item.kept)
 
 
 def test_a_cursor_is_kept_by_name(store: Store) -> None:
@@ -163,7 +164,7 @@ def test_what_is_asked_often_is_found_by_an_index(store: Store, query: str, inde
 
 
 def test_what_failed_is_due_after_a_while_and_at_once_when_the_clock_was_set_back(store: Store) -> None:
-    put(store, state=ItemState.FAILED)
+    put(store, state=ArrivalState.FAILED)
     with store.read() as reader:
         [item] = incoming.failed(reader, "bus")
     assert not item.is_due(item.at + timedelta(seconds=119))

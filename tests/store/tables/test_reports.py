@@ -12,7 +12,7 @@ from broker.domain.people import PersonName
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.reports import Report, ReportState
 from broker.store.database import Store
-from broker.store.queries import reading
+from broker.store.queries import reading_list
 from broker.store.tables import reports
 from broker.workflow import performed_steps, referrals
 from tests.support.clock import NOW
@@ -84,25 +84,25 @@ def test_what_waits_is_urgent_first_and_says_who_writes_and_what_is_in_doubt(sto
     store.write(lambda tx: reports.put(tx, every_member(first, state=ReportState.DRAFT, signed_at=None)))
     store.write(lambda tx: reports.put(tx, every_member(signed)))
     with store.read() as reader:
-        found = reading.queue(reader, AGES_AGO)
+        found = reading_list.queue(reader, AGES_AGO)
         assert [each.order.id for each in found.waiting] == [urgent.id, first.id, doubtful.id]
         assert [each.drafted_by for each in found.waiting] == ["", "Вольская Т. А.", ""]
         assert [each.doubtful for each in found.waiting] == [False, False, True]
         assert {each.device for each in found.waiting} == {"Рентген"}
         assert (found.modalities, found.older) == ({"DX": 3}, 0)
-        assert reading.queue(reader, AGES_AGO, "MG").waiting == ()
-        assert len(reading.queue(reader, AGES_AGO, "DX", limit=2).waiting) == 2
+        assert reading_list.queue(reader, AGES_AGO, "MG").waiting == ()
+        assert len(reading_list.queue(reader, AGES_AGO, "DX", limit=2).waiting) == 2
         later = NOW + timedelta(days=1)
-        assert reading.queue(reader, later).older == 3
-        assert reading.queue(reader, later).waiting == ()
-        assert len(reading.queue(reader, later, older=True).waiting) == 3
+        assert reading_list.queue(reader, later).older == 3
+        assert reading_list.queue(reader, later).waiting == ()
+        assert len(reading_list.queue(reader, later, older=True).waiting) == 3
 
 
 def test_what_another_clinic_does_does_not_wait_here(store: Store) -> None:
     order = completed(store, "1.1")
     store.write(lambda tx: tx.run("UPDATE orders SET owner = 'guid' WHERE id = ?", [order.id]))
     with store.read() as reader:
-        assert reading.queue(reader, AGES_AGO).waiting == ()
+        assert reading_list.queue(reader, AGES_AGO).waiting == ()
 
 
 def test_the_list_reads_an_index_however_many_were_described(store: Store) -> None:
@@ -119,8 +119,8 @@ def test_a_study_is_read_with_its_series_doses_and_earlier_reports(store: Store)
     before, now = completed(store, "1.1"), completed(store, "1.2")
     store.write(lambda tx: reports.put(tx, every_member(before)))
     with store.read() as reader:
-        found = reading.study(reader, now.accession_number)
-        assert reading.study(reader, "NONE") is None
+        found = reading_list.study(reader, now.accession_number)
+        assert reading_list.study(reader, "NONE") is None
     assert found is not None
     assert [(visit.order.id, report and report.conclusion) for visit, report in found.earlier] == [
         (before.id, "Заключение")

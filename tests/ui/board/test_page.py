@@ -15,7 +15,7 @@ from nicegui.testing import User
 from broker.domain import names
 from broker.domain.orders import OrderState
 from broker.domain.people import PersonName
-from broker.store.queries import journal
+from broker.store.queries import order_card
 from tests.support.clock import TODAY
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, parts, press
@@ -93,7 +93,7 @@ async def test_an_unlinked_study_is_linked_only_after_a_choice(scene: Scene, use
     await user.should_see("Снимки связаны: K2611-0001, Кузнецова М. П.", retries=10)
     await user.should_not_see("Снимки без направления", retries=10)
     with scene.store.read() as reader:
-        card = journal.card(reader, order.accession_number)
+        card = order_card.card(reader, order.accession_number)
     assert card
     assert card.order.state is OrderState.IN_PROGRESS
 

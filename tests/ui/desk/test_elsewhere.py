@@ -16,7 +16,7 @@ from nicegui.testing import User
 from broker.domain.orders import Order, OrderState
 from broker.domain.reports import ForeignStudy
 from broker.store.database import Store, Tx
-from broker.store.queries import journal
+from broker.store.queries import schedule
 from broker.store.tables import directories, foreign
 from broker.store.tables.foreign import Kept
 from broker.workflow import referrals
@@ -114,7 +114,7 @@ async def choose(user: User) -> Hands:
 
 def orders(store: Store) -> list[Order]:
     with store.read() as reader:
-        return [visit.order for visit in journal.day(reader, TODAY)]
+        return [visit.order for visit in schedule.day(reader, TODAY)]
 
 
 async def test_other_clinics_studies_stand_among_ours_with_the_age_of_the_answer(

@@ -11,7 +11,7 @@ from nicegui.testing import User
 
 from broker.dicom.files import worklist_file
 from broker.domain.orders import Order
-from broker.store.queries import journal
+from broker.store.queries import order_card
 from broker.store.tables import orders
 from broker.workflow import referrals
 from broker.workflow import worklist_files as intake
@@ -60,7 +60,7 @@ async def test_a_registrar_fills_in_what_the_script_did_not_know(scene: Scene, u
 
 def told(scene: Scene) -> list[str]:
     with scene.store.read() as reader:
-        card = journal.card(reader, "A1")
+        card = order_card.card(reader, "A1")
     assert card
     return [getattr(line, "what", "") for _, line in timeline.entries(card, DEVICES, ZONE, TODAY)]
 

@@ -17,7 +17,7 @@ from nicegui.testing.user_interaction import UserInteraction
 from broker.domain.orders import Order
 from broker.domain.people import Patient, PersonName
 from broker.store.database import Tx
-from broker.store.queries import journal
+from broker.store.queries import schedule
 from broker.store.tables import accounts
 from broker.workflow import accounts as staff
 from broker.workflow import referrals
@@ -95,7 +95,7 @@ async def until(condition: Callable[[], Any]) -> None:
 def registered(services: Services) -> list[Order]:
     """List the day's orders, in the order of their numbers."""
     with services.store.read() as reader:
-        visits = journal.day(reader, services.today())
+        visits = schedule.day(reader, services.today())
     return sorted((visit.order for visit in visits), key=lambda order: order.id)
 
 

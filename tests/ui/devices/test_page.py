@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from broker.dicom.devices import samples
 from broker.domain.devices import Device
 from broker.store.database import Tx
-from broker.store.queries import journal
+from broker.store.queries import device_registry
 from broker.store.tables import devices
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
@@ -32,7 +32,9 @@ async def admin(services: Services) -> AsyncIterator[User]:
 
 def known(scene: Scene, ae_title: str) -> Device | None:
     with scene.store.read() as reader:
-        return next((each.device for each in journal.heard(reader) if each.device.ae_title == ae_title), None)
+        return next(
+            (each.device for each in device_registry.contacts(reader) if each.device.ae_title == ae_title), None
+        )
 
 
 def send(scene: Scene, ae_title: str, step: dict[str, str], **keys: str) -> None:

@@ -12,9 +12,9 @@ from nicegui.testing import User
 
 from broker.domain.messages import OutboxKind
 from broker.store.database import Store
-from broker.store.queries.journal import Exchange
+from broker.store.queries.exchange_state import ExchangeState
 from broker.store.tables import incoming, outbox
-from broker.store.tables.incoming import Arrival, ItemKind, ItemState
+from broker.store.tables.incoming import Arrival, ArrivalKind, ArrivalState
 from tests.support.clock import ZONE
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
@@ -33,7 +33,7 @@ def connected(services: Services) -> Services:
 
 
 NOW = datetime.fromisoformat("2026-11-24T06:47:00+00:00")
-CALM = Exchange(
+CALM = ExchangeState(
     waiting=0,
     oldest=None,
     channel="ok",
@@ -155,16 +155,16 @@ async def test_without_a_bus_the_page_says_where_to_set_it_up(user: User) -> Non
     await user.should_see("в разделе bus")
 
 
-def arrive(store: Store, state: ItemState, reason: str = "") -> None:
+def arrive(store: Store, state: ArrivalState, reason: str = "") -> None:
     """Let something come down."""
     arrival = Arrival("bus", "Task/7", "1", b'{"resourceType": "Task", "note": "<script>alert(1)</script>"}')
-    store.write(lambda tx: incoming.put(tx, ItemKind.REFERRAL, arrival, state=state, reason=reason))
+    store.write(lambda tx: incoming.put(tx, ArrivalKind.REFERRAL, arrival, state=state, reason=reason))
 
 
 async def test_what_could_not_be_read_is_shown_with_its_reason_and_can_be_tried_again(
     scene: Scene, connected: Services
 ) -> None:
-    arrive(scene.store, ItemState.NEEDS_ATTENTION, "the Patient has neither a name nor a number")
+    arrive(scene.store, ArrivalState.NEEDS_ATTENTION, "the Patient has neither a name nor a number")
     async with person(connected) as user:
         await user.open("/exchange")
         await user.should_see("Получено всё, кроме 1 сообщения: надо посмотреть.")
@@ -202,7 +202,7 @@ async def test_a_message_that_is_not_there_is_said_to_be_none(connected: Service
 
 async def test_the_ledger_shows_what_went_what_came_or_both(scene: Scene, connected: Services) -> None:
     scene.register("10:00")
-    arrive(scene.store, ItemState.TAKEN)
+    arrive(scene.store, ArrivalState.TAKEN)
     async with person(connected) as user:
         await user.open("/exchange")
         table = next(iter(user.find(ui.table).elements))
@@ -227,4 +227,4 @@ def test_a_pause_says_what_the_administrator_does_about_it(reason: str, said: st
 
 def test_every_kind_of_message_has_its_words() -> None:
     assert set(bus_words.MESSAGES) == set(bus_words.MESSAGES_TAKEN) == set(OutboxKind)
-    assert set(bus_words.ARRIVALS) == set(ItemKind)
+    assert set(bus_words.ARRIVALS) == set(ArrivalKind)

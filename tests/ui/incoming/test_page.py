@@ -15,7 +15,7 @@ from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Store
-from broker.store.queries import journal
+from broker.store.queries import inbox, schedule
 from broker.store.tables import incoming
 from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals as verbs
@@ -63,14 +63,14 @@ def withdraw(store: Store, task: str = "t1") -> None:
 
 def state(store: Store, id: int) -> IncomingState:
     with store.read() as reader:
-        found = incoming.get(reader, id)
+        found = inbox.referral(reader, id)
     assert found
     return found.state
 
 
 def orders(store: Store) -> list[Order]:
     with store.read() as reader:
-        return [visit.order for visit in journal.day(reader, TODAY)]
+        return [visit.order for visit in schedule.day(reader, TODAY)]
 
 
 def find_link(user: User, word: str) -> str:

@@ -14,7 +14,7 @@ from broker.domain.devices import Device
 from broker.domain.orders import OrderState, Priority
 from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState
-from broker.store.queries import journal
+from broker.store.queries import order_card
 from broker.store.tables import worklist
 from broker.workflow import performed_steps
 from tests.support.clock import TODAY, ZONE
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 def told(scene: Scene, number: str = "K2611-0001", devices: tuple[Device, ...] = DEVICES) -> list[str]:
     """Tell a study's life as «state: what (who)»."""
     with scene.store.read() as reader:
-        card = journal.card(reader, number)
+        card = order_card.card(reader, number)
     assert card
     lines = [line for _, line in timeline.entries(card, devices, ZONE, TODAY)]
     return [
@@ -139,7 +139,7 @@ def test_every_line_has_a_key_of_its_own(scene: Scene) -> None:
     for reason in ("cannot connect", "time-out", "cannot connect"):
         scene.retry(order, reason)
     with scene.store.read() as reader:
-        card = journal.card(reader, order.accession_number)
+        card = order_card.card(reader, order.accession_number)
     assert card
     keys = [key for key, _ in timeline.entries(card, (), ZONE, TODAY)]
     assert len(keys) == len(set(keys)) == 5
@@ -220,7 +220,7 @@ async def test_what_changed_between_asking_and_confirming_is_not_cancelled(scene
     press(user, "Отменить направление")
     await user.should_see("Пока вы смотрели, это изменил кто-то другой. Откройте заново", retries=10)
     with scene.store.read() as reader:
-        card = journal.card(reader, order.accession_number)
+        card = order_card.card(reader, order.accession_number)
     assert card
     assert card.order.state is OrderState.SCHEDULED
 

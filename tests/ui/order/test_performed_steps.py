@@ -11,7 +11,7 @@ from nicegui.testing import User
 from broker.domain.orders import OrderState
 from broker.domain.performed import PerformedChange, PerformedState
 from broker.domain.reasons import WRONG_ENTRY
-from broker.store.queries import journal
+from broker.store.queries import order_card
 from broker.workflow import performed_steps
 from broker.workflow.stale_steps import ACTOR
 from tests.support.clock import TODAY, ZONE
@@ -66,7 +66,7 @@ def troubles(scene: Scene) -> list[tuple[str, str]]:
 
 def told(scene: Scene) -> str:
     with scene.store.read() as reader:
-        card = journal.card(reader, "K2611-0001")
+        card = order_card.card(reader, "K2611-0001")
     assert card
     lines = timeline.entries(card, (), ZONE, TODAY)
     return "\n".join(f"{line.state}: {line.what}" for _, line in lines if isinstance(line, timeline.TimelineEntry))
@@ -74,7 +74,7 @@ def told(scene: Scene) -> str:
 
 def state(scene: Scene) -> OrderState:
     with scene.store.read() as reader:
-        card = journal.card(reader, "K2611-0001")
+        card = order_card.card(reader, "K2611-0001")
     assert card
     return card.order.state
 

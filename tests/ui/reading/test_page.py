@@ -17,7 +17,7 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order, Priority
 from broker.domain.performed import Dose, PerformedSeries
 from broker.domain.reports import Report
-from broker.store.queries import journal
+from broker.store.queries import order_card
 from broker.store.tables import reports
 from broker.workflow import performed_steps
 from broker.workflow import reports as results
@@ -310,7 +310,7 @@ def test_the_life_of_a_report_is_told(scene: Scene) -> None:
     saved = results.save_report(scene.store, order.id, saved.revision, ReportText("Ещё", "Нет"), OTHER)
     results.sign(scene.store, order.id, saved.revision, TEXT, OTHER, CLINIC)
     with scene.store.read() as reader:
-        card = journal.card(reader, order.accession_number)
+        card = order_card.card(reader, order.accession_number)
     assert card is not None
     told = [line for _, line in timeline.entries(card, (), ZONE, TODAY) if isinstance(line, timeline.TimelineEntry)]
     assert [(line.state, line.what, line.who) for line in told[:3]] == [

@@ -10,7 +10,7 @@ from typing import Any
 from broker.domain import names
 from broker.domain.directory import Entry
 from broker.domain.people import PersonName
-from broker.store.queries import choices
+from broker.store.queries import directory_search
 from ui.desk.referral.lists import ReferralOptions, person
 from ui.live import look
 from ui.services import Services
@@ -44,7 +44,7 @@ class DirectoryLookups:
             for each in known
             if all(any(word.startswith(part) for word in names.fold(each.said).split()) for part in parts)
         ]
-        listed = await look(self._services, lambda reader: choices.doctors(reader, typed, MOST))
+        listed = await look(self._services, lambda reader: directory_search.search(reader, "doctors", typed, MOST))
         found: dict[str, DoctorOption] = {}
         for each in [*fitting, *(_doctor(entry) for entry in listed)]:
             if each.said != typed and not (each.said in found and found[each.said].snils):
@@ -53,18 +53,20 @@ class DirectoryLookups:
 
     async def diagnoses(self, typed: str) -> list[Entry]:
         """Find diagnoses by the code or by words; nothing where no directory is imported, or one has been taken."""
-        found = await look(self._services, lambda reader: choices.diagnoses(reader, typed, MOST))
+        found = await look(self._services, lambda reader: directory_search.search(reader, "diagnoses", typed, MOST))
         return [entry for entry in found if f"{entry.code} {entry.name}" != typed]
 
     async def organisations(self, typed: str) -> list[Entry]:
         """Find other clinics by words of the name."""
-        found = await look(self._services, lambda reader: choices.organisations(reader, typed, MOST + 1))
+        found = await look(
+            self._services, lambda reader: directory_search.search(reader, "organisations", typed, MOST + 1)
+        )
         ours = self._lists.organisation.casefold()
         return [entry for entry in found if entry.code.casefold() != ours and entry.name != typed][:MOST]
 
     async def organisation(self, guid: str) -> str:
         """Give a clinic's name; its GUID where it is not in the directory."""
-        return await look(self._services, lambda reader: choices.organisation_name(reader, guid)) or guid
+        return await look(self._services, lambda reader: directory_search.organisation_name(reader, guid)) or guid
 
 
 def attach(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from broker.domain import names
@@ -16,13 +16,14 @@ from broker.domain.people import PersonName
 from broker.domain.performed import Dose, PerformedSeries
 from broker.domain.reports import Report
 from broker.store.database import Reader
-from broker.store.queries import journal
-from broker.store.queries.journal import Card, Visit
+from broker.store.queries import order_card, schedule
+from broker.store.queries.order_card import Card
+from broker.store.queries.schedule import Visit
 from broker.store.tables import orders, performed, reports
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class UnreportedStudy:
     """A study whose images were made and whose report is not signed yet."""
 
     order: Order
@@ -33,16 +34,16 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class ReadingQueue:
     """What waits for a report: the most urgent first, then the oldest."""
 
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[UnreportedStudy, ...]
     modalities: dict[str, int]  # how many of each wait since that instant
     older: int  # how many have waited longer
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class StudyToRead:
     """Everything that a doctor looks at while writing a report."""
 
     card: Card
@@ -55,7 +56,9 @@ class Study:
 _OPEN = "o.state = 'completed' AND o.reported = 0 AND o.owner = ''"
 
 
-def queue(reader: Reader, since: datetime, modality: str = "", *, older: bool = False, limit: int = 200) -> Queue:
+def queue(
+    reader: Reader, since: datetime, modality: str = "", *, older: bool = False, limit: int = 200
+) -> ReadingQueue:
     """Give what waits for a report and was completed since an instant, of one modality or of all.
 
     `older` gives what was completed before that instant instead.
@@ -80,7 +83,7 @@ def queue(reader: Reader, since: datetime, modality: str = "", *, older: bool = 
     found = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
     made = _devices(reader, list(found))
     waiting = tuple(
-        Waiting(
+        UnreportedStudy(
             order=found[row["id"]],
             since=datetime.fromisoformat(row["state_since"]),
             device=made.get(row["id"], ""),
@@ -91,27 +94,22 @@ def queue(reader: Reader, since: datetime, modality: str = "", *, older: bool = 
         )
         for row in rows
     )
-    return Queue(waiting, {row["modality"]: row["number"] for row in counts}, behind)
+    return ReadingQueue(waiting, {row["modality"]: row["number"] for row in counts}, behind)
 
 
-def study(reader: Reader, accession_number: str, earlier: int = 8) -> Study | None:
+def study(reader: Reader, accession_number: str, earlier: int = 8) -> StudyToRead | None:
     """Give everything about the study with this number, or None."""
-    card = journal.card(reader, accession_number)
+    card = order_card.card(reader, accession_number)
     if card is None:
         return None
-    visits = journal.history(reader, card.order.patient.id, earlier + 1)
+    visits = schedule.history(reader, card.order.patient.id, earlier + 1)
     others = [visit for visit in visits if visit.order.id != card.order.id][:earlier]
-    return Study(
+    return StudyToRead(
         card=card,
         series={step.id: performed.series(reader, step.id) for step in card.performed},
         doses={step.id: performed.doses(reader, step.id) for step in card.performed},
         earlier=tuple((visit, reports.signed(reader, visit.order.id)) for visit in others),
     )
-
-
-def made(reader: Reader, order_id: int) -> tuple[date | None, str]:
-    """Give when and on what an order's images were made, as the paper wants it."""
-    return reports.made(reader, order_id)
 
 
 def _devices(reader: Reader, order_ids: list[int]) -> dict[int, str]:

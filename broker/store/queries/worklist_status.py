@@ -12,7 +12,7 @@ from broker.store.tables.worklist import Item, Place
 
 
 @dataclass(frozen=True, slots=True)
-class StepStanding:
+class StepStatus:
     """A scheduled step as the worklist has it, since when it is in its state, and when a device was given it first."""
 
     item: Item
@@ -21,16 +21,16 @@ class StepStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WorklistStatus:
     """An order beside a device: its steps, and when the device asked or was turned away last. Instants are UTC."""
 
-    steps: tuple[StepStanding, ...]
+    steps: tuple[StepStatus, ...]
     asked_at: datetime | None
     refused_at: datetime | None
     refused_address: str
 
 
-def of(reader: Reader, order: Order, ae_title: str) -> Standing:
+def of_order(reader: Reader, order: Order, ae_title: str) -> WorklistStatus:
     """Give what tells why a device sees an order or does not."""
     places = [Place(step.id, order.id, "", order.patient.name, bool(order.attributes)) for step in order.steps]
     items = {item.step.id: item for item in worklist.load(reader, places)}
@@ -41,9 +41,9 @@ def of(reader: Reader, order: Order, ae_title: str) -> Standing:
     )
     calls = {row["service"]: row for row in reader.rows("SELECT * FROM device_contact WHERE ae_title = ?", [ae_title])}
     asked, refused = calls.get("worklist", {}), calls.get("refused", {})
-    return Standing(
+    return WorklistStatus(
         steps=tuple(
-            StepStanding(items[row["id"]], datetime.fromisoformat(row["state_since"]), _instant(row["at"]))
+            StepStatus(items[row["id"]], datetime.fromisoformat(row["state_since"]), _instant(row["at"]))
             for row in rows
             if row["id"] in items
         ),

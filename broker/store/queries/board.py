@@ -1,0 +1,103 @@
+"""What the board shows beside the visits of a day: steps and messages that belong to no order, or perhaps to another.
+
+It changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain.orders import Order
+from broker.domain.performed import PerformedStep
+from broker.store.database import Reader
+from broker.store.tables import (
+    orders,
+    performed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnlinkedStep:
+    """A study that a modality made without an order."""
+
+    step: PerformedStep
+    device_name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanMessage:
+    """A modality's message that no step is known for: of one that was never begun here, or one that was refused."""
+
+    sop_instance_uid: str
+    ae_title: str
+    device_name: str
+    operation: str  # N-CREATE | N-SET
+    outcome: str  # unknown | refused
+    state: str  # the status that it tells, as it came
+    at: datetime  # UTC
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulStep:
+    """A study whose patient contradicts the order that it is linked to; nothing of it goes to the region yet."""
+
+    step: PerformedStep
+    order: Order
+    device_name: str
+
+
+def unlinked(reader: Reader, since: datetime) -> list[UnlinkedStep]:
+    """Give the studies made without an order since an instant, newest first.
+
+    One that was given up is none if its device told of its series and no image was in them: then nobody's images wait.
+    """
+    rows = reader.rows(
+        "SELECT p.*, coalesce(d.name, p.ae_title) AS device_name FROM performed_step p"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.created_at >= ? AND p.source = 'modality'"
+        " AND NOT EXISTS (SELECT 1 FROM performed_step_link l WHERE l.performed_step_id = p.id)"
+        " AND NOT (p.state = 'DISCONTINUED' AND p.images = 0"
+        " AND EXISTS (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)) ORDER BY p.id DESC",
+        [since.isoformat()],
+    )
+    return [
+        UnlinkedStep(performed.from_row(row), row["device_name"], datetime.fromisoformat(row["created_at"]))
+        for row in rows
+    ]
+
+
+def doubtful(reader: Reader) -> list[DoubtfulStep]:
+    """Give the studies whose patient, as the device named it, is perhaps not the order's; oldest first."""
+    rows = reader.rows(
+        "SELECT DISTINCT p.*, s.order_id, coalesce(d.name, p.ae_title) AS device_name FROM performed_step_link l"
+        " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE l.conflict <> '' ORDER BY p.id"
+    )
+    found = {order.id: order for order in orders.get_many(reader, list({row["order_id"] for row in rows}))}
+    return [DoubtfulStep(performed.from_row(row), found[row["order_id"]], row["device_name"]) for row in rows]
+
+
+def orphans(reader: Reader, since: datetime) -> list[OrphanMessage]:
+    """Give the messages since an instant that no step is known for, the newest of every step, newest first."""
+    rows = reader.rows(
+        "SELECT m.sop_instance_uid, m.ae_title, coalesce(d.name, m.ae_title) AS device_name, m.operation, m.outcome,"
+        " m.status, m.at, max(m.id) AS newest"
+        " FROM performed_step_message m LEFT JOIN device d ON d.ae_title = m.ae_title"
+        " WHERE m.outcome IN ('unknown', 'refused') AND m.at >= ? AND NOT EXISTS"
+        " (SELECT 1 FROM performed_step p WHERE p.sop_instance_uid = m.sop_instance_uid)"
+        " GROUP BY m.sop_instance_uid ORDER BY newest DESC",
+        [since.isoformat()],
+    )
+    return [
+        OrphanMessage(
+            sop_instance_uid=row["sop_instance_uid"],
+            ae_title=row["ae_title"],
+            device_name=row["device_name"],
+            operation=row["operation"],
+            outcome=row["outcome"],
+            state=row["status"],
+            at=datetime.fromisoformat(row["at"]),
+        )
+        for row in rows
+    ]

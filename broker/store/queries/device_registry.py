@@ -1,0 +1,55 @@
+"""Devices for screens and commands: their registry, when each was heard last, and what was noted of it.
+
+It changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain.devices import Device
+from broker.store.database import Reader
+from broker.store.tables import (
+    devices,
+)
+from broker.store.tables.devices import Note, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceContacts:
+    """A device, when it was last heard on each service, what it sent there, and what was noted of it."""
+
+    device: Device
+    services: dict[str, tuple[datetime, str, str]]  # service -> (UTC instant, address, summary)
+    samples: tuple[Sample, ...] = ()  # oldest first
+    notes: tuple[Note, ...] = ()  # newest first
+
+
+def approved(reader: Reader) -> list[Device]:
+    """Give every approved device, by name."""
+    return [
+        devices.from_row(row) for row in reader.rows("SELECT * FROM device WHERE approved = 1 ORDER BY name, ae_title")
+    ]
+
+
+def contacts(reader: Reader) -> list[DeviceContacts]:
+    """Give every device, those only heard of too, and what is known of each."""
+    services: dict[str, dict[str, tuple[datetime, str, str]]] = {}
+    for row in reader.rows("SELECT * FROM device_contact"):
+        services.setdefault(row["ae_title"], {})[row["service"]] = (
+            datetime.fromisoformat(row["at"]),
+            row["address"],
+            row["summary"],
+        )
+    rows = reader.rows("SELECT * FROM device ORDER BY approved, name, ae_title")
+    samples, notes = devices.samples(reader), devices.notes(reader)
+    return [
+        DeviceContacts(
+            devices.from_row(row),
+            services.get(row["ae_title"], {}),
+            tuple(samples.get(row["ae_title"], ())),
+            tuple(notes.get(row["ae_title"], ())),
+        )
+        for row in rows
+    ]

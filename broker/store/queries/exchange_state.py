@@ -1,0 +1,102 @@
+"""How the exchange with the region stands, and its ledger. It changes nothing."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain import names
+from broker.domain.messages import OutboxRow
+from broker.domain.orders import OrderState
+from broker.domain.people import PersonName
+from broker.store.database import Reader, Row
+from broker.store.tables import (
+    outbox,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundLine:
+    """A line of the exchange's ledger."""
+
+    row: OutboxRow
+    accession_number: str
+    patient: str  # «Фамилия И. О.»
+    answer: str  # the bus's last answer as it came, cut
+    state: OrderState  # of the order that it tells of
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeState:
+    """How the exchange with the region stands."""
+
+    waiting: int
+    oldest: datetime | None
+    channel: str  # ok | waiting | paused
+    reason: str
+    since: datetime | None
+    retry_at: datetime | None
+    answered_at: datetime | None
+    needs_attention: tuple[OutboundLine, ...]
+    ledger: tuple[OutboundLine, ...]  # newest first
+
+
+_LINES = (
+    "SELECT b.*, o.accession_number, o.state AS order_state, p.family, p.given, p.middle,"
+    " (SELECT answer FROM outbox_attempt a WHERE a.seq = b.seq ORDER BY a.id DESC LIMIT 1) AS answer"
+    " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id "
+)
+
+
+def line(reader: Reader, seq: int) -> OutboundLine | None:
+    """Give a line of the exchange's ledger, or None."""
+    row = reader.one(_LINES + "WHERE b.seq = ?", [seq])
+    return _line(row) if row else None
+
+
+def current(reader: Reader, ledger: int = 100) -> ExchangeState:
+    """Give the state of the exchange: what waits, what was refused, what went lately."""
+    queue = reader.one(
+        "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox"
+        " WHERE state IN ('pending', 'needs_attention') AND state = 'pending'"  # the first condition is the index's own
+    )
+    channel = reader.one("SELECT * FROM bus_channel") or {}
+    assert queue is not None
+    return ExchangeState(
+        waiting=queue["waiting"],
+        oldest=_instant(queue["oldest"]),
+        channel=channel.get("state", "ok"),
+        reason=channel.get("reason", ""),
+        since=_instant(channel.get("since")),
+        retry_at=_instant(channel.get("retry_at")),
+        answered_at=_instant(channel.get("answered_at")),
+        needs_attention=tuple(
+            _line(row) for row in reader.rows(_LINES + "WHERE b.state = 'needs_attention' ORDER BY b.seq")
+        ),
+        ledger=tuple(_line(row) for row in reader.rows(_LINES + "ORDER BY b.seq DESC LIMIT ?", [ledger])),
+    )
+
+
+def attempts(reader: Reader, seq: int) -> list[tuple[datetime, str, str, str]]:
+    """Give the attempts at one message, oldest first: (instant, outcome, reason, answer)."""
+    return [
+        (datetime.fromisoformat(row["at"]), row["outcome"], row["reason"], row["answer"])
+        for row in reader.rows("SELECT * FROM outbox_attempt WHERE seq = ? ORDER BY id", [seq])
+    ]
+
+
+def _line(row: Row) -> OutboundLine:
+    patient = names.short(PersonName(row["family"], row["given"], row["middle"]))
+    state = OrderState(row["order_state"])
+    return OutboundLine(outbox.from_row(row), row["accession_number"], patient, row["answer"] or "", state)
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def sent_json(reader: Reader, seq: int) -> str:
+    """Give the exact JSON of the last attempt at a row; empty where it was never sent, or is not kept any more."""
+    packed = reader.value("SELECT sent FROM outbox WHERE seq = ?", [seq])
+    return zlib.decompress(packed).decode("utf-8") if packed else ""

@@ -1,0 +1,110 @@
+"""What other clinics asked us for, for the screens: what waits, and the ledger of everything that came.
+
+It changes nothing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain import names
+from broker.domain.incoming import ArrivalKind, ArrivalRecord, IncomingReferral
+from broker.domain.orders import OrderState, Priority
+from broker.domain.people import PersonName
+from broker.store.database import Reader
+from broker.store.tables import (
+    incoming,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LateChange:
+    """A study that its sender cancelled or changed too late, or that the other clinic will not do for us."""
+
+    kind: ArrivalKind
+    order_id: int
+    accession_number: str
+    patient: str  # «Фамилия И. О.»
+    state: OrderState
+    reason: str
+    at: datetime
+
+
+def waiting(reader: Reader) -> list[IncomingReferral]:
+    """Give the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival."""
+    rows = reader.rows(
+        "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'needs_attention') ORDER BY received_at, id"
+    )
+    found = [incoming.referral_from_row(row) for row in rows]
+    return sorted(found, key=lambda referral: referral.priority is not Priority.URGENT)
+
+
+def count(reader: Reader) -> tuple[int, bool]:
+    """Count the referrals that wait, and say whether one of them is urgent."""
+    row = reader.one(
+        "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
+        " FROM incoming_referral WHERE state IN ('waiting', 'needs_attention')"
+    )
+    return (row["waiting"], row["urgent"] > 0) if row else (0, False)
+
+
+def ledger(reader: Reader, limit: int = 200) -> list[ArrivalRecord]:
+    """Give the newest lines of the ledger, the newest first."""
+    return incoming.items(reader, "ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
+
+
+def troubled(reader: Reader, limit: int = 200) -> list[ArrivalRecord]:
+    """Give the lines that somebody should look at or that are tried again, the newest first."""
+    return incoming.items(reader, "WHERE i.state <> 'taken' ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
+
+
+def item_json(reader: Reader, id: int) -> str:
+    """Give the exact JSON of a line; empty where it is not kept (any more)."""
+    packed = reader.value("SELECT content FROM incoming_item WHERE id = ?", [id])
+    return zlib.decompress(packed).decode("utf-8", "replace") if packed else ""
+
+
+def too_late(reader: Reader) -> list[LateChange]:
+    """Give the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
+
+    That is: a cancellation of what has begun, or begins afterwards all the same; a change of what was accepted before.
+    And what the other clinic cancelled of our own orders, whose state is cancelled then: the patient still needs it.
+    """
+    rows = reader.rows(
+        "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
+        " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
+        " WHERE i.kind = 'cancel' AND i.acknowledged = 0 AND i.order_id IS NOT NULL"
+        " AND (o.state IN ('in_progress', 'completed', 'discontinued')"
+        "  OR (o.state = 'cancelled' AND o.bus_role = 'placer' AND i.source = 'bus'))"
+        " UNION ALL"
+        " SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
+        " FROM incoming_item i JOIN orders o ON o.id = i.order_id JOIN patient p ON p.id = o.patient_id"
+        " WHERE i.state <> 'taken' AND i.kind = 'referral' AND i.order_id IS NOT NULL AND o.state <> 'cancelled'"
+        " ORDER BY 4 DESC"
+    )
+    return [
+        LateChange(
+            kind=ArrivalKind(row["kind"]),
+            order_id=row["order_id"],
+            accession_number=row["accession_number"],
+            patient=names.short(PersonName(row["family"], row["given"], row["middle"])),
+            state=OrderState(row["state"]),
+            reason=row["reason"],
+            at=datetime.fromisoformat(row["at"]),
+        )
+        for row in rows
+    ]
+
+
+def referral(reader: Reader, id: int) -> IncomingReferral | None:
+    """Give a referral from elsewhere, or None."""
+    row = reader.one("SELECT * FROM incoming_referral WHERE id = ?", [id])
+    return incoming.referral_from_row(row) if row else None
+
+
+def item(reader: Reader, id: int) -> ArrivalRecord | None:
+    """Give a line of the ledger, or None."""
+    found = incoming.items(reader, "WHERE i.id = ?", [id])
+    return found[0] if found else None

@@ -1,0 +1,131 @@
+"""A study's card: the order, what was done for it, and its timeline. It changes nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from broker.domain.orders import Order
+from broker.domain.performed import PerformedStep
+from broker.domain.reports import Report
+from broker.store.database import Reader, Row
+from broker.store.queries import schedule
+from broker.store.tables import (
+    orders,
+    performed,
+    reports,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEvent:
+    """A line of a study's life. `what` is an audit action or one of seen, delivered, retry, needs_attention."""
+
+    at: datetime
+    what: str
+    actor: str
+    actor_kind: str
+    details: dict[str, Any] = field(default_factory=dict)
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Everything about one study."""
+
+    order: Order
+    since: datetime
+    seen_at: datetime | None
+    bus: str
+    attention_reason: str
+    performed: tuple[PerformedStep, ...]
+    happenings: tuple[OrderEvent, ...]  # newest first
+    conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> what of the patient contradicts
+    report: Report | None = None  # draft or signed
+    report_doubted: bool = False  # images were taken away from the order after it was signed
+
+
+def card(reader: Reader, accession_number: str) -> Card | None:
+    """Give everything about the study with this number, or None."""
+    order = orders.by_accession_number(reader, accession_number)
+    if order is None:
+        return None
+    visit = schedule.from_rows(
+        reader, reader.rows(schedule.SELECT_VISITS + "WHERE s.order_id = ? ORDER BY s.id", [order.id])
+    )[0]
+    steps = reader.rows(
+        "SELECT DISTINCT p.* FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ? ORDER BY p.id",
+        [order.id],
+    )
+    reason = reader.value("SELECT reason FROM outbox WHERE order_id = ? AND state = 'needs_attention'", [order.id])
+    return Card(
+        order=order,
+        since=visit.since,
+        seen_at=visit.seen_at,
+        bus=visit.bus,
+        attention_reason=reason or "",
+        performed=tuple(performed.from_row(row) for row in steps),
+        happenings=tuple(_timeline(reader, order.id)),
+        conflicts=performed.conflicts(reader, order.id),
+        report=reports.of_order(reader, order.id),
+        report_doubted=reports.doubted(reader, order.id),
+    )
+
+
+def _timeline(reader: Reader, order_id: int) -> list[OrderEvent]:
+    """Join what people and devices did (audit), what devices were given, and what the bus answered."""
+    lines = []
+    for row in reader.rows("SELECT * FROM audit WHERE order_id = ?", [order_id]):
+        details = json.loads(row["details"])
+        lines.append(
+            OrderEvent(
+                at=datetime.fromisoformat(row["at"]),
+                what=row["action"],
+                actor=row["actor_title"] or row["actor"],
+                actor_kind=row["actor_kind"],
+                details=details,
+                evidence=_mpps_evidence(reader, row, details),
+            )
+        )
+    for row in reader.rows(
+        "SELECT d.at, d.ae_title, coalesce(v.name, d.ae_title) AS name FROM worklist_delivery d"
+        " JOIN scheduled_step s ON s.id = d.step_id LEFT JOIN device v ON v.ae_title = d.ae_title WHERE s.order_id = ?",
+        [order_id],
+    ):
+        lines.append(OrderEvent(datetime.fromisoformat(row["at"]), "seen", row["name"], "device"))
+    for row in reader.rows(
+        "SELECT a.*, b.kind FROM outbox_attempt a JOIN outbox b ON b.seq = a.seq WHERE b.order_id = ?", [order_id]
+    ):
+        at, details = datetime.fromisoformat(row["at"]), {"kind": row["kind"], "reason": row["reason"]}
+        lines.append(OrderEvent(at, row["outcome"], "", "bus", details, row["answer"]))
+    return sorted(lines, key=lambda line: line.at)[::-1]  # of one instant, what was written last comes first
+
+
+def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
+    """Give the modality's message behind an audit line, as DICOM JSON; empty for what people did."""
+    operation = {"start": "N-CREATE", "progress": "N-SET", "finish": "N-SET"}.get(row["action"])
+    if operation is None:
+        return ""
+    text = reader.value(
+        "SELECT attributes FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ? AND at <= ?"
+        " ORDER BY id DESC LIMIT 1",
+        [details.get("sop_instance_uid", ""), operation, row["at"]],
+    )
+    return json.dumps(json.loads(text), ensure_ascii=False, indent=1) if text else ""
+
+
+def images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
+    """Give the day on which an order's images were made, where a modality told it, and the devices' names."""
+    rows = reader.rows(
+        "SELECT p.start, coalesce(d.name, p.ae_title) AS name, coalesce(d.room, '') AS room FROM performed_step p"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.state = 'COMPLETED' AND p.id IN"
+        " (SELECT l.performed_step_id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ?) ORDER BY p.id",
+        [order_id],
+    )
+    days = [date.fromisoformat(row["start"][:10]) for row in rows if row["start"]]
+    places = dict.fromkeys(", ".join(part for part in (row["name"], row["room"]) if part) for row in rows)
+    return (min(days) if days else None), "; ".join(places)

@@ -1,0 +1,74 @@
+"""What was done to a patient, here and in other clinics. It changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from broker.domain.prior_studies import OwnStudy
+from broker.domain.reports import ForeignStudy
+from broker.store.database import Reader
+from broker.store.tables import (
+    foreign,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownElsewhere:
+    """What is known of a patient from other clinics, and how fresh that is."""
+
+    studies: tuple[ForeignStudy, ...] = ()  # one report for every study of every clinic; newest study first
+    answered_at: datetime | None = None  # UTC: the last complete answer; None: there was none yet
+    failed_at: datetime | None = None  # UTC: the last attempt, if it failed or got only a part
+    reason: str = ""  # plain English; empty unless `failed_at`
+
+
+def external(reader: Reader, patient_id: int) -> KnownElsewhere:
+    """Give what other clinics did to a patient, as far as the bus has told it."""
+    row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
+    studies = tuple(
+        foreign.last_words(reader.rows(f"{foreign.STUDIES} WHERE patient_id = ? ORDER BY at, reference", [patient_id]))
+    )
+    if row is None:
+        return KnownElsewhere(studies)
+    return KnownElsewhere(studies, _instant(row["answered_at"]), _instant(row["failed_at"]), row["reason"])
+
+
+def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
+    """Give what was done to a patient in this clinic, the newest first; what another one did for us is not among it."""
+    rows = reader.rows(
+        "SELECT o.*, coalesce("
+        " (SELECT min(p.start) FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        "  JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        "  WHERE s.order_id = o.id AND p.state <> 'DISCONTINUED' AND p.start <> ''),"
+        " (SELECT min(start) FROM scheduled_step WHERE order_id = o.id)) AS started,"
+        " (SELECT conclusion FROM report WHERE order_id = o.id AND state = 'signed' ORDER BY reading DESC LIMIT 1)"
+        "  AS conclusion,"
+        " (SELECT max(effective_dose) FROM report WHERE order_id = o.id AND state = 'signed') AS effective_dose"
+        " FROM orders o WHERE o.patient_id = ? AND o.state IN ('in_progress', 'completed') AND (o.owner = ''"
+        "  OR EXISTS (SELECT 1 FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        "   WHERE s.order_id = o.id))"
+        " ORDER BY started DESC, o.id DESC",
+        [patient_id],
+    )
+    return [
+        OwnStudy(
+            order_id=row["id"],
+            accession_number=row["accession_number"],
+            studied_on=date.fromisoformat(row["started"][:10]),
+            modality=row["modality"],
+            study_instance_uid=row["study_instance_uid"],
+            procedure_code=row["procedure_code"],
+            procedure_name=row["procedure_name"],
+            body_site=row["body_site"],
+            laterality=row["laterality"],
+            conclusion=row["conclusion"] or "",
+            effective_dose=row["effective_dose"],
+        )
+        for row in rows
+        if row["started"]
+    ]
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

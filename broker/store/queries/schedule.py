@@ -1,0 +1,127 @@
+"""What is planned: one row for a scheduled step and how it stands. It changes nothing.
+
+Dates and times of the clinic's work are local; instants are aware UTC datetimes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from broker.domain.orders import Order
+from broker.domain.performed import PerformedStep
+from broker.store.database import Reader, Row
+from broker.store.queries import lookups
+from broker.store.tables import (
+    orders,
+    performed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A line of the day: one scheduled step and how it stands."""
+
+    order: Order
+    start: datetime
+    station_ae_titles: tuple[str, ...]
+    since: datetime  # UTC: since when the order is in its state
+    seen_at: datetime | None  # UTC: when a device first got it on its list
+    bus: str  # '' (nothing to send), 'pending', 'needs_attention' or 'delivered'
+    reported: bool = False  # its report is signed
+
+
+SELECT_VISITS = (
+    "SELECT s.order_id, s.start, o.state_since, o.reported,"
+    " (SELECT min(d.at) FROM worklist_delivery d JOIN scheduled_step_station t ON t.step_id = d.step_id"
+    " AND t.ae_title = d.ae_title WHERE d.step_id = s.id) AS seen,"  # by its own device, not by whoever asked
+    " (SELECT group_concat(ae_title, char(10)) FROM"
+    " (SELECT ae_title FROM scheduled_step_station WHERE step_id = s.id ORDER BY position)) AS stations,"
+    " (SELECT CASE WHEN sum(state = 'needs_attention') THEN 'needs_attention'"
+    " WHEN sum(state = 'pending') THEN 'pending'"
+    " WHEN sum(state = 'delivered') THEN 'delivered' ELSE '' END FROM outbox b WHERE b.order_id = s.order_id) AS bus"
+    " FROM scheduled_step s JOIN orders o ON o.id = s.order_id "
+)
+
+
+def day(reader: Reader, on: date, ae_title: str = "") -> list[Visit]:
+    """Give everything planned for a day, on one device or on all, by time, the cancelled too."""
+    rows = reader.rows(
+        SELECT_VISITS + "WHERE s.start >= ?1 AND s.start < ?2 AND (?3 = '' OR EXISTS"
+        " (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id AND t.ae_title = ?3))"
+        " ORDER BY s.start, s.id",
+        [on.isoformat(), (on + timedelta(days=1)).isoformat(), ae_title],
+    )
+    return from_rows(reader, rows)
+
+
+def recent(reader: Reader, created_since: datetime, limit: int = 5) -> list[Visit]:
+    """Give what was registered last, newest first."""
+    rows = reader.rows(
+        SELECT_VISITS + "WHERE o.id > (SELECT coalesce(max(id), 0) - 500 FROM orders) AND o.authored_on >= ?"
+        " ORDER BY o.id DESC LIMIT ?",
+        [created_since.isoformat(), limit],
+    )
+    return from_rows(reader, rows)
+
+
+def history(reader: Reader, patient_id: int, limit: int = 8) -> list[Visit]:
+    """Give what was planned or made for a patient here, newest first, without the cancelled."""
+    rows = reader.rows(
+        SELECT_VISITS + "WHERE o.patient_id = ? AND o.state <> 'cancelled' ORDER BY s.start DESC LIMIT ?",
+        [patient_id, limit],
+    )
+    return from_rows(reader, rows)
+
+
+def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> list[Visit]:
+    """Find studies by accession number or by the beginnings of a patient's names; nothing typed gives the day."""
+    typed = typed.strip()
+    if not typed:
+        return day(reader, on)
+    exact = reader.rows(SELECT_VISITS + f"WHERE o.{orders.BEARS_NUMBER} ORDER BY s.id", [typed.upper()])
+    if exact:
+        return from_rows(reader, exact)
+    people = json.dumps([patient.id for patient in lookups.patients(reader, typed, 50)])
+    rows = reader.rows(
+        SELECT_VISITS + "WHERE o.patient_id IN (SELECT value FROM json_each(?)) ORDER BY s.start DESC LIMIT ?",
+        [people, limit],
+    )
+    return from_rows(reader, rows)
+
+
+def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
+    """Return the visits of rows that `SELECT_VISITS` gave."""
+    found = {order.id: order for order in orders.get_many(reader, list({row["order_id"] for row in rows}))}
+    return [
+        Visit(
+            order=found[row["order_id"]],
+            start=datetime.fromisoformat(row["start"]),
+            station_ae_titles=tuple(row["stations"].split("\n")) if row["stations"] else (),
+            since=datetime.fromisoformat(row["state_since"]),
+            seen_at=_instant(row["seen"]),
+            bus=row["bus"],
+            reported=bool(row["reported"]),
+        )
+        for row in rows
+    ]
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def performed_steps(reader: Reader, order_ids: Iterable[int]) -> dict[int, list[PerformedStep]]:
+    """Give what modalities did for these orders, oldest first; an order for which nothing was done is left out."""
+    rows = reader.rows(
+        "SELECT DISTINCT s.order_id, p.* FROM performed_step p JOIN performed_step_link l"
+        " ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id IN (SELECT value FROM json_each(?)) ORDER BY p.id",
+        [json.dumps(list(order_ids))],
+    )
+    found: dict[int, list[PerformedStep]] = {}
+    for row in rows:
+        found.setdefault(row["order_id"], []).append(performed.from_row(row))
+    return found

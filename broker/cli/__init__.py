@@ -1,0 +1,1 @@
+"""The commands of `worklist-broker`: one file for each group, which registers its arguments beside what it does."""

@@ -1,0 +1,1 @@
+"""The configuration: its sections as values, and the loader that reads file and environment."""

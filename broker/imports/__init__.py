@@ -1,0 +1,1 @@
+"""Tables and directories that people bring: spreadsheets, JSON, referrals, dictionaries of codes."""

@@ -1,0 +1,1 @@
+"""Who may do what: permissions, passwords, sessions, and the throttle against guessing."""

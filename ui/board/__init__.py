@@ -1,0 +1,1 @@
+"""«Доска»: the day on all devices, and what needs a person."""

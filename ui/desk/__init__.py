@@ -1,0 +1,1 @@
+"""«Запись»: registering, changing and accepting referrals."""

@@ -1,0 +1,1 @@
+"""«Аппараты»: the registry of modalities, and what their messages teach."""

@@ -1,0 +1,1 @@
+"""«Обмен»: the messages of both directions, and one message with its attempts."""

@@ -1,0 +1,1 @@
+"""«Входящие»: referrals of other clinics that wait for a device and a time."""

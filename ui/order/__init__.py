@@ -1,0 +1,1 @@
+"""A study's card with its timeline, the list of studies, the label."""

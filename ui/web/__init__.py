@@ -1,0 +1,1 @@
+"""The web application: pages put together, middleware, signing in."""

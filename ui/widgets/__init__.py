@@ -1,0 +1,1 @@
+"""What pages are drawn with: theme, autocomplete, keyed lists, drafts, escaped HTML."""

@@ -1,0 +1,1 @@
+"""Worklist files (.wl) of other programs: how one is read, and a folder of them that is watched."""

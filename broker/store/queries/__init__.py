@@ -1,0 +1,6 @@
+"""The read side for screens and commands: plain rows, put together from several tables. Nothing here writes.
+
+`schedule` visits of a day, `board` what belongs to no order, `order_card` one order, `exchange_state`, `inbox` the bus,
+`reading_list` what waits for a report, `lookups` and `directory_search` while a person types, `patient_history` earlier
+studies, `device_registry`, `access`, `desk`, `worklist_status`.
+"""

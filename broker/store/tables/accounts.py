@@ -32,11 +32,6 @@ def by_login(reader: Reader, login: str) -> Account | None:
     return from_row(row) if row else None
 
 
-def accounts(reader: Reader) -> list[Account]:
-    """Give every account, by login."""
-    return [from_row(row) for row in reader.rows("SELECT * FROM account ORDER BY login")]
-
-
 def add(
     tx: Tx,
     login: str,
@@ -114,6 +109,7 @@ def drop_draft(tx: Tx, account_id: int, form: str) -> None:
 
 
 def from_row(row: Row) -> Account:
+    """Return the account of a row of `account`."""
     return Account(
         id=row["id"],
         login=row["login"],

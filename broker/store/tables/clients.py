@@ -64,11 +64,6 @@ def get(reader: Reader, name: str) -> Client | None:
     return from_row(row) if row else None
 
 
-def clients(reader: Reader) -> list[Client]:
-    """Give all clients by name."""
-    return [from_row(row) for row in reader.rows("SELECT * FROM client ORDER BY name")]
-
-
 def enabled(reader: Reader) -> list[tuple[str, Client]]:
     """Give the clients that may call, each with the hash of its token."""
     return [(row["token"], from_row(row)) for row in reader.rows("SELECT * FROM client WHERE disabled = 0")]
@@ -197,6 +192,7 @@ def _standing(row: Row) -> Standing:
 
 
 def from_row(row: Row) -> Client:
+    """Return the client of a row of `client`."""
     return Client(
         name=row["name"],
         organisation=row["organisation"],

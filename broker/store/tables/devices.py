@@ -49,11 +49,6 @@ def get(reader: Reader, ae_title: str) -> Device | None:
     return from_row(row) if row else None
 
 
-def approved(reader: Reader) -> list[Device]:
-    """Give every approved device, by name."""
-    return [from_row(row) for row in reader.rows("SELECT * FROM device WHERE approved = 1 ORDER BY name, ae_title")]
-
-
 def put(tx: Tx, device: Device) -> None:
     """Keep a device, over what was known of its AE title."""
     tx.run(
@@ -231,6 +226,7 @@ def from_row(row: Row) -> Device:
 
 
 def procedure_from_row(row: Row) -> ProcedureType:
+    """Return the procedure of a row of `procedure_type`."""
     return ProcedureType(
         code=row["code"],
         name=row["name"],

@@ -133,4 +133,5 @@ def _count(reader: Reader, kind: str) -> int:
 
 
 def entry_from_row(row: Row) -> Entry:
+    """Return the entry of a row of `directory`."""
     return Entry(row["code"], row["name"], json.loads(row["details"]))

@@ -161,6 +161,7 @@ def _content(kept: Kept) -> str:
 
 
 def last_words(rows: list[Row]) -> list[ForeignStudy]:
+    """Return the studies of rows of `STUDIES`, the newest first: of every study the report that was changed last."""
     return prior_studies.last_words(_study(json.loads(row["content"])) for row in rows)
 
 

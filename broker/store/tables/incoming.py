@@ -230,6 +230,7 @@ def is_of(tx: Tx, bus: str) -> bool:
 
 
 def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
+    """Return the lines of the ledger that `rest`, the end of an SQL query with its bound values, selects."""
     rows = reader.rows(
         "SELECT i.id, i.source, i.reference, i.kind, i.version, i.state, i.attempts, i.reason, i.order_id,"
         " i.first_at, i.at, i.content IS NOT NULL AS kept, o.accession_number"
@@ -273,6 +274,7 @@ def _plain(value: object) -> str:
 
 
 def referral_from_row(row: Row) -> IncomingReferral:
+    """Return the referral of a row of `incoming_referral`."""
     content = json.loads(row["content"])
     person = content["patient"]
     born, authored = person["birth_date"], content["authored_on"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 from broker.domain import names
-from broker.domain.identifiers import digits
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Reader, Row, Tx
 
@@ -35,31 +34,6 @@ def get(reader: Reader, id: int) -> Patient | None:
     """Give a patient, or None."""
     row = reader.one("SELECT * FROM patient WHERE id = ?", [id])
     return from_row(row) if row else None
-
-
-def patients(reader: Reader, typed: str, limit: int = 8) -> list[Patient]:
-    """Find patients by what a registrar types: beginnings of names, СНИЛС, policy, card number, date of birth.
-
-    Words and a date may be mixed («куз мар 12.03.1961»). Every lookup is a range of an index.
-    """
-    words, born = [], None
-    for word in names.fold(typed).split():
-        day = _date(word)
-        if day:
-            born = day
-        else:
-            words.append(word)
-    number = digits(" ".join(words))
-    if number and number.isdigit():
-        return _by_number(reader, number, born, limit)
-    if words:
-        return _by_name(reader, words, born, limit)
-    if born:
-        rows = reader.rows(
-            "SELECT * FROM patient WHERE birth_date = ? ORDER BY name_key LIMIT ?", [born.isoformat(), limit]
-        )
-        return [from_row(row) for row in rows]
-    return []
 
 
 def find_same(reader: Reader, patient: Patient) -> Patient | None:

@@ -13,7 +13,7 @@ from broker.domain.devices import ProcedureType
 from broker.domain.directory import Entry
 from broker.domain.errors import Forbidden, Invalid, Refused
 from broker.store.database import Store
-from broker.store.queries import choices, directory_search, lookups
+from broker.store.queries import directory_search, lookups
 from broker.store.tables import devices, directories, orders
 from broker.store.tables.directories import Change
 from broker.workflow import referrals
@@ -86,7 +86,7 @@ def test_names_that_begin_as_typed_come_first_and_no_more_than_wanted(store: Sto
 def test_an_organisation_is_found_by_its_full_name_too(store: Store) -> None:
     put(store, "organisations", [Entry(GUID % 1, "ГП 5", {"full": "Городская поликлиника № 5"})])
     with store.read() as reader:
-        assert [each.name for each in choices.organisations(reader, "поликлин")] == ["ГП 5"]
+        assert [each.name for each in directory_search.search(reader, "organisations", "поликлин")] == ["ГП 5"]
         assert directory_search.organisation_name(reader, (GUID % 1).upper()) == "ГП 5"
         assert directory_search.organisation_name(reader, GUID % 2) == ""
 
@@ -98,8 +98,12 @@ def test_kinds_do_not_mix(store: Store) -> None:
     with store.read() as reader:
         assert directories.get(reader, "specialties", "M17") is None
         assert {each.kind for each in directory_search.imported(reader)} == {"diagnoses", "specialties"}
-        assert [each.code for each in choices.diagnoses(reader, "пневм")] == ["J18.9"]
-        assert choices.doctors(reader, "зим") == choices.procedures(reader, "x") == []
+        assert [each.code for each in directory_search.search(reader, "diagnoses", "пневм")] == ["J18.9"]
+        assert (
+            directory_search.search(reader, "doctors", "зим")
+            == directory_search.search(reader, "procedures", "x")
+            == []
+        )
 
 
 def test_new_entries_take_the_place_of_all_old_ones(store: Store) -> None:

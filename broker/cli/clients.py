@@ -21,7 +21,7 @@ def client_add(args: argparse.Namespace) -> int:
             theirs = ""  # this clinic
         if args.send_to_bus and not house.config.bus.url:
             print("worklist-broker: bus.url is not configured: nothing is told until it is", file=sys.stderr)
-        token = api_clients.add_client(house.store, args.name, theirs, house.actor, send_to_bus=args.send_to_bus)
+        token = house.store.write(api_clients.add_client, args.name, theirs, house.actor, send_to_bus=args.send_to_bus)
     print(f"Client {args.name} is registered. Its token, shown this once:\n{token}")
     return OK
 
@@ -29,7 +29,7 @@ def client_add(args: argparse.Namespace) -> int:
 def client_token(args: argparse.Namespace) -> int:
     """Print a new token, once; the old one is void."""
     with open_house(args.config) as house:
-        token = api_clients.renew_token(house.store, args.name, house.actor)
+        token = house.store.write(api_clients.renew_token, args.name, house.actor)
     print(f"The old token of {args.name} is void. The new one, shown this once:\n{token}")
     return OK
 
@@ -37,7 +37,7 @@ def client_token(args: argparse.Namespace) -> int:
 def client_disable(args: argparse.Namespace) -> int:
     """Refuse a client's calls, or answer them again."""
     with open_house(args.config) as house:
-        api_clients.disable_client(house.store, args.name, house.actor, disabled=not args.enable)
+        house.store.write(api_clients.disable_client, args.name, house.actor, disabled=not args.enable)
     print(f"Client {args.name} is {'enabled' if args.enable else 'disabled'}.")
     return OK
 

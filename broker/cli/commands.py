@@ -81,16 +81,8 @@ def account_add(args: argparse.Namespace) -> int:
     with open_house(args.config) as house:
         password = _password(args)
         roles = frozenset(Role(role) for role in args.role)
-        staff.add_account(
-            house.store,
-            args.login,
-            args.name,
-            roles,
-            password,
-            house.actor,
-            snils=args.snils,
-            position=args.position,
-        )
+        account = staff.new_account(args.login, args.name, roles, password, snils=args.snils, position=args.position)
+        house.store.write(staff.add_account, account, house.actor)
     print(f"Account {args.login.casefold()} is ready.")
     if args.generate:
         print(f"Password: {password}")
@@ -109,7 +101,7 @@ def account_list(args: argparse.Namespace) -> int:
 def account_disable(args: argparse.Namespace) -> int:
     """Disable an account, or enable it again."""
     with open_house(args.config) as house:
-        staff.disable_account(house.store, args.login, house.actor, disabled=not args.enable)
+        house.store.write(staff.disable_account, args.login, house.actor, disabled=not args.enable)
     print(f"Account {args.login} is {'enabled' if args.enable else 'disabled; its sessions have ended'}.")
     return OK
 
@@ -118,7 +110,7 @@ def account_password(args: argparse.Namespace) -> int:
     """Change a password."""
     with open_house(args.config) as house:
         password = _password(args)
-        staff.set_password(house.store, args.login, password, house.actor)
+        house.store.write(staff.set_password, args.login, staff.new_password(password), house.actor)
     print(f"The password of {args.login} is changed; its sessions have ended.")
     if args.generate:
         print(f"Password: {password}")
@@ -135,7 +127,7 @@ def order_add(args: argparse.Namespace) -> int:
     with open_house(args.config) as house:
         for number, draft in enumerate(drafts, 1):
             try:
-                order = referrals.register(house.store, draft, house.actor, clinic_of(house.config))
+                order = house.store.write(referrals.register, draft, house.actor, clinic_of(house.config))
             except BrokerError as error:
                 print(f"referral {number}: {error}", file=sys.stderr)
                 status = FAILED

@@ -35,7 +35,7 @@ def device_add(args: argparse.Namespace) -> int:
         if known is None or not known.approved:
             given.setdefault("name", "")  # the name of one that was only heard of is its AE title
         device = replace(known or Device(args.ae_title, "", ""), **given, approved=True)
-        devices.put_device(house.store, device, house.actor)
+        house.store.write(devices.put_device, device, house.actor)
     word = "changed" if known and known.approved else "approved" if known else "registered"
     print(f"Device {args.ae_title} is {word}.")
     return OK

@@ -43,14 +43,14 @@ def directory_import(args: argparse.Namespace) -> int:
                 modalities = {device.modality for device in device_registry.approved(reader)} - {""}
             offered = _offered(args, gathered.entries, modalities)
         source = Source(kind.name, system, version, args.file.name)
-        done = replace_directory(
-            house.store,
+        run = house.store.dry_run if args.dry_run else house.store.write
+        done = run(
+            replace_directory,
             source,
             gathered.entries,
             house.actor,
             offered=offered,
             replace_defaults=args.replace_defaults,
-            dry_run=args.dry_run,
         )
         _tell(kind, source, gathered, done, args.dry_run)
         for line in _advice(source, done, house.config):

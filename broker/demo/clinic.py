@@ -159,16 +159,17 @@ def fill(store: Store, clinic: Clinic) -> None:
     for number, (login, name, role, position) in enumerate(ACCOUNTS):
         if login not in known:
             snils = _snils(900 + number) if position else ""
-            staff.add_account(store, login, name, frozenset({role}), PASSWORD, SYSTEM, snils=snils, position=position)
-    directories.replace_directory(store, CLINICS, CLINIC_NAMES, SYSTEM)
+            account = staff.new_account(login, name, frozenset({role}), PASSWORD, snils=snils, position=position)
+            store.write(staff.add_account, account, SYSTEM)
+    store.write(directories.replace_directory, CLINICS, CLINIC_NAMES, SYSTEM)
     for device in DEVICES:
-        devices.put_device(store, device, SYSTEM)
+        store.write(devices.put_device, device, SYSTEM)
     if has_work:
         return
     for number, (whose, what, where, minutes) in enumerate(REFERRALS):
         start = _within_today(now, minutes)
-        order = referrals.register(
-            store,
+        order = store.write(
+            referrals.register,
             ReferralDraft(
                 patient=_patient(whose),
                 procedure_code=what,
@@ -218,7 +219,7 @@ def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: dat
         start=start,
         references=(StepReference(study_instance_uid=study),),
     )
-    performed_steps.start(store, step, Message({}, f"demo start {uid}"), actor, clinic)
+    store.write(performed_steps.start, step, Message({}, f"demo start {uid}"), actor, clinic)
     if done:
         change = PerformedChange(
             PerformedState.COMPLETED,
@@ -234,7 +235,7 @@ def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: dat
                 "TotalNumberOfExposures": (Dose("TotalNumberOfExposures", 2, "1"),),
             },
         )
-        performed_steps.finish(store, uid, change, Message({}, f"demo finish {uid}"), actor, clinic)
+        store.write(performed_steps.change, uid, change, Message({}, f"demo finish {uid}"), actor, clinic)
 
 
 def _welcome(application: app.Application, bus_url: str) -> None:

@@ -143,7 +143,7 @@ class Services:
     def _submit(self, fn: Callable[[Tx], None]) -> None:
         """Queue what no worklist depends on; it is dropped while the database closes."""
         try:
-            self._store.submit(fn, quiet=True)
+            self._store.submit_background(fn)
         except StoreError:
             log.info("not noted, the database is closed")
 

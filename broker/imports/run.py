@@ -84,15 +84,15 @@ class Import:
                 data = opened.read(worklist_file.MOST_BYTES + 1)
             item, digest = worklist_file.read(data)
             _refuse_twice(item, where, seen)
-            taken = intake.take_over(
-                self.store,
+            run = self.store.dry_run if self.dry_run else self.store.write
+            taken = run(
+                intake.take_over,
                 item,
                 watched_folder.key(file),
                 digest,
                 self.actor,
                 self.clinic,
                 send_to_bus=self.send_to_bus,
-                dry_run=self.dry_run,
             )
         except OSError as error:
             return Result(where, REFUSED, reasons=(f"it cannot be read: {error.strerror}",))
@@ -116,7 +116,8 @@ class Import:
         if earlier:
             return Result(where, Outcome.UNCHANGED, earlier[0].accession_number)
         try:
-            order = referrals.register(self.store, draft, self.actor, self.clinic, dry_run=self.dry_run)
+            run = self.store.dry_run if self.dry_run else self.store.write
+            order = run(referrals.register, draft, self.actor, self.clinic)
         except Invalid as error:
             return Result(where, REFUSED, reasons=tuple(referral_row.explained(error.problems, table.columns)))
         except BrokerError as error:

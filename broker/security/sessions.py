@@ -13,6 +13,7 @@ from broker.security.permissions import person
 from broker.security.throttle import Throttle
 from broker.store.database import Store, Tx
 from broker.store.tables import accounts, audit
+from broker.store.tables.accounts import Account
 
 
 class WrongPassword(BrokerError):
@@ -32,9 +33,11 @@ class TooManyAttempts(BrokerError):
 
 
 def sign_in(store: Store, throttle: Throttle, login: str, password: str, address: str, hours: float) -> str:
-    """Check a login and password and start a session; give its secret token.
+    """Check a login and password and start a session; return its secret token.
 
-    Raise WrongPassword or TooManyAttempts. Failures are written into the audit trail.
+    Not one transaction but two short ones around the hashing: scrypt takes a tenth of a second by design, and the one
+    writer thread must not stand still for it. Raise WrongPassword or TooManyAttempts. Failures are written into the
+    audit trail.
     """
     login = login.strip().casefold()
     if seconds := throttle.wait(login, address):
@@ -45,28 +48,23 @@ def sign_in(store: Store, throttle: Throttle, login: str, password: str, address
     fits = password_matches(password, account.password if account else unmatchable())
     if account is None or not fits or account.disabled:
         nobody = Actor(ActorKind.PERSON, login[:64], title=address)
-        store.write(lambda tx: audit.write(tx, nobody, "sign_in_failed", address=address))
+        store.write(audit.write, nobody, "sign_in_failed", address=address)
         raise WrongPassword
     throttle.forget(login, address)
     token = secrets.token_urlsafe(32)
-
-    def start(tx: Tx) -> None:
-        expires_at = tx.now + timedelta(hours=hours)
-        accounts.start_session(tx, token_hash(token), account.id, expires_at, address)
-        audit.write(tx, person(account, ""), "sign_in", address=address)
-
-    store.write(start)
+    store.write(_start_session, account, token, address, hours)
     return token
 
 
-def sign_out(store: Store, actor: Actor) -> None:
+def _start_session(tx: Tx, account: Account, token: str, address: str, hours: float) -> None:
+    accounts.start_session(tx, token_hash(token), account.id, tx.now + timedelta(hours=hours), address)
+    audit.write(tx, person(account, ""), "sign_in", address=address)
+
+
+def sign_out(tx: Tx, actor: Actor) -> None:
     """End the actor's session; a second time does no harm."""
-
-    def end(tx: Tx) -> None:
-        accounts.end_session(tx, actor.session)
-        audit.write(tx, actor, "sign_out")
-
-    store.write(end)
+    accounts.end_session(tx, actor.session)
+    audit.write(tx, actor, "sign_out")
 
 
 def actor_of(store: Store, token: str) -> Actor | None:

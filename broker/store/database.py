@@ -19,21 +19,24 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from broker.store.schema.migrate import UnusableSchema, migrate
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Row = dict[str, Any]
 Params = Sequence[Any] | dict[str, Any]
 
 BATCH = 64  # callers that share one commit at the most
 BUSY_TIMEOUT = 10.0  # seconds to wait for another process, e.g. the command line beside the service
-QUIET_WAIT = 0.05  # seconds that a quiet change waits for company: a commit costs the disk as much as a hundred do
+# Seconds that a background change waits for company: a commit costs the disk as much as a hundred do.
+BACKGROUND_WAIT = 0.05
 READERS_KEPT = 8  # idle read connections kept open
-# Counts the transactions that changed anything but `quiet` ones; kept with the data, so that other processes count too.
+# Counts the transactions that changed anything, but for background ones; kept with the data, so that other processes
+# count too.
 _MOVE = "INSERT INTO counter (name, value) VALUES ('revision', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 
 
@@ -127,33 +130,45 @@ class Store:
 
     # ---- writing ----
 
-    def write(self, fn: Callable[[Tx], T]) -> T:
-        """Run `fn` in a transaction and give its result after the commit; whatever it raises rolls it back alone."""
+    # `store.write(referrals.register, draft, actor, clinic)`: a use case is a plain function of a transaction, and
+    # whatever follows it here is passed on to it. Inside another use case it is just called.
+
+    def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn(tx, *args, **kwargs)` in a transaction and return its result after the commit.
+
+        Whatever it raises rolls back what it did, and nothing else.
+        """
         if threading.current_thread() is self._thread:
             raise RuntimeError("a transaction may not wait for another one")
-        return self.submit(fn).result()
+        return self.submit(fn, *args, **kwargs).result()
 
-    def dry_run(self, fn: Callable[[Tx], T]) -> T:
-        """Run `fn` as `write` does and give its result, but keep nothing of what it did."""
+    def dry_run(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` as `write` does and return its result, but keep nothing of what it did."""
 
-        def verb(tx: Tx) -> None:
-            raise _Rehearsed(fn(tx))
+        def undone(tx: Tx) -> None:
+            raise _DryRun(fn(tx, *args, **kwargs))
 
         try:
-            self.write(verb)
-        except _Rehearsed as done:
+            self.write(undone)
+        except _DryRun as done:
             return cast(T, done.result)
         raise AssertionError("a dry run ends by its exception")
 
-    def submit(self, fn: Callable[[Tx], T], *, quiet: bool = False) -> Future[T]:
-        """Queue `fn` as `write` does, without waiting for the commit.
+    def submit(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue `fn` as `write` does, without waiting for the commit."""
+        return self._queue(lambda tx: fn(tx, *args, **kwargs), background=False)
 
-        `quiet` says that no screen shows what it changes, unless it announces a change (see `revision`), and that
-        nobody waits for it.
+    def submit_background(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue `fn` as `submit` does, for a commit that may come a moment later.
+
+        For what nobody waits for and no screen shows, unless `fn` notifies of a change (see `revision`).
         """
+        return self._queue(lambda tx: fn(tx, *args, **kwargs), background=True)
+
+    def _queue(self, fn: Callable[[Tx], T], *, background: bool) -> Future[T]:
         if self._closed:
             raise StoreError("the database is closed")
-        job = _Job(fn, quiet)
+        job = _Job(fn, background)
         job.future.set_running_or_notify_cancel()  # from now on nobody can cancel it
         self._jobs.put(job)
         return cast("Future[T]", job.future)
@@ -178,13 +193,13 @@ class Store:
         while (job := self._jobs.get()) is not None:
             batch = [job]
             stop = False
-            patience = time.monotonic() + QUIET_WAIT if job.quiet else 0.0
+            patience = time.monotonic() + BACKGROUND_WAIT if job.background else 0.0
             while len(batch) < BATCH:
                 try:
                     more = self._jobs.get(timeout=max(patience - time.monotonic(), 0) if patience else 0)
                 except queue.Empty:
                     break
-                patience = patience if more is None or more.quiet else 0.0
+                patience = patience if more is None or more.background else 0.0
                 if more is None:
                     stop = True
                     break
@@ -205,7 +220,7 @@ class Store:
                     tx, before = Tx(conn, self.clock()), conn.total_changes
                     if job.run(conn, tx, alone=len(batch) == 1):
                         notified = notified or tx.notified
-                        moved = moved or tx.notified or (not job.quiet and conn.total_changes != before)
+                        moved = moved or tx.notified or (not job.background and conn.total_changes != before)
                 if moved:
                     conn.execute(_MOVE)
                 if conn.in_transaction:
@@ -322,7 +337,7 @@ class Store:
         os.close(self._lock_fd)
 
 
-class _Rehearsed(Exception):
+class _DryRun(Exception):
     """Rolls a transaction back that went well, and carries its result out."""
 
     def __init__(self, result: Any) -> None:
@@ -340,8 +355,8 @@ def beat(tx: Tx) -> None:
 class _Job:
     """A caller's function and what became of it."""
 
-    def __init__(self, fn: Callable[[Tx], Any], quiet: bool) -> None:
-        self.fn, self.quiet = fn, quiet
+    def __init__(self, fn: Callable[[Tx], Any], background: bool) -> None:
+        self.fn, self.background = fn, background
         self.future: Future[Any] = Future()
         self._result: Any = None
         self._error: Exception | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,25 +12,33 @@ from broker.domain.actors import Actor, Role
 from broker.domain.errors import Invalid, NotFound, SessionEnded
 from broker.security.passwords import SHORTEST_PASSWORD, hash_password
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Reader, Tx
 from broker.store.tables import accounts, audit
 from broker.store.tables.accounts import Account
 
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
 
 
-def add_account(
-    store: Store,
-    login: str,
-    full_name: str,
-    roles: frozenset[Role],
-    password: str,
-    actor: Actor,
-    *,
-    snils: str = "",
-    position: str = "",
-) -> None:
-    """Make an account; СНИЛС and position are what a doctor signs with. Raise Invalid, Duplicate, Forbidden."""
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account as it is to be stored: checked, its password hashed."""
+
+    login: str
+    full_name: str
+    roles: frozenset[Role]
+    password_hash: str
+    snils: str
+    position: str
+
+
+def new_account(
+    login: str, full_name: str, roles: frozenset[Role], password: str, *, snils: str = "", position: str = ""
+) -> NewAccount:
+    """Check what was typed of an account and hash its password; СНИЛС and position are what a doctor signs with.
+
+    It is called outside the transaction: scrypt takes a tenth of a second by design, and the one writer thread must not
+    stand still for it. Raise Invalid.
+    """
     login, full_name = login.strip().casefold(), names.tidy(full_name)
     snils, position = identifiers.digits(snils), names.tidy(position)
     problems = _password_problems(password)
@@ -43,61 +52,57 @@ def add_account(
         problems["snils"] = problem
     if problems:
         raise Invalid(problems)
-    hashed = hash_password(password)
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        accounts.add(tx, login, full_name, roles, hashed, snils, position)
-        audit.write(tx, actor, "account_add", login=login, roles=sorted(roles))
-
-    store.write(verb)
+    return NewAccount(login, full_name, roles, hash_password(password), snils, position)
 
 
-def set_password(store: Store, login: str, password: str, actor: Actor) -> None:
-    """Change a password and end the account's sessions. Raise Invalid, NotFound, Forbidden."""
+def new_password(password: str) -> str:
+    """Check a password and return its hash; called outside the transaction, see `new_account`. Raise Invalid."""
     if problems := _password_problems(password):
         raise Invalid(problems)
-    hashed = hash_password(password)
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        accounts.set_password(tx, _account(tx, login).id, hashed)
-        audit.write(tx, actor, "account_password", login=login)
-
-    store.write(verb)
+    return hash_password(password)
 
 
-def disable_account(store: Store, login: str, actor: Actor, *, disabled: bool = True) -> None:
+def add_account(tx: Tx, account: NewAccount, actor: Actor) -> None:
+    """Add an account. Raise Duplicate, Forbidden, SessionEnded."""
+    permit(tx, actor, Permission.MANAGE)
+    accounts.add(
+        tx, account.login, account.full_name, account.roles, account.password_hash, account.snils, account.position
+    )
+    audit.write(tx, actor, "account_add", login=account.login, roles=sorted(account.roles))
+
+
+def set_password(tx: Tx, login: str, password_hash: str, actor: Actor) -> None:
+    """Change a password, given as `new_password` returns it, and end the account's sessions.
+
+    Raise NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.MANAGE)
+    accounts.set_password(tx, _account(tx, login).id, password_hash)
+    audit.write(tx, actor, "account_password", login=login)
+
+
+def disable_account(tx: Tx, login: str, actor: Actor, *, disabled: bool = True) -> None:
     """Disable an account, which ends its sessions at once, or enable it. Raise NotFound, Forbidden."""
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        accounts.set_disabled(tx, _account(tx, login).id, disabled)
-        audit.write(tx, actor, "account_disable" if disabled else "account_enable", login=login)
-
-    store.write(verb)
+    permit(tx, actor, Permission.MANAGE)
+    accounts.set_disabled(tx, _account(tx, login).id, disabled)
+    audit.write(tx, actor, "account_disable" if disabled else "account_enable", login=login)
 
 
-def save_draft(store: Store, form: str, content: dict[str, Any], actor: Actor) -> datetime:
+def save_draft(tx: Tx, form: str, content: dict[str, Any], actor: Actor) -> datetime:
     """Keep what a person has typed so far; give the instant (UTC). Raise SessionEnded."""
-
-    def verb(tx: Tx) -> datetime:
-        accounts.save_draft(tx, _own(tx, actor).id, form, content)
-        return tx.now
-
-    return store.write(verb)
+    accounts.save_draft(tx, _own(tx, actor).id, form, content)
+    return tx.now
 
 
-def load_draft(store: Store, form: str, actor: Actor) -> tuple[dict[str, Any], datetime] | None:
-    """Give what a person had typed and when it was kept, or None."""
-    with store.read() as reader:
-        account = accounts.by_login(reader, actor.name)
-        return accounts.load_draft(reader, account.id, form) if account else None
+def load_draft(reader: Reader, form: str, actor: Actor) -> tuple[dict[str, Any], datetime] | None:
+    """Return what a person had typed and when it was saved (UTC), or None."""
+    account = accounts.by_login(reader, actor.name)
+    return accounts.load_draft(reader, account.id, form) if account else None
 
 
-def drop_draft(store: Store, form: str, actor: Actor) -> None:
-    """Forget a person's draft. Raise SessionEnded."""
-    store.write(lambda tx: accounts.drop_draft(tx, _own(tx, actor).id, form))
+def drop_draft(tx: Tx, form: str, actor: Actor) -> None:
+    """Delete a person's draft. Raise SessionEnded."""
+    accounts.drop_draft(tx, _own(tx, actor).id, form)
 
 
 def _own(tx: Tx, actor: Actor) -> Account:

@@ -9,7 +9,7 @@ from broker.domain.actors import Actor
 from broker.domain.errors import Duplicate, Invalid, NotFound
 from broker.security.permissions import Permission, permit
 from broker.security.sessions import token_hash
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.tables import audit, clients
 from broker.workflow.incoming_referrals import BUS
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,31}")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
-def add_client(store: Store, name: str, organisation: str, actor: Actor, *, send_to_bus: bool = False) -> str:
+def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bus: bool = False) -> str:
     """Register a client; give its token, which nobody can read again. `organisation` is a GUID, empty: this clinic.
 
     Raise Invalid, Duplicate, Forbidden.
@@ -32,42 +32,30 @@ def add_client(store: Store, name: str, organisation: str, actor: Actor, *, send
     if problems:
         raise Invalid(problems)
     token = str(uuid.uuid4())
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        if clients.get(tx, name):
-            raise Duplicate(f"client {name}")
-        clients.add(tx, name, token_hash(token), organisation, send_to_bus=send_to_bus)
-        audit.write(tx, actor, "client_add", client=name, organisation=organisation, send_to_bus=send_to_bus)
-
-    store.write(verb)
+    permit(tx, actor, Permission.MANAGE)
+    if clients.get(tx, name):
+        raise Duplicate(f"client {name}")
+    clients.add(tx, name, token_hash(token), organisation, send_to_bus=send_to_bus)
+    audit.write(tx, actor, "client_add", client=name, organisation=organisation, send_to_bus=send_to_bus)
     return token
 
 
-def renew_token(store: Store, name: str, actor: Actor) -> str:
+def renew_token(tx: Tx, name: str, actor: Actor) -> str:
     """Give a client a new token; the old one is void at once. Raise NotFound, Forbidden."""
     token = str(uuid.uuid4())
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        _known(tx, name)
-        clients.set_token(tx, name, token_hash(token))
-        audit.write(tx, actor, "client_token", client=name)
-
-    store.write(verb)
+    permit(tx, actor, Permission.MANAGE)
+    _known(tx, name)
+    clients.set_token(tx, name, token_hash(token))
+    audit.write(tx, actor, "client_token", client=name)
     return token
 
 
-def disable_client(store: Store, name: str, actor: Actor, *, disabled: bool = True) -> None:
+def disable_client(tx: Tx, name: str, actor: Actor, *, disabled: bool = True) -> None:
     """Refuse a client's calls from now on, or answer them again. Raise NotFound, Forbidden."""
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.MANAGE)
-        _known(tx, name)
-        clients.set_disabled(tx, name, disabled)
-        audit.write(tx, actor, "client_disable" if disabled else "client_enable", client=name)
-
-    store.write(verb)
+    permit(tx, actor, Permission.MANAGE)
+    _known(tx, name)
+    clients.set_disabled(tx, name, disabled)
+    audit.write(tx, actor, "client_disable" if disabled else "client_enable", client=name)
 
 
 def _known(tx: Tx, name: str) -> None:

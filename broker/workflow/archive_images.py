@@ -13,7 +13,7 @@ from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.tables import audit, devices, orders, performed
 from broker.workflow import order_status
 
@@ -31,35 +31,29 @@ class Held:
     start: datetime | None = None  # local clinic time, naive
 
 
-def images_seen(store: Store, order_id: int, held: Held, actor: Actor, clinic: Clinic) -> bool:
+def images_seen(tx: Tx, order_id: int, held: Held, actor: Actor, clinic: Clinic) -> bool:
     """Keep that an archive holds an order's images: it was made; say whether that was news.
 
     No news where a device reports the study itself, and where a person has said that these images are not the
     patient's. Images that bear another patient's name are linked, and told to nobody until a person has looked.
     """
-
-    def verb(tx: Tx) -> bool:
-        permit(tx, actor, Permission.PERFORM)
-        order = orders.get(tx, order_id)
-        if order is None or not _is_news(tx, order):
-            return False
-        step = _step(tx, order, held, clinic)
-        wrong = identity.contradictions(order.patient, held.patient_name, held.patient_id, held.birth_date)
-        id = performed.add(tx, step)
-        for scheduled in order.steps:
-            performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
-        order_status.settle(tx, order.id, clinic)
-        audit.write(
-            tx, actor, "images_seen", order.id, sop_instance_uid=step.sop_instance_uid, instances=held.instances
-        )
-        if wrong:
-            number = order.accession_number
-            text = f"a step for {number} names another order or patient by {', '.join(wrong)}"
-            devices.note(tx, step.ae_title, "mpps_conflict", text)
-        tx.notify()
-        return True
-
-    return store.write(verb)
+    permit(tx, actor, Permission.PERFORM)
+    order = orders.get(tx, order_id)
+    if order is None or not _is_news(tx, order):
+        return False
+    step = _step(tx, order, held, clinic)
+    wrong = identity.contradictions(order.patient, held.patient_name, held.patient_id, held.birth_date)
+    id = performed.add(tx, step)
+    for scheduled in order.steps:
+        performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
+    order_status.settle(tx, order.id, clinic)
+    audit.write(tx, actor, "images_seen", order.id, sop_instance_uid=step.sop_instance_uid, instances=held.instances)
+    if wrong:
+        number = order.accession_number
+        text = f"a step for {number} names another order or patient by {', '.join(wrong)}"
+        devices.note(tx, step.ae_title, "mpps_conflict", text)
+    tx.notify()
+    return True
 
 
 def _is_news(tx: Tx, order: Order) -> bool:

@@ -16,7 +16,7 @@ from broker.domain.actors import Actor
 from broker.domain.devices import Device
 from broker.domain.errors import Invalid, NotFound
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.tables import audit, devices
 
 # PS3.5 6.2, AE: no backslash, no control characters, not only blanks; kept to ASCII.
@@ -35,30 +35,22 @@ RANGES = {
 }
 
 
-def put_device(store: Store, device: Device, actor: Actor) -> Device:
-    """Register a device, approve one that was only heard of, or change it; give it as it was kept.
-
-    Raise Invalid, Forbidden, SessionEnded. What is the same as before is not written again.
-    """
-    return store.write(lambda tx: _put(tx, device, actor))
-
-
-def adjust_device(store: Store, ae_title: str, changes: Mapping[str, Any], actor: Actor) -> Device:
+def adjust_device(tx: Tx, ae_title: str, changes: Mapping[str, Any], actor: Actor) -> Device:
     """Change some settings of a device and leave the others as they are now; give it as it was kept.
 
     Raise NotFound, Invalid, Forbidden, SessionEnded.
     """
-
-    def verb(tx: Tx) -> Device:
-        known = devices.get(tx, ae_title)
-        if known is None:
-            raise NotFound(f"device {ae_title}")
-        return _put(tx, replace(known, **changes), actor)
-
-    return store.write(verb)
+    known = devices.get(tx, ae_title)
+    if known is None:
+        raise NotFound(f"device {ae_title}")
+    return put_device(tx, replace(known, **changes), actor)
 
 
-def _put(tx: Tx, device: Device, actor: Actor) -> Device:
+def put_device(tx: Tx, device: Device, actor: Actor) -> Device:
+    """Register a device, approve one that was only heard of, or change it; return it as it was stored.
+
+    Raise Invalid, Forbidden, SessionEnded. What is the same as before is not written again.
+    """
     permit(tx, actor, Permission.MANAGE)
     device = replace(
         device,

@@ -11,7 +11,7 @@ from broker.domain.devices import ProcedureType
 from broker.domain.directory import Entry
 from broker.domain.errors import Refused
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.queries import lookups
 from broker.store.tables import audit, devices, directories
 from broker.store.tables.directories import Change
@@ -37,47 +37,42 @@ class Replaced:
 
 
 def replace_directory(
-    store: Store,
+    tx: Tx,
     source: Source,
     entries: Sequence[Entry],
     actor: Actor,
     *,
     offered: Sequence[ProcedureType] = (),
     replace_defaults: bool = False,
-    dry_run: bool = False,
 ) -> Replaced:
     """Put entries in the place of all that a kind of directory had, in one transaction.
 
     Of procedures, `offered` are those that the desk shows from now on, beside the local default set unless
     `replace_defaults`. Raise Refused where that would leave the desk without any, Forbidden, SessionEnded.
     """
-
-    def verb(tx: Tx) -> Replaced:
-        permit(tx, actor, Permission.MANAGE)
-        change = directories.replace(tx, source.kind, source.system, source.version, source.file, entries)
-        if source.kind == "procedures":
-            if replace_defaults and not offered:
-                raise Refused("without the default set the desk would have no procedure")
-            devices.offer_official(tx, [replace(each, local=False) for each in offered])
-            if replace_defaults:
-                devices.withdraw_local(tx, [each.code for each in PROCEDURES])
-        if source.kind in ("procedures", "body-sites"):
-            devices.place_body_sites(tx, _sites(tx))
-        audit.write(
-            tx,
-            actor,
-            "directory_replaced",
-            kind=source.kind,
-            system=source.system,
-            version=source.version,
-            file=source.file,
-            entries=len(entries),
-            gone=change.gone,
-        )
-        now = lookups.procedures(tx)
-        return Replaced(change, len(now), sum(each.local for each in now))
-
-    return store.dry_run(verb) if dry_run else store.write(verb)
+    permit(tx, actor, Permission.MANAGE)
+    change = directories.replace(tx, source.kind, source.system, source.version, source.file, entries)
+    if source.kind == "procedures":
+        if replace_defaults and not offered:
+            raise Refused("without the default set the desk would have no procedure")
+        devices.offer_official(tx, [replace(each, local=False) for each in offered])
+        if replace_defaults:
+            devices.withdraw_local(tx, [each.code for each in PROCEDURES])
+    if source.kind in ("procedures", "body-sites"):
+        devices.place_body_sites(tx, _sites(tx))
+    audit.write(
+        tx,
+        actor,
+        "directory_replaced",
+        kind=source.kind,
+        system=source.system,
+        version=source.version,
+        file=source.file,
+        entries=len(entries),
+        gone=change.gone,
+    )
+    now = lookups.procedures(tx)
+    return Replaced(change, len(now), sum(each.local for each in now))
 
 
 def _sites(tx: Tx) -> dict[str, str]:

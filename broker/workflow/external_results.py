@@ -17,7 +17,7 @@ from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import StepState
 from broker.domain.reports import ForeignStudy
-from broker.store.database import Reader, Store, Tx
+from broker.store.database import Reader, Tx
 from broker.store.tables import audit, devices, foreign, incoming, orders, patients
 from broker.store.tables.foreign import Kept
 from broker.store.tables.incoming import Arrival
@@ -35,60 +35,52 @@ class Outcome(StrEnum):
     NEEDS_ATTENTION = "set_aside"  # a person must look
 
 
-def take_result(store: Store, order_id: int, kept: Kept, arrival: Arrival, actor: Actor = ACTOR) -> Outcome:
+def take_result(tx: Tx, order_id: int, kept: Kept, arrival: Arrival, actor: Actor = ACTOR) -> Outcome:
     """Keep another clinic's result for an order of ours; a finished report completes one that waits for it.
 
     The same again changes nothing, and neither does a partial report after the finished one. Raise NotFound.
     """
-
-    def verb(tx: Tx) -> Outcome:
-        _permit(actor)
-        order = orders.get(tx, order_id)
-        if order is None:
-            raise NotFound(f"order {order_id}")
-        study = in_our_words(tx, kept.study)
-        news = foreign.keep(tx, order.patient.id, replace(kept, study=study), order.id)
-        incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
-        done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
-        if done:
-            orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESULT))
-            for step in order.steps:
-                if step.state is StepState.REFERRED:
-                    orders.set_step_state(tx, step.id, StepState.COMPLETED)
-        if not news and not done:
-            return Outcome.KNOWN
-        audit.write(
-            tx,
-            actor,
-            "result",
-            order.id,
-            reference=study.reference,
-            status=study.status,
-            organisation=study.organisation,
-            completed=done,
-        )
-        tx.notify()
-        return Outcome.COMPLETED if done else Outcome.TAKEN
-
-    return store.write(verb)
+    _permit(actor)
+    order = orders.get(tx, order_id)
+    if order is None:
+        raise NotFound(f"order {order_id}")
+    study = in_our_words(tx, kept.study)
+    news = foreign.keep(tx, order.patient.id, replace(kept, study=study), order.id)
+    incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
+    done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
+    if done:
+        orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESULT))
+        for step in order.steps:
+            if step.state is StepState.REFERRED:
+                orders.set_step_state(tx, step.id, StepState.COMPLETED)
+    if not news and not done:
+        return Outcome.KNOWN
+    audit.write(
+        tx,
+        actor,
+        "result",
+        order.id,
+        reference=study.reference,
+        status=study.status,
+        organisation=study.organisation,
+        completed=done,
+    )
+    tx.notify()
+    return Outcome.COMPLETED if done else Outcome.TAKEN
 
 
 def result_failed(
-    store: Store, arrival: Arrival, reason: str, order_id: int = 0, actor: Actor = ACTOR, *, aside: bool = True
+    tx: Tx, arrival: Arrival, reason: str, order_id: int = 0, actor: Actor = ACTOR, *, aside: bool = True
 ) -> None:
     """Note in the ledger why a result cannot be taken: set aside for a person, or to be tried again."""
-
-    def verb(tx: Tx) -> None:
-        _permit(actor)
-        state = ArrivalState.NEEDS_ATTENTION if aside else ArrivalState.FAILED
-        incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order_id)
-        tx.notify()
-
-    store.write(verb)
+    _permit(actor)
+    state = ArrivalState.NEEDS_ATTENTION if aside else ArrivalState.FAILED
+    incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order_id)
+    tx.notify()
 
 
 def keep_history(
-    store: Store,
+    tx: Tx,
     patient_id: int,
     told: Sequence[Kept],
     *,
@@ -102,35 +94,27 @@ def keep_history(
     rest follows. With `whole`, studies that are not among `told` are forgotten: the bus does not tell of them any
     more. Raise NotFound.
     """
-
-    def verb(tx: Tx) -> None:
-        _permit(actor)
-        patient = patients.get(tx, patient_id)
-        if patient is None:
-            raise NotFound(f"patient {patient_id}")
-        for kept in told:
-            foreign.keep(tx, patient_id, replace(kept, study=in_our_words(tx, kept.study)))
-        if whole:
-            foreign.forget_others(tx, patient_id, [kept.study.reference for kept in told])
-        if missing:
-            foreign.note_failure(tx, patient_id, missing)
-        elif missing is not None:
-            foreign.note_answer(tx, patient_id)
-            audit.write(tx, actor, "history", patient=patient.patient_id, studies=len(told))
-        tx.notify()
-
-    store.write(verb)
+    _permit(actor)
+    patient = patients.get(tx, patient_id)
+    if patient is None:
+        raise NotFound(f"patient {patient_id}")
+    for kept in told:
+        foreign.keep(tx, patient_id, replace(kept, study=in_our_words(tx, kept.study)))
+    if whole:
+        foreign.forget_others(tx, patient_id, [kept.study.reference for kept in told])
+    if missing:
+        foreign.note_failure(tx, patient_id, missing)
+    elif missing is not None:
+        foreign.note_answer(tx, patient_id)
+        audit.write(tx, actor, "history", patient=patient.patient_id, studies=len(told))
+    tx.notify()
 
 
-def history_failed(store: Store, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
+def history_failed(tx: Tx, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
     """Note why the bus told nothing of a patient; what it told before stays, with its age."""
-
-    def verb(tx: Tx) -> None:
-        _permit(actor)
-        foreign.note_failure(tx, patient_id, reason)
-        tx.notify()
-
-    store.write(verb)
+    _permit(actor)
+    foreign.note_failure(tx, patient_id, reason)
+    tx.notify()
 
 
 def in_our_words(reader: Reader, study: ForeignStudy) -> ForeignStudy:

@@ -25,7 +25,7 @@ from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.queries import inbox, lookups
 from broker.store.tables import audit, clients, incoming, orders, outbox
 from broker.store.tables.incoming import Arrival
@@ -53,7 +53,7 @@ class Taken(StrEnum):
 
 
 def take(
-    store: Store,
+    tx: Tx,
     referral: IncomingReferral,
     arrival: Arrival,
     actor: Actor,
@@ -67,23 +67,6 @@ def take(
     It waits for a person, unless `auto_accept` (modality -> AE title) names a device for what it asks and nothing is
     wrong with it. What has become an order already is left to people: they are told of the change. Raise Forbidden.
     """
-
-    return store.write(
-        lambda tx: taken(tx, referral, arrival, actor, clinic, auto_accept, system_procedure=system_procedure)
-    )
-
-
-def taken(
-    tx: Tx,
-    referral: IncomingReferral,
-    arrival: Arrival,
-    actor: Actor,
-    clinic: Clinic,
-    auto_accept: Mapping[str, str],
-    *,
-    system_procedure: str = SYSTEM_PROCEDURE,
-) -> Taken:
-    """Do what `take` does within another verb's transaction."""
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
         return Taken.NOTHING
@@ -116,52 +99,44 @@ def taken(
 
 
 def take_cancellation(
-    store: Store, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int = 0
+    tx: Tx, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int = 0
 ) -> Taken:
     """Take it that the sender of a referral has cancelled it; or, with `order_id`, that an order of ours is.
 
     What waits is cancelled, an order is taken off the worklist and nothing is told back. What has begun stays, and
     people are warned. `reason` is the status that came. Raise Forbidden.
     """
-
-    def verb(tx: Tx) -> Taken:
-        permit(tx, actor, Permission.CANCEL)
-        if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
-            return Taken.NOTHING
-        known = incoming.by_task(tx, arrival.source, task)
-        order = orders.get(tx, order_id or (known.order_id if known else 0))
-        if order and order_id and _cancelled_by_us(tx, order):
-            return Taken.NOTHING
-        incoming.settle(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
-        incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
-        tx.notify()
-        outcome = Taken.CANCELLED
-        if order and order.state is not OrderState.CANCELLED:
-            outcome = _cancel(tx, order, arrival, reason, actor, clinic)
-        if known and outcome is Taken.CANCELLED and known.state is not IncomingState.CANCELLED:
-            incoming.update(tx, replace(known, state=IncomingState.CANCELLED))
-            if not order:
-                audit.write(tx, actor, "incoming_cancelled", task=task, source=arrival.source, reason=reason)
-        return outcome
-
-    return store.write(verb)
+    permit(tx, actor, Permission.CANCEL)
+    if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
+        return Taken.NOTHING
+    known = incoming.by_task(tx, arrival.source, task)
+    order = orders.get(tx, order_id or (known.order_id if known else 0))
+    if order and order_id and _cancelled_by_us(tx, order):
+        return Taken.NOTHING
+    incoming.settle(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
+    incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
+    tx.notify()
+    outcome = Taken.CANCELLED
+    if order and order.state is not OrderState.CANCELLED:
+        outcome = _cancel(tx, order, arrival, reason, actor, clinic)
+    if known and outcome is Taken.CANCELLED and known.state is not IncomingState.CANCELLED:
+        incoming.update(tx, replace(known, state=IncomingState.CANCELLED))
+        if not order:
+            audit.write(tx, actor, "incoming_cancelled", task=task, source=arrival.source, reason=reason)
+    return outcome
 
 
-def set_aside(store: Store, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
+def set_aside(tx: Tx, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
     """Keep what cannot be taken, with the reason, for a person to look at; what is known of it stays as it was."""
-
-    def verb(tx: Tx) -> None:
-        incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason)
-        tx.notify()
-
-    store.write(verb)
+    incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason)
+    tx.notify()
 
 
 # ---- what people do ----
 
 
 def accept(
-    store: Store,
+    tx: Tx,
     incoming_id: int,
     draft: ReferralDraft,
     actor: Actor,
@@ -177,72 +152,56 @@ def accept(
     or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
     """
     draft = replace(referrals.tidied(draft), submission_id="", owner="")
-
-    def verb(tx: Tx) -> Order:
-        permit(tx, actor, Permission.REGISTER)
-        known = _known(tx, incoming_id)
-        if known.state is IncomingState.ACCEPTED:
-            return referrals.reread(tx, known.order_id)
-        if known.state is not IncomingState.WAITING:
-            raise WrongState(f"accept while {known.state}")
-        if seen is not None and _content(seen) != _content(known):
-            raise Stale(f"incoming referral {incoming_id}")
-        order = _ordered(tx, known, draft, actor, clinic, repeats)
-        tx.notify()
-        return order
-
-    return store.write(verb)
+    permit(tx, actor, Permission.REGISTER)
+    known = _known(tx, incoming_id)
+    if known.state is IncomingState.ACCEPTED:
+        return referrals.reread(tx, known.order_id)
+    if known.state is not IncomingState.WAITING:
+        raise WrongState(f"accept while {known.state}")
+    if seen is not None and _content(seen) != _content(known):
+        raise Stale(f"incoming referral {incoming_id}")
+    order = _ordered(tx, known, draft, actor, clinic, repeats)
+    tx.notify()
+    return order
 
 
-def decline(store: Store, incoming_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
+def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
     """Note that this clinic will not do what a waiting referral asks for.
 
     Here only: the wire profile has no word by which the bus could be told, so that the clinic that refers must be
     called. A content that changes afterwards waits anew. Raise NotFound, WrongState, Forbidden, SessionEnded.
     """
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.CANCEL)
-        known = _known(tx, incoming_id)
-        if known.state is IncomingState.DECLINED:
-            return
-        if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
-            raise WrongState(f"decline while {known.state}")
-        incoming.update(tx, replace(known, state=IncomingState.DECLINED))
-        audit.write(tx, actor, "decline", task=known.task, source=known.source, reason=names.tidy(reason))
-        tx.notify()
-
-    store.write(verb)
+    permit(tx, actor, Permission.CANCEL)
+    known = _known(tx, incoming_id)
+    if known.state is IncomingState.DECLINED:
+        return
+    if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
+        raise WrongState(f"decline while {known.state}")
+    incoming.update(tx, replace(known, state=IncomingState.DECLINED))
+    audit.write(tx, actor, "decline", task=known.task, source=known.source, reason=names.tidy(reason))
+    tx.notify()
 
 
-def acknowledge(store: Store, order_id: int, actor: Actor) -> int:
+def acknowledge(tx: Tx, order_id: int, actor: Actor) -> int:
     """Note that a person has seen to what came too late for an order; give how much that was. Raise Forbidden."""
-
-    def verb(tx: Tx) -> int:
-        permit(tx, actor, Permission.AMEND)
-        count = incoming.acknowledge(tx, order_id)
-        if count:
-            audit.write(tx, actor, "acknowledge_late", order_id)
-            tx.notify()
-        return count
-
-    return store.write(verb)
+    permit(tx, actor, Permission.AMEND)
+    count = incoming.acknowledge(tx, order_id)
+    if count:
+        audit.write(tx, actor, "acknowledge_late", order_id)
+        tx.notify()
+    return count
 
 
-def try_again(store: Store, item_id: int, actor: Actor) -> bool:
+def try_again(tx: Tx, item_id: int, actor: Actor) -> bool:
     """Let what was set aside be read again at the next look; False where it was not set aside. Raise Forbidden."""
-
-    def verb(tx: Tx) -> bool:
-        permit(tx, actor, Permission.RESEND)
-        item = inbox.item(tx, item_id)
-        # A change that came too late was read well; reading it again would tell nothing new.
-        again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
-        if again:
-            audit.write(tx, actor, "incoming_again", item=item_id)
-            tx.notify()
-        return again
-
-    return store.write(verb)
+    permit(tx, actor, Permission.RESEND)
+    item = inbox.item(tx, item_id)
+    # A change that came too late was read well; reading it again would tell nothing new.
+    again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
+    if again:
+        audit.write(tx, actor, "incoming_again", item=item_id)
+        tx.notify()
+    return again
 
 
 # ---- what the screens show ----
@@ -360,7 +319,7 @@ def _ordered(
     tells = clinic.sends_to_bus and not from_bus and clients.sends_to_bus(tx, known.source)
     role = BusRole.PERFORMER if from_bus else BusRole.PLACER if tells else BusRole.NONE
     usable = "" if refused else number
-    order = referrals.added(
+    order = referrals.create_order(
         tx,
         draft,
         "",
@@ -435,7 +394,7 @@ def _cancelled_by_us(tx: Tx, order: Order) -> bool:
 def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> Taken:
     if lifecycle.allowed(order.state, Event.CANCEL):
         knows = arrival.source == BUS
-        referrals.take_off(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
+        referrals.take_off_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
         audit.write(tx, actor, "cancel", order.id, reason=reason)
         return Taken.CANCELLED
     incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)

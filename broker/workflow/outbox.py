@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from broker.domain.actors import Actor
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.tables import audit, outbox
 
 
-def resend(store: Store, order_id: int, actor: Actor) -> int:
+def resend(tx: Tx, order_id: int, actor: Actor) -> int:
     """Put an order's messages that need attention back into the queue; give how many there were. Raise Forbidden."""
-
-    def verb(tx: Tx) -> int:
-        permit(tx, actor, Permission.RESEND)
-        count = outbox.resume(tx, order_id)
-        audit.write(tx, actor, "resend", order_id, messages=count)
-        tx.notify()
-        return count
-
-    return store.write(verb)
+    permit(tx, actor, Permission.RESEND)
+    count = outbox.resume(tx, order_id)
+    audit.write(tx, actor, "resend", order_id, messages=count)
+    tx.notify()
+    return count
 
 
-def go_on(store: Store, actor: Actor) -> None:
+def go_on(tx: Tx, actor: Actor) -> None:
     """Let the exchange try again at once: after a pause (the token was refused) or before a wait is over."""
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.RESEND)
-        outbox.set_channel(tx, "ok", "", None, answered=False)
-        audit.write(tx, actor, "exchange_go_on")
-        tx.notify()
-
-    store.write(verb)
+    permit(tx, actor, Permission.RESEND)
+    outbox.set_channel(tx, "ok", "", None, answered=False)
+    audit.write(tx, actor, "exchange_go_on")
+    tx.notify()

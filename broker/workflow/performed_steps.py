@@ -29,7 +29,7 @@ from broker.domain.performed import (
 )
 from broker.domain.reasons import WRONG_ENTRY
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.tables import audit, devices, orders, performed
 from broker.workflow import order_status
 
@@ -47,196 +47,33 @@ Judge = Callable[[Mapping[str, Any]], Judgement]
 """Judges a change by what is known of its step (attributes in the DICOM JSON model), in the verb's transaction."""
 
 
-Told = Callable[[Tx], MppsOutcome]
-"""A modality's word as the transaction that takes it."""
-
-
-def start(store: Store, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
+def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
     """Keep that a modality has begun a study, and move the orders that it names (MPPS N-CREATE)."""
-    return store.write(starting(step, message, actor, clinic))
-
-
-def starting(step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> Told:
-    """Give `start` as a transaction, for those who cannot wait for it."""
-
-    def verb(tx: Tx) -> MppsOutcome:
-        permit(tx, actor, Permission.PERFORM)
-        outcome = MppsOutcome.ACCEPTED
-        if performed.get(tx, step.sop_instance_uid):
-            same = performed.was_accepted(tx, step.sop_instance_uid, "N-CREATE", actor.name, message.digest)
-            outcome = MppsOutcome.REPEATED if same else MppsOutcome.DUPLICATE
-        _record(tx, step.sop_instance_uid, "N-CREATE", actor, outcome, message, f"N-CREATE {outcome}")
-        if outcome is not MppsOutcome.ACCEPTED:
-            return outcome
-        id = performed.add(tx, step, message.json())
-        performed.add_series(tx, id, step.series)
-        performed.add_doses(tx, id, step.doses)
-        touched = _link_named(tx, id, step, actor)
-        for order, conflicts in touched:
-            order_status.settle_read(tx, order, clinic)
-            audit.write(tx, actor, "start", order.id, sop_instance_uid=step.sop_instance_uid)
-            if conflicts:
-                _tell_conflict(tx, order, step, conflicts, actor)
-        if not touched:
-            audit.write(tx, actor, "start_unlinked", sop_instance_uid=step.sop_instance_uid)
-        tx.notify()
+    permit(tx, actor, Permission.PERFORM)
+    outcome = MppsOutcome.ACCEPTED
+    if performed.get(tx, step.sop_instance_uid):
+        same = performed.was_accepted(tx, step.sop_instance_uid, "N-CREATE", actor.name, message.digest)
+        outcome = MppsOutcome.REPEATED if same else MppsOutcome.DUPLICATE
+    _record(tx, step.sop_instance_uid, "N-CREATE", actor, outcome, message, f"N-CREATE {outcome}")
+    if outcome is not MppsOutcome.ACCEPTED:
         return outcome
-
-    return verb
-
-
-def progress(
-    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
-) -> MppsOutcome:
-    """Keep what a modality says of a running step (MPPS N-SET without a final status)."""
-    return store.write(changing(uid, change, message, actor, clinic))
-
-
-def finish(
-    store: Store, uid: str, change: PerformedChange, message: Message, actor: Actor, clinic: Clinic
-) -> MppsOutcome:
-    """Keep that a modality has completed or discontinued a step (MPPS N-SET with a final status).
-
-    Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
-    a person must find whose images these are.
-    """
-    if change.state not in FINAL:
-        raise ValueError("a step is finished by COMPLETED or DISCONTINUED")
-    return store.write(changing(uid, change, message, actor, clinic))
+    id = performed.add(tx, step, message.json())
+    performed.add_series(tx, id, step.series)
+    performed.add_doses(tx, id, step.doses)
+    touched = _link_named(tx, id, step, actor)
+    for order, conflicts in touched:
+        order_status.settle_read(tx, order, clinic)
+        audit.write(tx, actor, "start", order.id, sop_instance_uid=step.sop_instance_uid)
+        if conflicts:
+            _tell_conflict(tx, order, step, conflicts, actor)
+    if not touched:
+        audit.write(tx, actor, "start_unlinked", sop_instance_uid=step.sop_instance_uid)
+    tx.notify()
+    return outcome
 
 
-def refusing(uid: str, operation: str, why: str, message: Message, actor: Actor) -> Told:
-    """Keep, in a transaction, a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
-
-    def verb(tx: Tx) -> MppsOutcome:
-        permit(tx, actor, Permission.PERFORM)
-        return _record_refusal(tx, uid, operation, why, message, actor)
-
-    return verb
-
-
-def expire_step(store: Store, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
-    """End a step in the place of a device that has died; say whether it was still to be ended.
-
-    `not_after` is an instant (UTC): a step of which its device has told since is left alone. Its own later word still
-    stands.
-    """
-
-    def verb(tx: Tx) -> bool:
-        permit(tx, actor, Permission.PERFORM)
-        told = {step.sop_instance_uid: (step, at) for step, at in performed.running(tx)}
-        if uid not in told or told[uid][1] > not_after:
-            return False
-        step, at = told[uid]
-        performed.end_provisionally(tx, uid, PerformedState.DISCONTINUED)
-        last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
-        devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
-        for order_id in _orders(tx, step):
-            order_status.settle(tx, order_id, clinic)
-            audit.write(tx, actor, "expire", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
-        tx.notify()
-        return True
-
-    return store.write(verb)
-
-
-def link(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Say which order a study belongs to that a modality made without naming one.
-
-    Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
-    """
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.LINK)
-        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
-        if performed.linked_steps(tx, step.id):
-            raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
-        for scheduled in order.steps:
-            performed.link(tx, step.id, scheduled.id, actor.name)
-        order_status.settle(tx, order.id, clinic)
-        audit.write(tx, actor, "link", order.id, sop_instance_uid=sop_instance_uid)
-        tx.notify()
-
-    store.write(verb)
-
-
-def unlink(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Say that a study does not belong to an order: the order waits again unless other work was done for it.
-
-    The study goes back among those without an order; what a person had closed by hand is no study and vanishes.
-    Raise NotFound, WrongState when the two are not linked, Forbidden.
-    """
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.LINK)
-        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
-        linked = _orders(tx, step)
-        if order.id not in linked:
-            raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
-        if step.source is not StepSource.MODALITY:
-            performed.remove(tx, step.id)
-        else:
-            performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
-        order_status.resettle(tx, order.id, clinic)
-        audit.write(tx, actor, "unlink", order.id, sop_instance_uid=sop_instance_uid)
-        tx.notify()
-
-    store.write(verb)
-
-
-def confirm(store: Store, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Say that a study is this order's patient's, although the device named the patient otherwise.
-
-    The region may then learn of the images. Raise NotFound, Forbidden.
-    """
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.LINK)
-        step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
-        performed.settle_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
-        order_status.settle(tx, order.id, clinic)
-        audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
-        tx.notify()
-
-    store.write(verb)
-
-
-def close(store: Store, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
-    """Say that a study was made whose device does not report it, or did not report its end.
-
-    A device that reports it later nevertheless is believed.
-    `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
-    """
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.CLOSE)
-        order = _order(tx, order_id)
-        if order.revision != revision:
-            raise Stale(f"order {order.accession_number}")
-        lifecycle.after(order.state, Event.CLOSE)
-        running = [step for step, _ in performed.running(tx) if order.id in _orders(tx, step)]
-        touched = dict.fromkeys([order.id])
-        for step in running:
-            performed.end_provisionally(tx, step.sop_instance_uid, PerformedState.COMPLETED)
-            touched |= dict.fromkeys(_orders(tx, step))
-        waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
-        if waiting or not running:
-            step = _made_by_hand(tx, order, actor, clinic)
-            id = performed.add(tx, step)
-            for scheduled in waiting or order.steps:
-                performed.link(tx, id, scheduled.id, actor.name)
-        for each in touched:
-            order_status.settle(tx, each, clinic)
-            audit.write(tx, actor, "close", each)
-        tx.notify()
-
-    store.write(verb)
-
-
-# ---- the modality's word ----
-
-
-def changing(
+def change(
+    tx: Tx,
     uid: str,
     change: PerformedChange,
     message: Message,
@@ -244,51 +81,155 @@ def changing(
     clinic: Clinic,
     merged: Mapping[str, Any] | None = None,
     judge: Judge | None = None,
-) -> Told:
-    """Give `progress` or `finish`, as the change says, as a transaction.
+) -> MppsOutcome:
+    """Keep what a modality says of a step (MPPS N-SET): its progress, or its end where the change has a final status.
 
-    `merged` is what of the message's attributes becomes the step's; everything where it is not given. `judge` may have
-    the change of an open step refused.
+    Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
+    a person must find whose images these are. `merged` is what of the message's attributes becomes the step's;
+    everything where it is not given. `judge` may have the change of an open step refused.
     """
     action = "finish" if change.state in FINAL else "progress"
-
-    def verb(tx: Tx) -> MppsOutcome:
-        permit(tx, actor, Permission.PERFORM)
-        step, known = performed.whole(tx, uid)
-        said = message
-        if judge is not None and step is not None and _is_open(step):
-            judgement = judge(known)
-            said = replace(message, notes=message.notes + judgement.notes)
-            if judgement.refusal:
-                return _record_refusal(tx, uid, "N-SET", judgement.refusal, said, actor)
-        outcome = _outcome(tx, step, uid, message, actor)
-        _record(tx, uid, "N-SET", actor, outcome, said, f"N-SET {change.state or 'without a status'} {outcome}")
-        if step is None or outcome is not MppsOutcome.ACCEPTED:
-            if outcome is MppsOutcome.UNKNOWN:
-                audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
-                tx.notify()
-            return outcome
-        after = _changed(step, change, foreign=actor.name != step.ae_title)
-        attributes = {**known, **(message.attributes if merged is None else merged)}
-        performed.update(tx, after, attributes)
-        if change.series is not None:
-            performed.set_series(tx, step.id, change.series)
-        performed.set_doses(tx, step.id, change.doses or {})
-        if actor.name != step.ae_title:
-            devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
-        touched = _orders(tx, step)
-        wrong_entry = _is_wrong_entry(after, change)
-        if wrong_entry:
-            performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
-        for order_id in touched:
-            (order_status.reopen if wrong_entry else order_status.settle)(tx, order_id, clinic)
-            audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
-            if wrong_entry:
-                audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
-        tx.notify()
+    permit(tx, actor, Permission.PERFORM)
+    step, known = performed.whole(tx, uid)
+    said = message
+    if judge is not None and step is not None and _is_open(step):
+        judgement = judge(known)
+        said = replace(message, notes=message.notes + judgement.notes)
+        if judgement.refusal:
+            return _record_refusal(tx, uid, "N-SET", judgement.refusal, said, actor)
+    outcome = _outcome(tx, step, uid, message, actor)
+    _record(tx, uid, "N-SET", actor, outcome, said, f"N-SET {change.state or 'without a status'} {outcome}")
+    if step is None or outcome is not MppsOutcome.ACCEPTED:
+        if outcome is MppsOutcome.UNKNOWN:
+            audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
+            tx.notify()
         return outcome
+    after = _changed(step, change, foreign=actor.name != step.ae_title)
+    attributes = {**known, **(message.attributes if merged is None else merged)}
+    performed.update(tx, after, attributes)
+    if change.series is not None:
+        performed.set_series(tx, step.id, change.series)
+    performed.set_doses(tx, step.id, change.doses or {})
+    if actor.name != step.ae_title:
+        devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
+    touched = _orders(tx, step)
+    wrong_entry = _is_wrong_entry(after, change)
+    if wrong_entry:
+        performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
+    for order_id in touched:
+        (order_status.reopen if wrong_entry else order_status.settle)(tx, order_id, clinic)
+        audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
+        if wrong_entry:
+            audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
+    tx.notify()
+    return outcome
 
-    return verb
+
+def refuse(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
+    """Keep a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
+    permit(tx, actor, Permission.PERFORM)
+    return _record_refusal(tx, uid, operation, why, message, actor)
+
+
+def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
+    """End a step in the place of a device that has died; say whether it was still to be ended.
+
+    `not_after` is an instant (UTC): a step of which its device has told since is left alone. Its own later word still
+    stands.
+    """
+    permit(tx, actor, Permission.PERFORM)
+    told = {step.sop_instance_uid: (step, at) for step, at in performed.running(tx)}
+    if uid not in told or told[uid][1] > not_after:
+        return False
+    step, at = told[uid]
+    performed.end_provisionally(tx, uid, PerformedState.DISCONTINUED)
+    last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
+    devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
+    for order_id in _orders(tx, step):
+        order_status.settle(tx, order_id, clinic)
+        audit.write(tx, actor, "expire", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
+    tx.notify()
+    return True
+
+
+def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say which order a study belongs to that a modality made without naming one.
+
+    Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+    if performed.linked_steps(tx, step.id):
+        raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
+    for scheduled in order.steps:
+        performed.link(tx, step.id, scheduled.id, actor.name)
+    order_status.settle(tx, order.id, clinic)
+    audit.write(tx, actor, "link", order.id, sop_instance_uid=sop_instance_uid)
+    tx.notify()
+
+
+def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study does not belong to an order: the order waits again unless other work was done for it.
+
+    The study goes back among those without an order; what a person had closed by hand is no study and vanishes.
+    Raise NotFound, WrongState when the two are not linked, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+    linked = _orders(tx, step)
+    if order.id not in linked:
+        raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
+    if step.source is not StepSource.MODALITY:
+        performed.remove(tx, step.id)
+    else:
+        performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
+    order_status.resettle(tx, order.id, clinic)
+    audit.write(tx, actor, "unlink", order.id, sop_instance_uid=sop_instance_uid)
+    tx.notify()
+
+
+def confirm(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study is this order's patient's, although the device named the patient otherwise.
+
+    The region may then learn of the images. Raise NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+    performed.settle_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
+    order_status.settle(tx, order.id, clinic)
+    audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
+    tx.notify()
+
+
+def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
+    """Say that a study was made whose device does not report it, or did not report its end.
+
+    A device that reports it later nevertheless is believed.
+    `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.CLOSE)
+    order = _order(tx, order_id)
+    if order.revision != revision:
+        raise Stale(f"order {order.accession_number}")
+    lifecycle.after(order.state, Event.CLOSE)
+    running = [step for step, _ in performed.running(tx) if order.id in _orders(tx, step)]
+    touched = dict.fromkeys([order.id])
+    for step in running:
+        performed.end_provisionally(tx, step.sop_instance_uid, PerformedState.COMPLETED)
+        touched |= dict.fromkeys(_orders(tx, step))
+    waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
+    if waiting or not running:
+        step = _made_by_hand(tx, order, actor, clinic)
+        id = performed.add(tx, step)
+        for scheduled in waiting or order.steps:
+            performed.link(tx, id, scheduled.id, actor.name)
+    for each in touched:
+        order_status.settle(tx, each, clinic)
+        audit.write(tx, actor, "close", each)
+    tx.notify()
+
+
+# ---- the modality's word ----
 
 
 def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:

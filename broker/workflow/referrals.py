@@ -23,38 +23,31 @@ from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, Sche
 from broker.domain.people import Patient, PersonName
 from broker.domain.performed import PerformedStep
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.tables import audit, devices, orders, outbox, patients, performed
 from broker.workflow import numbering, order_status
 
 
-def register(
-    store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, dry_run: bool = False, repeats: str = ""
-) -> Order:
+def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repeats: str = "") -> Order:
     """Make an order of a referral: numbers, worklist entry, message to the region.
 
-    A submission id that was seen before gives the order that it made then. `dry_run` does everything and keeps
-    nothing: what it raises is what registering would raise. `repeats` names the earlier study that a person was shown
-    and wants repeated: it goes into the audit trail. Raise Invalid with the wrong fields,
-    Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
+    A submission id that was seen before gives the order that it made then. `repeats` names the
+    earlier study that a person was shown and wants repeated: it goes into the audit trail. Raise Invalid with the wrong
+    fields, Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
     """
     draft = tidied(draft)
     digest = _digest(draft)
-
-    def verb(tx: Tx) -> Order:
-        permit(tx, actor, Permission.REGISTER)
-        if draft.submission_id and (earlier := orders.by_submission(tx, draft.submission_id)):
-            if earlier[1] != digest:
-                raise Duplicate(f"submission {draft.submission_id} with other content")
-            return earlier[0]
-        order = added(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.sends_to_bus else BusRole.NONE)
-        if order.bus_role is BusRole.PLACER:
-            outbox.add(tx, order.id, OutboxKind.ORDER)
-        audit.write(tx, actor, "register", order.id, accession_number=order.accession_number, **repeat_of(repeats))
-        tx.notify()
-        return order
-
-    return store.dry_run(verb) if dry_run else store.write(verb)
+    permit(tx, actor, Permission.REGISTER)
+    if draft.submission_id and (earlier := orders.by_submission(tx, draft.submission_id)):
+        if earlier[1] != digest:
+            raise Duplicate(f"submission {draft.submission_id} with other content")
+        return earlier[0]
+    order = create_order(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.sends_to_bus else BusRole.NONE)
+    if order.bus_role is BusRole.PLACER:
+        outbox.add(tx, order.id, OutboxKind.ORDER)
+    audit.write(tx, actor, "register", order.id, accession_number=order.accession_number, **repeat_of(repeats))
+    tx.notify()
+    return order
 
 
 def repeat_of(repeats: str) -> dict[str, str]:
@@ -62,35 +55,31 @@ def repeat_of(repeats: str) -> dict[str, str]:
     return {"repeat_of": repeats} if repeats else {}
 
 
-def register_walk_in(store: Store, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
     """Make an order of a study that was done without one, and link the two; the region learns of its result only.
 
     Where and when it was done is what its device told, not what the draft says. Raise NotFound, WrongState when it
     belongs to an order already (so that a double click makes one), Invalid, Forbidden.
     """
-
-    def verb(tx: Tx) -> Order:
-        permit(tx, actor, Permission.REGISTER)
-        permit(tx, actor, Permission.LINK)
-        step = performed.get(tx, sop_instance_uid)
-        if step is None:
-            raise NotFound(f"performed step {sop_instance_uid}")
-        if performed.linked_steps(tx, step.id):
-            raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
-        device = devices.get(tx, step.ae_title)
-        here = (device.ae_title,) if device and device.approved else draft.station_ae_titles
-        told = tidied(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
-        role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
-        uid = _own_study_uid(tx, step)
-        order = added(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
-        for scheduled in order.steps:
-            performed.link(tx, step.id, scheduled.id, actor.name)
-        order_status.settle(tx, order.id, clinic)
-        audit.write(tx, actor, "register_walk_in", order.id, sop_instance_uid=sop_instance_uid)
-        tx.notify()
-        return reread(tx, order.id)
-
-    return store.write(verb)
+    permit(tx, actor, Permission.REGISTER)
+    permit(tx, actor, Permission.LINK)
+    step = performed.get(tx, sop_instance_uid)
+    if step is None:
+        raise NotFound(f"performed step {sop_instance_uid}")
+    if performed.linked_steps(tx, step.id):
+        raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
+    device = devices.get(tx, step.ae_title)
+    here = (device.ae_title,) if device and device.approved else draft.station_ae_titles
+    told = tidied(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
+    role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
+    uid = _own_study_uid(tx, step)
+    order = create_order(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
+    for scheduled in order.steps:
+        performed.link(tx, step.id, scheduled.id, actor.name)
+    order_status.settle(tx, order.id, clinic)
+    audit.write(tx, actor, "register_walk_in", order.id, sop_instance_uid=sop_instance_uid)
+    tx.notify()
+    return reread(tx, order.id)
 
 
 def _own_study_uid(tx: Tx, step: PerformedStep) -> str:
@@ -100,8 +89,9 @@ def _own_study_uid(tx: Tx, step: PerformedStep) -> str:
     return next(free, "")
 
 
-def added(
+def create_order(
     tx: Tx,
+    /,
     draft: ReferralDraft,
     digest: str,
     actor: Actor,
@@ -149,56 +139,50 @@ def added(
     return reread(tx, orders.add(tx, order, draft.submission_id, digest))
 
 
-def amend(store: Store, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
     """Change an order that has not begun; an abandoned one is planned anew.
 
     `revision` is the one that the person saw. Raise Stale when the order has changed since, WrongState, Invalid,
     NotFound, Forbidden. What the bus refused goes out again, since its content has changed.
     """
     draft = tidied(draft)
-
-    def verb(tx: Tx) -> Order:
-        permit(tx, actor, Permission.AMEND)
-        order = _current(tx, order_id, revision)
-        state = lifecycle.after(order.state, Event.AMEND)
-        changes = _as_stored(draft, order)
-        procedure = _checked(
-            tx, changes, _local(tx.now, clinic), planned=order.steps[0].start, kept=order.procedure_code
-        )
-        if draft.patient.id and draft.patient.id != order.patient.id:
-            raise Invalid({"patient": "other_patient"})
-        before = order
-        patient = _keep_patient(tx, replace(changes.patient, id=order.patient.id))
-        changed = replace(
-            _with_referral(order, changes),
-            patient=patient,
-            procedure_code=procedure.code,
-            procedure_name=procedure.name,
-            procedure_local=procedure.local,
-            modality=procedure.modality,
-            body_site=procedure.body_site,
-        )
-        if draft.owner != order.owner:
-            raise Invalid({"owner": "other_owner"})
-        orders.update(tx, changed)
-        step = order.steps[0]
-        if (step.start, step.station_ae_titles) != (changes.start, changes.station_ae_titles):
-            orders.reschedule(tx, step.id, changes.start, changes.station_ae_titles)
-        if state is not order.state:
-            outbox.withdraw(tx, order.id, OutboxKind.CANCEL)  # it is planned anew
-            orders.set_state(tx, order.id, state)
-            orders.set_step_state(tx, step.id, StepState.SCHEDULED)
-        outbox.resume(tx, order.id)
-        after = reread(tx, order.id)
-        if order.attributes:
-            after = replace(after, attributes=passthrough.after_amendment(before, after))
-            orders.set_attributes(tx, order.id, after.attributes)
-        tell_amendment(tx, before, after)
-        audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
-        tx.notify()
-        return after
-
-    return store.write(verb)
+    permit(tx, actor, Permission.AMEND)
+    order = _current(tx, order_id, revision)
+    state = lifecycle.after(order.state, Event.AMEND)
+    changes = _as_stored(draft, order)
+    procedure = _checked(tx, changes, _local(tx.now, clinic), planned=order.steps[0].start, kept=order.procedure_code)
+    if draft.patient.id and draft.patient.id != order.patient.id:
+        raise Invalid({"patient": "other_patient"})
+    before = order
+    patient = _keep_patient(tx, replace(changes.patient, id=order.patient.id))
+    changed = replace(
+        _with_referral(order, changes),
+        patient=patient,
+        procedure_code=procedure.code,
+        procedure_name=procedure.name,
+        procedure_local=procedure.local,
+        modality=procedure.modality,
+        body_site=procedure.body_site,
+    )
+    if draft.owner != order.owner:
+        raise Invalid({"owner": "other_owner"})
+    orders.update(tx, changed)
+    step = order.steps[0]
+    if (step.start, step.station_ae_titles) != (changes.start, changes.station_ae_titles):
+        orders.reschedule(tx, step.id, changes.start, changes.station_ae_titles)
+    if state is not order.state:
+        outbox.withdraw(tx, order.id, OutboxKind.CANCEL)  # it is planned anew
+        orders.set_state(tx, order.id, state)
+        orders.set_step_state(tx, step.id, StepState.SCHEDULED)
+    outbox.resume(tx, order.id)
+    after = reread(tx, order.id)
+    if order.attributes:
+        after = replace(after, attributes=passthrough.after_amendment(before, after))
+        orders.set_attributes(tx, order.id, after.attributes)
+    tell_amendment(tx, before, after)
+    audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
+    tx.notify()
+    return after
 
 
 def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
@@ -233,24 +217,20 @@ def _unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
     }
 
 
-def cancel(store: Store, order_id: int, revision: int, reason: str, actor: Actor, clinic: Clinic) -> Order:
+def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clinic: Clinic) -> Order:
     """Cancel an order that has not begun: off the worklist, and the region learns it.
 
     Raise Stale, WrongState, NotFound, Forbidden.
     """
-
-    def verb(tx: Tx) -> Order:
-        permit(tx, actor, Permission.CANCEL)
-        order = _current(tx, order_id, revision)
-        take_off(tx, order, clinic)
-        audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
-        tx.notify()
-        return reread(tx, order.id)
-
-    return store.write(verb)
+    permit(tx, actor, Permission.CANCEL)
+    order = _current(tx, order_id, revision)
+    take_off_worklist(tx, order, clinic)
+    audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
+    tx.notify()
+    return reread(tx, order.id)
 
 
-def take_off(tx: Tx, order: Order, clinic: Clinic) -> None:
+def take_off_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
     """Take an order off the worklist within a verb's transaction, and tell the region; raise WrongState."""
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
     for step in order.steps:

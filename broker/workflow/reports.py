@@ -19,7 +19,7 @@ from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState
 from broker.domain.reports import Report, ReportState
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, performed, reports
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
@@ -43,7 +43,7 @@ class ReportText:
         return cls(report.description, report.conclusion, report.recommendations, report.effective_dose)
 
 
-def save_report(store: Store, order_id: int, revision: int, text: ReportText, actor: Actor) -> Report:
+def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor) -> Report:
     """Keep a draft as it is now; whoever saves it has written it.
 
     `revision` is the one of the report that the doctor saw, 0 where there was none. The same words again change
@@ -53,29 +53,25 @@ def save_report(store: Store, order_id: int, revision: int, text: ReportText, ac
     text = tidy(text)
     if found := problems(text):
         raise Invalid(found)
-
-    def verb(tx: Tx) -> Report:
-        permit(tx, actor, Permission.REPORT)
-        order = _order(tx, order_id)
-        before = reports.of_order(tx, order_id) or Report(order_id)
-        if before.state is ReportState.SIGNED:
-            raise WrongState(f"the report on {order.accession_number} is signed")
-        if ReportText.of(before) == text and (before.author == actor.name or not before.revision):
-            return before
-        if before.revision != revision:
-            raise Stale(f"the report on {order.accession_number}")
-        if order.state not in _BEGUN or not performed.states_of_order(tx, order_id):
-            raise WrongState(f"no images of {order.accession_number} were made here")
-        after = reports.put(tx, _written(tx, before, text, actor))
-        if before.author != after.author:  # not every pause in the typing
-            audit.write(tx, actor, "report_draft", order_id, taken_from=str(before.author_name))
-        tx.notify()
-        return after
-
-    return store.write(verb)
+    permit(tx, actor, Permission.REPORT)
+    order = _order(tx, order_id)
+    before = reports.of_order(tx, order_id) or Report(order_id)
+    if before.state is ReportState.SIGNED:
+        raise WrongState(f"the report on {order.accession_number} is signed")
+    if ReportText.of(before) == text and (before.author == actor.name or not before.revision):
+        return before
+    if before.revision != revision:
+        raise Stale(f"the report on {order.accession_number}")
+    if order.state not in _BEGUN or not performed.states_of_order(tx, order_id):
+        raise WrongState(f"no images of {order.accession_number} were made here")
+    after = reports.put(tx, _written(tx, before, text, actor))
+    if before.author != after.author:  # not every pause in the typing
+        audit.write(tx, actor, "report_draft", order_id, taken_from=str(before.author_name))
+    tx.notify()
+    return after
 
 
-def sign(store: Store, order_id: int, revision: int, text: ReportText, actor: Actor, clinic: Clinic) -> Report:
+def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, clinic: Clinic) -> Report:
     """Sign a report with these words: from now on it stands, under the name of whoever signs, and the region is told.
 
     The same person signing the same words again changes nothing. Raise Stale, WrongState when it is signed otherwise
@@ -84,47 +80,39 @@ def sign(store: Store, order_id: int, revision: int, text: ReportText, actor: Ac
     text = tidy(text)
     if found := problems(text, signing=True):
         raise Invalid(found)
-
-    def verb(tx: Tx) -> Report:
-        permit(tx, actor, Permission.REPORT)
-        if actor.kind is not ActorKind.PERSON:
-            raise Forbidden(f"{actor.name} is not a person, who alone may sign")
-        order = _order(tx, order_id)
-        before = reports.of_order(tx, order_id) or Report(order_id)
-        if before.state is ReportState.SIGNED:
-            if ReportText.of(before) == text and before.author == actor.name:
-                return before
-            raise WrongState(f"the report on {order.accession_number} is signed")
-        if before.revision != revision:
-            raise Stale(f"the report on {order.accession_number}")
-        _check_images(tx, order)
-        written = _written(tx, before, text, actor)
-        after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
-        audit.write(tx, actor, "report_sign", order_id, drafted_by=str(before.author_name))
-        _tell(tx, order, clinic)
-        tx.notify()
-        return after
-
-    return store.write(verb)
+    permit(tx, actor, Permission.REPORT)
+    if actor.kind is not ActorKind.PERSON:
+        raise Forbidden(f"{actor.name} is not a person, who alone may sign")
+    order = _order(tx, order_id)
+    before = reports.of_order(tx, order_id) or Report(order_id)
+    if before.state is ReportState.SIGNED:
+        if ReportText.of(before) == text and before.author == actor.name:
+            return before
+        raise WrongState(f"the report on {order.accession_number} is signed")
+    if before.revision != revision:
+        raise Stale(f"the report on {order.accession_number}")
+    _check_images(tx, order)
+    written = _written(tx, before, text, actor)
+    after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
+    audit.write(tx, actor, "report_sign", order_id, drafted_by=str(before.author_name))
+    _tell(tx, order, clinic)
+    tx.notify()
+    return after
 
 
-def uphold(store: Store, order_id: int, actor: Actor, clinic: Clinic) -> None:
+def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
     """Say that a signed report is right although images were taken away from its order since; it may go out again.
 
     Raise WrongState where there is nothing to say that of, Invalid (`images`), NotFound, Forbidden.
     """
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.REPORT)
-        order = _order(tx, order_id)
-        if not reports.doubted(tx, order_id):
-            raise WrongState(f"nobody doubts a report on {order.accession_number}")
-        _check_images(tx, order)
-        audit.write(tx, actor, "report_uphold", order_id)
-        _tell(tx, order, clinic)
-        tx.notify()
-
-    store.write(verb)
+    permit(tx, actor, Permission.REPORT)
+    order = _order(tx, order_id)
+    if not reports.doubted(tx, order_id):
+        raise WrongState(f"nobody doubts a report on {order.accession_number}")
+    _check_images(tx, order)
+    audit.write(tx, actor, "report_uphold", order_id)
+    _tell(tx, order, clinic)
+    tx.notify()
 
 
 def tidy(text: ReportText) -> ReportText:

@@ -49,7 +49,7 @@ class Abandoned:
             silent = now - max(heard, self._trusted_since)
             if silent < timedelta(hours=device.mpps_hours):  # also where it was heard of after now
                 continue
-            if performed_steps.expire_step(self._store, step.sop_instance_uid, heard, ACTOR, self._clinic):
+            if self._store.write(performed_steps.expire_step, step.sop_instance_uid, heard, ACTOR, self._clinic):
                 log.warning(
                     "step %s of %s ended: nothing heard of it since %s", step.sop_instance_uid, step.ae_title, heard
                 )

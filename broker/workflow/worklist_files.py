@@ -22,7 +22,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, ImportedItem, Order, OrderState, ScheduledStep, StepState
 from broker.domain.people import Patient, Sex
 from broker.security.permissions import Permission, permit
-from broker.store.database import Store, Tx
+from broker.store.database import Tx
 from broker.store.queries import device_registry
 from broker.store.tables import audit, devices, orders, outbox, patients, worklist_files
 from broker.store.tables.worklist_files import FileState, WorklistFile
@@ -52,7 +52,7 @@ class Taken:
 
 
 def take_over(
-    store: Store,
+    tx: Tx,
     item: ImportedItem,
     path: str,
     digest: str,
@@ -61,63 +61,50 @@ def take_over(
     *,
     vanished: Mapping[str, str] = MappingProxyType({}),
     send_to_bus: bool = False,
-    dry_run: bool = False,
 ) -> Taken:
     """Put the item of a file on the worklist, or bring the order in line that came of the file's earlier content.
 
     The same content again changes nothing. `vanished` are files that are not there any more, path -> digest: one of
-    them may be this one under its old name. `send_to_bus` makes a new order known to the region. `dry_run` does
-    everything and keeps nothing. Raise Refused with the reason, which names no patient and no file; Forbidden.
+    them may be this one under its old name. `send_to_bus` makes a new order known to the region.
+    Raise Refused with the reason, which names no patient and no file; Forbidden.
     """
-
-    def verb(tx: Tx) -> Taken:
-        permit(tx, actor, Permission.REGISTER)
-        known = worklist_files.get(tx, path)
-        if (known is None or not known.order_id) and (old := _old_name(tx, item, digest, vanished)):
-            worklist_files.remove(tx, old.path)
-            known = replace(old, path=path)
-        order = orders.get(tx, known.order_id) if known and known.order_id else None
-        if known is None or order is None:
-            taken = _add(tx, item, path, actor, clinic, send_to_bus)
-        elif known.digest == digest and not known.problem:
-            taken = _again(tx, known, order, actor)
-        elif _is_same(item, order):
-            taken = _amend(tx, item, known, order, actor, clinic)
-        else:  # the script uses the file's name for one item after the other
-            _withdraw(tx, known, order, actor, clinic)
-            taken = _add(tx, item, path, actor, clinic, send_to_bus)
-        now = WorklistFile(path, digest, taken.order_id)
-        if now != worklist_files.get(tx, path):
-            worklist_files.put(tx, now)
-        return taken
-
-    return store.dry_run(verb) if dry_run else store.write(verb)
+    permit(tx, actor, Permission.REGISTER)
+    known = worklist_files.get(tx, path)
+    if (known is None or not known.order_id) and (old := _old_name(tx, item, digest, vanished)):
+        worklist_files.remove(tx, old.path)
+        known = replace(old, path=path)
+    order = orders.get(tx, known.order_id) if known and known.order_id else None
+    if known is None or order is None:
+        taken = _add(tx, item, path, actor, clinic, send_to_bus)
+    elif known.digest == digest and not known.problem:
+        taken = _again(tx, known, order, actor)
+    elif _is_same(item, order):
+        taken = _amend(tx, item, known, order, actor, clinic)
+    else:  # the script uses the file's name for one item after the other
+        _withdraw(tx, known, order, actor, clinic)
+        taken = _add(tx, item, path, actor, clinic, send_to_bus)
+    now = WorklistFile(path, digest, taken.order_id)
+    if now != worklist_files.get(tx, path):
+        worklist_files.put(tx, now)
+    return taken
 
 
-def withdraw(store: Store, path: str, actor: Actor, clinic: Clinic) -> Taken | None:
+def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> Taken | None:
     """Take the item of a file that is gone off the worklist, unless its study has begun; None where none came of it."""
-
-    def verb(tx: Tx) -> Taken | None:
-        permit(tx, actor, Permission.CANCEL)
-        known = worklist_files.get(tx, path)
-        order = orders.get(tx, known.order_id) if known and known.order_id else None
-        if known is None or order is None:
-            worklist_files.remove(tx, path)
-            return None
-        return _withdraw(tx, known, order, actor, clinic)
-
-    return store.write(verb)
+    permit(tx, actor, Permission.CANCEL)
+    known = worklist_files.get(tx, path)
+    order = orders.get(tx, known.order_id) if known and known.order_id else None
+    if known is None or order is None:
+        worklist_files.remove(tx, path)
+        return None
+    return _withdraw(tx, known, order, actor, clinic)
 
 
-def note_problem(store: Store, path: str, digest: str, problem: str, actor: Actor) -> None:
+def note_problem(tx: Tx, path: str, digest: str, problem: str, actor: Actor) -> None:
     """Note why a file's content was not taken over; the order of an earlier content stays as it is."""
-
-    def verb(tx: Tx) -> None:
-        permit(tx, actor, Permission.REGISTER)
-        known = worklist_files.get(tx, path) or WorklistFile(path, digest)
-        worklist_files.put(tx, replace(known, digest=digest, problem=problem))
-
-    store.write(verb)
+    permit(tx, actor, Permission.REGISTER)
+    known = worklist_files.get(tx, path) or WorklistFile(path, digest)
+    worklist_files.put(tx, replace(known, digest=digest, problem=problem))
 
 
 # ---- what a verb does ----
@@ -182,7 +169,7 @@ def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: C
     if order.state is not OrderState.SCHEDULED:
         worklist_files.put(tx, replace(known, state=FileState.GONE))
         return Taken(Outcome.LEFT, order.id, order.accession_number)
-    referrals.take_off(tx, order, clinic)
+    referrals.take_off_worklist(tx, order, clinic)
     worklist_files.put(tx, replace(known, state=FileState.WITHDRAWN))
     audit.write(tx, actor, "withdraw", order.id, file=known.path)
     tx.notify()

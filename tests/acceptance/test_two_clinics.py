@@ -75,7 +75,7 @@ def clinics(tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
 def refer(here: Desk, there: Desk) -> Order:
     draft = factory.draft(owner=there.house.organisation, station_ae_titles=())
     with here.store() as store:
-        return referrals.register(store, draft, REGISTRAR, here.clinic)
+        return store.write(referrals.register, draft, REGISTRAR, here.clinic)
 
 
 def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
@@ -97,7 +97,7 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
             [came] = inbox.waiting(reader)
         assert (came.patient.name, came.requester) == (sent.patient.name, ours.house.organisation)
         draft = factory.draft(owner="")
-        accepted = incoming_verbs.accept(store, came.id, draft, REGISTRAR, theirs.clinic)
+        accepted = store.write(incoming_verbs.accept, came.id, draft, REGISTRAR, theirs.clinic)
     assert accepted.bus_accession_number
 
     # The modality there finds it, by the region's number too, and does it.
@@ -121,7 +121,7 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
     # Its doctor signs; here the referral is done, with the words of the report.
     text = reports.ReportText("Суставная щель сужена.", "Гонартроз II ст.", "Консультация ортопеда.", 0.02)
     with theirs.store() as store:
-        reports.sign(store, accepted.id, 0, text, DOCTOR, theirs.clinic)
+        store.write(reports.sign, accepted.id, 0, text, DOCTOR, theirs.clinic)
     ours.house.wait_for(lambda: ours.order(sent.accession_number).state is OrderState.COMPLETED)
     with ours.store() as store, store.read() as reader:
         told = foreign.of_order(reader, sent.id)
@@ -149,10 +149,10 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
         number = acsn(ours, sent.accession_number)
         with store.read() as reader:
             [came] = [each for each in inbox.waiting(reader) if each.bus_accession_number == number]
-        accepted = incoming_verbs.accept(store, came.id, factory.draft(owner=""), REGISTRAR, theirs.clinic)
+        accepted = store.write(incoming_verbs.accept, came.id, factory.draft(owner=""), REGISTRAR, theirs.clinic)
     with ours.store() as store:
         for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):
-            referrals.cancel(store, order.id, order.revision, "", REGISTRAR, ours.clinic)
+            store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, ours.clinic)
     theirs.house.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.CANCELLED)
     theirs.house.wait_for(lambda: not waiting())
     assert ours.house.orders_on_bus() == {

@@ -49,7 +49,9 @@ def fill(database: Path, messages: int) -> None:
     store = Store(database)
     passwords.SCRYPT["n"] = 16  # twenty tabs sign in once
     actor = Actor(ActorKind.SYSTEM, "bench")
-    accounts.add_account(store, "bench", "Bench", frozenset({Role.REGISTRAR}), PASSWORD, actor)
+    store.write(
+        accounts.add_account, accounts.new_account("bench", "Bench", frozenset({Role.REGISTRAR}), PASSWORD), actor
+    )
     store.close()
     with sqlite3.connect(database) as conn:
         conn.execute(

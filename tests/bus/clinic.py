@@ -87,16 +87,16 @@ class Clinic:
         return self.delivery.deliver()
 
     def register(self, **changes: Any) -> Order:
-        return referrals.register(self.store, draft(**changes), REGISTRAR, CLINIC)
+        return self.store.write(referrals.register, draft(**changes), REGISTRAR, CLINIC)
 
     def cancel(self, order: Order) -> None:
-        referrals.cancel(self.store, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
+        self.store.write(referrals.cancel, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
 
     def perform(self, order: Order, uid: str = "1.2.3.4", **attributes: Any) -> None:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
-        performed_steps.start(self.store, step, message(f"create {uid}", **attributes), XRAY, CLINIC)
+        self.store.write(performed_steps.start, step, message(f"create {uid}", **attributes), XRAY, CLINIC)
         done = PerformedChange(PerformedState.COMPLETED, images=2)
-        performed_steps.finish(self.store, uid, done, message(f"final {uid}"), XRAY, CLINIC)
+        self.store.write(performed_steps.change, uid, done, message(f"final {uid}"), XRAY, CLINIC)
 
     def rows(self, order: Order | None = None) -> list[OutboxRow]:
         sql = "SELECT * FROM outbox WHERE order_id = coalesce(?, order_id) ORDER BY seq"

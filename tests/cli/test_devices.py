@@ -87,7 +87,7 @@ def order(config: Path) -> str:
     main(["device", "add", "XRAY_14", "--name", "Рентген", "--modality", "DX", "-c", str(config)])
     settings = load(config)
     store = application.open_store(settings)
-    made = referrals.register(store, factory.draft(), factory.REGISTRAR, clinic_of(settings))
+    made = store.write(referrals.register, factory.draft(), factory.REGISTRAR, clinic_of(settings))
     store.close()
     return made.accession_number
 

@@ -22,8 +22,8 @@ THEIRS = "ODII0000000042"
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    made = referrals.register(store, draft(), REGISTRAR, CLINIC)
-    referrals.register(store, draft(), REGISTRAR, CLINIC)
+    made = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
+    store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     store.write(lambda tx: tx.run("UPDATE orders SET bus_accession_number = ? WHERE id = ?", [THEIRS, made.id]))
     return made
 

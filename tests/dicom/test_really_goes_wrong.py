@@ -51,7 +51,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 
 def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
-    return referrals.register(store, draft(patient=patient, **changes), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(patient=patient, **changes), REGISTRAR, CLINIC)
 
 
 def setting(store: Store, **changes: Any) -> None:

@@ -51,7 +51,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def test_findscu_in_every_transfer_syntax_and_pdu_size(
 
 def test_findscu_cancels_after_the_first_of_many(server: DicomServer, store: Store, tmp_path: Path) -> None:
     for _ in range(30):
-        referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+        store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     found = findscu(server.port, *EVERYTHING, directory=tmp_path, options=("--cancel", "1"))
     assert len(found.matches) <= 30
     assert echo.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok

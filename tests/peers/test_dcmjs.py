@@ -48,7 +48,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
 
 
 def send(server: DicomServer, *requests: dict[str, Any], calling: str = "XRAY_14") -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
 ) -> None:
     for number in range(3):
         post(server, strangers.result(days_ago=number, conclusion=f"Заключение {number}"))
-    patient = referrals.register(store, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
+    patient = store.write(referrals.register, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
     History(store, session_of(store, client, Priority.BACKGROUND), r4, PROFILE, seconds=60).ask(patient.id)
     with store.read() as reader:
         told = patient_history.external(reader, patient.id)
@@ -72,7 +72,7 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
     store: Store, server: FhirServer, client: BusClient
 ) -> None:
     given = draft(owner=STRANGER, station_ae_titles=(), start=soon(days=1))
-    order = referrals.register(store, given, REGISTRAR, CLINIC)
+    order = store.write(referrals.register, given, REGISTRAR, CLINIC)
     session = session_of(store, client, Priority.DELIVERY)
     Delivery(store, session, PROFILE, lambda order, report: b"", dialect=r4).deliver()
     with store.read() as reader:

@@ -44,7 +44,7 @@ def archive(store: Store, port: int, clock: Seconds) -> Archive:
 
 
 def register(store: Store, **changes: object) -> Order:
-    return referrals.register(store, draft(**changes), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(**changes), REGISTRAR, CLINIC)
 
 
 def send(port: int, order: Order, directory: Path, **changes: str) -> None:
@@ -142,7 +142,7 @@ def test_what_a_person_took_off_is_not_put_back(
     archive.look()
     with store.read() as reader:
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
-    performed_steps.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     archive.look()
     clock.now += STABLE
     assert archive.look() == 0

@@ -21,7 +21,11 @@ from tests.support.factory import SYSTEM
 
 @pytest.fixture
 def orlova(store: Store) -> Store:
-    accounts.add_account(store, "orlova", "Орлова Н. В.", frozenset({Role.REGISTRAR}), "right password", SYSTEM)
+    store.write(
+        accounts.add_account,
+        accounts.new_account("orlova", "Орлова Н. В.", frozenset({Role.REGISTRAR}), "right password"),
+        SYSTEM,
+    )
     return store
 
 
@@ -43,7 +47,7 @@ def test_signing_in_gives_a_session_that_the_server_can_end(orlova: Store) -> No
     assert (actor.name, actor.roles) == ("orlova", frozenset({Role.REGISTRAR}))
     with orlova.read() as reader:
         assert token not in str(reader.rows("SELECT * FROM session"))  # a stolen database opens no doors
-    accounts.disable_account(orlova, "orlova", SYSTEM)
+    orlova.write(accounts.disable_account, "orlova", SYSTEM)
     assert sessions.actor_of(orlova, token) is None
     with pytest.raises(WrongPassword):
         sign_in(orlova, "right password")
@@ -51,7 +55,7 @@ def test_signing_in_gives_a_session_that_the_server_can_end(orlova: Store) -> No
 
 def test_a_changed_password_ends_the_sessions(orlova: Store) -> None:
     token = sign_in(orlova, "right password")
-    accounts.set_password(orlova, "orlova", "another password", SYSTEM)
+    orlova.write(accounts.set_password, "orlova", accounts.new_password("another password"), SYSTEM)
     assert sessions.actor_of(orlova, token) is None
     assert sessions.actor_of(orlova, sign_in(orlova, "another password")) is not None
 
@@ -59,7 +63,11 @@ def test_a_changed_password_ends_the_sessions(orlova: Store) -> None:
 def test_a_session_expires(tmp_path: Path) -> None:
     moment = [datetime(2026, 11, 24, 8, tzinfo=UTC)]
     store = factory.open_store(tmp_path / "x.sqlite", clock=lambda: moment[0])
-    accounts.add_account(store, "orlova", "Орлова", frozenset({Role.REGISTRAR}), "right password", SYSTEM)
+    store.write(
+        accounts.add_account,
+        accounts.new_account("orlova", "Орлова", frozenset({Role.REGISTRAR}), "right password"),
+        SYSTEM,
+    )
     token = sign_in(store, "right password")
     moment[0] += timedelta(hours=11, minutes=59)
     assert sessions.actor_of(store, token) is not None
@@ -128,24 +136,25 @@ def test_accounts_are_made_by_administrators_and_checked(store: Store) -> None:
     registrar = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.REGISTRAR}))
     roles = frozenset({Role.REGISTRAR})
     with pytest.raises(Forbidden):
-        accounts.add_account(store, "new", "Новый", roles, "long enough", registrar)
+        store.write(accounts.add_account, accounts.new_account("new", "Новый", roles, "long enough"), registrar)
     with pytest.raises(Invalid) as raised:
-        accounts.add_account(store, "и", "", frozenset(), "short", SYSTEM)
+        store.write(accounts.add_account, accounts.new_account("и", "", frozenset(), "short"), SYSTEM)
     assert set(raised.value.problems) == {"login", "full_name", "roles", "password"}
-    accounts.add_account(store, "New", "Новый", roles, "long enough", SYSTEM)
+    store.write(accounts.add_account, accounts.new_account("New", "Новый", roles, "long enough"), SYSTEM)
     with pytest.raises(Duplicate):
-        accounts.add_account(store, "new", "Другой", roles, "long enough", SYSTEM)
+        store.write(accounts.add_account, accounts.new_account("new", "Другой", roles, "long enough"), SYSTEM)
     with pytest.raises(NotFound):
-        accounts.set_password(store, "nobody", "long enough", SYSTEM)
+        store.write(accounts.set_password, "nobody", accounts.new_password("long enough"), SYSTEM)
 
 
 def test_a_draft_belongs_to_its_author_and_needs_a_session(orlova: Store) -> None:
     actor = sessions.actor_of(orlova, sign_in(orlova, "right password"))
     assert actor is not None
-    accounts.save_draft(orlova, "referral", {"family": "Куз"}, actor)
-    loaded = accounts.load_draft(orlova, "referral", actor)
+    orlova.write(accounts.save_draft, "referral", {"family": "Куз"}, actor)
+    with orlova.read() as reader:
+        loaded = accounts.load_draft(reader, "referral", actor)
     assert loaded is not None
     assert loaded[0] == {"family": "Куз"}
-    sessions.sign_out(orlova, actor)
+    orlova.write(sessions.sign_out, actor)
     with pytest.raises(SessionEnded):
-        accounts.save_draft(orlova, "referral", {}, actor)
+        orlova.write(accounts.save_draft, "referral", {}, actor)

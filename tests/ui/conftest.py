@@ -91,7 +91,7 @@ def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.Mon
     """What pages are given, with one account of every role; hashing is cheap here."""
     monkeypatch.setitem(passwords.SCRYPT, "n", 16)
     for login, (name, role) in PEOPLE.items():
-        staff.add_account(store, login, name, frozenset({role}), PASSWORD, factory.SYSTEM)
+        store.write(staff.add_account, staff.new_account(login, name, frozenset({role}), PASSWORD), factory.SYSTEM)
     settings = ScreenSettings("Клиника на Заречной", tmp_path)
     return Services(
         store,

@@ -41,16 +41,16 @@ class Scene:
         family, given, *middle = who.split(" ", 2)
         patient = Patient(PersonName(family, given, *middle), date(1961, 3, 12), Sex.FEMALE)
         draft = factory.draft(patient=patient, start=self.local(at, on), **changes)
-        return referrals.register(self.store, draft, REGISTRAR, CLINIC)
+        return self.store.write(referrals.register, draft, REGISTRAR, CLINIC)
 
     def amend(self, order: Order, **changes: Any) -> Order:
         """Change a referral; the rest stays as the factory writes it."""
         draft = factory.draft(patient=order.patient, **{"start": order.steps[0].start, **changes})
-        return referrals.amend(self.store, order.id, order.revision, draft, REGISTRAR, CLINIC)
+        return self.store.write(referrals.amend, order.id, order.revision, draft, REGISTRAR, CLINIC)
 
     def cancel(self, order: Order, reason: str = "Пациент отказался") -> None:
         """Cancel a referral."""
-        referrals.cancel(self.store, order.id, order.revision, reason, REGISTRAR, CLINIC)
+        self.store.write(referrals.cancel, order.id, order.revision, reason, REGISTRAR, CLINIC)
 
     def begin(self, order: Order | None, uid: str, ae_title: str = "XRAY_14", **changes: Any) -> None:
         """Let a modality begin a study, for an order or without one."""
@@ -60,13 +60,13 @@ class Scene:
             "00400252": {"vr": "CS", "Value": ["IN PROGRESS"]},
             "00100010": {"vr": "PN", "Value": [{"Alphabetic": "KUZNETSOVA^MARINA"}]},
         }
-        performed_steps.start(self.store, step, self._message(attributes), self._device(ae_title), CLINIC)
+        self.store.write(performed_steps.start, step, self._message(attributes), self._device(ae_title), CLINIC)
 
     def finish(self, uid: str, state: PerformedState = PerformedState.COMPLETED, **changes: Any) -> None:
         """Let a modality end a study."""
         change = replace(PerformedChange(state=state), **changes)
         message = self._message({"00400252": {"vr": "CS", "Value": [str(state)]}}, status=state)
-        performed_steps.finish(self.store, uid, change, message, self._device("XRAY_14"), CLINIC)
+        self.store.write(performed_steps.change, uid, change, message, self._device("XRAY_14"), CLINIC)
 
     def refuse(self, order: Order, reason: str, answer: str = "HTTP 422") -> None:
         """Let the bus refuse an order's oldest message."""

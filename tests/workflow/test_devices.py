@@ -30,7 +30,7 @@ def kept(store: Store, ae_title: str = "CT_1") -> Device | None:
 
 
 def test_a_device_is_registered_with_a_trail_of_its_settings(store: Store) -> None:
-    devices.put_device(store, CT, SYSTEM)
+    store.write(devices.put_device, CT, SYSTEM)
     assert kept(store) == CT
     [line] = trail(store)
     assert (line["ae_title"], line["name"]) == ("CT_1", "КТ")
@@ -39,15 +39,15 @@ def test_a_device_is_registered_with_a_trail_of_its_settings(store: Store) -> No
 
 
 def test_a_change_tells_old_and_new_and_one_that_changes_nothing_tells_nothing(store: Store) -> None:
-    devices.put_device(store, CT, SYSTEM)
-    devices.put_device(store, replace(CT, own_only=False, longest=32), SYSTEM)
-    devices.put_device(store, replace(CT, own_only=False, longest=32, name=" КТ\t"), SYSTEM)
+    store.write(devices.put_device, CT, SYSTEM)
+    store.write(devices.put_device, replace(CT, own_only=False, longest=32), SYSTEM)
+    store.write(devices.put_device, replace(CT, own_only=False, longest=32, name=" КТ\t"), SYSTEM)
     assert [line["changed"] for line in trail(store)[1:]] == [{"longest": [64, 32], "own_only": [True, False]}]
 
 
 def test_adopting_a_stranger_is_told_as_such(store: Store) -> None:
     store.write(lambda tx: registry.learn(tx, "CT_1", "10.0.4.1"))
-    devices.put_device(store, CT, SYSTEM)
+    store.write(devices.put_device, CT, SYSTEM)
     assert trail(store)[0]["changed"]["approved"] == [False, True]
 
 
@@ -71,7 +71,7 @@ def test_adopting_a_stranger_is_told_as_such(store: Store) -> None:
 )
 def test_what_is_wrong_is_refused_field_by_field(store: Store, change: dict[str, Any], problem: dict[str, str]) -> None:
     with pytest.raises(Invalid) as caught:
-        devices.put_device(store, replace(CT, **change), SYSTEM)
+        store.write(devices.put_device, replace(CT, **change), SYSTEM)
     assert caught.value.problems == problem
     assert trail(store) == []
 
@@ -82,7 +82,7 @@ def test_the_ends_of_every_range_are_taken_and_what_lies_beyond_is_not(store: St
 
     def put(value: Any) -> None:
         changes: dict[str, Any] = {key: value}
-        devices.put_device(store, replace(CT, **changes), SYSTEM)
+        store.write(devices.put_device, replace(CT, **changes), SYSTEM)
 
     for value in (least, most):
         put(value)
@@ -94,24 +94,24 @@ def test_the_ends_of_every_range_are_taken_and_what_lies_beyond_is_not(store: St
 @pytest.mark.parametrize("charset", devices.CHARSETS)
 def test_every_character_set_that_is_offered_can_be_kept(store: Store, charset: str) -> None:
     for fallback in devices.FALLBACKS:
-        devices.put_device(store, replace(CT, charset=charset, fallback_charset=fallback), SYSTEM)
+        store.write(devices.put_device, replace(CT, charset=charset, fallback_charset=fallback), SYSTEM)
 
 
 def test_some_settings_are_changed_and_the_others_stay_as_they_are_now(store: Store) -> None:
-    devices.put_device(store, replace(CT, room="каб. 2"), SYSTEM)
-    assert devices.adjust_device(store, "CT_1", {"charset": "auto"}, SYSTEM) == replace(
+    store.write(devices.put_device, replace(CT, room="каб. 2"), SYSTEM)
+    assert store.write(devices.adjust_device, "CT_1", {"charset": "auto"}, SYSTEM) == replace(
         CT, room="каб. 2", charset="auto"
     )
     assert trail(store)[-1]["changed"] == {"charset": ["latin", "auto"]}
     with pytest.raises(Invalid):
-        devices.adjust_device(store, "CT_1", {"longest": 1}, SYSTEM)
+        store.write(devices.adjust_device, "CT_1", {"longest": 1}, SYSTEM)
     with pytest.raises(NotFound):
-        devices.adjust_device(store, "NOBODY", {"charset": "auto"}, SYSTEM)
+        store.write(devices.adjust_device, "NOBODY", {"charset": "auto"}, SYSTEM)
 
 
 def test_only_an_administrator_may(store: Store) -> None:
     with pytest.raises(Forbidden):
-        devices.put_device(store, CT, REGISTRAR)
+        store.write(devices.put_device, CT, REGISTRAR)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ def test_a_device_calls_from_its_own_addresses(listed: str, caller: str, may: bo
 
 
 def test_addresses_are_kept_in_one_form(store: Store) -> None:
-    kept_as = devices.put_device(store, replace(CT, address=" 10.0.4.1;10.0.4.2 "), SYSTEM)
+    kept_as = store.write(devices.put_device, replace(CT, address=" 10.0.4.1;10.0.4.2 "), SYSTEM)
     assert kept_as.address == "10.0.4.1, 10.0.4.2"
     assert kept(store) == kept_as

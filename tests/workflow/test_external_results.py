@@ -47,13 +47,15 @@ MESSAGES = {
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, draft(owner=OWNER, station_ae_titles=(), start=soon(days=1)), REGISTRAR, CLINIC)
+    return store.write(
+        referrals.register, draft(owner=OWNER, station_ae_titles=(), start=soon(days=1)), REGISTRAR, CLINIC
+    )
 
 
 def take(store: Store, order: Order, which: str, **changes: Any) -> Outcome:
     study, arrival, minutes = MESSAGES[which]
     kept = replace(Kept(study, "1", NOW + timedelta(minutes=minutes)), **changes)
-    return verbs.take_result(store, order.id, kept, arrival)
+    return store.write(verbs.take_result, order.id, kept, arrival)
 
 
 def now(store: Store, order: Order) -> Order:
@@ -116,33 +118,35 @@ def test_the_ledger_has_one_line_for_a_message_that_came_twice(store: Store, ord
 
 def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state(store: Store, order: Order) -> None:
     step = performed("1.2.3.4", StepReference(study_instance_uid=order.study_instance_uid))
-    performed_steps.start(store, step, message("create"), XRAY, CLINIC)
+    store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
     assert take(store, order, "final") is Outcome.TAKEN
     assert now(store, order).state is OrderState.IN_PROGRESS
-    performed_steps.finish(store, "1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final"), XRAY, CLINIC)
+    store.write(
+        performed_steps.change, "1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final"), XRAY, CLINIC
+    )
     assert now(store, order).state is OrderState.COMPLETED
 
 
 def test_a_result_for_an_order_that_is_not_there_is_refused(store: Store, order: Order) -> None:
     with pytest.raises(NotFound):
-        verbs.take_result(store, 999, Kept(FINAL), MESSAGES["final"][1])
+        store.write(verbs.take_result, 999, Kept(FINAL), MESSAGES["final"][1])
     with store.read() as reader:
         assert inbox.ledger(reader) == []
 
 
 def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) -> None:
     with pytest.raises(Forbidden):
-        verbs.take_result(store, order.id, Kept(FINAL), MESSAGES["final"][1], REGISTRAR)
+        store.write(verbs.take_result, order.id, Kept(FINAL), MESSAGES["final"][1], REGISTRAR)
     with pytest.raises(Forbidden):
-        verbs.keep_history(store, order.patient.id, [Kept(FINAL)], actor=REGISTRAR)
+        store.write(verbs.keep_history, order.patient.id, [Kept(FINAL)], actor=REGISTRAR)
     with pytest.raises(Forbidden):
-        verbs.history_failed(store, order.patient.id, "", REGISTRAR)
+        store.write(verbs.history_failed, order.patient.id, "", REGISTRAR)
     with pytest.raises(Forbidden):
-        verbs.result_failed(store, MESSAGES["final"][1], "", actor=REGISTRAR)
+        store.write(verbs.result_failed, MESSAGES["final"][1], "", actor=REGISTRAR)
 
 
 def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store, order: Order) -> None:
-    verbs.result_failed(store, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
+    store.write(verbs.result_failed, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason, item.order_id) == (
@@ -160,19 +164,19 @@ def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: 
         with store.read() as reader:
             return patient_history.external(reader, order.patient.id)
 
-    verbs.keep_history(store, order.patient.id, [Kept(FINAL)], missing=None)
+    store.write(verbs.keep_history, order.patient.id, [Kept(FINAL)], missing=None)
     assert (told().answered_at, told().reason) == (None, "")
     assert audited(store, "history") == []
-    verbs.keep_history(store, order.patient.id, [Kept(FINAL, "1")], missing="3 of 4 reports not read")
+    store.write(verbs.keep_history, order.patient.id, [Kept(FINAL, "1")], missing="3 of 4 reports not read")
     assert (told().answered_at, told().reason) == (None, "3 of 4 reports not read")
-    verbs.keep_history(store, order.patient.id, [Kept(FINAL, "1")])
+    store.write(verbs.keep_history, order.patient.id, [Kept(FINAL, "1")])
     assert told().answered_at is not None
     assert told().reason == ""
     [line] = audited(store, "history")
     assert (line["patient"], line["studies"]) == (order.patient.patient_id, 1)
-    verbs.keep_history(store, order.patient.id, [], whole=False)
+    store.write(verbs.keep_history, order.patient.id, [], whole=False)
     assert told().studies == (FINAL,)
-    verbs.keep_history(store, order.patient.id, [])
+    store.write(verbs.keep_history, order.patient.id, [])
     assert told().studies == ()
 
 

@@ -51,11 +51,11 @@ def arrival(version: str = "1", **changes: Any) -> Arrival:
 
 
 def take(store: Store, came: IncomingReferral = KNEE, version: str = "1", **rule: str) -> Taken:
-    return verbs.take(store, came, arrival(version), BUS, CLINIC, rule)
+    return store.write(verbs.take, came, arrival(version), BUS, CLINIC, rule)
 
 
 def take_cancellation(store: Store, version: str = "2", **own: Any) -> Taken:
-    return verbs.take_cancellation(store, "t1", arrival(version), "cancelled", BUS, CLINIC, **own)
+    return store.write(verbs.take_cancellation, "t1", arrival(version), "cancelled", BUS, CLINIC, **own)
 
 
 def waiting(store: Store) -> list[IncomingReferral]:
@@ -70,7 +70,7 @@ def form(known: IncomingReferral, **changes: Any) -> Any:
 
 def accept(store: Store) -> Order:
     [known] = waiting(store)
-    return verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC)
+    return store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC)
 
 
 def reread(store: Store, order: Order) -> Order:
@@ -91,7 +91,7 @@ def actions(store: Store) -> list[str]:
 
 def begin(store: Store, order: Order) -> None:
     step = factory.performed("1.2.3", StepReference(order.study_instance_uid))
-    performed_steps.start(store, step, factory.message(), factory.XRAY, CLINIC)
+    store.write(performed_steps.start, step, factory.message(), factory.XRAY, CLINIC)
 
 
 # ---- taking ----
@@ -125,7 +125,7 @@ def test_a_newer_content_takes_the_place_of_the_older_while_it_waits(store: Stor
 def test_urgent_referrals_stand_first(store: Store) -> None:
     take(store)
     urgent = replace(KNEE, task="t2", priority=Priority.URGENT)
-    verbs.take(store, urgent, arrival(reference="Task/t2"), BUS, CLINIC, {})
+    store.write(verbs.take, urgent, arrival(reference="Task/t2"), BUS, CLINIC, {})
     assert [known.task for known in waiting(store)] == ["t2", "t1"]
 
 
@@ -166,7 +166,7 @@ def test_what_a_rule_does_not_fit_waits_for_a_person(
 
 
 def test_a_rule_makes_nobody_somebody_else(store: Store) -> None:
-    referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
     assert take(store, replace(KNEE, patient=other), **STRAIGHT) is Taken.WAITING
     assert waiting(store)[0].problem == "snils: other_patient"
@@ -203,7 +203,9 @@ def test_accepting_twice_at_once_makes_one_order(store: Store) -> None:
     [known] = waiting(store)
     made: list[int] = []
     threads = [
-        threading.Thread(target=lambda: made.append(verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC).id))
+        threading.Thread(
+            target=lambda: made.append(store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC).id)
+        )
         for _ in range(6)
     ]
     for thread in threads:
@@ -225,7 +227,7 @@ def test_a_number_that_no_modality_can_bear_is_refused_loudly(store: Store, capl
 
 
 def test_a_number_that_another_order_has_is_not_used_twice(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    own = referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    own = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     take(store, replace(KNEE, bus_accession_number=own.accession_number))
     assert accept(store).bus_accession_number == ""
     assert "another order has it" in caplog.text
@@ -235,7 +237,7 @@ def test_wrong_fields_are_named_and_the_referral_waits_on(store: Store) -> None:
     take(store)
     [known] = waiting(store)
     with pytest.raises(Invalid) as raised:
-        verbs.accept(store, known.id, form(known, procedure_code=""), REGISTRAR, CLINIC)
+        store.write(verbs.accept, known.id, form(known, procedure_code=""), REGISTRAR, CLINIC)
     assert raised.value.problems == {"procedure": "required"}
     assert len(waiting(store)) == 1
 
@@ -245,9 +247,9 @@ def test_what_its_sender_has_changed_since_it_was_opened_is_looked_at_again(stor
     [opened] = waiting(store)
     take(store, replace(KNEE, diagnosis_code="M17.2"), "2")
     with pytest.raises(Stale):
-        verbs.accept(store, opened.id, form(opened), REGISTRAR, CLINIC, seen=opened)
+        store.write(verbs.accept, opened.id, form(opened), REGISTRAR, CLINIC, seen=opened)
     [known] = waiting(store)
-    order = verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC, seen=known)
+    order = store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC, seen=known)
     assert order.diagnosis_code == "M17.2"
 
 
@@ -256,12 +258,12 @@ def test_only_those_who_register_accept(store: Store, role: Role) -> None:
     take(store)
     [known] = waiting(store)
     with pytest.raises(Forbidden):
-        verbs.accept(store, known.id, form(known), Actor(ActorKind.PERSON, "x", roles=frozenset({role})), CLINIC)
+        store.write(verbs.accept, known.id, form(known), Actor(ActorKind.PERSON, "x", roles=frozenset({role})), CLINIC)
 
 
 def test_a_referral_that_is_not_there_cannot_be_accepted(store: Store) -> None:
     with pytest.raises(NotFound):
-        verbs.accept(store, 7, form(KNEE), REGISTRAR, CLINIC)
+        store.write(verbs.accept, 7, form(KNEE), REGISTRAR, CLINIC)
 
 
 @pytest.mark.parametrize(("send_to_bus", "role"), [(True, BusRole.PLACER), (False, BusRole.NONE)])
@@ -270,7 +272,7 @@ def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_w
 ) -> None:
     store.write(lambda tx: clients.add(tx, "mis", "hash", "", send_to_bus=send_to_bus))
     came = replace(KNEE, requester="", bus_accession_number="K2611-0900")
-    verbs.take(store, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
+    store.write(verbs.take, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
     order = accept(store)
     assert (order.bus_role, order.requester) == (role, "")
     assert (order.accession_number, order.bus_accession_number) == ("K2611-0900", "")
@@ -285,12 +287,12 @@ def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_w
 def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Store) -> None:
     take(store)
     [known] = waiting(store)
-    verbs.decline(store, known.id, "нет аппарата", REGISTRAR, CLINIC)
-    verbs.decline(store, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    store.write(verbs.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    store.write(verbs.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
     assert waiting(store) == []
     assert actions(store) == ["incoming", "decline"]
     with pytest.raises(WrongState):
-        verbs.accept(store, known.id, form(known), REGISTRAR, CLINIC)
+        store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC)
     assert take(store, KNEE, "2") is Taken.NOTHING
     assert waiting(store) == []
     assert take(store, replace(KNEE, comment="другое"), "3") is Taken.WAITING
@@ -305,7 +307,7 @@ def test_what_is_an_order_cannot_be_declined(store: Store) -> None:
         known = incoming.of_order(reader, order.id)
     assert known is not None
     with pytest.raises(WrongState):
-        verbs.decline(store, known.id, "", REGISTRAR, CLINIC)
+        store.write(verbs.decline, known.id, "", REGISTRAR, CLINIC)
 
 
 # ---- cancellations ----
@@ -341,8 +343,8 @@ def test_a_cancellation_of_what_has_begun_warns_until_somebody_has_seen_it(store
     assert (trouble.order_id, trouble.accession_number) == (order.id, order.accession_number)
     assert trouble.patient == "Кузнецова М. П."
     assert "bus_cancelled_late" in actions(store)
-    assert verbs.acknowledge(store, order.id, REGISTRAR) == 1
-    assert verbs.acknowledge(store, order.id, REGISTRAR) == 0
+    assert store.write(verbs.acknowledge, order.id, REGISTRAR) == 1
+    assert store.write(verbs.acknowledge, order.id, REGISTRAR) == 0
     with store.read() as reader:
         assert inbox.too_late(reader) == []
         assert inbox.troubled(reader) == []
@@ -383,7 +385,7 @@ def test_a_cancellation_that_comes_first_keeps_the_older_request_away(store: Sto
 
 
 def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: Store) -> None:
-    order = referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         seq = outbox.heads(reader)[0].seq
     store.write(lambda tx: outbox.deliver(tx, seq, {"task": "t1"}, ""))
@@ -395,7 +397,7 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)  # the patient needs it all the same
     assert (trouble.order_id, trouble.state) == (order.id, OrderState.CANCELLED)
-    verbs.acknowledge(store, order.id, REGISTRAR)
+    store.write(verbs.acknowledge, order.id, REGISTRAR)
     with store.read() as reader:
         assert inbox.too_late(reader) == []
     assert reread(store, order).state is OrderState.CANCELLED
@@ -403,8 +405,8 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
 
 
 def test_what_we_cancelled_ourselves_is_no_news_from_the_bus(store: Store) -> None:
-    order = referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
-    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    order = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     assert take_cancellation(store, order_id=order.id) is Taken.NOTHING
     assert rows(store, "SELECT * FROM incoming_item") == []
 
@@ -412,7 +414,7 @@ def test_what_we_cancelled_ourselves_is_no_news_from_the_bus(store: Store) -> No
 def test_people_cannot_cancel_in_the_name_of_a_sender_without_the_right(store: Store) -> None:
     doctor = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
     with pytest.raises(Forbidden):
-        verbs.take_cancellation(store, "t1", arrival("2"), "cancelled", doctor, CLINIC)
+        store.write(verbs.take_cancellation, "t1", arrival("2"), "cancelled", doctor, CLINIC)
 
 
 # ---- late changes ----
@@ -430,18 +432,18 @@ def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) ->
     assert rows(store, "SELECT details FROM audit WHERE action = 'bus_changed_late'") == [
         {"details": '{"changed": ["diagnosis_code"]}'}
     ]
-    verbs.acknowledge(store, order.id, REGISTRAR)
+    store.write(verbs.acknowledge, order.id, REGISTRAR)
     assert take(store, replace(KNEE, diagnosis_code="M17.2"), "4") is Taken.NOTHING
 
 
 def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -> None:
-    verbs.set_aside(store, arrival(), "it is nested too deep")
+    store.write(verbs.set_aside, arrival(), "it is nested too deep")
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason) == (ArrivalState.NEEDS_ATTENTION, "it is nested too deep")
     assert take(store) is Taken.NOTHING
-    assert verbs.try_again(store, item.id, SYSTEM)
-    assert not verbs.try_again(store, item.id, SYSTEM)
+    assert store.write(verbs.try_again, item.id, SYSTEM)
+    assert not store.write(verbs.try_again, item.id, SYSTEM)
     assert take(store) is Taken.WAITING
     with store.read() as reader:
         assert inbox.troubled(reader) == []

@@ -33,7 +33,7 @@ GIVEN_UP = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code="11
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(), REGISTRAR, CLINIC)
 
 
 def now(store: Store, order: Order) -> Order:
@@ -44,11 +44,11 @@ def now(store: Store, order: Order) -> Order:
 
 
 def start(store: Store, uid: str, *references: StepReference, digest: str = "create") -> MppsOutcome:
-    return performed_steps.start(store, performed(uid, *references), message(digest), XRAY, CLINIC)
+    return store.write(performed_steps.start, performed(uid, *references), message(digest), XRAY, CLINIC)
 
 
 def finish(store: Store, uid: str, change: PerformedChange = DONE, digest: str = "final") -> MppsOutcome:
-    return performed_steps.finish(store, uid, change, message(digest), XRAY, CLINIC)
+    return store.write(performed_steps.change, uid, change, message(digest), XRAY, CLINIC)
 
 
 def kinds(store: Store) -> list[str]:
@@ -82,7 +82,10 @@ def test_a_step_is_linked_by_whichever_number_the_device_sends(store: Store, ord
 
 def test_a_completed_step_completes_the_order_and_tells_the_region(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
-    assert performed_steps.progress(store, "1.2", PerformedChange(), message("p"), XRAY, CLINIC) is MppsOutcome.ACCEPTED
+    assert (
+        store.write(performed_steps.change, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)
+        is MppsOutcome.ACCEPTED
+    )
     assert finish(store, "1.2") is MppsOutcome.ACCEPTED
     assert now(store, order).state is OrderState.COMPLETED
     assert kinds(store) == ["order", "images"]
@@ -94,7 +97,9 @@ def test_a_discontinued_step_tells_the_region_nothing_and_may_be_planned_anew(st
     stopped = now(store, order)
     assert stopped.state is OrderState.DISCONTINUED
     assert kinds(store) == ["order"]
-    again = referrals.amend(store, order.id, stopped.revision, draft(start=factory.soon(hours=1)), REGISTRAR, CLINIC)
+    again = store.write(
+        referrals.amend, order.id, stopped.revision, draft(start=factory.soon(hours=1)), REGISTRAR, CLINIC
+    )
     assert again.state is OrderState.SCHEDULED
     assert again.steps[0].state is StepState.SCHEDULED
 
@@ -144,13 +149,13 @@ def test_a_walk_in_is_kept_unlinked_until_a_person_links_it(store: Store, order:
     assert now(store, order).state is OrderState.SCHEDULED
     with store.read() as reader:
         assert [each.step.sop_instance_uid for each in board.unlinked(reader, order.authored_on)] == ["1.2"]
-    performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         assert board.unlinked(reader, order.authored_on) == []
     with pytest.raises(WrongState):
-        performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
 
 
 # ---- the cases of IHE RAD TF-2 4.6 (Modality Procedure Step In Progress) and 4.7 ----
@@ -167,13 +172,15 @@ def test_unscheduled_case_a_walk_in_is_linked_by_a_person(store: Store, order: O
     start(store, "1.2", StepReference("1.9.9.9"))
     finish(store, "1.2")
     assert unlinked(store, order) == ["1.2"]
-    performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
 
 
 @pytest.mark.parametrize("last", ["COMPLETED", "DISCONTINUED"])
 def test_group_case_one_step_ends_every_order_that_it_names(store: Store, order: Order, last: str) -> None:
-    others = [referrals.register(store, draft(procedure_code=code), REGISTRAR, CLINIC) for code in ("WLB-FOOT",) * 2]
+    others = [
+        store.write(referrals.register, draft(procedure_code=code), REGISTRAR, CLINIC) for code in ("WLB-FOOT",) * 2
+    ]
     every = [order, *others]
     start(store, "1.2", *(StepReference(each.study_instance_uid) for each in every))
     assert [now(store, each).state for each in every] == [OrderState.IN_PROGRESS] * 3
@@ -184,8 +191,8 @@ def test_group_case_one_step_ends_every_order_that_it_names(store: Store, order:
 
 def test_group_case_with_one_study_uid_for_all_items_still_reaches_every_order(store: Store, order: Order) -> None:
     # PS3.4 F.7.2.1.2 Note 2: the UID may be the one of the grouped images, and even one of the orders' own.
-    second = referrals.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
-    third = referrals.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    second = store.write(referrals.register, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    third = store.write(referrals.register, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
     uid = order.study_instance_uid
     start(
         store,
@@ -200,7 +207,7 @@ def test_group_case_with_one_study_uid_for_all_items_still_reaches_every_order(s
 
 
 def test_group_case_in_one_item_names_its_orders_by_referenced_studies(store: Store, order: Order) -> None:
-    second = referrals.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    second = store.write(referrals.register, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
     studies = (order.study_instance_uid, second.study_instance_uid)
     start(store, "1.2", StepReference("1.9.9.9", referenced_study_uids=studies))
     assert [now(store, each).state for each in (order, second)] == [OrderState.IN_PROGRESS] * 2
@@ -231,7 +238,7 @@ def test_abandoned_case_a_step_is_discontinued(store: Store, order: Order) -> No
 def test_of_two_orders_the_study_uid_names_the_right_one_and_the_contradiction_is_noted(
     store: Store, order: Order
 ) -> None:
-    other = referrals.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    other = store.write(referrals.register, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
     start(store, "1.2", StepReference(order.study_instance_uid, other.accession_number, sps_id=other.steps[0].sps_id))
     assert now(store, order).state is OrderState.IN_PROGRESS
     assert now(store, other).state is OrderState.SCHEDULED
@@ -243,7 +250,7 @@ def test_of_two_orders_the_study_uid_names_the_right_one_and_the_contradiction_i
 
 def test_another_patient_under_an_orders_number_is_noted(store: Store, order: Order) -> None:
     step = performed("1.2", StepReference(order.study_instance_uid), patient_id="000999")
-    performed_steps.start(store, step, message("c"), XRAY, CLINIC)
+    store.write(performed_steps.start, step, message("c"), XRAY, CLINIC)
     assert actions(store, order)[-1] == "reference_conflict"
 
 
@@ -253,7 +260,7 @@ WRONG = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_
 
 
 def test_a_wrong_worklist_entry_is_reopened_and_its_images_wait_for_a_person(store: Store, order: Order) -> None:
-    meant = referrals.register(store, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
+    meant = store.write(referrals.register, draft(procedure_code="WLB-FOOT"), REGISTRAR, CLINIC)
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2", WRONG)
     waiting = now(store, order)
@@ -261,7 +268,7 @@ def test_a_wrong_worklist_entry_is_reopened_and_its_images_wait_for_a_person(sto
     assert actions(store, order) == ["register", "start", "finish", "wrong_entry"]
     assert unlinked(store, order) == ["1.2"]
     assert finish(store, "1.2", WRONG) is MppsOutcome.REPEATED  # and once is enough
-    performed_steps.link(store, "1.2", meant.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2", meant.id, REGISTRAR, CLINIC)
     assert now(store, meant).state is OrderState.DISCONTINUED
     assert unlinked(store, order) == []
     start(store, "1.3", StepReference(order.study_instance_uid))  # its own turn comes
@@ -281,7 +288,7 @@ def test_a_wrong_worklist_entry_without_images_asks_nobody(store: Store, order: 
 
 
 def test_a_wrong_worklist_entry_of_a_cancelled_order_leaves_it_cancelled(store: Store, order: Order) -> None:
-    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2", WRONG)
     assert now(store, order).state is OrderState.CANCELLED
@@ -301,7 +308,7 @@ def test_a_wrong_worklist_entry_after_an_abandoned_study_lets_the_order_wait(sto
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2", GIVEN_UP)
     stopped = now(store, order)
-    referrals.amend(store, order.id, stopped.revision, draft(start=factory.soon(hours=1)), REGISTRAR, CLINIC)
+    store.write(referrals.amend, order.id, stopped.revision, draft(start=factory.soon(hours=1)), REGISTRAR, CLINIC)
     start(store, "1.3", StepReference(order.study_instance_uid))
     finish(store, "1.3", WRONG)
     assert now(store, order).state is OrderState.SCHEDULED
@@ -310,22 +317,22 @@ def test_a_wrong_worklist_entry_after_an_abandoned_study_lets_the_order_wait(sto
 def test_a_person_takes_a_wrong_link_off_and_the_order_waits_again(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference("1.9.9.9"))
     finish(store, "1.2")
-    performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        performed_steps.unlink(store, "1.2", order.id, XRAY, CLINIC)
-    performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(performed_steps.unlink, "1.2", order.id, XRAY, CLINIC)
+    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     waiting = now(store, order)
     assert (waiting.state, waiting.steps[0].state) == (OrderState.SCHEDULED, StepState.SCHEDULED)
     assert unlinked(store, order) == ["1.2"]
     assert actions(store, order) == ["register", "link", "unlink"]
     assert states(store) == ["order pending", "images dropped"]  # the bus had not heard of it yet
     with pytest.raises(WrongState):
-        performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(NotFound):
-        performed_steps.unlink(store, "9.9", order.id, REGISTRAR, CLINIC)
+        store.write(performed_steps.unlink, "9.9", order.id, REGISTRAR, CLINIC)
     with pytest.raises(NotFound):
-        performed_steps.unlink(store, "1.2", 999, REGISTRAR, CLINIC)
-    performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(performed_steps.unlink, "1.2", 999, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert states(store) == ["order pending", "images dropped", "images pending"]
 
 
@@ -333,8 +340,8 @@ def test_what_the_bus_may_have_is_not_told_a_second_time_after_a_wrong_link(stor
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2")
     store.write(lambda tx: outbox.mark_uncertain(tx, 2))
-    performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
-    performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert states(store) == ["order pending", "images pending"]
 
 
@@ -342,7 +349,7 @@ def test_a_wrong_link_taken_off_leaves_what_else_was_done(store: Store, order: O
     for uid, change in (("1.2", DONE), ("1.3", GIVEN_UP)):
         start(store, uid, StepReference(order.study_instance_uid))
         finish(store, uid, change)
-    performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.DISCONTINUED
     assert states(store)[-1] == "images dropped"
 
@@ -351,9 +358,9 @@ def test_a_wrong_link_taken_off_leaves_an_order_alone_that_was_cancelled_meanwhi
     for uid in ("1.2", "1.3"):
         start(store, uid, StepReference(order.study_instance_uid))
         finish(store, uid, GIVEN_UP)
-    referrals.cancel(store, order.id, now(store, order).revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, now(store, order).revision, "", REGISTRAR, CLINIC)
     for uid in ("1.2", "1.3"):
-        performed_steps.unlink(store, uid, order.id, REGISTRAR, CLINIC)
+        store.write(performed_steps.unlink, uid, order.id, REGISTRAR, CLINIC)
         assert now(store, order).state is OrderState.CANCELLED
         assert now(store, order).steps[0].state is StepState.CANCELLED
 
@@ -363,10 +370,10 @@ def test_a_wrong_link_taken_off_leaves_an_order_alone_that_was_cancelled_meanwhi
 
 def test_a_person_closes_what_its_device_does_not_report(store: Store, order: Order) -> None:
     with pytest.raises(Forbidden):
-        performed_steps.close(store, order.id, order.revision, XRAY, CLINIC)
+        store.write(performed_steps.close, order.id, order.revision, XRAY, CLINIC)
     with pytest.raises(Stale):
-        performed_steps.close(store, order.id, order.revision + 1, REGISTRAR, CLINIC)
-    performed_steps.close(store, order.id, order.revision, REGISTRAR, CLINIC)
+        store.write(performed_steps.close, order.id, order.revision + 1, REGISTRAR, CLINIC)
+    store.write(performed_steps.close, order.id, order.revision, REGISTRAR, CLINIC)
     done = now(store, order)
     assert (done.state, done.steps[0].state) == (OrderState.COMPLETED, StepState.COMPLETED)
     assert kinds(store) == ["order", "images"]
@@ -374,15 +381,15 @@ def test_a_person_closes_what_its_device_does_not_report(store: Store, order: Or
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
     assert (step.source, step.ae_title, step.operator) == (StepSource.MANUAL, "XRAY_14", "Орлова Н. В.")
     with pytest.raises(WrongState):
-        performed_steps.close(store, order.id, done.revision, REGISTRAR, CLINIC)
-    performed_steps.unlink(store, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)  # a slip of the finger
+        store.write(performed_steps.close, order.id, done.revision, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)  # a slip of the finger
     assert now(store, order).state is OrderState.SCHEDULED
     assert unlinked(store, order) == []
 
 
 def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_counts(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
-    performed_steps.close(store, order.id, now(store, order).revision, REGISTRAR, CLINIC)
+    store.write(performed_steps.close, order.id, now(store, order).revision, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert finish(store, "1.2") is MppsOutcome.ACCEPTED
     with store.read() as reader:
@@ -392,9 +399,9 @@ def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_coun
 
 
 def test_a_cancelled_order_is_not_closed_by_hand(store: Store, order: Order) -> None:
-    gone = referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    gone = store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        performed_steps.close(store, order.id, gone.revision, REGISTRAR, CLINIC)
+        store.write(performed_steps.close, order.id, gone.revision, REGISTRAR, CLINIC)
 
 
 # ---- what people are asked ----
@@ -403,7 +410,7 @@ def test_a_cancelled_order_is_not_closed_by_hand(store: Store, order: Order) -> 
 def test_messages_that_no_step_is_known_for_are_shown_until_there_is_one(store: Store, order: Order) -> None:
     finish(store, "9.9", digest="a")
     finish(store, "9.9", digest="b")
-    store.write(performed_steps.refusing("8.8", "N-CREATE", "why", message("c"), XRAY))
+    store.write(performed_steps.refuse, "8.8", "N-CREATE", "why", message("c"), XRAY)
     with store.read() as reader:
         found = board.orphans(reader, order.authored_on)
         assert board.orphans(reader, order.authored_on + timedelta(days=1)) == []
@@ -417,13 +424,13 @@ def test_messages_that_no_step_is_known_for_are_shown_until_there_is_one(store: 
 
 
 def test_a_modality_that_began_a_cancelled_order_is_believed(store: Store, order: Order) -> None:
-    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     start(store, "1.2", StepReference(order.study_instance_uid))
     assert now(store, order).state is OrderState.IN_PROGRESS
 
 
 def test_a_person_may_not_play_a_device_nor_a_device_a_person(store: Store, order: Order) -> None:
     with pytest.raises(Forbidden):
-        performed_steps.start(store, performed(), message(), REGISTRAR, CLINIC)
+        store.write(performed_steps.start, performed(), message(), REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        referrals.cancel(store, order.id, order.revision, "", XRAY, CLINIC)
+        store.write(referrals.cancel, order.id, order.revision, "", XRAY, CLINIC)

@@ -31,7 +31,7 @@ def rows(store: Store, sql: str) -> list[dict[str, Any]]:
 
 
 def test_a_referral_becomes_an_order_a_worklist_entry_an_audit_line_and_a_message(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     assert order.state is OrderState.SCHEDULED
     assert order.accession_number == f"K{factory.soon():%y%m}-0001"
     assert order.study_instance_uid.startswith(CLINIC.uid_root)
@@ -45,7 +45,7 @@ def test_the_same_submission_makes_one_referral_however_often_and_parallel(store
     made: list[int] = []
     asked = draft(submission_id="form 1")
     threads = [
-        threading.Thread(target=lambda: made.append(referrals.register(store, asked, REGISTRAR, CLINIC).id))
+        threading.Thread(target=lambda: made.append(store.write(referrals.register, asked, REGISTRAR, CLINIC).id))
         for _ in range(8)
     ]
     for thread in threads:
@@ -57,9 +57,9 @@ def test_the_same_submission_makes_one_referral_however_often_and_parallel(store
 
 
 def test_a_submission_that_comes_back_with_other_content_is_refused(store: Store) -> None:
-    referrals.register(store, draft(submission_id="form 1"), REGISTRAR, CLINIC)
+    store.write(referrals.register, draft(submission_id="form 1"), REGISTRAR, CLINIC)
     with pytest.raises(Duplicate):
-        referrals.register(store, draft(submission_id="form 1", comment="other"), REGISTRAR, CLINIC)
+        store.write(referrals.register, draft(submission_id="form 1", comment="other"), REGISTRAR, CLINIC)
 
 
 def test_all_wrong_fields_are_named_at_once_and_nothing_is_written(store: Store) -> None:
@@ -71,7 +71,7 @@ def test_all_wrong_fields_are_named_at_once_and_nothing_is_written(store: Store)
         diagnosis_code="колено",
     )
     with pytest.raises(Invalid) as raised:
-        referrals.register(store, wrong, REGISTRAR, CLINIC)
+        store.write(referrals.register, wrong, REGISTRAR, CLINIC)
     assert raised.value.problems == {
         "family": "required",
         "given": "required",
@@ -87,70 +87,70 @@ def test_all_wrong_fields_are_named_at_once_and_nothing_is_written(store: Store)
 
 def test_a_device_of_another_modality_is_refused(store: Store) -> None:
     with pytest.raises(Invalid) as raised:
-        referrals.register(store, draft(station_ae_titles=("MAMMO_9",)), REGISTRAR, CLINIC)
+        store.write(referrals.register, draft(station_ae_titles=("MAMMO_9",)), REGISTRAR, CLINIC)
     assert raised.value.problems == {"device": "other_modality"}
 
 
 def test_a_known_patient_is_not_doubled_and_not_emptied(store: Store) -> None:
-    first = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    first = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     typed = replace(KUZNETSOVA, name=PersonName("кузнецова", "Марина", "Петровна"), snils="", policy="")
-    second = referrals.register(store, draft(patient=typed), REGISTRAR, CLINIC)
+    second = store.write(referrals.register, draft(patient=typed), REGISTRAR, CLINIC)
     assert second.patient.id == first.patient.id
     assert second.patient.snils == KUZNETSOVA.snils
 
 
 def test_a_number_of_somebody_else_never_renames_that_person(store: Store) -> None:
-    referrals.register(store, draft(), REGISTRAR, CLINIC)
+    store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
     with pytest.raises(Invalid) as raised:
-        referrals.register(store, draft(patient=other), REGISTRAR, CLINIC)
+        store.write(referrals.register, draft(patient=other), REGISTRAR, CLINIC)
     assert raised.value.problems == {"snils": "other_patient"}
     assert [row["family"] for row in rows(store, "SELECT family FROM patient")] == ["Кузнецова"]
 
 
 def test_a_cyrillic_letter_in_a_diagnosis_code_is_taken_for_the_latin_one(store: Store) -> None:
-    assert referrals.register(store, draft(diagnosis_code="м17.1"), REGISTRAR, CLINIC).diagnosis_code == "M17.1"
+    assert store.write(referrals.register, draft(diagnosis_code="м17.1"), REGISTRAR, CLINIC).diagnosis_code == "M17.1"
 
 
 def test_an_amendment_of_what_has_changed_meanwhile_is_refused(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     later = draft(start=factory.soon(hours=1), station_ae_titles=("FLG_12",))
-    changed = referrals.amend(store, order.id, order.revision, later, REGISTRAR, CLINIC)
+    changed = store.write(referrals.amend, order.id, order.revision, later, REGISTRAR, CLINIC)
     assert changed.steps[0].station_ae_titles == ("FLG_12",)
     assert changed.accession_number == order.accession_number
     with pytest.raises(Stale):
-        referrals.amend(store, order.id, order.revision, draft(comment="late"), REGISTRAR, CLINIC)
+        store.write(referrals.amend, order.id, order.revision, draft(comment="late"), REGISTRAR, CLINIC)
 
 
 def test_an_amendment_puts_what_the_bus_refused_back_into_the_queue(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         head = outbox.heads(reader)[0]
     store.write(lambda tx: outbox.mark_needs_attention(tx, head.seq, "полис не найден", "{}"))
     with store.read() as reader:
         assert outbox.heads(reader) == []
-    referrals.amend(store, order.id, order.revision, draft(comment="поправлено"), REGISTRAR, CLINIC)
+    store.write(referrals.amend, order.id, order.revision, draft(comment="поправлено"), REGISTRAR, CLINIC)
     with store.read() as reader:
         assert [row.seq for row in outbox.heads(reader)] == [head.seq]
 
 
 def test_a_cancelled_order_leaves_the_worklist_and_the_region_learns_it_in_order(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
-    cancelled = referrals.cancel(store, order.id, order.revision, "пациент не пришёл", REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
+    cancelled = store.write(referrals.cancel, order.id, order.revision, "пациент не пришёл", REGISTRAR, CLINIC)
     assert cancelled.state is OrderState.CANCELLED
     assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox ORDER BY seq")] == ["order", "cancel"]
     with pytest.raises(WrongState):
-        referrals.amend(store, order.id, cancelled.revision, draft(), REGISTRAR, CLINIC)
+        store.write(referrals.amend, order.id, cancelled.revision, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         assert [row.kind for row in outbox.heads(reader)] == [OutboxKind.ORDER]  # never the cancellation first
 
 
 def test_a_referral_that_the_bus_refused_and_never_had_is_cancelled_without_a_message(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         seq = outbox.heads(reader)[0].seq
     store.write(lambda tx: outbox.mark_needs_attention(tx, seq, "полис не найден", ""))
-    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     assert [row["state"] for row in rows(store, "SELECT state FROM outbox")] == ["dropped"]
     with store.read() as reader:
         assert outbox.heads(reader) == []
@@ -158,42 +158,46 @@ def test_a_referral_that_the_bus_refused_and_never_had_is_cancelled_without_a_me
 
 
 def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     step = factory.performed("1.2.3", factory.StepReference(order.study_instance_uid))
-    performed_steps.start(store, step, factory.message(), factory.XRAY, CLINIC)
+    store.write(performed_steps.start, step, factory.message(), factory.XRAY, CLINIC)
     with store.read() as reader:
         card = order_card.card(reader, order.accession_number)
     assert card is not None
     with pytest.raises(WrongState):
-        referrals.cancel(store, order.id, card.order.revision, "", REGISTRAR, CLINIC)
+        store.write(referrals.cancel, order.id, card.order.revision, "", REGISTRAR, CLINIC)
 
 
 def test_without_a_bus_nothing_is_queued(store: Store) -> None:
-    referrals.register(store, draft(), REGISTRAR, replace(CLINIC, sends_to_bus=False))
+    store.write(referrals.register, draft(), REGISTRAR, replace(CLINIC, sends_to_bus=False))
     assert not rows(store, "SELECT * FROM outbox")
 
 
 @pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.ADMINISTRATOR])
 def test_roles_that_may_not_register_are_refused_in_the_verb(store: Store, role: Role) -> None:
     with pytest.raises(Forbidden):
-        referrals.register(store, draft(), Actor(ActorKind.PERSON, "x", roles=frozenset({role})), CLINIC)
+        store.write(referrals.register, draft(), Actor(ActorKind.PERSON, "x", roles=frozenset({role})), CLINIC)
 
 
 def test_a_page_that_outlived_its_session_cannot_save(store: Store) -> None:
-    accounts.add_account(store, "orlova", "Орлова", frozenset({Role.REGISTRAR}), "long enough", SYSTEM)
+    store.write(
+        accounts.add_account,
+        accounts.new_account("orlova", "Орлова", frozenset({Role.REGISTRAR}), "long enough"),
+        SYSTEM,
+    )
     actor = actor_of(store, sign_in(store, Throttle(), "Orlova", "long enough", "127.0.0.1", 12))
     assert actor is not None
-    referrals.register(store, draft(), actor, CLINIC)
-    sign_out(store, actor)
+    store.write(referrals.register, draft(), actor, CLINIC)
+    store.write(sign_out, actor)
     with pytest.raises(SessionEnded):
-        referrals.register(store, draft(), actor, CLINIC)
+        store.write(referrals.register, draft(), actor, CLINIC)
 
 
 def test_resending_puts_an_orders_parked_messages_back(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         seq = outbox.heads(reader)[0].seq
     store.write(lambda tx: outbox.mark_needs_attention(tx, seq, "нет", ""))
-    assert delivery.resend(store, order.id, REGISTRAR) == 1
+    assert store.write(delivery.resend, order.id, REGISTRAR) == 1
     with store.read() as reader:
         assert len(outbox.heads(reader)) == 1

@@ -20,7 +20,7 @@ OTHER_CLINIC = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
 
 
 def register(store: Store, **changes: object) -> Order:
-    return referrals.register(store, draft(**changes), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(**changes), REGISTRAR, CLINIC)
 
 
 def queue(store: Store, order: Order) -> list[tuple[str, str]]:
@@ -38,7 +38,7 @@ def deliver(store: Store, order: Order) -> None:
 
 
 def amend(store: Store, order: Order, **changes: object) -> Order:
-    return referrals.amend(store, order.id, order.revision, draft(**changes), REGISTRAR, CLINIC)
+    return store.write(referrals.amend, order.id, order.revision, draft(**changes), REGISTRAR, CLINIC)
 
 
 def test_an_amendment_before_the_region_has_the_order_goes_out_with_it(store: Store) -> None:
@@ -69,7 +69,7 @@ def test_a_cancelled_order_needs_no_amendment_any_more(store: Store) -> None:
     order = register(store)
     deliver(store, order)
     order = amend(store, order, priority=Priority.URGENT)
-    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     assert queue(store, order) == [("order", "delivered"), ("amend", "dropped"), ("cancel", "pending")]
 
 
@@ -85,15 +85,15 @@ def test_a_study_for_another_clinic_is_on_no_worklist_of_ours(store: Store) -> N
     with pytest.raises(Invalid):
         amend(store, changed)  # ours after all: cancel it, and register a new one
     deliver(store, order)
-    cancelled = referrals.cancel(store, order.id, changed.revision, "", REGISTRAR, CLINIC)
+    cancelled = store.write(referrals.cancel, order.id, changed.revision, "", REGISTRAR, CLINIC)
     assert cancelled.state is OrderState.CANCELLED
     assert queue(store, order)[-1] == ("cancel", "pending")
 
 
 def test_nothing_is_referred_elsewhere_without_a_bus(store: Store) -> None:
     with pytest.raises(Invalid):
-        referrals.register(
-            store,
+        store.write(
+            referrals.register,
             draft(owner=OTHER_CLINIC, station_ae_titles=()),
             REGISTRAR,
             replace(CLINIC, sends_to_bus=False),
@@ -106,9 +106,9 @@ def test_work_done_here_for_what_was_referred_elsewhere_can_be_taken_back(store:
     order = register(store, owner=OTHER_CLINIC, station_ae_titles=())
     create(store, creation())
     change(store, ending())
-    performed_steps.link(store, "1.2.3", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2.3", order.id, REGISTRAR, CLINIC)
     assert stands(store, order).state is OrderState.COMPLETED
-    performed_steps.unlink(store, "1.2.3", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2.3", order.id, REGISTRAR, CLINIC)
     now = stands(store, order)
     assert (now.state, now.steps[0].state) == (OrderState.REFERRED, StepState.REFERRED)
 
@@ -120,7 +120,7 @@ def test_a_beginning_is_told_where_the_region_wants_it(store: Store) -> None:
     create(store, creation(quiet.study_instance_uid), "1.2.4")
     assert queue(store, order) == [("order", "pending"), ("started", "pending")]
     assert queue(store, quiet) == [("order", "pending")]
-    performed_steps.unlink(store, "1.2.3", order.id, REGISTRAR, told)
+    store.write(performed_steps.unlink, "1.2.3", order.id, REGISTRAR, told)
     assert queue(store, order) == [("order", "pending"), ("started", "dropped")]
 
 

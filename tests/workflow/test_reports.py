@@ -33,14 +33,14 @@ DONE = PerformedChange(PerformedState.COMPLETED, images=2)
 def order(store: Store) -> Order:
     """An order whose images have been made."""
     made = begun(store)
-    performed_steps.finish(store, "1.2", DONE, message("final"), XRAY, CLINIC)
+    store.write(performed_steps.change, "1.2", DONE, message("final"), XRAY, CLINIC)
     return made
 
 
 def begun(store: Store, name: str = "") -> Order:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     step = performed("1.2", StepReference(order.study_instance_uid), patient_name=name)
-    performed_steps.start(store, step, message("create"), XRAY, CLINIC)
+    store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
     return order
 
 
@@ -50,7 +50,7 @@ def open_account(store: Store, **more: Any) -> None:
 
 
 def sign(store: Store, order: Order, revision: int = 0, text: ReportText = TEXT, **who: Any) -> Report:
-    return results.sign(store, order.id, revision, text, who.get("actor", DOCTOR), who.get("clinic", CLINIC))
+    return store.write(results.sign, order.id, revision, text, who.get("actor", DOCTOR), who.get("clinic", CLINIC))
 
 
 def kinds(store: Store, state: str = "pending") -> list[str]:
@@ -76,7 +76,7 @@ def card(store: Store, order: Order) -> order_card.Card:
 
 def test_a_draft_is_kept_while_the_study_still_runs(store: Store) -> None:
     order = begun(store)
-    saved = results.save_report(store, order.id, 0, ReportText("Начато"), DOCTOR)
+    saved = store.write(results.save_report, order.id, 0, ReportText("Начато"), DOCTOR)
     assert (saved.revision, saved.state, saved.author, saved.description) == (
         1,
         ReportState.DRAFT,
@@ -90,20 +90,20 @@ def test_a_draft_is_kept_while_the_study_still_runs(store: Store) -> None:
 
 
 def test_the_same_words_again_are_no_change_even_with_an_old_revision(store: Store, order: Order) -> None:
-    first = results.save_report(store, order.id, 0, TEXT, DOCTOR)
-    assert results.save_report(store, order.id, 0, TEXT, DOCTOR) == first
+    first = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
+    assert store.write(results.save_report, order.id, 0, TEXT, DOCTOR) == first
     assert audit_of(store, order) == ["report_draft"]
 
 
 def test_nothing_typed_makes_no_draft(store: Store, order: Order) -> None:
-    assert results.save_report(store, order.id, 0, ReportText(" \n"), DOCTOR).revision == 0
+    assert store.write(results.save_report, order.id, 0, ReportText(" \n"), DOCTOR).revision == 0
     assert card(store, order).report is None
 
 
 def test_of_two_doctors_the_later_one_overwrites_nothing_unseen(store: Store, order: Order) -> None:
-    results.save_report(store, order.id, 0, TEXT, DOCTOR)
+    store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
     with pytest.raises(Stale):
-        results.save_report(store, order.id, 0, ReportText("Другое"), OTHER)
+        store.write(results.save_report, order.id, 0, ReportText("Другое"), OTHER)
     with pytest.raises(Stale):
         sign(store, order, 0, ReportText(conclusion="Другое"), actor=OTHER)
     report = card(store, order).report
@@ -112,8 +112,8 @@ def test_of_two_doctors_the_later_one_overwrites_nothing_unseen(store: Store, or
 
 
 def test_a_second_doctor_may_take_a_draft_over_and_is_then_its_author(store: Store, order: Order) -> None:
-    first = results.save_report(store, order.id, 0, TEXT, DOCTOR)
-    second = results.save_report(store, order.id, first.revision, replace(TEXT, description="Ещё"), OTHER)
+    first = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
+    second = store.write(results.save_report, order.id, first.revision, replace(TEXT, description="Ещё"), OTHER)
     assert (second.author, str(second.author_name)) == ("sokolov", "Соколов В. И.")
     assert audit_of(store, order) == ["report_draft", "report_draft"]
 
@@ -121,30 +121,30 @@ def test_a_second_doctor_may_take_a_draft_over_and_is_then_its_author(store: Sto
 def test_every_pause_in_the_typing_is_not_a_line_of_the_trail(store: Store, order: Order) -> None:
     revision = 0
     for word in ("Раз", "Раз два", "Раз два три"):
-        revision = results.save_report(store, order.id, revision, ReportText(word), DOCTOR).revision
+        revision = store.write(results.save_report, order.id, revision, ReportText(word), DOCTOR).revision
     assert revision == 3
     assert audit_of(store, order) == ["report_draft"]
 
 
 def test_there_is_nothing_to_describe_before_a_modality_has_begun(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        results.save_report(store, order.id, 0, TEXT, DOCTOR)
+        store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
     with pytest.raises(WrongState):
         sign(store, order)
     with pytest.raises(NotFound):
-        results.save_report(store, 999, 0, TEXT, DOCTOR)
+        store.write(results.save_report, 999, 0, TEXT, DOCTOR)
 
 
 def test_what_is_pasted_is_kept_without_control_characters_and_direction_marks(store: Store, order: Order) -> None:
     typed = ReportText("\r\nПервая\x00\r\n\tвторая \u202eabc\ud800 \n\n")
-    assert results.save_report(store, order.id, 0, typed, DOCTOR).description == "Первая\n    вторая abc"
+    assert store.write(results.save_report, order.id, 0, typed, DOCTOR).description == "Первая\n    вторая abc"
 
 
 def test_only_a_doctor_writes(store: Store, order: Order) -> None:
     for actor in (REGISTRAR, XRAY, Actor(ActorKind.PERSON, "admin", "", frozenset({Role.ADMINISTRATOR}))):
         with pytest.raises(Forbidden):
-            results.save_report(store, order.id, 0, TEXT, actor)
+            store.write(results.save_report, order.id, 0, TEXT, actor)
         with pytest.raises(Forbidden):
             sign(store, order, actor=actor)
 
@@ -183,13 +183,13 @@ def test_a_signed_report_stands(store: Store, order: Order) -> None:
         with pytest.raises(WrongState):
             sign(store, order, signed.revision, text, actor=actor)
         with pytest.raises(WrongState):
-            results.save_report(store, order.id, signed.revision, text, actor)
+            store.write(results.save_report, order.id, signed.revision, text, actor)
     with pytest.raises(sqlite3.IntegrityError):
         store.write(lambda tx: tx.run("UPDATE report SET conclusion = 'Рак'"))
 
 
 def test_whoever_signs_is_the_author_whoever_wrote_the_draft(store: Store, order: Order) -> None:
-    saved = results.save_report(store, order.id, 0, TEXT, DOCTOR)
+    saved = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
     assert sign(store, order, saved.revision, actor=OTHER).author == "sokolov"
     happening = next(each for each in card(store, order).happenings if each.what == "report_sign")
     assert happening.details == {"drafted_by": "Вольская Т. А."}
@@ -229,11 +229,11 @@ def test_it_is_signed_when_the_study_is_completed_not_before(store: Store) -> No
 
 def test_images_of_perhaps_another_patient_are_not_signed_before_a_person_has_looked(store: Store) -> None:
     order = begun(store, name="Сидоров^Олег")
-    performed_steps.finish(store, "1.2", DONE, message("final"), XRAY, CLINIC)
+    store.write(performed_steps.change, "1.2", DONE, message("final"), XRAY, CLINIC)
     with pytest.raises(Invalid) as caught:
         sign(store, order)
     assert caught.value.problems == {"images": "other_patient"}
-    performed_steps.confirm(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.confirm, "1.2", order.id, REGISTRAR, CLINIC)
     sign(store, order)
     assert kinds(store) == ["order", "images", "report"]
 
@@ -260,7 +260,7 @@ def test_of_an_order_that_the_region_is_told_nothing_of_no_report_goes_either(st
 def test_a_report_on_images_that_were_taken_away_does_not_go_and_raises_an_alarm(store: Store, order: Order) -> None:
     sign(store, order)
     assert not card(store, order).report_doubted
-    performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order"]
     assert kinds(store, "dropped") == ["images", "report"]
     found = card(store, order)
@@ -271,35 +271,39 @@ def test_a_report_on_images_that_were_taken_away_does_not_go_and_raises_an_alarm
 
 def test_other_images_do_not_send_the_old_report_by_themselves(store: Store, order: Order) -> None:
     sign(store, order)
-    performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
-    performed_steps.start(store, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC)
-    performed_steps.finish(store, "1.3", DONE, message("c"), XRAY, CLINIC)
+    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(
+        performed_steps.start, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC
+    )
+    store.write(performed_steps.change, "1.3", DONE, message("c"), XRAY, CLINIC)
     assert kinds(store) == ["order", "images"]
     assert card(store, order).report_doubted
 
 
 def test_taking_away_one_of_two_series_holds_the_report_back_too(store: Store, order: Order) -> None:
-    performed_steps.start(store, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC)
-    performed_steps.finish(store, "1.3", DONE, message("c"), XRAY, CLINIC)
+    store.write(
+        performed_steps.start, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC
+    )
+    store.write(performed_steps.change, "1.3", DONE, message("c"), XRAY, CLINIC)
     sign(store, order)
-    performed_steps.unlink(store, "1.3", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.3", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]
     assert card(store, order).report_doubted
 
 
 def test_a_doctor_upholds_a_report_and_it_goes_after_all(store: Store, order: Order) -> None:
     sign(store, order)
-    performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        results.uphold(store, order.id, DOCTOR, CLINIC)  # there are no images
-    performed_steps.link(store, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(results.uphold, order.id, DOCTOR, CLINIC)  # there are no images
+    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        results.uphold(store, order.id, REGISTRAR, CLINIC)
-    results.uphold(store, order.id, DOCTOR, CLINIC)
+        store.write(results.uphold, order.id, REGISTRAR, CLINIC)
+    store.write(results.uphold, order.id, DOCTOR, CLINIC)
     assert kinds(store) == ["order", "images", "report"]
     assert not card(store, order).report_doubted
     with pytest.raises(WrongState):
-        results.uphold(store, order.id, DOCTOR, CLINIC)
+        store.write(results.uphold, order.id, DOCTOR, CLINIC)
 
 
 def test_what_waits_for_a_report_no_longer_does_once_it_is_signed(store: Store, order: Order) -> None:
@@ -308,7 +312,7 @@ def test_what_waits_for_a_report_no_longer_does_once_it_is_signed(store: Store, 
             return int(reader.value("SELECT count(*) FROM orders WHERE state = 'completed' AND reported = 0"))
 
     assert open_ones() == 1
-    results.save_report(store, order.id, 0, TEXT, DOCTOR)
+    store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
     assert open_ones() == 1
     sign(store, order, 1)
     assert open_ones() == 0

@@ -54,8 +54,10 @@ def abandoned(store: Store, time: Time) -> Abandoned:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    made = referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
-    performed_steps.start(store, performed("1.2", StepReference(made.study_instance_uid)), message("c"), XRAY, CLINIC)
+    made = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
+    store.write(
+        performed_steps.start, performed("1.2", StepReference(made.study_instance_uid)), message("c"), XRAY, CLINIC
+    )
     return made
 
 
@@ -67,7 +69,7 @@ def state(store: Store, order: Order) -> OrderState:
 
 
 def finish(store: Store, change: PerformedChange = DONE, digest: str = "final") -> MppsOutcome:
-    return performed_steps.finish(store, "1.2", change, message(digest), XRAY, CLINIC)
+    return store.write(performed_steps.change, "1.2", change, message(digest), XRAY, CLINIC)
 
 
 def test_a_step_is_ended_after_the_hours_of_its_device(
@@ -94,7 +96,7 @@ def test_every_device_has_its_own_hours_and_a_stranger_the_usual_ones(
 ) -> None:
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], mpps_hours=2)))
     stranger = replace(XRAY, name="STRANGER")
-    performed_steps.start(store, performed("1.3", ae_title="STRANGER"), message("s"), stranger, CLINIC)
+    store.write(performed_steps.start, performed("1.3", ae_title="STRANGER"), message("s"), stranger, CLINIC)
     time.pass_by(hours=2)
     assert abandoned.look() == 1
     time.pass_by(hours=10)
@@ -105,7 +107,7 @@ def test_what_a_device_still_tells_of_is_not_abandoned(
     store: Store, order: Order, abandoned: Abandoned, time: Time
 ) -> None:
     time.pass_by(hours=11)
-    performed_steps.progress(store, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)
+    store.write(performed_steps.change, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)
     time.pass_by(hours=11)
     assert abandoned.look() == 0
     assert finish(store) is MppsOutcome.ACCEPTED
@@ -119,7 +121,7 @@ def test_a_device_that_comes_back_has_the_last_word(
 ) -> None:
     time.pass_by(hours=12)
     abandoned.look()
-    performed_steps.progress(store, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)  # says nothing of a state
+    store.write(performed_steps.change, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)  # says nothing of a state
     assert state(store, order) is OrderState.DISCONTINUED
     assert finish(store) is MppsOutcome.ACCEPTED
     assert finish(store) is MppsOutcome.REPEATED
@@ -139,9 +141,9 @@ def test_a_device_that_comes_back_after_the_order_was_planned_anew_is_believed(
         stopped = orders.get(reader, order.id)
     assert stopped is not None
     start = time.wall.astimezone(ZONE).replace(tzinfo=None)
-    referrals.amend(store, order.id, stopped.revision, factory.draft(start=start), REGISTRAR, CLINIC)
+    store.write(referrals.amend, order.id, stopped.revision, factory.draft(start=start), REGISTRAR, CLINIC)
     running = PerformedChange(PerformedState.IN_PROGRESS)
-    performed_steps.progress(store, "1.2", running, message("p"), XRAY, CLINIC)
+    store.write(performed_steps.change, "1.2", running, message("p"), XRAY, CLINIC)
     assert state(store, order) is OrderState.IN_PROGRESS
     assert finish(store) is MppsOutcome.ACCEPTED
     assert state(store, order) is OrderState.COMPLETED

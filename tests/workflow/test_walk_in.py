@@ -36,7 +36,7 @@ def kinds(store: Store, order_id: int) -> list[OutboxKind]:
 
 
 def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: Store, made: str) -> None:
-    order = referrals.register_walk_in(store, made, draft(station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
+    order = store.write(referrals.register_walk_in, made, draft(station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
     assert (order.state, order.bus_role) == (OrderState.COMPLETED, BusRole.WALK_IN)
     assert kinds(store, order.id) == [OutboxKind.IMAGES]
     # Where, when and under which UID is what the device told.
@@ -46,24 +46,24 @@ def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: St
 
 
 def test_without_a_bus_nobody_is_told(store: Store, made: str) -> None:
-    order = referrals.register_walk_in(store, made, draft(), REGISTRAR, replace(CLINIC, sends_to_bus=False))
+    order = store.write(referrals.register_walk_in, made, draft(), REGISTRAR, replace(CLINIC, sends_to_bus=False))
     assert (order.bus_role, kinds(store, order.id)) == (BusRole.NONE, [])
 
 
 def test_pressed_twice_it_is_one(store: Store, made: str) -> None:
-    referrals.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
+    store.write(referrals.register_walk_in, made, draft(), REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        referrals.register_walk_in(store, made, draft(), REGISTRAR, CLINIC)
+        store.write(referrals.register_walk_in, made, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         assert reader.value("SELECT count(*) FROM orders") == 1
 
 
 def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
-    other = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    other = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     create(store, creation(other.study_instance_uid), "1.2.4")
     change(store, ending(), "1.2.4")
-    performed_steps.unlink(store, "1.2.4", other.id, REGISTRAR, CLINIC)
-    order = referrals.register_walk_in(store, "1.2.4", draft(), REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2.4", other.id, REGISTRAR, CLINIC)
+    order = store.write(referrals.register_walk_in, "1.2.4", draft(), REGISTRAR, CLINIC)
     assert order.study_instance_uid != other.study_instance_uid
     with store.read() as reader:
         assert [order_id for order_id, _ in performed.linked_steps(reader, 1)] == [order.id]
@@ -73,10 +73,10 @@ def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
 
 def test_what_is_wrong_is_said_and_nothing_is_kept(store: Store, made: str) -> None:
     with pytest.raises(Invalid):
-        referrals.register_walk_in(store, made, draft(procedure_code=""), REGISTRAR, CLINIC)
+        store.write(referrals.register_walk_in, made, draft(procedure_code=""), REGISTRAR, CLINIC)
     with pytest.raises(NotFound):
-        referrals.register_walk_in(store, "9.9.9", draft(), REGISTRAR, CLINIC)
+        store.write(referrals.register_walk_in, "9.9.9", draft(), REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        referrals.register_walk_in(store, made, draft(), RADIOLOGIST, CLINIC)
+        store.write(referrals.register_walk_in, made, draft(), RADIOLOGIST, CLINIC)
     with store.read() as reader:
         assert reader.value("SELECT count(*) FROM orders") == 0

@@ -21,13 +21,13 @@ STOPPED = PerformedChange(PerformedState.DISCONTINUED)
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(), REGISTRAR, CLINIC)
 
 
 def perform(store: Store, order: Order, name: str, patient_id: str = "", uid: str = "1.2") -> None:
     step = performed(uid, StepReference(order.study_instance_uid), patient_name=name, patient_id=patient_id)
-    performed_steps.start(store, step, message(f"create {uid}"), XRAY, CLINIC)
-    performed_steps.finish(store, uid, DONE, message(f"final {uid}"), XRAY, CLINIC)
+    store.write(performed_steps.start, step, message(f"create {uid}"), XRAY, CLINIC)
+    store.write(performed_steps.change, uid, DONE, message(f"final {uid}"), XRAY, CLINIC)
 
 
 def kinds(store: Store, state: str = "pending") -> list[str]:
@@ -51,7 +51,7 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
         card = order_card.card(reader, order.accession_number)
     assert card is not None
     assert card.conflicts == {"1.2": "patient_name, patient_id"}
-    performed_steps.confirm(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.confirm, "1.2", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         assert board.doubtful(reader) == []
@@ -59,7 +59,7 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
 
 def test_unlinking_them_lets_the_order_wait_again(store: Store, order: Order) -> None:
     perform(store, order, "Сидоров^Олег")
-    performed_steps.unlink(store, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.SCHEDULED
     assert kinds(store) == ["order"]
     perform(store, order, "Кузнецова^Марина", uid="1.3")
@@ -68,23 +68,23 @@ def test_unlinking_them_lets_the_order_wait_again(store: Store, order: Order) ->
 
 def test_another_devices_word_is_noted(store: Store, order: Order) -> None:
     step = performed("1.2", StepReference(order.study_instance_uid))
-    performed_steps.start(store, step, message("create"), XRAY, CLINIC)
-    assert performed_steps.finish(store, "1.2", STOPPED, message("theirs"), MAMMO, CLINIC) is MppsOutcome.ACCEPTED
+    store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
+    assert store.write(performed_steps.change, "1.2", STOPPED, message("theirs"), MAMMO, CLINIC) is MppsOutcome.ACCEPTED
     with store.read() as reader:
         assert [note.kind for note in devices.notes(reader).get("MAMMO_9", [])] == ["mpps_foreign"]
 
 
 def test_an_order_planned_anew_after_its_cancellation_stays_alive(store: Store, order: Order) -> None:
-    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     reference = StepReference(order.study_instance_uid)
-    performed_steps.start(store, performed("1.2", reference), message("a"), XRAY, CLINIC)
+    store.write(performed_steps.start, performed("1.2", reference), message("a"), XRAY, CLINIC)
     assert kinds(store, "dropped") == ["cancel"]  # it is done all the same: the region need not hear otherwise
-    performed_steps.finish(store, "1.2", STOPPED, message("b"), XRAY, CLINIC)
+    store.write(performed_steps.change, "1.2", STOPPED, message("b"), XRAY, CLINIC)
     later = draft(start=factory.soon(hours=1))
-    referrals.amend(store, order.id, now(store, order).revision, later, REGISTRAR, CLINIC)
-    performed_steps.start(store, performed("1.3", reference), message("c"), XRAY, CLINIC)
+    store.write(referrals.amend, order.id, now(store, order).revision, later, REGISTRAR, CLINIC)
+    store.write(performed_steps.start, performed("1.3", reference), message("c"), XRAY, CLINIC)
     wrong = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
-    performed_steps.finish(store, "1.3", wrong, message("d"), XRAY, CLINIC)
+    store.write(performed_steps.change, "1.3", wrong, message("d"), XRAY, CLINIC)
     assert now(store, order).state is OrderState.SCHEDULED
     with store.read() as reader:
         assert [row.kind for row in outbox.heads(reader)] == ["order"]

@@ -50,7 +50,7 @@ def item(**changes: Any) -> ImportedItem:
 
 
 def take(store: Store, content: ImportedItem, path: str = "/wl/1.wl", digest: str = "1", **options: Any) -> Taken:
-    return intake.take_over(store, content, path, digest, SYSTEM, CLINIC, **options)
+    return store.write(intake.take_over, content, path, digest, SYSTEM, CLINIC, **options)
 
 
 def order_of(store: Store, taken: Taken) -> Order:
@@ -67,7 +67,7 @@ def value(store: Store, sql: str) -> Any:
 
 def begin(store: Store, order: Order, uid: str = "1.9") -> None:
     step = factory.performed(uid, StepReference(order.study_instance_uid))
-    performed_steps.start(store, step, factory.message(uid), factory.XRAY, CLINIC)
+    store.write(performed_steps.start, step, factory.message(uid), factory.XRAY, CLINIC)
 
 
 # ---- added ----
@@ -103,7 +103,7 @@ def test_numbers_made_here_pass_over_those_that_scripts_used(store: Store) -> No
         sps_id="SPS1",
     )
     take(store, taken)
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     assert order.accession_number == f"K{today:%y%m}-0002"
     assert (order.requested_procedure_id, order.steps[0].sps_id, order.patient.patient_id) == ("RP2", "SPS2", "000002")
 
@@ -134,7 +134,7 @@ def test_a_number_that_another_file_has_is_refused(store: Store, changes: dict[s
 
 
 def test_a_number_of_an_order_made_here_is_refused(store: Store) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with pytest.raises(Refused, match="registered here"):
         take(store, item(accession_number=order.accession_number))
 
@@ -154,11 +154,12 @@ def test_an_item_without_a_modality_has_that_of_its_device(store: Store) -> None
 
 
 def test_a_rehearsal_keeps_nothing_and_refuses_the_same(store: Store) -> None:
-    assert take(store, item(), dry_run=True).outcome is Outcome.ADDED
+    taken = store.dry_run(intake.take_over, item(), "/wl/1.wl", "1", SYSTEM, CLINIC)
+    assert taken.outcome is Outcome.ADDED
     assert value(store, "SELECT count(*) FROM orders") == value(store, "SELECT count(*) FROM patient") == 0
     take(store, item())
     with pytest.raises(Refused):
-        take(store, item(), "/wl/2.wl", dry_run=True)
+        store.dry_run(intake.take_over, item(), "/wl/2.wl", "1", SYSTEM, CLINIC)
 
 
 def test_the_region_is_told_when_that_is_wanted(store: Store) -> None:
@@ -169,7 +170,7 @@ def test_the_region_is_told_when_that_is_wanted(store: Store) -> None:
 def test_who_may_not_register_may_not_import(store: Store) -> None:
     nobody = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
     with pytest.raises(Forbidden):
-        intake.take_over(store, item(), "/wl/1.wl", "1", nobody, CLINIC)
+        store.write(intake.take_over, item(), "/wl/1.wl", "1", nobody, CLINIC)
 
 
 # ---- patients ----
@@ -203,7 +204,7 @@ def test_a_known_person_is_filled_in_and_not_emptied(store: Store) -> None:
 
 
 def test_without_a_patient_id_name_birth_date_and_sex_tell_who_it_is(store: Store) -> None:
-    known = referrals.register(store, draft(), REGISTRAR, CLINIC).patient
+    known = store.write(referrals.register, draft(), REGISTRAR, CLINIC).patient
     said = Patient(KUZNETSOVA.name, KUZNETSOVA.birth_date, KUZNETSOVA.sex)
     assert order_of(store, take(store, item(patient=said))).patient.id == known.id
     nameless = replace(said, birth_date=None)
@@ -218,9 +219,9 @@ def test_a_referral_needs_the_date_of_birth_that_an_import_could_do_without(stor
     order = order_of(store, take(store, item(patient=replace(SIDOROVA, birth_date=None))))
     for_us = draft(patient=order.patient)
     with pytest.raises(Invalid) as raised:
-        referrals.register(store, for_us, REGISTRAR, CLINIC)
+        store.write(referrals.register, for_us, REGISTRAR, CLINIC)
     assert raised.value.problems == {"birth_date": "required"}
-    known = referrals.register(store, draft(patient=replace(SIDOROVA, id=0)), REGISTRAR, CLINIC).patient
+    known = store.write(referrals.register, draft(patient=replace(SIDOROVA, id=0)), REGISTRAR, CLINIC).patient
     assert (known.id, known.birth_date) == (order.patient.id, SIDOROVA.birth_date)
 
 
@@ -280,8 +281,13 @@ def test_what_has_begun_stays_as_it_is(store: Store) -> None:
     with pytest.raises(Refused, match="has begun"):
         take(store, item(comment="late"), digest="2")
     assert take(store, item()).outcome is Outcome.UNCHANGED
-    performed_steps.finish(
-        store, "1.9", PerformedChange(PerformedState.COMPLETED), factory.message("b"), factory.XRAY, CLINIC
+    store.write(
+        performed_steps.change,
+        "1.9",
+        PerformedChange(PerformedState.COMPLETED),
+        factory.message("b"),
+        factory.XRAY,
+        CLINIC,
     )
     with pytest.raises(Refused, match="has begun"):
         take(store, item(comment="late"), digest="2")
@@ -289,11 +295,11 @@ def test_what_has_begun_stays_as_it_is(store: Store) -> None:
 
 def test_what_a_person_cancelled_stays_cancelled(store: Store) -> None:
     order = order_of(store, take(store, item()))
-    referrals.cancel(store, order.id, order.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     assert take(store, item()).outcome is Outcome.UNCHANGED
     with pytest.raises(Refused, match="was cancelled here"):
         take(store, item(comment="new"), digest="2")
-    assert intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC) == Taken(Outcome.LEFT, order.id, "A1")
+    assert store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC) == Taken(Outcome.LEFT, order.id, "A1")
     assert take(store, item()).outcome is Outcome.UNCHANGED
     assert order_of(store, Taken(Outcome.LEFT, order.id, "")).state is OrderState.CANCELLED
 
@@ -303,7 +309,7 @@ def test_what_a_person_cancelled_stays_cancelled(store: Store) -> None:
 
 def test_a_file_that_goes_takes_its_order_along_and_brings_it_back(store: Store) -> None:
     first = take(store, item())
-    gone = intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
+    gone = store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     assert gone is not None
     assert gone.outcome is Outcome.WITHDRAWN
     order = order_of(store, first)
@@ -311,7 +317,7 @@ def test_a_file_that_goes_takes_its_order_along_and_brings_it_back(store: Store)
     assert take(store, item()).outcome is Outcome.RESTORED
     order = order_of(store, first)
     assert (order.state, order.steps[0].state) == (OrderState.SCHEDULED, StepState.SCHEDULED)
-    intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
+    store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     assert take(store, item(comment="new"), digest="2").outcome is Outcome.RESTORED
     assert order_of(store, first).comment == "new"
     actions = [row["action"] for row in _rows(store, "SELECT action FROM audit ORDER BY seq")]
@@ -326,7 +332,7 @@ def _rows(store: Store, sql: str) -> list[dict[str, Any]]:
 def test_a_file_that_goes_leaves_a_study_that_has_begun(store: Store) -> None:
     first = take(store, item())
     begin(store, order_of(store, first))
-    gone = intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
+    gone = store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     assert gone is not None
     assert gone.outcome is Outcome.LEFT
     assert order_of(store, first).state is OrderState.IN_PROGRESS
@@ -337,8 +343,8 @@ def test_a_file_that_goes_leaves_a_study_that_has_begun(store: Store) -> None:
 
 
 def test_a_file_of_which_nothing_came_is_forgotten(store: Store) -> None:
-    intake.note_problem(store, "/wl/1.wl", "1", "wrong", SYSTEM)
-    assert intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC) is None
+    store.write(intake.note_problem, "/wl/1.wl", "1", "wrong", SYSTEM)
+    assert store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC) is None
     assert value(store, "SELECT count(*) FROM worklist_file") == 0
 
 
@@ -348,7 +354,7 @@ def test_a_file_that_gets_another_name_is_the_same_item(store: Store) -> None:
     assert renamed == replace(first, outcome=Outcome.UNCHANGED)
     changed = take(store, item(comment="new"), "/wl/3.wl", "2", vanished={"/wl/2.wl": "1"})
     assert (changed.outcome, changed.order_id) == (Outcome.AMENDED, first.order_id)
-    intake.withdraw(store, "/wl/3.wl", SYSTEM, CLINIC)
+    store.write(intake.withdraw, "/wl/3.wl", SYSTEM, CLINIC)
     back = take(store, item(comment="new"), "/wl/4.wl", "2")
     assert (back.outcome, back.order_id) == (Outcome.RESTORED, first.order_id)
     assert [row["path"] for row in _rows(store, "SELECT path FROM worklist_file")] == ["/wl/4.wl"]
@@ -362,7 +368,7 @@ def test_a_renamed_file_without_numbers_is_known_by_its_content(store: Store) ->
 
 def test_a_problem_is_kept_until_the_content_is_good_and_the_order_meanwhile(store: Store) -> None:
     first = take(store, item())
-    intake.note_problem(store, "/wl/1.wl", "2", "wrong", SYSTEM)
+    store.write(intake.note_problem, "/wl/1.wl", "2", "wrong", SYSTEM)
     with store.read() as reader:
         known = worklist_files.get(reader, "/wl/1.wl")
     assert known is not None
@@ -373,15 +379,15 @@ def test_a_problem_is_kept_until_the_content_is_good_and_the_order_meanwhile(sto
 
 def test_a_file_that_comes_back_damaged_and_is_mended_is_restored(store: Store) -> None:
     first = take(store, item())
-    intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
-    intake.note_problem(store, "/wl/1.wl", "2", "wrong", SYSTEM)
+    store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
+    store.write(intake.note_problem, "/wl/1.wl", "2", "wrong", SYSTEM)
     assert take(store, item()).outcome is Outcome.RESTORED
     assert order_of(store, first).state is OrderState.SCHEDULED
 
 
 def test_what_the_region_knows_to_be_cancelled_is_not_restored(store: Store) -> None:
     first = take(store, item(), send_to_bus=True)
-    intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
+    store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     store.write(lambda tx: tx.run("UPDATE outbox SET state = 'delivered' WHERE kind = 'cancel'"))
     with pytest.raises(Refused, match="the region knows"):
         take(store, item())
@@ -396,7 +402,7 @@ def test_what_the_region_knows_to_be_cancelled_is_not_restored(store: Store) -> 
 def test_what_the_region_refused_goes_again_when_its_file_comes_back(store: Store) -> None:
     first = take(store, item(), send_to_bus=True)
     store.write(lambda tx: outbox.mark_needs_attention(tx, 1, "dictionary unknown", ""))
-    intake.withdraw(store, "/wl/1.wl", SYSTEM, CLINIC)
+    store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     assert value(store, "SELECT state FROM outbox") == "dropped"
     assert take(store, item(), send_to_bus=True).outcome is Outcome.RESTORED
     with store.read() as reader:
@@ -416,7 +422,7 @@ def test_what_a_person_changes_is_no_longer_overruled_by_what_was_kept(store: St
     }
     order = order_of(store, take(store, item(attributes=kept)))
     typed = draft(patient=order.patient, start=order.steps[0].start, laterality="")
-    changed = referrals.amend(store, order.id, order.revision, typed, REGISTRAR, CLINIC)
+    changed = store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
     assert changed.comment == ""
     left = order_of(store, Taken(Outcome.ADDED, order.id, "")).attributes
     # The station and the procedure are other ones, and so is who refers; the priority and the name are as they were.
@@ -466,11 +472,11 @@ def test_what_a_person_leaves_as_the_form_shows_it_is_not_changed_by_saving(
             diagnosis_text=order.diagnosis_text,
             comment=names.tidy(order.comment),
         )
-        changed = referrals.amend(store, order.id, order.revision, typed, REGISTRAR, CLINIC)
+        changed = store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
         assert changed.steps == order.steps
         assert (changed.comment, changed.referrer) == (order.comment, order.referrer)
         corrected = replace(typed, comment="сидя")
-        after = referrals.amend(store, order.id, changed.revision, corrected, REGISTRAR, CLINIC)
+        after = store.write(referrals.amend, order.id, changed.revision, corrected, REGISTRAR, CLINIC)
         assert (after.steps, after.comment, after.referrer) == (order.steps, "сидя", order.referrer)
     finally:
         store.close()
@@ -483,12 +489,12 @@ def test_a_start_with_seconds_can_be_corrected_on_a_later_day_and_keeps_its_plac
     order = order_of(store, take(store, item(station_ae_titles=("XRAY_14",), modality="DX", attributes=attributes)))
     clock.now += timedelta(days=1)
     typed = draft(patient=order.patient, start=datetime(2026, 11, 24, 10, 15), comment="сидя")
-    changed = referrals.amend(store, order.id, order.revision, typed, REGISTRAR, CLINIC)
+    changed = store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
     assert (changed.steps[0].start, changed.comment) == (datetime(2026, 11, 24, 10, 15, 30), "сидя")
     assert changed.attributes["step"] == {"00400003": {"vr": "TM", "Value": ["101530"]}}
     moved = replace(typed, start=datetime(2026, 11, 24, 10, 16))
     with pytest.raises(Invalid) as caught:
-        referrals.amend(store, order.id, changed.revision, moved, REGISTRAR, CLINIC)
+        store.write(referrals.amend, order.id, changed.revision, moved, REGISTRAR, CLINIC)
     assert caught.value.problems == {"date": "past"}
     store.close()
 
@@ -497,7 +503,7 @@ def test_a_name_that_a_person_corrects_is_answered_everywhere(store: Store) -> N
     kept = {"top": {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Сидорова Анна"}]}}, "step": {}}
     order = order_of(store, take(store, item(attributes=kept)))
     corrected = replace(order.patient, name=PersonName("Сидорова", "Анна", "Ивановна"))
-    referrals.register(store, draft(patient=corrected), REGISTRAR, CLINIC)
+    store.write(referrals.register, draft(patient=corrected), REGISTRAR, CLINIC)
     left = order_of(store, Taken(Outcome.ADDED, order.id, ""))
     assert left.patient.name.middle == "Ивановна"
     assert left.attributes == {"top": {}, "step": {}}

@@ -79,7 +79,7 @@ class BoardCache:
         """Give a day as it is now; raise StoreError; CancelledError while the program stops."""
         now = asyncio.get_running_loop().time()
         # Asked for before the reading begins, so that what is kept under a revision is never older than it. What a
-        # board shows and `quiet` transactions change (a device has got a visit on its list) they notify of.
+        # board shows and background transactions change (a device has got a visit on its list) they notify of.
         revision = self._services.store.revision()
         if revision != self._revision:
             self._revision = revision

@@ -148,7 +148,7 @@ class BoardPage:
     async def _take_note(self, order_id: int) -> None:
         """Note that a person has seen what the clinic that refers did too late."""
         services, actor = self._services, current_actor(self._services)
-        await attempt(lambda: incoming_referrals.acknowledge(services.store, order_id, actor))
+        await attempt(lambda: services.store.write(incoming_referrals.acknowledge, order_id, actor))
 
     # ---- lanes and their rows ----
 
@@ -375,5 +375,5 @@ class LinkDialog:
             return
         actor = current_actor(services)
         uid, order = study.step.sop_instance_uid, visit.order
-        if await attempt(lambda: performed_steps.link(services.store, uid, order.id, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(performed_steps.link, uid, order.id, actor, services.clinic)):
             theme.say(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")

@@ -67,7 +67,7 @@ class FormMode:
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         """Run the verb."""
-        return referrals.register(store, draft, actor, clinic, repeats=repeats)
+        return store.write(referrals.register, draft, actor, clinic, repeats=repeats)
 
     def over(self, reader: Reader) -> str:
         """Say why there is nothing to save any more; empty while there is."""
@@ -103,7 +103,7 @@ class AmendMode(FormMode):
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         order = self.card.order
-        return referrals.amend(store, order.id, order.revision, draft, actor, clinic)
+        return store.write(referrals.amend, order.id, order.revision, draft, actor, clinic)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class IncomingMode(FormMode):
             form.fields["procedure"].advise(f"В направлении: «{self.said}»")
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
-        return referrals_in.accept(store, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats)
+        return store.write(referrals_in.accept, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats)
 
     def over(self, reader: Reader) -> str:
         now = inbox.referral(reader, self.came.id)
@@ -204,7 +204,7 @@ class WalkInMode(FormMode):
             form.fields["family"].advise(f"На аппарате: {self.said}")
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
-        return referrals.register_walk_in(store, self.study.step.sop_instance_uid, draft, actor, clinic)
+        return store.write(referrals.register_walk_in, self.study.step.sop_instance_uid, draft, actor, clinic)
 
     def over(self, reader: Reader) -> str:
         now = desk.walk_in(reader, self.study.step.sop_instance_uid)

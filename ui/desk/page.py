@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nicegui import run, ui
+from nicegui import ui
 
 from broker.domain import lifecycle
 from broker.security import permissions
@@ -40,7 +40,7 @@ def build(services: Services) -> None:
         purpose = found if isinstance(found, FormMode) else FormMode()
         lists, draft = await look(services, lambda reader: _lists(reader, services)), None
         if purpose.new:
-            draft = await run.io_bound(accounts.load_draft, services.store, FORM, actor)
+            draft = await look(services, lambda reader: accounts.load_draft(reader, FORM, actor))
         with frame(services, actor, "/incoming" if incoming else "/desk"):
             text("h1", purpose.title, "unseen")
             if not all(permissions.may(actor, needed) for needed in purpose.needs):

@@ -127,7 +127,7 @@ class DeviceForm:
             **numbers,
         )
         try:
-            done = await attempt(lambda: registry.put_device(services.store, device, actor), let_pass=(Invalid,))
+            done = await attempt(lambda: services.store.write(registry.put_device, device, actor), let_pass=(Invalid,))
         except Invalid as caught:
             self._complain(caught.problems)
             return

@@ -239,7 +239,7 @@ class DevicesPage:
     async def _apply(self, device: Device, found: Suggestion) -> None:
         store, actor = self._services.store, current_actor(self._services)
         change = {found.field: found.value}
-        if await attempt(lambda: registry.adjust_device(store, device.ae_title, change, actor)):
+        if await attempt(lambda: store.write(registry.adjust_device, device.ae_title, change, actor)):
             theme.say(f"{device.name}: {advice.remedy(found)}")
 
 

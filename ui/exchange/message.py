@@ -178,9 +178,9 @@ class MessagePage:
             return
         actor = current_actor(services)
         if found.item_id:
-            done = await attempt(lambda: verbs.try_again(services.store, found.item_id, actor))
+            done = await attempt(lambda: services.store.write(verbs.try_again, found.item_id, actor))
         else:
-            done = await attempt(lambda: bool(outbox.resend(services.store, found.order_id, actor)))
+            done = await attempt(lambda: bool(services.store.write(outbox.resend, found.order_id, actor)))
         if done:
             theme.say("Снова в очереди")
 

@@ -236,12 +236,12 @@ class ExchangePage:
 
     async def _resend(self, needs_attention: AttentionRow) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: outbox.resend(services.store, needs_attention.order_id, actor)):
+        if await attempt(lambda: services.store.write(outbox.resend, needs_attention.order_id, actor)):
             theme.say(f"{needs_attention.number}: снова в очереди")
 
     async def _go_on(self) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: outbox.go_on(services.store, actor)):
+        if await attempt(lambda: services.store.write(outbox.go_on, actor)):
             theme.say("Пробуем отправить")
 
 

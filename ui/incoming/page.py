@@ -187,7 +187,7 @@ class IncomingPage:
 
     async def _again(self, id: int) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: verbs.try_again(services.store, id, actor)):
+        if await attempt(lambda: services.store.write(verbs.try_again, id, actor)):
             theme.say("Прочитаем ещё раз при следующем обращении к шине")
 
 
@@ -205,7 +205,7 @@ class DeclineDialog:
     async def _decline(self) -> None:
         services, id, reason = self._services, self._came.id, str(self._reason.value or "")
         actor = current_actor(services)
-        if await attempt(lambda: verbs.decline(services.store, id, reason, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(verbs.decline, id, reason, actor, services.clinic)):
             ui.navigate.to("/incoming")
 
 

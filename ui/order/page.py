@@ -186,7 +186,9 @@ class OrderPage:
     async def _cancel(self) -> None:
         services, order, seen = self._services, self._found.card.order, self._seen
         actor, reason = current_actor(services), str(self._reason.value or "")
-        if await attempt(lambda: referrals.cancel(services.store, order.id, seen, reason, actor, services.clinic)):
+        if await attempt(
+            lambda: services.store.write(referrals.cancel, order.id, seen, reason, actor, services.clinic)
+        ):
             theme.say(f"Направление {order.accession_number} отменено")
 
     def _ask_closing(self) -> None:
@@ -200,7 +202,7 @@ class OrderPage:
     async def _close(self) -> None:
         services, order, seen = self._services, self._found.card.order, self._seen
         actor = current_actor(services)
-        if await attempt(lambda: performed_steps.close(services.store, order.id, seen, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(performed_steps.close, order.id, seen, actor, services.clinic)):
             theme.say(f"Исследование {order.accession_number} отмечено выполненным")
 
     def _ask_unlinking(self) -> None:
@@ -217,19 +219,19 @@ class OrderPage:
     async def _unlink(self) -> None:
         services, order, uid = self._services, self._found.card.order, self._step
         actor = current_actor(services)
-        if await attempt(lambda: performed_steps.unlink(services.store, uid, order.id, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(performed_steps.unlink, uid, order.id, actor, services.clinic)):
             theme.say(f"Отвязано: {order.accession_number}")
 
     async def _confirm(self, uid: str) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
-        if await attempt(lambda: performed_steps.confirm(services.store, uid, order.id, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(performed_steps.confirm, uid, order.id, actor, services.clinic)):
             theme.say(f"Подтверждено: {order.accession_number}")
 
     async def _resend(self) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
-        if await attempt(lambda: outbox.resend(services.store, order.id, actor)):
+        if await attempt(lambda: services.store.write(outbox.resend, order.id, actor)):
             theme.say("Снова в очереди на отправку")
 
     # ---- facts ----

@@ -174,7 +174,7 @@ class ReportForm:
                 actor = current_actor(self._services)
                 order, revision = self._study.card.order, self._revision
                 done = await attempt(
-                    lambda: reports.save_report(self._services.store, order.id, revision, said, actor),
+                    lambda: self._services.store.write(reports.save_report, order.id, revision, said, actor),
                     let_pass=(Invalid, Stale),
                     report=lambda why: self._tell(f"Черновик не сохранён. {why}", bad=True),
                 )
@@ -198,7 +198,9 @@ class ReportForm:
         if self._closed or self._clash or said == self._kept or reports.problems(said):
             return
         try:
-            reports.save_report(self._services.store, self._study.card.order.id, self._revision, said, self._actor)
+            self._services.store.write(
+                reports.save_report, self._study.card.order.id, self._revision, said, self._actor
+            )
         except (BrokerError, StoreError):
             return
 
@@ -307,7 +309,7 @@ class ReportForm:
         async with self._lock:
             try:
                 done = await attempt(
-                    lambda: reports.sign(services.store, order.id, revision, said, actor, services.clinic),
+                    lambda: services.store.write(reports.sign, order.id, revision, said, actor, services.clinic),
                     let_pass=(Invalid, Stale),
                     report=lambda why: self._tell(f"Не подписано. {why}", bad=True),
                 )

@@ -155,5 +155,5 @@ class ReadingPage:
     async def _uphold(self) -> None:
         services, order = self._services, self._found.study.card.order
         actor = current_actor(services)
-        if await attempt(lambda: reports.uphold(services.store, order.id, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(reports.uphold, order.id, actor, services.clinic)):
             theme.say("Подтверждено: протокол об этих снимках")

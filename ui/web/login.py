@@ -110,7 +110,7 @@ def safe_path(next_page: Any) -> str:
 def end_session(services: Services, token: str) -> None:
     """End the session behind a token; one that is over already is left alone."""
     if token and (actor := sessions.actor_of(services.store, token)):
-        sessions.sign_out(services.store, actor)
+        services.store.write(sessions.sign_out, actor)
 
 
 def reload_tabs(token: str) -> None:

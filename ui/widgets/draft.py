@@ -52,13 +52,13 @@ class Draft:
             store, content = self._services.store, self._content()
             try:
                 if content is not None:
-                    saved_at = await run.io_bound(accounts.save_draft, store, self._form, content, self._actor)
+                    saved_at = await run.io_bound(store.write, accounts.save_draft, self._form, content, self._actor)
                     self.kept = True
                     if saved_at and not self.held:
                         at = words.moment(saved_at, self._services.clinic.zone, self._services.today())
                         self._tell(f"Черновик сохранён {at}", False)
                 elif self.kept:
-                    await run.io_bound(accounts.drop_draft, store, self._form, self._actor)
+                    await run.io_bound(store.write, accounts.drop_draft, self._form, self._actor)
                     self.kept = False
             except StoreError:
                 self._tell("Черновик не сохранён: база данных не принимает изменений", True)

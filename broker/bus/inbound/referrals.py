@@ -262,15 +262,15 @@ class ReferralPoll:
         state = known.state if known else None
         done_elsewhere = status == parse_referral.DONE and state is IncomingState.WAITING
         if status in parse_referral.CANCELLED or done_elsewhere:
-            return referrals.take_cancellation(self._store, id, arrival(), status, BUS_ACTOR, self._clinic)
+            return self._store.write(referrals.take_cancellation, id, arrival(), status, BUS_ACTOR, self._clinic)
         begun_here = status == parse_referral.BEGUN and state is IncomingState.ACCEPTED
         if status not in parse_referral.WANTED and not begun_here:
             return Taken.NOTHING
         self._admit(REFERRAL_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
         referral = parse_referral.parse_referral(task, self._resolver.resource, self._profile, today)
-        return referrals.take(
-            self._store,
+        return self._store.write(
+            referrals.take,
             referral,
             arrival(),
             BUS_ACTOR,
@@ -288,7 +288,9 @@ class ReferralPoll:
             order_id = incoming.own_order(reader, id, number)
         if not order_id:
             return Taken.NOTHING
-        return referrals.take_cancellation(self._store, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id)
+        return self._store.write(
+            referrals.take_cancellation, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id
+        )
 
     def _try_again(self) -> None:
         """Look once more at what the line broke, and at what a person wants to be looked at."""
@@ -322,7 +324,7 @@ class ReferralPoll:
             before = incoming.named(reader, BUS, arrival.reference, ArrivalKind.REFERRAL)
         if before and before.state is ArrivalState.NEEDS_ATTENTION and before.version == arrival.version:
             return
-        referrals.set_aside(self._store, arrival, reason)
+        self._store.write(referrals.set_aside, arrival, reason)
         self._count["set_aside"] += 1
         # The bus's own words may tell of the patient; they stand in the ledger.
         log.warning("%s is set aside, the ledger says why", arrival.reference)

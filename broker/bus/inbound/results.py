@@ -84,7 +84,7 @@ class ResultPoll:
             return _looked(outcomes, str(down))
         except Unusable as refused:
             # The bus's own words may tell of a patient; they stand in the ledger.
-            verbs.result_failed(self._store, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
+            self._store.write(verbs.result_failed, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
             log.warning("results from elsewhere: the bus refuses the search")
             return _looked(outcomes, refused.reason)
         if not whole:
@@ -185,8 +185,11 @@ class ResultPoll:
         try:
             kept, read = self._read(task, order, patient)
             whole = _exact([task, *read])
-            outcome = verbs.take_result(
-                self._store, order.id, kept, replace(arrival, content=whole) if len(whole) <= CONTENT_LIMIT else arrival
+            outcome = self._store.write(
+                verbs.take_result,
+                order.id,
+                kept,
+                replace(arrival, content=whole) if len(whole) <= CONTENT_LIMIT else arrival,
             )
         except Unusable as unusable:
             return self._not_taken(arrival, unusable.reason, order.id)
@@ -203,7 +206,7 @@ class ResultPoll:
         return outcome
 
     def _not_taken(self, arrival: Arrival, reason: str, order_id: int) -> Outcome:
-        verbs.result_failed(self._store, arrival, reason, order_id)
+        self._store.write(verbs.result_failed, arrival, reason, order_id)
         log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
         return Outcome.NEEDS_ATTENTION
 
@@ -214,7 +217,7 @@ class ResultPoll:
             raise down
         earlier = known.attempts if known and known.version == arrival.version else 0
         aside = earlier + 1 >= MAX_ATTEMPTS
-        verbs.result_failed(self._store, arrival, answer.reason, order_id, aside=aside)
+        self._store.write(verbs.result_failed, arrival, answer.reason, order_id, aside=aside)
         self._broken += 1
         if self._broken >= BROKEN:
             raise down

@@ -185,7 +185,7 @@ class WorklistFolder:
         digest = hashlib.sha256(data).hexdigest()
         try:
             item, digest = worklist_file.read(data)
-            taken = intake.take_over(self._store, item, name, digest, ACTOR, self._clinic, vanished=vanished)
+            taken = self._store.write(intake.take_over, item, name, digest, ACTOR, self._clinic, vanished=vanished)
         except Unreadable as error:
             # Perhaps it is still being written: the next look sees.
             return self._failed(name, seen, digest, str(error)) if seen.tried > 1 else ""
@@ -203,7 +203,7 @@ class WorklistFolder:
         if problem == seen.problem:
             return ""
         seen.problem = problem
-        intake.note_problem(self._store, name, digest, problem, ACTOR)
+        self._store.write(intake.note_problem, name, digest, problem, ACTOR)
         assert self._known is not None
         self._known[name] = digest
         log.warning(
@@ -223,7 +223,7 @@ class WorklistFolder:
         for name, since in self._missing.items():
             if now - since < wait:
                 continue
-            taken = intake.withdraw(self._store, name, ACTOR, self._clinic)
+            taken = self._store.write(intake.withdraw, name, ACTOR, self._clinic)
             del self._known[name]
             if taken:
                 happened[taken.outcome] += 1

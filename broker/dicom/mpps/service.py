@@ -27,8 +27,8 @@ from broker.domain import identifiers
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
-from broker.domain.performed import MppsOutcome, PerformedState, StepSource
-from broker.store.database import Store, StoreError
+from broker.domain.performed import Message, MppsOutcome, PerformedState, StepSource
+from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices, performed
 from broker.workflow import performed_steps
 from broker.workflow.performed_steps import Judgement
@@ -55,14 +55,14 @@ _ANSWERS = {
 class Report:
     """A message that was read, as the store is to take it, and what its device is told once that is done."""
 
-    verb: performed_steps.Told
+    use_case: Callable[[Tx], MppsOutcome]
     uid: str
     tell: Callable[[MppsOutcome], Dataset]
 
     def keep(self, store: Store) -> Future[MppsOutcome]:
         """Hand it to the store; raises nothing."""
         try:
-            return store.submit(self.verb)
+            return store.submit(self.use_case)
         except StoreError as error:
             closed: Future[MppsOutcome] = Future()
             closed.set_exception(error)
@@ -87,16 +87,15 @@ def create(told: Attributes, uid: str, caller: Caller, device: Device, clinic: C
     problems = _uid_problems(uid) + rules.creation_problems(said)
     refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
-        verb = performed_steps.refusing(uid, "N-CREATE", refused.words, message, actor)
-        return Report(verb, uid, lambda _: _refusal(uid, "N-CREATE", refused, actor))
+        return _refuse(uid, "N-CREATE", refused, message, actor)
     message = replace(message, notes=(*_notes(caller, "mpps_create", problems), *_notes_of_doses(caller, said)))
-    verb = performed_steps.starting(parsing.step(said, uid, caller.ae_title), message, actor, clinic)
+    step = parsing.step(said, uid, caller.ae_title)
 
     def tell(outcome: MppsOutcome) -> Dataset:
         log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, outcome)
         return _ANSWERS[outcome]
 
-    return Report(verb, uid, tell)
+    return Report(lambda tx: performed_steps.start(tx, step, message, actor, clinic), uid, tell)
 
 
 def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
@@ -105,8 +104,7 @@ def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: C
     state = parsing.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
         wrong = _wrong_status(PerformedState)
-        verb = performed_steps.refusing(uid, "N-SET", wrong.words, message, actor)
-        return Report(verb, uid, lambda _: _refusal(uid, "N-SET", wrong, actor))
+        return _refuse(uid, "N-SET", wrong, message, actor)
     # Devices repeat what they may not change; it is left out of what is merged, the message itself is kept whole.
     said = {name: each for name, each in message.attributes.items() if name not in _NOT_SET}
     refused: list[Problem] = []
@@ -130,8 +128,11 @@ def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: C
         return _ANSWERS[outcome]
 
     changed = parsing.change(message.attributes)
-    verb = performed_steps.changing(uid, changed, message, actor, clinic, merged=said, judge=judge)
-    return Report(verb, uid, tell)
+    return Report(
+        lambda tx: performed_steps.change(tx, uid, changed, message, actor, clinic, merged=said, judge=judge),
+        uid,
+        tell,
+    )
 
 
 def retrieve(
@@ -190,6 +191,14 @@ def _uid_problems(uid: str) -> list[Problem]:
     return [Problem(Status.INVALID_SOP_INSTANCE, Tag("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
 
 
+def _refuse(uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> Report:
+    return Report(
+        lambda tx: performed_steps.refuse(tx, uid, operation, problem.words, message, actor),
+        uid,
+        lambda _: _refusal(uid, operation, problem, actor),
+    )
+
+
 def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Dataset:
     log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.words)
     # The library's N-CREATE response has no Attribute Identifier List: there the comment alone tells.
@@ -204,7 +213,7 @@ def _actor(device: Device) -> Actor:
 
 
 def _heard(store: Store, caller: Caller, summary: str) -> None:
-    store.submit(lambda tx: devices.hear(tx, caller.ae_title, "mpps", caller.address, summary), quiet=True)
+    store.submit_background(devices.hear, caller.ae_title, "mpps", caller.address, summary)
 
 
 def _notes(caller: Caller, kind: str, problems: Sequence[Problem]) -> Iterator[tuple[str, str]]:

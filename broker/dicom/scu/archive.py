@@ -78,7 +78,7 @@ class Archive:
                 self._last = order.id
                 held = ask(assoc, order)
                 if held is not None and self._is_whole(order.id, held):
-                    made += images_seen(self._store, order.id, held, ACTOR, self._clinic)
+                    made += self._store.write(images_seen, order.id, held, ACTOR, self._clinic)
         if made:
             log.info("%d studies found in the archive that no device had told of", made)
         return made

@@ -279,6 +279,6 @@ def note(store: Store, caller: Caller, ids: Sequence[int], notes: Sequence[tuple
             devices.note(tx, ae_title, kind, text)
 
     try:
-        store.submit(write, quiet=True)
+        store.submit_background(write)
     except StoreError:  # closing down; the device has its answer
         log.info("worklist query of %s: not noted, the database is closed", ae_title)

@@ -10,7 +10,7 @@ from broker.domain.actors import Actor
 from broker.store.database import Reader, Tx
 
 
-def write(tx: Tx, actor: Actor, action: str, order_id: int | None = None, **details: Any) -> None:
+def write(tx: Tx, /, actor: Actor, action: str, order_id: int | None = None, **details: Any) -> None:
     """Add a line in the transaction of the change that it tells of."""
     tx.run(
         "INSERT INTO audit (at, actor_kind, actor, actor_title, action, order_id, details)"

@@ -82,24 +82,24 @@ class House:
         """Give the referral that waits a device and a time."""
         [known] = self.waiting()
         form = draft(patient=known.patient, **changes)
-        return referrals.accept(self.store, known.id, form, REGISTRAR, self.clinic)
+        return self.store.write(referrals.accept, known.id, form, REGISTRAR, self.clinic)
 
     def perform(self, order: Order, uid: str = "1.2.3.4") -> None:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
-        performed_steps.start(self.store, step, message(f"create {uid}"), XRAY, self.clinic)
+        self.store.write(performed_steps.start, step, message(f"create {uid}"), XRAY, self.clinic)
         done = PerformedChange(PerformedState.COMPLETED, images=2)
-        performed_steps.finish(self.store, uid, done, message(f"final {uid}"), XRAY, self.clinic)
+        self.store.write(performed_steps.change, uid, done, message(f"final {uid}"), XRAY, self.clinic)
 
     def begin(self, order: Order, uid: str = "1.2.3.4") -> None:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
-        performed_steps.start(self.store, step, message(f"create {uid}"), XRAY, self.clinic)
+        self.store.write(performed_steps.start, step, message(f"create {uid}"), XRAY, self.clinic)
 
     def sign(self, order: Order) -> Report:
-        return reports.sign(self.store, order.id, 0, TEXT, DOCTOR, self.clinic)
+        return self.store.write(reports.sign, order.id, 0, TEXT, DOCTOR, self.clinic)
 
     def cancel(self, order: Order) -> None:
         now = self.order(order)
-        referral.cancel(self.store, now.id, now.revision, "передумал", REGISTRAR, self.clinic)
+        self.store.write(referral.cancel, now.id, now.revision, "передумал", REGISTRAR, self.clinic)
 
     def order(self, order: Order) -> Order:
         with self.store.read() as reader:

@@ -208,7 +208,7 @@ def test_what_people_cancel_or_decline_here_its_sender_sees(house: House) -> Non
     house.cancel(house.accept())
     second = part(accepted(house.server, order()), "Task")
     [known] = house.waiting()
-    referrals.decline(house.store, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    house.store.write(referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
     changed = search(house.server, intent="original-order", status="cancelled,rejected")
     assert [(task["id"], task["status"]) for task in changed] == [
         (first["id"], "cancelled"),
@@ -327,7 +327,7 @@ def test_images_of_which_a_person_says_that_they_are_not_this_patients_are_no_an
     made = house.accept()
     house.perform(made)
     [images] = answers(house, answered)
-    performed_steps.unlink(house.store, "1.2.3.4", made.id, SYSTEM, CLINIC)
+    house.store.write(performed_steps.unlink, "1.2.3.4", made.id, SYSTEM, CLINIC)
     assert answers(house, answered) == []
     assert call(house.server, "GET", f"/Task/{images['id']}").status_code == 404
 
@@ -339,7 +339,7 @@ def test_a_report_on_images_that_were_taken_away_is_no_answer_until_a_doctor_has
     house.perform(made, "1.2.3.5")
     house.sign(made)
     assert [task["status"] for task in answers(house, answered)] == ["in-progress", "completed"]
-    performed_steps.unlink(house.store, "1.2.3.5", made.id, SYSTEM, CLINIC)
+    house.store.write(performed_steps.unlink, "1.2.3.5", made.id, SYSTEM, CLINIC)
     assert [task["status"] for task in answers(house, answered)] == ["in-progress"]
 
 
@@ -442,7 +442,7 @@ def test_a_fault_of_ours_is_an_outcome_that_names_nobody(
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(referrals, "taken", fail)
+    monkeypatch.setattr(referrals, "take", fail)
     answer = post(house.server, order())
     assert answer.status_code == status
     assert answer.json()["resourceType"] == "OperationOutcome"

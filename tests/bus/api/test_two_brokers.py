@@ -49,7 +49,7 @@ class Referrer:
 
     def refer(self, **changes: Any) -> Order:
         given = {"owner": PRACTICE_ORGANISATION_2, "station_ae_titles": (), "start": soon(days=1)} | changes
-        return referral.register(self.store, draft(**given), REGISTRAR, CLINIC)
+        return self.store.write(referral.register, draft(**given), REGISTRAR, CLINIC)
 
     def deliver(self) -> DeliverySummary:
         self.now += 3600
@@ -133,7 +133,7 @@ def test_a_cancellation_goes_over(house: House, referrer: Referrer) -> None:
     referrer.deliver()
     made = house.accept()
     now = referrer.order(sent)
-    referral.cancel(referrer.store, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
+    referrer.store.write(referral.cancel, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
     assert referrer.deliver() == DeliverySummary(delivered=1)
     assert house.order(made).state is OrderState.CANCELLED
 
@@ -143,7 +143,7 @@ def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(house: House,
     referrer.deliver()
     house.begin(house.accept())
     now = referrer.order(sent)
-    referral.cancel(referrer.store, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
+    referrer.store.write(referral.cancel, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
     assert referrer.deliver() == DeliverySummary(needs_attention=1)
     assert "уже выполняется" in referrer.rows()[-1].reason
     with house.store.read() as reader:
@@ -156,7 +156,7 @@ def test_what_the_other_clinic_cancels_is_seen(house: House, referrer: Referrer)
     assert referrer.fetch.run().cancelled == 0
     tasks = {referrer.references(each).task: each for each in (first, second)}
     [refused] = [came for came in house.waiting() if tasks[came.task].id == first.id]
-    referrals.decline(house.store, refused.id, "нет аппарата", REGISTRAR, CLINIC)
+    house.store.write(referrals.decline, refused.id, "нет аппарата", REGISTRAR, CLINIC)
     house.cancel(house.accept())
     assert referrer.fetch.run().cancelled == 2
     assert {referrer.order(each).state for each in (first, second)} == {OrderState.CANCELLED}
@@ -179,7 +179,7 @@ def test_an_order_whose_answer_was_lost_is_looked_up_and_not_doubled(house: Hous
 def test_what_the_first_clinic_does_itself_is_refused_with_the_reason_and_holds_nothing_back(
     house: House, referrer: Referrer
 ) -> None:
-    referral.register(referrer.store, draft(), REGISTRAR, CLINIC)
+    referrer.store.write(referral.register, draft(), REGISTRAR, CLINIC)
     referrer.refer()
     assert referrer.deliver() == DeliverySummary(delivered=1, needs_attention=1)
     assert "только направления в эту клинику" in referrer.rows()[0].reason

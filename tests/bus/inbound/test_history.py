@@ -51,7 +51,9 @@ class Desk:
         return self.history
 
     def typed(self, patient: Patient = KUZNETSOVA) -> Patient:
-        return referrals.register(self.store, draft(patient=patient, start=soon(days=1)), REGISTRAR, CLINIC).patient
+        return self.store.write(
+            referrals.register, draft(patient=patient, start=soon(days=1)), REGISTRAR, CLINIC
+        ).patient
 
     def told(self) -> patient_history.KnownElsewhere:
         with self.store.read() as reader:

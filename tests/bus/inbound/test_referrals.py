@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -31,7 +32,7 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, Priority
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import OrderState, ReferralDraft
-from broker.store.database import Store
+from broker.store.database import Store, Tx
 from broker.store.queries import inbox
 from broker.store.tables import incoming, orders, outbox
 from broker.workflow import incoming_referrals as referrals
@@ -139,7 +140,7 @@ class Scene:
 
     def accept(self, number: int = 0) -> Any:
         known = self.waiting()[number]
-        return referrals.accept(self.store, known.id, self.form(known), factory.REGISTRAR, factory.CLINIC)
+        return self.store.write(referrals.accept, known.id, self.form(known), factory.REGISTRAR, factory.CLINIC)
 
 
 @pytest.fixture
@@ -229,7 +230,7 @@ def test_an_order_whose_referral_is_cancelled_leaves_the_worklist_and_the_bus_is
 
 
 def test_our_own_orders_never_come_back_as_referrals(scene: Scene, practice: PracticeServer) -> None:
-    order = referral.register(scene.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    order = scene.store.write(referral.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     sent = bundles.order(order.accession_number)
     for member in ("requester", "owner"):
         bundles.of(sent, "Task")[member] = bundles.organisation(PRACTICE_ORGANISATION_2)
@@ -492,7 +493,7 @@ def test_a_person_may_let_what_was_set_aside_be_read_again(canned: Scene) -> Non
     [item] = canned.ledger()
     canned.client.resources["Patient/p1"] = patient
     assert canned.fetch.run() == ReferralPollSummary()
-    assert referrals.try_again(canned.store, item.id, factory.REGISTRAR)
+    assert canned.store.write(referrals.try_again, item.id, factory.REGISTRAR)
     assert canned.fetch.run() == ReferralPollSummary(taken=1)
     assert len(canned.waiting()) == 1
     [item] = canned.ledger()
@@ -556,10 +557,10 @@ def test_a_fault_of_ours_in_one_item_is_logged_and_the_others_come(
     canned.client.resources["Task/t2"] = stamped(2, "2026-11-24T06:00:02Z")
     take = referrals.take
 
-    def clumsy(store: Store, got: IncomingReferral, *rest: Any, **more: Any) -> Any:
+    def clumsy(tx: Tx, got: IncomingReferral, *rest: Any, **more: Any) -> Any:
         if got.task == "t1":
             raise ZeroDivisionError
-        return take(store, got, *rest, **more)
+        return take(tx, got, *rest, **more)
 
     monkeypatch.setattr(referrals, "take", clumsy)
     got = canned.fetch.run()
@@ -627,7 +628,7 @@ def test_a_crash_between_an_item_and_the_cursor_doubles_nothing(canned: Scene, m
 
     with monkeypatch.context() as patched:
         patched.setattr(incoming, "set_cursor", crash)
-        patched.setattr(canned.store, "write", lambda fn, write=canned.store.write: _or_crash(write, fn))
+        patched.setattr(canned.store, "write", partial(_or_crash, canned.store.write))
         with pytest.raises(KeyboardInterrupt):
             canned.fetch.run()
     assert len(canned.waiting()) == 1
@@ -636,10 +637,10 @@ def test_a_crash_between_an_item_and_the_cursor_doubles_nothing(canned: Scene, m
     assert len(canned.rows("SELECT * FROM bus_cursor")) == 1
 
 
-def _or_crash(write: Callable[[Any], Any], fn: Callable[[Any], Any]) -> Any:
+def _or_crash(write: Callable[..., Any], fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if "set_cursor" in fn.__code__.co_names:
         raise KeyboardInterrupt
-    return write(fn)
+    return write(fn, *args, **kwargs)
 
 
 def test_a_stopped_fetch_ends_at_once(canned: Scene) -> None:

@@ -61,7 +61,7 @@ class Clinic:
         given = {"owner": STRANGER, "start": soon(days=1)} | changes
         if given["owner"]:
             given["station_ae_titles"] = ()
-        order = referrals.register(self.store, draft(**given), REGISTRAR, CLINIC)
+        order = self.store.write(referrals.register, draft(**given), REGISTRAR, CLINIC)
         self.exchange.deliver()
         return order
 
@@ -194,7 +194,7 @@ def test_a_result_for_an_order_of_our_own_is_kept_and_leaves_it_as_it_is(clinic:
 def test_a_result_for_a_cancelled_referral_is_kept(clinic: Clinic) -> None:
     order = clinic.refer()
     clinic.answer(order)
-    referrals.cancel(clinic.store, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
+    clinic.store.write(referrals.cancel, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
     assert clinic.look() == TAKEN
     assert clinic.now(order).state is OrderState.CANCELLED
 

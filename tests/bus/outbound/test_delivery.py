@@ -98,11 +98,11 @@ def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic:
     order = clinic.register()
     uid = "2.25.4242"
     step = performed("1.2.9", StepReference(study_instance_uid=uid))
-    performed_steps.start(clinic.store, step, message("c"), XRAY, CLINIC)
+    clinic.store.write(performed_steps.start, step, message("c"), XRAY, CLINIC)
     done = PerformedChange(PerformedState.COMPLETED, images=1)
-    performed_steps.finish(clinic.store, "1.2.9", done, message("f"), XRAY, CLINIC)
+    clinic.store.write(performed_steps.change, "1.2.9", done, message("f"), XRAY, CLINIC)
     technologist = replace(REGISTRAR, roles=frozenset({Role.TECHNOLOGIST}))
-    performed_steps.link(clinic.store, "1.2.9", order.id, technologist, CLINIC)
+    clinic.store.write(performed_steps.link, "1.2.9", order.id, technologist, CLINIC)
     assert clinic.deliver() == DeliverySummary(delivered=2)
     [study] = clinic.bus.resources("ImagingStudy")
     assert study["identifier"][1]["value"] == f"urn:oid:{uid}"
@@ -117,7 +117,7 @@ def test_orders_go_in_the_order_in_which_they_were_made(clinic: Clinic) -> None:
 
 def test_a_message_is_rendered_from_what_is_known_when_it_is_sent(clinic: Clinic) -> None:
     order = clinic.register()
-    referrals.amend(clinic.store, order.id, order.revision, draft(comment="Новое"), REGISTRAR, CLINIC)
+    clinic.store.write(referrals.amend, order.id, order.revision, draft(comment="Новое"), REGISTRAR, CLINIC)
     clinic.deliver()
     assert clinic.bus.resources("ServiceRequest")[0]["note"][0] == {"text": "Новое"}
 
@@ -163,7 +163,7 @@ def test_a_refused_order_is_delivered_after_it_was_amended(strict: Clinic) -> No
     order = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
     strict.deliver()
     amended = draft(procedure_code=KNEE.code, diagnosis_code="M17.1")
-    referrals.amend(strict.store, order.id, order.revision, amended, REGISTRAR, CLINIC)
+    strict.store.write(referrals.amend, order.id, order.revision, amended, REGISTRAR, CLINIC)
     assert strict.deliver() == DeliverySummary(delivered=1)
     assert strict.states() == ["delivered"]
     assert numbers(strict.bus.tasks()) == [order.accession_number]
@@ -197,7 +197,7 @@ def test_stopping_does_not_wait_for_a_slow_bus(clinic: Clinic) -> None:
 def test_a_person_can_have_a_refused_order_sent_again(strict: Clinic) -> None:
     order = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
     strict.deliver()
-    assert delivery.resend(strict.store, order.id, ADMINISTRATOR) == 1
+    assert strict.store.write(delivery.resend, order.id, ADMINISTRATOR) == 1
     assert strict.deliver() == DeliverySummary(needs_attention=1)
 
 
@@ -215,7 +215,7 @@ class Amending(BusClient):
 def test_an_order_that_was_amended_while_the_bus_refused_it_goes_out_again_by_itself(strict: Clinic) -> None:
     order = strict.register(procedure_code=KNEE.code, diagnosis_code="", diagnosis_text="")
     better = draft(procedure_code=KNEE.code)
-    Amending.amend = lambda: referrals.amend(strict.store, order.id, order.revision, better, REGISTRAR, CLINIC)
+    Amending.amend = lambda: strict.store.write(referrals.amend, order.id, order.revision, better, REGISTRAR, CLINIC)
     strict.restarted(Amending)
     strict.deliver()
     assert strict.states() == ["delivered", "dropped"]  # the amendment went within the order
@@ -293,7 +293,7 @@ def test_a_refused_token_pauses_until_a_person_goes_on(clinic: Clinic) -> None:
     assert clinic.rows()[0].uncertain is False
     clinic.token = PRACTICE_TOKEN
     assert clinic.deliver_later(60) == DeliverySummary(stopped="waiting")
-    delivery.go_on(clinic.store, ADMINISTRATOR)
+    clinic.store.write(delivery.go_on, ADMINISTRATOR)
     assert clinic.deliver() == DeliverySummary(delivered=1)
     assert clinic.shown().channel == "ok"
 
@@ -310,7 +310,7 @@ def test_a_person_need_not_wait_for_a_back_off_to_end(clinic: Clinic) -> None:
     clinic.register()
     clinic.bus.fail_next("503")
     clinic.deliver()
-    delivery.go_on(clinic.store, ADMINISTRATOR)
+    clinic.store.write(delivery.go_on, ADMINISTRATOR)
     assert clinic.deliver() == DeliverySummary(delivered=1)
 
 
@@ -538,7 +538,7 @@ def test_an_order_without_an_accession_number_is_not_accepted_and_not_sent_twice
     [row] = clinic.rows()
     assert (row.reason, row.uncertain) == ("not a FHIR answer: acsn did not come back", True)
     assert clinic.references(order) == BusReferences()
-    delivery.resend(clinic.store, order.id, ADMINISTRATOR)
+    clinic.store.write(delivery.resend, order.id, ADMINISTRATOR)
     clinic.restarted()
     assert clinic.deliver() == DeliverySummary(delivered=1)
     assert len(clinic.bus.tasks()) == 1

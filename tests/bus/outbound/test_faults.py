@@ -71,7 +71,7 @@ def test_a_refused_token_pauses_the_channel_with_an_alarm(clinic: Clinic) -> Non
     clinic.bus.fail_next("401")
     assert clinic.deliver() == DeliverySummary(stopped="waiting")
     assert clinic.shown().channel == "paused"
-    outbox.go_on(clinic.store, ADMINISTRATOR)
+    clinic.store.write(outbox.go_on, ADMINISTRATOR)
     assert clinic.deliver() == DeliverySummary(delivered=1)
 
 

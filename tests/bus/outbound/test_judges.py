@@ -159,7 +159,7 @@ def test_the_sender_tells_a_server_all_of_an_order_once_even_if_answers_are_lost
     clinic.dialect = r4
     clinic.restarted(client, timeout=30)
     house = replace(factory.CLINIC, accession_prefix=client.__name__[0])  # numbers that the other one has not
-    asked = referrals.register(store, factory.draft(), factory.REGISTRAR, house)
+    asked = store.write(referrals.register, factory.draft(), factory.REGISTRAR, house)
 
     def deliver() -> None:
         for _ in range(6):
@@ -169,12 +169,12 @@ def test_the_sender_tells_a_server_all_of_an_order_once_even_if_answers_are_lost
     before = stock(server)
     deliver()
     change = factory.draft(patient=asked.patient, comment="Стало")
-    asked = referrals.amend(store, asked.id, asked.revision, change, factory.REGISTRAR, house)
+    asked = store.write(referrals.amend, asked.id, asked.revision, change, factory.REGISTRAR, house)
     deliver()
     clinic.perform(asked, f"1.2.643.98.{next(numbers)}")
     deliver()
     doctor = Actor(ActorKind.PERSON, "luchinin", "Лучинин О. И.", frozenset({Role.RADIOLOGIST}))
-    reports.sign(store, asked.id, 0, ReportText(conclusion="Норма"), doctor, house)
+    store.write(reports.sign, asked.id, 0, ReportText(conclusion="Норма"), doctor, house)
     deliver()
     assert [str(row.kind) for row in clinic.rows(asked)] == ["order", "amend", "images", "report"]
     after = stock(server)

@@ -20,7 +20,6 @@ from broker.bus.transport.rate_limit import PAUSE
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order
-from broker.store.database import Tx
 from broker.store.queries import exchange_state
 from broker.store.tables import orders, outbox
 from broker.workflow import referrals, reports
@@ -35,20 +34,16 @@ TEXT = reports.ReportText(description="Щель сужена", conclusion="Го�
 
 
 def sign(clinic: Clinic, order: Order) -> None:
-    reports.sign(clinic.store, order.id, 0, TEXT, DOCTOR, CLINIC)
+    clinic.store.write(reports.sign, order.id, 0, TEXT, DOCTOR, CLINIC)
 
 
 def amend(clinic: Clinic, order: Order, **changes: str) -> Order:
-    return referrals.amend(clinic.store, order.id, order.revision, draft(**changes), REGISTRAR, CLINIC)
+    return clinic.store.write(referrals.amend, order.id, order.revision, draft(**changes), REGISTRAR, CLINIC)
 
 
 def arrived(clinic: Clinic, role: BusRole, requester: str = "") -> Order:
     """Make an order that this clinic did not place."""
-
-    def verb(tx: Tx) -> Order:
-        return referrals.added(tx, draft(), "", REGISTRAR, CLINIC, role, requester=requester)
-
-    return clinic.store.write(verb)
+    return clinic.store.write(referrals.create_order, draft(), "", REGISTRAR, CLINIC, role, requester=requester)
 
 
 def test_a_signed_report_follows_the_images_and_refers_to_them(clinic: Clinic) -> None:

@@ -44,12 +44,12 @@ def while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> Callable[[OutboxKind, C
 
 def begin(clinic: Clinic, order: Order) -> None:
     step = performed("1.2.3.4", StepReference(study_instance_uid=order.study_instance_uid))
-    performed_steps.start(clinic.store, step, message("create"), XRAY, CLINIC)
+    clinic.store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
 
 
 def call_it_a_wrong_entry(clinic: Clinic) -> None:
     said = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
-    performed_steps.finish(clinic.store, "1.2.3.4", said, message("wrong"), XRAY, CLINIC)
+    clinic.store.write(performed_steps.change, "1.2.3.4", said, message("wrong"), XRAY, CLINIC)
 
 
 def statuses(clinic: Clinic) -> list[str]:
@@ -62,7 +62,7 @@ def test_an_order_that_is_amended_while_its_message_is_made_goes_out_amended(
     order = clinic.register()
     new = draft(comment="Новое")
     while_it_is_made(
-        OutboxKind.ORDER, lambda: referrals.amend(clinic.store, order.id, order.revision, new, REGISTRAR, CLINIC)
+        OutboxKind.ORDER, lambda: clinic.store.write(referrals.amend, order.id, order.revision, new, REGISTRAR, CLINIC)
     )
     clinic.deliver()
     assert clinic.bus.resources("ServiceRequest")[0]["note"][0] == {"text": "Новое"}
@@ -75,7 +75,7 @@ def test_a_result_that_is_withdrawn_while_its_message_is_made_does_not_go(
     order = clinic.register()
     clinic.perform(order)
     while_it_is_made(
-        OutboxKind.IMAGES, lambda: performed_steps.unlink(clinic.store, "1.2.3.4", order.id, TECHNOLOGIST, CLINIC)
+        OutboxKind.IMAGES, lambda: clinic.store.write(performed_steps.unlink, "1.2.3.4", order.id, TECHNOLOGIST, CLINIC)
     )
     clinic.deliver()
     assert statuses(clinic) == ["requested"]
@@ -161,7 +161,7 @@ def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
         clinic.deliver()
     assert clinic.states() == ["delivered", "delivered", "needs_attention", "delivered", "delivered", "delivered"]
     assert clinic.rows()[2].reason == "the program failed at it, see the log"
-    outbox.resend(clinic.store, orders_made[2].id, ADMINISTRATOR)
+    clinic.store.write(outbox.resend, orders_made[2].id, ADMINISTRATOR)
     clinic.deliver()
     assert len(clinic.bus.tasks()) == 6
 

@@ -95,7 +95,7 @@ def test_every_caller_goes_on_when_a_person_wants_it_tried_now(sessions: Session
     sessions.delivery.failed(answer)
     sessions.polling.begin()
     assert sessions.polling.hindrance() == WAITING
-    go_on(sessions.store, ADMINISTRATOR)
+    sessions.store.write(go_on, ADMINISTRATOR)
     sessions.polling.begin()
     assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == ["", ""]
 

@@ -55,7 +55,7 @@ def register(store: Store, name: str) -> None:
     """Register a patient of this name as the desk does; what only an import brings goes beside."""
     written = names.from_dicom(name.split("=")[0])
     patient = Patient(replace(written, given=written.given or "И"), date(1961, 3, 12), Sex.OTHER)
-    order = referrals.register(store, draft(patient=patient), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(patient=patient), REGISTRAR, CLINIC)
     if names.to_dicom(patient.name) != name:
         brought: dict[str, Any] = {"00100010": {"vr": "PN", "Value": [_json_name(name)]}}
         store.write(lambda tx: orders.set_attributes(tx, order.id, {passthrough.TOP: brought, passthrough.STEP: {}}))

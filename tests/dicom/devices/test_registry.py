@@ -60,19 +60,19 @@ def test_a_stranger_is_recorded_and_served_only_where_the_clinic_wants_it(store:
         assert found
         assert found.device == Device("NEW_CT", "NEW_CT", "", address="127.0.0.1", approved=False)
         assert sorted(found.services) == [service]
-        registry.put_device(store, Device("NEW_CT", "КТ", "CT", address="127.0.0.1"), SYSTEM)
+        store.write(registry.put_device, Device("NEW_CT", "КТ", "CT", address="127.0.0.1"), SYSTEM)
         assert call(started.port, "NEW_CT")
 
 
 def test_a_known_device_from_another_address_is_rejected_and_heard(refusing: DicomServer, store: Store) -> None:
-    registry.put_device(store, Device("CT_1", "КТ", "CT", address="10.9.9.9, 10.9.9.8"), SYSTEM)
+    store.write(registry.put_device, Device("CT_1", "КТ", "CT", address="10.9.9.9, 10.9.9.8"), SYSTEM)
     assert not call(refusing.port, "CT_1")
     found = heard(store, "CT_1", "refused")
     assert found
     _, address, why = found.services["refused"]
     assert address == "127.0.0.1"
     assert "10.9.9.9" in why
-    registry.put_device(store, Device("CT_1", "КТ", "CT", address="10.9.9.9, 127.0.0.1"), SYSTEM)
+    store.write(registry.put_device, Device("CT_1", "КТ", "CT", address="10.9.9.9, 127.0.0.1"), SYSTEM)
     assert call(refusing.port, "CT_1")
 
 

@@ -60,7 +60,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(), REGISTRAR, CLINIC)
 
 
 def now(store: Store, order: Order) -> Order:
@@ -107,7 +107,7 @@ def test_an_order_of_a_silent_device_is_closed_by_a_person_and_the_device_is_tol
         [heard] = [each for each in device_registry.contacts(reader) if each.device.ae_title == "XRAY_14"]
     later = store.clock() + timedelta(days=365)
     assert "mpps_never" in [each.code for each in learning.suggest(heard.device, heard.samples, later)]
-    performed_steps.close(store, order.id, order.revision, REGISTRAR, CLINIC)
+    store.write(performed_steps.close, order.id, order.revision, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert trail(store, order)[-1] == ("orlova", "close")
     assert numbers(ask(store, query())) == []  # and it is off the list
@@ -145,7 +145,7 @@ def test_a_duplicate_is_answered_on_a_connection_that_stays_open(server: DicomSe
 
 # 17. The status of the performed step was not carried to the worklist item.
 def test_the_item_follows_the_step_and_leaves_the_other_devices_lists(store: Store) -> None:
-    order = referrals.register(store, draft(station_ae_titles=("XRAY_14", "FLG_12")), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(station_ae_titles=("XRAY_14", "FLG_12")), REGISTRAR, CLINIC)
     assert [numbers(ask(store, query(), each)) for each in ("XRAY_14", "FLG_12")] == [[order.accession_number]] * 2
     create(store, creation(order.study_instance_uid))
     assert now(store, order).steps[0].state is StepState.STARTED
@@ -159,7 +159,7 @@ def test_the_item_follows_the_step_and_leaves_the_other_devices_lists(store: Sto
 @pytest.mark.parametrize("one_study", [False, True], ids=["each with its study", "one study for all"])
 @pytest.mark.parametrize("end", ["COMPLETED", "DISCONTINUED"])
 def test_every_order_of_a_group_follows(store: Store, order: Order, end: str, one_study: bool) -> None:
-    group = [order, *(referrals.register(store, draft(), REGISTRAR, CLINIC) for _ in range(2))]
+    group = [order, *(store.write(referrals.register, draft(), REGISTRAR, CLINIC) for _ in range(2))]
     items = [
         scheduled((order if one_study else each).study_instance_uid, AccessionNumber=each.accession_number)
         for each in group
@@ -190,14 +190,14 @@ def test_a_study_without_an_item_is_reconciled_by_a_person(store: Store, order: 
     with store.read() as reader:
         [waiting] = board.unlinked(reader, order.authored_on)
     assert now(store, order).state is OrderState.SCHEDULED  # nothing is guessed, though the patient is the same
-    performed_steps.link(store, waiting.step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, waiting.step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert trail(store, order)[-1] == ("orlova", "link")
 
 
 # 21. A study made under the wrong item: told by the device, or found out by a person.
 def test_a_study_under_the_wrong_item_gives_the_item_back(store: Store, order: Order) -> None:
-    meant = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    meant = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     reason = [code(WRONG_ENTRY, "Incorrect worklist entry selected")]
     create(store, creation(order.study_instance_uid))
     change(store, ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=reason))
@@ -207,8 +207,8 @@ def test_a_study_under_the_wrong_item_gives_the_item_back(store: Store, order: O
 
     create(store, creation(order.study_instance_uid), "1.2.4")
     change(store, ending(), "1.2.4")
-    performed_steps.unlink(store, "1.2.4", order.id, REGISTRAR, CLINIC)
-    performed_steps.link(store, "1.2.4", meant.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.unlink, "1.2.4", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2.4", meant.id, REGISTRAR, CLINIC)
     assert (now(store, order).state, now(store, meant).state) == (OrderState.SCHEDULED, OrderState.COMPLETED)
     assert trail(store, order)[-1] == ("orlova", "unlink")
     with store.read() as reader:
@@ -216,12 +216,12 @@ def test_a_study_under_the_wrong_item_gives_the_item_back(store: Store, order: O
 
 
 def test_what_a_device_tells_later_does_not_undo_what_a_person_decided(store: Store, order: Order) -> None:
-    meant = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    meant = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     wrong = [code(WRONG_ENTRY, "Incorrect worklist entry selected")]
     create(store, creation(order.study_instance_uid))
     told = ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=wrong)
     change(store, told, caller=SECOND)
-    performed_steps.link(store, "1.2.3", meant.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.link, "1.2.3", meant.id, REGISTRAR, CLINIC)
     remark = Dataset()
     remark.PerformedProcedureStepDescription = "колено"
     assert change(store, remark).Status == Status.SUCCESS  # the end that it did not tell itself is open to its word
@@ -257,7 +257,7 @@ def test_what_another_device_ends_is_open_to_the_word_of_the_one_that_began(stor
 def test_parallel_creates_are_each_answered_as_one_after_the_other(
     server: DicomServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = referrals.register(store, draft(), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     answers: list[int] = []
     ready, written = threading.Barrier(8), threading.Barrier(8)
     write = store.write

@@ -111,14 +111,14 @@ class Devices(RuleBasedStateMachine):
         """Register a referral; a few are enough."""
         if len(self.orders) == 2:
             return
-        made = referrals.register(self.store, factory.draft(), REGISTRAR, CLINIC)
+        made = self.store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
         self.orders[made.id], self.studies[made.id] = Waiting(), made.study_instance_uid
 
     def cancel(self, data: st.DataObject) -> None:
         """Cancel a referral, where that is allowed."""
         id, order = self._any_order(data)
         allowed = order.state in ("scheduled", "discontinued")
-        self._try(allowed, lambda: referrals.cancel(self.store, id, self._revision(id), "", REGISTRAR, CLINIC))
+        self._try(allowed, lambda: self.store.write(referrals.cancel, id, self._revision(id), "", REGISTRAR, CLINIC))
         if allowed:
             order.state, order.cancelled = "cancelled", True
 
@@ -126,7 +126,7 @@ class Devices(RuleBasedStateMachine):
         """Plan an abandoned study anew."""
         id, order = self._any_order(data)
         if order.state == "discontinued":
-            referrals.amend(self.store, id, self._revision(id), factory.draft(), REGISTRAR, CLINIC)
+            self.store.write(referrals.amend, id, self._revision(id), factory.draft(), REGISTRAR, CLINIC)
             order.state, order.cancelled = "scheduled", False
 
     def link(self, data: st.DataObject) -> None:
@@ -135,7 +135,7 @@ class Devices(RuleBasedStateMachine):
         if (uid := self._any_step(data)) is None:
             return
         step = self.steps[uid]
-        self._try(not step.orders, lambda: performed_steps.link(self.store, uid, id, REGISTRAR, CLINIC))
+        self._try(not step.orders, lambda: self.store.write(performed_steps.link, uid, id, REGISTRAR, CLINIC))
         if not step.orders:
             step.orders.add(id)
             self._settle([id])
@@ -147,7 +147,7 @@ class Devices(RuleBasedStateMachine):
             return
         step = self.steps[uid]
         linked = id in step.orders
-        self._try(linked, lambda: performed_steps.unlink(self.store, uid, id, REGISTRAR, CLINIC))
+        self._try(linked, lambda: self.store.write(performed_steps.unlink, uid, id, REGISTRAR, CLINIC))
         if linked:
             step.orders.discard(id)
             self._take_away(order, self._states(id))
@@ -156,7 +156,7 @@ class Devices(RuleBasedStateMachine):
         """Let a person say that it was made."""
         id, order = self._any_order(data)
         allowed = order.state in ("scheduled", "in_progress", "discontinued")
-        self._try(allowed, lambda: performed_steps.close(self.store, id, self._revision(id), REGISTRAR, CLINIC))
+        self._try(allowed, lambda: self.store.write(performed_steps.close, id, self._revision(id), REGISTRAR, CLINIC))
         if not allowed:
             return
         running = [step for step in self.steps.values() if id in step.orders and step.state == RUNNING]
@@ -174,7 +174,7 @@ class Devices(RuleBasedStateMachine):
         """Let a person take back that it was made."""
         id, order = self._any_order(data)
         for uid in sorted(order.by_hand):
-            performed_steps.unlink(self.store, uid, id, REGISTRAR, CLINIC)
+            self.store.write(performed_steps.unlink, uid, id, REGISTRAR, CLINIC)
             order.by_hand.discard(uid)
             self._take_away(order, self._states(id))
 
@@ -186,7 +186,7 @@ class Devices(RuleBasedStateMachine):
         step = self.steps.get(uid)
         running = step is not None and step.state == RUNNING
         late = self.store.clock() + timedelta(seconds=1)
-        assert performed_steps.expire_step(self.store, uid, late, ACTOR, CLINIC) == running
+        assert self.store.write(performed_steps.expire_step, uid, late, ACTOR, CLINIC) == running
         if step is not None and running:
             step.state, step.ended_by_us = DISCONTINUED, True
             self._settle(step.orders)

@@ -22,7 +22,7 @@ from tests.support.factory import CLINIC, REGISTRAR
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
 
 
 def test_series_operators_and_dose_are_kept_as_what_they_are(store: Store) -> None:

@@ -36,7 +36,7 @@ CALLER = Caller("XRAY_14", "10.0.0.1")
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
 
 
 def creation(study_instance_uid: Any = "1.9.9", **changes: Any) -> Dataset:

@@ -22,7 +22,7 @@ ARCHIVE = ArchiveAddress("PACS", "127.0.0.1", 104)
 
 
 def register(store: Store, minutes: int = 30) -> Order:
-    return referrals.register(store, draft(start=soon(minutes=minutes)), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(start=soon(minutes=minutes)), REGISTRAR, CLINIC)
 
 
 def answering(*found: Dataset) -> Association:

@@ -29,7 +29,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    return store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def settle(store: Store) -> None:
 
 def register(store: Store, name: str = "Кузнецова", **changes: Any) -> Order:
     patient = replace(KUZNETSOVA, name=PersonName(name, "Марина", "Петровна"), snils="", policy="")
-    return referrals.register(store, factory.draft(patient=patient, **changes), REGISTRAR, CLINIC)
+    return store.write(referrals.register, factory.draft(patient=patient, **changes), REGISTRAR, CLINIC)
 
 
 def everything() -> Dataset:
@@ -134,11 +134,11 @@ def _amend(store: Store, order: Order, chance: random.Random) -> None:
     draft = factory.draft(
         patient=order.patient, comment=f"иначе {chance.random()}", station_ae_titles=("XRAY_14", "FLG_12")
     )
-    referrals.amend(store, order.id, order.revision, draft, REGISTRAR, CLINIC)
+    store.write(referrals.amend, order.id, order.revision, draft, REGISTRAR, CLINIC)
 
 
 def _cancel(store: Store, order: Order, chance: random.Random) -> None:
-    referrals.cancel(store, order.id, order.revision, "ошибка", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, order.id, order.revision, "ошибка", REGISTRAR, CLINIC)
 
 
 def _adjust(store: Store, order: Order, chance: random.Random) -> None:
@@ -255,7 +255,9 @@ def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(ser
     asked = request(everything())
     expected = slowly(store, asked)
     quickly(services, asked)
-    referrals.amend(store, other.id, 1, factory.draft(comment="иначе", station_ae_titles=("ARM_3",)), REGISTRAR, CLINIC)
+    store.write(
+        referrals.amend, other.id, 1, factory.draft(comment="иначе", station_ae_titles=("ARM_3",)), REGISTRAR, CLINIC
+    )
     register(store, NAMES[2], station_ae_titles=("FLG_12",))
     outbox_of = store.write(lambda tx: outbox.add(tx, order.id, OutboxKind.AMEND))
     store.write(lambda tx: outbox.deliver(tx, outbox_of, {}, "ok"))
@@ -349,7 +351,7 @@ def test_only_what_changed_is_written_anew(services: Services, store: Store, mon
     assert len(written) == 10
     quickly(services, asked)
     assert len(written) == 10
-    referrals.amend(store, made[3].id, 1, factory.draft(comment="иначе"), REGISTRAR, CLINIC)
+    store.write(referrals.amend, made[3].id, 1, factory.draft(comment="иначе"), REGISTRAR, CLINIC)
     quickly(services, asked)
     assert len(written) == 11
 
@@ -435,7 +437,7 @@ def test_what_cannot_be_encoded_is_told_as_a_failure(
 def test_patients_are_kept_apart(services: Services, store: Store) -> None:
     other = Patient(PersonName("Иванов", "Пётр"), KUZNETSOVA.birth_date, KUZNETSOVA.sex)
     register(store)
-    referrals.register(store, factory.draft(patient=other, station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
+    store.write(referrals.register, factory.draft(patient=other, station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
     one, two = (request(everything(), calling) for calling in ("XRAY_14", "FLG_12"))
     for _ in range(4):
         assert quickly(services, one)[0] == slowly(store, one) != slowly(store, two) == quickly(services, two)[0]

@@ -40,7 +40,7 @@ class House:
         self.store: Store = factory.open_store(path, clock=lambda: self.now)
 
     def register(self, start: datetime = TEN, **changes: Any) -> Order:
-        return referrals.register(self.store, factory.draft(start=start, **changes), REGISTRAR, CLINIC)
+        return self.store.write(referrals.register, factory.draft(start=start, **changes), REGISTRAR, CLINIC)
 
     def set(self, ae_title: str = "XRAY_14", **changes: Any) -> None:
         with self.store.read() as reader:
@@ -198,18 +198,18 @@ def test_states_are_named_and_a_completed_one_lingers_as_set(house: House) -> No
     order, other = house.register(), house.register(TEN + timedelta(minutes=10))
     house.ask()
     step = factory.performed("1.2.3", StepReference(study_instance_uid=order.study_instance_uid), start=TEN)
-    performed_steps.start(house.store, step, factory.message("1"), XRAY, CLINIC)
+    house.store.write(performed_steps.start, step, factory.message("1"), XRAY, CLINIC)
     assert "started" in codes(house.why(order))
     assert house.why(order).seen
     change = PerformedChange(state=PerformedState.COMPLETED)
-    performed_steps.finish(house.store, "1.2.3", change, factory.message("2"), XRAY, CLINIC)
+    house.store.write(performed_steps.change, "1.2.3", change, factory.message("2"), XRAY, CLINIC)
     assert list(against(house.why(order))) == ["completed"]
     house.set(closed_hours=2)
     assert house.why(order).seen
     assert sorted(house.serve()) == [order.id, other.id]
     house.now += timedelta(hours=3)
     assert list(against(house.why(order))) == ["completed"]
-    referrals.cancel(house.store, other.id, other.revision, "", REGISTRAR, CLINIC)
+    house.store.write(referrals.cancel, other.id, other.revision, "", REGISTRAR, CLINIC)
     assert list(against(house.why(other))) == ["cancelled"]
 
 
@@ -218,7 +218,7 @@ def test_what_another_station_has_begun_is_said_to_the_others(house: House) -> N
     for ae_title in ("XRAY_14", "FLG_12"):
         house.ask(ae_title=ae_title)
     step = factory.performed("1.2.3", StepReference(study_instance_uid=order.study_instance_uid), start=TEN)
-    performed_steps.start(house.store, step, factory.message("1"), XRAY, CLINIC)
+    house.store.write(performed_steps.start, step, factory.message("1"), XRAY, CLINIC)
     assert house.why(order).seen
     assert against(house.why(order, "FLG_12"))["begun_elsewhere"].details["stations"] == "XRAY_14"
     assert (house.serve(), house.serve("FLG_12")) == ([order.id], [])
@@ -295,10 +295,14 @@ def test_the_verdicts_sum_up_to_what_the_service_answers(house: House) -> None:
     for count, (order, ae_title) in enumerate(zip(made[::2], itertools.cycle(("XRAY_14", "FLG_12")), strict=False)):
         step = factory.performed(f"1.2.{count}", StepReference(study_instance_uid=order.study_instance_uid), start=TEN)
         actor = replace(XRAY, name=ae_title)
-        performed_steps.start(house.store, replace(step, ae_title=ae_title), factory.message(f"{count}"), actor, CLINIC)
+        house.store.write(
+            performed_steps.start, replace(step, ae_title=ae_title), factory.message(f"{count}"), actor, CLINIC
+        )
         if count % 2:
             change = PerformedChange(state=PerformedState.COMPLETED)
-            performed_steps.finish(house.store, f"1.2.{count}", change, factory.message(f"f{count}"), actor, CLINIC)
+            house.store.write(
+                performed_steps.change, f"1.2.{count}", change, factory.message(f"f{count}"), actor, CLINIC
+            )
     number, uid = made[0].accession_number, made[2].study_instance_uid
     keys: list[tuple[str, list[str]]] = [
         ("ScheduledStationAETitle", ["", "", "", "XRAY_14", "FLG*", "DR"]),

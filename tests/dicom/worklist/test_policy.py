@@ -54,7 +54,7 @@ def local(days: float = 0, hour: int = 12, minute: int = 30) -> datetime:
 
 def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
     changes.setdefault("start", local())
-    return referrals.register(store, draft(patient=patient, **changes), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(patient=patient, **changes), REGISTRAR, CLINIC)
 
 
 def setting(store: Store, ae_title: str = "XRAY_14", **changes: Any) -> None:
@@ -82,9 +82,9 @@ def noted(store: Store, ae_title: str = "XRAY_14") -> dict[str, str]:
 def perform(store: Store, order: Order, by: str, uid: str = "1.2.3", end: PerformedState | None = None) -> None:
     step = factory.performed(uid, StepReference(order.study_instance_uid), ae_title=by, station_ae_title=by)
     actor = Actor(ActorKind.DEVICE, by)
-    performed_steps.start(store, step, factory.message(uid), actor, CLINIC)
+    store.write(performed_steps.start, step, factory.message(uid), actor, CLINIC)
     if end is not None:
-        performed_steps.finish(store, uid, PerformedChange(end), factory.message(uid + "end"), actor, CLINIC)
+        store.write(performed_steps.change, uid, PerformedChange(end), factory.message(uid + "end"), actor, CLINIC)
 
 
 # ---- whose items ----
@@ -161,7 +161,7 @@ def test_an_abandoned_or_cancelled_item_never_stays(store: Store) -> None:
     setting(store, closed_hours=24)
     abandoned, cancelled = register(store), register(store)
     perform(store, abandoned, "XRAY_14", end=PerformedState.DISCONTINUED)
-    referrals.cancel(store, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
     assert seen(store) == []
 
 

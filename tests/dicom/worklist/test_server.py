@@ -37,7 +37,7 @@ def server(store: Store) -> Iterator[DicomServer]:
 def written(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Dataset]:
     """A long list that is told slowly; gives what has been written of it so far."""
     for _ in range(ITEMS):
-        referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+        store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     made: list[Dataset] = []
     real = response.identifier
 
@@ -128,7 +128,7 @@ def test_a_release_in_the_middle_is_answered(server: DicomServer, written: list[
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
 def test_both_transfer_syntaxes_are_spoken_in_both_directions(server: DicomServer, store: Store, syntax: str) -> None:
-    referrals.register(store, factory.draft(), REGISTRAR, CLINIC)
+    store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     ae = AE(ae_title="XRAY_14")
     ae.add_requested_context(ModalityWorklistInformationFind, syntax)
     assoc = ae.associate("127.0.0.1", server.port, ae_title="WORKLIST")

@@ -24,7 +24,7 @@ LEE = replace(KUZNETSOVA, name=PersonName("Ли", "Ен"), snils="", policy="")
 
 
 def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
-    return referrals.register(store, draft(patient=patient, **changes), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(patient=patient, **changes), REGISTRAR, CLINIC)
 
 
 def query(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
@@ -191,15 +191,15 @@ def test_the_query_retrieve_level_and_private_keys_are_ignored(store: Store) -> 
 
 def test_what_is_over_or_cancelled_is_not_offered(store: Store) -> None:
     cancelled, done = register(store), register(store, LEE)
-    referrals.cancel(store, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
+    store.write(referrals.cancel, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
     from broker.domain.performed import PerformedChange, PerformedState, StepReference
     from broker.workflow import performed_steps
 
     step = factory.performed("1.2", StepReference(done.study_instance_uid))
-    performed_steps.start(store, step, factory.message("a"), factory.XRAY, CLINIC)
+    store.write(performed_steps.start, step, factory.message("a"), factory.XRAY, CLINIC)
     assert numbers(ask(store, query())) == [done.accession_number]  # running: the device may ask again
     change = PerformedChange(PerformedState.COMPLETED)
-    performed_steps.finish(store, "1.2", change, factory.message("b"), factory.XRAY, CLINIC)
+    store.write(performed_steps.change, "1.2", change, factory.message("b"), factory.XRAY, CLINIC)
     assert numbers(ask(store, query())) == []
 
 

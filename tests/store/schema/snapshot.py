@@ -42,7 +42,7 @@ def dump(path: Path) -> str:
 
 def fill(store: Store) -> None:
     """Do some of what a clinic does, so that there are rows to migrate."""
-    order = referrals.register(store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    order = store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     reference = StepReference(order.study_instance_uid, order.accession_number, referenced_study_uids=("1.2.3",))
     step = factory.performed(
         "1.2.3.4",
@@ -52,9 +52,9 @@ def fill(store: Store) -> None:
         series=(PerformedSeries("1.2.3.4.5", "Колено", images=2),),
         doses=(Dose("EntranceDoseInmGy", 0.4, "mGy"),),
     )
-    performed_steps.start(store, step, factory.message("1"), factory.XRAY, factory.CLINIC)
+    store.write(performed_steps.start, step, factory.message("1"), factory.XRAY, factory.CLINIC)
     done = PerformedChange(PerformedState.COMPLETED, images=2)
-    performed_steps.finish(store, "1.2.3.4", done, factory.message("2"), factory.XRAY, factory.CLINIC)
+    store.write(performed_steps.change, "1.2.3.4", done, factory.message("2"), factory.XRAY, factory.CLINIC)
     store.write(lambda tx: _rest(tx, order))
 
 

@@ -45,7 +45,7 @@ def found(store: Store, typed: str, kind: str = "diagnoses", limit: int = 20) ->
 def offer(store: Store, *offered: ProcedureType, replace_defaults: bool = False) -> Replaced:
     entries = [Entry(each.code, each.name) for each in offered]
     source = Source("procedures", "1.2.3", "1", "file.csv")
-    return replace_directory(store, source, entries, SYSTEM, offered=offered, replace_defaults=replace_defaults)
+    return store.write(replace_directory, source, entries, SYSTEM, offered=offered, replace_defaults=replace_defaults)
 
 
 def at_the_desk(store: Store) -> dict[str, ProcedureType]:
@@ -197,7 +197,7 @@ def test_the_desk_is_not_left_without_a_procedure(store: Store) -> None:
 
 
 def test_an_order_keeps_a_procedure_that_is_gone_and_can_still_be_amended(store: Store) -> None:
-    order = referrals.register(store, factory.draft(), SYSTEM, CLINIC)
+    order = store.write(referrals.register, factory.draft(), SYSTEM, CLINIC)
     offer(store, KNEE, replace_defaults=True)
     with store.read() as reader:
         kept = orders.get(reader, order.id)
@@ -208,14 +208,14 @@ def test_an_order_keeps_a_procedure_that_is_gone_and_can_still_be_amended(store:
         assert not devices.is_offered(reader, "WLB-KNEE")
         assert devices.procedure(reader, "WLB-HAND") is None
     changes = factory.draft(comment="на каталке", start=order.steps[0].start)
-    assert referrals.amend(store, order.id, kept.revision, changes, SYSTEM, CLINIC).comment == "на каталке"
+    assert store.write(referrals.amend, order.id, kept.revision, changes, SYSTEM, CLINIC).comment == "на каталке"
     with pytest.raises(Invalid, match="procedure: unknown"):
-        referrals.register(store, factory.draft(), SYSTEM, CLINIC)
+        store.write(referrals.register, factory.draft(), SYSTEM, CLINIC)
 
 
 def test_an_official_procedure_that_is_gone_comes_back_with_the_next_export(store: Store) -> None:
     offer(store, KNEE, HAND)
-    referrals.register(store, factory.draft(procedure_code="X-TEST-1"), SYSTEM, CLINIC)
+    store.write(referrals.register, factory.draft(procedure_code="X-TEST-1"), SYSTEM, CLINIC)
     offer(store, HAND)
     assert "X-TEST-1" not in at_the_desk(store)
     offer(store, replace(KNEE, name="Новое название"))
@@ -230,11 +230,11 @@ def test_a_procedure_gets_the_body_site_that_its_directory_names(store: Store, s
     entries = [Entry("X-TEST-1", "Колено", {"site": "коленный  сустав"}), Entry("X-TEST-2", "К", {"site": "Кисть"})]
 
     def bring_sites() -> None:
-        replace_directory(store, Source("body-sites", "1.2.4", "1", "sites.csv"), sites, SYSTEM)
+        store.write(replace_directory, Source("body-sites", "1.2.4", "1", "sites.csv"), sites, SYSTEM)
 
     if sites_first:
         bring_sites()
-    replace_directory(store, Source("procedures", "1.2.3", "1", "p.csv"), entries, SYSTEM, offered=[KNEE, HAND])
+    store.write(replace_directory, Source("procedures", "1.2.3", "1", "p.csv"), entries, SYSTEM, offered=[KNEE, HAND])
     if not sites_first:
         bring_sites()
     desk = at_the_desk(store)
@@ -243,18 +243,23 @@ def test_a_procedure_gets_the_body_site_that_its_directory_names(store: Store, s
 
 def test_a_rehearsal_keeps_nothing(store: Store) -> None:
     source = Source("diagnoses", "1.2.3", "1", "file.csv")
-    done = replace_directory(store, source, ICD, SYSTEM, dry_run=True)
+    done = store.dry_run(
+        replace_directory,
+        source,
+        ICD,
+        SYSTEM,
+    )
     assert done.change.added == 5
     assert found(store, "") == []
 
 
 def test_only_an_administrator_replaces_a_directory(store: Store) -> None:
     with pytest.raises(Forbidden):
-        replace_directory(store, Source("diagnoses", "1.2.3", "1", "file.csv"), ICD, REGISTRAR)
+        store.write(replace_directory, Source("diagnoses", "1.2.3", "1", "file.csv"), ICD, REGISTRAR)
 
 
 def test_who_replaced_a_directory_stands_in_the_audit_trail(store: Store) -> None:
-    replace_directory(store, Source("diagnoses", "1.2.3", "7", "file.csv"), ICD, SYSTEM)
+    store.write(replace_directory, Source("diagnoses", "1.2.3", "7", "file.csv"), ICD, SYSTEM)
     with store.read() as reader:
         row = reader.one("SELECT * FROM audit WHERE action = 'directory_replaced'")
     assert row is not None

@@ -51,7 +51,7 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
 
 @pytest.fixture
 def order(store: Store) -> Order:
-    return referrals.register(store, draft(start=datetime(2026, 11, 25, 12, 0)), REGISTRAR, CLINIC)
+    return store.write(referrals.register, draft(start=datetime(2026, 11, 25, 12, 0)), REGISTRAR, CLINIC)
 
 
 def keep(store: Store, patient_id: int, study: ForeignStudy, order_id: int = 0, **changes: Any) -> bool:
@@ -131,8 +131,8 @@ def test_the_report_that_was_changed_last_counts_whichever_came_last(store: Stor
 
 
 def test_one_study_may_be_told_of_two_patients_here(store: Store, order: Order) -> None:
-    other = referrals.register(
-        store,
+    other = store.write(
+        referrals.register,
         draft(
             patient=replace(factory.KUZNETSOVA, snils="", policy="", birth_date=date(1962, 1, 1)),
             start=datetime(2026, 11, 25, 12, 0),
@@ -191,8 +191,10 @@ def test_own_studies_are_those_that_were_begun_with_the_signed_conclusion(store:
     step = performed(
         "1.2.3.4", StepReference(study_instance_uid=order.study_instance_uid), start=datetime(2026, 11, 24, 23, 50)
     )
-    performed_steps.start(store, step, message("create"), XRAY, CLINIC)
-    performed_steps.finish(store, "1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final"), XRAY, CLINIC)
+    store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
+    store.write(
+        performed_steps.change, "1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final"), XRAY, CLINIC
+    )
     [done] = own()
     assert (done.order_id, done.studied_on, done.modality, done.laterality) == (order.id, date(2026, 11, 24), "DX", "R")
     assert (done.conclusion, done.effective_dose) == ("", None)

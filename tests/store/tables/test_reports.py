@@ -22,10 +22,12 @@ AGES_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def completed(store: Store, uid: str, name: str = "", priority: Priority = Priority.ROUTINE) -> Order:
-    order = referrals.register(store, draft(priority=priority), REGISTRAR, CLINIC)
+    order = store.write(referrals.register, draft(priority=priority), REGISTRAR, CLINIC)
     step = performed(uid, StepReference(order.study_instance_uid), patient_name=name)
-    performed_steps.start(store, step, message(uid), XRAY, CLINIC)
-    performed_steps.finish(store, uid, PerformedChange(PerformedState.COMPLETED), message(f"{uid} end"), XRAY, CLINIC)
+    store.write(performed_steps.start, step, message(uid), XRAY, CLINIC)
+    store.write(
+        performed_steps.change, uid, PerformedChange(PerformedState.COMPLETED), message(f"{uid} end"), XRAY, CLINIC
+    )
     return order
 
 

@@ -66,7 +66,9 @@ def test_no_query_scans_a_table(store: Store, after: Place | None) -> None:
 
 
 def test_reading_items_and_noting_them_scans_no_table_either(store: Store) -> None:
-    order = referrals.register(store, factory.draft(station_ae_titles=("XRAY_14", "FLG_12")), factory.REGISTRAR, CLINIC)
+    order = store.write(
+        referrals.register, factory.draft(station_ae_titles=("XRAY_14", "FLG_12")), factory.REGISTRAR, CLINIC
+    )
     seen: list[str] = []
 
     def noted(tx: Tx) -> None:

@@ -48,7 +48,7 @@ async def test_every_change_is_read_also_one_that_nobody_waits_for(
     order = scene.register("10:00")
     before = await shared.plan(TODAY, TODAY)
     assert before.day.visits[0].seen_at is None
-    told = scene.store.submit(lambda tx: worklist.note_delivery(tx, [order.steps[0].id], "XRAY_14"), quiet=True)
+    told = scene.store.submit_background(worklist.note_delivery, [order.steps[0].id], "XRAY_14")
     await asyncio.wrap_future(told)
     after = await shared.plan(TODAY, TODAY)
     assert after.day.visits[0].seen_at == scene.now

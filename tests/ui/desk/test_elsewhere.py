@@ -79,7 +79,7 @@ def _directories(tx: Tx) -> None:
 def known(scene: Scene, **changes: Any) -> Order:
     """Register a patient with numbers, yesterday's visit."""
     draft = factory.draft(start=scene.local("09:50"), **changes)
-    return referrals.register(scene.store, draft, factory.REGISTRAR, factory.CLINIC)
+    return scene.store.write(referrals.register, draft, factory.REGISTRAR, factory.CLINIC)
 
 
 def tell(scene: Scene, order: Order, *studies: ForeignStudy) -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 def bring(scene: Scene, digest: str = "1", **changes: Any) -> Order:
     item, _ = worklist_file.read(wl(PatientBirthDate="", **changes))
-    taken = intake.take_over(scene.store, item, "/wl/1.wl", digest, SYSTEM, CLINIC)
+    taken = scene.store.write(intake.take_over, item, "/wl/1.wl", digest, SYSTEM, CLINIC)
     with scene.store.read() as reader:
         order = orders.get(reader, taken.order_id)
     assert order is not None
@@ -53,7 +53,7 @@ async def test_a_registrar_fills_in_what_the_script_did_not_know(scene: Scene, u
     await user.open("/desk?order=A1")
     await user.should_see("A1", retries=10)
     typed = draft(patient=replace(order.patient, birth_date=TODAY.replace(year=1961)), start=order.steps[0].start)
-    changed = referrals.amend(scene.store, order.id, order.revision, typed, REGISTRAR, CLINIC)
+    changed = scene.store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
     assert changed.patient.birth_date == TODAY.replace(year=1961)
     assert any("Дата рождения: записано «24.11.1961»" in line for line in told(scene))
 
@@ -71,7 +71,7 @@ def test_the_label_does_without_a_date_of_birth(scene: Scene) -> None:
 
 def test_the_files_life_is_told_in_words(scene: Scene) -> None:
     bring(scene)
-    intake.withdraw(scene.store, "/wl/1.wl", SYSTEM, CLINIC)
+    scene.store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     bring(scene)
     bring(scene, "2", ScheduledProcedureStepStartTime="110000")
     lines = told(scene)

@@ -121,7 +121,7 @@ async def hands(user: User) -> Hands:
 
 
 async def test_the_search_finds_as_one_types_and_enter_takes_the_first(services: Services) -> None:
-    referrals.register(services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open("/desk")
         hands = Hands(user)
@@ -137,7 +137,7 @@ async def test_the_search_finds_as_one_types_and_enter_takes_the_first(services:
 
 
 async def test_a_scanner_that_is_faster_than_the_search_still_gets_its_patient(services: Services) -> None:
-    referrals.register(services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open("/desk")
         hands = Hands(user)
@@ -160,7 +160,7 @@ async def test_whoever_is_not_found_goes_into_the_fields(hands: Hands) -> None:
 
 
 async def test_somebody_new_may_bear_the_name_of_somebody_known(services: Services) -> None:
-    referrals.register(services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open("/desk")
         hands = Hands(user)
@@ -280,7 +280,7 @@ def keep(tx: Tx, content: dict[str, Any]) -> None:
 
 
 async def test_a_draft_survives_a_restart(services: Services) -> None:
-    referrals.register(services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open("/desk")
         hands = Hands(user)
@@ -315,7 +315,9 @@ async def test_the_nearest_free_time_is_offered_and_follows_the_day(hands: Hands
     first = hands.control("time").value
     start = factory.soon().replace(hour=int(first[:2]), minute=int(first[3:]))
     other = replace(factory.KUZNETSOVA, snils="", policy="")
-    referrals.register(services.store, factory.draft(patient=other, start=start), factory.REGISTRAR, factory.CLINIC)
+    services.store.write(
+        referrals.register, factory.draft(patient=other, start=start), factory.REGISTRAR, factory.CLINIC
+    )
     await until(lambda: hands.control("time").value != first)
     await hands.user.should_see("Кузнецова М. П.")
     hands.type("time", first)  # a person may insist
@@ -381,8 +383,8 @@ async def test_after_a_sign_out_an_open_tab_saves_nothing(
 async def test_a_script_in_a_name_is_shown_as_text(services: Services) -> None:
     evil = "<script>alert(1)</script>"
     patient = Patient(PersonName("Зуева", "Марья"), factory.KUZNETSOVA.birth_date, factory.KUZNETSOVA.sex)
-    order = referrals.register(
-        services.store, factory.draft(patient=patient, comment=evil), factory.REGISTRAR, factory.CLINIC
+    order = services.store.write(
+        referrals.register, factory.draft(patient=patient, comment=evil), factory.REGISTRAR, factory.CLINIC
     )
     hostile = replace(order, patient=replace(patient, name=PersonName(evil, evil)))
     assert "<script>" not in label.draw(hostile)
@@ -398,7 +400,7 @@ async def test_a_script_in_a_name_is_shown_as_text(services: Services) -> None:
 
 
 async def test_a_change_is_saved_over_what_was_seen_and_nothing_else(services: Services) -> None:
-    order = referrals.register(services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    order = services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     number = order.accession_number
     async with person(services) as user:
         await user.open(f"/desk?order={number}")
@@ -406,7 +408,7 @@ async def test_a_change_is_saved_over_what_was_seen_and_nothing_else(services: S
         assert hands.values("last", "what", "device", "side") == ["Кузнецова", "WLB-KNEE", "XRAY_14", "R"]
         assert hands.control("referrer").value == "Зимин Андрей Павлович, терапевт"
         other = factory.draft(patient=order.patient, start=order.steps[0].start, comment="раньше")
-        referrals.amend(services.store, order.id, order.revision, other, factory.REGISTRAR, factory.CLINIC)
+        services.store.write(referrals.amend, order.id, order.revision, other, factory.REGISTRAR, factory.CLINIC)
         hands.type("comment", "позже")
         hands.press_save()
         await user.should_see("Не сохранено. Пока вы правили, изменилось: комментарий (Орлова Н. В.")
@@ -418,7 +420,7 @@ async def test_a_change_is_saved_over_what_was_seen_and_nothing_else(services: S
 
 
 async def test_a_change_cannot_turn_one_patient_into_another(services: Services) -> None:
-    order = referrals.register(services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    order = services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open(f"/desk?order={order.accession_number}")
         hands = Hands(user)
@@ -429,7 +431,7 @@ async def test_a_change_cannot_turn_one_patient_into_another(services: Services)
 
 
 async def test_typing_over_a_chosen_patient_makes_somebody_new(services: Services) -> None:
-    referrals.register(services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open("/desk")
         hands = Hands(user)
@@ -454,7 +456,7 @@ async def test_whoever_may_not_register_reads_why(services: Services) -> None:
 
 
 def test_a_label_prints_name_number_and_bars(site: Site) -> None:
-    order = referrals.register(site.services.store, factory.draft(), factory.REGISTRAR, factory.CLINIC)
+    order = site.services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     assert site.http.get(f"/label/{order.accession_number}").status_code == 303
     site.http.cookies.set(COOKIE, session_of(site.services, "orlova"))
     page = site.http.get(f"/label/{order.accession_number}").text
@@ -469,4 +471,4 @@ def test_a_label_prints_name_number_and_bars(site: Site) -> None:
 
 def test_a_draft_needs_a_live_session(services: Services) -> None:
     with pytest.raises(Exception, match="session has ended"):
-        staff.save_draft(services.store, "referral", {}, factory.REGISTRAR)
+        services.store.write(staff.save_draft, "referral", {}, factory.REGISTRAR)

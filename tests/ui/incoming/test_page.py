@@ -48,8 +48,8 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
         diagnosis_code="M17.1",
         comment="Упала; Сторона: левая",
     )
-    verbs.take(
-        store, replace(asked, **changes), Arrival("bus", f"Task/{task}", version, b'{"id":"t"}'), BUS, CLINIC, {}
+    store.write(
+        verbs.take, replace(asked, **changes), Arrival("bus", f"Task/{task}", version, b'{"id":"t"}'), BUS, CLINIC, {}
     )
     with store.read() as reader:
         found = incoming.by_task(reader, "bus", task)
@@ -58,7 +58,7 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
 
 
 def withdraw(store: Store, task: str = "t1") -> None:
-    verbs.take_cancellation(store, task, Arrival("bus", f"Task/{task}", "2", b"{}"), "cancelled", BUS, CLINIC)
+    store.write(verbs.take_cancellation, task, Arrival("bus", f"Task/{task}", "2", b"{}"), "cancelled", BUS, CLINIC)
 
 
 def state(store: Store, id: int) -> IncomingState:
@@ -174,7 +174,7 @@ async def test_declining_takes_it_off_the_list_with_its_reason(store: Store, ser
 
 async def test_what_cannot_be_read_stands_apart_with_its_reason_and_can_be_looked_at(store: Store, user: User) -> None:
     arrival = Arrival("bus", "Task/9f", "1", b'{"resourceType": "Task"}')
-    verbs.set_aside(store, arrival, "a reference leads away from the bus")
+    store.write(verbs.set_aside, arrival, "a reference leads away from the bus")
     await user.open("/incoming")
     await user.should_see("ссылка ведёт за пределы шины")
     press(user, "Посмотреть")
@@ -189,7 +189,7 @@ async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is
     order = scene.register("10:00")
     scene.begin(order, "1.2.1")
     arrival = Arrival("bus", "Task/tx", "2", b"{}")
-    verbs.take_cancellation(scene.store, "tx", arrival, "cancelled", BUS, CLINIC, order_id=order.id)
+    scene.store.write(verbs.take_cancellation, "tx", arrival, "cancelled", BUS, CLINIC, order_id=order.id)
     async with person(services) as user:
         await user.open("/board")
         await user.should_see("Направившая клиника отменила")
@@ -206,7 +206,7 @@ async def test_a_study_without_a_referral_is_registered_as_its_device_told_it(sc
         patient_birth_date="19800505",
         patient_sex="F",
     )
-    performed_steps.start(scene.store, step, factory.message("w"), factory.XRAY, CLINIC)
+    scene.store.write(performed_steps.start, step, factory.message("w"), factory.XRAY, CLINIC)
     async with person(services) as user:
         await user.open("/board")
         press(user, "Найти направление")
@@ -231,7 +231,7 @@ async def test_latin_letters_of_a_device_are_shown_beside_the_name_that_is_typed
     scene: Scene, services: Services
 ) -> None:
     step = factory.performed("1.2.8", start=None, patient_name="SIDOROVA^INNA")
-    performed_steps.start(scene.store, step, factory.message("w"), factory.XRAY, CLINIC)
+    scene.store.write(performed_steps.start, step, factory.message("w"), factory.XRAY, CLINIC)
     async with person(services) as user:
         await user.open("/desk?walkin=1.2.8")
         hands = Hands(user)

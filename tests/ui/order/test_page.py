@@ -248,7 +248,7 @@ async def test_a_radiologist_may_look_and_print(scene: Scene, services: Services
 async def test_a_linked_study_and_its_uids_stand_on_the_card(scene: Scene, user: User) -> None:
     order = scene.register("09:10")
     scene.begin(None, "1.2.840.9", patient_name="X")
-    performed_steps.link(scene.store, "1.2.840.9", order.id, REGISTRAR, CLINIC)
+    scene.store.write(performed_steps.link, "1.2.840.9", order.id, REGISTRAR, CLINIC)
     await user.open("/order/K2611-0001")
     await user.should_see("Исследование привязано к направлению")
     await user.should_see("1.2.840.9")

@@ -116,14 +116,14 @@ def test_a_wrong_worklist_entry_asks_whose_images_these_are(scene: Scene) -> Non
 
 def test_messages_without_a_beginning_and_refused_ones_are_seen_on_the_board(scene: Scene) -> None:
     scene.finish("9.9")
-    scene.store.write(performed_steps.refusing("8.8", "N-CREATE", "PatientSex is missing", message("r"), XRAY))
+    scene.store.write(performed_steps.refuse, "8.8", "N-CREATE", "PatientSex is missing", message("r"), XRAY)
     assert [title for title, _ in troubles(scene)] == ["Сообщение аппарата не принято", "Исследование без начала"]
     assert "Рентген в 09:47 закончил то, о начале чего не сообщал" in troubles(scene)[1][1]
 
 
 def test_a_step_that_the_program_ended_says_so(scene: Scene) -> None:
     scene.begin(scene.register("10:00"), "1.2")
-    performed_steps.expire_step(scene.store, "1.2", scene.now, ACTOR, CLINIC)
+    scene.store.write(performed_steps.expire_step, "1.2", scene.now, ACTOR, CLINIC)
     assert "«сам аппарат о конце не сообщил»" in troubles(scene)[0][1]
     assert "stopped: Аппарат не сообщил о конце исследования, его закрыла программа" in told(scene)
 
@@ -151,7 +151,9 @@ async def test_a_study_is_closed_by_hand_from_its_card_and_that_can_be_taken_bac
 
 async def test_somebody_elses_images_are_taken_off_a_card(scene: Scene, user: User) -> None:
     scene.begin(scene.register("10:00"), "1.2")
-    performed_steps.finish(scene.store, "1.2", PerformedChange(PerformedState.COMPLETED), message("f"), XRAY, CLINIC)
+    scene.store.write(
+        performed_steps.change, "1.2", PerformedChange(PerformedState.COMPLETED), message("f"), XRAY, CLINIC
+    )
     await user.open("/order/K2611-0001")
     press(user, "Это чужие снимки")
     press(user, "Отвязать")

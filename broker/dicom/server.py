@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.dicom.codec import settings
+from broker.dicom.devices.throttle import KeyedThrottle
 from broker.dicom.services import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     SOP_CLASSES,
     TRANSFER_SYNTAXES,
-    Services,
+    DicomServices,
 )
 from broker.dicom.upper_layer.limits import Limits
 from broker.dicom.upper_layer.negotiation import Negotiator
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 # Seconds after which a busy thread lets another one run, in the whole program. The port waits for its turn after each
 # network event: with Python's own 5 ms an echo beside busy threads takes six times as long, and a list twice as long.
 SWITCH_INTERVAL = 0.0005
+LINES_A_MINUTE = 30  # in the log, about peers that break the protocol; the rest is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,14 @@ class DicomServer:
         negotiator = Negotiator(
             SOP_CLASSES, TRANSFER_SYNTAXES, limits.max_pdu, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
         )
-        services = Services(
+        services = DicomServices(
             port_settings.ae_title,
             store,
             clinic,
             institution,
             learns=port_settings.learns_unknown_devices,
         )
-        self._port = Port(services, negotiator, limits)
+        self._port = Port(services, negotiator, limits, KeyedThrottle(60.0, LINES_A_MINUTE))
 
     @property
     def port(self) -> int:

@@ -23,11 +23,11 @@ from broker.dicom.codec import decoding, json_model
 from broker.dicom.codec.decoding import Undecodable
 from broker.dicom.devices import samples
 from broker.dicom.devices.registry import KnownDevices
-from broker.dicom.devices.throttle import Seldom
+from broker.dicom.devices.throttle import KeyedThrottle
 from broker.dicom.mpps import service as mpps
 from broker.dicom.statuses import Status, status
-from broker.dicom.upper_layer import message
-from broker.dicom.upper_layer.answering import Later, Reply, Request
+from broker.dicom.upper_layer.answering import DeferredReply, Reply, Request
+from broker.dicom.upper_layer.dimse.command_set import C_ECHO, C_FIND, N_CREATE, N_GET, N_SET
 from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.cache import Asked, FastWorklist, Ready
 from broker.dicom.worklist.service import Caller
@@ -68,12 +68,12 @@ FOR_NOW = (0x02, 0x03, 0x01)  # transiently, by the service provider: temporary 
 
 _WORKLIST = {str(ModalityWorklistInformationFind)}
 _PERFORMED = {str(ModalityPerformedProcedureStep), str(ModalityPerformedProcedureStepRetrieve)}
-_REPORTS = {message.N_CREATE: ("N-CREATE", mpps.create), message.N_SET: ("N-SET", mpps.change)}
-_SAMPLED = {message.C_FIND: "worklist", message.N_CREATE: "N-CREATE", message.N_SET: "N-SET"}
+_REPORTS = {N_CREATE: ("N-CREATE", mpps.create), N_SET: ("N-SET", mpps.change)}
+_SAMPLED = {C_FIND: "worklist", N_CREATE: "N-CREATE", N_SET: "N-SET"}
 Rejection = tuple[int, int, int]
 
 
-class Services:
+class DicomServices:
     """What this program does for modalities."""
 
     def __init__(
@@ -89,31 +89,31 @@ class Services:
         self._ae_title, self._learns = ae_title, learns
         self._store, self._clinic = store, clinic
         self._worklist = FastWorklist(store, clinic, institution)
-        self._strangers = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
-        self._refusals = Seldom(LEARN_EVERY, devices.MOST_STRANGERS)
-        self._samples = Seldom(SAMPLE_EVERY, MOST_SAMPLED)
-        self._heard = Seldom(HEAR_EVERY, MOST_SAMPLED)
-        self._lines = Seldom(60.0, LINES_A_MINUTE)
+        self._strangers = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
+        self._refusals = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
+        self._samples = KeyedThrottle(SAMPLE_EVERY, MOST_SAMPLED)
+        self._heard = KeyedThrottle(HEAR_EVERY, MOST_SAMPLED)
+        self._lines = KeyedThrottle(60.0, LINES_A_MINUTE)
         self._known = KnownDevices(store)
         self._operations: dict[int, tuple[set[str], Callable[[Request], Iterator[Reply]]]] = {
-            message.C_FIND: (_WORKLIST, self._find),
-            message.N_CREATE: (_PERFORMED, self._take),
-            message.N_SET: (_PERFORMED, self._take),
-            message.N_GET: (_PERFORMED, self._get),
+            C_FIND: (_WORKLIST, self._find),
+            N_CREATE: (_PERFORMED, self._take),
+            N_SET: (_PERFORMED, self._take),
+            N_GET: (_PERFORMED, self._get),
         }
 
     # ---- who may call ----
 
-    def judge(self, calling: str, called: str, address: str) -> Rejection | None:
+    def rejection(self, calling: str, called: str, address: str) -> Rejection | None:
         """Say how a caller is rejected, if at all; everybody is, for now, where that cannot be judged."""
         try:
-            rejected = self._judge(calling, address)
+            rejected = self._caller_rejection(calling, address)
         except Exception as error:
             log.error("who may call cannot be judged: %s", error)
             return FOR_NOW
         return rejected or (CALLED_AE_TITLE if called != self._ae_title else None)
 
-    def _judge(self, ae_title: str, address: str) -> Rejection | None:
+    def _caller_rejection(self, ae_title: str, address: str) -> Rejection | None:
         """Reject an unknown AE title (unless learned), and a known one from another address."""
         if ae_title == self._ae_title and address in ("127.0.0.1", "::1"):
             return None  # our own health check
@@ -125,18 +125,18 @@ class Services:
             self._learn(ae_title, address, new=device is None)
         if not why:
             return None
-        if self._refusals.now((ae_title, address)):
+        if self._refusals.allow((ae_title, address)):
             self._submit(lambda tx: devices.hear(tx, ae_title, "refused", address, why))
-        if self._lines.now((ae_title, address)):
-            held_back = self._lines.held_back()
-            more = f" (and {held_back} others)" if held_back else ""
+        if self._lines.allow((ae_title, address)):
+            suppressed = self._lines.suppressed()
+            more = f" (and {suppressed} others)" if suppressed else ""
             log.warning("association of %s at %s rejected: %s%s", ae_title, address, why, more)
         return CALLING_AE_TITLE
 
     def _learn(self, ae_title: str, address: str, *, new: bool) -> None:
         """Keep who calls and is not approved, so that an administrator may approve it; invented names find no room."""
-        if registry.is_ae_title(ae_title) and self._strangers.now((ae_title, address)):
-            if new and self._lines.now(("learned", ae_title)):
+        if registry.is_ae_title(ae_title) and self._strangers.allow((ae_title, address)):
+            if new and self._lines.allow(("learned", ae_title)):
                 log.info("unknown device %s at %s: recorded, to be approved", ae_title, address)
             self._submit(lambda tx: devices.learn(tx, ae_title, address))
 
@@ -149,14 +149,14 @@ class Services:
 
     # ---- answers ----
 
-    def at_once(self, request: Request) -> Ready | Reply | Later | None:
+    def at_once(self, request: Request) -> Ready | Reply | DeferredReply | None:
         """Give what can be answered without waiting for anything; None where that is to be worked out by `answer`.
 
         A small report of a performed step is read here and now, for handing it to another thread would cost as much.
         """
         caller, command = _caller(request), request.command
-        if command.field == message.C_ECHO:
-            if self._heard.now((caller, "echo")):
+        if command.field == C_ECHO:
+            if self._heard.allow((caller, "echo")):
                 self._submit(lambda tx: devices.hear(tx, caller.ae_title, "echo", caller.address, ""))
             return Reply(int(Status.SUCCESS))
         operation = self._operations.get(command.field)
@@ -164,10 +164,10 @@ class Services:
             return Reply(status(Status.UNRECOGNISED_OPERATION))
         if command.field in _REPORTS and len(request.dataset) <= MOST_READ_AT_ONCE:
             return self._report(request)
-        if command.field != message.C_FIND:
+        if command.field != C_FIND:
             return None
         ready = self._worklist.ready(_asked(request))
-        if ready is not None and self._heard.now((caller, "worklist")):
+        if ready is not None and self._heard.allow((caller, "worklist")):
             worklist.note(self._store, caller, ready.step_ids, ready.notes)
         return ready
 
@@ -175,14 +175,14 @@ class Services:
         """Work out a request's answers one by one; may take its time. Nothing is raised but by what is broken here."""
         return self._operations[request.command.field][1](request)
 
-    def due(self, request: Request) -> bool:
+    def wants_sample(self, request: Request) -> bool:
         """Say whether what was answered at once is to be sampled by `sample`, which takes its time."""
-        return self._samples.due((request.calling, _SAMPLED[request.command.field]))
+        return self._samples.would_allow((request.calling, _SAMPLED[request.command.field]))
 
     def sample(self, request: Request) -> None:
         """Keep what a device really sends, now and then, without patients' data and without making it wait."""
         caller, service = _caller(request), _SAMPLED[request.command.field]
-        if not self._samples.now((caller.ae_title, service)):
+        if not self._samples.allow((caller.ae_title, service)):
             return
         try:
             # As it came: the Specific Character Set that it names, letters that it names none for.
@@ -209,9 +209,9 @@ class Services:
             log.error("worklist query of %s failed: %s", caller.ae_title, type(error).__name__)
             yield Reply(status(Status.UNABLE_TO_PROCESS, "the worklist cannot be read, try again later"))
 
-    def _report(self, request: Request) -> Reply | Later:
+    def _report(self, request: Request) -> Reply | DeferredReply:
         """Take what a device reports of a performed step; it is answered after the commit."""
-        caller, uid = _caller(request), request.command.instance
+        caller, uid = _caller(request), request.command.sop_instance_uid or ""
         operation, take = _REPORTS[request.command.field]
         try:
             device = self._known.or_default(caller.ae_title)
@@ -235,16 +235,16 @@ class Services:
             # PS3.7 10.1.5.1.4: the UID that we made goes back.
             return Reply(answered, None, uid or (report.uid if answered.Status == Status.SUCCESS else ""))
 
-        return Later(lambda: report.keep(self._store), reply)
+        return DeferredReply(lambda: report.keep(self._store), reply)
 
     def _take(self, request: Request) -> Iterator[Reply]:
         self.sample(request)
         taken = self._report(request)
-        yield taken.reply(taken.begin()) if isinstance(taken, Later) else taken
+        yield taken.reply(taken.begin()) if isinstance(taken, DeferredReply) else taken
 
     def _get(self, request: Request) -> Iterator[Reply]:
-        uid = request.command.instance
-        tags, caller = request.command.tags, _caller(request)
+        uid = request.command.sop_instance_uid or ""
+        tags, caller = request.command.attributes, _caller(request)
         device = self._known.or_default(caller.ae_title)
         answered, ds = mpps.retrieve(uid, tags, caller, device, self._store)
         data: Any = encode(ds, request.context.implicit, True) if ds else None

@@ -1,6 +1,6 @@
-"""How often something may be done for each of many callers, in bounded memory.
+"""A throttle for each of many keys, in bounded memory.
 
-Callers choose their own names, so whatever is done once a name needs a limit of its own.
+Callers choose their own names, so whatever is done once for each name needs a limit of its own.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ import time
 from collections.abc import Callable, Hashable
 
 
-class Seldom:
-    """Says yes at most once in `seconds` for a key, and for new keys at most `most` times in that span."""
+class KeyedThrottle:
+    """Allows something once in `seconds` for a key, and for at most `most` new keys in that span.
+
+    `monotonic` gives seconds; tests replace it.
+    """
 
     def __init__(self, seconds: float, most: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._most, self._monotonic = seconds, most, monotonic
         self._lock = threading.Lock()
         self._last: dict[Hashable, float] = {}
-        self._held_back = 0
+        self._suppressed = 0
 
-    def now(self, key: Hashable) -> bool:
-        """Say whether it may be done for this key now, and count it as done if so."""
+    def allow(self, key: Hashable) -> bool:
+        """Return True if it may be done for this key now, and count it as done then."""
         with self._lock:
             now = self._monotonic()
             if now - self._last.get(key, -self._seconds) < self._seconds:
@@ -28,17 +31,17 @@ class Seldom:
             if len(self._last) >= self._most:
                 self._last = {each: at for each, at in self._last.items() if now - at < self._seconds}
             if len(self._last) >= self._most:
-                self._held_back += 1
+                self._suppressed += 1
                 return False
             self._last[key] = now
             return True
 
-    def due(self, key: Hashable) -> bool:
-        """Say whether it would be done for this key now; nothing is counted."""
+    def would_allow(self, key: Hashable) -> bool:
+        """Return True if `allow` might; nothing is counted."""
         return self._monotonic() - self._last.get(key, -self._seconds) >= self._seconds
 
-    def held_back(self) -> int:
-        """Give how often a key was refused for want of room since this was asked last."""
+    def suppressed(self) -> int:
+        """Return how often a key was refused for want of room since this was called last."""
         with self._lock:
-            held, self._held_back = self._held_back, 0
-            return held
+            suppressed, self._suppressed = self._suppressed, 0
+            return suppressed

@@ -1,6 +1,6 @@
-"""What the port and the services say to each other, and how an answer becomes bytes.
+"""What the port and the services exchange, and how an answer becomes bytes.
 
-The services are whatever fits `Services`; nothing here knows what they do.
+The services are whatever fits `ServiceProvider`; nothing here knows what they do.
 """
 
 from __future__ import annotations
@@ -12,141 +12,151 @@ from typing import Any, NamedTuple, Protocol
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from broker.dicom.upper_layer import message, pdu
-from broker.dicom.upper_layer.message import Command
-from broker.dicom.upper_layer.negotiation import Context
+from broker.dicom.upper_layer.dimse import command_set
+from broker.dicom.upper_layer.dimse.command_set import C_FIND, FORMS, NORMALISED, RESPONSE, CommandSet
+from broker.dicom.upper_layer.negotiation import AcceptedContext
+from broker.dicom.upper_layer.pdu import writer
 
 PENDING = (0xFF00, 0xFF01)
-CANCELLED = 0xFE00
+SUCCESS, CANCELLED = 0x0000, 0xFE00
 PROCESSING_FAILURE, UNABLE_TO_PROCESS = 0x0110, 0xC000
-_NAMES_TAGS = (message.N_SET, message.N_GET)  # in an Attribute Identifier List (PS3.7 10.3)
 CHUNK = 1 << 16  # bytes that are handed on at a time, about
+# Devices count their messages from 1 in each association, or go on from day to day: those would fill the memory.
+MOST_KEPT_ID, MOST_KEPT_WIRES = 8, 4
 
 
 class Request(NamedTuple):
-    """What a device asks."""
+    """A request of a device."""
 
     calling: str
     address: str
-    context: Context
-    command: Command
+    context: AcceptedContext
+    command: CommandSet
     dataset: bytes
 
 
 class Reply(NamedTuple):
-    """One answer: a status, the dataset that goes with it, and the SOP Instance UID that is affected."""
+    """One response: a status, the dataset that goes with it, and the affected SOP Instance UID ("": none)."""
 
     status: Dataset | int
     dataset: bytes | None = None
-    instance: str = ""
+    sop_instance_uid: str = ""
 
 
-class Later(NamedTuple):
-    """An answer that is there when what `begin` begins is done; `reply` then makes it of that, without waiting."""
+class DeferredReply(NamedTuple):
+    """A response that is there when what `begin` begins is done; `reply` then makes it of that, without waiting."""
 
     begin: Callable[[], Future[Any]]
     reply: Callable[[Future[Any]], Reply]
 
 
-class Listing(Protocol):
-    """A whole answer to a C-FIND: `pending` goes with each of the matches, 0000 follows them."""
+class MatchList(Protocol):
+    """All responses to a C-FIND: the status `pending` goes with each of the matches, 0000 follows them."""
 
     pending: int
     matches: tuple[bytes, ...]
     wire: dict[tuple[int, int, int], bytes]  # whoever sends it may keep its PDUs here
 
 
-class Services(Protocol):
-    """What is done for those who call."""
+class ServiceProvider(Protocol):
+    """What answers the requests of those who call."""
 
-    def judge(self, calling: str, called: str, address: str) -> tuple[int, int, int] | None:
-        """Say how a caller is rejected (result, source, reason), if at all."""
+    def rejection(self, calling: str, called: str, address: str) -> tuple[int, int, int] | None:
+        """Return why a caller is rejected (PS3.8 9.3.4: result, source, reason), or None."""
 
-    def at_once(self, request: Request) -> Listing | Reply | Later | None:
-        """Give what can be answered without waiting for anything; None where `answer` is to work it out."""
+    def at_once(self, request: Request) -> MatchList | Reply | DeferredReply | None:
+        """Return what can be answered without waiting for anything; None where `answer` is to work it out."""
 
     def answer(self, request: Request) -> Iterator[Reply]:
-        """Work out a request's answers one by one, on a thread that may wait."""
+        """Yield a request's responses one by one, on a thread that may wait."""
 
-    def due(self, request: Request) -> bool:
-        """Say whether `sample` is worth its time for what was answered at once."""
+    def wants_sample(self, request: Request) -> bool:
+        """Return True if `sample` is worth its time for a request that was answered at once."""
 
     def sample(self, request: Request) -> None:
-        """Keep what was sent, on a thread that may wait."""
+        """Store what was sent, on a thread that may wait."""
 
 
-def response(request: Command, status: Dataset | int, has_dataset: bool, instance: str = "") -> bytes:
-    """Write the command set of a response (PS3.7 9.3, 10.3): the status with what explains it in this service."""
-    code = status if isinstance(status, int) else int(status.Status)
-    elements = [
-        (message.AFFECTED_CLASS, message.ui(request.sop_class)),
-        (message.FIELD, message.us(request.field | message.RESPONSE)),
-        (message.ANSWERED_ID, message.us(request.id)),
-        (message.DATASET_TYPE, message.us(0x0001 if has_dataset else message.NO_DATASET)),
-        (message.STATUS, message.us(code)),
-    ]
-    normalised = request.field & 0x0100  # an N service
+def response(request: CommandSet, status: Dataset | int, has_dataset: bool, sop_instance_uid: str = "") -> bytes:
+    """Return the command set of a response (PS3.7 9.3, 10.3): the status with what explains it in this service.
+
+    `status` is a code, or a dataset with the elements of PS3.7 Annex C.
+    """
+    normalised = request.field & NORMALISED
+    field = request.field | RESPONSE
+    answer = CommandSet(
+        field,
+        request.message_id,
+        has_dataset,
+        request.sop_class_uid or "",
+        sop_instance_uid if normalised and sop_instance_uid else None,
+        status=status if isinstance(status, int) else int(status.Status),
+    )
     if not isinstance(status, int):
-        if request.field == message.C_FIND and "OffendingElement" in status:
-            elements.append((message.OFFENDING, message.at(_tags(status.OffendingElement))))
-        if "ErrorComment" in status:
-            elements.append((message.COMMENT, message.lo(str(status.ErrorComment))))
-        if normalised and "ErrorID" in status:
-            elements.append((message.ERROR_ID, message.us(int(status.ErrorID))))
-    if normalised and instance:
-        elements.append((message.AFFECTED_INSTANCE, message.ui(instance)))
-    if not isinstance(status, int) and request.field in _NAMES_TAGS and "AttributeIdentifierList" in status:
-        elements.append((message.TAGS, message.at(_tags(status.AttributeIdentifierList))))
-    return message.write_command(elements)
+        answer = _explained(answer, status)
+    # Not strict: the UIDs are the device's own.
+    return command_set.write(answer, strict=False)
 
 
-def _tags(value: object) -> tuple[int, ...]:
-    return (int(value),) if isinstance(value, BaseTag | int) else tuple(int(tag) for tag in value)  # type: ignore[attr-defined]
+def _explained(answer: CommandSet, status: Dataset) -> CommandSet:
+    """Add what explains a status, as far as this response may have it."""
+    form = FORMS.get(answer.field, ())
+    offending, comment, error_id = status.get("OffendingElement"), status.get("ErrorComment"), status.get("ErrorID")
+    identifiers = status.get("AttributeIdentifierList")
+    return answer._replace(
+        offending_elements=_tags(offending) if offending is not None and "offending_elements?" in form else (),
+        error_comment=str(comment).encode("ascii", "replace").decode("ascii") if comment is not None else None,
+        error_id=int(error_id) if error_id is not None and answer.field & NORMALISED else None,
+        attributes=_tags(identifiers) if identifiers is not None and "attributes?" in form else (),
+    )
 
 
-def wires(request: Request, replies: Iterable[Reply], most: int) -> Iterator[tuple[bytes, bool]]:
-    """Build the PDUs of answers as they come, and say of each whether more are to follow.
+def _tags(value: object) -> tuple[BaseTag, ...]:
+    return (BaseTag(value),) if isinstance(value, BaseTag | int) else tuple(BaseTag(tag) for tag in value)  # type: ignore[attr-defined]
+
+
+def wires(request: Request, replies: Iterable[Reply], max_length: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield the PDUs of responses as they come, each with whether more are to follow.
 
     Matches have the same status, which is written once.
     """
     status: Dataset | int | None = None
-    command, more = b"", request.command.field == message.C_FIND
+    command, more = b"", request.command.field == C_FIND
     for reply in replies:
         if reply.status is not status or reply.dataset is None:
-            command = response(request.command, reply.status, reply.dataset is not None, reply.instance)
+            command = response(request.command, reply.status, reply.dataset is not None, reply.sop_instance_uid)
             status = reply.status if reply.dataset is not None else None
-        yield pdu.message(request.context.id, command, reply.dataset, most), status is not None and more
+        yield writer.message(request.context.id, command, reply.dataset, max_length), status is not None and more
 
 
-def wire(request: Request, reply: Reply, most: int) -> bytes:
-    """Build the PDUs of an answer for a peer that takes PDUs of `most` bytes."""
-    command = response(request.command, reply.status, reply.dataset is not None, reply.instance)
-    return pdu.message(request.context.id, command, reply.dataset, most)
+def wire(request: Request, reply: Reply, max_length: int) -> bytes:
+    """Return the PDUs of one response for a peer that receives PDUs of `max_length` bytes (0: any)."""
+    command = response(request.command, reply.status, reply.dataset is not None, reply.sop_instance_uid)
+    return writer.message(request.context.id, command, reply.dataset, max_length)
 
 
-def listing(request: Request, found: Listing, most: int) -> Iterator[bytes]:
-    """Build the PDUs of a whole answer, in chunks; that of a usual message is kept."""
-    key = (request.context.id, request.command.id, most)
-    kept = found.wire.get(key)
-    if kept is not None:
-        yield kept
+def list_wires(request: Request, found: MatchList, max_length: int) -> Iterator[bytes]:
+    """Yield the PDUs of a whole list, in chunks; those of a usual message are kept with it."""
+    key = (request.context.id, request.command.message_id, max_length)
+    ready = found.wire.get(key)
+    if ready is not None:
+        yield ready
         return
     command = response(request.command, found.pending, True)
     chunk, size, whole = list[bytes](), 0, True
     for match in found.matches:
-        chunk.append(pdu.message(request.context.id, command, match, most))
+        chunk.append(writer.message(request.context.id, command, match, max_length))
         size += len(chunk[-1])
         if size >= CHUNK:
             yield b"".join(chunk)
             chunk, size, whole = [], 0, False
-    chunk.append(wire(request, Reply(0x0000), most))
+    chunk.append(wire(request, Reply(SUCCESS), max_length))
     last = b"".join(chunk)
-    # Devices count their messages from 1 in each association, or go on from day to day: those would fill the memory.
-    if whole and request.command.id <= 8 and len(found.wire) < 4:
+    if whole and request.command.message_id <= MOST_KEPT_ID and len(found.wire) < MOST_KEPT_WIRES:
         found.wire[key] = last
     yield last
 
 
-def failure(request: Command) -> int:
-    """Give the status that says that something here went wrong."""
-    return PROCESSING_FAILURE if request.field & 0x0100 else UNABLE_TO_PROCESS
+def failure(request: CommandSet) -> int:
+    """Return the status that says that something went wrong here."""
+    return PROCESSING_FAILURE if request.field & NORMALISED else UNABLE_TO_PROCESS

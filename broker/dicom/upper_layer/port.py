@@ -1,4 +1,4 @@
-"""The listening port: a thread with an event loop, who is let in, and the threads that work answers out.
+"""The listening port: a thread with an event loop, the limits of who is let in, and threads that work answers out.
 
 Knows no service; `server` puts it together with one.
 """
@@ -13,15 +13,15 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from broker.dicom.devices.throttle import Seldom
 from broker.dicom.upper_layer import answering
-from broker.dicom.upper_layer.answering import Later, Reply, Request, Services
+from broker.dicom.upper_layer.answering import DeferredReply, Reply, Request, ServiceProvider
 from broker.dicom.upper_layer.connection import Connection
+from broker.dicom.upper_layer.host import Peer, Waiting, WorkerThreads
 from broker.dicom.upper_layer.limits import Limits
 from broker.dicom.upper_layer.negotiation import Negotiator
 
@@ -29,37 +29,50 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 256
 THREADS = 16
-STEP = 0.01  # seconds after which answers that were worked out are sent
+STEP = 0.01  # seconds after which responses that were worked out are sent
 MOST_A_STEP = 100  # … or so many of them
 GRACE = 2.0  # seconds that answers under way have when the port closes
-LINES_A_MINUTE = 30  # about peers that break the rules; the rest is counted
+
+
+class LogThrottle(Protocol):
+    """What bounds how many lines peers that break the rules may write into the log."""
+
+    def allow(self, key: Hashable) -> bool:
+        """Return True if a line may be written for this key now, and count it."""
+
+    def suppressed(self) -> int:
+        """Return how many lines were not allowed, for want of room, since this was asked last."""
 
 
 class Port:
     """Listens, and gives each connection what it shares with the others. All but start and stop is the loop's."""
 
     loop: asyncio.AbstractEventLoop
+    threads: WorkerThreads
 
-    def __init__(self, services: Services, negotiator: Negotiator, limits: Limits) -> None:
+    def __init__(
+        self, services: ServiceProvider, negotiator: Negotiator, limits: Limits, log_throttle: LogThrottle
+    ) -> None:
         self.services, self.negotiator, self.limits = services, negotiator, limits
+        self._log_throttle = log_throttle
         self.collected = 0  # bytes of unfinished messages
         self.stopping = False
         self.counts: Counter[str] = Counter()  # of what was refused, and why
-        self._connections: dict[Connection, None] = {}
-        self._asking: dict[Connection, None] = {}  # those that have no association yet, the oldest first
-        self._associated: dict[Connection, None] = {}
+        self._connections: dict[Peer, None] = {}
+        self._asking: dict[Peer, None] = {}  # those that have no association yet, the oldest first
+        self._associated: dict[Peer, None] = {}
         self._connected_from: Counter[str] = Counter()
         self._associated_from: Counter[str] = Counter()
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._to_begin: list[tuple[Connection, Request, Later]] = []
-        self._lines = Seldom(60.0, LINES_A_MINUTE)
+        self._to_begin: list[tuple[Waiting, Request, DeferredReply]] = []
+        self._pool: ThreadPoolExecutor | None = None
         self._listeners: list[socket.socket] = []
         self._thread: threading.Thread | None = None
 
     # ---- from other threads ----
 
     def start(self, address: str, port: int, tls: tuple[ssl.SSLContext, int] | None = None) -> None:
-        """Listen; raise OSError where a port cannot be had."""
+        """Listen on `port`, and with TLS on its port as well; raise OSError where a port cannot be had."""
         self._listeners = [_listen(address, port)]
         try:
             if tls is not None:
@@ -68,7 +81,7 @@ class Port:
             self._listeners[0].close()
             raise
         self.stopping = False
-        self.threads = ThreadPoolExecutor(THREADS, "dicom")
+        self.threads = self._pool = ThreadPoolExecutor(THREADS, "dicom")
         started: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(started, tls[0] if tls else None), name="dicom-port", daemon=True
@@ -77,26 +90,27 @@ class Port:
         started.result()
 
     def ports(self) -> list[int]:
-        """Give the ports that it listens on, that of TLS second."""
+        """Return the ports that it listens on, that of TLS second."""
         return [int(each.getsockname()[1]) for each in self._listeners]
 
     @property
     def associations(self) -> int:
-        """How many associations there are."""
+        """Number of associations."""
         return len(self._associated)
 
     @property
     def connections(self) -> int:
-        """How many connections there are, those without an association included."""
+        """Number of connections, those without an association included."""
         return len(self._connections)
 
     def stop(self) -> None:
-        """Take nothing new, let answers under way go out for a moment, then abort what is left."""
+        """Accept nothing new, let answers under way go out for GRACE seconds, then abort what is left."""
         if self._thread is not None:
             self.loop.call_soon_threadsafe(self._closing.set)
             self._thread.join()
             self._thread = None
-            self.threads.shutdown(wait=True)
+            if self._pool is not None:
+                self._pool.shutdown(wait=True)
             self._listeners = []
 
     # ---- the thread ----
@@ -140,8 +154,8 @@ class Port:
 
     # ---- who is let in ----
 
-    def admit(self, connection: Connection) -> bool:
-        """Count a connection; say whether there is room for it."""
+    def admit(self, connection: Peer) -> bool:
+        """Count a connection; return False if there is no room for it."""
         if self.stopping or self._is_crowded(connection.address):
             self._refused("too many connections from one address", connection.address)
             return False
@@ -162,56 +176,56 @@ class Port:
     def _is_crowded(self, address: str) -> bool:
         return self._connected_from[address] >= 2 * self.limits.per_address
 
-    def has_room(self, connection: Connection) -> bool:
-        """Say whether there is room for one association more."""
+    def has_room(self, connection: Peer) -> bool:
+        """Return True if there is room for one association more."""
         full = len(self._associated) >= self.limits.associations
         crowded = self._associated_from[connection.address] >= self.limits.per_address
         if full or crowded:
             self._refused("too many associations", connection.address)
         return not (full or crowded)
 
-    def associated(self, connection: Connection) -> None:
+    def associated(self, connection: Peer) -> None:
         """Count an association."""
         self._asking.pop(connection, None)
         self._associated[connection] = None
         self._associated_from[connection.address] += 1
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Peer) -> None:
         """Count a connection no more; twice does no harm."""
         self._asking.pop(connection, None)
-        for kept, counter in (
+        for counted, counter in (
             (self._connections, self._connected_from),
             (self._associated, self._associated_from),
         ):
-            if connection in kept:
-                del kept[connection]
+            if connection in counted:
+                del counted[connection]
                 counter[connection.address] -= 1
                 if not counter[connection.address]:
                     del counter[connection.address]
 
-    def complain(self, connection: Connection, words: str) -> None:
-        """Say in the log what a peer does wrong, now and then."""
+    def complain(self, connection: Peer, words: str) -> None:
+        """Log, and count, what a peer does wrong; lines are throttled, the rest is counted."""
         self._refused(words, connection.address, connection.calling)
 
     def _refused(self, words: str, address: str, calling: str = "") -> None:
         kind = words.split(":")[0]
         self.counts[kind if len(self.counts) < 100 else "others"] += 1
-        if self._lines.now((address, kind)):
-            held_back = self._lines.held_back()
-            more = f" (and {held_back} others)" if held_back else ""
+        if self._log_throttle.allow((address, kind)):
+            suppressed = self._log_throttle.suppressed()
+            more = f" (and {suppressed} others)" if suppressed else ""
             log.warning("connection from %s %sclosed: %s%s", address, f"({calling}) " if calling else "", words, more)
 
     # ---- TLS ----
 
     def _accept_tls(self, listener: socket.socket, tls: ssl.SSLContext) -> None:
-        """Take connections one by one, so that those whose handshake never ends are counted too."""
+        """Accept connections one by one, so that those whose handshake never ends are counted too."""
         for _ in range(BACKLOG):
             try:
                 accepted, peer = listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                log.warning("a connection over TLS could not be accepted: %s", error.strerror)
+                log.warning("cannot accept a connection over TLS: %s", error.strerror)
                 return
             address = str(peer[0]).removeprefix("::ffff:")
             if self._is_crowded(address) or len(self._handshakes) >= self.limits.connections:
@@ -257,45 +271,45 @@ class Port:
 
     # ---- answers that take their time ----
 
-    def await_reply(self, connection: Connection, request: Request, later: Later) -> None:
-        """Hand an answer to the connection when it is there; nobody waits for it meanwhile.
+    def await_reply(self, waiting: Waiting, request: Request, deferred: DeferredReply) -> None:
+        """Hand a deferred reply to whoever waits, once it is there; no thread waits for it meanwhile.
 
         All that came in one turn of the loop is begun together, and so shares a commit.
         """
         if not self._to_begin:
             self.loop.call_soon(self._begin)
-        self._to_begin.append((connection, request, later))
+        self._to_begin.append((waiting, request, deferred))
 
     def _begin(self) -> None:
         together, self._to_begin = self._to_begin, []
-        for connection, request, later in together:
+        for waiting, request, deferred in together:
             try:
-                later.begin().add_done_callback(partial(self._done, connection, request, later))
-            except Exception as error:  # whatever is broken here, who asks is told, and so are the others
-                log.error("a request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
-                connection.replied(request, Reply(answering.failure(request.command)))
+                deferred.begin().add_done_callback(partial(self._done, waiting, request, deferred))
+            except Exception as error:  # whatever is broken here, the device gets an answer, and so do the others
+                log.error("request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
+                waiting.replied(request, Reply(answering.failure(request.command)))
 
-    def _done(self, connection: Connection, request: Request, later: Later, done: Future[Any]) -> None:
-        """Hear, on whatever thread, that an answer is there."""
+    def _done(self, waiting: Waiting, request: Request, deferred: DeferredReply, done: Future[Any]) -> None:
+        """Notice, on whatever thread, that a deferred reply is there."""
 
         def answer() -> None:
             try:
-                reply = later.reply(done)
-            except Exception as error:  # whatever is broken here, who asks is told
-                log.error("a request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
+                reply = deferred.reply(done)
+            except Exception as error:  # whatever is broken here, the device gets an answer
+                log.error("request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
                 reply = Reply(answering.failure(request.command))
-            connection.replied(request, reply)
+            waiting.replied(request, reply)
 
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who would have been told
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             self.loop.call_soon_threadsafe(answer)
 
-    def step(self, connection: Connection, work: Iterator[Reply], request: Request, most: int) -> None:
-        """Work out some more answers on a thread, and hand them to the connection."""
+    def step(self, waiting: Waiting, work: Iterator[Reply], request: Request, max_length: int) -> None:
+        """Work out some more responses on a thread, and hand them to whoever waits."""
 
         def run() -> None:
-            data, done = _some_of(work, request, most)
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who would have been told
-                self.loop.call_soon_threadsafe(connection.stepped, data, done)
+            data, done = _some_of(work, request, max_length)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                self.loop.call_soon_threadsafe(waiting.stepped, data, done)
 
         self.threads.submit(run)
 
@@ -306,21 +320,21 @@ class Port:
             self.threads.submit(close)
 
 
-def _some_of(work: Iterator[Reply], request: Request, most: int) -> tuple[bytes, bool]:
-    """Work out answers for a moment: their PDUs, and whether they were the last."""
-    told: list[bytes] = []
+def _some_of(work: Iterator[Reply], request: Request, max_length: int) -> tuple[bytes, bool]:
+    """Work out responses for a moment; return their PDUs, and whether they were the last."""
+    written: list[bytes] = []
     end = 0.0  # counted from the first answer on: it is then that others begin to wait
     try:
-        for answer, more in answering.wires(request, work, most):
-            told.append(answer)
+        for answer, more in answering.wires(request, work, max_length):
+            written.append(answer)
             end = end or time.monotonic() + STEP
             # After the last one it is let run to its end, lest a C-CANCEL that comes now be answered, too.
-            if more and (len(told) >= MOST_A_STEP or time.monotonic() > end):
-                return b"".join(told), False
-    except Exception as error:  # whatever is broken here, who asks is told
-        log.error("a request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
-        told.append(answering.wire(request, Reply(answering.failure(request.command)), most))
-    return b"".join(told), True
+            if more and (len(written) >= MOST_A_STEP or time.monotonic() > end):
+                return b"".join(written), False
+    except Exception as error:  # whatever is broken here, the device gets an answer
+        log.error("request of %s failed: %s", request.calling, type(error).__name__, exc_info=error)
+        written.append(answering.wire(request, Reply(answering.failure(request.command)), max_length))
+    return b"".join(written), True
 
 
 def _listen(address: str, port: int) -> socket.socket:
@@ -329,7 +343,7 @@ def _listen(address: str, port: int) -> socket.socket:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Make the fastest loop at hand."""
+    """Return the fastest event loop that is installed."""
     try:
         import uvloop
     except ImportError:

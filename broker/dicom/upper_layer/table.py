@@ -1,15 +1,17 @@
 """The acceptor's state machine of PS3.8 9.2 as one table, read by `connection`.
 
-Only what an acceptor can meet: this program opens no connections of its own here, and never asks for a release.
+Only what an acceptor can meet: the port opens no connections of its own, and never asks for a release.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
+from broker.dicom.upper_layer.pdu import types
 
-class State(Enum):
-    """Where an association stands (PS3.8 tables 9-1 to 9-5)."""
+
+class AssociationState(Enum):
+    """State of an association (PS3.8 tables 9-1 to 9-5)."""
 
     STA1 = "idle"
     STA2 = "awaiting the A-ASSOCIATE-RQ"
@@ -19,8 +21,8 @@ class State(Enum):
     STA13 = "awaiting the peer's closing of the connection"
 
 
-class Event(Enum):
-    """What may happen (PS3.8 table 9-10, its left column)."""
+class AssociationEvent(Enum):
+    """What may happen to an association (PS3.8 table 9-10, its left column)."""
 
     ASSOCIATE_AC = "Evt3"
     ASSOCIATE_RJ = "Evt4"
@@ -40,11 +42,11 @@ class Event(Enum):
     INVALID = "Evt19"  # an unrecognised or invalid PDU
 
 
-class Action(Enum):
-    """What is to be done (PS3.8 tables 9-6 to 9-9)."""
+class AssociationAction(Enum):
+    """What is to be done then (PS3.8 tables 9-6 to 9-9)."""
 
     AE_5 = "accept the connection, start the timer"
-    AE_6 = "stop the timer, judge the request"
+    AE_6 = "stop the timer, consider the request"
     AE_7 = "send the A-ASSOCIATE-AC"
     AE_8 = "send the A-ASSOCIATE-RJ, start the timer"
     DT_1 = "send the P-DATA-TF"
@@ -63,9 +65,9 @@ class Action(Enum):
     AA_8 = "send an A-ABORT (service provider), start the timer"
 
 
-_S, _E, _A = State, Event, Action
+_S, _E, _A = AssociationState, AssociationEvent, AssociationAction
 # PS3.8 table 9-10. AE-6 leads to Sta3; a request that is refused there and then (protocol version) is Evt8 at once.
-TABLE: dict[tuple[State, Event], tuple[Action, State]] = {
+TABLE: dict[tuple[AssociationState, AssociationEvent], tuple[AssociationAction, AssociationState]] = {
     (_S.STA1, _E.CONNECTED): (_A.AE_5, _S.STA2),
     # Sta2: anything but an A-ASSOCIATE-RQ ends it.
     (_S.STA2, _E.ASSOCIATE_AC): (_A.AA_1, _S.STA13),
@@ -130,7 +132,17 @@ TABLE: dict[tuple[State, Event], tuple[Action, State]] = {
 }
 del _S, _E, _A
 
+PDU_EVENTS = {
+    types.ASSOCIATE_RQ: AssociationEvent.ASSOCIATE_RQ,
+    types.ASSOCIATE_AC: AssociationEvent.ASSOCIATE_AC,
+    types.ASSOCIATE_RJ: AssociationEvent.ASSOCIATE_RJ,
+    types.P_DATA: AssociationEvent.DATA,
+    types.RELEASE_RQ: AssociationEvent.RELEASE_RQ,
+    types.RELEASE_RP: AssociationEvent.RELEASE_RP,
+    types.ABORT: AssociationEvent.ABORT,
+}
 
-def next_step(state: State, event: Event) -> tuple[Action, State]:
-    """Give what is to be done; what the peer may not do at all ends the association (AA-8)."""
-    return TABLE.get((state, event), (Action.AA_8, State.STA13))
+
+def next_step(state: AssociationState, event: AssociationEvent) -> tuple[AssociationAction, AssociationState]:
+    """Return what is to be done, and the state then; what the table does not have ends the association (AA-8)."""
+    return TABLE.get((state, event), (AssociationAction.AA_8, AssociationState.STA13))

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broker.dicom.upper_layer import message, pdu
+from broker.dicom.upper_layer.dimse import command_set
+from broker.dicom.upper_layer.dimse.command_set import CommandSet
+from broker.dicom.upper_layer.pdu import reader, writer
 from tests.dicom.upper_layer.test_upper_layer import IMPLICIT, MPPS, WORKLIST, request
 
 ROOT = Path(__file__).parents[3]
@@ -34,25 +36,17 @@ def associate_rq(calling: str = "XRAY_14", **changes: Any) -> bytes:
 
 def command(field: int, sop_class: str, id: int = 1, has_dataset: bool = True, instance: str = "") -> bytes:
     """Write a request's command set."""
-    elements = [
-        (message.AFFECTED_CLASS, message.ui(sop_class)),
-        (message.FIELD, message.us(field)),
-        (message.ID, message.us(id)),
-        (message.DATASET_TYPE, message.us(1 if has_dataset else message.NO_DATASET)),
-    ]
-    if instance:
-        elements.append((message.AFFECTED_INSTANCE, message.ui(instance)))
-    return message.write_command(elements)
+    return command_set.write(CommandSet(field, id, has_dataset, sop_class, instance or None), strict=False)
 
 
 def echo_rq(id: int = 1) -> bytes:
     """Ask for an echo."""
-    return pdu.message(5, command(message.C_ECHO, ECHO, id, has_dataset=False), None, 0)
+    return writer.message(5, command(command_set.C_ECHO, ECHO, id, has_dataset=False), None, 0)
 
 
 def find_rq(identifier: bytes, id: int = 1) -> bytes:
     """Ask the worklist."""
-    return pdu.message(1, command(message.C_FIND, WORKLIST, id), identifier, 0)
+    return writer.message(1, command(command_set.C_FIND, WORKLIST, id), identifier, 0)
 
 
 class Client:
@@ -108,7 +102,7 @@ class Client:
             kind, body = self.pdu()
             if kind != 4:
                 raise ConnectionError(f"a PDU of type {kind}: {body!r}")
-            for _, control, fragment in pdu.values(body):
+            for _, control, fragment in reader.values(body):
                 parts[control & 1] += fragment
                 if control == 3:
                     status = parts[1][parts[1].index(b"\x00\x00\x00\x09\x02\x00\x00\x00") + 8 :][:2]

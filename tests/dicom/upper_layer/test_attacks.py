@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from broker.dicom.statuses import Status
-from broker.dicom.upper_layer import message, pdu
+from broker.dicom.upper_layer.dimse import command_set
+from broker.dicom.upper_layer.pdu import writer
 from tests.bench import items
 from tests.bus.certificates import Authority
 from tests.dicom.codec.test_decoding import element, encoded, header
@@ -116,7 +117,7 @@ def test_messages_that_never_end_are_cut(target: Attacked) -> None:
     def endless(number: int) -> None:
         with Client(target.port, f"127.0.0.{10 + number % 3}") as client:
             client.associate()
-            client.send(pdu.message(3, command(message.N_CREATE, MPPS, instance="1.2.3"), None, 0))
+            client.send(writer.message(3, command(command_set.N_CREATE, MPPS, instance="1.2.3"), None, 0))
             part = struct.pack(">BxLLBB", 4, 65006, 65002, 3, 0) + bytes(65000)
             for _ in range(200):
                 client.send(part)
@@ -134,7 +135,7 @@ def test_messages_that_never_end_are_cut(target: Attacked) -> None:
 def test_a_message_of_endless_small_pdus_is_cut(target: Attacked, size: int) -> None:
     with others_are_served(target), Client(target.port) as client:
         client.associate()
-        client.send(pdu.message(3, command(message.N_CREATE, MPPS, instance="1.2.3"), None, 0))
+        client.send(writer.message(3, command(command_set.N_CREATE, MPPS, instance="1.2.3"), None, 0))
         part = (struct.pack(">BxLLBB", 4, 6 + size, 2 + size, 3, 0) + bytes(size)) * 1000
         end = time.monotonic() + 8
         while time.monotonic() < end and not client.ended_within(0.001):
@@ -278,7 +279,7 @@ def test_devices_that_leave_in_the_middle_leave_nothing(target: Attacked, leave:
                 client.send(find_rq(everybody))
                 client.socket.recv(100)
                 if leave == "abort":
-                    client.send(pdu.abort(0))
+                    client.send(writer.abort(0))
                 elif leave == "release":
                     client.send(RELEASE)
                 elif leave == "reset":
@@ -305,7 +306,7 @@ def test_mutated_conversations_over_the_wire(target: Attacked) -> None:
     """What a device says, with bytes changed, lost, doubled; the port always ends or answers."""
     chance = random.Random(5)
     sockets = target.sockets()
-    create = pdu.message(3, command(message.N_CREATE, MPPS, instance="1.2.3"), EVERYTHING, 0)
+    create = writer.message(3, command(command_set.N_CREATE, MPPS, instance="1.2.3"), EVERYTHING, 0)
     whole = associate_rq() + echo_rq() + find_rq(EVERYTHING, 2) + create + RELEASE
     end = time.monotonic() + 15
     with others_are_served(target):

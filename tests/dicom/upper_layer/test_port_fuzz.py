@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 
+from broker.dicom.devices.throttle import KeyedThrottle
 from broker.dicom.upper_layer import connection as connection_module
-from broker.dicom.upper_layer import message, pdu
 from broker.dicom.upper_layer.answering import Reply, Request
 from broker.dicom.upper_layer.connection import Connection
+from broker.dicom.upper_layer.dimse import command_set
+from broker.dicom.upper_layer.dimse.command_set import CommandSet
 from broker.dicom.upper_layer.limits import Limits
+from broker.dicom.upper_layer.pdu import writer
 from broker.dicom.upper_layer.port import Port
-from broker.dicom.upper_layer.table import State
+from broker.dicom.upper_layer.table import AssociationState
 from tests.dicom.upper_layer.attacked import RELEASE, associate_rq, command, echo_rq, find_rq
 from tests.dicom.upper_layer.test_upper_layer import MPPS, negotiator
 
@@ -104,20 +107,20 @@ class Transport:
 class Services:
     """Answers anything."""
 
-    def judge(self, calling: str, called: str, address: str) -> tuple[int, int, int] | None:
+    def rejection(self, calling: str, called: str, address: str) -> tuple[int, int, int] | None:
         return (1, 1, 7) if called != "WORKLIST" else None
 
     def at_once(self, request: Request) -> Reply | None:
-        return Reply(0) if request.command.field == message.C_ECHO else None
+        return Reply(0) if request.command.field == command_set.C_ECHO else None
 
     def answer(self, request: Request) -> Iterator[Reply]:
-        if request.command.field == message.C_FIND:
+        if request.command.field == command_set.C_FIND:
             yield Reply(0xFF00, request.dataset[:1000])
         if len(request.dataset) % 7 == 3:
             raise ValueError("odd")
         yield Reply(0)
 
-    def due(self, request: Request) -> bool:
+    def wants_sample(self, request: Request) -> bool:
         return False
 
     def sample(self, request: Request) -> None:
@@ -133,7 +136,7 @@ def port(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> P
 
     # What a connection did not foresee it says there; what the services below do is said elsewhere.
     monkeypatch.setattr(connection_module.log, "error", fail)
-    made = Port(Services(), negotiator(), Limits())  # type: ignore[arg-type]
+    made = Port(Services(), negotiator(), Limits(), KeyedThrottle(60.0, 30))
     made.loop = Loop()  # type: ignore[assignment]
     made.threads = Threads()  # type: ignore[assignment]
     return made
@@ -143,16 +146,10 @@ def conversation(chance: random.Random) -> bytes:
     """Make a proper conversation."""
     identifier = chance.randbytes(2 * chance.randrange(0, 200))
     parts = [echo_rq(), find_rq(identifier, 2)]
-    parts.append(pdu.message(3, command(message.N_CREATE, MPPS, 3, instance="1.2.3"), identifier, 64))
-    parts.append(pdu.message(3, command(message.N_SET, MPPS, 4, instance="1.2.3"), identifier, 0))
-    cancel = message.write_command(
-        [
-            (message.FIELD, message.us(message.C_CANCEL)),
-            (message.ANSWERED_ID, message.us(2)),
-            (message.DATASET_TYPE, message.us(message.NO_DATASET)),
-        ]
-    )
-    parts.append(pdu.message(1, cancel, None, 0))
+    parts.append(writer.message(3, command(command_set.N_CREATE, MPPS, 3, instance="1.2.3"), identifier, 64))
+    parts.append(writer.message(3, command(command_set.N_SET, MPPS, 4, instance="1.2.3"), identifier, 0))
+    cancel = command_set.write(CommandSet(command_set.C_CANCEL, 2, False))
+    parts.append(writer.message(1, cancel, None, 0))
     chance.shuffle(parts)
     return associate_rq(most=chance.choice((0, 64, 4096))) + b"".join(parts) + RELEASE
 
@@ -195,7 +192,7 @@ def converse(port: Port, data: bytes, chance: random.Random) -> tuple[Connection
     transport.closed = True
     connection.connection_lost(None)
     port.loop.run()  # type: ignore[attr-defined]
-    assert ended in State
+    assert ended in AssociationState
     return connection, transport
 
 
@@ -204,7 +201,7 @@ def test_a_proper_conversation_is_answered_in_full(port: Port) -> None:
     for _ in range(50):
         _, transport = converse(port, conversation(chance), chance)
         assert transport.sent.startswith(b"\x02")
-        assert transport.sent.endswith(pdu.RELEASE_RP)
+        assert transport.sent.endswith(writer.RELEASE_RP_PDU)
 
 
 def test_mutated_conversations_leave_nothing_behind(port: Port, caplog: pytest.LogCaptureFixture) -> None:
@@ -217,8 +214,8 @@ def test_mutated_conversations_leave_nothing_behind(port: Port, caplog: pytest.L
         connection, _ = converse(port, bytes(data), chance)
         slowest = max(slowest, time.perf_counter() - begun)
         assert (port.collected, port.connections, port.associations) == (0, 0, 0), seed
-        assert connection._state in (State.STA1, State.STA13), seed
-        assert connection._work is None, seed
+        assert connection._state in (AssociationState.STA1, AssociationState.STA13), seed
+        assert not connection._responder.has_work, seed
         assert not connection._rest, seed
     assert slowest < 2, slowest
     assert not port._asking

@@ -28,28 +28,31 @@ from pynetdicom.presentation import build_context
 
 from broker.dicom import services
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
-from broker.dicom.upper_layer import answering, message, pdu
+from broker.dicom.upper_layer import answering
 from broker.dicom.upper_layer.answering import Reply, Request
+from broker.dicom.upper_layer.dimse import command_set
+from broker.dicom.upper_layer.dimse.command_set import CommandSet
+from broker.dicom.upper_layer.dimse.message import MessageAssembler
 from broker.dicom.upper_layer.limits import LARGEST_COMMAND, LARGEST_PDU
-from broker.dicom.upper_layer.message import Collector, Command
-from broker.dicom.upper_layer.negotiation import Context, Negotiator, Outcome
-from broker.dicom.upper_layer.pdu import Invalid
-from broker.dicom.upper_layer.table import TABLE, Action, Event, State, next_step
+from broker.dicom.upper_layer.negotiation import AcceptedContext, NegotiationResult, Negotiator
+from broker.dicom.upper_layer.pdu import reader, types, writer
+from broker.dicom.upper_layer.pdu.types import InvalidPdu
+from broker.dicom.upper_layer.table import TABLE, AssociationAction, AssociationEvent, AssociationState, next_step
 
 assert evt  # pynetdicom's modules need it imported before the primitives
 
 WORKLIST = "1.2.840.10008.5.1.4.31"
 MPPS = "1.2.840.10008.3.1.2.3.3"
 FROM_THE_PEER = {
-    Event.ASSOCIATE_AC,
-    Event.ASSOCIATE_RJ,
-    Event.ASSOCIATE_RQ,
-    Event.DATA,
-    Event.RELEASE_RQ,
-    Event.RELEASE_RP,
-    Event.ABORT,
-    Event.CLOSED,
-    Event.INVALID,
+    AssociationEvent.ASSOCIATE_AC,
+    AssociationEvent.ASSOCIATE_RJ,
+    AssociationEvent.ASSOCIATE_RQ,
+    AssociationEvent.DATA,
+    AssociationEvent.RELEASE_RQ,
+    AssociationEvent.RELEASE_RP,
+    AssociationEvent.ABORT,
+    AssociationEvent.CLOSED,
+    AssociationEvent.INVALID,
 }
 
 
@@ -59,12 +62,18 @@ FROM_THE_PEER = {
 def test_the_table_is_ps38s() -> None:
     """Every cell of table 9-10 that an acceptor can meet, as another implementation has it."""
     for (event, state), action in TRANSITION_TABLE.items():
-        ours = State.__members__.get(state.upper()), next((each for each in Event if each.value == event), None)
+        ours = (
+            AssociationState.__members__.get(state.upper()),
+            next((each for each in AssociationEvent if each.value == event), None),
+        )
         if None in ours or event == "Evt5":
             continue
-        if ours in ((State.STA13, Event.ACCEPT), (State.STA13, Event.REJECT)):
+        if ours in (
+            (AssociationState.STA13, AssociationEvent.ACCEPT),
+            (AssociationState.STA13, AssociationEvent.REJECT),
+        ):
             continue
-        found = TABLE.get(ours)  # type: ignore[call-overload]
+        found = TABLE.get(ours)  # type: ignore[arg-type]
         if found is None:
             # PS3.8 has an action for a local wish to abort before anything was agreed; we simply close then.
             assert ours[1] not in FROM_THE_PEER, (event, state)
@@ -72,22 +81,32 @@ def test_the_table_is_ps38s() -> None:
             assert found[0].name.replace("_", "-") == action, (event, state)
 
 
-@pytest.mark.parametrize("state", [State.STA2, State.STA3, State.STA6, State.STA8, State.STA13])
+@pytest.mark.parametrize(
+    "state",
+    [
+        AssociationState.STA2,
+        AssociationState.STA3,
+        AssociationState.STA6,
+        AssociationState.STA8,
+        AssociationState.STA13,
+    ],
+)
 @pytest.mark.parametrize("event", sorted(FROM_THE_PEER, key=lambda each: each.value))
-def test_whatever_a_peer_does_is_in_the_table(state: State, event: Event) -> None:
+def test_whatever_a_peer_does_is_in_the_table(state: AssociationState, event: AssociationEvent) -> None:
     assert (state, event) in TABLE
 
 
-@pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize("event", list(Event))
-def test_what_is_not_in_the_table_ends_the_association(state: State, event: Event) -> None:
+@pytest.mark.parametrize("state", list(AssociationState))
+@pytest.mark.parametrize("event", list(AssociationEvent))
+def test_what_is_not_in_the_table_ends_the_association(state: AssociationState, event: AssociationEvent) -> None:
     action, after = next_step(state, event)
-    assert (state, event) in TABLE or (action, after) == (Action.AA_8, State.STA13)
-    if after is State.STA6:  # nothing but an accepted request leads there, nothing but data leaves it as it is
+    assert (state, event) in TABLE or (action, after) == (AssociationAction.AA_8, AssociationState.STA13)
+    # Nothing but an accepted request leads there, nothing but data leaves it as it is.
+    if after is AssociationState.STA6:
         assert (state, event) in {
-            (State.STA3, Event.ACCEPT),
-            (State.STA6, Event.DATA),
-            (State.STA6, Event.SEND_DATA),
+            (AssociationState.STA3, AssociationEvent.ACCEPT),
+            (AssociationState.STA6, AssociationEvent.DATA),
+            (AssociationState.STA6, AssociationEvent.SEND_DATA),
         }
 
 
@@ -96,8 +115,8 @@ def test_what_is_not_in_the_table_ends_the_association(state: State, event: Even
 
 @pytest.mark.parametrize("kind", [0, 8, 0x16, 0x47, 0xFF])
 def test_what_is_no_pdu_is_known_by_its_first_byte(kind: int) -> None:
-    with pytest.raises(Invalid) as caught:
-        pdu.header(bytes([kind]) + b"ET / ", 0)
+    with pytest.raises(InvalidPdu) as caught:
+        reader.header(bytes([kind]) + b"ET / ", 0)
     assert caught.value.reason == 1
 
 
@@ -106,8 +125,8 @@ def test_what_is_no_pdu_is_known_by_its_first_byte(kind: int) -> None:
     [(1, 0xFFFFFFFF), (1, 1 << 20), (2, 1 << 20), (4, LARGEST_PDU + 1), (5, 5), (6, 0), (7, 0xFFFFFFFF), (3, 3)],
 )
 def test_a_length_is_judged_by_the_header_alone(kind: int, length: int) -> None:
-    with pytest.raises(Invalid):
-        pdu.header(struct.pack(">BxL", kind, length), 0)
+    with pytest.raises(InvalidPdu):
+        reader.header(struct.pack(">BxL", kind, length), 0)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +142,8 @@ def test_a_length_is_judged_by_the_header_alone(kind: int, length: int) -> None:
     ],
 )
 def test_values_that_do_not_fill_their_pdu_are_refused(body: bytes) -> None:
-    with pytest.raises(Invalid):
-        list(pdu.values(body))
+    with pytest.raises(InvalidPdu):
+        list(reader.values(body))
 
 
 @given(
@@ -135,14 +154,14 @@ def test_values_that_do_not_fill_their_pdu_are_refused(body: bytes) -> None:
 def test_a_message_comes_back_from_its_pdus_and_none_is_too_long(
     command: bytes, dataset: bytes | None, most: int
 ) -> None:
-    data, at = pdu.message(5, command, dataset, most), 0
+    data, at = writer.message(5, command, dataset, most), 0
     parts = {1: b"", 0: b""}
     ends: list[int] = []
     while at < len(data):
-        kind, length = pdu.header(data, at)
-        assert kind == pdu.P_DATA
+        kind, length = reader.header(data, at)
+        assert kind == types.P_DATA
         assert not most or length <= most
-        for context, control, fragment in pdu.values(data[at + 6 : at + 6 + length]):
+        for context, control, fragment in reader.values(data[at + 6 : at + 6 + length]):
             assert context == 5
             assert len(fragment) % 2 == 0
             assert (control & 1) not in ends
@@ -158,27 +177,21 @@ def test_a_message_comes_back_from_its_pdus_and_none_is_too_long(
 
 
 def a_command(has_dataset: bool = True) -> bytes:
-    return message.write_command(
-        [
-            (message.AFFECTED_CLASS, message.ui(WORKLIST)),
-            (message.FIELD, message.us(message.C_FIND)),
-            (message.ID, message.us(7)),
-            (message.DATASET_TYPE, message.us(1 if has_dataset else message.NO_DATASET)),
-        ]
-    )
+    return command_set.write(CommandSet(command_set.C_FIND, 7, has_dataset, WORKLIST, priority=0))
 
 
 def test_a_message_is_put_together_of_its_fragments() -> None:
-    collector, raw = Collector(1 << 20), a_command()
+    collector, raw = MessageAssembler(1 << 20), a_command()
     assert collector.add(1, 1, raw[:10]) is None
     assert collector.add(1, 3, raw[10:]) is None
-    assert collector.within
+    assert collector.is_within_message
     for _ in range(3):
         assert collector.add(1, 0, b"ab") is None
     done = collector.add(1, 2, b"cd")
     assert done is not None
-    assert (done.context, done.dataset, done.command.id, done.command.field) == (1, b"abababcd", 7, message.C_FIND)
-    assert not collector.within
+    assert (done.context_id, done.dataset) == (1, b"abababcd")
+    assert (done.command.message_id, done.command.field) == (7, command_set.C_FIND)
+    assert not collector.is_within_message
     without = collector.add(3, 3, a_command(False))
     assert without is not None
     assert without.dataset == b""
@@ -198,17 +211,17 @@ def test_a_message_is_put_together_of_its_fragments() -> None:
     ],
 )
 def test_fragments_that_may_not_follow_are_refused(fragments: list[tuple[int, int, bytes]]) -> None:
-    collector = Collector(1 << 20)
+    collector = MessageAssembler(1 << 20)
     for fragment in fragments[:-1]:
         collector.add(*fragment)
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidPdu):
         collector.add(*fragments[-1])
 
 
 def test_endless_empty_fragments_meet_the_limit_too() -> None:
-    collector = Collector(60_000)
+    collector = MessageAssembler(60_000)
     collector.add(1, 3, a_command())
-    with pytest.raises(Invalid, match="too long"):
+    with pytest.raises(InvalidPdu, match="too long"):
         deque((collector.add(1, 0, b"") for _ in range(20_000)), maxlen=0)
 
 
@@ -218,11 +231,11 @@ UIDS = st.from_regex(r"\A[12](\.(0|[1-9][0-9]{0,5})){1,8}\Z")
 IDS = st.integers(0, 0xFFFF)
 TAGS = st.lists(st.integers(0, 0xFFFFFFFF).map(Tag), max_size=5)
 CLASSES: dict[int, tuple[Any, str]] = {
-    message.C_ECHO: (dimse_primitives.C_ECHO, "Affected"),
-    message.C_FIND: (dimse_primitives.C_FIND, "Affected"),
-    message.N_CREATE: (dimse_primitives.N_CREATE, "Affected"),
-    message.N_SET: (dimse_primitives.N_SET, "Requested"),
-    message.N_GET: (dimse_primitives.N_GET, "Requested"),
+    command_set.C_ECHO: (dimse_primitives.C_ECHO, "Affected"),
+    command_set.C_FIND: (dimse_primitives.C_FIND, "Affected"),
+    command_set.N_CREATE: (dimse_primitives.N_CREATE, "Affected"),
+    command_set.N_SET: (dimse_primitives.N_SET, "Requested"),
+    command_set.N_GET: (dimse_primitives.N_GET, "Requested"),
 }
 
 
@@ -246,20 +259,23 @@ def test_requests_are_read_as_pynetdicom_wrote_them(
     normalised = field & 0x0100
     if normalised:
         setattr(primitive, f"{which}SOPInstanceUID", UID(instance))
-    if field == message.C_FIND:
+    if field == command_set.C_FIND:
         primitive.Priority = 2
-    if field == message.N_GET:
+    if field == command_set.N_GET:
         primitive.AttributeIdentifierList = tags or None
-    read = message.read_command(by_pynetdicom(primitive, f"{made.__name__}_RQ"))
-    expected_tags = tuple(tags) if field == message.N_GET else ()
-    assert read == Command(field, id, False, sop_class, instance if normalised else "", expected_tags)
+    read = command_set.read(by_pynetdicom(primitive, f"{made.__name__}_RQ"))
+    expected_tags = tuple(tags) if field == command_set.N_GET else ()
+    priority = 2 if field == command_set.C_FIND else None
+    assert read == CommandSet(
+        field, id, False, sop_class, instance if normalised else None, expected_tags, priority=priority
+    )
 
 
 @given(id=IDS)
 def test_a_cancel_is_read_as_pynetdicom_wrote_it(id: int) -> None:
     primitive = dimse_primitives.C_CANCEL()
     primitive.MessageIDBeingRespondedTo = id
-    assert message.read_command(by_pynetdicom(primitive, "C_CANCEL_RQ")) == Command(message.C_CANCEL, id, False)
+    assert command_set.read(by_pynetdicom(primitive, "C_CANCEL_RQ")) == CommandSet(command_set.C_CANCEL, id, False)
 
 
 STATUSES = st.sampled_from(
@@ -292,15 +308,15 @@ def test_responses_are_written_as_pynetdicom_writes_them(
             if hasattr(primitive, element.keyword):
                 setattr(primitive, element.keyword, element.value)
     expected = by_pynetdicom(primitive, f"{made.__name__}_RSP")
-    ours = answering.response(Command(field, id, False, sop_class, instance), told, False, instance)
+    ours = answering.response(CommandSet(field, id, False, sop_class, instance), told, False, instance)
     assert ours == expected
 
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_command_set_are_refused_or_read(data: bytes) -> None:
     try:
-        message.read_command(data)
-    except Invalid:
+        command_set.read(data)
+    except InvalidPdu:
         return
 
 
@@ -339,9 +355,9 @@ def negotiator() -> Negotiator:
     )
 
 
-def accepted(outcome: Outcome) -> Any:
+def accepted(outcome: NegotiationResult) -> Any:
     decoded = A_ASSOCIATE_AC()
-    decoded.decode(outcome.accept)
+    decoded.decode(outcome.reply)
     return decoded.to_primitive()
 
 
@@ -358,8 +374,8 @@ def test_contexts_are_accepted_and_rejected_one_by_one() -> None:
         most=4096,
     )
     outcome = negotiator().answer(data)
-    assert (outcome.calling, outcome.called, outcome.most, outcome.reject) == ("CT 1", "WORKLIST", 4096, b"")
-    assert outcome.contexts == {1: Context(1, WORKLIST, True), 3: Context(3, WORKLIST, False)}
+    assert (outcome.calling, outcome.called, outcome.max_length, outcome.accepted) == ("CT 1", "WORKLIST", 4096, True)
+    assert outcome.contexts == {1: AcceptedContext(1, WORKLIST, True), 3: AcceptedContext(3, WORKLIST, False)}
     primitive = accepted(outcome)
     told = {each.context_id: each.result for each in primitive.presentation_context_definition_results_list}
     assert told == {1: 0, 3: 0, 5: 4, 7: 3}
@@ -385,13 +401,13 @@ def test_a_request_is_read_once() -> None:
 def test_what_cannot_be_agreed_on_is_rejected_with_its_reason(
     changes: dict[str, Any], rejected: tuple[int, int, int]
 ) -> None:
-    assert negotiator().answer(request((WORKLIST, [IMPLICIT]), **changes)).reject == pdu.reject(*rejected)
+    assert negotiator().answer(request((WORKLIST, [IMPLICIT]), **changes)).reply == writer.reject(*rejected)
 
 
 def test_another_protocol_version_is_rejected() -> None:
     data = bytearray(request((WORKLIST, [IMPLICIT])))
     data[6:8] = b"\x00\x02"
-    assert negotiator().answer(bytes(data)).reject == pdu.reject(1, 2, 2)
+    assert negotiator().answer(bytes(data)).reply == writer.reject(1, 2, 2)
 
 
 def test_roles_and_identities_change_nothing() -> None:
@@ -400,7 +416,7 @@ def test_roles_and_identities_change_nothing() -> None:
     who = UserIdentityNegotiation()
     who.user_identity_type, who.primary_field, who.positive_response_requested = 1, b"somebody", True
     outcome = negotiator().answer(request((WORKLIST, [IMPLICIT]), more=[role, who]))
-    assert outcome.contexts == {1: Context(1, WORKLIST, True)}
+    assert outcome.contexts == {1: AcceptedContext(1, WORKLIST, True)}
 
 
 @given(st.data())
@@ -411,13 +427,13 @@ def test_a_mutilated_request_is_refused_or_answered(data: Any) -> None:
     cut = data.draw(st.integers(0, len(raw)))
     try:
         negotiator().answer(bytes(raw[:cut] if data.draw(st.booleans()) else raw))
-    except Invalid:
+    except InvalidPdu:
         return
 
 
-def test_a_request_of_a_hundred_thousand_items_is_not_even_read() -> None:
-    body = struct.pack(">HH", 1, 0) + b"WORKLIST".ljust(16) + b"X".ljust(16) + bytes(32) + b"\x20\0\0\0" * 60_000
-    with pytest.raises(Invalid, match="too many"):
+def test_a_request_of_a_hundred_thousand_items_is_not_read_to_its_end() -> None:
+    body = struct.pack(">HH", 1, 0) + b"WORKLIST".ljust(16) + b"X".ljust(16) + bytes(32) + b"\x70\0\0\0" * 60_000
+    with pytest.raises(InvalidPdu, match="too many"):
         negotiator().answer(struct.pack(">BxL", 1, len(body)) + body)
 
 
@@ -433,28 +449,28 @@ class AListing:
 @pytest.mark.parametrize("most", [0, 128, 4096, 65536])
 @pytest.mark.parametrize("count", [0, 1, 33, 2000])
 def test_a_kept_list_is_told_as_one_that_is_worked_out(most: int, count: int) -> None:
-    asked = Request("XRAY_14", "10.0.0.1", Context(1, WORKLIST, True), message.read_command(a_command()), b"")
+    asked = Request("XRAY_14", "10.0.0.1", AcceptedContext(1, WORKLIST, True), command_set.read(a_command()), b"")
     kept = AListing(tuple(bytes([number % 256]) * 500 for number in range(count)))
     pending = status(Status.PENDING)
     replies = [*(Reply(pending, match) for match in kept.matches), Reply(status(Status.SUCCESS))]
     expected = b"".join(data for data, _ in answering.wires(asked, replies, most))
     assert b"".join(answering.wire(asked, each, most) for each in replies) == expected
     for _ in range(2):
-        assert b"".join(answering.listing(asked, kept, most)) == expected
+        assert b"".join(answering.list_wires(asked, kept, most)) == expected
     assert sum(len(data) for data in kept.wire.values()) < 1 << 18
 
 
 def test_pynetdicom_reads_what_we_send_in_small_pdus() -> None:
-    asked = Request("XRAY_14", "10.0.0.1", Context(1, WORKLIST, True), message.read_command(a_command()), b"")
+    asked = Request("XRAY_14", "10.0.0.1", AcceptedContext(1, WORKLIST, True), command_set.read(a_command()), b"")
     data = answering.wire(asked, Reply(status(Status.PENDING), b"ab" * 500), 64)
     got = dimse_messages.DIMSEMessage()
     values = P_DATA()
     at = 0
     while at < len(data):
-        _, length = pdu.header(data, at)
+        _, length = reader.header(data, at)
         values.presentation_data_value_list += [
             [context, bytes([control]) + fragment]
-            for context, control, fragment in pdu.values(data[at + 6 : at + 6 + length])
+            for context, control, fragment in reader.values(data[at + 6 : at + 6 + length])
         ]
         at += 6 + length
     assert got.decode_msg(values)

@@ -19,12 +19,11 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from broker.dicom.codec import decoding
-from broker.dicom.services import Services
+from broker.dicom.services import DicomServices
 from broker.dicom.statuses import Status
-from broker.dicom.upper_layer import message
-from broker.dicom.upper_layer.answering import Reply, Request, listing, wires
-from broker.dicom.upper_layer.message import Command
-from broker.dicom.upper_layer.negotiation import Context
+from broker.dicom.upper_layer.answering import Reply, Request, list_wires, wires
+from broker.dicom.upper_layer.dimse.command_set import C_FIND, CommandSet
+from broker.dicom.upper_layer.negotiation import AcceptedContext
 from broker.dicom.worklist import cache, response, service
 from broker.dicom.worklist.cache import Asked, FastWorklist, Ready
 from broker.dicom.worklist.service import Caller
@@ -50,13 +49,13 @@ NAMES = tuple(f"Петров{letter * 2}" for letter in "абвгдежзик")
 
 
 @pytest.fixture
-def services(store: Store) -> Services:
-    return Services("WORKLIST", store, CLINIC, NAME)
+def services(store: Store) -> DicomServices:
+    return DicomServices("WORKLIST", store, CLINIC, NAME)
 
 
 def request(query: Dataset, calling: str = "XRAY_14", implicit: bool = True) -> Request:
-    command = Command(message.C_FIND, 1, True, WORKLIST)
-    return Request(calling, "10.0.0.1", Context(1, WORKLIST, implicit), command, encoded(query, implicit))
+    command = CommandSet(C_FIND, 1, True, WORKLIST)
+    return Request(calling, "10.0.0.1", AcceptedContext(1, WORKLIST, implicit), command, encoded(query, implicit))
 
 
 def slowly(store: Store, asked: Request) -> bytes:
@@ -74,13 +73,13 @@ def slowly(store: Store, asked: Request) -> bytes:
     return b"".join(data for data, _ in wires(asked, replies, 16384))
 
 
-def quickly(services: Services, asked: Request) -> tuple[bytes, bool]:
+def quickly(services: DicomServices, asked: Request) -> tuple[bytes, bool]:
     """Answer as the port does; say whether that came from memory as a whole."""
     ready = services.at_once(asked)
     if ready is None:
         return b"".join(data for data, _ in wires(asked, services.answer(asked), 16384)), False
     assert isinstance(ready, Ready)
-    return b"".join(listing(asked, ready, 16384)), True
+    return b"".join(list_wires(asked, ready, 16384)), True
 
 
 def settle(store: Store) -> None:
@@ -97,7 +96,9 @@ def everything() -> Dataset:
 
 
 @pytest.mark.parametrize("implicit", [True, False])
-def test_the_same_question_is_answered_from_memory_and_alike(services: Services, store: Store, implicit: bool) -> None:
+def test_the_same_question_is_answered_from_memory_and_alike(
+    services: DicomServices, store: Store, implicit: bool
+) -> None:
     for number in range(5):
         register(store, NAMES[number])
     asked = request(everything(), implicit=implicit)
@@ -108,7 +109,7 @@ def test_the_same_question_is_answered_from_memory_and_alike(services: Services,
     assert quickly(services, asked) == (expected, True)
 
 
-def test_every_query_of_the_corpus_is_answered_alike(services: Services, store: Store) -> None:
+def test_every_query_of_the_corpus_is_answered_alike(services: DicomServices, store: Store) -> None:
     start = factory.soon()
     for number in range(40):
         register(
@@ -219,7 +220,7 @@ CHANGES: list[Callable[[Store, Order, random.Random], None]] = [
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_after_any_change_the_answer_is_the_present_one(services: Services, store: Store, seed: int) -> None:
+def test_after_any_change_the_answer_is_the_present_one(services: DicomServices, store: Store, seed: int) -> None:
     chance = random.Random(seed)
     store.write(lambda tx: devices.put(tx, ARM))
     made = [register(store, NAMES[number], station_ae_titles=("XRAY_14", "FLG_12")) for number in range(6)]
@@ -248,7 +249,9 @@ def test_after_any_change_the_answer_is_the_present_one(services: Services, stor
     assert from_memory > 100
 
 
-def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(services: Services, store: Store) -> None:
+def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(
+    services: DicomServices, store: Store
+) -> None:
     store.write(lambda tx: devices.put(tx, ARM))
     order = register(store, station_ae_titles=("XRAY_14",))
     other = register(store, NAMES[1], station_ae_titles=("ARM_3",))
@@ -281,7 +284,7 @@ def test_a_device_that_was_changed_while_its_query_was_read_gets_no_old_answer(s
     assert fast.ready(asked) is None
 
 
-def test_what_another_process_changes_is_seen_at_once(services: Services, store: Store) -> None:
+def test_what_another_process_changes_is_seen_at_once(services: DicomServices, store: Store) -> None:
     register(store)
     asked = request(everything())
     for _ in range(3):
@@ -307,7 +310,7 @@ def _env(root: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(root)}
 
 
-def test_at_midnight_the_day_is_another(services: Services, store: Store) -> None:
+def test_at_midnight_the_day_is_another(services: DicomServices, store: Store) -> None:
     late = factory.soon().replace(hour=23, minute=59, second=30) + timedelta(days=1)
     now = late.replace(tzinfo=CLINIC.zone)
     store.clock = lambda: now
@@ -325,7 +328,7 @@ def test_at_midnight_the_day_is_another(services: Services, store: Store) -> Non
     assert quickly(services, asked)[0] == slowly(store, asked)
 
 
-def test_completed_items_leave_the_list_on_time(services: Services, store: Store) -> None:
+def test_completed_items_leave_the_list_on_time(services: DicomServices, store: Store) -> None:
     order = register(store)
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], closed_hours=1)))
     store.write(lambda tx: orders.set_step_state(tx, order.steps[0].id, "COMPLETED"))  # type: ignore[arg-type]
@@ -340,7 +343,9 @@ def test_completed_items_leave_the_list_on_time(services: Services, store: Store
     assert quickly(services, asked)[0] == slowly(store, asked) != with_it
 
 
-def test_only_what_changed_is_written_anew(services: Services, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_is_written_anew(
+    services: DicomServices, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = [register(store, NAMES[number]) for number in range(10)]
     written: list[int] = []
     real = response.identifier
@@ -381,7 +386,7 @@ def test_memory_is_bounded_and_huge_answers_are_not_kept(small: FastWorklist, st
 
 
 def test_a_list_that_is_cut_or_refused_is_not_kept(
-    services: Services, store: Store, monkeypatch: pytest.MonkeyPatch
+    services: DicomServices, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "MOST", 3)
     for number in range(5):
@@ -394,7 +399,7 @@ def test_a_list_that_is_cut_or_refused_is_not_kept(
             settle(store)
 
 
-def test_a_device_that_left_in_the_middle_leaves_nothing_behind(services: Services, store: Store) -> None:
+def test_a_device_that_left_in_the_middle_leaves_nothing_behind(services: DicomServices, store: Store) -> None:
     for number in range(5):
         register(store, NAMES[number])
     asked = request(everything())
@@ -406,7 +411,7 @@ def test_a_device_that_left_in_the_middle_leaves_nothing_behind(services: Servic
     assert services.at_once(asked) is None
 
 
-def test_answers_from_memory_are_noted_too(services: Services, store: Store) -> None:
+def test_answers_from_memory_are_noted_too(services: DicomServices, store: Store) -> None:
     register(store, "Қасымова")
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], charset="ISO_IR 144")))
     asked = request(everything())
@@ -425,7 +430,7 @@ def test_answers_from_memory_are_noted_too(services: Services, store: Store) -> 
 
 
 def test_what_cannot_be_encoded_is_told_as_a_failure(
-    services: Services, store: Store, monkeypatch: pytest.MonkeyPatch
+    services: DicomServices, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(store)
     monkeypatch.setattr(cache, "encode", lambda *_: None)
@@ -434,7 +439,7 @@ def test_what_cannot_be_encoded_is_told_as_a_failure(
     assert reply.status.Status == Status.UNABLE_TO_PROCESS
 
 
-def test_patients_are_kept_apart(services: Services, store: Store) -> None:
+def test_patients_are_kept_apart(services: DicomServices, store: Store) -> None:
     other = Patient(PersonName("Иванов", "Пётр"), KUZNETSOVA.birth_date, KUZNETSOVA.sex)
     register(store)
     store.write(referrals.register, factory.draft(patient=other, station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)

@@ -1,19 +1,19 @@
-"""How often Python looks for garbage: a full look stops every thread, the modalities' port among them.
+"""How often Python collects garbage: a full collection stops every thread, the modalities' port among them.
 
-With twenty boards open a full look takes 0.3 s, and by Python's own thresholds it came every other second.
+With twenty boards open a full collection takes 0.3 s, and by Python's own thresholds it came every other second.
 """
 
 from __future__ import annotations
 
 import gc
 
-# New objects that live on, before the young ones are looked through (2 ms); how often that happens before the middle
-# ones are (15 ms), and how often that before everything is: after about as many objects as forty opened pages leave.
+# Surviving new objects before the young generation is collected (2 ms); collections of it before the middle one is
+# (15 ms), and of that before everything is: after about as many objects as forty opened pages leave.
 YOUNG, MIDDLE, FULL = 5_000, 10, 12
 
 
-def seldom() -> None:
-    """Look for garbage seldom, and never again among what is there by now: the program itself; for its whole life."""
+def collect_rarely() -> None:
+    """Collect rarely from now on, and never again what exists by now: the program itself."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, FULL)

@@ -1,4 +1,4 @@
-"""The periodic jobs, in one list, and the scheduler that runs them.
+"""The periodic jobs, and the scheduler that runs them.
 
 A job never runs twice at once; one that was missed runs once, however long the machine slept.
 """
@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import time, tzinfo
-from time import monotonic
-from time import time as time_now
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+
+from broker.app.clock import ClockWatch
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +31,20 @@ class Job:
 
 
 class Schedule:
-    """The scheduler, and a watch over the wall clock by which it plans.
+    """The scheduler. It plans by the wall clock, so it plans again when that clock is set.
 
-    When that clock is set (DST does not set it: the scheduler works in UTC), every job is planned anew: set back by an
-    hour, they would otherwise stand still for an hour.
+    Without that, jobs would stand still for an hour after the clock was set back by an hour.
     """
 
     WATCH_EVERY = 1.0  # seconds
-    JUMP = 5.0  # seconds between wall and monotonic clock that are a jump
 
-    def __init__(self, jobs: Sequence[Job], zone: tzinfo) -> None:
+    def __init__(self, jobs: Sequence[Job], zone: tzinfo, clock: ClockWatch) -> None:
         self._scheduler = BackgroundScheduler(
             timezone=zone, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
         for job in jobs:
             self._scheduler.add_job(job.run, _trigger(job, zone), id=job.name, name=job.name)
+        self._clock = clock
         self._stopping = threading.Event()
         self._watch = threading.Thread(target=self._watch_clock, name="clock-watch", daemon=True)
 
@@ -60,19 +59,19 @@ class Schedule:
         self._scheduler.shutdown()
         self._watch.join()
 
-    def plan_anew(self) -> None:
+    def replan(self) -> None:
         """Forget when jobs were to run next, and plan them from now."""
         for job in self._scheduler.get_jobs():
-            self._scheduler.reschedule_job(job.id, trigger=_afresh(job.trigger))
+            self._scheduler.reschedule_job(job.id, trigger=_restarted(job.trigger))
 
     def _watch_clock(self) -> None:
-        offset = time_now() - monotonic()
+        seen = self._clock.times_set()
         while not self._stopping.wait(self.WATCH_EVERY):
-            now = time_now() - monotonic()
-            if abs(now - offset) > self.JUMP:
-                log.warning("the clock was set by %+.0f s: the jobs are planned anew", now - offset)
-                self.plan_anew()
-            offset = now
+            times_set = self._clock.times_set()
+            if times_set != seen:
+                log.info("all jobs are planned again")
+                self.replan()
+            seen = times_set
 
 
 def _trigger(job: Job, zone: tzinfo) -> CronTrigger | IntervalTrigger:
@@ -81,8 +80,8 @@ def _trigger(job: Job, zone: tzinfo) -> CronTrigger | IntervalTrigger:
     return IntervalTrigger(seconds=job.every, timezone=zone)
 
 
-def _afresh(trigger: CronTrigger | IntervalTrigger) -> CronTrigger | IntervalTrigger:
-    """Make an interval that begins now; a daily time needs nothing."""
+def _restarted(trigger: CronTrigger | IntervalTrigger) -> CronTrigger | IntervalTrigger:
+    """Return an interval that begins now; a daily time stays as it is."""
     if isinstance(trigger, IntervalTrigger):
         return IntervalTrigger(seconds=trigger.interval.total_seconds(), timezone=trigger.timezone)
     return trigger

@@ -1,7 +1,7 @@
-"""What a service manager wants to hear: that the program is ready, alive, or stopping.
+"""Tells the service manager that the program is ready, alive, or stopping.
 
 The sd_notify protocol is one datagram to the socket named in NOTIFY_SOCKET; outside systemd nothing is sent
-and nothing fails. This file must not know what "ready" means: app.py decides that and says it here.
+and nothing fails. What "ready" means is decided by `application`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 def notify(state: str) -> None:
     """Send one sd_notify state, such as "READY=1" or "WATCHDOG=1"; do nothing without NOTIFY_SOCKET.
 
-    A service manager that cannot be reached is not an error of the program: nobody is left to tell.
+    A service manager that cannot be reached is not an error of the program.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     # sd_notify(3): a path, or "@name" for Linux' abstract namespace, where the name begins with a NUL.
@@ -30,8 +30,8 @@ def notify(state: str) -> None:
 
 
 def watchdog_interval() -> float | None:
-    """Return the seconds between two "WATCHDOG=1", half of WatchdogSec; None where nobody watches."""
-    # sd_watchdog_enabled(3): the variables are inherited by children, so WATCHDOG_PID says whom they mean.
+    """Return the seconds between two "WATCHDOG=1", half of WatchdogSec; None without a watchdog."""
+    # sd_watchdog_enabled(3): the variables are inherited by children, so WATCHDOG_PID names the process that is meant.
     watched = os.environ.get("WATCHDOG_PID")
     if watched is not None and watched != str(os.getpid()):
         return None

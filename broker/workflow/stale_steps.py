@@ -7,7 +7,6 @@ setting the clock. And the device's own word stands whenever it comes.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -21,22 +20,24 @@ from broker.workflow import performed_steps
 log = logging.getLogger(__name__)
 
 ACTOR = Actor(ActorKind.SYSTEM, "abandoned steps")
-JUMP = timedelta(minutes=2)  # by so much the clock may differ from what has really passed
 
 
 class Abandoned:
     """Made once; `look` is the periodic job."""
 
-    def __init__(self, store: Store, clinic: Clinic, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._clinic, self._monotonic = store, clinic, monotonic
-        self._wall, self._passed = store.clock(), monotonic()
+    def __init__(self, store: Store, clinic: Clinic, times_clock_set: Callable[[], int]) -> None:
+        """`times_clock_set` returns how often the wall clock has been set, as of now; only changes count."""
+        self._store, self._clinic, self._times_clock_set = store, clinic, times_clock_set
+        self._seen = times_clock_set()
         self._trusted_since = datetime.min.replace(tzinfo=UTC)
 
     def look(self) -> int:
         """End what is abandoned; give how many steps that were."""
         now = self._store.clock()
-        if self._jumped(now):
-            log.warning("the clock was set: steps that run are given their hours anew")
+        times_set, before = self._times_clock_set(), self._seen
+        self._seen = times_set
+        if times_set != before:
+            log.warning("the clock was set: the hours of steps in progress count from now")
             self._trusted_since = now
             return 0
         with self._store.read() as reader:
@@ -55,10 +56,3 @@ class Abandoned:
                 )
                 ended += 1
         return ended
-
-    def _jumped(self, now: datetime) -> bool:
-        """Say whether the clock was set since the last look (a machine that slept counts as one)."""
-        passed = self._monotonic()
-        jump = (now - self._wall) - timedelta(seconds=passed - self._passed)
-        self._wall, self._passed = now, passed
-        return abs(jump) > JUMP

@@ -26,9 +26,14 @@ def directory(tmp_path: Path) -> Path:
 
 
 def opened(store: Store, directory: Path, **bus: Any) -> RegionalBus:
-    told = {"url": "http://127.0.0.1:9/fhir", "token_file": directory / "token", "organisation": HERE, "mis_oid": MIS}
+    settings = {
+        "url": "http://127.0.0.1:9/fhir",
+        "token_file": directory / "token",
+        "organisation": HERE,
+        "mis_oid": MIS,
+    }
     clinic = {"name": "Клиника"}
-    config = Config.model_validate({"clinic": clinic, "bus": told | bus, "data": {"directory": directory}})
+    config = Config.model_validate({"clinic": clinic, "bus": settings | bus, "data": {"directory": directory}})
     return RegionalBus(config, store, CLINIC)
 
 
@@ -57,7 +62,7 @@ def test_how_far_searches_have_got_counts_for_the_same_bus_and_clinic_only(
 def test_a_server_of_conditional_creations_gets_one_message_at_a_time(
     store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch, dialect: str, workers: int
 ) -> None:
-    told: dict[str, Any] = {}
-    monkeypatch.setattr(region, "Delivery", lambda *_, **given: told.update(given))
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(region, "Delivery", lambda *_, **given: options.update(given))
     opened(store, directory, dialect=dialect)
-    assert told["workers"] == workers
+    assert options["workers"] == workers

@@ -1,4 +1,4 @@
-"""What the house says of itself is looked at, not assumed."""
+"""Health is checked, not assumed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.app import application
+from broker.app import health
 from broker.app.application import Application
 from broker.config.configuration import Config
 from broker.store.database import StoreError, Tx
@@ -28,22 +28,20 @@ def running(tmp_path: Path) -> Iterator[Application]:
 
 
 def verdicts(running: Application) -> dict[str, bool]:
-    running.look()
-    return {check.name: check.ok for check in running.health().checks}
+    running.health.check()
+    return {check.name: check.ok for check in running.health.health().checks}
 
 
-def test_everything_works_in_a_whole_house(running: Application) -> None:
+def test_everything_works_in_a_complete_installation(running: Application) -> None:
     assert verdicts(running) == {"database": True, "dicom": True}
-    assert running.health().ok
+    assert running.health.health().ok
 
 
-def test_a_full_disk_is_told_and_forgotten_when_it_is_over(
-    running: Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_until_it_is_over(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(tx: Tx) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(application, "beat", full)
+    monkeypatch.setattr(health, "beat", full)
     assert verdicts(running)["database"] is False
     monkeypatch.undo()
     assert verdicts(running)["database"] is True
@@ -59,7 +57,7 @@ def test_the_look_at_the_database_writes(running: Application) -> None:
     assert beats() == before + 1
 
 
-def test_a_database_that_cannot_be_read_is_told(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_cannot_be_read_is_reported(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise StoreError("I/O error")
 
@@ -72,10 +70,10 @@ def test_a_database_that_cannot_be_read_is_told(running: Application, monkeypatc
     monkeypatch.setattr(running.store, "write", refuse)
     monkeypatch.setattr(running.store, "read", unreadable)
     assert verdicts(running)["database"] is False
-    assert not running.health().ok
+    assert not running.health.health().ok
 
 
-def test_a_closed_port_is_told(running: Application) -> None:
+def test_a_closed_port_is_reported(running: Application) -> None:
     port = running.dicom.port
     assert port
     running.config.dicom.__dict__["ae_title"] = "OTHER"  # what a real C-ECHO is sent to, and refused
@@ -84,7 +82,7 @@ def test_a_closed_port_is_told(running: Application) -> None:
 
 def test_a_look_that_is_too_old_is_a_fault(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts(running)
-    now = application.monotonic()
-    monkeypatch.setattr(application, "monotonic", lambda: now + application.LOOK_TOO_OLD + 1)
-    assert not running.health().ok
-    assert running.health().checks[-1].name == "watch"
+    now = health.monotonic()
+    monkeypatch.setattr(health, "monotonic", lambda: now + health.TOO_OLD + 1)
+    assert not running.health.health().ok
+    assert running.health.health().checks[-1].name == "watch"

@@ -11,7 +11,7 @@ import apscheduler.schedulers.base
 import apscheduler.triggers.interval
 import pytest
 
-from broker.app import scheduler
+from broker.app.clock import ClockWatch
 from broker.app.scheduler import Job, Schedule
 from tests.support.clock import NOW, RunningClock
 from tests.support.waiting import DEADLINE, wait_until
@@ -29,16 +29,19 @@ def wall(monkeypatch: pytest.MonkeyPatch) -> RunningClock:
 
     for module in (apscheduler.schedulers.base, apscheduler.triggers.interval):
         monkeypatch.setattr(module, "datetime", Datetime)
-    monkeypatch.setattr(scheduler, "time_now", lambda: running().timestamp())
     monkeypatch.setattr(Schedule, "WATCH_EVERY", 0.05)
     return running
+
+
+def watch(wall: RunningClock) -> ClockWatch:
+    return ClockWatch(lambda: wall().timestamp())
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_jobs_go_on_when_the_clock_is_set(wall: RunningClock, caplog: pytest.LogCaptureFixture, hours: int) -> None:
     caplog.set_level(logging.WARNING)
     ran = threading.Semaphore(0)
-    running = Schedule([Job("tick", ran.release, every=0.2)], ZoneInfo("Europe/Moscow"))
+    running = Schedule([Job("tick", ran.release, every=0.2)], ZoneInfo("Europe/Moscow"), watch(wall))
     running.start()
     try:
         assert ran.acquire(timeout=DEADLINE)
@@ -55,10 +58,10 @@ def test_jobs_go_on_when_the_clock_is_set(wall: RunningClock, caplog: pytest.Log
 def test_a_daily_job_waits_for_its_hour(wall: RunningClock) -> None:
     at = NOW + timedelta(hours=2)
     ran = threading.Event()
-    running = Schedule([Job("daily", ran.set, daily_at=at.time())], UTC)
+    running = Schedule([Job("daily", ran.set, daily_at=at.time())], UTC, watch(wall))
     running.start()
     try:
-        running.plan_anew()
+        running.replan()
         [job] = running._scheduler.get_jobs()
         assert job.next_run_time == at
         assert not ran.is_set()

@@ -53,12 +53,12 @@ def test_nothing_happens_outside_a_service_manager(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative/path"])
-def test_an_address_that_is_no_local_socket_is_left_alone(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_is_not_a_local_socket_is_ignored(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     notify("READY=1")
 
 
-def test_a_manager_that_is_gone_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manager_that_is_gone_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody-listens"))
     notify("READY=1")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.app.clock import ClockWatch
 from broker.domain.orders import Order, OrderState
 from broker.domain.performed import MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
@@ -34,6 +35,9 @@ class Time:
         self.wall += timedelta(**delta)
         self.passed += timedelta(**delta).total_seconds()
 
+    def watch(self) -> ClockWatch:
+        return ClockWatch(lambda: self.wall.timestamp(), lambda: self.passed)
+
 
 @pytest.fixture
 def time() -> Time:
@@ -49,7 +53,7 @@ def store(tmp_path: Path, time: Time) -> Iterator[Store]:
 
 @pytest.fixture
 def abandoned(store: Store, time: Time) -> Abandoned:
-    return Abandoned(store, CLINIC, lambda: time.passed)
+    return Abandoned(store, CLINIC, time.watch().times_set)
 
 
 @pytest.fixture
@@ -169,7 +173,7 @@ def test_setting_the_clock_ends_nothing(
 
 def test_after_a_start_in_1970_nothing_is_ended(store: Store, order: Order, time: Time) -> None:
     time.wall = datetime(1970, 1, 1, tzinfo=UTC)
-    anew = Abandoned(store, CLINIC, lambda: time.passed)
+    anew = Abandoned(store, CLINIC, time.watch().times_set)
     time.pass_by(hours=30)
     assert anew.look() == 0
     assert state(store, order) is OrderState.IN_PROGRESS
@@ -177,4 +181,4 @@ def test_after_a_start_in_1970_nothing_is_ended(store: Store, order: Order, time
 
 def test_after_a_restart_the_hours_before_count(store: Store, order: Order, time: Time) -> None:
     time.pass_by(hours=12)
-    assert Abandoned(store, CLINIC, lambda: time.passed).look() == 1
+    assert Abandoned(store, CLINIC, time.watch().times_set).look() == 1

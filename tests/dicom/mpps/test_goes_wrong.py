@@ -173,12 +173,10 @@ def test_every_order_of_a_group_follows(store: Store, order: Order, end: str, on
 # 17. A step that is never ended held its item for ever.
 def test_a_step_that_its_device_never_ends_is_ended(store: Store, order: Order) -> None:
     create(store, creation(order.study_instance_uid))
-    passed = [0.0]
-    watch = Abandoned(store, CLINIC, lambda: passed[0])
+    watch = Abandoned(store, CLINIC, lambda: 0)  # nobody sets the clock
     started = store.clock
     hours = Device("XRAY_14", "", "").mpps_hours
     store.clock = lambda: started() + timedelta(hours=hours)
-    passed[0] = timedelta(hours=hours).total_seconds()
     assert watch.look() == 1
     assert now(store, order).state is OrderState.DISCONTINUED
 

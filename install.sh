@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
 # Sets up Worklist Broker: the demo or the tests inside this checkout, or the service of this machine.
-# `./install.sh --help` tells what each does and what it leaves behind.
+# `./install.sh --help` explains what each does and what it leaves behind.
 
 # Called as `sh install.sh`, go on in bash.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
@@ -10,7 +10,7 @@ set -euo pipefail
 
 readonly NAME=worklist-broker
 readonly KEPT_RELEASES=3
-# The foreign programs that the tests talk to: DICOM tools, a PACS, a browser, and systemd-analyze.
+# The external programs that the tests use: DICOM tools, a PACS, a browser, and systemd-analyze.
 readonly TEST_PEERS=(dcmtk orthanc orthanc-dicomweb chromium systemd)
 # Exit codes of sysexits.h, as the program itself uses them.
 readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_NOPERM=77 EX_CONFIG=78
@@ -56,7 +56,7 @@ Service
   this checkout and run it again: the release is built and the configuration checked by it before the running one is
   stopped. A release that is already in use is not built again, unless --force is given.
 
-  See how it is:      systemctl status worklist-broker;  journalctl -u worklist-broker
+  Status and log:     systemctl status worklist-broker;  journalctl -u worklist-broker
   After editing:      worklist-broker check && systemctl restart worklist-broker
   Back to an earlier: ln -sfn releases/EARLIER /opt/worklist-broker/current && systemctl restart worklist-broker
                       (refused with a message once a newer release has changed the database)
@@ -161,7 +161,7 @@ run_check() {
 install_test_peers() {
     local package missing=()
     if ! command -v dpkg-query >/dev/null; then
-        say "This is no Debian: tests that need ${TEST_PEERS[*]} look for their programs in PATH."
+        say "This is not Debian: tests that need ${TEST_PEERS[*]} look for their programs in PATH."
         return
     fi
     for package in "${TEST_PEERS[@]}"; do
@@ -181,7 +181,7 @@ install_test_peers() {
 }
 
 # Gets what the tests use from npm into the directories of their tests: a DICOM client that is not built on pynetdicom,
-# and a judge of FHIR resources; does nothing where they are there.
+# and a validator of FHIR resources; does nothing where they are already.
 install_node_peers() {
     local peer
     if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
@@ -229,7 +229,7 @@ checkout_state() {
 install_service() {
     if [[ -z $root ]]; then
         ((EUID == 0)) || die $EX_NOPERM "a service is installed by root: sudo ./install.sh (or try ./install.sh --demo)"
-        # The service cannot read a Python in somebody's home, so look only where the system has its programs.
+        # The service cannot read a Python in somebody's home, so use only those of the system.
         python_kind=public
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     else
@@ -251,7 +251,7 @@ install_service() {
     write_config
     check_config
 
-    # From here on the new release is the one: stop the old before anything of the new opens the database.
+    # From here on the new release is used: stop the old one before the new one opens the database.
     if [[ ! $current -ef $release ]]; then
         changed=yes
         if systemd_runs && systemctl is-active --quiet "$NAME"; then
@@ -292,7 +292,7 @@ build_release() {
     if [[ -e $release/.complete && -n $force ]]; then
         release+=-$(date +%Y%m%d%H%M%S)
     fi
-    # Without its mark it is what an interrupted run has left.
+    # Without its mark it is incomplete: left by an interrupted run.
     [[ ! -e $release/.complete ]] || return 0
     say "Building $release; this takes a minute or two."
     rm -rf -- "$release"
@@ -350,7 +350,7 @@ as_service() {
     )
 }
 
-# Stops here unless the new release can start with the configuration there is.
+# Exits unless the new release can start with the existing configuration.
 check_config() {
     local code=0 stays="Nothing is in use yet."
     [[ ! -e $current ]] || stays="The release in use stays $(readlink -f "$current")."
@@ -419,7 +419,7 @@ start_service() {
     systemctl reset-failed "$NAME" 2>/dev/null || true
     # Returns once the program has said that its ports are open.
     if systemctl "$([[ -n $changed ]] && echo restart || echo start)" "$NAME"; then
-        say "Running. Where the screens are, is said under web: in $config"
+        say "Running. The address of the screens is under web: in $config"
     else
         journalctl --unit "$NAME" --lines 20 --no-pager --output cat >&2 || true
         failed=1
@@ -456,7 +456,7 @@ find_python() {
         "python3-venv) and run this again"
 }
 
-# Says whether a Python is new enough and, for the service, whether others than its owner can read it.
+# Succeeds if a Python is new enough and, for the service, whether others than its owner can read it.
 suits() {
     "$1" -c '
 import os, sys
@@ -556,7 +556,7 @@ pip_install() {
     local venv=$1 from=()
     shift
     [[ -z $wheelhouse ]] || from=(--no-index --find-links "$wheelhouse")
-    # What pip says is worth reading only where it fails.
+    # pip's output is worth reading only if it fails.
     if ! "$venv/bin/python" -m pip install --quiet "${from[@]}" "$@" >"$scratch/pip.log" 2>&1; then
         cat -- "$scratch/pip.log" >&2
         die $EX_UNAVAILABLE "the Python packages could not be installed, see above"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import threading
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from broker.app import application as app
 from broker.app import clock
+from broker.app.application import Application
+from broker.app.logs import set_up_logging
 from broker.bus import practice
 from broker.config.configuration import Config
 from broker.demo import region
@@ -63,7 +64,7 @@ PEOPLE = (
     ("Попов Степан Фёдорович", "1938-02-17", "M"),
     ("Соколова Вера Игоревна", "1995-03-08", "F"),
 )
-# Whose, what, on which device, minutes from now. The first three have been done, the fourth is on the device.
+# Person, procedure, device, minutes from now. The first three have been done, the fourth is on the device.
 REFERRALS = (
     (2, "WLB-FLG1", "FLG_12", -50),
     (11, "WLB-FLG1", "FLG_12", -40),
@@ -85,44 +86,53 @@ CLINIC_NAMES = (
 )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the demonstration until Ctrl-C or for `args.seconds`."""
-    if args.data is None:
-        with tempfile.TemporaryDirectory(prefix="worklist-broker-demo-") as directory:
-            return _run(args, Path(directory))
-    return _run(args, args.data)
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The TCP ports that the demonstration listens on."""
+
+    web: int
+    dicom: int
+    bus: int
 
 
-def _run(args: argparse.Namespace, directory: Path) -> int:
+def run(directory: Path | None, ports: Ports, seconds: float | None = None) -> None:
+    """Run the demonstration until Ctrl-C or for `seconds`, with its data in `directory`, or a temporary one if None."""
+    if directory is None:
+        with tempfile.TemporaryDirectory(prefix="worklist-broker-demo-") as temporary:
+            _run(Path(temporary), ports, seconds)
+    else:
+        _run(directory, ports, seconds)
+
+
+def _run(directory: Path, ports: Ports, seconds: float | None) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    app.set_up_logging("warning")
+    set_up_logging("warning")
     os.environ["NICEGUI_STORAGE_PATH"] = str(directory / "nicegui")
     os.umask(0o077)
     bus = practice.PracticeServer(
-        # Lenient: the demo's procedures bear local codes, for it has no official dictionary.
+        # Lenient: the demo's procedures have local codes, for there is no official dictionary.
         practice.PracticeBus(directory=directory / "bus", lenient=True, clock=clock.utc_now),
         "127.0.0.1",
-        args.bus_port,
+        ports.bus,
     )
     bus.start()
     zone = ZoneInfo("Europe/Moscow")
-    region.tell(bus.bus, (_patient(4), _patient(0)), _patient(7), clock.utc_now(), zone)
+    region.fill(bus.bus, (_patient(4), _patient(0)), _patient(7), clock.utc_now(), zone)
     try:
-        config = _config(args, directory, bus.url)
-        application = app.Application(config)
+        config = _config(ports, directory, bus.url)
+        application = Application(config)
         fill(application.store, application.clinic)
-        if args.seconds is not None:
-            timer = threading.Timer(args.seconds, application.stop)
-            timer.daemon = True  # Ctrl-C need not wait for it
+        if seconds is not None:
+            timer = threading.Timer(seconds, application.stop)
+            timer.daemon = True  # so that Ctrl-C does not wait for it
             timer.start()
         application.run(ready=lambda: _welcome(application, bus.url))
     finally:
         bus.stop()
     print("The demonstration has ended.")
-    return 0
 
 
-def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
+def _config(ports: Ports, directory: Path, bus_url: str) -> Config:
     token = directory / "bus-token"
     token.write_text(practice.PRACTICE_TOKEN)
     token.chmod(0o600)
@@ -135,8 +145,8 @@ def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
                 "accession_prefix": "D",
                 "repeat_days": {"CT": 90, "DX": 30},
             },
-            "web": {"port": args.web_port},
-            "dicom": {"address": "127.0.0.1", "port": args.dicom_port, "unknown_devices": "learn"},
+            "web": {"port": ports.web},
+            "dicom": {"address": "127.0.0.1", "port": ports.dicom, "unknown_devices": "learn"},
             "bus": {
                 "url": bus_url,
                 "token_file": str(token),
@@ -151,7 +161,7 @@ def _config(args: argparse.Namespace, directory: Path, bus_url: str) -> Config:
 
 
 def fill(store: Store, clinic: Clinic) -> None:
-    """Put the invented clinic into a database, and today's referrals, if today has none yet."""
+    """Write the invented clinic into a database, and today's referrals, if today has none yet."""
     with store.read() as reader:
         known = {account.login for account in access.accounts(reader)}
         now = store.clock().astimezone(clinic.zone).replace(tzinfo=None, second=0, microsecond=0)
@@ -195,21 +205,21 @@ def _patient(number: int) -> Patient:
 
 
 def _snils(number: int) -> str:
-    """Make an invented СНИЛС with its check digits."""
+    """Return an invented СНИЛС with its check digits."""
     digits = f"{112_233_000 + number}"
     check = sum(int(digit) * weight for digit, weight in zip(digits, range(9, 0, -1), strict=True)) % 101 % 100
     return f"{digits}{check:02d}"
 
 
 def _within_today(now: datetime, minutes: int) -> datetime:
-    """Move by minutes to a round time, without leaving today."""
+    """Return a round time so many minutes from now, but never on another day."""
     moved = now + timedelta(minutes=minutes - now.minute % 5)
     day = now.replace(hour=0, minute=0)
     return min(max(moved, day), day + timedelta(hours=23, minutes=55))
 
 
 def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: datetime, *, done: bool) -> None:
-    """Do what a modality would have done earlier today."""
+    """Record what a modality would have reported earlier today."""
     actor = Actor(ActorKind.DEVICE, ae_title, next(device.name for device in DEVICES if device.ae_title == ae_title))
     uid = f"{study}.1"
     step = PerformedStep(
@@ -238,7 +248,7 @@ def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: dat
         store.write(performed_steps.change, uid, change, Message({}, f"demo finish {uid}"), actor, clinic)
 
 
-def _welcome(application: app.Application, bus_url: str) -> None:
+def _welcome(application: Application, bus_url: str) -> None:
     port = application.dicom.port
     logins = "\n".join(f"                 {login:10} {role}" for login, _, role, _ in ACCOUNTS)
     print(

@@ -1,7 +1,7 @@
-"""The region around the demonstration: what an invented hospital next door has told the practice bus.
+"""The region around the demonstration: what an invented hospital next door has sent to the practice bus.
 
 A referral of its own to the clinic, which then waits at the desk; and earlier studies of two of the clinic's patients,
-of which a registrar is told while typing.
+about which a registrar is warned while typing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from broker.domain.reports import Report, ReportState
 OID = "1.2.643.5.1.13.13.12.2.98.1"
 HOSPITAL = PersonName("Громова", "Елена", "Павловна")  # who signs there
 EARLIER = (
-    # days ago, what, modality, description, conclusion, mSv
+    # days ago, procedure (code, name, modality), description, conclusion, mSv
     (
         20,
         ("WLB-CT-CHEST", "КТ органов грудной клетки", "CT"),
@@ -42,17 +42,17 @@ EARLIER = (
 )
 
 
-def tell(
+def fill(
     bus: practice.PracticeBus, patients: Iterable[Patient], newcomer: Patient, now: datetime, zone: ZoneInfo
 ) -> None:
-    """Tell the bus of earlier studies of `patients` and of a referral for `newcomer`; `now` is UTC."""
-    if bus.tasks():  # the demonstration's directory is kept, and has been told before
+    """Send the bus earlier studies of `patients` and a referral for `newcomer`; `now` is UTC."""
+    if bus.tasks():  # the demonstration's directory was kept, and filled before
         return
     profile = Profile(practice.PRACTICE_ORGANISATION_2, OID, zone)
-    for number, (patient, (days, what, description, conclusion, dose)) in enumerate(
+    for number, (patient, (days, procedure, description, conclusion, dose)) in enumerate(
         zip(patients, EARLIER, strict=False)
     ):
-        order = _order(number, patient, what, now - timedelta(days=days))
+        order = _order(number, patient, procedure, now - timedelta(days=days))
         step = PerformedStep(
             sop_instance_uid=f"{order.study_instance_uid}.1",
             ae_title="CT_1",
@@ -72,11 +72,11 @@ def tell(
             author_position="врач-рентгенолог",
             signed_at=order.authored_on + timedelta(hours=2),
         )
-        known = _post(bus, order_bundle(order, profile))
+        references = _post(bus, order_bundle(order, profile))
         made_at = order.authored_on + timedelta(hours=1)
-        images = _post(bus, images_bundle(order, [step], known, profile, made_at))
-        known = replace(known, extra={**known.extra, **images.extra})
-        _post(bus, report_bundle(order, report, [step], known, profile, _PAPER, made_at))
+        images = _post(bus, images_bundle(order, [step], references, profile, made_at))
+        references = replace(references, extra={**references.extra, **images.extra})
+        _post(bus, report_bundle(order, report, [step], references, profile, _REPORT_PDF, made_at))
     ours = replace(
         _order(len(EARLIER), newcomer, ("WLB-KNEE", "Рентгенография коленного сустава", "DX"), now),
         owner=practice.PRACTICE_ORGANISATION,
@@ -86,11 +86,11 @@ def tell(
     _post(bus, order_bundle(ours, profile))
 
 
-_PAPER = b"%PDF-1.4\n%%EOF\n"  # the hospital next door prints nothing
+_REPORT_PDF = b"%PDF-1.4\n%%EOF\n"  # nobody prints the hospital's reports
 
 
-def _order(number: int, patient: Patient, what: tuple[str, str, str], authored_on: datetime) -> Order:
-    code, name, modality = what
+def _order(number: int, patient: Patient, procedure: tuple[str, str, str], authored_on: datetime) -> Order:
+    code, name, modality = procedure
     accession_number = f"H{number + 1:04d}"
     return Order(
         id=number + 1,

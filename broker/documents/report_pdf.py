@@ -1,7 +1,7 @@
-"""The signed report on paper: one PDF, the same bytes for the same report, so that it can be sent and printed alike.
+"""Writes the signed report as a PDF: the same bytes for the same report, so that the sent and the printed one agree.
 
-It reads no database and knows neither screens nor the bus. Everything that it needs is in the two embedded fonts
-(DejaVu Sans, see fonts/LICENSE); a character that they do not have is shown as a box, never left out unseen.
+It reads no database and knows neither screens nor the bus. It uses the two embedded fonts only (DejaVu Sans, see
+fonts/LICENSE); a character that they do not have is shown as a box, never left out.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from broker.domain.reports import Report, ReportState
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"
-BOX = "\u25a1"  # stands for what cannot be shown
+BOX = "\u25a1"  # in place of a character that cannot be shown
 _SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
 _LEFT, _TOP, _BOTTOM = 20, 16, 20  # mm
-_NAMES = 42  # mm: the column of what a fact is called
+_LABELS = 42  # mm: the column of the facts' labels
 _INVISIBLE = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", *map(chr, range(0xFE00, 0xFE10))}
 
 
 def report_pdf(
     order: Order, report: Report, clinic_name: str, zone: tzinfo, made_on: date | None = None, device: str = ""
 ) -> bytes:
-    """Write a signed report as PDF, A4; equal arguments give equal bytes.
+    """Return a signed report as PDF, A4; equal arguments give equal bytes.
 
-    `made_on` and `device` say when and on what the images were made; without a day the planned one stands. Raise
-    ValueError for a draft: what nobody has signed is no document.
+    `made_on` and `device` are the day and the device of the images; without a day the planned one is printed.
+    Raise ValueError for a draft: what nobody has signed is not a document.
     """
     if report.state is not ReportState.SIGNED or report.signed_at is None:
-        raise ValueError("only a signed report goes onto paper")
+        raise ValueError("only a signed report is printed")
     patient, step = order.patient, order.steps[0]
-    pdf = _Paper(f"№ {order.accession_number}, {names.short(patient.name)}", report.signed_at)
+    pdf = _ReportPdf(f"№ {order.accession_number}, {names.short(patient.name)}", report.signed_at)
     pdf.set_title(f"Протокол {order.accession_number}")
     pdf.add_page()
     pdf.head(clinic_name, "Протокол исследования")
@@ -69,38 +69,38 @@ def report_pdf(
 
 
 def dose(value: float | None) -> str:
-    """Write an effective dose as people read it: «0,03 мЗв»; empty where there is none."""
+    """Return an effective dose as people read it: «0,03 мЗв»; empty for None."""
     return f"{format(Decimal(str(value)), 'f').removesuffix('.0').replace('.', ',')} мЗв" if value is not None else ""
 
 
-class _Paper(FPDF):
-    """A4 in our two fonts, with the number and the page on every foot."""
+class _ReportPdf(FPDF):
+    """A4 in our two fonts, with the number and the page at the foot of every page."""
 
     def __init__(self, foot: str, created: datetime) -> None:
         super().__init__(format="A4")
-        self._foot = foot  # every page: sheets part
+        self._foot = foot  # of every page, for sheets get separated
         self.set_creation_date(created)
         self.set_producer("worklist-broker")
         self.set_lang("ru-RU")
         self.add_font(FAMILY, "", FONTS / "DejaVuSans.ttf")
         self.add_font(FAMILY, "B", FONTS / "DejaVuSans-Bold.ttf")
         maps = [frozenset(font.cmap) for font in self.fonts.values() if isinstance(font, TTFFont)]
-        self._known = frozenset.intersection(*maps)  # what both can draw
+        self._drawable = frozenset.intersection(*maps)  # code points that both have
         self.c_margin = 0
         self.set_margins(_LEFT, _TOP, _LEFT)
         self.set_auto_page_break(True, _BOTTOM)
 
     def footer(self) -> None:
-        """Write the number and the page; fpdf2 calls it at the end of each."""
+        """Write the number and the page; fpdf2 calls it at the end of each page."""
         self.set_y(-14)
         self.set_font(FAMILY, "", 8)
         self.set_text_color(90)
-        self.cell(self.epw / 2, 5, _plain(self._foot, self._known))
+        self.cell(self.epw / 2, 5, _plain(self._foot, self._drawable))
         self.cell(self.epw / 2, 5, f"Страница {self.page_no()} из {{nb}}", align="R")
         self.set_text_color(0)
 
     def head(self, clinic: str, title: str) -> None:
-        """Write whose document it is and what it is."""
+        """Write the clinic's name and the document's title."""
         self.set_font(FAMILY, "", 10)
         self._lines(clinic, 5)
         self.ln(2)
@@ -111,21 +111,26 @@ class _Paper(FPDF):
         self.ln(2)
 
     def facts(self, pairs: list[tuple[str, str]]) -> None:
-        """List what is known; what is empty is left out."""
-        for name, value in pairs:
+        """Write pairs of label and value; empty values are left out."""
+        for label, value in pairs:
             if value:
                 self._room(6)
                 self.set_font(FAMILY, "", 9.5)
                 self.set_text_color(90)
-                self.cell(_NAMES, 5.5, name)
+                self.cell(_LABELS, 5.5, label)
                 self.set_text_color(0)
-                self.set_font(FAMILY, "B" if name == "Пациент" else "", 9.5)
+                self.set_font(FAMILY, "B" if label == "Пациент" else "", 9.5)
                 self.multi_cell(
-                    self.epw - _NAMES, 5.5, _plain(value, self._known), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
+                    self.epw - _LABELS,
+                    5.5,
+                    _plain(value, self._drawable),
+                    align="L",
+                    new_x=XPos.LMARGIN,
+                    new_y=YPos.NEXT,
                 )
 
     def chapter(self, title: str, content: str, *, bold: bool = False) -> None:
-        """Write a part of the report under its heading, which never stands alone at a page's end."""
+        """Write a part of the report under its heading, which is never left alone at a page's end."""
         if not content.strip():
             return
         self._room(22)
@@ -136,7 +141,7 @@ class _Paper(FPDF):
         self._lines(content.strip(), 5.6)
 
     def signature(self, doctor: str, name: str, at: datetime) -> None:
-        """Close with who signed and when, and a line for the pen."""
+        """Write who signed and when, and a line for the pen."""
         self._room(32)
         self.ln(7)
         self._rule()
@@ -148,7 +153,9 @@ class _Paper(FPDF):
         self._lines("Подпись ____________________", 6)
 
     def _lines(self, content: str, height: float) -> None:
-        self.multi_cell(self.epw, height, _plain(content, self._known), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(
+            self.epw, height, _plain(content, self._drawable), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
+        )
 
     def _rule(self) -> None:
         self.set_draw_color(150)
@@ -159,15 +166,15 @@ class _Paper(FPDF):
             self.add_page()
 
 
-def _plain(content: str, known: frozenset[int]) -> str:
-    """Show what the fonts do not have, control characters and right-to-left letters as boxes; keep line ends.
+def _plain(content: str, drawable: frozenset[int]) -> str:
+    """Replace what the fonts do not have, control characters and right-to-left letters by boxes; keep line ends.
 
-    Right-to-left letters would be drawn in the wrong order, and a direction mark could turn a finding round.
+    Right-to-left letters would be drawn in the wrong order, and a direction mark could reverse a finding.
     """
-    made = []
+    chars = []
     for char in unicodedata.normalize("NFC", content).replace("\r\n", "\n").replace("\r", "\n").expandtabs(4):
         if char in _INVISIBLE:
             continue
         odd = unicodedata.category(char)[0] == "C" or unicodedata.bidirectional(char) in ("R", "AL")
-        made.append(char if char == "\n" or (ord(char) in known and not odd) else BOX)
-    return "".join(made)
+        chars.append(char if char == "\n" or (ord(char) in drawable and not odd) else BOX)
+    return "".join(chars)

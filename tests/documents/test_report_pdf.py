@@ -61,7 +61,7 @@ def pages(**changes: Any) -> list[str]:
     return [page.extract_text() for page in PdfReader(io.BytesIO(made)).pages]
 
 
-def test_everything_stands_on_it_and_can_be_copied_out() -> None:
+def test_everything_is_on_it_and_can_be_copied_out() -> None:
     [page] = pages()
     for words in (
         "Поликлиника № 7",
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "Врач: Вольская Т. А." in page
 
 
-def test_without_a_day_of_the_images_the_planned_one_stands() -> None:
+def test_without_a_day_of_the_images_the_planned_one_is_printed() -> None:
     made = report_pdf.report_pdf(ORDER, REPORT, "Поликлиника № 7", ZONE)
     assert "23.11.2026" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
 
@@ -155,7 +155,7 @@ def test_the_same_report_gives_the_same_bytes_in_every_process() -> None:
     assert len(made) == 1
 
 
-def test_a_draft_is_no_document() -> None:
+def test_a_draft_is_not_a_document() -> None:
     with pytest.raises(ValueError, match="signed"):
         report_pdf.report_pdf(ORDER, replace(REPORT, state=ReportState.DRAFT), "Поликлиника № 7", ZONE)
 

@@ -1,4 +1,4 @@
-"""Entries of a register's JSON export, one after the other, however long the file is.
+"""Reads the entries of a register's JSON export one by one, however long the file is.
 
 Known shapes: a list of objects; an object that holds such a list (`{"records": [{"ID": "1", …}, …]}`); and the one of
 the Ministry's interface, `{"result": "OK", "list": [[{"column": "ID", "value": "1"}, …], …]}`. Values become texts.
@@ -16,45 +16,46 @@ from broker.domain import names
 from broker.imports.spreadsheet import BadTable
 
 _CHUNK = 1 << 16
-_LONGEST = 1 << 20  # characters of one entry
+_MAX_ENTRY = 1 << 20  # characters of one entry
 _BLANKS = re.compile(r"[ \t\r\n\ufeff]*")
-_TOTALS = ("total", "rowsCount", "totalCount")  # what a page of an interface says of the whole
+_TOTALS = ("total", "rowsCount", "totalCount")  # how many entries there are on all pages
 
 
 def read(file: BinaryIO) -> Iterator[dict[str, str]]:
-    """Give the entries of a file as column -> text; raise BadTable, at the latest when the end is reached."""
-    reading = _Reading(file)
-    start = reading.next()
+    """Yield the entries of a file as column -> text. Raise BadTable, at the latest at the end."""
+    cursor = _JsonCursor(file)
+    start = cursor.next()
     if start == "[":
-        yield from map(_entry, reading.items())
+        yield from map(_entry, cursor.items())
         return
     if start != "{":
-        raise BadTable("it is no JSON")
-    said: dict[str, Any] = {}
+        raise BadTable("it is not JSON")
+    properties: dict[str, Any] = {}
     count = lists = 0
-    while (mark := reading.next()) != "}":
+    while (mark := cursor.next()) != "}":
         if mark != ",":
-            reading.back()
-        key = reading.value()
-        if not isinstance(key, str) or reading.next() != ":":
-            raise BadTable("it is no JSON")
-        if reading.next() == "[":
+            cursor.back()
+        key = cursor.value()
+        if not isinstance(key, str) or cursor.next() != ":":
+            raise BadTable("it is not JSON")
+        if cursor.next() == "[":
             lists += 1
             if lists > 1:
                 raise BadTable("it holds more than one list; which one is the directory?")
-            for item in reading.items():
+            for item in cursor.items():
                 count += 1
                 yield _entry(item)
         else:
-            reading.back()
-            said[key] = reading.value()
-    if said.get("result", "OK") != "OK":
-        raise BadTable(f"it is an answer that says: {said.get('resultText') or said.get('message') or said['result']}")
+            cursor.back()
+            properties[key] = cursor.value()
+    if properties.get("result", "OK") != "OK":
+        message = properties.get("resultText") or properties.get("message") or properties["result"]
+        raise BadTable(f"it is an error response: {message}")
     if not lists:
         raise BadTable("it holds no list of entries")
     for key in _TOTALS:
-        if str(said.get(key, "")).isdecimal() and int(said[key]) > count:
-            raise BadTable(f"it is one page, {count} of {said[key]} entries; export the whole directory")
+        if str(properties.get(key, "")).isdecimal() and int(properties[key]) > count:
+            raise BadTable(f"it is one page, {count} of {properties[key]} entries; export the whole directory")
 
 
 def _entry(item: object) -> dict[str, str]:
@@ -64,10 +65,10 @@ def _entry(item: object) -> dict[str, str]:
             item = dict(pairs)
     if not isinstance(item, dict):
         raise BadTable("its entries are neither objects nor lists of column and value")
-    return {names.tidy(column): _said(value) for column, value in item.items()}
+    return {names.tidy(column): _cell_text(value) for column, value in item.items()}
 
 
-def _said(value: object) -> str:
+def _cell_text(value: object) -> str:
     match value:
         case None:
             return ""
@@ -79,7 +80,7 @@ def _said(value: object) -> str:
             return names.tidy(str(value))
 
 
-class _Reading:
+class _JsonCursor:
     """A cursor on a JSON text that is read a piece at a time."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -93,22 +94,22 @@ class _Reading:
         self._text, self._at, self._ended = "", 0, False
 
     def next(self) -> str:
-        """Give the next character that is no blank; raise BadTable at the end."""
+        """Return the next character that is not a blank. Raise BadTable at the end."""
         while True:
             self._at = self._blanks_end()
             if self._at < len(self._text):
                 self._at += 1
                 return self._text[self._at - 1]
             if self._ended:
-                raise BadTable("it ends too early; was it fetched whole?")
+                raise BadTable("it ends too early; was it downloaded completely?")
             self._more()
 
     def back(self) -> None:
-        """Give the character that `next` gave last once more."""
+        """Step back, so that `next` returns the same character again."""
         self._at -= 1
 
     def value(self) -> Any:
-        """Read one value, of any kind; raise BadTable."""
+        """Return the next value, of any kind. Raise BadTable."""
         while True:
             self._at = self._blanks_end()
             try:
@@ -117,12 +118,12 @@ class _Reading:
                     self._at = end
                     return found
             except (ValueError, RecursionError):
-                if self._ended or len(self._text) - self._at > _LONGEST:
-                    raise BadTable("it is no JSON, or a damaged one") from None
+                if self._ended or len(self._text) - self._at > _MAX_ENTRY:
+                    raise BadTable("it is not JSON, or a damaged one") from None
             self._more()
 
     def items(self) -> Iterator[Any]:
-        """Give the items of a list whose bracket has been read."""
+        """Yield the items of a list whose bracket has been read."""
         if self.next() == "]":
             return
         self.back()
@@ -132,7 +133,7 @@ class _Reading:
             if mark == "]":
                 return
             if mark != ",":
-                raise BadTable("it is no JSON, or a damaged one")
+                raise BadTable("it is not JSON, or a damaged one")
 
     def _blanks_end(self) -> int:
         blanks = _BLANKS.match(self._text, self._at)

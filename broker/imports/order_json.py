@@ -1,6 +1,6 @@
 """Referrals as JSON, for scripts: what `order add` reads and `order list` writes.
 
-The form is checked here; what the values mean is checked by the verb, as for the screens.
+The form is checked here; what the values mean is checked by the use case, as for the screens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from broker.store.queries.schedule import Visit
 
 
 class BadJson(ValueError):
-    """The text is not a referral; the lines of `report` say where and why."""
+    """The text is not a referral; each line of `report` says where and why."""
 
     def __init__(self, report: list[str]) -> None:
         super().__init__("\n".join(report))
@@ -30,7 +30,7 @@ class _Strict(BaseModel):
 
 
 class PatientJson(_Strict):
-    """A patient; `name` («Фамилия Имя Отчество») may stand for family, given and middle."""
+    """A patient; `name` («Фамилия Имя Отчество») may replace family, given and middle."""
 
     name: str = ""
     family: str = ""
@@ -48,7 +48,7 @@ class PatientJson(_Strict):
     pregnancy: str = ""
 
     def to_patient(self) -> Patient:
-        """Make the domain's patient."""
+        """Return the domain's patient."""
         name = names.split(self.name) if self.name else PersonName(self.family, self.given, self.middle)
         return Patient(
             name=name,
@@ -59,7 +59,7 @@ class PatientJson(_Strict):
 
 
 class ReferralJson(_Strict):
-    """A referral; `start` is local clinic time, `submission_id` makes a repeated call one referral."""
+    """A referral; `start` is local clinic time, and calls with one `submission_id` register one referral."""
 
     patient: PatientJson
     procedure: str
@@ -77,7 +77,7 @@ class ReferralJson(_Strict):
     submission_id: str = ""
 
     def to_draft(self) -> ReferralDraft:
-        """Make what the verb takes."""
+        """Return what the use case takes."""
         return ReferralDraft(
             patient=self.patient.to_patient(),
             procedure_code=self.procedure,
@@ -90,7 +90,7 @@ class ReferralJson(_Strict):
 
 
 def read(data: bytes) -> list[ReferralDraft]:
-    """Read one referral or a list of them; raise BadJson with every mistake."""
+    """Read one referral or a list of them. Raise BadJson with every mistake."""
     try:
         found = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -110,7 +110,7 @@ def read(data: bytes) -> list[ReferralDraft]:
 
 
 def write(visit: Visit) -> dict[str, Any]:
-    """Give one scheduled step of an order as JSON values."""
+    """Return one scheduled step of an order as JSON values."""
     order = visit.order
     return {
         "accession_number": order.accession_number,

@@ -1,7 +1,7 @@
-"""Tables of referrals as people make them: from a file's bytes to rows of text under known columns.
+"""Reads a table of referrals as people make it: from a file's bytes to rows of text under known columns.
 
-How CSV and XLSX are read stands in `tables.py`, what the cells mean in `referral_row.py`. Nothing here touches a disk;
-sizes are bounded, because a table may come from anybody.
+CSV and XLSX are read by `spreadsheet`, the cells by `referral_row`. Nothing here touches a disk; sizes are bounded,
+because a table may come from anywhere.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from broker.imports import spreadsheet
 from broker.imports.spreadsheet import HEADER_WITHIN, BadTable
 
-MOST_BYTES = 20 << 20  # of a file
-MOST_ROWS, MOST_COLUMNS = 50_000, 200
+MAX_BYTES = 20 << 20  # of a file
+MAX_ROWS, MAX_COLUMNS = 50_000, 200
 
-# Field -> names of its column, folded and without punctuation; the first one is told where a column is missing.
+# Field -> names of its column, folded and without punctuation; the first one is reported where a column is missing.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "name": ("фио", "name", "ф и о", "фио пациента", "пациент", "фамилия имя отчество", "patient", "patient name"),
     "family": ("фамилия", "family", "family name", "last name", "surname"),
@@ -47,14 +47,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "diagnosis_text": ("текст диагноза", "diagnosis text", "описание диагноза", "расшифровка диагноза"),
     "comment": ("комментарий", "comment", "примечание", "примечания", "comments", "note"),
 }
-# One of each line must be there.
+# One of each group is required.
 NEEDED = (("name", "family"), ("birth_date",), ("sex",), ("procedure",), ("station",), ("start", "date"))
 _BY_NAME = {name: field for field, known in COLUMNS.items() for name in known}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row as it stands in the file: its number, counted from 1 with the header, and field -> text."""
+class ReferralRow:
+    """A row of the file: its number, counted from 1 with the header, and field -> text."""
 
     number: int
     values: dict[str, str]
@@ -62,37 +62,37 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """What a file holds. `columns` are field -> the column's own name, `unknown` names that nothing is known by."""
+class ReferralTable:
+    """What a file holds. `columns` are field -> the column's own name, `unknown` the names of the other columns."""
 
     columns: dict[str, str]
-    rows: tuple[Row, ...]
+    rows: tuple[ReferralRow, ...]
     unknown: tuple[str, ...] = ()
     unread_sheets: tuple[str, ...] = ()
 
 
-def read(data: bytes) -> Table:
-    """Read a table; raise BadTable."""
-    if len(data) > MOST_BYTES:
-        raise BadTable(f"it is larger than {MOST_BYTES >> 20} MB; split it")
-    lines = spreadsheet.read(io.BytesIO(data), lambda line: len(_fields(line)))
-    return _table(lines.rows, lines.unread_sheets)
+def read(data: bytes) -> ReferralTable:
+    """Read a table. Raise BadTable."""
+    if len(data) > MAX_BYTES:
+        raise BadTable(f"it is larger than {MAX_BYTES >> 20} MB; split it")
+    sheet = spreadsheet.read(io.BytesIO(data), lambda line: len(_fields(line)))
+    return _table(sheet.rows, sheet.unread_sheets)
 
 
-def _table(lines: Iterable[Sequence[str]], unread: tuple[str, ...]) -> Table:
+def _table(lines: Iterable[Sequence[str]], unread: tuple[str, ...]) -> ReferralTable:
     read: list[tuple[int, Sequence[str]]] = []
     for number, line in enumerate(lines, 1):
-        if len(line) > MOST_COLUMNS and any(line[MOST_COLUMNS:]):
-            raise BadTable(f"row {number} has more than {MOST_COLUMNS} cells")
+        if len(line) > MAX_COLUMNS and any(line[MAX_COLUMNS:]):
+            raise BadTable(f"row {number} has more than {MAX_COLUMNS} cells")
         if any(line):
             read.append((number, line))
-        if len(read) > MOST_ROWS + HEADER_WITHIN or number > 10 * MOST_ROWS:
-            raise BadTable(f"it has more than {MOST_ROWS} rows; split it")
+        if len(read) > MAX_ROWS + HEADER_WITHIN or number > 10 * MAX_ROWS:
+            raise BadTable(f"it has more than {MAX_ROWS} rows; split it")
     at = max(range(min(len(read), HEADER_WITHIN)), key=lambda place: len(_fields(read[place][1])), default=None)
     header = read[at][1] if at is not None else ()
     fields = _fields(header)
     if at is None or len(fields) < 2:
-        known = ", ".join(f"{told[0]} ({told[1]})" for told in COLUMNS.values())
+        known = ", ".join(f"{names[0]} ({names[1]})" for names in COLUMNS.values())
         raise BadTable(f"no row of column names is found; known are: {known}")
     columns: dict[str, str] = {}
     for place, field in sorted(fields.items()):
@@ -100,23 +100,23 @@ def _table(lines: Iterable[Sequence[str]], unread: tuple[str, ...]) -> Table:
             raise BadTable(f"the columns «{columns[field]}» and «{header[place]}» mean the same")
         columns[field] = header[place]
     if missing := [COLUMNS[one[0]] for one in NEEDED if not any(field in columns for field in one)]:
-        raise BadTable("there is no column for: " + ", ".join(f"{told[0]} ({told[1]})" for told in missing))
+        raise BadTable("there is no column for: " + ", ".join(f"{names[0]} ({names[1]})" for names in missing))
     rows = [
-        Row(
+        ReferralRow(
             number,
             {field: line[place] for place, field in fields.items() if place < len(line)},
             any(line[len(header) :]),
         )
         for number, line in read[at + 1 :]
     ]
-    if len(rows) > MOST_ROWS:
-        raise BadTable(f"it has more than {MOST_ROWS} rows; split it")
+    if len(rows) > MAX_ROWS:
+        raise BadTable(f"it has more than {MAX_ROWS} rows; split it")
     unknown = tuple(name for place, name in enumerate(header) if name and place not in fields)
-    return Table(columns, tuple(rows), unknown, unread)
+    return ReferralTable(columns, tuple(rows), unknown, unread)
 
 
 def _fields(header: Sequence[str]) -> dict[int, str]:
-    """Give place -> field of the cells that are names of known columns."""
+    """Return place -> field for the cells that are names of known columns."""
     found = {}
     for place, cell in enumerate(header):
         if field := _BY_NAME.get(spreadsheet.plain(cell)) or _BY_NAME.get(cell.strip().lower()):

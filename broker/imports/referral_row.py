@@ -1,7 +1,7 @@
-"""One row of a table of referrals: from its texts to the referral, or every reason why it is none.
+"""Reads one row of a table of referrals: from its texts to the referral, or every reason why it is refused.
 
-Reasons are for whoever made the table: they name the column as it is called there. What the verb itself refuses is
-put into the same words by `explained`.
+Reasons are for whoever made the table: they name the column as it is called there. What the use case itself refuses
+is put into the same words by `explained`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from broker.domain.devices import Device, ProcedureType
 from broker.domain.identifiers import digits
 from broker.domain.orders import Priority, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
-from broker.imports.referral_columns import COLUMNS, Row
+from broker.imports.referral_columns import COLUMNS, ReferralRow
 
 T = TypeVar("T")
 _SEXES = {
@@ -49,24 +49,24 @@ _ISO_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]00:00(?::00(?:\.0+)?)?)?")
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d{2})(?::\d{2}(?:\.\d+)?)?")
 _START = re.compile(r"(\S+)[T ]+(\d\S*)")
 
-# The verb's problem codes in plain words.
+# The use case's problem codes in plain words.
 REASONS = {
     "required": "is missing",
     "name_letters": "has characters that a name does not have",
     "too_long": "is too long",
     "future": "has not come yet",
     "too_old": "is too long ago",
-    "length": "has not the right number of digits",
+    "length": "has the wrong number of digits",
     "check_digit": "has a wrong check digit",
     "range": "is out of reason",
     "unknown": "is not known here",
     "other_modality": "does another kind of examination",
     "past": "is over",
     "too_far": "is more than a year ahead",
-    "icd10": "is no code of ICD-10",
-    "other_patient": "belongs to somebody else here",
+    "icd10": "is not a code of ICD-10",
+    "other_patient": "belongs to another patient here",
 }
-# The verb's names of fields -> ours, in order of preference.
+# The use case's names of fields -> ours, in order of preference.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "family": ("family", "name"),
     "given": ("given", "name"),
@@ -78,17 +78,17 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
-    """What the clinic has: procedures and approved devices."""
+class Catalogue:
+    """What can be ordered at the clinic: procedures, and the approved devices that perform them."""
 
     procedures: Sequence[ProcedureType]
     devices: Sequence[Device]
 
 
 def read(
-    row: Row, columns: Mapping[str, str], directory: Directory, today: date
+    row: ReferralRow, columns: Mapping[str, str], catalogue: Catalogue, today: date
 ) -> tuple[ReferralDraft | None, list[str]]:
-    """Read a row's referral; give it, or None and all the reasons. Its submission id is made of what it says."""
+    """Return a row's referral, or None and all reasons. The submission id is a hash of the row's content."""
     cells = _Cells(row, columns)
     if row.surplus:
         cells.reasons.append("there are more cells than columns")
@@ -98,10 +98,10 @@ def read(
     if not name.family:
         cells.refuse("family" if "family" in columns else "name", "is missing")
     start = _start(cells)
-    birth_date = cells.needed("birth_date", _day, "is no date such as 12.03.1961")
-    sex = cells.needed("sex", lambda said: _SEXES.get(names.fold(said).rstrip(".")), "is neither м nor ж")
-    procedure = cells.needed("procedure", lambda said: _procedure(said, directory), "is not in the directory")
-    stations = cells.needed("station", lambda said: _stations(said, directory), "is no registered device")
+    birth_date = cells.needed("birth_date", _day, "is not a date such as 12.03.1961")
+    sex = cells.needed("sex", lambda raw: _SEXES.get(names.fold(raw).rstrip(".")), "is neither м nor ж")
+    procedure = cells.needed("procedure", lambda raw: _procedure(raw, catalogue), "is not in the directory")
+    stations = cells.needed("station", lambda raw: _stations(raw, catalogue), "is not a registered device")
     diagnosis_code, _, diagnosis = cells.text("diagnosis").partition(" ")
     draft = ReferralDraft(
         patient=Patient(
@@ -138,12 +138,12 @@ def read(
 
 
 def explained(problems: Mapping[str, str], columns: Mapping[str, str]) -> list[str]:
-    """Say the verb's problems (field -> code) in the table's own words."""
-    said = []
+    """Return the use case's problems (field -> code) in the table's own words."""
+    sentences = []
     for field, code in problems.items():
         ours = next((each for each in _FIELDS.get(field, (field,)) if each in columns), "")
-        said.append(f"{_called(ours or field, columns)}: {REASONS.get(code, code)}")
-    return said
+        sentences.append(f"{_label(ours or field, columns)}: {REASONS.get(code, code)}")
+    return sentences
 
 
 # ---- cells ----
@@ -152,79 +152,79 @@ def explained(problems: Mapping[str, str], columns: Mapping[str, str]) -> list[s
 class _Cells:
     """A row's cells, and what is wrong with them."""
 
-    def __init__(self, row: Row, columns: Mapping[str, str]) -> None:
+    def __init__(self, row: ReferralRow, columns: Mapping[str, str]) -> None:
         self._values, self._columns = row.values, columns
         self.reasons: list[str] = []
         self.refused: set[str] = set()
 
     def text(self, field: str) -> str:
-        said = self._values.get(field, "")
-        if re.fullmatch(r"#(N/A|Н/Д|REF!|ССЫЛКА!|VALUE!|ЗНАЧ!|NAME\?|ИМЯ\?|DIV/0!|ДЕЛ/0!|NUM!|ЧИСЛО!|NULL!)", said):
+        raw = self._values.get(field, "")
+        if re.fullmatch(r"#(N/A|Н/Д|REF!|ССЫЛКА!|VALUE!|ЗНАЧ!|NAME\?|ИМЯ\?|DIV/0!|ДЕЛ/0!|NUM!|ЧИСЛО!|NULL!)", raw):
             self.refuse(field, "holds an error of the spreadsheet")
             return ""
-        return said
+        return raw
 
     def refuse(self, field: str, why: str) -> None:
-        said = self._values.get(field, "")
-        shown = f" (it says «{said[:40]}»)" if said else ""
+        raw = self._values.get(field, "")
+        shown = f" (found «{raw[:40]}»)" if raw else ""
         self.refused.add(field)
-        self.reasons.append(f"{_called(field, self._columns)}: {why}{shown}")
+        self.reasons.append(f"{_label(field, self._columns)}: {why}{shown}")
 
     def needed(self, field: str, read: Callable[[str], T | None], why: str) -> T | None:
-        said = self.text(field)
-        value = read(said) if said else None
+        raw = self.text(field)
+        value = read(raw) if raw else None
         if value is None and field not in self.refused:
-            self.refuse(field, why if said else "is missing")
+            self.refuse(field, why if raw else "is missing")
         return value
 
     def one_of(self, field: str, words: Mapping[str, T], otherwise: T) -> T:
-        said = self.text(field)
-        if said and names.fold(said).rstrip(".") not in words:
+        raw = self.text(field)
+        if raw and names.fold(raw).rstrip(".") not in words:
             self.refuse(field, "is not understood")
-        return words.get(names.fold(said).rstrip("."), otherwise) if said else otherwise
+        return words.get(names.fold(raw).rstrip("."), otherwise) if raw else otherwise
 
     def number(self, field: str) -> float | None:
-        said = self.text(field).replace(",", ".")
-        if not said:
+        raw = self.text(field).replace(",", ".")
+        if not raw:
             return None
         try:
-            return float(re.sub(r"\s*(кг|см|kg|cm)\.?$", "", said, flags=re.IGNORECASE))
+            return float(re.sub(r"\s*(кг|см|kg|cm)\.?$", "", raw, flags=re.IGNORECASE))
         except ValueError:
-            self.refuse(field, "is no number")
+            self.refuse(field, "is not a number")
             return None
 
 
-def _called(field: str, columns: Mapping[str, str]) -> str:
+def _label(field: str, columns: Mapping[str, str]) -> str:
     return f"«{columns[field]}»" if field in columns else COLUMNS[field][0] if field in COLUMNS else field
 
 
 def _start(cells: _Cells) -> datetime | None:
     if cells.text("start"):
-        return cells.needed("start", _moment, "is no date and time such as 24.11.2026 10:00")
-    day = cells.needed("date", _day, "is no date such as 24.11.2026")
-    at = cells.needed("time", _clock, "is no time such as 10:00")
+        return cells.needed("start", _moment, "is not a date and time such as 24.11.2026 10:00")
+    day = cells.needed("date", _day, "is not a date such as 24.11.2026")
+    at = cells.needed("time", _clock, "is not a time such as 10:00")
     return datetime.combine(day, at) if day and at else None
 
 
-def _moment(said: str) -> datetime | None:
-    found = _START.fullmatch(said)
+def _moment(raw: str) -> datetime | None:
+    found = _START.fullmatch(raw)
     day, at = (_day(found[1]), _clock(found[2])) if found else (None, None)
     return datetime.combine(day, at) if day and at else None
 
 
-def _day(said: str) -> date | None:
+def _day(raw: str) -> date | None:
     try:
-        if found := _DAY.fullmatch(said):
+        if found := _DAY.fullmatch(raw):
             return date(int(found[3]), int(found[2]), int(found[1]))
-        if found := _ISO_DAY.fullmatch(said):
+        if found := _ISO_DAY.fullmatch(raw):
             return date(int(found[1]), int(found[2]), int(found[3]))
     except ValueError:
         pass
     return None
 
 
-def _clock(said: str) -> time | None:
-    found = _CLOCK.fullmatch(said)
+def _clock(raw: str) -> time | None:
+    found = _CLOCK.fullmatch(raw)
     try:
         return time(int(found[1]), int(found[2])) if found else None
     except ValueError:
@@ -232,42 +232,42 @@ def _clock(said: str) -> time | None:
 
 
 def _with_zeros(number: str, length: int) -> str:
-    """Give a number back the zeros that a spreadsheet takes from its beginning; check digits catch a wrong guess."""
+    """Restore the leading zeros that a spreadsheet drops from a number; check digits catch a wrong guess."""
     plain = digits(number)
     return plain.zfill(length) if plain.isascii() and plain.isdigit() and length - 3 <= len(plain) else plain
 
 
-def _procedure(said: str, directory: Directory) -> ProcedureType | None:
-    """Find a procedure by code or name."""
-    asked = names.fold(said)
-    by_code = [each for each in directory.procedures if names.fold(each.code) == asked]
-    by_name = [each for each in directory.procedures if names.fold(each.name) == asked]
+def _procedure(raw: str, catalogue: Catalogue) -> ProcedureType | None:
+    """Return the procedure with this code or name; None if there is none, or more than one."""
+    wanted = names.fold(raw)
+    by_code = [each for each in catalogue.procedures if names.fold(each.code) == wanted]
+    by_name = [each for each in catalogue.procedures if names.fold(each.name) == wanted]
     found = by_code or by_name
     return found[0] if len(found) == 1 else None
 
 
-def _stations(said: str, directory: Directory) -> tuple[str, ...] | None:
-    """Find devices by AE title, name, or name and room; several are separated by commas or semicolons."""
-    whole = _station(said, directory)
+def _stations(raw: str, catalogue: Catalogue) -> tuple[str, ...] | None:
+    """Return AE titles by AE title, name, or name and room; several are separated by commas or semicolons."""
+    whole = _station(raw, catalogue)
     if whole:
         return (whole,)
-    found = [_station(part.strip(), directory) for part in re.split(r"[,;]", said) if part.strip()]
+    found = [_station(part.strip(), catalogue) for part in re.split(r"[,;]", raw) if part.strip()]
     return tuple(each for each in found if each) if found and all(found) else None
 
 
-def _station(said: str, directory: Directory) -> str | None:
-    by_title = [device.ae_title for device in directory.devices if device.ae_title == said]
-    asked = names.fold(said)
+def _station(raw: str, catalogue: Catalogue) -> str | None:
+    by_title = [device.ae_title for device in catalogue.devices if device.ae_title == raw]
+    wanted = names.fold(raw)
     by_name = [
         device.ae_title
-        for device in directory.devices
-        if asked in (names.fold(device.name), names.fold(f"{device.name}, {device.room}"))
+        for device in catalogue.devices
+        if wanted in (names.fold(device.name), names.fold(f"{device.name}, {device.room}"))
     ]
     found = by_title or by_name
     return found[0] if len(found) == 1 else None  # two devices of one name are told apart by their AE titles
 
 
 def _submission_id(draft: ReferralDraft) -> str:
-    """Name a row by what it says, so that a table imported again, or saved in another format, doubles nothing."""
+    """Return a hash of the row's content: a table imported again, or in another format, registers nothing twice."""
     content = json.dumps(asdict(draft), sort_keys=True, default=str, ensure_ascii=False)
     return "table " + hashlib.sha256(content.encode()).hexdigest()

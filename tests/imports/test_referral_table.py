@@ -16,12 +16,12 @@ from broker.domain.default_procedures import PROCEDURES
 from broker.domain.orders import Priority, ReferralDraft
 from broker.domain.people import PersonName, Sex
 from broker.imports import referral_columns, referral_row, spreadsheet
-from broker.imports.referral_columns import Table
-from broker.imports.referral_row import Directory
+from broker.imports.referral_columns import ReferralTable
+from broker.imports.referral_row import Catalogue
 from broker.imports.spreadsheet import BadTable
 from tests.support.factory import DEVICES
 
-DIRECTORY = Directory(PROCEDURES, DEVICES)
+CATALOGUE = Catalogue(PROCEDURES, DEVICES)
 TODAY = date(2026, 11, 24)
 HEADER = ("ФИО", "Дата рождения", "Пол", "Исследование", "Аппарат", "Дата", "Время")
 PLAIN = ("Кузнецова Марина Петровна", "12.03.1961", "ж", "WLB-KNEE", "XRAY_14", "25.11.2026", "10:00")
@@ -46,8 +46,8 @@ def xlsx(*rows: tuple[Any, ...], **sheets: list[tuple[Any, ...]]) -> bytes:
     return file.getvalue()
 
 
-def drafts(table: Table) -> list[ReferralDraft | None]:
-    return [referral_row.read(row, table.columns, DIRECTORY, TODAY)[0] for row in table.rows]
+def drafts(table: ReferralTable) -> list[ReferralDraft | None]:
+    return [referral_row.read(row, table.columns, CATALOGUE, TODAY)[0] for row in table.rows]
 
 
 def only(data: bytes) -> ReferralDraft:
@@ -58,9 +58,9 @@ def only(data: bytes) -> ReferralDraft:
 
 def reasons(**changes: str) -> list[str]:
     """Give the reasons against the plain row with these fields (underlined column names) changed or added."""
-    values = {**dict(zip(HEADER, PLAIN, strict=True)), **{key.replace("_", " "): said for key, said in changes.items()}}
+    values = {**dict(zip(HEADER, PLAIN, strict=True)), **{key.replace("_", " "): cell for key, cell in changes.items()}}
     table = referral_columns.read(csv(tuple(values.values()), header=tuple(values)))
-    return referral_row.read(table.rows[0], table.columns, DIRECTORY, TODAY)[1]
+    return referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1]
 
 
 # ---- the file ----
@@ -115,16 +115,16 @@ def test_unknown_columns_are_named() -> None:
         (csv(PLAIN[:5], header=HEADER[:5]), r"no column for: дата и время \(start\)"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel file"),
         (b"PK\x03\x04 broken", "damaged"),
-        ('ФИО;Дата рождения\n"Кузнецова'.encode(), "no CSV"),
+        ('ФИО;Дата рождения\n"Кузнецова'.encode(), "not CSV"),
     ],
 )
-def test_what_is_no_table_of_referrals_is_refused_as_a_whole(data: bytes, reason: str) -> None:
+def test_what_is_not_a_table_of_referrals_is_refused_as_a_whole(data: bytes, reason: str) -> None:
     with pytest.raises(BadTable, match=reason):
         referral_columns.read(data)
 
 
 def test_a_table_is_not_larger_than_a_person_can_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(referral_columns, "MOST_ROWS", 3)
+    monkeypatch.setattr(referral_columns, "MAX_ROWS", 3)
     assert len(referral_columns.read(csv(*[PLAIN] * 3)).rows) == 3
     with pytest.raises(BadTable, match="more than 3 rows"):
         referral_columns.read(csv(*[PLAIN] * 4))
@@ -132,7 +132,7 @@ def test_a_table_is_not_larger_than_a_person_can_mean(monkeypatch: pytest.Monkey
         referral_columns.read(csv() + b"\n" * 40)
     with pytest.raises(BadTable, match="more than 200 cells"):
         referral_columns.read(csv(("x",) * 201))
-    monkeypatch.setattr(referral_columns, "MOST_BYTES", 10)
+    monkeypatch.setattr(referral_columns, "MAX_BYTES", 10)
     with pytest.raises(BadTable, match="larger"):
         referral_columns.read(csv(PLAIN))
 
@@ -176,12 +176,12 @@ def test_only_the_first_sheet_is_read_and_the_others_are_named() -> None:
     assert referral_columns.read(xlsx(HEADER, PLAIN, Справка=[("x",)])).unread_sheets == ("Справка",)
 
 
-def test_formulas_count_by_their_last_value_and_their_errors_are_told() -> None:
+def test_formulas_count_by_their_last_value_and_their_errors_are_reported() -> None:
     table = referral_columns.read(xlsx(HEADER, (*PLAIN[:6], "=1+1"), ("#N/A", *PLAIN[1:])))
-    _, never_computed = referral_row.read(table.rows[0], table.columns, DIRECTORY, TODAY)
+    _, never_computed = referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)
     assert never_computed == ["«Время»: is missing"]
-    _, error = referral_row.read(table.rows[1], table.columns, DIRECTORY, TODAY)
-    assert error[0] == "«ФИО»: holds an error of the spreadsheet (it says «#N/A»)"
+    _, error = referral_row.read(table.rows[1], table.columns, CATALOGUE, TODAY)
+    assert error[0] == "«ФИО»: holds an error of the spreadsheet (found «#N/A»)"
 
 
 def test_zeros_that_a_spreadsheet_took_from_a_snils_come_back() -> None:
@@ -193,16 +193,16 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(monkeypatch: pytest
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"\0" * 2_000_000)
-    monkeypatch.setattr(spreadsheet, "MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr(spreadsheet, "MAX_UNPACKED", 1_000_000)
     with pytest.raises(BadTable, match="unpacks to more"):
         referral_columns.read(file.getvalue())
 
 
-def test_an_archive_that_is_no_workbook_is_refused() -> None:
+def test_an_archive_that_is_not_a_workbook_is_refused() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("hello.txt", "x")
-    with pytest.raises(BadTable, match="no XLSX"):
+    with pytest.raises(BadTable, match="not an XLSX"):
         referral_columns.read(file.getvalue())
 
 
@@ -220,29 +220,29 @@ def test_random_bytes_are_refused_and_nothing_else_happens(data: bytes) -> None:
     ("changes", "reason"),
     [
         ({"ФИО": ""}, "«ФИО»: is missing"),
-        ({"Дата_рождения": "31.02.1961"}, "«Дата рождения»: is no date such as 12.03.1961 (it says «31.02.1961»)"),
-        ({"Дата_рождения": "12.03.61"}, "«Дата рождения»: is no date such as 12.03.1961 (it says «12.03.61»)"),
-        ({"Дата_рождения": "03/12/1961"}, "«Дата рождения»: is no date such as 12.03.1961 (it says «03/12/1961»)"),
-        ({"Пол": "х"}, "«Пол»: is neither м nor ж (it says «х»)"),
-        ({"Исследование": "Рентген"}, "«Исследование»: is not in the directory (it says «Рентген»)"),
-        ({"Аппарат": "КТ"}, "«Аппарат»: is no registered device (it says «КТ»)"),
-        ({"Аппарат": "XRAY_14, КТ"}, "«Аппарат»: is no registered device (it says «XRAY_14, КТ»)"),
+        ({"Дата_рождения": "31.02.1961"}, "«Дата рождения»: is not a date such as 12.03.1961 (found «31.02.1961»)"),
+        ({"Дата_рождения": "12.03.61"}, "«Дата рождения»: is not a date such as 12.03.1961 (found «12.03.61»)"),
+        ({"Дата_рождения": "03/12/1961"}, "«Дата рождения»: is not a date such as 12.03.1961 (found «03/12/1961»)"),
+        ({"Пол": "х"}, "«Пол»: is neither м nor ж (found «х»)"),
+        ({"Исследование": "Рентген"}, "«Исследование»: is not in the directory (found «Рентген»)"),
+        ({"Аппарат": "КТ"}, "«Аппарат»: is not a registered device (found «КТ»)"),
+        ({"Аппарат": "XRAY_14, КТ"}, "«Аппарат»: is not a registered device (found «XRAY_14, КТ»)"),
         ({"Дата": ""}, "«Дата»: is missing"),
-        ({"Время": "25:00"}, "«Время»: is no time such as 10:00 (it says «25:00»)"),
-        ({"Срочно": "может быть"}, "«Срочно»: is not understood (it says «может быть»)"),
-        ({"Оплата": "в долг"}, "«Оплата»: is not understood (it says «в долг»)"),
-        ({"Сторона": "верх"}, "«Сторона»: is not understood (it says «верх»)"),
-        ({"Вес": "много"}, "«Вес»: is no number (it says «много»)"),
+        ({"Время": "25:00"}, "«Время»: is not a time such as 10:00 (found «25:00»)"),
+        ({"Срочно": "может быть"}, "«Срочно»: is not understood (found «может быть»)"),
+        ({"Оплата": "в долг"}, "«Оплата»: is not understood (found «в долг»)"),
+        ({"Сторона": "верх"}, "«Сторона»: is not understood (found «верх»)"),
+        ({"Вес": "много"}, "«Вес»: is not a number (found «много»)"),
     ],
 )
-def test_a_wrong_cell_is_told_by_its_column_and_reason(changes: dict[str, str], reason: str) -> None:
+def test_a_wrong_cell_is_reported_by_its_column_and_reason(changes: dict[str, str], reason: str) -> None:
     assert reasons(**changes) == [reason]
 
 
-def test_all_that_is_wrong_with_a_row_is_told_at_once() -> None:
+def test_all_that_is_wrong_with_a_row_is_reported_at_once() -> None:
     assert reasons(ФИО="Иванов1 Иван", Пол="", Исследование="?", СНИЛС="112-233-445 94", Вес="900") == [
         "«Пол»: is missing",
-        "«Исследование»: is not in the directory (it says «?»)",
+        "«Исследование»: is not in the directory (found «?»)",
         "«ФИО»: has characters that a name does not have",
         "«СНИЛС»: has a wrong check digit",
         "«Вес»: is out of reason",
@@ -251,7 +251,7 @@ def test_all_that_is_wrong_with_a_row_is_told_at_once() -> None:
 
 def test_more_cells_than_columns_are_a_reason() -> None:
     table = referral_columns.read(csv((*PLAIN, "x")))
-    assert referral_row.read(table.rows[0], table.columns, DIRECTORY, TODAY)[1] == ["there are more cells than columns"]
+    assert referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1] == ["there are more cells than columns"]
 
 
 def test_every_column_finds_its_field() -> None:
@@ -267,7 +267,7 @@ def test_every_column_finds_its_field() -> None:
         "хромает",
     )  # fmt: skip
     name = next(each for each in PROCEDURES if each.code == "WLB-KNEE").name
-    row = tuple(name if said.startswith("Рентгенография") else said for said in row)
+    row = tuple(name if cell.startswith("Рентгенография") else cell for cell in row)
     draft = only(csv(row, header=header, delimiter="\t"))
     patient = draft.patient
     assert patient.name == PersonName("Иванов", "Иван", "оглы Али")
@@ -290,12 +290,12 @@ def test_the_same_row_has_one_submission_id_in_every_format() -> None:
     assert first != only(csv((*PLAIN[:6], "10:10"))).submission_id
 
 
-def test_the_verbs_problems_are_told_in_the_tables_words() -> None:
+def test_the_use_cases_problems_are_reported_in_the_tables_words() -> None:
     columns = {"name": "ФИО", "date": "Дата", "station": "Аппарат"}
     problems = {"given": "required", "date": "past", "device": "other_modality", "snils": "other_patient"}
     assert referral_row.explained(problems, columns) == [
         "«ФИО»: is missing",
         "«Дата»: is over",
         "«Аппарат»: does another kind of examination",
-        "снилс: belongs to somebody else here",
+        "снилс: belongs to another patient here",
     ]

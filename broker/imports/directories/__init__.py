@@ -1,5 +1,5 @@
-"""Directories (dictionaries of codes, lists of doctors) as they come from files of registers.
+"""Directories (dictionaries of codes, lists of doctors) from the files that registers export.
 
-`commands` are what a person calls; `file` reads rows of texts under the columns that `kinds` knows; `row` makes an
-entry of one, or says why it is none. They are replaced by `workflow.directories`, and stand in `store.directories`.
+`kinds` knows the kinds and the names of their columns; `file` reads rows of text under these columns; `row` makes an
+entry of each, or says why it is refused; `choice` picks the procedures that the desk offers.
 """

@@ -1,4 +1,4 @@
-"""Directories as registers export them, CSV, XLSX or JSON: from a file to rows of texts under known columns.
+"""Reads a directory as registers export it, CSV, XLSX or JSON: from a file to rows of text under known columns.
 
 What the cells mean is read in `row`. A file is read row by row, so that its size does not matter much; columns are
 found by their names, never guessed where two could be meant.
@@ -17,50 +17,50 @@ from broker.imports import json_stream, spreadsheet
 from broker.imports.directories.kinds import ANY_CODE, Kind
 from broker.imports.spreadsheet import HEADER_WITHIN, BadTable, plain
 
-MOST_BYTES = 300 << 20
-MOST_ROWS = 200_000
-MOST_COLUMNS = 200
-_NAMED = re.compile(r"(\d+(?:\.\d+){4,})(?:_(\d+(?:\.\d+)*))?(?:\D.*)?")
+MAX_BYTES = 300 << 20
+MAX_ROWS = 200_000
+MAX_COLUMNS = 200
+_FILE_NAME = re.compile(r"(\d+(?:\.\d+){4,})(?:_(\d+(?:\.\d+)*))?(?:\D.*)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row as it stands in the file: its number, counted from 1, in a table with the header, and field -> text."""
+class DirectoryRow:
+    """A row of the file: its number, counted from 1 and in a table with the header, and field -> text."""
 
     number: int
     values: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DirectoryTable:
     """What a file holds. `columns` are field -> the column's own name; `rows` are read once and may raise BadTable."""
 
     columns: dict[str, str]
-    rows: Iterator[Row]
-    called: str = "row"
+    rows: Iterator[DirectoryRow]
+    row_label: str = "row"  # or entry
     unread: tuple[str, ...] = ()  # columns
     unread_sheets: tuple[str, ...] = ()
 
 
-def read(file: BinaryIO, kind: Kind, named: Mapping[str, str] | None = None) -> Table:
-    """Read a file's header; `named` are field -> the name of its column where a person said so. Raise BadTable."""
+def read(file: BinaryIO, kind: Kind, named: Mapping[str, str] | None = None) -> DirectoryTable:
+    """Read a file's header; `named` are field -> the name of its column where a person named it. Raise BadTable."""
     columns = _Columns(kind, {field: plain(name) for field, name in (named or {}).items()})
     start = file.read(1024)
-    if len(start) == 1024 and file.seek(0, 2) > MOST_BYTES:
-        raise BadTable(f"it is larger than {MOST_BYTES >> 20} MB")
+    if len(start) == 1024 and file.seek(0, 2) > MAX_BYTES:
+        raise BadTable(f"it is larger than {MAX_BYTES >> 20} MB")
     file.seek(0)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").replace(b"\0", b"").removeprefix(b"\xff\xfe")
     if text.startswith(b"<"):
         raise BadTable("it is XML or a web page; export it as CSV, XLSX or JSON")
     if text.startswith((b"{", b"[")):
         return _table(enumerate(_json_lines(file)), columns, "entry")
-    lines = spreadsheet.read(file, columns.score)
-    return _table(enumerate(lines.rows, 1), columns, "row", lines.unread_sheets)
+    sheet = spreadsheet.read(file, columns.score)
+    return _table(enumerate(sheet.rows, 1), columns, "row", sheet.unread_sheets)
 
 
-def said_by_name(path: Path) -> tuple[str, str]:
-    """Give OID and version as a file's name tells them (1.2.643.5.1.13.13.11.1005_2.27.csv), or empty texts."""
-    found = _NAMED.fullmatch(path.name)
+def system_and_version(path: Path) -> tuple[str, str]:
+    """Return OID and version from a file's name (1.2.643.5.1.13.13.11.1005_2.27.csv), empty where it has none."""
+    found = _FILE_NAME.fullmatch(path.name)
     return (found[1], found[2] or "") if found else ("", "")
 
 
@@ -74,38 +74,38 @@ def _json_lines(file: BinaryIO) -> Iterator[list[str]]:
 
 
 def _table(
-    lines: Iterable[tuple[int, Sequence[str]]], columns: _Columns, called: str, unread_sheets: tuple[str, ...] = ()
-) -> Table:
+    lines: Iterable[tuple[int, Sequence[str]]], columns: _Columns, row_label: str, unread_sheets: tuple[str, ...] = ()
+) -> DirectoryTable:
     numbered = ((number, line) for number, line in lines if any(line))
     head = list(islice(numbered, HEADER_WITHIN))
     if not head:
         raise BadTable("it is empty")
     at = max(range(len(head)), key=lambda place: columns.score(head[place][1]))
     header = head[at][1]
-    if any(header[MOST_COLUMNS:]):
-        raise BadTable(f"it has more than {MOST_COLUMNS} columns")
+    if any(header[MAX_COLUMNS:]):
+        raise BadTable(f"it has more than {MAX_COLUMNS} columns")
     fields = columns.found(header)
     rest = head[at + 1 :]
     if rest and len(columns.known(rest[0][1])) > 1:
         del rest[0]  # a second row of names: the register writes them in two languages
-    return Table(
+    return DirectoryTable(
         {field: header[place] for field, place in fields.items()},
         _rows(chain(rest, numbered), fields),
-        called,
+        row_label,
         tuple(name for place, name in enumerate(header) if name and place not in fields.values()),
         unread_sheets,
     )
 
 
-def _rows(lines: Iterable[tuple[int, Sequence[str]]], fields: Mapping[str, int]) -> Iterator[Row]:
+def _rows(lines: Iterable[tuple[int, Sequence[str]]], fields: Mapping[str, int]) -> Iterator[DirectoryRow]:
     for count, (number, line) in enumerate(lines):
-        if count >= MOST_ROWS:
-            raise BadTable(f"it has more than {MOST_ROWS} rows")
-        yield Row(number, {field: line[place] for field, place in fields.items() if place < len(line)})
+        if count >= MAX_ROWS:
+            raise BadTable(f"it has more than {MAX_ROWS} rows")
+        yield DirectoryRow(number, {field: line[place] for field, place in fields.items() if place < len(line)})
 
 
 class _Columns:
-    """How the columns of a kind of directory are found."""
+    """Finds the columns of a kind of directory by their names."""
 
     def __init__(self, kind: Kind, named: Mapping[str, str]) -> None:
         self.kind = kind
@@ -116,9 +116,9 @@ class _Columns:
             )
 
     def known(self, line: Sequence[str]) -> dict[str, list[int]]:
-        """Give field -> the places of a row whose cell is a name of its column, the best name first."""
+        """Return field -> the places in a row whose cell is a name of its column, the best name first."""
         places: dict[str, list[int]] = {}
-        for place, cell in enumerate(line[:MOST_COLUMNS]):
+        for place, cell in enumerate(line[:MAX_COLUMNS]):
             if cell:
                 places.setdefault(plain(cell), []).append(place)
         found = {}
@@ -129,25 +129,25 @@ class _Columns:
         return found
 
     def score(self, line: Sequence[str]) -> int:
-        """Tell how much a row looks like the header: by known columns, then by the number of cells."""
-        return 1000 * len(self.known(line)) + sum(map(bool, line[:MOST_COLUMNS]))
+        """Return how much a row looks like the header: by known columns, then by the number of cells."""
+        return 1000 * len(self.known(line)) + sum(map(bool, line[:MAX_COLUMNS]))
 
     def found(self, header: Sequence[str]) -> dict[str, int]:
-        """Give field -> its place in the header; raise BadTable where one is missing or could be several."""
+        """Return field -> its place in the header; raise BadTable where one is missing or could be several."""
         known = self.known(header)
-        said = f"its columns are: {', '.join(name for name in header if name)}"
-        hint = "say which one it is, for example: --columns"
+        listing = f"its columns are: {', '.join(name for name in header if name)}"
+        hint = "name the right one, for example: --columns"
         for field, name in self.named.items():
             if field not in known:
-                raise BadTable(f"--columns {field}: there is no column «{name}»; {said}")
+                raise BadTable(f"--columns {field}: there is no column «{name}»; {listing}")
         missing = [one for one in self.kind.needed if not any(field in known for field in one)]
         if missing:
             example = ",".join(f"{one[0]}=COLUMN" for one in missing)
             words = " and ".join(" or ".join(one) for one in missing)
-            raise BadTable(f"no column is known as the {words} of {self.kind.name}; {said}; {hint} {example}")
+            raise BadTable(f"no column is known as the {words} of {self.kind.name}; {listing}; {hint} {example}")
         several = [header[place] for place in known.get("code", ()) if ("code",) in self.kind.needed]
         if len(several) > 1 and "code" not in self.named and plain(several[0]) in ANY_CODE:
-            raise BadTable(f"the code could be {' or '.join(several)}; {hint} code={several[0]}; {said}")
+            raise BadTable(f"the code could be {' or '.join(several)}; {hint} code={several[0]}; {listing}")
         places = {}
         for field, there in known.items():
             if len(there) > 1 and plain(header[there[0]]) == plain(header[there[1]]):

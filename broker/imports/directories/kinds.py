@@ -1,7 +1,7 @@
 """The kinds of directories that can be imported: their code systems, and the names that their columns have. Pure.
 
-The names are those of the exports of the Ministry's register (НСИ) and of tables that clinics keep themselves. No code
-stands here: official codes come from the official exports only.
+The names are those of the exports of the Ministry's register (НСИ) and of tables that clinics keep themselves. The
+codes are not here: official codes come from the official exports only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from broker.imports.spreadsheet import plain
 _NSI, _N3 = "1.2.643.5.1.13.13.11", "1.2.643.2.69.1.1.1"
 _NAME = ("name", "наименование", "название", "полное наименование", "full name", "fullname", "s name", "sname")
 _SHORT = ("short name", "shortname", "name short", "краткое наименование", "короткое", "сокращенное наименование")
-# Several of them in one file mean that nobody knows which one is the code: then a person has to say.
+# Several of them in one file leave open which one is the code: then a person has to name it.
 ANY_CODE = ("код", "code", "id", "идентификатор", "уникальный идентификатор")
 
 
@@ -24,7 +24,7 @@ class Kind:
     """A kind of directory.
 
     `columns` are field -> names of its column, folded and without punctuation, the best one first; `needed` are fields
-    of which one of each group must be there. `codes` are names that only the column of the code has.
+    of which one of each group is required. `codes` are names that only the column of the code has.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Kind:
 
     @property
     def fields(self) -> dict[str, tuple[str, ...]]:
-        """Give every field with the names of its column."""
+        """Return every field with the names of its column."""
         return {
             "code": (*self.codes, *ANY_CODE),
             **self.columns,
@@ -127,9 +127,9 @@ KINDS: dict[str, Kind] = {
     )
 }
 
-# How the kind of an examination, as the directory writes it, tells the DICOM modality (PS3.3 C.7.3.1.1.1): the first
-# line of which a beginning of a word, or a word in quotes, stands in the method; else in the name. MR and CT come
-# before angiography, and it before plain X-ray, because «КТ-ангиография» is done by CT.
+# The DICOM modality (PS3.3 C.7.3.1.1.1) that a method of examination implies: the first line of which a beginning of a
+# word, or a whole word (in quotes), occurs in the method; else in the name. MR and CT come before angiography, and
+# that before plain X-ray, because «КТ-ангиография» is done by CT.
 MODALITIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("MG", ("маммограф", "томосинтез молочн")),
     ("PT", ("позитронн", "'пэт'")),
@@ -152,7 +152,7 @@ USUAL_MINUTES = 15
 
 
 def modality_of(method: str, name: str, words: Mapping[str, str] | None = None) -> str:
-    """Tell the modality of an examination by its method or else by its name; empty where neither tells.
+    """Return the modality of an examination by its method or else by its name; empty if neither implies one.
 
     `words` are an administrator's own beginnings of words -> modality; they come first.
     """
@@ -163,11 +163,11 @@ def modality_of(method: str, name: str, words: Mapping[str, str] | None = None) 
 @lru_cache(maxsize=256)  # a directory of thousands has a dozen methods
 def _modality(text: str, own: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
     for modality, beginnings in (*own, *MODALITIES) if text else ():
-        if any(_stands(each, text) for each in beginnings):
+        if any(_occurs(each, text) for each in beginnings):
             return modality
     return ""
 
 
-def _stands(beginning: str, text: str) -> bool:
+def _occurs(beginning: str, text: str) -> bool:
     word = beginning.strip("'")
     return f" {word} " in f" {text} " if word != beginning else f" {word}" in f" {text}"

@@ -1,12 +1,12 @@
-"""One row of a directory: from its texts to the entry, or why it is none. Pure.
+"""Reads one row of a directory: from its texts to the entry, or the reason why it is refused. Pure.
 
-Reasons are for whoever exported the file. What is only left out (headings, entries no longer in force) is no mistake.
+Reasons are for whoever exported the file. Headings and entries no longer in force are left out, not refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -16,34 +16,33 @@ from broker.domain import names
 from broker.domain.default_procedures import PROCEDURES
 from broker.domain.directory import Entry
 from broker.domain.identifiers import digits, snils_problem
+from broker.domain.import_result import Progress, silent
 from broker.domain.people import PersonName
-from broker.imports.directories.file import Table
+from broker.imports.directories.file import DirectoryTable
 
-LONGEST_CODE, LONGEST_NAME = 64, 1000
-LONGEST_PROCEDURE_CODE = 16  # (0008,0100) Code Value is SH
+MAX_CODE, MAX_NAME = 64, 1000  # characters
+MAX_PROCEDURE_CODE = 16  # (0008,0100) Code Value is SH
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
-_ICD10_MARKS = re.compile(r"[*+†‡]$")  # of the dagger and asterisk system; the code is what stands before
+_ICD10_MARKS = re.compile(r"[*+†‡]$")  # of the dagger and asterisk system; the code is what precedes them
 _ICD10_HEADING = re.compile(r"[IVX]+|[A-Z]\d{2}-[A-Z]\d{2}")  # a class or a block
 _CYRILLIC_LETTERS = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 _MODALITY = re.compile(r"[A-Z]{2,4}")
-_STARTER = frozenset(each.code for each in PROCEDURES)
+_DEFAULTS = frozenset(each.code for each in PROCEDURES)
 _IN_FORCE = ("", "1", "да", "true", "yes", "+", "актуальный", "актуально", "актуальна", "действует", "active", "actual")
 _DAY, _ISO_DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})"), re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 
-Progress = Callable[[int], None]
-
 
 class LeftOut(StrEnum):
-    """Why a row that is right is no entry."""
+    """Why a correct row does not become an entry."""
 
     HEADING = "headings"
     NOT_IN_FORCE = "no longer in force"
 
 
 @dataclass(slots=True)
-class Gathered:
-    """What a file's rows came to."""
+class DirectoryContent:
+    """The entries of a file, and the rows that did not become one."""
 
     entries: list[Entry] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)  # row number, reason
@@ -51,31 +50,31 @@ class Gathered:
 
 
 class _Refused(ValueError):
-    """The row is no entry; the text is the reason."""
+    """The row is refused; the text is the reason."""
 
 
-def gather(table: Table, kind: str, today: date, progress: Progress = lambda done: None) -> Gathered:
-    """Read all rows of a directory; BadTable comes through from the reading of the file."""
-    gathered = Gathered()
+def read_entries(table: DirectoryTable, kind: str, today: date, progress: Progress = silent) -> DirectoryContent:
+    """Read all rows of a directory. Raise BadTable where the file turns out to be damaged."""
+    content = DirectoryContent()
     seen: dict[str, tuple[int, Entry]] = {}
     for done, row in enumerate(table.rows, 1):
-        progress(done)
+        progress(done, None)
         try:
             entry = _entry(row.values, kind, today)
         except _Refused as error:
-            gathered.refused.append((row.number, str(error)))
+            content.refused.append((row.number, str(error)))
             continue
         if isinstance(entry, LeftOut):
-            gathered.left_out[entry] = gathered.left_out.get(entry, 0) + 1
+            content.left_out[entry] = content.left_out.get(entry, 0) + 1
             continue
         if entry.code in seen:
             first, earlier = seen[entry.code]
-            words = "says the same as" if earlier == entry else f"has the code {entry.code}, as has"
-            gathered.refused.append((row.number, f"{words} {table.called} {first}"))
+            words = "is the same as" if earlier == entry else f"has the code {entry.code}, as has"
+            content.refused.append((row.number, f"{words} {table.row_label} {first}"))
             continue
         seen[entry.code] = row.number, entry
-        gathered.entries.append(entry)
-    return gathered
+        content.entries.append(entry)
+    return content
 
 
 def _entry(values: Mapping[str, str], kind: str, today: date) -> Entry | LeftOut:
@@ -107,37 +106,37 @@ def _check(code: str, name: str, kind: str) -> None:
     if not code:
         raise _Refused("the code is missing")
     if kind == "diagnoses" and not _ICD10.fullmatch(code):
-        raise _Refused(f"{names.cut(code, 40)} is no code of ICD-10")
+        raise _Refused(f"{names.cut(code, 40)} is not a code of ICD-10")
     if kind == "organisations" and not _GUID.fullmatch(code):
-        raise _Refused(f"{names.cut(code, 40)} is no GUID")
-    if len(code) > LONGEST_CODE:
-        raise _Refused(f"the code is longer than {LONGEST_CODE} characters")
+        raise _Refused(f"{names.cut(code, 40)} is not a GUID")
+    if len(code) > MAX_CODE:
+        raise _Refused(f"the code is longer than {MAX_CODE} characters")
     if " " in code and kind != "doctors":
         raise _Refused(f"the code {names.cut(code, 40)} has blanks in it")
     if not name:
         raise _Refused("the name is missing")
-    if len(name) > LONGEST_NAME:
-        raise _Refused(f"the name is longer than {LONGEST_NAME} characters")
+    if len(name) > MAX_NAME:
+        raise _Refused(f"the name is longer than {MAX_NAME} characters")
 
 
 def _check_procedure(code: str, details: dict[str, str]) -> None:
-    if len(code) > LONGEST_PROCEDURE_CODE:
-        raise _Refused(f"the code is longer than {LONGEST_PROCEDURE_CODE} characters, more than a modality can take")
-    if code in _STARTER:
-        raise _Refused(f"{code} is a code of this program's own, none of an official dictionary")
+    if len(code) > MAX_PROCEDURE_CODE:
+        raise _Refused(f"the code is longer than {MAX_PROCEDURE_CODE} characters, more than a modality can take")
+    if code in _DEFAULTS:
+        raise _Refused(f"{code} is a code of this program's own, not of an official dictionary")
     if "\\" in code:
         raise _Refused("the code has a backslash in it")
     if modality := details.get("modality"):
         details["modality"] = modality.upper()
         if not _MODALITY.fullmatch(details["modality"]):
-            raise _Refused(f"{names.cut(modality, 40)} is no modality such as DX, CT, MG")
+            raise _Refused(f"{names.cut(modality, 40)} is not a modality such as DX, CT, MG")
     minutes = details.get("minutes", "1")
     if not re.fullmatch(r"[0-9]{1,3}", minutes) or not 0 < int(minutes) <= 480:
-        raise _Refused(f"{names.cut(minutes, 40)} is no number of minutes from 1 to 480")
+        raise _Refused(f"{names.cut(minutes, 40)} is not a number of minutes from 1 to 480")
 
 
 def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, dict[str, str]]:
-    """Give a doctor's key (the СНИЛС, else a number, else the name), full name and details."""
+    """Return a doctor's key (the СНИЛС, else a number, else the name), full name and details."""
     person = names.split(name)
     if details.get("family"):
         person = PersonName(details["family"], details.get("given", ""), details.get("middle", ""))
@@ -145,8 +144,8 @@ def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, di
         raise _Refused("the name is missing")
     parts = {"family": person.family, "given": person.given, "middle": person.middle}
     details = details | {key: value for key, value in parts.items() if value}
-    if said := details.get("snils"):
-        snils = digits(said).rjust(11, "0") if len(digits(said)) >= 9 else digits(said)  # Excel drops zeros before
+    if raw := details.get("snils"):
+        snils = digits(raw).rjust(11, "0") if len(digits(raw)) >= 9 else digits(raw)  # Excel drops leading zeros
         if snils_problem(snils):
             raise _Refused("the СНИЛС has a wrong check digit or number of digits")
         details["snils"] = snils
@@ -154,9 +153,9 @@ def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, di
     return details.get("snils") or code or names.fold(full), full, details
 
 
-def _ended(said: str, today: date) -> bool:
-    """Say whether the last day of an entry's validity is over; what is no date ends nothing."""
-    day, iso = _DAY.match(said), _ISO_DAY.match(said)
+def _ended(raw: str, today: date) -> bool:
+    """Return True if the last day of an entry's validity is over; a text that is not a date ends nothing."""
+    day, iso = _DAY.match(raw), _ISO_DAY.match(raw)
     try:
         if day:
             return date(int(day[3]), int(day[2]), int(day[1])) < today

@@ -21,9 +21,9 @@ from broker.domain.directory import Entry
 from broker.imports import json_stream
 from broker.imports.directories import file as directory_file
 from broker.imports.directories import row as directory_row
-from broker.imports.directories.file import Table
+from broker.imports.directories.file import DirectoryTable
 from broker.imports.directories.kinds import KINDS, modality_of
-from broker.imports.directories.row import Gathered, LeftOut
+from broker.imports.directories.row import DirectoryContent, LeftOut
 from broker.imports.spreadsheet import BadTable
 
 TODAY = date(2026, 11, 24)
@@ -64,12 +64,12 @@ def objects(*rows: tuple[str, ...]) -> list[dict[str, str]]:
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
-def table(data: bytes, kind: str = "diagnoses", **named: str) -> Table:
+def table(data: bytes, kind: str = "diagnoses", **named: str) -> DirectoryTable:
     return directory_file.read(io.BytesIO(data), KINDS[kind], named)
 
 
-def gathered(data: bytes, kind: str = "diagnoses", **named: str) -> Gathered:
-    return directory_row.gather(table(data, kind, **named), kind, TODAY)
+def gathered(data: bytes, kind: str = "diagnoses", **named: str) -> DirectoryContent:
+    return directory_row.read_entries(table(data, kind, **named), kind, TODAY)
 
 
 def only(kind: str, header: tuple[str, ...], row: tuple[str, ...], **named: str) -> Entry:
@@ -81,9 +81,9 @@ def only(kind: str, header: tuple[str, ...], row: tuple[str, ...], **named: str)
 
 def reason(kind: str, header: tuple[str, ...], row: tuple[str, ...]) -> str:
     result = gathered(csv(header, row), kind)
-    [(number, said)] = result.refused
+    [(number, reason)] = result.refused
     assert number == 2
-    return said
+    return reason
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_every_shape_of_an_export_gives_the_same_entries(data: bytes) -> None:
     assert result.left_out == {LeftOut.HEADING: 2, LeftOut.NOT_IN_FORCE: 1}
 
 
-def test_columns_that_are_found_and_those_not_read_are_told() -> None:
+def test_columns_that_are_found_and_those_not_read_are_reported() -> None:
     read = table(csv(ICD_HEADER, *ICD_ROWS))
     assert read.columns == {"code": "MKB_CODE", "name": "MKB_NAME", "actual": "ACTUAL"}
     assert read.unread == ("ID", "REC_CODE", "ID_PARENT", "ADDL_CODE", "DATE")
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "parts"),
     [
         ("1.2.643.5.1.13.13.11.1005_2.27.csv", ("1.2.643.5.1.13.13.11.1005", "2.27")),
         ("1.2.643.5.1.13.13.11.1005_2.27.json", ("1.2.643.5.1.13.13.11.1005", "2.27")),
@@ -134,11 +134,11 @@ def test_columns_that_are_found_and_those_not_read_are_told() -> None:
         ("2026.11.24.csv", ("", "")),
     ],
 )
-def test_the_file_name_of_the_register_tells_system_and_version(name: str, told: tuple[str, str]) -> None:
-    assert directory_file.said_by_name(Path("/home") / name) == told
+def test_the_file_name_of_the_register_has_system_and_version(name: str, parts: tuple[str, str]) -> None:
+    assert directory_file.system_and_version(Path("/home") / name) == parts
 
 
-def test_a_second_row_of_names_is_no_entry() -> None:
+def test_a_second_row_of_names_is_not_an_entry() -> None:
     russian = ("Идентификатор", "Наименование", "Статус")
     data = xlsx(russian, ("ID", "NAME", "STATUS"), ("x7", "Кисть", "Актуальный"), ("x8", "Стопа", "Не актуальный"))
     result = gathered(data, "body-sites")
@@ -146,7 +146,7 @@ def test_a_second_row_of_names_is_no_entry() -> None:
     assert result.left_out == {LeftOut.NOT_IN_FORCE: 1}
 
 
-def test_a_column_may_be_said() -> None:
+def test_a_column_may_be_named() -> None:
     header, row = ("Шифр", "Как называется", "Имя"), ("x1", "Кисть", "нет")
     assert only("body-sites", header, row, code="шифр", name="Как называется") == Entry("x1", "Кисть")
 
@@ -188,10 +188,10 @@ def test_a_column_that_is_not_known_is_asked_for(
         (b"\xef\xbb\xbf\n<html>", "XML or a web page"),
         ("<?xml version='1.0'?>".encode("utf-16"), "XML or a web page"),
         (b"\xd0\xcf\x11\xe0 old", "old Excel file"),
-        (b"PK\x03\x04 not really", "no XLSX file, or a damaged one"),
+        (b"PK\x03\x04 not really", "not an XLSX file, or a damaged one"),
         (b"\0\1\2\3", "neither XLSX nor text"),
-        (b'ID;NAME\n1;"broken', "no column|no CSV"),
-        (b'{"result": "ERROR", "resultText": "no such dictionary"}', "it is an answer that says: no such dictionary"),
+        (b'ID;NAME\n1;"broken', "no column|not CSV"),
+        (b'{"result": "ERROR", "resultText": "no such dictionary"}', "it is an error response: no such dictionary"),
         (b'{"result": "OK"}', "no list of entries"),
         (
             b'{"total": 900, "list": [{"MKB_CODE": "M17", "MKB_NAME": "x"}]}',
@@ -202,14 +202,14 @@ def test_a_column_that_is_not_known_is_asked_for(
         (b'[{"MKB_CODE": "M17", "MKB_NAME": ]', "damaged"),
         (b"[1, 2]", "neither objects nor lists"),
         (b'{"a": [], "b": []}', "more than one list"),
-        (b'{"a" 1}', "no JSON"),
-        (b"{[1]: 2}", "no JSON"),
+        (b'{"a" 1}', "not JSON"),
+        (b"{[1]: 2}", "not JSON"),
         (b'[{"MKB_CODE": "\xff"}]', "not in UTF-8"),
         (b"[" * 100_000, "damaged"),
         (b'[{"a": "' + b"x" * 1_200_000 + b'"}, {}]', "damaged|no column"),
     ],
 )
-def test_what_is_no_directory_says_why(data: bytes, words: str) -> None:
+def test_what_is_not_a_directory_says_why(data: bytes, words: str) -> None:
     with pytest.raises(BadTable, match=words):
         gathered(data)
 
@@ -218,12 +218,12 @@ def test_an_archive_has_to_be_unpacked() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("1.2.643.5.1.13.13.11.1005_2.27.csv", csv(ICD_HEADER, *ICD_ROWS))
-    with pytest.raises(BadTable, match="ZIP archive and no XLSX file; unpack it"):
+    with pytest.raises(BadTable, match="ZIP archive and not an XLSX file; unpack it"):
         gathered(file.getvalue())
 
 
 def test_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory_file, "MOST_ROWS", 3)
+    monkeypatch.setattr(directory_file, "MAX_ROWS", 3)
     with pytest.raises(BadTable, match="more than 3 rows"):
         gathered(csv(ICD_HEADER, *ICD_ROWS))
     with pytest.raises(BadTable, match="more than 200 columns"):
@@ -235,12 +235,12 @@ def test_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("", "Гонартроз"), "the code is missing"),
         (("M17", ""), "the name is missing"),
-        (("7003320", "Гонартроз"), "7003320 is no code of ICD-10"),
-        (("M17.", "Гонартроз"), "M17. is no code of ICD-10"),
+        (("7003320", "Гонартроз"), "7003320 is not a code of ICD-10"),
+        (("M17.", "Гонартроз"), "M17. is not a code of ICD-10"),
         (("M17", "x" * 1001), "the name is longer than 1000 characters"),
     ],
 )
-def test_a_diagnosis_that_is_none_is_refused_with_the_reason(row: tuple[str, ...], words: str) -> None:
+def test_what_is_not_a_diagnosis_is_refused_with_the_reason(row: tuple[str, ...], words: str) -> None:
     assert reason("diagnoses", ("MKB_CODE", "MKB_NAME"), row) == words
 
 
@@ -252,7 +252,7 @@ def test_marks_and_letters_of_icd_10_are_put_right(written: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "header", "row", "words"),
     [
-        ("organisations", ("GUID", "NAME"), ("12", "ГП 5"), "12 is no GUID"),
+        ("organisations", ("GUID", "NAME"), ("12", "ГП 5"), "12 is not a GUID"),
         ("body-sites", ("ID", "NAME"), ("a b", "Кисть"), "the code a b has blanks in it"),
         ("body-sites", ("ID", "NAME"), ("x" * 65, "Кисть"), "the code is longer than 64 characters"),
         (
@@ -266,15 +266,15 @@ def test_marks_and_letters_of_icd_10_are_put_right(written: str) -> None:
             "procedures",
             ("S_CODE", "S_NAME"),
             ("WLB-KNEE", "Р"),
-            "WLB-KNEE is a code of this program's own, none of an official dictionary",
+            "WLB-KNEE is a code of this program's own, not of an official dictionary",
         ),
         (
             "procedures",
             ("S_CODE", "S_NAME", "modality"),
             ("x", "Р", "рентген"),
-            "рентген is no modality such as DX, CT, MG",
+            "рентген is not a modality such as DX, CT, MG",
         ),
-        ("procedures", ("S_CODE", "S_NAME", "minutes"), ("x", "Р", "0"), "0 is no number of minutes from 1 to 480"),
+        ("procedures", ("S_CODE", "S_NAME", "minutes"), ("x", "Р", "0"), "0 is not a number of minutes from 1 to 480"),
         (
             "doctors",
             ("ФИО", "СНИЛС"),
@@ -284,19 +284,19 @@ def test_marks_and_letters_of_icd_10_are_put_right(written: str) -> None:
         ("doctors", ("ФИО", "СНИЛС"), ("", "112-233-445 95"), "the name is missing"),
     ],
 )
-def test_a_row_that_is_no_entry_is_refused_with_the_reason(
+def test_what_is_not_an_entry_is_refused_with_the_reason(
     kind: str, header: tuple[str, ...], row: tuple[str, ...], words: str
 ) -> None:
     assert reason(kind, header, row) == words
 
 
-def test_a_code_that_stands_twice_is_told_with_both_rows() -> None:
+def test_a_code_that_occurs_twice_is_reported_with_both_rows() -> None:
     rows = (("M17", "Гонартроз"), ("M16", "Коксартроз"), ("M17", "Гонартроз"), ("m17", "Другое"))
     result = gathered(csv(("MKB_CODE", "MKB_NAME"), *rows))
     assert [each.code for each in result.entries] == ["M17", "M16"]
-    assert result.refused == [(4, "says the same as row 2"), (5, "has the code M17, as has row 2")]
+    assert result.refused == [(4, "is the same as row 2"), (5, "has the code M17, as has row 2")]
     as_json = gathered(json.dumps(objects(("MKB_CODE", "MKB_NAME"), *rows)).encode())
-    assert as_json.refused == [(3, "says the same as entry 1"), (4, "has the code M17, as has entry 1")]
+    assert as_json.refused == [(3, "is the same as entry 1"), (4, "has the code M17, as has entry 1")]
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_control_characters_do_not_come_through() -> None:
         ("", "", ""),
     ],
 )
-def test_the_method_tells_the_modality_or_else_the_name(method: str, name: str, modality: str) -> None:
+def test_the_modality_follows_from_the_method_or_else_the_name(method: str, name: str, modality: str) -> None:
     assert modality_of(method, name) == modality
 
 

@@ -1,0 +1,106 @@
+"""Imports worklist files at somebody's command: from a path to what became of each file.
+
+Every file is a transaction of its own: what is right is put on the worklist, what is wrong is reported. Prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.dicom.files import watched_folder, worklist_file
+from broker.domain.actors import Actor
+from broker.domain.clinic import Clinic
+from broker.domain.errors import Refused
+from broker.domain.import_result import REFUSED, ImportResult, Progress, silent
+from broker.domain.orders import ImportedItem
+from broker.store.database import Store
+from broker.workflow import worklist_files
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistImport:
+    """How worklist files are imported.
+
+    `dry_run` checks everything and keeps nothing; `send_to_bus` sends their orders to the region, too.
+    """
+
+    store: Store
+    actor: Actor
+    clinic: Clinic
+    dry_run: bool = False
+    send_to_bus: bool = False
+    progress: Progress = silent
+
+    def run(self, path: Path) -> Iterator[ImportResult]:
+        """Import a worklist file, or all in a folder and its subfolders."""
+        found, closed = _files(path) if path.is_dir() else ([path], [])
+        for folder in closed:
+            yield ImportResult(
+                watched_folder.spelt(folder),
+                REFUSED,
+                reasons=("it cannot be read now: its script is writing, or access is denied",),
+            )
+        seen: dict[tuple[str, str], str] = {}
+        for done, file in enumerate(found, 1):
+            where = file.relative_to(path) if path.is_dir() else Path(file.name)
+            yield self._file(file, watched_folder.spelt(where), seen)
+            self.progress(done, len(found))
+
+    def _file(self, file: Path, where: str, seen: dict[tuple[str, str], str]) -> ImportResult:
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(worklist_file.MOST_BYTES + 1)
+            item, digest = worklist_file.read(data)
+            _refuse_twice(item, where, seen)
+            run = self.store.dry_run if self.dry_run else self.store.write
+            taken = run(
+                worklist_files.take_over,
+                item,
+                watched_folder.key(file),
+                digest,
+                self.actor,
+                self.clinic,
+                send_to_bus=self.send_to_bus,
+            )
+        except OSError as error:
+            return ImportResult(where, REFUSED, reasons=(f"it cannot be read: {error.strerror}",))
+        except worklist_file.BadWorklistFile as error:
+            return ImportResult(where, REFUSED, reasons=(str(error),))
+        except Refused as error:
+            return ImportResult(where, REFUSED, reasons=(error.detail,))
+        number = "" if self.dry_run else taken.accession_number
+        return ImportResult(where, taken.outcome, number or item.accession_number)
+
+
+def is_worklist(path: Path) -> bool:
+    """Return True if a path is of worklist files: a folder, a `.wl` file, or another one in DICOM's file format."""
+    if path.is_dir() or path.suffix.lower() == worklist_file.SUFFIX:
+        return True
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _files(top: Path) -> tuple[list[Path], list[Path]]:
+    """Return the worklist files of a folder, and the folders whose files cannot be read now."""
+    found: list[Path] = []
+    closed: list[Path] = []
+    for folder, names in watched_folder.folders(top, closed.append):
+        with watched_folder.shared_lock(folder) as free:
+            if free:
+                found += [folder / name for name in names if (folder / name).is_file()]
+            else:
+                closed.append(folder)
+    return found, closed
+
+
+def _refuse_twice(item: ImportedItem, where: str, seen: dict[tuple[str, str], str]) -> None:
+    """Refuse an item whose numbers occur in an earlier file of the same import: a dry run cannot see it otherwise."""
+    for label, value in (
+        ("accession number", item.accession_number),
+        ("Study Instance UID", item.study_instance_uid),
+    ):
+        first = seen.setdefault((label, value), where) if value else where
+        if first != where:
+            raise Refused(f"the {label} {value} is in {first} too")

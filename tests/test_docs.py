@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from broker.__main__ import parser
+from broker.cli.main import parser
 from broker.config.configuration import known_keys
 
 ROOT = Path(__file__).parent.parent

@@ -1,73 +1,125 @@
-"""What the commands for devices do: register, list, look through a device's eyes. As in `commands.py`."""
+"""The commands for the registry of modalities."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
-import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
-from pydicom.dataset import Dataset
-
-from broker.app.settings import clinic_of
-from broker.cli.commands import FAILED, OK, open_house
-from broker.dicom.codec import settings
-from broker.dicom.worklist import explain, service, verdicts
+from broker.cli.commands import Commands, Exit
+from broker.cli.context import CommandContext
+from broker.cli.output import show
 from broker.domain.devices import Device
-from broker.domain.errors import NotFound
 from broker.store.queries import device_registry
-from broker.store.tables import devices as store_devices
-from broker.store.tables import orders
+from broker.store.queries.device_registry import DeviceContacts
 from broker.workflow import devices
 
+_ADD = """\
+What is not given stays as it is; for a new device it is the default. A device that called and is not yet registered
+is approved. Examples:
 
-def device_add(args: argparse.Namespace) -> int:
-    """Register a device, approve one that was heard of, or change it; what is not given stays as it is."""
-    with open_house(args.config) as house:
-        with house.store.read() as reader:
-            known = store_devices.get(reader, args.ae_title)
-        asked = {each.name: getattr(args, each.name, None) for each in fields(Device)}
-        asked["modality"] = args.modality.upper() if args.modality is not None else None
-        asked["own_only"] = None if args.any_station is None else not args.any_station
-        given = {name: value for name, value in asked.items() if value is not None}
+  worklist-broker device add XRAY_14 --name Рентген --modality DX --room "каб. 14" --address 10.0.4.14
+  worklist-broker device add XRAY_14 --charset latin --longest 32
+"""
+_NOT_POLICIES = ("ae_title", "name", "modality", "room", "approved")
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    group = commands.group("device", "the modalities that may ask for the worklist")
+    add = group.changing("add", _add, "register a device, approve one that was learned, or change it", _ADD)
+    _add_options(add)
+    group.reading("list", _list, "list the devices and when each called last")
+
+
+def _add_options(add: argparse.ArgumentParser) -> None:
+    yes_no = argparse.BooleanOptionalAction
+    add.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    add.add_argument("--name", help="what people call it; needed for a new one")
+    add.add_argument("--modality", help="DX, CR, MG, CT, US, ...; needed for a new one")
+    add.add_argument("--room", help="the room that it is in")
+    add.add_argument("--address", help="accept this AE title from these IP addresses only: one, or several with commas")
+    add.add_argument("--charset", choices=devices.CHARSETS, help="how it is answered; auto: as it asks (default auto)")
+    add.add_argument(
+        "--fallback-charset",
+        choices=devices.FALLBACKS,
+        help="what 8-bit letters mean in a query that names no character set (default ISO_IR 144)",
+    )
+    add.add_argument(
+        "--longest", type=int, metavar="N", help="characters that it shows of a text, 8 to 64 (default 64)"
+    )
+    add.add_argument(
+        "--any-station",
+        action=yes_no,
+        help="without a station in its query it sees the items of every device, not only its own",
+    )
+    add.add_argument("--days-before", type=int, metavar="N", help="how many days items stay on its list (default 1)")
+    add.add_argument(
+        "--days-after", type=int, metavar="N", help="how far ahead it sees when its query gives no date (default 30)"
+    )
+    add.add_argument(
+        "--closed-hours", type=int, metavar="N", help="hours that completed items stay on its list (default 0)"
+    )
+    add.add_argument(
+        "--strict-mpps", action=yes_no, help="refuse MPPS that breaks the standard instead of correcting it"
+    )
+    add.add_argument(
+        "--mpps-hours", type=int, metavar="N", help="a study that runs longer is closed: its device failed (default 12)"
+    )
+
+
+def _add(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context:
+        with context.store.read() as reader:
+            known = device_registry.device(reader, args.ae_title)
+        options = {each.name: getattr(args, each.name, None) for each in fields(Device)}
+        options["modality"] = args.modality.upper() if args.modality is not None else None
+        options["own_only"] = None if args.any_station is None else not args.any_station
+        given = {name: value for name, value in options.items() if value is not None}
         if known is None or not known.approved:
-            given.setdefault("name", "")  # the name of one that was only heard of is its AE title
+            given.setdefault("name", "")  # the name of a learned device is its AE title; a person has to name it
         device = replace(known or Device(args.ae_title, "", ""), **given, approved=True)
-        house.store.write(devices.put_device, device, house.actor)
-    word = "changed" if known and known.approved else "approved" if known else "registered"
-    print(f"Device {args.ae_title} is {word}.")
-    return OK
+        context.change(devices.put_device, device, context.actor)
+        outcome = "changed" if known and known.approved else "approved" if known else "registered"
+        context.report(f"Device {args.ae_title} is {outcome}.")
+    return Exit.OK
 
 
-def device_list(args: argparse.Namespace) -> int:
-    """List the devices, their policies that are not the default, and when each was last heard."""
-    with open_house(args.config) as house, house.store.read() as reader:
-        for each in device_registry.contacts(reader):
-            device = each.device
-            heard = ", ".join(
-                f"{service} {at.astimezone(house.config.clinic.zone):%Y-%m-%d %H:%M}"
-                for service, (at, _, _) in sorted(each.services.items())
-            )
-            state = "" if device.approved else "\tnot approved"
-            policies = " ".join(_policies(device))
-            print(
-                f"{device.ae_title}\t{device.modality or '-'}\t{device.name}\t{heard or 'never heard'}{state}"
-                + (f"\t{policies}" if policies else "")
-            )
-    return OK
+def _list(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context, context.store.read() as reader:
+        found = device_registry.contacts(reader)
+    show(args.json, [_as_json(each) for each in found], (_line(context, each) for each in found))
+    return Exit.OK
 
 
-_PLAIN = ("ae_title", "name", "modality", "room", "approved")
+def _as_json(contacts: DeviceContacts) -> dict[str, object]:
+    return {
+        **asdict(contacts.device),
+        "last_contact": {
+            service: {"at": at.isoformat(), "address": address, "summary": summary}
+            for service, (at, address, summary) in sorted(contacts.services.items())
+        },
+    }
+
+
+def _line(context: CommandContext, contacts: DeviceContacts) -> str:
+    device = contacts.device
+    calls = ", ".join(
+        f"{service} {context.local(at):%Y-%m-%d %H:%M}" for service, (at, _, _) in sorted(contacts.services.items())
+    )
+    words = [device.ae_title, device.modality or "-", device.name, calls or "never called"]
+    words += [] if device.approved else ["not approved"]
+    words += [policies] if (policies := " ".join(_policies(device))) else []
+    return "\t".join(words)
 
 
 def _policies(device: Device) -> Iterator[str]:
-    """Write what differs from the defaults as the options of `device add`."""
-    usual = Device("", "", "")
+    """Yield what differs from the defaults, as options of `device add`."""
+    default = Device("", "", "")
     for each in fields(Device):
         value = getattr(device, each.name)
-        if each.name in _PLAIN or value == getattr(usual, each.name):
+        if each.name in _NOT_POLICIES or value == getattr(default, each.name):
             continue
         if each.name == "own_only":
             yield "--any-station"
@@ -75,70 +127,3 @@ def _policies(device: Device) -> Iterator[str]:
             yield "--strict-mpps"
         else:
             yield shlex.join([f"--{each.name.replace('_', '-')}", str(value)])
-
-
-def why(args: argparse.Namespace) -> int:
-    """Tell why a device sees an order or does not; give FAILED where it does not."""
-    with open_house(args.config) as house, house.store.read() as reader:
-        order = orders.by_accession_number(reader, args.accession.strip())
-        if order is None:
-            raise NotFound(f"order {args.accession}")
-        zone, learns = house.config.clinic.zone, house.config.dicom.unknown_devices == "learn"
-        clinic, now = clinic_of(house.config), house.store.clock()
-        found = explain.of(reader, order, args.ae_title, now, clinic, learns=learns)
-    print(f"{order.accession_number} for {args.ae_title}:")
-    for verdict in found.verdicts:
-        mark = "ok " if verdict.ok else "NO " if verdict.decides else "!  "
-        print(f"  {mark} {verdicts.sentence(verdict, zone)}")
-        if remedy := verdicts.remedy(verdict, args.ae_title):
-            print(f"       do: {remedy}")
-    print(f"The device {'sees' if found.seen else 'does not see'} it when it asks so.")
-    return OK if found.seen else FAILED
-
-
-def worklist(args: argparse.Namespace) -> int:
-    """Print what a device sees on its list, as it is answered, without telling anybody that it was asked for."""
-    settings.set_up()
-    with open_house(args.config) as house:
-        with house.store.read() as reader:
-            if store_devices.get(reader, args.ae_title) is None:
-                raise NotFound(f"device {args.ae_title}; worklist-broker device list tells which there are")
-            asked = explain.latest(reader, args.ae_title)
-        term = str(asked.query.get("SpecificCharacterSet") or "") if asked else ""
-        answers = list(
-            service.find(
-                explain.typical(args.date, term),
-                service.Caller(args.ae_title, ""),
-                house.store,
-                clinic_of(house.config),
-                house.config.clinic.name,
-                noted=False,
-            )
-        )
-    items = [answer.identifier for answer in answers if answer.identifier is not None]
-    if args.json:
-        print(json.dumps([item.to_json_dict() for item in items], ensure_ascii=False, indent=1))
-    for item in [] if args.json else items:
-        print("\t".join(_line(item)))
-    if comment := answers[-1].status.get("ErrorComment"):
-        print(f"worklist-broker: {comment}", file=sys.stderr)
-    return OK
-
-
-def _line(item: Dataset) -> Iterator[str]:
-    """Write an answer in one line."""
-    step = item.ScheduledProcedureStepSequence[0]
-    day, hour = str(step.ScheduledProcedureStepStartDate), str(step.ScheduledProcedureStepStartTime)
-    yield f"{day[:4]}-{day[4:6]}-{day[6:]} {hour[:2]}:{hour[2:4]}"
-    yield str(item.AccessionNumber)
-    yield str(item.PatientName)
-    for ds, keyword in (
-        (item, "PatientID"),
-        (item, "PatientBirthDate"),
-        (item, "PatientSex"),
-        (step, "Modality"),
-        (step, "ScheduledStationAETitle"),
-        (step, "ScheduledProcedureStepStatus"),
-        (item, "RequestedProcedureDescription"),
-    ):
-        yield str(ds.get(keyword) or "")

@@ -1,4 +1,4 @@
-"""What the commands for directories do: import, list, search. As in `broker.commands`."""
+"""The commands for directories: import, list, search."""
 
 from __future__ import annotations
 
@@ -6,105 +6,157 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
-from broker.cli.commands import FAILED, OK, open_house
+from broker.cli.commands import Commands, Exit
+from broker.cli.context import CommandContext
+from broker.cli.output import progress, show
 from broker.config.configuration import Config
 from broker.domain.devices import ProcedureType
 from broker.domain.directory import Entry
 from broker.domain.errors import BrokerError, NotFound
-from broker.imports.directories import file as directory_file
-from broker.imports.directories import row as directory_row
-from broker.imports.directories.file import Table
-from broker.imports.directories.kinds import KINDS, MINUTES, USUAL_MINUTES, Kind, modality_of
-from broker.imports.directories.row import Gathered
+from broker.imports.directories.choice import ProcedureFilter, Selection, choose_procedures
+from broker.imports.directories.file import DirectoryTable, read, system_and_version
+from broker.imports.directories.kinds import KINDS, Kind
+from broker.imports.directories.row import DirectoryContent, read_entries
 from broker.imports.spreadsheet import BadTable
 from broker.store.queries import device_registry, directory_search
 from broker.workflow.directories import Replaced, Source, replace_directory
 
-MOST_TOLD = 100  # refused rows
+SHOWN_REFUSALS = 100  # rows; more are only counted
 MANY_OFFERED = 300  # procedures; more are no longer found by looking through them
-PROGRESS_EVERY = 2000
 _CONFIGURED = {"procedures": "system_procedure", "body-sites": "system_body_site", "diagnoses": "system_diagnosis"}
 
+_IMPORT = """\
+FILE is an export of the Ministry's register of dictionaries (НСИ) or of the region's terminology service, or a table
+of your own: CSV (UTF-8 or Windows-1251), XLSX or JSON. A kind's entries are replaced as a whole, or not at all; an
+entry that is gone can no longer be chosen, and stays in the orders that have it.
 
-def directory_import(args: argparse.Namespace) -> int:
-    """Import a directory; tell every row that is refused. FAILED where one is, or nothing is kept."""
+  worklist-broker directory import 1.2.643.5.1.13.13.11.1005_2.27.csv --kind diagnoses
+  worklist-broker directory import fsidi.xlsx --kind procedures --version 2.12 --modality DX,MG --replace-defaults
+  worklist-broker directory import staff.csv --kind doctors --columns "name=Сотрудник,snils=СНИЛС сотрудника"
+
+System and version are taken from a name such as the first one's, or else from --system and --version. Columns are
+found by their names (ID, MKB_CODE, NAME, Код, Наименование, ФИО, СНИЛС, …); --columns FIELD=COLUMN names them.
+
+Procedures: the desk offers those of --modality, without it those that the registered devices do (with DX only CR where
+there is no DX device). The modality follows from the method (рентгенография: DX, компьютерная томография: CT, …);
+--methods "рентгеноскопия=XA" overrides that. --only narrows the choice to these codes: "CODE,CODE", or a file with
+one a line, which may be followed by the minutes that it takes.
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    group = commands.group("directory", "dictionaries of codes and names: procedures, diagnoses, organisations, …")
+    _import_options(group.changing("import", _import, "import a directory from a file", _IMPORT))
+    group.reading("list", _list, "list what is imported")
+    search = group.reading("show", _show, "search a directory by code or name")
+    search.add_argument("kind", metavar="KIND", choices=list(KINDS), help=", ".join(KINDS))
+    search.add_argument("text", metavar="TEXT", nargs="*", help="beginning of the code, or of words of the name")
+    search.add_argument("--limit", type=int, default=50, metavar="N", help="show so many at the most (default 50)")
+
+
+def _import_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", type=Path, help="a .csv, .xlsx or .json file")
+    command.add_argument("--kind", required=True, choices=list(KINDS), help="what it is a directory of")
+    command.add_argument(
+        "--system", metavar="OID", default="", help="code system (default: by the file's name, or usual)"
+    )
+    command.add_argument("--version", metavar="V", default="", help="version (default: by the file's name)")
+    command.add_argument(
+        "--columns", metavar="FIELD=COLUMN,…", action="append", default=[], help="which column is what; may be repeated"
+    )
+    command.add_argument("--modality", metavar="DX,CT,…", default="", help="procedures: offer these only; ALL: all")
+    command.add_argument("--only", metavar="FILE|CODES", default="", help="procedures: offer these codes only")
+    command.add_argument(
+        "--methods", metavar="WORD=MODALITY,…", action="append", default=[], help="procedures: what a method is done by"
+    )
+    command.add_argument("--replace-defaults", action="store_true", help="procedures: take the local default set away")
+
+
+def _import(args: argparse.Namespace) -> int:
+    """Print every row that is refused; FAILED if one is, or if nothing is kept."""
     kind = KINDS[args.kind]
     _check_options(args)
-    with open_house(args.config) as house:
-        today = house.store.clock().astimezone(house.config.clinic.zone).date()
-        system, version = _system(args, kind, house.config)
-        gathered = _gathered(args.file, kind, _pairs("--columns", args.columns), today)
-        offered: list[ProcedureType] = []
+    with CommandContext(args) as context:
+        system, version = _system(args, kind, context.config)
+        content = _read(args.file, kind, _pairs("--columns", args.columns), context.today())
+        offered: Sequence[ProcedureType] = ()
         if kind.name == "procedures":
-            with house.store.read() as reader:
+            with context.store.read() as reader:
                 modalities = {device.modality for device in device_registry.approved(reader)} - {""}
-            offered = _offered(args, gathered.entries, modalities)
+            offered = _offered(args, content.entries, modalities)
         source = Source(kind.name, system, version, args.file.name)
-        run = house.store.dry_run if args.dry_run else house.store.write
-        done = run(
+        done = context.change(
             replace_directory,
             source,
-            gathered.entries,
-            house.actor,
+            content.entries,
+            context.actor,
             offered=offered,
             replace_defaults=args.replace_defaults,
         )
-        _tell(kind, source, gathered, done, args.dry_run)
-        for line in _advice(source, done, house.config):
-            print(line)
-    return FAILED if gathered.refused else OK
+        for number, sentence in enumerate(_outcome(kind, source, content, done)):
+            (print if number else context.report)(sentence)
+        for sentence in _advice(source, done, context.config):
+            print(sentence)
+    return Exit.FAILED if content.refused else Exit.OK
 
 
-def directory_list(args: argparse.Namespace) -> int:
-    """List what has been imported."""
-    with open_house(args.config) as house, house.store.read() as reader:
+def _list(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context, context.store.read() as reader:
         found = directory_search.imported(reader)
-        for each in found:
-            at = each.at.astimezone(house.config.clinic.zone)
-            print(
-                f"{each.kind}\t{each.system or '-'}\t{each.version or '-'}\t{each.entries} entries"
-                f"\t{at:%Y-%m-%d %H:%M}\t{each.file}"
-            )
-    if not found:
-        print("No directory is imported; worklist-broker directory import --help tells how.")
-    return OK
+    lines = [
+        f"{each.kind}\t{each.system or '-'}\t{each.version or '-'}\t{each.entries} entries"
+        f"\t{context.local(each.at):%Y-%m-%d %H:%M}\t{each.file}"
+        for each in found
+    ]
+    show(
+        args.json,
+        [{**asdict(each), "at": each.at.isoformat()} for each in found],
+        lines or ["No directory is imported; worklist-broker directory import --help explains how."],
+    )
+    return Exit.OK
 
 
-def directory_show(args: argparse.Namespace) -> int:
-    """Search a directory; FAILED where nothing is found."""
-    with open_house(args.config) as house, house.store.read() as reader:
+def _show(args: argparse.Namespace) -> int:
+    """Print the entries that are found; FAILED where there is none."""
+    with CommandContext(args) as context, context.store.read() as reader:
         if not any(each.kind == args.kind for each in directory_search.imported(reader)):
-            raise NotFound(f"directory of {args.kind}; worklist-broker directory list tells what is imported")
+            raise NotFound(f"directory of {args.kind}; worklist-broker directory list shows what is imported")
         found = directory_search.search(reader, args.kind, " ".join(args.text), args.limit + 1)
-    for entry in found[: args.limit]:
-        details = "; ".join(f"{key}: {value}" for key, value in sorted(entry.details.items()))
-        print("\t".join(word for word in (entry.code, entry.name, details) if word))
+    shown = found[: args.limit]
+    show(args.json, [asdict(entry) for entry in shown], map(_entry_line, shown))
     if len(found) > args.limit:
-        print(f"There are more than {args.limit}: say more words, or --limit.", file=sys.stderr)
-    return OK if found else FAILED
+        print(f"There are more than {args.limit}: give more words, or --limit.", file=sys.stderr)
+    return Exit.OK if found else Exit.FAILED
+
+
+def _entry_line(entry: Entry) -> str:
+    details = "; ".join(f"{key}: {value}" for key, value in sorted(entry.details.items()))
+    return "\t".join(word for word in (entry.code, entry.name, details) if word)
 
 
 # ---- what is asked for ----
 
 
-def _gathered(path: Path, kind: Kind, named: Mapping[str, str], today: date) -> Gathered:
-    """Read a file whole and tell what is wrong with it; raise BadTable where nothing of it is worth keeping."""
+def _read(path: Path, kind: Kind, named: Mapping[str, str], today: date) -> DirectoryContent:
+    """Read a whole file and print what is wrong with it; raise BadTable where nothing of it is worth keeping."""
     try:
         with path.open("rb") as file:
-            table = directory_file.read(file, kind, named)
-            _tell_columns(table)
-            gathered = directory_row.gather(table, kind.name, today, _progress())
+            table = read(file, kind, named)
+            _print_columns(table)
+            content = read_entries(table, kind.name, today, progress(f"{table.row_label}s"))
     except BadTable as error:
         raise BadTable(f"{path.name}: {error}") from None
-    _tell_refused(gathered, table)
-    if len(gathered.refused) > len(gathered.entries):
+    _print_refused(content, table)
+    if len(content.refused) > len(content.entries):
         raise BadTable(f"{path.name}: most rows are refused, so nothing is kept; is it of the right kind and columns?")
-    if not gathered.entries:
-        raise BadTable(f"{path.name}: there is no entry in it")
-    return gathered
+    if not content.entries:
+        raise BadTable(f"{path.name}: it has no entry")
+    return content
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -113,25 +165,25 @@ def _check_options(args: argparse.Namespace) -> None:
         if value and args.kind != "procedures":
             raise BrokerError(f"{option} is for procedures only")
     if args.system and not re.fullmatch(r"[0-2](\.\d+){2,}", args.system):
-        raise BrokerError(f"--system {args.system} is no OID such as 1.2.643.5.1.13.13.11.1471")
+        raise BrokerError(f"--system {args.system} is not an OID such as 1.2.643.5.1.13.13.11.1471")
 
 
 def _system(args: argparse.Namespace, kind: Kind, config: Config) -> tuple[str, str]:
-    """Tell the code system and its version: as said, else as the file's name says, else the configuration's."""
+    """Return code system and version: from the options, else from the file's name, else from the configuration."""
     expected = getattr(config.bus, _CONFIGURED[kind.name]) if kind.name in _CONFIGURED else kind.system
-    oid, version = directory_file.said_by_name(args.file)
+    oid, version = system_and_version(args.file)
     if oid and expected and oid != expected and not args.system:
         raise BrokerError(
             f"{args.file.name} is named after the dictionary {oid}, but {kind.name} are of {expected} here;"
-            f" if it is right nevertheless, say so: --system {oid}"
+            f" if it is right nevertheless, use --system {oid}"
         )
     return args.system or oid or expected, args.version or version
 
 
-def _pairs(option: str, said: Sequence[str]) -> dict[str, str]:
-    """Read NAME=VALUE,NAME=VALUE; a comma inside a value is no end of it."""
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """Read NAME=VALUE,NAME=VALUE; a comma inside a value does not end it."""
     pairs = {}
-    for text in said:
+    for text in texts:
         for part in re.split(r",(?=[^,=]+=)", text):
             name, mark, value = (piece.strip() for piece in part.partition("="))
             if not mark or not name or not value:
@@ -140,45 +192,37 @@ def _pairs(option: str, said: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _offered(args: argparse.Namespace, entries: Sequence[Entry], at_hand: set[str]) -> list[ProcedureType]:
-    """Choose the procedures that the desk offers: by --only, by --modality, or what the registered devices do."""
-    words = {word: modality.upper() for word, modality in _pairs("--methods", args.methods).items()}
-    only = _only(args.only) if args.only else None
-    if only is not None and (unknown := sorted(only.keys() - {entry.code for entry in entries})):
+def _offered(
+    args: argparse.Namespace, entries: Sequence[Entry], device_modalities: set[str]
+) -> Sequence[ProcedureType]:
+    """Return the procedures that the desk offers, and print how many these are and why."""
+    wanted = ProcedureFilter(
+        frozenset(word.strip().upper() for word in args.modality.split(",") if args.modality),
+        _codes(args.only) if args.only else None,
+        {word: modality.upper() for word, modality in _pairs("--methods", args.methods).items()},
+    )
+    selection = choose_procedures(entries, wanted, device_modalities)
+    if unknown := selection.unknown_codes:
         raise BrokerError(f"--only: not in the file: {', '.join(unknown[:10])}{', …' if len(unknown) > 10 else ''}")
-    wanted = {word.strip().upper() for word in args.modality.split(",")} if args.modality else set()
-    chosen = wanted or (at_hand if only is None else set())
-    if "ALL" in chosen:
-        chosen = set()
-    plates = "CR" in (wanted or at_hand) and "DX" not in (wanted or at_hand)  # plain X-ray is done on imaging plates
-    plain_xray = "CR" if plates else "DX"
-    found, silent = [], 0
-    for entry in entries:
-        if only is not None and entry.code not in only:
-            continue
-        modality = entry.details.get("modality") or modality_of(entry.details.get("method", ""), entry.name, words)
-        if modality == "DX":
-            modality = plain_xray
-        silent += not modality
-        if modality and (not chosen or modality in chosen):
-            minutes = (only or {}).get(entry.code) or int(entry.details.get("minutes", 0))
-            found.append(_procedure(entry, modality, minutes))
-    if silent:
-        print(f"Of {silent} procedures no modality is known, so they are not offered; see --methods.")
-    told = f" of {', '.join(sorted(chosen))}" if chosen else ""
-    why = "" if wanted or only is not None or not chosen else ", which the registered devices do (see --modality)"
-    print(f"Offered at the desk: {len(found)} official procedures{told}{why}.")
-    return found
+    for sentence in _selection_sentences(selection):
+        print(sentence)
+    return selection.offered
 
 
-def _procedure(entry: Entry, modality: str, minutes: int) -> ProcedureType:
-    return ProcedureType(entry.code, entry.name, modality, minutes or MINUTES.get(modality, USUAL_MINUTES), local=False)
+def _selection_sentences(selection: Selection) -> Iterator[str]:
+    if selection.without_modality:
+        yield (
+            f"Of {selection.without_modality} procedures no modality is known, so they are not offered; see --methods."
+        )
+    of = f" of {', '.join(sorted(selection.modalities))}" if selection.modalities else ""
+    why = ", which the registered devices do (see --modality)" if selection.by_devices else ""
+    yield f"Offered at the desk: {len(selection.offered)} official procedures{of}{why}."
 
 
-def _only(said: str) -> dict[str, int]:
-    """Read the codes that are wanted, from a file (one a line, minutes may follow) or as said: code -> minutes or 0."""
-    path = Path(said)
-    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else said.split(",")
+def _codes(text: str) -> dict[str, int]:
+    """Read codes from a file (one a line, minutes may follow) or from the text itself: code -> minutes or 0."""
+    path = Path(text)
+    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else text.split(",")
     found = {}
     for line in lines:
         code, *more = re.split(r"[;,\t ]+", line.split("#")[0].strip(), maxsplit=2)
@@ -190,10 +234,10 @@ def _only(said: str) -> dict[str, int]:
     return found
 
 
-# ---- what is told ----
+# ---- what is printed ----
 
 
-def _tell_columns(table: Table) -> None:
+def _print_columns(table: DirectoryTable) -> None:
     print("Columns: " + ", ".join(f"{field} = {name}" for field, name in table.columns.items()))
     if table.unread:
         print(f"Not read: {', '.join(table.unread)}")
@@ -201,24 +245,24 @@ def _tell_columns(table: Table) -> None:
         print(f"Only the first sheet is read, not: {', '.join(table.unread_sheets)}")
 
 
-def _tell_refused(gathered: Gathered, table: Table) -> None:
-    for number, reason in gathered.refused[:MOST_TOLD]:
-        print(f"{table.called} {number}: refused: {reason}")
-    if len(gathered.refused) > MOST_TOLD:
-        print(f"… and {len(gathered.refused) - MOST_TOLD} more are refused")
+def _print_refused(content: DirectoryContent, table: DirectoryTable) -> None:
+    for number, reason in content.refused[:SHOWN_REFUSALS]:
+        print(f"{table.row_label} {number}: refused: {reason}")
+    if len(content.refused) > SHOWN_REFUSALS:
+        print(f"… and {len(content.refused) - SHOWN_REFUSALS} more are refused")
 
 
-def _tell(kind: Kind, source: Source, gathered: Gathered, done: Replaced, dry_run: bool) -> None:
-    told = ", ".join(filter(None, (source.system, f"version {source.version}" if source.version else "")))
+def _outcome(kind: Kind, source: Source, content: DirectoryContent, done: Replaced) -> Iterator[str]:
+    """Say what has been replaced."""
+    origin = ", ".join(filter(None, (source.system, f"version {source.version}" if source.version else "")))
     change = done.change
-    words = [f"{len(gathered.entries)} entries, {change.added} new, {change.changed} changed, {change.gone} gone"]
-    words += [f"{number} {what}" for what, number in gathered.left_out.items()]
-    words += [f"{len(gathered.refused)} refused"] if gathered.refused else []
-    start = "Dry run, nothing is kept: " if dry_run else ""
-    print(f"{start}{kind.title}{f' ({told})' if told else ''}: {'; '.join(words)}.")
+    words = [f"{len(content.entries)} entries, {change.added} new, {change.changed} changed, {change.gone} gone"]
+    words += [f"{number} {what}" for what, number in content.left_out.items()]
+    words += [f"{len(content.refused)} refused"] if content.refused else []
+    yield f"{kind.title}{f' ({origin})' if origin else ''}: {'; '.join(words)}."
     if kind.name == "procedures":
         defaults = f", {done.offered_local} of them local ones of the default set" if done.offered_local else ""
-        print(f"The desk offers {done.offered} procedures{defaults}.")
+        yield f"The desk offers {done.offered} procedures{defaults}."
 
 
 def _advice(source: Source, done: Replaced, config: Config) -> Iterator[str]:
@@ -228,25 +272,13 @@ def _advice(source: Source, done: Replaced, config: Config) -> Iterator[str]:
         yield f"Set bus.{key} to {source.system} in the configuration, or the codes go out under another system."
     configured: Mapping[str, str] = config.bus.versions
     if source.system and not source.version and source.system not in configured:
-        yield "The version is not known: say --version, or set it under bus.versions; many regions ask for it."
+        yield "The version is not known: give --version, or set it under bus.versions; many regions ask for it."
     elif source.version and configured.get(source.system, source.version) != source.version:
         yield (
-            f"bus.versions says {configured[source.system]} for {source.system}, and that is what goes out;"
+            f"bus.versions has {configured[source.system]} for {source.system}, and that is what goes out;"
             f" this is {source.version}."
         )
     if done.offered > MANY_OFFERED:
         yield f"{done.offered} procedures are much to choose from: --modality or --only leaves fewer."
     if source.kind == "procedures" and done.offered_local and done.offered > done.offered_local:
         yield "The region does not know the local codes; --replace-defaults takes them away."
-
-
-def _progress() -> directory_row.Progress:
-    """Give a line on the terminal that tells how far a long import is; none where nobody watches."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        return lambda done: None
-
-    def show(done: int) -> None:
-        if done % PROGRESS_EVERY == 0:
-            print(f"\r{done} rows", end="", file=sys.stderr, flush=True)
-
-    return show

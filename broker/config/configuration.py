@@ -41,7 +41,7 @@ class Config(Section):
         if isinstance(data, dict) and isinstance(clinic := data.get("clinic"), dict):
             bus, oid = data.get("bus", {}), clinic.get("oid")
             if isinstance(bus, dict) and isinstance(oid, str) and oid and not bus.get("mis_oid"):
-                # A malformed clinic.oid is reported once, where it is written; nothing comes of the stand-in then.
+                # A malformed clinic.oid is reported once, where it is written; the stand-in is not used then.
                 return {**data, "bus": {**bus, "mis_oid": oid if is_oid(oid) else "0.0"}}
         return data
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.__main__ import main
-from broker.app import application
+from broker.app.database import open_store
+from broker.cli.main import main
 from broker.config.loader import load
 from broker.security.sessions import token_hash
 from broker.store.tables import clients
@@ -28,7 +28,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def known(config: Path) -> list[tuple[str, Client]]:
-    store = application.open_store(load(config))
+    store = open_store(load(config))
     with store.read() as reader:
         found = clients.enabled(reader)
     store.close()
@@ -48,7 +48,7 @@ def test_a_client_is_added_with_a_token_that_is_shown_once(config: Path, capsys:
     assert (client.name, client.organisation, client.send_to_bus, client.last_contact_at) == ("mis", "", False, None)
     assert shown not in (config.parent / "data" / "worklist.sqlite").read_bytes().decode("latin-1")
     assert main(["client", "list", "-c", str(config)]) == 0
-    assert capsys.readouterr().out == "mis\tthis clinic\tnever heard\n"
+    assert capsys.readouterr().out == "mis\tthis clinic\tnever called\n"
     assert main(["client", "add", "mis", "-c", str(config)]) == 1
     assert "already exists" in capsys.readouterr().err
 
@@ -68,18 +68,18 @@ def test_a_client_is_disabled_and_enabled(config: Path, capsys: pytest.CaptureFi
     assert known(config) == []
     capsys.readouterr()
     main(["client", "list", "-c", str(config)])
-    assert capsys.readouterr().out == "mis\tthis clinic\tnever heard\tthe region is told by us\tdisabled\n"
+    assert capsys.readouterr().out == "mis\tthis clinic\tnever called\tits orders are sent to the region\tdisabled\n"
     assert main(["client", "disable", "mis", "--enable", "-c", str(config)]) == 0
     assert len(known(config)) == 1
 
 
-def test_another_clinics_program_bears_its_organisation(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_clinics_program_has_its_own_organisation(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["client", "add", "clinic-7", "--organisation", GUID, "-c", str(config)]) == 0
     assert main(["client", "add", "own", "--organisation", OURS.upper(), "-c", str(config)]) == 0
     assert {client.name: client.organisation for _, client in known(config)} == {"clinic-7": GUID, "own": ""}
     capsys.readouterr()
     main(["client", "list", "-c", str(config)])
-    assert capsys.readouterr().out.splitlines()[0] == f"clinic-7\t{GUID}\tnever heard"
+    assert capsys.readouterr().out.splitlines()[0] == f"clinic-7\t{GUID}\tnever called"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,6 @@ def test_without_an_organisation_of_the_clinic_one_must_be_named(
 
 
 @pytest.mark.parametrize("verb", ["token", "disable"])
-def test_an_unknown_client_is_said_to_be_unknown(config: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_client_is_reported(config: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["client", verb, "nobody", "-c", str(config)]) == 1
     assert "client nobody" in capsys.readouterr().err

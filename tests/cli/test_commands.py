@@ -1,4 +1,4 @@
-"""The command line teaches, refuses clearly, and uses the same verbs as the screens."""
+"""The command line explains itself, refuses clearly, and uses the same use cases as the screens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from typing import Any
 
 import pytest
 
-from broker.__main__ import EX_CONFIG, EX_IOERR, main
-from broker.app import application
-from broker.config.loader import load
-from broker.store.database import Store
-from broker.store.queries import access
+from broker.cli.commands import Exit
+from broker.cli.main import main
 from tests.support import factory
 
 
@@ -46,9 +43,9 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         main(["--help"])
     assert raised.value.code == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for word in ("run", "check", "demo", "account", "device", "order", "practice-bus", "echo", "version", "try it"):
-        assert word in said
+        assert word in printed
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +56,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_says_yes_or_every_mistake_at_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "-c", str(config)]) == 0
     config.write_text("clinic: {name: К}\ndicom:\n  port: 99999\n  ae_titel: X\ndata: {directory: data}\n", "utf-8")
-    assert main(["check", "-c", str(config)]) == EX_CONFIG
+    assert main(["check", "-c", str(config)]) == Exit.CONFIG
     report = capsys.readouterr().err
     assert f"{config}:3: dicom.port" in report
     assert f"{config}:4: dicom.ae_titel" in report
@@ -116,24 +113,24 @@ def test_wrong_forms_are_all_reported_before_anything_is_registered(
 
 def test_a_refused_referral_names_its_fields(device: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert add(device, tmp_path, [referral(stations=["NOWHERE"]), referral(submission_id="good")]) == 1
-    said = capsys.readouterr()
-    assert "referral 1: Some fields are wrong: device: unknown" in said.err
-    assert "accession_number" in said.out  # the good one is registered
+    printed = capsys.readouterr()
+    assert "referral 1: Some fields are wrong: device: unknown" in printed.err
+    assert "accession_number" in printed.out  # the good one is registered
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '"x"', "\ufeff{}"])
-def test_what_is_no_referral_is_refused(device: Path, tmp_path: Path, text: str) -> None:
+def test_what_is_not_a_referral_is_refused(device: Path, tmp_path: Path, text: str) -> None:
     file = tmp_path / "orders.json"
     file.write_text(text, encoding="utf-8")
     assert main(["order", "add", "--json", str(file), "-c", str(device)]) == 1
 
 
-def test_a_missing_file_is_said_so(device: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_is_reported(device: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["order", "add", "--json", "no-such-file", "-c", str(device)]) == 1
     assert "no-such-file" in capsys.readouterr().err
 
 
-def test_echo_tells_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_echo_reports_that_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["echo", "NOBODY", "127.0.0.1", "1"]) == 1
     assert "nothing answers at 127.0.0.1:1" in capsys.readouterr().out
 
@@ -142,34 +139,5 @@ def test_data_that_cannot_be_used_is_its_own_exit_status(config: Path, capsys: p
     data = config.parent / "data"
     data.mkdir()
     (data / "worklist.sqlite").write_bytes(b"no database" * 500)
-    assert main(["device", "list", "-c", str(config)]) == EX_IOERR
+    assert main(["device", "list", "-c", str(config)]) == Exit.DATA
     assert "worklist.sqlite" in capsys.readouterr().err
-
-
-def test_two_brokers_never_share_a_data_directory(config: Path) -> None:
-    settings = load(config, {})
-    first = application.Application(settings)
-    try:
-        with pytest.raises(application.AlreadyRunning, match="another worklist-broker"):
-            application.Application(settings)
-    finally:
-        first.close()
-
-
-def test_the_nightly_backup_is_whole_and_old_copies_go(config: Path) -> None:
-    settings = load(config, {"WLB__BACKUP__KEEP": "2"})
-    running = application.Application(settings)
-    try:
-        made = [running.back_up() for _ in range(1)]
-        for day in (1, 2, 3):
-            (settings.backup_directory / f"worklist-2020010{day}-023000.sqlite").touch()
-        made.append(running.back_up())
-    finally:
-        running.close()
-    kept = sorted(path.name for path in settings.backup_directory.iterdir())
-    assert made[-1].name in kept
-    assert len(kept) == 2
-    copy = Store(made[-1])
-    with copy.read() as reader:
-        assert access.accounts(reader) == []
-    copy.close()

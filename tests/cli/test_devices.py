@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.__main__ import main
-from broker.app import application
+from broker.app.database import open_store
 from broker.app.settings import clinic_of
+from broker.cli.main import main
 from broker.config.loader import load
 from broker.domain.devices import Device
 from broker.store.queries import device_registry, order_card
@@ -25,7 +25,7 @@ EVERY_OPTION = [
 
 
 def known(config: Path, ae_title: str = "CT_1") -> Device | None:
-    store = application.open_store(load(config))
+    store = open_store(load(config))
     with store.read() as reader:
         found = devices.get(reader, ae_title)
     store.close()
@@ -33,7 +33,7 @@ def known(config: Path, ae_title: str = "CT_1") -> Device | None:
 
 
 def hear_of(config: Path, ae_title: str) -> None:
-    store = application.open_store(load(config))
+    store = open_store(load(config))
     store.write(lambda tx: devices.learn(tx, ae_title, "10.0.4.7"))
     store.close()
 
@@ -47,7 +47,7 @@ def test_every_policy_has_an_option_and_is_listed(config: Path, capsys: pytest.C
     assert capsys.readouterr().out == "Device CT_1 is registered.\n"
     assert main(["device", "list", "-c", str(config)]) == 0
     assert capsys.readouterr().out == (
-        "CT_1\tCT\tКТ\tnever heard\t--address '10.0.4.1, 10.0.4.2' --charset latin --fallback-charset 'ISO_IR 192'"
+        "CT_1\tCT\tКТ\tnever called\t--address '10.0.4.1, 10.0.4.2' --charset latin --fallback-charset 'ISO_IR 192'"
         " --longest 32 --any-station --days-before 2 --days-after 7 --closed-hours 4 --strict-mpps --mpps-hours 6\n"
     )
 
@@ -63,22 +63,22 @@ def test_what_is_not_given_stays(config: Path, capsys: pytest.CaptureFixture[str
     assert "Device CT_1 is changed." in capsys.readouterr().out
 
 
-def test_a_device_that_was_heard_of_is_adopted_under_a_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_learned_device_is_approved_under_a_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hear_of(config, "US_7")
     assert main(["device", "list", "-c", str(config)]) == 0
-    assert capsys.readouterr().out == "US_7\t-\tUS_7\tnever heard\tnot approved\t--address 10.0.4.7\n"
+    assert capsys.readouterr().out == "US_7\t-\tUS_7\tnever called\tnot approved\t--address 10.0.4.7\n"
     assert main(["device", "add", "US_7", "--modality", "US", "-c", str(config)]) == 1
     assert "name: required" in capsys.readouterr().err
     assert main(["device", "add", "US_7", "--modality", "US", "--name", "УЗИ", "-c", str(config)]) == 0
     assert known(config, "US_7") == Device("US_7", "УЗИ", "US", address="10.0.4.7")
 
 
-def test_what_is_wrong_is_said_by_field(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_wrong_is_reported_by_field(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = ["device", "add", "CT_1", "--address", "ct.local", "--longest", "5", "-c", str(config)]
     assert main(wrong) == 1
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for part in ("name: required", "modality: letters", "address: address", "longest: range"):
-        assert part in told
+        assert part in printed
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def order(config: Path) -> str:
     """An order for today on the X-ray; its number."""
     main(["device", "add", "XRAY_14", "--name", "Рентген", "--modality", "DX", "-c", str(config)])
     settings = load(config)
-    store = application.open_store(settings)
+    store = open_store(settings)
     made = store.write(referrals.register, factory.draft(), factory.REGISTRAR, clinic_of(settings))
     store.close()
     return made.accession_number
@@ -96,17 +96,17 @@ def test_why_says_what_holds_and_what_to_do_about_what_does_not(
     config: Path, order: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["why", order, "XRAY_14", "-c", str(config)]) == 0
-    told = capsys.readouterr().out
-    assert f"{order} for XRAY_14:" in told
-    assert "ok  it is planned on this device" in told
-    assert "!   it has never asked for its list" in told
-    assert "The device sees it when it asks so." in told
+    printed = capsys.readouterr().out
+    assert f"{order} for XRAY_14:" in printed
+    assert "ok  it is planned on this device" in printed
+    assert "!   it has never asked for its list" in printed
+    assert "The device sees it when it asks so." in printed
     main(["device", "add", "MG", "--name", "Маммограф", "--modality", "MG", "-c", str(config)])
     assert main(["why", order, "MG", "-c", str(config)]) == 1
-    told = capsys.readouterr().out
-    assert "NO  it is planned on XRAY_14" in told
-    assert "do: plan it on MG, or let the device see every device's orders: device add MG --any-station" in told
-    assert "Кузнецова" not in told
+    printed = capsys.readouterr().out
+    assert "NO  it is planned on XRAY_14" in printed
+    assert "do: plan it on MG, or let the device see every device's orders: device add MG --any-station" in printed
+    assert "Кузнецова" not in printed
 
 
 def test_why_knows_neither_an_unknown_order_nor_an_unknown_device(
@@ -144,7 +144,7 @@ def test_worklist_shows_what_the_device_sees_in_its_own_letters(
 def test_looking_through_a_device_s_eyes_leaves_no_trace(config: Path, order: str) -> None:
     main(["worklist", "XRAY_14", "-c", str(config)])
     main(["why", order, "XRAY_14", "-c", str(config)])
-    store = application.open_store(load(config))
+    store = open_store(load(config))
     with store.read() as reader:
         [heard] = device_registry.contacts(reader)
         card = order_card.card(reader, order)

@@ -1,4 +1,4 @@
-"""The commands that bring directories in: they tell what they did, what they refuse, and what is left to do."""
+"""The commands for directories: they print what they did, what they refuse, and what is left to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from broker.__main__ import EX_CONFIG, main
-from broker.app import application
+from broker.app.database import open_store
+from broker.cli.commands import Exit
+from broker.cli.main import main
 from broker.config.loader import load
 from broker.domain.devices import ProcedureType
 from broker.store.database import Reader
@@ -53,7 +54,7 @@ def bring(config: Path, file: Path, kind: str, *more: str) -> int:
 
 
 def reading(config: Path) -> Iterator[Reader]:
-    store = application.open_store(load(config))
+    store = open_store(load(config))
     with store.read() as reader:
         yield reader
     store.close()
@@ -95,18 +96,18 @@ def test_a_dry_run_keeps_nothing(config: Path, icd: Path, capsys: pytest.Capture
     assert "directory of diagnoses" in capsys.readouterr().err
 
 
-def test_refused_rows_are_told_and_the_others_are_kept(
+def test_refused_rows_are_reported_and_the_others_are_kept(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "icd.csv"
     rows = ("Код МКБ-10;Наименование", "M17;Гонартроз", "777;Неизвестно", "M16;Коксартроз", "M17;Гонартроз", "M15;")
     file.write_text("\n".join(("МКБ, выгрузка", *rows, "M18;Первый артроз")), encoding="cp1251")
     assert bring(config, file, "diagnoses", "--version", "2.27") == 1
-    told = capsys.readouterr().out
-    assert "row 4: refused: 777 is no code of ICD-10\n" in told
-    assert "row 6: refused: says the same as row 3\n" in told
-    assert "row 7: refused: the name is missing\n" in told
-    assert "3 entries, 3 new, 0 changed, 0 gone; 3 refused." in told
+    printed = capsys.readouterr().out
+    assert "row 4: refused: 777 is not a code of ICD-10\n" in printed
+    assert "row 6: refused: is the same as row 3\n" in printed
+    assert "row 7: refused: the name is missing\n" in printed
+    assert "3 entries, 3 new, 0 changed, 0 gone; 3 refused." in printed
 
 
 def test_where_most_rows_are_refused_the_old_entries_stay(
@@ -116,17 +117,17 @@ def test_where_most_rows_are_refused_the_old_entries_stay(
     file = tmp_path / "wrong.csv"
     file.write_text("Код;Наименование\n" + "\n".join(f"{n};Улица" for n in range(150)) + "\nM16;Коксартроз", "utf-8")
     assert bring(config, file, "diagnoses") == 1
-    told = capsys.readouterr()
-    assert told.out.count("no code of ICD-10") == 100
-    assert "… and 50 more are refused" in told.out
-    assert "wrong.csv: most rows are refused, so nothing is kept" in told.err
+    printed = capsys.readouterr()
+    assert printed.out.count("not a code of ICD-10") == 100
+    assert "… and 50 more are refused" in printed.out
+    assert "wrong.csv: most rows are refused, so nothing is kept" in printed.err
     file.write_text("Код;Наименование", "utf-8")
     assert bring(config, file, "diagnoses") == 1
-    assert "wrong.csv: there is no entry in it" in capsys.readouterr().err
+    assert "wrong.csv: it has no entry" in capsys.readouterr().err
     assert run(config, "show", "diagnoses", "M17") == 0
 
 
-def test_a_file_that_is_none_is_named_with_what_to_do(
+def test_an_unusable_file_is_named_with_what_to_do(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "sites.xml"
@@ -135,7 +136,7 @@ def test_a_file_that_is_none_is_named_with_what_to_do(
     assert "sites.xml: it is XML or a web page; export it as CSV, XLSX or JSON" in capsys.readouterr().err
     file.write_text("ID,CODE,NAME\n1,x1,Кисть\n")
     assert bring(config, file, "body-sites") == 1
-    assert "the code could be CODE or ID; say which one it is, for example: --columns code=CODE" in (
+    assert "the code could be CODE or ID; name the right one, for example: --columns code=CODE" in (
         capsys.readouterr().err
     )
     assert bring(config, file, "body-sites", "--columns", "code=CODE") == 0
@@ -149,7 +150,7 @@ def test_a_file_that_is_none_is_named_with_what_to_do(
     ("more", "words"),
     [
         (["--columns", "code"], "--columns: «code» is not of the form NAME=VALUE"),
-        (["--system", "МКБ"], "--system МКБ is no OID"),
+        (["--system", "МКБ"], "--system МКБ is not an OID"),
         (["--modality", "DX"], "--modality is for procedures only"),
         (["--only", "M17"], "--only is for procedures only"),
         (["--methods", "a=DX"], "--methods is for procedures only"),
@@ -167,24 +168,24 @@ def test_a_file_of_another_dictionary_is_not_taken_for_this_one(
     config: Path, icd: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bring(config, icd, "body-sites") == 1
-    told = capsys.readouterr().err
-    assert f"is named after the dictionary {ICD}, but body-sites are of 1.2.643.5.1.13.13.11.1477 here" in told
-    assert f"--system {ICD}" in told
+    printed = capsys.readouterr().err
+    assert f"is named after the dictionary {ICD}, but body-sites are of 1.2.643.5.1.13.13.11.1477 here" in printed
+    assert f"--system {ICD}" in printed
     assert bring(config, icd, "body-sites", "--system", ICD, "--columns", "code=MKB_CODE,name=MKB_NAME") == 0
     assert f"Set bus.system_body_site to {ICD} in the configuration" in capsys.readouterr().out
 
 
-def test_what_is_left_to_do_in_the_configuration_is_said(
+def test_what_is_left_to_do_in_the_configuration_is_printed(
     config: Path, icd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with config.open("a", encoding="utf-8") as file:
         file.write(f"bus: {{versions: {{{ICD}: 2.1}}}}\n")
     assert bring(config, icd, "diagnoses") == 0
-    assert f"bus.versions says 2.1 for {ICD}, and that is what goes out; this is 2.27." in capsys.readouterr().out
+    assert f"bus.versions has 2.1 for {ICD}, and that is what goes out; this is 2.27." in capsys.readouterr().out
     sites = tmp_path / "sites.json"
     sites.write_text(json.dumps([{"ID": "x1", "NAME": "Кисть"}]), encoding="utf-8")
     assert bring(config, sites, "body-sites") == 0
-    assert "The version is not known: say --version" in capsys.readouterr().out
+    assert "The version is not known: give --version" in capsys.readouterr().out
 
 
 def test_the_desk_offers_what_the_registered_devices_do(
@@ -192,12 +193,14 @@ def test_the_desk_offers_what_the_registered_devices_do(
 ) -> None:
     register(config, "XRAY_14", "DX")
     assert bring(config, studies, "procedures", "--version", "1") == 0
-    told = capsys.readouterr().out
-    assert "Of 1 procedures no modality is known, so they are not offered; see --methods." in told
-    assert "Offered at the desk: 2 official procedures of DX, which the registered devices do (see --modality)." in told
-    assert "4 entries, 4 new" in told
-    assert "The desk offers 16 procedures, 14 of them local ones of the default set." in told
-    assert "--replace-defaults takes them away." in told
+    printed = capsys.readouterr().out
+    assert "Of 1 procedures no modality is known, so they are not offered; see --methods." in printed
+    assert (
+        "Offered at the desk: 2 official procedures of DX, which the registered devices do (see --modality)." in printed
+    )
+    assert "4 entries, 4 new" in printed
+    assert "The desk offers 16 procedures, 14 of them local ones of the default set." in printed
+    assert "--replace-defaults takes them away." in printed
     assert offered(config) == {
         "X-TEST-1": ProcedureType("X-TEST-1", "Рентгенография коленного сустава", "DX", 15, local=False),
         "X-TEST-2": ProcedureType("X-TEST-2", "Рентгенография кисти", "DX", 15, local=False),
@@ -206,7 +209,7 @@ def test_the_desk_offers_what_the_registered_devices_do(
     assert "X-TEST-3" in capsys.readouterr().out
 
 
-def test_without_devices_or_when_told_so_all_are_offered(config: Path, studies: Path) -> None:
+def test_without_devices_or_on_request_all_are_offered(config: Path, studies: Path) -> None:
     assert bring(config, studies, "procedures") == 0
     assert {code: each.modality for code, each in offered(config).items()} == {
         "X-TEST-1": "DX",
@@ -243,7 +246,7 @@ def test_a_choice_of_modalities_codes_and_methods(config: Path, studies: Path, t
     assert len(every) == 2
 
 
-def test_a_code_that_the_file_does_not_have_is_told_and_nothing_is_kept(
+def test_a_code_that_the_file_does_not_have_is_reported_and_nothing_is_kept(
     config: Path, studies: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bring(config, studies, "procedures", "--only", "X-TEST-1,X-TEST-9") == 1
@@ -277,8 +280,8 @@ def test_help_teaches_and_the_configuration_is_checked_first(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["directory", "import", "--help"])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for word in ("--columns", "--only", "--replace-defaults", "diagnoses", "nothing", "НСИ", "FIELD=COLUMN"):
-        assert word in told, word
+        assert word in printed, word
     config.write_text("clinic: {}\n", encoding="utf-8")
-    assert bring(config, icd, "diagnoses") == EX_CONFIG
+    assert bring(config, icd, "diagnoses") == Exit.CONFIG

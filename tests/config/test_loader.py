@@ -1,4 +1,4 @@
-"""What an administrator may write in config.yaml and the environment, and what is said about mistakes."""
+"""What an administrator may write in config.yaml and the environment, and what is reported about mistakes."""
 
 import datetime
 import os
@@ -172,7 +172,7 @@ def test_a_named_file_that_is_missing_is_not_replaced_by_a_usual_one(tmp_path: P
     assert line.startswith("no configuration file: looked for missing.yaml; ")
 
 
-def test_a_directory_or_an_unreadable_file_is_said_to_be_so(
+def test_a_directory_or_an_unreadable_file_is_reported_as_such(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert report(tmp_path / ".")[0].endswith(": cannot be read: Is a directory")
@@ -186,7 +186,7 @@ def test_a_directory_or_an_unreadable_file_is_said_to_be_so(
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n"])
-def test_an_empty_file_is_said_to_be_empty(write: Write, text: str) -> None:
+def test_an_empty_file_is_reported_as_empty(write: Write, text: str) -> None:
     assert report(write(text)) == ["config.yaml:1: the file is empty; start from config.example.yaml"]
 
 
@@ -213,15 +213,15 @@ def test_a_control_character_is_refused_with_the_line(write: Write) -> None:
     [("log:\n  level: a: b\n", 6), ("log:\n\tlevel: info\n", 6), ("web: [\n", 6), ("log:\n  level: @x\n", 6)],
 )
 def test_what_is_not_yaml_is_refused_with_the_line(write: Write, text: str, line: int) -> None:
-    (said,) = report(write(LEAST + text))
-    assert said.startswith(f"config.yaml:{line}: this is not YAML: ")
+    (mistake,) = report(write(LEAST + text))
+    assert mistake.startswith(f"config.yaml:{line}: this is not YAML: ")
 
 
 @pytest.mark.parametrize("value", ["*one", "&one two", "!one", "!one two"])
-def test_aliases_anchors_and_tags_are_told_to_be_quoted(write: Write, value: str) -> None:
-    (said,) = report(write(f"clinic:\n  name: {value}\ndata:\n  directory: data\n"))[:1]
-    assert said.startswith("config.yaml:2: ")
-    assert said.endswith("a value that begins with * & or ! must be quoted")
+def test_aliases_anchors_and_tags_have_to_be_quoted(write: Write, value: str) -> None:
+    (mistake,) = report(write(f"clinic:\n  name: {value}\ndata:\n  directory: data\n"))[:1]
+    assert mistake.startswith("config.yaml:2: ")
+    assert mistake.endswith("a value that begins with * & or ! must be quoted")
 
 
 def test_endless_nesting_is_refused(write: Write) -> None:
@@ -440,7 +440,7 @@ def test_the_clinic_needs_a_name_of_one_line(write: Write, name: str) -> None:
     assert line.startswith("config.yaml:2: clinic.name: must ")
 
 
-def test_the_data_directory_may_be_made_later_but_is_no_file(write: Write, tmp_path: Path) -> None:
+def test_the_data_directory_may_be_made_later_but_is_not_a_file(write: Write, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("", encoding="utf-8")
     assert report(write(LEAST)) == [
         "config.yaml:4: data.directory: must be a directory, and is something else (got data)"
@@ -497,7 +497,7 @@ def test_the_bus_reads_its_token_from_the_file_each_time(write: Write, tmp_path:
         _ = bus.token
 
 
-def test_orders_belong_to_the_clinics_oid_unless_told_otherwise(write: Write) -> None:
+def test_orders_belong_to_the_clinics_oid_unless_configured_otherwise(write: Write) -> None:
     with_oid = LEAST.replace("data:", "  oid: 1.2.3\ndata:")
     assert load(write(with_oid), {}).bus.mis_oid == "1.2.3"
     assert load(write(with_oid + "bus:\n  mis_oid: 1.2.4\n"), {}).bus.mis_oid == "1.2.4"
@@ -594,7 +594,7 @@ def test_a_secret_in_the_environment_or_in_its_file_is_never_shown(write: Write,
         assert "s3cret" not in line
 
 
-def test_a_missing_secret_file_tells_where_it_was_looked_for(write: Write, tmp_path: Path) -> None:
+def test_the_report_of_a_missing_secret_file_names_its_directory(write: Write, tmp_path: Path) -> None:
     (line,) = report(write(LEAST + "bus:\n  token_file: token\n"))
     wrong = f"no file in {tmp_path} can be read under this name: No such file or directory (got …)"
     assert line == f"config.yaml:6: bus.token_file: {wrong}"
@@ -703,7 +703,7 @@ def test_an_empty_override_takes_a_value_away(write: Write) -> None:
     assert (read.pacs.address, read.pacs.ae_title, read.backup.directory, read.web.origins) == ("", "", None, ())
 
 
-def test_an_override_in_a_section_that_is_no_section_reports_the_section(write: Write) -> None:
+def test_an_override_in_a_malformed_section_reports_the_section(write: Write) -> None:
     (line,) = report(write(LEAST + "log: 5\n"), {"WLB__LOG__LEVEL": "debug"})
     assert line == "config.yaml:5: log: must have its keys beneath it, indented (got 5)"
 

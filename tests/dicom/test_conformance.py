@@ -10,8 +10,8 @@ from pydicom.datadict import dictionary_description
 from pydicom.tag import Tag
 from pynetdicom import AE
 
-from broker.__main__ import main
 from broker.app.settings import archive_address, port_settings
+from broker.cli.main import main
 from broker.config.configuration import Config
 from broker.dicom import conformance, services
 from broker.dicom.mpps.rules import RULES

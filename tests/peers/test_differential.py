@@ -18,7 +18,7 @@ from pydicom.multival import MultiValue
 from pynetdicom import AE, Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
-from broker.__main__ import main
+from broker.cli.main import main
 from broker.dicom.server import DicomServer, PortSettings
 from broker.domain.devices import Device
 from broker.store.database import Store

@@ -26,6 +26,11 @@ class DeviceContacts:
     notes: tuple[Note, ...] = ()  # newest first
 
 
+def device(reader: Reader, ae_title: str) -> Device | None:
+    """Return a device, approved or not; None if its AE title is unknown."""
+    return devices.get(reader, ae_title)
+
+
 def approved(reader: Reader) -> list[Device]:
     """Give every approved device, by name."""
     return [

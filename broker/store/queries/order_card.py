@@ -47,6 +47,11 @@ class Card:
     report_doubted: bool = False  # images were taken away from the order after it was signed
 
 
+def order(reader: Reader, accession_number: str) -> Order | None:
+    """Return the order with this accession number, ours or the region's; None if there is none."""
+    return orders.by_accession_number(reader, accession_number)
+
+
 def card(reader: Reader, accession_number: str) -> Card | None:
     """Give everything about the study with this number, or None."""
     order = orders.by_accession_number(reader, accession_number)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import requests
 
-from broker.__main__ import main
 from broker.bus.fhir_server.rules import OperationRefused
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
@@ -21,6 +20,7 @@ from broker.bus.practice import (
     PRACTICE_TOKEN_2,
     PracticeServer,
 )
+from broker.cli.main import main
 from tests.bus.bundles import (
     accepted,
     accession_numbers,

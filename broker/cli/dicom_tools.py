@@ -1,0 +1,159 @@
+"""The commands for connecting a modality: echo, why, worklist, conformance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import date, tzinfo
+
+from pydicom.dataset import Dataset
+
+from broker import __version__
+from broker.app.settings import archive_address, port_settings
+from broker.cli.commands import Commands, Exit
+from broker.cli.context import CommandContext
+from broker.cli.output import show
+from broker.config.loader import load
+from broker.dicom import conformance
+from broker.dicom.codec import settings
+from broker.dicom.scu import echo
+from broker.dicom.worklist import explain, service, verdicts
+from broker.domain.device_advice import Explained
+from broker.domain.errors import NotFound
+from broker.domain.orders import Order
+from broker.store.queries import device_registry, order_card
+
+_WHY = """\
+Every rule and every key of the device's latest query is checked, with what to do where it fails.
+Exit status: 0 if the device sees the order, 1 if it does not.
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    verify = commands.reading("echo", _echo, "verify a device or archive by C-ECHO", config=False)
+    verify.add_argument("ae_title", metavar="AE")
+    verify.add_argument("host", metavar="HOST")
+    verify.add_argument("port", metavar="PORT", type=int)
+    verify.add_argument("--calling", default="WORKLIST", metavar="AE", help="our AE title (default WORKLIST)")
+
+    why = commands.reading("why", _why, "tell why a device sees an order on its list, or does not", _WHY)
+    why.add_argument("accession", metavar="ACCESSION", help="the order's accession number")
+    why.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+
+    worklist = commands.reading(
+        "worklist",
+        _worklist,
+        "print what a device sees on its list, in its own letters",
+        as_json="print whole answers, in the DICOM JSON model",
+    )
+    worklist.add_argument("ae_title", metavar="AE", help="the device's own AE title")
+    worklist.add_argument(
+        "--date", type=date.fromisoformat, metavar="YYYY-MM-DD", help="one day (default: the days that it may see)"
+    )
+
+    commands.reading(
+        "conformance", _conformance, "print the DICOM Conformance Statement of this installation, as Markdown"
+    )
+
+
+def _echo(args: argparse.Namespace) -> int:
+    result = echo.echo(args.ae_title, args.host, args.port, args.calling)
+    value = {"ae_title": args.ae_title, "ok": result.ok, "seconds": round(result.seconds, 3), "result": result.words}
+    show(args.json, value, [result.words])
+    return Exit.OK if result.ok else Exit.FAILED
+
+
+def _why(args: argparse.Namespace) -> int:
+    with CommandContext(args) as context, context.store.read() as reader:
+        order = order_card.order(reader, args.accession.strip())
+        if order is None:
+            raise NotFound(f"order {args.accession}")
+        learns = context.config.dicom.unknown_devices == "learn"
+        now = context.store.clock()
+        found = explain.of(reader, order, args.ae_title, now, context.clinic, learns=learns)
+    zone = context.clinic.zone
+    show(args.json, _why_json(order, args.ae_title, found, zone), _why_lines(order, args.ae_title, found, zone))
+    return Exit.OK if found.seen else Exit.FAILED
+
+
+def _why_json(order: Order, ae_title: str, found: Explained, zone: tzinfo) -> dict[str, object]:
+    return {
+        "accession_number": order.accession_number,
+        "ae_title": ae_title,
+        "seen": found.seen,
+        "verdicts": [
+            {
+                **asdict(verdict),
+                "sentence": verdicts.sentence(verdict, zone),
+                "remedy": verdicts.remedy(verdict, ae_title) or None,
+            }
+            for verdict in found.verdicts
+        ],
+    }
+
+
+def _why_lines(order: Order, ae_title: str, found: Explained, zone: tzinfo) -> Iterator[str]:
+    yield f"{order.accession_number} for {ae_title}:"
+    for verdict in found.verdicts:
+        mark = "ok " if verdict.ok else "NO " if verdict.decides else "!  "
+        yield f"  {mark} {verdicts.sentence(verdict, zone)}"
+        if remedy := verdicts.remedy(verdict, ae_title):
+            yield f"       do: {remedy}"
+    yield f"The device {'sees' if found.seen else 'does not see'} it when it asks so."
+
+
+def _worklist(args: argparse.Namespace) -> int:
+    """Print a device's list as it would be answered; the query is not recorded anywhere."""
+    settings.set_up()
+    with CommandContext(args) as context:
+        with context.store.read() as reader:
+            if device_registry.device(reader, args.ae_title) is None:
+                raise NotFound(f"device {args.ae_title}; worklist-broker device list shows which there are")
+            asked = explain.latest(reader, args.ae_title)
+        term = str(asked.query.get("SpecificCharacterSet") or "") if asked else ""
+        answers = list(
+            service.find(
+                explain.typical(args.date, term),
+                service.Caller(args.ae_title, ""),
+                context.store,
+                context.clinic,
+                context.config.clinic.name,
+                noted=False,
+            )
+        )
+    items = [answer.identifier for answer in answers if answer.identifier is not None]
+    show(args.json, [item.to_json_dict() for item in items], ("\t".join(_worklist_fields(item)) for item in items))
+    if comment := answers[-1].status.get("ErrorComment"):
+        print(f"worklist-broker: {comment}", file=sys.stderr)
+    return Exit.OK
+
+
+def _worklist_fields(item: Dataset) -> Iterator[str]:
+    """Yield what a line shows of an answer."""
+    step = item.ScheduledProcedureStepSequence[0]
+    day, hour = str(step.ScheduledProcedureStepStartDate), str(step.ScheduledProcedureStepStartTime)
+    yield f"{day[:4]}-{day[4:6]}-{day[6:]} {hour[:2]}:{hour[2:4]}"
+    yield str(item.AccessionNumber)
+    yield str(item.PatientName)
+    for ds, keyword in (
+        (item, "PatientID"),
+        (item, "PatientBirthDate"),
+        (item, "PatientSex"),
+        (step, "Modality"),
+        (step, "ScheduledStationAETitle"),
+        (step, "ScheduledProcedureStepStatus"),
+        (item, "RequestedProcedureDescription"),
+    ):
+        yield str(ds.get(keyword) or "")
+
+
+def _conformance(args: argparse.Namespace) -> int:
+    config = load(args.config)
+    port = port_settings(config.dicom)
+    statement = conformance.write(port, archive_address(config), __version__)
+    value = {"ae_title": port.ae_title, "port": port.port, "version": __version__, "statement": statement}
+    show(args.json, value, [statement.removesuffix("\n")])
+    return Exit.OK

@@ -1,0 +1,167 @@
+"""Every command says whether it reads or changes; what reads can print JSON, what changes can be tried out."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import shlex
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.cli.commands import Effect, Exit
+from broker.cli.main import main, parser
+from tests.support import factory
+
+GUID = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21"
+SERVING = {"run", "demo", "practice-bus"}
+# Command -> arguments with which it has something to say about the clinic of `clinic`.
+READING = {
+    "check": "",
+    "version": "",
+    "account list": "",
+    "device list": "",
+    "order list": "",
+    "directory list": "",
+    "directory show": "diagnoses M17",
+    "client list": "",
+    "echo": "NOBODY 127.0.0.1 1",
+    "why": "K2611-0001 XRAY_14",
+    "worklist": "XRAY_14",
+    "conformance": "",
+}
+CHANGING = {
+    "account add": "yudin --name Юдин --role technologist --generate",
+    "account disable": "orlova",
+    "account password": "orlova --password-stdin",
+    "device add": "CT_1 --name КТ --modality CT",
+    "order add": "--json orders.json",
+    "import": "referrals.csv",
+    "directory import": "body-sites.csv --kind body-sites --system 1.2.643.5.1.13.13.11.1477 --version 1",
+    "client add": f"lis --organisation {GUID}",
+    "client token": "mis",
+    "client disable": "mis",
+}
+WITHOUT_CONFIGURATION = {"version", "echo"}
+
+
+def leaves(
+    command: argparse.ArgumentParser, words: tuple[str, ...] = ()
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                yield from leaves(child, (*words, name))
+            return
+    yield " ".join(words), command
+
+
+COMMANDS = dict(leaves(parser()))
+
+
+def run(config: Path, command: str, *options: str) -> int:
+    arguments = shlex.split({**READING, **CHANGING}[command])
+    where = [] if command in WITHOUT_CONFIGURATION else ["-c", str(config)]
+    return main([*command.split(), *arguments, *options, *where])
+
+
+@pytest.fixture
+def clinic(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clinic that has one of everything; the directory with the files of CHANGING is the current one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "icd.csv").write_text("Код МКБ-10;Наименование\nM17;Гонартроз\n", "utf-8")
+    (tmp_path / "body-sites.csv").write_text("Код;Наименование\n4;Кисть\n", "utf-8")
+    referral = {
+        "patient": {"name": "Кузнецова Марина Петровна", "birth_date": "1961-03-12", "sex": "F"},
+        "procedure": "WLB-KNEE",
+        "stations": ["XRAY_14"],
+        "start": factory.soon().isoformat(),
+    }
+    (tmp_path / "orders.json").write_text(json.dumps(referral), "utf-8")
+    (tmp_path / "referrals.csv").write_text(
+        "ФИО;дата рождения;пол;исследование;аппарат;дата;время\n"
+        f"Иванов Иван;18.10.1974;м;WLB-KNEE;XRAY_14;{factory.soon():%d.%m.%Y};{factory.soon():%H:%M}\n",
+        "utf-8",
+    )
+    for command in (
+        "account add orlova --name Орлова --role registrar --generate",
+        "device add XRAY_14 --name Рентген --modality DX",
+        "order add --json orders.json",
+        "directory import icd.csv --kind diagnoses --version 2.27",
+        f"client add mis --organisation {GUID}",
+    ):
+        assert main([*shlex.split(command), "-c", str(config)]) == Exit.OK, command
+    return config
+
+
+def content(config: Path) -> list[str]:
+    with sqlite3.connect(config.parent / "data" / "worklist.sqlite") as db:
+        dump = list(db.iterdump())
+    db.close()
+    return dump
+
+
+def test_every_command_is_tried_here() -> None:
+    assert {name for name, command in COMMANDS.items() if command.get_default("effect") is Effect.READS} == set(READING)
+    assert {name for name, command in COMMANDS.items() if command.get_default("effect") is Effect.CHANGES} == set(
+        CHANGING
+    )
+    assert {name for name, command in COMMANDS.items() if command.get_default("effect") is Effect.SERVES} == SERVING
+    assert set(COMMANDS) == {*READING, *CHANGING, *SERVING}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_command_that_reads_prints_json(clinic: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    before = content(clinic)
+    run(clinic, command, "--json")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed, "it has nothing to say"
+    assert content(clinic) == before
+    run(clinic, command)
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("command", CHANGING)
+def test_a_dry_run_changes_nothing(
+    clinic: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("long enough\nlong enough\n"))
+    before = content(clinic)
+    assert run(clinic, command, "--dry-run") == Exit.OK
+    printed = capsys.readouterr().out
+    assert "nothing is kept" in printed or command == "order add"
+    assert content(clinic) == before
+    assert not re.search(r"Password: |[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}", printed), "a secret that opens nothing"
+    assert run(clinic, command) == Exit.OK  # … which it would do
+    assert content(clinic) != before
+
+
+def test_a_dry_run_of_an_order_has_no_numbers(clinic: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(clinic, "order add", "--dry-run") == Exit.OK
+    assert json.loads(capsys.readouterr().out) == {"accession_number": None, "order_id": None}
+
+
+def test_a_dry_run_finds_what_is_wrong(clinic: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ["device", "add", "CT_1", "--address", "ct.local", "--dry-run", "-c", str(clinic)]
+    assert main(wrong) == Exit.FAILED
+    assert "address: address" in capsys.readouterr().err
+    again = ["account", "add", "orlova", "--name", "Орлова", "--role", "registrar", "--dry-run", "-c", str(clinic)]
+    assert main(again) == Exit.FAILED
+    assert "already exists" in capsys.readouterr().err
+
+
+def test_mistakes_of_the_configuration_come_as_json_too(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("clinic: {}\n", encoding="utf-8")
+    assert main(["check", "--json", "-c", str(config)]) == Exit.CONFIG
+    assert json.loads(capsys.readouterr().out) == {
+        "valid": False,
+        "mistakes": [f"{config}:1: clinic.name: is required", f"{config}:1: data.directory: is required"],
+    }

@@ -1,0 +1,405 @@
+"""`import` takes over worklist files and tables of referrals, says what became of each, and devices get them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from broker.app import application
+from broker.bus.outbound.delivery import Delivery
+from broker.bus.outbound.messages import NO_BIRTH_DATE
+from broker.bus.profile import Profile
+from broker.bus.transport.rate_limit import RateLimiter
+from broker.bus.transport.session import BusSession, Priority
+from broker.cli.main import main
+from broker.config.loader import load
+from broker.dicom.files import worklist_file
+from broker.dicom.server import DicomServer, PortSettings
+from broker.domain.devices import Device
+from broker.imports import referral_columns
+from broker.imports.referral_import import ReferralImport
+from broker.store.database import Store
+from broker.store.tables import devices
+from broker.workflow import worklist_files as intake
+from tests.peers.dcmtk import STEP, findscu, tool
+from tests.support import factory
+from tests.support.clock import ZONE
+from tests.support.factory import CLINIC
+from tests.support.worklist_file import wl
+
+EXAMPLES = sorted(Path("/usr/share/doc/dcmtk/examples/wlistdb/OFFIS").glob("*.dump"))
+TOMORROW = f"{factory.soon() + timedelta(days=1):%d.%m.%Y}"
+HEADER = ("ФИО", "дата рождения", "пол", "исследование", "аппарат", "дата", "время", "цвет")
+ROWS = (
+    ("Кузнецова Марина Петровна", "12.03.1961", "ж", "WLB-KNEE", "XRAY_14", TOMORROW, "10:00", "красный"),
+    ("Иванов Иван", "31.02.1961", "м", "WLB-KNEE", "XRAY_14", TOMORROW, "10:10", ""),
+    ("Иванов Иван", "01.02.1961", "м", "WLB-KNEE", "XRAY_14", "01.01.2020", "10:10", ""),
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text("clinic: {name: Клиника, accession_prefix: K}\ndata: {directory: data}\n", encoding="utf-8")
+    assert main(["device", "add", "XRAY_14", "--name", "Рентген", "--modality", "DX", "-c", str(path)]) == 0
+    return path
+
+
+@pytest.fixture
+def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run `import` and give its exit status and what it printed."""
+    capsys.readouterr()
+
+    def run(path: Path, *options: str) -> SimpleNamespace:
+        status = main(["import", str(path), *options, "-c", str(config)])
+        result = capsys.readouterr()
+        return SimpleNamespace(status=status, lines=result.out.splitlines(), errors=result.err)
+
+    return run
+
+
+@pytest.fixture
+def port(config: Path) -> Iterator[Any]:
+    """Serve the worklist of the configuration's database; gives a function that starts it and tells the port."""
+    started: list[Any] = []
+
+    def serve() -> int:
+        store = Store(load(config, {}).data.database)
+        # It sees the items of all stations, and DCMTK's, which are of 1995.
+        device = Device("XRAY_14", "Рентген", "DX", own_only=False, days_before=100_000)
+        store.write(lambda tx: devices.put(tx, device))
+        server = DicomServer(PortSettings(address="127.0.0.1", port=0), store, CLINIC)
+        started.extend([server.stop, store.close])
+        server.start()
+        return server.port
+
+    yield serve
+    for stop in started:
+        stop()
+
+
+def orders_of(config: Path) -> list[dict[str, Any]]:
+    store = Store(load(config, {}).data.database)
+    try:
+        with store.read() as reader:
+            return reader.rows("SELECT * FROM orders ORDER BY id")
+    finally:
+        store.close()
+
+
+def table(path: Path, *rows: tuple[str, ...], encoding: str = "cp1251") -> Path:
+    path.write_bytes("\r\n".join(";".join(row) for row in (HEADER, *rows)).encode(encoding))
+    return path
+
+
+# ---- worklist files ----
+
+
+def dump(text: str, target: Path, *options: str) -> Path:
+    source = target.with_suffix(".dump")
+    source.write_bytes(text.encode("iso8859_5"))
+    subprocess.run([tool("dump2dcm"), "-q", *options, str(source), str(target)], check=True, timeout=20)
+    source.unlink()
+    return target
+
+
+def flat(ds: Dataset, path: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value:
+                found |= flat(item, f"{path}{element.keyword}.")
+        elif element.tag.element != 0 and element.keyword != "SpecificCharacterSet":
+            found[path + element.keyword] = "" if element.value is None else str(element.value)
+    return found
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="the documentation of the package dcmtk is not installed")
+def test_dcmtks_ten_items_come_back_attribute_by_attribute(tmp_path: Path, run: Any, port: Any) -> None:
+    folder = tmp_path / "OFFIS"
+    folder.mkdir()
+    (folder / "lockfile").touch()
+    for each in EXAMPLES:
+        target = folder / f"{each.stem}.wl"
+        subprocess.run([tool("dump2dcm"), "-g", "-q", str(each), str(target)], check=True, timeout=20)
+    result = run(tmp_path)
+    assert (result.status, result.lines[-1]) == (0, "10 added.")
+    assert result.lines[0] == "OFFIS/wklist1.wl: added: 00000"
+    serving = port()
+    for file in sorted(folder.glob("*.wl")):
+        wanted = flat(dcmread(file))
+        keys = [name.replace("ScheduledProcedureStepSequence.", STEP) for name in wanted]
+        one = next(at for at, key in enumerate(keys) if key == "AccessionNumber")
+        keys[one] += f"={wanted['AccessionNumber']}"
+        found = findscu(serving, *keys, directory=tmp_path / "rsp")
+        [answer] = found.matches
+        got = flat(answer)
+        station = "ScheduledProcedureStepSequence.ScheduledStationAETitle"
+        assert got.pop(station) in wanted.pop(station)  # one of several
+        assert got == wanted
+    again = run(tmp_path)
+    assert (again.status, again.lines[-1]) == (0, "10 unchanged.")
+
+
+ORTHANC = """\
+(0008,0005) CS [ISO_IR 144]
+(0008,0050) SH [10032]
+(0010,0010) PN [Кузнецова^Марина^Петровна]
+(0010,0020) LO [Карта 7]
+(0010,0021) LO [КЛИНИКА]
+(0010,0030) DA []
+(0010,0040) CS [F]
+(0010,4000) LT [плохо слышит]
+(0020,000d) UI [1.2.276.0.7230010.3.2.555]
+(0032,1060) LO [Снимок кисти]
+(0040,0100) SQ
+(fffe,e000) -
+(0008,0060) CS [DX]
+(0040,0001) AE [XRAY_14]
+(0040,0002) DA [20261124]
+(0040,0003) TM [093000]
+(0040,0006) PN [Петров^Пётр]
+(0040,0009) SH [1]
+(0040,0012) LO [натощак]
+(fffe,e00d) -
+(fffe,e0dd) -
+(0040,1001) SH [1]
+"""
+
+
+def test_an_orthanc_style_file_comes_back_with_all_that_is_beyond_our_fields(
+    tmp_path: Path, run: Any, port: Any
+) -> None:
+    file = dump(ORTHANC, tmp_path / "one.wl")
+    assert run(file).lines == ["one.wl: added: 10032", "1 added."]
+    keys = (
+        "SpecificCharacterSet=ISO_IR 192",
+        "PatientName=Кузнецова*",
+        "PatientID",
+        "IssuerOfPatientID",
+        "PatientBirthDate",
+        "PatientComments",
+        "RequestedProcedureID",
+        STEP + "ScheduledPerformingPhysicianName",
+        STEP + "ScheduledProcedureStepID",
+        STEP + "PreMedication",
+    )
+    [answer] = findscu(port(), *keys, directory=tmp_path / "rsp").matches
+    assert (answer.PatientName, answer.PatientID, answer.IssuerOfPatientID) == (
+        "Кузнецова^Марина^Петровна",
+        "Карта 7",
+        "КЛИНИКА",
+    )
+    assert answer["PatientBirthDate"].is_empty
+    assert (answer.PatientComments, answer.RequestedProcedureID) == ("плохо слышит", "1")
+    step = answer.ScheduledProcedureStepSequence[0]
+    assert (step.ScheduledPerformingPhysicianName, step.PreMedication) == ("Петров^Пётр", "натощак")
+    assert step.ScheduledProcedureStepID == "1"
+
+
+def test_each_file_is_reported_and_one_refusal_is_an_exit_status(tmp_path: Path, run: Any) -> None:
+    folder = tmp_path / "wl"
+    (folder / "XR").mkdir(parents=True)
+    (folder / "XR" / "good.wl").write_bytes(wl())
+    (folder / "XR" / "same.wl").write_bytes(wl())
+    (folder / "broken.wl").write_bytes(wl()[:-100])
+    lines = [
+        "broken.wl: refused: it is no whole DICOM dataset: ",
+        "XR/good.wl: added: A1",
+        "XR/same.wl: refused: the accession number A1 is in XR/good.wl too",
+    ]
+    for options, last in (
+        (("--dry-run",), "Dry run, nothing is kept: 1 added, 2 refused."),
+        ((), "1 added, 2 refused."),
+    ):
+        result = run(folder, *options)
+        assert result.status == 1
+        assert result.lines[-1] == last
+        assert [line.startswith(part) for line, part in zip(result.lines, lines, strict=False)] == [True] * 3
+
+
+def test_a_dry_run_keeps_nothing(tmp_path: Path, run: Any, config: Path) -> None:
+    (tmp_path / "1.wl").write_bytes(wl())
+    assert run(tmp_path / "1.wl", "--dry-run").lines == ["1.wl: added: A1", "Dry run, nothing is kept: 1 added."]
+    assert run(table(tmp_path / "t.csv", ROWS[0]), "--dry-run").lines[-2:] == [
+        "row 2: added",
+        "Dry run, nothing is kept: 1 added.",
+    ]
+    assert orders_of(config) == []
+
+
+def test_a_changed_file_amends_and_another_name_for_it_is_refused(tmp_path: Path, run: Any, config: Path) -> None:
+    file = tmp_path / "1.wl"
+    file.write_bytes(wl())
+    run(file)
+    file.write_bytes(wl(RequestedProcedureDescription="Снимок стопы"))
+    assert run(file).lines[0] == "1.wl: amended: A1"
+    [order] = orders_of(config)
+    assert order["procedure_name"] == "Снимок стопы"
+    copy = tmp_path / "2.wl"
+    copy.write_bytes(wl())
+    assert run(copy).lines[0] == "2.wl: refused: the accession number A1 is that of another file's order"
+
+
+def test_a_folder_without_worklist_files_is_reported(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(tmp_path / "empty")
+    assert (result.status, result.lines) == (1, [f"{tmp_path / 'empty'}: there is nothing to import"])
+
+
+def test_a_path_that_is_not_there_is_reported(tmp_path: Path, run: Any) -> None:
+    result = run(tmp_path / "no-such.csv")
+    assert result.status == 1
+    assert "no-such.csv" in result.errors
+
+
+def test_there_must_be_a_bus_to_tell(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "1.wl").write_bytes(wl())
+    result = run(tmp_path / "1.wl", "--send-to-bus")
+    assert (result.status, result.errors) == (1, "worklist-broker: The request could not be carried out: "
+                                          "there is no bus to send to: bus.url is not set\n")  # fmt: skip
+
+
+def test_file_names_that_are_not_utf_8_are_printed_legibly(tmp_path: Path, run: Any) -> None:
+    folder = tmp_path / "wl"
+    folder.mkdir()
+    (folder / os.fsdecode("Ян.wl".encode("cp1251"))).write_bytes(wl())
+    assert run(folder).lines[0] == r"\xdf\xed.wl: added: A1"
+
+
+# ---- the region ----
+
+
+class Silent:
+    """A bus client that must not be used."""
+
+    url = "http://bus.example.org/fhir"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} is called")
+
+
+def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(store: Store) -> None:
+    item, digest = worklist_file.read(wl(PatientBirthDate=""))
+    store.write(intake.take_over, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
+    profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=ZONE)
+    session = BusSession(store, Silent(), RateLimiter(50), Priority.DELIVERY)  # type: ignore[arg-type]
+    summary = Delivery(store, session, profile, lambda order, report: b"").deliver()
+    assert summary.needs_attention == 1
+    with store.read() as reader:
+        row = reader.one("SELECT state, reason FROM outbox")
+    assert row is not None
+    assert row["state"] == "needs_attention"
+    assert row["reason"].startswith(NO_BIRTH_DATE)
+
+
+# ---- tables ----
+
+
+def test_a_table_is_registered_row_by_row_and_every_refusal_is_reported(tmp_path: Path, run: Any, config: Path) -> None:
+    result = run(table(tmp_path / "t.csv", *ROWS))
+    assert result.status == 1
+    [order] = orders_of(config)
+    assert result.lines == [
+        "Columns that are not known and not read: цвет",
+        f"row 2: added: {order['accession_number']}",
+        "row 3: refused: «дата рождения»: is not a date such as 12.03.1961 (found «31.02.1961»)",
+        "row 4: refused: «дата»: is over",
+        "1 added, 2 refused.",
+    ]
+    assert order["created_by"] != "import"  # a referral like any other
+
+
+def test_a_table_imported_again_doubles_nothing_in_whatever_format(tmp_path: Path, run: Any, config: Path) -> None:
+    run(table(tmp_path / "t.csv", ROWS[0]))
+    [order] = orders_of(config)
+    again = run(table(tmp_path / "u.csv", ROWS[0], encoding="utf-8-sig"))
+    assert again.lines[-2:] == [f"row 2: unchanged: {order['accession_number']}", "1 unchanged."]
+    book = Workbook()
+    book.active.append(HEADER)
+    book.active.append(ROWS[0])
+    book.save(tmp_path / "t.xlsx")
+    assert run(tmp_path / "t.xlsx").status == 0
+    assert len(orders_of(config)) == 1
+
+
+def test_a_row_that_occurs_twice_is_refused_the_second_time(tmp_path: Path, run: Any) -> None:
+    result = run(table(tmp_path / "t.csv", ROWS[0], ROWS[0]))
+    assert result.lines[2] == "row 3: refused: is the same as row 2"
+
+
+def test_what_is_not_a_table_is_refused_as_a_whole(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\0\1")
+    result = run(tmp_path / "t.csv")
+    assert (result.status, result.lines) == (1, [])
+    assert "neither XLSX nor text" in result.errors
+
+
+def test_a_long_import_shows_on_a_terminal_how_far_it_is(tmp_path: Path, config: Path) -> None:
+    table(tmp_path / "t.csv", *[ROWS[1]] * 200)
+    master, slave = pty.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "broker", "import", str(tmp_path / "t.csv"), "-c", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=slave,
+            timeout=60,
+            check=False,
+        )
+        shown = os.read(master, 4096).decode()
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.returncode == 1
+    assert shown.endswith("\r200 of 200 items\r\n")
+
+
+def test_an_import_reports_its_progress(store: Store) -> None:
+    reported: list[tuple[int, int | None]] = []
+    content = referral_columns.read(";".join(HEADER).encode() + b"\n" + ";".join(ROWS[0]).encode())
+    job = ReferralImport(store, factory.SYSTEM, CLINIC, progress=lambda done, total: reported.append((done, total)))
+    assert [result.outcome for result in job.run(content)] == ["added"]
+    assert reported == [(1, 1)]
+
+
+# ---- the watched folder ----
+
+
+def test_the_configured_folder_is_watched_by_the_running_program(tmp_path: Path, config: Path) -> None:
+    folder = tmp_path / "wl"
+    folder.mkdir()
+    (folder / "1.wl").write_bytes(wl())
+    os.utime(folder / "1.wl", (0, 0))
+    settings = load(config, {"WLB__DICOM__WORKLIST_FOLDER": str(folder)})
+    running = application.Application(settings)
+    try:
+        [job] = [job for job in running._jobs() if job.name == "worklist folder"]
+        assert job.run() == {"added": 1}
+    finally:
+        running.close()
+    plain = application.Application(load(config, {}))
+    try:
+        assert "worklist folder" not in [job.name for job in plain._jobs()]
+    finally:
+        plain.close()
+
+
+def test_imported_orders_are_listed_like_others(tmp_path: Path, run: Any, config: Path, capsys: Any) -> None:
+    (tmp_path / "1.wl").write_bytes(wl(PatientBirthDate="", ScheduledProcedureStepStartDate="20200101"))
+    run(tmp_path / "1.wl")
+    assert main(["order", "list", "--date", "2020-01-01", "--json", "-c", str(config)]) == 0
+    [listed] = json.loads(capsys.readouterr().out)
+    assert (listed["accession_number"], listed["patient"]["birth_date"]) == ("A1", None)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any
+from enum import StrEnum
 
-Resource = dict[str, Any]
+from broker.bus.fhir.json_access import Resource
 
 N3 = "1.2.643.2.69.1.1.1"  # codifiers of the N3.Health family
 NSI = "1.2.643.5.1.13.13.11"  # dictionaries of the Ministry's register (НСИ)
@@ -28,6 +28,9 @@ FINANCE = f"{N3}.32"
 RESULT_PART = f"{N3}.119"
 STUDY_NUMBER = f"{N3}.122"
 REPORT_CATEGORY = f"{NSI}.1472"
+PROCEDURE = f"{NSI}.1471"
+BODY_SITE = f"{NSI}.1477"
+DIAGNOSIS = f"{NSI}.1005"
 CONFIDENTIALITY = f"{NSI}.1116"
 DCM = "1.2.840.10008.2.16.4"  # PS3.16 Table 8-1: DICOM Controlled Terminology
 
@@ -55,6 +58,15 @@ CODE_SYSTEMS = (
 )
 
 
+class ReportPart(StrEnum):
+    """The codes of `RESULT_PART`: which part of a report an Observation is."""
+
+    DESCRIPTION = "1"
+    CONCLUSION = "2"
+    RECOMMENDATIONS = "3"
+    EFFECTIVE_DOSE = "5"
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Who we are to the bus and which dictionaries its region uses."""
@@ -64,9 +76,9 @@ class Profile:
     zone: tzinfo  # of the clinic's local dates and times
     versions: Mapping[str, str] = field(default_factory=dict)  # code system OID -> version
     positions: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # position in words -> NSI.1002, NSI.1066
-    system_procedure: str = f"{NSI}.1471"
-    system_body_site: str = f"{NSI}.1477"
-    system_diagnosis: str = f"{NSI}.1005"
+    system_procedure: str = PROCEDURE
+    system_body_site: str = BODY_SITE
+    system_diagnosis: str = DIAGNOSIS
     texts: str = "plain"  # or base64: how a report's texts are written
     images_url: str = ""  # where others fetch images; {study} stands for the Study Instance UID
 

@@ -11,6 +11,7 @@ ACCESSION_NUMBER_LENGTH = 16  # Accession Number is SH, PS3.5 6.2
 UID_LENGTH = 64  # PS3.5 9.1
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _NOT_DIGITS = re.compile(r"[\s\-–]+")
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def accession_number(prefix: str, day: date, number: int) -> str:
@@ -88,3 +89,8 @@ def show_snils(value: str) -> str:
 def show_policy(value: str) -> str:
     """Write an ЕНП in fours: 7800 0000 1234 5670."""
     return " ".join(value[at : at + 4] for at in range(0, len(value), 4))
+
+
+def is_guid(text: str) -> bool:
+    """Return True for a GUID in its usual form, in letters of either case."""
+    return bool(_GUID.fullmatch(text))

@@ -41,6 +41,7 @@ class OutboxRow:
     uncertain: bool = False  # the outcome of the last POST is unknown: look it up before sending again
     reason: str = ""
     delivered_at: datetime | None = None
+    order_revision: int | None = None  # as sent last; of an amendment that was never sent: that it is about
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from broker.domain.identifiers import policy_problem, snils_problem
+from broker.domain.identifiers import is_guid, policy_problem, snils_problem
 from broker.domain.orders import ReferralDraft
 from broker.domain.people import Patient
 
 OLDEST = date(1900, 1, 2)  # the region's patient index takes 1900-01-01 for "unknown" and refuses it
 FARTHEST = timedelta(days=366)
 # ICD-10: a letter, two digits, and up to two more after a dot.
-_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
 _NAME_LETTERS = re.compile(r"[^\W\d_][^\d_\\^=<>@#$%&*+/|~!?;:]*")
 FINANCE_CODES = frozenset("123456")  # N3.32
@@ -59,7 +58,7 @@ def referral_problems(draft: ReferralDraft, now: datetime) -> dict[str, str]:
         problems["procedure"] = "required"
     if not draft.station_ae_titles and not draft.owner:  # another clinic chooses its device itself
         problems["device"] = "required"
-    if draft.owner and not _GUID.fullmatch(draft.owner):
+    if draft.owner and not is_guid(draft.owner):
         problems["owner"] = "unknown"
     if draft.start.date() < now.date():
         problems["date"] = "past"

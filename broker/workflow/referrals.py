@@ -248,8 +248,8 @@ def tell_amendment(tx: Tx, before: Order, after: Order) -> None:
     """Queue what an amendment changed for the region, where that has the old content already."""
     if before.bus_role is not BusRole.PLACER or not outbox.may_be_known(tx, before.id, OutboxKind.ORDER):
         return
-    if _told(before) != _told(after) and not outbox.waits(tx, before.id, OutboxKind.AMEND):
-        outbox.add(tx, before.id, OutboxKind.AMEND)
+    if _told(before) != _told(after):
+        outbox.add_amendment(tx, after.id, after.revision)
 
 
 def _told(order: Order) -> tuple[object, ...]:

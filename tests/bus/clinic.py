@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.outbound.delivery import Delivery, DeliverySummary
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
-from broker.bus.profile import Resource
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect, n3
 from broker.bus.transport.rate_limit import RateLimiter

@@ -5,9 +5,10 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.inbound.resolver import ReferenceResolver
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
-from broker.bus.profile import Profile, Resource
+from broker.bus.profile import Profile
 from broker.bus.transport.answers import Answer, Delivered, Rejected
 from tests.bus.bundles import N3, NSI, OWN_ID, SNILS, concept
 from tests.support.clock import ZONE

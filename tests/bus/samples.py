@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.practice import PRACTICE_ORGANISATION
-from broker.bus.profile import Profile, Resource
+from broker.bus.profile import Profile
 from broker.domain.orders import Order, OrderState, ScheduledStep
 from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
-from broker.bus.profile import Resource
 from broker.domain.people import Patient
 from tests.bus import bundles
 from tests.bus.bundles import N3, NSI, concept, organisation, reference

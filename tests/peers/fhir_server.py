@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import requests
 
-from broker.bus.outbound.resources import encode
+from broker.bus.fhir.json_access import encode
 from broker.bus.transport.dialect import Call
 
 VALIDATOR = Path(__file__).parent / "fhirjs"
@@ -35,7 +35,7 @@ class FhirServer:
     def send(self, call: Call) -> requests.Response:
         """Send a call of a dialect."""
         headers = {"Content-Type": call.content_type}
-        data = None if call.body is None else encode(call.body)
+        data = call.body or None
         return self.session.request(call.method, self.url + call.path, data=data, headers=headers, timeout=60)
 
     def made(self, call: Call) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.inbound.history import History
 from broker.bus.inbound.results import ResultPoll, ResultPollSummary
 from broker.bus.outbound.delivery import Delivery
-from broker.bus.profile import Resource
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import r4
 from broker.bus.transport.rate_limit import RateLimiter

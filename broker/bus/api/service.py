@@ -14,6 +14,7 @@ from datetime import UTC, date
 from uuid import uuid4
 
 from broker.bus.api import answers
+from broker.bus.fhir.json_access import encode
 from broker.bus.fhir_server.records import accession_number, keys, places, resolved, stored
 from broker.bus.fhir_server.requests import (
     SearchQuery,
@@ -31,7 +32,6 @@ from broker.bus.fhir_server.rules import Find, Issue, OperationRefused, Resource
 from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.outbound.messages import MakePdf
-from broker.bus.outbound.resources import encode
 from broker.bus.profile import Profile
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic

@@ -14,18 +14,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from broker.bus.inbound.json_access import items, member
-from broker.bus.inbound.parse_report import (
-    ReportGraph,
-    external_study,
-    is_somebody_else,
-    reference_to,
-    reported_at,
-    version_of,
-)
+from broker.bus.fhir.json_access import Resource, bus_time, items, member
+from broker.bus.fhir.references import reference_to
+from broker.bus.inbound.parse_report import ReportGraph, external_study, is_somebody_else, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
-from broker.bus.profile import POLICY, SNILS, Profile, Resource, oid
+from broker.bus.profile import POLICY, SNILS, Profile, oid
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession
 from broker.domain.people import Patient
@@ -218,7 +212,7 @@ class History:
         return read, ""
 
     def _bare(self, report: Resource) -> Kept:
-        return Kept(external_study(ReportGraph(report), self._profile), told_at=reported_at(report))
+        return Kept(external_study(ReportGraph(report), self._profile), told_at=bus_time(report))
 
 
 def _reference(report: Resource) -> str:
@@ -236,7 +230,7 @@ def _is_known(report: Resource, known: dict[str, str]) -> bool:
 def _newness(report: Resource) -> tuple[str, datetime]:
     """Order by when the study was made as far as the text tells, then by when it was told."""
     made = member(report, "effectiveDateTime")
-    return (made[:10] if isinstance(made, str) else ""), reported_at(report) or datetime.min.replace(tzinfo=UTC)
+    return (made[:10] if isinstance(made, str) else ""), bus_time(report) or datetime.min.replace(tzinfo=UTC)
 
 
 def _bears(person: Resource, system: str, value: str) -> bool:

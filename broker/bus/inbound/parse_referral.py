@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any, Protocol
 
-from broker.bus.inbound.json_access import changed_at, instant, items, member
+from broker.bus.fhir.json_access import Resource, changed_at, instant, items, member
+from broker.bus.fhir.references import id_of, organisation_guid
 from broker.bus.inbound.resolver import Unusable
-from broker.bus.profile import FINANCE, MEASUREMENT, N3, NSI, POLICY, SNILS, Profile, Resource
+from broker.bus.profile import DIAGNOSIS, FINANCE, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
 from broker.bus.transport.dialect import task_references
 from broker.domain import identifiers, names, validation
 from broker.domain.incoming import IncomingReferral
@@ -32,13 +33,11 @@ WANTED = frozenset({"", "requested", "received", "accepted", "ready", "on-hold"}
 CANCELLED = frozenset({"cancelled", "rejected", "failed", "entered-in-error"})
 BEGUN, DONE = "in-progress", "completed"
 # Older dictionaries of procedures and of diagnoses, beside the configured ones.
-_PROCEDURES = (f"{NSI}.1471", f"{N3}.57")
-_DIAGNOSES = (f"{NSI}.1005", f"{N3}.2", "http://hl7.org/fhir/sid/icd-10")
+_PROCEDURES = (PROCEDURE, f"{N3}.57")
+_DIAGNOSES = (DIAGNOSIS, f"{N3}.2", "http://hl7.org/fhir/sid/icd-10")
 _HEIGHT, _WEIGHT = "1", "2"  # N3.37
 _SEXES = {"male": Sex.MALE, "female": Sex.FEMALE, "other": Sex.OTHER}
 _URGENT = frozenset({"urgent", "asap", "stat"})
-_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
 _DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(T.*)?")
 _ICD10 = re.compile(r"[A-Z][0-9]{2}(\.[0-9]{1,2})?")
 _UNKNOWN_BIRTH_DATE = date(1900, 1, 1)  # what some programs write for "unknown"
@@ -55,8 +54,8 @@ class Find(Protocol):
 
 def task_id(task: Resource) -> str:
     """Give a Task's id; raise Unusable where it has none that can be used."""
-    id = task.get("id")
-    if task.get("resourceType") != "Task" or not isinstance(id, str) or not _ID.fullmatch(id):
+    id = id_of(task)
+    if task.get("resourceType") != "Task" or not id:
         raise Unusable("it is no Task with an id")
     return id
 
@@ -87,12 +86,14 @@ def status(task: Resource) -> str:
 
 def is_for(task: Resource, organisation: str) -> bool:
     """Say whether a Task is an order that this organisation is to do."""
-    return task.get("intent") == "original-order" and _organisation(task, "owner").lower() == organisation.lower()
+    return (
+        task.get("intent") == "original-order" and organisation_guid(task.get("owner")).lower() == organisation.lower()
+    )
 
 
 def own_number(task: Resource, profile: Profile) -> str:
     """Give the number under which we ordered this ourselves; empty where it is not ours."""
-    ours = _organisation(task, "requester").lower() == profile.organisation.lower()
+    ours = organisation_guid(task.get("requester")).lower() == profile.organisation.lower()
     if task.get("intent") != "original-order" or not ours:
         return ""
     return next((value for system, value in _identifiers(task) if system == profile.mis_oid), "")
@@ -109,7 +110,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
     ids = task_references(task)
     request = find(task.get("focus"), "ServiceRequest")
     subject = find(task.get("for") or request.get("subject"), "Patient")
-    requester = _organisation(task, "requester")
+    requester = organisation_guid(task.get("requester"))
     if not requester:
         raise Unusable("it does not say which clinic refers")
     person, wrong = _patient(subject, today)
@@ -286,13 +287,6 @@ def _comment(request: Resource) -> str:
 
 
 # ---- members, whatever they are ----
-
-
-def _organisation(resource: Resource, name: str) -> str:
-    """Give the GUID of the organisation that a member refers to; empty where it names none."""
-    text = member(member(resource, name), "reference")
-    guid = text.rpartition("Organization/")[2] if isinstance(text, str) and "Organization/" in text else ""
-    return guid if _GUID.fullmatch(guid) else ""
 
 
 def _identifiers(resource: Resource) -> Iterator[tuple[str, str]]:

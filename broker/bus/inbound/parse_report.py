@@ -15,17 +15,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from broker.bus.inbound.json_access import changed_at, instant, items, member
+from broker.bus.fhir.json_access import Resource, items, member
+from broker.bus.fhir.references import is_id, reference_to
 from broker.bus.inbound.resolver import Unusable
-from broker.bus.profile import N3, REPORT_CATEGORY, Profile, Resource, oid
+from broker.bus.profile import REPORT_CATEGORY, RESULT_PART, Profile, ReportPart, oid
 from broker.domain import names
 from broker.domain.identifiers import valid_uid
 from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
 from broker.domain.reports import ForeignStudy
 
-OBSERVATION = f"{N3}.119"  # 1 protocol (описание), 2 conclusion, 3 recommendations, 5 effective dose
-DESCRIPTION, CONCLUSION, RECOMMENDATIONS, EFFECTIVE_DOSE = "1", "2", "3", "5"
 TEXT_KEPT = 20_000  # characters of a text
 LINE_KEPT = 500  # characters of a name
 DOCUMENTS_KEPT = 20
@@ -43,8 +42,6 @@ _SIEVERTS = {
 _STATUSES = WITHDRAWN | {"registered", "partial", "preliminary", "final", "amended", "corrected", "appended"}
 
 _DOCTORS = ("Practitioner", "PractitionerRole")
-_ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
-_REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
 _ADDRESS = re.compile(r"(?:https?|dicom)://[!-~]{1,2000}")
 _MODALITY = re.compile(r"[A-Z]{2,16}")
 _CODE = re.compile(r"[!-~]{1,64}")
@@ -69,7 +66,7 @@ def external_study(told: ReportGraph, profile: Profile) -> ForeignStudy:
     """Make a study of what was told; raise Unusable where that is no DiagnosticReport with an id."""
     report = told.report
     id = member(report, "id")
-    if member(report, "resourceType") != "DiagnosticReport" or not isinstance(id, str) or not re.fullmatch(_ID, id):
+    if member(report, "resourceType") != "DiagnosticReport" or not is_id(id):
         raise Unusable("it is no DiagnosticReport")
     studies = list(told.of("ImagingStudy"))
     code, name = _procedure([report, *told.of("ServiceRequest")], profile)
@@ -85,9 +82,11 @@ def external_study(told: ReportGraph, profile: Profile) -> ForeignStudy:
         procedure_name=name,
         body_site=next(_body_sites(told, studies, profile), ""),
         # What its doctor has taken back must not be read as a finding.
-        description="" if status in WITHDRAWN else _said(told, DESCRIPTION),
-        conclusion="" if status in WITHDRAWN else _said(told, CONCLUSION) or _text(member(report, "conclusion")),
-        recommendations="" if status in WITHDRAWN else _said(told, RECOMMENDATIONS),
+        description="" if status in WITHDRAWN else _said(told, ReportPart.DESCRIPTION),
+        conclusion=""
+        if status in WITHDRAWN
+        else _said(told, ReportPart.CONCLUSION) or _text(member(report, "conclusion")),
+        recommendations="" if status in WITHDRAWN else _said(told, ReportPart.RECOMMENDATIONS),
         effective_dose=_effective_dose(told),
         study_instance_uid=next(_study_uids(studies), ""),
         images_url=next(_addresses(told, studies), ""),
@@ -102,11 +101,6 @@ def version_of(resource: Resource) -> str:
     meta = member(resource, "meta")
     told = [member(meta, "versionId"), member(meta, "lastUpdated")]
     return " ".join(_line(part)[:64] for part in told if isinstance(part, str) and part)
-
-
-def reported_at(resource: Resource) -> datetime | None:
-    """Give when a resource was last changed on the bus (UTC); None where it does not tell, or tells no instant."""
-    return changed_at(resource) or instant(member(resource, "issued"))
 
 
 def is_somebody_else(person: Resource, patient: Patient) -> bool:
@@ -155,13 +149,6 @@ def millisieverts(quantity: object) -> float | None:
     if factor is None or not 0 <= value <= DOSE_LIMIT / factor or not math.isfinite(value):
         return None
     return round(value * factor, 9)
-
-
-def reference_to(kind: str, node: object) -> str:
-    """Give "Kind/id" where a Reference, relative or absolute, points to this type; empty otherwise."""
-    text = member(node, "reference")
-    match = _REFERENCE.search(text) if isinstance(text, str) and len(text) <= 2000 else None
-    return f"{kind}/{match[2]}" if match and match[1] == kind else ""
 
 
 def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
@@ -262,14 +249,16 @@ def _said(told: ReportGraph, code: str) -> str:
 
 def _effective_dose(told: ReportGraph) -> float | None:
     """Give the largest of the doses that were told: a sum of a year must not come out below the truth."""
-    told_doses = (millisieverts(member(each, "valueQuantity")) for each in _observations(told, EFFECTIVE_DOSE))
+    told_doses = (
+        millisieverts(member(each, "valueQuantity")) for each in _observations(told, ReportPart.EFFECTIVE_DOSE)
+    )
     return max((dose for dose in told_doses if dose is not None), default=None)
 
 
 def _observations(told: ReportGraph, code: str) -> Iterator[Resource]:
     for observation in told.of("Observation"):
         withdrawn = member(observation, "status") in ("cancelled", "entered-in-error")
-        if not withdrawn and code in (each for each, _ in _codings(member(observation, "code"), OBSERVATION)):
+        if not withdrawn and code in (each for each, _ in _codings(member(observation, "code"), RESULT_PART)):
             yield observation
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
-from broker.bus.profile import Profile, Resource
+from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.paging import PagedSearch

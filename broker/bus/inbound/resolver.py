@@ -6,13 +6,13 @@ the call that it is given, retries nothing and judges no member of a resource bu
 
 from __future__ import annotations
 
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from broker.bus.profile import Resource
+from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir.references import Target, relative_target
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 
 MOST = 16  # resources that are read for one item
@@ -22,11 +22,6 @@ SHARED = ("Organization", "Practitioner", "PractitionerRole")  # many items name
 REMEMBERED = 300  # shared resources …
 SMALL = 20_000  # … of at most this size
 LIFETIME = 600.0  # seconds for which a shared resource is taken for current
-
-_KIND = r"[A-Z][A-Za-z]{2,40}"
-# FHIR R4 2.24.0.1, id; a first letter or digit keeps ".." out of paths.
-_ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
-_RELATIVE = re.compile(rf"({_KIND})/({_ID})(?:/_history/{_ID})?")
 
 
 class Unusable(Exception):
@@ -88,15 +83,15 @@ class ReferenceResolver:
             self._seen[name] = self._remembered(name) or self._ask(kind, id)
         return self._seen[name]
 
-    def target(self, reference: object) -> tuple[str, str]:
+    def target(self, reference: object) -> Target:
         """Give (type, id) of a Reference or its text; raise Unusable unless it is one of this bus."""
         text = reference.get("reference") if isinstance(reference, dict) else reference
         if not isinstance(text, str) or not text:
             raise Unusable("a reference is missing")
-        match = _RELATIVE.fullmatch(text.removeprefix(self._base))
-        if not match:
+        found = relative_target(text.removeprefix(self._base))
+        if not found:
             raise Unusable("a reference leads away from the bus")
-        return match[1], match[2]
+        return found
 
     def _remembered(self, name: str) -> Resource | None:
         found = self._shared.get(name)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from broker.bus.inbound.json_access import changed_at, items, member
-from broker.bus.inbound.parse_report import external_study, is_somebody_else, reference_to, reported_at, version_of
+from broker.bus.fhir.json_access import Resource, bus_time, changed_at, encode, items, member
+from broker.bus.fhir.references import is_id, reference_to
+from broker.bus.inbound.parse_report import external_study, is_somebody_else, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
-from broker.bus.outbound.resources import encode
-from broker.bus.profile import Profile, Resource
+from broker.bus.profile import Profile
 from broker.bus.transport.answers import Paused
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession, NotAsked
@@ -45,7 +44,6 @@ MAX_ATTEMPTS = 8  # at one result, at growing distances: about eight hours
 BROKEN = 2  # results in a row that the line broke: it is the line, not they
 CONTENT_LIMIT = 1024 * 1024  # bytes of JSON of one result
 _SEARCH = "Task/_search"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ class ResultPoll:
             for page in self._search.pages("Task", {"intent": "reflex-order", **parameters}):
                 for task in sorted(page.resources, key=_version):
                     outcomes.append(self._take(task))
-                    moment = reported_at(task)
+                    moment = bus_time(task)
                     if moment and moment <= started + FUTURE:
                         newest = max(newest, moment.isoformat())
                 ended = page.last
@@ -166,7 +164,7 @@ class ResultPoll:
     def _take(self, task: Resource, *, again: bool = False) -> Outcome | None:
         """Take one result, or note why not; None where it is none for us. Raise LineDown."""
         id = member(task, "id")
-        if not isinstance(id, str) or not _ID.fullmatch(id) or member(task, "intent") != "reflex-order":
+        if not isinstance(id, str) or not is_id(id) or member(task, "intent") != "reflex-order":
             return None
         if _same(reference_to("Organization", member(task, "owner")), self._us):
             return None
@@ -235,7 +233,7 @@ class ResultPoll:
             ):
                 raise Unusable("it is about another patient")
         study = external_study(self._search.report_graph(report, task), self._profile)
-        return Kept(study, version_of(report) or _version(report), reported_at(report)), resolver.seen
+        return Kept(study, version_of(report) or _version(report), bus_time(report)), resolver.seen
 
 
 def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> ResultPollSummary:

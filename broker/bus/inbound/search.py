@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from broker.bus.inbound.json_access import member
+from broker.bus.fhir.json_access import Resource, member
 from broker.bus.inbound.parse_report import ReportGraph, onward_references, references
 from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
-from broker.bus.profile import Resource
 from broker.bus.transport.answers import Answer, Delivered, Rejected
 from broker.bus.transport.client import BODY_LIMIT
 from broker.bus.transport.dialect import Call, Dialect

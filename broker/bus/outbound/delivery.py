@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from broker.bus.outbound import messages
 from broker.bus.outbound.messages import MakePdf, OutboundMessage, Unsupported
 from broker.bus.outbound.outcomes import Accepted, Outcome, OutcomeRecorder
-from broker.bus.outbound.resources import encode, task_search
+from broker.bus.outbound.resources import task_search
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import (
@@ -32,7 +32,6 @@ from broker.bus.transport.dialect import (
 from broker.bus.transport.session import STOPPING, BusSession, NotAsked
 from broker.domain.messages import OutboxKind, OutboxRow
 from broker.store.database import Store, StoreError, Tx
-from broker.store.queries import exchange_state
 from broker.store.tables import outbox
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class Delivery:
         self._make_pdf = make_pdf
         self._dialect = dialect
         self._workers = workers
-        self._outcomes = OutcomeRecorder(store, session, dialect)
+        self._outcomes = OutcomeRecorder(store, session)
         self._running = threading.Lock()
         self._halted = threading.Event()  # within a run: no further message begins
 
@@ -170,7 +169,7 @@ class Delivery:
                 epoch = self._session.limiter.epoch
                 outcome = self._tried(message)
                 if outcome is not None:
-                    self._outcomes.record(message, outcome, epoch, self._profile)
+                    self._outcomes.record(message, outcome, epoch)
         except BaseException:
             self._halted.set()
             raise
@@ -210,11 +209,7 @@ class Delivery:
         call = messages.render(message, self._dialect, self._profile, self._make_pdf)
         if isinstance(call, Unsupported | Rejected):
             return call
-        try:
-            sent = encode(call.body)
-        except ValueError as error:
-            return Rejected(f"cannot be written as JSON: {error}")
-        if not self._may_send(message, sent):
+        if not self._may_send(message, call.body):
             return None
         answer = self._session.request(call)
         if isinstance(answer, Rejected) and kind is OutboxKind.STARTED:
@@ -228,8 +223,8 @@ class Delivery:
             return self._take_over(message, answer)
         ids = messages.accepted_ids(message, bundle_references(answer.resource), self._dialect)
         if isinstance(ids, dict):
-            return Accepted(ids, answer.evidence, sent.decode())
-        return self._look_up(message, sent.decode()) or replace(ids, evidence=answer.evidence)
+            return Accepted(ids, answer.evidence, message.order.revision)
+        return self._look_up(message, message.order.revision) or replace(ids, evidence=answer.evidence)
 
     def _known(self, message: OutboundMessage) -> Outcome | None:
         """Ask whether the bus has what may have been sent before; None where it has not, or it does no harm twice."""
@@ -237,9 +232,7 @@ class Delivery:
         if kind is OutboxKind.AMEND:
             return None  # the same content in the same place
         if kind not in messages.STATUSES:
-            with self._store.read() as reader:
-                sent = exchange_state.sent_json(reader, message.row.seq)
-            return self._look_up(message, sent)
+            return self._look_up(message, message.row.order_revision)
         if not task:
             return None
         read = self._session.request(self._dialect.read("Task", task))
@@ -248,8 +241,8 @@ class Delivery:
         done = ("cancelled",) if kind is OutboxKind.CANCEL else ("in-progress", "completed")
         return Accepted(evidence=read.evidence) if read.resource.get("status") in done else None
 
-    def _look_up(self, message: OutboundMessage, sent: str) -> Outcome | None:
-        """Search the Task that a message makes; None where the bus has none."""
+    def _look_up(self, message: OutboundMessage, sent_revision: int | None) -> Outcome | None:
+        """Search the Task that a message made when it was sent last; None if the bus has none."""
         answer = self._session.request(messages.lookup(message, self._dialect, self._profile))
         if not isinstance(answer, Delivered):
             return replace(answer, uncertain=True)
@@ -261,7 +254,7 @@ class Delivery:
         ids = messages.accepted_ids(message, task_references(tasks[0]), self._dialect)
         if isinstance(ids, Rejected):
             return replace(ids, evidence=answer.evidence)
-        return Accepted(ids, answer.evidence, sent)
+        return Accepted(ids, answer.evidence, sent_revision)
 
     def _take_over(self, message: OutboundMessage, answer: Delivered) -> Outcome:
         """Take the ids of the Task that the bus says it has already, if it is ours."""
@@ -274,16 +267,16 @@ class Delivery:
         ids = messages.accepted_ids(message, task_references(read.resource), self._dialect)
         return Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
 
-    def _may_send(self, message: OutboundMessage, sent: bytes) -> bool:
-        """Note that it is sent; False where it has been withdrawn or is made of something else by now.
+    def _may_send(self, message: OutboundMessage, body: bytes) -> bool:
+        """Note that it is sent; return False if it has been withdrawn or is made of something else by now.
 
         From this commit on a crash leads to a look-up, and what is changed goes out as a message of its own.
         """
 
         def verb(tx: Tx) -> bool:
-            if messages.read(tx, message.row.seq) != message:
-                return False
-            outbox.mark_uncertain(tx, message.row.seq, sent)
-            return True
+            current = messages.is_current(tx, message)
+            if current:
+                outbox.mark_uncertain(tx, message.row.seq, body, message.order.revision)
+            return current
 
         return self._store.write(verb)

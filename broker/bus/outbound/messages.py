@@ -57,6 +57,7 @@ class OutboundMessage:
     references: BusReferences
     performed: tuple[PerformedStep, ...] = ()
     report: Report | None = None
+    stamp: tuple[object, ...] | None = None  # of what it is made of, `outbox.content_stamp`
 
     @property
     def number(self) -> str:
@@ -76,13 +77,28 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         outbox.references(reader, order.id),
         performed_steps(reader, order) if row.kind in RESULTS else (),
         reports.signed(reader, order.id) if row.kind is OutboxKind.REPORT else None,
+        outbox.content_stamp(reader, seq),
     )
 
 
+def is_current(reader: Reader, message: OutboundMessage) -> bool:
+    """Return True if a message would be read now as it was: nothing that it is made of has changed."""
+    return outbox.content_stamp(reader, message.row.seq) == message.stamp
+
+
 def render(
-    message: OutboundMessage, dialect: Dialect, profile: Profile, paper: MakePdf
+    message: OutboundMessage, dialect: Dialect, profile: Profile, make_pdf: MakePdf
 ) -> Call | Rejected | Unsupported:
-    """Make the call that tells the bus, or say why there is none."""
+    """Return the call that tells the bus, its body encoded, or why there is none."""
+    try:
+        return _rendered(message, dialect, profile, make_pdf)
+    except ValueError as error:
+        return Rejected(f"cannot be written as JSON: {error}")
+
+
+def _rendered(
+    message: OutboundMessage, dialect: Dialect, profile: Profile, make_pdf: MakePdf
+) -> Call | Rejected | Unsupported:
     kind, order, known = message.row.kind, message.order, message.references
     made_at = message.row.created_at  # the same at every attempt, so that the bytes are
     if kind is OutboxKind.AMEND and not dialect.amends:
@@ -93,9 +109,8 @@ def render(
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
     if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:
-        return Unsupported(
-            DONE_ALL_THE_SAME
-        )  # it may have been sent when it was still true, so that nobody withdrew it
+        # It may have been sent when it was still true, so that nobody withdrew it.
+        return Unsupported(DONE_ALL_THE_SAME)
     match kind:
         case OutboxKind.ORDER:
             return dialect.transaction(order_bundle(order, profile))
@@ -109,7 +124,7 @@ def render(
             report = message.report
             if report is None:
                 return Rejected("no report of this order is signed")
-            pdf = paper(order, report)
+            pdf = make_pdf(order, report)
             return dialect.transaction(report_bundle(order, report, message.performed, known, profile, pdf, made_at))
 
 

@@ -5,6 +5,7 @@ Pure: no network, no database, no clock of its own. The field table is that of t
 
 from __future__ import annotations
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.outbound.bundle import (
     Transaction,
     add_doctor,
@@ -23,7 +24,6 @@ from broker.bus.profile import (
     STUDY_NUMBER,
     VERIFICATION,
     Profile,
-    Resource,
 )
 from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import Order, OrderState

@@ -10,10 +10,7 @@ import logging
 from dataclasses import dataclass, field
 
 from broker.bus.outbound.messages import OutboundMessage, Unsupported
-from broker.bus.outbound.resources import encode, order_bundle
-from broker.bus.profile import Profile
 from broker.bus.transport.answers import Paused, Rejected, Retry
-from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
@@ -31,12 +28,12 @@ BUS = Actor(ActorKind.BUS, "exchange")
 class Accepted:
     """The bus has the message, under these ids: name -> id, as `outbox.deliver` takes them.
 
-    `content` is the JSON that it certainly took; empty where it may have been that of an earlier attempt.
+    `revision` is the order's whose content the bus has; None if it may be that of an earlier attempt.
     """
 
     ids: dict[str, str] = field(default_factory=dict)
     evidence: str = ""
-    content: str = ""
+    revision: int | None = None
 
 
 Outcome = Accepted | Retry | Rejected | Paused | Unsupported
@@ -45,17 +42,15 @@ Outcome = Accepted | Retry | Rejected | Paused | Unsupported
 class OutcomeRecorder:
     """Writes outcomes down, by way of the session whose connection they say something about."""
 
-    def __init__(self, store: Store, session: BusSession, dialect: Dialect) -> None:
-        self._store, self._session, self._dialect = store, session, dialect
+    def __init__(self, store: Store, session: BusSession) -> None:
+        self._store, self._session = store, session
 
-    def record(self, message: OutboundMessage, outcome: Outcome, epoch: int, profile: Profile) -> None:
+    def record(self, message: OutboundMessage, outcome: Outcome, epoch: int) -> None:
         """Write down what an outcome means for the message and the connection; `epoch` is when the message began."""
         seq, name = message.row.seq, f"order {message.order.accession_number} ({message.row.kind})"
         match outcome:
             case Accepted():
-                self._session.succeeded(
-                    lambda tx: self._delivered(tx, message, outcome, profile), message=seq, epoch=epoch
-                )
+                self._session.succeeded(lambda tx: _delivered(tx, message, outcome), message=seq, epoch=epoch)
                 log.info("%s: delivered", name)
             case Unsupported() | Rejected():
                 # The bus's own words may tell of the patient; they stand on the exchange's screen.
@@ -72,18 +67,15 @@ class OutcomeRecorder:
                 wait = self._session.failed(outcome, lambda tx: _failed(tx, seq, outcome), message=seq, epoch=epoch)
                 log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
 
-    def _delivered(self, tx: Tx, message: OutboundMessage, outcome: Accepted, profile: Profile) -> None:
-        outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
-        if message.row.kind is OutboxKind.ORDER:
-            _keep_number(tx, message.order, outcome.ids.get("acsn", ""))
-            self._drop_superfluous(tx, message.order.id, outcome.content, profile)
-        tx.notify()
 
-    def _drop_superfluous(self, tx: Tx, order_id: int, content: str, profile: Profile) -> None:
-        """Drop a correction that has gone out within the order itself, which was made from present data."""
-        order = orders.get(tx, order_id) if outbox.waits(tx, order_id, OutboxKind.AMEND) else None
-        if order and content == encode(self._dialect.transaction(order_bundle(order, profile)).body).decode():
-            outbox.withdraw(tx, order_id, OutboxKind.AMEND)
+def _delivered(tx: Tx, message: OutboundMessage, outcome: Accepted) -> None:
+    outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
+    if message.row.kind is OutboxKind.ORDER:
+        _keep_number(tx, message.order, outcome.ids.get("acsn", ""))
+        if outcome.revision is not None:
+            # A correction that has gone out within the order itself, which was made from present data.
+            outbox.withdraw_amendment(tx, message.order.id, outcome.revision)
+    tx.notify()
 
 
 def _keep_number(tx: Tx, order: Order, number: str) -> None:

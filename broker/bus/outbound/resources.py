@@ -1,11 +1,9 @@
-"""What the region is told, as FHIR: the one door to the modules that make it, and how it is written down.
+"""What the region is told, as FHIR: the one door to the modules that make it.
 
 Pure: no network, no database, no clock of its own.
 """
 
 from __future__ import annotations
-
-import json
 
 from broker.bus.outbound.bundle import NAMESPACE, task_number
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
@@ -15,7 +13,6 @@ from broker.bus.profile import Profile
 __all__ = [
     "NAMESPACE",
     "amendment_bundle",
-    "encode",
     "images_bundle",
     "order_bundle",
     "report_bundle",
@@ -36,9 +33,3 @@ def task_search(number: str, intent: str, profile: Profile, requester: str = "")
         "identifier": f"{ours['system']}|{ours['value']}",
         "_count": "500",
     }
-
-
-def encode(resource: object) -> bytes:
-    """Write JSON; equal content gives equal bytes. Raise ValueError for what JSON or UTF-8 cannot hold."""
-    text = json.dumps(resource, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.outbound.bundle import (
     Transaction,
     add_doctor,
@@ -21,15 +22,7 @@ from broker.bus.outbound.bundle import (
     procedure,
     task_number,
 )
-from broker.bus.profile import (
-    CONFIDENTIALITY,
-    DCM,
-    REPORT_CATEGORY,
-    RESULT_PART,
-    STUDY_NUMBER,
-    Profile,
-    Resource,
-)
+from broker.bus.profile import CONFIDENTIALITY, DCM, REPORT_CATEGORY, RESULT_PART, STUDY_NUMBER, Profile, ReportPart
 from broker.bus.transport.dialect import STUDY
 from broker.domain.identifiers import valid_uid
 from broker.domain.messages import BusReferences, OutboxKind
@@ -37,7 +30,6 @@ from broker.domain.orders import BusRole, Order
 from broker.domain.performed import PerformedStep
 from broker.domain.reports import Report
 
-PROTOCOL, CONCLUSION, RECOMMENDATIONS, EFFECTIVE_DOSE = "1", "2", "3", "5"  # N3.119
 PDF = "application/pdf"
 REPORT_CATEGORIES = {
     # NSI.1472: 1 КТ, 2 МРТ, 3 УЗД, 4 рентген, 5 РНД, 6 ФД, 7 эндоскопия
@@ -153,16 +145,16 @@ class _Result:
     def observations(self, report: Report) -> list[Resource]:
         """Add what a report says, part by part."""
         texts = (
-            ("protocol", PROTOCOL, report.description),
-            ("conclusion", CONCLUSION, report.conclusion),
-            ("recommendations", RECOMMENDATIONS, report.recommendations),
+            ("protocol", ReportPart.DESCRIPTION, report.description),
+            ("conclusion", ReportPart.CONCLUSION, report.conclusion),
+            ("recommendations", ReportPart.RECOMMENDATIONS, report.recommendations),
         )
         values: list[tuple[str, str, Resource]] = [
             (role, code, {"valueString": self._text(text)}) for role, code, text in texts if text
         ]
         if report.effective_dose is not None:
             dose = {"value": report.effective_dose, "unit": "мЗв", "system": "http://unitsofmeasure.org", "code": "mSv"}
-            values.append(("dose", EFFECTIVE_DOSE, {"valueQuantity": dose}))
+            values.append(("dose", ReportPart.EFFECTIVE_DOSE, {"valueQuantity": dose}))
         return [
             self.transaction.add(
                 f"{self._phase}/{role}",

@@ -23,7 +23,6 @@ import urllib3.exceptions
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from broker.bus.outbound.resources import encode
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry, classify
 from broker.bus.transport.deadline import Adapter, Deadline, within
 from broker.bus.transport.dialect import Call
@@ -101,10 +100,6 @@ class BusClient:
             token = self._token()
         except (OSError, ValueError) as error:
             return Paused(f"token refused: its file cannot be used ({error})")
-        try:
-            sent = encode(call.body) if call.body is not None else None
-        except ValueError as error:
-            return Rejected(f"cannot be written as JSON: {error}")
         with within(self._timeout) as limit:
             try:
                 with (
@@ -112,7 +107,7 @@ class BusClient:
                     session.request(
                         call.method,
                         self.url + call.path,
-                        data=sent,
+                        data=call.body or None,
                         headers={"Authorization": f"N3 {token}", "Content-Type": call.content_type},
                         timeout=self._timeout,
                         allow_redirects=False,

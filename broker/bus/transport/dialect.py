@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
-from broker.bus.inbound.json_access import items, member
-from broker.bus.profile import Profile, Resource
+from broker.bus.fhir.json_access import Resource, encode, items, member
+from broker.bus.fhir.references import id_of, target
+from broker.bus.profile import Profile
 from broker.domain import names
 from broker.domain.messages import BusReferences
-
-# FHIR R4 2.24.0.1, id; a first letter or digit keeps ".." out of paths.
-_ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
-_REFERENCE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{2,40}})/({_ID})(?:/_history/{_ID})?\Z")
 
 STUDY = "study/"  # with a Study Instance UID: under this name `BusReferences.extra` has the id of an ImagingStudy
 
@@ -32,7 +29,7 @@ class Call:
 
     method: str
     path: str
-    body: Resource | list[Any] | None = None
+    body: bytes = b""  # as it goes over the wire
     expect: str = ""  # resourceType that the answer must have; empty: any
     content_type: str = "application/json"
 
@@ -74,8 +71,8 @@ class Dialect(ABC):
     amends: bool  # whether what the bus has can be changed at all
 
     def transaction(self, bundle: Resource) -> Call:
-        """Send a transaction Bundle."""
-        return Call("POST", "?_format=json", self(bundle), "Bundle")
+        """Send a transaction Bundle; raise ValueError for what cannot be written as JSON."""
+        return Call("POST", "?_format=json", encode(self(bundle)), "Bundle")
 
     def read(self, kind: str, id: str) -> Call:
         """Read one resource."""
@@ -140,7 +137,7 @@ class _R4(Dialect):
 
     def set_status(self, task_id: str, status: str) -> Call:
         patch = [{"op": "replace", "path": "/status", "value": status}]
-        return Call("PATCH", f"/Task/{quote(task_id, safe='')}", patch, "Task", "application/json-patch+json")
+        return Call("PATCH", f"/Task/{quote(task_id, safe='')}", encode(patch), "Task", "application/json-patch+json")
 
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
         return Call("GET", f"/{quote(kind)}?{query(parameters)}", expect="Bundle")
@@ -199,7 +196,7 @@ def bundle_references(bundle: Resource) -> BusReferences:
 def task_references(task: Resource) -> BusReferences:
     """Read the ids that a Task as it stands on the bus names: its own, its order's, its patient's, and its ACSN."""
     return BusReferences(
-        task=_id(task),
+        task=id_of(task),
         service_request=_pointed(task, "focus", "ServiceRequest"),
         patient=_pointed(task, "for", "Patient"),
         acsn=next(_accession_numbers(task), ""),
@@ -219,7 +216,7 @@ def bears_number(task: Resource, number: str, profile: Profile) -> bool:
 def found_tasks(searchset: Resource, number: str, profile: Profile) -> list[Resource]:
     """Pick our Tasks with this number out of a search's answer."""
     listed = (member(entry, "resource") for entry in items(searchset, "entry", None))
-    return [task for task in listed if isinstance(task, dict) and bears_number(task, number, profile) and _id(task)]
+    return [task for task in listed if isinstance(task, dict) and bears_number(task, number, profile) and id_of(task)]
 
 
 def _left(entry: Resource, omission: Omission) -> Resource | None:
@@ -251,9 +248,9 @@ def _split(token: str) -> tuple[str, str]:
     return (system, value) if bar else ("", token)
 
 
-def _parameters(values: Mapping[str, str]) -> Resource:
+def _parameters(values: Mapping[str, str]) -> bytes:
     listed = [{"name": name, "valueString": value} for name, value in values.items()]
-    return {"resourceType": "Parameters", "parameter": listed}
+    return encode({"resourceType": "Parameters", "parameter": listed})
 
 
 def _placed(entry: Any) -> tuple[str, str]:
@@ -262,19 +259,19 @@ def _placed(entry: Any) -> tuple[str, str]:
     A full URL of the form urn:uuid is not read: some servers send ours back, which is no id of theirs.
     """
     resource = member(entry, "resource")
-    if isinstance(resource, dict) and _id(resource):
-        return str(resource.get("resourceType")), _id(resource)
+    if isinstance(resource, dict) and id_of(resource):
+        return str(resource.get("resourceType")), id_of(resource)
     for text in (member(member(entry, "response"), "location"), member(entry, "fullUrl")):
-        if isinstance(text, str) and (match := _REFERENCE.search(text)):
-            return match[1], match[2]
+        if found := target(text):
+            return found
     return "", ""
 
 
 def _pointed(resource: Resource, name: str, kind: str) -> str:
     """Tell the id that a Reference of this type points to, relative or absolute; empty otherwise."""
     text = member(member(resource, name), "reference")
-    match = _REFERENCE.search(text) if isinstance(text, str) else None
-    return match[2] if match and match[1] == kind else ""
+    found = target(text)
+    return found.id if found and found.kind == kind else ""
 
 
 def _accession_numbers(task: Resource) -> Iterator[str]:
@@ -290,8 +287,3 @@ def _study_uids(study: Any) -> Iterator[str]:
         value = member(identifier, "value")
         if member(identifier, "system") == "urn:dicom:uid" and isinstance(value, str):
             yield value.removeprefix("urn:oid:")[:64]
-
-
-def _id(resource: Resource) -> str:
-    id = resource.get("id")
-    return id if isinstance(id, str) and re.fullmatch(_ID, id) else ""

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from broker.bus.inbound.json_access import items, member
-from broker.bus.inbound.parse_report import reported_at
-from broker.bus.profile import Resource
+from broker.bus.fhir.json_access import Resource, bus_time, items, member
 from broker.bus.transport.dialect import Call, Dialect, next_link
 
 FEWEST = 20  # entries of a page, however large they are
@@ -63,7 +61,7 @@ class PagedSearch:
         """Read a page, and decide how to go on after it. `now` is for whoever wants to know what was `reached`."""
         self.entries = deque(items(searchset, "entry", None))
         found = [resource for entry in self.entries if self._is_found(resource := member(entry, "resource"))]
-        dates = [reported_at(resource) for resource in found]
+        dates = [bus_time(resource) for resource in found]
         known = [at for at in dates if at]
         self._note_order(known, whole=len(known) == len(dates))
         self.newest = max((at for at in (*known, self.newest) if at and (not now or at <= now + AHEAD)), default=None)

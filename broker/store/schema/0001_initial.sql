@@ -336,7 +336,8 @@ CREATE TABLE outbox (
     reason TEXT NOT NULL DEFAULT '',
     created_at TEXT NOT NULL,
     delivered_at TEXT,
-    sent BLOB  -- the last body, zlib; forgotten after a while
+    sent BLOB,  -- the last body, zlib; forgotten after a while
+    order_revision INTEGER  -- of the order as it was sent last; of an amendment never sent: that it is about
 ) STRICT;
 CREATE INDEX outbox_open ON outbox (order_id, seq) WHERE state IN ('pending', 'needs_attention');
 CREATE INDEX outbox_order ON outbox (order_id, seq);

@@ -26,6 +26,27 @@ def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
     )
 
 
+def add_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
+    """Queue what an amendment changed, up to this revision of the order; one that still waits will tell of it too."""
+    waiting = tx.change(
+        "UPDATE outbox SET order_revision = ? WHERE order_id = ? AND kind = 'amend'"
+        " AND state IN ('pending', 'needs_attention') AND uncertain = 0",
+        [order_revision, order_id],
+    )
+    if not waiting:
+        seq = add(tx, order_id, OutboxKind.AMEND)
+        tx.run("UPDATE outbox SET order_revision = ? WHERE seq = ?", [order_revision, seq])
+
+
+def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
+    """Drop an amendment that tells of no later revision of the order than this one, unless the bus may have it."""
+    tx.run(
+        "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind = 'amend' AND order_revision <= ?"
+        " AND state IN ('pending', 'needs_attention') AND uncertain = 0",
+        [order_id, order_revision],
+    )
+
+
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
     """Give the oldest undelivered row of each order where that row may be sent now, oldest first."""
     rows = reader.rows(
@@ -45,17 +66,6 @@ def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     )
 
 
-def waits(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
-    """Say whether such a message is still to go out as it will be rendered then."""
-    return bool(
-        reader.value(
-            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ?"
-            " AND state IN ('pending', 'needs_attention') AND uncertain = 0",
-            [order_id, kind],
-        )
-    )
-
-
 def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     """Say whether the bus has such a message, or may have it."""
     return bool(
@@ -66,10 +76,17 @@ def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
     )
 
 
-def mark_uncertain(tx: Tx, seq: int, sent: bytes = b"") -> None:
-    """Note, before sending, what is sent, and that from now on the bus may have it: after a crash it is looked up."""
-    packed = zlib.compress(sent) if sent else None
-    tx.run("UPDATE outbox SET uncertain = 1, sent = coalesce(?, sent) WHERE seq = ?", [packed, seq])
+def mark_uncertain(tx: Tx, seq: int, body: bytes = b"", order_revision: int | None = None) -> None:
+    """Note, before sending, what is sent, and that from now on the bus may have it: after a crash it is looked up.
+
+    `body` is the exact bytes, made of the order in its `order_revision`.
+    """
+    packed = zlib.compress(body) if body else None
+    tx.run(
+        "UPDATE outbox SET uncertain = 1, sent = coalesce(?, sent), order_revision = coalesce(?, order_revision)"
+        " WHERE seq = ?",
+        [packed, order_revision, seq],
+    )
 
 
 def forget_sent(tx: Tx, before: datetime) -> int:
@@ -82,6 +99,26 @@ def forget_sent(tx: Tx, before: datetime) -> int:
         " AND state NOT IN ('pending', 'needs_attention')",
         [before.isoformat()],
     )
+
+
+def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
+    """Return what changes whenever a message would be made of something else; None if there is no such row.
+
+    One statement over the revisions and numbers of everything that a message is rendered from.
+    """
+    row = reader.one(
+        "SELECT b.state, b.uncertain, b.attempts, o.revision, o.state AS order_state, o.accession_number,"
+        " o.study_instance_uid, o.bus_accession_number, o.patient_id, p.revision AS patient_revision,"
+        " (SELECT json_group_array(name || '=' || value) FROM bus_reference r WHERE r.order_id = o.id) AS bus_ids,"
+        " (SELECT json_group_array(s.id || ' ' || s.state || ' ' || s.start || ' ' || s.images || ' ' || s.changed_at)"
+        "  FROM performed_step s WHERE s.id IN (SELECT l.performed_step_id FROM performed_step_link l"
+        "  JOIN scheduled_step c ON c.id = l.scheduled_step_id WHERE c.order_id = o.id)) AS performed,"
+        " (SELECT json_group_array(t.id || ' ' || t.state || ' ' || t.revision) FROM report t"
+        "  WHERE t.order_id = o.id) AS reports"
+        " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id WHERE b.seq = ?",
+        [seq],
+    )
+    return tuple(row.values()) if row else None
 
 
 def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
@@ -235,6 +272,7 @@ def from_row(row: Row) -> OutboxRow:
         uncertain=bool(row["uncertain"]),
         reason=row["reason"],
         delivered_at=datetime.fromisoformat(row["delivered_at"]) if row["delivered_at"] else None,
+        order_revision=row["order_revision"],
     )
 
 

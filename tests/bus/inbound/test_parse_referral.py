@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import Unusable
-from broker.bus.profile import Resource
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
 from broker.domain.people import NOBODY, PersonName, Sex

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.inbound.parse_report import (
     LINE_KEPT,
     TEXT_KEPT,
@@ -23,7 +24,6 @@ from broker.bus.inbound.parse_report import (
     version_of,
 )
 from broker.bus.inbound.resolver import Unusable
-from broker.bus.profile import Resource
 from broker.domain.reports import ForeignStudy
 from tests.bus.samples import PROFILE
 

@@ -79,8 +79,8 @@ class Canned:
 
     def found(self, call: Call) -> list[Any]:
         asked = dict(parse_qsl(urlsplit(call.path).query))
-        if isinstance(call.body, dict):
-            asked = {each["name"]: each["valueString"] for each in call.body["parameter"]}
+        if call.body:
+            asked = {each["name"]: each["valueString"] for each in json.loads(call.body)["parameter"]}
         if "_lastUpdated" not in asked:  # a page that was named
             return [{"resource": self.resources["Task/t1"]}]
         since = datetime.fromisoformat(asked["_lastUpdated"].removeprefix("ge"))
@@ -309,7 +309,7 @@ class Direct(Canned):
         self.calls.append(call)
         path = call.path.partition("?")[0]
         if path.endswith("_search"):
-            return Delivered(self.bus._service.search("Task", call.body, US))
+            return Delivered(self.bus._service.search("Task", json.loads(call.body), US))
         return Delivered(self.bus._service.read(*path[1:].split("/")))
 
 
@@ -659,7 +659,7 @@ def test_a_page_that_is_too_long_is_asked_for_in_shorter_ones(canned: Scene) -> 
         assert canned.fetch.run().stopped
         canned.now += 4000
     assert canned.fetch.run() == ReferralPollSummary(taken=99)
-    asked = [call.body for call in canned.client.calls if call.path.startswith("/Task/_search")]
+    asked = [json.loads(call.body) for call in canned.client.calls if call.path.startswith("/Task/_search")]
     counts = [each["valueString"] for body in asked for each in body["parameter"] if each["name"] == "_count"]
     assert counts[:5] == ["500", "250", "125", "62", "31"]
     assert counts[-1] == "500"

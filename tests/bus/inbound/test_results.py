@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.inbound import results as elsewhere
 from broker.bus.inbound import search
 from broker.bus.inbound.parse_report import external_study
 from broker.bus.inbound.results import ResultPoll, ResultPollSummary
 from broker.bus.outbound.delivery import Delivery
 from broker.bus.practice import PRACTICE_TOKEN, PracticeServer
-from broker.bus.profile import Resource
 from broker.bus.transport import session
 from broker.bus.transport.answers import Rejected
 from broker.bus.transport.client import BusClient

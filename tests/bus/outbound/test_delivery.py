@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import pytest
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.outbound.delivery import DeliverySummary
 from broker.bus.outbound.resources import order_bundle
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus
-from broker.bus.profile import Resource
 from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3
@@ -566,7 +566,7 @@ class Stumbling(BusClient):
     number = ""
 
     def call(self, call: Call) -> Answer:
-        if Stumbling.number in json.dumps(call.body) and "_search" not in call.path:
+        if Stumbling.number in call.body.decode() and "_search" not in call.path:
             return Retry("HTTP 500")
         return super().call(call)
 

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from broker.bus.fhir.json_access import Resource
 from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle, task_search
 from broker.bus.practice import PRACTICE_ORGANISATION_2
-from broker.bus.profile import Profile, Resource
+from broker.bus.profile import Profile
 from broker.bus.transport.answers import Answer, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, bundle_references, found_tasks, next_link, r4, task_references

@@ -10,19 +10,20 @@ from datetime import timedelta
 import pytest
 
 from broker.bus.outbound.delivery import PROBE_AFTER, DeliverySummary
-from broker.bus.outbound.messages import NO_BEGINNINGS, NO_CORRECTIONS
+from broker.bus.outbound.messages import NO_BEGINNINGS, NO_CORRECTIONS, OutboundMessage, render
 from broker.bus.outbound.resources import order_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
-from broker.bus.transport.answers import Answer, Delivered
+from broker.bus.transport.answers import Answer, Delivered, Rejected
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3, r4
 from broker.bus.transport.rate_limit import PAUSE
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.messages import OutboxKind
+from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order
 from broker.store.queries import exchange_state
 from broker.store.tables import orders, outbox
 from broker.workflow import referrals, reports
+from tests.bus import samples
 from tests.bus.clinic import Clinic, numbers
 from tests.bus.samples import PROFILE
 from tests.support.clock import NOW
@@ -104,10 +105,9 @@ def test_a_correction_goes_to_a_bus_that_takes_it_and_replaces_what_is_there(cli
     assert clinic.deliver() == DeliverySummary(delivered=1)
     amend(clinic, order, comment="Новое")
     assert clinic.deliver() == DeliverySummary(delivered=1)
-    assert isinstance(Strict.made[1].body, dict)
-    asked = [entry["request"] for entry in Strict.made[1].body["entry"]]
+    asked = [entry["request"] for entry in json.loads(Strict.made[1].body)["entry"]]
     assert {"method": "PUT", "url": "ServiceRequest/ServiceRequest-1"} in asked
-    assert "Новое" in json.dumps(Strict.made[1].body, ensure_ascii=False)
+    assert "Новое" in Strict.made[1].body.decode()
 
 
 def test_a_correction_of_what_a_lost_answer_had_told_is_not_dropped(clinic: Clinic) -> None:
@@ -178,6 +178,14 @@ def test_who_came_without_an_order_is_told_with_the_result_and_known_from_then_o
 
 
 # ---- what is kept ----
+
+
+def test_what_cannot_be_written_as_json_is_refused_before_it_is_sent() -> None:
+    order = samples.order(patient=replace(samples.order().patient, weight=float("nan")))
+    row = OutboxRow(1, order.id, OutboxKind.ORDER, OutboxState.PENDING, NOW)
+    rendered = render(OutboundMessage(row, order, BusReferences()), n3, samples.PROFILE, lambda *_: b"")
+    assert isinstance(rendered, Rejected)
+    assert rendered.reason.startswith("cannot be written as JSON")
 
 
 def test_the_exact_json_of_the_last_attempt_can_be_looked_at_until_it_is_forgotten(clinic: Clinic) -> None:

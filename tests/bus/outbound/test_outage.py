@@ -121,7 +121,7 @@ class Poisoned(BusClient):
     number = ""
 
     def call(self, call: Call) -> Answer:
-        if Poisoned.number in str(call.body) and "_search" not in call.path:
+        if Poisoned.number in call.body.decode() and "_search" not in call.path:
             return Retry("HTTP 500")
         return super().call(call)
 

@@ -15,16 +15,16 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.app.settings import bus_profile
+from broker.bus.fhir.json_access import Resource, encode
 from broker.bus.outbound.resources import (
     amendment_bundle,
-    encode,
     images_bundle,
     order_bundle,
     report_bundle,
     task_number,
     task_search,
 )
-from broker.bus.profile import VERSION_NOT_CONFIGURED, Resource, systems_without_version
+from broker.bus.profile import VERSION_NOT_CONFIGURED, systems_without_version
 from broker.bus.transport.dialect import n3
 from broker.config.configuration import Config
 from broker.domain.messages import BusReferences, OutboxKind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -67,6 +66,24 @@ def test_an_order_that_is_amended_while_its_message_is_made_goes_out_amended(
     clinic.deliver()
     assert clinic.bus.resources("ServiceRequest")[0]["note"][0] == {"text": "Новое"}
     assert clinic.states() == ["delivered"]
+
+
+def test_an_amendment_that_went_within_the_order_is_dropped_though_a_modality_begins_meanwhile(clinic: Clinic) -> None:
+    class Beginning(BusClient):
+        def call(self, call: Call) -> Answer:
+            if call.path.startswith("?"):
+                begin(clinic, order)
+            return super().call(call)
+
+    order = clinic.register()
+    clinic.bus.fail_next("drop")
+    clinic.deliver()
+    referrals.amend(clinic.store, order.id, order.revision, draft(comment="Новое"), REGISTRAR, CLINIC)
+    assert clinic.states() == ["pending", "pending"]
+    clinic.restarted(Beginning)
+    clinic.deliver_later()
+    assert clinic.bus.resources("ServiceRequest")[0]["note"][0] == {"text": "Новое"}
+    assert clinic.states()[:2] == ["delivered", "dropped"]
 
 
 def test_a_result_that_is_withdrawn_while_its_message_is_made_does_not_go(
@@ -177,7 +194,7 @@ def test_what_is_set_aside_without_asking_the_bus_says_nothing_of_the_line(clini
 def test_a_message_that_alone_is_forbidden_lets_the_others_through(clinic: Clinic) -> None:
     class Forbidding(BusClient):
         def call(self, call: Call) -> Answer:
-            forbidden = json.dumps(call.body).count(first.accession_number)
+            forbidden = call.body.decode().count(first.accession_number)
             return Paused("token refused (HTTP 403)") if forbidden else super().call(call)
 
     first, second, third = (clinic.register() for _ in range(3))

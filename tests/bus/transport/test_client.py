@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from broker.bus.outbound.resources import encode
+from broker.bus.fhir.json_access import encode
 from broker.bus.transport import client as client_module
 from broker.bus.transport.answers import REASON_KEPT, Answer, Delivered, Paused, Rejected, Retry, classify
-from broker.bus.transport.dialect import Call, n3
+from broker.bus.transport.dialect import n3
 from tests.bus.wire import Connect, Handler, Serve, answering, drips
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
@@ -416,12 +416,6 @@ def test_a_portals_page_is_a_failure(serve: Serve, connect: Connect) -> None:
     assert isinstance(answer, Retry)
     assert answer.reason == "not a FHIR answer: no JSON"
     assert answer.evidence == "<html>sign in</html>"
-
-
-def test_what_cannot_be_written_as_json_is_not_sent(serve: Serve, connect: Connect) -> None:
-    server = serve(answering("200 OK", BUNDLE))
-    assert isinstance(connect(server).call(Call("POST", "?_format=json", {"value": float("nan")})), Rejected)
-    assert server.requests == []
 
 
 # ---- TLS ----

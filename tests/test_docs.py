@@ -163,12 +163,16 @@ def test_links_and_pictures_exist(document: Path) -> None:
 
 @every_document
 def test_every_path_that_is_named_exists(document: Path) -> None:
-    known = {path.name for package in ("broker", "ui", "tests") for path in (ROOT / package).rglob("*.py")}
-    for mentioned in re.findall(r"`([^`\s]+)`", text(document)):
-        if re.match(r"(broker|ui|tests|docs|systemd|\.ci|\.github)/", mentioned):
-            assert (ROOT / mentioned).exists(), mentioned
-        elif re.fullmatch(r"[a-z_]+\.py", mentioned):
-            assert mentioned in known, mentioned
+    """A full path, or a file or folder of a folder that the same paragraph, point or row names."""
+    for block in re.split(r"\n\s*\n|\n(?=\||\s*-|\s*\d+\.)", text(document)):
+        spans = re.findall(r"`([^`\s]+)`", block)
+        full = [ROOT / span for span in spans if re.match(r"(broker|ui|tests|docs|systemd|\.ci|\.github)/", span)]
+        missing = [path for path in full if not path.exists()]
+        folders = [ROOT, *full, *(path.parent for path in full)]
+        for span in spans:
+            if re.fullmatch(r"[a-z_]+(\.py|\.css|/)", span):
+                missing += [] if any((folder / span).exists() for folder in folders) else [Path(span)]
+        assert not missing
 
 
 def test_every_document_is_reached_from_the_readme() -> None:

@@ -12,6 +12,7 @@ UID_LENGTH = 64  # PS3.5 9.1
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _NOT_DIGITS = re.compile(r"[\s\-–]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 
 
 def accession_number(prefix: str, day: date, number: int) -> str:
@@ -94,3 +95,8 @@ def show_policy(value: str) -> str:
 def is_guid(text: str) -> bool:
     """Return True for a GUID in its usual form, in letters of either case."""
     return bool(_GUID.fullmatch(text))
+
+
+def icd10_code(typed: str) -> str:
+    """Return an ICD-10 code as it is stored: its letter is a Latin capital, however the keyboard was set."""
+    return typed.upper().translate(_LATIN)

@@ -278,14 +278,10 @@ def tidied(draft: ReferralDraft) -> ReferralDraft:
         referrer=_tidy_name(draft.referrer),
         referrer_snils=identifiers.digits(draft.referrer_snils),
         referrer_position=names.tidy(draft.referrer_position),
-        # The letter of an ICD-10 code is Latin, however the keyboard stood.
-        diagnosis_code=names.tidy(draft.diagnosis_code).upper().translate(_LATIN),
+        diagnosis_code=identifiers.icd10_code(names.tidy(draft.diagnosis_code)),
         diagnosis_text=names.tidy(draft.diagnosis_text),
         comment=names.tidy(draft.comment),
     )
-
-
-_LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 
 
 def _tidy_name(name: PersonName) -> PersonName:

@@ -30,6 +30,7 @@ from ui.text import words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
 from ui.widgets.keyed_list import KeyedList, Redraw, html_row, redraw_row
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 
@@ -70,7 +71,7 @@ class BoardPage:
                 theme.key_hint("F11")
                 text("span", " на весь экран")
         with ui.element("div").classes("board"):
-            self._empty = ui.element("div")
+            self._empty = Memo(ui.element("div"))
             # A scrolling area must take the focus to be scrolled by keys.
             self._area = ui.element("div").classes("lanes").props('tabindex=0 role=region aria-label="По аппаратам"')
             self._lanes = KeyedList(self._area, self._make_lane)
@@ -105,22 +106,20 @@ class BoardPage:
         self._troubles.show(plan.troubles(self._amends))
 
     def _say_empty(self, day: BoardDay, today: Date) -> None:
-        kind = "" if day.visits else "day" if day.devices else "house"
-        if self._empty.props.get("data-kind") == kind:
+        self._empty.element.set_visibility(not day.visits)
+        self._empty.show((day.on, today, bool(day.visits), bool(day.devices)), lambda: self._draw_empty(day, today))
+
+    def _draw_empty(self, day: BoardDay, today: Date) -> None:
+        if day.visits:
             return
-        self._empty.props(f'data-kind="{kind}"').clear()
-        self._empty.set_visibility(bool(kind))
-        with self._empty:
-            if kind == "house":
-                theme.empty("Аппаратов ещё нет.", "Администратор добавит их на странице «Аппараты».")
-            elif kind and day.on >= today:
-                when = "Сегодня" if day.on == today else f"На {words.day(day.on, today)}"
-                how = (
-                    ("Новое направление:", "F2") if self._registers else ("Как только их запишут, они появятся здесь.",)
-                )
-                theme.empty(f"{when} ещё нет направлений.", *how)
-            elif kind:
-                theme.empty("В этот день направлений не было.", "Выберите другой день.")
+        if not day.devices:
+            theme.empty("Аппаратов ещё нет.", "Администратор добавит их на странице «Аппараты».")
+        elif day.on >= today:
+            when = "Сегодня" if day.on == today else f"На {words.day(day.on, today)}"
+            how = ("Новое направление:", "F2") if self._registers else ("Как только их запишут, они появятся здесь.",)
+            theme.empty(f"{when} ещё нет направлений.", *how)
+        else:
+            theme.empty("В этот день направлений не было.", "Выберите другой день.")
 
     def _make_filter(self, word: str) -> tuple[ui.element, TextElement]:
         with ui.element("button").props("type=button").on("click", lambda: self._choose(word)) as pill:

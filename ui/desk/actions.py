@@ -9,7 +9,7 @@ from nicegui import ui
 
 from broker.domain.orders import Order
 from ui.desk.modes import FormMode, IncomingMode
-from ui.desk.referral.lists import ReferralOptions, place
+from ui.desk.referral.options import ReferralOptions, device_place
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -22,12 +22,12 @@ class ActionBar:
     def __init__(
         self,
         services: Services,
-        purpose: FormMode,
-        lists: ReferralOptions,
+        mode: FormMode,
+        options: ReferralOptions,
         save: Callable[[], Any],
         clear: Callable[[], Any],
     ) -> None:
-        self._services, self._purpose, self._lists = services, purpose, lists
+        self._services, self._mode, self._options = services, mode, options
         self._on_save, self._on_clear = save, clear
         self.saved: Order | None = None  # what stands in the bar instead of the buttons
         self.refused = False  # it says why the form was not saved, until something is changed
@@ -49,12 +49,12 @@ class ActionBar:
             self._save = theme.button("Сохранить", self._on_save, kind="primary", key="Ctrl+Enter")
             self._note = text("p", "", "muted small").props("role=status")
             ui.element("div").classes("spring")
-            if isinstance(self._purpose, IncomingMode):
+            if isinstance(self._mode, IncomingMode):
                 theme.button("Отклонить", kind="danger").props("data-opens=decline")
-            word, path = self._purpose.back
+            word, path = self._mode.back
             if word:
                 ui.link(word, path).props("data-back")
-            if self._purpose.new:
+            if self._mode.new:
                 self._clear = theme.button("Очистить", self._on_clear, small=True)
                 self._clear.set_visibility(not blank)
                 with ui.element("span").classes("muted small key nowrap"):
@@ -114,5 +114,5 @@ class ActionBar:
         day = words.day(step.start.date(), self._services.today())
         if order.owner:
             return f"Направлен в другую клинику, желательно {day}"
-        device = next((each for each in self._lists.devices if each.ae_title in step.station_ae_titles), None)
-        return f"{day.capitalize()} в {step.start:%H:%M}" + (f", {place(device)}" if device else "")
+        device = next((each for each in self._options.devices if each.ae_title in step.station_ae_titles), None)
+        return f"{day.capitalize()} в {step.start:%H:%M}" + (f", {device_place(device)}" if device else "")

@@ -6,6 +6,7 @@ It reads fields, calls one verb and says the result. What was typed is kept as a
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
@@ -22,23 +23,21 @@ from broker.domain.prior_studies import Earlier
 from broker.store.database import Reader
 from broker.store.queries import desk, lookups, order_card, schedule
 from broker.store.queries.schedule import Visit
-from broker.workflow import referrals
 from ui.desk import history
 from ui.desk.actions import ActionBar
 from ui.desk.history import PatientHistory
 from ui.desk.modes import AmendMode, FormMode, IncomingMode
-from ui.desk.referral import typed as read
+from ui.desk.referral.field_values import PATIENT
 from ui.desk.referral.form import ReferralForm
-from ui.desk.referral.lists import ReferralOptions
 from ui.desk.referral.lookups import DirectoryLookups
-from ui.desk.referral.values import PATIENT
+from ui.desk.referral.options import ReferralOptions
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar
 from ui.desk.slots import DeviceDay
 from ui.incoming.page import DeclineDialog
 from ui.live import Done, attempt, follow, look
 from ui.services import Services
-from ui.text import errors, words
+from ui.text import errors, typed_values, words
 from ui.widgets import theme
 from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.draft import Draft
@@ -55,53 +54,55 @@ class DeskData:
     visits: list[Visit]  # of the device on the day that is typed
     latest: list[Visit]
     known: PatientHistory | None  # of the patient whom the fields mean
-    over: str  # why there is nothing to save any more
+    closed: str  # why it cannot be saved any more; empty while it can
 
 
 class DeskForm:
     """The page of one person: the form, the search above it, the actions under it, the device's day beside it."""
 
-    def __init__(self, services: Services, actor: Actor, lists: ReferralOptions, purpose: FormMode) -> None:
-        self.services, self.actor, self.purpose = services, actor, purpose
-        self.lists = purpose.lists(lists)
+    def __init__(self, services: Services, actor: Actor, options: ReferralOptions, mode: FormMode) -> None:
+        self.services, self.actor, self.mode = services, actor, mode
+        self.options = mode.options(options)
         self.submission = uuid.uuid4().hex
         self.saving = False
-        self.over = ""  # why there is nothing to save any more
-        self.asked_of: int | None = None  # the patient of whom the region has been asked
+        self.closed = ""  # why it cannot be saved any more
+        self.requested: int | None = None  # the patient whose history has been requested
         self.draft: Draft | None = None
-        self.ticket = 0
+        self.generation = 0
         self.day = DeviceDay((), {}, services.clinic.hours)
         self.device: Device | None = None  # whose day stands aside; between two referrals the last one's
-        self.form = ReferralForm(self.lists, DirectoryLookups(services, self.lists), services.today, self.changed)
+        self.form = ReferralForm(
+            self.options, mode, DirectoryLookups(services, self.options), services.today, self.changed
+        )
         with ui.element("div").classes("desk"):
             with ui.element("section").props("aria-label=Пациент"):
                 self._draw_patient()
             with ui.element("section").props("aria-label=Исследование"):
                 with ui.element("div").classes("head"):
                     text("h2", "Исследование")
-                    text("span", purpose.about, "muted small cut")
+                    text("span", mode.about, "muted small cut")
                 with ui.element("div").classes("form"):
                     self.form.draw_study(self.take_nearest)
             with ui.element("div").classes("after"):
-                self.repeats = RepeatWarning(lambda reference: self.aside.past.open(reference))
-                self.bar = ActionBar(services, purpose, self.lists, self.save, self.start_anew)
+                self.repeats = RepeatWarning(lambda reference: self.sidebar.history.open(reference))
+                self.bar = ActionBar(services, mode, self.options, self.save, self.start_new)
                 self.recent = RecentReferrals(services)
-            self.aside = Sidebar(services, self.form.choose_time)
+            self.sidebar = Sidebar(services, self.form.choose_time)
         self.form.clear()
-        purpose.fill(self.form)
-        if purpose.new:
+        mode.fill(self.form)
+        if mode.new:
             self.draft = Draft(services, actor, FORM, self.content, self.bar.tell_kept)
         self._tell_who()
         self.bar.draw(self.form.blank())
-        if isinstance(purpose, IncomingMode):
-            DeclineDialog(services, purpose.came)
+        if isinstance(mode, IncomingMode):
+            DeclineDialog(services, mode.came)
 
     def start(self) -> None:
         """Follow what changes, and keep what is typed; called when the page is complete."""
         follow(self.services, self.refresh)
         if self.draft:
             self.draft.start()
-        elif self.purpose.searches:  # the patient is there already; a change begins where one clicks
+        elif self.mode.searches:  # the patient is there already; a change begins where one clicks
             first = next((key for key in ("family", "procedure", "time") if not self.form.fields[key].value), "time")
             self.form.fields[first].focus()
 
@@ -112,7 +113,7 @@ class DeskForm:
             text("h2", "Пациент")
             self.who = text("span", "", "muted small")
         with ui.element("div").classes("form"):
-            if self.purpose.searches:
+            if self.mode.searches:
                 with ui.element("div").classes("field combo"):
                     self._draw_search()
             self.form.draw_patient()
@@ -123,7 +124,7 @@ class DeskForm:
             "Поиск: ФИО, СНИЛС, полис или штрих-код",
             name="patient-search",
             narrow=12,
-            props="data-start maxlength=200" + (" autofocus" if self.purpose.new else ""),
+            props="data-start maxlength=200" + (" autofocus" if self.mode.new else ""),
         )
         with self.search.control.add_slot("prepend"):
             ui.icon("search").style("font-size: 20px")
@@ -162,58 +163,54 @@ class DeskForm:
         patient = self.form.patient
         self.who.set_text(f"карта {patient.patient_id}" if patient else "")
 
-    def _meant(self) -> Patient:
-        """Give the patient whom the fields mean now."""
-        return referrals.tidied(self.form.read(self.services.now())[0]).patient
-
     # ---- the day of the device ----
 
     async def refresh(self) -> None:
         """Read the device's day and what was registered last; of two answers the later question counts."""
-        self.ticket += 1
-        ticket, services = self.ticket, self.services
+        self.generation += 1
+        generation, services = self.generation, self.services
         on = self.form.day() or services.today()
-        said = self._meant()
+        patient = self.form.parser(services.now()).patient()
         if self.form.procedure() or self.device is None:
             self.device = self.form.device()
         device = self.device
-        seen = await look(services, lambda reader: self._read(reader, on, device, said))
-        if ticket != self.ticket or self.bar.is_gone:
+        seen = await look(services, lambda reader: self._read(reader, on, device, patient))
+        if generation != self.generation or self.bar.is_gone:
             return
-        self._say_over(seen.over)
+        self._say_closed(seen.closed)
         self.recent.show(seen.latest)
-        self._show_known(seen.known, said, on)
-        minutes = {each.code: each.minutes for each in self.lists.procedures}
+        self._show_known(seen.known, patient, on)
+        minutes = {each.code: each.minutes for each in self.options.procedures}
         self.day = DeviceDay.of(seen.visits, device.ae_title if device else "", minutes, services.clinic.hours)
-        if self.form.elsewhere:
-            self.aside.show_elsewhere()
+        if self.form.external:
+            self.sidebar.show_external()
             return
         self.follow_nearest()
-        self.aside.show_day(device, on, self.day, self.form.minutes(), self.form.fields["time"].value or "")
+        self.sidebar.show_day(device, on, self.day, self.form.minutes(), self.form.fields["time"].value or "")
         self.advise_time()
 
-    def _read(self, reader: Reader, on: date, device: Device | None, said: Patient) -> DeskData:
+    def _read(self, reader: Reader, on: date, device: Device | None, typed: Patient) -> DeskData:
         services = self.services
         midnight = datetime.combine(services.today(), time_of_day(), services.clinic.zone).astimezone(UTC)
         # Also whoever was typed and not chosen: saving would find the same patient.
-        patient = desk.meant(reader, said)
+        patient = desk.meant(reader, typed) if typed.id or typed.birth_date else None
         return DeskData(
             visits=schedule.day(reader, on, device.ae_title) if device else [],
             latest=schedule.recent(reader, midnight, 4),
             known=history.read(reader, patient) if patient else None,
-            over=self.purpose.over(reader),
+            closed=self.mode.closed_reason(reader),
         )
 
-    def _show_known(self, known: PatientHistory | None, said: Patient, on: date) -> None:
+    def _show_known(self, known: PatientHistory | None, typed: Patient, on: date) -> None:
         """Show what was done to the patient before, have the region asked, and warn of what would be repeated."""
-        ask = self.services.request_history
-        if known and ask and known.patient.id != self.asked_of and ask(known.patient.id) is not False:
-            self.asked_of = known.patient.id
-        somebody = bool(said.name.family and said.birth_date and said.birth_date != self.services.today())
-        self.aside.past.show(known, somebody, bool(said.snils or said.policy))
+        request = self.services.request_history
+        if known and request and known.patient.id != self.requested and request(known.patient.id) is not False:
+            self.requested = known.patient.id
+        somebody = bool(typed.name.family and typed.birth_date)
+        self.sidebar.history.show(known, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
         found: list[Earlier] = []
-        if known and procedure and self.purpose.warns:
+        if known and procedure and self.mode.warns:
             days = self.services.settings.repeat_days
             foreign = known.told.studies
             found = prior_studies.earlier(procedure.modality, procedure.body_site, on, known.own, foreign, days)
@@ -224,11 +221,11 @@ class DeskForm:
         word = "Записать всё равно" if self.repeats.told() else "Сохранить"
         self.bar.name_save(word)
 
-    def _say_over(self, over: str) -> None:
-        """Say at once that there is nothing to save any more."""
-        if over and over != self.over and not self.saving and not self.bar.saved:
-            self.over = over
-            self.bar.close(over)
+    def _say_closed(self, reason: str) -> None:
+        """Say at once that the referral cannot be saved any more."""
+        if reason and reason != self.closed and not self.saving and not self.bar.saved:
+            self.closed = reason
+            self.bar.close(reason)
 
     def follow_nearest(self) -> None:
         """Move the time to the first free one, unless a person has chosen a time."""
@@ -246,12 +243,12 @@ class DeskForm:
     def advise_time(self) -> None:
         """Warn, without forbidding, where somebody has that time already."""
         field, day = self.form.fields["time"], self.form.day()
-        at = read.clock(field.value or "")
+        at = typed_values.parse_time(field.value or "")
         taken = None
         if day and at and not self.form.nearest:
-            but = self.purpose.card.order.id if isinstance(self.purpose, AmendMode) else 0
+            but = self.mode.card.order.id if isinstance(self.mode, AmendMode) else 0
             taken = self.day.overlapping(datetime.combine(day, at), self.form.minutes(), but)
-        if self.form.done:
+        if not self.mode.planned:
             field.advise("")
         elif taken:
             field.advise(f"Занято: {names.short(taken.order.patient.name)} в {taken.start:%H:%M}")
@@ -273,7 +270,7 @@ class DeskForm:
         if key in {"birth_date", "snils", "policy"}:
             ui.timer(0, self.refresh, once=True)
         if key in {"family", "given", "birth_date"} and self.form.patient:
-            same = self.form.read(self.services.now())[0].patient.id
+            same = self.form.parser(self.services.now()).patient().id
             self.who.set_text(f"карта {self.form.patient.patient_id}" if same else "будет записан как новый пациент")
 
     # ---- drafts ----
@@ -292,7 +289,7 @@ class DeskForm:
         """Give what the draft keeps."""
         return None if self.form.blank() else {**self.form.content(), "submission": self.submission}
 
-    async def start_anew(self) -> None:
+    async def start_new(self) -> None:
         """Empty the form for the next one."""
         self.form.clear()
         self.submission = uuid.uuid4().hex
@@ -323,14 +320,15 @@ class DeskForm:
 
     async def _save(self) -> None:
         await self.refresh()  # the nearest time, as things stand now
-        draft, problems = self.form.read(self.services.now(), self.submission)
+        parsed = self.form.parser(self.services.now()).parse(self.submission)
+        draft, problems = parsed.draft, parsed.problems
         if self.form.nearest and problems.get("time") == "required":
-            problems["time"] = "full"
-        if problems:
+            problems = {**problems, "time": "full"}
+        if draft is None:
             self._complain(problems)
             return
-        if self.over:
-            self.bar.tell(self.over, bad=True)
+        if self.closed:
+            self.bar.tell(self.closed, bad=True)
             return
         if self.repeats.asks():
             self._name_save()
@@ -341,15 +339,15 @@ class DeskForm:
         self.form.nearest = False
         if self.draft:
             await self.draft.keep()
-        services, purpose = self.services, self.purpose
+        services, mode = self.services, self.mode
         repeated = self.repeats.named()
 
-        def verb() -> Order:
-            return purpose.save(services.store, draft, self.actor, services.clinic, repeated)
+        def save() -> Order:
+            return mode.save(services.store, draft, self.actor, services.clinic, repeated)
 
         try:
             done = await attempt(
-                verb,
+                save,
                 let_pass=(Invalid, Stale, Duplicate, WrongState),
                 report=lambda why: self.bar.tell(why, bad=True),
             )
@@ -362,8 +360,8 @@ class DeskForm:
                 "Это направление уже сохранено, а теперь поля другие. Найдите его ниже и измените там", bad=True
             )
         except WrongState as caught:
-            over = await look(services, purpose.over)
-            self.bar.tell(over or f"Не сохранено. {errors.error(caught)}", bad=True)
+            reason = await look(services, mode.closed_reason)
+            self.bar.tell(reason or f"Не сохранено. {errors.error(caught)}", bad=True)
         else:
             await self._saved(done)
 
@@ -371,11 +369,11 @@ class DeskForm:
         if done is None:
             return
         order = done.value
-        if self.purpose.then:
-            ui.navigate.to(self.purpose.then.format(order.accession_number))
+        if self.mode.after_saving:
+            ui.navigate.to(self.mode.after_saving.format(order.accession_number))
             self.bar.saved = order
             return
-        if self.services.request_history and order.patient.id != self.asked_of:
+        if self.services.request_history and order.patient.id != self.requested:
             self.services.request_history(order.patient.id)  # somebody new could not be asked for before
         self.form.clear()
         self.submission = uuid.uuid4().hex
@@ -386,19 +384,19 @@ class DeskForm:
         self._tell_who()
         await self.refresh()
 
-    def _complain(self, problems: dict[str, str]) -> None:
+    def _complain(self, problems: Mapping[str, str]) -> None:
         self.form.complain(problems)
         count = words.plural(len(problems), "поле", "поля", "полей")
         self.bar.tell(f"Не сохранено: исправьте {count}", bad=True)
 
     async def _say_stale(self) -> None:
         """Say who has changed the order meanwhile and what, and offer to load it again."""
-        if self.purpose.new:
+        if self.mode.new:
             self.bar.tell("Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True)
             return
         said = errors.ERRORS["stale"]
-        if isinstance(self.purpose, AmendMode):
-            number, zone = self.purpose.card.order.accession_number, self.services.clinic.zone
+        if isinstance(self.mode, AmendMode):
+            number, zone = self.mode.card.order.accession_number, self.services.clinic.zone
             now = await look(self.services, lambda reader: order_card.card(reader, number))
             said = errors.changed_meanwhile(now.happenings, zone, self.services.today()) if now else said
         self.bar.close(f"Не сохранено. {said}", reload=True)

@@ -23,6 +23,7 @@ from broker.store.queries.schedule import Visit
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 LONGEST = 110  # characters of a conclusion that stand in the list; the rest is one click away
@@ -113,11 +114,10 @@ class HistorySection:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._shown: object = None
         self._known: PatientHistory | None = None
         with theme.section("Уже делали"):
-            self._list = ui.element("div")
-            self._foot = ui.element("div").classes("foot")
+            self._list = Memo(ui.element("div"))
+            self._foot = Memo(ui.element("div").classes("foot"))
         with ui.element("dialog").classes("wide").props("id=past aria-labelledby=past-title"):
             self._title = text("h2", "").props("id=past-title")
             self._body = ui.element("div").classes("scrolled")
@@ -134,19 +134,9 @@ class HistorySection:
             told = "Новый пациент: регион спросим, когда запишете"
         year = dose(known, services.today()) if known else ""
         found = lines(known) if known else []
-        model = (known is not None or somebody, found, told, year)
-        if model == self._shown:
-            return
-        self._shown = model
-        self._list.clear()
-        with self._list:
-            self._draw(found, known is not None or somebody)
-        self._foot.clear()
-        with self._foot:
-            for word in (year, told):
-                if word:
-                    bad = word.startswith("Регион не отвечает")
-                    text("p", word, "small bad" if bad else "small muted").props("role=status")
+        somebody = somebody or known is not None
+        self._list.show((somebody, found), lambda: self._draw(found, somebody))
+        self._foot.show((year, told), lambda: self._draw_foot(year, told))
 
     def open(self, reference: str) -> None:
         """Fill the dialog, which the browser has just opened, with another clinic's report."""
@@ -172,6 +162,13 @@ class HistorySection:
                 text("p", "Текста протокола клиника не передала.", "muted").style("margin-top: 12px")
             if not prior_studies.is_final(study):
                 text("p", "Протокол ещё не окончательный.", "muted")
+
+    @staticmethod
+    def _draw_foot(*sentences: str) -> None:
+        for sentence in sentences:
+            if sentence:
+                bad = sentence.startswith("Регион не отвечает")
+                text("p", sentence, "small bad" if bad else "small muted").props("role=status")
 
     def _draw(self, found: list[HistoryLine], somebody: bool) -> None:
         if not found:

@@ -1,6 +1,7 @@
-"""What the desk's form is for: a new referral, a change, a referral from elsewhere, a study done without one.
+"""What the desk's form is for: a new referral, a change, another clinic's referral, a study made without a referral.
 
-Each says how the fields begin, which verb saves them, and where to go then; the page itself is the same for all.
+A mode decides how the fields begin, what may be typed, which use case saves it and where to go then; the page is the
+same for all modes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime
 from broker.domain import names
 from broker.domain.actors import Actor
 from broker.domain.clinic import Clinic
-from broker.domain.devices import ProcedureType
+from broker.domain.devices import Device, ProcedureType
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient, PersonName, Sex
@@ -24,19 +25,21 @@ from broker.store.queries.order_card import Card
 from broker.workflow import incoming_referrals as referrals_in
 from broker.workflow import referrals
 from ui.desk.referral.form import ReferralForm
-from ui.desk.referral.lists import ReferralOptions
+from ui.desk.referral.options import ReferralOptions
+from ui.desk.referral.parsing import ReferralRules
 from ui.text import bus, words
 
 
 @dataclass(frozen=True)
-class FormMode:
+class FormMode(ReferralRules):
     """A new referral."""
 
-    then = ""  # where to go after saving, with the number; empty: the form is emptied for the next one
+    after_saving = ""  # where to go after saving, with the number; empty: the form is emptied for the next one
     needs = frozenset({Permission.REGISTER})
     new = True  # a draft is kept, and the form is used again and again
     searches = True
-    warns = True  # of what would be repeated
+    warns = True  # of a study that would be repeated
+    planned = True  # the study is to come, so its time must be free
 
     @property
     def title(self) -> str:
@@ -58,9 +61,9 @@ class FormMode:
         """Give the word and the path of the way out without saving; empty where none is needed."""
         return "", ""
 
-    def lists(self, lists: ReferralOptions) -> ReferralOptions:
+    def options(self, options: ReferralOptions) -> ReferralOptions:
         """Narrow what can be chosen."""
-        return lists
+        return options
 
     def fill(self, form: ReferralForm) -> None:
         """Let the fields begin; the empty form has been drawn."""
@@ -69,8 +72,8 @@ class FormMode:
         """Run the verb."""
         return store.write(referrals.register, draft, actor, clinic, repeats=repeats)
 
-    def over(self, reader: Reader) -> str:
-        """Say why there is nothing to save any more; empty while there is."""
+    def closed_reason(self, reader: Reader) -> str:
+        """Return why the referral cannot be saved any more; empty while it can."""
         return ""
 
 
@@ -83,7 +86,7 @@ class AmendMode(FormMode):
     new = False
     searches = False
     needs = frozenset({Permission.AMEND})
-    then = "/order/{}"
+    after_saving = "/order/{}"
 
     @property
     def title(self) -> str:
@@ -101,6 +104,16 @@ class AmendMode(FormMode):
         form.fill_order(self.card.order, self.owner_name)
         form.fix_owner()
 
+    patient_is_fixed = True
+
+    def may_be_past(self, start: datetime) -> bool:
+        return self.card.order.steps[0].starts_at(start)  # a correction leaves the day of a past study alone
+
+    def stations(self, device: Device) -> tuple[str, ...]:
+        planned = self.card.order.steps[0].station_ae_titles
+        # The others of an order that is planned on several stay.
+        return planned if planned[:1] == (device.ae_title,) else (device.ae_title,)
+
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         order = self.card.order
         return store.write(referrals.amend, order.id, order.revision, draft, actor, clinic)
@@ -115,7 +128,7 @@ class IncomingMode(FormMode):
     draft: ReferralDraft
     patient: Patient | None  # who that is here
     new = False
-    then = "/incoming?saved={}"
+    after_saving = "/incoming?saved={}"
 
     @property
     def title(self) -> str:
@@ -146,7 +159,7 @@ class IncomingMode(FormMode):
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         return store.write(referrals_in.accept, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats)
 
-    def over(self, reader: Reader) -> str:
+    def closed_reason(self, reader: Reader) -> str:
         now = inbox.referral(reader, self.came.id)
         if now is None or now.state is IncomingState.WAITING:
             return ""
@@ -160,9 +173,10 @@ class WalkInMode(FormMode):
     study: WalkIn
     start: datetime  # local, naive: when it was made, or now where its device did not tell
     new = False
-    warns = False  # it is done
+    warns = False
+    planned = False
     needs = frozenset({Permission.REGISTER, Permission.LINK})
-    then = "/order/{}"
+    after_saving = "/order/{}"
 
     @property
     def title(self) -> str:
@@ -181,12 +195,12 @@ class WalkInMode(FormMode):
     def back(self) -> tuple[str, str]:
         return "К доске", "/board"
 
-    def lists(self, lists: ReferralOptions) -> ReferralOptions:
+    def options(self, options: ReferralOptions) -> ReferralOptions:
         device = self.study.device
         if device is None or not device.modality:
-            return lists
-        procedures = [each for each in lists.procedures if each.modality == device.modality]
-        return replace(lists, procedures=procedures, devices=[device], organisation="")
+            return options
+        procedures = [each for each in options.procedures if each.modality == device.modality]
+        return replace(options, procedures=procedures, devices=[device], organisation="")
 
     def fill(self, form: ReferralForm) -> None:
         study, told = self.study, names.from_dicom(self.study.step.patient_name)
@@ -203,10 +217,13 @@ class WalkInMode(FormMode):
         if self.said:
             form.fields["family"].advise(f"На аппарате: {self.said}")
 
+    def may_be_past(self, start: datetime) -> bool:
+        return True
+
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         return store.write(referrals.register_walk_in, self.study.step.sop_instance_uid, draft, actor, clinic)
 
-    def over(self, reader: Reader) -> str:
+    def closed_reason(self, reader: Reader) -> str:
         now = desk.walk_in(reader, self.study.step.sop_instance_uid)
         return f"Эти снимки уже привязаны: {now.accession_number}." if now and now.accession_number else ""
 

@@ -1,4 +1,4 @@
-"""«Регистратура»: a referral from the first letter of a name to the printed label; what for, `desk_purpose` says.
+"""«Регистратура»: a referral from the first letter of a name to the printed label; what for, `desk_mode` says.
 
 Here it is found out what the form is for; `desk_form` is the form.
 """
@@ -18,7 +18,7 @@ from broker.workflow import accounts
 from ui.desk import modes
 from ui.desk.form import FORM, DeskForm
 from ui.desk.modes import FormMode
-from ui.desk.referral.lists import ReferralOptions
+from ui.desk.referral.options import ReferralOptions
 from ui.layout.frame import frame
 from ui.live import current_actor, look
 from ui.services import Services
@@ -36,21 +36,21 @@ def build(services: Services) -> None:
     async def desk(order: str = "", incoming: str = "", walkin: str = "") -> None:
         actor = current_actor(services)
         asked = order, incoming, walkin
-        found = await look(services, lambda reader: _purpose(reader, services, *asked))
-        purpose = found if isinstance(found, FormMode) else FormMode()
-        lists, draft = await look(services, lambda reader: _lists(reader, services)), None
-        if purpose.new:
+        found = await look(services, lambda reader: _mode(reader, services, *asked))
+        mode = found if isinstance(found, FormMode) else FormMode()
+        options, draft = await look(services, lambda reader: _options(reader, services)), None
+        if mode.new:
             draft = await look(services, lambda reader: accounts.load_draft(reader, FORM, actor))
         with frame(services, actor, "/incoming" if incoming else "/desk"):
-            text("h1", purpose.title, "unseen")
-            if not all(permissions.may(actor, needed) for needed in purpose.needs):
+            text("h1", mode.title, "unseen")
+            if not all(permissions.may(actor, needed) for needed in mode.needs):
                 theme.empty("Направления записывает регистратура.", "Вам открыты доска, исследования и обмен.")
             elif not isinstance(found, FormMode):
                 theme.empty(found.what, found.how, found.key)
                 if found.path:
                     ui.link(found.word, found.path).classes("alone")
             else:
-                page = DeskForm(services, actor, lists, purpose)
+                page = DeskForm(services, actor, options, mode)
                 if draft:
                     page.restore(*draft)
                 await page.refresh()
@@ -68,7 +68,7 @@ class NoForm:
     path: str = ""
 
 
-def _purpose(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
+def _mode(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
     """Say what the form is for, or why there is nothing to fill in."""
     if order:
         change = modes.change(reader, order)
@@ -86,7 +86,7 @@ def _purpose(reader: Reader, services: Services, order: str, incoming: str, walk
         taken = modes.from_elsewhere(reader, id, procedures, services.now(), system)
         if taken is None:
             return NoForm("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
-        over = taken.over(reader)
+        over = taken.closed_reason(reader)
         return NoForm("Записывать нечего.", over, "", "К входящим", "/incoming") if over else taken
     if walkin:
         study = desk.walk_in(reader, walkin)
@@ -99,7 +99,7 @@ def _purpose(reader: Reader, services: Services, order: str, incoming: str, walk
     return FormMode()
 
 
-def _lists(reader: Reader, services: Services) -> ReferralOptions:
+def _options(reader: Reader, services: Services) -> ReferralOptions:
     lately = schedule.recent(reader, services.store.clock() - USUAL_WITHIN, 200)
     return ReferralOptions(
         procedures=lookups.procedures(reader),

@@ -15,6 +15,7 @@ from ui.desk.slots import DeviceDay
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 
@@ -24,24 +25,19 @@ class Sidebar:
     def __init__(self, services: Services, choose: Callable[[str], None]) -> None:
         self._services = services
         self._choose = choose
-        self._shown: object = None
         with ui.element("section").classes("aside").props('aria-label="День аппарата"'):
-            self._day = ui.element("div")
-            self.past = HistorySection(services)
+            self._day = Memo(ui.element("div"))
+            self.history = HistorySection(services)
 
-    def show_elsewhere(self) -> None:
-        """Say that no day of ours is needed."""
-        if self._shown == "elsewhere":
-            return
-        self._shown = "elsewhere"
-        self._day.clear()
-        with self._day:
-            with ui.element("div").classes("head"):
-                text("h2", "В другую клинику")
-            text("p", "День и время назначит она; дата здесь пожелание. Результат придёт по шине.", "muted")
+    def show_external(self) -> None:
+        """Explain that another clinic gives the day and the time."""
+        self._day.show("external", self._draw_external)
 
     def show_day(self, device: Device | None, on: date, day: DeviceDay, minutes: int, chosen: str) -> None:
-        """Show a device's day with its free times; what is shown already stays untouched."""
+        """Show a device's day with its free times.
+
+        `minutes` is how long the study takes, `chosen` the time that is typed in the form.
+        """
         now = self._services.now()
         before, slots, behind = day.rows(on, minutes, now)
         rows = [
@@ -53,12 +49,9 @@ class Sidebar:
             )
             for slot in slots
         ]
-        model = (device, on, words.day(on, now.date()), before, rows, behind, chosen)
-        if model == self._shown:
-            return
-        self._shown = model
-        self._day.clear()
-        with self._day:
+        key = (device, on, words.day(on, now.date()), before, rows, behind, chosen)
+
+        def draw() -> None:
             with ui.element("div").classes("head"):
                 when = words.day(on, now.date())
                 name = device.name if device else "Аппараты"
@@ -79,6 +72,14 @@ class Sidebar:
                             self._draw_free(at, at == chosen)
                 if behind:
                     self._fold(f"дальше ещё {behind}, последняя в {day.visits[-1].start:%H:%M}")
+
+        self._day.show(key, draw)
+
+    @staticmethod
+    def _draw_external() -> None:
+        with ui.element("div").classes("head"):
+            text("h2", "В другую клинику")
+        text("p", "День и время назначит она; дата здесь пожелание. Результат придёт по шине.", "muted")
 
     def _draw_visit(self, at: str, who: str, state: str, number: str) -> None:
         text("time", at, "muted")
@@ -106,11 +107,10 @@ class RecentReferrals:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._shown: object = None
-        self._box = ui.element("section").classes("recent").props('aria-label="Записаны сегодня"')
+        self._box = Memo(ui.element("section").classes("recent").props('aria-label="Записаны сегодня"'))
 
     def show(self, visits: Sequence[Visit]) -> None:
-        """Show these, newest first; what is shown already stays untouched."""
+        """Show these visits, newest first."""
         today = self._services.today()
         rows = [
             (
@@ -122,30 +122,29 @@ class RecentReferrals:
             )
             for visit in visits
         ]
-        if rows == self._shown:
+        self._box.show(rows, lambda: self._draw(rows))
+
+    @staticmethod
+    def _draw(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+        with ui.element("div").classes("head"):
+            text("h2", "Записаны сегодня")
+            text("span", "последние", "muted small")
+        if not rows:
+            theme.empty("Сегодня ещё нет направлений.", "Начните с фамилии в поиске. Новое направление:", "F2")
             return
-        self._shown = rows
-        self._box.clear()
-        with self._box:
-            with ui.element("div").classes("head"):
-                text("h2", "Записаны сегодня")
-                text("span", "последние", "muted small")
-            if not rows:
-                theme.empty("Сегодня ещё нет направлений.", "Начните с фамилии в поиске. Новое направление:", "F2")
-                return
-            with ui.element("ol"):
-                for number, when, who, what, chip in rows:
-                    with ui.element("li"):
-                        with ui.link("", f"/order/{number}").classes("mono"):
-                            text("span", number)
-                        text("time", when, "muted rest nowrap")
-                        text("span", who, "cut")
-                        text("span", what, "cut muted rest")
-                        if chip:
-                            theme.state_chip(chip)
-                        else:
-                            label = theme.button("Этикетка", small=True)
-                            label.props(f'href=/label/{number} target=_blank aria-label="Этикетка {number}"')
+        with ui.element("ol"):
+            for number, when, who, what, chip in rows:
+                with ui.element("li"):
+                    with ui.link("", f"/order/{number}").classes("mono"):
+                        text("span", number)
+                    text("time", when, "muted rest nowrap")
+                    text("span", who, "cut")
+                    text("span", what, "cut muted rest")
+                    if chip:
+                        theme.state_chip(chip)
+                    else:
+                        label = theme.button("Этикетка", small=True)
+                        label.props(f'href=/label/{number} target=_blank aria-label="Этикетка {number}"')
 
 
 def _when(visit: Visit, today: date) -> str:

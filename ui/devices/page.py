@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -31,6 +32,7 @@ from ui.settings import WorklistAddress
 from ui.text import words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, Redraw
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 # Plain HTTP has no clipboard interface, but every browser copies what is selected.
@@ -144,12 +146,12 @@ class DevicesPage:
         element = ui.element("div").classes("fleet")
         with element:
             with ui.element("div").classes("device plain"):
-                boxes = [ui.element("div") for _ in range(4)]
-            boxes.append(ui.element("div").classes("learned"))
+                boxes = [Memo(ui.element("div")) for _ in range(4)]
+            boxes.append(Memo(ui.element("div").classes("learned")))
             details = ui.element("details").classes("known-of")
             with details:
                 text("summary", "Что о нём известно")
-                boxes.append(ui.element("div"))
+                boxes.append(Memo(ui.element("div")))
         parts: list[tuple[Callable[[DeviceView], Any], Callable[[DeviceView], object]]] = [
             (lambda each: each.device, self._draw_names),
             (lambda each: (each.heard, each.refused), self._draw_heard),
@@ -158,15 +160,10 @@ class DevicesPage:
             (lambda each: (each.device, each.advice, each.notes), self._draw_advice),
             (lambda each: (each.facts, each.messages), self._draw_facts),
         ]
-        drawn: list[Any] = [None] * len(parts)
 
         def redraw(shown: DeviceView) -> None:
-            for place, ((pick, draw), box) in enumerate(zip(parts, boxes, strict=True)):
-                if drawn[place] != (part := (pick(shown),)):
-                    drawn[place] = part
-                    box.clear()
-                    with box:
-                        draw(shown)
+            for (pick, draw), box in zip(parts, boxes, strict=True):
+                box.show(pick(shown), partial(draw, shown))
             details.set_visibility(bool(shown.facts or shown.messages))
 
         redraw(shown)

@@ -26,6 +26,7 @@ from ui.live import attempt, current_actor, follow, latest, look
 from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 SHOWN = 200_000  # characters of a JSON that are shown
@@ -127,16 +128,14 @@ class MessagePage:
         self._services = services
         self._resends = permissions.may(actor, Permission.RESEND)
         self._shown: MessageView | None = None
-        self._box = ui.element("div")
+        self._box = Memo(ui.element("div"))
 
     def show(self, found: MessageView | None) -> None:
-        """Draw it anew when something has changed."""
-        if found is None or found == self._shown:
+        """Draw the message; None leaves what is shown."""
+        if found is None:
             return
         self._shown = found
-        self._box.clear()
-        with self._box:
-            self._draw(found)
+        self._box.show(found, lambda: self._draw(found))
 
     def _draw(self, found: MessageView) -> None:
         icon, tone, answer = found.standing

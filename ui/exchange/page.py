@@ -24,6 +24,7 @@ from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 KEPT = 100  # lines of the ledger that are shown
@@ -122,14 +123,13 @@ class ExchangePage:
         self._configured = services.settings.has_bus
         self._amends = permissions.may(actor, Permission.AMEND)
         self._resends = permissions.may(actor, Permission.RESEND)
-        self._shown: ExchangeStatus | None = None
         self._read: ExchangePageData | None = None
         self._way = ledger.ALL
         with ui.element("div").classes("page-head"):
             text("h1", "Обмен с шиной")
             ui.element("div").classes("spring")
             self._retry = theme.button("Повторить сейчас", self._go_on, icon="sync")
-        self._verdict = ui.element("div").props("role=status")
+        self._status = Memo(ui.element("div").props("role=status"))
         self._attention_section = ui.element("div")
         with self._attention_section, theme.section("Надо исправить"):
             self._attention = KeyedList(ui.element("div"), redraw_row("div", "attention-item", self._draw_attention))
@@ -151,10 +151,8 @@ class ExchangePage:
         """Draw what differs from what is shown."""
         self._read, found = read, read.exchange
         aside = [item for item in read.troubled if item.state is ArrivalState.NEEDS_ATTENTION]
-        verdict = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(aside))
-        if verdict != self._shown:
-            self._shown = verdict
-            self._draw_verdict(verdict)
+        status = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(aside))
+        self._status.show(status, lambda: self._draw_status(status))
         self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
         self._attention_section.set_visibility(bool(found.needs_attention or aside))
         refused: list[tuple[Hashable, AttentionRow]] = [
@@ -187,15 +185,13 @@ class ExchangePage:
         if rows != self._ledger.rows:
             self._ledger.rows = rows
 
-    def _draw_verdict(self, verdict: ExchangeStatus) -> None:
-        self._verdict.clear()
-        self._verdict.classes(replace=f"verdict tone-{verdict.tone}")
-        with self._verdict:
-            ui.icon(verdict.icon).props("aria-hidden=true")
-            with ui.element("div"):
-                text("p", verdict.what)
-                if verdict.todo:
-                    text("p", verdict.todo, "muted todo")
+    def _draw_status(self, status: ExchangeStatus) -> None:
+        self._status.element.classes(replace=f"verdict tone-{status.tone}")
+        ui.icon(status.icon).props("aria-hidden=true")
+        with ui.element("div"):
+            text("p", status.what)
+            if status.todo:
+                text("p", status.todo, "muted todo")
 
     def _refused(self, message: OutboundLine) -> AttentionRow:
         written = words.moment(message.row.created_at, self._zone, self._services.today())

@@ -30,6 +30,7 @@ from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, Redraw
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 # Plain HTTP has no clipboard interface, but every browser copies what is selected.
@@ -91,17 +92,16 @@ class OrderPage:
         self._actor = actor
         self._found = found
         self._seen = found.card.order.revision  # what the person saw when asking to cancel
-        self._drawn: list[object] = [None, None, None]
         with ui.element("div").classes("page-head card-head"):
-            self._title = ui.element("h1")
+            self._title = Memo(ui.element("h1"))
             ui.element("div").classes("spring")
-            self._actions = ui.element("div").classes("acts")
+            self._actions = Memo(ui.element("div").classes("acts"))
         with ui.element("div").classes("card"):
             with ui.element("div"):
-                self._facts = ui.element("div")
+                self._facts = Memo(ui.element("div"))
                 with ui.element("section").classes("section"), ui.element("details"):
                     text("summary", "Для инженера: UID, имя аппарата")
-                    self._wires = ui.element("div")
+                    self._wires = Memo(ui.element("div"))
             with ui.element("div"), theme.section("Что было", "новое сверху"):
                 self._lines = KeyedList(ui.element("ol").classes("timeline"), _make_line)
         self._why = WhyDialog(services)
@@ -125,26 +125,15 @@ class OrderPage:
         self._found = found
         card, order = found.card, found.card.order
         today = self._services.today()
-        if self._differs(0, (order.patient, today)):
-            self._title.clear()
-            with self._title:
-                theme.patient_line(str(order.patient.name), order.patient.birth_date, today)
-        told = (card.seen_at, card.bus, card.attention_reason, card.performed, card.report, card.report_doubted)
-        if self._differs(1, (order, *told, today)):
-            for box, draw in ((self._facts, self._draw_facts), (self._wires, self._draw_wires)):
-                box.clear()
-                with box:
-                    draw()
-        if self._differs(2, (order.state, card.bus, card.report and card.report.state, bool(card.performed))):
-            self._actions.clear()
-            with self._actions:
-                self._draw_actions()
+        patient = order.patient
+        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.birth_date, today))
+        reported = (card.seen_at, card.bus, card.attention_reason, card.performed, card.report, card.report_doubted)
+        facts = (order, *reported, today)
+        self._facts.show(facts, self._draw_facts)
+        self._wires.show(facts, self._draw_wires)
+        actions = (order.state, card.bus, card.report and card.report.state, bool(card.performed))
+        self._actions.show(actions, self._draw_actions)
         self._lines.show(timeline.entries(card, found.devices, self._services.clinic.zone, today))
-
-    def _differs(self, place: int, model: object) -> bool:
-        different = self._drawn[place] != model
-        self._drawn[place] = model
-        return different
 
     # ---- what may be done ----
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from broker.documents.report_pdf import dose as show_effective
 from broker.domain.performed import Dose
-from ui.desk.referral import typed as read
-from ui.text import words
+from ui.text import typed_values, words
 
 # Attribute -> what it is, and how many of our unit are one of the device's.
 _WHOLE = {
@@ -62,7 +61,7 @@ def typed(value: str) -> tuple[float | None, str]:
     bare = value.casefold().replace("мзв", "").strip()
     if not bare:
         return None, ""
-    number = read.number(bare)
+    number = typed_values.parse_number(bare)
     return number, "" if number is not None else "unreadable"
 
 

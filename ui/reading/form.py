@@ -28,6 +28,7 @@ from ui.reading import dose
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
+from ui.widgets.memo import Memo
 from ui.widgets.theme import FormField, text
 
 QUIET = 1.5  # seconds without a keystroke after which the draft is kept
@@ -56,7 +57,7 @@ class ReportForm:
         self._asked = ReportText()  # what the dialog shows: this is signed, nothing else
         self._box = ui.element("div")
         with self._box:
-            self._none = ui.element("div")
+            self._none = Memo(ui.element("div"))
             self._make_clash()
             self._fields = self._make_fields()
             self._make_actions()
@@ -105,15 +106,14 @@ class ReportForm:
             self._note = text("p", "", "muted small").props("role=status")
 
     def _say_begun(self, begun: bool) -> None:
-        if self._none.props.get("data-begun") == str(begun):
-            return
-        self._none.props["data-begun"] = str(begun)
         self._form.set_visibility(begun)
         self._actions.set_visibility(begun)
-        self._none.clear()
-        if not begun:
-            with self._none:
+
+        def draw() -> None:
+            if not begun:
                 theme.empty("Снимков ещё нет.", "Описать можно, когда аппарат начнёт исследование.")
+
+        self._none.show(begun, draw)
 
     def _typed(self) -> tuple[ReportText, dict[str, str]]:
         """Give what is typed, normalised, and what of it cannot be read."""

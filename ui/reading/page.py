@@ -28,6 +28,7 @@ from ui.reading.form import ReportForm
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
+from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 
@@ -80,19 +81,18 @@ class ReadingPage:
         self._actor = actor
         self._only = only
         self._found = found
-        self._drawn: dict[str, object] = {}
         with ui.element("div").classes("page-head card-head"):
-            self._title = ui.element("h1")
+            self._title = Memo(ui.element("h1"))
             ui.element("div").classes("spring")
             with ui.link("", f"/order/{found.study.card.order.accession_number}").classes("btn"):
                 text("span", "Карточка")
         with ui.element("div").classes("card reading"):
-            self._known = ui.element("div")
+            self._known = Memo(ui.element("div"))
             with ui.element("div").classes("writing"):
                 with ui.element("div").classes("attention-reason").props("role=alert") as self._alarm:
                     text("p", words.REPORT_DOUBTED)
                     self._right = theme.button("Протокол верен", self._uphold, small=True)
-                self._signed = ui.element("div")
+                self._signed = Memo(ui.element("div"))
                 self._form = ReportForm(services, actor, found.study, self._reread)
         self.show(found)
 
@@ -106,36 +106,24 @@ class ReadingPage:
             return
         self._found = found
         card, today = found.study.card, self._services.today()
-        if self._differs("title", (card.order.patient, card.order.state, card.report is None, card.conflicts, today)):
-            self._title.clear()
-            with self._title:
-                theme.patient_line(str(card.order.patient.name), card.order.patient.birth_date, today)
+        patient = card.order.patient
+        self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.birth_date, today))
         left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
-        if self._differs("known", (*left, found.devices, today)):
-            self._known.clear()
-            with self._known:
-                known.draw(found.study, found.devices, today)
+        self._known.show((*left, found.devices, today), lambda: known.draw(found.study, found.devices, today))
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
         self._alarm.set_visibility(card.report_doubted)
         self._right.set_visibility(card.order.state is OrderState.COMPLETED and not card.conflicts)
-        if self._differs("signed", (signed, found.following, today)):
-            self._signed.clear()
-            if signed:
-                with self._signed:
-                    self._draw_signed(signed, found.following)
+        self._signed.show((signed, found.following, today), lambda: self._draw_signed(signed, found.following))
         self._form.show(found.study, signed is not None)
-
-    def _differs(self, part: str, model: object) -> bool:
-        different = part not in self._drawn or self._drawn[part] != model
-        self._drawn[part] = model
-        return different
 
     async def _reread(self) -> None:
         self.show(await look(self._services, self.read))
 
     # ---- signed ----
 
-    def _draw_signed(self, report: Report, following: UnreportedStudy | None) -> None:
+    def _draw_signed(self, report: Report | None, following: UnreportedStudy | None) -> None:
+        if report is None:
+            return
         with theme.section("Протокол"):
             number = self._found.study.card.order.accession_number
             protocol.draw(report, self._services.clinic.zone, self._services.today(), number=number)

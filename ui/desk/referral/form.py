@@ -13,15 +13,13 @@ from broker.domain import names
 from broker.domain.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient
-from broker.workflow import referrals
-from ui.desk.referral import lookups, parsing
-from ui.desk.referral import typed as read
-from ui.desk.referral import values as referral_values
-from ui.desk.referral.lists import ReferralOptions, place
+from ui.desk.referral import field_values, lookups
+from ui.desk.referral.field_values import EMPTY, PATIENT, RARE, STUDY, usual_form
 from ui.desk.referral.lookups import GUID, DirectoryLookups
-from ui.desk.referral.values import EMPTY, PATIENT, RARE, STUDY
+from ui.desk.referral.options import ReferralOptions, device_place
+from ui.desk.referral.parsing import FormContent, FormParser, ReferralRules
 from ui.desk.slots import DEFAULT_MINUTES
-from ui.text import errors, words
+from ui.text import errors, typed_values, words
 from ui.widgets import theme
 from ui.widgets.theme import FormField, text
 
@@ -35,12 +33,14 @@ class ReferralForm:
 
     def __init__(
         self,
-        lists: ReferralOptions,
+        options: ReferralOptions,
+        rules: ReferralRules,
         directories: DirectoryLookups,
         today: Callable[[], date],
         changed: Callable[[str], None],
     ) -> None:
-        self.lists = lists
+        self.options = options
+        self._rules = rules
         self._directories = directories
         self._today = today
         self._changed = changed
@@ -48,11 +48,9 @@ class ReferralForm:
         self.fields: dict[str, FormField] = {}
         self.patient: Patient | None = None  # who was chosen
         self.nearest = True  # the time follows the device's free time until a person chooses one
-        self.step: ScheduledStep | None = None  # of an order that is being changed, or of what was done already
-        self.done = False  # it was done already, where and when its device told
-        self.elsewhere = False  # another clinic is to do it
+        self.external = False  # another clinic is to do it
         self._owners: dict[str, str] = {}  # what the field shows -> GUID
-        self._doctors: dict[str, str] = {}  # what the field shows -> СНИЛС
+        self._referrers: dict[str, str] = {}  # what the field shows -> СНИЛС
 
     # ---- drawing ----
 
@@ -85,11 +83,11 @@ class ReferralForm:
         """Draw what is to be done; `nearest` is asked to find the next free time."""
         add = self._add
         dense: dict[str, Any] = {"make": ui.select, "props": "options-dense"}
-        procedures = {each.code: each.name for each in self.lists.procedures}
+        procedures = {each.code: each.name for each in self.options.procedures}
         days = [(word, lambda word=word: self.choose_day(word)) for word in ("сегодня", "завтра")]
         add("procedure", "Что делаем", name="what", narrow=12, options=procedures, with_input=True, **dense)
-        there = [("в другую клинику", lambda: self.send_elsewhere(True))] if self.lists.organisation else []
-        here = [("делаем у нас", lambda: self.send_elsewhere(False))]
+        there = [("в другую клинику", lambda: self.send_external(True))] if self.options.organisation else []
+        here = [("делаем у нас", lambda: self.send_external(False))]
         add("device", "Аппарат", name="device", narrow=12, options={"": "Авто"}, value="", quick=there, **dense)
         add("owner", "Другая клиника", name="owner", narrow=12, quick=here, props='placeholder="Название или GUID"')
         add("date", "Дата", name="day", span=6, value="сегодня", quick=days)
@@ -104,10 +102,10 @@ class ReferralForm:
             self._directories,
             self.fields,
             quiet=lambda: self._filling,
-            know_doctor=self._doctors.__setitem__,
+            know_doctor=self._referrers.__setitem__,
             know_owner=self._owners.__setitem__,
         )
-        self._place(False)
+        self._show_place(False)
         self._offer_devices()
 
     def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> FormField:
@@ -125,19 +123,19 @@ class ReferralForm:
         """Show a known patient."""
         with self._quietly():
             self.patient = patient
-            self._put(referral_values.of_patient(patient))
+            self._put(field_values.of_patient(patient))
 
     def fill_words(self, typed: str) -> None:
         """Put what was searched in vain into the fields: digits are a СНИЛС or a policy, words a name."""
         self.clear(PATIENT + RARE)
-        found = read.as_fields(typed)
+        found = typed_values.split_search(typed)
         with self._quietly():
             self._put(found)
 
     def fill_order(self, order: Order, owner_name: str = "") -> None:
         """Show an order that is to be changed; `owner_name` is that of the other clinic that is to do it."""
         self.fill_patient(order.patient)
-        self.step = step = order.steps[0]
+        step = order.steps[0]
         self.nearest = False
         self._owners[owner_name] = order.owner
         with self._quietly():
@@ -150,7 +148,7 @@ class ReferralForm:
                 "time": f"{step.start:%H:%M}",
             }
             self._put(values | self._referral_values(order))
-            self._place(bool(order.owner))
+            self._show_place(bool(order.owner))
 
     def fill_draft(self, draft: ReferralDraft, patient: Patient | None) -> None:
         """Show what somebody else asks for; `patient` is who that is here, None is somebody new."""
@@ -158,14 +156,14 @@ class ReferralForm:
             if patient:
                 self.fill_patient(patient)
             else:
-                self._put(referral_values.of_patient(draft.patient))
+                self._put(field_values.of_patient(draft.patient))
             self._put({"procedure": draft.procedure_code or None})
             self._offer_devices()
             self._put(self._referral_values(draft))
 
     def fill_done(self, step: ScheduledStep, *, device_known: bool, time_known: bool) -> None:
         """Show where and when a study was made already; what its device told cannot be changed."""
-        self.step, self.done, self.nearest = step, True, False
+        self.nearest = False
         values: dict[str, Any] = {"date": words.day(step.start.date(), self._today())}
         if device_known:
             values["device"] = step.station_ae_titles[0]
@@ -187,7 +185,7 @@ class ReferralForm:
         """Let another clinic stay the one that is to do it, or this one."""
         for key in ("device", "owner"):
             self.fields[key].box.classes("told")
-        if self.elsewhere:
+        if self.external:
             self.fields["owner"].control.disable()
 
     def clear(self, keys: Sequence[str] = (*PATIENT, *RARE, *STUDY)) -> None:
@@ -200,8 +198,7 @@ class ReferralForm:
                 self._more.props(remove="open")
             if "procedure" in keys:
                 self.nearest = True
-                self.step = None
-                self._place(False)
+                self._show_place(False)
                 self._offer_devices()
 
     def choose_day(self, word: str) -> None:
@@ -217,34 +214,37 @@ class ReferralForm:
         if not nearest:
             self._changed("time")
 
-    def send_elsewhere(self, elsewhere: bool) -> None:
+    def send_external(self, external: bool) -> None:
         """Let another clinic do it, or this one again."""
-        if elsewhere != self.elsewhere:
-            self._place(elsewhere)
-            self.fields["owner" if elsewhere else "device"].focus()
+        if external != self.external:
+            self._show_place(external)
+            self.fields["owner" if external else "device"].focus()
             self._changed("device")
 
     # ---- drafts ----
 
     def content(self) -> dict[str, Any]:
         """Give everything typed, as a draft is kept."""
-        kept = self._values()
+        fields = {key: field.value for key, field in self.fields.items()}
         day = self.day()
         return {
-            **kept,
-            "date": day.isoformat() if day else kept["date"],
+            **fields,
+            "elsewhere": self.external,
+            "owner_guid": self.owner(),
+            "referrer_snils": self._referrer_snils(),
+            "date": day.isoformat() if day else fields["date"],
             "nearest": self.nearest,
-            "chosen": referral_values.kept_patient(self.patient),
+            "chosen": field_values.patient_to_draft(self.patient),
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
         """Show a draft; a day that has passed meanwhile becomes today."""
         with self._quietly():
             chosen = content.get("chosen")
-            self.patient = parsing.patient(chosen) if chosen else None
+            self.patient = field_values.patient_from_draft(chosen) if chosen else None
             values = {key: content.get(key, EMPTY[key]) for key in self.fields}
-            values["date"], passed = referral_values.day_of(values["date"], self._today())
-            if values["procedure"] not in {each.code for each in self.lists.procedures}:
+            values["date"], passed = field_values.day_from_draft(values["date"], self._today())
+            if values["procedure"] not in {each.code for each in self.options.procedures}:
                 values["procedure"] = None
             self._put({"procedure": values["procedure"]})
             self._offer_devices()
@@ -254,14 +254,14 @@ class ReferralForm:
             if passed:
                 values["time"] = ""
             self._owners[str(values["owner"])] = str(content.get("owner_guid") or "")
-            self._doctors[str(values["referrer"])] = str(content.get("referrer_snils") or "")
+            self._referrers[str(values["referrer"])] = str(content.get("referrer_snils") or "")
             self._put(values)
-            self._place(bool(content.get("elsewhere")) and bool(self.lists.organisation))
+            self._show_place(bool(content.get("elsewhere")) and bool(self.options.organisation))
             self.nearest = passed or bool(content.get("nearest", True))
 
     def blank(self) -> bool:
         """Say whether nothing worth keeping was typed."""
-        return referral_values.blank({key: field.value for key, field in self.fields.items()})
+        return field_values.blank({key: field.value for key, field in self.fields.items()})
 
     # ---- reading ----
 
@@ -276,21 +276,26 @@ class ReferralForm:
 
     def day(self) -> date | None:
         """Give the day that is typed, or None."""
-        return read.day(self.fields["date"].value or "", self._today())
+        return typed_values.parse_day(self.fields["date"].value or "", self._today())
 
     def procedure(self) -> ProcedureType | None:
         """Give the chosen procedure."""
-        return self.lists.procedure(self.fields["procedure"].value)
+        return self.options.procedure(self.fields["procedure"].value)
 
     def device(self) -> Device | None:
         """Give the chosen device, or the one that «Авто» means."""
-        return self.lists.device(self.procedure(), self.fields["device"].value)
+        return self.options.device(self.procedure(), self.fields["device"].value)
 
-    def read(self, now: datetime, submission_id: str = "") -> tuple[ReferralDraft, dict[str, str]]:
-        """Read the fields: the referral, and what is wrong, by field; only without problems is it worth registering."""
-        return parsing.read_fields(
-            self._values(), self.lists, now, self.patient, self.step, submission_id, done=self.done
+    def parser(self, now: datetime) -> FormParser:
+        """Return a parser of what the form holds at this local time."""
+        content = FormContent(
+            fields={key: field.value for key, field in self.fields.items()},
+            patient=self.patient,
+            external=self.external,
+            owner=self.owner(),
+            referrer_snils=self._referrer_snils(),
         )
+        return FormParser(content, self.options, self._rules, now)
 
     def owner(self) -> str:
         """Give the GUID of the other clinic that is named; empty where none is."""
@@ -320,24 +325,21 @@ class ReferralForm:
         finally:
             self._filling = before
 
-    def _values(self) -> dict[str, Any]:
-        said = names.tidy(self.fields["referrer"].value or "")
-        kept = {key: field.value for key, field in self.fields.items()}
-        more = {"elsewhere": self.elsewhere, "owner_guid": self.owner()}
-        return {**kept, **more, "referrer_snils": self._doctors.get(said, "")}
+    def _referrer_snils(self) -> str:
+        return self._referrers.get(names.tidy(self.fields["referrer"].value or ""), "")
 
     def _referral_values(self, asked: Order | ReferralDraft) -> dict[str, Any]:
-        self._doctors[referral_values.doctor(asked.referrer, asked.referrer_position)] = asked.referrer_snils
-        return referral_values.of_referral(asked)
+        self._referrers[field_values.referrer(asked.referrer, asked.referrer_position)] = asked.referrer_snils
+        return field_values.of_referral(asked)
 
-    def _place(self, elsewhere: bool) -> None:
+    def _show_place(self, external: bool) -> None:
         """Show the fields that say where: a device and a time of ours, or another clinic and the day that is wished."""
-        self.elsewhere = elsewhere
+        self.external = external
         for key in ("device", "time"):
-            self.fields[key].box.set_visibility(not elsewhere)
-        self.fields["owner"].box.set_visibility(elsewhere)
+            self.fields[key].box.set_visibility(not external)
+        self.fields["owner"].box.set_visibility(external)
         date = self.fields["date"].box
-        date.classes(add="s12", remove="s6") if elsewhere else date.classes(add="s6", remove="s12")
+        date.classes(add="s12", remove="s6") if external else date.classes(add="s6", remove="s12")
 
     def _put(self, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
@@ -366,39 +368,23 @@ class ReferralForm:
         typed = names.tidy(self.fields[key].value or "")
         if not typed:
             return
-        usual = self._usual_form(key, typed)
+        usual = usual_form(key, typed, self._today())
         with self._quietly():
             if usual != self.fields[key].value:
                 self.fields[key].value = usual
-            if key == "middle" and self.fields["sex"].value is None and read.sex_of(typed):
-                self._put({"sex": read.sex_of(typed)})
+            if key == "middle" and self.fields["sex"].value is None and typed_values.sex_of_patronymic(typed):
+                self._put({"sex": typed_values.sex_of_patronymic(typed)})
         self._check(key)
 
-    def _usual_form(self, key: str, typed: str) -> str:
-        if key in ("family", "given", "middle"):
-            return read.tidy_name(typed)
-        if key == "birth_date" and (born := read.birth_date(typed)):
-            return f"{born:%d.%m.%Y}"
-        if key == "date" and (day := read.day(typed, self._today())):
-            return words.day(day, self._today())
-        if key == "time" and (at := read.clock(typed)):
-            return f"{at:%H:%M}"
-        if key == "diagnosis":
-            draft = referrals.tidied(self.read(datetime.combine(self._today(), time()))[0])
-            return f"{draft.diagnosis_code} {draft.diagnosis_text}".strip()
-        return typed
-
     def _check(self, key: str) -> None:
-        now = datetime.combine(self._today(), time.max)
-        _, problems = self.read(now.replace(microsecond=0))
-        code = problems.get(key, "")
+        code = self.parser(datetime.combine(self._today(), time(23, 59))).check(key)
         self.fields[key].complain(errors.problem(key, code) if code and code != "required" else "")
 
     def _offer_devices(self) -> None:
-        suitable = self.lists.suitable(self.procedure())
+        suitable = self.options.suitable(self.procedure())
         control = self.fields["device"].control
         value = control.value if control.value in {each.ae_title for each in suitable} else ""
-        auto = f"Авто: {place(suitable[0])}" if suitable else "Нет подходящего аппарата"
+        auto = f"Авто: {device_place(suitable[0])}" if suitable else "Нет подходящего аппарата"
         if self.procedure() is None:
             auto = "Авто"
-        control.set_options({"": auto} | {each.ae_title: place(each) for each in suitable}, value=value)
+        control.set_options({"": auto} | {each.ae_title: device_place(each) for each in suitable}, value=value)

@@ -11,7 +11,7 @@ from broker.domain import names
 from broker.domain.directory import Entry
 from broker.domain.people import PersonName
 from broker.store.queries import directory_search
-from ui.desk.referral.lists import ReferralOptions, person
+from ui.desk.referral.options import ReferralOptions, name_and_position
 from ui.live import look
 from ui.services import Services
 from ui.widgets.autocomplete import Autocomplete
@@ -32,13 +32,15 @@ class DoctorOption:
 class DirectoryLookups:
     """Looks up what may be meant."""
 
-    def __init__(self, services: Services, lists: ReferralOptions) -> None:
-        self._services, self._lists = services, lists
+    def __init__(self, services: Services, options: ReferralOptions) -> None:
+        self._services, self._options = services, options
 
     async def doctors(self, typed: str) -> list[DoctorOption]:
         """Find doctors who referred before, then those of the imported directory."""
         parts = names.fold(typed).split()
-        known = [DoctorOption(person(name, position), snils) for name, position, snils in self._lists.referrers]
+        known = [
+            DoctorOption(name_and_position(name, position), snils) for name, position, snils in self._options.referrers
+        ]
         fitting = [
             each
             for each in known
@@ -61,7 +63,7 @@ class DirectoryLookups:
         found = await look(
             self._services, lambda reader: directory_search.search(reader, "organisations", typed, MOST + 1)
         )
-        ours = self._lists.organisation.casefold()
+        ours = self._options.organisation.casefold()
         return [entry for entry in found if entry.code.casefold() != ours and entry.name != typed][:MOST]
 
     async def organisation(self, guid: str) -> str:
@@ -111,4 +113,6 @@ def _draw_diagnosis(found: Entry) -> None:
 def _doctor(entry: Entry) -> DoctorOption:
     details = entry.details
     name = PersonName(details.get("family", ""), details.get("given", ""), details.get("middle", ""))
-    return DoctorOption(person(str(name) or entry.name, details.get("position", "")), details.get("snils", ""))
+    return DoctorOption(
+        name_and_position(str(name) or entry.name, details.get("position", "")), details.get("snils", "")
+    )

@@ -18,7 +18,7 @@ _SEX_OF_TAIL = {"вич": Sex.MALE, "ьич": Sex.MALE, "оглы": Sex.MALE, "�
 _SMALL_WORDS = frozenset({"оглы", "кызы", "угли", "гызы", "уулу", "кизи", "оглу"})
 
 
-def day(typed: str, today: date) -> date | None:
+def parse_day(typed: str, today: date) -> date | None:
     """Read a date as people type it: «сегодня», «24.11.2026», «24.11», «24/11/26»; None when it is none."""
     typed = typed.strip().casefold()
     if typed in _DAY_WORDS:
@@ -35,7 +35,7 @@ def day(typed: str, today: date) -> date | None:
         return None
 
 
-def birth_date(typed: str) -> date | None:
+def parse_birth_date(typed: str) -> date | None:
     """Read a date of birth: day, month and a year of four digits, dots or none."""
     found = re.fullmatch(r"(\d{2}|\d(?=\D))\D?(\d{2}|\d(?=\D))\D?(\d{4})", typed.strip())
     try:
@@ -44,7 +44,7 @@ def birth_date(typed: str) -> date | None:
         return None
 
 
-def clock(typed: str) -> time | None:
+def parse_time(typed: str) -> time | None:
     """Read a time as people type it: «9:50», «09.50», «0950», «9»; None when it is none."""
     typed = typed.strip()
     if re.fullmatch(r"\d{3,4}", typed):
@@ -56,7 +56,7 @@ def clock(typed: str) -> time | None:
         return None
 
 
-def number(typed: str) -> float | None:
+def parse_number(typed: str) -> float | None:
     """Read a number with a comma or a dot; None when it is none."""
     try:
         value = float(typed.strip().replace(",", "."))
@@ -75,23 +75,23 @@ def tidy_name(typed: str) -> str:
     )
 
 
-def sex_of(middle: str) -> Sex | None:
+def sex_of_patronymic(middle: str) -> Sex | None:
     """Tell the sex by a patronymic, or None."""
     folded = names.fold(middle)
     return next((sex for tail, sex in _SEX_OF_TAIL.items() if folded.endswith(tail)), None)
 
 
-def as_fields(typed: str) -> dict[str, Any]:
+def split_search(typed: str) -> dict[str, Any]:
     """Sort what was searched for into fields: digits are a date of birth, a СНИЛС or a policy, words a name."""
     digits = "".join(char for char in typed if char.isdigit())
     if digits and not any(char.isalpha() for char in typed):
-        if len(digits) == 8 and (born := birth_date(typed)):
+        if len(digits) == 8 and (born := parse_birth_date(typed)):
             return {"birth_date": f"{born:%d.%m.%Y}"}
         return {"snils": show_snils(digits)} if len(digits) <= 11 else {"policy": show_policy(digits[:16])}
     found: dict[str, Any] = {}
     rest = []
     for word in typed.split():
-        if born := birth_date(word):
+        if born := parse_birth_date(word):
             found["birth_date"] = f"{born:%d.%m.%Y}"
         else:
             rest.append(word)
@@ -100,5 +100,5 @@ def as_fields(typed: str) -> dict[str, Any]:
         "family": tidy_name(name.family),
         "given": tidy_name(name.given),
         "middle": tidy_name(name.middle),
-        "sex": sex_of(name.middle),
+        "sex": sex_of_patronymic(name.middle),
     }

@@ -38,15 +38,17 @@ class ReferralOptions:
 
     def snils_of(self, referrer: str) -> str:
         """Give the СНИЛС of a doctor who referred before, by how `person` writes the doctor."""
-        return next((snils for name, position, snils in self.referrers if person(name, position) == referrer), "")
+        return next(
+            (snils for name, position, snils in self.referrers if name_and_position(name, position) == referrer), ""
+        )
 
 
-def place(device: Device) -> str:
+def device_place(device: Device) -> str:
     """Write a device with its room: «Флюорограф, каб. 12»."""
     return f"{device.name}, {device.room}" if device.room else device.name
 
 
-def person(name: str, position: str) -> str:
+def name_and_position(name: str, position: str) -> str:
     return f"{name}, {position}" if position else name
 
 

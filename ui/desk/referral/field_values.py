@@ -7,11 +7,11 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from broker.domain.identifiers import show_policy, show_snils
+from broker.domain.identifiers import icd10_code, show_policy, show_snils
 from broker.domain.orders import Order, Priority, ReferralDraft
-from broker.domain.people import Patient, PersonName
-from ui.desk.referral.lists import person
-from ui.text import words
+from broker.domain.people import Patient, PersonName, Sex
+from ui.desk.referral.options import name_and_position
+from ui.text import typed_values, words
 
 # Field by field in reading order, under the names that the checks use.
 PATIENT = ("family", "given", "middle", "birth_date", "sex", "phone", "snils", "policy")
@@ -53,19 +53,19 @@ def of_referral(referral: Order | ReferralDraft) -> dict[str, Any]:
     return {
         "laterality": referral.laterality,
         "finance": referral.finance,
-        "referrer": doctor(referral.referrer, referral.referrer_position),
+        "referrer": referrer(referral.referrer, referral.referrer_position),
         "diagnosis": f"{referral.diagnosis_code} {referral.diagnosis_text}".strip(),
         "comment": referral.comment,
         "urgent": referral.priority is Priority.URGENT,
     }
 
 
-def doctor(name: PersonName, position: str) -> str:
+def referrer(name: PersonName, position: str) -> str:
     """Write a doctor as the field holds one."""
-    return person(str(name), position)
+    return name_and_position(str(name), position)
 
 
-def kept_patient(patient: Patient | None) -> dict[str, Any] | None:
+def patient_to_draft(patient: Patient | None) -> dict[str, Any] | None:
     """Give a chosen patient as a draft keeps one.
 
     With the revision that was seen: what somebody changes meanwhile must not be overwritten unseen.
@@ -76,13 +76,39 @@ def kept_patient(patient: Patient | None) -> dict[str, Any] | None:
     return asdict(patient) | {"birth_date": born.isoformat() if born else ""}
 
 
-def day_of(kept: object, today: date) -> tuple[str, bool]:
+def patient_from_draft(stored: Mapping[str, Any]) -> Patient:
+    """Return the patient that `patient_to_draft` stored."""
+    parts = {
+        "name": PersonName(**stored["name"]),
+        "birth_date": date.fromisoformat(stored["birth_date"]) if stored["birth_date"] else None,
+        "sex": Sex(stored["sex"]),
+    }
+    return Patient(**{**stored, **parts})
+
+
+def day_from_draft(kept: object, today: date) -> tuple[str, bool]:
     """Read the day of a draft: what the field shows, and whether it has passed, so that it became today."""
     try:
         day = date.fromisoformat(str(kept))
     except ValueError:
         return str(kept), False  # words that were no date when they were typed are shown as they were
     return words.day(max(day, today), today), day < today
+
+
+def usual_form(key: str, typed: str, today: date) -> str:
+    """Return what was typed into a field the way it is always shown; what cannot be read stays as it is."""
+    if key in ("family", "given", "middle"):
+        return typed_values.tidy_name(typed)
+    if key == "birth_date" and (born := typed_values.parse_birth_date(typed)):
+        return f"{born:%d.%m.%Y}"
+    if key == "date" and (day := typed_values.parse_day(typed, today)):
+        return words.day(day, today)
+    if key == "time" and (at := typed_values.parse_time(typed)):
+        return f"{at:%H:%M}"
+    if key == "diagnosis":
+        code, _, diagnosis = typed.partition(" ")
+        return f"{icd10_code(code)} {diagnosis}".strip()
+    return typed
 
 
 def blank(values: Mapping[str, Any]) -> bool:

@@ -1,0 +1,139 @@
+"""From what a registrar types to the referral: what is read, what is wrong, and what the form's mode allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+
+from broker.domain.devices import Device, ProcedureType
+from broker.domain.orders import Priority
+from broker.domain.people import Patient, PersonName, Sex
+from broker.workflow import referrals
+from ui.desk.referral.field_values import EMPTY, of_patient
+from ui.desk.referral.options import ReferralOptions
+from ui.desk.referral.parsing import FormContent, FormParser, Parsed, ReferralRules
+
+NOW = datetime(2026, 11, 24, 9, 47)
+US, THEM = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", "9b1d2c3e-1111-4c59-9e1d-5b8f6a7c0d21"
+KNEE = ProcedureType("WLB-KNEE", "Рентгенография коленного сустава", "DX", 15)
+KUZNETSOVA = Patient(
+    PersonName("Кузнецова", "Марина", "Петровна"), date(1961, 3, 12), Sex.FEMALE, patient_id="000001", id=7, revision=3
+)
+OPTIONS = ReferralOptions(
+    [KNEE], [Device("XRAY_14", "Рентген", "DX")], [("Белов И. П.", "терапевт", "11223344595")], {}, US
+)
+FILLED = {
+    **EMPTY,
+    **of_patient(KUZNETSOVA),
+    "procedure": "WLB-KNEE",
+    "time": "10:00",
+}
+
+
+def parse(rules: ReferralRules | None = None, content: FormContent | None = None, **typed: Any) -> Parsed:
+    content = content or FormContent({**FILLED, **typed}, None, False, "", "")
+    return FormParser(content, OPTIONS, rules or ReferralRules(), NOW).parse("s1")
+
+
+def test_a_referral_is_parsed_into_what_is_stored() -> None:
+    parsed = parse(
+        family=" Кузнецова ",
+        snils="112-233-445 95",
+        weight="72,5",
+        date="завтра",
+        time="930",
+        urgent=True,
+        diagnosis="м17.1 гонартроз",  # the first letter is Cyrillic
+        referrer="Белов И. П., терапевт",
+        comment="  стоя \n ",
+    )
+    draft = parsed.draft
+    assert draft is not None
+    assert not parsed.problems
+    assert (draft.patient.name.family, draft.patient.snils, draft.patient.weight) == ("Кузнецова", "11223344595", 72.5)
+    assert (draft.start, draft.station_ae_titles) == (datetime(2026, 11, 25, 9, 30), ("XRAY_14",))
+    assert (draft.diagnosis_code, draft.diagnosis_text) == ("M17.1", "гонартроз")
+    assert (draft.referrer_position, draft.referrer_snils) == ("терапевт", "11223344595")
+    assert (draft.priority, draft.comment, draft.submission_id) == (Priority.URGENT, "стоя", "s1")
+    assert referrals.tidied(draft) == draft
+
+
+def test_everything_that_is_wrong_is_reported_at_once_and_nothing_half_valid_is_returned() -> None:
+    parsed = parse(family="", birth_date="31.02.1961", sex=None, date="вчера", time="", weight="много", diagnosis="1")
+    assert parsed.draft is None
+    assert parsed.problems == {
+        "family": "required",
+        "birth_date": "unreadable",
+        "sex": "required",
+        "date": "unreadable",
+        "time": "required",
+        "weight": "unreadable",
+        "diagnosis": "icd10",
+    }
+
+
+def test_before_it_is_known_what_is_to_be_done_neither_a_device_nor_a_time_is_asked_for() -> None:
+    assert parse(procedure=None, time="").problems == {"procedure": "required"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "owner", "problem"), [("", "", "required"), ("?", "", "unknown"), ("мы", US, "ours")]
+)
+def test_another_clinic_must_be_one_that_is_known_and_not_this_one(typed: str, owner: str, problem: str) -> None:
+    content = FormContent({**FILLED, "owner": typed, "time": ""}, None, True, owner, "")
+    assert parse(content=content).problems == {"owner": problem}
+
+
+def test_another_clinic_gives_the_device_and_the_time() -> None:
+    draft = parse(content=FormContent({**FILLED, "owner": "Больница"}, None, True, THEM, "")).draft
+    assert draft is not None
+    assert (draft.owner, draft.station_ae_titles, draft.start) == (THEM, (), datetime(2026, 11, 24))
+
+
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [
+        ({}, True),
+        ({"family": "Петрова"}, True),  # she has married
+        ({"birth_date": "13.03.1961"}, True),  # a slip was corrected
+        ({"family": "Петрова", "given": "Анна"}, False),
+        ({"family": "Петрова", "birth_date": "13.03.1961"}, False),
+        ({"family": "Петрова", "birth_date": ""}, False),
+    ],
+)
+def test_a_chosen_patient_stays_until_so_much_is_typed_over_that_it_is_somebody_else(
+    typed: dict[str, str], same: bool
+) -> None:
+    content = FormContent({**FILLED, **typed}, KUZNETSOVA, False, "", "")
+    patient = FormParser(content, OPTIONS, ReferralRules(), NOW).patient()
+    assert (patient.id, patient.revision) == ((7, 3) if same else (0, 0))
+
+
+class OneOfTheirs(ReferralRules):
+    patient_is_fixed = True
+
+    def may_be_past(self, start: datetime) -> bool:
+        return start == datetime(2026, 11, 20, 10)
+
+    def stations(self, device: Device) -> tuple[str, ...]:
+        return (device.ae_title, "XRAY_15")
+
+
+def test_what_depends_on_the_mode_is_asked_of_the_mode() -> None:
+    other = FormContent({**FILLED, "family": "Зуева", "given": "Анна"}, KUZNETSOVA, False, "", "")
+    assert not parse(content=other).problems
+    assert parse(OneOfTheirs(), other).problems == {"patient": "other_patient"}
+    assert parse(date="20.11.2026").problems == {"date": "past"}
+    draft = parse(OneOfTheirs(), date="20.11.2026").draft
+    assert draft is not None
+    assert draft.station_ae_titles == ("XRAY_14", "XRAY_15")
+    assert parse(OneOfTheirs(), date="20.11.2026", time="10:05").problems == {"date": "past"}
+
+
+def test_one_field_is_checked_by_itself() -> None:
+    content = replace(FormContent(FILLED, None, False, "", ""), fields={**FILLED, "snils": "112", "date": "32.11"})
+    checked = {key: FormParser(content, OPTIONS, ReferralRules(), NOW).check(key) for key in ("snils", "date", "time")}
+    assert checked == {"snils": "length", "date": "unreadable", "time": ""}

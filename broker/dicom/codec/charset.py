@@ -1,4 +1,4 @@
-"""Character sets: reading what devices send, fitting answers to what a device can show.
+"""Character sets: decoding what devices send, fitting answers to what a device can show.
 
 Unicode inside, encoding at the edge. What a character set does not have is written with letters that it has; nothing
 is dropped, and how much was changed is told.
@@ -16,9 +16,9 @@ from pydicom import charset as pydicom_charset
 from broker.dicom.codec import transliteration
 
 UTF_8, CYRILLIC, LATIN = "ISO_IR 192", "ISO_IR 144", "latin"
-WINDOWS = "windows-1251"  # no character set of DICOM, and yet devices send it
+WINDOWS = "windows-1251"  # not a character set of DICOM, and yet devices send it
 DEFAULT = ""  # the default repertoire: ASCII
-# What answers can be written in; LATIN is a policy of ours, on the wire it is the default repertoire.
+# What answers can be written in; LATIN is a setting of this program, on the wire it is the default repertoire.
 PYTHON_CODECS = {
     UTF_8: "utf-8",
     CYRILLIC: "iso8859_5",
@@ -53,7 +53,7 @@ _DELIMITERS = re.compile(rb"[\\^=\t\n\f\r]")  # PS3.5 6.1.2.5.3: they switch bac
 
 
 def meant(term: str) -> str:
-    """Give the character set that a device means by one term; DEFAULT where it means none that there is."""
+    """Return the character set that a device means by one term; DEFAULT if it means none that exists."""
     term = term.strip(" \0")
     if term in _READABLE:
         return term
@@ -65,14 +65,14 @@ def meant(term: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How the texts of one dataset are read: `term` names it, `codecs` are Python's."""
+class TextDecoder:
+    """How the texts of one dataset are decoded: `term` is its Specific Character Set, `codecs` are Python's names."""
 
     term: str
     codecs: tuple[str, ...]
 
-    def text(self, value: bytes) -> str:
-        """Decode a value; raise UnicodeDecodeError where it is not written like that."""
+    def decode(self, value: bytes) -> str:
+        """Decode a value; raise UnicodeDecodeError if it is not encoded like that."""
         # PS3.3 C.12.1.1.2: without code extensions an escape character is a character like any other.
         if b"\x1b" not in value or "ISO 2022" not in self.term:
             return value.decode(self.codecs[0])
@@ -94,38 +94,38 @@ class Reading:
         return body[:end].decode(codec) + body[end:].decode(self.codecs[0])
 
 
-AS_THEY_CAME = Reading(DEFAULT, ("latin_1",))  # one character a byte; never fails
+BYTE_BY_BYTE = TextDecoder(DEFAULT, ("latin_1",))  # one character a byte; never fails
 
 
-def reading(said: str, values: Iterable[bytes], fallback: str = CYRILLIC) -> Reading:
-    """Decide how a dataset's texts are to be read.
+def decoder_for(declared: str, values: Iterable[bytes], fallback: str = CYRILLIC) -> TextDecoder:
+    """Return how a dataset's texts are to be decoded.
 
-    The Specific Character Set that it names (`said`, several terms joined by backslashes) where all texts can be read
-    like that; for a missing, an invented or a wrong one UTF-8 where all texts are that, else the device's `fallback`.
-    An empty fallback leaves such texts as they came, one character a byte.
+    By the Specific Character Set that it names (`declared`, several terms joined by backslashes) if all texts can be
+    decoded by it; for a missing, an invented or a wrong one by UTF-8 if all texts can, else by the device's `fallback`.
+    With an empty fallback such texts stay as they came, one character for a byte.
     """
-    terms = [meant(term) for term in said.split("\\")]
+    terms = [meant(term) for term in declared.split("\\")]
     odd = [value for value in values if not value.isascii() or b"\x1b" in value]
-    named = Reading("\\".join(terms) if any(terms) else DEFAULT, tuple(_READABLE[term] for term in terms))
+    named = TextDecoder("\\".join(terms) if any(terms) else DEFAULT, tuple(_READABLE[term] for term in terms))
     if not odd:
         return named
     candidates = [named]
     if fallback:
-        candidates += [Reading(UTF_8, ("utf-8",)), Reading(fallback, (_READABLE[meant(fallback)],))]
-    return next((each for each in candidates if _reads_all(each, odd)), AS_THEY_CAME)
+        candidates += [TextDecoder(UTF_8, ("utf-8",)), TextDecoder(fallback, (_READABLE[meant(fallback)],))]
+    return next((each for each in candidates if _decodes_all(each, odd)), BYTE_BY_BYTE)
 
 
-def _reads_all(candidate: Reading, values: list[bytes]) -> bool:
+def _decodes_all(candidate: TextDecoder, values: list[bytes]) -> bool:
     try:
         for value in values:
-            candidate.text(value)
+            candidate.decode(value)
     except UnicodeDecodeError:
         return False
     return True
 
 
 def for_answer(policy: str, asked: str) -> str:
-    """Choose an answer's character set: the device's policy, else what its query was written in, else UTF-8."""
+    """Return an answer's character set: the device's setting unless "auto", else its query's, else UTF-8."""
     if policy != "auto":
         return policy
     for term in map(meant, asked.split("\\")):
@@ -136,12 +136,12 @@ def for_answer(policy: str, asked: str) -> str:
 
 
 def fit(text: str, charset: str) -> str:
-    """Write a text in letters that the character set has."""
+    """Return a text in letters that the character set has (a key of PYTHON_CODECS)."""
     return fitted(text, charset)[0]
 
 
 def fitted(text: str, charset: str) -> tuple[str, int]:
-    """Write a text in letters that the character set has, and tell how many characters are not as they were.
+    """Return a text in letters that the character set has, and how many characters are not as they were.
 
     Under LATIN the transliteration itself is what the clinic wants and is not counted, only what has none.
     """

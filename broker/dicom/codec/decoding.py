@@ -2,7 +2,7 @@
 
 A parser of its own for Implicit and Explicit VR Little Endian, because pydicom's takes what it can and leaves the
 rest: of a truncated query it sees fewer keys, and fewer keys are a wider answer. What breaks the encoding's rules
-raises Undecodable; what only breaks a value's rules is left for the services to judge. One case cannot be seen: bytes
+raises Undecodable; what only breaks a value's rules is left to the services. One case cannot be detected: bytes
 that end exactly where an element of the outermost level ends are a dataset, whatever was meant to follow.
 
 Nothing here knows what the attributes mean.
@@ -24,7 +24,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from broker.dicom.codec import charset
-from broker.dicom.codec.charset import Reading
+from broker.dicom.codec.charset import TextDecoder
 
 MOST_BYTES = 1 << 20  # of a query's identifier
 MOST_ELEMENTS = 5000  # elements and items of a query
@@ -49,7 +49,7 @@ _AS_IT_IS = (_TEXTS | _ASCII) - {"PN", "UI", "DS", "IS"}  # one value of these i
 
 
 class Undecodable(ValueError):
-    """Bytes that are no dataset, or too large a one; the text says what is wrong, in at most 64 characters."""
+    """Bytes that are not a dataset, or too large a one; the text says why in at most 64 characters (Error Comment)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ def decode(
 ) -> Dataset:
     """Decode a dataset in Little Endian, `implicit` or explicit VR; raise Undecodable.
 
-    Its Specific Character Set is afterwards the one that its texts were really read in: see `charset.reading`, also
-    for `fallback`. An empty fallback leaves it and the texts as they came.
+    Its Specific Character Set is afterwards the one that its texts were really decoded from: see `charset.decoder_for`,
+    also for `fallback`. An empty fallback leaves it and the texts as they came.
     """
     elements = parse(data, implicit, most_bytes, most_elements)
-    return _dataset(elements, charset.AS_THEY_CAME, fallback, outermost=True)
+    return _dataset(elements, charset.BYTE_BY_BYTE, fallback, outermost=True)
 
 
 def parse(data: bytes, implicit: bool, most_bytes: int, most_elements: int) -> list[Element]:
@@ -86,13 +86,13 @@ def parse(data: bytes, implicit: bool, most_bytes: int, most_elements: int) -> l
 
 
 class _Parser:
-    """Splits bytes into elements; every step moves forward or raises."""
+    """Splits bytes into elements; every step moves forward or raises Undecodable."""
 
     def __init__(self, data: bytes, most_elements: int) -> None:
         self._data, self._left = data, most_elements
 
     def dataset(self, at: int, end: int, implicit: bool, depth: int, *, delimited: bool) -> tuple[list[Element], int]:
-        """Read elements up to `end`, or to the Item Delimitation that must come before it; give where they ended."""
+        """Return elements up to `end`, or to the Item Delimitation that must come before it, and where they ended."""
         found: list[Element] = []
         seen: set[int] = set()
         while at < end:
@@ -109,7 +109,7 @@ class _Parser:
                 raise Undecodable(f"{_shown(tag)} stands twice in one dataset")
             seen.add(tag)
             element, at = self._element(tag, at, end, implicit, depth)
-            if tag & 0xFFFF and tag != _PADDING:  # group lengths and padding say nothing
+            if tag & 0xFFFF and tag != _PADDING:  # group lengths and padding mean nothing
                 found.append(element)
         if delimited:
             raise Undecodable("an item without its end")
@@ -141,7 +141,7 @@ class _Parser:
         return Element(tag, vr, self._data[at : at + length]), at + length
 
     def _explicit(self, tag: int, at: int, end: int) -> tuple[str, int, int]:
-        """Read a VR and a length: (VR, length, where the value begins)."""
+        """Return the VR, the length, and where the value begins."""
         if end - at < 4:
             raise Undecodable(f"the end comes within {_shown(tag)}")
         vr = self._data[at : at + 2].decode("latin_1")
@@ -179,7 +179,7 @@ class _Parser:
 
     def _tag(self, at: int, end: int) -> tuple[int, int]:
         if end - at < 8:
-            raise Undecodable(f"{end - at} bytes at the end are no element")
+            raise Undecodable(f"{end - at} bytes at the end are not an element")
         group, element = struct.unpack_from("<HH", self._data, at)
         return group << 16 | element, at + 4
 
@@ -200,7 +200,7 @@ def _shown(tag: int) -> str:
 
 @lru_cache(maxsize=2048)  # more than devices use; a sender may name any number of tags
 def _known_vr(tag: int) -> str:
-    """Give the dictionary's VR; UN for private and unknown elements, the first of several."""
+    """Return the dictionary's VR, the first of several; UN for private and unknown elements."""
     if tag >> 16 & 1:
         return "UN"
     try:
@@ -212,45 +212,45 @@ def _known_vr(tag: int) -> str:
 # ---- values ----
 
 
-def _dataset(elements: list[Element], inherited: Reading, fallback: str, *, outermost: bool = False) -> Dataset:
-    """Make pydicom's dataset."""
-    said = _said(elements)
-    read = reading(elements, inherited, fallback, outermost=outermost)
-    made = [data_element(each, read, fallback) for each in elements]
+def _dataset(elements: list[Element], inherited: TextDecoder, fallback: str, *, outermost: bool = False) -> Dataset:
+    """Return pydicom's dataset."""
+    declared = _declared(elements)
+    decoder = text_decoder(elements, inherited, fallback, outermost=outermost)
+    made = [data_element(each, decoder, fallback) for each in elements]
     if any(each.tag & _PRIVATE for each in elements):  # only adding one by one finds their creators
         ds = Dataset()
         for each in made:
             ds.add(each)
     else:
         ds = Dataset({each.tag: each for each in made})
-    if fallback and (outermost or said):
-        _name_charset(ds, read, said)
+    if fallback and (outermost or declared):
+        _name_charset(ds, decoder, declared)
     return ds
 
 
-def reading(elements: list[Element], inherited: Reading, fallback: str, *, outermost: bool) -> Reading:
-    """Decide how texts are read; an item that names no character set has that of what encloses it (PS3.5 7.5.3)."""
-    said = _said(elements)
-    if not outermost and not said:
+def text_decoder(elements: list[Element], inherited: TextDecoder, fallback: str, *, outermost: bool) -> TextDecoder:
+    """Return how texts are decoded; an item that names no character set has that of what encloses it (PS3.5 7.5.3)."""
+    declared = _declared(elements)
+    if not outermost and not declared:
         return inherited
-    return charset.reading((said or b"").decode("latin_1").strip(" \0"), _values_of(elements), fallback)
+    return charset.decoder_for((declared or b"").decode("latin_1").strip(" \0"), _values_of(elements), fallback)
 
 
-def _said(elements: list[Element]) -> bytes | None:
+def _declared(elements: list[Element]) -> bytes | None:
     return next((each.value for each in elements if each.tag == CHARSET and isinstance(each.value, bytes)), None)
 
 
-def _name_charset(ds: Dataset, read: Reading, said: bytes | None) -> None:
-    """Set the Specific Character Set to what texts were read in; nothing where it is the default repertoire."""
-    term = charset.UTF_8 if read.term == charset.WINDOWS else read.term
+def _name_charset(ds: Dataset, decoder: TextDecoder, declared: bytes | None) -> None:
+    """Set the Specific Character Set to what texts were decoded from; none for the default repertoire."""
+    term = charset.UTF_8 if decoder.term == charset.WINDOWS else decoder.term
     if term:
         ds.SpecificCharacterSet = term.split("\\") if "\\" in term else term
-    elif said is not None:
+    elif declared is not None:
         del ds.SpecificCharacterSet
 
 
 def _values_of(elements: list[Element]) -> Iterator[bytes]:
-    """Give the values that are written in the Specific Character Set, those in items too."""
+    """Yield the values that are written in the Specific Character Set, those in items too."""
     for each in elements:
         if isinstance(each.value, bytes):
             if each.vr in _TEXTS:
@@ -260,11 +260,11 @@ def _values_of(elements: list[Element]) -> Iterator[bytes]:
                 yield from _values_of(item)
 
 
-def data_element(element: Element, read: Reading, fallback: str) -> DataElement:
-    """Make pydicom's element; one whose value is none of its VR becomes a text or bytes."""
+def data_element(element: Element, decoder: TextDecoder, fallback: str) -> DataElement:
+    """Return pydicom's element; one whose value breaks its VR becomes a text or bytes."""
     tag, vr, value = BaseTag(element.tag), element.vr, element.value
     if not isinstance(value, bytes):
-        items = Sequence([_dataset(item, read, fallback) for item in value])
+        items = Sequence([_dataset(item, decoder, fallback) for item in value])
         return DataElement(tag, "SQ", items, already_converted=True)
     if vr in _NUMBERS:
         numbers = _numbers(vr, value)
@@ -272,30 +272,30 @@ def data_element(element: Element, read: Reading, fallback: str) -> DataElement:
             return DataElement(tag, vr, numbers, validation_mode=config.IGNORE)
         vr = "UN"
     if vr in _TEXTS or vr in _ASCII:
-        text = text_of(vr, value, read)
+        text = text_of(vr, value, decoder)
         if vr in _AS_IT_IS and "\\" not in text:  # pydicom would look at it long, and keep it so
             return DataElement(tag, vr, text, already_converted=True, validation_mode=config.IGNORE)
         try:
             return DataElement(tag, vr, text or empty_value_for_VR(vr), validation_mode=config.IGNORE)
-        except (ValueError, TypeError, OverflowError):  # an IS or DS that is no number
+        except (ValueError, TypeError, OverflowError):  # an IS or DS that is not a number
             return DataElement(tag, "LO", text, validation_mode=config.IGNORE)
     return DataElement(tag, vr, value or None, already_converted=True)
 
 
-def text_of(vr: str, value: bytes, read: Reading) -> str:
-    """Read the text of a value, several values as on the wire, without its padding."""
+def text_of(vr: str, value: bytes, decoder: TextDecoder) -> str:
+    """Return the text of a value, several values as on the wire, without its padding."""
     if vr in _ASCII:
         text = value.decode("ascii") if value.isascii() else value.decode("latin_1")
         return text.strip(" \0") if vr == "AE" else text.rstrip(" \0")
     try:
-        text = read.text(value)
+        text = decoder.decode(value)
     except UnicodeDecodeError:
-        text = charset.AS_THEY_CAME.text(value)
+        text = charset.BYTE_BY_BYTE.decode(value)
     return text.rstrip(" \0")
 
 
 def _numbers(vr: str, value: bytes) -> Any:
-    """Read a number or a list of them; None where the bytes are no whole number of numbers."""
+    """Return a number or a list of them; None if the bytes are not a whole number of numbers."""
     size = struct.calcsize("<" + _NUMBERS[vr])
     if len(value) % size:
         return None

@@ -1,7 +1,7 @@
-"""Messages as they are kept: in the DICOM JSON model (PS3.18 F.2), straight from the bytes on the wire.
+"""Messages as they are stored: in the DICOM JSON model (PS3.18 F.2), straight from the bytes on the wire.
 
 What is simple, nearly everything, is written at once; what has rules of its own (numbers, several values, bulk data) by
-pydicom. What breaks the rules of its VR is kept as a text: nothing that a device told is left out.
+pydicom. What breaks the rules of its VR is stored as a text: nothing that a device sent is left out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from broker.dicom.codec import charset, decoding
-from broker.dicom.codec.charset import Reading
+from broker.dicom.codec.charset import TextDecoder
 from broker.dicom.codec.decoding import Element
 
 log = logging.getLogger(__name__)
@@ -33,20 +33,20 @@ def read(
     Its own Specific Character Set is left out: JSON is Unicode.
     """
     elements = decoding.parse(data, implicit, most_bytes, most_elements)
-    texts = decoding.reading(elements, charset.AS_THEY_CAME, fallback, outermost=True)
+    texts = decoding.text_decoder(elements, charset.BYTE_BY_BYTE, fallback, outermost=True)
     attributes = _item(elements, texts, fallback)
     attributes.pop(f"{decoding.CHARSET:08X}", None)
     return attributes
 
 
-def _item(elements: list[Element], texts: Reading, fallback: str) -> dict[str, Any]:
+def _item(elements: list[Element], texts: TextDecoder, fallback: str) -> dict[str, Any]:
     return {f"{each.tag:08X}": _attribute(each, texts, fallback) for each in elements}
 
 
-def _attribute(element: Element, texts: Reading, fallback: str) -> dict[str, Any]:
+def _attribute(element: Element, texts: TextDecoder, fallback: str) -> dict[str, Any]:
     vr, value = element.vr, element.value
     if not isinstance(value, bytes):
-        items = [_item(item, decoding.reading(item, texts, fallback, outermost=False), fallback) for item in value]
+        items = [_item(item, decoding.text_decoder(item, texts, fallback, outermost=False), fallback) for item in value]
         return {"vr": "SQ", "Value": items}
     if not value:
         return {"vr": vr}
@@ -61,17 +61,17 @@ def _attribute(element: Element, texts: Reading, fallback: str) -> dict[str, Any
     return _by_pydicom(element, texts, fallback)
 
 
-def _by_pydicom(element: Element, texts: Reading, fallback: str) -> dict[str, Any]:
+def _by_pydicom(element: Element, texts: TextDecoder, fallback: str) -> dict[str, Any]:
     made = decoding.data_element(element, texts, fallback)
     try:
         if isinstance(made.value, bytes) and made.VR not in _BULK:
             raise ValueError("bytes")
         written = made.to_json_dict(None, 0)
     except Exception as error:  # a value that breaks the rules of its VR
-        log.warning("%08X is kept as a text: %s", element.tag, type(error).__name__)
+        log.warning("%08X is stored as a text: %s", element.tag, type(error).__name__)
         value = made.value
         return {"vr": "LO", "Value": [value.decode("latin_1") if isinstance(value, bytes) else str(value)]}
-    # JSON has no infinity, and no other number that is none: they are kept as texts (PS3.18 F.2.3.1).
+    # JSON has no infinity, and no NaN: they are stored as texts (PS3.18 F.2.3.1).
     if any(isinstance(each, float) and not math.isfinite(each) for each in written.get("Value", ())):
         written["Value"] = [str(each) for each in written["Value"]]
     return written

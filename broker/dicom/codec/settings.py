@@ -9,13 +9,13 @@ from pynetdicom import _config as pynetdicom_config
 
 
 def set_up() -> None:
-    """Set the libraries' process-wide switches; call before the first association, again does no harm."""
+    """Set the libraries' process-wide switches; call before the first association. Calling it again does no harm."""
     # Identifiers hold patients' names: they never go into a log.
     pynetdicom_config.LOG_REQUEST_IDENTIFIERS = False
     pynetdicom_config.LOG_RESPONSE_IDENTIFIERS = False
-    # Anybody may send what their decoders log line after line, with tracebacks; who calls them says what was wrong.
+    # Anybody may send what their decoders log line after line, with tracebacks; their callers log what was wrong.
     for name in ("utils", "pdu", "pdu_items", "pdu_primitives", "presentation"):
         logging.getLogger(f"pynetdicom.{name}").setLevel(logging.CRITICAL)
-    # Devices send values that break their VR's rules; we judge keys ourselves and answer A900.
+    # Devices send values that break their VR's rules; `worklist.matching` checks keys, and they are answered with A900.
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
     pydicom_config.settings.writing_validation_mode = pydicom_config.IGNORE

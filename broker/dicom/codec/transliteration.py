@@ -14,7 +14,7 @@ import iuliia
 from broker.domain import names
 
 # The schemas under which names are really written in Latin: passports of several years, the standards, maps, banks,
-# telegrams. What they give is compared after `plain`, so the finer differences between them do not count.
+# telegrams. Their results are compared after `plain`, so the finer differences between them do not count.
 SCHEMAS = (
     iuliia.ICAO_DOC_9303,
     iuliia.GOST_52535,
@@ -52,7 +52,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 def latin(text: str) -> str:
-    """Write a text in ASCII by ICAO Doc 9303; what is no letter that it knows becomes `?`."""
+    """Return a text in ASCII by ICAO Doc 9303; a character that it does not know becomes `?`."""
     text = unicodedata.normalize("NFC", text).translate(RUSSIAN_LETTERS).translate(MARKS)
     text = without_marks(_WORD.sub(_icao, text))
     return text if text.isascii() else "".join(char if char.isascii() else "?" for char in text)
@@ -66,7 +66,7 @@ def _icao(found: re.Match[str]) -> str:
 
 
 def without_marks(text: str) -> str:
-    """Take the accents off letters."""
+    """Return a text without the accents of its letters."""
     if text.isascii():
         return text
     parts = unicodedata.normalize("NFKD", text)
@@ -74,14 +74,14 @@ def without_marks(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Give the form under which Latin names are compared: Yuliya, Iuliia, Julija and Yulia are one name."""
+    """Return the form in which Latin names are compared: Yuliya, Iuliia, Julija and Yulia are one name."""
     text = _QUOTES.sub("", without_marks(text.casefold())).replace("x", "ks")
     return _I.sub("i", text)
 
 
 @lru_cache(maxsize=16384)
 def spellings(word: str) -> tuple[str, ...]:
-    """Give a name's `plain` spelling by each schema, in the schemas' order; a Latin name has the same in all."""
+    """Return a name's `plain` spelling by each schema, in the order of SCHEMAS; a Latin name's is the same in all."""
     if not names.is_cyrillic(word):
         return (plain(word),) * len(SCHEMAS)
     # As a proper name: the schemas know the beginnings and endings of words, and treat capitals letter by letter.
@@ -92,5 +92,5 @@ def spellings(word: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def initials(letter: str) -> frozenset[str]:
-    """Give the letters with which the spellings of words begin that begin with this letter."""
+    """Return the first letters of the spellings of words that begin with this Cyrillic letter."""
     return frozenset(each[:1] for tail in ("", "а", "и", "е") for each in spellings(letter + tail))

@@ -1,4 +1,4 @@
-"""What a device's real messages teach about it: facts for people, and settings that would suit it better.
+"""What a device's real messages show of it: facts for people, and settings that would suit it better.
 
 Pure: samples in, suggestions out; a person applies them.
 """
@@ -22,9 +22,9 @@ from broker.domain.devices import Device
 from broker.store.tables.devices import Sample
 
 PATIENCE = timedelta(days=1)  # after which a device that asks for the list and sends no MPPS never will
-_ASCII = re.compile(r"IR[ _]?6$|ASCII", re.IGNORECASE)  # the default repertoire, which is not to be named
+_ASCII = re.compile(r"IR[ _]?6$|ASCII", re.IGNORECASE)  # the default repertoire, which has no term (PS3.3 C.12.1.1.2)
 LATIN_ONLY = ("ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 148")
-# PS3.4 F.7.2.1.1: what an N-CREATE must bear to be linked and shown.
+# PS3.4 F.7.2.1.1: what an N-CREATE needs to be linked and shown.
 CREATE_NEEDS = (
     "ScheduledStepAttributesSequence",
     "PerformedProcedureStepID",
@@ -39,7 +39,7 @@ _NOT_KEYS = {Tag("SpecificCharacterSet"), Tag("QueryRetrieveLevel"), Tag("Timezo
 
 
 def suggest(device: Device, sent: Sequence[Sample], now: datetime) -> list[Suggestion]:
-    """Tell what a device's samples teach, the settings first; `now` is UTC."""
+    """Return what a device's samples show, suggested settings first; `now` is UTC."""
     by_service: dict[str, list[Sample]] = {}
     for sample in sorted(sent, key=lambda each: each.at):
         by_service.setdefault(sample.service, []).append(sample)
@@ -53,7 +53,7 @@ def suggest(device: Device, sent: Sequence[Sample], now: datetime) -> list[Sugge
 
 
 def _one_a_field(found: Iterable[Suggestion]) -> Iterator[Suggestion]:
-    """Propose one value a setting, the surest; what else speaks of it is told as a fact."""
+    """Suggest one value for each setting, the surest; further suggestions for it become facts."""
     taken: set[str] = set()
     for each in found:
         yield replace(each, field="", value="") if each.field in taken else each
@@ -111,7 +111,7 @@ def _term(device: Device, term: str, *, cyrillic: bool) -> Iterator[Suggestion]:
 
 
 def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:
-    """Suggest how a device's 8-bit letters are to be read, and that it be answered in the same letters."""
+    """Suggest how a device's 8-bit letters are to be decoded, and that it be answered in the same character set."""
     told = {"code": code, "term": term}
     if term:
         yield Suggestion("letters_misdeclared", told)
@@ -119,7 +119,7 @@ def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:
         reads = device.fallback_charset != code
         yield Suggestion("letters_undeclared", told, "fallback_charset" if reads else "", code if reads else "")
     if device.charset == "auto" and code != charset.UTF_8:
-        # Windows-1251 is no character set of DICOM; the nearest is the other one with a byte a letter.
+        # Windows-1251 is not a character set of DICOM; ISO_IR 144 is the nearest with a byte for a letter.
         yield Suggestion("letters_answer", {"code": charset.CYRILLIC}, "charset", charset.CYRILLIC)
 
 
@@ -127,7 +127,7 @@ def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:
 
 
 def step_of(query: Dataset) -> Dataset:
-    """Give the item of the Scheduled Procedure Step Sequence; an empty one where there is none."""
+    """Return the item of the Scheduled Procedure Step Sequence, or an empty one."""
     items = query.get(_STEP_SEQUENCE) or []
     return items[0] if items else Dataset()
 
@@ -199,7 +199,7 @@ def _reports(device: Device, by_service: dict[str, list[Sample]], now: datetime)
 
 
 def _missing(creation: Dataset) -> list[str]:
-    """Name what an N-CREATE should bear and does not."""
+    """Return the keywords of what an N-CREATE needs and does not have."""
     missing = [keyword for keyword in CREATE_NEEDS if not creation.get(keyword)]
     items = creation.get("ScheduledStepAttributesSequence") or []
     if items and not all(item.get("StudyInstanceUID") for item in items):

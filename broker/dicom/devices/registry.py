@@ -1,4 +1,4 @@
-"""The registry of devices as the port asks for it with every message: read again only after it has changed."""
+"""The registry of devices as the port reads it with every message: from memory until it has changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 1000  # callers that are remembered
 
 
 class KnownDevices:
-    """Remembers devices, and who is none, for as long as the registry stays as it is."""
+    """Remembers devices, and callers that are not one, while the registry stays as it is."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class KnownDevices:
         self._found: dict[str, Device | None] = {}
 
     def get(self, ae_title: str) -> Device | None:
-        """Give a device, approved or only heard of, or None; raise StoreError."""
+        """Return a device, approved or only recorded when it called, or None; raise StoreError."""
         revision = devices.revision(self._store)
         with self._lock:
             if revision != self._revision or len(self._found) >= MOST:
@@ -36,5 +36,5 @@ class KnownDevices:
         return device
 
     def or_default(self, ae_title: str) -> Device:
-        """Give a device; one that nobody has registered is treated as the defaults say."""
+        """Return a device; one that nobody has registered has the default settings."""
         return self.get(ae_title) or Device(ae_title, "", "")

@@ -1,7 +1,7 @@
-"""What a device really sent, kept so that people can see its habits, without anybody's data in it.
+"""What a device really sent, stored so that people can see its habits, without anybody's data in it.
 
 Pure: a dataset in, the DICOM JSON model (PS3.18 F.2) out, and back. Values that may name a patient are replaced by a
-mark that tells only their alphabet; the shape of the message and every other value stay.
+mark that shows only their alphabet; the shape of the message and every other value stay.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MOST_ITEMS = 4  # of one sequence
 DEEPEST = 6  # nested sequences
 LONGEST = 64  # characters of one value
 
-# Kept as they are although they stand among the patient's attributes: they tell nobody's name.
+# Stored as they are although they are among the patient's attributes: they name nobody.
 _HARMLESS = {Tag(keyword) for keyword in ("PatientSex", "PatientSize", "PatientWeight", "PregnancyStatus")}
 _PATIENT, _VISIT = 0x0010, 0x0038  # groups
 _CURRENT_LOCATION = Tag("CurrentPatientLocation")
 # Names of people, and texts in which anybody may have written one.
-_TELLING_VR = {"PN", "LT", "ST", "UT", "UC", "UN"}
+_NAMING_VR = {"PN", "LT", "ST", "UT", "UC", "UN"}
 _TEXT_VR = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 _NUMBER_VR = {"FL", "FD", "SL", "SS", "SV", "UL", "US", "UV"}
 
@@ -40,37 +40,37 @@ CYRILLIC, LATIN, MIXED, DIGITS, QUESTION_MARKS, OTHER = (
     "question marks",
     "other",
 )
-# Letters of an 8-bit code that the message does not name, or names wrongly; after it stands which one they look like.
+# Prefix for letters of an 8-bit code that the message does not name, or names wrongly; the likely code follows.
 UNDECLARED = "8-bit "
 _MARK = re.compile(r"‹([^›]*)›")
 
 
 def mask(ds: Dataset) -> dict[str, Any]:
-    """Write a message in the DICOM JSON model with marks in place of what may name a patient."""
+    """Return a message in the DICOM JSON model with marks in place of what may name a patient."""
     declared = bool(ds.get("SpecificCharacterSet"))
     return _masked(ds, declared, 0, iter(range(MOST_ELEMENTS)))
 
 
 def restore(attributes: dict[str, Any]) -> tuple[Dataset, list[str]]:
-    """Make a dataset of a sample; what was masked is empty in it, and named by keyword in the second part."""
+    """Return a sample as a dataset, what was masked empty in it, and the keywords of what was masked."""
     hidden: list[str] = []
     return _restored(attributes, hidden), hidden
 
 
 def alphabets(attributes: dict[str, Any], keyword: str) -> set[str]:
-    """Give the alphabets of a masked value of the message itself: nothing where it is not there or empty."""
+    """Return the alphabets of a masked top-level value; nothing if it is missing or empty."""
     element = attributes.get(f"{Tag(keyword):08X}", {})
     values = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in element.get("Value", [])]
     return {found for value in values if isinstance(value, str) for found in _MARK.findall(value)}
 
 
 def is_masked(text: str) -> bool:
-    """Say whether a value of a sample stands for another one."""
+    """Return True if a value of a sample is a mark."""
     return bool(_MARK.search(text))
 
 
 def alphabet(text: str, declared: bool = True) -> str:
-    """Name the alphabet of a text; `declared` says whether its message names a character set."""
+    """Return the alphabet of a text; `declared` is whether its message names a character set."""
     letters = [char for char in unicodedata.normalize("NFC", text) if char.isalpha()]
     if not letters and "?" in text:
         return QUESTION_MARKS
@@ -91,9 +91,9 @@ def _kind(char: str) -> str:
 
 
 def _code_of(raw: bytes) -> str:
-    """Guess the code of Cyrillic letters: that in which the usual letters come out; ISO_IR 144 where none is likelier.
+    """Return the likely code of Cyrillic letters, that in which common letters come out; ISO_IR 144 in case of doubt.
 
-    Windows-1251 is no character set of DICOM, and yet devices send it.
+    Windows-1251 is not a character set of DICOM, and yet devices send it.
     """
     with suppress(UnicodeDecodeError):
         raw.decode("utf-8")  # by chance other codes hardly make UTF-8
@@ -108,7 +108,7 @@ def _code_of(raw: bytes) -> str:
 def _masked(ds: Dataset, declared: bool, depth: int, budget: Iterator[int]) -> dict[str, Any]:
     written: dict[str, Any] = {}
     for element in ds:
-        if element.tag.element == 0:  # group lengths say nothing
+        if element.tag.element == 0:  # group lengths mean nothing
             continue
         if next(budget, None) is None:
             break
@@ -133,24 +133,24 @@ def _values(element: DataElement) -> list[Any]:
 
 def _value(element: DataElement, value: Any, declared: bool) -> Any:
     if element.VR in _NUMBER_VR and isinstance(value, int | float):
-        return None if _tells(element) else value
+        return None if _may_name_patient(element) else value
     text = str(value) if element.VR in _TEXT_VR else ""
-    if _tells(element):
+    if _may_name_patient(element):
         text = _marked(text, declared)
     text = text[:LONGEST]
     return {"Alphabetic": text} if element.VR == "PN" and text else text
 
 
-def _tells(element: DataElement) -> bool:
-    """Say whether an element may name a patient."""
+def _may_name_patient(element: DataElement) -> bool:
+    """Return True if an element may name a patient."""
     tag: BaseTag = element.tag
     if tag in _HARMLESS or tag == _CURRENT_LOCATION:
         return False
-    return tag.is_private or tag.group in (_PATIENT, _VISIT) or element.VR in _TELLING_VR
+    return tag.is_private or tag.group in (_PATIENT, _VISIT) or element.VR in _NAMING_VR
 
 
 def _marked(text: str, declared: bool) -> str:
-    """Replace each part of a value by its alphabet; carets and wildcards, which are structure, stay."""
+    """Return a value with its parts replaced by their alphabets; carets and wildcards, its structure, stay."""
     return "".join(
         part if not part.strip(" ^=*") else f"‹{alphabet(part, declared)}›" for part in re.split(r"([\^=*])", text)
     )
@@ -164,7 +164,7 @@ def _restored(attributes: dict[str, Any], hidden: list[str]) -> Dataset:
             ds.add(DataElement(tag, vr, [_restored(item, hidden) for item in values]))
             continue
         texts = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in values]
-        # Question marks name nobody, and what they mean to the service is worth knowing.
+        # Question marks name nobody, and matter to the service: they are wildcards.
         texts = [text.replace(f"‹{QUESTION_MARKS}›", "???") if isinstance(text, str) else text for text in texts]
         if any(isinstance(text, str) and is_masked(text) for text in texts):
             hidden.append(DataElement(tag, vr, None).keyword or str(tag))

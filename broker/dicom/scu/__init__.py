@@ -1,1 +1,1 @@
-"""Where we are the client: C-ECHO, and asking an archive what has arrived (Study Root C-FIND)."""
+"""Services that this program uses (SCU): C-ECHO, and Study Root C-FIND to ask an archive what has arrived."""

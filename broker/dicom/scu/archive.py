@@ -1,4 +1,4 @@
-"""Looks into the archive (PACS) for images that no device has told of, on a Study Root C-FIND (PS3.4 C.6.2).
+"""Asks the archive (PACS) for images that no device has reported, by Study Root C-FIND (PS3.4 C.6.2).
 
 Reads only: what the archive holds, and when it has stopped growing. What follows from that is the workflow's.
 """
@@ -31,7 +31,7 @@ ACTOR = Actor(ActorKind.SYSTEM, "archive")
 DAYS = 3  # how long after its time a study is still looked for
 MOST = 200  # studies looked for at a time; the next look goes on after them
 AWAITED = 10_000  # studies that can be awaited
-STABLE = 60.0  # seconds without a new image after which a study is taken for whole
+STABLE = 60.0  # seconds without a new image after which a study counts as complete
 TIMEOUT = 10.0  # seconds that the archive has for an answer
 LONGEST = 45.0  # seconds that one look may take
 
@@ -48,7 +48,7 @@ class ArchiveAddress:
 
 
 class Archive:
-    """Made once; `look` is the periodic job. `monotonic` is for tests."""
+    """The periodic look into the archive; made once. `monotonic` gives seconds, for tests."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Archive:
         self._last = 0  # the order that was asked for last
 
     def look(self) -> int:
-        """Ask for the studies that are awaited, in turn; give how many have turned out to be made."""
+        """Ask for the studies that are awaited, in turn; return how many have turned out to be made."""
         awaited = self._awaited()
         if not awaited:
             return 0
@@ -77,10 +77,10 @@ class Archive:
                     break
                 self._last = order.id
                 held = ask(assoc, order)
-                if held is not None and self._is_whole(order.id, held):
+                if held is not None and self._is_complete(order.id, held):
                     made += self._store.write(images_seen, order.id, held, ACTOR, self._clinic)
         if made:
-            log.info("%d studies found in the archive that no device had told of", made)
+            log.info("%d studies found in the archive that no device had reported", made)
         return made
 
     def _awaited(self) -> list[Order]:
@@ -93,7 +93,7 @@ class Archive:
             asked = ids.index(self._last) + 1 if self._last in ids else 0
             return orders.get_many(reader, [*ids[asked:], *ids[:asked]][:MOST])
 
-    def _is_whole(self, order_id: int, held: Held) -> bool:
+    def _is_complete(self, order_id: int, held: Held) -> bool:
         before, since = self._growing.get(order_id, (None, 0.0))
         if before is None or before.instances != held.instances:
             self._growing[order_id] = (held, self._monotonic())
@@ -108,7 +108,7 @@ class Archive:
         try:
             assoc = ae.associate(self._address.host, self._address.port, ae_title=self._address.ae_title)
         except (OSError, RuntimeError, ValueError) as error:
-            log.warning("the archive cannot be asked: %s", error)
+            log.warning("cannot connect to the archive: %s", error)
             yield None
             return
         try:
@@ -123,10 +123,10 @@ class Archive:
 
 
 def ask(assoc: Association, order: Order) -> Held | None:
-    """Ask for an order's study: by its UID, else by its accession numbers; None where nothing is there.
+    """Return the archive's study of an order, by its UID, else by its accession numbers; None if there is none.
 
-    An accession number that names several studies names none, and so does one of a study that is older than the order:
-    archives remember the numbers of programs that were here before.
+    An accession number of several studies counts for none of them, nor does that of a study older than the order:
+    archives remember the numbers of earlier programs.
     """
     found = _find(assoc, StudyInstanceUID=order.study_instance_uid)
     for number in filter(None, (order.accession_number, order.bus_accession_number)):
@@ -137,7 +137,7 @@ def ask(assoc: Association, order: Order) -> Held | None:
 
 
 def _is_older(held: Held, order: Order) -> bool:
-    """Say whether a study was made before its order, by more than a zone and a wrong clock can account for."""
+    """Return True if a study was made before its order, by more than a time zone and a wrong clock account for."""
     return held.start is not None and held.start < order.authored_on.replace(tzinfo=None) - timedelta(days=2)
 
 

@@ -1,4 +1,4 @@
-"""Asking other application entities: verification (C-ECHO) of the archive, of a modality, and of our own port."""
+"""Verification (C-ECHO, PS3.4 Annex A) of other application entities: the archive, a modality, our own port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class EchoResult:
-    """Whether an application entity answered, how long it took (seconds), and in words what happened."""
+    """Whether an application entity answered, the seconds that it took, and in words what happened."""
 
     ok: bool
     seconds: float
@@ -20,7 +20,7 @@ class EchoResult:
 
 
 def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout: float = 5.0) -> EchoResult:
-    """Verify an application entity by a real association and C-ECHO (PS3.4 Annex A)."""
+    """Verify an application entity by an association and a C-ECHO; `timeout` in seconds bounds each step."""
     ae = AE(ae_title=calling_ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = timeout
     ae.add_requested_context(Verification)
@@ -28,7 +28,7 @@ def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout:
     try:
         assoc = ae.associate(address, port, ae_title=ae_title)
     except (OSError, RuntimeError, ValueError) as error:
-        return EchoResult(False, time.monotonic() - started, f"cannot ask {address}:{port}: {error}")
+        return EchoResult(False, time.monotonic() - started, f"cannot connect to {address}:{port}: {error}")
     try:
         if assoc.is_established:
             answer = assoc.send_c_echo()
@@ -39,9 +39,9 @@ def echo(ae_title: str, address: str, port: int, calling_ae_title: str, timeout:
             return EchoResult(False, took, f"{ae_title} accepted the association and did not answer C-ECHO")
         took = time.monotonic() - started
         # A refusal that comes at once is left unread by the library, which takes the connection for a failed one.
-        said: Any = assoc.acceptor.primitive if assoc.is_rejected else assoc.dul.peek_next_pdu()
-        if assoc.is_rejected or getattr(said, "result", None):
-            why = getattr(said, "reason_str", "no reason given")
+        refusal: Any = assoc.acceptor.primitive if assoc.is_rejected else assoc.dul.peek_next_pdu()
+        if assoc.is_rejected or getattr(refusal, "result", None):
+            why = getattr(refusal, "reason_str", "no reason given")
             return EchoResult(False, took, f"{ae_title} rejected the association: {why}")
         return EchoResult(False, took, f"nothing answers at {address}:{port}")
     finally:

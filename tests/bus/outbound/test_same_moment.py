@@ -78,7 +78,7 @@ def test_an_amendment_that_went_within_the_order_is_dropped_though_a_modality_be
     order = clinic.register()
     clinic.bus.fail_next("drop")
     clinic.deliver()
-    referrals.amend(clinic.store, order.id, order.revision, draft(comment="Новое"), REGISTRAR, CLINIC)
+    clinic.store.write(referrals.amend, order.id, order.revision, draft(comment="Новое"), REGISTRAR, CLINIC)
     assert clinic.states() == ["pending", "pending"]
     clinic.restarted(Beginning)
     clinic.deliver_later()

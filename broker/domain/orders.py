@@ -131,7 +131,7 @@ class ReferralDraft:
 class ImportedItem:
     """A worklist item as a script of the clinic has written it into a file; what it leaves empty is made here.
 
-    `patient.patient_id` may be empty, too. `attributes` is what it says beyond the model, see `domain.kept`.
+    `patient.patient_id` may be empty, too. `attributes` is what it says beyond the model, see `domain.passthrough`.
     """
 
     patient: Patient

@@ -46,7 +46,7 @@ def images_seen(tx: Tx, order_id: int, held: Held, actor: Actor, clinic: Clinic)
     id = performed.add(tx, step)
     for scheduled in order.steps:
         performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
-    order_status.settle(tx, order.id, clinic)
+    order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, "images_seen", order.id, sop_instance_uid=step.sop_instance_uid, instances=held.instances)
     if wrong:
         number = order.accession_number

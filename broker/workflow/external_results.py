@@ -41,9 +41,7 @@ def take_result(tx: Tx, order_id: int, kept: Kept, arrival: Arrival, actor: Acto
     The same again changes nothing, and neither does a partial report after the finished one. Raise NotFound.
     """
     _permit(actor)
-    order = orders.get(tx, order_id)
-    if order is None:
-        raise NotFound(f"order {order_id}")
+    order = orders.require(tx, order_id)
     study = in_our_words(tx, kept.study)
     news = foreign.keep(tx, order.patient.id, replace(kept, study=study), order.id)
     incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)

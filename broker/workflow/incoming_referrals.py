@@ -155,7 +155,7 @@ def accept(
     permit(tx, actor, Permission.REGISTER)
     known = _known(tx, incoming_id)
     if known.state is IncomingState.ACCEPTED:
-        return referrals.reread(tx, known.order_id)
+        return orders.require(tx, known.order_id)
     if known.state is not IncomingState.WAITING:
         raise WrongState(f"accept while {known.state}")
     if seen is not None and _content(seen) != _content(known):
@@ -394,7 +394,7 @@ def _cancelled_by_us(tx: Tx, order: Order) -> bool:
 def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> Taken:
     if lifecycle.allowed(order.state, Event.CANCEL):
         knows = arrival.source == BUS
-        referrals.take_off_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
+        referrals.remove_from_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
         audit.write(tx, actor, "cancel", order.id, reason=reason)
         return Taken.CANCELLED
     incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)

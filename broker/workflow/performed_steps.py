@@ -62,7 +62,7 @@ def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: C
     performed.add_doses(tx, id, step.doses)
     touched = _link_named(tx, id, step, actor)
     for order, conflicts in touched:
-        order_status.settle_read(tx, order, clinic)
+        order_status.recompute_status(tx, order, clinic)
         audit.write(tx, actor, "start", order.id, sop_instance_uid=step.sop_instance_uid)
         if conflicts:
             _tell_conflict(tx, order, step, conflicts, actor)
@@ -117,7 +117,10 @@ def change(
     if wrong_entry:
         performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
     for order_id in touched:
-        (order_status.reopen if wrong_entry else order_status.settle)(tx, order_id, clinic)
+        if wrong_entry:
+            order_status.reopen(tx, order_id, clinic)
+        else:
+            order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
         audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
         if wrong_entry:
             audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
@@ -146,7 +149,7 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
     last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
     devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
     for order_id in _orders(tx, step):
-        order_status.settle(tx, order_id, clinic)
+        order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
         audit.write(tx, actor, "expire", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
     tx.notify()
     return True
@@ -158,12 +161,12 @@ def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Cli
     Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
-    step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+    step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
     if performed.linked_steps(tx, step.id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
     for scheduled in order.steps:
         performed.link(tx, step.id, scheduled.id, actor.name)
-    order_status.settle(tx, order.id, clinic)
+    order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, "link", order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
 
@@ -175,7 +178,7 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     Raise NotFound, WrongState when the two are not linked, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
-    step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+    step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
     linked = _orders(tx, step)
     if order.id not in linked:
         raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
@@ -183,7 +186,7 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
         performed.remove(tx, step.id)
     else:
         performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
-    order_status.resettle(tx, order.id, clinic)
+    order_status.recompute_after_removal(tx, order.id, clinic)
     audit.write(tx, actor, "unlink", order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
 
@@ -194,9 +197,9 @@ def confirm(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: 
     The region may then learn of the images. Raise NotFound, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
-    step, order = _step(tx, sop_instance_uid), _order(tx, order_id)
+    step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
     performed.settle_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
-    order_status.settle(tx, order.id, clinic)
+    order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
 
@@ -208,7 +211,7 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
     `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
     """
     permit(tx, actor, Permission.CLOSE)
-    order = _order(tx, order_id)
+    order = orders.require(tx, order_id)
     if order.revision != revision:
         raise Stale(f"order {order.accession_number}")
     lifecycle.after(order.state, Event.CLOSE)
@@ -224,7 +227,7 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
         for scheduled in waiting or order.steps:
             performed.link(tx, id, scheduled.id, actor.name)
     for each in touched:
-        order_status.settle(tx, each, clinic)
+        order_status.recompute_status(tx, orders.require(tx, each), clinic)
         audit.write(tx, actor, "close", each)
     tx.notify()
 
@@ -282,7 +285,7 @@ def _link_named(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tupl
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
         performed.remove_archived(tx, [step_id for _, step_id in found])
         for order_id, step_id in found:
-            order, known = touched[order_id] if order_id in touched else (_order(tx, order_id), [])
+            order, known = touched[order_id] if order_id in touched else (orders.require(tx, order_id), [])
             touched[order_id] = order, known
             wrong = identity.contradictions(order.patient, step.patient_name, step.patient_id, step.patient_birth_date)
             performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
@@ -328,13 +331,6 @@ def _step(tx: Tx, sop_instance_uid: str) -> PerformedStep:
     if step is None:
         raise NotFound(f"performed step {sop_instance_uid}")
     return step
-
-
-def _order(tx: Tx, order_id: int) -> Order:
-    order = orders.get(tx, order_id)
-    if order is None:
-        raise NotFound(f"order {order_id}")
-    return order
 
 
 def _record(

@@ -20,12 +20,12 @@ from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
-from broker.domain.people import Patient, PersonName
+from broker.domain.people import PersonName
 from broker.domain.performed import PerformedStep
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import audit, devices, orders, outbox, patients, performed
-from broker.workflow import numbering, order_status
+from broker.store.tables import audit, devices, orders, outbox, performed
+from broker.workflow import numbering, order_status, patients
 
 
 def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repeats: str = "") -> Order:
@@ -76,10 +76,10 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     order = create_order(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
     for scheduled in order.steps:
         performed.link(tx, step.id, scheduled.id, actor.name)
-    order_status.settle(tx, order.id, clinic)
+    order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, "register_walk_in", order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
-    return reread(tx, order.id)
+    return orders.require(tx, order.id)
 
 
 def _own_study_uid(tx: Tx, step: PerformedStep) -> str:
@@ -115,7 +115,7 @@ def create_order(
         accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
         study_instance_uid=given.pop("study_instance_uid", "") or numbering.study_instance_uid(tx, clinic),
         requested_procedure_id=numbering.requested_procedure_id(tx),
-        patient=_keep_patient(tx, draft.patient),
+        patient=patients.save(tx, draft.patient),
         state=OrderState.REFERRED if draft.owner else OrderState.SCHEDULED,
         procedure_code=procedure.code,
         procedure_name=procedure.name,
@@ -136,7 +136,7 @@ def create_order(
         owner=draft.owner,
     )
     order = replace(_with_referral(order, draft), **given)  # type: ignore[arg-type]
-    return reread(tx, orders.add(tx, order, draft.submission_id, digest))
+    return orders.require(tx, orders.add(tx, order, draft.submission_id, digest))
 
 
 def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
@@ -154,7 +154,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     if draft.patient.id and draft.patient.id != order.patient.id:
         raise Invalid({"patient": "other_patient"})
     before = order
-    patient = _keep_patient(tx, replace(changes.patient, id=order.patient.id))
+    patient = patients.save(tx, replace(changes.patient, id=order.patient.id))
     changed = replace(
         _with_referral(order, changes),
         patient=patient,
@@ -175,11 +175,11 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
         orders.set_state(tx, order.id, state)
         orders.set_step_state(tx, step.id, StepState.SCHEDULED)
     outbox.resume(tx, order.id)
-    after = reread(tx, order.id)
+    after = orders.require(tx, order.id)
     if order.attributes:
         after = replace(after, attributes=passthrough.after_amendment(before, after))
         orders.set_attributes(tx, order.id, after.attributes)
-    tell_amendment(tx, before, after)
+    queue_amendment(tx, before, after)
     audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
     tx.notify()
     return after
@@ -224,13 +224,13 @@ def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clin
     """
     permit(tx, actor, Permission.CANCEL)
     order = _current(tx, order_id, revision)
-    take_off_worklist(tx, order, clinic)
+    remove_from_worklist(tx, order, clinic)
     audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
     tx.notify()
-    return reread(tx, order.id)
+    return orders.require(tx, order.id)
 
 
-def take_off_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
+def remove_from_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
     """Take an order off the worklist within a verb's transaction, and tell the region; raise WrongState."""
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
     for step in order.steps:
@@ -244,7 +244,7 @@ def take_off_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
         outbox.add(tx, order.id, OutboxKind.CANCEL)
 
 
-def tell_amendment(tx: Tx, before: Order, after: Order) -> None:
+def queue_amendment(tx: Tx, before: Order, after: Order) -> None:
     """Queue what an amendment changed for the region, where that has the old content already."""
     if before.bus_role is not BusRole.PLACER or not outbox.may_be_known(tx, before.id, OutboxKind.ORDER):
         return
@@ -314,40 +314,6 @@ def _checked(
     return procedure
 
 
-def _keep_patient(tx: Tx, patient: Patient) -> Patient:
-    """Find the patient or make a new one; write what has changed; never turn one person into another."""
-    known = patients.get(tx, patient.id) if patient.id else patients.find_same(tx, patient)
-    if patient.id and known is None:
-        raise NotFound(f"patient {patient.id}")
-    if known is None:
-        number = patient.patient_id or numbering.patient_id(tx)
-        return replace(patient, id=patients.add(tx, patient, number), patient_id=number, revision=1)
-    problems = {}
-    same_name = names.fold(str(known.name)) == names.fold(str(patient.name))
-    if not patient.id and not (same_name and known.birth_date in (None, patient.birth_date)):
-        # The number is somebody else's here: a slip of the finger must not rename that person.
-        field = "snils" if known.snils and known.snils == patient.snils else "policy"
-        problems[field if getattr(known, field) else "patient_id"] = "other_patient"
-    for field in ("snils", "policy"):
-        value = getattr(patient, field)
-        owner = patients.find_by(tx, field, value) if value else None
-        if owner and owner.id != known.id:
-            problems[field] = "other_patient"
-    if problems:
-        raise Invalid(problems)
-    if patient.id and patient.revision and patient.revision != known.revision and patient != known:
-        raise Stale(f"patient {known.patient_id}")
-    merged = replace(patient, id=known.id, patient_id=known.patient_id, revision=known.revision)
-    if not patient.id:  # found, not chosen: what was not typed is not to be wiped out
-        for blank in ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy"):
-            if not getattr(merged, blank):
-                merged = replace(merged, **{blank: getattr(known, blank)})
-    if merged != known:
-        patients.update(tx, known.id, merged)
-        orders.forget(tx, known.id, [tag for name, tag in passthrough.PATIENT.items() if _differ(known, merged, name)])
-    return merged
-
-
 _REFERRAL_FIELDS = (
     "laterality",
     "priority",
@@ -366,18 +332,9 @@ def _with_referral(order: Order, draft: ReferralDraft) -> Order:
 
 
 def _current(tx: Tx, order_id: int, revision: int) -> Order:
-    order = orders.get(tx, order_id)
-    if order is None:
-        raise NotFound(f"order {order_id}")
+    order = orders.require(tx, order_id)
     if order.revision != revision:
         raise Stale(f"order {order.accession_number}")
-    return order
-
-
-def reread(tx: Tx, id: int) -> Order:
-    """Give an order as it stands now in a verb's transaction; it must be there."""
-    order = orders.get(tx, id)
-    assert order is not None
     return order
 
 
@@ -389,10 +346,6 @@ def differences(before: Order, after: Order) -> dict[str, list[object]]:
 
 def _local(now: datetime, clinic: Clinic) -> datetime:
     return now.astimezone(clinic.zone).replace(tzinfo=None)
-
-
-def _differ(one: object, other: object, field: str) -> bool:
-    return bool(getattr(one, field) != getattr(other, field))
 
 
 def _digest(draft: ReferralDraft) -> str:

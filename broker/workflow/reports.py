@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from broker.domain import names
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
-from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
+from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.people import PersonName
@@ -48,13 +48,13 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
 
     `revision` is the one of the report that the doctor saw, 0 where there was none. The same words again change
     nothing. Raise Stale when somebody else has saved since, WrongState when it is signed or no images were begun,
-    Invalid, NotFound, Forbidden.
+    Invalid, Forbidden.
     """
     text = tidy(text)
     if found := problems(text):
         raise Invalid(found)
     permit(tx, actor, Permission.REPORT)
-    order = _order(tx, order_id)
+    order = orders.require(tx, order_id)
     before = reports.of_order(tx, order_id) or Report(order_id)
     if before.state is ReportState.SIGNED:
         raise WrongState(f"the report on {order.accession_number} is signed")
@@ -75,7 +75,7 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
     """Sign a report with these words: from now on it stands, under the name of whoever signs, and the region is told.
 
     The same person signing the same words again changes nothing. Raise Stale, WrongState when it is signed otherwise
-    or the study is not completed, Invalid (also `images`: whose they are is in doubt), NotFound, Forbidden.
+    or the study is not completed, Invalid (also `images`: whose they are is in doubt), Forbidden.
     """
     text = tidy(text)
     if found := problems(text, signing=True):
@@ -83,7 +83,7 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
     permit(tx, actor, Permission.REPORT)
     if actor.kind is not ActorKind.PERSON:
         raise Forbidden(f"{actor.name} is not a person, who alone may sign")
-    order = _order(tx, order_id)
+    order = orders.require(tx, order_id)
     before = reports.of_order(tx, order_id) or Report(order_id)
     if before.state is ReportState.SIGNED:
         if ReportText.of(before) == text and before.author == actor.name:
@@ -103,10 +103,10 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
 def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
     """Say that a signed report is right although images were taken away from its order since; it may go out again.
 
-    Raise WrongState where there is nothing to say that of, Invalid (`images`), NotFound, Forbidden.
+    Raise WrongState where there is nothing to say that of, Invalid (`images`), Forbidden.
     """
     permit(tx, actor, Permission.REPORT)
-    order = _order(tx, order_id)
+    order = orders.require(tx, order_id)
     if not reports.doubted(tx, order_id):
         raise WrongState(f"nobody doubts a report on {order.accession_number}")
     _check_images(tx, order)
@@ -180,13 +180,6 @@ def _tidy(typed: str) -> str:
 
 def _may_stand(char: str) -> bool:
     return unicodedata.category(char) not in {"Cc", "Cs", "Co", "Cn"} and char not in _MARKS
-
-
-def _order(tx: Tx, order_id: int) -> Order:
-    order = orders.get(tx, order_id)
-    if order is None:
-        raise NotFound(f"order {order_id}")
-    return order
 
 
 _BEGUN = (OrderState.IN_PROGRESS, OrderState.COMPLETED)

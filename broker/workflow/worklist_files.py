@@ -13,20 +13,19 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from broker.domain import lifecycle, names, passthrough
+from broker.domain import identity, lifecycle, names, passthrough
 from broker.domain.actors import Actor
 from broker.domain.clinic import Clinic
 from broker.domain.errors import Refused
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, ImportedItem, Order, OrderState, ScheduledStep, StepState
-from broker.domain.people import Patient, Sex
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import device_registry
-from broker.store.tables import audit, devices, orders, outbox, patients, worklist_files
+from broker.store.tables import audit, devices, orders, outbox, worklist_files
 from broker.store.tables.worklist_files import FileState, WorklistFile
-from broker.workflow import numbering, order_status, referrals
+from broker.workflow import numbering, order_status, patients, referrals
 
 CREATED_BY = "import"
 
@@ -159,7 +158,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
     if (was.start, was.station_ae_titles) != (now.start, now.station_ae_titles):
         orders.reschedule(tx, was.id, now.start, now.station_ae_titles)
     outbox.resume(tx, order.id)
-    referrals.tell_amendment(tx, order, referrals.reread(tx, order.id))
+    referrals.queue_amendment(tx, order, orders.require(tx, order.id))
     audit.write(tx, actor, "amend", order.id, changed=changed, file=known.path)
     tx.notify()
     return Taken(outcome, order.id, after.accession_number)
@@ -169,7 +168,7 @@ def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: C
     if order.state is not OrderState.SCHEDULED:
         worklist_files.put(tx, replace(known, state=FileState.GONE))
         return Taken(Outcome.LEFT, order.id, order.accession_number)
-    referrals.take_off_worklist(tx, order, clinic)
+    referrals.remove_from_worklist(tx, order, clinic)
     worklist_files.put(tx, replace(known, state=FileState.WITHDRAWN))
     audit.write(tx, actor, "withdraw", order.id, file=known.path)
     tx.notify()
@@ -180,7 +179,7 @@ def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
     outbox.withdraw(tx, order.id, OutboxKind.CANCEL)
     if outbox.has(tx, order.id, OutboxKind.CANCEL):
         raise Refused(f"it is back, but the region knows already that order {order.accession_number} is cancelled")
-    order_status.tell_again(tx, order.id)
+    order_status.requeue_order(tx, order.id)
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESTORE))
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.SCHEDULED)
@@ -201,7 +200,7 @@ def _is_same(item: ImportedItem, order: Order) -> bool:
         return item.accession_number == order.accession_number or item.study_instance_uid == order.study_instance_uid
     if item.study_instance_uid == order.study_instance_uid:
         return True
-    same_patient = _differs(item.patient, order.patient) == "" and (
+    same_patient = not identity.difference(item.patient, order.patient) and (
         item.patient.patient_id in ("", order.patient.patient_id)
     )
     return same_patient and item.requested_procedure_id in ("", order.requested_procedure_id)
@@ -218,11 +217,11 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) ->
     requested = _own(tx, "requested_procedure_id", item.requested_procedure_id, own)
     sps_id = _own(tx, "sps_id", item.sps_id, own)
     if item.requested_procedure_id and not requested:
-        attributes[passthrough.TOP]["00401001"] = {"vr": "SH", "Value": [item.requested_procedure_id]}
+        attributes[passthrough.TOP]["RequestedProcedureID"] = {"vr": "SH", "Value": [item.requested_procedure_id]}
     if item.sps_id and not sps_id:
-        attributes[passthrough.STEP]["00400009"] = {"vr": "SH", "Value": [item.sps_id]}
+        attributes[passthrough.STEP]["ScheduledProcedureStepID"] = {"vr": "SH", "Value": [item.sps_id]}
     station_ae_titles, modality = _where(tx, item)
-    patient = _patient(tx, item.patient, current.patient if current else None)
+    patient = patients.save_imported(tx, item.patient, current.patient if current else None)
     if patient.name != item.patient.name:  # spelt otherwise, and the same when folded
         written = {"vr": "PN", "Value": [{"Alphabetic": names.to_dicom(item.patient.name)}]}
         attributes[passthrough.TOP].setdefault(passthrough.PATIENT["name"], written)
@@ -299,46 +298,3 @@ def _where(tx: Tx, item: ImportedItem) -> tuple[tuple[str, ...], str]:
     if not stations:
         raise Refused(f"it has no Scheduled Station AE Title, and no device for {modality} is registered")
     return stations, modality
-
-
-def _patient(tx: Tx, said: Patient, current: Patient | None) -> Patient:
-    """Find the patient by the script's Patient ID, or make a new one; fill in what was not known, rename nobody."""
-    if said.patient_id:
-        known = patients.find_by(tx, "patient_id", said.patient_id)
-    elif current and not _differs(said, current):
-        known = current
-    else:
-        known = patients.find_same(tx, said)
-    if known is None:
-        number = said.patient_id or numbering.patient_id(tx)
-        return replace(said, id=patients.add(tx, said, number), patient_id=number, revision=1)
-    if differs := _differs(said, known):
-        raise Refused(f"the Patient ID {known.patient_id} belongs to somebody with another {differs} here")
-    merged = replace(
-        known,
-        birth_date=known.birth_date or said.birth_date,
-        sex=known.sex if said.sex is Sex.OTHER else said.sex,
-        weight=said.weight or known.weight,
-        height=said.height or known.height,
-        allergies=_together(known.allergies, said.allergies),
-    )
-    if merged == known:
-        return known
-    patients.update(tx, known.id, merged)
-    return replace(merged, revision=known.revision + 1)
-
-
-def _differs(said: Patient, known: Patient) -> str:
-    if names.fold(str(said.name)) != names.fold(str(known.name)):
-        return "name"
-    if said.birth_date and known.birth_date and said.birth_date != known.birth_date:
-        return "date of birth"
-    return ""
-
-
-def _together(known: str, said: str) -> str:
-    """Add an allergy to those that are known; none is taken away by a script that does not know it."""
-    said = names.tidy(said)
-    if names.fold(said) in names.fold(known):
-        return known
-    return f"{known}; {said}" if known else said

@@ -10,7 +10,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.errors import Invalid
 from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
 from broker.store.database import Store
-from broker.store.tables import outbox
+from broker.store.tables import orders, outbox
 from broker.store.tables.worklist import Narrowing, places
 from broker.workflow import performed_steps, referrals
 from tests.dicom.mpps.test_service import begin, change, create, creation, ending
@@ -125,7 +125,7 @@ def test_a_beginning_is_told_where_the_region_wants_it(store: Store) -> None:
 
 
 def stands(store: Store, order: Order) -> Order:
-    return store.write(lambda tx: referrals.reread(tx, order.id))
+    return store.write(orders.require, order.id)
 
 
 def create_for(store: Store, order: Order, uid: str, clinic: Clinic) -> None:

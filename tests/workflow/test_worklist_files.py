@@ -44,7 +44,7 @@ def item(**changes: Any) -> ImportedItem:
         study_instance_uid="1.2.3.1",
         requested_procedure_id="R1",
         sps_id="S1",
-        attributes={"top": {"00102000": {"vr": "LO", "Value": ["METASTASIS"]}}, "step": {}},
+        attributes={"top": {"MedicalAlerts": {"vr": "LO", "Value": ["METASTASIS"]}}, "step": {}},
     )
     return replace(base, **changes)
 
@@ -113,8 +113,8 @@ def test_ids_that_repeat_or_are_too_long_are_answered_and_ours_stand_in_for_them
     other = item(sps_id="S1", requested_procedure_id="R" * 17, **OTHER)
     order = order_of(store, take(store, other, "/wl/2.wl"))
     assert (order.requested_procedure_id, order.steps[0].sps_id) == ("RP1", "SPS1")
-    assert order.attributes["top"]["00401001"] == {"vr": "SH", "Value": ["R" * 17]}
-    assert order.attributes["step"]["00400009"] == {"vr": "SH", "Value": ["S1"]}
+    assert order.attributes["top"]["RequestedProcedureID"] == {"vr": "SH", "Value": ["R" * 17]}
+    assert order.attributes["step"]["ScheduledProcedureStepID"] == {"vr": "SH", "Value": ["S1"]}
     begin(store, order)  # the device names the study, and what the script wrote as ids
     assert order_of(store, Taken(Outcome.ADDED, order.id, "")).state is OrderState.IN_PROGRESS
 
@@ -198,7 +198,7 @@ def test_a_known_person_is_filled_in_and_not_emptied(store: Store) -> None:
     assert (order.patient.weight, order.patient.allergies) == (60, "Йод; Пенициллин")
     assert order.patient.name == SIDOROVA.name
     # … and yet the modality gets the spelling of its script.
-    assert order.attributes["top"]["00100010"]["Value"] == [{"Alphabetic": "СИДОРОВА^АННА"}]
+    assert order.attributes["top"]["PatientName"]["Value"] == [{"Alphabetic": "СИДОРОВА^АННА"}]
     third = item(patient=replace(first, weight=None), accession_number="A3", study_instance_uid="1.2.3.3")
     assert order_of(store, take(store, third, "/wl/3.wl")).patient.birth_date == SIDOROVA.birth_date
 
@@ -413,12 +413,15 @@ def test_what_the_region_refused_goes_again_when_its_file_comes_back(store: Stor
 def test_what_a_person_changes_is_no_longer_overruled_by_what_was_kept(store: Store) -> None:
     kept = {
         "top": {
-            "00401003": {"vr": "SH", "Value": ["LOW"]},
-            "00321032": {"vr": "PN"},
-            "00102000": {"vr": "LO", "Value": ["METASTASIS"]},
-            "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Сидорова^Анна^^^мл."}]},
+            "RequestedProcedurePriority": {"vr": "SH", "Value": ["LOW"]},
+            "RequestingPhysician": {"vr": "PN"},
+            "MedicalAlerts": {"vr": "LO", "Value": ["METASTASIS"]},
+            "PatientName": {"vr": "PN", "Value": [{"Alphabetic": "Сидорова^Анна^^^мл."}]},
         },
-        "step": {"00400007": {"vr": "LO", "Value": ["EXAM 2"]}, "00400010": {"vr": "SH", "Value": ["STN"]}},
+        "step": {
+            "ScheduledProcedureStepDescription": {"vr": "LO", "Value": ["EXAM 2"]},
+            "ScheduledStationName": {"vr": "SH", "Value": ["STN"]},
+        },
     }
     order = order_of(store, take(store, item(attributes=kept)))
     typed = draft(patient=order.patient, start=order.steps[0].start, laterality="")
@@ -426,7 +429,7 @@ def test_what_a_person_changes_is_no_longer_overruled_by_what_was_kept(store: St
     assert changed.comment == ""
     left = order_of(store, Taken(Outcome.ADDED, order.id, "")).attributes
     # The station and the procedure are other ones, and so is who refers; the priority and the name are as they were.
-    assert set(left["top"]) == {"00401003", "00102000", "00100010"}
+    assert set(left["top"]) == {"RequestedProcedurePriority", "MedicalAlerts", "PatientName"}
     assert left["step"] == {}
 
 
@@ -485,13 +488,13 @@ def test_what_a_person_leaves_as_the_form_shows_it_is_not_changed_by_saving(
 def test_a_start_with_seconds_can_be_corrected_on_a_later_day_and_keeps_its_place(tmp_path: Path) -> None:
     clock = Clock(datetime(2026, 11, 24, 6, 0, tzinfo=UTC))
     store = factory.open_store(tmp_path / "worklist.sqlite", clock=clock)
-    attributes = {"top": {}, "step": {"00400003": {"vr": "TM", "Value": ["101530"]}}}
+    attributes = {"top": {}, "step": {"ScheduledProcedureStepStartTime": {"vr": "TM", "Value": ["101530"]}}}
     order = order_of(store, take(store, item(station_ae_titles=("XRAY_14",), modality="DX", attributes=attributes)))
     clock.now += timedelta(days=1)
     typed = draft(patient=order.patient, start=datetime(2026, 11, 24, 10, 15), comment="сидя")
     changed = store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
     assert (changed.steps[0].start, changed.comment) == (datetime(2026, 11, 24, 10, 15, 30), "сидя")
-    assert changed.attributes["step"] == {"00400003": {"vr": "TM", "Value": ["101530"]}}
+    assert changed.attributes["step"] == {"ScheduledProcedureStepStartTime": {"vr": "TM", "Value": ["101530"]}}
     moved = replace(typed, start=datetime(2026, 11, 24, 10, 16))
     with pytest.raises(Invalid) as caught:
         store.write(referrals.amend, order.id, changed.revision, moved, REGISTRAR, CLINIC)
@@ -500,7 +503,7 @@ def test_a_start_with_seconds_can_be_corrected_on_a_later_day_and_keeps_its_plac
 
 
 def test_a_name_that_a_person_corrects_is_answered_everywhere(store: Store) -> None:
-    kept = {"top": {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Сидорова Анна"}]}}, "step": {}}
+    kept = {"top": {"PatientName": {"vr": "PN", "Value": [{"Alphabetic": "Сидорова Анна"}]}}, "step": {}}
     order = order_of(store, take(store, item(attributes=kept)))
     corrected = replace(order.patient, name=PersonName("Сидорова", "Анна", "Ивановна"))
     store.write(referrals.register, draft(patient=corrected), REGISTRAR, CLINIC)

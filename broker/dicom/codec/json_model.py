@@ -10,6 +10,8 @@ import logging
 import math
 from typing import Any
 
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
 from broker.dicom.codec import charset, decoding
 from broker.dicom.codec.charset import TextDecoder
 from broker.dicom.codec.decoding import Element
@@ -75,3 +77,24 @@ def _by_pydicom(element: Element, texts: TextDecoder, fallback: str) -> dict[str
     if any(isinstance(each, float) and not math.isfinite(each) for each in written.get("Value", ())):
         written["Value"] = [str(each) for each in written["Value"]]
     return written
+
+
+def by_keyword(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes of the DICOM JSON model under their keywords; what has none (private) stays under its tag."""
+    return {_keyword(tag): value for tag, value in attributes.items()}
+
+
+def by_tag(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes that `by_keyword` returned under their tags again."""
+    return {_tag(keyword): value for keyword, value in attributes.items()}
+
+
+def _keyword(tag: str) -> str:
+    keyword = keyword_for_tag(int(tag, 16))
+    # The keyword of a repeating group (60xx) names the group's first tag only.
+    return keyword if keyword and tag_for_keyword(keyword) == int(tag, 16) else tag
+
+
+def _tag(keyword: str) -> str:
+    tag = tag_for_keyword(keyword)
+    return keyword if tag is None else f"{tag:08X}"

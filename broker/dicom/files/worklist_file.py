@@ -19,7 +19,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from broker.dicom.codec import charset, decoding
+from broker.dicom.codec import charset, decoding, json_model
 from broker.domain import names, passthrough
 from broker.domain.orders import ImportedItem, Priority
 from broker.domain.people import Patient, PersonName, Sex
@@ -165,7 +165,7 @@ def _item(ds: Dataset, step: Dataset) -> ImportedItem:
         study_instance_uid=_uid(ds),
         requested_procedure_id=_text(ds, "RequestedProcedureID"),
         sps_id=_text(step, "ScheduledProcedureStepID"),
-        attributes={passthrough.TOP: top, passthrough.STEP: inner},
+        attributes={passthrough.TOP: json_model.by_keyword(top), passthrough.STEP: json_model.by_keyword(inner)},
     )
 
 

@@ -17,6 +17,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
+from broker.dicom.codec import json_model
 from broker.domain import names, passthrough
 from broker.domain.orders import Priority
 from broker.domain.people import PersonName
@@ -77,14 +78,14 @@ class Attribute:
 
 
 def imported(item: Item, context: Context, in_step: bool) -> Dataset:
-    """Give what an import brought beyond the model: of the order, or of its scheduled step; see `domain.kept`."""
+    """Return what an import brought beyond the model, of the order or of its scheduled step: `domain.passthrough`."""
     if not item.order.attributes:
         return _NONE
     if item.order.id not in context.imported:
         attributes = item.order.attributes
         context.imported[item.order.id] = (
-            _restored(attributes.get(passthrough.TOP, {})),
-            _restored(attributes.get(passthrough.STEP, {})),
+            _restored(json_model.by_tag(attributes.get(passthrough.TOP, {}))),
+            _restored(json_model.by_tag(attributes.get(passthrough.STEP, {}))),
         )
     return context.imported[item.order.id][in_step]
 

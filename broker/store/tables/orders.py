@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from broker.domain.errors import NotFound
 from broker.domain.orders import BusRole, Order, OrderState, Priority, ScheduledStep, StepState
 from broker.domain.people import PersonName
 from broker.domain.performed import StepReference
@@ -35,6 +36,14 @@ def get(reader: Reader, id: int) -> Order | None:
     """Give an order with its patient and steps, or None."""
     found = get_many(reader, [id])
     return found[0] if found else None
+
+
+def require(reader: Reader, id: int) -> Order:
+    """Return an order with its patient and steps; raise NotFound."""
+    order = get(reader, id)
+    if order is None:
+        raise NotFound(f"order {id}")
+    return order
 
 
 def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
@@ -166,10 +175,10 @@ def set_attributes(tx: Tx, id: int, attributes: dict[str, Any]) -> None:
     tx.run("UPDATE orders SET attributes = ? WHERE id = ?", [_json(attributes), id])
 
 
-def forget(tx: Tx, patient_id: int, tags: Sequence[str]) -> None:
-    """Forget what imports said of a patient under these tags: a person has written it anew."""
-    if tags:
-        places = [f'$.top."{tag}"' for tag in tags]
+def forget(tx: Tx, patient_id: int, keywords: Sequence[str]) -> None:
+    """Delete what imports said of a patient by these DICOM keywords: a person has changed it."""
+    if keywords:
+        places = [f'$.top."{keyword}"' for keyword in keywords]
         tx.run(
             f"UPDATE orders SET attributes = json_remove(attributes{', ?' * len(places)})"
             " WHERE patient_id = ? AND attributes <> ''",

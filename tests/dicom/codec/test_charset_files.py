@@ -57,7 +57,7 @@ def register(store: Store, name: str) -> None:
     patient = Patient(replace(written, given=written.given or "И"), date(1961, 3, 12), Sex.OTHER)
     order = store.write(referrals.register, draft(patient=patient), REGISTRAR, CLINIC)
     if names.to_dicom(patient.name) != name:
-        brought: dict[str, Any] = {"00100010": {"vr": "PN", "Value": [_json_name(name)]}}
+        brought: dict[str, Any] = {"PatientName": {"vr": "PN", "Value": [_json_name(name)]}}
         store.write(lambda tx: orders.set_attributes(tx, order.id, {passthrough.TOP: brought, passthrough.STEP: {}}))
 
 

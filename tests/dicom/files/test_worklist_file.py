@@ -29,8 +29,8 @@ def kept(item: ImportedItem, level: str = "top") -> dict[str, Any]:
     return {tag: entry.get("Value") for tag, entry in item.attributes[level].items()}
 
 
-NOTHING_TOP = {"00321064": None}  # there is no procedure code, and none is made up
-NOTHING_STEP = {"00400008": None}
+NOTHING_TOP = {"RequestedProcedureCodeSequence": None}  # there is no procedure code, and none is made up
+NOTHING_STEP = {"ScheduledProtocolCodeSequence": None}
 
 
 def test_what_the_model_has_a_field_for_is_in_the_field() -> None:
@@ -179,9 +179,9 @@ def test_a_name_that_three_components_cannot_say_is_kept_as_it_was_written(
     item = read(PatientName=written)
     assert item.patient.name.family == family
     if alone:
-        assert "00100010" not in item.attributes["top"]
+        assert "PatientName" not in item.attributes["top"]
     else:
-        [value] = item.attributes["top"]["00100010"]["Value"]
+        [value] = item.attributes["top"]["PatientName"]["Value"]
         groups = [value.get(group, "") for group in ("Alphabetic", "Ideographic", "Phonetic")]
         assert "=".join(groups).rstrip("=") == written
 
@@ -204,20 +204,20 @@ def test_what_the_model_says_otherwise_is_kept() -> None:
     assert (item.patient.weight, item.patient.allergies) == (70.5, "TANTAL")
     assert kept(item) == {
         **NOTHING_TOP,
-        "00401003": ["LOW"],
-        "00080090": None,  # the referring physician is not the requesting one
-        "00102000": ["METASTASIS"],
-        "00102110": ["TANTAL"],
-        "00100040": None,
-        "00101030": ["070.50"],
-        "001021C0": [4],
+        "RequestedProcedurePriority": ["LOW"],
+        "ReferringPhysicianName": None,  # the referring physician is not the requesting one
+        "MedicalAlerts": ["METASTASIS"],
+        "Allergies": ["TANTAL"],
+        "PatientSex": None,
+        "PatientWeight": ["070.50"],
+        "PregnancyStatus": [4],
     }
     assert kept(item, "step") == {
         **NOTHING_STEP,
-        "00400007": ["Кисть, две проекции"],
-        "00400010": ["STN1"],
-        "00400003": ["1015"],
-        "00400012": None,
+        "ScheduledProcedureStepDescription": ["Кисть, две проекции"],
+        "ScheduledStationName": ["STN1"],
+        "ScheduledProcedureStepStartTime": ["1015"],
+        "PreMedication": None,
     }
 
 
@@ -233,14 +233,14 @@ def test_urgent_words_make_an_urgent_order() -> None:
 def test_a_date_of_birth_may_be_missing_or_odd(birth: str, day: date | None, stays: bool) -> None:
     item = read(PatientBirthDate=birth)
     assert item.patient.birth_date == (date(1678, 3, 4) if birth == "16780304" else day)
-    assert ("00100030" in item.attributes["top"]) is stays
+    assert ("PatientBirthDate" in item.attributes["top"]) is stays
 
 
 def test_a_weight_with_a_comma_is_understood() -> None:
     data = wl(PatientWeight="70.5").replace(b"70.5", b"70,5")
     item = worklist_file.read(data)[0]
     assert item.patient.weight == 70.5
-    assert "00101030" not in item.attributes["top"]
+    assert "PatientWeight" not in item.attributes["top"]
 
 
 def test_a_procedure_code_is_taken_and_answered_as_it_is() -> None:
@@ -252,7 +252,7 @@ def test_a_procedure_code_is_taken_and_answered_as_it_is() -> None:
         ScheduledProcedureStepDescription=None,
     )
     assert (item.procedure_code, item.procedure_local, item.procedure_name) == ("X1", True, "Кисть")
-    [answered] = item.attributes["top"]["00321064"]["Value"]
+    [answered] = item.attributes["top"]["RequestedProcedureCodeSequence"]["Value"]
     assert answered["00080104"]["Value"] == ["Кисть"]
 
 

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
@@ -383,15 +382,18 @@ def test_what_an_import_brought_is_answered_and_matched_as_it_was_written(store:
         store,
         order,
         {
-            "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Kuznetsova^Marina", "Ideographic": "山田^太郎"}]},
-            "00101030": {"vr": "DS", "Value": ["70,5"]},
-            "00102000": {"vr": "LO", "Value": ["MRSA", "Stent"]},
-            "00380010": {"vr": "LO", "Value": ["ADM7"]},
-            "00401001": {"vr": "SH", "Value": ["1"]},
-            "00082218": {"vr": "SQ", "Value": [{"00080100": {"vr": "SH", "Value": ["T-A"]}, "00080104": {"vr": "LO"}}]},
-            "00321064": {"vr": "SQ"},
+            "PatientName": {"vr": "PN", "Value": [{"Alphabetic": "Kuznetsova^Marina", "Ideographic": "山田^太郎"}]},
+            "PatientWeight": {"vr": "DS", "Value": ["70,5"]},
+            "MedicalAlerts": {"vr": "LO", "Value": ["MRSA", "Stent"]},
+            "AdmissionID": {"vr": "LO", "Value": ["ADM7"]},
+            "RequestedProcedureID": {"vr": "SH", "Value": ["1"]},
+            "AnatomicRegionSequence": {
+                "vr": "SQ",
+                "Value": [{"00080100": {"vr": "SH", "Value": ["T-A"]}, "00080104": {"vr": "LO"}}],
+            },
+            "RequestedProcedureCodeSequence": {"vr": "SQ"},
         },
-        {"00400009": {"vr": "SH", "Value": ["S1"]}, "00400012": {"vr": "LO", "Value": ["Нет"]}},
+        {"ScheduledProcedureStepID": {"vr": "SH", "Value": ["S1"]}, "PreMedication": {"vr": "LO", "Value": ["Нет"]}},
     )
     ds = identifier(
         {"ScheduledProcedureStepID": "", "PreMedication": "", "ScheduledProcedureStepDescription": ""},
@@ -429,7 +431,7 @@ def test_what_may_not_be_empty_is_ours_where_an_import_left_it_empty(store: Stor
     order = register(store)
     key: dict[str, Any] = {keyword: ""}
     [ours] = ask(store, identifier(**key))
-    bring(store, order, {f"{Tag(keyword):08X}": {"vr": ours[keyword].VR}}, {"00400009": {"vr": "SH"}})
+    bring(store, order, {keyword: {"vr": ours[keyword].VR}}, {"ScheduledProcedureStepID": {"vr": "SH"}})
     [found] = ask(store, identifier(**key))
     assert found[keyword] == ours[keyword]
     assert found.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID == order.steps[0].sps_id
@@ -438,7 +440,10 @@ def test_what_may_not_be_empty_is_ours_where_an_import_left_it_empty(store: Stor
 def test_what_an_import_brought_survives_the_wire(store: Store) -> None:
     order = register(store)
     bring(
-        store, order, {"00101030": {"vr": "DS", "Value": ["70,5"]}, "00102000": {"vr": "LO", "Value": ["а", "б"]}}, {}
+        store,
+        order,
+        {"PatientWeight": {"vr": "DS", "Value": ["70,5"]}, "MedicalAlerts": {"vr": "LO", "Value": ["а", "б"]}},
+        {},
     )
     [found] = ask(store, identifier(PatientWeight="", MedicalAlerts=""))
     for implicit in (True, False):

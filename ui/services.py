@@ -9,7 +9,7 @@ from datetime import date, datetime
 from nicegui import Event
 
 from broker.domain.clinic import Clinic
-from broker.domain.device_advice import Explained, Suggestion
+from broker.domain.device_advice import Explanation, Suggestion
 from broker.domain.health import Health
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle
@@ -31,7 +31,7 @@ class Services:
     health: Callable[[], Health]  # cheap: the last result of checks that run elsewhere
     changed: Event[[]] = field(default_factory=Event)
     suggest: Callable[[DeviceContacts], list[Suggestion]] = lambda heard: []  # what a device's messages teach
-    explain: Callable[[Reader, Order], list[Explained]] = lambda reader, order: []  # why devices see an order or not
+    explain: Callable[[Reader, Order], list[Explanation]] = lambda reader, order: []  # why devices see an order or not
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
 
     def now(self) -> datetime:

@@ -31,7 +31,7 @@ from broker.dicom.files.watched_folder import WorklistFolder
 from broker.dicom.scu.archive import Archive
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist import explain
-from broker.domain.device_advice import Explained, Suggestion
+from broker.domain.device_advice import Explanation, Suggestion
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle
 from broker.store.database import Reader, StoreError
@@ -182,7 +182,7 @@ class Application:
         assert self.region is not None
         self.region.history.wanted(patient_id)
 
-    def _explain(self, reader: Reader, order: Order) -> list[Explained]:
+    def _explain(self, reader: Reader, order: Order) -> list[Explanation]:
         learns = self.config.dicom.unknown_devices == "learn"
         stations = dict.fromkeys(ae_title for step in order.steps for ae_title in step.station_ae_titles)
         now = self.store.clock()

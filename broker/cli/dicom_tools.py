@@ -20,7 +20,7 @@ from broker.dicom import conformance
 from broker.dicom.codec import settings
 from broker.dicom.scu import echo
 from broker.dicom.worklist import explain, service, verdicts
-from broker.domain.device_advice import Explained
+from broker.domain.device_advice import Explanation
 from broker.domain.errors import NotFound
 from broker.domain.orders import Order
 from broker.store.queries import device_registry, order_card
@@ -79,7 +79,7 @@ def _why(args: argparse.Namespace) -> int:
     return Exit.OK if found.seen else Exit.FAILED
 
 
-def _why_json(order: Order, ae_title: str, found: Explained, zone: tzinfo) -> dict[str, object]:
+def _why_json(order: Order, ae_title: str, found: Explanation, zone: tzinfo) -> dict[str, object]:
     return {
         "accession_number": order.accession_number,
         "ae_title": ae_title,
@@ -95,7 +95,7 @@ def _why_json(order: Order, ae_title: str, found: Explained, zone: tzinfo) -> di
     }
 
 
-def _why_lines(order: Order, ae_title: str, found: Explained, zone: tzinfo) -> Iterator[str]:
+def _why_lines(order: Order, ae_title: str, found: Explanation, zone: tzinfo) -> Iterator[str]:
     yield f"{order.accession_number} for {ae_title}:"
     for verdict in found.verdicts:
         mark = "ok " if verdict.ok else "NO " if verdict.decides else "!  "

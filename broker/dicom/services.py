@@ -126,7 +126,7 @@ class DicomServices:
         if not why:
             return None
         if self._refusals.allow((ae_title, address)):
-            self._submit(lambda tx: devices.hear(tx, ae_title, "refused", address, why))
+            self._submit(lambda tx: devices.note_contact(tx, ae_title, "refused", address, why))
         if self._lines.allow((ae_title, address)):
             suppressed = self._lines.suppressed()
             more = f" (and {suppressed} others)" if suppressed else ""
@@ -157,7 +157,7 @@ class DicomServices:
         caller, command = _caller(request), request.command
         if command.field == C_ECHO:
             if self._heard.allow((caller, "echo")):
-                self._submit(lambda tx: devices.hear(tx, caller.ae_title, "echo", caller.address, ""))
+                self._submit(lambda tx: devices.note_contact(tx, caller.ae_title, "echo", caller.address, ""))
             return Reply(int(Status.SUCCESS))
         operation = self._operations.get(command.field)
         if operation is None or request.context.abstract_syntax not in operation[0]:

@@ -43,7 +43,7 @@ def sees(verdicts: Sequence[Verdict]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class Explanation:
     """An order for a device: by which query it was judged, and how."""
 
     device: Device

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 
 YEAR = timedelta(days=365)
 # Projection radiography is one kind of study, whatever catches the image.
@@ -41,7 +41,7 @@ class OwnStudy:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class PriorStudy:
     """An earlier study that the planned one would repeat. `organisation` is empty where it was done here."""
 
     studied_on: date
@@ -66,18 +66,18 @@ class DoseOfYear:
     unknown: int  # studies with ionising radiation whose dose is not known: the sum is at least so much
 
 
-def is_final(study: ForeignStudy) -> bool:
+def is_final(study: ExternalStudy) -> bool:
     """Say whether a report has been finished by its doctor."""
     return study.status in _FINAL
 
 
-def last_words(studies: Iterable[ForeignStudy]) -> list[ForeignStudy]:
+def latest_reports(studies: Iterable[ExternalStudy]) -> list[ExternalStudy]:
     """Give one report for every study of every clinic: the finished one before the partial one; newest study first.
 
     A study is known by its Study Instance UID or accession number; one without either is told from all others by its
     reference. Of two of the same weight the later in `studies` counts.
     """
-    chosen: dict[tuple[str, str], ForeignStudy] = {}
+    chosen: dict[tuple[str, str], ExternalStudy] = {}
     for study in studies:
         key = (study.organisation.casefold(), _name(study))
         if key not in chosen or is_final(study) or not is_final(chosen[key]):
@@ -85,14 +85,14 @@ def last_words(studies: Iterable[ForeignStudy]) -> list[ForeignStudy]:
     return sorted(chosen.values(), key=lambda study: study.studied_on or date.min, reverse=True)
 
 
-def earlier(
+def repeated_studies(
     planned_modality: str,
     planned_body_site: str,
     on: date,
     own: Sequence[OwnStudy],
-    foreign: Sequence[ForeignStudy],
+    foreign: Sequence[ExternalStudy],
     days: Mapping[str, int],
-) -> list[Earlier]:
+) -> list[PriorStudy]:
     """Give the earlier studies that one planned for `on` would repeat, newest first.
 
     `days` is the interval of each kind of study: "CT", or "DX/4" with the code of a body site; the more exact line
@@ -102,7 +102,7 @@ def earlier(
     modality. A foreign X-ray of which only the category is known (RG) counts for every kind of X-ray.
     """
     found = [
-        Earlier(
+        PriorStudy(
             studied_on=study.studied_on,
             modality=study.modality,
             procedure_name=study.procedure_name,
@@ -122,7 +122,7 @@ def earlier(
     return sorted(found, key=lambda each: each.studied_on, reverse=True)
 
 
-def dose_of_year(on: date, own: Sequence[OwnStudy], foreign: Sequence[ForeignStudy]) -> DoseOfYear:
+def dose_of_year(on: date, own: Sequence[OwnStudy], foreign: Sequence[ExternalStudy]) -> DoseOfYear:
     """Sum the effective dose (mSv) of the twelve months up to `on`; a study of several reports counts once."""
     recent = [study for study in _together(own, foreign) if study.studied_on and on - YEAR <= study.studied_on <= on]
     doses = [study.effective_dose for study in recent if study.effective_dose is not None]
@@ -130,19 +130,19 @@ def dose_of_year(on: date, own: Sequence[OwnStudy], foreign: Sequence[ForeignStu
     return DoseOfYear(round(sum(doses), 6), len(doses), len(unknown))
 
 
-def _together(own: Sequence[OwnStudy], foreign: Iterable[ForeignStudy]) -> list[OwnStudy | ForeignStudy]:
+def _together(own: Sequence[OwnStudy], foreign: Iterable[ExternalStudy]) -> list[OwnStudy | ExternalStudy]:
     """Give our studies and the others', each once."""
     known = {study.study_instance_uid for study in own if study.study_instance_uid}
     return [*own, *_each_once(foreign, known)]
 
 
-def _each_once(foreign: Iterable[ForeignStudy], own: set[str]) -> list[ForeignStudy]:
+def _each_once(foreign: Iterable[ExternalStudy], own: set[str]) -> list[ExternalStudy]:
     """Give one report for every study that is not ours: of several clinics' reports one that tells a dose.
 
     Only a Study Instance UID makes two clinics' reports one study's: their accession numbers may coincide.
     """
-    chosen: dict[tuple[str, str], ForeignStudy] = {}
-    for study in last_words(foreign):
+    chosen: dict[tuple[str, str], ExternalStudy] = {}
+    for study in latest_reports(foreign):
         name = ("" if study.study_instance_uid else study.organisation.casefold(), _name(study))
         if study.study_instance_uid in own:
             continue
@@ -151,7 +151,7 @@ def _each_once(foreign: Iterable[ForeignStudy], own: set[str]) -> list[ForeignSt
     return list(chosen.values())
 
 
-def _name(study: ForeignStudy) -> str:
+def _name(study: ExternalStudy) -> str:
     return study.study_instance_uid or (study.accession_number and f"#{study.accession_number}") or study.reference
 
 

@@ -38,7 +38,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignStudy:
+class ExternalStudy:
     """A study that another clinic has told the bus of; every member but the reference may be unknown."""
 
     reference: str  # "DiagnosticReport/<id>"

@@ -14,7 +14,7 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import lookups
 from broker.store.tables import audit, devices, directories
-from broker.store.tables.directories import Change
+from broker.store.tables.directories import ImportChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Source:
 class Replaced:
     """What the verb did. `offered` procedures are the desk's after it, the local ones among them counted apart."""
 
-    change: Change
+    change: ImportChange
     offered: int
     offered_local: int
 

@@ -16,10 +16,10 @@ from broker.domain.errors import Forbidden, NotFound
 from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import StepState
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Reader, Tx
-from broker.store.tables import audit, devices, foreign, incoming, orders, patients
-from broker.store.tables.foreign import Kept
+from broker.store.tables import audit, devices, external_studies, incoming, orders, patients
+from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 
 ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
     NEEDS_ATTENTION = "set_aside"  # a person must look
 
 
-def take_result(tx: Tx, order_id: int, kept: Kept, arrival: Arrival, actor: Actor = ACTOR) -> Outcome:
+def take_result(tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, actor: Actor = ACTOR) -> Outcome:
     """Keep another clinic's result for an order of ours; a finished report completes one that waits for it.
 
     The same again changes nothing, and neither does a partial report after the finished one. Raise NotFound.
@@ -43,7 +43,7 @@ def take_result(tx: Tx, order_id: int, kept: Kept, arrival: Arrival, actor: Acto
     _permit(actor)
     order = orders.require(tx, order_id)
     study = in_our_words(tx, kept.study)
-    news = foreign.keep(tx, order.patient.id, replace(kept, study=study), order.id)
+    news = external_studies.put(tx, order.patient.id, replace(kept, study=study), order.id)
     incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
     done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
     if done:
@@ -80,7 +80,7 @@ def result_failed(
 def keep_history(
     tx: Tx,
     patient_id: int,
-    told: Sequence[Kept],
+    told: Sequence[StoredStudy],
     *,
     missing: str | None = "",
     whole: bool = True,
@@ -97,13 +97,13 @@ def keep_history(
     if patient is None:
         raise NotFound(f"patient {patient_id}")
     for kept in told:
-        foreign.keep(tx, patient_id, replace(kept, study=in_our_words(tx, kept.study)))
+        external_studies.put(tx, patient_id, replace(kept, study=in_our_words(tx, kept.study)))
     if whole:
-        foreign.forget_others(tx, patient_id, [kept.study.reference for kept in told])
+        external_studies.forget_others(tx, patient_id, [kept.study.reference for kept in told])
     if missing:
-        foreign.note_failure(tx, patient_id, missing)
+        external_studies.note_failure(tx, patient_id, missing)
     elif missing is not None:
-        foreign.note_answer(tx, patient_id)
+        external_studies.note_answer(tx, patient_id)
         audit.write(tx, actor, "history", patient=patient.patient_id, studies=len(told))
     tx.notify()
 
@@ -111,11 +111,11 @@ def keep_history(
 def history_failed(tx: Tx, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
     """Note why the bus told nothing of a patient; what it told before stays, with its age."""
     _permit(actor)
-    foreign.note_failure(tx, patient_id, reason)
+    external_studies.note_failure(tx, patient_id, reason)
     tx.notify()
 
 
-def in_our_words(reader: Reader, study: ForeignStudy) -> ForeignStudy:
+def in_our_words(reader: Reader, study: ExternalStudy) -> ExternalStudy:
     """Fill in from the clinic's directory what a study of an official code leaves out: name, body site, modality."""
     procedure = devices.procedure(reader, study.procedure_code) if study.procedure_code else None
     if procedure is None or procedure.local:  # a local code of ours is no code of anybody else's

@@ -80,7 +80,7 @@ def take(
         received_at=known.received_at if known else None,
     )
     tx.notify()
-    incoming.settle(tx, ArrivalKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
+    incoming.overtake(tx, ArrivalKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
     if known and known.state is IncomingState.ACCEPTED:
         return _changed_late(tx, known, came, arrival, actor)
     incoming.put(tx, ArrivalKind.REFERRAL, arrival)
@@ -113,7 +113,7 @@ def take_cancellation(
     order = orders.get(tx, order_id or (known.order_id if known else 0))
     if order and order_id and _cancelled_by_us(tx, order):
         return Taken.NOTHING
-    incoming.settle(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
+    incoming.overtake(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
     incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
     tx.notify()
     outcome = Taken.CANCELLED

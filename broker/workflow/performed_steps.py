@@ -90,7 +90,7 @@ def change(
     """
     action = "finish" if change.state in FINAL else "progress"
     permit(tx, actor, Permission.PERFORM)
-    step, known = performed.whole(tx, uid)
+    step, known = performed.with_attributes(tx, uid)
     said = message
     if judge is not None and step is not None and _is_open(step):
         judgement = judge(known)
@@ -198,7 +198,7 @@ def confirm(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: 
     """
     permit(tx, actor, Permission.LINK)
     step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
-    performed.settle_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
+    performed.resolve_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
     order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
@@ -339,7 +339,7 @@ def _record(
     """Keep a message as it came, that its device was heard, and what was overlooked in it."""
     performed.record_message(tx, uid, operation, actor.name, outcome, message)
     if message.address:
-        devices.hear(tx, actor.name, "mpps", message.address, summary)
+        devices.note_contact(tx, actor.name, "mpps", message.address, summary)
     for kind, text in message.notes:
         devices.note(tx, actor.name, kind, text)
 

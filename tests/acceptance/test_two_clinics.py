@@ -20,7 +20,7 @@ from broker.domain.incoming import IncomingState
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.queries import inbox
-from broker.store.tables import foreign, orders
+from broker.store.tables import external_studies, orders
 from broker.workflow import incoming_referrals as incoming_verbs
 from broker.workflow import referrals, reports
 from tests.acceptance.test_kill import send
@@ -124,7 +124,7 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
         store.write(reports.sign, accepted.id, 0, text, DOCTOR, theirs.clinic)
     ours.house.wait_for(lambda: ours.order(sent.accession_number).state is OrderState.COMPLETED)
     with ours.store() as store, store.read() as reader:
-        told = foreign.of_order(reader, sent.id)
+        told = external_studies.of_order(reader, sent.id)
     final = next(each for each in told if each.status == "final")
     assert (final.description, final.conclusion) == (text.description, text.conclusion)
     assert (final.recommendations, final.effective_dose) == (text.recommendations, 0.02)

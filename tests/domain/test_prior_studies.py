@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain.prior_studies import OwnStudy, dose_of_year, earlier, is_final, last_words
-from broker.domain.reports import ForeignStudy
+from broker.domain.prior_studies import OwnStudy, dose_of_year, is_final, latest_reports, repeated_studies
+from broker.domain.reports import ExternalStudy
 
 TODAY = date(2026, 11, 24)
 DAYS = {"CT": 90, "DX": 14, "DX/4": 30}
@@ -21,9 +21,9 @@ def own(modality: str = "CT", ago: int = 10, **changes: Any) -> OwnStudy:
     return OwnStudy(**(base | {"modality": modality} | changes))
 
 
-def foreign(modality: str = "CT", ago: int = 10, **changes: Any) -> ForeignStudy:
+def foreign(modality: str = "CT", ago: int = 10, **changes: Any) -> ExternalStudy:
     base: dict[str, Any] = {"reference": "DiagnosticReport/1", "status": "final", "organisation": STRANGER}
-    return ForeignStudy(**(base | {"studied_on": days_ago(ago), "modality": modality} | changes))
+    return ExternalStudy(**(base | {"studied_on": days_ago(ago), "modality": modality} | changes))
 
 
 def days_ago(days: int) -> date:
@@ -31,7 +31,7 @@ def days_ago(days: int) -> date:
 
 
 def test_a_study_inside_the_interval_is_found_with_where_and_what() -> None:
-    found = earlier(
+    found = repeated_studies(
         "CT",
         "4",
         TODAY,
@@ -48,38 +48,38 @@ def test_a_study_inside_the_interval_is_found_with_where_and_what() -> None:
 
 
 def test_the_interval_ends_on_its_last_day_and_the_future_is_no_repetition() -> None:
-    assert earlier("CT", "", TODAY, [own(ago=90)], [], DAYS)
-    assert not earlier("CT", "", TODAY, [own(ago=91)], [], DAYS)
-    assert not earlier("CT", "", TODAY, [own(ago=-1)], [foreign(studied_on=None)], DAYS)
+    assert repeated_studies("CT", "", TODAY, [own(ago=90)], [], DAYS)
+    assert not repeated_studies("CT", "", TODAY, [own(ago=91)], [], DAYS)
+    assert not repeated_studies("CT", "", TODAY, [own(ago=-1)], [foreign(studied_on=None)], DAYS)
 
 
 def test_without_a_line_for_the_modality_nobody_is_warned() -> None:
-    assert not earlier("MR", "", TODAY, [own("MR")], [foreign("MR")], DAYS)
-    assert not earlier("CT", "", TODAY, [own()], [foreign()], {})
-    assert not earlier("CT", "", TODAY, [own(ago=0)], [], {"CT": 0})
+    assert not repeated_studies("MR", "", TODAY, [own("MR")], [foreign("MR")], DAYS)
+    assert not repeated_studies("CT", "", TODAY, [own()], [foreign()], {})
+    assert not repeated_studies("CT", "", TODAY, [own(ago=0)], [], {"CT": 0})
 
 
 def test_the_line_for_a_body_site_decides_before_that_of_the_modality() -> None:
-    assert earlier("DX", "4", TODAY, [own("DX", 20, body_site="4")], [], DAYS)
-    assert not earlier("DX", "5", TODAY, [own("DX", 20, body_site="5")], [], DAYS)
-    assert not earlier("DX", "4", TODAY, [own("DX", 3, body_site="4")], [], {"DX": 14, "DX/4": 0})
+    assert repeated_studies("DX", "4", TODAY, [own("DX", 20, body_site="4")], [], DAYS)
+    assert not repeated_studies("DX", "5", TODAY, [own("DX", 20, body_site="5")], [], DAYS)
+    assert not repeated_studies("DX", "4", TODAY, [own("DX", 3, body_site="4")], [], {"DX": 14, "DX/4": 0})
 
 
 def test_another_body_site_is_no_repetition_and_an_unknown_one_may_be() -> None:
-    assert not earlier("DX", "4", TODAY, [own("DX", 3, body_site="25")], [], DAYS)
+    assert not repeated_studies("DX", "4", TODAY, [own("DX", 3, body_site="25")], [], DAYS)
     for planned, done in (("4", ""), ("", "4"), ("", "")):
-        [found] = earlier("DX", planned, TODAY, [own("DX", 3, body_site=done)], [], DAYS)
+        [found] = repeated_studies("DX", planned, TODAY, [own("DX", 3, body_site=done)], [], DAYS)
         assert not found.site_known
-        assert not earlier("DX", planned, TODAY, [own("DX", 20, body_site=done)], [], DAYS)
-        assert not earlier("DX", planned, TODAY, [own("DX", 3, body_site=done)], [], {"DX/4": 30})
+        assert not repeated_studies("DX", planned, TODAY, [own("DX", 20, body_site=done)], [], DAYS)
+        assert not repeated_studies("DX", planned, TODAY, [own("DX", 3, body_site=done)], [], {"DX/4": 30})
 
 
 def test_radiography_is_one_modality_and_an_xray_of_unknown_kind_counts_for_all() -> None:
-    assert earlier("DX", "", TODAY, [own("CR", 3)], [], DAYS)
-    assert earlier("CR", "", TODAY, [own("DX", 3)], [], DAYS)
-    assert earlier("MG", "", TODAY, [], [foreign("RG", 3)], {"MG": 30})
-    assert not earlier("MG", "", TODAY, [own("DX", 3)], [], {"MG": 30})
-    assert not earlier("CT", "", TODAY, [], [foreign("RG", 3)], DAYS)
+    assert repeated_studies("DX", "", TODAY, [own("CR", 3)], [], DAYS)
+    assert repeated_studies("CR", "", TODAY, [own("DX", 3)], [], DAYS)
+    assert repeated_studies("MG", "", TODAY, [], [foreign("RG", 3)], {"MG": 30})
+    assert not repeated_studies("MG", "", TODAY, [own("DX", 3)], [], {"MG": 30})
+    assert not repeated_studies("CT", "", TODAY, [], [foreign("RG", 3)], DAYS)
 
 
 def test_a_study_told_in_several_reports_is_warned_of_once() -> None:
@@ -88,24 +88,24 @@ def test_a_study_told_in_several_reports_is_warned_of_once() -> None:
         foreign(reference="DiagnosticReport/1", status="partial", study_instance_uid="1.2.3"),
     ]
     for told in (reports, reports[::-1]):
-        [found] = earlier("CT", "", TODAY, [], told, DAYS)
+        [found] = repeated_studies("CT", "", TODAY, [], told, DAYS)
         assert found.conclusion == "Пневмония"
-        assert [study.reference for study in last_words(told)] == ["DiagnosticReport/2"]
-    [ours] = earlier("CT", "", TODAY, [own(study_instance_uid="1.2.3")], reports, DAYS)
+        assert [study.reference for study in latest_reports(told)] == ["DiagnosticReport/2"]
+    [ours] = repeated_studies("CT", "", TODAY, [own(study_instance_uid="1.2.3")], reports, DAYS)
     assert ours.order_id == 1
 
 
 def test_two_clinics_studies_with_one_number_are_two() -> None:
     reports = [foreign(accession_number="7"), foreign(reference="2", organisation="other", accession_number="7")]
-    assert len(earlier("CT", "", TODAY, [], reports, DAYS)) == 2
+    assert len(repeated_studies("CT", "", TODAY, [], reports, DAYS)) == 2
 
 
 def test_of_two_finished_reports_the_later_is_the_last_word_and_each_clinic_has_its_own() -> None:
     first = foreign(conclusion="Норма", accession_number="A1")
     second = foreign(reference="DiagnosticReport/2", status="amended", conclusion="Перелом", accession_number="A1")
     other = foreign(reference="DiagnosticReport/3", organisation="other", accession_number="A1")
-    assert last_words([first, second]) == [second]
-    assert len(last_words([first, second, other])) == 2
+    assert latest_reports([first, second]) == [second]
+    assert len(latest_reports([first, second, other])) == 2
     assert not is_final(foreign(status="partial"))
     assert is_final(second)
 
@@ -139,7 +139,7 @@ def test_nothing_outside_the_longest_interval_is_ever_found(
     done: list[tuple[str, int, str]], days: dict[str, int], planned: str, site: str
 ) -> None:
     studies = [own(modality, ago, body_site=place) for modality, ago, place in done]
-    for each in earlier(planned, site, TODAY, studies, [], days):
+    for each in repeated_studies(planned, site, TODAY, studies, [], days):
         assert 0 <= (TODAY - each.studied_on).days <= max(days.values())
         assert each.modality == planned
         assert each.body_site in ("", site or each.body_site)

@@ -17,7 +17,7 @@ from broker.bus.transport.session import BusSession, Priority
 from broker.domain.orders import OrderState
 from broker.store.database import Store
 from broker.store.queries import patient_history
-from broker.store.tables import foreign, orders, outbox
+from broker.store.tables import external_studies, orders, outbox
 from broker.workflow import referrals
 from tests.bus import strangers
 from tests.bus.samples import PROFILE
@@ -85,4 +85,4 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
         done = orders.get(reader, order.id)
         assert done is not None
         assert done.state is OrderState.COMPLETED
-        assert foreign.of_order(reader, order.id)[0].conclusion == "Пневмония справа"
+        assert external_studies.of_order(reader, order.id)[0].conclusion == "Пневмония справа"

@@ -14,11 +14,11 @@ from broker.domain.errors import Forbidden, NotFound
 from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox, patient_history
-from broker.store.tables import foreign, orders
-from broker.store.tables.foreign import Kept
+from broker.store.tables import external_studies, orders
+from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results as verbs
 from broker.workflow import performed_steps, referrals
@@ -27,7 +27,7 @@ from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, perfo
 
 OWNER = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-FINAL = ForeignStudy(
+FINAL = ExternalStudy(
     "DiagnosticReport/2",
     status="final",
     organisation=OWNER,
@@ -54,7 +54,7 @@ def order(store: Store) -> Order:
 
 def take(store: Store, order: Order, which: str, **changes: Any) -> Outcome:
     study, arrival, minutes = MESSAGES[which]
-    kept = replace(Kept(study, "1", NOW + timedelta(minutes=minutes)), **changes)
+    kept = replace(StoredStudy(study, "1", NOW + timedelta(minutes=minutes)), **changes)
     return store.write(verbs.take_result, order.id, kept, arrival)
 
 
@@ -65,9 +65,9 @@ def now(store: Store, order: Order) -> Order:
     return found
 
 
-def results(store: Store, order: Order) -> list[ForeignStudy]:
+def results(store: Store, order: Order) -> list[ExternalStudy]:
     with store.read() as reader:
-        return foreign.of_order(reader, order.id)
+        return external_studies.of_order(reader, order.id)
 
 
 def audited(store: Store, action: str = "result") -> list[dict[str, Any]]:
@@ -129,16 +129,16 @@ def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state
 
 def test_a_result_for_an_order_that_is_not_there_is_refused(store: Store, order: Order) -> None:
     with pytest.raises(NotFound):
-        store.write(verbs.take_result, 999, Kept(FINAL), MESSAGES["final"][1])
+        store.write(verbs.take_result, 999, StoredStudy(FINAL), MESSAGES["final"][1])
     with store.read() as reader:
         assert inbox.ledger(reader) == []
 
 
 def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) -> None:
     with pytest.raises(Forbidden):
-        store.write(verbs.take_result, order.id, Kept(FINAL), MESSAGES["final"][1], REGISTRAR)
+        store.write(verbs.take_result, order.id, StoredStudy(FINAL), MESSAGES["final"][1], REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(verbs.keep_history, order.patient.id, [Kept(FINAL)], actor=REGISTRAR)
+        store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL)], actor=REGISTRAR)
     with pytest.raises(Forbidden):
         store.write(verbs.history_failed, order.patient.id, "", REGISTRAR)
     with pytest.raises(Forbidden):
@@ -160,16 +160,16 @@ def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store,
 
 
 def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: Order) -> None:
-    def told() -> patient_history.KnownElsewhere:
+    def told() -> patient_history.ExternalHistory:
         with store.read() as reader:
             return patient_history.external(reader, order.patient.id)
 
-    store.write(verbs.keep_history, order.patient.id, [Kept(FINAL)], missing=None)
+    store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL)], missing=None)
     assert (told().answered_at, told().reason) == (None, "")
     assert audited(store, "history") == []
-    store.write(verbs.keep_history, order.patient.id, [Kept(FINAL, "1")], missing="3 of 4 reports not read")
+    store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL, "1")], missing="3 of 4 reports not read")
     assert (told().answered_at, told().reason) == (None, "3 of 4 reports not read")
-    store.write(verbs.keep_history, order.patient.id, [Kept(FINAL, "1")])
+    store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL, "1")])
     assert told().answered_at is not None
     assert told().reason == ""
     [line] = audited(store, "history")
@@ -182,7 +182,7 @@ def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: 
 
 def test_what_the_directory_knows_of_an_official_code_fills_the_gaps(store: Store, order: Order) -> None:
     store.write(lambda tx: tx.run("UPDATE procedure_type SET local = 0, body_site = '25' WHERE code = ?", ["WLB-KNEE"]))
-    bare = ForeignStudy("DiagnosticReport/9", modality="RG", procedure_code="WLB-KNEE")
+    bare = ExternalStudy("DiagnosticReport/9", modality="RG", procedure_code="WLB-KNEE")
     with store.read() as reader:
         filled = verbs.in_our_words(reader, bare)
         assert (filled.modality, filled.body_site) == ("DX", "25")

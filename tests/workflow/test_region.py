@@ -11,7 +11,7 @@ from broker.domain.errors import Invalid
 from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
 from broker.store.database import Store
 from broker.store.tables import orders, outbox
-from broker.store.tables.worklist import Narrowing, places
+from broker.store.tables.worklist import IndexFilter, candidates
 from broker.workflow import performed_steps, referrals
 from tests.dicom.mpps.test_service import begin, change, create, creation, ending
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
@@ -79,7 +79,7 @@ def test_a_study_for_another_clinic_is_on_no_worklist_of_ours(store: Store) -> N
     assert [(step.state, step.station_ae_titles) for step in order.steps] == [(StepState.REFERRED, ())]
     assert queue(store, order) == [("order", "pending")]
     with store.read() as reader:
-        assert places(reader, Narrowing(), 10) == []
+        assert candidates(reader, IndexFilter(), 10) == []
     changed = amend(store, order, owner=OTHER_CLINIC, station_ae_titles=(), priority=Priority.URGENT)
     assert changed.state is OrderState.REFERRED
     with pytest.raises(Invalid):

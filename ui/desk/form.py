@@ -19,7 +19,7 @@ from broker.domain.devices import Device
 from broker.domain.errors import Duplicate, Invalid, Stale, WrongState
 from broker.domain.orders import Order
 from broker.domain.people import Patient
-from broker.domain.prior_studies import Earlier
+from broker.domain.prior_studies import PriorStudy
 from broker.store.database import Reader
 from broker.store.queries import desk, lookups, order_card, schedule
 from broker.store.queries.schedule import Visit
@@ -209,11 +209,13 @@ class DeskForm:
         somebody = bool(typed.name.family and typed.birth_date)
         self.sidebar.history.show(known, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
-        found: list[Earlier] = []
+        found: list[PriorStudy] = []
         if known and procedure and self.mode.warns:
             days = self.services.settings.repeat_days
             foreign = known.told.studies
-            found = prior_studies.earlier(procedure.modality, procedure.body_site, on, known.own, foreign, days)
+            found = prior_studies.repeated_studies(
+                procedure.modality, procedure.body_site, on, known.own, foreign, days
+            )
         self.repeats.show(found, known.clinics if known else {})
         self._name_save()
 

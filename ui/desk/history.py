@@ -14,11 +14,11 @@ from broker.documents.report_pdf import dose as show_effective
 from broker.domain import names, prior_studies
 from broker.domain.orders import OrderState
 from broker.domain.people import Patient
-from broker.domain.prior_studies import DoseOfYear, Earlier, OwnStudy
-from broker.domain.reports import ForeignStudy
+from broker.domain.prior_studies import DoseOfYear, OwnStudy, PriorStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Reader
 from broker.store.queries import directory_search, patient_history, schedule
-from broker.store.queries.patient_history import KnownElsewhere
+from broker.store.queries.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from ui.services import Services
 from ui.text import words
@@ -39,7 +39,7 @@ class PatientHistory:
     patient: Patient
     visits: tuple[Visit, ...]  # planned or made here, newest first
     own: tuple[OwnStudy, ...]
-    told: KnownElsewhere
+    told: ExternalHistory
     clinics: dict[str, str]  # GUID -> name
 
 
@@ -200,7 +200,7 @@ class HistorySection:
                 text("div", cut if cut == line.conclusion else f"{cut}…", "small")
 
 
-def place(earlier: Earlier, clinics: dict[str, str]) -> str:
+def place(earlier: PriorStudy, clinics: dict[str, str]) -> str:
     """Say where an earlier study was done."""
     return clinics.get(earlier.organisation, "в другой клинике") if earlier.reference else "у нас"
 
@@ -220,7 +220,7 @@ def _own(visit: Visit, done: OwnStudy | None) -> HistoryLine:
     )
 
 
-def _foreign(study: ForeignStudy, clinics: dict[str, str]) -> HistoryLine:
+def _foreign(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
     dose = show_effective(study.effective_dose) if study.effective_dose is not None else ""
     return HistoryLine(
         on=study.studied_on,
@@ -231,5 +231,5 @@ def _foreign(study: ForeignStudy, clinics: dict[str, str]) -> HistoryLine:
     )
 
 
-def _what(study: ForeignStudy) -> str:
+def _what(study: ExternalStudy) -> str:
     return study.procedure_name or words.MODALITIES.get(study.modality, study.modality) or "Исследование"

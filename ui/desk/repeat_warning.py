@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from nicegui import ui
 
 from broker.domain import names
-from broker.domain.prior_studies import Earlier
+from broker.domain.prior_studies import PriorStudy
 from ui.desk.history import place
 from ui.text import words
 from ui.widgets import theme
@@ -21,12 +21,12 @@ class RepeatWarning:
 
     def __init__(self, open_foreign: Callable[[str], None]) -> None:
         self._open_foreign = open_foreign
-        self._found: tuple[Earlier, ...] = ()
-        self._seen: tuple[Earlier, ...] = ()  # what a person has been told and wants all the same
+        self._found: tuple[PriorStudy, ...] = ()
+        self._seen: tuple[PriorStudy, ...] = ()  # what a person has been told and wants all the same
         self._box = ui.element("div").classes("repeat").props("role=alert")
         self._box.set_visibility(False)
 
-    def show(self, found: Sequence[Earlier], clinics: Mapping[str, str]) -> None:
+    def show(self, found: Sequence[PriorStudy], clinics: Mapping[str, str]) -> None:
         """Show what would be repeated; nothing takes the box away."""
         if tuple(found) == self._found:
             return
@@ -46,7 +46,7 @@ class RepeatWarning:
                     text("p", word, "small")
             self._draw_opener(first)
 
-    def _draw_opener(self, first: Earlier) -> None:
+    def _draw_opener(self, first: PriorStudy) -> None:
         if first.reference:
             opener = theme.button("Открыть прежнее", lambda: self._open_foreign(first.reference), small=True)
             opener.props("data-opens=past")
@@ -72,7 +72,7 @@ class RepeatWarning:
         )
 
 
-def sentence(first: Earlier, clinics: Mapping[str, str]) -> str:
+def sentence(first: PriorStudy, clinics: Mapping[str, str]) -> str:
     """Write what was done, when and where, and what came of it."""
     kind = words.MODALITIES.get(first.modality, first.procedure_name or first.modality)
     whole = " ".join(first.conclusion.split()).rstrip(".")
@@ -81,7 +81,7 @@ def sentence(first: Earlier, clinics: Mapping[str, str]) -> str:
     return f"{kind} уже делали {first.studied_on:%d.%m.%Y}, {place(first, dict(clinics))}{result}"
 
 
-def remarks(found: Sequence[Earlier]) -> list[str]:
+def remarks(found: Sequence[PriorStudy]) -> list[str]:
     """Say what else should be known before it is repeated."""
     first, more = found[0], len(found) - 1
     said = []

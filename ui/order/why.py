@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from broker.domain.device_advice import Explained
+from broker.domain.device_advice import Explanation
 from broker.domain.orders import Order
 from ui.devices import advice
 from ui.live import look
@@ -31,7 +31,7 @@ class WhyDialog:
             for each in found:
                 self._draw(each)
 
-    def _draw(self, each: Explained) -> None:
+    def _draw(self, each: Explanation) -> None:
         device, today = each.device, self._services.today()
         place = ", ".join(part for part in (device.name, device.room) if part) or device.ae_title
         text("p", f"{place}: {'виден' if each.seen else 'не виден'}", "why-device")

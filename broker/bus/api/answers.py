@@ -22,20 +22,20 @@ from broker.domain.messages import BusReferences
 from broker.domain.orders import OrderState
 from broker.store.database import Reader
 from broker.store.tables import clients, orders, reports
-from broker.store.tables.clients import Standing
+from broker.store.tables.clients import ClientOrder
 
 IN_PROGRESS, COMPLETED = "in-progress", "completed"
 _OUR_WORD = {IncomingState.DECLINED: "rejected", IncomingState.CANCELLED: "cancelled"}  # FHIR R4 task-status
 
 
-def status_of(standing: Standing) -> str:
+def status_of(standing: ClientOrder) -> str:
     """Tell the status of an order's own Task; what was done for it is told by Tasks of their own."""
     if standing.order_state is OrderState.CANCELLED:
         return "cancelled"
     return _OUR_WORD.get(standing.state, "requested")
 
 
-def task_of(standing: Standing) -> Resource:
+def task_of(standing: ClientOrder) -> Resource:
     """Give an order's own Task as it stands now."""
     task, status = standing.content, status_of(standing)
     numbered = [_with_number(each, standing.accession_number) for each in task["identifier"]]
@@ -48,7 +48,7 @@ def task_of(standing: Standing) -> Resource:
     return task | {"identifier": numbered, "status": status, "meta": meta}
 
 
-def results_of(standing: Standing, profile: Profile) -> list[Resource]:
+def results_of(standing: ClientOrder, profile: Profile) -> list[Resource]:
     """Give the Tasks that answer an order, without what they are focused on: enough to find them by a search."""
     told = ((IN_PROGRESS, standing.images_at), (COMPLETED, standing.report_at))
     task = standing.content
@@ -69,7 +69,7 @@ def results_of(standing: Standing, profile: Profile) -> list[Resource]:
     ]
 
 
-def made_for(reader: Reader, standing: Standing, profile: Profile, paper: MakePdf | None) -> dict[str, Resource]:
+def made_for(reader: Reader, standing: ClientOrder, profile: Profile, paper: MakePdf | None) -> dict[str, Resource]:
     """Make everything that answers an order: "Type/id" -> resource. Without `paper` the document stays empty."""
     order = orders.get(reader, standing.order_id)
     if order is None or standing.images_at is None:
@@ -102,9 +102,9 @@ def order_of(resource_id: str) -> int:
     return number.int >> 80 if str(number) == resource_id and (number.int >> 76) & 0xF == 8 else 0
 
 
-def standing_of(reader: Reader, client: str, task: str) -> Standing | None:
+def standing_of(reader: Reader, client: str, task: str) -> ClientOrder | None:
     """Give how an order of a client stands, by the id of its Task."""
-    return next(iter(clients.standings(reader, client, tasks=[task])), None)
+    return next(iter(clients.client_orders(reader, client, tasks=[task])), None)
 
 
 def _id(order_id: int, full_url: str) -> str:

@@ -159,7 +159,7 @@ class FhirApiService:
 
     def _tasks(self, reader: Reader, query: SearchQuery, caller: ApiCaller) -> Resource:
         """Search the Tasks; only those that are told are made whole."""
-        standings = clients.standings(
+        standings = clients.client_orders(
             reader, caller.name, tasks=_named_tasks(reader, query, caller.name), since=query.since
         )
         found = [
@@ -188,7 +188,7 @@ class FhirApiService:
         tasks = clients.named(reader, caller.name, "Task", people)
         made = [
             each
-            for standing in clients.standings(reader, caller.name, tasks=tasks)
+            for standing in clients.client_orders(reader, caller.name, tasks=tasks)
             for each in answers.made_for(reader, standing, caller.profile, None).values()
         ]
         return [each for each in made if each["resourceType"] == kind]

@@ -164,7 +164,7 @@ class FhirApi:
         now = monotonic()
         if now - self._heard.get(name, -HEARD_EVERY) >= HEARD_EVERY:
             self._heard[name] = now
-            self._store.write(lambda tx: clients.heard(tx, name))
+            self._store.write(lambda tx: clients.note_contact(tx, name))
 
     def _carry_out(self, request: Request, body: bytes, client: Client) -> ApiResponse:
         """Find the verb for a method and path and do it; raise Refused."""

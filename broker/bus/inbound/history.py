@@ -24,11 +24,11 @@ from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession
 from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import patient_history
-from broker.store.tables import foreign, patients
-from broker.store.tables.foreign import Kept
+from broker.store.tables import external_studies, patients
+from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import external_results as verbs
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class History:
         """Ask now, whatever is known already; what comes, or why nothing does, is kept. For one thread at a time."""
         with self._store.read() as reader:
             patient = patients.get(reader, patient_id)
-            known = foreign.versions(reader, patient_id)
+            known = external_studies.versions(reader, patient_id)
             asked = patient_history.external(reader, patient_id)
         if patient is None:
             return
@@ -121,7 +121,7 @@ class History:
             unread = [report for report in listed if _version(report) == NO_VERSION or not _is_known(report, known)]
             if unread and any(_reference(report) not in known for report in unread):
                 # Date, clinic and kind at once; the texts follow.
-                first = [Kept(external_study(ReportGraph(report), self._profile)) for report in listed]
+                first = [StoredStudy(external_study(ReportGraph(report), self._profile)) for report in listed]
                 self._store.write(verbs.keep_history, patient_id, first, whole=whole, missing=None)
             read, why = self._details(unread)
         kept = [read.get(_reference(report)) or self._bare(report) for report in listed]
@@ -149,7 +149,7 @@ class History:
         now = self._store.clock()
         with self._store.read() as reader:
             asked = patient_history.external(reader, patient_id)
-            if foreign.is_fresh(reader, patient_id, self._hours, now):
+            if external_studies.is_fresh(reader, patient_id, self._hours, now):
                 return False
         rests = asked.failed_at is not None and timedelta() <= now - asked.failed_at < REST
         return not rests or asked.reason == NO_NUMBER  # a number may have been typed since
@@ -191,15 +191,15 @@ class History:
                 listed.append(report)
         return listed
 
-    def _is_ours(self, patient_id: int, study: ForeignStudy) -> bool:
+    def _is_ours(self, patient_id: int, study: ExternalStudy) -> bool:
         if study.organisation:
             return study.organisation.casefold() == self._profile.organisation.casefold()
         with self._store.read() as reader:
-            return foreign.told_by_us(reader, patient_id, study.reference)
+            return external_studies.told_by_us(reader, patient_id, study.reference)
 
-    def _details(self, reports: Sequence[Resource]) -> tuple[dict[str, Kept], str]:
+    def _details(self, reports: Sequence[Resource]) -> tuple[dict[str, StoredStudy], str]:
         """Read the references of reports, as far as time and requests go; give what was read, and why it ended."""
-        read: dict[str, Kept] = {}
+        read: dict[str, StoredStudy] = {}
         for report in reports:
             self._search.resolver.begin()
             try:
@@ -211,8 +211,8 @@ class History:
             )
         return read, ""
 
-    def _bare(self, report: Resource) -> Kept:
-        return Kept(external_study(ReportGraph(report), self._profile), told_at=bus_time(report))
+    def _bare(self, report: Resource) -> StoredStudy:
+        return StoredStudy(external_study(ReportGraph(report), self._profile), told_at=bus_time(report))
 
 
 def _reference(report: Resource) -> str:

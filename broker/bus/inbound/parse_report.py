@@ -1,4 +1,4 @@
-"""Reads what another clinic told the bus of a study: report, images, texts, dose -> one ForeignStudy. Pure.
+"""Reads what another clinic told the bus of a study: report, images, texts, dose -> one ExternalStudy. Pure.
 
 What comes is foreign: every member may be missing, of another type, endless or a trap. A member that cannot be used is
 left out, and only something that is no report at all is refused. Nothing is guessed that a doctor could take for told.
@@ -23,7 +23,7 @@ from broker.domain import names
 from broker.domain.identifiers import valid_uid
 from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 
 TEXT_KEPT = 20_000  # characters of a text
 LINE_KEPT = 500  # characters of a name
@@ -62,7 +62,7 @@ class ReportGraph:
         return (each for each in self.others if isinstance(each, dict) and each.get("resourceType") == kind)
 
 
-def external_study(told: ReportGraph, profile: Profile) -> ForeignStudy:
+def external_study(told: ReportGraph, profile: Profile) -> ExternalStudy:
     """Make a study of what was told; raise Unusable where that is no DiagnosticReport with an id."""
     report = told.report
     id = member(report, "id")
@@ -72,7 +72,7 @@ def external_study(told: ReportGraph, profile: Profile) -> ForeignStudy:
     code, name = _procedure([report, *told.of("ServiceRequest")], profile)
     status = member(report, "status")
     status = status if isinstance(status, str) and status in _STATUSES else ""
-    return ForeignStudy(
+    return ExternalStudy(
         reference=f"DiagnosticReport/{id}",
         status=status,
         organisation=_organisation(told),

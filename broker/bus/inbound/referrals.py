@@ -186,7 +186,7 @@ class ReferralPoll:
         with self._store.read() as reader:
             refused = incoming.named(reader, BUS, SEARCH, ArrivalKind.REFERRAL)
         if refused and refused.state is not ArrivalState.TAKEN:
-            self._session.succeeded(lambda tx: incoming.settle(tx, ArrivalKind.REFERRAL, BUS, SEARCH))
+            self._session.succeeded(lambda tx: incoming.overtake(tx, ArrivalKind.REFERRAL, BUS, SEARCH))
         else:
             self._session.succeeded()
 
@@ -316,7 +316,7 @@ class ReferralPoll:
             with self._store.read() as reader:
                 after = inbox.item(reader, item.id)
             if after == item:  # it is not for us any more, or not wanted
-                self._store.write(lambda tx: incoming.settle(tx, item.kind, item.source, item.reference))
+                self._store.write(lambda tx: incoming.overtake(tx, item.kind, item.source, item.reference))
 
     # ---- what became of it ----
 

@@ -25,8 +25,8 @@ from broker.bus.transport.session import BusSession, NotAsked
 from broker.domain.incoming import ArrivalKind, ArrivalRecord
 from broker.domain.orders import Order
 from broker.store.database import Store, StoreError, Tx
-from broker.store.tables import foreign, incoming, orders, outbox
-from broker.store.tables.foreign import Kept
+from broker.store.tables import external_studies, incoming, orders, outbox
+from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results as verbs
 from broker.workflow.external_results import Outcome
@@ -92,7 +92,7 @@ class ResultPoll:
 
     def _looked_through(self, tx: Tx, started: datetime) -> None:
         incoming.set_cursor(tx, LOOKED, started.isoformat())
-        incoming.settle(tx, ArrivalKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
+        incoming.overtake(tx, ArrivalKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
 
     def stop(self) -> None:
         """End the look under way, and every call of the client."""
@@ -128,7 +128,7 @@ class ResultPoll:
         """Give the parameters of the searches; of an order that is new to the bus everything is asked for."""
         with self._store.read() as reader:
             cursor, looked = incoming.cursor(reader, CURSOR), incoming.cursor(reader, LOOKED)
-            referred = foreign.referred(reader, started - AMENDED_FOR)
+            referred = external_studies.referred(reader, started - AMENDED_FOR)
         since = {"_lastUpdated": f"ge{(datetime.fromisoformat(cursor) - OVERLAP).isoformat()}"} if cursor else {}
         old_before = datetime.fromisoformat(looked) - OVERLAP if looked else None
         old = [task for _, task, taken_at in referred if old_before and taken_at < old_before]
@@ -170,7 +170,7 @@ class ResultPoll:
             return None
         with self._store.read() as reader:
             based_on = (reference_to("Task", each) for each in items(task, "basedOn"))
-            ids = [found for each in based_on if each and (found := foreign.order_of_task(reader, each[5:]))]
+            ids = [found for each in based_on if each and (found := external_studies.order_of_task(reader, each[5:]))]
             order = orders.get(reader, ids[0]) if ids else None
             known = incoming.named(reader, SOURCE, f"Task/{id}", ArrivalKind.RESULT)
             patient = outbox.references(reader, order.id).patient if order else ""
@@ -221,7 +221,7 @@ class ResultPoll:
             raise down
         return Outcome.NEEDS_ATTENTION if aside else Outcome.FAILED
 
-    def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[Kept, list[Resource]]:
+    def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[StoredStudy, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
         resolver = self._search.resolver
         resolver.begin()
@@ -233,7 +233,7 @@ class ResultPoll:
             ):
                 raise Unusable("it is about another patient")
         study = external_study(self._search.report_graph(report, task), self._profile)
-        return Kept(study, version_of(report) or _version(report), bus_time(report)), resolver.seen
+        return StoredStudy(study, version_of(report) or _version(report), bus_time(report)), resolver.seen
 
 
 def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> ResultPollSummary:

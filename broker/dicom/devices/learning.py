@@ -19,7 +19,7 @@ from broker.dicom.devices import samples
 from broker.dicom.worklist.attributes import STEP, TOP
 from broker.domain.device_advice import Suggestion
 from broker.domain.devices import Device
-from broker.store.tables.devices import Sample
+from broker.store.tables.devices import DeviceSample
 
 PATIENCE = timedelta(days=1)  # after which a device that asks for the list and sends no MPPS never will
 _ASCII = re.compile(r"IR[ _]?6$|ASCII", re.IGNORECASE)  # the default repertoire, which has no term (PS3.3 C.12.1.1.2)
@@ -38,9 +38,9 @@ _STEP_SEQUENCE = "ScheduledProcedureStepSequence"
 _NOT_KEYS = {Tag("SpecificCharacterSet"), Tag("QueryRetrieveLevel"), Tag("TimezoneOffsetFromUTC")}
 
 
-def suggest(device: Device, sent: Sequence[Sample], now: datetime) -> list[Suggestion]:
+def suggest(device: Device, sent: Sequence[DeviceSample], now: datetime) -> list[Suggestion]:
     """Return what a device's samples show, suggested settings first; `now` is UTC."""
-    by_service: dict[str, list[Sample]] = {}
+    by_service: dict[str, list[DeviceSample]] = {}
     for sample in sorted(sent, key=lambda each: each.at):
         by_service.setdefault(sample.service, []).append(sample)
     queries, creations = by_service.get("worklist", []), by_service.get("N-CREATE", [])
@@ -63,7 +63,9 @@ def _one_a_field(found: Iterable[Suggestion]) -> Iterator[Suggestion]:
 # ---- character sets ----
 
 
-def _characters(device: Device, queries: Sequence[Sample], creations: Sequence[Sample]) -> Iterator[Suggestion]:
+def _characters(
+    device: Device, queries: Sequence[DeviceSample], creations: Sequence[DeviceSample]
+) -> Iterator[Suggestion]:
     newest = [each[-1] for each in (queries, creations) if each]
     if not newest:
         return
@@ -88,7 +90,7 @@ def _characters(device: Device, queries: Sequence[Sample], creations: Sequence[S
             yield Suggestion("names_intact")
 
 
-def _declared(sample: Sample) -> str:
+def _declared(sample: DeviceSample) -> str:
     terms = samples.restore(sample.attributes)[0].get("SpecificCharacterSet") or ""
     return "\\".join(str(term) for term in terms) if isinstance(terms, MultiValue | list) else str(terms)
 
@@ -166,7 +168,9 @@ def _keys(query: Dataset) -> Iterator[Suggestion]:
         yield Suggestion("keys_unknown", {"keys": ", ".join(strange)})
 
 
-def _modality(device: Device, queries: Sequence[Sample], creations: Sequence[Sample]) -> Iterator[Suggestion]:
+def _modality(
+    device: Device, queries: Sequence[DeviceSample], creations: Sequence[DeviceSample]
+) -> Iterator[Suggestion]:
     told = [_text(samples.restore(each.attributes)[0], "Modality") for each in creations[-1:]]
     told += [_text(step_of(samples.restore(each.attributes)[0]), "Modality") for each in queries[-1:]]
     for modality in dict.fromkeys(told):
@@ -179,7 +183,7 @@ def _modality(device: Device, queries: Sequence[Sample], creations: Sequence[Sam
 # ---- MPPS ----
 
 
-def _reports(device: Device, by_service: dict[str, list[Sample]], now: datetime) -> Iterator[Suggestion]:
+def _reports(device: Device, by_service: dict[str, list[DeviceSample]], now: datetime) -> Iterator[Suggestion]:
     queries, creations = by_service.get("worklist", []), by_service.get("N-CREATE", [])
     changes = by_service.get("N-SET", [])
     if not creations and not changes:

@@ -143,7 +143,7 @@ def retrieve(
     PS3.4 F.8.2.1: a supported attribute of type 1 or 2 always comes back; 0001 where an optional one is not known.
     """
     with store.read() as reader:
-        step, known = performed.whole(reader, uid)
+        step, known = performed.with_attributes(reader, uid)
     _heard(store, caller, "N-GET" if step else "N-GET unknown")
     if step is None or step.source is not StepSource.MODALITY:
         return status(Status.NO_SUCH_SOP_INSTANCE), None
@@ -213,7 +213,7 @@ def _actor(device: Device) -> Actor:
 
 
 def _heard(store: Store, caller: Caller, summary: str) -> None:
-    store.submit_background(devices.hear, caller.ae_title, "mpps", caller.address, summary)
+    store.submit_background(devices.note_contact, caller.ae_title, "mpps", caller.address, summary)
 
 
 def _notes(caller: Caller, kind: str, problems: Sequence[Problem]) -> Iterator[tuple[str, str]]:

@@ -87,7 +87,7 @@ class Archive:
         now = self._store.clock().astimezone(self._clinic.zone).replace(tzinfo=None)
         with self._store.read() as reader:
             # A patient may be examined a while before the planned time.
-            ids = performed.awaited(reader, now - timedelta(days=DAYS), now + timedelta(hours=12), AWAITED)
+            ids = performed.without_images(reader, now - timedelta(days=DAYS), now + timedelta(hours=12), AWAITED)
             self._growing = {id: self._growing[id] for id in ids if id in self._growing}
             # A slow archive must not be asked for the same few for ever.
             asked = ids.index(self._last) + 1 if self._last in ids else 0

@@ -30,7 +30,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.orders import StepState
 from broker.store.database import Store, StoreError
 from broker.store.tables import worklist as stored
-from broker.store.tables.worklist import Item, Narrowing
+from broker.store.tables.worklist import IndexFilter, WorklistItem
 
 MOST_BYTES = 48 << 20  # of all that is kept
 _ITEM = 5000  # bytes that an item takes beside its answer, about
@@ -59,7 +59,7 @@ class Ready:
 
 
 class _Written(NamedTuple):
-    item: Item
+    item: WorklistItem
     data: bytes
     characters: int
     cut: int
@@ -70,7 +70,7 @@ class _Kept:
     surroundings: object  # what matches depend on beside their items
     written: dict[int, _Written]  # by the step's id
     order_ids: frozenset[int]  # of what is written
-    narrowing: Narrowing | None  # beyond which nothing could match
+    narrowing: IndexFilter | None  # beyond which nothing could match
     ready: Ready | None
     size: int
 
@@ -113,7 +113,7 @@ class FastWorklist:
             revision, order_ids = changed
             if not order_ids.isdisjoint(kept.order_ids):
                 return False
-            if kept.narrowing is not None and stored.places(reader, kept.narrowing, 1, among=order_ids):
+            if kept.narrowing is not None and stored.candidates(reader, kept.narrowing, 1, among=order_ids):
                 return False
         ready.revision = revision
         return True
@@ -184,7 +184,7 @@ class _Writer:
         self.size = 2000
         self.passing = False  # some match leaves the list as time goes by, without a commit
 
-    def write(self, asked: Query, item: Item, found: Found, altered: Altered) -> bytes:
+    def write(self, asked: Query, item: WorklistItem, found: Found, altered: Altered) -> bytes:
         if self.surroundings is None:
             context = found.context
             self.surroundings = (found.style, context.station_names, context.asked_station, context.asked_number)

@@ -16,7 +16,7 @@ from broker.dicom.worklist.attributes import Attribute, Context, Match, value_of
 from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, Query
 from broker.dicom.worklist.response import Style
 from broker.domain import names
-from broker.store.tables.worklist import Item
+from broker.store.tables.worklist import WorklistItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Compared:
     matches: bool
 
 
-def matches(asked: Query, item: Item, context: Context, style: Style) -> bool:
+def matches(asked: Query, item: WorklistItem, context: Context, style: Style) -> bool:
     """Say whether an item matches every key."""
     return all(compared.matches for compared in compare(asked, item, context, style))
 
 
-def compare(asked: Query, item: Item, context: Context, style: Style) -> Iterator[Compared]:
+def compare(asked: Query, item: WorklistItem, context: Context, style: Style) -> Iterator[Compared]:
     """Compare an item with a query, key by key; date and time are one key, that of the date."""
     window = asked.window
     if (window.low, window.high, window.daily) != (None, None, None):
@@ -55,7 +55,7 @@ def _compare_level(
     supported: Mapping[BaseTag, Attribute],
     in_step: bool,
     asked: Query,
-    item: Item,
+    item: WorklistItem,
     context: Context,
     style: Style,
 ) -> Iterator[Compared]:

@@ -20,13 +20,13 @@ from broker.dicom.worklist.matching import MalformedKey
 from broker.dicom.worklist.query import Query, parse
 from broker.dicom.worklist.response import Altered, Style
 from broker.domain.clinic import Clinic
-from broker.domain.device_advice import Explained, Verdict
+from broker.domain.device_advice import Explanation, Verdict
 from broker.domain.devices import Device
 from broker.domain.orders import Order, StepState
 from broker.store.database import Reader
 from broker.store.queries import worklist_status
 from broker.store.tables import devices
-from broker.store.tables.worklist import Item
+from broker.store.tables.worklist import WorklistItem
 from broker.workflow import devices as registry
 
 
@@ -53,7 +53,7 @@ class Asked:
 
 
 def explain(
-    item: Item,
+    item: WorklistItem,
     device: Device,
     asked: Asked | None,
     now: datetime,
@@ -153,7 +153,7 @@ _CLOSED = {
 }
 
 
-def _state(item: Item, device: Device, now: datetime, since: datetime | None) -> Iterator[Verdict]:
+def _state(item: WorklistItem, device: Device, now: datetime, since: datetime | None) -> Iterator[Verdict]:
     state = item.step.state
     if state not in _CLOSED:
         yield Verdict("state", True, "started" if state is StepState.STARTED else "open")
@@ -164,7 +164,7 @@ def _state(item: Item, device: Device, now: datetime, since: datetime | None) ->
     yield Verdict("state", lingers, "completed_lately" if lingers else _CLOSED[state], told)
 
 
-def _rules(item: Item, device: Device, query: Query, now: datetime, clinic: Clinic) -> Iterator[Verdict]:
+def _rules(item: WorklistItem, device: Device, query: Query, now: datetime, clinic: Clinic) -> Iterator[Verdict]:
     stations = item.step.station_ae_titles
     planned = device.ae_title in stations
     told = {"stations": ", ".join(stations), "ae_title": device.ae_title}
@@ -188,7 +188,7 @@ def _dateless(query: Query) -> bool:
     return query.window.low is None and query.window.high is None
 
 
-def _keys(item: Item, device: Device, query: Query, clinic: Clinic) -> Iterator[Verdict]:
+def _keys(item: WorklistItem, device: Device, query: Query, clinic: Clinic) -> Iterator[Verdict]:
     context, style = _context(item, device, query, clinic), _style(device, query)
     for compared in comparison.compare(query, item, context, style):
         code = "undecodable" if compared.keyword in query.undecodable else _CODES.get(compared.keyword, "key")
@@ -210,7 +210,7 @@ _CODES = {
 }
 
 
-def _context(item: Item, device: Device, query: Query, clinic: Clinic) -> Context:
+def _context(item: WorklistItem, device: Device, query: Query, clinic: Clinic) -> Context:
     station, number = query.key("ScheduledStationAETitle"), query.key("AccessionNumber")
     return Context(device.ae_title, station, zone=clinic.zone, asked_number=number, bus_numbers=clinic.bus_numbers)
 
@@ -224,7 +224,7 @@ def _style(device: Device, query: Query) -> Style:
 
 def of(
     reader: Reader, order: Order, ae_title: str, now: datetime, clinic: Clinic, *, learns: bool = False
-) -> Explained:
+) -> Explanation:
     """Judge an order for a device by what the device asked last; of several steps the one that comes nearest."""
     known = devices.get(reader, ae_title)
     device = known or Device(ae_title, ae_title, "", approved=False)
@@ -246,7 +246,7 @@ def of(
         for each in stands.steps
     ]
     best = min(judged, key=lambda verdicts: sum(each.decides and not each.ok for each in verdicts), default=[])
-    return Explained(device, asked.at if asked else None, tuple(best))
+    return Explanation(device, asked.at if asked else None, tuple(best))
 
 
 def latest(reader: Reader, ae_title: str) -> Asked | None:

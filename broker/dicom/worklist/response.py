@@ -18,7 +18,7 @@ from broker.dicom.codec import charset
 from broker.dicom.worklist.attributes import Attribute, Context, Match, imported, value_of
 from broker.dicom.worklist.query import SEQUENCE, STEP_BY_TAG, TOP_BY_TAG, Part, Query
 from broker.domain import names
-from broker.store.tables.worklist import Item
+from broker.store.tables.worklist import WorklistItem
 
 _SINGLE_LINE = re.compile(r"[\x00-\x1f\x7f]+")
 _TEXTS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
@@ -40,7 +40,7 @@ class Altered:
     cut: int = 0  # names and texts that are shortened
 
 
-def identifier(asked: Query, item: Item, context: Context, style: Style, altered: Altered) -> Dataset:
+def identifier(asked: Query, item: WorklistItem, context: Context, style: Style, altered: Altered) -> Dataset:
     """Write the answer for an item; add to `altered` what is not as it is kept."""
     ds = _level(asked.top, TOP_BY_TAG, item, context, style, altered, in_step=False)
     if asked.step is not None:
@@ -60,7 +60,7 @@ def shown_name(name: str, style: Style) -> str:
 def _level(
     part: Part,
     supported: Mapping[BaseTag, Attribute],
-    item: Item,
+    item: WorklistItem,
     context: Context,
     style: Style,
     altered: Altered,

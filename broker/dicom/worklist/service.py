@@ -37,7 +37,7 @@ from broker.domain.orders import StepState
 from broker.store.database import Reader, Store, StoreError, Tx
 from broker.store.queries import device_registry
 from broker.store.tables import devices, worklist
-from broker.store.tables.worklist import Item, Narrowing, Place
+from broker.store.tables.worklist import Candidate, IndexFilter, WorklistItem
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +69,11 @@ class Answer(Generic[T]):
 class Found:
     """The items that match a query, the earliest first, and what their answers depend on."""
 
-    items: tuple[Item, ...]
+    items: tuple[WorklistItem, ...]
     more: bool  # there are more, or too many to look at
     context: Context
     style: Style
-    narrowing: Narrowing | None = None  # beyond which nothing can match; None: nothing matches whatever there is
+    narrowing: IndexFilter | None = None  # beyond which nothing can match; None: nothing matches whatever there is
 
 
 def find(
@@ -137,11 +137,11 @@ def search(
     style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
     if asked.undecodable:
         return Found((), False, context, style)
-    items: list[Item] = []
+    items: list[WorklistItem] = []
     narrowing = narrowed(asked, device, clinic, now)
     examined, last = 0, None
     while len(items) <= MOST and examined < MOST_EXAMINED:
-        page = worklist.places(reader, narrowing, _PAGE, last)
+        page = worklist.candidates(reader, narrowing, _PAGE, last)
         named = [place for place in page if _may_be(asked, place, style)]
         items += [
             item
@@ -155,7 +155,7 @@ def search(
     return Found(tuple(items[:MOST]), True, context, style, narrowing)
 
 
-def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Narrowing:
+def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> IndexFilter:
     """Give the store what its indexes can answer, and the bounds of what a device may see at all."""
     today = datetime.combine(now.astimezone(clinic.zone).date(), time_of_day.min)
     earliest = _days(today, -device.days_before)
@@ -166,7 +166,7 @@ def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Nar
     if not station and device.own_only:
         station = device.ae_title
     uids = asked.key("StudyInstanceUID")
-    return Narrowing(
+    return IndexFilter(
         station_ae_title=_exact(station),
         start_from=max(start_from, earliest) if start_from else earliest,
         start_to=start_to,
@@ -183,7 +183,7 @@ def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Nar
     )
 
 
-def visible(item: Item, context: Context) -> bool:
+def visible(item: WorklistItem, context: Context) -> bool:
     """Say whether an item is still offered to who asks: not when another one of its stations has begun it.
 
     Who asks is the station that the query names, else the caller; one that the item is not meant for (a screen that
@@ -197,7 +197,7 @@ def visible(item: Item, context: Context) -> bool:
     return asks not in stations or asks in item.performers or not begun_by_another
 
 
-def _may_be(asked: Query, place: Place, style: Style) -> bool:
+def _may_be(asked: Query, place: Candidate, style: Style) -> bool:
     """Leave out whose name does not match before anything else of the item is read."""
     key = asked.key("PatientName")
     return not key or place.imported or name_matches(key, names.to_dicom(place.name), style)
@@ -222,7 +222,7 @@ def _days(today: datetime, days: int) -> datetime:
 # ---- notes ----
 
 
-def written(asked: Query, item: Item, found: Found, altered: Altered) -> Dataset:
+def written(asked: Query, item: WorklistItem, found: Found, altered: Altered) -> Dataset:
     """Write the answer for an item."""
     return response.identifier(asked, item, found.context, found.style, altered)
 
@@ -230,14 +230,14 @@ def written(asked: Query, item: Item, found: Found, altered: Altered) -> Dataset
 class Told(Generic[T]):
     """What a device was told in one answer, and what of it otherwise than it is kept."""
 
-    def __init__(self, write: Callable[[Query, Item, Found, Altered], T]) -> None:
+    def __init__(self, write: Callable[[Query, WorklistItem, Found, Altered], T]) -> None:
         self._write = write
         self.found: Found | None = None
         self.step_ids: list[int] = []
         self.noted: list[tuple[str, str]] = []  # kinds of notes and their texts, once it has ended
         self._altered: list[tuple[str, Altered]] = []
 
-    def write(self, asked: Query, item: Item, found: Found) -> T:
+    def write(self, asked: Query, item: WorklistItem, found: Found) -> T:
         """Write the answer for an item, and remember it."""
         altered = Altered()
         identifier = self._write(asked, item, found, altered)
@@ -272,7 +272,7 @@ def note(store: Store, caller: Caller, ids: Sequence[int], notes: Sequence[tuple
     ae_title = caller.ae_title
 
     def write(tx: Tx) -> None:
-        devices.hear(tx, ae_title, "worklist", caller.address, f"{len(ids)}")
+        devices.note_contact(tx, ae_title, "worklist", caller.address, f"{len(ids)}")
         if ids:
             worklist.note_delivery(tx, ids, ae_title)
         for kind, text in notes:

@@ -13,7 +13,7 @@ from broker.store.database import Reader
 from broker.store.tables import (
     devices,
 )
-from broker.store.tables.devices import Note, Sample
+from broker.store.tables.devices import DeviceNote, DeviceSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class DeviceContacts:
 
     device: Device
     services: dict[str, tuple[datetime, str, str]]  # service -> (UTC instant, address, summary)
-    samples: tuple[Sample, ...] = ()  # oldest first
-    notes: tuple[Note, ...] = ()  # newest first
+    samples: tuple[DeviceSample, ...] = ()  # oldest first
+    notes: tuple[DeviceNote, ...] = ()  # newest first
 
 
 def device(reader: Reader, ae_title: str) -> Device | None:

@@ -22,7 +22,7 @@ _LATIN = str.maketrans("АВЕКМНОРСТХавекмнорстх", "ABEKMHOP
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class DirectoryImport:
     """Where a kind's entries come from. `system` is an OID or empty, `version` is the register's or empty."""
 
     kind: str
@@ -67,10 +67,10 @@ def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry
     return [entries[code] for code in wanted]
 
 
-def imported(reader: Reader) -> list[Imported]:
+def imported(reader: Reader) -> list[DirectoryImport]:
     """Give what has been imported, by kind."""
     return [
-        Imported(
+        DirectoryImport(
             row["kind"],
             row["system"],
             row["version"],

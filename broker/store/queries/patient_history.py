@@ -6,32 +6,32 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from broker.domain.prior_studies import OwnStudy
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Reader
-from broker.store.tables import (
-    foreign,
-)
+from broker.store.tables import external_studies
 
 
 @dataclass(frozen=True, slots=True)
-class KnownElsewhere:
+class ExternalHistory:
     """What is known of a patient from other clinics, and how fresh that is."""
 
-    studies: tuple[ForeignStudy, ...] = ()  # one report for every study of every clinic; newest study first
+    studies: tuple[ExternalStudy, ...] = ()  # one report for every study of every clinic; newest study first
     answered_at: datetime | None = None  # UTC: the last complete answer; None: there was none yet
     failed_at: datetime | None = None  # UTC: the last attempt, if it failed or got only a part
     reason: str = ""  # plain English; empty unless `failed_at`
 
 
-def external(reader: Reader, patient_id: int) -> KnownElsewhere:
+def external(reader: Reader, patient_id: int) -> ExternalHistory:
     """Give what other clinics did to a patient, as far as the bus has told it."""
     row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
     studies = tuple(
-        foreign.last_words(reader.rows(f"{foreign.STUDIES} WHERE patient_id = ? ORDER BY at, reference", [patient_id]))
+        external_studies.latest_reports(
+            reader.rows(f"{external_studies.STUDIES} WHERE patient_id = ? ORDER BY at, reference", [patient_id])
+        )
     )
     if row is None:
-        return KnownElsewhere(studies)
-    return KnownElsewhere(studies, _instant(row["answered_at"]), _instant(row["failed_at"]), row["reason"])
+        return ExternalHistory(studies)
+    return ExternalHistory(studies, _instant(row["answered_at"]), _instant(row["failed_at"]), row["reason"])
 
 
 def own(reader: Reader, patient_id: int) -> list[OwnStudy]:

@@ -8,14 +8,14 @@ from datetime import datetime
 from broker.domain.orders import Order
 from broker.store.database import Reader
 from broker.store.tables import worklist
-from broker.store.tables.worklist import Item, Place
+from broker.store.tables.worklist import Candidate, WorklistItem
 
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
     """A scheduled step as the worklist has it, since when it is in its state, and when a device was given it first."""
 
-    item: Item
+    item: WorklistItem
     since: datetime
     delivered_at: datetime | None
 
@@ -32,7 +32,7 @@ class WorklistStatus:
 
 def of_order(reader: Reader, order: Order, ae_title: str) -> WorklistStatus:
     """Give what tells why a device sees an order or does not."""
-    places = [Place(step.id, order.id, "", order.patient.name, bool(order.attributes)) for step in order.steps]
+    places = [Candidate(step.id, order.id, "", order.patient.name, bool(order.attributes)) for step in order.steps]
     items = {item.step.id: item for item in worklist.load(reader, places)}
     rows = reader.rows(
         "SELECT s.id, s.state_since, d.at FROM scheduled_step s LEFT JOIN worklist_delivery d"

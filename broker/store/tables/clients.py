@@ -32,7 +32,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ClientOrder:
     """An order of a client, and how it stands; instants are UTC."""
 
     task: str  # id
@@ -79,7 +79,7 @@ def set_disabled(tx: Tx, name: str, disabled: bool) -> None:
     tx.run("UPDATE client SET disabled = ? WHERE name = ?", [int(disabled), name])
 
 
-def heard(tx: Tx, name: str) -> None:
+def note_contact(tx: Tx, name: str) -> None:
     """Note that a client has just called."""
     tx.run("UPDATE client SET last_contact_at = ? WHERE name = ?", [tx.now.isoformat(), name])
 
@@ -146,9 +146,9 @@ _STANDINGS = (
 )
 
 
-def standings(
+def client_orders(
     reader: Reader, client: str, *, tasks: Collection[str] | None = None, since: datetime | None = None
-) -> list[Standing]:
+) -> list[ClientOrder]:
     """Give a client's orders: those of these Tasks, or all; `since` leaves out what certainly has not changed since."""
     conditions, values = "", {"client": client, "tasks": "", "since": ""}
     if tasks is not None:
@@ -171,13 +171,13 @@ def task_of_order(reader: Reader, client: str, order_id: int) -> str:
     )
 
 
-def _standing(row: Row) -> Standing:
+def _standing(row: Row) -> ClientOrder:
     completed = row["order_state"] == OrderState.COMPLETED and row["made_at"] and not row["conflicts"]
     images_at = max(row["state_since"], row["made_at"], row["confirmed_at"] or "") if completed else ""
     # After images were taken away a doctor looks first.
     reported = completed and row["signed_at"] and row["said"] not in ("unlink", "wrong_entry")
     report_at = max(row["signed_at"], row["upheld_at"] or "") if reported else ""
-    return Standing(
+    return ClientOrder(
         task=row["task"],
         content=json.loads(row["content"]),
         updated_at=datetime.fromisoformat(row["updated_at"]),

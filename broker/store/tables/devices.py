@@ -19,7 +19,7 @@ MOST_STRANGERS = 200  # callers that nobody has approved; of more the one heard 
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class DeviceSample:
     """What a device really sent on a service (worklist, N-CREATE, N-SET): attributes in the DICOM JSON model."""
 
     service: str
@@ -29,7 +29,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class DeviceNote:
     """Something about a device that people should know: how often it happened, and what it was the last time."""
 
     kind: str
@@ -90,7 +90,7 @@ def learn(tx: Tx, ae_title: str, address: str) -> None:
     tx.notify()
 
 
-def hear(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
+def note_contact(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
     """Note when a known device was last heard on a service, and what it wanted in a few words."""
     tx.run(
         "INSERT INTO device_contact (ae_title, service, at, address, summary)"
@@ -137,23 +137,25 @@ def keep_sample(tx: Tx, ae_title: str, service: str, attributes: dict[str, Any])
         )
 
 
-def samples(reader: Reader, ae_title: str = "") -> dict[str, list[Sample]]:
+def samples(reader: Reader, ae_title: str = "") -> dict[str, list[DeviceSample]]:
     """Give what each device, or this one alone, sent: AE title -> samples, the oldest first."""
-    found: dict[str, list[Sample]] = {}
+    found: dict[str, list[DeviceSample]] = {}
     for row in reader.rows(
         "SELECT * FROM device_sample WHERE :ae_title IN ('', ae_title) ORDER BY ae_title, at, which, service",
         {"ae_title": ae_title},
     ):
-        sample = Sample(row["service"], row["which"], json.loads(row["attributes"]), datetime.fromisoformat(row["at"]))
+        sample = DeviceSample(
+            row["service"], row["which"], json.loads(row["attributes"]), datetime.fromisoformat(row["at"])
+        )
         found.setdefault(row["ae_title"], []).append(sample)
     return found
 
 
-def notes(reader: Reader) -> dict[str, list[Note]]:
+def notes(reader: Reader) -> dict[str, list[DeviceNote]]:
     """Give what was noted of each device: AE title -> notes, the newest first."""
-    found: dict[str, list[Note]] = {}
+    found: dict[str, list[DeviceNote]] = {}
     for row in reader.rows("SELECT * FROM device_note ORDER BY ae_title, at DESC, kind"):
-        noted = Note(row["kind"], row["text"], row["count"], datetime.fromisoformat(row["at"]))
+        noted = DeviceNote(row["kind"], row["text"], row["count"], datetime.fromisoformat(row["at"]))
         found.setdefault(row["ae_title"], []).append(noted)
     return found
 

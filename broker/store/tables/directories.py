@@ -21,7 +21,7 @@ _LATIN = str.maketrans("АВЕКМНОРСТХавекмнорстх", "ABEKMHOP
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ImportChange:
     """What an import did to a kind's entries."""
 
     before: int
@@ -94,7 +94,7 @@ def positions(reader: Reader) -> dict[str, tuple[str, str]]:
     return {title: codes for title, codes in (aliases | found).items() if title}
 
 
-def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterable[Entry]) -> Change:
+def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterable[Entry]) -> ImportChange:
     """Put entries in the place of all that a kind had; the codes are all different."""
     before = _count(tx, kind)
     codes = []
@@ -125,7 +125,7 @@ def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterab
         [kind, system, version, file, len(codes), tx.now.isoformat()],
     )
     tx.notify()
-    return Change(before, added, written - added, gone)
+    return ImportChange(before, added, written - added, gone)
 
 
 def _count(reader: Reader, kind: str) -> int:

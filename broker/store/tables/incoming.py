@@ -144,7 +144,7 @@ def put(
     )
 
 
-def settle(tx: Tx, kind: ArrivalKind, source: str, reference: str) -> None:
+def overtake(tx: Tx, kind: ArrivalKind, source: str, reference: str) -> None:
     """Note that a newer message of another kind has overtaken a line: nobody needs to look at it any more."""
     tx.run(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"

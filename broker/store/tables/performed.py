@@ -33,7 +33,7 @@ def attributes(reader: Reader, sop_instance_uid: str) -> dict[str, Any]:
     return dict(json.loads(text)) if text else {}
 
 
-def whole(reader: Reader, sop_instance_uid: str) -> tuple[PerformedStep | None, dict[str, Any]]:
+def with_attributes(reader: Reader, sop_instance_uid: str) -> tuple[PerformedStep | None, dict[str, Any]]:
     """Give a performed step with all of its attributes, by one query; None and nothing where it is not known."""
     row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
     return (from_row(row), dict(json.loads(row["attributes"] or "{}"))) if row else (None, {})
@@ -168,7 +168,7 @@ def conflicts(reader: Reader, order_id: int) -> dict[str, str]:
     return {row["sop_instance_uid"]: row["conflict"] for row in found}
 
 
-def settle_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
+def resolve_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
     """Take a contradiction away: a person has looked, and it is the same patient."""
     for scheduled_step_id in scheduled_step_ids:
         tx.run(
@@ -202,7 +202,7 @@ def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
         remove(tx, row["id"])
 
 
-def awaited(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:
+def without_images(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:
     """Give the orders (ids) of this time whose images no device has told of to the end; starts are local."""
     found = reader.rows(
         "SELECT DISTINCT s.order_id FROM scheduled_step s WHERE s.start >= ? AND s.start <= ?"

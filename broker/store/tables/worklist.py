@@ -22,7 +22,7 @@ MOST_CHANGED = 200  # orders that are looked at one by one
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class IndexFilter:
     """The part of a worklist query that indexes answer; None and empty mean "any".
 
     Starts are local and inclusive. `closed_since` is an instant: steps completed after it still count.
@@ -44,7 +44,7 @@ class Narrowing:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Candidate:
     """Where an item stands on the worklist, and whom it is about: enough to go on from here, or to leave it out."""
 
     step_id: int
@@ -55,7 +55,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class WorklistItem:
     """One worklist item: a step, the order that it belongs to, and the AE titles that have begun it, if any.
 
     Performers are looked up only where it matters: for a step that is on several stations.
@@ -85,20 +85,20 @@ def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
     return rows[-1]["revision"] if rows else since, {row["order_id"] for row in rows}
 
 
-def places(
+def candidates(
     reader: Reader,
-    narrowing: Narrowing,
+    narrowing: IndexFilter,
     limit: int,
-    after: Place | None = None,
+    after: Candidate | None = None,
     among: Collection[int] | None = None,
-) -> list[Place]:
+) -> list[Candidate]:
     """Give where the items within a narrowing stand, earliest first, at most `limit`.
 
     They begin behind `after`; with `among`, only items of these orders (ids) count.
     """
     sql, params = statement(narrowing, limit, after, among)
     return [
-        Place(
+        Candidate(
             row["step_id"],
             row["order_id"],
             row["begins"],
@@ -109,7 +109,7 @@ def places(
     ]
 
 
-def load(reader: Reader, found: Sequence[Place]) -> list[Item]:
+def load(reader: Reader, found: Sequence[Candidate]) -> list[WorklistItem]:
     """Give the items that stand at these places, in the same order."""
     by_id = {order.id: order for order in orders.get_many(reader, list({place.order_id for place in found}))}
     pairs = [
@@ -122,7 +122,7 @@ def load(reader: Reader, found: Sequence[Place]) -> list[Item]:
         reader,
         [step.id for _, step in pairs if len(step.station_ae_titles) > 1 and step.state is not StepState.SCHEDULED],
     )
-    return [Item(order, step, performers.get(step.id, ())) for order, step in pairs]
+    return [WorklistItem(order, step, performers.get(step.id, ())) for order, step in pairs]
 
 
 _AMONG = "o.id IN (SELECT value FROM json_each(:among))"
@@ -145,7 +145,7 @@ _BY_PATIENT = (
 
 
 def statement(
-    narrowing: Narrowing, limit: int, after: Place | None = None, among: Collection[int] | None = None
+    narrowing: IndexFilter, limit: int, after: Candidate | None = None, among: Collection[int] | None = None
 ) -> tuple[str, dict[str, Any]]:
     """Write the SQL for `places`, and its parameters."""
     conditions, params = _conditions(narrowing)
@@ -175,7 +175,7 @@ def statement(
     return f"{sql} ORDER BY begins, step_id LIMIT :limit", params
 
 
-def _by_number(narrowing: Narrowing, params: dict[str, Any]) -> tuple[str, str] | None:
+def _by_number(narrowing: IndexFilter, params: dict[str, Any]) -> tuple[str, str] | None:
     """Choose the number that names the fewest orders: the template to use, and the condition that it begins with."""
     if narrowing.study_instance_uids:
         params["uids"] = json.dumps(narrowing.study_instance_uids)
@@ -191,7 +191,7 @@ def _by_number(narrowing: Narrowing, params: dict[str, Any]) -> tuple[str, str] 
     return None
 
 
-def _conditions(narrowing: Narrowing) -> tuple[list[str], dict[str, Any]]:
+def _conditions(narrowing: IndexFilter) -> tuple[list[str], dict[str, Any]]:
     """Give what is checked of every row, whichever index found it."""
     conditions, params = list[str](), dict[str, Any]()
     for name, condition, value in (

@@ -19,10 +19,10 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, Priority
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order, OrderState
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox, patient_history
-from broker.store.tables import clients, foreign, orders, outbox
+from broker.store.tables import clients, external_studies, orders, outbox
 from broker.workflow import incoming_referrals as referrals
 from broker.workflow import referrals as referral
 from tests.bus.api.clinic import NAME, House, paper
@@ -69,9 +69,9 @@ class Referrer:
         with self.store.read() as reader:
             return [outbox.from_row(row) for row in reader.rows("SELECT * FROM outbox ORDER BY seq")]
 
-    def results(self, order: Order) -> list[ForeignStudy]:
+    def results(self, order: Order) -> list[ExternalStudy]:
         with self.store.read() as reader:
-            return foreign.of_order(reader, order.id)
+            return external_studies.of_order(reader, order.id)
 
     def close(self) -> None:
         self.history.stop()

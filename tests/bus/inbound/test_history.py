@@ -55,11 +55,11 @@ class Desk:
             referrals.register, draft(patient=patient, start=soon(days=1)), REGISTRAR, CLINIC
         ).patient
 
-    def told(self) -> patient_history.KnownElsewhere:
+    def told(self) -> patient_history.ExternalHistory:
         with self.store.read() as reader:
             return patient_history.external(reader, self.patient.id)
 
-    def ask(self) -> patient_history.KnownElsewhere:
+    def ask(self) -> patient_history.ExternalHistory:
         self.history.ask(self.patient.id)
         return self.told()
 
@@ -102,7 +102,7 @@ def test_a_study_of_another_clinic_is_told_with_its_conclusion_and_dose(desk: De
 
 def test_an_earlier_study_elsewhere_is_a_repetition(desk: Desk) -> None:
     tells(desk.bus, days_ago=20)
-    [found] = prior_studies.earlier("CT", "4", soon().date(), [], desk.ask().studies, {"CT": 30})
+    [found] = prior_studies.repeated_studies("CT", "4", soon().date(), [], desk.ask().studies, {"CT": 30})
     assert (found.organisation, found.conclusion, found.effective_dose) == (STRANGER, "Пневмония справа", 3.1)
     assert not found.site_known
     assert prior_studies.dose_of_year(soon().date(), [], desk.told().studies).millisieverts == 3.1

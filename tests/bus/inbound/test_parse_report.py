@@ -24,7 +24,7 @@ from broker.bus.inbound.parse_report import (
     version_of,
 )
 from broker.bus.inbound.resolver import Unusable
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from tests.bus.samples import PROFILE
 
 N3 = "urn:oid:1.2.643.2.69.1.1.1."
@@ -84,12 +84,12 @@ OTHERS: list[Resource] = [
 TASK: Resource = {"resourceType": "Task", "id": "t1", "owner": {"reference": f"Organization/{STRANGER}"}}
 
 
-def read(*others: Resource, task: Resource | None = None, **changes: Any) -> ForeignStudy:
+def read(*others: Resource, task: Resource | None = None, **changes: Any) -> ExternalStudy:
     return external_study(ReportGraph(report(**changes), task, others), PROFILE)
 
 
 def test_everything_that_a_report_and_its_references_tell_is_read() -> None:
-    assert read(*OTHERS, task=TASK) == ForeignStudy(
+    assert read(*OTHERS, task=TASK) == ExternalStudy(
         reference="DiagnosticReport/r1",
         status="final",
         organisation=STRANGER,
@@ -111,7 +111,7 @@ def test_everything_that_a_report_and_its_references_tell_is_read() -> None:
 
 
 def test_a_bare_report_is_a_study_and_anything_else_is_refused() -> None:
-    assert external_study(ReportGraph({"resourceType": "DiagnosticReport", "id": "x"}), PROFILE) == ForeignStudy(
+    assert external_study(ReportGraph({"resourceType": "DiagnosticReport", "id": "x"}), PROFILE) == ExternalStudy(
         "DiagnosticReport/x"
     )
     for wrong in ({"resourceType": "Task", "id": "x"}, {"resourceType": "DiagnosticReport", "id": "../x"}, {}):
@@ -274,5 +274,5 @@ def test_whatever_stands_in_a_member_nothing_but_unusable_is_raised(changes: lis
         found = external_study(ReportGraph(whole["report"], whole["task"], whole["others"]), PROFILE)
     except Unusable:
         return
-    members = {name: str(getattr(found, name)) for name in ForeignStudy.__dataclass_fields__}
+    members = {name: str(getattr(found, name)) for name in ExternalStudy.__dataclass_fields__}
     json.dumps(members, ensure_ascii=False).encode()

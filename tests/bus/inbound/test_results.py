@@ -25,10 +25,10 @@ from broker.bus.transport.session import BusSession, Priority
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
-from broker.store.tables import foreign, incoming, orders, outbox
+from broker.store.tables import external_studies, incoming, orders, outbox
 from broker.workflow import referrals
 from tests.bus import strangers
 from tests.bus.samples import PROFILE
@@ -83,9 +83,9 @@ class Clinic:
         assert found is not None
         return found
 
-    def results(self, order: Order) -> list[ForeignStudy]:
+    def results(self, order: Order) -> list[ExternalStudy]:
         with self.store.read() as reader:
-            return foreign.of_order(reader, order.id)
+            return external_studies.of_order(reader, order.id)
 
     def ledger(self) -> list[ArrivalRecord]:
         with self.store.read() as reader:
@@ -291,7 +291,7 @@ def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
     clinic.answer(right)
     reads = external_study
 
-    def breaks(told: Any, profile: Any) -> ForeignStudy:
+    def breaks(told: Any, profile: Any) -> ExternalStudy:
         study = reads(told, profile)
         if study.conclusion == "сломай":
             raise KeyError("a fault")

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from broker.dicom.devices import learning, samples
 from broker.domain.device_advice import Suggestion
 from broker.domain.devices import Device
-from broker.store.tables.devices import Sample
+from broker.store.tables.devices import DeviceSample
 from tests.dicom.devices.test_samples import raw_name
 
 NOW = datetime(2026, 11, 24, 9, 47, tzinfo=UTC)
@@ -36,11 +36,11 @@ def creation(**keys: Any) -> Any:
     return dataset(**{key: value for key, value in {**whole, **keys}.items() if value is not None})
 
 
-def sample(ds: Dataset, service: str = "worklist", which: str = "latest", ago: timedelta = timedelta()) -> Sample:
-    return Sample(service, which, samples.mask(ds), NOW - ago)
+def sample(ds: Dataset, service: str = "worklist", which: str = "latest", ago: timedelta = timedelta()) -> DeviceSample:
+    return DeviceSample(service, which, samples.mask(ds), NOW - ago)
 
 
-def suggest(*sent: Sample, device: Device = XRAY) -> dict[str, Suggestion]:
+def suggest(*sent: DeviceSample, device: Device = XRAY) -> dict[str, Suggestion]:
     found = learning.suggest(device, sent, NOW)
     assert len({each.code for each in found}) == len(found)
     return {each.code: each for each in found}

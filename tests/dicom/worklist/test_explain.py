@@ -16,7 +16,7 @@ from broker.dicom.devices import samples
 from broker.dicom.worklist import explain, query
 from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.matching import MalformedKey
-from broker.domain.device_advice import Explained, Verdict
+from broker.domain.device_advice import Explanation, Verdict
 from broker.domain.devices import Device
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
@@ -55,9 +55,9 @@ class House:
         self.store.write(lambda tx: devices.keep_sample(tx, ae_title, "worklist", samples.mask(asked)))
 
     def hear(self, service: str, address: str = "10.0.4.14", ae_title: str = "XRAY_14") -> None:
-        self.store.write(lambda tx: devices.hear(tx, ae_title, service, address, ""))
+        self.store.write(lambda tx: devices.note_contact(tx, ae_title, service, address, ""))
 
-    def why(self, order: Order, ae_title: str = "XRAY_14", learns: bool = False) -> Explained:
+    def why(self, order: Order, ae_title: str = "XRAY_14", learns: bool = False) -> Explanation:
         with self.store.read() as reader:
             now = orders.get(reader, order.id)
             assert now
@@ -88,12 +88,12 @@ def house(tmp_path: Path) -> Any:
     made.store.close()
 
 
-def against(explained: Explained) -> dict[str, Verdict]:
+def against(explained: Explanation) -> dict[str, Verdict]:
     """Give the reasons against, by code."""
     return {each.code: each for each in explained.verdicts if not each.ok and each.decides}
 
 
-def codes(explained: Explained) -> set[str]:
+def codes(explained: Explanation) -> set[str]:
     return {each.code for each in explained.verdicts}
 
 

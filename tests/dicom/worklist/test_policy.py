@@ -24,7 +24,7 @@ from broker.domain.people import Patient, PersonName
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.tables import devices, orders
-from broker.store.tables.worklist import Item
+from broker.store.tables.worklist import WorklistItem
 from broker.workflow import performed_steps, referrals
 from tests.dicom.codec.test_decoding import encoded
 from tests.dicom.worklist.test_query import code, identifier
@@ -277,8 +277,8 @@ def test_the_offset_is_that_of_the_items_own_day() -> None:
     attribute = next(each for each in TOP if each.keyword == "TimezoneOffsetFromUTC")
     step = ScheduledStep(datetime(2026, 7, 1, 9, 0), ("XRAY_14",))
     order = Order(1, "1", "1.2", "1", KUZNETSOVA, OrderState.SCHEDULED, "", "", "DX", (step,), NOW)
-    assert attribute.value(Item(order, step), Context("X", zone=ZoneInfo("Europe/Berlin"))) == "+0200"
-    assert attribute.value(Item(order, step), Context("X", zone=ZoneInfo("America/St_Johns"))) == "-0230"
+    assert attribute.value(WorklistItem(order, step), Context("X", zone=ZoneInfo("Europe/Berlin"))) == "+0200"
+    assert attribute.value(WorklistItem(order, step), Context("X", zone=ZoneInfo("America/St_Johns"))) == "-0230"
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_flood_of_invented_callers_forgets_those_heard_longest_ago(store: Stor
     for number in range(devices.MOST_STRANGERS):
         clock.now += timedelta(seconds=1)
         learn(store, f"FAKE_{number}", "10.0.0.1")
-    store.write(lambda tx: devices.hear(tx, "FAKE_0", "refused", "10.0.0.1", ""))  # the oldest, heard again
+    store.write(lambda tx: devices.note_contact(tx, "FAKE_0", "refused", "10.0.0.1", ""))  # the oldest, heard again
     for number in range(5):
         clock.now += timedelta(seconds=1)
         learn(store, f"MORE_{number}", "10.0.0.1")

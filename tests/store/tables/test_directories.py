@@ -15,7 +15,7 @@ from broker.domain.errors import Forbidden, Invalid, Refused
 from broker.store.database import Store
 from broker.store.queries import directory_search, lookups
 from broker.store.tables import devices, directories, orders
-from broker.store.tables.directories import Change
+from broker.store.tables.directories import ImportChange
 from broker.workflow import referrals
 from broker.workflow.directories import Replaced, Source, replace_directory
 from tests.support import factory
@@ -33,7 +33,7 @@ KNEE = ProcedureType("X-TEST-1", "Снимок колена из выгрузк�
 HAND = ProcedureType("X-TEST-2", "Снимок кисти из выгрузки", "DX", 15)
 
 
-def put(store: Store, kind: str, entries: Iterable[Entry], system: str = "", version: str = "") -> Change:
+def put(store: Store, kind: str, entries: Iterable[Entry], system: str = "", version: str = "") -> ImportChange:
     return store.write(lambda tx: directories.replace(tx, kind, system, version, "file.csv", entries))
 
 
@@ -107,10 +107,10 @@ def test_kinds_do_not_mix(store: Store) -> None:
 
 
 def test_new_entries_take_the_place_of_all_old_ones(store: Store) -> None:
-    assert put(store, "diagnoses", ICD, "1.2.3", "1") == Change(0, 5, 0, 0)
-    assert put(store, "diagnoses", ICD, "1.2.3", "1") == Change(5, 0, 0, 0)
+    assert put(store, "diagnoses", ICD, "1.2.3", "1") == ImportChange(0, 5, 0, 0)
+    assert put(store, "diagnoses", ICD, "1.2.3", "1") == ImportChange(5, 0, 0, 0)
     renamed = replace(ICD[0], name="Гонартроз")
-    assert put(store, "diagnoses", [renamed, Entry("M16", "Коксартроз")], "1.2.3", "2") == Change(5, 1, 1, 4)
+    assert put(store, "diagnoses", [renamed, Entry("M16", "Коксартроз")], "1.2.3", "2") == ImportChange(5, 1, 1, 4)
     with store.read() as reader:
         assert directories.entries(reader, "diagnoses") == [Entry("M16", "Коксартроз"), renamed]
         [told] = directory_search.imported(reader)

@@ -22,7 +22,7 @@ from broker.domain import names
 from broker.domain.devices import Device
 from broker.store.database import Store, Tx
 from broker.store.tables import devices, worklist
-from broker.store.tables.worklist import Narrowing, Place
+from broker.store.tables.worklist import Candidate, IndexFilter
 from broker.workflow import referrals
 from tests.dicom.worklist.test_query import identifier
 from tests.support import factory
@@ -51,13 +51,13 @@ CHOICES: tuple[dict[str, Any], ...] = (
 )
 
 
-@pytest.mark.parametrize("after", [None, Place(1, 1, "2026-11-24T08:00:00", factory.KUZNETSOVA.name)])
-def test_no_query_scans_a_table(store: Store, after: Place | None) -> None:
+@pytest.mark.parametrize("after", [None, Candidate(1, 1, "2026-11-24T08:00:00", factory.KUZNETSOVA.name)])
+def test_no_query_scans_a_table(store: Store, after: Candidate | None) -> None:
     shapes = [{}, *CHOICES, *({**one, **other} for one, other in itertools.combinations(CHOICES, 2))]
     shapes.append({key: value for choice in CHOICES for key, value in choice.items()})
     with store.read() as reader:
         for shape in shapes:
-            narrowing = Narrowing(**shape) if "start_from" in shape else Narrowing(**shape, start_from=TODAY)
+            narrowing = IndexFilter(**shape) if "start_from" in shape else IndexFilter(**shape, start_from=TODAY)
             sql, params = worklist.statement(narrowing, 100, after)
             steps = [row["detail"] for row in reader.rows(f"EXPLAIN QUERY PLAN {sql}", params)]
             tables = [step for step in steps if re.match(r"(SCAN|SEARCH) [a-z]\b", step)]
@@ -74,7 +74,7 @@ def test_reading_items_and_noting_them_scans_no_table_either(store: Store) -> No
     def noted(tx: Tx) -> None:
         tx._conn.execute("UPDATE scheduled_step SET state = 'STARTED'")
         tx._conn.set_trace_callback(seen.append)
-        place = Place(order.steps[0].id, order.id, "", order.patient.name)
+        place = Candidate(order.steps[0].id, order.id, "", order.patient.name)
         assert len(worklist.load(tx, [place])) == 1
         worklist.note_delivery(tx, [order.steps[0].id], "XRAY_14")
         tx._conn.set_trace_callback(None)
@@ -218,7 +218,7 @@ def _scan(store: Store, asked: Any) -> list[int]:
         rows = reader.rows(
             "SELECT id, order_id, start FROM scheduled_step WHERE +state <> 'COMPLETED' OR +state_since >= ?", [since]
         )
-        places = [Place(row["id"], row["order_id"], row["start"], factory.KUZNETSOVA.name) for row in rows]
+        places = [Candidate(row["id"], row["order_id"], row["start"], factory.KUZNETSOVA.name) for row in rows]
         places.sort(key=lambda place: (place.start, place.step_id))
         dated = asked.window.low is not None or asked.window.high is not None
         kept = []

@@ -14,11 +14,11 @@ from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.orders import Order, OrderState
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
-from broker.store.tables import directories, foreign
-from broker.store.tables.foreign import Kept
+from broker.store.tables import directories, external_studies
+from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import referrals
 from tests.support import factory
 from tests.support.clock import TODAY
@@ -28,7 +28,7 @@ from tests.ui.scene import Scene, press, texts
 from ui.services import Services
 
 THEM, US = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61", "aa9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
-KNEE = ForeignStudy(
+KNEE = ExternalStudy(
     "DiagnosticReport/1",
     "final",
     THEM,
@@ -82,13 +82,13 @@ def known(scene: Scene, **changes: Any) -> Order:
     return scene.store.write(referrals.register, draft, factory.REGISTRAR, factory.CLINIC)
 
 
-def tell(scene: Scene, order: Order, *studies: ForeignStudy) -> None:
+def tell(scene: Scene, order: Order, *studies: ExternalStudy) -> None:
     """Let the region tell studies of an order's patient."""
 
     def write(tx: Tx) -> None:
         for study in studies:
-            foreign.keep(tx, order.patient.id, Kept(study, "1", tx.now))
-        foreign.note_answer(tx, order.patient.id)
+            external_studies.put(tx, order.patient.id, StoredStudy(study, "1", tx.now))
+        external_studies.note_answer(tx, order.patient.id)
         tx.notify()
 
     scene.store.write(write)
@@ -98,7 +98,7 @@ def fail(scene: Scene, order: Order) -> None:
     """Let the region not answer."""
 
     def write(tx: Tx) -> None:
-        foreign.note_failure(tx, order.patient.id, "time-out")
+        external_studies.note_failure(tx, order.patient.id, "time-out")
         tx.notify()
 
     scene.store.write(write)

@@ -57,7 +57,7 @@ async def test_a_device_is_told_with_when_it_was_heard(scene: Scene, user: User)
 
     def hear(tx: Tx) -> None:
         for service, summary in (("worklist", "7"), ("mpps", "N-SET COMPLETED accepted"), ("echo", "")):
-            devices.hear(tx, "XRAY_14", service, "10.0.4.14", summary)
+            devices.note_contact(tx, "XRAY_14", service, "10.0.4.14", summary)
 
     scene.store.write(hear)
     scene.now += timedelta(minutes=2)
@@ -163,9 +163,9 @@ async def test_a_device_that_is_turned_away_says_why(scene: Scene, user: User) -
 
     def hear(tx: Tx) -> None:
         devices.put(tx, Device("CT_1", "КТ", "CT", address="10.0.4.1"))
-        devices.hear(tx, "CT_1", "refused", "10.9.9.9", "")
+        devices.note_contact(tx, "CT_1", "refused", "10.9.9.9", "")
         devices.learn(tx, "US_7", "10.0.4.7")
-        devices.hear(tx, "US_7", "refused", "10.0.4.7", "")
+        devices.note_contact(tx, "US_7", "refused", "10.0.4.7", "")
         devices.note(tx, "XRAY_14", "mpps_dose", "no number: EntranceDose")
 
     scene.store.write(hear)

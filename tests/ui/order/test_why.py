@@ -28,7 +28,7 @@ def ask(scene: Scene, ae_title: str, **step: str) -> None:
     query.ScheduledProcedureStepSequence = [item]
 
     def hear(tx: Tx) -> None:
-        devices.hear(tx, ae_title, "worklist", "10.0.4.14", "0")
+        devices.note_contact(tx, ae_title, "worklist", "10.0.4.14", "0")
         devices.keep_sample(tx, ae_title, "worklist", samples.mask(query))
 
     scene.store.write(hear)

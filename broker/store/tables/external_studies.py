@@ -12,24 +12,24 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
 from broker.domain import prior_studies
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Reader, Row, Tx
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredStudy:
     """A study as the bus told it. `version` is that of its report; empty where its references were not read (yet)."""
 
-    study: ForeignStudy
+    study: ExternalStudy
     version: str = ""
     told_at: datetime | None = None  # UTC: when the report was last changed on the bus
 
 
-def of_order(reader: Reader, order_id: int) -> list[ForeignStudy]:
+def of_order(reader: Reader, order_id: int) -> list[ExternalStudy]:
     """Give the results that other clinics told of an order of ours, the newest first."""
     # The condition on the order is that of the partial index.
     where = "WHERE order_id = ? AND order_id IS NOT NULL ORDER BY at, reference"
-    return last_words(reader.rows(f"{STUDIES} {where}", [order_id]))
+    return latest_reports(reader.rows(f"{STUDIES} {where}", [order_id]))
 
 
 def is_fresh(reader: Reader, patient_id: int, hours: float, now: datetime) -> bool:
@@ -49,7 +49,7 @@ def versions(reader: Reader, patient_id: int) -> dict[str, str]:
     return {row["reference"]: row["version"] for row in rows}
 
 
-def keep(tx: Tx, patient_id: int, kept: Kept, order_id: int = 0) -> bool:
+def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int = 0) -> bool:
     """Keep a study, over what was known of it; say whether that changes anything.
 
     An older version, a partial report after the finished one, and a report that was not read in full never replace
@@ -142,7 +142,7 @@ def told_by_us(reader: Reader, patient_id: int, reference: str) -> bool:
 STUDIES = "SELECT content FROM external_study"
 
 
-def _replaces(kept: Kept, row: Row) -> bool:
+def _replaces(kept: StoredStudy, row: Row) -> bool:
     before = json.loads(row["content"])
     if before["version"] and not kept.version:
         return False
@@ -154,22 +154,22 @@ def _replaces(kept: Kept, row: Row) -> bool:
     return kept.told_at is None or kept.told_at.isoformat() >= row["at"] or not before["version"]
 
 
-def _content(kept: Kept) -> str:
+def _content(kept: StoredStudy) -> str:
     study = asdict(kept.study)
     study["studied_on"] = kept.study.studied_on.isoformat() if kept.study.studied_on else None
     return json.dumps({"version": kept.version, "study": study}, ensure_ascii=False)
 
 
-def last_words(rows: list[Row]) -> list[ForeignStudy]:
+def latest_reports(rows: list[Row]) -> list[ExternalStudy]:
     """Return the studies of rows of `STUDIES`, the newest first: of every study the report that was changed last."""
-    return prior_studies.last_words(_study(json.loads(row["content"])) for row in rows)
+    return prior_studies.latest_reports(_study(json.loads(row["content"])) for row in rows)
 
 
-def _study(content: Row) -> ForeignStudy:
+def _study(content: Row) -> ExternalStudy:
     members = content["study"]
     day = members["studied_on"]
     changed = {"studied_on": date.fromisoformat(day) if day else None, "documents": tuple(members["documents"])}
-    return ForeignStudy(**(members | changed))
+    return ExternalStudy(**(members | changed))
 
 
 def _instant(text: str | None) -> datetime | None:

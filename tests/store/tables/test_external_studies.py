@@ -12,18 +12,18 @@ import pytest
 
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import ForeignStudy
+from broker.domain.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import patient_history
-from broker.store.tables import foreign
-from broker.store.tables.foreign import Kept
+from broker.store.tables import external_studies
+from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import performed_steps, referrals
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-STUDY = ForeignStudy(
+STUDY = ExternalStudy(
     reference="DiagnosticReport/1",
     status="final",
     organisation="c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02",
@@ -54,28 +54,31 @@ def order(store: Store) -> Order:
     return store.write(referrals.register, draft(start=datetime(2026, 11, 25, 12, 0)), REGISTRAR, CLINIC)
 
 
-def keep(store: Store, patient_id: int, study: ForeignStudy, order_id: int = 0, **changes: Any) -> bool:
-    kept = replace(Kept(study, "1", NOW), **changes)
-    return store.write(lambda tx: foreign.keep(tx, patient_id, kept, order_id))
+def keep(store: Store, patient_id: int, study: ExternalStudy, order_id: int = 0, **changes: Any) -> bool:
+    kept = replace(StoredStudy(study, "1", NOW), **changes)
+    return store.write(lambda tx: external_studies.put(tx, patient_id, kept, order_id))
 
 
-def told(store: Store, patient_id: int) -> patient_history.KnownElsewhere:
+def told(store: Store, patient_id: int) -> patient_history.ExternalHistory:
     with store.read() as reader:
         return patient_history.external(reader, patient_id)
 
 
-def of_order(store: Store, order: Order) -> list[ForeignStudy]:
+def of_order(store: Store, order: Order) -> list[ExternalStudy]:
     with store.read() as reader:
-        return foreign.of_order(reader, order.id)
+        return external_studies.of_order(reader, order.id)
 
 
 def test_a_study_comes_back_as_it_was_kept(store: Store, order: Order) -> None:
     assert keep(store, order.patient.id, STUDY)
-    bare = ForeignStudy("DiagnosticReport/2")
+    bare = ExternalStudy("DiagnosticReport/2")
     assert keep(store, order.patient.id, bare, version="", told_at=None)
     assert told(store, order.patient.id).studies == (STUDY, bare)
     with store.read() as reader:
-        assert foreign.versions(reader, order.patient.id) == {"DiagnosticReport/1": "1", "DiagnosticReport/2": ""}
+        assert external_studies.versions(reader, order.patient.id) == {
+            "DiagnosticReport/1": "1",
+            "DiagnosticReport/2": "",
+        }
 
 
 def test_the_same_again_changes_nothing(store: Store, order: Order) -> None:
@@ -152,34 +155,34 @@ def test_what_the_bus_does_not_tell_any_more_is_forgotten_but_not_results_for_ou
     keep(store, order.patient.id, STUDY, order.id)
     for number in (2, 3):
         keep(store, order.patient.id, replace(STUDY, reference=f"DiagnosticReport/{number}", study_instance_uid=""))
-    assert store.write(lambda tx: foreign.forget_others(tx, order.patient.id, ["DiagnosticReport/3"])) == 1
+    assert store.write(lambda tx: external_studies.forget_others(tx, order.patient.id, ["DiagnosticReport/3"])) == 1
     assert {study.reference[-1] for study in told(store, order.patient.id).studies} == {"1", "3"}
 
 
 def test_an_answer_is_fresh_for_its_hours_and_a_failure_keeps_its_age(store: Store, order: Order, clock: Clock) -> None:
     def fresh() -> bool:
         with store.read() as reader:
-            return foreign.is_fresh(reader, order.patient.id, 12, clock.now)
+            return external_studies.is_fresh(reader, order.patient.id, 12, clock.now)
 
-    assert told(store, order.patient.id) == patient_history.KnownElsewhere()
+    assert told(store, order.patient.id) == patient_history.ExternalHistory()
     assert not fresh()
-    store.write(lambda tx: foreign.note_answer(tx, order.patient.id))
+    store.write(lambda tx: external_studies.note_answer(tx, order.patient.id))
     assert fresh()
     clock.now = NOW + timedelta(hours=12)
     assert not fresh()
-    store.write(lambda tx: foreign.note_failure(tx, order.patient.id, "time-out"))
-    assert told(store, order.patient.id) == patient_history.KnownElsewhere((), NOW, clock.now, "time-out")
-    store.write(lambda tx: foreign.note_answer(tx, order.patient.id))
-    assert told(store, order.patient.id) == patient_history.KnownElsewhere((), clock.now)
+    store.write(lambda tx: external_studies.note_failure(tx, order.patient.id, "time-out"))
+    assert told(store, order.patient.id) == patient_history.ExternalHistory((), NOW, clock.now, "time-out")
+    store.write(lambda tx: external_studies.note_answer(tx, order.patient.id))
+    assert told(store, order.patient.id) == patient_history.ExternalHistory((), clock.now)
     clock.now = NOW  # the clock was set back
     assert not fresh()
 
 
 def test_a_failure_after_a_good_answer_is_not_fresh(store: Store, order: Order) -> None:
-    store.write(lambda tx: foreign.note_answer(tx, order.patient.id))
-    store.write(lambda tx: foreign.note_failure(tx, order.patient.id, "time-out"))
+    store.write(lambda tx: external_studies.note_answer(tx, order.patient.id))
+    store.write(lambda tx: external_studies.note_failure(tx, order.patient.id, "time-out"))
     with store.read() as reader:
-        assert not foreign.is_fresh(reader, order.patient.id, 12, NOW)
+        assert not external_studies.is_fresh(reader, order.patient.id, 12, NOW)
 
 
 def test_own_studies_are_those_that_were_begun_with_the_signed_conclusion(store: Store, order: Order) -> None:
@@ -218,8 +221,8 @@ def test_a_report_that_we_told_ourselves_is_known_as_ours(store: Store, order: O
         )
     )
     with store.read() as reader:
-        assert foreign.told_by_us(reader, order.patient.id, "DiagnosticReport/r1")
-        assert not foreign.told_by_us(reader, order.patient.id, "DiagnosticReport/r2")
+        assert external_studies.told_by_us(reader, order.patient.id, "DiagnosticReport/r1")
+        assert not external_studies.told_by_us(reader, order.patient.id, "DiagnosticReport/r2")
 
 
 def test_reading_a_patient_is_a_search_of_an_index(store: Store) -> None:

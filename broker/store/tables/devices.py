@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.domain.devices import Device, ProcedureType
+from broker.store import rows
 from broker.store.database import Reader, Row, Store, Tx
 
 AFTER_STARTER = 1_000_000  # position of imported procedures, which so go by name
@@ -50,19 +51,9 @@ def get(reader: Reader, ae_title: str) -> Device | None:
 
 
 def put(tx: Tx, device: Device) -> None:
-    """Keep a device, over what was known of its AE title."""
-    tx.run(
-        "INSERT INTO device (ae_title, name, modality, room, address, charset, approved, fallback_charset, longest,"
-        " own_only, days_before, days_after, closed_hours, strict_mpps, mpps_hours, created_at)"
-        " VALUES (:ae_title, :name, :modality, :room, :address, :charset, :approved, :fallback_charset, :longest,"
-        " :own_only, :days_before, :days_after, :closed_hours, :strict_mpps, :mpps_hours, :now)"
-        " ON CONFLICT (ae_title) DO UPDATE SET name = excluded.name, modality = excluded.modality,"
-        " room = excluded.room, address = excluded.address, charset = excluded.charset, approved = excluded.approved,"
-        " fallback_charset = excluded.fallback_charset, longest = excluded.longest, own_only = excluded.own_only,"
-        " days_before = excluded.days_before, days_after = excluded.days_after,"
-        " closed_hours = excluded.closed_hours, strict_mpps = excluded.strict_mpps, mpps_hours = excluded.mpps_hours",
-        {**asdict(device), "now": tx.now.isoformat()},
-    )
+    """Insert a device, or write it over the one with its AE title."""
+    values = {**asdict(device), "created_at": tx.now.isoformat()}
+    rows.upsert(tx, "device", values, key=["ae_title"], once=["created_at"])
 
 
 def learn(tx: Tx, ae_title: str, address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from broker.domain.errors import NotFound
 from broker.domain.orders import BusRole, Order, OrderState, Priority, ScheduledStep, StepState
 from broker.domain.people import PersonName
 from broker.domain.performed import StepReference
+from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import patients
 
@@ -49,7 +51,7 @@ def require(reader: Reader, id: int) -> Order:
 def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
     """Give the orders with these ids, in the ids' order; unknown ids are left out."""
     wanted = [json.dumps(list(ids))]
-    rows = reader.rows("SELECT * FROM orders WHERE id IN (SELECT value FROM json_each(?))", wanted)
+    found = reader.rows("SELECT * FROM orders WHERE id IN (SELECT value FROM json_each(?))", wanted)
     people = {
         row["id"]: row
         for row in reader.rows(
@@ -66,7 +68,7 @@ def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
         wanted,
     ):
         steps.setdefault(row["order_id"], []).append(_step(row))
-    by_id = {row["id"]: _order(row, people[row["patient_id"]], steps.get(row["id"], [])) for row in rows}
+    by_id = {row["id"]: _order(row, people[row["patient_id"]], steps.get(row["id"], [])) for row in found}
     return [by_id[id] for id in ids if id in by_id]
 
 
@@ -100,57 +102,37 @@ def owner(reader: Reader, number: str, value: str) -> int:
 
 
 def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int:
-    """Keep a new order with its steps; `order.id` and the steps' ids are given by the store."""
-    id = tx.run(
-        "INSERT INTO orders (accession_number, study_instance_uid, requested_procedure_id, patient_id, state,"
-        " state_since, procedure_code, procedure_name, procedure_local, modality, body_site, laterality, priority,"
-        " finance, referrer_family, referrer_given, referrer_middle, referrer_snils, referrer_position,"
-        " diagnosis_code, diagnosis_text, comment, attributes, authored_on, created_by, submission_id,"
-        " submission_digest, bus_role, requester, owner, bus_accession_number)"
-        " VALUES (:accession_number, :study_instance_uid, :requested_procedure_id, :patient_id, :state,"
-        " :now, :procedure_code, :procedure_name, :procedure_local, :modality, :body_site, :laterality, :priority,"
-        " :finance, :referrer_family, :referrer_given, :referrer_middle, :referrer_snils, :referrer_position,"
-        " :diagnosis_code, :diagnosis_text, :comment, :attributes, :authored_on, :created_by, :submission_id,"
-        " :submission_digest, :bus_role, :requester, :owner, :bus_accession_number)",
+    """Insert a new order with its steps and return its id; the store gives the order and the steps their ids."""
+    id = rows.insert(
+        tx,
+        "orders",
         {
-            **_columns(order),
-            "accession_number": order.accession_number,
-            "study_instance_uid": order.study_instance_uid,
-            "requested_procedure_id": order.requested_procedure_id,
-            "patient_id": order.patient.id,
-            "state": order.state,
-            "now": tx.now.isoformat(),
-            "attributes": _json(order.attributes),
-            "authored_on": order.authored_on.isoformat(),
-            "created_by": order.created_by,
-            "bus_role": order.bus_role,
-            "requester": order.requester,
-            "owner": order.owner,
-            "bus_accession_number": order.bus_accession_number or None,
+            **_referral_columns(order),
+            **_order_columns(order),
+            "state_since": tx.now.isoformat(),
             "submission_id": submission_id or None,
             "submission_digest": submission_digest,
         },
     )
     for step in order.steps:
-        step_id = tx.run(
-            "INSERT INTO scheduled_step (order_id, sps_id, start, state, state_since) VALUES (?, ?, ?, ?, ?)",
-            [id, step.sps_id, step.start.isoformat(timespec="seconds"), step.state, tx.now.isoformat()],
+        step_id = rows.insert(
+            tx,
+            "scheduled_step",
+            {
+                "order_id": id,
+                "sps_id": step.sps_id,
+                "start": step.start.isoformat(timespec="seconds"),
+                "state": step.state,
+                "state_since": tx.now.isoformat(),
+            },
         )
         _set_stations(tx, step_id, step.station_ae_titles)
     return id
 
 
 def update(tx: Tx, order: Order) -> None:
-    """Write the referral part of an order over the old one and count its revision up."""
-    tx.run(
-        "UPDATE orders SET procedure_code = :procedure_code, procedure_name = :procedure_name,"
-        " procedure_local = :procedure_local, modality = :modality, body_site = :body_site,"
-        " laterality = :laterality, priority = :priority, finance = :finance, referrer_family = :referrer_family,"
-        " referrer_given = :referrer_given, referrer_middle = :referrer_middle, referrer_snils = :referrer_snils,"
-        " referrer_position = :referrer_position, diagnosis_code = :diagnosis_code,"
-        " diagnosis_text = :diagnosis_text, comment = :comment, revision = revision + 1 WHERE id = :id",
-        {**_columns(order), "id": order.id},
-    )
+    """Write the referral part of an order over the old one and increment its revision."""
+    rows.update(tx, "orders", _referral_columns(order), {"id": order.id}, also="revision = revision + 1")
 
 
 def set_numbers(tx: Tx, order: Order) -> None:
@@ -263,13 +245,13 @@ def find_steps(
     steps: list[tuple[int, int]] = []
     conflicts: list[str] = []
     for name in (*_BY_NUMBER, "referenced_study_uids", "study_instance_uid") if shared_uid else _NAMED:
-        rows = found[name]
+        named = found[name]
         if not steps:
-            named = [row for row in rows if reference.sps_id and row["sps_id"] == reference.sps_id]
-            steps = [(row["order_id"], row["step_id"]) for row in named or rows]
+            exact = [row for row in named if reference.sps_id and row["sps_id"] == reference.sps_id]
+            steps = [(row["order_id"], row["step_id"]) for row in exact or named]
         elif shared_uid and name.endswith(("uid", "uids")):
             continue  # the group's, or the group's other orders
-        elif {row["order_id"] for row in rows} - {order_id for order_id, _ in steps}:
+        elif {row["order_id"] for row in named} - {order_id for order_id, _ in steps}:
             conflicts.append(name)
     return steps, conflicts
 
@@ -286,25 +268,60 @@ def _json(attributes: dict[str, Any]) -> str:
     return json.dumps(attributes, ensure_ascii=False) if attributes else ""
 
 
-def _columns(order: Order) -> dict[str, object]:
-    return {
-        "procedure_code": order.procedure_code,
-        "procedure_name": order.procedure_name,
-        "procedure_local": int(order.procedure_local),
-        "modality": order.modality,
-        "body_site": order.body_site,
-        "laterality": order.laterality,
-        "priority": order.priority,
-        "finance": order.finance,
+# What people may change of an order, and how it is kept; every other column is named in _order_columns. A field of text
+# that is added to Order is kept by its name here and needs nothing more in this module.
+_SPECIAL = frozenset({"id", "patient", "steps", "revision", "referrer"})
+_FIXED = (
+    "accession_number",
+    "study_instance_uid",
+    "requested_procedure_id",
+    "state",
+    "created_by",
+    "bus_role",
+    "requester",
+    "owner",
+    "attributes",
+    "authored_on",
+    "bus_accession_number",
+)
+_REFERRAL = tuple(each.name for each in fields(Order) if each.name not in _SPECIAL and each.name not in _FIXED)
+
+
+def _referral_columns(order: Order) -> dict[str, object]:
+    return {name: getattr(order, name) for name in _REFERRAL} | {
         "referrer_family": order.referrer.family,
         "referrer_given": order.referrer.given,
         "referrer_middle": order.referrer.middle,
-        "referrer_snils": order.referrer_snils,
-        "referrer_position": order.referrer_position,
-        "diagnosis_code": order.diagnosis_code,
-        "diagnosis_text": order.diagnosis_text,
-        "comment": order.comment,
     }
+
+
+def _order_columns(order: Order) -> dict[str, object]:
+    return {name: getattr(order, name) for name in _FIXED} | {
+        "patient_id": order.patient.id,
+        "attributes": _json(order.attributes),
+        "authored_on": order.authored_on.isoformat(),
+        "bus_accession_number": order.bus_accession_number or None,
+    }
+
+
+def _order(row: Row, patient: Row, steps: list[ScheduledStep]) -> Order:
+    return Order(
+        **{name: row[name] for name in (*_REFERRAL, *_FIXED)}
+        | {
+            "procedure_local": bool(row["procedure_local"]),
+            "priority": Priority(row["priority"]),
+            "state": OrderState(row["state"]),
+            "bus_role": BusRole(row["bus_role"]),
+            "attributes": json.loads(row["attributes"]) if row["attributes"] else {},
+            "authored_on": datetime.fromisoformat(row["authored_on"]),
+            "bus_accession_number": row["bus_accession_number"] or "",
+        },
+        id=row["id"],
+        patient=patients.from_row(patient),
+        referrer=PersonName(row["referrer_family"], row["referrer_given"], row["referrer_middle"]),
+        steps=tuple(steps),
+        revision=row["revision"],
+    )
 
 
 def _step(row: Row) -> ScheduledStep:
@@ -314,38 +331,4 @@ def _step(row: Row) -> ScheduledStep:
         start=datetime.fromisoformat(row["start"]),
         state=StepState(row["state"]),
         station_ae_titles=tuple((row["stations"] or "").split("\n")) if row["stations"] else (),
-    )
-
-
-def _order(row: Row, patient: Row, steps: list[ScheduledStep]) -> Order:
-    return Order(
-        id=row["id"],
-        accession_number=row["accession_number"],
-        study_instance_uid=row["study_instance_uid"],
-        requested_procedure_id=row["requested_procedure_id"],
-        patient=patients.from_row(patient),
-        state=OrderState(row["state"]),
-        procedure_code=row["procedure_code"],
-        procedure_name=row["procedure_name"],
-        procedure_local=bool(row["procedure_local"]),
-        modality=row["modality"],
-        body_site=row["body_site"],
-        laterality=row["laterality"],
-        priority=Priority(row["priority"]),
-        finance=row["finance"],
-        referrer=PersonName(row["referrer_family"], row["referrer_given"], row["referrer_middle"]),
-        referrer_snils=row["referrer_snils"],
-        referrer_position=row["referrer_position"],
-        diagnosis_code=row["diagnosis_code"],
-        diagnosis_text=row["diagnosis_text"],
-        comment=row["comment"],
-        attributes=json.loads(row["attributes"]) if row["attributes"] else {},
-        authored_on=datetime.fromisoformat(row["authored_on"]),
-        created_by=row["created_by"],
-        bus_role=BusRole(row["bus_role"]),
-        requester=row["requester"],
-        owner=row["owner"],
-        bus_accession_number=row["bus_accession_number"] or "",
-        revision=row["revision"],
-        steps=tuple(steps),
     )

@@ -6,27 +6,23 @@ from datetime import date
 
 from broker.domain import names
 from broker.domain.people import Patient, PersonName, Sex
+from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 
 PREFIX_END = "\U0010ffff"  # above every letter: the end of a prefix range
 
 
-def from_row(row: Row, prefix: str = "") -> Patient:
-    """Make a Patient of a row whose columns may bear a prefix (`patient_` in joins)."""
+def from_row(row: Row) -> Patient:
+    """Return the Patient of a row of its table."""
     return Patient(
-        id=row[prefix + "id"],
-        patient_id=row[prefix + "patient_id"],
-        name=PersonName(row[prefix + "family"], row[prefix + "given"], row[prefix + "middle"]),
-        birth_date=date.fromisoformat(born) if (born := row[prefix + "birth_date"]) else None,
-        sex=Sex(row[prefix + "sex"]),
-        snils=row[prefix + "snils"] or "",
-        policy=row[prefix + "policy"] or "",
-        phone=row[prefix + "phone"],
-        weight=row[prefix + "weight"],
-        height=row[prefix + "height"],
-        allergies=row[prefix + "allergies"],
-        pregnancy=row[prefix + "pregnancy"],
-        revision=row[prefix + "revision"],
+        **{name: row[name] for name in _PLAIN} | {"sex": Sex(row["sex"])},
+        id=row["id"],
+        patient_id=row["patient_id"],
+        name=PersonName(row["family"], row["given"], row["middle"]),
+        birth_date=date.fromisoformat(row["birth_date"]) if row["birth_date"] else None,
+        snils=row["snils"] or "",
+        policy=row["policy"] or "",
+        revision=row["revision"],
     )
 
 
@@ -69,43 +65,29 @@ def find_by(reader: Reader, number: str, value: str) -> Patient | None:
 
 
 def add(tx: Tx, patient: Patient, patient_id: str) -> int:
-    """Keep a new patient under this card number; give the row's id."""
-    return tx.run(
-        "INSERT INTO patient (patient_id, family, given, middle, name_key, given_key, birth_date, sex, snils, policy,"
-        " phone, weight, height, allergies, pregnancy, changed_at)"
-        " VALUES (:patient_id, :family, :given, :middle, :name_key, :given_key, :birth_date, :sex, :snils, :policy,"
-        " :phone, :weight, :height, :allergies, :pregnancy, :changed_at)",
-        {**_columns(tx, patient), "patient_id": patient_id},
-    )
+    """Insert a new patient under this Patient ID and return the row's id."""
+    return rows.insert(tx, "patient", {**_columns(tx, patient), "patient_id": patient_id})
 
 
 def update(tx: Tx, id: int, patient: Patient) -> None:
-    """Write a patient's data over the old ones; the card number stays."""
-    tx.run(
-        "UPDATE patient SET family = :family, given = :given, middle = :middle, name_key = :name_key,"
-        " given_key = :given_key, birth_date = :birth_date, sex = :sex, snils = :snils, policy = :policy,"
-        " phone = :phone, weight = :weight, height = :height, allergies = :allergies, pregnancy = :pregnancy,"
-        " revision = revision + 1, changed_at = :changed_at WHERE id = :id",
-        {**_columns(tx, patient), "id": id},
-    )
+    """Write a patient's data over the old ones and increment the revision; the Patient ID stays."""
+    rows.update(tx, "patient", _columns(tx, patient), {"id": id}, also="revision = revision + 1")
+
+
+# Columns whose values are those of the field of the same name.
+_PLAIN = ("sex", "phone", "weight", "height", "allergies", "pregnancy")
 
 
 def _columns(tx: Tx, patient: Patient) -> dict[str, object]:
-    return {
+    return {name: getattr(patient, name) for name in _PLAIN} | {
         "family": patient.name.family,
         "given": patient.name.given,
         "middle": patient.name.middle,
         "name_key": names.fold(str(patient.name)),
         "given_key": names.fold(patient.name.given),
         "birth_date": patient.birth_date.isoformat() if patient.birth_date else "",
-        "sex": patient.sex,
         "snils": patient.snils or None,
         "policy": patient.policy or None,
-        "phone": patient.phone,
-        "weight": patient.weight,
-        "height": patient.height,
-        "allergies": patient.allergies,
-        "pregnancy": patient.pregnancy,
         "changed_at": tx.now.isoformat(),
     }
 
@@ -114,12 +96,12 @@ def _by_name(reader: Reader, words: list[str], born: date | None, limit: int) ->
     """Search the first word as the beginning of the family name, else of the given name; the rest must begin words."""
     found: list[Patient] = []
     for column in ("name_key", "given_key"):
-        rows = reader.rows(
+        matching = reader.rows(
             f"SELECT * FROM patient WHERE {column} >= :low AND {column} < :high"
             " AND (:born = '' OR birth_date = :born) ORDER BY name_key LIMIT 500",
             {"low": words[0], "high": words[0] + PREFIX_END, "born": born.isoformat() if born else ""},
         )
-        for row in rows:
+        for row in matching:
             key = row["name_key"].split(" ")
             if row["id"] not in {each.id for each in found} and all(
                 any(part.startswith(word) for part in key) for word in words

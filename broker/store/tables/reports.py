@@ -6,6 +6,7 @@ from datetime import datetime
 
 from broker.domain.people import PersonName
 from broker.domain.reports import Report, ReportState
+from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import audit
 
@@ -41,53 +42,42 @@ def put(tx: Tx, report: Report) -> Report:
 
     The order of a signed one no longer waits for its report.
     """
-    values = {
-        "order_id": report.order_id,
-        "reading": report.reading,
-        "state": report.state,
-        "description": report.description,
-        "conclusion": report.conclusion,
-        "recommendations": report.recommendations,
-        "effective_dose": report.effective_dose,
-        "author": report.author,
+    values = {name: getattr(report, name) for name in _PLAIN} | {
         "author_family": report.author_name.family,
         "author_given": report.author_name.given,
         "author_middle": report.author_name.middle,
-        "author_snils": report.author_snils,
-        "author_position": report.author_position,
         "saved_at": tx.now.isoformat(),
         "signed_at": report.signed_at.isoformat() if report.signed_at else None,
     }
-    id = tx.value(
-        f"INSERT INTO report ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"
-        " ON CONFLICT (order_id, reading) DO UPDATE SET revision = revision + 1, "
-        + ", ".join(f"{name} = excluded.{name}" for name in values if name not in ("order_id", "reading"))
-        + " RETURNING id",
-        values,
-    )
+    rows.upsert(tx, "report", values, key=["order_id", "reading"], also="revision = revision + 1")
     if report.state is ReportState.SIGNED:
         tx.run("UPDATE orders SET reported = 1 WHERE id = ?", [report.order_id])
-    kept = get(tx, id)
-    assert kept is not None
-    return kept
+    [row] = tx.rows("SELECT * FROM report WHERE order_id = ? AND reading = ?", [report.order_id, report.reading])
+    return from_row(row)
+
+
+# Columns whose values are those of the field of the same name.
+_PLAIN = (
+    "order_id",
+    "reading",
+    "state",
+    "description",
+    "conclusion",
+    "recommendations",
+    "effective_dose",
+    "author",
+    "author_snils",
+    "author_position",
+)
 
 
 def from_row(row: Row) -> Report:
-    """Make a Report of a row of its table."""
+    """Return the Report of a row of its table."""
     return Report(
-        id=row["id"],
-        order_id=row["order_id"],
-        reading=row["reading"],
-        state=ReportState(row["state"]),
-        description=row["description"],
-        conclusion=row["conclusion"],
-        recommendations=row["recommendations"],
-        effective_dose=row["effective_dose"],
-        author=row["author"],
+        **{name: row[name] for name in _PLAIN} | {"state": ReportState(row["state"])},
         author_name=PersonName(row["author_family"], row["author_given"], row["author_middle"]),
-        author_snils=row["author_snils"],
-        author_position=row["author_position"],
         saved_at=datetime.fromisoformat(row["saved_at"]),
-        signed_at=datetime.fromisoformat(row["signed_at"]) if row["signed_at"] else None,
+        signed_at=rows.instant(row["signed_at"]),
         revision=row["revision"],
+        id=row["id"],
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 
 
@@ -44,29 +45,17 @@ def of_order(reader: Reader, order_id: int) -> WorklistFile | None:
 def present_under(reader: Reader, folder: str) -> list[WorklistFile]:
     """Give the files below a folder that were there at the last look."""
     # The character after "/" is "0": a range of the primary key, also where the folder's name holds a "%".
-    rows = reader.rows(
+    found = reader.rows(
         "SELECT * FROM worklist_file WHERE path > :folder || '/' AND path < :folder || '0' AND state = 'present'",
         {"folder": folder.rstrip("/")},
     )
-    return [_from_row(row) for row in rows]
+    return [_from_row(row) for row in found]
 
 
 def put(tx: Tx, file: WorklistFile) -> None:
-    """Keep what is known of a file, over what was known."""
-    tx.run(
-        "INSERT INTO worklist_file (path, digest, order_id, problem, state, at)"
-        " VALUES (:path, :digest, :order_id, :problem, :state, :now)"
-        " ON CONFLICT (path) DO UPDATE SET digest = excluded.digest, order_id = excluded.order_id,"
-        " problem = excluded.problem, state = excluded.state, at = excluded.at",
-        {
-            "path": file.path,
-            "digest": file.digest,
-            "order_id": file.order_id or None,
-            "problem": file.problem,
-            "state": file.state,
-            "now": tx.now.isoformat(),
-        },
-    )
+    """Insert what is known of a file, or write it over what was known."""
+    values = {**asdict(file), "order_id": file.order_id or None, "at": tx.now.isoformat()}
+    rows.upsert(tx, "worklist_file", values, key=["path"])
 
 
 def remove(tx: Tx, path: str) -> None:

@@ -7,8 +7,8 @@ own, so that cutting one off cuts off no other.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from broker.app.scheduler import Job
 from broker.app.settings import bus_client, bus_profile
@@ -16,6 +16,7 @@ from broker.bus.inbound.history import History
 from broker.bus.inbound.referrals import ReferralPoll
 from broker.bus.inbound.results import ResultPoll
 from broker.bus.outbound.delivery import Delivery
+from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile, systems_without_version
 from broker.bus.transport.dialect import DIALECTS
 from broker.bus.transport.rate_limit import RateLimiter
@@ -23,10 +24,7 @@ from broker.bus.transport.session import BusSession, Priority
 from broker.config.configuration import Config
 from broker.documents.report_pdf import report_pdf
 from broker.domain.clinic import Clinic
-from broker.domain.orders import Order
-from broker.domain.reports import Report
 from broker.store.database import Store
-from broker.store.queries import order_card
 from broker.store.tables import directories, incoming, outbox
 
 log = logging.getLogger(__name__)
@@ -60,7 +58,7 @@ class RegionalBus:
 
         workers = 1 if config.bus.dialect in ONE_WORKER else WORKERS
         self.delivery = Delivery(
-            store, session(Priority.DELIVERY), profile, paper_of(config, store), dialect=dialect, workers=workers
+            store, session(Priority.DELIVERY), profile, report_renderer(config), dialect=dialect, workers=workers
         )
         self.referrals = ReferralPoll(
             store, session(Priority.POLLING), dialect, profile, clinic, config.bus.auto_accept
@@ -104,13 +102,6 @@ class RegionalBus:
             return bus_profile(self._config, directories.positions(reader), directories.versions(reader))
 
 
-def paper_of(config: Config, store: Store) -> Callable[[Order, Report], bytes]:
-    """Give what makes the document of a signed report."""
-    clinic = config.clinic
-
-    def paper(order: Order, report: Report) -> bytes:
-        with store.read() as reader:
-            made_on, device = order_card.images_made(reader, order.id)
-        return report_pdf(order, report, clinic.name, clinic.zone, made_on, device)
-
-    return paper
+def report_renderer(config: Config) -> MakePdf:
+    """Return what makes the document of a signed report, the same that the screens print."""
+    return partial(report_pdf, clinic_name=config.clinic.name, zone=config.clinic.zone)

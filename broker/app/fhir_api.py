@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
-from broker.app.bus import paper_of
+from broker.app.bus import report_renderer
 from broker.app.settings import bus_profile
 from broker.bus.api import FhirApi
 from broker.bus.outbound.resources import NAMESPACE
@@ -23,7 +23,7 @@ def build_fhir_api(config: Config, store: Store, clinic: Clinic) -> FhirApi:
         made = bus_profile(config, directories.positions(reader), directories.versions(reader))
         return made if made.mis_oid else replace(made, mis_oid=_own_oid(config))
 
-    return FhirApi(store, clinic, profile, paper_of(config, store), config.bus.auto_accept)
+    return FhirApi(store, clinic, profile, report_renderer(config), config.bus.auto_accept)
 
 
 def _own_oid(config: Config) -> str:

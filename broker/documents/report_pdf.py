@@ -7,7 +7,7 @@ fonts/LICENSE); a character that they do not have is shown as a box, never left 
 from __future__ import annotations
 
 import unicodedata
-from datetime import date, datetime, tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,8 +16,7 @@ from fpdf.enums import XPos, YPos
 from fpdf.fonts import TTFFont
 
 from broker.domain import identifiers, names
-from broker.domain.orders import Order
-from broker.domain.reports import Report, ReportState
+from broker.domain.reports import ReportState, SignedReport
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"
@@ -28,14 +27,13 @@ _LABELS = 42  # mm: the column of the facts' labels
 _INVISIBLE = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", *map(chr, range(0xFE00, 0xFE10))}
 
 
-def report_pdf(
-    order: Order, report: Report, clinic_name: str, zone: tzinfo, made_on: date | None = None, device: str = ""
-) -> bytes:
+def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     """Return a signed report as PDF, A4; equal arguments give equal bytes.
 
-    `made_on` and `device` are the day and the device of the images; without a day the planned one is printed.
-    Raise ValueError for a draft: what nobody has signed is not a document.
+    Without a day of the images the planned one is printed. Raise ValueError for a draft: what nobody has signed is not
+    a document.
     """
+    order, report = signed.order, signed.report
     if report.state is not ReportState.SIGNED or report.signed_at is None:
         raise ValueError("only a signed report is printed")
     patient, step = order.patient, order.steps[0]
@@ -52,9 +50,9 @@ def report_pdf(
             ("Номер карты", patient.patient_id),
             ("СНИЛС", identifiers.show_snils(patient.snils)),
             ("Исследование", study),
-            ("Дата", f"{made_on or step.start.date():%d.%m.%Y}"),
+            ("Дата", f"{signed.images_made_on or step.start.date():%d.%m.%Y}"),
             ("Номер", order.accession_number),
-            ("Аппарат", device),
+            ("Аппарат", signed.devices),
             ("Направил", ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)),
             ("Диагноз", f"{order.diagnosis_code} {order.diagnosis_text}".strip()),
             ("Эффективная доза", dose(report.effective_dose)),

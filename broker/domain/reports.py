@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from broker.domain.orders import Order
 from broker.domain.people import NOBODY, PersonName
 
 
@@ -35,6 +36,16 @@ class Report:
     signed_at: datetime | None = None  # UTC
     revision: int = 0  # 0: was never saved
     id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReport:
+    """A signed report with everything that its document states about the study."""
+
+    order: Order
+    report: Report
+    images_made_on: date | None = None  # None: no modality said
+    devices: str = ""  # names and rooms, as people read them
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from broker.domain.devices import ProcedureType
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import Report
+from broker.domain.reports import SignedReport
 from broker.store.database import Store
 from broker.store.queries import exchange_state
 from broker.store.tables import outbox
@@ -30,9 +30,9 @@ ADMINISTRATOR = Actor(ActorKind.PERSON, "admin", "Администратор", f
 KNEE = ProcedureType("7003087", "Рентгенография коленного сустава", "DX", 15, local=False, body_site="25")
 
 
-def paper(order: Order, report: Report) -> bytes:
+def make_pdf(signed: SignedReport) -> bytes:
     """Stand for the PDF of a report."""
-    return f"%PDF-1.4 {order.accession_number} {report.conclusion}".encode()
+    return f"%PDF-1.4 {signed.order.accession_number} {signed.report.conclusion}".encode()
 
 
 @contextmanager
@@ -69,7 +69,7 @@ class Clinic:
     def delivery_with(self, chance: float, rate: int = 6000) -> Delivery:
         limiter = self.limiter = RateLimiter(rate, lambda: self.now, lambda: chance)
         session = BusSession(self.store, self.clients[-1], limiter, Priority.DELIVERY)
-        return Delivery(self.store, session, PROFILE, paper, dialect=self.dialect, workers=self.workers)
+        return Delivery(self.store, session, PROFILE, make_pdf, dialect=self.dialect, workers=self.workers)
 
     def deliver(self) -> DeliverySummary:
         return self.delivery.deliver()

@@ -18,7 +18,7 @@ from pypdf import PdfReader
 from broker.documents import report_pdf
 from broker.domain.orders import Order, OrderState, ScheduledStep
 from broker.domain.people import PersonName
-from broker.domain.reports import Report, ReportState
+from broker.domain.reports import Report, ReportState, SignedReport
 from tests.support.clock import ZONE
 from tests.support.factory import KUZNETSOVA
 
@@ -55,9 +55,8 @@ REPORT = Report(
 
 def pages(**changes: Any) -> list[str]:
     """Print a report and read its pages back."""
-    made = report_pdf.report_pdf(
-        ORDER, replace(REPORT, **changes), "Поликлиника № 7", ZONE, date(2026, 11, 24), "Рентген"
-    )
+    signed = SignedReport(ORDER, replace(REPORT, **changes), date(2026, 11, 24), "Рентген")
+    made = report_pdf.report_pdf(signed, "Поликлиника № 7", ZONE)
     return [page.extract_text() for page in PdfReader(io.BytesIO(made)).pages]
 
 
@@ -93,12 +92,12 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_without_a_day_of_the_images_the_planned_one_is_printed() -> None:
-    made = report_pdf.report_pdf(ORDER, REPORT, "Поликлиника № 7", ZONE)
+    made = report_pdf.report_pdf(SignedReport(ORDER, REPORT), "Поликлиника № 7", ZONE)
     assert "23.11.2026" in PdfReader(io.BytesIO(made)).pages[0].extract_text()
 
 
 def test_the_fonts_are_in_it_and_only_what_is_needed_of_them() -> None:
-    made = report_pdf.report_pdf(ORDER, REPORT, "Поликлиника № 7", ZONE)
+    made = report_pdf.report_pdf(SignedReport(ORDER, REPORT), "Поликлиника № 7", ZONE)
     assert len(made) < 60_000
     assert made.count(b"/FontFile2") == 2
     assert (report_pdf.FONTS / "LICENSE").read_text(encoding="utf-8").startswith("DejaVu")
@@ -138,7 +137,8 @@ def test_nothing_typed_breaks_it(one: str, other: str, dose: float) -> None:
 def test_the_same_report_gives_the_same_bytes_in_every_process() -> None:
     program = (
         "import hashlib; from tests.documents.test_report_pdf import *;"
-        " print(hashlib.sha256(report_pdf.report_pdf(ORDER, REPORT, 'Поликлиника № 7', ZONE)).hexdigest())"
+        " signed = SignedReport(ORDER, REPORT);"
+        " print(hashlib.sha256(report_pdf.report_pdf(signed, 'Поликлиника № 7', ZONE)).hexdigest())"
     )
     root = Path(__file__).parents[2]
     made = {
@@ -157,7 +157,7 @@ def test_the_same_report_gives_the_same_bytes_in_every_process() -> None:
 
 def test_a_draft_is_not_a_document() -> None:
     with pytest.raises(ValueError, match="signed"):
-        report_pdf.report_pdf(ORDER, replace(REPORT, state=ReportState.DRAFT), "Поликлиника № 7", ZONE)
+        report_pdf.report_pdf(SignedReport(ORDER, replace(REPORT, state=ReportState.DRAFT)), "Поликлиника № 7", ZONE)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
     given = draft(owner=STRANGER, station_ae_titles=(), start=soon(days=1))
     order = store.write(referrals.register, given, REGISTRAR, CLINIC)
     session = session_of(store, client, Priority.DELIVERY)
-    Delivery(store, session, PROFILE, lambda order, report: b"", dialect=r4).deliver()
+    Delivery(store, session, PROFILE, lambda signed: b"", dialect=r4).deliver()
     with store.read() as reader:
         placed = server.get(f"Task/{outbox.references(reader, order.id).task}")
     post(server, strangers.result(of=placed, days_ago=0))

@@ -319,8 +319,11 @@ def test_what_waits_for_a_report_no_longer_does_once_it_is_signed(store: Store, 
 
 
 def test_the_day_and_the_device_on_paper_are_those_of_the_images(store: Store, order: Order) -> None:
+    sign(store, order)
     with store.read() as reader:
-        day, device = order_card.images_made(reader, order.id)
+        printed = order_card.signed_report(reader, order)
+    assert printed is not None
+    day, device = printed.images_made_on, printed.devices
     assert device == "Рентген, каб. 14"
     assert day is not None
     assert abs(datetime.combine(day, datetime.min.time()) - order.steps[0].start) < timedelta(days=2)

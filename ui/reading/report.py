@@ -13,7 +13,6 @@ from broker.domain import names
 from broker.domain.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.store.database import Reader
 from broker.store.queries import order_card
 from ui.services import Services
 from ui.text import errors, words
@@ -29,9 +28,10 @@ def build(app: FastAPI, services: Services) -> None:
         if not permissions.may(request.state.actor, Permission.VIEW):
             return theme.notice("Нет прав", errors.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
-            content = _pdf(reader, accession_number, services)
-        if content is None:
+            signed = order_card.report_by_number(reader, accession_number)
+        if signed is None:
             return theme.notice("Протокола нет", "Он появится здесь, когда врач его подпишет.", 404)
+        content = report_pdf.report_pdf(signed, services.settings.clinic_name, services.clinic.zone)
         name = "".join(char for char in accession_number if char.isascii() and (char.isalnum() or char in "-_"))
         return Response(
             content,
@@ -74,16 +74,3 @@ def link(number: str) -> None:
     with ui.link("", f"/report/{number}.pdf", new_tab=True).classes("btn btn-small"):
         ui.icon("print")
         text("span", "Печать / PDF")
-
-
-def _pdf(reader: Reader, accession_number: str, services: Services) -> bytes | None:
-    card = order_card.card(reader, accession_number)
-    if card is None or card.report is None or card.report.state is not ReportState.SIGNED:
-        return None
-    return report_pdf.report_pdf(
-        card.order,
-        card.report,
-        services.settings.clinic_name,
-        services.clinic.zone,
-        *order_card.images_made(reader, card.order.id),
-    )

@@ -21,7 +21,8 @@ from broker.domain.incoming import IncomingState
 from broker.domain.messages import BusReferences
 from broker.domain.orders import OrderState
 from broker.store.database import Reader
-from broker.store.tables import clients, orders, reports
+from broker.store.queries import order_card
+from broker.store.tables import clients, orders
 from broker.store.tables.clients import ClientOrder
 
 IN_PROGRESS, COMPLETED = "in-progress", "completed"
@@ -69,8 +70,8 @@ def results_of(standing: ClientOrder, profile: Profile) -> list[Resource]:
     ]
 
 
-def made_for(reader: Reader, standing: ClientOrder, profile: Profile, paper: MakePdf | None) -> dict[str, Resource]:
-    """Make everything that answers an order: "Type/id" -> resource. Without `paper` the document stays empty."""
+def made_for(reader: Reader, standing: ClientOrder, profile: Profile, make_pdf: MakePdf | None) -> dict[str, Resource]:
+    """Make everything that answers an order: "Type/id" -> resource. Without `make_pdf` the document stays empty."""
     order = orders.get(reader, standing.order_id)
     if order is None or standing.images_at is None:
         return {}
@@ -83,14 +84,15 @@ def made_for(reader: Reader, standing: ClientOrder, profile: Profile, paper: Mak
     )
     steps = performed_steps(reader, order)
     images = _placed(n3(images_bundle(order, steps, known, profile, standing.images_at)), order.id, standing.images_at)
-    report = reports.signed(reader, order.id) if standing.report_at else None
-    if report is None or standing.report_at is None:
+    signed = order_card.signed_report(reader, order) if standing.report_at else None
+    if signed is None or standing.report_at is None:
         return images
+    report = signed.report
     studies = {_study_uid(each): each["id"] for each in images.values() if each["resourceType"] == "ImagingStudy"}
     known = replace(known, extra={f"{STUDY}{uid}": id for uid, id in studies.items()})
-    pdf = paper(order, report) if paper else b"%"  # not empty, so that it is referred to
-    signed = report_bundle(order, report, steps, known, profile, pdf, report.signed_at or standing.report_at)
-    return images | _placed(n3(signed), order.id, standing.report_at)
+    pdf = make_pdf(signed) if make_pdf else b"%"  # not empty, so that it is referred to
+    answer = report_bundle(order, report, steps, known, profile, pdf, report.signed_at or standing.report_at)
+    return images | _placed(n3(answer), order.id, standing.report_at)
 
 
 def order_of(resource_id: str) -> int:

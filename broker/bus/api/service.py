@@ -76,10 +76,10 @@ class ApiCaller:
 
 
 class FhirApiService:
-    """The verbs. `auto_accept` is modality -> AE title, `paper` makes the PDF of a signed report."""
+    """The verbs. `auto_accept` is modality -> AE title, `make_pdf` makes the PDF of a signed report."""
 
-    def __init__(self, store: Store, clinic: Clinic, auto_accept: Mapping[str, str], paper: MakePdf) -> None:
-        self._store, self._clinic, self._auto_accept, self._paper = store, clinic, auto_accept, paper
+    def __init__(self, store: Store, clinic: Clinic, auto_accept: Mapping[str, str], make_pdf: MakePdf) -> None:
+        self._store, self._clinic, self._auto_accept, self._make_pdf = store, clinic, auto_accept, make_pdf
 
     # ---- ordering ----
 
@@ -199,8 +199,8 @@ class FhirApiService:
         order_id = answers.order_of(id)
         task = clients.task_of_order(reader, caller.name, order_id) if order_id else ""
         standing = answers.standing_of(reader, caller.name, task) if task else None
-        paper = self._paper if kind == "Binary" else None
-        return answers.made_for(reader, standing, caller.profile, paper).get(reference) if standing else None
+        make_pdf = self._make_pdf if kind == "Binary" else None
+        return answers.made_for(reader, standing, caller.profile, make_pdf).get(reference) if standing else None
 
     def _task(self, task_id: str, caller: ApiCaller) -> Resource:
         """Give an order's own Task as it stands; raise Refused(404)."""

@@ -82,19 +82,19 @@ class Failures(Throttle):
 
 
 class FhirApi:
-    """The ASGI application. `profile` reads who we are and the dictionaries; `paper` makes the PDF of a report."""
+    """The ASGI application. `profile` reads who we are and the dictionaries; `make_pdf` makes the PDF of a report."""
 
     def __init__(
         self,
         store: Store,
         clinic: Clinic,
         profile: Callable[[Reader], Profile],
-        paper: MakePdf,
+        make_pdf: MakePdf,
         auto_accept: Mapping[str, str],
         failures: Failures | None = None,
     ) -> None:
         self._store, self._make_profile = store, profile
-        self._service = FhirApiService(store, clinic, auto_accept, paper)
+        self._service = FhirApiService(store, clinic, auto_accept, make_pdf)
         self._failures = failures or Failures()
         self._limiter: anyio.CapacityLimiter | None = None
         self._profile: tuple[float, Profile] | None = None

@@ -23,10 +23,10 @@ from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order, OrderState
 from broker.domain.performed import PerformedState, PerformedStep
-from broker.domain.reports import Report
+from broker.domain.reports import SignedReport
 from broker.store.database import Reader
-from broker.store.queries import schedule
-from broker.store.tables import orders, outbox, performed, reports
+from broker.store.queries import order_card, schedule
+from broker.store.tables import orders, outbox, performed
 
 NO_BIRTH_DATE = "date of birth unknown"
 NO_CORRECTIONS = "the bus takes no corrections"
@@ -37,7 +37,7 @@ STATUSES = {OutboxKind.CANCEL: "cancelled", OutboxKind.STARTED: "in-progress"}
 RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT)
 _KNOWN_BY = {OutboxKind.IMAGES: ("images_task", "images_report"), OutboxKind.REPORT: ("report_task", "report")}
 
-MakePdf = Callable[[Order, Report], bytes]  # makes the PDF of a signed report; equal arguments give equal bytes
+MakePdf = Callable[[SignedReport], bytes]  # makes the PDF of a signed report; equal arguments give equal bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class OutboundMessage:
     order: Order
     references: BusReferences
     performed: tuple[PerformedStep, ...] = ()
-    report: Report | None = None
+    report: SignedReport | None = None
     stamp: tuple[object, ...] | None = None  # of what it is made of, `outbox.content_stamp`
 
     @property
@@ -76,7 +76,7 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         order,
         outbox.references(reader, order.id),
         performed_steps(reader, order) if row.kind in RESULTS else (),
-        reports.signed(reader, order.id) if row.kind is OutboxKind.REPORT else None,
+        order_card.signed_report(reader, order) if row.kind is OutboxKind.REPORT else None,
         outbox.content_stamp(reader, seq),
     )
 
@@ -121,11 +121,12 @@ def _rendered(
         case OutboxKind.IMAGES:
             return dialect.transaction(images_bundle(order, message.performed, known, profile, made_at))
         case OutboxKind.REPORT:
-            report = message.report
-            if report is None:
+            signed = message.report
+            if signed is None:
                 return Rejected("no report of this order is signed")
-            pdf = make_pdf(order, report)
-            return dialect.transaction(report_bundle(order, report, message.performed, known, profile, pdf, made_at))
+            pdf = make_pdf(signed)
+            bundle = report_bundle(order, signed.report, message.performed, known, profile, pdf, made_at)
+            return dialect.transaction(bundle)
 
 
 def lookup(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call:

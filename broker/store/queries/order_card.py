@@ -9,7 +9,7 @@ from typing import Any
 
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedStep
-from broker.domain.reports import Report
+from broker.domain.reports import Report, SignedReport
 from broker.store.database import Reader, Row
 from broker.store.queries import schedule
 from broker.store.tables import (
@@ -122,8 +122,20 @@ def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
     return json.dumps(json.loads(text), ensure_ascii=False, indent=1) if text else ""
 
 
-def images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
-    """Give the day on which an order's images were made, where a modality told it, and the devices' names."""
+def signed_report(reader: Reader, order: Order) -> SignedReport | None:
+    """Return an order's signed report with what its document states; None if none is signed."""
+    report = reports.signed(reader, order.id)
+    return SignedReport(order, report, *_images_made(reader, order.id)) if report else None
+
+
+def report_by_number(reader: Reader, accession_number: str) -> SignedReport | None:
+    """Return the signed report on the study with this number; None if there is none."""
+    order = orders.by_accession_number(reader, accession_number)
+    return signed_report(reader, order) if order else None
+
+
+def _images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
+    """Return the day on which an order's images were made, if a modality said, and the devices' names."""
     rows = reader.rows(
         "SELECT p.start, coalesce(d.name, p.ae_title) AS name, coalesce(d.room, '') AS room FROM performed_step p"
         " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.state = 'COMPLETED' AND p.id IN"

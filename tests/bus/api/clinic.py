@@ -21,7 +21,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import Report
+from broker.domain.reports import Report, SignedReport
 from broker.security.sessions import token_hash
 from broker.store.database import Store
 from broker.store.queries import inbox
@@ -40,9 +40,9 @@ TEXT = ReportText("Суставная щель сужена.", "Артроз II 
 OURS = Profile(PRACTICE_ORGANISATION_2, "1.2.643.2.69.1.2.901", PROFILE.zone, images_url="https://pacs.example/{study}")
 
 
-def paper(order: Order, report: Report) -> bytes:
+def make_pdf(signed: SignedReport) -> bytes:
     """Stand for the PDF of a report."""
-    return f"%PDF-1.4 {order.accession_number} {report.conclusion}".encode()
+    return f"%PDF-1.4 {signed.order.accession_number} {signed.report.conclusion}".encode()
 
 
 class EndpointServer(PracticeServer):
@@ -64,7 +64,7 @@ class House:
         store.clock = RunningClock()  # when something was changed is what its callers search by
         self.add_client(NAME, PRACTICE_TOKEN, PRACTICE_ORGANISATION)
         self.failures = Failures()
-        self.endpoint = FhirApi(store, clinic, lambda reader: OURS, paper, auto_accept or {}, self.failures)
+        self.endpoint = FhirApi(store, clinic, lambda reader: OURS, make_pdf, auto_accept or {}, self.failures)
         self.server = EndpointServer(self.endpoint)
         self.server.start()
 

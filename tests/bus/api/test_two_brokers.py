@@ -25,7 +25,7 @@ from broker.store.queries import inbox, patient_history
 from broker.store.tables import clients, external_studies, orders, outbox
 from broker.workflow import incoming_referrals as referrals
 from broker.workflow import referrals as referral
-from tests.bus.api.clinic import NAME, House, paper
+from tests.bus.api.clinic import NAME, House, make_pdf
 from tests.bus.samples import PROFILE
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
@@ -42,7 +42,7 @@ class Referrer:
         def session(client: BusClient, priority: Priority) -> BusSession:
             return BusSession(store, client, limiter, priority)
 
-        self.exchange = Delivery(store, session(self.clients[0], Priority.DELIVERY), PROFILE, paper)
+        self.exchange = Delivery(store, session(self.clients[0], Priority.DELIVERY), PROFILE, make_pdf)
         self.fetch = ReferralPoll(store, session(self.clients[1], Priority.POLLING), n3, PROFILE, CLINIC, {})
         self.elsewhere = ResultPoll(store, session(self.clients[1], Priority.BACKGROUND), n3, PROFILE)
         self.history = History(store, session(self.clients[2], Priority.BACKGROUND), n3, PROFILE)

@@ -50,7 +50,7 @@ class Clinic:
         self.bus = server.bus = practice_bus(lenient=True, clinics={"third": THIRD})
         self.client = BusClient(server.url, lambda: PRACTICE_TOKEN, 5.0)
         self.limiter = RateLimiter(6000)
-        self.exchange = Delivery(store, self.session(Priority.DELIVERY), PROFILE, lambda order, report: b"%PDF-1.4")
+        self.exchange = Delivery(store, self.session(Priority.DELIVERY), PROFILE, lambda signed: b"%PDF-1.4")
         self.elsewhere = ResultPoll(store, self.session(Priority.BACKGROUND), n3, PROFILE)
 
     def session(self, priority: Priority) -> BusSession:

@@ -245,7 +245,12 @@ def _perform(store: Store, clinic: Clinic, ae_title: str, study: str, start: dat
                 "TotalNumberOfExposures": (Dose("TotalNumberOfExposures", 2, "1"),),
             },
         )
-        store.write(performed_steps.change, uid, change, Message({}, f"demo finish {uid}"), actor, clinic)
+        store.write(
+            performed_steps.change,
+            performed_steps.ChangeRequest(uid, change, Message({}, f"demo finish {uid}")),
+            actor,
+            clinic,
+        )
 
 
 def _welcome(application: Application, bus_url: str) -> None:

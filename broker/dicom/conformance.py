@@ -10,12 +10,13 @@ from pydicom.uid import UID
 
 from broker.dicom import services
 from broker.dicom.codec import charset
-from broker.dicom.mpps.rules import RULES, Rule
+from broker.dicom.mpps.rules import RULES
 from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.server import PortSettings
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import service
 from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
+from broker.domain.step_rules import Rule
 
 # What each status means in each service, beside its name.
 _FIND = {

@@ -32,10 +32,10 @@ from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.cache import Asked, FastWorklist, Ready
 from broker.dicom.worklist.service import Caller
 from broker.domain.clinic import Clinic
-from broker.domain.performed import MppsOutcome
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices
 from broker.workflow import devices as registry
+from broker.workflow.performed_steps import ChangeResult
 
 log = logging.getLogger(__name__)
 
@@ -230,7 +230,7 @@ class DicomServices:
             log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__)
             return Reply(int(Status.PROCESSING_FAILURE), None, uid)
 
-        def reply(kept: Future[MppsOutcome]) -> Reply:
+        def reply(kept: Future[ChangeResult]) -> Reply:
             answered = report.status(kept)
             # PS3.7 10.1.5.1.4: the UID that we made goes back.
             return Reply(answered, None, uid or (report.uid if answered.Status == Status.SUCCESS else ""))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
 
 from broker.domain import identifiers, identity, lifecycle, names
 from broker.domain.actors import Actor
@@ -28,6 +27,7 @@ from broker.domain.performed import (
     StepSource,
 )
 from broker.domain.reasons import WRONG_ENTRY
+from broker.domain.step_rules import Attributes, ChangeRules, Problem, Validation
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit, devices, orders, performed
@@ -36,15 +36,27 @@ from broker.workflow import order_status
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 
 
-class Judgement(NamedTuple):
-    """What is wrong with a change of a step: why it is refused, if it is, and what is overlooked (kinds and texts)."""
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """What a modality says of a step (MPPS N-SET), and what its message is held to: nothing if `rules` is None.
 
-    refusal: str = ""
+    `notes` (kinds and texts) are what is overlooked in it whatever the rules say.
+    """
+
+    sop_instance_uid: str
+    change: PerformedChange
+    message: Message
+    rules: ChangeRules | None = None
     notes: tuple[tuple[str, str], ...] = ()
 
 
-Judge = Callable[[Mapping[str, Any]], Judgement]
-"""Judges a change by what is known of its step (attributes in the DICOM JSON model), in the verb's transaction."""
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """What became of a change: why it was refused, if it was, and what was overlooked in it (kinds and texts)."""
+
+    outcome: MppsOutcome
+    refusal: Problem | None = None
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
@@ -72,60 +84,31 @@ def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: C
     return outcome
 
 
-def change(
-    tx: Tx,
-    uid: str,
-    change: PerformedChange,
-    message: Message,
-    actor: Actor,
-    clinic: Clinic,
-    merged: Mapping[str, Any] | None = None,
-    judge: Judge | None = None,
-) -> MppsOutcome:
-    """Keep what a modality says of a step (MPPS N-SET): its progress, or its end where the change has a final status.
+def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> ChangeResult:
+    """Keep what a modality says of a step: its progress, or its end where the change has a final status.
 
     Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
-    a person must find whose images these are. `merged` is what of the message's attributes becomes the step's;
-    everything where it is not given. `judge` may have the change of an open step refused.
+    a person must find whose images these are. What the rules do not let an N-SET change is kept with the message only.
     """
-    action = "finish" if change.state in FINAL else "progress"
     permit(tx, actor, Permission.PERFORM)
+    uid, change, message = request.sop_instance_uid, request.change, request.message
     step, known = performed.with_attributes(tx, uid)
-    said = message
-    if judge is not None and step is not None and _is_open(step):
-        judgement = judge(known)
-        said = replace(message, notes=message.notes + judgement.notes)
-        if judgement.refusal:
-            return _record_refusal(tx, uid, "N-SET", judgement.refusal, said, actor)
+    notes: tuple[tuple[str, str], ...] = ()
+    if step is not None and _is_open(step):
+        found = _validate(request, known)
+        if found.refusal is not None:
+            return ChangeResult(_record_refusal(tx, uid, "N-SET", found.refusal.text, message, actor), found.refusal)
+        notes = (*found.notes, *request.notes)
     outcome = _outcome(tx, step, uid, message, actor)
-    _record(tx, uid, "N-SET", actor, outcome, said, f"N-SET {change.state or 'without a status'} {outcome}")
-    if step is None or outcome is not MppsOutcome.ACCEPTED:
-        if outcome is MppsOutcome.UNKNOWN:
-            audit.write(tx, actor, f"{action}_unknown", sop_instance_uid=uid)
-            tx.notify()
-        return outcome
-    after = _changed(step, change, foreign=actor.name != step.ae_title)
-    attributes = {**known, **(message.attributes if merged is None else merged)}
-    performed.update(tx, after, attributes)
-    if change.series is not None:
-        performed.set_series(tx, step.id, change.series)
-    performed.set_doses(tx, step.id, change.doses or {})
-    if actor.name != step.ae_title:
-        devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
-    touched = _orders(tx, step)
-    wrong_entry = _is_wrong_entry(after, change)
-    if wrong_entry:
-        performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
-    for order_id in touched:
-        if wrong_entry:
-            order_status.reopen(tx, order_id, clinic)
-        else:
-            order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
-        audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
-        if wrong_entry:
-            audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
-    tx.notify()
-    return outcome
+    kept = replace(message, notes=message.notes + notes)
+    _record(tx, uid, "N-SET", actor, outcome, kept, f"N-SET {change.state or 'without a status'} {outcome}")
+    if step is not None and outcome is MppsOutcome.ACCEPTED:
+        _apply(tx, step, known, request, actor, clinic)
+        tx.notify()
+    elif outcome is MppsOutcome.UNKNOWN:
+        audit.write(tx, actor, f"{_action(change)}_unknown", sop_instance_uid=uid)
+        tx.notify()
+    return ChangeResult(outcome, notes=notes)
 
 
 def refuse(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
@@ -233,6 +216,41 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
 
 
 # ---- the modality's word ----
+
+
+def _validate(request: ChangeRequest, known: Attributes) -> Validation:
+    if request.rules is None:
+        return Validation()
+    return request.rules.validate(request.message.attributes, known, ends=request.change.state in FINAL)
+
+
+def _apply(
+    tx: Tx, step: PerformedStep, known: Attributes, request: ChangeRequest, actor: Actor, clinic: Clinic
+) -> None:
+    """Write an accepted change into its step, and let the orders follow."""
+    change, rules, attributes = request.change, request.rules, request.message.attributes
+    after = _changed(step, change, foreign=actor.name != step.ae_title)
+    performed.update(tx, after, {**known, **(rules.table.settable(attributes) if rules else attributes)})
+    if change.series is not None:
+        performed.set_series(tx, step.id, change.series)
+    performed.set_doses(tx, step.id, change.doses or {})
+    if actor.name != step.ae_title:
+        devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
+    uid, touched, wrong_entry = step.sop_instance_uid, _orders(tx, step), _is_wrong_entry(after, change)
+    if wrong_entry:
+        performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
+    for order_id in touched:
+        if wrong_entry:
+            order_status.reopen(tx, order_id, clinic)
+        else:
+            order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
+        audit.write(tx, actor, _action(change), order_id, sop_instance_uid=uid, state=change.state)
+        if wrong_entry:
+            audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
+
+
+def _action(change: PerformedChange) -> str:
+    return "finish" if change.state in FINAL else "progress"
 
 
 def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:

@@ -96,7 +96,9 @@ class Clinic:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
         self.store.write(performed_steps.start, step, message(f"create {uid}", **attributes), XRAY, CLINIC)
         done = PerformedChange(PerformedState.COMPLETED, images=2)
-        self.store.write(performed_steps.change, uid, done, message(f"final {uid}"), XRAY, CLINIC)
+        self.store.write(
+            performed_steps.change, performed_steps.ChangeRequest(uid, done, message(f"final {uid}")), XRAY, CLINIC
+        )
 
     def rows(self, order: Order | None = None) -> list[OutboxRow]:
         sql = "SELECT * FROM outbox WHERE order_id = coalesce(?, order_id) ORDER BY seq"

@@ -66,7 +66,9 @@ class Scene:
         """Let a modality end a study."""
         change = replace(PerformedChange(state=state), **changes)
         message = self._message({"00400252": {"vr": "CS", "Value": [str(state)]}}, status=state)
-        self.store.write(performed_steps.change, uid, change, message, self._device("XRAY_14"), CLINIC)
+        self.store.write(
+            performed_steps.change, performed_steps.ChangeRequest(uid, change, message), self._device("XRAY_14"), CLINIC
+        )
 
     def refuse(self, order: Order, reason: str, answer: str = "HTTP 422") -> None:
         """Let the bus refuse an order's oldest message."""

@@ -122,7 +122,10 @@ def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state
     assert take(store, order, "final") is Outcome.TAKEN
     assert now(store, order).state is OrderState.IN_PROGRESS
     store.write(
-        performed_steps.change, "1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final"), XRAY, CLINIC
+        performed_steps.change,
+        performed_steps.ChangeRequest("1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final")),
+        XRAY,
+        CLINIC,
     )
     assert now(store, order).state is OrderState.COMPLETED
 

@@ -48,7 +48,9 @@ def start(store: Store, uid: str, *references: StepReference, digest: str = "cre
 
 
 def finish(store: Store, uid: str, change: PerformedChange = DONE, digest: str = "final") -> MppsOutcome:
-    return store.write(performed_steps.change, uid, change, message(digest), XRAY, CLINIC)
+    return store.write(
+        performed_steps.change, performed_steps.ChangeRequest(uid, change, message(digest)), XRAY, CLINIC
+    ).outcome
 
 
 def kinds(store: Store) -> list[str]:
@@ -83,7 +85,9 @@ def test_a_step_is_linked_by_whichever_number_the_device_sends(store: Store, ord
 def test_a_completed_step_completes_the_order_and_tells_the_region(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
     assert (
-        store.write(performed_steps.change, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)
+        store.write(
+            performed_steps.change, performed_steps.ChangeRequest("1.2", PerformedChange(), message("p")), XRAY, CLINIC
+        ).outcome
         is MppsOutcome.ACCEPTED
     )
     assert finish(store, "1.2") is MppsOutcome.ACCEPTED

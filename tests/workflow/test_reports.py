@@ -33,7 +33,7 @@ DONE = PerformedChange(PerformedState.COMPLETED, images=2)
 def order(store: Store) -> Order:
     """An order whose images have been made."""
     made = begun(store)
-    store.write(performed_steps.change, "1.2", DONE, message("final"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", DONE, message("final")), XRAY, CLINIC)
     return made
 
 
@@ -229,7 +229,7 @@ def test_it_is_signed_when_the_study_is_completed_not_before(store: Store) -> No
 
 def test_images_of_perhaps_another_patient_are_not_signed_before_a_person_has_looked(store: Store) -> None:
     order = begun(store, name="Сидоров^Олег")
-    store.write(performed_steps.change, "1.2", DONE, message("final"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", DONE, message("final")), XRAY, CLINIC)
     with pytest.raises(Invalid) as caught:
         sign(store, order)
     assert caught.value.problems == {"images": "other_patient"}
@@ -275,7 +275,7 @@ def test_other_images_do_not_send_the_old_report_by_themselves(store: Store, ord
     store.write(
         performed_steps.start, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC
     )
-    store.write(performed_steps.change, "1.3", DONE, message("c"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", DONE, message("c")), XRAY, CLINIC)
     assert kinds(store) == ["order", "images"]
     assert card(store, order).report_doubted
 
@@ -284,7 +284,7 @@ def test_taking_away_one_of_two_series_holds_the_report_back_too(store: Store, o
     store.write(
         performed_steps.start, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC
     )
-    store.write(performed_steps.change, "1.3", DONE, message("c"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", DONE, message("c")), XRAY, CLINIC)
     sign(store, order)
     store.write(performed_steps.unlink, "1.3", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]

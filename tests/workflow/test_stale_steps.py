@@ -73,7 +73,9 @@ def state(store: Store, order: Order) -> OrderState:
 
 
 def finish(store: Store, change: PerformedChange = DONE, digest: str = "final") -> MppsOutcome:
-    return store.write(performed_steps.change, "1.2", change, message(digest), XRAY, CLINIC)
+    return store.write(
+        performed_steps.change, performed_steps.ChangeRequest("1.2", change, message(digest)), XRAY, CLINIC
+    ).outcome
 
 
 def test_a_step_is_ended_after_the_hours_of_its_device(
@@ -111,7 +113,9 @@ def test_what_a_device_still_tells_of_is_not_abandoned(
     store: Store, order: Order, abandoned: Abandoned, time: Time
 ) -> None:
     time.pass_by(hours=11)
-    store.write(performed_steps.change, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)
+    store.write(
+        performed_steps.change, performed_steps.ChangeRequest("1.2", PerformedChange(), message("p")), XRAY, CLINIC
+    )
     time.pass_by(hours=11)
     assert abandoned.look() == 0
     assert finish(store) is MppsOutcome.ACCEPTED
@@ -125,7 +129,9 @@ def test_a_device_that_comes_back_has_the_last_word(
 ) -> None:
     time.pass_by(hours=12)
     abandoned.look()
-    store.write(performed_steps.change, "1.2", PerformedChange(), message("p"), XRAY, CLINIC)  # says nothing of a state
+    store.write(
+        performed_steps.change, performed_steps.ChangeRequest("1.2", PerformedChange(), message("p")), XRAY, CLINIC
+    )  # says nothing of a state
     assert state(store, order) is OrderState.DISCONTINUED
     assert finish(store) is MppsOutcome.ACCEPTED
     assert finish(store) is MppsOutcome.REPEATED
@@ -147,7 +153,7 @@ def test_a_device_that_comes_back_after_the_order_was_planned_anew_is_believed(
     start = time.wall.astimezone(ZONE).replace(tzinfo=None)
     store.write(referrals.amend, order.id, stopped.revision, factory.draft(start=start), REGISTRAR, CLINIC)
     running = PerformedChange(PerformedState.IN_PROGRESS)
-    store.write(performed_steps.change, "1.2", running, message("p"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", running, message("p")), XRAY, CLINIC)
     assert state(store, order) is OrderState.IN_PROGRESS
     assert finish(store) is MppsOutcome.ACCEPTED
     assert state(store, order) is OrderState.COMPLETED

@@ -27,7 +27,7 @@ def order(store: Store) -> Order:
 def perform(store: Store, order: Order, name: str, patient_id: str = "", uid: str = "1.2") -> None:
     step = performed(uid, StepReference(order.study_instance_uid), patient_name=name, patient_id=patient_id)
     store.write(performed_steps.start, step, message(f"create {uid}"), XRAY, CLINIC)
-    store.write(performed_steps.change, uid, DONE, message(f"final {uid}"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest(uid, DONE, message(f"final {uid}")), XRAY, CLINIC)
 
 
 def kinds(store: Store, state: str = "pending") -> list[str]:
@@ -69,7 +69,12 @@ def test_unlinking_them_lets_the_order_wait_again(store: Store, order: Order) ->
 def test_another_devices_word_is_noted(store: Store, order: Order) -> None:
     step = performed("1.2", StepReference(order.study_instance_uid))
     store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
-    assert store.write(performed_steps.change, "1.2", STOPPED, message("theirs"), MAMMO, CLINIC) is MppsOutcome.ACCEPTED
+    assert (
+        store.write(
+            performed_steps.change, performed_steps.ChangeRequest("1.2", STOPPED, message("theirs")), MAMMO, CLINIC
+        ).outcome
+        is MppsOutcome.ACCEPTED
+    )
     with store.read() as reader:
         assert [note.kind for note in devices.notes(reader).get("MAMMO_9", [])] == ["mpps_foreign"]
 
@@ -79,12 +84,12 @@ def test_an_order_planned_anew_after_its_cancellation_stays_alive(store: Store, 
     reference = StepReference(order.study_instance_uid)
     store.write(performed_steps.start, performed("1.2", reference), message("a"), XRAY, CLINIC)
     assert kinds(store, "dropped") == ["cancel"]  # it is done all the same: the region need not hear otherwise
-    store.write(performed_steps.change, "1.2", STOPPED, message("b"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", STOPPED, message("b")), XRAY, CLINIC)
     later = draft(start=factory.soon(hours=1))
     store.write(referrals.amend, order.id, now(store, order).revision, later, REGISTRAR, CLINIC)
     store.write(performed_steps.start, performed("1.3", reference), message("c"), XRAY, CLINIC)
     wrong = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
-    store.write(performed_steps.change, "1.3", wrong, message("d"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", wrong, message("d")), XRAY, CLINIC)
     assert now(store, order).state is OrderState.SCHEDULED
     with store.read() as reader:
         assert [row.kind for row in outbox.heads(reader)] == ["order"]

@@ -283,9 +283,7 @@ def test_what_has_begun_stays_as_it_is(store: Store) -> None:
     assert take(store, item()).outcome is Outcome.UNCHANGED
     store.write(
         performed_steps.change,
-        "1.9",
-        PerformedChange(PerformedState.COMPLETED),
-        factory.message("b"),
+        performed_steps.ChangeRequest("1.9", PerformedChange(PerformedState.COMPLETED), factory.message("b")),
         factory.XRAY,
         CLINIC,
     )

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from broker.dicom.mpps.rules import Attributes, key, values
+from broker.dicom.mpps.rules import key, values
 from broker.dicom.worklist import matching
 from broker.domain.performed import (
     Dose,
@@ -25,6 +25,7 @@ from broker.domain.performed import (
     PerformedStep,
     StepReference,
 )
+from broker.domain.step_rules import Attributes
 
 log = logging.getLogger(__name__)
 

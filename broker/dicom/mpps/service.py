@@ -1,8 +1,8 @@
 """The performed procedure step service: N-CREATE, N-SET and N-GET in, a status out (PS3.4 Annex F).
 
 Functions of (attribute list, SOP Instance UID, caller): no socket. None of them waits for the store: a Report is kept,
-and becomes an answer after the commit; success is answered only then. A message that breaks the table of `mpps_rules`
-is refused where the device's policy is strict; elsewhere it is used as far as it goes, for the study was made, and what
+and becomes an answer after the commit; success is answered only then. A message that breaks the table of `rules` is
+refused where the device's policy is strict; elsewhere it is used as far as it goes, for the study was made, and what
 is wrong with it is noted with the device.
 """
 
@@ -20,24 +20,23 @@ from pydicom.tag import BaseTag, Tag
 
 from broker.dicom.codec import charset
 from broker.dicom.mpps import parsing, rules
-from broker.dicom.mpps.rules import Attributes, Problem
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
 from broker.dicom.worklist.service import Caller
-from broker.domain import identifiers
+from broker.domain import identifiers, step_rules
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
 from broker.domain.performed import Message, MppsOutcome, PerformedState, StepSource
+from broker.domain.step_rules import Attributes, ChangeRules, Problem, ProblemKind
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices, performed
 from broker.workflow import performed_steps
-from broker.workflow.performed_steps import Judgement
+from broker.workflow.performed_steps import ChangeRequest, ChangeResult
 
 log = logging.getLogger(__name__)
 
 _STATUS = "PerformedProcedureStepStatus"
 _CHARSET = Tag("SpecificCharacterSet")
-_NOTED = 240  # characters of a note
 _ANSWERS = {
     MppsOutcome.ACCEPTED: status(Status.SUCCESS),
     MppsOutcome.REPEATED: status(Status.SUCCESS),
@@ -55,20 +54,20 @@ _ANSWERS = {
 class Report:
     """A message that was read, as the store is to take it, and what its device is told once that is done."""
 
-    use_case: Callable[[Tx], MppsOutcome]
+    use_case: Callable[[Tx], ChangeResult]
     uid: str
-    tell: Callable[[MppsOutcome], Dataset]
+    tell: Callable[[ChangeResult], Dataset]
 
-    def keep(self, store: Store) -> Future[MppsOutcome]:
+    def keep(self, store: Store) -> Future[ChangeResult]:
         """Hand it to the store; raises nothing."""
         try:
             return store.submit(self.use_case)
         except StoreError as error:
-            closed: Future[MppsOutcome] = Future()
+            closed: Future[ChangeResult] = Future()
             closed.set_exception(error)
             return closed
 
-    def status(self, kept: Future[MppsOutcome]) -> Dataset:
+    def status(self, kept: Future[ChangeResult]) -> Dataset:
         """Give the answer, after the commit; waits for it."""
         try:
             outcome = kept.result()
@@ -84,18 +83,21 @@ def create(told: Attributes, uid: str, caller: Caller, device: Device, clinic: C
     said, actor = message.attributes, _actor(device)
     # Made of the content, so that a repetition after a lost answer is known as one.
     uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
-    problems = _uid_problems(uid) + rules.creation_problems(said)
+    problems = _uid_problems(uid) + rules.TABLE.creation_problems(said)
     refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
         return _refuse(uid, "N-CREATE", refused, message, actor)
-    message = replace(message, notes=(*_notes(caller, "mpps_create", problems), *_notes_of_doses(caller, said)))
+    overlooked = [("mpps_create", step_rules.note_of(problems))] if problems else []
+    notes = (*overlooked, *_notes_of_doses(said))
+    message = replace(message, notes=notes)
     step = parsing.step(said, uid, caller.ae_title)
 
-    def tell(outcome: MppsOutcome) -> Dataset:
-        log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, outcome)
-        return _ANSWERS[outcome]
+    def tell(result: ChangeResult) -> Dataset:
+        _log_overlooked(caller, notes)
+        log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, result.outcome)
+        return _ANSWERS[result.outcome]
 
-    return Report(lambda tx: performed_steps.start(tx, step, message, actor, clinic), uid, tell)
+    return Report(lambda tx: ChangeResult(performed_steps.start(tx, step, message, actor, clinic)), uid, tell)
 
 
 def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
@@ -103,36 +105,23 @@ def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: C
     message, actor = parsing.message(told, caller.address), _actor(device)
     state = parsing.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
-        wrong = _wrong_status(PerformedState)
-        return _refuse(uid, "N-SET", wrong, message, actor)
-    # Devices repeat what they may not change; it is left out of what is merged, the message itself is kept whole.
-    said = {name: each for name, each in message.attributes.items() if name not in _NOT_SET}
-    refused: list[Problem] = []
-
-    def judge(known: Attributes) -> Judgement:
-        notes: list[tuple[str, str]] = []
-        for kind, problems in (
-            ("mpps_set", rules.change_problems(message.attributes, known)),
-            ("mpps_final", rules.final_problems({**known, **said}) if state in performed_steps.FINAL else []),
-        ):
-            if problems and device.strict_mpps:
-                refused.append(problems[0])
-                return Judgement(problems[0].words)
-            notes += _notes(caller, kind, problems)
-        return Judgement(notes=(*notes, *_notes_of_doses(caller, said)))
-
-    def tell(outcome: MppsOutcome) -> Dataset:
-        if outcome is MppsOutcome.REFUSED:
-            return _refusal(uid, "N-SET", refused[0], actor)
-        log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", outcome)
-        return _ANSWERS[outcome]
-
-    changed = parsing.change(message.attributes)
-    return Report(
-        lambda tx: performed_steps.change(tx, uid, changed, message, actor, clinic, merged=said, judge=judge),
+        return _refuse(uid, "N-SET", _wrong_status(PerformedState), message, actor)
+    request = ChangeRequest(
         uid,
-        tell,
+        parsing.change(message.attributes),
+        message,
+        ChangeRules(rules.TABLE, rules.keywords(message.attributes), device.strict_mpps),
+        tuple(_notes_of_doses(rules.TABLE.settable(message.attributes))),
     )
+
+    def tell(result: ChangeResult) -> Dataset:
+        if result.refusal is not None:
+            return _refusal(uid, "N-SET", result.refusal, actor)
+        _log_overlooked(caller, result.notes)
+        log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", result.outcome)
+        return _ANSWERS[result.outcome]
+
+    return Report(lambda tx: performed_steps.change(tx, request, actor, clinic), uid, tell)
 
 
 def retrieve(
@@ -163,46 +152,46 @@ def retrieve(
 
 # ---- checks ----
 
-_NOT_SET = {rules.key(keyword) for keyword in rules.NOT_SET}
 _MANDATORY = {Tag(rule.keyword) for rule in rules.RULES if rule.create in ("1", "2")}
 
 
 def _unusable(said: Attributes, problems: Iterable[Problem]) -> Problem | None:
     """Find what no policy can overlook: no status or a wrong one, or nothing but a status."""
-    of_status = next((each for each in problems if each.tag == Tag(_STATUS)), None)
+    of_status = next((each for each in problems if each.key == rules.key(_STATUS)), None)
     if of_status is not None:
         return of_status
     # PS3.4 F.7.2.1.3
     if parsing.text(said, _STATUS) != PerformedState.IN_PROGRESS:
         return _wrong_status((PerformedState.IN_PROGRESS,))
     if len(said) == 1:
-        sequence = Tag("ScheduledStepAttributesSequence")
-        return Problem(Status.MISSING_ATTRIBUTE, sequence, "nothing but a status")
+        sequence = rules.key("ScheduledStepAttributesSequence")
+        return Problem(ProblemKind.MISSING_ATTRIBUTE, sequence, "nothing but a status")
     return None
 
 
 def _wrong_status(allowed: Iterable[PerformedState]) -> Problem:
-    return Problem(Status.INVALID_ATTRIBUTE_VALUE, Tag(_STATUS), f"status must be {' or '.join(allowed)}")
+    return Problem(ProblemKind.INVALID_VALUE, rules.key(_STATUS), f"status must be {' or '.join(allowed)}")
 
 
 def _uid_problems(uid: str) -> list[Problem]:
     if identifiers.valid_uid(uid):
         return []
-    return [Problem(Status.INVALID_SOP_INSTANCE, Tag("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
+    return [Problem(ProblemKind.INVALID_UID, rules.key("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
 
 
 def _refuse(uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> Report:
     return Report(
-        lambda tx: performed_steps.refuse(tx, uid, operation, problem.words, message, actor),
+        lambda tx: ChangeResult(performed_steps.refuse(tx, uid, operation, problem.text, message, actor)),
         uid,
         lambda _: _refusal(uid, operation, problem, actor),
     )
 
 
 def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Dataset:
-    log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.words)
+    log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.text)
     # The library's N-CREATE response has no Attribute Identifier List: there the comment alone tells.
-    return status(problem.status, problem.words, identifier=problem.tag if operation == "N-SET" else None)
+    tag = Tag(int(problem.key, 16))
+    return status(rules.STATUSES[problem.kind], problem.text, identifier=tag if operation == "N-SET" else None)
 
 
 # ---- the device ----
@@ -216,20 +205,14 @@ def _heard(store: Store, caller: Caller, summary: str) -> None:
     store.submit_background(devices.note_contact, caller.ae_title, "mpps", caller.address, summary)
 
 
-def _notes(caller: Caller, kind: str, problems: Sequence[Problem]) -> Iterator[tuple[str, str]]:
-    """Say in the log, and for people to read, what is overlooked."""
-    if problems:
-        text = "; ".join(problem.words for problem in problems)[:_NOTED]
+def _log_overlooked(caller: Caller, notes: Iterable[tuple[str, str]]) -> None:
+    for _, text in notes:
         log.warning("MPPS of %s, taken as far as it goes: %s", caller.ae_title, text)
-        yield kind, text
 
 
-def _notes_of_doses(caller: Caller, said: Attributes) -> Iterator[tuple[str, str]]:
-    wrong = parsing.doses(said)[1]
-    if wrong:
-        text = f"no number: {', '.join(wrong)}"
-        log.warning("dose in MPPS of %s, %s", caller.ae_title, text)
-        yield "mpps_dose", text
+def _notes_of_doses(said: Attributes) -> Iterator[tuple[str, str]]:
+    if wrong := parsing.doses(said)[1]:
+        yield "mpps_dose", f"no number: {', '.join(wrong)}"
 
 
 # ---- N-GET ----

@@ -88,7 +88,9 @@ class House:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))
         self.store.write(performed_steps.start, step, message(f"create {uid}"), XRAY, self.clinic)
         done = PerformedChange(PerformedState.COMPLETED, images=2)
-        self.store.write(performed_steps.change, uid, done, message(f"final {uid}"), XRAY, self.clinic)
+        self.store.write(
+            performed_steps.change, performed_steps.ChangeRequest(uid, done, message(f"final {uid}")), XRAY, self.clinic
+        )
 
     def begin(self, order: Order, uid: str = "1.2.3.4") -> None:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))

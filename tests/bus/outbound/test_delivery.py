@@ -100,7 +100,7 @@ def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic:
     step = performed("1.2.9", StepReference(study_instance_uid=uid))
     clinic.store.write(performed_steps.start, step, message("c"), XRAY, CLINIC)
     done = PerformedChange(PerformedState.COMPLETED, images=1)
-    clinic.store.write(performed_steps.change, "1.2.9", done, message("f"), XRAY, CLINIC)
+    clinic.store.write(performed_steps.change, performed_steps.ChangeRequest("1.2.9", done, message("f")), XRAY, CLINIC)
     technologist = replace(REGISTRAR, roles=frozenset({Role.TECHNOLOGIST}))
     clinic.store.write(performed_steps.link, "1.2.9", order.id, technologist, CLINIC)
     assert clinic.deliver() == DeliverySummary(delivered=2)

@@ -48,7 +48,9 @@ def begin(clinic: Clinic, order: Order) -> None:
 
 def call_it_a_wrong_entry(clinic: Clinic) -> None:
     said = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
-    clinic.store.write(performed_steps.change, "1.2.3.4", said, message("wrong"), XRAY, CLINIC)
+    clinic.store.write(
+        performed_steps.change, performed_steps.ChangeRequest("1.2.3.4", said, message("wrong")), XRAY, CLINIC
+    )
 
 
 def statuses(clinic: Clinic) -> list[str]:

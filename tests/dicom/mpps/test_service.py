@@ -24,6 +24,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
 from broker.domain.identifiers import valid_uid
 from broker.domain.orders import Order, OrderState
+from broker.domain.step_rules import Rule
 from broker.store.database import Store, StoreError
 from broker.store.queries import board
 from broker.store.tables import devices, orders, performed
@@ -442,7 +443,7 @@ def test_odd_values_do_not_break_the_answer(store: Store) -> None:
 
 
 def test_the_table_names_attributes_that_there_are() -> None:
-    def check(rules: tuple[mpps_rules.Rule, ...]) -> None:
+    def check(rules: tuple[Rule, ...]) -> None:
         for rule in rules:
             assert tag_for_keyword(rule.keyword), rule
             check(rule.items)

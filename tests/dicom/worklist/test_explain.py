@@ -202,7 +202,9 @@ def test_states_are_named_and_a_completed_one_lingers_as_set(house: House) -> No
     assert "started" in codes(house.why(order))
     assert house.why(order).seen
     change = PerformedChange(state=PerformedState.COMPLETED)
-    house.store.write(performed_steps.change, "1.2.3", change, factory.message("2"), XRAY, CLINIC)
+    house.store.write(
+        performed_steps.change, performed_steps.ChangeRequest("1.2.3", change, factory.message("2")), XRAY, CLINIC
+    )
     assert list(against(house.why(order))) == ["completed"]
     house.set(closed_hours=2)
     assert house.why(order).seen
@@ -301,7 +303,10 @@ def test_the_verdicts_sum_up_to_what_the_service_answers(house: House) -> None:
         if count % 2:
             change = PerformedChange(state=PerformedState.COMPLETED)
             house.store.write(
-                performed_steps.change, f"1.2.{count}", change, factory.message(f"f{count}"), actor, CLINIC
+                performed_steps.change,
+                performed_steps.ChangeRequest(f"1.2.{count}", change, factory.message(f"f{count}")),
+                actor,
+                CLINIC,
             )
     number, uid = made[0].accession_number, made[2].study_instance_uid
     keys: list[tuple[str, list[str]]] = [

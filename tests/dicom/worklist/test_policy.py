@@ -83,7 +83,12 @@ def perform(store: Store, order: Order, by: str, uid: str = "1.2.3", end: Perfor
     actor = Actor(ActorKind.DEVICE, by)
     store.write(performed_steps.start, step, factory.message(uid), actor, CLINIC)
     if end is not None:
-        store.write(performed_steps.change, uid, PerformedChange(end), factory.message(uid + "end"), actor, CLINIC)
+        store.write(
+            performed_steps.change,
+            performed_steps.ChangeRequest(uid, PerformedChange(end), factory.message(uid + "end")),
+            actor,
+            CLINIC,
+        )
 
 
 # ---- whose items ----

@@ -199,7 +199,9 @@ def test_what_is_over_or_cancelled_is_not_offered(store: Store) -> None:
     store.write(performed_steps.start, step, factory.message("a"), factory.XRAY, CLINIC)
     assert numbers(ask(store, query())) == [done.accession_number]  # running: the device may ask again
     change = PerformedChange(PerformedState.COMPLETED)
-    store.write(performed_steps.change, "1.2", change, factory.message("b"), factory.XRAY, CLINIC)
+    store.write(
+        performed_steps.change, performed_steps.ChangeRequest("1.2", change, factory.message("b")), factory.XRAY, CLINIC
+    )
     assert numbers(ask(store, query())) == []
 
 

@@ -54,7 +54,12 @@ def fill(store: Store) -> None:
     )
     store.write(performed_steps.start, step, factory.message("1"), factory.XRAY, factory.CLINIC)
     done = PerformedChange(PerformedState.COMPLETED, images=2)
-    store.write(performed_steps.change, "1.2.3.4", done, factory.message("2"), factory.XRAY, factory.CLINIC)
+    store.write(
+        performed_steps.change,
+        performed_steps.ChangeRequest("1.2.3.4", done, factory.message("2")),
+        factory.XRAY,
+        factory.CLINIC,
+    )
     store.write(lambda tx: _rest(tx, order))
 
 

@@ -196,7 +196,10 @@ def test_own_studies_are_those_that_were_begun_with_the_signed_conclusion(store:
     )
     store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
     store.write(
-        performed_steps.change, "1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final"), XRAY, CLINIC
+        performed_steps.change,
+        performed_steps.ChangeRequest("1.2.3.4", PerformedChange(PerformedState.COMPLETED), message("final")),
+        XRAY,
+        CLINIC,
     )
     [done] = own()
     assert (done.order_id, done.studied_on, done.modality, done.laterality) == (order.id, date(2026, 11, 24), "DX", "R")

@@ -26,7 +26,10 @@ def completed(store: Store, uid: str, name: str = "", priority: Priority = Prior
     step = performed(uid, StepReference(order.study_instance_uid), patient_name=name)
     store.write(performed_steps.start, step, message(uid), XRAY, CLINIC)
     store.write(
-        performed_steps.change, uid, PerformedChange(PerformedState.COMPLETED), message(f"{uid} end"), XRAY, CLINIC
+        performed_steps.change,
+        performed_steps.ChangeRequest(uid, PerformedChange(PerformedState.COMPLETED), message(f"{uid} end")),
+        XRAY,
+        CLINIC,
     )
     return order
 

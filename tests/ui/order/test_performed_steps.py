@@ -152,7 +152,10 @@ async def test_a_study_is_closed_by_hand_from_its_card_and_that_can_be_taken_bac
 async def test_somebody_elses_images_are_taken_off_a_card(scene: Scene, user: User) -> None:
     scene.begin(scene.register("10:00"), "1.2")
     scene.store.write(
-        performed_steps.change, "1.2", PerformedChange(PerformedState.COMPLETED), message("f"), XRAY, CLINIC
+        performed_steps.change,
+        performed_steps.ChangeRequest("1.2", PerformedChange(PerformedState.COMPLETED), message("f")),
+        XRAY,
+        CLINIC,
     )
     await user.open("/order/K2611-0001")
     press(user, "Это чужие снимки")

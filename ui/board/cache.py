@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from functools import cached_property
 
-from ui.board import layout
-from ui.board.layout import AttentionItem, BoardDay, Lane
+from ui.board import attention, layout
+from ui.board.attention import AttentionItem
+from ui.board.layout import BoardDay, Lane
 from ui.live import fetch
 from ui.services import Services
 
@@ -30,7 +31,7 @@ class BoardPlan:
         self._zone = zone
         self._minute: datetime | None = None
         self._lanes: dict[tuple[str, frozenset[str]], Sequence[Lane]] = {}
-        self._troubles: dict[bool, Sequence[AttentionItem]] = {}
+        self._attention_items: dict[bool, Sequence[AttentionItem]] = {}
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -47,11 +48,11 @@ class BoardPlan:
             self._lanes[show, unfolded] = layout.lanes(self.day, now, self._zone, show, unfolded)
         return self._lanes[show, unfolded]
 
-    def troubles(self, amend: bool) -> Sequence[AttentionItem]:
+    def attention_items(self, amend: bool) -> Sequence[AttentionItem]:
         """List what must be looked at as `dayplan.troubles` does."""
-        if amend not in self._troubles:
-            self._troubles[amend] = layout.attention_items(self.day, self._zone, amend)
-        return self._troubles[amend]
+        if amend not in self._attention_items:
+            self._attention_items[amend] = attention.attention_items(self.day, self._zone, amend)
+        return self._attention_items[amend]
 
 
 @dataclass(frozen=True, slots=True)

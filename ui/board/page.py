@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from datetime import date as Date
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
-from broker.domain import names
 from broker.domain.actors import Actor
 from broker.security import permissions
 from broker.security.permissions import Permission
-from broker.store.queries.board import UnlinkedStep
-from broker.store.queries.schedule import Visit
-from broker.workflow import incoming_referrals, performed_steps
+from broker.workflow import incoming_referrals
 from ui.board import layout
+from ui.board.attention_column import AttentionColumn
 from ui.board.cache import BoardCache, BoardPlan
-from ui.board.layout import AttentionItem, BoardDay, ClockRow, FoldRow, GapRow, Lane, LaneRow, VisitRow
+from ui.board.layout import BoardDay, ClockRow, FoldRow, GapRow, Lane, LaneRow, VisitRow
+from ui.board.link_dialog import LinkDialog
 from ui.layout.frame import frame
 from ui.live import attempt, check_viewer, current_actor, follow, latest_only
 from ui.services import Services
 from ui.text import words
 from ui.widgets import html, theme
 from ui.widgets.html import tag
-from ui.widgets.keyed_list import KeyedList, Redraw, html_row, redraw_row
+from ui.widgets.keyed_list import KeyedList, Redraw, html_row
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
@@ -75,8 +72,8 @@ class BoardPage:
             # A scrolling area must take the focus to be scrolled by keys.
             self._area = ui.element("div").classes("lanes").props('tabindex=0 role=region aria-label="По аппаратам"')
             self._lanes = KeyedList(self._area, self._make_lane)
-            self._troubles = AttentionColumn(self._seek if self._links else None, self._take_note)
-        self._linking = LinkDialog(services, self._registers and self._links)
+            self._attention = AttentionColumn(self._seek if self._links else None, self._take_note)
+        self._link_dialog = LinkDialog(services, self._registers and self._links)
 
     async def find(self) -> BoardPlan:
         """Find the day, for a person who may look."""
@@ -103,7 +100,7 @@ class BoardPage:
         self._lanes.show((lane.ae_title, lane) for lane in lanes)
         self._area.set_visibility(bool(day.visits))
         self._say_empty(day, today)
-        self._troubles.show(plan.troubles(self._amends))
+        self._attention.show(plan.attention_items(self._amends))
 
     def _say_empty(self, day: BoardDay, today: Date) -> None:
         self._empty.element.set_visibility(not day.visits)
@@ -142,7 +139,7 @@ class BoardPage:
         day = self._plan.day if self._plan else None
         found = next((each for each in day.unlinked if each.step.sop_instance_uid == uid), None) if day else None
         if day and found:
-            self._linking.ask(found, layout.candidates(day, found))
+            self._link_dialog.ask(found, layout.candidates(day, found))
 
     async def _take_note(self, order_id: int) -> None:
         """Note that a person has seen what the clinic that refers did too late."""
@@ -194,7 +191,7 @@ class BoardPage:
 
 
 def _make_visit(line: VisitRow) -> tuple[ui.element, Redraw]:
-    row = theme.html("a", Markup(), "nicegui-link visit")
+    row = theme.html_element("a", Markup(), "nicegui-link visit")
     row.props.update(href=f"/order/{line.number}", target="_self")
 
     def redraw(line: VisitRow) -> None:
@@ -267,112 +264,3 @@ def _make_link(model: tuple[str, str]) -> tuple[ui.element, Redraw]:
 
     redraw(model)
     return link, redraw
-
-
-# ---- what needs attention ----
-
-
-class AttentionColumn:
-    """The column of what a person must look at; on a phone it is one line until it is pressed."""
-
-    def __init__(self, seek: Any, take_note: Any) -> None:
-        self._seek, self._take_note = seek, take_note
-        with ui.element("section").classes("lane troubles") as self._section:
-            with ui.element("button").classes("head").props("type=button aria-expanded=false") as self._head:
-                theme.state_chip("attention", "Требуют внимания")
-                ui.element("div").classes("spring")
-                self._count = text("span", "", "muted small")
-                ui.icon("expand_more").classes("chevron").props("aria-hidden=true")
-            self._head.on("click", self._toggle)
-            self._calm = text("p", "Всё в порядке.", "note muted")
-            self._rows = KeyedList(ui.element("div").classes("list"), redraw_row("div", "trouble", self._draw))
-
-    def show(self, troubles: Sequence[AttentionItem]) -> None:
-        """Show these, the first on top."""
-        self._count.set_text(str(len(troubles)))
-        self._calm.set_visibility(not troubles)
-        self._section.classes(remove="none") if troubles else self._section.classes(add="none")
-        self._rows.show((trouble.key, trouble) for trouble in troubles)
-
-    def _toggle(self) -> None:
-        opened = "open" not in self._section.classes
-        self._section.classes(add="open") if opened else self._section.classes(remove="open")
-        self._head.props(f"aria-expanded={'true' if opened else 'false'}")
-
-    def _draw(self, trouble: AttentionItem) -> None:
-        text("p", trouble.title, "title")
-        text("p", trouble.why, "why")
-        if trouble.order_id:
-            with ui.element("div").classes("acts"):
-                ui.link(trouble.act, trouble.path).classes("btn btn-small")
-                theme.button("Принято", lambda: self._take_note(trouble.order_id), small=True)
-        elif trouble.path:
-            ui.link(trouble.act, trouble.path).classes("btn btn-small")
-        elif self._seek and trouble.uid:
-            theme.button(trouble.act, lambda: self._seek(trouble.uid), small=True).props("data-opens=link")
-
-
-class LinkDialog:
-    """The dialog in which a person says whose study it was; nothing is linked without a choice and a confirmation."""
-
-    def __init__(self, services: Services, registers: bool) -> None:
-        self._services = services
-        self._study: UnlinkedStep | None = None
-        self._chosen: Visit | None = None
-        self._choices: dict[int, ui.element] = {}
-        with ui.element("dialog").classes("wide").props("id=link aria-labelledby=link-title"):
-            text("h2", "Чьи это снимки?").props("id=link-title")
-            self._about = text("p", "", "muted")
-            self._list = ui.element("div").classes("choices").props('role=radiogroup aria-labelledby="link-title"')
-            text("p", "Нет в списке? Тогда исследование сделано без направления.", "muted small")
-            with ui.element("div").classes("acts").style("margin-top: 16px"):
-                self._walk_in = ui.link("Записать без направления", "").classes("btn")
-                self._walk_in.set_visibility(registers)
-                theme.button("Не связывать").props("data-closes autofocus")
-                self._go = theme.button("Связать", self._link).classes("btn-primary").props("data-closes")
-
-    def ask(self, study: UnlinkedStep, candidates: list[Visit]) -> None:
-        """Show a study and the visits that it may belong to."""
-        self._study, self._chosen = study, None
-        self._go.set_text("Связать")
-        self._go.disable()
-        step = study.step
-        self._walk_in.props["href"] = f"/desk?walkin={quote(step.sop_instance_uid, safe='')}"
-        who = str(names.from_dicom(step.patient_name)) or "без имени"
-        number = f", номер {step.patient_id}" if step.patient_id else ""
-        at = f" в {step.start:%H:%M}" if step.start else ""
-        self._about.set_text(
-            f"{study.device_name}{at}: «{who}»{number}. Выберите направление; ошибку исправят в карточке."
-        )
-        self._list.clear()
-        self._choices = {}
-        with self._list:
-            if not candidates:
-                text("p", "В этот день подходящих направлений нет.", "muted")
-            for visit in candidates:
-                self._choices[visit.order.id] = self._draw(visit)
-
-    def _draw(self, visit: Visit) -> ui.element:
-        patient = visit.order.patient
-        with ui.element("button").classes("choice").props("type=button role=radio aria-checked=false") as choice:
-            text("span", f"{visit.start:%H:%M}", "time")
-            text("span", f"{names.short(patient.name)}, {words.born(patient.birth_date)}", "name cut")
-            text("span", words.procedure(visit.order), "what cut")
-            theme.state_chip(words.standing(visit))
-        return choice.on("click", lambda: self._choose(visit))
-
-    def _choose(self, visit: Visit) -> None:
-        self._chosen = visit
-        for order_id, choice in self._choices.items():
-            choice.props(f"aria-checked={'true' if order_id == visit.order.id else 'false'}")
-        self._go.set_text(f"Связать: {names.short(visit.order.patient.name)}")
-        self._go.enable()
-
-    async def _link(self) -> None:
-        study, visit, services = self._study, self._chosen, self._services
-        if study is None or visit is None:
-            return
-        actor = current_actor(services)
-        uid, order = study.step.sop_instance_uid, visit.order
-        if await attempt(lambda: services.store.write(performed_steps.link, uid, order.id, actor, services.clinic)):
-            theme.say(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")

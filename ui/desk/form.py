@@ -8,8 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import UTC, date, datetime, time, timedelta
 
 from nicegui import ui
 
@@ -29,8 +28,8 @@ from ui.desk.history import PatientHistory
 from ui.desk.modes import AmendMode, FormMode, IncomingMode
 from ui.desk.referral.field_values import PATIENT
 from ui.desk.referral.form import ReferralForm
-from ui.desk.referral.lookups import DirectoryLookups
 from ui.desk.referral.options import ReferralOptions
+from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar
 from ui.desk.slots import DeviceDay
@@ -41,6 +40,7 @@ from ui.text import errors, typed_values, words
 from ui.widgets import theme
 from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.draft import Draft
+from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
 
 FORM = "referral"  # the draft's name
@@ -72,7 +72,7 @@ class DeskForm:
         self.day = DeviceDay((), {}, services.clinic.hours)
         self.device: Device | None = None  # whose day stands aside; between two referrals the last one's
         self.form = ReferralForm(
-            self.options, mode, DirectoryLookups(services, self.options), services.today, self.changed
+            self.options, mode, DirectorySuggestions(services, self.options), services.today, self.changed
         )
         with ui.element("div").classes("desk"):
             with ui.element("section").props("aria-label=Пациент"):
@@ -120,7 +120,7 @@ class DeskForm:
         self.form.draw_rare()
 
     def _draw_search(self) -> None:
-        self.search = theme.field(
+        self.search = labelled_field(
             "Поиск: ФИО, СНИЛС, полис или штрих-код",
             name="patient-search",
             narrow=12,
@@ -191,7 +191,7 @@ class DeskForm:
 
     def _read(self, reader: Reader, on: date, device: Device | None, typed: Patient) -> DeskData:
         services = self.services
-        midnight = datetime.combine(services.today(), time_of_day(), services.clinic.zone).astimezone(UTC)
+        midnight = datetime.combine(services.today(), time(), services.clinic.zone).astimezone(UTC)
         # Also whoever was typed and not chosen: saving would find the same patient.
         patient = desk.meant(reader, typed) if typed.id or typed.birth_date else None
         return DeskData(

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from nicegui import ui
 
-from broker.documents.report_pdf import dose as show_effective
+from broker.documents import report_pdf
 from broker.domain import names, prior_studies
 from broker.domain.orders import OrderState
 from broker.domain.people import Patient
@@ -106,7 +106,7 @@ def dose(known: PatientHistory, today: date) -> str:
         return ""
     count = words.plural(year.told, "исследование", "исследования", "исследований")
     rest = f"; ещё у {year.unknown} доза неизвестна" if year.unknown else ""
-    return f"Доза за год: {show_effective(year.millisieverts)} ({count}{rest})"
+    return f"Доза за год: {report_pdf.dose(year.millisieverts)} ({count}{rest})"
 
 
 class HistorySection:
@@ -147,7 +147,7 @@ class HistorySection:
         self._title.set_text(_what(study) + (f", {study.studied_on:%d.%m.%Y}" if study.studied_on else ""))
         self._body.clear()
         with self._body:
-            told = show_effective(study.effective_dose) if study.effective_dose is not None else ""
+            told = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
             pairs = [("Где", known.clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", told)]
             theme.facts([pair for pair in [*pairs, ("Номер", study.accession_number)] if pair[1]])
             for heading, said in (
@@ -207,7 +207,7 @@ def place(earlier: PriorStudy, clinics: dict[str, str]) -> str:
 
 def _own(visit: Visit, done: OwnStudy | None) -> HistoryLine:
     order = visit.order
-    dose = show_effective(done.effective_dose) if done and done.effective_dose is not None else ""
+    dose = report_pdf.dose(done.effective_dose) if done and done.effective_dose is not None else ""
     state = theme.STATES[words.standing(visit)][1].lower()
     made = order.state in (OrderState.COMPLETED, OrderState.IN_PROGRESS)
     where = "в другую клинику" if order.owner and not made else "у нас" if not order.owner else "в другой клинике"
@@ -221,7 +221,7 @@ def _own(visit: Visit, done: OwnStudy | None) -> HistoryLine:
 
 
 def _foreign(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
-    dose = show_effective(study.effective_dose) if study.effective_dose is not None else ""
+    dose = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
     return HistoryLine(
         on=study.studied_on,
         what=_what(study),

@@ -22,8 +22,7 @@ from broker.store.database import Reader, Store
 from broker.store.queries import desk, directory_search, inbox, order_card
 from broker.store.queries.desk import WalkIn
 from broker.store.queries.order_card import Card
-from broker.workflow import incoming_referrals as referrals_in
-from broker.workflow import referrals
+from broker.workflow import incoming_referrals, referrals
 from ui.desk.referral.form import ReferralForm
 from ui.desk.referral.options import ReferralOptions
 from ui.desk.referral.parsing import ReferralRules
@@ -149,7 +148,7 @@ class IncomingMode(FormMode):
 
     def fill(self, form: ReferralForm) -> None:
         form.fill_draft(self.draft, self.patient)
-        problems = referrals_in.problems(self.came)
+        problems = incoming_referrals.problems(self.came)
         if problems:
             form.complain(problems)
         form.fix_owner()
@@ -157,7 +156,9 @@ class IncomingMode(FormMode):
             form.fields["procedure"].advise(f"В направлении: «{self.said}»")
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
-        return store.write(referrals_in.accept, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats)
+        return store.write(
+            incoming_referrals.accept, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats
+        )
 
     def closed_reason(self, reader: Reader) -> str:
         now = inbox.referral(reader, self.came.id)
@@ -244,7 +245,7 @@ def from_elsewhere(
     came = inbox.referral(reader, id)
     if came is None:
         return None
-    draft = referrals_in.draft_of(came, procedures, now, system_procedure=system_procedure)
+    draft = incoming_referrals.draft_of(came, procedures, now, system_procedure=system_procedure)
     known = desk.same_patient(reader, draft.patient)
     if known:  # what the other clinic knows and we do not
         blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(known, key)}
@@ -255,6 +256,6 @@ def from_elsewhere(
 
 def clinic_name(reader: Reader, came: IncomingReferral) -> str:
     """Call whoever refers: the clinic's name where it is known, or the local client."""
-    if came.source != referrals_in.BUS:
+    if came.source != incoming_referrals.BUS:
         return came.source
     return words.clinic(directory_search.organisation_name(reader, came.requester), came.requester)

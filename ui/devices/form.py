@@ -11,15 +11,16 @@ from nicegui import ui
 from broker.domain import names
 from broker.domain.devices import Device
 from broker.domain.errors import Invalid
-from broker.workflow import devices as registry
+from broker.workflow import devices
 from ui.devices import advice
 from ui.live import attempt, current_actor
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
-from ui.widgets.theme import FormField, text
+from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.theme import text
 
-NUMBERS = tuple(registry.RANGES)
+NUMBERS = tuple(devices.RANGES)
 USUAL = Device("", "", "")
 
 
@@ -35,7 +36,7 @@ class DeviceForm:
                 self._fields = self._draw_usual()
                 self._charset = RadioRow(
                     "Кодировка имён пациентов",
-                    {code: words.CHARSETS.get(code, code) for code in registry.CHARSETS},
+                    {code: words.CHARSETS.get(code, code) for code in devices.CHARSETS},
                     "Автоматически: какую просит аппарат. Если имена на нём нечитаемы, выберите другую.",
                 )
                 with ui.element("details").classes("field more-settings") as self._more:
@@ -48,11 +49,11 @@ class DeviceForm:
 
     def _draw_usual(self) -> dict[str, FormField]:
         return {
-            "ae_title": theme.field("AE title", name="ae_title", span=6, narrow=12, hint="Как на аппарате"),
-            "modality": theme.field("Вид (modality)", name="modality", span=6, narrow=12, hint="DX, MG, CT, US…"),
-            "name": theme.field("Название", name="device-name", span=6, narrow=12),
-            "room": theme.field("Кабинет", name="room", span=6, narrow=12),
-            "address": theme.field(
+            "ae_title": labelled_field("AE title", name="ae_title", span=6, narrow=12, hint="Как на аппарате"),
+            "modality": labelled_field("Вид (modality)", name="modality", span=6, narrow=12, hint="DX, MG, CT, US…"),
+            "name": labelled_field("Название", name="device-name", span=6, narrow=12),
+            "room": labelled_field("Кабинет", name="room", span=6, narrow=12),
+            "address": labelled_field(
                 "Адрес в сети",
                 name="address",
                 narrow=12,
@@ -62,7 +63,7 @@ class DeviceForm:
 
     def _draw_rare(self) -> None:
         def number(key: str, label: str, hint: str) -> None:
-            self._fields[key] = theme.field(
+            self._fields[key] = labelled_field(
                 label, name=key.replace("_", "-"), span=6, narrow=12, hint=hint, props="inputmode=numeric"
             )
 
@@ -71,15 +72,15 @@ class DeviceForm:
         number("closed_hours", "Выполненные показывать ещё, часов", "0: пропадают сразу")
         number("longest", "Знаков в имени и описании", "Сколько видно на экране аппарата, от 8 до 64")
         number("mpps_hours", "Закрыть брошенное через, часов", "Исследование, о конце которого не сообщено")
-        self._own_only = theme.field(
+        self._own_only = labelled_field(
             "Без отбора по аппарату показывать только его записи", ui.checkbox, name="own-only", narrow=12
         )
-        self._strict = theme.field(
+        self._strict = labelled_field(
             "Отказывать в сообщениях MPPS, которые нарушают стандарт", ui.checkbox, name="strict-mpps", narrow=12
         )
         self._fallback = RadioRow(
             "Если аппарат не называет кодировку, его буквы читаем как",
-            {code: advice.FALLBACKS.get(code, code) for code in registry.FALLBACKS},
+            {code: advice.FALLBACKS.get(code, code) for code in devices.FALLBACKS},
         )
 
     def ask(self, device: Device | None, suggested: Mapping[str, Any] | None = None) -> None:
@@ -127,7 +128,7 @@ class DeviceForm:
             **numbers,
         )
         try:
-            done = await attempt(lambda: services.store.write(registry.put_device, device, actor), let_pass=(Invalid,))
+            done = await attempt(lambda: services.store.write(devices.put_device, device, actor), let_pass=(Invalid,))
         except Invalid as caught:
             self._complain(caught.problems)
             return

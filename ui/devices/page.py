@@ -22,7 +22,7 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import device_registry
 from broker.store.queries.device_registry import DeviceContacts
-from broker.workflow import devices as registry
+from broker.workflow import devices
 from ui.devices import advice, evidence
 from ui.devices.form import DeviceForm
 from ui.layout.frame import frame
@@ -50,7 +50,7 @@ def build(services: Services) -> None:
     """Register the page."""
 
     @ui.page("/devices", title="Аппараты")
-    async def devices() -> None:
+    async def devices_page() -> None:
         actor = current_actor(services)
         with frame(services, actor, "/devices"), ui.element("div").classes("page"):
             page = DevicesPage(services, actor)
@@ -236,7 +236,7 @@ class DevicesPage:
     async def _apply(self, device: Device, found: Suggestion) -> None:
         store, actor = self._services.store, current_actor(self._services)
         change = {found.field: found.value}
-        if await attempt(lambda: store.write(registry.adjust_device, device.ae_title, change, actor)):
+        if await attempt(lambda: store.write(devices.adjust_device, device.ae_title, change, actor)):
             theme.say(f"{device.name}: {advice.remedy(found)}")
 
 

@@ -18,8 +18,7 @@ from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import exchange_state, inbox
 from broker.store.queries.exchange_state import OutboundLine
-from broker.workflow import incoming_referrals as verbs
-from broker.workflow import outbox
+from broker.workflow import incoming_referrals, outbox
 from ui.exchange import ledger
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, look
@@ -177,7 +176,7 @@ class MessagePage:
             return
         actor = current_actor(services)
         if found.item_id:
-            done = await attempt(lambda: services.store.write(verbs.try_again, found.item_id, actor))
+            done = await attempt(lambda: services.store.write(incoming_referrals.try_again, found.item_id, actor))
         else:
             done = await attempt(lambda: bool(services.store.write(outbox.resend, found.order_id, actor)))
         if done:

@@ -19,13 +19,14 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import inbox, order_card
-from broker.workflow import incoming_referrals as verbs
+from broker.workflow import incoming_referrals
 from ui.desk.modes import clinic_name
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, look
 from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
+from ui.widgets.form_field import labelled_field
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.theme import text
 
@@ -187,7 +188,7 @@ class IncomingPage:
 
     async def _again(self, id: int) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: services.store.write(verbs.try_again, id, actor)):
+        if await attempt(lambda: services.store.write(incoming_referrals.try_again, id, actor)):
             theme.say("Прочитаем ещё раз при следующем обращении к шине")
 
 
@@ -200,12 +201,12 @@ class DeclineDialog:
         with theme.dialog("decline", title, danger="Отклонить", on_danger=self._decline, leave="Оставить"):
             told = "Оно уйдёт из входящих. По шине об отказе сообщить нельзя: позвоните в клинику, которая направила."
             text("p", told, "muted").style("margin: 8px 0 12px")
-            self._reason = theme.field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
+            self._reason = labelled_field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
 
     async def _decline(self) -> None:
         services, id, reason = self._services, self._came.id, str(self._reason.value or "")
         actor = current_actor(services)
-        if await attempt(lambda: services.store.write(verbs.decline, id, reason, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(incoming_referrals.decline, id, reason, actor, services.clinic)):
             ui.navigate.to("/incoming")
 
 
@@ -222,7 +223,7 @@ def _unread(reader: Reader) -> list[ArrivalRecord]:
 
 
 def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> WaitingRow:
-    problem = bus.to_mend(verbs.problems(each))
+    problem = bus.to_mend(incoming_referrals.problems(each))
     since = words.duration(now - each.received_at) if each.received_at else ""
     return WaitingRow(
         id=each.id,

@@ -91,7 +91,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
                     incoming.add_badge()
     with theme.dialog("keys", "Клавиши"):
         closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
-        theme.html("div", _write_keys(closed), "keys")
+        theme.html_element("div", _write_keys(closed), "keys")
 
     # Last: a timer makes NiceGUI send the page as far as it is, so what was still being read would come late and jump.
     async def refresh() -> None:

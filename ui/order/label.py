@@ -11,9 +11,9 @@ from broker.domain.orders import Order
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import order_card
+from ui.layout import plain_page
 from ui.services import Services
 from ui.text import errors, words
-from ui.widgets import theme
 
 QUIET_ZONE = 10  # modules on either side, ISO/IEC 15417
 _STYLE = """<style>
@@ -34,12 +34,12 @@ def build(app: FastAPI, services: Services) -> None:
     @app.get("/label/{accession_number}", include_in_schema=False)
     def label(request: Request, accession_number: str) -> HTMLResponse:
         if not permissions.may(request.state.actor, Permission.VIEW):
-            return theme.notice("Нет прав", errors.ERRORS["forbidden"], 403)
+            return plain_page.notice("Нет прав", errors.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
             card = order_card.card(reader, accession_number)
         if card is None:
-            return theme.notice("Нет такого направления", "Проверьте номер.", 404)
-        return theme.plain_page(
+            return plain_page.notice("Нет такого направления", "Проверьте номер.", 404)
+        return plain_page.plain_page(
             f"Этикетка {accession_number}", draw(card.order), extra_head=_STYLE, attributes=" data-print"
         )
 

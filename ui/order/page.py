@@ -25,10 +25,11 @@ from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, look
 from ui.order import timeline
 from ui.order.why import WhyDialog
-from ui.reading import report
+from ui.reading import signed_report
 from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
+from ui.widgets.form_field import labelled_field
 from ui.widgets.keyed_list import KeyedList, Redraw
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -167,7 +168,7 @@ class OrderPage:
             told = "Оно пропадёт из списка аппарата и с доски."
             more = " Шина получит отмену." if self._services.clinic.sends_to_bus else ""
             text("p", told + more, "muted").style("margin: 8px 0 12px")
-            self._reason = theme.field("Причина", name="cancel-reason", hint="Например: пациент отказался")
+            self._reason = labelled_field("Причина", name="cancel-reason", hint="Например: пациент отказался")
 
     def _note_revision(self) -> None:
         self._seen = self._found.card.order.revision
@@ -250,7 +251,7 @@ class OrderPage:
                 if card.report_doubted:
                     text("p", words.REPORT_DOUBTED, "attention-reason")
                 zone, today = self._services.clinic.zone, self._services.today()
-                report.draw(card.report, zone, today, number=order.accession_number, brief=True)
+                signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
         with theme.section("Исследование"):
             theme.facts(self._about(order))
         with theme.section("Пациент"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from broker.documents.report_pdf import dose as show_effective
+from broker.documents import report_pdf
 from broker.domain.performed import Dose
 from ui.text import typed_values, words
 
@@ -67,7 +67,7 @@ def typed(value: str) -> tuple[float | None, str]:
 
 def shown(value: float | None) -> str:
     """Write an effective dose into its field, without the unit."""
-    return show_effective(value).removesuffix(" мЗв")
+    return report_pdf.dose(value).removesuffix(" мЗв")
 
 
 def _number(value: float) -> str:

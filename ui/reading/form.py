@@ -28,8 +28,9 @@ from ui.reading import dose
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
+from ui.widgets.form_field import FormField, labelled_field
 from ui.widgets.memo import Memo
-from ui.widgets.theme import FormField, text
+from ui.widgets.theme import text
 
 QUIET = 1.5  # seconds without a keystroke after which the draft is kept
 LONGEST_UNKEPT = 8.0  # … and while somebody types without a pause
@@ -90,7 +91,7 @@ class ReportForm:
                 "description": _area("Описание", "description", 11),
                 "conclusion": _area("Заключение", "conclusion", 4),
                 "recommendations": _area("Рекомендации", "recommendations", 2),
-                "effective_dose": theme.field(
+                "effective_dose": labelled_field(
                     "Эффективная доза, мЗв", name="effective_dose", span=4, narrow=12, props="inputmode=decimal"
                 ),
             }
@@ -351,6 +352,6 @@ class ReportForm:
 
 
 def _area(label: str, name: str, rows: int) -> FormField:
-    return theme.field(
+    return labelled_field(
         label, ui.textarea, name=name, narrow=12, props=f'autogrow input-style="min-height: {rows * 22}px"'
     )

@@ -16,14 +16,12 @@ from broker.domain.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import reading_list as reading
+from broker.store.queries import reading_list
 from broker.store.queries.reading_list import StudyToRead, UnreportedStudy
 from broker.workflow import reports
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, look
-from ui.reading import reading_list
-from ui.reading import report as protocol
-from ui.reading import study as known
+from ui.reading import queue_page, signed_report, study_facts
 from ui.reading.form import ReportForm
 from ui.services import Services
 from ui.text import words
@@ -39,7 +37,7 @@ def build(services: Services) -> None:
     async def study(accession_number: str, only: str = "") -> None:
         actor = current_actor(services)
         with frame(services, actor, "/reading"):
-            ui.link("Назад", reading_list.list_address(only)).classes("unseen").props("data-back tabindex=-1")
+            ui.link("Назад", queue_page.list_address(only)).classes("unseen").props("data-back tabindex=-1")
             if not permissions.may(actor, Permission.REPORT):
                 theme.empty("Описывают врачи.", "Подписанный протокол виден в карточке исследования.")
                 return
@@ -64,13 +62,13 @@ class ReadingPageData:
 
 
 def _read(reader: Reader, services: Services, accession_number: str, only: str) -> ReadingPageData | None:
-    study = reading.study(reader, accession_number)
+    study = reading_list.study(reader, accession_number)
     if study is None:
         return None
     following = None
     if study.card.report and study.card.report.state is ReportState.SIGNED:
-        following = reading_list.following(reader, services.store.clock(), only, study.card.order.id)
-    return ReadingPageData(study, known.places(reader), following)
+        following = queue_page.following(reader, services.store.clock(), only, study.card.order.id)
+    return ReadingPageData(study, study_facts.places(reader), following)
 
 
 class ReadingPage:
@@ -109,7 +107,7 @@ class ReadingPage:
         patient = card.order.patient
         self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.birth_date, today))
         left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
-        self._known.show((*left, found.devices, today), lambda: known.draw(found.study, found.devices, today))
+        self._known.show((*left, found.devices, today), lambda: study_facts.draw(found.study, found.devices, today))
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
         self._alarm.set_visibility(card.report_doubted)
         self._right.set_visibility(card.order.state is OrderState.COMPLETED and not card.conflicts)
@@ -126,19 +124,19 @@ class ReadingPage:
             return
         with theme.section("Протокол"):
             number = self._found.study.card.order.accession_number
-            protocol.draw(report, self._services.clinic.zone, self._services.today(), number=number)
+            signed_report.draw(report, self._services.clinic.zone, self._services.today(), number=number)
         with ui.element("div").classes("actions"):
             if following:
                 order = following.order
                 word = f"Следующее: {names.short(order.patient.name)}, {words.short_procedure(order)}"
-                with ui.link("", reading_list.address(order.accession_number, self._only)) as link:
+                with ui.link("", queue_page.address(order.accession_number, self._only)) as link:
                     link.classes("btn btn-primary").props("data-primary")
                     text("span", word, "cut")
                     text("kbd", "Ctrl+Enter", "key")
             else:
                 text("p", "Больше ничего не ждёт описания.", "muted")
             ui.element("div").classes("spring")
-            ui.link("К списку", reading_list.list_address(self._only))
+            ui.link("К списку", queue_page.list_address(self._only))
 
     async def _uphold(self) -> None:
         services, order = self._services, self._found.study.card.order

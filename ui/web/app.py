@@ -22,17 +22,18 @@ from broker.domain.errors import SessionEnded
 from broker.security import permissions
 from broker.security.permissions import Permission
 from ui import live
-from ui.board import page as board
-from ui.desk import page as desk
-from ui.devices import page as devices
+from ui.board import page as board_page
+from ui.desk import page as desk_page
+from ui.devices import page as devices_page
 from ui.exchange import message
-from ui.exchange import page as exchange
-from ui.incoming import page as incoming
+from ui.exchange import page as exchange_page
+from ui.incoming import page as incoming_page
+from ui.layout import plain_page
 from ui.live import News
 from ui.order import label, study_list
-from ui.order import page as order
-from ui.reading import page as reading
-from ui.reading import reading_list, report
+from ui.order import page as order_page
+from ui.reading import page as reading_page
+from ui.reading import queue_page, signed_report
 from ui.services import Services
 from ui.settings import ServerSettings
 from ui.text import errors
@@ -50,16 +51,16 @@ class PageModule(Protocol):
 RECONNECT = 20.0  # seconds that a page may be cut off before its server side is forgotten
 GRACE = 2  # seconds that open requests get when the program stops
 PAGES: tuple[PageModule, ...] = (
-    desk,
-    board,
-    incoming,
-    order,
-    reading_list,
-    reading,
-    exchange,
+    desk_page,
+    board_page,
+    incoming_page,
+    order_page,
+    queue_page,
+    reading_page,
+    exchange_page,
     message,
     study_list,
-    devices,
+    devices_page,
 )
 
 
@@ -77,13 +78,13 @@ def create_app(services: Services) -> FastAPI:
     theme.install(app)
     login.build(app, services)
     label.build(app, services)
-    report.build(app, services)
+    signed_report.build(app, services)
     _healthz(app, services)
     build_ui(services)
     ui.run_with(
         app,
         title=services.settings.clinic_name,
-        favicon=theme.ICON,
+        favicon=plain_page.ICON,
         dark=None,
         language="ru",
         reconnect_timeout=RECONNECT,
@@ -174,7 +175,7 @@ def _healthz(app: FastAPI, services: Services) -> None:
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> Response:
-        return Response(theme.ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+        return Response(plain_page.ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
     @app.get("/", include_in_schema=False)
     def home(request: Request) -> RedirectResponse:
@@ -184,7 +185,7 @@ def _healthz(app: FastAPI, services: Services) -> None:
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
-    return theme.notice("Нет такой страницы", "Адрес устарел или набран с ошибкой.", 404)
+    return plain_page.notice("Нет такой страницы", "Адрес устарел или набран с ошибкой.", 404)
 
 
 def _page_exception(caught: Exception) -> None:

@@ -14,9 +14,9 @@ from broker.domain.errors import BrokerError
 from broker.security import sessions
 from broker.security.sessions import TooManyAttempts
 from broker.store.database import StoreError
+from ui.layout import plain_page
 from ui.services import COOKIE, Services
 from ui.text import errors
-from ui.widgets import theme
 
 LONGEST = 1024  # characters of a login or password that are looked at
 
@@ -46,7 +46,7 @@ def build(app: FastAPI, services: Services) -> None:
             focus_name="" if name else "autofocus",
             focus_password="autofocus" if name else "",
         )
-        return theme.plain_page("Вход", body, status=status)
+        return plain_page.plain_page("Вход", body, status=status)
 
     @app.get("/signin", include_in_schema=False)
     def form(request: Request, next: str = "/") -> Response:

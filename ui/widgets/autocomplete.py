@@ -13,7 +13,8 @@ from nicegui import ui
 
 from ui.text import words
 from ui.widgets import theme
-from ui.widgets.theme import FormField, text
+from ui.widgets.form_field import FormField
+from ui.widgets.theme import text
 
 T = TypeVar("T")
 

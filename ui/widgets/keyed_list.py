@@ -72,7 +72,7 @@ def html_row(tag: str, classes: str, write: Callable[[Any], Markup]) -> MakeRow:
     """Give a way to make rows that are one element each, whose content is written as HTML."""
 
     def make(model: Any) -> tuple[ui.element, Redraw]:
-        element = theme.html(tag, write(model), classes)
+        element = theme.html_element(tag, write(model), classes)
         return element, lambda model: element.set_content(str(write(model)))
 
     return make

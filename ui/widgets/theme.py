@@ -9,21 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, HTMLResponse
-from markupsafe import Markup, escape
+from fastapi.responses import FileResponse
+from markupsafe import Markup
 from nicegui import __version__ as nicegui_version
 from nicegui import ui
 from nicegui.elements.mixins.content_element import ContentElement
 from nicegui.elements.mixins.text_element import TextElement
 
 from ui.text import words
-from ui.widgets import html as markup
+from ui.widgets import html
 
 HERE = Path(__file__).parent
 FILES = {"theme.css": "text/css", "keys.js": "text/javascript"}
@@ -157,7 +156,7 @@ def text(tag: str, content: str, classes: str = "") -> TextElement:
     return TextElement(tag=tag, text=content).classes(classes)
 
 
-def html(tag: str, content: Markup, classes: str = "") -> ContentElement:
+def html_element(tag: str, content: Markup, classes: str = "") -> ContentElement:
     """Return an element with this HTML inside: one element of the page, however much the HTML holds."""
     return ContentElement(tag=tag, content=str(content)).classes(classes)
 
@@ -213,24 +212,24 @@ def key_hint(keys: str) -> None:
 def written_keys(keys: str) -> Markup:
     """Write what `key_hint` draws."""
     said = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
-    return markup.join(*(markup.tag(tag, "", part) for tag, part in said))
+    return html.join(*(html.tag(tag, "", part) for tag, part in said))
 
 
 def state_chip(state: str, word: str = "") -> None:
     """Show a state as icon, word and colour."""
     classes, title, content = _state(state, word)
-    html("span", content, classes).props["title"] = title
+    html_element("span", content, classes).props["title"] = title
 
 
 def written_chip(state: str, word: str = "") -> Markup:
     """Write what `state_chip` shows."""
     classes, title, content = _state(state, word)
-    return markup.tag("span", classes, content, title=title)
+    return html.tag("span", classes, content, title=title)
 
 
 def _state(state: str, word: str) -> tuple[str, str, Markup]:
     icon, usual, tone = STATES[state]
-    content = markup.join(markup.icon(icon), markup.tag("span", "", word or usual))
+    content = html.join(html.icon(icon), html.tag("span", "", word or usual))
     return f"state state-{state} tone-{tone}", word or usual, content
 
 
@@ -259,81 +258,6 @@ def age(born: date, today: date) -> str:
     years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
     word = "лет" if years % 100 in range(11, 15) else {1: "год", 2: "года", 3: "года", 4: "года"}.get(years % 10, "лет")
     return f"{years} {word}"
-
-
-@dataclass
-class FormField:
-    """A labelled control and the line under it, which is a hint or an error."""
-
-    box: ui.element
-    control: Any
-    note: TextElement
-    hint: str
-    error: str = ""
-
-    @property
-    def value(self) -> Any:
-        """Give what the control holds."""
-        return self.control.value
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        self.control.set_value(value)
-
-    def complain(self, error: str) -> None:
-        """Show what is wrong and how to mend it under the field; an empty string takes it away."""
-        if error == self.error:
-            return
-        self.error = error
-        self.note.set_text(error or self.hint)
-        if error:
-            self.box.classes(add="wrong")
-            self.control.props("aria-invalid=true")
-        else:
-            self.box.classes(remove="wrong")
-            self.control.props(remove="aria-invalid")
-
-    def advise(self, hint: str) -> None:
-        """Show a hint under the field; an error, while there is one, goes before it."""
-        if hint != self.hint:
-            self.hint = hint
-            self.note.set_text(self.error or hint)
-
-    def focus(self) -> None:
-        """Put the cursor into the control."""
-        self.control.run_method("focus")
-
-
-def field(
-    label: str,
-    make: Callable[..., Any] = ui.input,
-    *,
-    name: str,
-    span: int = 12,
-    narrow: int = 6,
-    hint: str = "",
-    props: str = "",
-    quick: Sequence[tuple[str, Callable[[], Any]]] = (),
-    **options: Any,
-) -> FormField:
-    """Make a control with its label above, quick choices at the label's right and one note line under it.
-
-    `span` is its share of 12 columns, `narrow` the same on a phone.
-    """
-    tick = make is ui.checkbox
-    with ui.element("div").classes(f"field s{span} n{narrow}" + (" tick" if tick else "")) as box:
-        with ui.element("div").classes("cap"):
-            text("label", label).props(f"for={name}")
-            for word, act in quick:
-                text("button", word, "quick").props("type=button").on("click", act)
-        control = make(label, **options) if tick else make(**options)
-        dense = f"outlined dense hide-bottom-space no-error-icon for={name} aria-describedby={name}-note"
-        control.props("dense" if tick else dense)
-        if make is ui.input:  # with it a select gets a second, hidden input that lies over the first
-            control.props("autocomplete=off")
-        control.props(props)
-        note = text("p", hint, "note").props(f"id={name}-note")
-    return FormField(box, control, note, hint)
 
 
 @contextmanager
@@ -374,31 +298,3 @@ def say(message: str, *, bad: bool = False) -> None:
         classes="say say-bad" if bad else "say",
         attrs={"role": "alert" if bad else "status"},
     )
-
-
-# ---- pages that NiceGUI does not make ----
-
-ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0b6e99"/>'
-    '<path d="M4 5h8M4 8h8M4 11h5" stroke="#fff" stroke-width="1.6" stroke-linecap="round"/></svg>'
-)
-
-
-def plain_page(title: str, body: str, *, status: int = 200, extra_head: str = "", attributes: str = "") -> HTMLResponse:
-    """Make a page without a websocket; `body` is HTML whose outside text was escaped, `title` is text."""
-    return HTMLResponse(
-        '<!doctype html><html lang="ru"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><link rel="icon" href="/favicon.ico">{head(plain=True)}{extra_head}</head>'
-        f"<body{attributes}>{body}</body></html>",
-        status,
-    )
-
-
-def notice(title: str, sentence: str, status: int) -> HTMLResponse:
-    """Make a plain page that says why there is nothing to see."""
-    body = (
-        f'<main class="signin"><h1>{escape(title)}</h1><p class="muted">{escape(sentence)}</p>'
-        '<p style="margin-top:16px"><a href="/">На главную</a></p></main>'
-    )
-    return plain_page(title, body, status=status)

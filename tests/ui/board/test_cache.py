@@ -104,4 +104,4 @@ async def test_a_day_is_laid_out_once_a_minute_for_every_way_of_looking_at_it(sc
     assert plan.lanes(now, ALL, frozenset({"XRAY_14"})) is not lanes
     assert plan.lanes(now, layout.WAITING, none) is not lanes
     assert plan.lanes(now + timedelta(minutes=1), ALL, none) is not lanes
-    assert plan.troubles(amend=True) is plan.troubles(amend=True)
+    assert plan.attention_items(amend=True) is plan.attention_items(amend=True)

@@ -12,7 +12,7 @@ from broker.store.database import Tx
 from broker.store.tables import devices, worklist
 from tests.support.clock import TODAY, ZONE
 from tests.ui.scene import Scene
-from ui.board import layout
+from ui.board import attention, layout
 from ui.board.layout import BoardDay, ClockRow, FoldRow, GapRow, Lane, NoteRow, VisitRow
 
 
@@ -142,14 +142,14 @@ def test_what_needs_attention_is_told_with_what_can_be_done(scene: Scene) -> Non
     scene.finish("1.2.1", PerformedState.DISCONTINUED, discontinuation_meaning="сломалась трубка")
     scene.refuse(scene.register("11:00", "Ли Ен"), "Полис не найден")
     scene.begin(None, "1.9", patient_name="ZUEV^PETR")
-    found = layout.attention_items(day(scene), ZONE, amend=True)
+    found = attention.attention_items(day(scene), ZONE, amend=True)
     assert [(each.title, each.why, each.act) for each in found] == [
         ("Снимки без направления", "Рентген в 09:15: «ZUEV PETR». Такого в списке не было.", "Найти направление"),
         ("Шина не приняла направление", "K2611-0002, Ли Е.: Полис не найден", "Исправить"),
         ("Прервано на аппарате", "Иванов И., Коленного сустава, справа: «сломалась трубка».", "Записать снова"),
     ]
     assert found[1].path == "/desk?order=K2611-0002"
-    assert {each.act for each in layout.attention_items(day(scene), ZONE, amend=False)} == {
+    assert {each.act for each in attention.attention_items(day(scene), ZONE, amend=False)} == {
         "Найти направление",
         "Открыть",
     }

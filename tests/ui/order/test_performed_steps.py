@@ -18,7 +18,7 @@ from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, XRAY, message
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press
-from ui.board import layout
+from ui.board import attention, layout
 from ui.order import timeline
 from ui.services import Services
 from ui.text import words
@@ -61,7 +61,7 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 def troubles(scene: Scene) -> list[tuple[str, str]]:
     with scene.store.read() as reader:
         day = layout.read(reader, TODAY, TODAY, ZONE)
-    return [(each.title, each.why) for each in layout.attention_items(day, ZONE, True)]
+    return [(each.title, each.why) for each in attention.attention_items(day, ZONE, True)]
 
 
 def told(scene: Scene) -> str:

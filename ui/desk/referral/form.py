@@ -13,15 +13,15 @@ from broker.domain import names
 from broker.domain.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient
-from ui.desk.referral import field_values, lookups
+from ui.desk.referral import field_values, suggestions
 from ui.desk.referral.field_values import EMPTY, PATIENT, RARE, STUDY, usual_form
-from ui.desk.referral.lookups import GUID, DirectoryLookups
 from ui.desk.referral.options import ReferralOptions, device_place
 from ui.desk.referral.parsing import FormContent, FormParser, ReferralRules
+from ui.desk.referral.suggestions import GUID, DirectorySuggestions
 from ui.desk.slots import DEFAULT_MINUTES
 from ui.text import errors, typed_values, words
-from ui.widgets import theme
-from ui.widgets.theme import FormField, text
+from ui.widgets.form_field import FormField, labelled_field
+from ui.widgets.theme import text
 
 # Where a problem is shown whose own field is not on the screen.
 SHOWN_AT = {"patient": "family", "patient_id": "family", "referrer_snils": "referrer"}
@@ -35,7 +35,7 @@ class ReferralForm:
         self,
         options: ReferralOptions,
         rules: ReferralRules,
-        directories: DirectoryLookups,
+        directories: DirectorySuggestions,
         today: Callable[[], date],
         changed: Callable[[str], None],
     ) -> None:
@@ -98,7 +98,7 @@ class ReferralForm:
         add("diagnosis", "Диагноз, МКБ-10", name="diagnosis", span=4, narrow=12, props="placeholder=M17.1")
         add("comment", "Комментарий аппарату", name="comment", span=9, narrow=12)
         add("urgent", "Срочно", ui.checkbox, name="urgent", span=3)
-        lookups.attach(
+        suggestions.attach(
             self._directories,
             self.fields,
             quiet=lambda: self._filling,
@@ -109,7 +109,7 @@ class ReferralForm:
         self._offer_devices()
 
     def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> FormField:
-        field = theme.field(label, make, **options)
+        field = labelled_field(label, make, **options)
         self.fields[key] = field
         field.control.on_value_change(lambda: self._on_change(key))
         if make is ui.input:

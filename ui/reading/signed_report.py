@@ -14,6 +14,7 @@ from broker.domain.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import order_card
+from ui.layout import plain_page
 from ui.services import Services
 from ui.text import errors, words
 from ui.widgets import theme
@@ -26,11 +27,11 @@ def build(app: FastAPI, services: Services) -> None:
     @app.get("/report/{accession_number}.pdf", include_in_schema=False)
     def printed(request: Request, accession_number: str) -> Response:
         if not permissions.may(request.state.actor, Permission.VIEW):
-            return theme.notice("Нет прав", errors.ERRORS["forbidden"], 403)
+            return plain_page.notice("Нет прав", errors.ERRORS["forbidden"], 403)
         with services.store.read() as reader:
             signed = order_card.report_by_number(reader, accession_number)
         if signed is None:
-            return theme.notice("Протокола нет", "Он появится здесь, когда врач его подпишет.", 404)
+            return plain_page.notice("Протокола нет", "Он появится здесь, когда врач его подпишет.", 404)
         content = report_pdf.report_pdf(signed, services.settings.clinic_name, services.clinic.zone)
         name = "".join(char for char in accession_number if char.isascii() and (char.isalnum() or char in "-_"))
         return Response(

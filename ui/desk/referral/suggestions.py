@@ -15,7 +15,8 @@ from ui.desk.referral.options import ReferralOptions, name_and_position
 from ui.live import look
 from ui.services import Services
 from ui.widgets.autocomplete import Autocomplete
-from ui.widgets.theme import FormField, text
+from ui.widgets.form_field import FormField
+from ui.widgets.theme import text
 
 MOST = 6  # that a list offers at a time
 GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -29,7 +30,7 @@ class DoctorOption:
     snils: str = ""
 
 
-class DirectoryLookups:
+class DirectorySuggestions:
     """Looks up what may be meant."""
 
     def __init__(self, services: Services, options: ReferralOptions) -> None:
@@ -72,7 +73,7 @@ class DirectoryLookups:
 
 
 def attach(
-    directories: DirectoryLookups,
+    directories: DirectorySuggestions,
     fields: dict[str, FormField],
     quiet: Callable[[], bool],
     know_doctor: Callable[[str, str], None],

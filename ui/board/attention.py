@@ -1,0 +1,142 @@
+"""What a person must look at on the board of a day, in words. Pure; it draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import date, tzinfo
+
+from broker.domain import names
+from broker.domain.incoming import ArrivalKind
+from broker.domain.lifecycle import Event, allowed
+from broker.domain.orders import OrderState
+from broker.domain.reasons import WRONG_ENTRY
+from broker.store.queries import inbox
+from broker.store.queries.board import DoubtfulStep, OrphanMessage, UnlinkedStep
+from ui.board.layout import BoardDay
+from ui.text import bus, words
+
+NAME_SHOWN = 64  # characters of a name as a device sent it
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionItem:
+    """Something that a person must look at: what, why, and what can be done (a path, an unlinked study's UID, an
+    order of which note is to be taken, or nothing here).
+    """
+
+    key: Hashable
+    title: str
+    why: str
+    act: str = ""
+    path: str = ""
+    uid: str = ""
+    order_id: int = 0  # of what a person has only to take note of
+
+
+def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionItem]:
+    """List what must be looked at; `amend` says whether the person may mend referrals."""
+    found = [_late(each, amend) for each in day.late]
+    found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
+    found += [_doubtful(each) for each in day.doubtful]
+    for message in day.needs_attention:
+        mend = amend and allowed(message.state, Event.AMEND)
+        number = message.accession_number
+        found.append(
+            AttentionItem(
+                key=("needs_attention", message.row.seq),
+                title=f"Шина не приняла {bus.MESSAGES_TAKEN[message.row.kind]}",
+                why=f"{number}, {message.patient}: {bus.bus_reason(message.row.reason)}",
+                act="Исправить" if mend else "Открыть",
+                path=f"/desk?order={number}" if mend else f"/order/{number}",
+            )
+        )
+    for visit in day.visits:
+        order = visit.order
+        if order.state is OrderState.DISCONTINUED:
+            steps = day.performed.get(order.id, [])
+            reason = next((said for step in reversed(steps) if (said := words.discontinuation(step))), "")
+            what = f"{names.short(order.patient.name)}, {words.short_procedure(order)}"
+            found.append(
+                AttentionItem(
+                    key=("stopped", order.id),
+                    title="Прервано на аппарате",
+                    why=f"{what}: «{reason}»." if reason else f"{what}: причину аппарат не назвал.",
+                    act="Записать снова" if amend else "Открыть",
+                    path=f"/desk?order={order.accession_number}" if amend else f"/order/{order.accession_number}",
+                )
+            )
+    return found
+
+
+def _unlinked(each: UnlinkedStep, on: date, zone: tzinfo) -> AttentionItem:
+    step = each.step
+    begun = step.start or each.created_at.astimezone(zone)
+    at = f"{begun:в %H:%M}" if begun.date() == on else f"{begun:%d.%m.%Y в %H:%M}"
+    who = str(names.from_dicom(step.patient_name)) or "без имени"
+    wrong = step.discontinuation_code == WRONG_ENTRY
+    return AttentionItem(
+        key=("unlinked", step.sop_instance_uid),
+        title="Снимки другого пациента" if wrong else "Снимки без направления",
+        why=f"{each.device_name} {at}: «{names.cut(who, NAME_SHOWN)}». "
+        + ("На аппарате выбрали не ту запись, прервали и сказали об этом." if wrong else "Такого в списке не было."),
+        act="Найти направление",
+        uid=step.sop_instance_uid,
+    )
+
+
+_LATE = {  # (is cancelled here, was a cancellation): what happened
+    (True, True): "Другая клиника не будет выполнять наше направление",
+    (True, False): "Другая клиника изменила направление",
+    (False, True): "Направившая клиника отменила",
+    (False, False): "Направившая клиника изменила направление",
+}
+
+
+def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
+    how = {
+        OrderState.IN_PROGRESS: "исследование уже идёт",
+        OrderState.COMPLETED: "исследование уже выполнено",
+        OrderState.DISCONTINUED: "исследование уже начинали",
+        OrderState.SCHEDULED: "оно уже записано",
+        OrderState.CANCELLED: "оно снято",
+    }.get(each.state, "уже поздно")
+    cancelled = each.kind is ArrivalKind.CANCEL
+    todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
+    return AttentionItem(
+        key=("late", each.kind, each.order_id),
+        title=_LATE[each.state is OrderState.CANCELLED, cancelled],
+        why=f"{each.patient}, {each.accession_number}: {how}. {todo}",
+        act="Открыть",
+        path=f"/order/{each.accession_number}",
+        order_id=each.order_id if amend else 0,
+    )
+
+
+def _doubtful(each: DoubtfulStep) -> AttentionItem:
+    said = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
+    number = each.order.accession_number
+    return AttentionItem(
+        key=("doubtful", each.step.sop_instance_uid, each.order.id),
+        title="Тот ли это пациент?",
+        why=f"{each.device_name}: «{said}», а направление {number} на пациента {names.short(each.order.patient.name)}."
+        " Пока не проверите, шине о снимках не сообщим.",
+        act="Проверить",
+        path=f"/order/{number}",
+    )
+
+
+def _orphan(each: OrphanMessage, zone: tzinfo) -> AttentionItem:
+    at = f"{each.device_name} в {each.at.astimezone(zone):%H:%M}"
+    if each.outcome == "refused":
+        return AttentionItem(
+            key=("orphan", each.sop_instance_uid),
+            title="Сообщение аппарата не принято",
+            why=f"{at}: нарушает стандарт, а правила для аппарата строгие. Что снято, отметьте в карточке сами.",
+        )
+    ended = {"COMPLETED": "закончил", "DISCONTINUED": "прервал"}.get(each.state, "уточнил")
+    return AttentionItem(
+        key=("orphan", each.sop_instance_uid),
+        title="Исследование без начала",
+        why=f"{at} {ended} то, о начале чего не сообщал. Чьё оно, неизвестно: отметьте выполненное в карточке сами.",
+    )

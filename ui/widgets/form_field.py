@@ -1,0 +1,87 @@
+"""A labelled control with quick choices beside its label and a line for a hint or an error under it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+
+from ui.widgets.theme import text
+
+
+@dataclass
+class FormField:
+    """A labelled control and the line under it, which is a hint or an error."""
+
+    box: ui.element
+    control: Any
+    note: TextElement
+    hint: str
+    error: str = ""
+
+    @property
+    def value(self) -> Any:
+        """Give what the control holds."""
+        return self.control.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.control.set_value(value)
+
+    def complain(self, error: str) -> None:
+        """Show what is wrong and how to mend it under the field; an empty string takes it away."""
+        if error == self.error:
+            return
+        self.error = error
+        self.note.set_text(error or self.hint)
+        if error:
+            self.box.classes(add="wrong")
+            self.control.props("aria-invalid=true")
+        else:
+            self.box.classes(remove="wrong")
+            self.control.props(remove="aria-invalid")
+
+    def advise(self, hint: str) -> None:
+        """Show a hint under the field; an error, while there is one, goes before it."""
+        if hint != self.hint:
+            self.hint = hint
+            self.note.set_text(self.error or hint)
+
+    def focus(self) -> None:
+        """Put the cursor into the control."""
+        self.control.run_method("focus")
+
+
+def labelled_field(
+    label: str,
+    make: Callable[..., Any] = ui.input,
+    *,
+    name: str,
+    span: int = 12,
+    narrow: int = 6,
+    hint: str = "",
+    props: str = "",
+    quick: Sequence[tuple[str, Callable[[], Any]]] = (),
+    **options: Any,
+) -> FormField:
+    """Make a control with its label above, quick choices at the label's right and one note line under it.
+
+    `span` is its share of 12 columns, `narrow` the same on a phone.
+    """
+    tick = make is ui.checkbox
+    with ui.element("div").classes(f"field s{span} n{narrow}" + (" tick" if tick else "")) as box:
+        with ui.element("div").classes("cap"):
+            text("label", label).props(f"for={name}")
+            for word, act in quick:
+                text("button", word, "quick").props("type=button").on("click", act)
+        control = make(label, **options) if tick else make(**options)
+        dense = f"outlined dense hide-bottom-space no-error-icon for={name} aria-describedby={name}-note"
+        control.props("dense" if tick else dense)
+        if make is ui.input:  # with it a select gets a second, hidden input that lies over the first
+            control.props("autocomplete=off")
+        control.props(props)
+        note = text("p", hint, "note").props(f"id={name}-note")
+    return FormField(box, control, note, hint)

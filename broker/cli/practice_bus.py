@@ -67,16 +67,17 @@ def _serve(args: argparse.Namespace) -> int:
     from broker.bus import practice
 
     try:
-        bus = practice.PracticeBus(
-            args.token or practice.PRACTICE_TOKEN,
-            directory=args.data,
+        settings = practice.PracticeSettings(
+            token=args.token or practice.PRACTICE_TOKEN,
             token_2=args.token_2 or practice.PRACTICE_TOKEN_2,
+            directory=args.data,
             statuses=["cancelled", *args.status],
             lenient=args.lenient,
             latency=args.latency,
             fault_rate=args.fault_rate,
             clock=clock.utc_now,
         )
+        bus = practice.PracticeBus(settings)
         for text in args.fault:
             bus.add_fault(*practice.read_fault(text))
     except ValueError as error:

@@ -111,7 +111,7 @@ def _run(directory: Path, ports: Ports, seconds: float | None) -> None:
     os.umask(0o077)
     bus = practice.PracticeServer(
         # Lenient: the demo's procedures have local codes, for there is no official dictionary.
-        practice.PracticeBus(directory=directory / "bus", lenient=True, clock=clock.utc_now),
+        practice.PracticeBus(practice.PracticeSettings(directory=directory / "bus", lenient=True, clock=clock.utc_now)),
         "127.0.0.1",
         ports.bus,
     )

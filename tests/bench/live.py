@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus
+from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus, PracticeSettings
 from broker.bus.practice.server import PracticeServer
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.security import passwords
@@ -27,7 +27,7 @@ LATENCY = 0.02  # seconds of each call
 @contextmanager
 def bus() -> Iterator[str]:
     """Run a practice bus; give its address."""
-    server = PracticeServer(PracticeBus(lenient=True, latency=LATENCY))
+    server = PracticeServer(PracticeBus(PracticeSettings(lenient=True, latency=LATENCY)))
     server.start()
     try:
         yield server.url

@@ -21,6 +21,7 @@ from broker.bus.practice import (
     PRACTICE_TOKEN,
     PRACTICE_TOKEN_2,
     PracticeBus,
+    PracticeSettings,
 )
 from broker.bus.practice.server import PracticeServer
 
@@ -45,7 +46,7 @@ class House:
         self.web_port, self.dicom_port = free_port(), free_port()
         self.neighbour = neighbour
         if neighbour is None:
-            self.bus = PracticeBus(lenient=True)  # the default procedures bear local codes
+            self.bus = PracticeBus(PracticeSettings(lenient=True))  # the default procedures bear local codes
             self.bus_server = PracticeServer(self.bus, "127.0.0.1", 0)
             self.bus_server.start()
         else:

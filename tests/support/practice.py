@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.bus.practice import PracticeBus
+from broker.bus.practice import PracticeBus, PracticeSettings
 from tests.support.clock import Clock
 
 
-def practice_bus(*token: str, **options: Any) -> PracticeBus:
-    """Return a practice bus with these arguments of `PracticeBus`; without a clock, its time stands still."""
-    return PracticeBus(*token, **{"clock": Clock()} | options)
+def practice_bus(**settings: Any) -> PracticeBus:
+    """Return a practice bus with these `PracticeSettings`; without a clock, its time stands still."""
+    return PracticeBus(PracticeSettings(**{"clock": Clock()} | settings))

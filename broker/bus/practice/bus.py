@@ -9,16 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
-from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -27,88 +19,32 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, strict_json
+from broker.bus.practice.connection import BASE_PATH, hang_up, stopping, wait
 from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoilt
-from broker.bus.practice.server import BASE_PATH, PracticeServer, hang_up, stopping, wait
+from broker.bus.practice.request_log import Recorded, RequestLog
 from broker.bus.practice.service import PracticeService
+from broker.bus.practice.settings import PracticeSettings
 from broker.bus.practice.web import PracticeWeb
 
 log = logging.getLogger(__name__)
 
-PRACTICE_TOKEN = "6f1c2f0e-5a3b-4c7d-9e21-0b8d4a7f3c55"
-PRACTICE_TOKEN_2 = "d27a94b1-83c6-4f5e-a0b9-6e3f1c8d7720"
-PRACTICE_ORGANISATION = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
-PRACTICE_ORGANISATION_2 = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
 BODY_LIMIT = 10 * 1024 * 1024  # bytes
-LOG_LIMIT = 32 * 1024 * 1024  # bytes of request bodies remembered
-SECONDS_KEPT = 3600
-
-
-class Recorded(NamedTuple):
-    """One request: path below the base with its query as sent, status answered (0: none), the body's bytes.
-
-    `organisation` is the GUID of who called, empty if unknown; `at` is UTC; `reason` is why it was refused.
-    """
-
-    method: str
-    path: str
-    status: int
-    body: bytes
-    organisation: str
-    at: datetime
-    reason: str
 
 
 class PracticeBus:
     """The bus: what it holds, what it was asked, which faults it is to show next. Safe to use from any thread."""
 
-    def __init__(
-        self,
-        token: str = PRACTICE_TOKEN,
-        organisations: Iterable[str] = (PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2),
-        directory: Path | None = None,
-        *,
-        accession_format: str = "ODII{:010d}",
-        statuses: Iterable[str] = ("cancelled",),
-        answer_urn: bool = False,
-        lenient: bool = False,
-        token_2: str = PRACTICE_TOKEN_2,
-        clinics: Mapping[str, str] | None = None,
-        latency: float = 0.0,
-        fault_rate: float = 0.0,
-        seed: int | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """Open the bus; a journal in `directory` is replayed. ValueError if that is damaged, OSError if unreadable.
-
-        The first of the `organisations` calls with `token`, the second with `token_2`; `clinics` are more of them, by
-        their tokens. `accession_format` gets the order's number, `statuses` are what $updatestatus takes, and with
-        `answer_urn` the answered fullUrl is "urn:uuid:<guid>", as some deployments do. A `lenient` bus does not insist
-        on what a clinic without the official dictionaries cannot fill: body site, diagnosis, the doctor and the codes
-        of a position. Every call takes `latency` seconds longer, and fails by one of RANDOM_FAULTS with the probability
-        `fault_rate`; the same `seed` gives the same ones. `clock` gives aware UTC datetimes.
-        """
-        organisations = list(organisations)
-        named = [*zip((token, token_2), organisations, strict=False), *(clinics or {}).items()]
-        self._callers = {_digest(f"N3 {key}".encode()): organisation for key, organisation in named}
-        if len(self._callers) < len(named):
-            raise ValueError("practice bus: two organisations cannot have one token")
-        if not (math.isfinite(latency) and latency >= 0):
-            raise ValueError(f"practice bus: latency {latency} is not a number of seconds")
-        organisations += [guid for guid in dict.fromkeys((clinics or {}).values()) if guid not in organisations]
-        self._service = PracticeService(
-            organisations, directory, accession_format, statuses, answer_urn, lenient, clock
-        )
-        self._clock = clock
-        self._latency = latency
-        self._lock = threading.Lock()
-        self._faults = Faults(fault_rate, seed)
-        self._requests: deque[Recorded] = deque(maxlen=1000)
-        self._logged = 0  # requests ever, of which the last ones are remembered
-        self._remembered = 0  # bytes
-        self._seconds: dict[int, int] = {}
-        methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-        call = Route(BASE_PATH + "{rest:path}", self._call, methods=methods)
-        self.app = Starlette(routes=[call, *PracticeWeb(self, self._service, clock).routes])
+    def __init__(self, settings: PracticeSettings | None = None) -> None:
+        """Open the bus; its journal is replayed. ValueError if that is damaged, OSError if unreadable."""
+        settings = settings or PracticeSettings()
+        self.log = RequestLog()
+        self._clock, self._latency = settings.clock, settings.latency
+        self._callers = {_digest(f"N3 {token}".encode()): guid for token, guid in settings.callers.items()}
+        self._service = PracticeService(settings)
+        self._faults = Faults(settings.fault_rate, settings.seed)
+        call = Route(BASE_PATH + "{rest:path}", self._call, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+        pages = PracticeWeb(self._service, self.log, self._faults, settings.clock)
+        self.app = Starlette(routes=[call, *pages.routes])
 
     def resources(self, resource_type: str) -> list[Resource]:
         """Copy the stored resources of one type, oldest first."""
@@ -118,34 +54,10 @@ class PracticeBus:
         """Copy the stored Tasks, oldest first."""
         return self.resources("Task")
 
-    def recent(self, number: int) -> list[tuple[int, Recorded]]:
-        """Copy the last requests, numbered from 1 since the start, newest first."""
-        with self._lock:
-            newest = reversed(self._requests)
-            return [(self._logged - i, recorded) for i, recorded in zip(range(number), newest, strict=False)]
-
-    def recorded(self, number: int) -> Recorded | None:
-        """Give the request of a number, None if it is forgotten or never came."""
-        with self._lock:
-            i = number - self._logged - 1
-            return self._requests[i] if -len(self._requests) <= i < 0 else None
-
     @property
     def requests(self) -> list[Recorded]:
-        """Copy the log of requests, oldest first; the oldest are dropped past 1000 or 32 MB."""
-        with self._lock:
-            return list(self._requests)
-
-    @property
-    def request_count(self) -> int:
-        """Tell how many requests ever came; the last of them are in `requests`."""
-        with self._lock:
-            return self._logged
-
-    def per_second(self) -> dict[int, int]:
-        """Count the requests by the second (Unix time) in which they came; seconds without any are left out."""
-        with self._lock:
-            return dict(self._seconds)
+        """Return the log of requests, oldest first; the oldest are dropped."""
+        return self.log.all()
 
     def transaction(self, bundle: Resource, organisation: str = "") -> Resource:
         """Take a Bundle as if an organisation (empty: whichever may) had posted it, without HTTP; raise Refused."""
@@ -167,19 +79,15 @@ class PracticeBus:
 
     def add_fault(self, due: Fault, times: int = 1) -> None:
         """Show a fault to the next requests that it is meant for."""
-        with self._lock:
-            self._faults.add(due, times)
+        self._faults.add(due, times)
 
     def clear_faults(self) -> None:
         """Show none of the faults that are still due, and end a dry run."""
-        with self._lock:
-            self._faults.due.clear()
-            self._faults.rate = 0.0
+        self._faults.clear()
 
     def due_faults(self) -> tuple[list[tuple[Fault, int]], float]:
-        """List the faults that are still to be shown, with how often, and the rate of random ones."""
-        with self._lock:
-            return list(self._faults.due), self._faults.rate
+        """Return the faults that are still to be shown, with how often, and the rate of random ones."""
+        return self._faults.pending()
 
     async def _call(self, request: Request) -> Response:
         """Serve one call of the interface, or the fault that was asked for."""
@@ -190,8 +98,7 @@ class PracticeBus:
             await asyncio.sleep(self._latency)
         caller = self._callers.get(_digest(request.headers.get("authorization", "").encode("latin-1")), "")
         reason = ""
-        with self._lock:
-            due = self._faults.take(path)
+        due = self._faults.take(path)
         if due.kind == "slow":
             await wait(request, due.seconds)
         if due.kind == "drop":
@@ -208,7 +115,7 @@ class PracticeBus:
         status = response.status_code if response else 0
         shown = f"сбой по требованию: {due.kind}" if due != NO_FAULT else ""
         query = f"?{request.url.query}" if request.url.query else ""
-        self._record(Recorded(request.method, path + query, status, body or b"", caller, came, reason or shown))
+        self.log.add(Recorded(request.method, path + query, status, body or b"", caller, came, reason or shown))
         if due.kind == "timeout-after-commit":
             await wait(request, due.seconds)
         return response or await hang_up(request)
@@ -245,47 +152,6 @@ class PracticeBus:
             case (("GET" | "POST"), _):
                 raise OperationRefused(404, Issue("not-found", f"Метод {path} не найден"))
         raise OperationRefused(405, Issue("not-supported", f"{method} не поддерживается"))
-
-    def _record(self, recorded: Recorded) -> None:
-        """Remember a request, and forget the oldest when the bodies take too much memory."""
-        second = int(recorded.at.timestamp())
-        with self._lock:
-            self._logged += 1
-            if len(self._requests) == self._requests.maxlen:
-                self._remembered -= len(self._requests.popleft().body)
-            self._requests.append(recorded)
-            self._remembered += len(recorded.body)
-            while self._remembered > LOG_LIMIT:
-                self._remembered -= len(self._requests.popleft().body)
-            self._seconds[second] = self._seconds.get(second, 0) + 1
-            if len(self._seconds) > SECONDS_KEPT:
-                del self._seconds[min(self._seconds)]
-
-
-def serve(
-    bus: PracticeBus,
-    address: str = "127.0.0.1",
-    port: int = 8090,
-    on_ready: Callable[[PracticeServer], object] | None = None,
-) -> None:
-    """Run a practice bus until SIGINT or SIGTERM, from the main thread; raise OSError if it cannot listen.
-
-    `on_ready` is called once with the listening server, for its `url` and `page_url`.
-    """
-    server = PracticeServer(bus, address, port)
-    ended = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
-    try:
-        server.start()
-        log.info("practice bus: listening at %s", server.url)
-        if on_ready:
-            on_ready(server)
-        ended.wait()
-    finally:
-        server.stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 async def _body(request: Request) -> bytes | None:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -118,30 +119,44 @@ def read_fault(text: str) -> tuple[Fault, int]:
 
 
 class Faults:
-    """The faults that are still to be shown, and a die for a dry run. Takes no lock: its owner has one."""
+    """The faults that are still to be shown, and a die for a dry run; safe to use from any thread."""
 
     def __init__(self, rate: float = 0.0, seed: int | None = None) -> None:
         """Prepare a dry run in which each request fails with the probability `rate`; ValueError unless 0 to 1."""
         if not 0 <= rate <= 1:
             raise ValueError(f"fault rate {rate}: expected 0 to 1")
-        self.rate = rate
-        self.due: list[tuple[Fault, int]] = []
+        self._lock = threading.Lock()
+        self._rate = rate
+        self._due: list[tuple[Fault, int]] = []
         self._die = random.Random(seed)
 
     def add(self, fault: Fault, times: int) -> None:
         """Put a fault at the end of the queue."""
         if times > 0:
-            self.due.append((fault, times))
+            with self._lock:
+                self._due.append((fault, times))
+
+    def clear(self) -> None:
+        """Show none of the faults that are still due, and end a dry run."""
+        with self._lock:
+            self._due.clear()
+            self._rate = 0.0
+
+    def pending(self) -> tuple[list[tuple[Fault, int]], float]:
+        """Return the faults that are still to be shown, with how often, and the rate of random ones."""
+        with self._lock:
+            return list(self._due), self._rate
 
     def take(self, path: str) -> Fault:
         """Take the first fault that is meant for a path; NO_FAULT if none is."""
-        for i, (due, times) in enumerate(self.due):
-            if due.meant_for(path):
-                self.due[i : i + 1] = [(due, times - 1)] if times > 1 else []
-                return due
-        if self.rate and self._die.random() < self.rate:
-            return self._die.choice([made for kind in RANDOM_FAULTS if (made := Fault(kind)).meant_for(path)])
-        return NO_FAULT
+        with self._lock:
+            for i, (due, times) in enumerate(self._due):
+                if due.meant_for(path):
+                    self._due[i : i + 1] = [(due, times - 1)] if times > 1 else []
+                    return due
+            if self._rate and self._die.random() < self._rate:
+                return self._die.choice([made for kind in RANDOM_FAULTS if (made := Fault(kind)).meant_for(path)])
+            return NO_FAULT
 
 
 def answer_instead(fault: Fault) -> Response:

@@ -5,21 +5,21 @@ HTTP below the calls: what is answered is the bus's own matter (see `bus`).
 
 from __future__ import annotations
 
-import asyncio
 import errno
+import logging
+import signal
 import socket
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import uvicorn
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from broker.bus.practice.bus import PracticeBus
+from broker.bus.practice.bus import PracticeBus
+from broker.bus.practice.connection import BASE_PATH
 
-BASE_PATH = "/imaging/api/fhir"
+log = logging.getLogger(__name__)
+
 BACKLOG = 2048  # a region's clinics may come back all at once
 
 
@@ -98,27 +98,27 @@ class PracticeServer:
         await self.bus.app(scope, receive, send)
 
 
-def stopping(request: Request) -> bool:
-    """Tell whether the server that a request came through is about to end."""
-    server = request.scope.get("practice_server")
-    return isinstance(server, PracticeServer) and server.stopping
+def serve(
+    bus: PracticeBus,
+    address: str = "127.0.0.1",
+    port: int = 8090,
+    on_ready: Callable[[PracticeServer], object] | None = None,
+) -> None:
+    """Run a practice bus until SIGINT or SIGTERM, from the main thread; raise OSError if it cannot listen.
 
-
-async def wait(request: Request, seconds: float) -> None:
-    """Keep a client waiting, until it goes or the server is stopped."""
-    end = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < end:
-        if stopping(request) or await request.is_disconnected():
-            return
-        await asyncio.sleep(0.05)
-
-
-async def hang_up(request: Request) -> Response:
-    """Cut the connection; the response returned then goes nowhere."""
-    server = request.scope.get("practice_server")
-    if not isinstance(server, PracticeServer) or not request.client:
-        raise ConnectionAbortedError("the practice bus can hang up only under PracticeServer")
-    server.hang_up((request.client.host, request.client.port))
-    while not await request.is_disconnected():
-        await asyncio.sleep(0.01)
-    return Response(status_code=503)
+    `on_ready` is called once with the listening server, for its `url` and `page_url`.
+    """
+    server = PracticeServer(bus, address, port)
+    ended = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in signals}
+    try:
+        server.start()
+        log.info("practice bus: listening at %s", server.url)
+        if on_ready:
+            on_ready(server)
+        ended.wait()
+    finally:
+        server.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)

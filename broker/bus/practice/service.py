@@ -8,9 +8,7 @@ answers are seen by who requested them and who owns them, people and results by 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from datetime import date, datetime
-from pathlib import Path
+from datetime import date
 
 from broker.bus.fhir_server.requests import (
     entries,
@@ -24,6 +22,7 @@ from broker.bus.fhir_server.requests import (
 )
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, check, check_bundle
 from broker.bus.practice.records import Records
+from broker.bus.practice.settings import PracticeSettings
 from broker.bus.practice.view import View, look
 
 CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule")
@@ -32,23 +31,14 @@ CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule"
 class PracticeService:
     """The bus's records and what may be done with them; safe to call from any thread."""
 
-    def __init__(
-        self,
-        organisations: Iterable[str],
-        directory: Path | None,
-        accession_format: str,
-        statuses: Iterable[str],
-        answer_urn: bool,
-        lenient: bool,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._organisations = {guid: f"Учебная МО {number}" for number, guid in enumerate(organisations, 1)}
-        self._statuses = frozenset(statuses)
-        self._answer_urn = answer_urn
-        self._lenient = lenient
-        self._clock = clock
+    def __init__(self, settings: PracticeSettings) -> None:
+        self._organisations = {guid: f"Учебная МО {number}" for number, guid in enumerate(settings.registered, 1)}
+        self._statuses = frozenset(settings.statuses)
+        self._answer_urn = settings.answer_urn
+        self._lenient = settings.lenient
+        self._clock = settings.clock
         self._lock = threading.RLock()
-        self._records = Records(directory, accession_format, clock)
+        self._records = Records(settings.directory, settings.accession_format, settings.clock)
 
     def transaction(self, bundle: object, caller: str = "") -> Resource:
         """Take an order or a result as a whole and answer the transaction-response; raise Refused."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
@@ -17,11 +16,9 @@ from starlette.routing import Route
 
 from broker.bus.fhir_server.rules import OperationRefused
 from broker.bus.practice import page
-from broker.bus.practice.faults import fault
+from broker.bus.practice.faults import Faults, fault
+from broker.bus.practice.request_log import Recorded, RequestLog
 from broker.bus.practice.service import PracticeService
-
-if TYPE_CHECKING:
-    from broker.bus.practice.bus import PracticeBus, Recorded
 
 SHOWN = 200  # requests
 FORM_LIMIT = 4096  # bytes
@@ -31,9 +28,10 @@ MOST_TIMES = 10_000
 class PracticeWeb:
     """The pages of one bus."""
 
-    def __init__(self, bus: PracticeBus, service: PracticeService, clock: Callable[[], datetime]) -> None:
-        self._bus = bus
-        self._service = service
+    def __init__(
+        self, service: PracticeService, log: RequestLog, faults: Faults, clock: Callable[[], datetime]
+    ) -> None:
+        self._service, self._log, self._faults = service, log, faults
         self._clock = clock
         self.routes = [
             Route("/", self._overview, methods=["GET"]),
@@ -41,7 +39,7 @@ class PracticeWeb:
             Route("/requests", self._requests, methods=["GET"]),
             Route("/request/{number:int}", self._request, methods=["GET"]),
             Route("/resource/{kind}/{guid}", self._resource, methods=["GET"]),
-            Route("/faults", self._faults, methods=["GET"]),
+            Route("/faults", self._faults_page, methods=["GET"]),
             Route("/fault", self._ask_fault, methods=["POST"]),
         ]
 
@@ -54,12 +52,12 @@ class PracticeWeb:
 
     def _requests(self, _request: Request) -> Response:
         now = int(self._clock().timestamp())
-        rate = sum(count for second, count in self._bus.per_second().items() if now - 60 < second <= now)
+        rate = sum(count for second, count in self._log.per_second().items() if now - 60 < second <= now)
         return _html(page.requests(self._lines(SHOWN), self._service.organisations, self._counts(), rate))
 
     def _request(self, request: Request) -> Response:
         number = request.path_params["number"]
-        recorded = self._bus.recorded(number)
+        recorded = self._log.get(number)
         if recorded is None:
             return _html(page.missing("Этого запроса нет: не было или уже забыт.", self._counts()), 404)
         names = self._service.organisations
@@ -72,8 +70,8 @@ class PracticeWeb:
             return _html(page.missing("Такого ресурса нет.", self._counts()), 404)
         return _html(page.resource(found, self._counts()))
 
-    def _faults(self, _request: Request) -> Response:
-        return _html(page.faults(*self._bus.due_faults(), self._counts()))
+    def _faults_page(self, _request: Request) -> Response:
+        return _html(page.faults(*self._faults.pending(), self._counts()))
 
     async def _ask_fault(self, request: Request) -> Response:
         """Take the form; another site's page may not send it through a visitor's browser."""
@@ -87,11 +85,11 @@ class PracticeWeb:
                 return _html(page.missing("Слишком длинная форма.", self._counts()), 413)
         form = {name: values[-1].strip() for name, values in parse_qs(sent.decode("utf-8", "replace")).items()}
         if "clear" in form:
-            self._bus.clear_faults()
+            self._faults.clear()
             return RedirectResponse("/faults", 303)
         wrong = self._add_fault(form)
         if wrong:
-            return _html(page.faults(*self._bus.due_faults(), self._counts(), wrong), 400)
+            return _html(page.faults(*self._faults.pending(), self._counts(), wrong), 400)
         return RedirectResponse("/faults", 303)
 
     def _add_fault(self, form: dict[str, str]) -> str:
@@ -105,17 +103,17 @@ class PracticeWeb:
             due = fault(form.get("kind", "") + (f"={value}" if value else ""), path or None)
         except ValueError:
             return "Такого сбоя нет, или у него не бывает такого значения: ожидаются секунды, у переадресации — адрес."
-        self._bus.add_fault(due, int(times))
+        self._faults.add(due, int(times))
         return ""
 
     def _counts(self) -> dict[str, int]:
         """Count what stands beside the tabs."""
-        due, rate = self._bus.due_faults()
-        refused = sum(recorded.status >= 400 for _, recorded in self._bus.recent(1000))
-        return {"/refused": refused, "/requests": self._bus.request_count, "/faults": len(due) + (rate > 0)}
+        due, rate = self._faults.pending()
+        refused = sum(recorded.status >= 400 for _, recorded in self._log.newest(1000))
+        return {"/refused": refused, "/requests": self._log.total, "/faults": len(due) + (rate > 0)}
 
     def _lines(self, number: int) -> list[page.RequestRow]:
-        return [_line(n, recorded) for n, recorded in self._bus.recent(number)]
+        return [_line(n, recorded) for n, recorded in self._log.newest(number)]
 
 
 def _line(number: int, recorded: Recorded) -> page.RequestRow:

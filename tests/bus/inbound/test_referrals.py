@@ -195,9 +195,9 @@ def test_a_referral_of_another_clinic_waits_with_all_that_it_says(scene: Scene, 
 def test_a_second_look_brings_nothing_and_asks_little(scene: Scene, practice: PracticeServer) -> None:
     place(practice)
     scene.fetch.run()
-    before = bus_of(practice).request_count
+    before = bus_of(practice).log.total
     assert scene.fetch.run() == scene.again().run() == ReferralPollSummary()
-    assert bus_of(practice).request_count - before == 4  # two searches each
+    assert bus_of(practice).log.total - before == 4  # two searches each
     assert len(scene.waiting()) == 1
 
 
@@ -268,9 +268,9 @@ def test_a_refused_token_pauses_the_channel_and_nothing_more_is_asked(scene: Sce
     bus_of(practice).fail_next("401", 1, "/Patient*")
     assert scene.fetch.run().stopped.startswith("token refused")
     assert [row["state"] for row in scene.rows("SELECT state FROM bus_channel")] == ["paused"]
-    before = bus_of(practice).request_count
+    before = bus_of(practice).log.total
     assert scene.fetch.run() == ReferralPollSummary(stopped="waiting")
-    assert bus_of(practice).request_count == before
+    assert bus_of(practice).log.total == before
     scene.now += 901
     assert scene.fetch.run() == ReferralPollSummary(taken=1)
     assert [row["state"] for row in scene.rows("SELECT state FROM bus_channel")] == ["ok"]

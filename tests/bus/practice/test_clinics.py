@@ -145,7 +145,7 @@ def test_a_second_reading_by_another_clinic_is_one_more_answer(server: PracticeS
 
 def test_two_organisations_cannot_have_one_token() -> None:
     with pytest.raises(ValueError, match="one token"):
-        practice_bus(PRACTICE_TOKEN_2)
+        practice_bus(token=PRACTICE_TOKEN_2)
     with pytest.raises(ValueError, match="one token"):
         practice_bus(clinics={PRACTICE_TOKEN: STRANGER})
 
@@ -383,7 +383,7 @@ def test_the_log_of_requests_is_bounded_and_counted() -> None:
         of(big, "Task")["identifier"][0]["value"] = str(uuid4())
         assert post(server, big).status_code == 200
     server.stop()
-    assert server.bus.request_count == 9
+    assert server.bus.log.total == 9
     assert sum(len(request.body) for request in server.bus.requests) <= 32 * 1024 * 1024
     assert 5 <= len(server.bus.requests) < 9
     assert accession_numbers(server.bus.tasks()[-1])

@@ -303,7 +303,7 @@ def test_requests_are_remembered_with_their_bytes(server: PracticeServer) -> Non
     last = server.bus.requests[-1]
     assert last[:5] == ("POST", "/?_format=json", 422, b'{"resourceType": "Bundle"}', PRACTICE_ORGANISATION)
     assert last.reason == "Bundle.type: ожидается transaction"
-    assert server.bus.recorded(server.bus.request_count) == last
-    assert server.bus.recorded(server.bus.request_count + 1) is None
-    assert server.bus.recorded(0) is None
-    assert sum(server.bus.per_second().values()) == server.bus.request_count
+    assert server.bus.log.get(server.bus.log.total) == last
+    assert server.bus.log.get(server.bus.log.total + 1) is None
+    assert server.bus.log.get(0) is None
+    assert sum(server.bus.log.per_second().values()) == server.bus.log.total

@@ -133,8 +133,8 @@ def test_a_taken_port_is_told_in_words() -> None:
 
 def test_serving_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from broker.bus.practice import PracticeBus, serve\n"
-        "bus = PracticeBus('token', directory=Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from broker.bus.practice import PracticeBus, PracticeSettings, serve\n"
+        "bus = PracticeBus(PracticeSettings(token='token', directory=Path(sys.argv[1])))\n"
         "serve(bus, '127.0.0.1', 0, lambda server: print(server.url, flush=True))"
     )
     with subprocess.Popen(

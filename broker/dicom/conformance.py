@@ -25,23 +25,23 @@ _FIND = {
     Status.PENDING_WARNING: "A match; some optional key was not supported for matching.",
     Status.CANCEL: "The device sent C-CANCEL.",
     Status.OUT_OF_RESOURCES: f"More than {service.MOST} items match; the first ones were sent. Ask for less.",
-    Status.IDENTIFIER_DOES_NOT_MATCH: "A key cannot be understood; Offending Element and Error Comment tell which.",
+    Status.IDENTIFIER_DOES_NOT_MATCH: "A key cannot be understood; Offending Element and Error Comment name it.",
     Status.UNABLE_TO_PROCESS: "The identifier cannot be read to its end, or the worklist cannot be read.",
 }
 _STEP = {
     Status.ATTRIBUTES_NOT_SUPPORTED: "N-GET only: some of the requested optional attributes are not supported.",
-    Status.NO_SUCH_ATTRIBUTE: "An N-SET sets what the step was not created with.",
-    Status.INVALID_SOP_INSTANCE: "The SOP Instance UID is none.",
-    Status.SUCCESS: "The message has been committed to the database, or was so before (an identical repetition).",
+    Status.NO_SUCH_ATTRIBUTE: "An N-SET sets an attribute that the step was not created with.",
+    Status.INVALID_SOP_INSTANCE: "The SOP Instance UID is not a UID.",
+    Status.SUCCESS: "The message has been committed to the database, now or before (an identical repetition).",
     Status.INVALID_ATTRIBUTE_VALUE: "The operation does not allow this status, or a fixed value was changed.",
     Status.PROCESSING_FAILURE: (
         f"The step has ended (Error ID {MAY_NO_LONGER_BE_UPDATED:04X}), or the message cannot be read."
     ),
-    Status.DUPLICATE_SOP_INSTANCE: "The SOP Instance UID is taken by another content.",
-    Status.NO_SUCH_SOP_INSTANCE: "No such step was created here; the message is kept for people to see.",
-    Status.MISSING_ATTRIBUTE: "A mandatory attribute is missing; Offending Element tells which.",
-    Status.MISSING_ATTRIBUTE_VALUE: "A mandatory attribute is empty; Offending Element tells which.",
-    Status.UNRECOGNISED_OPERATION: "The SOP class has no such operation; on any SOP class, not of this one alone.",
+    Status.DUPLICATE_SOP_INSTANCE: "The SOP Instance UID exists with another content.",
+    Status.NO_SUCH_SOP_INSTANCE: "No such step was created here; the message is stored for people to see.",
+    Status.MISSING_ATTRIBUTE: "A mandatory attribute is missing; the Error Comment names it.",
+    Status.MISSING_ATTRIBUTE_VALUE: "A mandatory attribute is empty; the Error Comment names it.",
+    Status.UNRECOGNISED_OPERATION: "The SOP class has no such operation; for any SOP class.",
     Status.RESOURCE_LIMITATION: "The database refuses changes (disk full): send again later.",
 }
 _INVENTED = ("ISO_IR_192", "UTF-8", "ISO IR 144", "windows-1251", "Not Supplied", "ISO 2022 IR 6")
@@ -71,7 +71,7 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
     yield from _section(
         "1 Overview",
         "Worklist Broker is a Modality Worklist and Modality Performed Procedure Step manager for a clinic without a"
-        " RIS. It takes referrals typed by a registrar, offers them to modalities, and hears from them what was done.",
+        " RIS. Registrars enter referrals, modalities find them in their worklist and report what was performed.",
     )
     yield from _table(
         ("Network service", "SOP Class UID", "User (SCU)", "Provider (SCP)"),
@@ -116,7 +116,7 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
     yield from _section("7 Character sets")
     yield from _section(
         "7.1 Queries",
-        "Any character set that PS3.3 C.12.1.1.2 defines. Terms that devices invent are read as they are meant, for"
+        "Any character set that PS3.3 C.12.1.1.2 defines. Terms that devices invent are read as what they mean, for"
         " example " + ", ".join(f"`{term}` as {charset.meant(term) or 'none'}" for term in _INVENTED) + ". Letters"
         " without a character set are read as UTF-8 where they can be, else in the set that is set for the device.",
     )
@@ -136,7 +136,7 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
             + "; those at the other port"
         )
         + " are not encrypted; keep the port inside the clinic's network. Callers are checked by AE title and, where"
-        " registered, address. Every change is written into an audit trail that only grows. Patients' names are"
+        " registered, address. Every change is written to an append-only audit trail. Patients' names are"
         " not written into logs.",
     )
 
@@ -147,7 +147,7 @@ def _worklist() -> Iterator[str]:
         "Items are offered while their step is SCHEDULED or STARTED, within the days set for the device; a device that"
         " names no station gets the items of its own AE title unless set otherwise. Attributes that are asked for and"
         " supported come back, empty where there is no value. Patient's Names match in Cyrillic without case (ё as е),"
-        " and by their Latin transliterations. A name of question marks only matches nobody.",
+        " and by their Latin transliterations. A name of question marks only matches no item.",
     )
     yield from _section("4.1 Attributes")
     rows = [_attribute(each, "") for each in TOP if each.match is not Match.SEQUENCE]
@@ -162,12 +162,12 @@ def _performed() -> Iterator[str]:
     yield from _section(
         "5 Modality Performed Procedure Step (PS3.4 Annex F)",
         "A step is linked to the order that it names by Study Instance UID, Scheduled Procedure Step ID, Accession"
-        " Number or Requested Procedure ID; one that names none is kept, and a person links it. A"
+        " Number or Requested Procedure ID; one that names none is stored, and a person links it. A"
         " device that is not set to be"
         " strict may leave out mandatory attributes; what can be used is used and the rest noted. An identical"
         " repetition of a message is answered as the first time.",
     )
-    yield from _section("5.1 Attributes", "N-SET final is what must be known when the step has ended.")
+    yield from _section("5.1 Attributes", "Final is what must be known when the step has ended.")
     yield from _table(("Attribute", "Tag", "N-CREATE", "N-SET", "Final"), list(_rules(RULES, "")))
     yield from _section("5.2 Statuses")
     yield from _statuses(_STEP)

@@ -217,7 +217,7 @@ def test_each_file_is_reported_and_one_refusal_is_an_exit_status(tmp_path: Path,
     (folder / "XR" / "same.wl").write_bytes(wl())
     (folder / "broken.wl").write_bytes(wl()[:-100])
     lines = [
-        "broken.wl: refused: it is no whole DICOM dataset: ",
+        "broken.wl: refused: it is not a whole DICOM dataset: ",
         "XR/good.wl: added: A1",
         "XR/same.wl: refused: the accession number A1 is in XR/good.wl too",
     ]

@@ -1,4 +1,4 @@
-"""A folder of worklist files that scripts keep, watched: what appears, changes or vanishes there is taken over.
+"""Watches a folder of worklist files that scripts write: what appears, changes or vanishes there is imported.
 
 The files stay their scripts' own: nothing is written, moved or deleted. A file's name may hold a patient's, so none
 goes into the log.
@@ -32,16 +32,16 @@ log = logging.getLogger(__name__)
 
 ACTOR = Actor(ActorKind.SYSTEM, "worklist folder")
 SETTLED = 2.0  # seconds without a change after which a file counts as written to its end
-GONE_AFTER = 10.0  # seconds that a file must be missing: scripts delete and write anew
+GONE_AFTER = 10.0  # seconds that a file must be missing: scripts delete and write it again
 ALL_GONE_AFTER = 600.0  # the same where all of several vanished at once: a network share that is away looks like that
-RETRY_AFTER = 60.0  # seconds until a refused file is tried again; what hindered it may have been mended
+RETRY_AFTER = 60.0  # seconds until a refused file is tried again; what was wrong may have been corrected
 DEEPEST = 4  # folders within the folder; wlmscpfs has one for each called AE title
 
 Signature = tuple[int, int, int]  # modification time, size, inode
 
 
 def folders(top: Path, blocked: Callable[[Path], None] = lambda path: None) -> Iterator[tuple[Path, list[str]]]:
-    """Give a folder and those within it, each with the names of its worklist files; `blocked` hears of closed ones."""
+    """Yield a folder and those within it, each with its worklist files' names; unreadable ones go to `blocked`."""
     depth = len(top.parts)
     for place, within, names in os.walk(top, onerror=lambda error: blocked(Path(str(error.filename)))):
         within[:] = sorted(within) if len(Path(place).parts) - depth < DEEPEST else []
@@ -49,13 +49,13 @@ def folders(top: Path, blocked: Callable[[Path], None] = lambda path: None) -> I
 
 
 def key(path: Path) -> str:
-    """Give the text under which a file is known: its name in the real place of its folder."""
-    return spelt(Path(os.path.realpath(path.parent), path.name))
+    """Return the text by which a file is stored: its name in the real path of its folder."""
+    return path_text(Path(os.path.realpath(path.parent), path.name))
 
 
 @contextmanager
 def shared_lock(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder as wlmscpfs does while it reads; give False while a script has it for writing.
+    """Hold the lock of a folder as wlmscpfs does while it reads; False while a script holds it for writing.
 
     DCMTK, wlistdb/README: whoever changes the files locks `lockfile` meanwhile.
     """
@@ -77,30 +77,30 @@ def shared_lock(folder: Path) -> Iterator[bool]:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What is known of a file between two looks."""
+class _FileState:
+    """State of a file between two looks."""
 
     signature: Signature
     since: float
-    done: bool = False  # this content was taken over
+    done: bool = False  # this content was imported
     tried: int = 0
     problem: str = ""
     retry_at: float = 0.0
 
 
 @dataclass(slots=True)
-class _Found:
-    """What a look finds: files, and folders whose files are left alone this time."""
+class _FolderListing:
+    """Files that a look finds, and folders whose files it skips."""
 
     files: dict[str, tuple[Path, Signature]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
 
-    def leaves_alone(self, name: str) -> bool:
+    def skips(self, name: str) -> bool:
         return any(name.startswith(folder + "/") for folder in self.closed)
 
 
 class WorklistFolder:
-    """The watch over one folder; `look` is called every few seconds, by one thread at a time.
+    """Watches one folder; `look` is called every few seconds, by one thread at a time.
 
     `clock` gives seconds since 1970, for tests.
     """
@@ -108,64 +108,60 @@ class WorklistFolder:
     def __init__(self, folder: Path, store: Store, clinic: Clinic, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = Path(os.path.realpath(folder))
         self._store, self._clinic, self._clock = store, clinic, clock
-        self._seen: dict[str, _Seen] = {}
-        self._known: dict[str, str] | None = None  # path -> digest of the files that were taken over and are there
+        self._seen: dict[str, _FileState] = {}
+        self._known: dict[str, str] | None = None  # path -> digest of the imported files that are there
         self._missing: dict[str, float] = {}  # path -> since when
-        self._complaint = ""
+        self._problem = ""
 
     def look(self) -> Counter[str]:
-        """Take over what is new, changed or gone; give how often what happened."""
+        """Import what is new, changed or gone; return how often each outcome happened."""
         happened: Counter[str] = Counter()
         if self._known is None:
             with self._store.read() as reader:
-                rows = kept_files.present_under(reader, spelt(self.folder))
+                rows = kept_files.present_under(reader, path_text(self.folder))
             self._known = {row.path: row.digest for row in rows}
         found = self._list()
         if found is None:
             return happened
         vanished = {
-            name: digest
-            for name, digest in self._known.items()
-            if name not in found.files and not found.leaves_alone(name)
+            name: digest for name, digest in self._known.items() if name not in found.files and not found.skips(name)
         }
         for name, (path, signature) in found.files.items():
-            if outcome := self._consider(name, path, signature, vanished):
+            if outcome := self._import_if_ready(name, path, signature, vanished):
                 happened[outcome] += 1
-        happened.update(self._let_go(vanished, found))
-        self._seen = {
-            name: seen for name, seen in self._seen.items() if name in found.files or found.leaves_alone(name)
-        }
+        happened.update(self._withdraw_missing(vanished, found))
+        self._seen = {name: seen for name, seen in self._seen.items() if name in found.files or found.skips(name)}
         return happened
 
-    def _list(self) -> _Found | None:
-        """List the files; None where the folder cannot be read, which must not look like an empty one."""
-        found = _Found()
+    def _list(self) -> _FolderListing | None:
+        """Return the files; None if the folder cannot be read, which must not look like an empty one."""
+        found = _FolderListing()
         try:
             os.listdir(self.folder)
         except OSError as error:
-            self._complain(f"cannot be read: {error.strerror}")
+            self._log_problem(f"cannot be read: {error.strerror}")
             return None
-        self._complain("")
-        for place, names in folders(self.folder, lambda place: found.closed.add(spelt(place))):
+        self._log_problem("")
+        for place, names in folders(self.folder, lambda place: found.closed.add(path_text(place))):
             with shared_lock(place) as free:
                 if not free:
-                    found.closed.add(spelt(place))
+                    found.closed.add(path_text(place))
                     continue
                 for path in (place / name for name in names):
                     try:
                         status = path.stat()
                     except OSError:  # it went meanwhile, or is a dangling link
                         continue
-                    if stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-                        found.files[spelt(path)] = path, (status.st_mtime_ns, status.st_size, status.st_ino)
+                    if stat.S_ISREG(status.st_mode):  # opening a pipe would block
+                        found.files[path_text(path)] = path, (status.st_mtime_ns, status.st_size, status.st_ino)
         return found
 
-    def _consider(self, name: str, path: Path, signature: Signature, vanished: dict[str, str]) -> str:
-        """Take a file over if it is new or changed and wholly written, or due for another try."""
+    def _import_if_ready(self, name: str, path: Path, signature: Signature, vanished: dict[str, str]) -> str:
+        """Import a file if it is new or changed and wholly written, or due for another try; return the outcome."""
         now = self._clock()
         seen = self._seen.get(name)
         if seen is None or seen.signature != signature:
-            seen = self._seen[name] = _Seen(signature, now)
+            seen = self._seen[name] = _FileState(signature, now)
         settled = now - signature[0] / 1e9 >= SETTLED or now - seen.since >= SETTLED
         if seen.done or not settled or now < seen.retry_at:
             return ""
@@ -179,7 +175,7 @@ class WorklistFolder:
                 return self._failed(name, seen, hashlib.sha256(b"").hexdigest(), f"it cannot be read: {error.strerror}")
         return self._take(name, data, seen, vanished)
 
-    def _take(self, name: str, data: bytes, seen: _Seen, vanished: dict[str, str]) -> str:
+    def _take(self, name: str, data: bytes, seen: _FileState, vanished: dict[str, str]) -> str:
         assert self._known is not None
         seen.tried += 1
         digest = hashlib.sha256(data).hexdigest()
@@ -198,7 +194,7 @@ class WorklistFolder:
             log.info("worklist file of %s: %s", taken.accession_number, taken.outcome)
         return taken.outcome
 
-    def _failed(self, name: str, seen: _Seen, digest: str, problem: str) -> str:
+    def _failed(self, name: str, seen: _FileState, digest: str, problem: str) -> str:
         seen.retry_at = self._clock() + RETRY_AFTER
         if problem == seen.problem:
             return ""
@@ -207,14 +203,14 @@ class WorklistFolder:
         assert self._known is not None
         self._known[name] = digest
         log.warning(
-            "a worklist file is not taken over: %s (`worklist-broker import %s --dry-run` tells which)",
+            "worklist file not imported: %s (`worklist-broker import %s --dry-run` names it)",
             problem,
             self.folder,
         )
         return "refused"
 
-    def _let_go(self, vanished: dict[str, str], found: _Found) -> Counter[str]:
-        """Withdraw the items of files that have been missing for long enough."""
+    def _withdraw_missing(self, vanished: dict[str, str], found: _FolderListing) -> Counter[str]:
+        """Withdraw the items of files that have been missing long enough; return how often each outcome happened."""
         assert self._known is not None
         happened: Counter[str] = Counter()
         now = self._clock()
@@ -230,12 +226,12 @@ class WorklistFolder:
                 log.info("worklist file of %s is gone: %s", taken.accession_number, taken.outcome)
         return happened
 
-    def _complain(self, what: str) -> None:
-        if what and what != self._complaint:
-            log.error("dicom.worklist_folder %s %s", self.folder, what)
-        self._complaint = what
+    def _log_problem(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            log.error("dicom.worklist_folder %s %s", self.folder, problem)
+        self._problem = problem
 
 
-def spelt(path: Path) -> str:
-    """Write a path as text, also where its name is not UTF-8."""
+def path_text(path: Path) -> str:
+    """Return a path as text, bytes that are not UTF-8 as backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,7 +1,7 @@
-"""Worklist files (`.wl`), as DCMTK's wlmscpfs and Orthanc keep them: from a file's bytes to an item to be imported.
+"""Worklist files (`.wl`) of DCMTK's wlmscpfs and Orthanc parsed: from a file's bytes to an item to be imported.
 
-What the model can say exactly is in the item's fields, everything else in its `attributes` (see `domain.kept`), so
-that a modality gets what the script wrote. Nothing here touches a disk or the database; reasons name no patient.
+What the model has a field for is in the item's fields, everything else in its `attributes` (see `domain.passthrough`),
+so that a modality gets what the script wrote. Nothing here touches a disk or the database; reasons name no patient.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ _OFFICIAL = "99NSI1471"  # the coding scheme under which our own answers name th
 _SEQUENCE = "ScheduledProcedureStepSequence"
 _DATE = re.compile(r"(\d{4})([.-]?)(\d{2})\2(\d{2})")
 _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.\d{1,6})?)?)?")
-# Control characters that no text has: what UTF-8 becomes when it is declared to be a set of single bytes.
+# Control characters that no text has: UTF-8 that is declared to be a character set of single bytes becomes them.
 _C1 = re.compile(r"[\x80-\x9f]")
 
-Kept = dict[str, dict[str, Any]]
+JsonAttributes = dict[str, dict[str, Any]]
 
 
 class BadWorklistFile(ValueError):
-    """The file cannot be taken over; the text says why, and names no patient."""
+    """The file cannot be imported; the text says why, and names no patient."""
 
 
 class Unreadable(BadWorklistFile):
-    """It is no dataset, or not yet a whole one: somebody may still be writing it."""
+    """It is not a dataset, or not yet a whole one: somebody may still be writing it."""
 
 
 def read(data: bytes) -> tuple[ImportedItem, str]:
-    """Read a worklist file; give its item, and a digest of its content that a mere rewriting does not change.
+    """Return a worklist file's item, and a SHA-256 of its content that a mere rewriting does not change.
 
-    Raise Unreadable, or BadWorklistFile where there is a dataset that is no worklist item.
+    Raise Unreadable, or BadWorklistFile for a dataset that is not a worklist item.
     """
     ds = _dataset(data)
     try:
         content = json.dumps(_json(ds), sort_keys=True, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError, OverflowError):
-        raise BadWorklistFile("it holds a value that cannot be kept") from None
+        raise BadWorklistFile("it holds a value that cannot be stored") from None
     steps = ds.get(_SEQUENCE) or []
     if not steps:
-        raise BadWorklistFile("it has no Scheduled Procedure Step Sequence, so it is no worklist item")
+        raise BadWorklistFile("it has no Scheduled Procedure Step Sequence, so it is not a worklist item")
     if len(steps) > 1:
         # PS3.4 K.6.1.2.2: an answer's sequence has a single item.
         raise BadWorklistFile(f"it has {len(steps)} scheduled steps: write a file for each")
@@ -72,11 +72,11 @@ def read(data: bytes) -> tuple[ImportedItem, str]:
 def _dataset(data: bytes) -> Dataset:
     body, implicit = _body(data)
     if not body:
-        raise Unreadable("it holds nothing")
+        raise Unreadable("it is empty")
     try:
         ds = decoding.decode(body, implicit, fallback=charset.UTF_8, most_bytes=MOST_BYTES)
     except decoding.Undecodable as error:
-        raise Unreadable(f"it is no whole DICOM dataset: {error}") from None
+        raise Unreadable(f"it is not a whole DICOM dataset: {error}") from None
     declared = bool(ds.get("SpecificCharacterSet"))
     if any(_C1.search(text) if declared else not text.isascii() for text in _texts(ds)):
         raise BadWorklistFile("its letters are not written in the Specific Character Set that it names")
@@ -84,7 +84,7 @@ def _dataset(data: bytes) -> Dataset:
 
 
 def _body(data: bytes) -> tuple[bytes, bool]:
-    """Cut off preamble and meta information; give the dataset's bytes and whether they are Implicit VR.
+    """Return the dataset's bytes, without preamble and meta information, and whether they are Implicit VR.
 
     Files without them occur (`dump2dcm -F`): then the first element shows its VR, or has none.
     """
@@ -134,16 +134,16 @@ def _item(ds: Dataset, step: Dataset) -> ImportedItem:
     priority = _text(ds, "RequestedProcedurePriority").upper()
     reason, comment = _text(ds, "ReasonForTheRequestedProcedure"), _text(ds, "RequestedProcedureComments")
 
-    # Said exactly by the item's fields, or ours to say.
-    _forget(top, "AccessionNumber", "StudyInstanceUID", "RequestedProcedureID", "PatientID")
-    _forget(top, "ReasonForTheRequestedProcedure", "RequestedProcedureComments")
-    _forget(inner, "Modality", "ScheduledStationAETitle", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus")
+    # The item's fields have exactly these, or they are ours to assign.
+    _drop(top, "AccessionNumber", "StudyInstanceUID", "RequestedProcedureID", "PatientID")
+    _drop(top, "ReasonForTheRequestedProcedure", "RequestedProcedureComments")
+    _drop(inner, "Modality", "ScheduledStationAETitle", "ScheduledProcedureStepID", "ScheduledProcedureStepStatus")
     for content, keyword in ((top, "RequestedProcedureDescription"), (inner, "ScheduledProcedureStepDescription")):
-        if _is(content, keyword, "", procedure_name):
-            _forget(content, keyword)
-    if _is(top, "RequestedProcedurePriority", "ROUTINE", "STAT"):
-        _forget(top, "RequestedProcedurePriority")
-    # What the script did not give, and the model would answer from another field.
+        if _has_value(content, keyword, "", procedure_name):
+            _drop(content, keyword)
+    if _has_value(top, "RequestedProcedurePriority", "ROUTINE", "STAT"):
+        _drop(top, "RequestedProcedurePriority")
+    # Missing in the file, and the model would answer them from another field.
     top.setdefault(_tag("RequestedProcedureCodeSequence"), {"vr": "SQ"})
     inner.setdefault(_tag("ScheduledProtocolCodeSequence"), {"vr": "SQ"})
     if comment:
@@ -153,7 +153,7 @@ def _item(ds: Dataset, step: Dataset) -> ImportedItem:
         patient=patient,
         start=start,
         station_ae_titles=_stations(step),
-        modality=_fits(modality, "Modality", 16),
+        modality=_checked_length(modality, "Modality", 16),
         procedure_name=procedure_name,
         procedure_code=code,
         procedure_local=not official,
@@ -161,7 +161,7 @@ def _item(ds: Dataset, step: Dataset) -> ImportedItem:
         referrer=referrer,
         diagnosis_text=reason,
         comment=comment,
-        accession_number=_fits(_text(ds, "AccessionNumber"), "Accession Number", 16),
+        accession_number=_checked_length(_text(ds, "AccessionNumber"), "Accession Number", 16),
         study_instance_uid=_uid(ds),
         requested_procedure_id=_text(ds, "RequestedProcedureID"),
         sps_id=_text(step, "ScheduledProcedureStepID"),
@@ -169,33 +169,33 @@ def _item(ds: Dataset, step: Dataset) -> ImportedItem:
     )
 
 
-def _start(step: Dataset, inner: Kept) -> datetime:
+def _start(step: Dataset, inner: JsonAttributes) -> datetime:
     on, at = _text(step, "ScheduledProcedureStepStartDate"), _text(step, "ScheduledProcedureStepStartTime")
     day, clock = _date(on), _clock(at)
     if day is None:
-        raise BadWorklistFile(f"its Scheduled Procedure Step Start Date is {'no date' if on else 'missing'}")
+        raise BadWorklistFile(f"its Scheduled Procedure Step Start Date is {'not a date' if on else 'missing'}")
     if clock is None and at:
-        raise BadWorklistFile("its Scheduled Procedure Step Start Time is no time")
+        raise BadWorklistFile("its Scheduled Procedure Step Start Time is not a time")
     start = datetime.combine(day, clock or time())
     for keyword, written in (("Date", f"{start:%Y%m%d}"), ("Time", f"{start:%H%M%S}")):
-        if _is(inner, f"ScheduledProcedureStepStart{keyword}", "", written):
-            _forget(inner, f"ScheduledProcedureStepStart{keyword}")
+        if _has_value(inner, f"ScheduledProcedureStepStart{keyword}", "", written):
+            _drop(inner, f"ScheduledProcedureStepStart{keyword}")
     return start
 
 
-def _patient(ds: Dataset, top: Kept) -> Patient:
+def _patient(ds: Dataset, top: JsonAttributes) -> Patient:
     written = _text(ds, "PatientName")
     name = _name(written)
     if not name.family:
         raise BadWorklistFile("it names no patient")
-    if _is(top, "PatientName", names.to_dicom(name)):
-        _forget(top, "PatientName")
+    if _has_value(top, "PatientName", names.to_dicom(name)):
+        _drop(top, "PatientName")
     birth_date = _date(_text(ds, "PatientBirthDate"))
-    if _is(top, "PatientBirthDate", "", f"{birth_date:%Y%m%d}" if birth_date else ""):
-        _forget(top, "PatientBirthDate")
+    if _has_value(top, "PatientBirthDate", "", f"{birth_date:%Y%m%d}" if birth_date else ""):
+        _drop(top, "PatientBirthDate")
     sex = _text(ds, "PatientSex").upper()
-    if _is(top, "PatientSex", "M", "F", "O"):
-        _forget(top, "PatientSex")
+    if _has_value(top, "PatientSex", "M", "F", "O"):
+        _drop(top, "PatientSex")
     else:
         top.setdefault(_tag("PatientSex"), {"vr": "CS"})
     weight, size = _number(ds, "PatientWeight", 0.2, 500), _number(ds, "PatientSize", 0.2, 2.6)
@@ -204,18 +204,18 @@ def _patient(ds: Dataset, top: Kept) -> Patient:
         ("PatientWeight", weight, f"{weight:g}" if weight else ""),
         ("PatientSize", size, f"{size:.2f}" if size else ""),
     ):
-        # A comma is no part of a decimal string (PS3.5 6.2), and is what people write.
-        if _is(top, keyword, "", written, str(number).replace(".", ",") if number else ""):
-            _forget(top, keyword)
-    # An empty field is no news: what is known of the patient is answered. A filled one is this item's own.
+        # A comma does not belong in a decimal string (PS3.5 6.2), and is what people write.
+        if _has_value(top, keyword, "", written, str(number).replace(".", ",") if number else ""):
+            _drop(top, keyword)
+    # An empty field says nothing: what is known of the patient is answered. A filled one is this item's own.
     for keyword in ("Allergies", "PregnancyStatus"):
-        if _is(top, keyword, ""):
-            _forget(top, keyword)
+        if _has_value(top, keyword, ""):
+            _drop(top, keyword)
     return Patient(
         name=name,
         birth_date=birth_date,
         sex=Sex(sex) if sex in ("M", "F", "O") else Sex.OTHER,
-        patient_id=_fits(_text(ds, "PatientID"), "Patient ID", 64),
+        patient_id=_checked_length(_text(ds, "PatientID"), "Patient ID", 64),
         weight=weight,
         height=height,
         allergies=_text(ds, "Allergies"),
@@ -223,30 +223,30 @@ def _patient(ds: Dataset, top: Kept) -> Patient:
 
 
 def _name(written: str) -> PersonName:
-    """Read a name; one that is written in other than the first component group only, or has no family name, too."""
+    """Parse a name, also one that is in another than the first component group, or has no family name."""
     for group in written.split("="):
         name = names.from_dicom(group)
         if name.family:
             return PersonName(names.tidy(name.family), names.tidy(name.given), names.tidy(name.middle))
-        if said := names.tidy(group.replace("^", " ")):
-            return PersonName(said)
+        if single := names.tidy(group.replace("^", " ")):
+            return PersonName(single)
     return PersonName("")
 
 
-def _referrer(ds: Dataset, top: Kept) -> PersonName:
-    """Give the doctor who refers, else the one who requests: in our model they are one."""
+def _referrer(ds: Dataset, top: JsonAttributes) -> PersonName:
+    """Return the doctor who refers, else the one who requests: the model has one for both."""
     pair = ("ReferringPhysicianName", "RequestingPhysician")
     referrer = _name(_text(ds, pair[0])) if _text(ds, pair[0]) else _name(_text(ds, pair[1]))
     for keyword in pair:
-        if referrer.family and _is(top, keyword, names.to_dicom(referrer)):
-            _forget(top, keyword)
+        if referrer.family and _has_value(top, keyword, names.to_dicom(referrer)):
+            _drop(top, keyword)
         elif referrer.family:
             top.setdefault(_tag(keyword), {"vr": "PN"})
     return referrer
 
 
 def _code(ds: Dataset, step: Dataset) -> tuple[str, bool, str]:
-    """Give the procedure's code, whether it is of the official dictionary, and its meaning."""
+    """Return the procedure's code, whether it is of the official dictionary, and its meaning."""
     for sequence in (ds.get("RequestedProcedureCodeSequence"), step.get("ScheduledProtocolCodeSequence")):
         for code in sequence or []:
             if value := _text(code, "CodeValue"):
@@ -255,23 +255,23 @@ def _code(ds: Dataset, step: Dataset) -> tuple[str, bool, str]:
 
 
 def _stations(step: Dataset) -> tuple[str, ...]:
-    said = [title.strip() for title in _text(step, "ScheduledStationAETitle").split("\\")]
-    return tuple(dict.fromkeys(_fits(title, "Scheduled Station AE Title", 16) for title in said if title))
+    titles = [title.strip() for title in _text(step, "ScheduledStationAETitle").split("\\")]
+    return tuple(dict.fromkeys(_checked_length(title, "Scheduled Station AE Title", 16) for title in titles if title))
 
 
 def _uid(ds: Dataset) -> str:
     uid = _text(ds, "StudyInstanceUID")
     if not re.fullmatch(r"[0-9.]{0,64}", uid):  # leading zeros break PS3.5 9.1, and yet some scripts write them
-        raise BadWorklistFile("its Study Instance UID is none")
+        raise BadWorklistFile("its Study Instance UID is not a UID")
     return uid
 
 
 # ---- values ----
 
 
-def _json(ds: Dataset) -> Kept:
-    """Write a dataset in the DICOM JSON model (PS3.18 F.2), its texts in Unicode and its decimal strings as written."""
-    found: Kept = {}
+def _json(ds: Dataset) -> JsonAttributes:
+    """Return a dataset in the DICOM JSON model (PS3.18 F.2), texts in Unicode and decimal strings as written."""
+    found: JsonAttributes = {}
     for element in ds:
         tag = f"{element.tag.group:04X}{element.tag.element:04X}"
         if tag == "00080005":  # everything is Unicode here
@@ -291,7 +291,7 @@ def _values(element: DataElement) -> list[Any]:
 
 
 def _text(ds: Dataset, keyword: str) -> str:
-    """Give a value as text, several joined as DICOM joins them; empty where there is none."""
+    """Return a value as text, several joined by backslashes; empty if there is none."""
     tag = tag_for_keyword(keyword)
     if tag is None or tag not in ds or ds[tag].value is None:
         return ""
@@ -299,7 +299,7 @@ def _text(ds: Dataset, keyword: str) -> str:
 
 
 def _number(ds: Dataset, keyword: str, least: float, most: float) -> float | None:
-    """Give a reasonable number, also one that is written with a comma; None for what is none."""
+    """Return a number within bounds, also one that is written with a comma; None for anything else."""
     try:
         number = float(_text(ds, keyword).replace(",", "."))
     except ValueError:
@@ -324,7 +324,7 @@ def _clock(text: str) -> time | None:
         return None
 
 
-def _fits(text: str, what: str, longest: int) -> str:
+def _checked_length(text: str, what: str, longest: int) -> str:
     if len(text) > longest:
         raise BadWorklistFile(f"its {what} is longer than {longest} characters")
     return text
@@ -337,8 +337,8 @@ def _tag(keyword: str) -> str:
     return f"{tag:08X}"
 
 
-def _is(content: Kept, keyword: str, *written: str) -> bool:
-    """Say whether an attribute's first and only value is one of these; one that is not there is empty."""
+def _has_value(content: JsonAttributes, keyword: str, *written: str) -> bool:
+    """Return True if an attribute's only value is one of these; a missing attribute is an empty one."""
     values = content.get(_tag(keyword), {}).get("Value", [])
     if len(values) > 1:
         return False
@@ -348,6 +348,6 @@ def _is(content: Kept, keyword: str, *written: str) -> bool:
     return value is not None and str(value) in written
 
 
-def _forget(content: Kept, *keywords: str) -> None:
+def _drop(content: JsonAttributes, *keywords: str) -> None:
     for keyword in keywords:
         content.pop(_tag(keyword), None)

@@ -38,14 +38,14 @@ class WorklistImport:
         found, closed = _files(path) if path.is_dir() else ([path], [])
         for folder in closed:
             yield ImportResult(
-                watched_folder.spelt(folder),
+                watched_folder.path_text(folder),
                 REFUSED,
                 reasons=("it cannot be read now: its script is writing, or access is denied",),
             )
         seen: dict[tuple[str, str], str] = {}
         for done, file in enumerate(found, 1):
             where = file.relative_to(path) if path.is_dir() else Path(file.name)
-            yield self._file(file, watched_folder.spelt(where), seen)
+            yield self._file(file, watched_folder.path_text(where), seen)
             self.progress(done, len(found))
 
     def _file(self, file: Path, where: str, seen: dict[tuple[str, str], str]) -> ImportResult:

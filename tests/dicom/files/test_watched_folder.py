@@ -131,10 +131,10 @@ def test_a_damaged_file_is_told_once_and_taken_over_when_it_is_mended(
         happened = [script.look() for _ in range(40)]
     assert Counter(outcome for each in happened for outcome in each) == {"refused": 1}
     assert len(caplog.messages) == 1
-    assert "no whole DICOM dataset" in caplog.text
+    assert "not a whole DICOM dataset" in caplog.text
     assert "Иванов" not in caplog.text  # a file's name may be a patient's
     [problem] = script.problems()
-    assert "no whole DICOM dataset" in problem
+    assert "not a whole DICOM dataset" in problem
     script.write("Иванов.wl", numbered(1))
     assert script.look() == {"added": 1}
     assert script.problems() == []

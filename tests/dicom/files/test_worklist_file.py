@@ -134,12 +134,12 @@ def test_a_file_that_is_cut_off_is_told_from_a_whole_one() -> None:
         ({"PatientName": ""}, "names no patient"),
         ({"PatientName": "^^"}, "names no patient"),
         ({"ScheduledProcedureStepStartDate": ""}, "Start Date is missing"),
-        ({"ScheduledProcedureStepStartDate": "20260230"}, "Start Date is no date"),
-        ({"ScheduledProcedureStepStartTime": "9"}, "Start Time is no time"),
+        ({"ScheduledProcedureStepStartDate": "20260230"}, "Start Date is not a date"),
+        ({"ScheduledProcedureStepStartTime": "9"}, "Start Time is not a time"),
         ({"AccessionNumber": "A" * 17}, "Accession Number is longer than 16"),
         ({"PatientID": "1" * 65}, "Patient ID is longer than 64"),
         ({"ScheduledStationAETitle": "A" * 17}, "AE Title is longer than 16"),
-        ({"StudyInstanceUID": "none"}, "Study Instance UID is none"),
+        ({"StudyInstanceUID": "none"}, "Study Instance UID is not a UID"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_reason(changes: dict[str, str], reason: str) -> None:
@@ -280,7 +280,7 @@ def test_everything_beyond_the_model_is_kept_and_can_be_written_again() -> None:
 def test_a_value_that_json_does_not_have_is_refused() -> None:
     ds = dataset()
     ds.add_new(0x00189073, "FD", float("nan"))
-    with pytest.raises(BadWorklistFile, match="cannot be kept"):
+    with pytest.raises(BadWorklistFile, match="cannot be stored"):
         worklist_file.read(written(ds))
 
 

@@ -186,7 +186,9 @@ class Application:
         learns = self.config.dicom.unknown_devices == "learn"
         stations = dict.fromkeys(ae_title for step in order.steps for ae_title in step.station_ae_titles)
         now = self.store.clock()
-        return [explain.of(reader, order, ae_title, now, self.clinic, learns=learns) for ae_title in stations]
+        return [
+            explain.explain_order(reader, order, ae_title, now, self.clinic, learns=learns) for ae_title in stations
+        ]
 
     def _pat_watchdog(self) -> None:
         # Only a program whose database still takes writes is alive.

@@ -19,7 +19,7 @@ from broker.config.loader import load
 from broker.dicom import conformance
 from broker.dicom.codec import settings
 from broker.dicom.scu import echo
-from broker.dicom.worklist import explain, service, verdicts
+from broker.dicom.worklist import explain, rule_texts, service
 from broker.domain.device_advice import Explanation
 from broker.domain.errors import NotFound
 from broker.domain.orders import Order
@@ -73,7 +73,7 @@ def _why(args: argparse.Namespace) -> int:
             raise NotFound(f"order {args.accession}")
         learns = context.config.dicom.unknown_devices == "learn"
         now = context.store.clock()
-        found = explain.of(reader, order, args.ae_title, now, context.clinic, learns=learns)
+        found = explain.explain_order(reader, order, args.ae_title, now, context.clinic, learns=learns)
     zone = context.clinic.zone
     show(args.json, _why_json(order, args.ae_title, found, zone), _why_lines(order, args.ae_title, found, zone))
     return Exit.OK if found.seen else Exit.FAILED
@@ -84,23 +84,23 @@ def _why_json(order: Order, ae_title: str, found: Explanation, zone: tzinfo) -> 
         "accession_number": order.accession_number,
         "ae_title": ae_title,
         "seen": found.seen,
-        "verdicts": [
+        "results": [
             {
-                **asdict(verdict),
-                "sentence": verdicts.sentence(verdict, zone),
-                "remedy": verdicts.remedy(verdict, ae_title) or None,
+                **asdict(result),
+                "sentence": rule_texts.sentence(result, zone),
+                "remedy": rule_texts.remedy(result, ae_title) or None,
             }
-            for verdict in found.verdicts
+            for result in found.results
         ],
     }
 
 
 def _why_lines(order: Order, ae_title: str, found: Explanation, zone: tzinfo) -> Iterator[str]:
     yield f"{order.accession_number} for {ae_title}:"
-    for verdict in found.verdicts:
-        mark = "ok " if verdict.ok else "NO " if verdict.decides else "!  "
-        yield f"  {mark} {verdicts.sentence(verdict, zone)}"
-        if remedy := verdicts.remedy(verdict, ae_title):
+    for result in found.results:
+        mark = "ok " if result.ok else "NO " if result.decides else "!  "
+        yield f"  {mark} {rule_texts.sentence(result, zone)}"
+        if remedy := rule_texts.remedy(result, ae_title):
             yield f"       do: {remedy}"
     yield f"The device {'sees' if found.seen else 'does not see'} it when it asks so."
 
@@ -112,11 +112,11 @@ def _worklist(args: argparse.Namespace) -> int:
         with context.store.read() as reader:
             if device_registry.device(reader, args.ae_title) is None:
                 raise NotFound(f"device {args.ae_title}; worklist-broker device list shows which there are")
-            asked = explain.latest(reader, args.ae_title)
+            asked = explain.latest_query(reader, args.ae_title)
         term = str(asked.query.get("SpecificCharacterSet") or "") if asked else ""
         answers = list(
             service.find(
-                explain.typical(args.date, term),
+                explain.typical_query(args.date, term),
                 service.Caller(args.ae_title, ""),
                 context.store,
                 context.clinic,

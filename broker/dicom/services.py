@@ -29,7 +29,7 @@ from broker.dicom.statuses import Status, status
 from broker.dicom.upper_layer.answering import DeferredReply, Reply, Request
 from broker.dicom.upper_layer.dimse.command_set import C_ECHO, C_FIND, N_CREATE, N_GET, N_SET
 from broker.dicom.worklist import service as worklist
-from broker.dicom.worklist.cache import Asked, FastWorklist, Ready
+from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
 from broker.dicom.worklist.service import Caller
 from broker.domain.clinic import Clinic
 from broker.store.database import Store, StoreError, Tx
@@ -88,7 +88,7 @@ class DicomServices:
         """Answer as `ae_title`; with `learns`, unknown devices are served until they are approved or refused."""
         self._ae_title, self._learns = ae_title, learns
         self._store, self._clinic = store, clinic
-        self._worklist = FastWorklist(store, clinic, institution)
+        self._worklist = WorklistCache(store, clinic, institution)
         self._strangers = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
         self._refusals = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
         self._samples = KeyedThrottle(SAMPLE_EVERY, MOST_SAMPLED)
@@ -149,7 +149,7 @@ class DicomServices:
 
     # ---- answers ----
 
-    def at_once(self, request: Request) -> Ready | Reply | DeferredReply | None:
+    def at_once(self, request: Request) -> CachedResponse | Reply | DeferredReply | None:
         """Give what can be answered without waiting for anything; None where that is to be worked out by `answer`.
 
         A small report of a performed step is read here and now, for handing it to another thread would cost as much.
@@ -166,9 +166,9 @@ class DicomServices:
             return self._report(request)
         if command.field != C_FIND:
             return None
-        ready = self._worklist.ready(_asked(request))
+        ready = self._worklist.lookup(_cache_key(request))
         if ready is not None and self._heard.allow((caller, "worklist")):
-            worklist.note(self._store, caller, ready.step_ids, ready.notes)
+            worklist.note_contact(self._store, caller, ready.step_ids, ready.notes)
         return ready
 
     def answer(self, request: Request) -> Iterator[Reply]:
@@ -199,7 +199,7 @@ class DicomServices:
             fallback = self._known.or_default(caller.ae_title).fallback_charset
             query = decoding.decode(request.dataset, request.context.implicit, fallback=fallback)
             self.sample(request)
-            with closing(self._worklist.find(query, _asked(request), caller, revision)) as found:
+            with closing(self._worklist.find(query, _cache_key(request), caller, revision)) as found:
                 for told, identifier in found:
                     yield Reply(told, identifier)
         except Undecodable as error:
@@ -257,5 +257,5 @@ def _caller(request: Request) -> Caller:
     return Caller(request.calling, request.address)
 
 
-def _asked(request: Request) -> Asked:
-    return Asked(request.calling, request.context.implicit, request.dataset)
+def _cache_key(request: Request) -> CacheKey:
+    return CacheKey(request.calling, request.context.implicit, request.dataset)

@@ -1,6 +1,6 @@
-"""What is found out about a device: why it does or does not see an order, and which settings its messages suggest.
+"""Advice on a device: why it does or does not see an order, and which settings its messages suggest.
 
-Values only; codes are put into words by whoever tells them (the screens in Russian, the command line in English).
+Values only; the texts of the codes stand where they are shown (screens in Russian, command line in English).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from broker.domain.devices import Device
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """One reason for or against an order being on a device's list.
+class RuleResult:
+    """The result of one rule: a reason for or against an order being on a device's worklist.
 
-    `key` is what was judged: a rule (`approved`, `state`, `station`, …) or the keyword of a matching key. One that is
-    not `ok` keeps the order from the list, unless it does not `decide` and only explains.
+    `key` is the rule (`approved`, `state`, `station`, …) or the keyword of a matching key. One that is not `ok` keeps
+    the order off the list, unless it does not `decide` and only explains. `code` and `details` make its text.
     """
 
     key: str
@@ -37,20 +37,20 @@ class Suggestion:
     value: str | bool = ""
 
 
-def sees(verdicts: Sequence[Verdict]) -> bool:
-    """Say whether a device has the order on its list, by the verdicts on it."""
-    return all(verdict.ok for verdict in verdicts if verdict.decides)
+def is_seen(results: Sequence[RuleResult]) -> bool:
+    """Return True if a device has the order on its list by these results."""
+    return all(each.ok for each in results if each.decides)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """An order for a device: by which query it was judged, and how."""
+    """An order for a device: the result of every rule."""
 
     device: Device
-    asked_at: datetime | None  # UTC, of its latest real query; None: judged by a usual one
-    verdicts: tuple[Verdict, ...]
+    asked_at: datetime | None  # UTC, of its latest real query; None: a typical query was used
+    results: tuple[RuleResult, ...]
 
     @property
     def seen(self) -> bool:
-        """Whether the device has the order on its list when it asks so."""
-        return sees(self.verdicts)
+        """True if the device has the order on its list when it asks so."""
+        return is_seen(self.results)

@@ -98,14 +98,14 @@ def test_why_says_what_holds_and_what_to_do_about_what_does_not(
     assert main(["why", order, "XRAY_14", "-c", str(config)]) == 0
     printed = capsys.readouterr().out
     assert f"{order} for XRAY_14:" in printed
-    assert "ok  it is planned on this device" in printed
+    assert "ok  it is scheduled on this device" in printed
     assert "!   it has never asked for its list" in printed
     assert "The device sees it when it asks so." in printed
     main(["device", "add", "MG", "--name", "Маммограф", "--modality", "MG", "-c", str(config)])
     assert main(["why", order, "MG", "-c", str(config)]) == 1
     printed = capsys.readouterr().out
-    assert "NO  it is planned on XRAY_14" in printed
-    assert "do: plan it on MG, or let the device see every device's orders: device add MG --any-station" in printed
+    assert "NO  it is scheduled on XRAY_14" in printed
+    assert "do: schedule it on MG, or let the device see every device's orders: device add MG --any-station" in printed
     assert "Кузнецова" not in printed
 
 

@@ -101,7 +101,7 @@ def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.Mon
         lambda: house.health,
         suggest=lambda heard: learning.suggest(heard.device, heard.samples, store.clock()),
         explain=lambda reader, order: [
-            explain.of(reader, order, ae_title, store.clock(), factory.CLINIC)
+            explain.explain_order(reader, order, ae_title, store.clock(), factory.CLINIC)
             for step in order.steps
             for ae_title in step.station_ae_titles
         ],

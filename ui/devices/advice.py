@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, tzinfo
 
-from broker.domain.device_advice import Suggestion, Verdict
+from broker.domain.device_advice import RuleResult, Suggestion
 from broker.domain.devices import Device
 from broker.store.queries.device_registry import DeviceContacts
 from ui.text import words
@@ -253,7 +253,7 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def verdict(found: Verdict, ae_title: str, zone: tzinfo, today: date) -> tuple[str, str]:
+def rule_result(found: RuleResult, ae_title: str, zone: tzinfo, today: date) -> tuple[str, str]:
     """Say one reason for or against, and what to do; an empty sentence is not worth saying."""
     holds, against, todo = _VERDICTS.get(found.code, (found.code, found.code, ""))
     told = _Details({**found.details, "ae_title": ae_title})

@@ -36,12 +36,12 @@ class WhyDialog:
         place = ", ".join(part for part in (device.name, device.room) if part) or device.ae_title
         text("p", f"{place}: {'виден' if each.seen else 'не виден'}", "why-device")
         with ui.element("ol").classes("checks"):
-            for verdict in each.verdicts:
-                said, todo = advice.verdict(verdict, device.ae_title, self._services.clinic.zone, today)
+            for result in each.results:
+                said, todo = advice.rule_result(result, device.ae_title, self._services.clinic.zone, today)
                 if not said:
                     continue
-                icon, tone = ("check", "green") if verdict.ok else ("error", "red")
-                if not verdict.ok and not verdict.decides:
+                icon, tone = ("check", "green") if result.ok else ("error", "red")
+                if not result.ok and not result.decides:
                     icon, tone = "info", "amber"
                 with ui.element("li").classes(f"tone-{tone}"):
                     ui.icon(icon).props("aria-hidden=true")

@@ -41,7 +41,7 @@ class Match(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class AnswerContext:
     """What an answer depends on beside the item: who asks, which station it asked for, whose clinic this is."""
 
     calling_ae_title: str
@@ -63,7 +63,7 @@ class Attribute:
     """
 
     keyword: str
-    value: Callable[[WorklistItem, Context], object]
+    value: Callable[[WorklistItem, AnswerContext], object]
     match: Match = Match.TEXT
     type: str = "2"
     length: int = 64  # characters that its VR holds
@@ -77,7 +77,7 @@ class Attribute:
         object.__setattr__(self, "vr", dictionary_VR(self.tag))
 
 
-def imported(item: WorklistItem, context: Context, in_step: bool) -> Dataset:
+def imported(item: WorklistItem, context: AnswerContext, in_step: bool) -> Dataset:
     """Return what an import brought beyond the model, of the order or of its scheduled step: `domain.passthrough`."""
     if not item.order.attributes:
         return _NONE
@@ -110,7 +110,7 @@ def _restored(attributes: dict[str, Any]) -> Dataset:
 
 
 def value_of(
-    attribute: Attribute, item: WorklistItem, context: Context, in_step: bool
+    attribute: Attribute, item: WorklistItem, context: AnswerContext, in_step: bool
 ) -> tuple[str, ...] | list[Dataset]:
     """Give an attribute's value: texts, several where it has several values, or the items of a sequence.
 
@@ -128,15 +128,15 @@ def value_of(
     return tuple(str(value) for value in (brought.value if brought.VM > 1 else [brought.value]))
 
 
-def _nothing(item: WorklistItem, context: Context) -> object:
+def _nothing(item: WorklistItem, context: AnswerContext) -> object:
     return ""
 
 
-def _no_items(item: WorklistItem, context: Context) -> object:
+def _no_items(item: WorklistItem, context: AnswerContext) -> object:
     return []
 
 
-def station_of(item: WorklistItem, context: Context) -> str:
+def station_of(item: WorklistItem, context: AnswerContext) -> str:
     """Choose the one station to name: a device that gets several values loses the whole answer."""
     titles = item.step.station_ae_titles
     for wanted in (context.asked_station, context.calling_ae_title):
@@ -145,11 +145,11 @@ def station_of(item: WorklistItem, context: Context) -> str:
     return titles[0] if titles else context.calling_ae_title  # type 1: never empty
 
 
-def _station_name(item: WorklistItem, context: Context) -> object:
+def _station_name(item: WorklistItem, context: AnswerContext) -> object:
     return (context.station_names or {}).get(station_of(item, context), ("", ""))[0]
 
 
-def _room(item: WorklistItem, context: Context) -> object:
+def _room(item: WorklistItem, context: AnswerContext) -> object:
     return (context.station_names or {}).get(station_of(item, context), ("", ""))[1]
 
 
@@ -157,7 +157,7 @@ def _name(name: PersonName) -> str:
     return names.to_dicom(name)
 
 
-def procedure_code(item: WorklistItem, context: Context) -> list[Dataset]:
+def procedure_code(item: WorklistItem, context: AnswerContext) -> list[Dataset]:
     """Write the procedure's code; a designator that begins with 99 marks a private scheme (PS3.3 8.2)."""
     code = Dataset()
     code.CodeValue = item.order.procedure_code[:16]
@@ -166,30 +166,30 @@ def procedure_code(item: WorklistItem, context: Context) -> list[Dataset]:
     return [code]
 
 
-def _priority(item: WorklistItem, context: Context) -> object:
+def _priority(item: WorklistItem, context: AnswerContext) -> object:
     return "STAT" if item.order.priority is Priority.URGENT else "ROUTINE"
 
 
-def _diagnosis(item: WorklistItem, context: Context) -> object:
+def _diagnosis(item: WorklistItem, context: AnswerContext) -> object:
     return " ".join(part for part in (item.order.diagnosis_code, item.order.diagnosis_text) if part)
 
 
-def _born(item: WorklistItem, context: Context) -> object:
+def _born(item: WorklistItem, context: AnswerContext) -> object:
     born = item.order.patient.birth_date
     return f"{born:%Y%m%d}" if born else ""
 
 
-def _size(item: WorklistItem, context: Context) -> object:
+def _size(item: WorklistItem, context: AnswerContext) -> object:
     height = item.order.patient.height  # cm; Patient's Size (0010,1020) is in metres
     return f"{height / 100:.2f}" if height else ""
 
 
-def _weight(item: WorklistItem, context: Context) -> object:
+def _weight(item: WorklistItem, context: AnswerContext) -> object:
     weight = item.order.patient.weight
     return f"{weight:g}" if weight else ""
 
 
-def _offset(item: WorklistItem, context: Context) -> object:
+def _offset(item: WorklistItem, context: AnswerContext) -> object:
     """Write the clinic's offset from UTC at the step's time as (0008,0201) wants it, ±HHMM; it changes with seasons."""
     offset = item.step.start.replace(tzinfo=context.zone).utcoffset() if context.zone else None
     if offset is None:
@@ -198,7 +198,7 @@ def _offset(item: WorklistItem, context: Context) -> object:
     return f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
 
 
-def _age(item: WorklistItem, context: Context) -> object:
+def _age(item: WorklistItem, context: AnswerContext) -> object:
     """Write Patient's Age at the step's time: months before the second birthday, then years (PS3.5 6.2, AS)."""
     born, day = item.order.patient.birth_date, item.step.start
     if born is None:
@@ -209,7 +209,7 @@ def _age(item: WorklistItem, context: Context) -> object:
     return f"{months:03d}M" if months < 24 else f"{months // 12:03d}Y"
 
 
-def _number(item: WorklistItem, context: Context) -> object:
+def _number(item: WorklistItem, context: AnswerContext) -> object:
     """Give the accession number: the one that was asked for, where the item bears that, else the one configured."""
     ours, theirs = item.order.accession_number, item.order.bus_accession_number
     if theirs and context.asked_number in (ours, theirs):

@@ -1,9 +1,9 @@
-"""Worklist answers kept as bytes, for devices ask the same again and again; never other bytes than `worklist` gives.
+"""Worklist answers kept as encoded bytes, because devices ask the same again and again.
 
-An answer as a whole is given again while the day is the same and nothing has been committed that may change it: of the
-orders that have changed since, none is in the answer, and none could be. Else matches are looked for anew, and those
-whose item is equal to what it was are not written anew. Nothing is trusted for a time: what is kept is valid, or it is
-not used.
+An answer is never other than `service.find`'s. As a whole it is used again while the day is the same and nothing has
+been committed that may change it: of the orders changed since, none is in the answer, and none matches its index
+filter. Else matches are searched again, and only those whose item is not equal to what it was are encoded again.
+Nothing is trusted for a time: an entry is valid, or it is not used.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from pynetdicom.dsutils import encode
 
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
-from broker.dicom.worklist.query import Query
-from broker.dicom.worklist.response import Altered
-from broker.dicom.worklist.service import Caller, Found, Told
+from broker.dicom.worklist.query import WorklistQuery
+from broker.dicom.worklist.response import Alterations
+from broker.dicom.worklist.service import Caller, ResponseRecorder, SearchResult
 from broker.domain.clinic import Clinic
 from broker.domain.orders import StepState
 from broker.store.database import Store, StoreError
-from broker.store.tables import worklist as stored
+from broker.store.tables import worklist
 from broker.store.tables.worklist import IndexFilter, WorklistItem
 
-MOST_BYTES = 48 << 20  # of all that is kept
-_ITEM = 5000  # bytes that an item takes beside its answer, about
+MOST_BYTES = 48 << 20  # of all entries
+_ITEM_SIZE = 5000  # bytes that an item takes beside its encoded match, about
+_ENTRY_SIZE = 2000  # bytes of an entry beside its matches, about
 
 
-class Asked(NamedTuple):
+class CacheKey(NamedTuple):
     """What an answer depends on beside the database and the day."""
 
     ae_title: str
@@ -45,20 +46,20 @@ class Asked(NamedTuple):
 
 
 @dataclass(slots=True)
-class Ready:
-    """A whole answer: `pending` goes with each of the matches, 0000 follows them."""
+class CachedResponse:
+    """A whole answer: the status `pending` goes with each of the matches, 0000 follows them; instants are UTC."""
 
     pending: int
     matches: tuple[bytes, ...]
     step_ids: tuple[int, ...]
     notes: tuple[tuple[str, str], ...]
-    revision: int
+    revision: int  # of the database, up to which it is known to be valid
     since: datetime
     until: datetime
     wire: dict[tuple[int, int, int], bytes] = field(default_factory=dict)  # whoever sends it may keep its PDUs here
 
 
-class _Written(NamedTuple):
+class _EncodedMatch(NamedTuple):
     item: WorklistItem
     data: bytes
     characters: int
@@ -66,140 +67,141 @@ class _Written(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Kept:
-    surroundings: object  # what matches depend on beside their items
-    written: dict[int, _Written]  # by the step's id
-    order_ids: frozenset[int]  # of what is written
-    narrowing: IndexFilter | None  # beyond which nothing could match
-    ready: Ready | None
-    size: int
+class _CacheEntry:
+    context_key: object  # what matches depend on beside their items
+    encoded: dict[int, _EncodedMatch]  # by the step's id
+    order_ids: frozenset[int]  # of what is encoded
+    index_filter: IndexFilter | None  # beyond which nothing could match
+    response: CachedResponse | None
+    size: int  # bytes, about
 
 
-class Unwritable(Exception):
+class UnencodableResponse(Exception):
     """An answer that cannot be encoded."""
 
 
-class FastWorklist:
-    """The worklist of one clinic, with a memory."""
+class WorklistCache:
+    """The worklist of one clinic, with a memory of `most_bytes`."""
 
     def __init__(self, store: Store, clinic: Clinic, institution: str, most_bytes: int = MOST_BYTES) -> None:
         self._store, self._clinic, self._institution = store, clinic, institution
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
+        self._entries: OrderedDict[CacheKey, _CacheEntry] = OrderedDict()
         self._size, self._most = 0, most_bytes
 
-    def ready(self, asked: Asked) -> Ready | None:
-        """Give the answer where it is known to be the one that `find` would give; quick, and never blocks."""
+    def lookup(self, key: CacheKey) -> CachedResponse | None:
+        """Return the answer if it is known to be the one that `find` would give; quick, and never blocks."""
         with self._lock:
-            kept = self._kept.get(asked)
-            if kept is None or kept.ready is None:
+            entry = self._entries.get(key)
+            if entry is None or entry.response is None:
                 return None
-            self._kept.move_to_end(asked)
-            ready = kept.ready
+            self._entries.move_to_end(key)
+            response = entry.response
         try:
-            if not ready.since <= self._store.clock() < ready.until:
+            if not response.since <= self._store.clock() < response.until:
                 return None
-            valid = ready.revision == stored.revision(self._store) or self._stands(ready, kept)
+            valid = response.revision == worklist.revision(self._store) or self._is_still_valid(response, entry)
         except (StoreError, sqlite3.Error):
             return None
-        return ready if valid else None
+        return response if valid else None
 
-    def _stands(self, ready: Ready, kept: _Kept) -> bool:
-        """Say whether an answer is as it was, although something has changed since; it then is as new as that."""
+    def _is_still_valid(self, response: CachedResponse, entry: _CacheEntry) -> bool:
+        """Return True if nothing that changed since can change an answer; it is then valid up to now."""
         with self._store.read() as reader:
-            changed = stored.changed(reader, ready.revision)
+            changed = worklist.changed(reader, response.revision)
             if changed is None:
                 return False
             revision, order_ids = changed
-            if not order_ids.isdisjoint(kept.order_ids):
+            if not order_ids.isdisjoint(entry.order_ids):
                 return False
-            if kept.narrowing is not None and stored.candidates(reader, kept.narrowing, 1, among=order_ids):
+            if entry.index_filter is not None and worklist.candidates(reader, entry.index_filter, 1, among=order_ids):
                 return False
-        ready.revision = revision
+        response.revision = revision
         return True
 
     def revision(self) -> int:
-        """Give what `find` wants to know: asked for before the query is decoded."""
-        return stored.revision(self._store)
+        """Return the database's revision, which `find` takes: read it before the query is decoded."""
+        return worklist.revision(self._store)
 
     def find(
-        self, query: Dataset, asked: Asked, caller: Caller, revision: int
+        self, query: Dataset, key: CacheKey, caller: Caller, revision: int
     ) -> Generator[tuple[Dataset, bytes | None], None, None]:
-        """Answer as `worklist.find` does, the matches encoded; `query` is what `asked` says, decoded.
+        """Answer as `service.find` does, the matches encoded; `query` is the identifier of `key`, decoded.
 
         `revision` is that of the database before anything was read on which the answer, or the decoding, depends.
         """
         since = self._store.clock()
         with self._lock:
-            before = self._kept.get(asked)
-        writer = _Writer(asked.implicit, before)
-        told = Told(writer.write)
+            before = self._entries.get(key)
+        encoder = _MatchEncoder(key.implicit, before)
+        recorder = ResponseRecorder(encoder.encode)
         matches: list[bytes] = []
         pending = final = int(Status.PENDING)
-        found = service.tell(query, caller, self._store, self._clinic, self._institution, told)
-        with closing(found):
-            for answer in found:
-                if answer.identifier is None:
-                    final = int(answer.status.Status)
+        responses = service.answer(query, caller, self._store, self._clinic, self._institution, recorder)
+        with closing(responses):
+            for response in responses:
+                if response.identifier is None:
+                    final = int(response.status.Status)
                 else:
-                    pending = int(answer.status.Status)
-                    matches.append(answer.identifier)
-                yield answer.status, answer.identifier
-        if final != Status.SUCCESS or len(set(told.step_ids)) != len(told.step_ids):
+                    pending = int(response.status.Status)
+                    matches.append(response.identifier)
+                yield response.status, response.identifier
+        if final != Status.SUCCESS or len(set(recorder.step_ids)) != len(recorder.step_ids):
             return
-        ready = None
-        if not writer.passing:
-            ids, notes = tuple(told.step_ids), tuple(told.noted)
-            ready = Ready(pending, tuple(matches), ids, notes, revision, since, self._midnight(since))
-        order_ids = frozenset(each.item.order.id for each in writer.written.values())
-        narrowing = told.found.narrowing if told.found else None
-        size = writer.size + len(asked.identifier)
-        self._keep(asked, _Kept(writer.surroundings, writer.written, order_ids, narrowing, ready, size))
+        whole = None
+        if not encoder.time_dependent:
+            ids, notes = tuple(recorder.step_ids), tuple(recorder.noted)
+            whole = CachedResponse(pending, tuple(matches), ids, notes, revision, since, self._midnight(since))
+        order_ids = frozenset(each.item.order.id for each in encoder.encoded.values())
+        index_filter = recorder.result.index_filter if recorder.result else None
+        size = encoder.size + len(key.identifier)
+        self._put(key, _CacheEntry(encoder.context_key, encoder.encoded, order_ids, index_filter, whole, size))
 
-    def _keep(self, asked: Asked, kept: _Kept) -> None:
+    def _put(self, key: CacheKey, entry: _CacheEntry) -> None:
         with self._lock:
-            old = self._kept.pop(asked, None)
+            old = self._entries.pop(key, None)
             self._size -= old.size if old else 0
-            if kept.size > self._most // 4:
+            if entry.size > self._most // 4:
                 return
-            self._kept[asked] = kept
-            self._size += kept.size
+            self._entries[key] = entry
+            self._size += entry.size
             while self._size > self._most:
-                self._size -= self._kept.popitem(last=False)[1].size
+                self._size -= self._entries.popitem(last=False)[1].size
 
     def _midnight(self, now: datetime) -> datetime:
-        """Give the instant at which the clinic's next day begins: what a device may see is counted in days."""
+        """Return the instant (UTC) of the clinic's next midnight: what a device may see is counted in days."""
         zone = self._clinic.zone
         tomorrow = now.astimezone(zone).date() + timedelta(days=1)
         return datetime.combine(tomorrow, time_of_day.min, zone).astimezone(UTC)
 
 
-class _Writer:
-    """Encodes matches, those anew that are not equal to what was encoded before."""
+class _MatchEncoder:
+    """Encodes matches, those again that are not equal to what was encoded before."""
 
-    def __init__(self, implicit: bool, before: _Kept | None) -> None:
+    def __init__(self, implicit: bool, before: _CacheEntry | None) -> None:
         self._implicit, self._before = implicit, before
-        self.surroundings: object = None
-        self.written: dict[int, _Written] = {}
-        self.size = 2000
-        self.passing = False  # some match leaves the list as time goes by, without a commit
+        self.context_key: object = None
+        self.encoded: dict[int, _EncodedMatch] = {}
+        self.size = _ENTRY_SIZE
+        self.time_dependent = False  # some match leaves the list as time goes by, without a commit
 
-    def write(self, asked: Query, item: WorklistItem, found: Found, altered: Altered) -> bytes:
-        if self.surroundings is None:
-            context = found.context
-            self.surroundings = (found.style, context.station_names, context.asked_station, context.asked_number)
-            if self._before is not None and self._before.surroundings != self.surroundings:
+    def encode(self, query: WorklistQuery, item: WorklistItem, result: SearchResult, alterations: Alterations) -> bytes:
+        if self.context_key is None:
+            context = result.context
+            self.context_key = (result.style, context.station_names, context.asked_station, context.asked_number)
+            if self._before is not None and self._before.context_key != self.context_key:
                 self._before = None
-        known = self._before.written.get(item.step.id) if self._before else None
+        known = self._before.encoded.get(item.step.id) if self._before else None
         if known is None or known.item != item:
-            own = Altered()
-            data = encode(service.written(asked, item, found, own), self._implicit, True)
+            own = Alterations()
+            data = encode(service.identifier(query, item, result, own), self._implicit, True)
             if data is None:
-                raise Unwritable(f"step {item.step.id}")
-            known = _Written(item, data, own.characters, own.cut)
-        altered.characters += known.characters
-        altered.cut += known.cut
-        self.passing = self.passing or item.step.state is StepState.COMPLETED
-        self.written[item.step.id] = known
-        self.size += len(known.data) * (2 if len(self.written) < 200 else 1) + _ITEM
+                raise UnencodableResponse(f"step {item.step.id}")
+            known = _EncodedMatch(item, data, own.characters, own.cut)
+        alterations.characters += known.characters
+        alterations.cut += known.cut
+        self.time_dependent = self.time_dependent or item.step.state is StepState.COMPLETED
+        self.encoded[item.step.id] = known
+        # The PDUs of a list that is not long are kept beside its matches.
+        self.size += len(known.data) * (2 if len(self.encoded) < 200 else 1) + _ITEM_SIZE
         return known.data

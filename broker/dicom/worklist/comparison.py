@@ -12,15 +12,15 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from broker.dicom.worklist import matching, name_matching, response
-from broker.dicom.worklist.attributes import Attribute, Context, Match, value_of
-from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, Query
+from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, value_of
+from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery
 from broker.dicom.worklist.response import Style
 from broker.domain import names
 from broker.store.tables.worklist import WorklistItem
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class KeyComparison:
     """One key of a query beside an item's value."""
 
     keyword: str
@@ -29,17 +29,17 @@ class Compared:
     matches: bool
 
 
-def matches(asked: Query, item: WorklistItem, context: Context, style: Style) -> bool:
+def matches(asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style) -> bool:
     """Say whether an item matches every key."""
     return all(compared.matches for compared in compare(asked, item, context, style))
 
 
-def compare(asked: Query, item: WorklistItem, context: Context, style: Style) -> Iterator[Compared]:
+def compare(asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style) -> Iterator[KeyComparison]:
     """Compare an item with a query, key by key; date and time are one key, that of the date."""
     window = asked.window
     if (window.low, window.high, window.daily) != (None, None, None):
         keys = (asked.key("ScheduledProcedureStepStartDate"), asked.key("ScheduledProcedureStepStartTime"))
-        yield Compared(
+        yield KeyComparison(
             "ScheduledProcedureStepStartDate" if keys[0] else "ScheduledProcedureStepStartTime",
             " ".join(filter(None, keys)),
             f"{item.step.start:%Y%m%d %H%M%S}",
@@ -54,11 +54,11 @@ def _compare_level(
     part: Part,
     supported: Mapping[BaseTag, Attribute],
     in_step: bool,
-    asked: Query,
+    asked: WorklistQuery,
     item: WorklistItem,
-    context: Context,
+    context: AnswerContext,
     style: Style,
-) -> Iterator[Compared]:
+) -> Iterator[KeyComparison]:
     for tag, key in part.keys.items():
         attribute = supported[tag]
         if attribute.match is Match.WINDOW:  # both keys together, see `compare`
@@ -70,7 +70,7 @@ def _compare_level(
         elif attribute.match is Match.NUMBER and item.order.bus_accession_number:
             texts = (*texts, item.order.accession_number, item.order.bus_accession_number)
         held = any(_holds(attribute, key, text, asked, style) for text in texts)
-        yield Compared(attribute.keyword, key, "\\".join(texts), held)
+        yield KeyComparison(attribute.keyword, key, "\\".join(texts), held)
     for tag, within in part.items.items():
         attribute_of_sequence = supported.get(tag)
         if attribute_of_sequence is not None and attribute_of_sequence.match is Match.CODE and within.keys:
@@ -78,7 +78,7 @@ def _compare_level(
             yield _compare_codes(attribute_of_sequence, within, codes if isinstance(codes, list) else [])
 
 
-def _holds(attribute: Attribute, key: str, value: str, asked: Query, style: Style) -> bool:
+def _holds(attribute: Attribute, key: str, value: str, asked: WorklistQuery, style: Style) -> bool:
     """Say whether a value matches; of an item's several values any may (PS3.4 C.2.2.2.1)."""
     match attribute.match:
         case Match.NAME:
@@ -91,7 +91,7 @@ def _holds(attribute: Attribute, key: str, value: str, asked: Query, style: Styl
             return matching.text(key, value)
 
 
-def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset]) -> Compared:
+def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset]) -> KeyComparison:
     """Compare code sequences: any item that matches all keys will do (PS3.4 C.2.2.2.6)."""
 
     def holds(code: Dataset) -> bool:
@@ -100,7 +100,7 @@ def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset])
         )
 
     values = "; ".join(f"{code.get('CodeValue', '')} {code.get('CodingSchemeDesignator', '')}" for code in codes)
-    return Compared(attribute.keyword, " ".join(within.keys.values()), values, any(holds(code) for code in codes))
+    return KeyComparison(attribute.keyword, " ".join(within.keys.values()), values, any(holds(code) for code in codes))
 
 
 def name_matches(key: str, name: str, style: Style) -> bool:
@@ -110,6 +110,6 @@ def name_matches(key: str, name: str, style: Style) -> bool:
     return style.longest < names.NAME_LENGTH and name_matching.matches(key, response.shown_name(name, style))
 
 
-def _date_matches(asked: Query, value: str) -> bool:
+def _date_matches(asked: WorklistQuery, value: str) -> bool:
     first, last = asked.born
     return bool(value) and (first is None or f"{first:%Y%m%d}" <= value) and (last is None or value <= f"{last:%Y%m%d}")

@@ -1,7 +1,7 @@
-"""Why a device sees an order on its worklist, or does not: a verdict for every rule and every key of its query.
+"""Why a device sees an order on its worklist, or does not: a result for every rule and every key of its query.
 
-Pure, but for `of` at the end, which reads what is to be judged. It decides nothing itself: it asks the very functions
-that answer the device.
+Pure, but for `explain_order` at the end, which reads what is needed. It decides nothing itself: it calls the very
+functions that answer the device.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset
 from broker.dicom.codec import charset
 from broker.dicom.devices import samples
 from broker.dicom.worklist import comparison, matching, response, service
-from broker.dicom.worklist.attributes import STEP, TOP, Context, Match
+from broker.dicom.worklist.attributes import STEP, TOP, AnswerContext, Match
 from broker.dicom.worklist.matching import MalformedKey
-from broker.dicom.worklist.query import Query, parse
-from broker.dicom.worklist.response import Altered, Style
+from broker.dicom.worklist.query import WorklistQuery, parse
+from broker.dicom.worklist.response import Alterations, Style
 from broker.domain.clinic import Clinic
-from broker.domain.device_advice import Explanation, Verdict
+from broker.domain.device_advice import Explanation, RuleResult
 from broker.domain.devices import Device
 from broker.domain.orders import Order, StepState
 from broker.store.database import Reader
@@ -32,61 +32,60 @@ from broker.workflow import devices as registry
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What is known of a device's calls; instants are UTC."""
+    """When a device called; instants are UTC, None if it never did."""
 
     known: bool = True  # whether it is in the registry, approved or not
     asked_at: datetime | None = None  # when it asked for its list last
-    delivered_at: datetime | None = None  # when it was given this order first
-    refused_at: datetime | None = None  # when it was turned away last
+    delivered_at: datetime | None = None  # when it was first sent this order
+    refused_at: datetime | None = None  # when it was last rejected
     refused_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The query by which a device is judged: its latest real one, or a usual one where it has sent none."""
+class DeviceQuery:
+    """The query that the rules are applied to: a device's latest real one, or a typical one if it has sent none."""
 
     query: Dataset
     at: datetime | None = None  # UTC; None: not a real one
-    masked: tuple[
-        str, ...
-    ] = ()  # keys that ask for somebody whom the sample does not tell; taken as asking for anybody
+    masked: tuple[str, ...] = ()  # keys whose values the sample does not hold; taken as universal
 
 
 def explain(
     item: WorklistItem,
     device: Device,
-    asked: Asked | None,
+    asked: DeviceQuery | None,
     now: datetime,
     clinic: Clinic,
     *,
     since: datetime | None = None,
     contact: Contact | None = None,
     learns: bool = False,
-) -> list[Verdict]:
-    """Judge an order's step for a device; `now` and `since` (when the step came into its state) are UTC.
+) -> list[RuleResult]:
+    """Return the result of every rule for an order's step and a device; `device_advice.is_seen` gives the sum.
 
-    `learns` says that devices are served that nobody has approved. `broker.domain.advice.sees` gives the sum.
+    `now` and `since` (when the step came into its state) are UTC. With `learns`, devices that nobody has approved are
+    served.
     """
     contact = contact or Contact()
-    verdicts = [*_registered(device, contact, learns), *_heard(item.order, contact)]
+    results = [*_registered(device, contact, learns), *_contacted(item.order, contact)]
     real = asked is not None and asked.at is not None
-    given = asked or Asked(typical())
+    given = asked or DeviceQuery(typical_query())
     if asked is not None and asked.at is not None:
-        given = replace(asked, query=renewed(asked.query, asked.at, now, clinic.zone))
-    verdicts.append(Verdict("query", real, "query_real" if real else "query_usual", decides=False))
+        given = replace(asked, query=moved_to_today(asked.query, asked.at, now, clinic.zone))
+    results.append(RuleResult("query", real, "query_real" if real else "query_usual", decides=False))
     if given.masked:
-        verdicts.append(Verdict("query", True, "masked", {"keys": ", ".join(given.masked)}, decides=False))
-    verdicts += _state(item, device, now, since)
+        results.append(RuleResult("query", True, "masked", {"keys": ", ".join(given.masked)}, decides=False))
+    results += _state(item, device, now, since)
     try:
         query = parse(given.query)
     except MalformedKey as error:
-        told = {"keyword": error.keyword, "comment": error.comment}
-        return [*verdicts, Verdict(error.keyword or "query", False, "malformed", told)]
-    return [*verdicts, *_rules(item, device, query, now, clinic), *_keys(item, device, query, clinic)]
+        details = {"keyword": error.keyword, "comment": error.comment}
+        return [*results, RuleResult(error.keyword or "query", False, "malformed", details)]
+    return [*results, *_rules(item, device, query, now, clinic), *_keys(item, device, query, clinic)]
 
 
-def typical(day: date | None = None, term: str = "") -> Dataset:
-    """Make the query of a usual device: everything that there is, for a day or without one."""
+def typical_query(day: date | None = None, term: str = "") -> Dataset:
+    """Return the query of a typical device: all attributes, for a day or without one, in a character set `term`."""
     query, step = Dataset(), Dataset()
     if term:
         query.SpecificCharacterSet = term
@@ -100,8 +99,8 @@ def typical(day: date | None = None, term: str = "") -> Dataset:
     return query
 
 
-def renewed(query: Dataset, at: datetime, now: datetime, zone: tzinfo) -> Dataset:
-    """Ask today what was asked on an earlier day: a device that asked for its today will ask for this one."""
+def moved_to_today(query: Dataset, at: datetime, now: datetime, zone: tzinfo) -> Dataset:
+    """Return a query of an earlier day moved to today: a device that asked for its today will ask for this one."""
     passed = now.astimezone(zone).date() - at.astimezone(zone).date()
     step = next(iter(query.get("ScheduledProcedureStepSequence") or []), None)
     key = str(step.get("ScheduledProcedureStepStartDate") or "") if step is not None else ""
@@ -111,7 +110,7 @@ def renewed(query: Dataset, at: datetime, now: datetime, zone: tzinfo) -> Datase
         ends = matching.dates(key, "ScheduledProcedureStepStartDate")
         moved_key = "-".join(f"{end + passed:%Y%m%d}" if end else "" for end in ends)
     except (MalformedKey, OverflowError):
-        return query  # the service will say what it thinks of it
+        return query  # the service refuses it
     step, whole = Dataset(step), Dataset(query)
     step.ScheduledProcedureStepStartDate = moved_key if ends[0] != ends[1] else moved_key.partition("-")[0]
     whole.ScheduledProcedureStepSequence = [step]
@@ -121,29 +120,29 @@ def renewed(query: Dataset, at: datetime, now: datetime, zone: tzinfo) -> Datase
 # ---- the rules ----
 
 
-def _registered(device: Device, contact: Contact, learns: bool) -> Iterator[Verdict]:
+def _registered(device: Device, contact: Contact, learns: bool) -> Iterator[RuleResult]:
     if not device.approved:
-        yield Verdict("registered", learns, "not_approved" if contact.known else "unknown_device")
+        yield RuleResult("registered", learns, "not_approved" if contact.known else "unknown_device")
         return
-    yield Verdict("registered", True, "registered", {"name": device.name})
+    yield RuleResult("registered", True, "registered", {"name": device.name})
     refused = contact.refused_at
     if refused and (contact.asked_at is None or refused > contact.asked_at):
         allowed = registry.may_call(device, contact.refused_address)
-        told = {"address": contact.refused_address, "registered": device.address}
+        details = {"address": contact.refused_address, "registered": device.address}
         if not allowed:
-            yield Verdict("address", False, "other_address", told)
+            yield RuleResult("address", False, "other_address", details)
 
 
-def _heard(order: Order, contact: Contact) -> Iterator[Verdict]:
-    """Say whether it has asked at all; it explains, for it may ask in the next moment."""
+def _contacted(order: Order, contact: Contact) -> Iterator[RuleResult]:
+    """Tell whether it has asked at all; does not decide, for it may ask in the next moment."""
     if contact.delivered_at is not None:
-        yield Verdict("heard", True, "delivered", {"at": contact.delivered_at.isoformat()}, decides=False)
+        yield RuleResult("heard", True, "delivered", {"at": contact.delivered_at.isoformat()}, decides=False)
     elif contact.asked_at is None:
-        yield Verdict("heard", False, "never_asked", decides=False)
+        yield RuleResult("heard", False, "never_asked", decides=False)
     else:
         late = contact.asked_at < order.authored_on
         code = "asked_before" if late else "asked"
-        yield Verdict("heard", not late, code, {"at": contact.asked_at.isoformat()}, decides=False)
+        yield RuleResult("heard", not late, code, {"at": contact.asked_at.isoformat()}, decides=False)
 
 
 _CLOSED = {
@@ -153,52 +152,56 @@ _CLOSED = {
 }
 
 
-def _state(item: WorklistItem, device: Device, now: datetime, since: datetime | None) -> Iterator[Verdict]:
+def _state(item: WorklistItem, device: Device, now: datetime, since: datetime | None) -> Iterator[RuleResult]:
     state = item.step.state
     if state not in _CLOSED:
-        yield Verdict("state", True, "started" if state is StepState.STARTED else "open")
+        yield RuleResult("state", True, "started" if state is StepState.STARTED else "open")
         return
-    told = {"hours": str(device.closed_hours)}
+    details = {"hours": str(device.closed_hours)}
     kept = bool(device.closed_hours) and since is not None and since >= now - timedelta(hours=device.closed_hours)
     lingers = state is StepState.COMPLETED and kept
-    yield Verdict("state", lingers, "completed_lately" if lingers else _CLOSED[state], told)
+    yield RuleResult("state", lingers, "completed_lately" if lingers else _CLOSED[state], details)
 
 
-def _rules(item: WorklistItem, device: Device, query: Query, now: datetime, clinic: Clinic) -> Iterator[Verdict]:
+def _rules(
+    item: WorklistItem, device: Device, query: WorklistQuery, now: datetime, clinic: Clinic
+) -> Iterator[RuleResult]:
     stations = item.step.station_ae_titles
     planned = device.ae_title in stations
-    told = {"stations": ", ".join(stations), "ae_title": device.ae_title}
-    # Which station it sees without naming one is the device's own setting; a named one is judged among the keys.
+    details = {"stations": ", ".join(stations), "ae_title": device.ae_title}
+    # Which station it sees without naming one is the device's own setting; a named one is among the keys.
     decides = not query.key("ScheduledStationAETitle") and device.own_only
-    yield Verdict("station", planned or not decides, "planned_here" if planned else "planned_elsewhere", told, decides)
-    bounds = service.narrowed(query, device, clinic, now)
-    start, told = item.step.start, {"start": item.step.start.isoformat()}
+    yield RuleResult(
+        "station", planned or not decides, "planned_here" if planned else "planned_elsewhere", details, decides
+    )
+    bounds = service.index_filter_for(query, device, clinic, now)
+    start, details = item.step.start, {"start": item.step.start.isoformat()}
     today = now.astimezone(clinic.zone).date()
     if start.date() < today - timedelta(days=min(device.days_before, today.toordinal() - 1)):
-        yield Verdict("days", False, "past", {**told, "days": str(device.days_before)})
+        yield RuleResult("days", False, "past", {**details, "days": str(device.days_before)})
     elif _dateless(query) and bounds.start_to is not None and start > bounds.start_to:
-        yield Verdict("days", False, "ahead", {**told, "days": str(device.days_after)})
+        yield RuleResult("days", False, "ahead", {**details, "days": str(device.days_after)})
     else:
-        yield Verdict("days", True, "near", told)
-    if not service.visible(item, _context(item, device, query, clinic)):
-        yield Verdict("performer", False, "begun_elsewhere", {"stations": ", ".join(dict.fromkeys(item.performers))})
+        yield RuleResult("days", True, "near", details)
+    if not service.is_visible(item, _context(item, device, query, clinic)):
+        yield RuleResult("performer", False, "begun_elsewhere", {"stations": ", ".join(dict.fromkeys(item.performers))})
 
 
-def _dateless(query: Query) -> bool:
+def _dateless(query: WorklistQuery) -> bool:
     return query.window.low is None and query.window.high is None
 
 
-def _keys(item: WorklistItem, device: Device, query: Query, clinic: Clinic) -> Iterator[Verdict]:
+def _keys(item: WorklistItem, device: Device, query: WorklistQuery, clinic: Clinic) -> Iterator[RuleResult]:
     context, style = _context(item, device, query, clinic), _style(device, query)
     for compared in comparison.compare(query, item, context, style):
         code = "undecodable" if compared.keyword in query.undecodable else _CODES.get(compared.keyword, "key")
-        told = {"keyword": compared.keyword, "asked": compared.key, "has": compared.value}
-        yield Verdict(compared.keyword, compared.matches, code, told)
-    altered = Altered()
+        details = {"keyword": compared.keyword, "asked": compared.key, "has": compared.value}
+        yield RuleResult(compared.keyword, compared.matches, code, details)
+    altered = Alterations()
     response.identifier(query, item, context, style, altered)
-    told = {"charset": style.charset, "characters": str(altered.characters), "cut": str(altered.cut)}
+    details = {"charset": style.charset, "characters": str(altered.characters), "cut": str(altered.cut)}
     whole = not altered.characters and not altered.cut
-    yield Verdict("charset", whole, "letters_whole" if whole else "letters_altered", told, decides=False)
+    yield RuleResult("charset", whole, "letters_whole" if whole else "letters_altered", details, decides=False)
 
 
 _CODES = {
@@ -210,27 +213,29 @@ _CODES = {
 }
 
 
-def _context(item: WorklistItem, device: Device, query: Query, clinic: Clinic) -> Context:
+def _context(item: WorklistItem, device: Device, query: WorklistQuery, clinic: Clinic) -> AnswerContext:
     station, number = query.key("ScheduledStationAETitle"), query.key("AccessionNumber")
-    return Context(device.ae_title, station, zone=clinic.zone, asked_number=number, bus_numbers=clinic.bus_numbers)
+    return AnswerContext(
+        device.ae_title, station, zone=clinic.zone, asked_number=number, bus_numbers=clinic.bus_numbers
+    )
 
 
-def _style(device: Device, query: Query) -> Style:
+def _style(device: Device, query: WorklistQuery) -> Style:
     return Style(charset.for_answer(device.charset, query.charset), device.longest)
 
 
-# ---- what is to be judged ----
+# ---- from the database ----
 
 
-def of(
+def explain_order(
     reader: Reader, order: Order, ae_title: str, now: datetime, clinic: Clinic, *, learns: bool = False
 ) -> Explanation:
-    """Judge an order for a device by what the device asked last; of several steps the one that comes nearest."""
+    """Explain an order for a device by what it asked last; of several steps the one that comes nearest."""
     known = devices.get(reader, ae_title)
     device = known or Device(ae_title, ae_title, "", approved=False)
-    asked = latest(reader, ae_title)
+    asked = latest_query(reader, ae_title)
     stands = worklist_status.of_order(reader, order, ae_title)
-    judged = [
+    explained = [
         explain(
             each.item,
             device,
@@ -245,14 +250,14 @@ def of(
         )
         for each in stands.steps
     ]
-    best = min(judged, key=lambda verdicts: sum(each.decides and not each.ok for each in verdicts), default=[])
+    best = min(explained, key=lambda results: sum(each.decides and not each.ok for each in results), default=[])
     return Explanation(device, asked.at if asked else None, tuple(best))
 
 
-def latest(reader: Reader, ae_title: str) -> Asked | None:
-    """Give a device's latest real query, or None."""
+def latest_query(reader: Reader, ae_title: str) -> DeviceQuery | None:
+    """Return a device's latest real query, or None."""
     for sample in reversed(devices.samples(reader, ae_title).get(ae_title, [])):
         if sample.service == "worklist" and sample.which == "latest":
             query, masked = samples.restore(sample.attributes)
-            return Asked(query, sample.at, tuple(masked))
+            return DeviceQuery(query, sample.at, tuple(masked))
     return None

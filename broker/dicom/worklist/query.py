@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class WorklistQuery:
     """A worklist query, understood."""
 
     top: Part
@@ -69,7 +69,7 @@ class Query:
         return self.top.keys.get(tag, "") or self.step_keys.get(tag, "")
 
 
-def parse(query: Dataset) -> Query:
+def parse(query: Dataset) -> WorklistQuery:
     """Read a query, or raise MalformedKey."""
     unsupported: list[str] = []
     top = _part(query, TOP_BY_TAG, unsupported)
@@ -83,7 +83,7 @@ def parse(query: Dataset) -> Query:
         for tag, key in keys.items()
         if _is_undecodable(supported[tag], key)
     ]
-    read = Query(
+    read = WorklistQuery(
         top=top,
         step=step,
         window=Window(),

@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from broker.dicom.codec import charset
-from broker.dicom.worklist.attributes import Attribute, Context, Match, imported, value_of
-from broker.dicom.worklist.query import SEQUENCE, STEP_BY_TAG, TOP_BY_TAG, Part, Query
+from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, imported, value_of
+from broker.dicom.worklist.query import SEQUENCE, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery
 from broker.domain import names
 from broker.store.tables.worklist import WorklistItem
 
@@ -33,14 +33,16 @@ class Style:
 
 
 @dataclass(slots=True)
-class Altered:
+class Alterations:
     """What an answer says otherwise than it is kept."""
 
     characters: int = 0  # written with others, because the character set does not have them
     cut: int = 0  # names and texts that are shortened
 
 
-def identifier(asked: Query, item: WorklistItem, context: Context, style: Style, altered: Altered) -> Dataset:
+def identifier(
+    asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style, altered: Alterations
+) -> Dataset:
     """Write the answer for an item; add to `altered` what is not as it is kept."""
     ds = _level(asked.top, TOP_BY_TAG, item, context, style, altered, in_step=False)
     if asked.step is not None:
@@ -54,16 +56,16 @@ def identifier(asked: Query, item: WorklistItem, context: Context, style: Style,
 
 def shown_name(name: str, style: Style) -> str:
     """Write a name (family^given^middle) as a device shows it."""
-    return _fit_name(name, style, Altered())
+    return _fit_name(name, style, Alterations())
 
 
 def _level(
     part: Part,
     supported: Mapping[BaseTag, Attribute],
     item: WorklistItem,
-    context: Context,
+    context: AnswerContext,
     style: Style,
-    altered: Altered,
+    altered: Alterations,
     *,
     in_step: bool,
 ) -> Dataset:
@@ -85,7 +87,7 @@ def _level(
     return ds
 
 
-def _selected(item: Dataset, part: Part | None, style: Style, altered: Altered) -> Dataset:
+def _selected(item: Dataset, part: Part | None, style: Style, altered: Alterations) -> Dataset:
     """Copy a sequence's item: what was asked for of it, or all of it."""
     ds = Dataset()
     wanted = None if part is None else {*part.returned, *part.others}
@@ -96,7 +98,7 @@ def _selected(item: Dataset, part: Part | None, style: Style, altered: Altered) 
     return ds
 
 
-def _copied(element: DataElement, part: Part | None, style: Style, altered: Altered) -> DataElement:
+def _copied(element: DataElement, part: Part | None, style: Style, altered: Alterations) -> DataElement:
     if element.VR == "SQ":
         items = [_selected(item, part, style, altered) for item in element.value or []]
         return DataElement(element.tag, "SQ", items)
@@ -114,7 +116,7 @@ def _copied(element: DataElement, part: Part | None, style: Style, altered: Alte
 # ---- fitting ----
 
 
-def _fit(text: str, attribute: Attribute, style: Style, altered: Altered) -> str:
+def _fit(text: str, attribute: Attribute, style: Style, altered: Alterations) -> str:
     """Write a text in letters that the character set has, no longer than its VR holds and the device shows."""
     if attribute.vr not in _TEXTS:
         return text
@@ -129,7 +131,7 @@ def _fit(text: str, attribute: Attribute, style: Style, altered: Altered) -> str
     return shorter
 
 
-def _fit_name(name: str, style: Style, altered: Altered) -> str:
+def _fit_name(name: str, style: Style, altered: Alterations) -> str:
     written, changed = charset.fitted(name, style.charset)
     altered.characters += changed
     longest = min(style.longest, names.NAME_LENGTH)

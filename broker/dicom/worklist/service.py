@@ -1,7 +1,7 @@
 """The worklist service: a query in, answers out (PS3.4 Annex K).
 
 Functions of (query, caller, store): no socket, no association; whatever listens calls `find`. A query changes no
-order; it only notes that the device was heard, what it has on its list, and what it could not be told as it is kept.
+order; it only notes the last contact, what the device has on its list, and what differs there from what is stored.
 
 Which items a device sees, beside what it asks for: its own (unless it names a station, or is set to see all), of the
 days that it is set to see, open or completed a short while ago, and not begun by another of the item's stations.
@@ -25,11 +25,11 @@ from pydicom.tag import Tag
 from broker.dicom.codec import charset
 from broker.dicom.statuses import Status, status
 from broker.dicom.worklist import name_matching, response
-from broker.dicom.worklist.attributes import Context
+from broker.dicom.worklist.attributes import AnswerContext
 from broker.dicom.worklist.comparison import matches, name_matches
 from broker.dicom.worklist.matching import MalformedKey
-from broker.dicom.worklist.query import Query, parse
-from broker.dicom.worklist.response import Altered, Style
+from broker.dicom.worklist.query import WorklistQuery, parse
+from broker.dicom.worklist.response import Alterations, Style
 from broker.domain import names
 from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
@@ -51,81 +51,88 @@ _PAGE = 500  # items that are read at a time
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the calling AE title and the address that it calls from."""
+    """A calling AE title and the address that it calls from."""
 
     ae_title: str
     address: str
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """A status and, for a match, the identifier that goes with it, written as `Told` writes it."""
+class FindResponse(Generic[T]):
+    """A status and, for a match, the identifier that goes with it, as the ResponseRecorder made it."""
 
     status: Dataset
     identifier: T | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The items that match a query, the earliest first, and what their answers depend on."""
 
     items: tuple[WorklistItem, ...]
     more: bool  # there are more, or too many to look at
-    context: Context
+    context: AnswerContext
     style: Style
-    narrowing: IndexFilter | None = None  # beyond which nothing can match; None: nothing matches whatever there is
+    index_filter: IndexFilter | None = None  # beyond which nothing can match; None: nothing matches whatever there is
 
 
 def find(
     query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str = "", *, noted: bool = True
-) -> Generator[Answer[Dataset], None, None]:
+) -> Generator[FindResponse[Dataset], None, None]:
     """Answer a worklist query: FF00 (FF01) with each match, then 0000; or one refusal.
 
     A query that cannot be understood is refused with A900, its Offending Element and an Error Comment. With `noted`
     off nothing is written: for people who want to see what a device would see.
     """
-    yield from tell(query, caller, store, clinic, institution, Told(written), noted=noted)
+    yield from answer(query, caller, store, clinic, institution, ResponseRecorder(identifier), noted=noted)
 
 
-def tell(
-    query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str, told: Told[T], *, noted: bool = True
-) -> Generator[Answer[T], None, None]:
-    """Answer as `find` does, each match as `told` writes it, which afterwards knows what the device was told."""
+def answer(
+    query: Dataset,
+    caller: Caller,
+    store: Store,
+    clinic: Clinic,
+    institution: str,
+    recorder: ResponseRecorder[T],
+    *,
+    noted: bool = True,
+) -> Generator[FindResponse[T], None, None]:
+    """Answer as `find` does, each match as `recorder` makes it; it then knows what the device was sent."""
     started = time.perf_counter()
     try:
         asked = parse(query)
     except MalformedKey as error:
         log.warning("worklist query of %s refused: %s", caller.ae_title, error)
         offending = tag_for_keyword(error.keyword)
-        yield Answer(
+        yield FindResponse(
             status(Status.IDENTIFIER_DOES_NOT_MATCH, str(error), Tag(offending) if offending is not None else None)
         )
         return
     with store.read() as reader:
-        found = told.found = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
+        result = recorder.result = search(asked, caller.ae_title, reader, clinic, store.clock(), institution)
     try:
         pending = status(Status.PENDING_WARNING if asked.unsupported else Status.PENDING)
-        for item in found.items:
-            yield Answer(pending, told.write(asked, item, found))
+        for item in result.items:
+            yield FindResponse(pending, recorder.make(asked, item, result))
     finally:  # a device that leaves before the end has only what was sent so far
         took = (time.perf_counter() - started) * 1000
-        log.info("worklist query of %s: %d items, %.0f ms", caller.ae_title, len(told.step_ids), took)
+        log.info("worklist query of %s: %d items, %.0f ms", caller.ae_title, len(recorder.step_ids), took)
         if noted:
-            _note(store, caller, asked, told)
-    if found.more:
+            _note(store, caller, asked, recorder)
+    if result.more:
         log.warning("worklist query of %s matches more than %d items: cut", caller.ae_title, MOST)
-        yield Answer(status(Status.OUT_OF_RESOURCES, f"more than {MOST} items, ask for a date or a station"))
+        yield FindResponse(status(Status.OUT_OF_RESOURCES, f"more than {MOST} items, ask for a date or a station"))
         return
-    yield Answer(status(Status.SUCCESS))
+    yield FindResponse(status(Status.SUCCESS))
 
 
 def search(
-    asked: Query, calling_ae_title: str, reader: Reader, clinic: Clinic, now: datetime, institution: str = ""
-) -> Found:
-    """Find what a device sees that asks so; `now` is UTC. A device that is not registered has the defaults."""
+    asked: WorklistQuery, calling_ae_title: str, reader: Reader, clinic: Clinic, now: datetime, institution: str = ""
+) -> SearchResult:
+    """Return what a device sees with this query; `now` is UTC. A device that is not registered has the defaults."""
     device = devices.get(reader, calling_ae_title) or Device(calling_ae_title, calling_ae_title, "")
     rooms = {each.ae_title: (each.name, each.room) for each in device_registry.approved(reader)}
-    context = Context(
+    context = AnswerContext(
         calling_ae_title,
         asked.key("ScheduledStationAETitle"),
         institution,
@@ -136,27 +143,27 @@ def search(
     )
     style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
     if asked.undecodable:
-        return Found((), False, context, style)
+        return SearchResult((), False, context, style)
     items: list[WorklistItem] = []
-    narrowing = narrowed(asked, device, clinic, now)
+    index_filter = index_filter_for(asked, device, clinic, now)
     examined, last = 0, None
     while len(items) <= MOST and examined < MOST_EXAMINED:
-        page = worklist.candidates(reader, narrowing, _PAGE, last)
-        named = [place for place in page if _may_be(asked, place, style)]
+        page = worklist.candidates(reader, index_filter, _PAGE, last)
+        named = [candidate for candidate in page if _name_may_match(asked, candidate, style)]
         items += [
             item
             for item in worklist.load(reader, named)
-            if visible(item, context) and matches(asked, item, context, style)
+            if is_visible(item, context) and matches(asked, item, context, style)
         ]
         examined += len(page)
         if len(page) < _PAGE:
-            return Found(tuple(items[:MOST]), len(items) > MOST, context, style, narrowing)
+            return SearchResult(tuple(items[:MOST]), len(items) > MOST, context, style, index_filter)
         last = page[-1]
-    return Found(tuple(items[:MOST]), True, context, style, narrowing)
+    return SearchResult(tuple(items[:MOST]), True, context, style, index_filter)
 
 
-def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> IndexFilter:
-    """Give the store what its indexes can answer, and the bounds of what a device may see at all."""
+def index_filter_for(asked: WorklistQuery, device: Device, clinic: Clinic, now: datetime) -> IndexFilter:
+    """Return what the store's indexes can answer of a query, with the bounds of what a device may see at all."""
     today = datetime.combine(now.astimezone(clinic.zone).date(), time_of_day.min)
     earliest = _days(today, -device.days_before)
     start_from, start_to = asked.window.low, asked.window.high
@@ -183,10 +190,10 @@ def narrowed(asked: Query, device: Device, clinic: Clinic, now: datetime) -> Ind
     )
 
 
-def visible(item: WorklistItem, context: Context) -> bool:
-    """Say whether an item is still offered to who asks: not when another one of its stations has begun it.
+def is_visible(item: WorklistItem, context: AnswerContext) -> bool:
+    """Return True if an item is still offered to a station: not if another one of its stations has begun it.
 
-    Who asks is the station that the query names, else the caller; one that the item is not meant for (a screen that
+    The station is the one that the query names, else the caller; one that the item is not scheduled on (a screen that
     shows several stations) sees it.
     """
     stations = item.step.station_ae_titles
@@ -197,10 +204,10 @@ def visible(item: WorklistItem, context: Context) -> bool:
     return asks not in stations or asks in item.performers or not begun_by_another
 
 
-def _may_be(asked: Query, place: Candidate, style: Style) -> bool:
-    """Leave out whose name does not match before anything else of the item is read."""
+def _name_may_match(asked: WorklistQuery, candidate: Candidate, style: Style) -> bool:
+    """Return False if the name does not match, before anything else of the item is read."""
     key = asked.key("PatientName")
-    return not key or place.imported or name_matches(key, names.to_dicom(place.name), style)
+    return not key or candidate.imported or name_matches(key, names.to_dicom(candidate.name), style)
 
 
 def _exact(key: str) -> str | None:
@@ -208,7 +215,7 @@ def _exact(key: str) -> str | None:
 
 
 def _beginning(key: str) -> str:
-    """Give what stands before a key's first wildcard; nothing where it has none."""
+    """Return what precedes a key's first wildcard; empty if it has none."""
     return "" if _exact(key) else re.split(r"[*?]", key)[0]
 
 
@@ -222,53 +229,53 @@ def _days(today: datetime, days: int) -> datetime:
 # ---- notes ----
 
 
-def written(asked: Query, item: WorklistItem, found: Found, altered: Altered) -> Dataset:
-    """Write the answer for an item."""
-    return response.identifier(asked, item, found.context, found.style, altered)
+def identifier(asked: WorklistQuery, item: WorklistItem, result: SearchResult, alterations: Alterations) -> Dataset:
+    """Return the identifier for an item; add to `alterations` what differs from what is stored."""
+    return response.identifier(asked, item, result.context, result.style, alterations)
 
 
-class Told(Generic[T]):
-    """What a device was told in one answer, and what of it otherwise than it is kept."""
+class ResponseRecorder(Generic[T]):
+    """Makes the matches of one answer, and records what the device was sent, and what of it differs from the store."""
 
-    def __init__(self, write: Callable[[Query, WorklistItem, Found, Altered], T]) -> None:
-        self._write = write
-        self.found: Found | None = None
+    def __init__(self, make: Callable[[WorklistQuery, WorklistItem, SearchResult, Alterations], T]) -> None:
+        self._make = make
+        self.result: SearchResult | None = None
         self.step_ids: list[int] = []
         self.noted: list[tuple[str, str]] = []  # kinds of notes and their texts, once it has ended
-        self._altered: list[tuple[str, Altered]] = []
+        self._altered: list[tuple[str, Alterations]] = []
 
-    def write(self, asked: Query, item: WorklistItem, found: Found) -> T:
-        """Write the answer for an item, and remember it."""
-        altered = Altered()
-        identifier = self._write(asked, item, found, altered)
+    def make(self, asked: WorklistQuery, item: WorklistItem, result: SearchResult) -> T:
+        """Return the match for an item, and record it."""
+        alterations = Alterations()
+        match = self._make(asked, item, result, alterations)
         self.step_ids.append(item.step.id)
-        if altered.characters or altered.cut:
-            self._altered.append((item.order.accession_number, altered))
-        return identifier
+        if alterations.characters or alterations.cut:
+            self._altered.append((item.order.accession_number, alterations))
+        return match
 
     def notes(self) -> Iterator[tuple[str, str]]:
-        """Put into words what was told otherwise: kinds of notes and their texts."""
+        """Yield notes on what differs from the store: kinds and texts."""
         for kind, words, counts in (
             ("charset", "characters written otherwise", [(name, each.characters) for name, each in self._altered]),
             ("cut", "texts shortened", [(name, each.cut) for name, each in self._altered]),
         ):
-            told = [(name, count) for name, count in counts if count]
-            if told:
-                others = f", and so for {len(told) - 1} other orders" if len(told) > 1 else ""
-                yield kind, f"order {told[0][0]}: {told[0][1]} {words}{others}"
+            some = [(name, count) for name, count in counts if count]
+            if some:
+                others = f", and so for {len(some) - 1} other orders" if len(some) > 1 else ""
+                yield kind, f"order {some[0][0]}: {some[0][1]} {words}{others}"
 
 
-def _note(store: Store, caller: Caller, asked: Query, told: Told[T]) -> None:
-    notes = list(told.notes())
+def _note(store: Store, caller: Caller, asked: WorklistQuery, recorder: ResponseRecorder[T]) -> None:
+    notes = list(recorder.notes())
     for keyword in asked.undecodable:
         log.warning("worklist query of %s: %s is question marks only, nothing matches", caller.ae_title, keyword)
         notes.append(("undecodable_name", f"{keyword} was question marks only: the device cannot write its letters"))
-    told.noted = notes
-    note(store, caller, list(told.step_ids), notes)
+    recorder.noted = notes
+    note_contact(store, caller, list(recorder.step_ids), notes)
 
 
-def note(store: Store, caller: Caller, ids: Sequence[int], notes: Sequence[tuple[str, str]]) -> None:
-    """Note that the device was heard and what it was told; all in one transaction, which it does not wait for."""
+def note_contact(store: Store, caller: Caller, ids: Sequence[int], notes: Sequence[tuple[str, str]]) -> None:
+    """Note the device's last contact and what it was sent; one transaction, in the background."""
     ae_title = caller.ae_title
 
     def write(tx: Tx) -> None:

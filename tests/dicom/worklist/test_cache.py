@@ -25,7 +25,7 @@ from broker.dicom.upper_layer.answering import Reply, Request, list_wires, wires
 from broker.dicom.upper_layer.dimse.command_set import C_FIND, CommandSet
 from broker.dicom.upper_layer.negotiation import AcceptedContext
 from broker.dicom.worklist import cache, response, service
-from broker.dicom.worklist.cache import Asked, FastWorklist, Ready
+from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
 from broker.dicom.worklist.service import Caller
 from broker.domain.devices import Device
 from broker.domain.messages import OutboxKind
@@ -78,7 +78,7 @@ def quickly(services: DicomServices, asked: Request) -> tuple[bytes, bool]:
     ready = services.at_once(asked)
     if ready is None:
         return b"".join(data for data, _ in wires(asked, services.answer(asked), 16384)), False
-    assert isinstance(ready, Ready)
+    assert isinstance(ready, CachedResponse)
     return b"".join(list_wires(asked, ready, 16384)), True
 
 
@@ -277,11 +277,11 @@ def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(
 
 def test_a_device_that_was_changed_while_its_query_was_read_gets_no_old_answer(store: Store) -> None:
     register(store)
-    fast, asked = FastWorklist(store, CLINIC, NAME), Asked("XRAY_14", True, encoded(everything()))
+    fast, asked = WorklistCache(store, CLINIC, NAME), CacheKey("XRAY_14", True, encoded(everything()))
     revision = fast.revision()
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], fallback_charset="windows-1251")))
     list(fast.find(everything(), asked, Caller("XRAY_14", "10.0.0.1"), revision))
-    assert fast.ready(asked) is None
+    assert fast.lookup(asked) is None
 
 
 def test_what_another_process_changes_is_seen_at_once(services: DicomServices, store: Store) -> None:
@@ -362,27 +362,27 @@ def test_only_what_changed_is_written_anew(
 
 
 @pytest.fixture
-def small(store: Store) -> FastWorklist:
-    return FastWorklist(store, CLINIC, NAME, most_bytes=60_000)
+def small(store: Store) -> WorklistCache:
+    return WorklistCache(store, CLINIC, NAME, most_bytes=60_000)
 
 
-def test_memory_is_bounded_and_huge_answers_are_not_kept(small: FastWorklist, store: Store) -> None:
+def test_memory_is_bounded_and_huge_answers_are_not_kept(small: WorklistCache, store: Store) -> None:
     for number in range(8):
         register(store, NAMES[number])
     caller = Caller("XRAY_14", "10.0.0.1")
     for number in range(200):
         query = identifier(PatientName=f"{NAMES[number % 8]}*", PatientID="", AccessionNumber="*" * (number // 8 + 1))
         query.SpecificCharacterSet = "ISO_IR 192"
-        asked = Asked("XRAY_14", True, encoded(query))
+        asked = CacheKey("XRAY_14", True, encoded(query))
         assert list(small.find(query, asked, caller, small.revision()))
         assert small._size <= 60_000
-    assert 0 < len(small._kept) < 20
+    assert 0 < len(small._entries) < 20
     query = everything()
-    asked = Asked("XRAY_14", True, encoded(query))
+    asked = CacheKey("XRAY_14", True, encoded(query))
     list(small.find(query, asked, caller, small.revision()))
     settle(store)
     list(small.find(query, asked, caller, small.revision()))
-    assert small.ready(asked) is None  # eight items of five thousand bytes are more than a quarter
+    assert small.lookup(asked) is None  # eight items of five thousand bytes are more than a quarter
 
 
 def test_a_list_that_is_cut_or_refused_is_not_kept(

@@ -16,7 +16,7 @@ from broker.dicom.devices import samples
 from broker.dicom.worklist import explain, query
 from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.matching import MalformedKey
-from broker.domain.device_advice import Explanation, Verdict
+from broker.domain.device_advice import Explanation, RuleResult
 from broker.domain.devices import Device
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
@@ -61,15 +61,15 @@ class House:
         with self.store.read() as reader:
             now = orders.get(reader, order.id)
             assert now
-            return explain.of(reader, now, ae_title, self.now, CLINIC, learns=learns)
+            return explain.explain_order(reader, now, ae_title, self.now, CLINIC, learns=learns)
 
     def serve(self, ae_title: str = "XRAY_14") -> list[int]:
         """Give the orders that the service itself gives the device for what it asked last."""
         with self.store.read() as reader:
-            asked = explain.latest(reader, ae_title)
+            asked = explain.latest_query(reader, ae_title)
             assert asked
             assert asked.at
-            ds = explain.renewed(asked.query, asked.at, self.now, ZONE)
+            ds = explain.moved_to_today(asked.query, asked.at, self.now, ZONE)
             found = worklist.search(query.parse(ds), ae_title, reader, CLINIC, self.now)
         return [item.order.id for item in found.items]
 
@@ -88,13 +88,13 @@ def house(tmp_path: Path) -> Any:
     made.store.close()
 
 
-def against(explained: Explanation) -> dict[str, Verdict]:
+def against(explained: Explanation) -> dict[str, RuleResult]:
     """Give the reasons against, by code."""
-    return {each.code: each for each in explained.verdicts if not each.ok and each.decides}
+    return {each.code: each for each in explained.results if not each.ok and each.decides}
 
 
 def codes(explained: Explanation) -> set[str]:
-    return {each.code for each in explained.verdicts}
+    return {each.code for each in explained.results}
 
 
 def test_an_order_that_is_on_the_list_has_no_reason_against(house: House) -> None:
@@ -164,7 +164,7 @@ def test_for_whom_it_asked_is_not_kept_and_said_so(house: House) -> None:
     order = house.register()
     house.ask(PatientName="Иванов*", PatientID="5")
     explained = house.why(order)
-    [masked] = [each for each in explained.verdicts if each.code == "masked"]
+    [masked] = [each for each in explained.results if each.code == "masked"]
     assert masked.details["keys"] == "PatientName, PatientID"
     assert explained.seen
 
@@ -263,7 +263,7 @@ def test_yesterday_s_question_for_today_is_asked_for_this_day(house: House) -> N
 @pytest.mark.parametrize("key", ["20260230", "x", "-", "99991231", ""])
 def test_a_date_that_cannot_be_moved_stays(key: str) -> None:
     query = dataset(ScheduledProcedureStepSequence=[dataset(ScheduledProcedureStepStartDate=key)])
-    moved = explain.renewed(query, NOW, NOW + timedelta(days=1), ZONE)
+    moved = explain.moved_to_today(query, NOW, NOW + timedelta(days=1), ZONE)
     assert str(moved.ScheduledProcedureStepSequence[0].ScheduledProcedureStepStartDate or "") == key
 
 
@@ -273,17 +273,17 @@ def test_letters_that_a_device_cannot_be_told_are_said(house: House) -> None:
     assert "letters_whole" in codes(house.why(order))
     house.set(longest=8)
     house.ask(RequestedProcedureDescription="")
-    [told] = [each for each in house.why(order).verdicts if each.code == "letters_altered"]
+    [told] = [each for each in house.why(order).results if each.code == "letters_altered"]
     assert told.details["cut"] != "0"
     assert house.why(order).seen
 
 
 def test_a_usual_query_brings_everything_and_may_name_a_day() -> None:
-    asked = query.parse(explain.typical(date(2026, 11, 24), "ISO_IR 144"))
+    asked = query.parse(explain.typical_query(date(2026, 11, 24), "ISO_IR 144"))
     assert asked.key("ScheduledProcedureStepStartDate") == "20261124"
     assert asked.charset == "ISO_IR 144"
     assert asked.unsupported == ()
-    assert not query.parse(explain.typical()).step_keys
+    assert not query.parse(explain.typical_query()).step_keys
 
 
 def test_the_verdicts_sum_up_to_what_the_service_answers(house: House) -> None:
@@ -338,7 +338,7 @@ def test_the_verdicts_sum_up_to_what_the_service_answers(house: House) -> None:
         step_keys = {keyword: chance.choice(values) for keyword, values in keys}
         house.ask(step_keys, ae_title, **{keyword: chance.choice(values) for keyword, values in tops})
         with house.store.read() as reader:
-            asked = explain.latest(reader, ae_title)
+            asked = explain.latest_query(reader, ae_title)
             assert asked
             try:
                 query.parse(asked.query)

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
-from broker.dicom.worklist.attributes import TOP, Context
+from broker.dicom.worklist.attributes import TOP, AnswerContext
 from broker.dicom.worklist.service import Caller
 from broker.domain import passthrough
 from broker.domain.actors import Actor, ActorKind
@@ -282,8 +282,8 @@ def test_the_offset_is_that_of_the_items_own_day() -> None:
     attribute = next(each for each in TOP if each.keyword == "TimezoneOffsetFromUTC")
     step = ScheduledStep(datetime(2026, 7, 1, 9, 0), ("XRAY_14",))
     order = Order(1, "1", "1.2", "1", KUZNETSOVA, OrderState.SCHEDULED, "", "", "DX", (step,), NOW)
-    assert attribute.value(WorklistItem(order, step), Context("X", zone=ZoneInfo("Europe/Berlin"))) == "+0200"
-    assert attribute.value(WorklistItem(order, step), Context("X", zone=ZoneInfo("America/St_Johns"))) == "-0230"
+    assert attribute.value(WorklistItem(order, step), AnswerContext("X", zone=ZoneInfo("Europe/Berlin"))) == "+0200"
+    assert attribute.value(WorklistItem(order, step), AnswerContext("X", zone=ZoneInfo("America/St_Johns"))) == "-0230"
 
 
 @pytest.mark.parametrize(

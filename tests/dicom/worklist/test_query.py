@@ -13,7 +13,7 @@ from pydicom.tag import Tag
 
 from broker.dicom.worklist.attributes import STEP, TOP, Match
 from broker.dicom.worklist.matching import MalformedKey
-from broker.dicom.worklist.query import Query, parse
+from broker.dicom.worklist.query import WorklistQuery, parse
 
 
 def identifier(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
@@ -262,7 +262,7 @@ def test_every_key_is_matched_refused_or_said_to_be_unsupported(keys: dict[str, 
         assert _is_accounted_for(asked, keyword, value), keyword
 
 
-def _is_accounted_for(asked: Query, keyword: str, value: Any) -> bool:
+def _is_accounted_for(asked: WorklistQuery, keyword: str, value: Any) -> bool:
     attribute = KEYS[keyword]
     if value in (None, b"") or not str(value).strip(" \0*^=") or attribute.match is Match.IGNORED:
         return True

@@ -11,7 +11,7 @@ from pydicom.tag import Tag
 
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import attributes, service
-from broker.dicom.worklist.service import Answer, Caller
+from broker.dicom.worklist.service import Caller, FindResponse
 from broker.domain.orders import Order, Priority
 from broker.domain.people import Patient, PersonName
 from broker.store.database import Store
@@ -38,7 +38,7 @@ def query(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
     return ds
 
 
-def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> list[Answer]:
+def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> list[FindResponse]:
     return list(service.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
 
 
@@ -48,7 +48,7 @@ def see_all(store: Store) -> None:
     store.write(lambda tx: devices.put(tx, device))
 
 
-def numbers(answers: list[Answer]) -> list[str]:
+def numbers(answers: list[FindResponse]) -> list[str]:
     assert answers[-1].status.Status == Status.SUCCESS
     return [str(answer.identifier.AccessionNumber) for answer in answers if answer.identifier is not None]
 

@@ -10,8 +10,8 @@ from datetime import date
 import pytest
 
 from broker.dicom.devices import learning
-from broker.dicom.worklist import verdicts
-from broker.domain.device_advice import Suggestion, Verdict
+from broker.dicom.worklist import rule_texts
+from broker.domain.device_advice import RuleResult, Suggestion
 from broker.domain.devices import Device
 from tests.support.clock import ZONE
 from ui.devices import advice
@@ -41,14 +41,14 @@ def test_what_a_suggestion_changes_is_said(field: str, value: str | bool, words:
     assert advice.remedy(Suggestion("x", {}, field, value)) == words
 
 
-VERDICTS = sorted(verdicts.WORDS)
+VERDICTS = sorted(rule_texts.WORDS)
 
 
 @pytest.mark.parametrize("code", VERDICTS)
 @pytest.mark.parametrize("ok", [True, False])
 def test_every_verdict_that_is_said_is_a_sentence(code: str, ok: bool) -> None:
     details = {"at": "2026-11-24T06:47:00+00:00", "keyword": "Modality", "asked": "20261124", "has": "20261125 1000"}
-    said, todo = advice.verdict(Verdict("key", ok, code, details), "XRAY_14", ZONE, date(2026, 11, 24))
+    said, todo = advice.rule_result(RuleResult("key", ok, code, details), "XRAY_14", ZONE, date(2026, 11, 24))
     assert said != code
     assert "{" not in said + todo
     assert not (ok and todo)
@@ -57,7 +57,7 @@ def test_every_verdict_that_is_said_is_a_sentence(code: str, ok: bool) -> None:
 
 def test_days_and_times_of_a_query_are_said_for_people() -> None:
     told = {"asked": "20261125-20261226 0900-1100", "has": "20261124 100000"}
-    said, _ = advice.verdict(Verdict("key", False, "key_time", told), "XRAY_14", ZONE, date(2026, 11, 24))
+    said, _ = advice.rule_result(RuleResult("key", False, "key_time", told), "XRAY_14", ZONE, date(2026, 11, 24))
     assert said == "Аппарат спросил завтра-26.12.2026 09:00-11:00, а направление на сегодня 10:00"
 
 

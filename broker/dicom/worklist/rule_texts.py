@@ -1,39 +1,39 @@
-"""Verdicts on an order and a device in plain English: what was found, and what to do about what is wrong.
+"""Rule results on an order and a device in English: what was found, and what to do about what is wrong.
 
-Pure. The screens have their own words, in Russian.
+Pure. The screens have their own texts, in Russian.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
-from broker.domain.device_advice import Verdict
+from broker.domain.device_advice import RuleResult
 
-# code -> (sentence, what to do where it is wrong). Details of the verdict are put in by name.
+# code -> (sentence, what to do if it is wrong). Details of the result are put in by name.
 WORDS: dict[str, tuple[str, str]] = {
     "registered": ("it is registered as {name}", ""),
     "unknown_device": (
-        "nobody has registered it, and it has never called",
+        "it is not registered, and has never called",
         "let it call once, then approve it: worklist-broker device add {ae_title} --name ... --modality ...",
     ),
     "not_approved": (
-        "it has called, and nobody has approved it",
+        "it has called, and is not approved",
         "approve it: worklist-broker device add {ae_title} --name ... --modality ...",
     ),
     "other_address": (
-        "it is turned away: it called from {address}, registered is {registered}",
+        "it is rejected: it called from {address}, registered is {registered}",
         "register the address too: worklist-broker device add {ae_title} --address {registered},{address}",
     ),
-    "delivered": ("it was given this order on {at}", ""),
+    "delivered": ("it was sent this order on {at}", ""),
     "asked": ("it asked for its list on {at}", ""),
     "asked_before": ("it asked for its list last on {at}, before the order was registered", "refresh its list"),
     "never_asked": (
         "it has never asked for its list",
         "enter our AE title, address and port on it, and refresh its list",
     ),
-    "query_real": ("judged by what it asked last", ""),
-    "query_usual": ("judged by a usual query, for none of its own is known", ""),
-    "masked": ("for whom it asked is not kept ({keys}): judged as if it had asked for anybody", ""),
+    "query_real": ("its last query was used", ""),
+    "query_usual": ("a typical query was used, as none of its own is known", ""),
+    "masked": ("the patient it asked for is not stored ({keys}): any patient was assumed", ""),
     "open": ("the order is open", ""),
     "started": ("the order is being performed", ""),
     "completed_lately": ("the order is completed and stays on its list for {hours} hours", ""),
@@ -43,10 +43,10 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "discontinued": ("the study was discontinued", "register the order again, for another time"),
     "cancelled": ("the order is cancelled", "register a new one"),
-    "planned_here": ("it is planned on this device", ""),
+    "planned_here": ("it is scheduled on this device", ""),
     "planned_elsewhere": (
-        "it is planned on {stations}",
-        "plan it on {ae_title}, or let the device see every device's orders: device add {ae_title} --any-station",
+        "it is scheduled on {stations}",
+        "schedule it on {ae_title}, or let the device see every device's orders: device add {ae_title} --any-station",
     ),
     "near": ("its day is among those that the device sees", ""),
     "past": (
@@ -57,7 +57,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "its day is too far ahead; without a date in its query the device sees {days} days",
         "ask for the date on the device, or: device add {ae_title} --days-after N",
     ),
-    "begun_elsewhere": ("it was begun on {stations}, so it has left the other devices' lists", ""),
+    "begun_elsewhere": ("it was started on {stations}, so it has left the other devices' lists", ""),
     "malformed": (
         "its query is refused, {keyword}: {comment}",
         "correct this filter on the device",
@@ -67,8 +67,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "search by accession number or patient id on the device, or by the name in Latin letters",
     ),
     "key_station": (
-        "it asks for station {asked}; the order is planned on {has}",
-        "enter {ae_title} as its own AE title on the device, or plan the order on {asked}",
+        "it asks for station {asked}; the order is scheduled on {has}",
+        "enter {ae_title} as its own AE title on the device, or schedule the order on {asked}",
     ),
     "key_time": (
         "it asks for {asked}; the order is on {has}",
@@ -76,13 +76,13 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "key_modality": (
         "it asks for modality {asked}; the order has {has}",
-        "take this filter off on the device, or correct the modality in the directory of procedures",
+        "remove this filter on the device, or correct the modality in the directory of procedures",
     ),
-    "key_name": ("it asks for another name ({keyword})", "ask for all on the device"),
-    "key": ("it asks for {keyword} {asked}; the order has {has}", "take this filter off on the device"),
-    "letters_whole": ("it can be told everything as it is kept ({charset})", ""),
+    "key_name": ("it asks for another name ({keyword})", "ask for all patients on the device"),
+    "key": ("it asks for {keyword} {asked}; the order has {has}", "remove this filter on the device"),
+    "letters_whole": ("everything can be sent as it is stored ({charset})", ""),
     "letters_altered": (
-        "answered in {charset}, {characters} letters are written otherwise and {cut} texts are cut",
+        "in {charset}, {characters} characters are replaced and {cut} texts are shortened",
         "if names are unreadable: device add {ae_title} --charset ... or --longest ...",
     ),
 }
@@ -92,30 +92,30 @@ _HOLDS = {
     "key_modality": "it asks for modality {asked}",
     "key_name": "the name that it asks for is the patient's",
     "key": "it asks for {keyword} {asked}",
-    "planned_elsewhere": "it is planned on {stations}; this device sees every device's orders or names its own station",
-    "unknown_device": "nobody has registered it; strangers are served here (dicom.unknown_devices: learn)",
-    "not_approved": "nobody has approved it; strangers are served here (dicom.unknown_devices: learn)",
+    "planned_elsewhere": "it is scheduled on {stations}; this device sees every device's orders or names a station",
+    "unknown_device": "it is not registered; unknown devices are served here (dicom.unknown_devices: learn)",
+    "not_approved": "it is not approved; unknown devices are served here (dicom.unknown_devices: learn)",
 }
 
 
-def sentence(verdict: Verdict, zone: tzinfo) -> str:
-    """Say what was found; instants are told in the clinic's time."""
-    told = dict(verdict.details)
-    if "at" in told:
-        told["at"] = f"{datetime.fromisoformat(told['at']).astimezone(zone):%Y-%m-%d %H:%M}"
-    words = WORDS.get(verdict.code, (verdict.code, ""))[0]
-    return (_HOLDS.get(verdict.code, words) if verdict.ok else words).format_map(_Told(told))
+def sentence(result: RuleResult, zone: tzinfo) -> str:
+    """Return what was found; instants are in the clinic's time."""
+    details = dict(result.details)
+    if "at" in details:
+        details["at"] = f"{datetime.fromisoformat(details['at']).astimezone(zone):%Y-%m-%d %H:%M}"
+    words = WORDS.get(result.code, (result.code, ""))[0]
+    return (_HOLDS.get(result.code, words) if result.ok else words).format_map(_Details(details))
 
 
-def remedy(verdict: Verdict, ae_title: str) -> str:
-    """Say what to do about a verdict that is against; empty where nothing can be done, or need be."""
-    if verdict.ok:
+def remedy(result: RuleResult, ae_title: str) -> str:
+    """Return what to do about a result that is not ok; empty if nothing can be done, or need be."""
+    if result.ok:
         return ""
-    return WORDS.get(verdict.code, ("", ""))[1].format_map(_Told({**verdict.details, "ae_title": ae_title}))
+    return WORDS.get(result.code, ("", ""))[1].format_map(_Details({**result.details, "ae_title": ae_title}))
 
 
-class _Told(dict[str, str]):
-    """Details of a code; one that is not told is a dash."""
+class _Details(dict[str, str]):
+    """Details of a code; a missing one is a dash."""
 
     def __missing__(self, key: str) -> str:
         return "-"

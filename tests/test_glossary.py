@@ -1,0 +1,51 @@
+"""Names in the code keep to docs/glossary.md: words that another one has replaced do not come back."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Of the glossary's column "not", those that mean nothing else in a name; "line" or "letter" may be of a text.
+REPLACED = {
+    *("rehearse", "untold", "parked", "adopted", "seldom", "judge", "judgement", "settle", "anew", "announce"),
+    *("steady", "pace", "house"),
+}
+
+
+def names(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that a module defines: of functions, classes, parameters, variables and attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def words(name: str) -> set[str]:
+    """Split a name: `_keptPace` and `kept_pace` are kept, pace."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+
+
+@pytest.mark.parametrize("package", ["broker", "ui"])
+def test_replaced_words_are_in_no_name(package: str) -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / package).rglob("*.py")
+        for name in names(ast.parse(path.read_text(encoding="utf-8")))
+        if words(name) & REPLACED
+    }
+    assert not found
+
+
+def test_every_replaced_word_is_in_the_glossary() -> None:
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert not {word for word in REPLACED if not re.search(rf"\b{word}\b", glossary)}

@@ -7,6 +7,7 @@ import secrets
 from datetime import timedelta
 
 from broker.domain.actors import Actor, ActorKind
+from broker.domain.audit import AuditAction
 from broker.domain.errors import BrokerError
 from broker.security.passwords import password_matches, unmatchable
 from broker.security.permissions import person
@@ -48,7 +49,7 @@ def sign_in(store: Store, throttle: Throttle, login: str, password: str, address
     fits = password_matches(password, account.password if account else unmatchable())
     if account is None or not fits or account.disabled:
         nobody = Actor(ActorKind.PERSON, login[:64], title=address)
-        store.write(audit.write, nobody, "sign_in_failed", address=address)
+        store.write(audit.write, nobody, AuditAction.SIGN_IN_FAILED, address=address)
         raise WrongPassword
     throttle.forget(login, address)
     token = secrets.token_urlsafe(32)
@@ -58,13 +59,13 @@ def sign_in(store: Store, throttle: Throttle, login: str, password: str, address
 
 def _start_session(tx: Tx, account: Account, token: str, address: str, hours: float) -> None:
     accounts.start_session(tx, token_hash(token), account.id, tx.now + timedelta(hours=hours), address)
-    audit.write(tx, person(account, ""), "sign_in", address=address)
+    audit.write(tx, person(account, ""), AuditAction.SIGN_IN, address=address)
 
 
 def sign_out(tx: Tx, actor: Actor) -> None:
     """End the actor's session; a second time does no harm."""
     accounts.end_session(tx, actor.session)
-    audit.write(tx, actor, "sign_out")
+    audit.write(tx, actor, AuditAction.SIGN_OUT)
 
 
 def actor_of(store: Store, token: str) -> Actor | None:

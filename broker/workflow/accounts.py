@@ -9,6 +9,7 @@ from typing import Any
 
 from broker.domain import identifiers, names
 from broker.domain.actors import Actor, Role
+from broker.domain.audit import AuditAction
 from broker.domain.errors import Invalid, NotFound, SessionEnded
 from broker.security.passwords import SHORTEST_PASSWORD, hash_password
 from broker.security.permissions import Permission, permit
@@ -68,7 +69,7 @@ def add_account(tx: Tx, account: NewAccount, actor: Actor) -> None:
     accounts.add(
         tx, account.login, account.full_name, account.roles, account.password_hash, account.snils, account.position
     )
-    audit.write(tx, actor, "account_add", login=account.login, roles=sorted(account.roles))
+    audit.write(tx, actor, AuditAction.ACCOUNT_ADD, login=account.login, roles=sorted(account.roles))
 
 
 def set_password(tx: Tx, login: str, password_hash: str, actor: Actor) -> None:
@@ -78,14 +79,14 @@ def set_password(tx: Tx, login: str, password_hash: str, actor: Actor) -> None:
     """
     permit(tx, actor, Permission.MANAGE)
     accounts.set_password(tx, _account(tx, login).id, password_hash)
-    audit.write(tx, actor, "account_password", login=login)
+    audit.write(tx, actor, AuditAction.ACCOUNT_PASSWORD, login=login)
 
 
 def disable_account(tx: Tx, login: str, actor: Actor, *, disabled: bool = True) -> None:
     """Disable an account, which ends its sessions at once, or enable it. Raise NotFound, Forbidden."""
     permit(tx, actor, Permission.MANAGE)
     accounts.set_disabled(tx, _account(tx, login).id, disabled)
-    audit.write(tx, actor, "account_disable" if disabled else "account_enable", login=login)
+    audit.write(tx, actor, AuditAction.ACCOUNT_DISABLE if disabled else AuditAction.ACCOUNT_ENABLE, login=login)
 
 
 def save_draft(tx: Tx, form: str, content: dict[str, Any], actor: Actor) -> datetime:

@@ -6,6 +6,7 @@ import re
 import uuid
 
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.errors import Duplicate, Invalid, NotFound
 from broker.security.permissions import Permission, permit
 from broker.security.sessions import token_hash
@@ -36,7 +37,7 @@ def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bu
     if clients.get(tx, name):
         raise Duplicate(f"client {name}")
     clients.add(tx, name, token_hash(token), organisation, send_to_bus=send_to_bus)
-    audit.write(tx, actor, "client_add", client=name, organisation=organisation, send_to_bus=send_to_bus)
+    audit.write(tx, actor, AuditAction.CLIENT_ADD, client=name, organisation=organisation, send_to_bus=send_to_bus)
     return token
 
 
@@ -46,7 +47,7 @@ def renew_token(tx: Tx, name: str, actor: Actor) -> str:
     permit(tx, actor, Permission.MANAGE)
     _known(tx, name)
     clients.set_token(tx, name, token_hash(token))
-    audit.write(tx, actor, "client_token", client=name)
+    audit.write(tx, actor, AuditAction.CLIENT_TOKEN, client=name)
     return token
 
 
@@ -55,7 +56,7 @@ def disable_client(tx: Tx, name: str, actor: Actor, *, disabled: bool = True) ->
     permit(tx, actor, Permission.MANAGE)
     _known(tx, name)
     clients.set_disabled(tx, name, disabled)
-    audit.write(tx, actor, "client_disable" if disabled else "client_enable", client=name)
+    audit.write(tx, actor, AuditAction.CLIENT_DISABLE if disabled else AuditAction.CLIENT_ENABLE, client=name)
 
 
 def _known(tx: Tx, name: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from broker.domain import identifiers, identity, lifecycle
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
@@ -47,7 +48,9 @@ def images_seen(tx: Tx, order_id: int, held: Held, actor: Actor, clinic: Clinic)
     for scheduled in order.steps:
         performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
     order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, "images_seen", order.id, sop_instance_uid=step.sop_instance_uid, instances=held.instances)
+    audit.write(
+        tx, actor, AuditAction.IMAGES_SEEN, order.id, sop_instance_uid=step.sop_instance_uid, instances=held.instances
+    )
     if wrong:
         number = order.accession_number
         text = f"a step for {number} names another order or patient by {', '.join(wrong)}"
@@ -59,7 +62,7 @@ def images_seen(tx: Tx, order_id: int, held: Held, actor: Actor, clinic: Clinic)
 def _is_news(tx: Tx, order: Order) -> bool:
     if not lifecycle.allowed(order.state, Event.CLOSE):
         return False
-    if audit.newest(tx, order.id, ("unlink", "images_seen")) == "unlink":
+    if audit.newest(tx, order.id, (AuditAction.UNLINK, AuditAction.IMAGES_SEEN)) is AuditAction.UNLINK:
         return False
     return PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id)
 

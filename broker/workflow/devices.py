@@ -13,6 +13,7 @@ from typing import Any
 
 from broker.domain import names
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.devices import Device
 from broker.domain.errors import Invalid, NotFound
 from broker.security.permissions import Permission, permit
@@ -64,7 +65,7 @@ def put_device(tx: Tx, device: Device, actor: Actor) -> Device:
     if known != device:
         devices.put(tx, device)
         changed = _changed(known, device)
-        audit.write(tx, actor, "device_put", ae_title=device.ae_title, name=device.name, changed=changed)
+        audit.write(tx, actor, AuditAction.DEVICE_PUT, ae_title=device.ae_title, name=device.name, changed=changed)
         tx.notify()
     return device
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.default_procedures import PROCEDURES
 from broker.domain.devices import ProcedureType
 from broker.domain.directory import Entry
@@ -63,7 +64,7 @@ def replace_directory(
     audit.write(
         tx,
         actor,
-        "directory_replaced",
+        AuditAction.DIRECTORY_REPLACED,
         kind=source.kind,
         system=source.system,
         version=source.version,

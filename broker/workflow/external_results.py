@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from broker.domain import lifecycle, prior_studies
 from broker.domain.actors import Actor, ActorKind
+from broker.domain.audit import AuditAction
 from broker.domain.errors import Forbidden, NotFound
 from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
@@ -56,7 +57,7 @@ def take_result(tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, acto
     audit.write(
         tx,
         actor,
-        "result",
+        AuditAction.RESULT,
         order.id,
         reference=study.reference,
         status=study.status,
@@ -104,7 +105,7 @@ def keep_history(
         external_studies.note_failure(tx, patient_id, missing)
     elif missing is not None:
         external_studies.note_answer(tx, patient_id)
-        audit.write(tx, actor, "history", patient=patient.patient_id, studies=len(told))
+        audit.write(tx, actor, AuditAction.HISTORY, patient=patient.patient_id, studies=len(told))
     tx.notify()
 
 

@@ -16,6 +16,7 @@ from enum import StrEnum
 
 from broker.domain import lifecycle, names
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.devices import ProcedureType
 from broker.domain.errors import Invalid, NotFound, Stale, WrongState
@@ -93,7 +94,9 @@ def take(
         incoming.update(tx, came)
     again = known is not None and same and known.state is IncomingState.WAITING
     if not again:
-        audit.write(tx, actor, "incoming", task=referral.task, source=arrival.source, requester=referral.requester)
+        audit.write(
+            tx, actor, AuditAction.INCOMING, task=referral.task, source=arrival.source, requester=referral.requester
+        )
     outcome = _by_rule(tx, came, actor, clinic, auto_accept, system_procedure)
     return Taken.NOTHING if again and outcome is Taken.WAITING else outcome
 
@@ -122,7 +125,7 @@ def take_cancellation(
     if known and outcome is Taken.CANCELLED and known.state is not IncomingState.CANCELLED:
         incoming.update(tx, replace(known, state=IncomingState.CANCELLED))
         if not order:
-            audit.write(tx, actor, "incoming_cancelled", task=task, source=arrival.source, reason=reason)
+            audit.write(tx, actor, AuditAction.INCOMING_CANCELLED, task=task, source=arrival.source, reason=reason)
     return outcome
 
 
@@ -178,7 +181,7 @@ def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic)
     if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
         raise WrongState(f"decline while {known.state}")
     incoming.update(tx, replace(known, state=IncomingState.DECLINED))
-    audit.write(tx, actor, "decline", task=known.task, source=known.source, reason=names.tidy(reason))
+    audit.write(tx, actor, AuditAction.DECLINE, task=known.task, source=known.source, reason=names.tidy(reason))
     tx.notify()
 
 
@@ -187,7 +190,7 @@ def acknowledge(tx: Tx, order_id: int, actor: Actor) -> int:
     permit(tx, actor, Permission.AMEND)
     count = incoming.acknowledge(tx, order_id)
     if count:
-        audit.write(tx, actor, "acknowledge_late", order_id)
+        audit.write(tx, actor, AuditAction.ACKNOWLEDGE_LATE, order_id)
         tx.notify()
     return count
 
@@ -199,7 +202,7 @@ def try_again(tx: Tx, item_id: int, actor: Actor) -> bool:
     # A change that came too late was read well; reading it again would tell nothing new.
     again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
     if again:
-        audit.write(tx, actor, "incoming_again", item=item_id)
+        audit.write(tx, actor, AuditAction.INCOMING_AGAIN, item=item_id)
         tx.notify()
     return again
 
@@ -349,7 +352,7 @@ def _ordered(
     audit.write(
         tx,
         actor,
-        "accept",
+        AuditAction.ACCEPT,
         order.id,
         accession_number=order.accession_number,
         task=known.task,
@@ -378,7 +381,7 @@ def _changed_late(tx: Tx, known: IncomingReferral, came: IncomingReferral, arriv
         return Taken.NOTHING
     incoming.put(tx, ArrivalKind.REFERRAL, arrival, ArrivalState.NEEDS_ATTENTION, CHANGED_LATE, known.order_id)
     incoming.update(tx, replace(came, state=known.state, order_id=known.order_id))
-    audit.write(tx, actor, "bus_changed_late", known.order_id, changed=changed)
+    audit.write(tx, actor, AuditAction.BUS_CHANGED_LATE, known.order_id, changed=changed)
     return Taken.LATE
 
 
@@ -395,9 +398,9 @@ def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, c
     if lifecycle.allowed(order.state, Event.CANCEL):
         knows = arrival.source == BUS
         referrals.remove_from_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
-        audit.write(tx, actor, "cancel", order.id, reason=reason)
+        audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=reason)
         return Taken.CANCELLED
     incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)
-    audit.write(tx, actor, "bus_cancelled_late", order.id, status=reason)
+    audit.write(tx, actor, AuditAction.BUS_CANCELLED_LATE, order.id, status=reason)
     log.warning("order %s was cancelled by its sender after it had begun", order.accession_number)
     return Taken.LATE

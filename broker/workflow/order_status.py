@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from broker.domain import lifecycle
+from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
@@ -104,7 +105,7 @@ def _queue_messages(
 
 def _put_back(tx: Tx, order: Order) -> None:
     """Let an order wait again as it did before anything was performed for it."""
-    cancelled = audit.newest(tx, order.id, _FATES) in ("cancel", "withdraw")
+    cancelled = audit.newest(tx, order.id, _FATES) in (AuditAction.CANCEL, AuditAction.WITHDRAW)
     event = Event.RECANCEL if cancelled else Event.REREFER if order.owner else Event.REOPEN
     if not lifecycle.allowed(order.state, event):
         return  # it was rescheduled or cancelled meanwhile
@@ -121,7 +122,7 @@ def _put_back(tx: Tx, order: Order) -> None:
 
 # What people (and scripts' files) last decided of an order. An amendment comes after a cancellation only when a
 # modality had revived the order and it was then rescheduled.
-_FATES = ("cancel", "withdraw", "restore", "amend")
+_FATES = (AuditAction.CANCEL, AuditAction.WITHDRAW, AuditAction.RESTORE, AuditAction.AMEND)
 _ORDERED = (BusRole.PLACER, BusRole.PERFORMER)
 _WAITING = {
     Event.REOPEN: StepState.SCHEDULED,

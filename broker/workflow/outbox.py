@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit, outbox
@@ -12,7 +13,7 @@ def resend(tx: Tx, order_id: int, actor: Actor) -> int:
     """Put an order's messages that need attention back into the queue; give how many there were. Raise Forbidden."""
     permit(tx, actor, Permission.RESEND)
     count = outbox.resume(tx, order_id)
-    audit.write(tx, actor, "resend", order_id, messages=count)
+    audit.write(tx, actor, AuditAction.RESEND, order_id, messages=count)
     tx.notify()
     return count
 
@@ -21,5 +22,5 @@ def go_on(tx: Tx, actor: Actor) -> None:
     """Let the exchange try again at once: after a pause (the token was refused) or before a wait is over."""
     permit(tx, actor, Permission.RESEND)
     outbox.set_channel(tx, "ok", "", None, answered=False)
-    audit.write(tx, actor, "exchange_go_on")
+    audit.write(tx, actor, AuditAction.EXCHANGE_GO_ON)
     tx.notify()

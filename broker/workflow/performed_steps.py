@@ -14,6 +14,7 @@ from datetime import datetime
 
 from broker.domain import identifiers, identity, lifecycle, names
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.errors import NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
@@ -75,11 +76,11 @@ def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: C
     touched = _link_named(tx, id, step, actor)
     for order, conflicts in touched:
         order_status.recompute_status(tx, order, clinic)
-        audit.write(tx, actor, "start", order.id, sop_instance_uid=step.sop_instance_uid)
+        audit.write(tx, actor, AuditAction.START, order.id, sop_instance_uid=step.sop_instance_uid)
         if conflicts:
             _tell_conflict(tx, order, step, conflicts, actor)
     if not touched:
-        audit.write(tx, actor, "start_unlinked", sop_instance_uid=step.sop_instance_uid)
+        audit.write(tx, actor, AuditAction.START_UNLINKED, sop_instance_uid=step.sop_instance_uid)
     tx.notify()
     return outcome
 
@@ -106,7 +107,8 @@ def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> Chan
         _apply(tx, step, known, request, actor, clinic)
         tx.notify()
     elif outcome is MppsOutcome.UNKNOWN:
-        audit.write(tx, actor, f"{_action(change)}_unknown", sop_instance_uid=uid)
+        unknown = AuditAction.FINISH_UNKNOWN if _ends(change) else AuditAction.PROGRESS_UNKNOWN
+        audit.write(tx, actor, unknown, sop_instance_uid=uid)
         tx.notify()
     return ChangeResult(outcome, notes=notes)
 
@@ -133,7 +135,7 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
     devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
     for order_id in _orders(tx, step):
         order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
-        audit.write(tx, actor, "expire", order_id, sop_instance_uid=uid, ae_title=step.ae_title)
+        audit.write(tx, actor, AuditAction.EXPIRE, order_id, sop_instance_uid=uid, ae_title=step.ae_title)
     tx.notify()
     return True
 
@@ -150,7 +152,7 @@ def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Cli
     for scheduled in order.steps:
         performed.link(tx, step.id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, "link", order.id, sop_instance_uid=sop_instance_uid)
+    audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
 
 
@@ -170,7 +172,7 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     else:
         performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
     order_status.recompute_after_removal(tx, order.id, clinic)
-    audit.write(tx, actor, "unlink", order.id, sop_instance_uid=sop_instance_uid)
+    audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
 
 
@@ -183,7 +185,7 @@ def confirm(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: 
     step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
     performed.resolve_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
     order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, "confirm_patient", order.id, sop_instance_uid=sop_instance_uid)
+    audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
 
 
@@ -211,7 +213,7 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
             performed.link(tx, id, scheduled.id, actor.name)
     for each in touched:
         order_status.recompute_status(tx, orders.require(tx, each), clinic)
-        audit.write(tx, actor, "close", each)
+        audit.write(tx, actor, AuditAction.CLOSE, each)
     tx.notify()
 
 
@@ -221,7 +223,7 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
 def _validate(request: ChangeRequest, known: Attributes) -> Validation:
     if request.rules is None:
         return Validation()
-    return request.rules.validate(request.message.attributes, known, ends=request.change.state in FINAL)
+    return request.rules.validate(request.message.attributes, known, ends=_ends(request.change))
 
 
 def _apply(
@@ -239,18 +241,19 @@ def _apply(
     uid, touched, wrong_entry = step.sop_instance_uid, _orders(tx, step), _is_wrong_entry(after, change)
     if wrong_entry:
         performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
+    action = AuditAction.FINISH if _ends(change) else AuditAction.PROGRESS
     for order_id in touched:
         if wrong_entry:
             order_status.reopen(tx, order_id, clinic)
         else:
             order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
-        audit.write(tx, actor, _action(change), order_id, sop_instance_uid=uid, state=change.state)
+        audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
         if wrong_entry:
-            audit.write(tx, actor, "wrong_entry", order_id, sop_instance_uid=uid)
+            audit.write(tx, actor, AuditAction.WRONG_ENTRY, order_id, sop_instance_uid=uid)
 
 
-def _action(change: PerformedChange) -> str:
-    return "finish" if change.state in FINAL else "progress"
+def _ends(change: PerformedChange) -> bool:
+    return change.state in FINAL
 
 
 def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
@@ -317,7 +320,9 @@ def _link_named(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tupl
 
 def _tell_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:
     told, number = ", ".join(conflicts), order.accession_number
-    audit.write(tx, actor, "reference_conflict", order.id, sop_instance_uid=step.sop_instance_uid, conflicts=told)
+    audit.write(
+        tx, actor, AuditAction.REFERENCE_CONFLICT, order.id, sop_instance_uid=step.sop_instance_uid, conflicts=told
+    )
     devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {told}")
 
 
@@ -364,6 +369,6 @@ def _record(
 
 def _record_refusal(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
     _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
-    audit.write(tx, actor, "mpps_refused", sop_instance_uid=uid, operation=operation, why=why)
+    audit.write(tx, actor, AuditAction.MPPS_REFUSED, sop_instance_uid=uid, operation=operation, why=why)
     tx.notify()
     return MppsOutcome.REFUSED

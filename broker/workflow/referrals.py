@@ -14,6 +14,7 @@ from typing import Any
 
 from broker.domain import identifiers, lifecycle, names, passthrough, validation
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.devices import ProcedureType
 from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
@@ -45,7 +46,9 @@ def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repe
     order = create_order(tx, draft, digest, actor, clinic, BusRole.PLACER if clinic.sends_to_bus else BusRole.NONE)
     if order.bus_role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
-    audit.write(tx, actor, "register", order.id, accession_number=order.accession_number, **repeat_of(repeats))
+    audit.write(
+        tx, actor, AuditAction.REGISTER, order.id, accession_number=order.accession_number, **repeat_of(repeats)
+    )
     tx.notify()
     return order
 
@@ -77,7 +80,7 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     for scheduled in order.steps:
         performed.link(tx, step.id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, "register_walk_in", order.id, sop_instance_uid=sop_instance_uid)
+    audit.write(tx, actor, AuditAction.REGISTER_WALK_IN, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
     return orders.require(tx, order.id)
 
@@ -180,7 +183,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
         after = replace(after, attributes=passthrough.after_amendment(before, after))
         orders.set_attributes(tx, order.id, after.attributes)
     queue_amendment(tx, before, after)
-    audit.write(tx, actor, "amend", order.id, changed=differences(before, after))
+    audit.write(tx, actor, AuditAction.AMEND, order.id, changed=differences(before, after))
     tx.notify()
     return after
 
@@ -225,7 +228,7 @@ def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clin
     permit(tx, actor, Permission.CANCEL)
     order = _current(tx, order_id, revision)
     remove_from_worklist(tx, order, clinic)
-    audit.write(tx, actor, "cancel", order.id, reason=names.tidy(reason))
+    audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=names.tidy(reason))
     tx.notify()
     return orders.require(tx, order.id)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from broker.domain import names
 from broker.domain.actors import Actor, ActorKind
+from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.messages import OutboxKind
@@ -66,7 +67,7 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
         raise WrongState(f"no images of {order.accession_number} were made here")
     after = reports.put(tx, _written(tx, before, text, actor))
     if before.author != after.author:  # not every pause in the typing
-        audit.write(tx, actor, "report_draft", order_id, taken_from=str(before.author_name))
+        audit.write(tx, actor, AuditAction.REPORT_DRAFT, order_id, taken_from=str(before.author_name))
     tx.notify()
     return after
 
@@ -94,7 +95,7 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
     _check_images(tx, order)
     written = _written(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
-    audit.write(tx, actor, "report_sign", order_id, drafted_by=str(before.author_name))
+    audit.write(tx, actor, AuditAction.REPORT_SIGN, order_id, drafted_by=str(before.author_name))
     _tell(tx, order, clinic)
     tx.notify()
     return after
@@ -110,7 +111,7 @@ def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
     if not reports.doubted(tx, order_id):
         raise WrongState(f"nobody doubts a report on {order.accession_number}")
     _check_images(tx, order)
-    audit.write(tx, actor, "report_uphold", order_id)
+    audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id)
     _tell(tx, order, clinic)
     tx.notify()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from broker.domain import identity, lifecycle, names, passthrough
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.errors import Refused
 from broker.domain.lifecycle import Event
@@ -126,7 +127,7 @@ def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, se
     id = orders.add(tx, order, "", "")
     if told:
         outbox.add(tx, id, OutboxKind.ORDER)
-    audit.write(tx, actor, "import", id, accession_number=order.accession_number, file=path)
+    audit.write(tx, actor, AuditAction.IMPORT, id, accession_number=order.accession_number, file=path)
     tx.notify()
     return Taken(Outcome.ADDED, id, order.accession_number)
 
@@ -159,7 +160,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
         orders.reschedule(tx, was.id, now.start, now.station_ae_titles)
     outbox.resume(tx, order.id)
     referrals.queue_amendment(tx, order, orders.require(tx, order.id))
-    audit.write(tx, actor, "amend", order.id, changed=changed, file=known.path)
+    audit.write(tx, actor, AuditAction.AMEND, order.id, changed=changed, file=known.path)
     tx.notify()
     return Taken(outcome, order.id, after.accession_number)
 
@@ -170,7 +171,7 @@ def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: C
         return Taken(Outcome.LEFT, order.id, order.accession_number)
     referrals.remove_from_worklist(tx, order, clinic)
     worklist_files.put(tx, replace(known, state=FileState.WITHDRAWN))
-    audit.write(tx, actor, "withdraw", order.id, file=known.path)
+    audit.write(tx, actor, AuditAction.WITHDRAW, order.id, file=known.path)
     tx.notify()
     return Taken(Outcome.WITHDRAWN, order.id, order.accession_number)
 
@@ -183,7 +184,7 @@ def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESTORE))
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.SCHEDULED)
-    audit.write(tx, actor, "restore", order.id, file=path)
+    audit.write(tx, actor, AuditAction.RESTORE, order.id, file=path)
     tx.notify()
 
 

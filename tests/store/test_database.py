@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.domain.actors import Actor, ActorKind
+from broker.domain.audit import AuditAction
 from broker.store import database
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import audit, orders
@@ -166,7 +167,7 @@ def test_a_full_disk_refuses_writes_and_recovers(store: Store) -> None:
 
 
 def test_the_audit_trail_only_grows(store: Store) -> None:
-    store.write(lambda tx: audit.write(tx, Actor(ActorKind.SYSTEM, "test"), "try"))
+    store.write(lambda tx: audit.write(tx, Actor(ActorKind.SYSTEM, "test"), AuditAction.REGISTER))
     for statement in ("UPDATE audit SET action = 'other'", "DELETE FROM audit"):
         with pytest.raises(sqlite3.IntegrityError, match="only grows"):
             store.write(lambda tx, statement=statement: tx.run(statement))

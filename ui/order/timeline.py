@@ -9,6 +9,7 @@ from typing import Any
 
 from broker.domain import names
 from broker.domain.actors import ActorKind
+from broker.domain.audit import AuditAction
 from broker.domain.devices import Device
 from broker.domain.messages import OutboxKind
 from broker.domain.people import PersonName
@@ -104,17 +105,17 @@ def _line(
     state, who = _STATES.get(happening.what, "waiting"), _who(happening)
     step = steps.get(str(details.get("sop_instance_uid", "")))
     proof, proof_name = "", ""
-    if happening.what == "amend":
+    if happening.what == AuditAction.AMEND:
         what = ". ".join(changes(details.get("changed", {}), called)) or what
-    elif happening.what == "cancel":
+    elif happening.what == AuditAction.CANCEL:
         what += f": {details['reason']}" if details.get("reason") else ""
-    elif happening.what == "report_draft" and details.get("taken_from"):
+    elif happening.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):
         what = f"Черновик протокола взят у врача {details['taken_from']}"
-    elif happening.what in ("start", "progress", "finish"):
+    elif happening.what in (AuditAction.START, AuditAction.PROGRESS, AuditAction.FINISH):
         proof, proof_name = evidence.mpps(happening.evidence), "Сообщение аппарата (MPPS)"
         if step and step.operator:
             who += f"; лаборант {names.short(names.from_dicom(step.operator))}"
-        if happening.what == "finish":
+        if happening.what == AuditAction.FINISH:
             state, what = _finish(details, step)
     elif happening.what == "unsupported":
         what = f"Шине не передано {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
@@ -130,24 +131,22 @@ def _line(
     return TimelineEntry(at, state, what, who, proof, proof_name if proof else "")
 
 
-_STATES = {
-    "cancel": "cancelled",
-    "start": "running",
-    "progress": "running",
-    "link": "archived",
-    "unlink": "attention",
-    "close": "done",
-    "report_draft": "running",
-    "report_sign": "reported",
-    "report_uphold": "reported",
-    "images_seen": "archived",
-    "foreign_result": "done",
-    "bus_cancelled": "cancelled",
-    "bus_cancelled_late": "attention",
-    "bus_number_too_long": "attention",
-    "expire": "stopped",
-    "wrong_entry": "attention",
-    "reference_conflict": "attention",
+_STATES: dict[str, str] = {
+    AuditAction.CANCEL: "cancelled",
+    AuditAction.START: "running",
+    AuditAction.PROGRESS: "running",
+    AuditAction.LINK: "archived",
+    AuditAction.UNLINK: "attention",
+    AuditAction.CLOSE: "done",
+    AuditAction.REPORT_DRAFT: "running",
+    AuditAction.REPORT_SIGN: "reported",
+    AuditAction.REPORT_UPHOLD: "reported",
+    AuditAction.IMAGES_SEEN: "archived",
+    AuditAction.BUS_CANCELLED_LATE: "attention",
+    AuditAction.BUS_NUMBER_TOO_LONG: "attention",
+    AuditAction.EXPIRE: "stopped",
+    AuditAction.WRONG_ENTRY: "attention",
+    AuditAction.REFERENCE_CONFLICT: "attention",
     "seen": "seen",
     "delivered": "sent",
     "needs_attention": "attention",

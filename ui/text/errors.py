@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date, tzinfo
 
+from broker.domain.audit import AuditAction
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.orders import OrderState
 from broker.security.sessions import TooManyAttempts
@@ -132,13 +133,27 @@ def error(caught: BaseException) -> str:
     return BROKEN
 
 
+# What another person or a device did to an order while its form was open, and what the form must not overrule.
+_CHANGES = (
+    AuditAction.AMEND,
+    AuditAction.CANCEL,
+    AuditAction.START,
+    AuditAction.PROGRESS,
+    AuditAction.FINISH,
+    AuditAction.LINK,
+    AuditAction.UNLINK,
+    AuditAction.CLOSE,
+    AuditAction.EXPIRE,
+)
+
+
 def changed_meanwhile(happenings: Iterable[OrderEvent], zone: tzinfo, today: date) -> str:
     """Say who was faster, when, and with what; `happenings` come newest first."""
     for each in happenings:
         at = words.moment(each.at, zone, today)
-        if each.what == "amend" and (changed := words.changed_fields(each.details)):
+        if each.what == AuditAction.AMEND and (changed := words.changed_fields(each.details)):
             return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"
-        if each.what in ("amend", "cancel", "start", "progress", "finish", "link", "unlink", "close", "expire"):
+        if each.what in _CHANGES:
             return f"Пока вы правили: {words.ACTIONS[each.what].lower()} ({each.actor}, {at})"
     return ERRORS["stale"]
 

@@ -13,6 +13,7 @@ from broker.bus.outbound.messages import OutboundMessage, Unsupported
 from broker.bus.transport.answers import Paused, Rejected, Retry
 from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor, ActorKind
+from broker.domain.audit import AuditAction
 from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
@@ -84,10 +85,10 @@ def _keep_number(tx: Tx, order: Order, number: str) -> None:
         return
     if len(number) > ACCESSION_NUMBER_LENGTH or "\\" in number:  # PS3.5 6.2, SH
         log.error("order %s: the bus's number %s is too long for a modality", order.accession_number, number)
-        audit.write(tx, BUS, "bus_number_too_long", order.id, number=number)
+        audit.write(tx, BUS, AuditAction.BUS_NUMBER_TOO_LONG, order.id, number=number)
     elif not orders.set_bus_accession_number(tx, order.id, number):
         log.error("order %s: the bus's number %s is another order's", order.accession_number, number)
-        audit.write(tx, BUS, "bus_number_taken", order.id, number=number)
+        audit.write(tx, BUS, AuditAction.BUS_NUMBER_TAKEN, order.id, number=number)
 
 
 def _not_taken(tx: Tx, message: OutboundMessage, outcome: Rejected | Unsupported) -> None:

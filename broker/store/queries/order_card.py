@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from broker.domain.audit import AuditAction
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedStep
 from broker.domain.reports import Report, SignedReport
@@ -109,9 +110,17 @@ def _timeline(reader: Reader, order_id: int) -> list[OrderEvent]:
     return sorted(lines, key=lambda line: line.at)[::-1]  # of one instant, what was written last comes first
 
 
+# The modality's message behind what the audit trail tells: a DIMSE operation.
+_OPERATIONS: dict[str, str] = {
+    AuditAction.START: "N-CREATE",
+    AuditAction.PROGRESS: "N-SET",
+    AuditAction.FINISH: "N-SET",
+}
+
+
 def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
     """Give the modality's message behind an audit line, as DICOM JSON; empty for what people did."""
-    operation = {"start": "N-CREATE", "progress": "N-SET", "finish": "N-SET"}.get(row["action"])
+    operation = _OPERATIONS.get(row["action"])
     if operation is None:
         return ""
     text = reader.value(

@@ -7,10 +7,11 @@ from collections.abc import Collection
 from typing import Any
 
 from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.store.database import Reader, Tx
 
 
-def write(tx: Tx, /, actor: Actor, action: str, order_id: int | None = None, **details: Any) -> None:
+def write(tx: Tx, /, actor: Actor, action: AuditAction, order_id: int | None = None, **details: Any) -> None:
     """Add a line in the transaction of the change that it tells of."""
     tx.run(
         "INSERT INTO audit (at, actor_kind, actor, actor_title, action, order_id, details)"
@@ -27,13 +28,11 @@ def write(tx: Tx, /, actor: Actor, action: str, order_id: int | None = None, **d
     )
 
 
-def newest(reader: Reader, order_id: int, actions: Collection[str]) -> str:
-    """Give which of these things was done to an order last; empty where none was."""
-    return str(
-        reader.value(
-            "SELECT action FROM audit WHERE order_id = ? AND action IN (SELECT value FROM json_each(?))"
-            " ORDER BY seq DESC LIMIT 1",
-            [order_id, json.dumps(list(actions))],
-        )
-        or ""
+def newest(reader: Reader, order_id: int, actions: Collection[AuditAction]) -> AuditAction | None:
+    """Return which of these actions was the last one on an order; None if there was none."""
+    action = reader.value(
+        "SELECT action FROM audit WHERE order_id = ? AND action IN (SELECT value FROM json_each(?))"
+        " ORDER BY seq DESC LIMIT 1",
+        [order_id, json.dumps(list(actions))],
     )
+    return AuditAction(action) if action else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from broker.domain.audit import AuditAction
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import OrderState
 from broker.store.database import Reader, Row, Tx
@@ -126,7 +127,10 @@ def named(reader: Reader, client: str, kind: str, keys: Collection[str]) -> list
 # ---- how their orders stand ----
 
 # What people say of a study's images or of its report, beside what happens to them.
-_TOLD = "('report_sign', 'report_uphold', 'unlink', 'wrong_entry')"
+_JUDGEMENTS = "', '".join(
+    (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD, AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
+)
+_AUDITED = " FROM audit a WHERE a.order_id = o.id AND a.action"
 _LINKED = (
     " FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
     " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id"
@@ -136,11 +140,11 @@ _STANDINGS = (
     " o.id AS order_id, o.state AS order_state, o.state_since, o.accession_number,"
     f" (SELECT max(max(p.changed_at, l.at)){_LINKED} AND p.state = 'COMPLETED') AS made_at,"
     f" (SELECT count(*){_LINKED} AND l.conflict <> '') AS conflicts,"
-    " (SELECT max(a.at) FROM audit a WHERE a.order_id = o.id AND a.action = 'confirm_patient') AS confirmed_at,"
+    f" (SELECT max(a.at){_AUDITED} = '{AuditAction.CONFIRM_PATIENT}') AS confirmed_at,"
     " (SELECT max(p.signed_at) FROM report p WHERE p.order_id = o.id AND p.state = 'signed') AS signed_at,"
-    f" (SELECT a.action FROM audit a WHERE a.order_id = o.id AND a.action IN {_TOLD}"
+    f" (SELECT a.action{_AUDITED} IN ('{_JUDGEMENTS}')"
     " ORDER BY a.seq DESC LIMIT 1) AS said,"
-    " (SELECT max(a.at) FROM audit a WHERE a.order_id = o.id AND a.action = 'report_uphold') AS upheld_at"
+    f" (SELECT max(a.at){_AUDITED} = '{AuditAction.REPORT_UPHOLD}') AS upheld_at"
     " FROM client_resource t JOIN incoming_referral r ON r.source = t.client AND r.task = t.id"
     " LEFT JOIN orders o ON o.id = r.order_id WHERE t.client = :client AND t.kind = 'Task'"
 )
@@ -175,7 +179,7 @@ def _standing(row: Row) -> ClientOrder:
     completed = row["order_state"] == OrderState.COMPLETED and row["made_at"] and not row["conflicts"]
     images_at = max(row["state_since"], row["made_at"], row["confirmed_at"] or "") if completed else ""
     # After images were taken away a doctor looks first.
-    reported = completed and row["signed_at"] and row["said"] not in ("unlink", "wrong_entry")
+    reported = completed and row["signed_at"] and row["said"] not in (AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
     report_at = max(row["signed_at"], row["upheld_at"] or "") if reported else ""
     return ClientOrder(
         task=row["task"],

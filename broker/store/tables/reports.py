@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from broker.domain.audit import AuditAction
 from broker.domain.people import PersonName
 from broker.domain.reports import Report, ReportState
 from broker.store import rows
@@ -33,8 +34,12 @@ def signed(reader: Reader, order_id: int) -> Report | None:
 
 def doubted(reader: Reader, order_id: int) -> bool:
     """Say whether images were taken away from an order after its report was signed, and no doctor has looked since."""
-    newest = audit.newest(reader, order_id, ("report_sign", "report_uphold", "unlink", "wrong_entry"))
-    return newest in ("unlink", "wrong_entry") and signed(reader, order_id) is not None
+    newest = audit.newest(
+        reader,
+        order_id,
+        (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD, AuditAction.UNLINK, AuditAction.WRONG_ENTRY),
+    )
+    return newest in (AuditAction.UNLINK, AuditAction.WRONG_ENTRY) and signed(reader, order_id) is not None
 
 
 def put(tx: Tx, report: Report) -> Report:

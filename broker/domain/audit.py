@@ -1,0 +1,73 @@
+"""What the audit trail tells: one name for each thing that people, devices, the bus and the program do. Values only."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AuditAction(StrEnum):
+    """What was done; the screens have words for each (`ui.text.words.AUDIT_ACTIONS`)."""
+
+    # ---- orders ----
+    REGISTER = "register"
+    AMEND = "amend"
+    CANCEL = "cancel"
+    REGISTER_WALK_IN = "register_walk_in"
+    IMPORT = "import"
+    WITHDRAW = "withdraw"
+    RESTORE = "restore"
+
+    # ---- performed steps ----
+    START = "start"
+    PROGRESS = "progress"
+    FINISH = "finish"
+    START_UNLINKED = "start_unlinked"
+    PROGRESS_UNKNOWN = "progress_unknown"
+    FINISH_UNKNOWN = "finish_unknown"
+    WRONG_ENTRY = "wrong_entry"
+    REFERENCE_CONFLICT = "reference_conflict"
+    MPPS_REFUSED = "mpps_refused"
+    EXPIRE = "expire"
+    IMAGES_SEEN = "images_seen"
+    LINK = "link"
+    UNLINK = "unlink"
+    CONFIRM_PATIENT = "confirm_patient"
+    CLOSE = "close"
+
+    # ---- referrals and results from elsewhere ----
+    INCOMING = "incoming"
+    INCOMING_CANCELLED = "incoming_cancelled"
+    INCOMING_AGAIN = "incoming_again"
+    ACCEPT = "accept"
+    DECLINE = "decline"
+    ACKNOWLEDGE_LATE = "acknowledge_late"
+    RESULT = "result"
+    HISTORY = "history"
+    BUS_CANCELLED_LATE = "bus_cancelled_late"
+    BUS_CHANGED_LATE = "bus_changed_late"
+    BUS_NUMBER_TOO_LONG = "bus_number_too_long"
+    BUS_NUMBER_TAKEN = "bus_number_taken"
+
+    # ---- reports ----
+    REPORT_DRAFT = "report_draft"
+    REPORT_SIGN = "report_sign"
+    REPORT_UPHOLD = "report_uphold"
+
+    # ---- the exchange ----
+    RESEND = "resend"
+    EXCHANGE_GO_ON = "exchange_go_on"
+
+    # ---- people, devices, programs, directories ----
+    SIGN_IN = "sign_in"
+    SIGN_IN_FAILED = "sign_in_failed"
+    SIGN_OUT = "sign_out"
+    ACCOUNT_ADD = "account_add"
+    ACCOUNT_PASSWORD = "account_password"
+    ACCOUNT_DISABLE = "account_disable"
+    ACCOUNT_ENABLE = "account_enable"
+    DEVICE_PUT = "device_put"
+    CLIENT_ADD = "client_add"
+    CLIENT_TOKEN = "client_token"
+    CLIENT_DISABLE = "client_disable"
+    CLIENT_ENABLE = "client_enable"
+    DIRECTORY_REPLACED = "directory_replaced"

@@ -72,10 +72,8 @@ def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def code(document: Path) -> list[str]:
     """Return what stands in backticks and in fenced blocks."""
-    fenced, rest = [], []
-    for place, part in enumerate(re.split(r"^ *```\w*$", text(document), flags=re.MULTILINE)):
-        (fenced if place % 2 else rest).append(part)
-    return fenced + re.findall(r"`([^`\n]+)`", "\n".join(rest))
+    parts = re.split(r"^ *```\w*$", text(document), flags=re.MULTILINE)
+    return parts[1::2] + re.findall(r"`([^`\n]+)`", "\n".join(parts[::2]))
 
 
 @pytest.mark.parametrize("words", list(commands(parser())), ids=" ".join)

@@ -1,4 +1,4 @@
-"""The door to the modalities' port: the configuration, the services and the upper layer put together."""
+"""The modalities' port as the program starts it: settings, services and the upper layer put together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The services as whatever listens calls them: who may call, and a request's answers, one after the other.
+"""The services as the port calls them: who may call, and the responses to a request.
 
-No socket, no thread of its own; the answers are `worklist`'s and `mpps`'s.
+No socket, no thread of its own; the responses are made by `worklist` and `mpps`.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ SOP_CLASSES = [
         ModalityPerformedProcedureStepRetrieve,
     )
 ]
-REQUESTED = [str(Verification)]  # of these we are the user too, see `pacs`
+REQUESTED = [str(Verification)]  # this program uses them, too: see `scu`
 IMPLEMENTATION_CLASS_UID = "2.25.286942376275795963268314504442726211187"  # PS3.7 D.3.3.2: this program
 IMPLEMENTATION_VERSION_NAME = "WORKLIST_BROKER"
 
-# Bytes of a report of a performed step that the port's own thread reads: usually half a millisecond, ten at the worst.
+# Bytes of an MPPS message that the port's own thread parses: usually half a millisecond, ten at the worst.
 MOST_READ_AT_ONCE = 4096
-LEARN_EVERY = 10.0  # seconds after which it is noted anew that the same stranger called, or that a caller was rejected
+LEARN_EVERY = 10.0  # seconds after which it is noted again that an unknown device called, or a caller was rejected
 SAMPLE_EVERY = 10.0  # seconds between two samples of what a device sends on a service
-HEAR_EVERY = 1.0  # seconds after which it is noted anew that a device asked the same, or for an echo
+CONTACT_EVERY = 1.0  # seconds after which a device's last contact is noted again, for the same query or an echo
 MOST_SAMPLED = 1000  # devices and services that are sampled in that span
 LINES_A_MINUTE = 30  # of rejected callers; the rest is counted
 # PS3.8 9.3.4: result, source, reason.
@@ -92,7 +92,7 @@ class DicomServices:
         self._strangers = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
         self._refusals = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
         self._samples = KeyedThrottle(SAMPLE_EVERY, MOST_SAMPLED)
-        self._heard = KeyedThrottle(HEAR_EVERY, MOST_SAMPLED)
+        self._contacts = KeyedThrottle(CONTACT_EVERY, MOST_SAMPLED)
         self._lines = KeyedThrottle(60.0, LINES_A_MINUTE)
         self._known = KnownDevices(store)
         self._operations: dict[int, tuple[set[str], Callable[[Request], Iterator[Reply]]]] = {
@@ -105,16 +105,16 @@ class DicomServices:
     # ---- who may call ----
 
     def rejection(self, calling: str, called: str, address: str) -> Rejection | None:
-        """Say how a caller is rejected, if at all; everybody is, for now, where that cannot be judged."""
+        """Return why a caller is rejected, or None; all callers are, for now, if the registry cannot be read."""
         try:
             rejected = self._caller_rejection(calling, address)
         except Exception as error:
-            log.error("who may call cannot be judged: %s", error)
+            log.error("cannot check who calls: %s", error)
             return FOR_NOW
         return rejected or (CALLED_AE_TITLE if called != self._ae_title else None)
 
     def _caller_rejection(self, ae_title: str, address: str) -> Rejection | None:
-        """Reject an unknown AE title (unless learned), and a known one from another address."""
+        """Reject what is not approved (unless unknown devices are served), or calls from another address."""
         if ae_title == self._ae_title and address in ("127.0.0.1", "::1"):
             return None  # our own health check
         device = self._known.get(ae_title)
@@ -134,14 +134,14 @@ class DicomServices:
         return CALLING_AE_TITLE
 
     def _learn(self, ae_title: str, address: str, *, new: bool) -> None:
-        """Keep who calls and is not approved, so that an administrator may approve it; invented names find no room."""
+        """Record a caller for an administrator to approve; the throttle bounds invented names."""
         if registry.is_ae_title(ae_title) and self._strangers.allow((ae_title, address)):
             if new and self._lines.allow(("learned", ae_title)):
-                log.info("unknown device %s at %s: recorded, to be approved", ae_title, address)
+                log.info("unknown device %s at %s recorded for approval", ae_title, address)
             self._submit(lambda tx: devices.learn(tx, ae_title, address))
 
     def _submit(self, fn: Callable[[Tx], None]) -> None:
-        """Queue what no worklist depends on; it is dropped while the database closes."""
+        """Queue a write that no answer depends on; it is dropped while the database closes."""
         try:
             self._store.submit_background(fn)
         except StoreError:
@@ -150,42 +150,42 @@ class DicomServices:
     # ---- answers ----
 
     def at_once(self, request: Request) -> CachedResponse | Reply | DeferredReply | None:
-        """Give what can be answered without waiting for anything; None where that is to be worked out by `answer`.
+        """Return what can be answered without waiting for anything; None if `answer` is to work it out.
 
-        A small report of a performed step is read here and now, for handing it to another thread would cost as much.
+        A small MPPS message is parsed here and now, as handing it to another thread would cost as much.
         """
         caller, command = _caller(request), request.command
         if command.field == C_ECHO:
-            if self._heard.allow((caller, "echo")):
+            if self._contacts.allow((caller, "echo")):
                 self._submit(lambda tx: devices.note_contact(tx, caller.ae_title, "echo", caller.address, ""))
             return Reply(int(Status.SUCCESS))
         operation = self._operations.get(command.field)
         if operation is None or request.context.abstract_syntax not in operation[0]:
             return Reply(status(Status.UNRECOGNISED_OPERATION))
         if command.field in _REPORTS and len(request.dataset) <= MOST_READ_AT_ONCE:
-            return self._report(request)
+            return self._step_message(request)
         if command.field != C_FIND:
             return None
         ready = self._worklist.lookup(_cache_key(request))
-        if ready is not None and self._heard.allow((caller, "worklist")):
+        if ready is not None and self._contacts.allow((caller, "worklist")):
             worklist.note_contact(self._store, caller, ready.step_ids, ready.notes)
         return ready
 
     def answer(self, request: Request) -> Iterator[Reply]:
-        """Work out a request's answers one by one; may take its time. Nothing is raised but by what is broken here."""
+        """Yield the responses to a request; may take its time. Raises only on faults of this program."""
         return self._operations[request.command.field][1](request)
 
     def wants_sample(self, request: Request) -> bool:
-        """Say whether what was answered at once is to be sampled by `sample`, which takes its time."""
+        """Return True if a request that was answered at once is to be stored by `sample`, which takes its time."""
         return self._samples.would_allow((request.calling, _SAMPLED[request.command.field]))
 
     def sample(self, request: Request) -> None:
-        """Keep what a device really sends, now and then, without patients' data and without making it wait."""
+        """Store what a device sends, at most every SAMPLE_EVERY seconds, without patients' data."""
         caller, service = _caller(request), _SAMPLED[request.command.field]
         if not self._samples.allow((caller.ae_title, service)):
             return
         try:
-            # As it came: the Specific Character Set that it names, letters that it names none for.
+            # Without a fallback: as it came, with the Specific Character Set that it names.
             attributes = samples.mask(decoding.decode(request.dataset, request.context.implicit, fallback=""))
         except Exception as error:  # devices send what nobody thought of; it must not cost them their answer
             log.warning("no sample of %s's %s can be made: %s", caller.ae_title, service, type(error).__name__)
@@ -199,34 +199,34 @@ class DicomServices:
             fallback = self._known.or_default(caller.ae_title).fallback_charset
             query = decoding.decode(request.dataset, request.context.implicit, fallback=fallback)
             self.sample(request)
-            with closing(self._worklist.find(query, _cache_key(request), caller, revision)) as found:
-                for told, identifier in found:
-                    yield Reply(told, identifier)
+            with closing(self._worklist.find(query, _cache_key(request), caller, revision)) as responses:
+                for answered, identifier in responses:
+                    yield Reply(answered, identifier)
         except Undecodable as error:
             log.warning("worklist query of %s cannot be read: %s", caller.ae_title, error)
             yield Reply(status(Status.UNABLE_TO_PROCESS, str(error)))
-        except Exception as error:  # whatever devices send and disks do, who asks is told
+        except Exception as error:  # whatever devices send and disks do, the device gets an answer
             log.error("worklist query of %s failed: %s", caller.ae_title, type(error).__name__)
             yield Reply(status(Status.UNABLE_TO_PROCESS, "the worklist cannot be read, try again later"))
 
-    def _report(self, request: Request) -> Reply | DeferredReply:
-        """Take what a device reports of a performed step; it is answered after the commit."""
+    def _step_message(self, request: Request) -> Reply | DeferredReply:
+        """Take an MPPS message; it is answered after the commit."""
         caller, uid = _caller(request), request.command.sop_instance_uid or ""
         operation, take = _REPORTS[request.command.field]
         try:
             device = self._known.or_default(caller.ae_title)
-            told = json_model.read(
+            attributes = json_model.read(
                 request.dataset,
                 request.context.implicit,
                 fallback=device.fallback_charset,
                 most_bytes=decoding.MOST_MPPS_BYTES,
                 most_elements=decoding.MOST_MPPS_ELEMENTS,
             )
-            report = take(told, uid, caller, device, self._clinic)
+            report = take(attributes, uid, caller, device, self._clinic)
         except Undecodable as error:
             log.warning("%s of %s cannot be read: %s", operation, caller.ae_title, error)
             return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
-        except Exception as error:  # whatever is broken here, who asks is told
+        except Exception as error:  # whatever is broken here, the device gets an answer
             log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__)
             return Reply(int(Status.PROCESSING_FAILURE), None, uid)
 
@@ -239,7 +239,7 @@ class DicomServices:
 
     def _take(self, request: Request) -> Iterator[Reply]:
         self.sample(request)
-        taken = self._report(request)
+        taken = self._step_message(request)
         yield taken.reply(taken.begin()) if isinstance(taken, DeferredReply) else taken
 
     def _get(self, request: Request) -> Iterator[Reply]:

@@ -115,7 +115,7 @@ def test_why_knows_neither_an_unknown_order_nor_an_unknown_device(
     assert main(["why", "NONE", "XRAY_14", "-c", str(config)]) == 1
     assert "order NONE" in capsys.readouterr().err
     assert main(["why", order, "STRANGER", "-c", str(config)]) == 1
-    assert "NO  nobody has registered it" in capsys.readouterr().out
+    assert "NO  it is not registered" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

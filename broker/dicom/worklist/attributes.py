@@ -1,7 +1,7 @@
 """The worklist's attributes as one table: what each answers, and how it is matched (PS3.4 K.6.1.2.2).
 
-`query.py`, `worklist.py` and `answers.py` are driven by it. An attribute that is not here is not supported: it is not
-matched, and answered only where an import brought it.
+`query`, `comparison` and `response` are driven by it. An attribute that is not here is not supported: it is not
+matched, and returned only if an import brought it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Match(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AnswerContext:
-    """What an answer depends on beside the item: who asks, which station it asked for, whose clinic this is."""
+    """What an answer depends on beside the item: who asks, for which station, in which clinic."""
 
     calling_ae_title: str
     asked_station: str = ""
@@ -72,7 +72,7 @@ class Attribute:
     vr: str = field(init=False, compare=False)  # by the dictionary
 
     def __post_init__(self) -> None:
-        """Look up once what every answer needs."""
+        """Look up the tag and the VR once: every answer needs them."""
         object.__setattr__(self, "tag", Tag(self.keyword))
         object.__setattr__(self, "vr", dictionary_VR(self.tag))
 
@@ -94,7 +94,7 @@ _NONE = Dataset()
 
 
 def _restored(attributes: dict[str, Any]) -> Dataset:
-    """Make a dataset of the DICOM JSON model; a value that breaks its VR's rules stays as it was written."""
+    """Return the dataset of a DICOM JSON model; a value that breaks its VR's rules stays as it was written."""
     ds = Dataset()
     for name, entry in attributes.items():
         tag, vr, values = Tag(int(name, 16)), entry["vr"], entry.get("Value", [])
@@ -112,10 +112,9 @@ def _restored(attributes: dict[str, Any]) -> Dataset:
 def value_of(
     attribute: Attribute, item: WorklistItem, context: AnswerContext, in_step: bool
 ) -> tuple[str, ...] | list[Dataset]:
-    """Give an attribute's value: texts, several where it has several values, or the items of a sequence.
+    """Return an attribute's value: texts, one for each of its values, or the items of a sequence.
 
-    What an import brought stands in the place of what the model would say, also where it is empty; not so where it
-    may not be (type 1).
+    What an import brought takes the place of the model's value, also if it is empty, unless the attribute is type 1.
     """
     brought = imported(item, context, in_step).get(attribute.tag) if item.order.attributes else None
     if brought is None or (brought.is_empty and attribute.type == "1"):
@@ -137,7 +136,7 @@ def _no_items(item: WorklistItem, context: AnswerContext) -> object:
 
 
 def station_of(item: WorklistItem, context: AnswerContext) -> str:
-    """Choose the one station to name: a device that gets several values loses the whole answer."""
+    """Return the one station to name: a device that gets several values loses the whole answer."""
     titles = item.step.station_ae_titles
     for wanted in (context.asked_station, context.calling_ae_title):
         if wanted in titles:
@@ -158,7 +157,7 @@ def _name(name: PersonName) -> str:
 
 
 def procedure_code(item: WorklistItem, context: AnswerContext) -> list[Dataset]:
-    """Write the procedure's code; a designator that begins with 99 marks a private scheme (PS3.3 8.2)."""
+    """Return the procedure's code; a designator that begins with 99 marks a private scheme (PS3.3 8.2)."""
     code = Dataset()
     code.CodeValue = item.order.procedure_code[:16]
     code.CodingSchemeDesignator = "99WLB" if item.order.procedure_local else "99NSI1471"
@@ -190,7 +189,7 @@ def _weight(item: WorklistItem, context: AnswerContext) -> object:
 
 
 def _offset(item: WorklistItem, context: AnswerContext) -> object:
-    """Write the clinic's offset from UTC at the step's time as (0008,0201) wants it, ±HHMM; it changes with seasons."""
+    """Return the clinic's offset from UTC at the step's time, ±HHMM (0008,0201); it may change with the season."""
     offset = item.step.start.replace(tzinfo=context.zone).utcoffset() if context.zone else None
     if offset is None:
         return ""
@@ -199,7 +198,7 @@ def _offset(item: WorklistItem, context: AnswerContext) -> object:
 
 
 def _age(item: WorklistItem, context: AnswerContext) -> object:
-    """Write Patient's Age at the step's time: months before the second birthday, then years (PS3.5 6.2, AS)."""
+    """Return Patient's Age at the step's time: months before the second birthday, then years (PS3.5 6.2, AS)."""
     born, day = item.order.patient.birth_date, item.step.start
     if born is None:
         return ""
@@ -210,7 +209,7 @@ def _age(item: WorklistItem, context: AnswerContext) -> object:
 
 
 def _number(item: WorklistItem, context: AnswerContext) -> object:
-    """Give the accession number: the one that was asked for, where the item bears that, else the one configured."""
+    """Return the accession number: the one that was asked for if the item has it, else the one configured."""
     ours, theirs = item.order.accession_number, item.order.bus_accession_number
     if theirs and context.asked_number in (ours, theirs):
         return context.asked_number

@@ -1,6 +1,6 @@
-"""A worklist item beside a query, key by key.
+"""Compares a worklist item with a query, key by key.
 
-Pure. What it says of each key decides the answer, and tells people why a device does not see an order.
+Pure. The same comparisons decide the answer, and explain to people why a device does not see an order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from broker.store.tables.worklist import WorklistItem
 
 @dataclass(frozen=True, slots=True)
 class KeyComparison:
-    """One key of a query beside an item's value."""
+    """One key of a query, an item's value, and whether they match."""
 
     keyword: str
     key: str
@@ -30,12 +30,12 @@ class KeyComparison:
 
 
 def matches(asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style) -> bool:
-    """Say whether an item matches every key."""
+    """Return True if an item matches every key."""
     return all(compared.matches for compared in compare(asked, item, context, style))
 
 
 def compare(asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style) -> Iterator[KeyComparison]:
-    """Compare an item with a query, key by key; date and time are one key, that of the date."""
+    """Yield the comparison of each key; date and time are one key, that of the date."""
     window = asked.window
     if (window.low, window.high, window.daily) != (None, None, None):
         keys = (asked.key("ScheduledProcedureStepStartDate"), asked.key("ScheduledProcedureStepStartTime"))
@@ -79,7 +79,7 @@ def _compare_level(
 
 
 def _holds(attribute: Attribute, key: str, value: str, asked: WorklistQuery, style: Style) -> bool:
-    """Say whether a value matches; of an item's several values any may (PS3.4 C.2.2.2.1)."""
+    """Return True if a value matches; of an item's several values any may (PS3.4 C.2.2.2.1)."""
     match attribute.match:
         case Match.NAME:
             return name_matches(key, value, style)
@@ -92,7 +92,7 @@ def _holds(attribute: Attribute, key: str, value: str, asked: WorklistQuery, sty
 
 
 def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset]) -> KeyComparison:
-    """Compare code sequences: any item that matches all keys will do (PS3.4 C.2.2.2.6)."""
+    """Compare code sequences: they match if any item matches all keys (PS3.4 C.2.2.2.6)."""
 
     def holds(code: Dataset) -> bool:
         return all(
@@ -104,7 +104,7 @@ def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset])
 
 
 def name_matches(key: str, name: str, style: Style) -> bool:
-    """Match a name as it is kept, or as the device was shown it and may ask for it again."""
+    """Match a name as it is stored, or as the device was sent it and may ask for it again."""
     if name_matching.matches(key, name):
         return True
     return style.longest < names.NAME_LENGTH and name_matching.matches(key, response.shown_name(name, style))

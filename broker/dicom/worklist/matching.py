@@ -1,6 +1,6 @@
 """The matching rules of PS3.4 C.2.2.2 as pure functions.
 
-A key that cannot be understood raises MalformedKey: the answer is then a refusal, never a wider list.
+A key that cannot be understood raises MalformedKey: the answer is then a refusal (A900), never a wider list.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What Scheduled Procedure Step Start Date and Time ask for together.
+    """Interval that Scheduled Procedure Step Start Date and Time ask for together; local time.
 
     `low` and `high` bound ONE interval (PS3.4 K.4.1.2.2, C.2.2.2.5.1: the combined date and time); `daily` bounds the
     time of day where no date was given.
@@ -42,7 +42,7 @@ class Window:
     daily: tuple[time, time] | None = None
 
     def holds(self, start: datetime) -> bool:
-        """Say whether a start lies within."""
+        """Return True if a start is within."""
         if (self.low is not None and start < self.low) or (self.high is not None and start > self.high):
             return False
         return self.daily is None or self.daily[0] <= start.time() <= self.daily[1]
@@ -52,7 +52,7 @@ FIRST, LAST = time.min, time(23, 59, 59, 999999)
 
 
 def window(date_key: str, time_key: str) -> Window:
-    """Read the date and time keys; empty ones are universal."""
+    """Parse the date and time keys; empty ones are universal. Raise MalformedKey."""
     dates = _range(date_key, "ScheduledProcedureStepStartDate")
     times = _range(time_key, "ScheduledProcedureStepStartTime")
     first_day = _date(dates.low) if dates.low else None
@@ -74,7 +74,7 @@ def window(date_key: str, time_key: str) -> Window:
 
 
 def dates(key: str, keyword: str) -> tuple[date | None, date | None]:
-    """Read a date key as its first and last day, None where it is open."""
+    """Return the first and the last day of a date key, None for an open end; raise MalformedKey."""
     found = _range(key, keyword)
     return _date(found.low) if found.low else None, _date(found.high) if found.high else None
 
@@ -83,7 +83,7 @@ _ISO_DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)", re.ASCII)
 
 
 def _range(key: str, keyword: str) -> Range:
-    """Split `a-b`, `a-`, `-b` or a single value; a lone `-` says nothing and is refused."""
+    """Split `a-b`, `a-`, `-b` or a single value; a lone `-` is refused."""
     key = key.strip(" \0")
     if is_universal(key):
         return Range()
@@ -103,7 +103,7 @@ def _range(key: str, keyword: str) -> Range:
 
 
 def _date(text: str) -> date:
-    """Read YYYYMMDD, and the tolerable YYYY.MM.DD of ACR-NEMA (PS3.5 6.2, DA)."""
+    """Parse YYYYMMDD, and the tolerable YYYY.MM.DD of ACR-NEMA (PS3.5 6.2, DA); raise ValueError."""
     if not re.fullmatch(r"\d{8}|\d{4}\.\d{2}\.\d{2}", text, re.ASCII):
         raise ValueError(text)
     digits = text.replace(".", "")
@@ -114,7 +114,7 @@ _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?", re.AS
 
 
 def _time(text: str, missing: time) -> time:
-    """Read HH[MM[SS[.F]]]; parts that are not given are those of `missing`: a range's end is meant inclusively."""
+    """Parse HH[MM[SS[.F]]], missing parts from `missing`: a range's end is meant inclusively. Raise ValueError."""
     if re.fullmatch(r"24(:?00){0,2}(\.0{1,6})?", text):  # midnight as the end of a day
         return LAST
     found = _TIME.fullmatch(text)
@@ -138,8 +138,8 @@ _UID = re.compile(r"[0-9.]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def formed(key: str, vr: str, keyword: str) -> str:
-    """Give a key as it is compared, or raise MalformedKey where its VR cannot hold it (PS3.5 6.2).
+def checked(key: str, vr: str, keyword: str) -> str:
+    """Return a key as it is compared, or raise MalformedKey if its VR cannot hold it (PS3.5 6.2).
 
     `key` has no blanks around it; a list of UID is joined by backslashes.
     """
@@ -164,15 +164,15 @@ def formed(key: str, vr: str, keyword: str) -> str:
 
 
 def is_universal(key: str) -> bool:
-    """Say whether a key asks for anything at all (PS3.4 C.2.2.2.3; a single `*` is the same)."""
+    """Return True if a key matches anything (PS3.4 C.2.2.2.3; a single `*` is the same)."""
     return key.strip(" \0") in ("", "*")
 
 
 def text(key: str, value: str) -> bool:
-    """Match single value or wildcard; a stored empty value fails every key that asks for something."""
+    """Match single value or wildcard; a stored empty value fails every key that is not universal."""
     if is_universal(key):
         return True
-    if not value or set(key.strip()) == {"?"}:  # what a device sends that cannot write the letters: no stranger's
+    if not value or set(key.strip()) == {"?"}:  # a device that cannot write the letters; not a wildcard
         return False
     if "*" in key or "?" in key:
         return wildcard(key.strip(), value)

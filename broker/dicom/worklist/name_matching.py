@@ -1,4 +1,4 @@
-"""How a name in a query finds a name in the database: PS3.4 C.2.2.2 for PN, as Russian clinics need it.
+"""Matching of person names: PS3.4 C.2.2.2 for PN, as Russian clinics need it.
 
 Pure. Letters' case, ё, accents and look-alike letters of the other alphabet do not count; names match by component;
 a Latin query finds a Cyrillic name by the usual ways of transliteration.
@@ -18,14 +18,14 @@ _NOTHING = "^*= "  # what a name consists of that asks for nobody in particular
 
 
 def is_universal(key: str) -> bool:
-    """Say whether a name asks for anybody: empty, or stars and delimiters only."""
+    """Return True if a name matches anybody: empty, or stars and delimiters only."""
     return not key.strip(_NOTHING)
 
 
 def is_undecodable(key: str) -> bool:
-    """Say whether a name is what a device sends that cannot write Cyrillic: question marks only.
+    """Return True for question marks only, as a device sends that cannot write Cyrillic.
 
-    As a wildcard it would match every stranger whose name is as long.
+    As a wildcard they would match everybody whose name is as long.
     """
     groups = [set(group) - set(_NOTHING) for group in key.split("=")]
     asked = [letters for letters in groups if letters]
@@ -34,10 +34,10 @@ def is_undecodable(key: str) -> bool:
 
 @lru_cache(maxsize=16384)  # devices ask the same every few seconds
 def matches(key: str, value: str) -> bool:
-    """Match a person's name; `value` is family^given^middle, an empty one fails every key that asks for somebody.
+    """Match a person's name; `value` is family^given^middle, an empty one fails every key that is not universal.
 
     A key without carets may be the family name alone, or the names separated by blanks. Components that the key does
-    not give are not compared. Of several component groups (PS3.5 6.2.1) any may match any.
+    not have are not compared. Of several component groups (PS3.5 6.2.1) any may match any.
     """
     if is_universal(key):
         return True
@@ -46,7 +46,7 @@ def matches(key: str, value: str) -> bool:
 
 
 def beginning(key: str) -> str:
-    """Give the folded letters with which the names that match must begin, where that is certain; else nothing."""
+    """Return the folded letters with which names that match must begin; empty if that is not certain."""
     if is_universal(key) or is_undecodable(key):
         return ""
     groups = _groups(key)
@@ -86,7 +86,7 @@ def _group_matches(group: _Group, name: str) -> bool:
 
 
 def _matches(key: str, known: list[str]) -> bool:
-    """Match one spelling of a key with one spelling of a name."""
+    """Match one spelling of a key with one spelling of a name, by components."""
     whole = "^".join(known)
     if "*" in key or "?" in key:
         if wildcard(key, whole):

@@ -1,4 +1,4 @@
-"""A worklist query, understood: what to match, what to return (PS3.4 C.2.2.2, K.4).
+"""A worklist query parsed: what to match, what to return (PS3.4 C.2.2.2, K.4).
 
 Pure. What cannot be understood raises MalformedKey: a key that is dropped would widen the answer.
 """
@@ -33,7 +33,7 @@ _tag = functools.cache(Tag)  # every item is asked for its keys by name
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a query asks of one level: the identifier itself, or the item of a sequence."""
+    """What a query asks on one level: the identifier itself, or the item of a sequence."""
 
     keys: Mapping[BaseTag, str] = field(default_factory=dict)
     returned: tuple[BaseTag, ...] = ()  # supported attributes
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class WorklistQuery:
-    """A worklist query, understood."""
+    """A parsed worklist query."""
 
     top: Part
     step: Part | None  # None: the Scheduled Procedure Step Sequence was not asked for
@@ -64,13 +64,13 @@ class WorklistQuery:
         return self.step.keys if self.step else {}
 
     def key(self, keyword: str) -> str:
-        """Give the key of an attribute, at either level; empty where anything will do."""
+        """Return the key of an attribute, on either level; empty if it is universal."""
         tag = _tag(keyword)
         return self.top.keys.get(tag, "") or self.step_keys.get(tag, "")
 
 
 def parse(query: Dataset) -> WorklistQuery:
-    """Read a query, or raise MalformedKey."""
+    """Parse a query's identifier; raise MalformedKey."""
     unsupported: list[str] = []
     top = _part(query, TOP_BY_TAG, unsupported)
     step = _step(query, unsupported)
@@ -98,7 +98,7 @@ def parse(query: Dataset) -> WorklistQuery:
 
 
 def _is_undecodable(attribute: Attribute, key: str) -> bool:
-    """Say whether a key is what a device sends that cannot write its letters."""
+    """Return True for what a device sends that cannot write the letters: question marks only."""
     return name_matching.is_undecodable(key) if attribute.match is Match.NAME else set(key) == {"?"}
 
 
@@ -112,7 +112,7 @@ def _step(query: Dataset, unsupported: list[str]) -> Part | None:
 
 
 def _part(ds: Dataset, supported: Mapping[BaseTag, Attribute], unsupported: list[str]) -> Part:
-    """Split a level into keys to match and attributes to return; note what is to be matched and is not supported."""
+    """Split a level into keys and attributes to return; add keys that are not supported to `unsupported`."""
     keys: dict[BaseTag, str] = {}
     returned: list[BaseTag] = []
     others: list[BaseTag] = []
@@ -139,7 +139,7 @@ def _part(ds: Dataset, supported: Mapping[BaseTag, Attribute], unsupported: list
 
 
 def _is_sequence(element: DataElement) -> bool:
-    """Say whether an element is a sequence; one that should be and is not cannot be understood."""
+    """Return True if an element is a sequence; raise MalformedKey if it should be one and is not."""
     if element.VR == "SQ":
         return True
     known = dictionary_VR(element.tag) if keyword_for_tag(element.tag) else ""
@@ -149,7 +149,7 @@ def _is_sequence(element: DataElement) -> bool:
 
 
 def _only_item(element: DataElement) -> Dataset | None:
-    """Give the item of a sequence key; PS3.4 C.2.2.2.6 allows one."""
+    """Return the item of a sequence key, or None; raise MalformedKey for several (PS3.4 C.2.2.2.6)."""
     if not _is_sequence(element) or element.is_empty:
         return None
     items: Sequence[Dataset] = element.value
@@ -159,7 +159,7 @@ def _only_item(element: DataElement) -> Dataset | None:
 
 
 def _key(element: DataElement, attribute: Attribute) -> str:
-    """Read a key as text; empty where it is universal. Several values are a list of UID only (PS3.4 C.2.2.2.2)."""
+    """Return a key as text, empty if it is universal; only UIDs may have several values (PS3.4 C.2.2.2.2)."""
     value = element.value
     if value is None:
         return ""
@@ -177,4 +177,4 @@ def _key(element: DataElement, attribute: Attribute) -> str:
         return ""
     if attribute.match in (Match.WINDOW, Match.DATE):  # their ranges are read with their values
         return key
-    return matching.formed(key, attribute.vr, attribute.keyword)
+    return matching.checked(key, attribute.vr, attribute.keyword)

@@ -1,6 +1,6 @@
-"""One worklist item as one device gets it: the requested attributes only, in letters and lengths that it can show.
+"""The identifier of a worklist item for a device: the requested attributes, in letters and lengths that it can show.
 
-Pure. What is written otherwise than it is kept is counted, so that it can be said; nothing is dropped in silence.
+Pure. What differs from what is stored is counted, so that it can be reported; nothing is dropped in silence.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Style:
 
 @dataclass(slots=True)
 class Alterations:
-    """What an answer says otherwise than it is kept."""
+    """How an answer differs from what is stored."""
 
     characters: int = 0  # written with others, because the character set does not have them
     cut: int = 0  # names and texts that are shortened
 
 
 def identifier(
-    asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style, altered: Alterations
+    asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style, alterations: Alterations
 ) -> Dataset:
-    """Write the answer for an item; add to `altered` what is not as it is kept."""
-    ds = _level(asked.top, TOP_BY_TAG, item, context, style, altered, in_step=False)
+    """Return the identifier for an item; add to `alterations` what differs from what is stored."""
+    ds = _level(asked.top, TOP_BY_TAG, item, context, style, alterations, in_step=False)
     if asked.step is not None:
-        step = _level(asked.step, STEP_BY_TAG, item, context, style, altered, in_step=True)
+        step = _level(asked.step, STEP_BY_TAG, item, context, style, alterations, in_step=True)
         ds.add(DataElement(SEQUENCE, "SQ", [step]))
     # PS3.4 C.4.1.1.3.2: present whenever an answer holds characters beyond the default repertoire.
     if not all(text.isascii() for text in _texts(ds)):
@@ -55,7 +55,7 @@ def identifier(
 
 
 def shown_name(name: str, style: Style) -> str:
-    """Write a name (family^given^middle) as a device shows it."""
+    """Return a name (family^given^middle) as a device shows it."""
     return _fit_name(name, style, Alterations())
 
 
@@ -65,7 +65,7 @@ def _level(
     item: WorklistItem,
     context: AnswerContext,
     style: Style,
-    altered: Alterations,
+    alterations: Alterations,
     *,
     in_step: bool,
 ) -> Dataset:
@@ -76,31 +76,31 @@ def _level(
             continue
         value = value_of(attribute, item, context, in_step)
         if isinstance(value, list):
-            items = [_selected(code, part.items.get(tag), style, altered) for code in value]
+            items = [_selected(code, part.items.get(tag), style, alterations) for code in value]
             ds.add(DataElement(tag, "SQ", items))
         else:
-            ds.add(_element(tag, attribute.vr, [_fit(text, attribute, style, altered) for text in value]))
+            ds.add(_element(tag, attribute.vr, [_fit(text, attribute, style, alterations) for text in value]))
     brought = imported(item, context, in_step)
     for tag in part.others:
         if tag in brought:
-            ds.add(_copied(brought[tag], part.items.get(tag), style, altered))
+            ds.add(_copied(brought[tag], part.items.get(tag), style, alterations))
     return ds
 
 
-def _selected(item: Dataset, part: Part | None, style: Style, altered: Alterations) -> Dataset:
-    """Copy a sequence's item: what was asked for of it, or all of it."""
+def _selected(item: Dataset, part: Part | None, style: Style, alterations: Alterations) -> Dataset:
+    """Return a copy of a sequence's item: what was requested of it, or all of it."""
     ds = Dataset()
     wanted = None if part is None else {*part.returned, *part.others}
     for element in item:
         if wanted is None or element.tag in wanted:
             within = part.items.get(element.tag) if part else None
-            ds.add(_copied(element, within, style, altered))
+            ds.add(_copied(element, within, style, alterations))
     return ds
 
 
-def _copied(element: DataElement, part: Part | None, style: Style, altered: Alterations) -> DataElement:
+def _copied(element: DataElement, part: Part | None, style: Style, alterations: Alterations) -> DataElement:
     if element.VR == "SQ":
-        items = [_selected(item, part, style, altered) for item in element.value or []]
+        items = [_selected(item, part, style, alterations) for item in element.value or []]
         return DataElement(element.tag, "SQ", items)
     if element.VR not in _TEXTS or element.is_empty:
         return element
@@ -108,7 +108,7 @@ def _copied(element: DataElement, part: Part | None, style: Style, altered: Alte
     written = []
     for value in values:
         text, changed = charset.fitted(str(value), style.charset)
-        altered.characters += changed
+        alterations.characters += changed
         written.append(text)
     return DataElement(element.tag, element.VR, written if len(written) > 1 else written[0])
 
@@ -116,33 +116,33 @@ def _copied(element: DataElement, part: Part | None, style: Style, altered: Alte
 # ---- fitting ----
 
 
-def _fit(text: str, attribute: Attribute, style: Style, altered: Alterations) -> str:
-    """Write a text in letters that the character set has, no longer than its VR holds and the device shows."""
+def _fit(text: str, attribute: Attribute, style: Style, alterations: Alterations) -> str:
+    """Return a text in letters that the character set has, no longer than its VR holds and the device shows."""
     if attribute.vr not in _TEXTS:
         return text
     if attribute.vr == "PN":
-        return _fit_name(text, style, altered)
+        return _fit_name(text, style, alterations)
     if attribute.vr not in ("LT", "ST", "UT"):
         text = _SINGLE_LINE.sub(" ", text).replace("\\", "/")  # a backslash would make two values of one
     written, changed = charset.fitted(text, style.charset)
-    altered.characters += changed
+    alterations.characters += changed
     shorter = names.cut(written, min(attribute.length, style.longest) if attribute.shown else attribute.length)
-    altered.cut += shorter != written
+    alterations.cut += shorter != written
     return shorter
 
 
-def _fit_name(name: str, style: Style, altered: Alterations) -> str:
+def _fit_name(name: str, style: Style, alterations: Alterations) -> str:
     written, changed = charset.fitted(name, style.charset)
-    altered.characters += changed
+    alterations.characters += changed
     longest = min(style.longest, names.NAME_LENGTH)
     if len(written) <= longest:
         return written
-    altered.cut += 1
+    alterations.cut += 1
     return names.to_dicom(names.fit(names.from_dicom(written), longest))
 
 
 def _element(tag: BaseTag, vr: str, texts: list[str]) -> DataElement:
-    """Make an element of its values as text; an import's decimal string goes out as it came in."""
+    """Return an element of its values as text; an import's decimal string goes out as it came in."""
     if vr in ("US", "SS", "UL", "SL"):
         values: list[Any] = [int(text) for text in texts if re.fullmatch(r"-?\d+", text)]
     else:

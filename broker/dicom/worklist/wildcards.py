@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def wildcard(pattern: str, value: str) -> bool:
-    """Match `*` (any run of characters) and `?` (any one) without backtracking over runs.
+    """Return True if a value matches a pattern of `*` (any run of characters) and `?` (any one).
 
     Takes at most len(pattern) x len(value) steps, however many stars there are.
     """

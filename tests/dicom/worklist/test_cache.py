@@ -421,7 +421,7 @@ def test_answers_from_memory_are_noted_too(services: DicomServices, store: Store
     store.write(lambda tx: tx.run("DELETE FROM device_contact"))
     store.write(lambda tx: tx.run("DELETE FROM device_note"))
     quickly(services, asked)
-    services._heard._last.clear()  # a second later
+    services._contacts._last.clear()  # a second later
     assert quickly(services, asked)[1]
     settle(store)
     with store.read() as reader:

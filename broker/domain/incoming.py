@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from broker.domain.orders import Priority
-from broker.domain.people import NOBODY, Patient, PersonName
+from broker.domain.orders import Referral
+from broker.domain.people import Patient
 
 
 class IncomingState(StrEnum):
@@ -21,7 +21,7 @@ class IncomingState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class IncomingReferral:
+class IncomingReferral(Referral):
     """A referral as its sender wrote it; what the sender left out is empty."""
 
     task: str  # id of the Task at its sender; unique together with the source
@@ -34,18 +34,10 @@ class IncomingReferral:
     procedure_system: str = ""  # OID
     procedure_name: str = ""
     body_site: str = ""
-    priority: Priority = Priority.ROUTINE
-    finance: str = "1"
-    referrer: PersonName = NOBODY
-    referrer_snils: str = ""
-    referrer_position: str = ""
-    diagnosis_code: str = ""
-    diagnosis_text: str = ""
-    comment: str = ""
     authored_on: datetime | None = None  # UTC
     source: str = "bus"  # "bus", or the name of a local client
     state: IncomingState = IncomingState.WAITING
-    order_id: int = 0
+    order_id: int | None = None  # of the order that it became
     problem: str = ""
     received_at: datetime | None = None  # UTC
     id: int = 0
@@ -79,7 +71,7 @@ class ArrivalRecord:
     state: ArrivalState
     attempts: int
     reason: str
-    order_id: int
+    order_id: int | None
     accession_number: str  # of that order
     first_at: datetime
     at: datetime

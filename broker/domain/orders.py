@@ -5,7 +5,7 @@ Dates and times of the clinic's work are local clinic time, naive; instants are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -66,8 +66,30 @@ class BusRole(StrEnum):
     WALK_IN = "walk_in"  # it was done without an order: only the result is told
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referral:
+    """What a doctor who refers a patient says beside the procedure; the same for a draft, an order and what comes in.
+
+    A field that is added here travels with `referral_fields` and is kept by the store under its name.
+    """
+
+    laterality: str = ""  # R, L, B or empty
+    priority: Priority = Priority.ROUTINE
+    finance: str = "1"  # N3.32: 1 ОМС, 2 бюджет, 3 платные, 4 ДМС, 5 собственные, 6 другое
+    referrer: PersonName = NOBODY
+    referrer_snils: str = ""  # 11 digits
+    referrer_position: str = ""
+    diagnosis_code: str = ""  # ICD-10
+    diagnosis_text: str = ""
+    comment: str = ""
+
+    def referral_fields(self) -> dict[str, Any]:
+        """Return these fields by name, to make one kind of referral of another."""
+        return {each.name: getattr(self, each.name) for each in fields(Referral)}
+
+
 @dataclass(frozen=True, slots=True)
-class Order:
+class Order(Referral):
     """One requested procedure = one accession number = one Study Instance UID."""
 
     id: int
@@ -83,15 +105,6 @@ class Order:
     authored_on: datetime  # UTC
     procedure_local: bool = True
     body_site: str = ""
-    laterality: str = ""  # R, L, B or empty
-    priority: Priority = Priority.ROUTINE
-    finance: str = "1"  # N3.32: 1 ОМС, 2 бюджет, 3 платные, 4 ДМС, 5 собственные, 6 другое
-    referrer: PersonName = NOBODY
-    referrer_snils: str = ""
-    referrer_position: str = ""
-    diagnosis_code: str = ""
-    diagnosis_text: str = ""
-    comment: str = ""
     created_by: str = ""
     bus_role: BusRole = BusRole.NONE
     requester: str = ""  # GUID of the clinic that refers; empty: this one
@@ -103,7 +116,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class ReferralDraft:
+class ReferralDraft(Referral):
     """What a registrar, a script or the bus asks to be registered.
 
     `submission_id` makes a repeated submission (double click, Enter twice, a script's retry) one referral; empty
@@ -114,15 +127,6 @@ class ReferralDraft:
     procedure_code: str
     station_ae_titles: tuple[str, ...]
     start: datetime  # local clinic time, naive
-    laterality: str = ""
-    priority: Priority = Priority.ROUTINE
-    finance: str = "1"
-    referrer: PersonName = NOBODY
-    referrer_snils: str = ""
-    referrer_position: str = ""
-    diagnosis_code: str = ""
-    diagnosis_text: str = ""
-    comment: str = ""
     owner: str = ""  # GUID of another clinic that is to do it: no device then, and `start` is a wish
     submission_id: str = ""
 

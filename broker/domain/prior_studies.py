@@ -35,7 +35,6 @@ class OwnStudy:
     procedure_code: str = ""
     procedure_name: str = ""
     body_site: str = ""
-    laterality: str = ""
     conclusion: str = ""  # of the newest signed report
     effective_dose: float | None = None  # mSv, of signed reports
 
@@ -53,7 +52,7 @@ class PriorStudy:
     effective_dose: float | None = None  # mSv
     organisation: str = ""  # GUID
     accession_number: str = ""
-    order_id: int = 0  # of a study done here
+    order_id: int | None = None  # of a study done here
     reference: str = ""  # of a study done elsewhere
 
 
@@ -112,7 +111,7 @@ def repeated_studies(
             effective_dose=study.effective_dose,
             organisation="" if isinstance(study, OwnStudy) else study.organisation,
             accession_number=study.accession_number,
-            order_id=study.order_id if isinstance(study, OwnStudy) else 0,
+            order_id=study.order_id if isinstance(study, OwnStudy) else None,
             reference="" if isinstance(study, OwnStudy) else study.reference,
         )
         for study in _together(own, foreign)

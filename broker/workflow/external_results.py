@@ -69,7 +69,7 @@ def take_result(tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, acto
 
 
 def result_failed(
-    tx: Tx, arrival: Arrival, reason: str, order_id: int = 0, actor: Actor = ACTOR, *, aside: bool = True
+    tx: Tx, arrival: Arrival, reason: str, order_id: int | None = None, actor: Actor = ACTOR, *, aside: bool = True
 ) -> None:
     """Note in the ledger why a result cannot be taken: set aside for a person, or to be tried again."""
     _permit(actor)

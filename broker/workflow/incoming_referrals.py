@@ -76,7 +76,7 @@ def take(
         referral,
         source=arrival.source,
         state=IncomingState.WAITING,
-        order_id=0,
+        order_id=None,
         id=known.id if known else 0,
         received_at=known.received_at if known else None,
     )
@@ -102,7 +102,7 @@ def take(
 
 
 def take_cancellation(
-    tx: Tx, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int = 0
+    tx: Tx, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int | None = None
 ) -> Taken:
     """Take it that the sender of a referral has cancelled it; or, with `order_id`, that an order of ours is.
 
@@ -113,11 +113,12 @@ def take_cancellation(
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
         return Taken.NOTHING
     known = incoming.by_task(tx, arrival.source, task)
-    order = orders.get(tx, order_id or (known.order_id if known else 0))
+    named = order_id or (known.order_id if known else None)
+    order = orders.get(tx, named) if named else None
     if order and order_id and _cancelled_by_us(tx, order):
         return Taken.NOTHING
     incoming.overtake(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
-    incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else 0)
+    incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else None)
     tx.notify()
     outcome = Taken.CANCELLED
     if order and order.state is not OrderState.CANCELLED:
@@ -157,7 +158,7 @@ def accept(
     draft = replace(referrals.tidied(draft), submission_id="", owner="")
     permit(tx, actor, Permission.REGISTER)
     known = _known(tx, incoming_id)
-    if known.state is IncomingState.ACCEPTED:
+    if known.state is IncomingState.ACCEPTED and known.order_id:
         return orders.require(tx, known.order_id)
     if known.state is not IncomingState.WAITING:
         raise WrongState(f"accept while {known.state}")
@@ -234,20 +235,13 @@ def draft_of(
     """
     procedure = fitting(referral, procedures, system_procedure)
     side = _SIDE.search(referral.comment)
+    comment = _SIDE.sub(" ", referral.comment).strip(" ;")
     return ReferralDraft(
         patient=replace(referral.patient, id=0, patient_id="", revision=0),
         procedure_code=procedure.code if procedure else "",
         station_ae_titles=(),
         start=start,
-        laterality=_SIDES[side[1]] if side else "",
-        priority=referral.priority,
-        finance=referral.finance,
-        referrer=referral.referrer,
-        referrer_snils=referral.referrer_snils,
-        referrer_position=referral.referrer_position,
-        diagnosis_code=referral.diagnosis_code,
-        diagnosis_text=referral.diagnosis_text,
-        comment=_SIDE.sub(" ", referral.comment).strip(" ;") if side else referral.comment,
+        **referral.referral_fields() | ({"laterality": _SIDES[side[1]], "comment": comment} if side else {}),
     )
 
 
@@ -282,7 +276,7 @@ def _known(tx: Tx, incoming_id: int) -> IncomingReferral:
 def _content(referral: IncomingReferral) -> IncomingReferral:
     """Give what the sender wrote, without what we made of it."""
     return replace(
-        referral, state=IncomingState.WAITING, order_id=0, id=0, problem="", received_at=None, authored_on=None
+        referral, state=IncomingState.WAITING, order_id=None, id=0, problem="", received_at=None, authored_on=None
     )
 
 

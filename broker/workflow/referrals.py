@@ -202,7 +202,7 @@ def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
         start=step.start,
         owner=order.owner,
         submission_id=draft.submission_id,
-        **{name: getattr(order, name) for name in _REFERRAL_FIELDS},
+        **order.referral_fields(),
     )
     shown = tidied(stored)
     if str(draft.referrer) == str(shown.referrer):  # one field on the form, whose words may be split otherwise
@@ -278,13 +278,18 @@ def tidied(draft: ReferralDraft) -> ReferralDraft:
         ),
         station_ae_titles=tuple(dict.fromkeys(title.strip() for title in draft.station_ae_titles if title.strip())),
         start=draft.start.replace(second=0, microsecond=0),
-        referrer=_tidy_name(draft.referrer),
-        referrer_snils=identifiers.digits(draft.referrer_snils),
-        referrer_position=names.tidy(draft.referrer_position),
-        diagnosis_code=identifiers.icd10_code(names.tidy(draft.diagnosis_code)),
-        diagnosis_text=names.tidy(draft.diagnosis_text),
-        comment=names.tidy(draft.comment),
+        **_tidy_fields(draft),
     )
+
+
+def _tidy_fields(draft: ReferralDraft) -> dict[str, Any]:
+    # Priority is a str, too, and stays what it is.
+    texts = {name: names.tidy(value) for name, value in draft.referral_fields().items() if type(value) is str}
+    return texts | {
+        "referrer": _tidy_name(draft.referrer),
+        "referrer_snils": identifiers.digits(draft.referrer_snils),
+        "diagnosis_code": identifiers.icd10_code(names.tidy(draft.diagnosis_code)),
+    }
 
 
 def _tidy_name(name: PersonName) -> PersonName:
@@ -317,21 +322,8 @@ def _checked(
     return procedure
 
 
-_REFERRAL_FIELDS = (
-    "laterality",
-    "priority",
-    "finance",
-    "referrer",
-    "referrer_snils",
-    "referrer_position",
-    "diagnosis_code",
-    "diagnosis_text",
-    "comment",
-)  # that an order and its draft have in common
-
-
 def _with_referral(order: Order, draft: ReferralDraft) -> Order:
-    return replace(order, **{name: getattr(draft, name) for name in _REFERRAL_FIELDS})
+    return replace(order, **draft.referral_fields())
 
 
 def _current(tx: Tx, order_id: int, revision: int) -> Order:

@@ -114,7 +114,7 @@ def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, st
     """Find the file that bore this item before it was given another name; None where there was none."""
     numbered = (("accession_number", item.accession_number), ("study_instance_uid", item.study_instance_uid))
     for owner in (orders.owner(tx, number, value) for number, value in numbered if value):
-        if (file := worklist_files.of_order(tx, owner)) and (
+        if (file := worklist_files.of_order(tx, owner) if owner else None) and (
             file.state is FileState.WITHDRAWN or file.path in vanished
         ):
             return file
@@ -210,7 +210,7 @@ def _is_same(item: ImportedItem, order: Order) -> bool:
 def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) -> Order:
     """Make the order that an item asks for, under the id and the numbers of `current` where there is one."""
     attributes: dict[str, Any] = deepcopy(item.attributes)
-    own = current.id if current else 0
+    own = current.id if current else None
     uid = item.study_instance_uid
     _refuse_taken(tx, "accession_number", "accession number", item.accession_number, own)
     _refuse_taken(tx, "study_instance_uid", "Study Instance UID", uid, own)
@@ -268,15 +268,15 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) ->
     )
 
 
-def _refuse_taken(tx: Tx, number: str, called: str, value: str, own: int) -> None:
-    owner = orders.owner(tx, number, value) if value else 0
-    if owner in (0, own):
+def _refuse_taken(tx: Tx, number: str, label: str, value: str, own: int | None) -> None:
+    owner = orders.owner(tx, number, value) if value else None
+    if owner is None or owner == own:
         return
     whose = "another file's order" if worklist_files.of_order(tx, owner) else "an order that was registered here"
-    raise Refused(f"the {called} {value} is that of {whose}")
+    raise Refused(f"the {label} {value} is that of {whose}")
 
 
-def _own(tx: Tx, number: str, value: str, own: int) -> str:
+def _own(tx: Tx, number: str, value: str, own: int | None) -> str:
     """Give a number of a script's own if it can be one here; else empty, and ours stands in for it.
 
     Scripts repeat them ("1" in every item) or make them too long; what they wrote is answered nevertheless.

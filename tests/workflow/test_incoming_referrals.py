@@ -392,7 +392,7 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
     with store.read() as reader:
         assert incoming.own_order(reader, "t1", "") == order.id
         assert incoming.own_order(reader, "", order.accession_number) == order.id
-        assert incoming.own_order(reader, "t2", "K0000-0000") == 0
+        assert incoming.own_order(reader, "t2", "K0000-0000") is None
     assert take_cancellation(store, order_id=order.id) is Taken.CANCELLED
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)  # the patient needs it all the same

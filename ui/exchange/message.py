@@ -49,7 +49,7 @@ class MessageView:
 
     title: str
     number: str
-    order_id: int
+    order_id: int | None
     standing: tuple[str, str, str]
     facts: tuple[tuple[str, str, datetime | None], ...]  # name, words, or an instant instead
     attempts: tuple[tuple[datetime, str, str], ...]  # instant, what became of it, answer
@@ -175,10 +175,11 @@ class MessagePage:
         if found is None:
             return
         actor = current_actor(services)
-        if found.item_id:
+        order_id = found.order_id
+        if found.item_id or order_id is None:
             done = await attempt(lambda: services.store.write(incoming_referrals.try_again, found.item_id, actor))
         else:
-            done = await attempt(lambda: bool(services.store.write(outbox.resend, found.order_id, actor)))
+            done = await attempt(lambda: bool(services.store.write(outbox.resend, order_id, actor)))
         if done:
             theme.say("Снова в очереди")
 

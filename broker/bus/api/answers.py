@@ -72,7 +72,7 @@ def results_of(standing: ClientOrder, profile: Profile) -> list[Resource]:
 
 def made_for(reader: Reader, standing: ClientOrder, profile: Profile, make_pdf: MakePdf | None) -> dict[str, Resource]:
     """Make everything that answers an order: "Type/id" -> resource. Without `make_pdf` the document stays empty."""
-    order = orders.get(reader, standing.order_id)
+    order = orders.get(reader, standing.order_id) if standing.order_id else None
     if order is None or standing.images_at is None:
         return {}
     task = standing.content

@@ -203,12 +203,14 @@ class ResultPoll:
             log.info("order %s: a result from elsewhere (%s)", order.accession_number, outcome)
         return outcome
 
-    def _not_taken(self, arrival: Arrival, reason: str, order_id: int) -> Outcome:
+    def _not_taken(self, arrival: Arrival, reason: str, order_id: int | None) -> Outcome:
         self._store.write(verbs.result_failed, arrival, reason, order_id)
         log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
         return Outcome.NEEDS_ATTENTION
 
-    def _broke(self, arrival: Arrival, down: BusUnavailable, order_id: int, known: ArrivalRecord | None) -> Outcome:
+    def _broke(
+        self, arrival: Arrival, down: BusUnavailable, order_id: int | None, known: ArrivalRecord | None
+    ) -> Outcome:
         """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
         answer = down.answer
         if isinstance(answer, Paused | NotAsked) or answer.after is not None:

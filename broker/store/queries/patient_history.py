@@ -61,7 +61,6 @@ def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
             procedure_code=row["procedure_code"],
             procedure_name=row["procedure_name"],
             body_site=row["body_site"],
-            laterality=row["laterality"],
             conclusion=row["conclusion"] or "",
             effective_dose=row["effective_dose"],
         )

@@ -41,7 +41,7 @@ class ClientOrder:
     updated_at: datetime  # when it was stored
     state: IncomingState
     state_at: datetime  # since when its referral, or its order, stands so
-    order_id: int  # 0: it still waits
+    order_id: int | None  # None: it still waits
     order_state: OrderState | None
     accession_number: str  # of that order
     images_at: datetime | None  # since when there are images that may be told of; None: there are none
@@ -187,7 +187,7 @@ def _standing(row: Row) -> ClientOrder:
         updated_at=datetime.fromisoformat(row["updated_at"]),
         state=IncomingState(row["state"]),
         state_at=datetime.fromisoformat(row["state_at"]),
-        order_id=row["order_id"] or 0,
+        order_id=row["order_id"],
         order_state=OrderState(row["order_state"]) if row["order_state"] else None,
         accession_number=row["accession_number"] or "",
         images_at=datetime.fromisoformat(images_at) if images_at else None,

@@ -49,7 +49,7 @@ def versions(reader: Reader, patient_id: int) -> dict[str, str]:
     return {row["reference"]: row["version"] for row in rows}
 
 
-def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int = 0) -> bool:
+def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int | None = None) -> bool:
     """Keep a study, over what was known of it; say whether that changes anything.
 
     An older version, a partial report after the finished one, and a report that was not read in full never replace
@@ -122,11 +122,10 @@ def referred(reader: Reader, since: datetime) -> list[tuple[int, str, datetime]]
     return [(row["id"], row["task"], _instant(row["taken_at"]) or since) for row in rows]
 
 
-def order_of_task(reader: Reader, task: str) -> int:
-    """Give the id of the order that the bus keeps under this Task, or 0."""
-    return int(
-        reader.value("SELECT order_id FROM bus_reference WHERE name = 'task' AND value = ? LIMIT 1", [task]) or 0
-    )
+def order_of_task(reader: Reader, task: str) -> int | None:
+    """Return the id of the order that the bus keeps under this Task, or None."""
+    id = reader.value("SELECT order_id FROM bus_reference WHERE name = 'task' AND value = ? LIMIT 1", [task])
+    return None if id is None else int(id)
 
 
 def told_by_us(reader: Reader, patient_id: int, reference: str) -> bool:

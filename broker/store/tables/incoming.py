@@ -62,24 +62,21 @@ def update(tx: Tx, referral: IncomingReferral) -> None:
         " changed_at = :now WHERE id = :id",
         {
             **_columns(referral),
-            "order_id": referral.order_id or None,
+            "order_id": referral.order_id,
             "id": referral.id,
             "now": tx.now.isoformat(),
         },
     )
 
 
-def own_order(reader: Reader, task: str, number: str) -> int:
-    """Give the id of the order that we placed as this Task of the bus, or under this number; 0 where there is none."""
-    return int(
-        reader.value(
-            "SELECT o.id FROM bus_reference r JOIN orders o ON o.id = r.order_id"
-            " WHERE r.name = 'task' AND r.value = ? AND o.bus_role = 'placer'",
-            [task],
-        )
-        or reader.value("SELECT id FROM orders WHERE accession_number = ? AND bus_role = 'placer'", [number])
-        or 0
-    )
+def own_order(reader: Reader, task: str, number: str) -> int | None:
+    """Return the id of the order that we placed as this Task of the bus, or under this number, or None."""
+    id = reader.value(
+        "SELECT o.id FROM bus_reference r JOIN orders o ON o.id = r.order_id"
+        " WHERE r.name = 'task' AND r.value = ? AND o.bus_role = 'placer'",
+        [task],
+    ) or reader.value("SELECT id FROM orders WHERE accession_number = ? AND bus_role = 'placer'", [number])
+    return None if id is None else int(id)
 
 
 # ---- the ledger ----
@@ -119,7 +116,7 @@ def put(
     arrival: Arrival,
     state: ArrivalState = ArrivalState.TAKEN,
     reason: str = "",
-    order_id: int = 0,
+    order_id: int | None = None,
 ) -> None:
     """Write down what came and what became of it, over what was known; the attempts at one version are counted."""
     tx.run(
@@ -137,7 +134,7 @@ def put(
             "version": arrival.version,
             "state": state,
             "reason": reason,
-            "order_id": order_id or None,
+            "order_id": order_id,
             "content": zlib.compress(arrival.content) if arrival.content else None,
             "now": tx.now.isoformat(),
         },
@@ -247,7 +244,7 @@ def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
             state=ArrivalState(row["state"]),
             attempts=row["attempts"],
             reason=row["reason"],
-            order_id=row["order_id"] or 0,
+            order_id=row["order_id"],
             accession_number=row["accession_number"] or "",
             first_at=datetime.fromisoformat(row["first_at"]),
             at=datetime.fromisoformat(row["at"]),
@@ -295,7 +292,7 @@ def referral_from_row(row: Row) -> IncomingReferral:
             "source": row["source"],
             "task": row["task"],
             "state": IncomingState(row["state"]),
-            "order_id": row["order_id"] or 0,
+            "order_id": row["order_id"],
             "problem": row["problem"],
             "received_at": datetime.fromisoformat(row["received_at"]),
             "id": row["id"],

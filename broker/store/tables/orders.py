@@ -85,20 +85,21 @@ def by_submission(reader: Reader, submission_id: str) -> tuple[Order, str] | Non
     return (order, row["submission_digest"]) if row and order else None
 
 
-def is_taken(reader: Reader, number: str, value: str, by_another_than: int = 0) -> bool:
+def is_taken(reader: Reader, number: str, value: str, by_another_than: int | None = None) -> bool:
     """Say whether a `number` (accession_number, …) is some order's, leaving one order's id out of account."""
-    return owner(reader, number, value) not in (0, by_another_than)
+    return owner(reader, number, value) not in (None, by_another_than)
 
 
-def owner(reader: Reader, number: str, value: str) -> int:
-    """Give the id of the order whose `number` (accession_number, study_instance_uid, …) is `value`, or 0."""
+def owner(reader: Reader, number: str, value: str) -> int | None:
+    """Return the id of the order whose `number` (accession_number, study_instance_uid, …) is `value`, or None."""
     queries = {
         "accession_number": f"SELECT id FROM orders WHERE {BEARS_NUMBER}",
         "study_instance_uid": "SELECT id FROM orders WHERE study_instance_uid = ?",
         "requested_procedure_id": "SELECT id FROM orders WHERE requested_procedure_id = ?",
         "sps_id": "SELECT order_id FROM scheduled_step WHERE sps_id = ?",
     }
-    return int(reader.value(queries[number], [value]) or 0)
+    id = reader.value(queries[number], [value])
+    return None if id is None else int(id)
 
 
 def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int:

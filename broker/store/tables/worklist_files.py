@@ -19,13 +19,14 @@ class FileState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorklistFile:
-    """A file as it was last looked at; `order_id` is 0 where nothing came of it, `problem` is why its content was not
-    taken over (the order is then that of an earlier content).
+    """A file as it was last looked at.
+
+    `problem` says why its content was not imported; the order, if there is one, is then that of an earlier content.
     """
 
     path: str
     digest: str
-    order_id: int = 0
+    order_id: int | None = None
     problem: str = ""
     state: FileState = FileState.PRESENT
 
@@ -54,7 +55,7 @@ def present_under(reader: Reader, folder: str) -> list[WorklistFile]:
 
 def put(tx: Tx, file: WorklistFile) -> None:
     """Insert what is known of a file, or write it over what was known."""
-    values = {**asdict(file), "order_id": file.order_id or None, "at": tx.now.isoformat()}
+    values = {**asdict(file), "at": tx.now.isoformat()}
     rows.upsert(tx, "worklist_file", values, key=["path"])
 
 
@@ -67,7 +68,7 @@ def _from_row(row: Row) -> WorklistFile:
     return WorklistFile(
         path=row["path"],
         digest=row["digest"],
-        order_id=row["order_id"] or 0,
+        order_id=row["order_id"],
         problem=row["problem"],
         state=FileState(row["state"]),
     )

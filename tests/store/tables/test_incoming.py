@@ -30,6 +30,7 @@ FULL = IncomingReferral(
     procedure_name="Рентгенография кисти",
     body_site="25",
     priority=Priority.URGENT,
+    laterality="L",
     finance="3",
     referrer=PersonName("Петров", "Пётр"),
     referrer_snils="08765430300",

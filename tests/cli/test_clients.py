@@ -107,7 +107,7 @@ def test_without_an_organisation_of_the_clinic_one_must_be_named(
     assert main(["client", "add", "mis", "--organisation", GUID, "-c", str(config)]) == 0
 
 
-@pytest.mark.parametrize("verb", ["token", "disable"])
-def test_an_unknown_client_is_reported(config: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["client", verb, "nobody", "-c", str(config)]) == 1
+@pytest.mark.parametrize("command", ["token", "disable"])
+def test_an_unknown_client_is_reported(config: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["client", command, "nobody", "-c", str(config)]) == 1
     assert "client nobody" in capsys.readouterr().err

@@ -146,10 +146,10 @@ def test_looking_through_a_device_s_eyes_leaves_no_trace(config: Path, order: st
     main(["why", order, "XRAY_14", "-c", str(config)])
     store = open_store(load(config))
     with store.read() as reader:
-        [heard] = device_registry.contacts(reader)
+        [contacts] = device_registry.contacts(reader)
         card = order_card.card(reader, order)
     store.close()
-    assert heard.services == {}
+    assert contacts.services == {}
     assert card
     assert card.seen_at is None
 

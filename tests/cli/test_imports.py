@@ -1,4 +1,4 @@
-"""`import` takes over worklist files and tables of referrals, says what became of each, and devices get them."""
+"""`import` takes worklist files and tables of referrals, reports what became of each, and devices get them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.fixture
 def port(config: Path) -> Iterator[Any]:
-    """Serve the worklist of the configuration's database; gives a function that starts it and tells the port."""
+    """Serve the worklist of the configuration's database; return a function that starts it and returns the port."""
     started: list[Any] = []
 
     def serve() -> int:

@@ -1,4 +1,4 @@
-"""The report on paper: readable, whole, the same every time, and not to be broken by what somebody has typed."""
+"""The printed report: readable, complete, the same every time, and not to be broken by what somebody has typed."""
 
 from __future__ import annotations
 

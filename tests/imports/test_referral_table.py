@@ -1,4 +1,4 @@
-"""Tables of referrals are read as people make them, and every row that is none tells its column and reason."""
+"""Tables of referrals are read as people make them; a refused row is reported with its column and the reason."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def only(data: bytes) -> ReferralDraft:
 
 
 def reasons(**changes: str) -> list[str]:
-    """Give the reasons against the plain row with these fields (underlined column names) changed or added."""
+    """Return the reasons against the plain row with these fields (underlined column names) changed or added."""
     values = {**dict(zip(HEADER, PLAIN, strict=True)), **{key.replace("_", " "): cell for key, cell in changes.items()}}
     table = referral_columns.read(csv(tuple(values.values()), header=tuple(values)))
     return referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1]

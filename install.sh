@@ -11,7 +11,7 @@ set -euo pipefail
 readonly NAME=worklist-broker
 readonly KEPT_RELEASES=3
 # The external programs that the tests use: DICOM tools, a PACS, a browser, and systemd-analyze.
-readonly TEST_PEERS=(dcmtk orthanc orthanc-dicomweb chromium systemd)
+readonly TEST_PEERS=(dcmtk orthanc orthanc-dicomweb chromium systemd gcc libc6-dev)
 # Exit codes of sysexits.h, as the program itself uses them.
 readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_NOPERM=77 EX_CONFIG=78
 
@@ -36,10 +36,10 @@ Demo
     ./install.sh --demo --web-port 8081 --data ./demo-data
 
 Tests
-  As the demo, with the test tools. As root it also installs by apt what of dcmtk, orthanc, orthanc-dicomweb, chromium
-  and systemd is missing; otherwise it says what is missing and goes on. Where Node and npm are, a DICOM client and
-  a FHIR validator from npm are put into tests/peers/*js/node_modules. Exits with the code of the first check that
-  failed. Everything after --test goes to pytest:
+  As the demo, with the test tools. As root it also installs by apt what of dcmtk, orthanc, orthanc-dicomweb, chromium,
+  systemd and a C compiler (for .ci/other-dates) is missing; otherwise it says what is missing and goes on. Where Node
+  and npm are, a DICOM client and a FHIR validator from npm are put into tests/peers/*js/node_modules. Exits with the
+  code of the first check that failed. Everything after --test goes to pytest:
     ./install.sh --test                         everything
     ./install.sh --test -m "not slow"           without browsers, kills and whole days
     ./install.sh --test tests/store -x          one directory, up to the first failure

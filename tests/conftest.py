@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pynetdicom.transport import AssociationSocket
 
 from broker.app import clock
 from broker.store.database import Store
 from tests.support import factory
 from tests.support.clock import Clock
+
+# How fast examples are made says nothing but how busy the machine is.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 ROOM = 4 * 1024**3  # bytes
 

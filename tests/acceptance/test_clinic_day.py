@@ -7,18 +7,16 @@ open board changes by itself; the region's practice bus has the order, its image
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.test_kill import referral, send
-from tests.dicom.mpps.test_service import creation, ending
+from tests.acceptance.devices import referral, send
 from tests.peers import chromium
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
-from tests.support import factory
 from tests.support.clinic import PASSWORD, House
+from tests.support.modality import creation, ending
 
 pytestmark = pytest.mark.slow
 NAME = "Кузнецова^Марина^Петровна"
@@ -72,7 +70,8 @@ def test_a_clinics_day(house: House, tmp_path: Path) -> None:
         assert order["accession_number"] == number
 
         # The board, left open.
-        page.goto(f"{house.url}/board")
+        day = order["start"][:10]
+        page.goto(f"{house.url}/board?date={day}")
         row = page.locator(".visit", has_text="Кузнецова М. П.")
         expect(row).to_contain_text("Ожидает")
 
@@ -83,7 +82,7 @@ def test_a_clinics_day(house: House, tmp_path: Path) -> None:
                 *EVERYTHING,
                 f"SpecificCharacterSet={term}",
                 f"{STEP}ScheduledStationAETitle=XRAY_14",
-                f"{STEP}ScheduledProcedureStepStartDate={factory.soon():%Y%m%d}",
+                f"{STEP}ScheduledProcedureStepStartDate={day.replace('-', '')}",
                 directory=tmp_path / codec,
             )
             [match] = found.matches
@@ -94,16 +93,13 @@ def test_a_clinics_day(house: House, tmp_path: Path) -> None:
         # It begins, and it ends; nobody touches the browser.
         study = str(match.StudyInstanceUID)
         assert send(house.dicom_port, "1.2.3", create=creation(study)) == 0
-        started = time.monotonic()
         expect(row).to_contain_text("Выполняется")
-        moved = time.monotonic() - started
         assert send(house.dicom_port, "1.2.3", change=ending()) == 0
         # «Выполнено» for as long as the bus has not got it, which may be too short to see.
         expect(row).to_contain_text(re.compile("Выполнено|Отправлено"))
-        assert moved < 1, f"the board moved after {moved:.2f} s"
 
         # Another referral is cancelled on its card.
-        [other] = house.add_orders([referral(1)])
+        [other] = house.add_orders([referral(house, 1)])
         house.wait_for(lambda: other in house.orders_on_bus())
         page.goto(f"{house.url}/order/{other}")
         page.get_by_role("button", name="Отменить", exact=True).click()

@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydicom.dataset import Dataset
-from pynetdicom import AE
-from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 
-from tests.dicom.mpps.test_service import creation, ending
-from tests.support import dying, factory
+from tests.acceptance.devices import referral, send
+from tests.support import dying
 from tests.support.clinic import House
+from tests.support.modality import creation, ending
+from tests.support.waiting import DEADLINE
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,44 +38,6 @@ def collected() -> Iterator[None]:
     gc.collect()
 
 
-def referral(number: int) -> dict[str, Any]:
-    return {
-        "patient": {"name": f"Пробный Пациент {'абвгдежзик'[number % 10] * 3}", "birth_date": "1970-01-02", "sex": "M"},
-        "procedure": "WLB-KNEE",
-        "stations": ["XRAY_14"],
-        "start": factory.soon().isoformat(),
-        "referrer": "Зимин Андрей Павлович",
-        "submission_id": f"kill {number}",
-    }
-
-
-def send(port: int, uid: str, create: Dataset | None = None, change: Dataset | None = None) -> int | None:
-    """Send one MPPS message on an association of its own; None when no answer came."""
-    ae = AE(ae_title="XRAY_14")
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 5
-    ae.add_requested_context(ModalityPerformedProcedureStep)
-    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
-    raw = assoc.dul.socket.socket if assoc.dul.socket is not None else None  # a kill lets the library lose it
-    if not assoc.is_established:
-        if raw is not None:
-            raw.close()
-        return None
-    try:
-        if create is not None:
-            status, _ = assoc.send_n_create(create, ModalityPerformedProcedureStep, uid)
-        else:
-            assert change is not None
-            status, _ = assoc.send_n_set(change, ModalityPerformedProcedureStep, uid)
-    except (RuntimeError, ValueError):
-        return None  # the association broke under us
-    finally:
-        if assoc.is_established:
-            assoc.release()
-        if raw is not None:
-            raw.close()
-    return int(status.Status) if "Status" in status else None
-
-
 def kept(house: House, sql: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(house.directory / "data" / "worklist.sqlite") as conn:
         found = conn.execute(sql).fetchall()
@@ -89,7 +50,7 @@ def settled(house: House) -> bool:
 
 
 def test_killed_after_the_commit_before_the_answer_the_retry_is_answered_as_the_first_time(house: House) -> None:
-    [number] = house.add_orders([referral(1)])
+    [number] = house.add_orders([referral(house, 1)])
     study = house.orders()[0]["study_instance_uid"]
     house.start(dies=dying.COMMITTED_NOT_ANSWERED)
     assert send(house.dicom_port, "1.2.3", create=creation(study)) is None
@@ -105,7 +66,7 @@ def test_killed_after_the_commit_before_the_answer_the_retry_is_answered_as_the_
 
 
 def test_killed_after_the_post_before_delivered_the_bus_has_it_once(house: House) -> None:
-    [number] = house.add_orders([referral(1)])
+    [number] = house.add_orders([referral(house, 1)])
     house.start(dies=dying.POSTED_NOT_DELIVERED)
     assert house.died()
     assert house.orders_on_bus() == {number: ["requested"]}
@@ -133,7 +94,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubl
             )
             patience = chance.uniform(0.5, 3) if chance.random() < 0.3 else 60
             try:
-                printed, _ = script.communicate(json.dumps(referral(number)).encode(), timeout=patience)
+                printed, _ = script.communicate(json.dumps(referral(house, number)).encode(), timeout=patience)
             except subprocess.TimeoutExpired:
                 script.kill()
                 script.communicate()
@@ -163,8 +124,13 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubl
             time.sleep(0.05)
 
     house.start()
+
+    def register_all() -> None:
+        for number in range(ORDERS):
+            register(number)
+
     threads = [
-        threading.Thread(target=lambda: [register(number) for number in range(ORDERS)]),
+        threading.Thread(target=register_all),
         threading.Thread(target=modality),
     ]
     for thread in threads:
@@ -174,15 +140,13 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubl
             time.sleep(chance.uniform(0.1, 2.0))
             house.kill()
             house.start()
-        threads[0].join(120)
+        threads[0].join(5 * DEADLINE)
         assert not threads[0].is_alive()
-        house.wait_for(
-            lambda: kept(house, "SELECT count(*) FROM orders WHERE state = 'completed'") == [(ORDERS,)], seconds=60
-        )
+        house.wait_for(lambda: kept(house, "SELECT count(*) FROM orders WHERE state = 'completed'") == [(ORDERS,)])
     finally:
         stop.set()
         threads[1].join(30)
-    house.wait_for(lambda: settled(house), seconds=60)
+    house.wait_for(lambda: settled(house))
     assert house.stop() == 0
     assert kept(house, "PRAGMA integrity_check") == [("ok",)]
 

@@ -9,12 +9,11 @@ import pytest
 import requests
 
 from broker.bus.practice import PRACTICE_ORGANISATION
-from tests.acceptance.test_kill import send
+from tests.acceptance.devices import send
 from tests.bus.bundles import Resource, accession_numbers, concept, id_of, of, order, part
-from tests.dicom.mpps.test_service import creation, ending
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
-from tests.support import factory
 from tests.support.clinic import House
+from tests.support.modality import creation, ending
 
 pytestmark = pytest.mark.slow
 
@@ -51,11 +50,13 @@ def test_an_order_of_a_mis_is_done_told_and_answered(house: House, tmp_path: Pat
     answered = answer.json()
     [number] = accession_numbers(part(answered, "Task"))
 
+    [own] = house.orders()
+    day = own["start"][:10].replace("-", "")
     found = findscu(
         house.dicom_port,
         *EVERYTHING,
         f"{STEP}ScheduledStationAETitle=XRAY_14",
-        f"{STEP}ScheduledProcedureStepStartDate={factory.soon():%Y%m%d}",
+        f"{STEP}ScheduledProcedureStepStartDate={day}",
         directory=tmp_path / "found",
     )
     [match] = found.matches

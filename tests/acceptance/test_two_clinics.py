@@ -23,11 +23,11 @@ from broker.store.queries import inbox
 from broker.store.tables import external_studies, orders
 from broker.workflow import incoming_referrals as incoming_verbs
 from broker.workflow import referrals, reports
-from tests.acceptance.test_kill import send
-from tests.dicom.mpps.test_service import creation, ending
+from tests.acceptance.devices import send
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
 from tests.support import factory
 from tests.support.clinic import House
+from tests.support.modality import creation, ending
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ def clinics(tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
 
 
 def refer(here: Desk, there: Desk) -> Order:
-    draft = factory.draft(owner=there.house.organisation, station_ae_titles=())
+    draft = factory.draft(owner=there.house.organisation, station_ae_titles=(), start=here.house.soon())
     with here.store() as store:
         return store.write(referrals.register, draft, REGISTRAR, here.clinic)
 
@@ -96,7 +96,7 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
         with store.read() as reader:
             [came] = inbox.waiting(reader)
         assert (came.patient.name, came.requester) == (sent.patient.name, ours.house.organisation)
-        draft = factory.draft(owner="")
+        draft = factory.draft(owner="", start=theirs.house.soon())
         accepted = store.write(incoming_verbs.accept, came.id, draft, REGISTRAR, theirs.clinic)
     assert accepted.bus_accession_number
 
@@ -149,7 +149,9 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
         number = acsn(ours, sent.accession_number)
         with store.read() as reader:
             [came] = [each for each in inbox.waiting(reader) if each.bus_accession_number == number]
-        accepted = store.write(incoming_verbs.accept, came.id, factory.draft(owner=""), REGISTRAR, theirs.clinic)
+        accepted = store.write(
+            incoming_verbs.accept, came.id, factory.draft(owner="", start=theirs.house.soon()), REGISTRAR, theirs.clinic
+        )
     with ours.store() as store:
         for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):
             store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, ours.clinic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_closed_port_is_reported(running: Application) -> None:
 
 def test_a_look_that_is_too_old_is_a_fault(running: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts(running)
-    now = health.monotonic()
+    now = time.monotonic()
     monkeypatch.setattr(health, "monotonic", lambda: now + health.TOO_OLD + 1)
     assert not running.health.health().ok
     assert running.health.health().checks[-1].name == "watch"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker.app.systemd import notify, watchdog_interval
+from tests.support.waiting import at_most
 
 
 @pytest.fixture
@@ -68,10 +68,9 @@ def test_a_manager_that_does_not_read_never_blocks_the_program(
 ) -> None:
     manager.bind(str(tmp_path / "notify"))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-    begun = time.monotonic()
-    for _ in range(2000):
-        notify("WATCHDOG=1")
-    assert time.monotonic() - begun < 2
+    with at_most():
+        for _ in range(2000):
+            notify("WATCHDOG=1")
 
 
 def test_the_watchdog_is_fed_twice_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:

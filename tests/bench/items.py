@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from broker.domain import names
 from broker.domain.devices import Device
@@ -124,6 +124,6 @@ def write_files(folder: Path, count: int, today: date) -> None:
         ds.ScheduledProcedureStepSequence = [step]
         ds.file_meta = FileMetaDataset()
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.file_meta.MediaStorageSOPClassUID = "1.2.276.0.7230010.3.1.0.1"
-        ds.file_meta.MediaStorageSOPInstanceUID = f"{UID_ROOT}.{id}"
+        ds.file_meta.MediaStorageSOPClassUID = UID("1.2.276.0.7230010.3.1.0.1")
+        ds.file_meta.MediaStorageSOPInstanceUID = UID(f"{UID_ROOT}.{id}")
         dcmwrite(folder / f"{id:07d}.wl", ds, enforce_file_format=True)

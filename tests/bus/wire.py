@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 
 from broker.bus.transport.client import BusClient
@@ -68,13 +67,14 @@ def answering(status: str, body: object = b"", *headers: str) -> Handler:
 
 
 def drips(start: bytes, drop: bytes) -> Handler:
-    """Answer the beginning, then one drop after the other for ever."""
+    """Answer the beginning, then one drop after the other until the client goes."""
 
     def drip(peer: socket.socket, request: bytes) -> None:
         peer.sendall(start)
-        for _ in range(100):
+        gone = threading.Event()  # never set: a drop, then a rest
+        while True:
             peer.sendall(drop)
-            time.sleep(0.05)
+            gone.wait(0.05)
 
     return drip
 

@@ -13,9 +13,9 @@ from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.tables import orders
 from broker.workflow import referrals
-from tests.dicom.mpps.test_service import create, creation, scheduled
-from tests.dicom.worklist.test_service import ask, numbers, query
+from tests.dicom.worklist.asked import ask, numbers, query
 from tests.support.factory import CLINIC, REGISTRAR, draft
+from tests.support.modality import create, creation, scheduled
 
 THEIRS = "ODII0000000042"
 

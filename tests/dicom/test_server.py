@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pynetdicom import AE, Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
 )
 
-from broker.app.settings import port_settings
-from broker.config.sections import DicomConfig
 from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
@@ -26,21 +21,11 @@ from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.workflow import referrals
-from tests.dicom.mpps.test_service import creation, ending
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu, tool
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
-
-
-@contextmanager
-def serving(store: Store, **changes: Any) -> Iterator[DicomServer]:
-    config = DicomConfig.model_validate({"address": "127.0.0.1", "port": 0, **changes})
-    server = DicomServer(port_settings(config), store, CLINIC, "Клиника на Заречной")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+from tests.support.modality import creation, ending
+from tests.support.port import associated, serving
 
 
 @pytest.fixture
@@ -52,19 +37,6 @@ def server(store: Store) -> Iterator[DicomServer]:
 @pytest.fixture
 def order(store: Store) -> Order:
     return store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
-
-
-@contextmanager
-def associated(port: int, sop_class: str, calling: str = "XRAY_14") -> Iterator[Association]:
-    ae = AE(ae_title=calling)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
-    ae.add_requested_context(sop_class)
-    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
-    try:
-        yield assoc
-    finally:
-        if assoc.is_established:
-            assoc.release()
 
 
 def test_echoscu_is_answered(server: DicomServer) -> None:

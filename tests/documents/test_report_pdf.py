@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +16,9 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from broker.documents import report_pdf
-from broker.domain.orders import Order, OrderState, ScheduledStep
-from broker.domain.people import PersonName
-from broker.domain.reports import Report, ReportState, SignedReport
+from broker.domain.reports import ReportState, SignedReport
+from tests.documents.report import ORDER, REPORT
 from tests.support.clock import ZONE
-from tests.support.factory import KUZNETSOVA
-
-ORDER = Order(
-    id=1,
-    accession_number="K2611-0094",
-    study_instance_uid="1.2.3",
-    requested_procedure_id="RP1",
-    patient=replace(KUZNETSOVA, patient_id="000123"),
-    state=OrderState.COMPLETED,
-    procedure_code="WLB-KNEE",
-    procedure_name="Рентгенография коленного сустава",
-    modality="DX",
-    steps=(ScheduledStep(datetime(2026, 11, 23, 9, 40), ("XRAY_14",)),),
-    authored_on=datetime(2026, 11, 23, 6, 0, tzinfo=UTC),
-    laterality="R",
-    referrer=PersonName("Зимин", "Андрей", "Павлович"),
-    referrer_position="терапевт",
-    diagnosis_code="M17.1",
-)
-REPORT = Report(
-    order_id=1,
-    description="Суставная щель сужена.\n\nНадколенник расположен обычно.",
-    conclusion="Артроз правого коленного сустава II стадии.",
-    recommendations="Консультация ортопеда.",
-    effective_dose=0.01,
-    state=ReportState.SIGNED,
-    author="volskaya",
-    author_name=PersonName("Вольская", "Т.", "А."),
-    author_position="врач-рентгенолог",
-    signed_at=datetime(2026, 11, 24, 22, 30, tzinfo=UTC),
-)
 
 
 def pages(**changes: Any) -> list[str]:
@@ -136,7 +104,8 @@ def test_nothing_typed_breaks_it(one: str, other: str, dose: float) -> None:
 
 def test_the_same_report_gives_the_same_bytes_in_every_process() -> None:
     program = (
-        "import hashlib; from tests.documents.test_report_pdf import *;"
+        "import hashlib; from broker.documents import report_pdf; from broker.domain.reports import SignedReport;"
+        " from tests.documents.report import ORDER, REPORT; from tests.support.clock import ZONE;"
         " signed = SignedReport(ORDER, REPORT);"
         " print(hashlib.sha256(report_pdf.report_pdf(signed, 'Поликлиника № 7', ZONE)).hexdigest())"
     )

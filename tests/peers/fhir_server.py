@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import requests
 
 from broker.bus.fhir.json_access import encode
 from broker.bus.transport.dialect import Call
+from tests.support.waiting import wait_until
 
 VALIDATOR = Path(__file__).parent / "fhirjs"
 
@@ -76,15 +76,16 @@ def fhir_server(directory: Path) -> Iterator[FhirServer]:
             [*command, "--host", "127.0.0.1", "--port", str(port)], cwd=directory, stdout=log, stderr=log
         )
         try:
-            deadline = time.monotonic() + 60
-            while True:
+
+            def answers() -> bool:
+                assert process.poll() is None, (directory / "log").read_text()
                 try:
                     session.get(f"{url}/metadata", timeout=5).raise_for_status()
-                    break
                 except requests.RequestException:
-                    assert process.poll() is None, (directory / "log").read_text()
-                    assert time.monotonic() < deadline, "sekmet-fhir does not answer"
-                    time.sleep(0.1)
+                    return False
+                return True
+
+            wait_until(answers, "an answer of sekmet-fhir", timeout=120, every=0.1)
             yield FhirServer(url, session)
         finally:
             process.terminate()

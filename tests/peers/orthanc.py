@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from broker.dicom.scu import echo
 from tests.peers.dcmtk import tool
+from tests.support.waiting import wait_until
 
 AE_TITLE = "ORTHANC"
 
@@ -40,11 +40,12 @@ def orthanc(directory: Path) -> Iterator[int]:
     with (directory / "orthanc.log").open("wb") as log:
         process = subprocess.Popen([tool("Orthanc"), str(directory / "orthanc.json")], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 30
-        while not echo.echo(AE_TITLE, "127.0.0.1", port, "TEST", timeout=1).ok:
+
+        def listens() -> bool:
             assert process.poll() is None, "Orthanc ended"
-            assert time.monotonic() < deadline, "Orthanc does not listen"
-            time.sleep(0.1)
+            return echo.echo(AE_TITLE, "127.0.0.1", port, "TEST", timeout=1).ok
+
+        wait_until(listens, "Orthanc to listen", every=0.1)
         yield port
     finally:
         process.terminate()

@@ -18,10 +18,10 @@ from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.tables import orders, performed
 from broker.workflow import referrals
-from tests.dicom.mpps.test_service import strict
-from tests.dicom.test_server import serving
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.modality import strict
+from tests.support.port import serving
 
 pytestmark = pytest.mark.slow
 

@@ -20,11 +20,11 @@ from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.tables import orders, outbox, performed
 from broker.workflow import performed_steps, referrals
-from tests.dicom.mpps.test_service import change, create, creation, ending
 from tests.peers import orthanc
 from tests.peers.dcmtk import tool
 from tests.support.clock import Seconds
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.support.modality import change, create, creation, ending
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.peers.dcmtk import tool
+from tests.support.waiting import wait_until
 
 
 @contextmanager
@@ -26,15 +26,16 @@ def wlmscpfs(directory: Path, called: str = "OFFIS") -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 10
-        while True:
+
+        def listens() -> bool:
+            assert process.poll() is None, "wlmscpfs ended"
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
-                break
             except OSError:
-                assert process.poll() is None, "wlmscpfs ended"
-                assert time.monotonic() < deadline, "wlmscpfs does not listen"
-                time.sleep(0.05)
+                return False
+            return True
+
+        wait_until(listens, "wlmscpfs to listen", every=0.05)
         yield port
     finally:
         process.terminate()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from tests.peers.dcmtk import tool
 
@@ -185,7 +185,7 @@ def _item(chance: random.Random, number: int) -> Dataset:
 
 def _write(path: Path, ds: Dataset) -> Path:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.276.0.7230010.3.1.0.1"
+    meta.MediaStorageSOPClassUID = UID("1.2.276.0.7230010.3.1.0.1")
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.file_meta = meta

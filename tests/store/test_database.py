@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,12 @@ def test_listeners_hear_of_announced_commits_only(store: Store) -> None:
     heard: list[int] = []
     store.subscribe(lambda: heard.append(count(store)))
     store.write(add())
-    store.write(lambda tx: (orders.next_number(tx, "t"), tx.notify()))
+
+    def number(tx: Tx) -> None:
+        orders.next_number(tx, "t")
+        tx.notify()
+
+    store.write(number)
     store.write(lambda tx: None)
     assert heard == [2]
 
@@ -170,7 +176,7 @@ def test_the_audit_trail_only_grows(store: Store) -> None:
     store.write(lambda tx: audit.write(tx, Actor(ActorKind.SYSTEM, "test"), AuditAction.REGISTER))
     for statement in ("UPDATE audit SET action = 'other'", "DELETE FROM audit"):
         with pytest.raises(sqlite3.IntegrityError, match="only grows"):
-            store.write(lambda tx, statement=statement: tx.run(statement))
+            store.write(Tx.run, statement)
 
 
 def test_a_backup_of_the_live_database_holds_everything(store: Store, tmp_path: Path) -> None:
@@ -196,7 +202,12 @@ def test_closing_finishes_what_was_queued(tmp_path: Path) -> None:
 def test_waiting_callers_share_commits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     commit = Store._commit
-    monkeypatch.setattr(Store, "_commit", lambda self, db, batch: (sizes.append(len(batch)), commit(self, db, batch)))
+
+    def counted(self: Store, db: Any, batch: Any) -> None:
+        sizes.append(len(batch))
+        commit(self, db, batch)
+
+    monkeypatch.setattr(Store, "_commit", counted)
     gate = threading.Event()
     store.submit(lambda tx: gate.wait(5))
     jobs = [store.submit(add()) for _ in range(database.BATCH)]

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ from broker.bus.practice import (
     PracticeSettings,
 )
 from broker.bus.practice.server import PracticeServer
+from tests.support.clock import ZONE
+from tests.support.waiting import DEADLINE, source, wait_until
 
 PASSWORD = "practice-2026"
-STARTS_WITHIN = 30.0  # seconds
 DEVICES = (("XRAY_14", "Рентген", "DX"), ("FLG_12", "Флюорограф", "DX"))
 
 
@@ -89,7 +92,7 @@ data: {{directory: data}}
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0 or not check, done.stderr.decode()
+        assert done.returncode == 0 or not check, f"{done.returncode}: {done.stderr.decode()}"
         return done.stdout.decode()
 
     def add_orders(self, referrals: Sequence[dict[str, Any]]) -> list[str]:
@@ -97,9 +100,21 @@ data: {{directory: data}}
         printed = self.command("order", "add", "--json", "-", given=json.dumps(list(referrals)))
         return [json.loads(line)["accession_number"] for line in printed.splitlines()]
 
+    def soon(self) -> datetime:
+        """Return a local time that is not over while a test runs, by the clock that the program runs by."""
+        asked = "from broker.app.clock import utc_now; print(utc_now().isoformat())"
+        printed = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True, text=True).stdout
+        in_an_hour = datetime.fromisoformat(printed.strip()).astimezone(ZONE) + timedelta(hours=1)
+        return in_an_hour.replace(tzinfo=None, second=0, microsecond=0)
+
     def orders(self) -> list[dict[str, Any]]:
-        """Give today's orders as a script sees them."""
-        return list(json.loads(self.command("order", "list", "--json")))
+        """Return the orders of all days as a script sees them."""
+        listed: list[dict[str, Any]] = []
+        with closing(sqlite3.connect(self.directory / "data" / "worklist.sqlite")) as conn:
+            days = conn.execute("SELECT DISTINCT date(start) FROM scheduled_step ORDER BY 1").fetchall()
+        for (day,) in days:
+            listed += json.loads(self.command("order", "list", "--json", "--date", day))
+        return listed
 
     def start(self, dies: str = "") -> None:
         """Start the program and wait until it serves; `dies` names a place of `dying` at which it is to be killed."""
@@ -112,25 +127,24 @@ data: {{directory: data}}
                 # NiceGUI behaves otherwise where it sees that pytest runs; this process is the real one.
                 env={name: value for name, value in os.environ.items() if "PYTEST" not in name},
             )
-        deadline = time.monotonic() + STARTS_WITHIN
-        while time.monotonic() < deadline:
-            if dies and self.process.poll() == -signal.SIGKILL:
-                return
-            assert self.process.poll() is None, f"the program ended:\n{self.log.read_text()}"
+        process = self.process
+
+        def serves() -> bool:
+            if dies and process.poll() == -signal.SIGKILL:
+                return True
+            assert process.poll() is None, f"the program ended:\n{self.log.read_text()}"
             try:
                 requests.get(f"{self.url}/healthz", timeout=2)
-                return
             except requests.RequestException:
-                time.sleep(0.05)
-        raise AssertionError(f"the program did not start:\n{self.log.read_text()}")
+                return False
+            return True
 
-    def died(self, within: float = 30.0) -> bool:
-        """Say whether the program has died by SIGKILL within some seconds."""
+        wait_until(serves, lambda: f"the program to start:\n{self.log.read_text()}", every=0.05)
+
+    def died(self) -> bool:
+        """Wait until the program ends, and say whether it was by SIGKILL."""
         assert self.process is not None
-        try:
-            return self.process.wait(within) == -signal.SIGKILL
-        except subprocess.TimeoutExpired:
-            return False
+        return self.process.wait(DEADLINE) == -signal.SIGKILL
 
     def kill(self) -> None:
         """Kill the program as a power cut would."""
@@ -142,14 +156,11 @@ data: {{directory: data}}
         """Ask the program to stop; give its exit status."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(DEADLINE)
 
-    def wait_for(self, what: Any, seconds: float = 20.0) -> None:
-        """Wait until `what()` is true."""
-        deadline = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < deadline, f"waited {seconds} s in vain:\n{self.log.read_text()[-4000:]}"
-            time.sleep(0.05)
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition is true; where it never is, show the end of the program's log."""
+        wait_until(condition, lambda: f"{source(condition)}\n{self.log.read_text()[-4000:]}", every=0.05)
 
     def close(self) -> None:
         """End everything that was started."""

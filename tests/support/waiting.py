@@ -7,36 +7,44 @@ hang otherwise, and is longer than anything takes on a busy machine.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
+What = str | Callable[[], str]
 
 DEADLINE = 60.0  # seconds
 EVERY = 0.01  # seconds between two looks
 
 
-def wait_until(
-    condition: Callable[[], T], what: str | Callable[[], str], timeout: float = DEADLINE, every: float = EVERY
-) -> T:
-    """Return the first true value of `condition`; AssertionError with `what` was waited for after `timeout` seconds."""
+def wait_until(condition: Callable[[], T], what: What = "", timeout: float = DEADLINE, every: float = EVERY) -> T:
+    """Return the first true value of `condition`.
+
+    After `timeout` seconds raise AssertionError with `what` was waited for: a text, a function that makes one of how
+    things stand then, or, without either, the source of the condition.
+    """
     end = time.monotonic() + timeout
     while not (found := condition()):
-        _check(end, timeout, what)
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout:g} s in vain for {_told(condition, what)}")
         time.sleep(every)
     return found
 
 
 async def wait_until_async(
-    condition: Callable[[], T], what: str | Callable[[], str], timeout: float = DEADLINE, every: float = EVERY
+    condition: Callable[[], T], what: What = "", timeout: float = DEADLINE, every: float = EVERY
 ) -> T:
     """As `wait_until`, while the loop goes on."""
     end = time.monotonic() + timeout
     while not (found := condition()):
-        _check(end, timeout, what)
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout:g} s in vain for {_told(condition, what)}")
         await asyncio.sleep(every)
     return found
 
@@ -56,6 +64,37 @@ def wait_for_result(call: Callable[[], T], what: str, timeout: float = DEADLINE)
     return result.result()
 
 
-def _check(end: float, timeout: float, what: str | Callable[[], str]) -> None:
-    if time.monotonic() > end:
-        raise AssertionError(f"waited {timeout:g} s in vain for: {what if isinstance(what, str) else what()}")
+def _told(condition: Callable[[], object], what: What) -> str:
+    return source(condition) if not what else what if isinstance(what, str) else what()
+
+
+def source(condition: Callable[[], object]) -> str:
+    """Return the lines of code that a condition was written in, for a message."""
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):
+        return repr(condition)
+
+
+async def assert_stays(condition: Callable[[], object], seconds: float = 0.3) -> None:
+    """See that a condition holds for a while: for what must not happen, and of which nothing tells that it did not."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert condition(), f"no longer true: {_told(condition, '')}"
+        await asyncio.sleep(EVERY)
+
+
+@contextmanager
+def at_most(seconds: float = DEADLINE) -> Iterator[None]:
+    """Fail, not hang, where something never ends or takes for ever; for the main thread."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"not done within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 STEP_KEYWORDS = (
     "Modality",
@@ -51,7 +51,7 @@ def dataset(**changes: Any) -> Dataset:
 def written(ds: Dataset, implicit: bool = False) -> bytes:
     """Write a dataset in DICOM's file format."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.276.0.7230010.3.1.0.1"
+    meta.MediaStorageSOPClassUID = UID("1.2.276.0.7230010.3.1.0.1")
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     whole = Dataset()

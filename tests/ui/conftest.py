@@ -8,14 +8,16 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import DEADLINE, wait_until
 from ui import live
+from ui.widgets import autocomplete, draft
 
 # Read when nicegui is first imported; nothing of a test may land in the working directory.
 os.environ.setdefault("NICEGUI_STORAGE_PATH", tempfile.mkdtemp(prefix="worklist-broker-test-"))
@@ -184,19 +186,17 @@ def site(services: Services) -> Iterator[Site]:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), name="screens")
         thread.start()
         try:
-            _wait(lambda: server.started)
+            wait_until(lambda: server.started)
             with httpx.Client(base_url=url, trust_env=False) as http:
                 yield Site(url, http, services)
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(DEADLINE)
         assert not thread.is_alive()
 
 
-def _wait(condition: Callable[[], bool]) -> None:
-    ready = threading.Event()
-    for _ in range(500):
-        if condition():
-            return
-        ready.wait(0.01)
-    raise TimeoutError("the server did not start")
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pauses be short: nobody here thinks while typing."""
+    monkeypatch.setattr(autocomplete, "DEBOUNCE", 0.01)
+    monkeypatch.setattr(draft, "QUIET", 0.1)

@@ -14,6 +14,7 @@ from broker.domain.errors import Duplicate, Forbidden, Invalid, SessionEnded, St
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import OrderState
 from broker.domain.people import PersonName
+from broker.domain.performed import StepReference
 from broker.security.sessions import actor_of, sign_in, sign_out
 from broker.security.throttle import Throttle
 from broker.store.database import Store
@@ -159,7 +160,7 @@ def test_a_referral_that_the_bus_refused_and_never_had_is_cancelled_without_a_me
 
 def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
     order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
-    step = factory.performed("1.2.3", factory.StepReference(order.study_instance_uid))
+    step = factory.performed("1.2.3", StepReference(order.study_instance_uid))
     store.write(performed_steps.start, step, factory.message(), factory.XRAY, CLINIC)
     with store.read() as reader:
         card = order_card.card(reader, order.accession_number)

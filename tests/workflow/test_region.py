@@ -13,8 +13,8 @@ from broker.store.database import Store
 from broker.store.tables import orders, outbox
 from broker.store.tables.worklist import IndexFilter, candidates
 from broker.workflow import performed_steps, referrals
-from tests.dicom.mpps.test_service import begin, change, create, creation, ending
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
+from tests.support.modality import begin, change, create, creation, ending
 
 OTHER_CLINIC = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
 
@@ -34,7 +34,7 @@ def deliver(store: Store, order: Order) -> None:
     with store.read() as reader:
         waiting = reader.rows("SELECT seq FROM outbox WHERE order_id = ? AND state = 'pending'", [order.id])
     for row in waiting:
-        store.write(lambda tx, row=row: outbox.deliver(tx, row["seq"], {}, ""))
+        store.write(outbox.deliver, row["seq"], {}, "")
 
 
 def amend(store: Store, order: Order, **changes: object) -> Order:

@@ -14,8 +14,8 @@ from broker.domain.orders import BusRole, OrderState
 from broker.store.database import Store
 from broker.store.tables import orders, outbox, performed
 from broker.workflow import performed_steps, referrals
-from tests.dicom.mpps.test_service import change, create, creation, ending
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
+from tests.support.modality import change, create, creation, ending
 
 RADIOLOGIST = Actor(ActorKind.PERSON, "belov", "Белов", frozenset({Role.RADIOLOGIST}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from broker.domain.actors import Actor, ActorKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.performed import MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.domain.reasons import WRONG_ENTRY
@@ -12,7 +13,7 @@ from broker.store.queries import board, order_card
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import performed_steps, referrals
 from tests.support import factory
-from tests.support.factory import CLINIC, REGISTRAR, XRAY, Actor, ActorKind, draft, message, performed
+from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
 MAMMO = Actor(ActorKind.DEVICE, "MAMMO_9", "Маммограф")
 DONE = PerformedChange(PerformedState.COMPLETED, images=2)

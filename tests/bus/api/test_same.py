@@ -36,7 +36,7 @@ from tests.bus.bundles import (
     update,
 )
 from tests.bus.clinic import practising
-from tests.bus.practice.test_refusals import JUNK, ORDER_FAULTS
+from tests.bus.faulty import JUNK, ORDER_FAULTS
 from tests.support import factory
 from tests.support.practice import practice_bus
 

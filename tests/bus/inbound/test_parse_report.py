@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir.references import reference_to
 from broker.bus.inbound.parse_report import (
     LINE_KEPT,
     TEXT_KEPT,
@@ -20,7 +21,6 @@ from broker.bus.inbound.parse_report import (
     external_study,
     millisieverts,
     read_text,
-    reference_to,
     version_of,
 )
 from broker.bus.inbound.resolver import Unusable

@@ -39,7 +39,7 @@ from broker.workflow import incoming_referrals as referrals
 from broker.workflow import referrals as referral
 from tests.bus import bundles, samples
 from tests.bus.clinic import practising
-from tests.bus.inbound.test_parse_referral import holds, places, rubbish
+from tests.bus.inbound.rubbish import holds, places, rubbish
 from tests.bus.referrals import BASE, MIS, PROFILE, THEM, US, graph
 from tests.peers.fhir_server import fhir_server
 from tests.support import factory

@@ -7,7 +7,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from broker.bus.transport import client as client_module
 from broker.bus.transport.answers import REASON_KEPT, Answer, Delivered, Paused, Rejected, Retry, classify
 from broker.bus.transport.dialect import n3
 from tests.bus.wire import Connect, Handler, Serve, answering, drips
+from tests.support.waiting import wait_for_result
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 TASK = {"resourceType": "Task", "id": "t-1"}
@@ -378,9 +378,8 @@ def test_after_the_request_was_sent_every_failure_leaves_the_outcome_unknown(
     serve: Serve, connect: Connect, handler: Handler, reason: str
 ) -> None:
     server = serve(handler)
-    began = time.monotonic()
-    answer = connect(server, timeout=0.4).call(POST)
-    assert time.monotonic() - began < 2
+    bus = connect(server, timeout=0.4)
+    answer = wait_for_result(lambda: bus.call(POST), "the end of the call")
     assert answer == Retry(reason, uncertain=True)
     assert len(server.requests) == 1
 
@@ -478,10 +477,9 @@ def test_the_deadline_holds_under_tls(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     server = serve(drips(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), _context(certificate))
-    began = time.monotonic()
-    answer = connect(f"https://127.0.0.1:{server.port}/fhir", timeout=0.4).call(READ)
+    bus = connect(f"https://127.0.0.1:{server.port}/fhir", timeout=0.4)
+    answer = wait_for_result(lambda: bus.call(READ), "the end of the call")
     assert answer == Retry("time-out", uncertain=True)
-    assert time.monotonic() - began < 2
 
 
 def test_a_port_without_tls_is_not_spoken_to_in_plain(serve: Serve, connect: Connect) -> None:

@@ -24,11 +24,11 @@ from broker.domain.people import Patient, Sex
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.workflow import referrals
-from tests.dicom.codec.test_decoding import encoded
-from tests.dicom.test_server import serving
+from tests.dicom.codec.encoding import encoded
 from tests.peers.dcmtk import findscu, tool
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, draft
+from tests.support.port import serving
 
 pytestmark = pytest.mark.slow  # three programs for every file
 

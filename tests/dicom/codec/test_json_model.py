@@ -16,8 +16,8 @@ from pydicom.tag import Tag
 
 from broker.dicom.codec import decoding, json_model
 from broker.dicom.codec.decoding import Undecodable
-from tests.dicom.codec.test_decoding import encoded
-from tests.dicom.mpps.test_service import creation, ending, series
+from tests.dicom.codec.encoding import encoded
+from tests.support.modality import creation, ending, series
 
 KEYWORDS = {
     "PatientName": st.sampled_from(["", "Иванов^Иван", "Ivanov^Ivan=Иванов^Иван", "^", "=", "Ли^^", "A^B\\C^D", " "]),

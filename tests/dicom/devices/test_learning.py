@@ -13,7 +13,7 @@ from broker.dicom.devices import learning, samples
 from broker.domain.device_advice import Suggestion
 from broker.domain.devices import Device
 from broker.store.tables.devices import DeviceSample
-from tests.dicom.devices.test_samples import raw_name
+from tests.dicom.devices.raw_names import raw_name
 
 NOW = datetime(2026, 11, 24, 9, 47, tzinfo=UTC)
 XRAY = Device("XRAY_14", "Рентген", "DX")

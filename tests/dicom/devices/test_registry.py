@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from broker.store.database import Store
 from broker.store.queries import device_registry
 from broker.store.tables import devices
 from broker.workflow import devices as registry
-from tests.dicom.mpps.test_service import creation, ending
-from tests.dicom.test_server import associated, serving
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
 from tests.support.factory import SYSTEM
+from tests.support.modality import creation, ending
+from tests.support.port import associated, serving
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -41,14 +41,15 @@ def call(port: int, ae_title: str) -> bool:
 
 def heard(store: Store, ae_title: str, service: str = "") -> device_registry.DeviceContacts | None:
     """Give what is known of a device; with a service, once it is: who is rejected is told before it is written down."""
-    end = time.monotonic() + 5
-    while True:
+
+    def known() -> device_registry.DeviceContacts | None:
         store.write(lambda tx: None)  # what was submitted before has been committed
         with store.read() as reader:
-            found = next((each for each in device_registry.contacts(reader) if each.device.ae_title == ae_title), None)
-        if not service or (found and service in found.services) or time.monotonic() > end:
-            return found
-        time.sleep(0.02)
+            return next((each for each in device_registry.contacts(reader) if each.device.ae_title == ae_title), None)
+
+    if service:
+        wait_until(lambda: (found := known()) and service in found.services, f"{ae_title} heard for {service}")
+    return known()
 
 
 @pytest.mark.parametrize("mode", ["refuse", "learn"])

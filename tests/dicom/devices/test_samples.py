@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
-from pynetdicom.dsutils import decode
 
 from broker.dicom.devices import samples
+from tests.dicom.devices.raw_names import raw_name
 
 NAMES = ("Кузнецова^Марина", "КУЗНЕЦОВА МАРИНА", "Ёлкина", "щукина юлия", "ШУЯ")
 
@@ -23,19 +20,6 @@ def query(**keys: Any) -> Dataset:
     for keyword, value in keys.items():
         setattr(ds, keyword, value)
     return ds
-
-
-def raw_name(raw: bytes, charset: str = "") -> Dataset:
-    """Make the query of a device that writes this name, as it is decoded from the wire."""
-    ds = Dataset()
-    if charset:
-        ds.SpecificCharacterSet = charset
-    buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, True
-    write_dataset(buffer, ds)
-    name = raw + b" " * (len(raw) % 2)
-    element = b"\x10\x00\x10\x00" + len(name).to_bytes(4, "little") + name
-    return decode(BytesIO(buffer.getvalue() + element), True, True)
 
 
 def test_names_numbers_and_birth_dates_are_replaced_by_their_alphabet() -> None:

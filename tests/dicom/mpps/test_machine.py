@@ -33,9 +33,9 @@ from broker.domain.reasons import WRONG_ENTRY
 from broker.store.tables import orders
 from broker.workflow import performed_steps, referrals
 from broker.workflow.stale_steps import ACTOR
-from tests.dicom.mpps.test_service import change, code, create, creation, ending, scheduled, strict
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.modality import change, code, create, creation, ending, scheduled, strict
 
 DEVICES = (Caller("XRAY_14", "10.0.0.1"), Caller("FLG_12", "10.0.0.2"))
 UIDS = ("1.2.1", "1.2.2", "1.2.3")

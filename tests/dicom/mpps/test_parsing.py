@@ -15,9 +15,9 @@ from broker.domain.performed import PerformedSeries
 from broker.store.database import Store
 from broker.store.tables import devices, performed
 from broker.workflow import referrals
-from tests.dicom.mpps.test_service import CALLER, change, create, creation, dataset, ending, notes, registered, series
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.modality import CALLER, change, create, creation, dataset, ending, notes, registered, series
 
 
 @pytest.fixture

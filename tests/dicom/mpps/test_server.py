@@ -18,10 +18,10 @@ from broker.domain.orders import Order
 from broker.store.database import Store
 from broker.store.tables import performed
 from broker.workflow import referrals
-from tests.dicom.mpps.test_service import creation, ending, strict
-from tests.dicom.test_server import associated, serving
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.modality import creation, ending, strict
+from tests.support.port import associated, serving
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -12,16 +10,11 @@ import pytest
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pynetdicom.dsutils import encode
 
-from broker.dicom.codec import json_model
-from broker.dicom.devices.registry import KnownDevices
-from broker.dicom.mpps import parsing, service
+from broker.dicom.mpps import parsing
 from broker.dicom.mpps import rules as mpps_rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist.service import Caller
-from broker.domain.clinic import Clinic
-from broker.domain.devices import Device
 from broker.domain.identifiers import valid_uid
 from broker.domain.orders import Order, OrderState
 from broker.domain.step_rules import Rule
@@ -31,146 +24,25 @@ from broker.store.tables import devices, orders, performed
 from broker.workflow import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
-
-CALLER = Caller("XRAY_14", "10.0.0.1")
+from tests.support.modality import (
+    begin,
+    change,
+    code,
+    create,
+    creation,
+    dataset,
+    ending,
+    notes,
+    outcomes,
+    scheduled,
+    series,
+    strict,
+)
 
 
 @pytest.fixture
 def order(store: Store) -> Order:
     return store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
-
-
-def creation(study_instance_uid: Any = "1.9.9", **changes: Any) -> Dataset:
-    """Make what a modality sends when it begins, as the standard wants it; a change to None takes the attribute out."""
-    values = {
-        "SpecificCharacterSet": "ISO_IR 192",
-        "ScheduledStepAttributesSequence": [scheduled(study_instance_uid)],
-        "PatientName": "Кузнецова^Марина",
-        "PatientID": "000001",
-        "PatientBirthDate": "19610312",
-        "PatientSex": "F",
-        "ReferencedPatientSequence": [],
-        "PerformedProcedureStepID": "PPS1",
-        "PerformedStationAETitle": "XRAY_14",
-        "PerformedStationName": "",
-        "PerformedLocation": "",
-        "PerformedProcedureStepStartDate": "20261124",
-        "PerformedProcedureStepStartTime": "093000",
-        "PerformedProcedureStepStatus": "IN PROGRESS",
-        "PerformedProcedureStepDescription": "",
-        "PerformedProcedureTypeDescription": "",
-        "ProcedureCodeSequence": [],
-        "PerformedProcedureStepEndDate": "",
-        "PerformedProcedureStepEndTime": "",
-        "PerformedProcedureStepDiscontinuationReasonCodeSequence": [],
-        "Modality": "DX",
-        "StudyID": "",
-        "PerformedProtocolCodeSequence": [],
-        "PerformedSeriesSequence": [],
-    }
-    return dataset(values | changes)
-
-
-def scheduled(study_instance_uid: Any = "1.9.9", **changes: Any) -> Dataset:
-    """Make an item of the Scheduled Step Attributes Sequence; without changes it is a walk-in's."""
-    values = {
-        "StudyInstanceUID": study_instance_uid,
-        "ReferencedStudySequence": [],
-        "AccessionNumber": "",
-        "RequestedProcedureID": "",
-        "RequestedProcedureDescription": "",
-        "ScheduledProcedureStepID": "",
-        "ScheduledProcedureStepDescription": "",
-        "ScheduledProtocolCodeSequence": [],
-    }
-    return dataset(values | changes)
-
-
-def ending(status: Any = "COMPLETED", **changes: Any) -> Dataset:
-    """Make what a modality sends when it has ended, as the standard wants it."""
-    values = {
-        "SpecificCharacterSet": "ISO_IR 192",
-        "PerformedProcedureStepStatus": status,
-        "PerformedProcedureStepEndDate": "20261124",
-        "PerformedProcedureStepEndTime": "093400",
-        "PerformedSeriesSequence": [series()],
-    }
-    return dataset(values | changes)
-
-
-def series(images: int = 2, **changes: Any) -> Dataset:
-    """Make an item of the Performed Series Sequence."""
-    values = {
-        "PerformingPhysicianName": "",
-        "ProtocolName": "KNEE AP",
-        "OperatorsName": "Юдин^К",
-        "SeriesInstanceUID": "1.9.9.1",
-        "SeriesDescription": "Колено",
-        "RetrieveAETitle": "",
-        "ReferencedImageSequence": [
-            dataset(
-                {"ReferencedSOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "ReferencedSOPInstanceUID": f"1.9.9.1.{n}"}
-            )
-            for n in range(1, images + 1)
-        ],
-        "ReferencedNonImageCompositeSOPInstanceSequence": [],
-    }
-    return dataset(values | changes)
-
-
-def code(value: str, meaning: str, scheme: str = "DCM") -> Dataset:
-    """Make an item of a code sequence."""
-    return dataset({"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": meaning})
-
-
-def dataset(values: Mapping[str, Any]) -> Dataset:
-    """Make a dataset by keywords; None leaves an attribute out."""
-    ds = Dataset()
-    for keyword, value in values.items():
-        if value is not None:
-            setattr(ds, keyword, value)
-    return ds
-
-
-def strict(store: Store) -> None:
-    """Let the X-ray's messages be refused where they break the standard."""
-    store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], strict_mpps=True)))
-
-
-def notes(store: Store) -> dict[str, str]:
-    """Give what was noted of the X-ray: kind -> text."""
-    store.write(lambda tx: None)  # everything that was queued before is written now
-    with store.read() as reader:
-        return {note.kind: note.text for note in devices.notes(reader).get("XRAY_14", [])}
-
-
-def on_the_wire(ds: Dataset) -> dict[str, Any]:
-    """Send a dataset and read it as the port does."""
-    if "SpecificCharacterSet" not in ds:
-        ds = copy(ds)
-        ds.SpecificCharacterSet = "ISO_IR 192"
-    data = encode(ds, False, True)
-    assert data is not None
-    return json_model.read(data, False)
-
-
-def registered(store: Store, caller: Caller) -> Device:
-    """Give the device as the port hands it over."""
-    return KnownDevices(store).or_default(caller.ae_title)
-
-
-def create(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLER) -> Dataset:
-    return begin(store, ds, uid, caller)[0]
-
-
-def begin(store: Store, ds: Dataset, uid: str, caller: Caller = CALLER, clinic: Clinic = CLINIC) -> tuple[Dataset, str]:
-    report = service.create(on_the_wire(ds), uid, caller, registered(store, caller), clinic)
-    return report.status(report.keep(store)), report.uid
-
-
-def change(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLER) -> Dataset:
-    report = service.change(on_the_wire(ds), uid, caller, registered(store, caller), CLINIC)
-    return report.status(report.keep(store))
 
 
 def state(store: Store, order: Order) -> OrderState:
@@ -199,11 +71,6 @@ STATUS = "PerformedProcedureStepStatus"
 
 def empty(keyword: str) -> Any:
     return [] if keyword.endswith("Sequence") else ""
-
-
-def outcomes(store: Store) -> list[str]:
-    with store.read() as reader:
-        return [row["outcome"] for row in reader.rows("SELECT outcome FROM performed_step_message ORDER BY id")]
 
 
 def test_what_keeps_to_the_standard_is_taken_by_a_strict_policy_without_a_note(store: Store, order: Order) -> None:

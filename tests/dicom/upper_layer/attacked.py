@@ -20,7 +20,7 @@ from typing import Any
 from broker.dicom.upper_layer.dimse import command_set
 from broker.dicom.upper_layer.dimse.command_set import CommandSet
 from broker.dicom.upper_layer.pdu import reader, writer
-from tests.dicom.upper_layer.test_upper_layer import IMPLICIT, MPPS, WORKLIST, request
+from tests.dicom.upper_layer.requests import IMPLICIT, MPPS, WORKLIST, request
 
 ROOT = Path(__file__).parents[3]
 ECHO = "1.2.840.10008.1.1"

@@ -48,7 +48,7 @@ from broker.dicom.upper_layer.pdu.user_items import (
     UserIdentityResponse,
     UserItem,
 )
-from tests.dicom.upper_layer.test_upper_layer import negotiator, request
+from tests.dicom.upper_layer.requests import negotiator, request
 
 CASES = int(os.environ.get("LAW", "25"))
 law = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))

@@ -7,7 +7,6 @@ of an answer (9) are in `test_worklist_server.py`, too.
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,10 +18,11 @@ from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist.attributes import STEP, TOP
 from broker.store.database import Store
-from tests.dicom.test_really_goes_wrong import register
-from tests.dicom.test_server import associated, serving
+from tests.dicom.worklist.asked import register
 from tests.peers.dcmtk import STEP as STEP_PATH
 from tests.peers.dcmtk import findscu
+from tests.support.port import associated, serving
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_silent_connections_are_closed_and_make_room(store: Store, sent: bytes) 
     ):
         for _ in range(8):
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5)).sendall(sent)
-        assert _is_served(server)
+        _until_served(server)
 
 
 # 25. And so do devices that lost their cable in an association, or within a message.
@@ -78,7 +78,7 @@ def test_associations_that_fell_silent_are_ended_and_make_room(store: Store, sen
             assert assoc.dul.socket is not None
             assert assoc.dul.socket.socket is not None
             assoc.dul.socket.socket.sendall(sent)
-        assert _is_served(server)
+        _until_served(server)
 
 
 # ApiMount the list: a PDU that says it is 4 GB long is not collected until memory ends, whoever sends it.
@@ -88,12 +88,11 @@ def test_a_pdu_that_says_it_is_huge_ends_the_connection(server: DicomServer, kin
         stranger.sendall(kind + b"\x00\xff\xff\xff\xff")
         with pytest.raises(ConnectionError):
             stranger.sendall(bytes(64 << 20))
-    assert _is_served(server)
+    _until_served(server)
 
 
-def _is_served(server: DicomServer) -> bool:
-    """Say whether a device gets in within a quarter of a minute."""
-    end = time.monotonic() + 15
-    while not (served := echo.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok) and time.monotonic() < end:
-        time.sleep(0.2)
-    return served
+def _until_served(server: DicomServer) -> None:
+    """Wait until a device gets in."""
+    wait_until(
+        lambda: echo.echo("WORKLIST", "127.0.0.1", server.port, "XRAY_14").ok, "a device that gets in", every=0.2
+    )

@@ -16,10 +16,10 @@ from broker.domain.orders import Order
 from broker.store.database import Store
 from broker.workflow import referrals
 from tests.bus.certificates import Authority, encrypted
-from tests.dicom.test_server import serving
 from tests.peers.dcmtk import EVERYTHING, findscu
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.port import serving
 
 
 @pytest.fixture

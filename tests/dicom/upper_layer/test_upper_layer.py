@@ -15,18 +15,13 @@ from pydicom.uid import UID
 from pynetdicom import dimse_messages, dimse_primitives, evt
 from pynetdicom.dsutils import encode
 from pynetdicom.fsm import TRANSITION_TABLE
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from pynetdicom.pdu import A_ASSOCIATE_AC
 from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
     P_DATA,
-    ImplementationClassUIDNotification,
-    MaximumLengthNotification,
     SCP_SCU_RoleSelectionNegotiation,
     UserIdentityNegotiation,
 )
-from pynetdicom.presentation import build_context
 
-from broker.dicom import services
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
 from broker.dicom.upper_layer import answering
 from broker.dicom.upper_layer.answering import Reply, Request
@@ -34,15 +29,14 @@ from broker.dicom.upper_layer.dimse import command_set
 from broker.dicom.upper_layer.dimse.command_set import CommandSet
 from broker.dicom.upper_layer.dimse.message import MessageAssembler
 from broker.dicom.upper_layer.limits import LARGEST_COMMAND, LARGEST_PDU
-from broker.dicom.upper_layer.negotiation import AcceptedContext, NegotiationResult, Negotiator
+from broker.dicom.upper_layer.negotiation import AcceptedContext, NegotiationResult
 from broker.dicom.upper_layer.pdu import reader, types, writer
 from broker.dicom.upper_layer.pdu.types import InvalidPdu
 from broker.dicom.upper_layer.table import TABLE, AssociationAction, AssociationEvent, AssociationState, next_step
+from tests.dicom.upper_layer.requests import BIG, DEFLATED, EXPLICIT, IMPLICIT, MPPS, WORKLIST, negotiator, request
 
 assert evt  # pynetdicom's modules need it imported before the primitives
 
-WORKLIST = "1.2.840.10008.5.1.4.31"
-MPPS = "1.2.840.10008.3.1.2.3.3"
 FROM_THE_PEER = {
     AssociationEvent.ASSOCIATE_AC,
     AssociationEvent.ASSOCIATE_RJ,
@@ -91,7 +85,7 @@ def test_the_table_is_ps38s() -> None:
         AssociationState.STA13,
     ],
 )
-@pytest.mark.parametrize("event", sorted(FROM_THE_PEER, key=lambda each: each.value))
+@pytest.mark.parametrize("event", sorted(FROM_THE_PEER, key=str))
 def test_whatever_a_peer_does_is_in_the_table(state: AssociationState, event: AssociationEvent) -> None:
     assert (state, event) in TABLE
 
@@ -323,45 +317,10 @@ def test_bytes_that_are_no_command_set_are_refused_or_read(data: bytes) -> None:
 # ---- negotiation ----
 
 
-def request(*contexts: tuple[str, list[str]], **changes: Any) -> bytes:
-    """Encode an association request."""
-    asked = A_ASSOCIATE()
-    asked.application_context_name = UID(changes.get("application", "1.2.840.10008.3.1.1.1"))
-    asked.calling_ae_title = changes.get("calling", "XRAY_14")
-    asked.called_ae_title = changes.get("called", "WORKLIST")
-    length = MaximumLengthNotification()
-    length.maximum_length_received = changes.get("most", 16384)
-    uid = ImplementationClassUIDNotification()
-    uid.implementation_class_uid = UID("1.2.3")
-    asked.user_information = [length, uid, *changes.get("more", [])]
-    proposed = []
-    for number, (abstract, syntaxes) in enumerate(contexts):
-        context = build_context(abstract, syntaxes)
-        context.context_id = 2 * number + 1
-        proposed.append(context)
-    asked.presentation_context_definition_list = proposed
-    encoded = A_ASSOCIATE_RQ()
-    encoded.from_primitive(asked)
-    return bytes(encoded.encode())
-
-
-def negotiator() -> Negotiator:
-    return Negotiator(
-        services.SOP_CLASSES,
-        services.TRANSFER_SYNTAXES,
-        65536,
-        services.IMPLEMENTATION_CLASS_UID,
-        services.IMPLEMENTATION_VERSION_NAME,
-    )
-
-
 def accepted(outcome: NegotiationResult) -> Any:
     decoded = A_ASSOCIATE_AC()
     decoded.decode(outcome.reply)
     return decoded.to_primitive()
-
-
-IMPLICIT, EXPLICIT, DEFLATED, BIG = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2"))
 
 
 def test_contexts_are_accepted_and_rejected_one_by_one() -> None:
@@ -469,7 +428,7 @@ def test_pynetdicom_reads_what_we_send_in_small_pdus() -> None:
     while at < len(data):
         _, length = reader.header(data, at)
         values.presentation_data_value_list += [
-            [context, bytes([control]) + fragment]
+            [context, bytes([control]) + fragment]  # type: ignore[misc]  # only lists are taken
             for context, control, fragment in reader.values(data[at + 6 : at + 6 + length])
         ]
         at += 6 + length

@@ -36,11 +36,11 @@ from broker.store.database import Store, Tx
 from broker.store.tables import devices, orders, outbox, performed
 from broker.store.tables import worklist as stored
 from broker.workflow import referrals
-from tests.dicom.codec.test_decoding import encoded
-from tests.dicom.worklist.test_query import identifier
+from tests.dicom.codec.encoding import encoded
 from tests.peers import worklist_corpus as corpus
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
+from tests.support.worklist_query import identifier
 
 WORKLIST = "1.2.840.10008.5.1.4.31"
 NAME = "Клиника на Заречной"

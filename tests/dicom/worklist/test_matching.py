@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from broker.dicom.worklist import matching, name_matching
 from broker.dicom.worklist.matching import MalformedKey
 from broker.dicom.worklist.wildcards import wildcard
+from tests.support.waiting import at_most
 
 NAME = "Кузнецова^Марина^Петровна"
 
@@ -133,6 +133,5 @@ def test_wildcards_agree_with_a_plain_definition(pattern: str, value: str) -> No
 
 
 def test_wildcards_take_linear_time() -> None:
-    started = time.perf_counter()
-    assert not wildcard("**а*" * 30 + "!", "а" * 64)
-    assert time.perf_counter() - started < 1
+    with at_most():
+        assert not wildcard("**а*" * 30 + "!", "а" * 64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from broker.dicom.codec import transliteration
 from broker.dicom.worklist import name_matching
 from broker.domain import names
 from broker.domain.people import PersonName
+from tests.support.waiting import at_most
 
 NAME = "Щербакова^Юлия^Сергеевна"
 
@@ -144,8 +143,7 @@ def test_the_beginning_given_to_the_index_never_leaves_a_match_out(name: PersonN
 
 
 def test_hostile_patterns_take_no_time() -> None:
-    started = time.perf_counter()
-    for pattern in ("**а*а*а*!" * 7, "*a*a" * 16, "?*" * 32, "*^*" * 20):
-        name_matching.matches(pattern[:64], "а" * 60 + "^Юлия")
-        name_matching.matches(pattern[:64], "Щербаков" * 8)
-    assert time.perf_counter() - started < 1
+    with at_most():
+        for pattern in ("**а*а*а*!" * 7, "*a*a" * 16, "?*" * 32, "*^*" * 20):
+            name_matching.matches(pattern[:64], "а" * 60 + "^Юлия")
+            name_matching.matches(pattern[:64], "Щербаков" * 8)

@@ -26,11 +26,11 @@ from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.store.tables.worklist import WorklistItem
 from broker.workflow import performed_steps, referrals
-from tests.dicom.codec.test_decoding import encoded
-from tests.dicom.worklist.test_query import code, identifier
+from tests.dicom.codec.encoding import encoded
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.support.worklist_query import code, identifier
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)  # noon in the clinic
 
@@ -303,7 +303,7 @@ def test_code_sequences_are_matched_and_returned_by_what_is_asked_of_them(
 ) -> None:
     register(store)
     keyword = "ScheduledProtocolCodeSequence" if within_step else "RequestedProcedureCodeSequence"
-    ds = identifier({keyword: [code(**keys)]}) if within_step else identifier(**{keyword: [code(**keys)]})
+    ds = identifier({keyword: [code(**keys)]}) if within_step else identifier(None, **{keyword: [code(**keys)]})
     answers = ask(store, ds)
     assert len(answers) == found
     for answer in answers:

@@ -14,22 +14,7 @@ from pydicom.tag import Tag
 from broker.dicom.worklist.attributes import STEP, TOP, Match
 from broker.dicom.worklist.matching import MalformedKey
 from broker.dicom.worklist.query import WorklistQuery, parse
-
-
-def identifier(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
-    ds, item = Dataset(), Dataset()
-    for part, values in ((ds, {"PatientName": "", **keys}), (item, step or {"ScheduledProcedureStepID": ""})):
-        for keyword, value in values.items():
-            setattr(part, keyword, value)
-    ds.ScheduledProcedureStepSequence = [item]
-    return ds
-
-
-def code(**keys: Any) -> Dataset:
-    ds = Dataset()
-    for keyword, value in keys.items():
-        setattr(ds, keyword, value)
-    return ds
+from tests.support.worklist_query import code, identifier
 
 
 def offending(ds: Dataset) -> str:
@@ -165,7 +150,7 @@ def test_what_is_not_matched_within_a_sequence_is_said_so() -> None:
 
 @pytest.mark.parametrize("keyword", ["RequestedProcedureCodeSequence", "ReferencedStudySequence"])
 def test_a_sequence_with_several_items_is_refused(keyword: str) -> None:
-    assert offending(identifier(**{keyword: [code(CodeValue="1"), code(CodeValue="2")]})) == keyword
+    assert offending(identifier(None, **{keyword: [code(CodeValue="1"), code(CodeValue="2")]})) == keyword
 
 
 def test_several_scheduled_steps_are_refused() -> None:

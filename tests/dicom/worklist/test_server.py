@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, Association
+from pynetdicom import AE
+from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from broker.dicom.scu import echo
@@ -18,13 +19,13 @@ from broker.dicom.statuses import Status
 from broker.dicom.worklist import response, service
 from broker.store.database import Store
 from broker.workflow import referrals
-from tests.dicom.test_server import associated, serving
-from tests.dicom.worklist.test_query import identifier
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.port import associated, serving
+from tests.support.waiting import wait_until
+from tests.support.worklist_query import identifier
 
 ITEMS, PACE = 200, 0.02  # answers, and seconds that each takes: nobody waits for all of them
-PATIENCE = 10.0  # seconds for threads to end on a busy machine
 
 
 @pytest.fixture
@@ -50,13 +51,6 @@ def written(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Dataset]:
     return made
 
 
-def wait_for(what: Callable[[], bool]) -> bool:
-    end = time.monotonic() + PATIENCE
-    while not what() and time.monotonic() < end:
-        time.sleep(0.02)
-    return what()
-
-
 def still_serves(server: DicomServer) -> bool:
     return echo.echo("WORKLIST", "127.0.0.1", server.port, "FLG_12").ok
 
@@ -70,7 +64,7 @@ def threads() -> Iterator[None]:
     """What an association started ends with it."""
     before = set(threading.enumerate())
     yield
-    assert wait_for(lambda: not [each for each in threading.enumerate() if each not in before]), threading.enumerate()
+    wait_until(lambda: not [each for each in threading.enumerate() if each not in before])
 
 
 @pytest.mark.usefixtures("threads")
@@ -97,7 +91,7 @@ def test_an_abort_after_the_first_answer_ends_the_thread(server: DicomServer, wr
         next(iter(answers_of(assoc)))
         assoc.abort()
     assert still_serves(server)
-    assert wait_for(lambda: not server.associations)
+    wait_until(lambda: not server.associations)
     assert len(written) < ITEMS
     server.stop()
 
@@ -109,7 +103,7 @@ def test_a_device_that_goes_dark_in_the_middle_ends_the_thread(server: DicomServ
         assert assoc.dul.socket is not None
         assoc.dul.socket.close()
     assert still_serves(server)
-    assert wait_for(lambda: not server.associations)
+    wait_until(lambda: not server.associations)
     assert len(written) < ITEMS
     server.stop()
 
@@ -122,7 +116,7 @@ def test_a_release_in_the_middle_is_answered(server: DicomServer, written: list[
         assert assoc.is_released
     assert len(written) < ITEMS
     assert still_serves(server)
-    assert wait_for(lambda: not server.associations)
+    wait_until(lambda: not server.associations)
     server.stop()
 
 

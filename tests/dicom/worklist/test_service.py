@@ -10,47 +10,23 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from broker.dicom.statuses import Status
-from broker.dicom.worklist import attributes, service
-from broker.dicom.worklist.service import Caller, FindResponse
-from broker.domain.orders import Order, Priority
-from broker.domain.people import Patient, PersonName
+from broker.dicom.worklist import attributes
+from broker.domain.orders import Priority
+from broker.domain.people import PersonName
 from broker.store.database import Store
 from broker.store.tables import devices
 from broker.workflow import referrals
+from tests.dicom.worklist.asked import ask, numbers, query, register
 from tests.support import factory
-from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
 
 LEE = replace(KUZNETSOVA, name=PersonName("Ли", "Ен"), snils="", policy="")
-
-
-def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
-    return store.write(referrals.register, draft(patient=patient, **changes), REGISTRAR, CLINIC)
-
-
-def query(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
-    ds = Dataset()
-    for keyword, value in {"PatientName": "", "AccessionNumber": "", **keys}.items():
-        setattr(ds, keyword, value)
-    item = Dataset()
-    for keyword, value in (step or {"ScheduledProcedureStepID": ""}).items():
-        setattr(item, keyword, value)
-    ds.ScheduledProcedureStepSequence = [item]
-    return ds
-
-
-def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> list[FindResponse]:
-    return list(service.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
 
 
 def see_all(store: Store) -> None:
     """Let the X-ray see what is not its own when it names no station."""
     device = replace(factory.DEVICES[0], own_only=False)
     store.write(lambda tx: devices.put(tx, device))
-
-
-def numbers(answers: list[FindResponse]) -> list[str]:
-    assert answers[-1].status.Status == Status.SUCCESS
-    return [str(answer.identifier.AccessionNumber) for answer in answers if answer.identifier is not None]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_without_devices_everything_with_a_modality_is_offered() -> None:
 def test_the_devices_choose_where_nothing_is_named() -> None:
     selection = choose(ProcedureFilter(), {"CT"})
     assert offered(selection) == {"X-2": ("CT", 20)}
-    assert (selection.by_devices, selection.modalities) == (True, {"CT"})
+    assert (selection.by_devices, selection.modalities) == (True, frozenset({"CT"}))
 
 
 @pytest.mark.parametrize(

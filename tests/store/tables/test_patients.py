@@ -24,7 +24,7 @@ PEOPLE = [
 @pytest.fixture
 def people(store: Store) -> Store:
     for number, person in enumerate(PEOPLE):
-        store.write(lambda tx, person=person, number=number: patients.add(tx, person, f"{number:06d}"))
+        store.write(patients.add, person, f"{number:06d}")
     return store
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -17,6 +16,7 @@ from broker.domain.orders import OrderState
 from broker.domain.people import PersonName
 from broker.store.queries import order_card
 from tests.support.clock import TODAY
+from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, parts, press
 from ui.board import layout
@@ -155,11 +155,7 @@ async def test_twenty_boards_read_the_day_once_after_a_change(
 
     monkeypatch.setattr(layout, "read", counted)
     scene.begin(order, "1.2.1")
-    for _ in range(100):
-        if running() == len(boards):
-            break
-        await asyncio.sleep(0.05)
-    assert running() == len(boards)
+    await wait_until_async(lambda: running() == len(boards))
     assert len(readings) == 1
 
 

@@ -22,10 +22,13 @@ from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import referrals
 from tests.support import factory
 from tests.support.clock import TODAY
+from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
-from tests.ui.desk.test_page import ENTER, Hands, _quick, until  # noqa: F401
+from tests.ui.desk.hands import ENTER, Hands
 from tests.ui.scene import Scene, press, texts
 from ui.services import Services
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 THEM, US = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61", "aa9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
 KNEE = ExternalStudy(
@@ -108,7 +111,7 @@ async def choose(user: User) -> Hands:
     await user.open("/desk")
     hands = Hands(user)
     await hands.search("куз", ENTER)
-    await until(lambda: hands.control("last").value)
+    await wait_until_async(lambda: hands.control("last").value)
     return hands
 
 
@@ -188,7 +191,7 @@ async def test_what_was_long_ago_or_of_another_kind_is_no_repeat(scene: Scene, s
     async with person(services) as user:
         hands = await choose(user)
         hands.type("what", "WLB-KNEE")
-        await until(lambda: hands.control("time").value)
+        await wait_until_async(lambda: hands.control("time").value)
         await user.should_not_see("уже делали")
 
 
@@ -207,7 +210,7 @@ async def test_a_patient_is_sent_to_another_clinic_without_device_and_time(scene
         await user.should_not_see("Городская клиника на Заречной")  # that is us
         hands.do("owner", "keydown.down.prevent")
         hands.do("owner", ENTER)
-        await until(lambda: hands.control("owner").value == "Городская больница № 2")
+        await wait_until_async(lambda: hands.control("owner").value == "Городская больница № 2")
         hands.press_save()
         await user.should_see("Направлен в другую клинику, желательно сегодня")
         await user.should_see("Направлен")  # the chip under «Записаны сегодня»
@@ -222,7 +225,7 @@ async def test_a_patient_is_sent_to_another_clinic_without_device_and_time(scene
         assert hands.values("last", "owner") == ["Зуева", "Городская больница № 2"]
         hands.type("comment", "просьба позвонить")
         hands.press_save()
-        await until(lambda: orders(scene.store)[0].comment == "просьба позвонить")
+        await wait_until_async(lambda: orders(scene.store)[0].comment == "просьба позвонить")
     assert orders(scene.store)[0].state is OrderState.REFERRED
 
 
@@ -295,7 +298,9 @@ async def test_diagnoses_and_doctors_come_from_the_directories(scene: Scene, ser
 async def _take_first(hands: Hands, name: str, taken: str) -> None:
     """Wait for the list under a field and take its first line."""
     user = hands.user
-    await until(lambda: user.client and any("option" in each.classes for each in user.client.elements.values()))
+    await wait_until_async(
+        lambda: user.client and any("option" in each.classes for each in user.client.elements.values())
+    )
     hands.do(name, "keydown.down.prevent")
     hands.do(name, ENTER)
-    await until(lambda: hands.control(name).value == taken)
+    await wait_until_async(lambda: hands.control(name).value == taken)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from nicegui import ui
 from nicegui.testing import User
-from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.orders import Order
 from broker.domain.people import Patient, PersonName
@@ -22,74 +19,13 @@ from broker.store.tables import accounts
 from broker.workflow import accounts as staff
 from broker.workflow import referrals
 from tests.support import factory
+from tests.support.waiting import assert_stays, wait_until_async
 from tests.ui.conftest import Site, person, session_of
+from tests.ui.desk.hands import DOWN, ENTER, Hands
 from ui.order import label
 from ui.services import COOKIE, Services
-from ui.widgets import autocomplete, draft
 
-ENTER, DOWN = "keydown.enter.exact.prevent", "keydown.down.prevent"
-
-
-class Hands:
-    """What a registrar's hands do with the form."""
-
-    def __init__(self, user: User) -> None:
-        self.user = user
-
-    def control(self, name: str) -> Any:
-        """Find a control by the id that its label points to."""
-        assert self.user.client
-        for each in self.user.client.elements.values():
-            if each.props.get("for") == name and each.tag != "label" and hasattr(each, "value"):
-                return each
-            if name == "urgent" and isinstance(each, ui.checkbox):
-                return each
-        pytest.fail(f"no control {name}")
-
-    def do(self, name: str, event: str) -> None:
-        UserInteraction(self.user, {self.control(name)}, None).trigger(event)
-
-    def type(self, name: str, value: Any) -> None:
-        """Replace what stands in a field, and leave it."""
-        assert self.user.client
-        with self.user.client:
-            self.control(name).value = value
-        self.do(name, "blur")
-
-    def note(self, name: str) -> str:
-        """Give the line under a field."""
-        assert self.user.client
-        elements = self.user.client.elements.values()
-        return next(str(getattr(each, "text", "")) for each in elements if each.props.get("id") == f"{name}-note")
-
-    def values(self, *controls: str) -> list[Any]:
-        return [self.control(name).value for name in controls]
-
-    async def search(self, typed: str, *keys: str) -> None:
-        with self.user.client or pytest.fail("no page"):
-            self.control("patient-search").value = typed
-        for key in keys:
-            await asyncio.sleep(0.06)
-            self.do("patient-search", key)
-        await asyncio.sleep(0.06)
-
-    async def fill(self, **more: Any) -> None:
-        """Fill a whole referral for somebody new."""
-        values = {"last": "зуева", "first": "марья", "middle": "петровна", "born": "05051980", "what": "WLB-KNEE"}
-        for name, value in {**values, **more}.items():
-            self.type(name, value)
-        await until(lambda: self.control("time").value != "")
-
-    def press_save(self) -> None:
-        self.user.find("Сохранить").click()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    for _ in range(100):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("it did not happen within two seconds")
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def registered(services: Services) -> list[Order]:
@@ -104,13 +40,6 @@ def kept_draft(services: Services) -> Any:
         account = accounts.by_login(reader, "orlova")
         assert account
         return accounts.load_draft(reader, account.id, "referral")
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pauses be short: nobody here thinks while typing."""
-    monkeypatch.setattr(autocomplete, "DEBOUNCE", 0.01)
-    monkeypatch.setattr(draft, "QUIET", 0.1)
 
 
 @pytest.fixture
@@ -129,7 +58,7 @@ async def test_the_search_finds_as_one_types_and_enter_takes_the_first(services:
         await user.should_see("Кузнецова Марина Петровна")
         await user.should_see(re.compile(r"12\.03\.1961").pattern.replace("\\", ""))
         await hands.search("куз", ENTER)
-        await until(lambda: hands.control("last").value)
+        await wait_until_async(lambda: hands.control("last").value)
         assert hands.values("last", "first", "middle", "born") == ["Кузнецова", "Марина", "Петровна", "12.03.1961"]
         assert hands.values("sex", "snils", "policy") == ["F", "112-233-445 95", "7800 0000 1234 5671"]
         await user.should_see("карта 000001")
@@ -144,18 +73,18 @@ async def test_a_scanner_that_is_faster_than_the_search_still_gets_its_patient(s
         with user.client or pytest.fail("no page"):
             hands.control("patient-search").value = "7800000012345671"
         hands.do("patient-search", ENTER)
-        await until(lambda: hands.control("last").value == "Кузнецова")
+        await wait_until_async(lambda: hands.control("last").value == "Кузнецова")
 
 
 async def test_whoever_is_not_found_goes_into_the_fields(hands: Hands) -> None:
     await hands.search("зуева марья петровна 05.05.1980")
     await hands.user.should_see("Никого нет. Новый пациент: зуева марья петровна 05.05.1980")
     await hands.search("зуева марья петровна 05.05.1980", ENTER)
-    await until(lambda: hands.control("last").value)
+    await wait_until_async(lambda: hands.control("last").value)
     assert hands.values("last", "first", "middle", "born") == ["Зуева", "Марья", "Петровна", "05.05.1980"]
     assert hands.values("sex", "patient-search") == ["F", ""]
     await hands.search("11223344595", ENTER)
-    await until(lambda: hands.control("snils").value)
+    await wait_until_async(lambda: hands.control("snils").value)
     assert hands.values("last", "snils") == ["", "112-233-445 95"]
 
 
@@ -165,7 +94,7 @@ async def test_somebody_new_may_bear_the_name_of_somebody_known(services: Servic
         await user.open("/desk")
         hands = Hands(user)
         await hands.search("Кузнецова Марина Петровна", DOWN, ENTER)
-        await until(lambda: hands.control("last").value)
+        await wait_until_async(lambda: hands.control("last").value)
         assert hands.values("last", "born") == ["Кузнецова", ""]
 
 
@@ -175,13 +104,13 @@ async def test_a_wrong_number_is_told_at_its_field_in_russian(hands: Hands, serv
     hands.press_save()
     await hands.user.should_see("Не сохранено: исправьте 1 поле")
     assert registered(services) == []
-    await until(lambda: kept_draft(services))
-    await asyncio.sleep(0.2)
-    await hands.user.should_see("Не сохранено: исправьте 1 поле")  # not overwritten by «Черновик сохранён»
+    await wait_until_async(lambda: kept_draft(services))
+    # Not overwritten by «Черновик сохранён».
+    await assert_stays(lambda: hands.user.find("Не сохранено: исправьте 1 поле").elements)
     with hands.user.client or pytest.fail("no page"):
         hands.control("snils").value = "112-233-445 95"
     assert hands.note("snils") == ""  # as soon as it is right
-    await asyncio.sleep(0.1)
+    await wait_until_async(lambda: kept_draft(services)[0]["snils"] == "112-233-445 95")
 
 
 async def test_saving_nothing_names_every_field_that_is_missing(hands: Hands, services: Services) -> None:
@@ -233,8 +162,7 @@ async def test_saving_twice_makes_one_referral(hands: Hands, services: Services)
     hands.press_save()
     hands.press_save()
     await hands.user.should_see("Печать этикетки")
-    await asyncio.sleep(0.2)
-    assert len(registered(services)) == 1
+    await assert_stays(lambda: len(registered(services)) == 1)
 
 
 async def test_a_repeat_after_a_lost_answer_makes_no_second_referral(services: Services) -> None:
@@ -243,7 +171,7 @@ async def test_a_repeat_after_a_lost_answer_makes_no_second_referral(services: S
         hands = Hands(user)
         await hands.fill()
         hands.press_save()
-        await until(lambda: kept_draft(services) or registered(services))
+        await wait_until_async(lambda: kept_draft(services) or registered(services))
         await user.should_see("Печать этикетки")
         content = {**hands_content(services), "nearest": False}
     # The program went down after the commit and before it could say so: the draft is still there.
@@ -285,10 +213,10 @@ async def test_a_draft_survives_a_restart(services: Services) -> None:
         await user.open("/desk")
         hands = Hands(user)
         await hands.search("куз", ENTER)
-        await until(lambda: hands.control("last").value)
+        await wait_until_async(lambda: hands.control("last").value)
         hands.type("what", "WLB-MMG4")
         hands.type("comment", "жалобы")
-        await until(lambda: (draft := kept_draft(services)) and draft[0]["comment"] == "жалобы")
+        await wait_until_async(lambda: (draft := kept_draft(services)) and draft[0]["comment"] == "жалобы")
         await user.should_see("Черновик сохранён")
     async with person(services) as user:
         await user.open("/desk")
@@ -304,9 +232,9 @@ async def test_a_draft_survives_a_restart(services: Services) -> None:
 
 async def test_an_emptied_form_leaves_no_draft(hands: Hands, services: Services) -> None:
     hands.type("last", "Зуева")
-    await until(lambda: kept_draft(services))
+    await wait_until_async(lambda: kept_draft(services))
     hands.user.find("Очистить").click()
-    await until(lambda: kept_draft(services) is None)
+    await wait_until_async(lambda: kept_draft(services) is None)
     assert hands.control("last").value == ""
 
 
@@ -318,10 +246,10 @@ async def test_the_nearest_free_time_is_offered_and_follows_the_day(hands: Hands
     services.store.write(
         referrals.register, factory.draft(patient=other, start=start), factory.REGISTRAR, factory.CLINIC
     )
-    await until(lambda: hands.control("time").value != first)
+    await wait_until_async(lambda: hands.control("time").value != first)
     await hands.user.should_see("Кузнецова М. П.")
     hands.type("time", first)  # a person may insist
-    await until(lambda: "Занято: Кузнецова М. П." in hands.note("time"))
+    await wait_until_async(lambda: "Занято: Кузнецова М. П." in hands.note("time"))
 
 
 async def test_only_devices_that_can_do_it_are_offered(hands: Hands) -> None:
@@ -358,12 +286,14 @@ async def test_a_stopping_program_never_says_saved(
 ) -> None:
     await hands.fill()
 
-    async def nothing(*_: Any) -> None:
-        return None
+    asked: list[object] = []
+
+    async def nothing(*what: object) -> None:
+        asked.append(what)
 
     monkeypatch.setattr("ui.live.run.io_bound", nothing)
     hands.press_save()
-    await asyncio.sleep(0.3)
+    await wait_until_async(lambda: asked)
     await hands.user.should_not_see("Печать этикетки")
 
 
@@ -375,7 +305,7 @@ async def test_after_a_sign_out_an_open_tab_saves_nothing(
     monkeypatch.setattr(hands.user.navigate, "to", gone.append)
     services.store.write(lambda tx: tx.run("DELETE FROM session"))
     hands.press_save()
-    await until(lambda: gone)
+    await wait_until_async(lambda: gone)
     assert gone[0] == "/signin?next=%2Fdesk"
     assert registered(services) == []
 
@@ -416,7 +346,7 @@ async def test_a_change_is_saved_over_what_was_seen_and_nothing_else(services: S
         await user.open(f"/desk?order={number}")
         hands.type("comment", "позже")
         hands.press_save()
-        await until(lambda: registered(services)[0].comment == "позже")
+        await wait_until_async(lambda: registered(services)[0].comment == "позже")
 
 
 async def test_a_change_cannot_turn_one_patient_into_another(services: Services) -> None:
@@ -436,7 +366,7 @@ async def test_typing_over_a_chosen_patient_makes_somebody_new(services: Service
         await user.open("/desk")
         hands = Hands(user)
         await hands.search("куз", ENTER)
-        await until(lambda: hands.control("last").value)
+        await wait_until_async(lambda: hands.control("last").value)
         await hands.fill(snils="", policy="")
         await user.should_see("будет записан как новый пациент")
         hands.press_save()

@@ -10,11 +10,12 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
+from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.messages import OutboxKind
 from broker.store.database import Store
 from broker.store.queries.exchange_state import ExchangeState
 from broker.store.tables import incoming, outbox
-from broker.store.tables.incoming import Arrival, ArrivalKind, ArrivalState
+from broker.store.tables.incoming import Arrival
 from tests.support.clock import ZONE
 from tests.ui.conftest import person
 from tests.ui.scene import Scene, buttons, press

@@ -23,10 +23,13 @@ from broker.workflow import performed_steps
 from tests.support import factory
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, KUZNETSOVA
+from tests.support.waiting import wait_until_async
 from tests.ui.conftest import person
-from tests.ui.desk.test_page import Hands, _quick, until  # noqa: F401
+from tests.ui.desk.hands import Hands
 from tests.ui.scene import Scene, press, texts
 from ui.services import Services
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 THEM = "3b9d1c6a-7e42-4f0b-8a55-1d2c3e4f5a61"
 BUS = Actor(ActorKind.BUS, "bus", "Региональная шина")
@@ -89,7 +92,7 @@ async def test_what_waits_is_listed_with_the_urgent_first_and_counted_in_the_men
     await user.should_see("Дополнить или проверить: дата рождения")
     assert texts(user, "badge") == ["2", "2"]  # the bar and the phone's bar
     came(store, "t3")
-    await until(lambda: texts(user, "badge") == ["3", "3"])
+    await wait_until_async(lambda: texts(user, "badge") == ["3", "3"])
 
 
 async def test_a_referral_from_elsewhere_becomes_one_order_however_often_it_is_saved(
@@ -101,13 +104,13 @@ async def test_a_referral_from_elsewhere_becomes_one_order_however_often_it_is_s
         assert find_link(user, "Записать") == f"/desk?incoming={id}"
         await user.open(f"/desk?incoming={id}")
         hands = Hands(user)
-        await until(lambda: hands.control("time").value)
+        await wait_until_async(lambda: hands.control("time").value)
         assert hands.values("last", "snils", "what", "side") == ["Кузнецова", "112-233-445 95", "WLB-KNEE", "L"]
         assert hands.values("referrer", "diagnosis", "comment") == ["Петров Пётр", "M17.1", "Упала"]
         await user.should_see("В направлении: «Рентгенография коленного сустава»")
         hands.press_save()
         hands.press_save()
-        await until(lambda: user.back_history[-1].startswith("/incoming?saved="))
+        await wait_until_async(lambda: user.back_history[-1].startswith("/incoming?saved="))
         await user.should_see("Записано: сегодня")
     [order] = orders(store)
     assert (order.bus_role, order.requester) == (BusRole.PERFORMER, THEM)
@@ -135,13 +138,13 @@ async def test_a_number_alone_makes_nobody_the_same_patient(scene: Scene, servic
     async with person(services) as user:
         await user.open(f"/desk?incoming={first}")
         hands = Hands(user)
-        await until(lambda: hands.control("time").value)
+        await wait_until_async(lambda: hands.control("time").value)
         hands.press_save()
-        await until(lambda: user.back_history[-1].startswith("/incoming?saved="))
+        await wait_until_async(lambda: user.back_history[-1].startswith("/incoming?saved="))
         id = came(scene.store, "t2", patient=other)
         await user.open(f"/desk?incoming={id}")
         assert hands.values("last", "snils") == ["Ганиев", "112-233-445 95"]
-        await until(lambda: hands.control("time").value)
+        await wait_until_async(lambda: hands.control("time").value)
         hands.press_save()
         await user.should_see("Этот СНИЛС у нас записан на другого человека")
     assert state(scene.store, id) is IncomingState.WAITING
@@ -167,7 +170,7 @@ async def test_declining_takes_it_off_the_list_with_its_reason(store: Store, ser
             each for each in user.find(kind=ui.button, content="Отклонить").elements if "data-closes" in each.props
         ]
         UserInteraction(user, set(danger), None).click()
-        await until(lambda: state(store, id) is IncomingState.DECLINED)
+        await wait_until_async(lambda: state(store, id) is IncomingState.DECLINED)
         await user.open("/incoming")
         await user.should_see("Никто не ждёт записи.")
 
@@ -218,7 +221,7 @@ async def test_a_study_without_a_referral_is_registered_as_its_device_told_it(sc
         assert not any(hands.control(name).enabled for name in ("device", "day", "time"))
         hands.type("what", "WLB-KNEE")
         hands.press_save()
-        await until(lambda: user.back_history[-1].startswith("/order/"))
+        await wait_until_async(lambda: user.back_history[-1].startswith("/order/"))
         await user.open("/desk?walkin=1.2.7")
         await user.should_see("Эти снимки уже привязаны.")
     [order] = orders(scene.store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ from nicegui import ui
 from nicegui.testing import User
 
 from tests.support.clock import TODAY
+from tests.support.waiting import wait_until_async
 from tests.ui.scene import Scene, texts
 
 pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
@@ -30,11 +30,7 @@ async def test_today_is_listed_and_moves_by_itself(scene: Scene, user: User) -> 
     ]
     assert rows(user)[0]["born"] == " 12.03.1961 (65 лет)"
     scene.begin(order, "1.2.1")
-    for _ in range(20):
-        await asyncio.sleep(0.05)
-        if rows(user)[0]["state"] == "running":
-            break
-    assert rows(user)[0]["state"] == "running"
+    await wait_until_async(lambda: rows(user)[0]["state"] == "running")
 
 
 async def test_a_name_finds_studies_of_every_day(scene: Scene, user: User) -> None:

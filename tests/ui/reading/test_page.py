@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from broker.workflow import reports as results
 from broker.workflow.reports import ReportText
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR
+from tests.support.waiting import wait_until_async
 from tests.ui.conftest import Site, person, session_of
 from tests.ui.scene import Scene, press, texts
 from ui.order import timeline
@@ -66,14 +66,6 @@ def write(user: User, **fields: str) -> None:
 def field_of(user: User, name: str) -> Any:
     found = [each for kind in (ui.textarea, ui.input) for each in user.find(kind).elements]
     return next(each for each in found if each.props.get("for") == name)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(300):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come")
 
 
 def signing(user: User, which: int) -> None:
@@ -158,7 +150,7 @@ async def test_what_is_typed_is_kept_after_a_pause_and_is_there_again(scene: Sce
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     write(doctor, description="Пишу", effective_dose="0,03 мЗв")
-    await until(lambda: kept(scene, order))
+    await wait_until_async(lambda: kept(scene, order))
     report = kept(scene, order)
     assert report is not None
     assert (report.description, report.effective_dose, report.author) == ("Пишу", 0.03, "volskaya")
@@ -171,7 +163,7 @@ async def test_an_unreadable_dose_keeps_nothing_else_back(scene: Scene, doctor: 
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     write(doctor, conclusion="Норма", effective_dose="мало")
-    await until(lambda: kept(scene, order))
+    await wait_until_async(lambda: kept(scene, order))
     signing(doctor, 0)
     await doctor.should_see("Напишите дозу числом, например 0,03")
     report = kept(scene, order)
@@ -183,7 +175,7 @@ async def test_somebody_elses_draft_is_taken_over_while_nothing_is_typed(scene: 
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     scene.store.write(results.save_report, order.id, 0, ReportText("Чужое"), OTHER)
-    await until(lambda: field_of(doctor, "description").value == "Чужое")
+    await wait_until_async(lambda: field_of(doctor, "description").value == "Чужое")
     await doctor.should_see("Соколов В. И.")
 
 
@@ -202,8 +194,8 @@ async def test_of_two_texts_a_person_chooses(
     assert report is not None
     assert report.description == "Чужое"
     press(doctor, choice)
-    await until(lambda: (found := kept(scene, order)) and found.description == left)
-    await until(lambda: field_of(doctor, "description").value == left)
+    await wait_until_async(lambda: (found := kept(scene, order)) and found.description == left)
+    await wait_until_async(lambda: field_of(doctor, "description").value == left)
 
 
 # ---- signing ----
@@ -220,7 +212,7 @@ async def test_signing_shows_what_goes_out_and_then_the_next_study(scene: Scene,
     await doctor.should_see("Протокол и его PDF уйдут на шину.", retries=50)
     await doctor.should_see("2 слова")
     signing(doctor, -1)
-    await until(lambda: (found := kept(scene, order)) and found.signed_at)
+    await wait_until_async(lambda: (found := kept(scene, order)) and found.signed_at)
     await doctor.should_see("Следующее: Ли Е.", retries=50)
     await doctor.should_see("Печать / PDF")
     with scene.store.read() as reader:
@@ -237,7 +229,7 @@ async def test_a_running_study_can_be_described_but_not_signed(scene: Scene, doc
     write(doctor, conclusion="Норма")
     signing(doctor, 0)
     await doctor.should_see("Подписать можно, когда аппарат его закончит")
-    await until(lambda: kept(scene, order))
+    await wait_until_async(lambda: kept(scene, order))
     await doctor.should_see("Подписать можно, когда аппарат его закончит")  # that it is kept does not hide why not
     scene.finish("1.2.1")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import re
 import stat
@@ -15,6 +14,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from broker.domain.health import Check, Health
+from tests.support.waiting import assert_stays, wait_until_async
 from tests.ui.conftest import House, Site, application, person, session_of
 from ui.services import COOKIE, Services
 from ui.web import app as web
@@ -169,6 +169,6 @@ async def test_news_of_several_commits_reaches_the_pages_once(services: Services
             own.subscribe(lambda: heard.append(1))
             for _ in range(5):
                 services.store.write(lambda tx: tx.notify())
-            await asyncio.sleep(0.4)
-            assert heard == [1]
+            await wait_until_async(lambda: heard)
+            await assert_stays(lambda: heard == [1])
     services.store.write(lambda tx: tx.notify())  # nobody listens any more, and nothing breaks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from nicegui import ui
 from nicegui.testing import User
 
@@ -12,8 +14,12 @@ async def test_what_is_shown_already_is_left_alone(user: User) -> None:
     client = await user.open("/board")
     with client:
         memo = Memo(ui.element("div"))
-    drawn: list[object] = []
+    drawn: list[tuple[str | None, ui.label]] = []
+
+    def draw(key: str | None) -> None:
+        drawn.append((key, ui.label("drawn")))
+
     for key in (None, None, "one", "one", None):
-        memo.show(key, lambda key=key: drawn.append((key, ui.label("drawn"))))  # type: ignore[misc]
+        memo.show(key, partial(draw, key))
     assert [key for key, _ in drawn] == [None, "one", None]
-    assert memo.element.default_slot.children == [drawn[-1][1]]  # type: ignore[index]
+    assert memo.element.default_slot.children == [drawn[-1][1]]

@@ -34,6 +34,8 @@ DIAGNOSIS = f"{NSI}.1005"
 CONFIDENTIALITY = f"{NSI}.1116"
 DCM = "1.2.840.10008.2.16.4"  # PS3.16 Table 8-1: DICOM Controlled Terminology
 
+# The side of the body, for which the profile has no member: a note of the ServiceRequest.
+LATERALITY_TEXT = {"R": "Сторона: правая", "L": "Сторона: левая", "B": "Сторона: обе"}
 VERSION_NOT_CONFIGURED = "0"
 """Stands for [unknown] in a Coding whose code system has no version in the configuration.
 

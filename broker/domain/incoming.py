@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -38,7 +39,7 @@ class IncomingReferral(Referral):
     source: str = "bus"  # "bus", or the name of a local client
     state: IncomingState = IncomingState.WAITING
     order_id: int | None = None  # of the order that it became
-    problem: str = ""
+    problems: Mapping[str, str] = field(default_factory=dict, hash=False)  # what a person has to see to: field -> code
     received_at: datetime | None = None  # UTC
     id: int = 0
 

@@ -7,29 +7,52 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Limit(NamedTuple):
+    """How many misses are free, and the longest wait in seconds after more of them."""
+
+    free: int
+    longest: float
+
+
+class ThrottleLimits(NamedTuple):
+    """The limits for one login from one address, a login from anywhere, and an address with any login."""
+
+    pair: Limit
+    login: Limit
+    address: Limit
+
+
+SIGN_IN = ThrottleLimits(Limit(3, 300.0), Limit(10, 5.0), Limit(20, 5.0))
+SIGN_IN_HALF_LIFE = 600.0  # seconds
+MAX_KEYS = 10_000
 
 
 class Throttle:
-    """Slows guessing down: after some misses every further one doubles the wait, up to a longest one.
+    """Slows guessing down: after some misses every further one doubles the wait, up to the longest.
 
     Strict for one login from one address, gentle for a login from anywhere and for an address with any login: nobody
     can lock somebody else out, nor everybody behind one proxy. Misses are forgotten with time. Kept in memory on the
     monotonic clock: bounded, and no use to somebody who sets the clock.
     """
 
-    LIMITS = ((3, 300.0), (10, 5.0), (20, 5.0))  # (free misses, longest wait in seconds) of pair, login, address
-    HALVED_EVERY = 600.0  # seconds in which half of the misses are forgotten
-    KEPT = 10_000
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        limits: ThrottleLimits = SIGN_IN,
+        half_life: float = SIGN_IN_HALF_LIFE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Slow guesses down by `limits`; after `half_life` seconds half of the misses are forgotten."""
+        self._limits, self._half_life, self._clock = limits, half_life, clock
         self._lock = threading.Lock()
         self._misses: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()  # key -> (misses, when last)
 
     def wait(self, login: str, address: str) -> int:
-        """Give the whole seconds that must still pass before another attempt; 0 when it is free."""
+        """Return the whole seconds that must still pass before another attempt; 0 when it is free."""
         with self._lock:
-            waits = (self._left(key, *limit) for key, limit in zip(_keys(login, address), self.LIMITS, strict=True))
+            waits = (self._left(key, *limit) for key, limit in zip(_keys(login, address), self._limits, strict=True))
             return max(0, math.ceil(max(waits)))
 
     def miss(self, login: str, address: str) -> None:
@@ -39,7 +62,7 @@ class Throttle:
                 misses = self._remembered(key)
                 self._misses.pop(key, None)
                 self._misses[key] = (misses + 1, self._clock())
-            while len(self._misses) > self.KEPT:
+            while len(self._misses) > MAX_KEYS:
                 self._misses.popitem(last=False)
 
     def forget(self, login: str, address: str) -> None:
@@ -61,7 +84,7 @@ class Throttle:
 
     def _remembered(self, key: tuple[str, ...]) -> float:
         misses, at = self._misses.get(key, (0.0, 0.0))
-        halvings = int((self._clock() - at) // self.HALVED_EVERY)
+        halvings = int((self._clock() - at) // self._half_life)
         return misses * float(0.5**halvings)
 
 

@@ -8,7 +8,6 @@ bus nothing back.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -211,17 +210,6 @@ def try_again(tx: Tx, item_id: int, actor: Actor) -> bool:
 # ---- what the screens show ----
 
 
-def problems(referral: IncomingReferral) -> dict[str, str]:
-    """Read what is wrong with a referral, as `checks` names it: field -> problem code."""
-    pairs = (each.partition(": ") for each in referral.problem.split(", ") if each)
-    return {field: problem for field, _, problem in pairs}
-
-
-def problem_text(wrong: Mapping[str, str]) -> str:
-    """Write field -> problem code as `problems` reads it."""
-    return ", ".join(f"{field}: {problem}" for field, problem in wrong.items())
-
-
 def draft_of(
     referral: IncomingReferral,
     procedures: Iterable[ProcedureType],
@@ -234,14 +222,12 @@ def draft_of(
     The procedure is the one of our directory with the same official code, else with the same name, else none.
     """
     procedure = fitting(referral, procedures, system_procedure)
-    side = _SIDE.search(referral.comment)
-    comment = _SIDE.sub(" ", referral.comment).strip(" ;")
     return ReferralDraft(
         patient=replace(referral.patient, id=0, patient_id="", revision=0),
         procedure_code=procedure.code if procedure else "",
         station_ae_titles=(),
         start=start,
-        **referral.referral_fields() | ({"laterality": _SIDES[side[1]], "comment": comment} if side else {}),
+        **referral.referral_fields(),
     )
 
 
@@ -258,11 +244,6 @@ def fitting(
     return next((each for each in listed if name and names.fold(each.name) == name), None)
 
 
-# The side of the body, which the profile has no member for: written into the notes by `resources`.
-_SIDE = re.compile(r"(?:^|; )Сторона: (правая|левая|обе)(?=; |$)")
-_SIDES = {"правая": "R", "левая": "L", "обе": "B"}
-
-
 # ---- within the transactions ----
 
 
@@ -276,7 +257,7 @@ def _known(tx: Tx, incoming_id: int) -> IncomingReferral:
 def _content(referral: IncomingReferral) -> IncomingReferral:
     """Give what the sender wrote, without what we made of it."""
     return replace(
-        referral, state=IncomingState.WAITING, order_id=None, id=0, problem="", received_at=None, authored_on=None
+        referral, state=IncomingState.WAITING, order_id=None, id=0, problems={}, received_at=None, authored_on=None
     )
 
 
@@ -289,7 +270,7 @@ def _by_rule(
     system_procedure: str,
 ) -> Taken:
     """Put a referral straight onto the worklist where a rule says so and nothing speaks against it."""
-    procedure = None if came.problem else fitting(came, lookups.procedures(tx), system_procedure)
+    procedure = None if came.problems else fitting(came, lookups.procedures(tx), system_procedure)
     ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
         return Taken.WAITING
@@ -300,7 +281,7 @@ def _by_rule(
         _ordered(tx, came, draft, actor, clinic)
     except Invalid as error:  # the device is not approved, somebody else has the same СНИЛС here, …
         log.warning("incoming referral %d waits for a person: %s", came.id, error)
-        incoming.update(tx, replace(came, problem=problem_text(error.problems)))
+        incoming.update(tx, replace(came, problems=error.problems))
         return Taken.WAITING
     return Taken.ORDERED
 

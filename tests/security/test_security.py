@@ -12,7 +12,7 @@ from broker.domain.errors import Duplicate, Forbidden, Invalid, NotFound, Sessio
 from broker.security import passwords, permissions, sessions
 from broker.security.permissions import PERMISSIONS, Permission
 from broker.security.sessions import TooManyAttempts, WrongPassword
-from broker.security.throttle import Throttle
+from broker.security.throttle import SIGN_IN_HALF_LIFE, Throttle
 from broker.store.database import Store
 from broker.workflow import accounts
 from tests.support import factory
@@ -78,7 +78,7 @@ def test_a_session_expires(tmp_path: Path) -> None:
 
 def test_guesses_wait_longer_and_longer(orlova: Store) -> None:
     clock = [0.0]
-    throttle = Throttle(lambda: clock[0])
+    throttle = Throttle(clock=lambda: clock[0])
     for _ in range(3):
         with pytest.raises(WrongPassword):
             sign_in(orlova, "wrong", throttle)
@@ -94,7 +94,7 @@ def test_guesses_wait_longer_and_longer(orlova: Store) -> None:
 
 def test_nobody_can_lock_somebody_else_out() -> None:
     clock = [0.0]
-    throttle = Throttle(lambda: clock[0])
+    throttle = Throttle(clock=lambda: clock[0])
     refused = 0
     for second in range(3600):  # an attacker elsewhere guesses whenever he may; the owner tries every 10 s
         clock[0] = float(second)
@@ -109,11 +109,11 @@ def test_nobody_can_lock_somebody_else_out() -> None:
 
 def test_misses_are_forgotten_with_time() -> None:
     clock = [0.0]
-    throttle = Throttle(lambda: clock[0])
+    throttle = Throttle(clock=lambda: clock[0])
     for _ in range(8):
         throttle.miss("orlova", "10.0.0.1")
     assert throttle.wait("orlova", "10.0.0.1") == 32
-    clock[0] += 2 * Throttle.HALVED_EVERY
+    clock[0] += 2 * SIGN_IN_HALF_LIFE
     assert throttle.wait("orlova", "10.0.0.1") == 0
 
 

@@ -40,7 +40,8 @@ KNEE = IncomingReferral(
     procedure_name="Рентгенография коленного сустава",
     referrer=PersonName("Петров", "Пётр"),
     diagnosis_code="M17.1",
-    comment="Упал; Сторона: левая",
+    comment="Упал",
+    laterality="L",
     authored_on=datetime(2026, 11, 24, 6, tzinfo=UTC),
 )
 STRAIGHT = {"DX": "XRAY_14"}
@@ -145,23 +146,22 @@ def test_a_rule_puts_a_referral_onto_the_worklist_for_the_day_of_its_arrival(sto
 
 
 @pytest.mark.parametrize(
-    ("changes", "rule", "problem"),
+    ("changes", "rule", "problems"),
     [
-        ({}, {"DX": "NOWHERE"}, "device: unknown"),
-        ({}, {"DX": "MAMMO_9"}, "device: other_modality"),
-        ({}, {"CT": "XRAY_14"}, ""),
-        ({"procedure_name": "Нечто", "procedure_code": "1"}, STRAIGHT, ""),
-        ({"problem": "birth_date: required"}, STRAIGHT, "birth_date: required"),
-        ({"patient": replace(KUZNETSOVA, birth_date=None)}, STRAIGHT, "birth_date: required"),
+        ({}, {"DX": "NOWHERE"}, {"device": "unknown"}),
+        ({}, {"DX": "MAMMO_9"}, {"device": "other_modality"}),
+        ({}, {"CT": "XRAY_14"}, {}),
+        ({"procedure_name": "Нечто", "procedure_code": "1"}, STRAIGHT, {}),
+        ({"problems": {"birth_date": "required"}}, STRAIGHT, {"birth_date": "required"}),
+        ({"patient": replace(KUZNETSOVA, birth_date=None)}, STRAIGHT, {"birth_date": "required"}),
     ],
 )
 def test_what_a_rule_does_not_fit_waits_for_a_person(
-    store: Store, changes: dict[str, Any], rule: dict[str, str], problem: str
+    store: Store, changes: dict[str, Any], rule: dict[str, str], problems: dict[str, str]
 ) -> None:
     assert take(store, replace(KNEE, **changes), **rule) is Taken.WAITING
     [known] = waiting(store)
-    assert known.problem == problem
-    assert verbs.problem_text(verbs.problems(known)) == problem
+    assert known.problems == problems
     assert rows(store, "SELECT * FROM orders") == []
 
 
@@ -169,7 +169,7 @@ def test_a_rule_makes_nobody_somebody_else(store: Store) -> None:
     store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
     assert take(store, replace(KNEE, patient=other), **STRAIGHT) is Taken.WAITING
-    assert waiting(store)[0].problem == "snils: other_patient"
+    assert waiting(store)[0].problems == {"snils": "other_patient"}
     assert len(rows(store, "SELECT * FROM orders")) == len(rows(store, "SELECT * FROM patient")) == 1
 
 

@@ -148,7 +148,7 @@ class IncomingMode(FormMode):
 
     def fill(self, form: ReferralForm) -> None:
         form.fill_draft(self.draft, self.patient)
-        problems = incoming_referrals.problems(self.came)
+        problems = self.came.problems
         if problems:
             form.complain(problems)
         form.fix_owner()

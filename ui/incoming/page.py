@@ -223,7 +223,7 @@ def _unread(reader: Reader) -> list[ArrivalRecord]:
 
 
 def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> WaitingRow:
-    problem = bus.to_mend(incoming_referrals.problems(each))
+    problem = bus.to_mend(each.problems)
     since = words.duration(now - each.received_at) if each.received_at else ""
     return WaitingRow(
         id=each.id,

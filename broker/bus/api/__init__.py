@@ -4,6 +4,6 @@
 stands in `serving`. Here are only the names for whoever builds it.
 """
 
-from broker.bus.api.web import ApiMount, Failures, FhirApi
+from broker.bus.api.web import TOKEN_HALF_LIFE, TOKEN_LIMITS, ApiMount, FhirApi
 
-__all__ = ["ApiMount", "Failures", "FhirApi"]
+__all__ = ["TOKEN_HALF_LIFE", "TOKEN_LIMITS", "ApiMount", "FhirApi"]

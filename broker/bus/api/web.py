@@ -29,7 +29,7 @@ from broker.bus.profile import Profile
 from broker.domain.clinic import Clinic
 from broker.domain.errors import BrokerError
 from broker.security.sessions import token_hash
-from broker.security.throttle import Throttle
+from broker.security.throttle import Limit, Throttle, ThrottleLimits
 from broker.store.database import Reader, Store, StoreError
 from broker.store.tables import clients
 from broker.store.tables.clients import Client
@@ -74,11 +74,9 @@ class ApiMount:
         await (self.endpoint if ours else self.app)(scope, receive, send)
 
 
-class Failures(Throttle):
-    """How often an address may show a wrong token; whoever shows a good one is never kept waiting."""
-
-    LIMITS = ((30, 60.0), (300, 5.0), (30, 60.0))
-    HALVED_EVERY = 60.0
+# How often an address may show a wrong token; whoever shows a good one is never kept waiting.
+TOKEN_LIMITS = ThrottleLimits(Limit(30, 60.0), Limit(300, 5.0), Limit(30, 60.0))
+TOKEN_HALF_LIFE = 60.0  # seconds
 
 
 class FhirApi:
@@ -91,11 +89,11 @@ class FhirApi:
         profile: Callable[[Reader], Profile],
         make_pdf: MakePdf,
         auto_accept: Mapping[str, str],
-        failures: Failures | None = None,
+        failures: Throttle | None = None,
     ) -> None:
         self._store, self._make_profile = store, profile
         self._service = FhirApiService(store, clinic, auto_accept, make_pdf)
-        self._failures = failures or Failures()
+        self._failures = failures or Throttle(TOKEN_LIMITS, TOKEN_HALF_LIFE)
         self._limiter: anyio.CapacityLimiter | None = None
         self._profile: tuple[float, Profile] | None = None
         self._heard: dict[str, float] = {}

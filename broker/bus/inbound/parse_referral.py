@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from broker.bus.fhir.json_access import Resource, changed_at, instant, items, member
 from broker.bus.fhir.references import id_of, organisation_guid
 from broker.bus.inbound.resolver import Unusable
-from broker.bus.profile import DIAGNOSIS, FINANCE, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
+from broker.bus.profile import DIAGNOSIS, FINANCE, LATERALITY_TEXT, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
 from broker.bus.transport.dialect import task_references
 from broker.domain import identifiers, names, validation
 from broker.domain.incoming import IncomingReferral
@@ -103,7 +103,7 @@ def own_number(task: Resource, profile: Profile) -> str:
 
 
 def parse_referral(task: Resource, find: Find, profile: Profile, today: date) -> IncomingReferral:
-    """Read a referral; `problem` names what a person has to complete, as `checks` does (field: code, …).
+    """Read a referral; `problems` names what a person has to complete, as `validation` does.
 
     `find` leads to the resources that the Task names. Raise Unusable, and whatever `find` raises for a broken line.
     """
@@ -122,6 +122,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         wrong["finance"] = "unknown"
     doctor, doctor_snils, position = _doctor(request, find, profile, wrong)
     diagnosis_code, diagnosis_text, weight, height = _supporting(request, find, profile, wrong)
+    comment, laterality = _notes(request)
     return IncomingReferral(
         task=task_id(task),
         patient=Patient(
@@ -141,6 +142,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         procedure_system=system,
         procedure_name=name,
         body_site=_code(items(request, "bodySite"), ""),
+        laterality=laterality,
         priority=Priority.URGENT if _line(request.get("priority")) in _URGENT else Priority.ROUTINE,
         finance=finance if finance in validation.FINANCE_CODES else "1",
         referrer=doctor,
@@ -148,9 +150,9 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         referrer_position=position,
         diagnosis_code=diagnosis_code,
         diagnosis_text=diagnosis_text,
-        comment=_comment(request),
+        comment=comment,
         authored_on=instant(task.get("authoredOn")),
-        problem=", ".join(f"{field}: {problem}" for field, problem in wrong.items()),
+        problems=wrong,
     )
 
 
@@ -281,9 +283,16 @@ def _measurement(observation: Resource) -> dict[str, float]:
     return {code: float(value)} if low <= value <= high and units <= known else {}
 
 
-def _comment(request: Resource) -> str:
+_SIDE = re.compile(rf"(?:^|; )({'|'.join(LATERALITY_TEXT.values())})(?=; |$)")
+_LATERALITIES = {text: laterality for laterality, text in LATERALITY_TEXT.items()}
+
+
+def _notes(request: Resource) -> tuple[str, str]:
+    """Return a request's notes as a comment, and the side of the body that one of them names."""
     notes = [_line(member(note, "text"), TEXT_KEPT) for note in items(request, "note")[:20]]
-    return names.cut("; ".join(note for note in notes if note), TEXT_KEPT)
+    comment = names.cut("; ".join(note for note in notes if note), TEXT_KEPT)
+    side = _SIDE.search(comment)
+    return (_SIDE.sub(" ", comment).strip(" ;"), _LATERALITIES[side[1]]) if side else (comment, "")
 
 
 # ---- members, whatever they are ----

@@ -20,6 +20,7 @@ from broker.bus.profile import (
     ENCOUNTER_CLASS,
     ENCOUNTER_TYPE,
     FINANCE,
+    LATERALITY_TEXT,
     MEASUREMENT,
     STUDY_NUMBER,
     VERIFICATION,
@@ -31,7 +32,6 @@ from broker.domain.people import Patient
 
 POLYCLINIC = "2"  # N3.35
 HEIGHT, WEIGHT = "1", "2"  # N3.37
-_SIDES = {"R": "Сторона: правая", "L": "Сторона: левая", "B": "Сторона: обе"}
 # FHIR R4 task-status. An abandoned study is still wanted until somebody cancels it.
 _STATUSES = {
     OrderState.IN_PROGRESS: "in-progress",
@@ -99,7 +99,7 @@ def _add_order(bundle: Transaction, order: Order, profile: Profile, status: str,
             "supportingInfo": [*conditions, *_measurements(bundle, order, patient, profile)],
             "bodySite": [profile.concept(profile.system_body_site, order.body_site)] if order.body_site else [],
             # The profile has no member for the side: it goes where a person reads it.
-            "note": [{"text": text} for text in (order.comment, _SIDES.get(order.laterality)) if text],
+            "note": [{"text": text} for text in (order.comment, LATERALITY_TEXT.get(order.laterality)) if text],
         },
         number,
     )

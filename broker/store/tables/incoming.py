@@ -49,16 +49,16 @@ def of_order(reader: Reader, order_id: int) -> IncomingReferral | None:
 def add(tx: Tx, referral: IncomingReferral) -> int:
     """Keep a new referral; give its id."""
     return tx.run(
-        "INSERT INTO incoming_referral (source, task, state, order_id, content, problem, received_at, changed_at)"
-        " VALUES (:source, :task, :state, NULL, :content, :problem, :now, :now)",
+        "INSERT INTO incoming_referral (source, task, state, order_id, content, problems, received_at, changed_at)"
+        " VALUES (:source, :task, :state, NULL, :content, :problems, :now, :now)",
         {**_columns(referral), "source": referral.source, "task": referral.task, "now": tx.now.isoformat()},
     )
 
 
 def update(tx: Tx, referral: IncomingReferral) -> None:
-    """Write a referral's content, state, problem and order over what was kept under its id."""
+    """Write a referral's content, state, problems and order over what was kept under its id."""
     tx.run(
-        "UPDATE incoming_referral SET state = :state, order_id = :order_id, content = :content, problem = :problem,"
+        "UPDATE incoming_referral SET state = :state, order_id = :order_id, content = :content, problems = :problems,"
         " changed_at = :now WHERE id = :id",
         {
             **_columns(referral),
@@ -254,7 +254,7 @@ def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
     ]
 
 
-_OWN_COLUMNS = ("source", "task", "state", "order_id", "problem", "received_at", "id")
+_OWN_COLUMNS = ("source", "task", "state", "order_id", "problems", "received_at", "id")
 
 
 def _columns(referral: IncomingReferral) -> dict[str, object]:
@@ -262,7 +262,7 @@ def _columns(referral: IncomingReferral) -> dict[str, object]:
     return {
         "state": referral.state,
         "content": json.dumps(content, ensure_ascii=False, default=_plain),
-        "problem": referral.problem,
+        "problems": json.dumps(dict(referral.problems)),
     }
 
 
@@ -293,7 +293,7 @@ def referral_from_row(row: Row) -> IncomingReferral:
             "task": row["task"],
             "state": IncomingState(row["state"]),
             "order_id": row["order_id"],
-            "problem": row["problem"],
+            "problems": json.loads(row["problems"]),
             "received_at": datetime.fromisoformat(row["received_at"]),
             "id": row["id"],
         }

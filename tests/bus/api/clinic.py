@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 
-from broker.bus.api import ApiMount, Failures, FhirApi
+from broker.bus.api import TOKEN_HALF_LIFE, TOKEN_LIMITS, ApiMount, FhirApi
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN, PracticeBus
 from broker.bus.practice.server import PracticeServer
 from broker.bus.profile import Profile
@@ -23,6 +23,7 @@ from broker.domain.orders import Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.reports import Report, SignedReport
 from broker.security.sessions import token_hash
+from broker.security.throttle import Throttle
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import clients, orders
@@ -63,7 +64,7 @@ class House:
         self.store, self.clinic = store, clinic
         store.clock = RunningClock()  # when something was changed is what its callers search by
         self.add_client(NAME, PRACTICE_TOKEN, PRACTICE_ORGANISATION)
-        self.failures = Failures()
+        self.failures = Throttle(TOKEN_LIMITS, TOKEN_HALF_LIFE)
         self.endpoint = FhirApi(store, clinic, lambda reader: OURS, make_pdf, auto_accept or {}, self.failures)
         self.server = EndpointServer(self.endpoint)
         self.server.start()

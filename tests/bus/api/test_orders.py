@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from broker.bus.api import Failures
+from broker.bus.api import TOKEN_LIMITS
 from broker.bus.api import web as module
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
 from broker.domain.incoming import IncomingState
@@ -399,7 +399,7 @@ def test_a_token_is_kept_as_a_hash_only(house: House) -> None:
 def test_guessing_tokens_is_slowed_down_and_disturbs_no_one_who_has_one(house: House) -> None:
     statuses = [
         call(house.server, "GET", "/Task/1", headers={"Authorization": f"N3 {i}"}).status_code
-        for i in range(int(Failures.LIMITS[0][0]) + 5)
+        for i in range(TOKEN_LIMITS.pair.free + 5)
     ]
     assert (statuses[0], statuses[-1]) == (401, 429)
     answer = call(house.server, "GET", "/Task/1", headers={"Authorization": "N3 x"})

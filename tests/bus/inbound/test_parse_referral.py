@@ -35,7 +35,7 @@ def changed(name: str, /, **members: Any) -> IncomingReferral:
 
 def test_a_whole_referral_is_read_member_by_member() -> None:
     got = read(graph())
-    assert got.problem == ""
+    assert got.problems == {}
     assert got.task == "t1"
     assert got.requester == THEM
     assert (got.service_request, got.bus_patient, got.bus_accession_number) == ("s1", "p1", "ODII0000000042")
@@ -50,7 +50,7 @@ def test_a_whole_referral_is_read_member_by_member() -> None:
     assert got.referrer == PersonName("Петров", "Пётр")
     assert (got.referrer_snils, got.referrer_position) == ("08765430300", "терапевт")
     assert (got.diagnosis_code, got.diagnosis_text) == ("S62.1", "Перелом")
-    assert got.comment == "Упала на лёд; Сторона: левая"
+    assert (got.comment, got.laterality) == ("Упала на лёд", "L")
     assert got.authored_on == datetime(2026, 11, 24, 6, tzinfo=UTC)
 
 
@@ -59,39 +59,39 @@ def test_the_other_clinics_number_of_its_patient_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "problem"),
+    ("members", "problems"),
     [
-        ({"birthDate": None}, "birth_date: required"),
-        ({"birthDate": "1961"}, "birth_date: required"),
-        ({"birthDate": "1900-01-01"}, "birth_date: required"),
-        ({"birthDate": "2027-01-01"}, "birth_date: future"),
-        ({"birthDate": "1820-01-01"}, "birth_date: too_old"),
-        ({"birthDate": "1961-02-30"}, "birth_date: required"),
-        ({"birthDate": 19610312}, "birth_date: required"),
-        ({"gender": None}, "sex: required"),
-        ({"gender": "unknown"}, "sex: required"),
-        ({"name": [{"family": "Ёлкина"}]}, "given: required"),
-        ({"name": [{"given": ["Анна"]}]}, "family: required"),
-        ({"name": [{"family": "Ёлкина2", "given": ["Анна"]}]}, "family: name_letters"),
-        ({"name": [{"family": "Ё" * 70, "given": ["Анна"]}]}, "family: too_long"),
-        ({"name": []}, "family: required, given: required"),  # there still is a СНИЛС
+        ({"birthDate": None}, {"birth_date": "required"}),
+        ({"birthDate": "1961"}, {"birth_date": "required"}),
+        ({"birthDate": "1900-01-01"}, {"birth_date": "required"}),
+        ({"birthDate": "2027-01-01"}, {"birth_date": "future"}),
+        ({"birthDate": "1820-01-01"}, {"birth_date": "too_old"}),
+        ({"birthDate": "1961-02-30"}, {"birth_date": "required"}),
+        ({"birthDate": 19610312}, {"birth_date": "required"}),
+        ({"gender": None}, {"sex": "required"}),
+        ({"gender": "unknown"}, {"sex": "required"}),
+        ({"name": [{"family": "Ёлкина"}]}, {"given": "required"}),
+        ({"name": [{"given": ["Анна"]}]}, {"family": "required"}),
+        ({"name": [{"family": "Ёлкина2", "given": ["Анна"]}]}, {"family": "name_letters"}),
+        ({"name": [{"family": "Ё" * 70, "given": ["Анна"]}]}, {"family": "too_long"}),
+        ({"name": []}, {"family": "required", "given": "required"}),  # there still is a СНИЛС
     ],
 )
-def test_what_a_person_can_complete_is_named(members: dict[str, Any], problem: str) -> None:
-    assert changed("Patient/p1", **members).problem == problem
+def test_what_a_person_can_complete_is_named(members: dict[str, Any], problems: dict[str, str]) -> None:
+    assert changed("Patient/p1", **members).problems == problems
 
 
 @pytest.mark.parametrize(
-    ("system", "value", "problem"),
+    ("system", "value", "problems"),
     [
-        ("urn:oid:1.2.643.2.69.1.1.1.6.223", "11223344594", "snils: check_digit"),
-        ("urn:oid:1.2.643.2.69.1.1.1.6.223", "не указан", "snils: length"),
-        ("urn:oid:1.2.643.2.69.1.1.1.6.228", "78000000", "policy: length"),
+        ("urn:oid:1.2.643.2.69.1.1.1.6.223", "11223344594", {"snils": "check_digit"}),
+        ("urn:oid:1.2.643.2.69.1.1.1.6.223", "не указан", {"snils": "length"}),
+        ("urn:oid:1.2.643.2.69.1.1.1.6.228", "78000000", {"policy": "length"}),
     ],
 )
-def test_a_wrong_number_is_shown_to_a_person_and_named(system: str, value: str, problem: str) -> None:
+def test_a_wrong_number_is_shown_to_a_person_and_named(system: str, value: str, problems: dict[str, str]) -> None:
     got = changed("Patient/p1", identifier=[{"system": system, "value": value}])
-    assert got.problem == problem
+    assert got.problems == problems
     assert value.replace(" ", "") in (got.patient.snils, got.patient.policy)
 
 
@@ -118,7 +118,7 @@ def test_a_missing_doctor_or_diagnosis_is_named_and_keeps_nothing_back() -> None
     resources = graph()
     del resources["Practitioner/d1"], resources["Condition/c1"]
     got = read(resources)
-    assert got.problem == "referrer: unreadable, diagnosis: unreadable"
+    assert got.problems == {"referrer": "unreadable", "diagnosis": "unreadable"}
     assert got.referrer == NOBODY
 
 
@@ -126,7 +126,7 @@ def test_a_clinic_may_refer_without_naming_a_doctor() -> None:
     resources = graph() | {f"Organization/{THEM}": {"resourceType": "Organization", "id": THEM}}
     resources["ServiceRequest/s1"]["requester"] = {"reference": f"Organization/{THEM}"}
     got = read(resources)
-    assert (got.referrer, got.problem) == (NOBODY, "")
+    assert (got.referrer, got.problems) == (NOBODY, {})
 
 
 def test_the_visit_names_the_diagnosis_where_the_order_does_not() -> None:

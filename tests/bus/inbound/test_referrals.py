@@ -182,7 +182,7 @@ def test_a_referral_of_another_clinic_waits_with_all_that_it_says(scene: Scene, 
     task = place(practice, note=[{"text": "Упала"}])
     assert scene.fetch.run() == ReferralPollSummary(taken=1)
     [got] = scene.waiting()
-    assert (got.task, got.requester, got.problem) == (task, PRACTICE_ORGANISATION, "")
+    assert (got.task, got.requester, got.problems) == (task, PRACTICE_ORGANISATION, {})
     assert str(got.patient.name) == "Ёлкина Анна Сергеевна"
     assert (got.diagnosis_code, got.comment, str(got.referrer)) == ("J18.9", "Упала", "Петров Пётр")
     assert got.bus_accession_number.startswith("ODII")
@@ -615,7 +615,7 @@ def test_a_fhir_server_that_was_not_written_here_is_fetched_by_the_same_rules(st
         assert scene.fetch.run() == ReferralPollSummary(taken=5)
         assert scene.again().run() == ReferralPollSummary()
         [known, *_] = scene.waiting()
-        assert (known.diagnosis_code, known.patient.weight, known.problem) == ("M17.1", 70.5, "")
+        assert (known.diagnosis_code, known.patient.weight, known.problems) == ("M17.1", 70.5, {})
         client.call(r4.set_status(known.task, "cancelled"))
         assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
         client.close()

@@ -300,7 +300,7 @@ CREATE TABLE incoming_referral (
     state TEXT NOT NULL CHECK (state IN ('waiting', 'accepted', 'cancelled', 'declined', 'needs_attention')),
     order_id INTEGER UNIQUE REFERENCES orders (id),
     content TEXT NOT NULL,  -- JSON: broker.domain.incoming.IncomingReferral
-    problem TEXT NOT NULL DEFAULT '',
+    problems TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(problems)),  -- JSON: field -> problem code
     received_at TEXT NOT NULL,
     changed_at TEXT NOT NULL,
     UNIQUE (source, task)

@@ -39,7 +39,7 @@ FULL = IncomingReferral(
     diagnosis_text="Перелом",
     comment="Упала",
     authored_on=datetime(2026, 11, 24, 6, tzinfo=UTC),
-    problem="sex: required",
+    problems={"sex": "required"},
 )
 
 

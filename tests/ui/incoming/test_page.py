@@ -49,7 +49,8 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
         procedure_name="Рентгенография коленного сустава",
         referrer=PersonName("Петров", "Пётр"),
         diagnosis_code="M17.1",
-        comment="Упала; Сторона: левая",
+        comment="Упала",
+        laterality="L",
     )
     store.write(
         verbs.take, replace(asked, **changes), Arrival("bus", f"Task/{task}", version, b'{"id":"t"}'), BUS, CLINIC, {}
@@ -85,7 +86,7 @@ def find_link(user: User, word: str) -> str:
 async def test_what_waits_is_listed_with_the_urgent_first_and_counted_in_the_menu(store: Store, user: User) -> None:
     born = Patient(PersonName("Ганиев", "Рустам"), None, Sex.MALE)
     came(store)
-    came(store, "t2", patient=born, priority=Priority.URGENT, problem="birth_date: required")
+    came(store, "t2", patient=born, priority=Priority.URGENT, problems={"birth_date": "required"})
     await user.open("/incoming")
     assert texts(user, "name") == ["Ганиев Рустам", "Кузнецова Марина Петровна"]
     await user.should_see("2 ждут записи, срочных 1")

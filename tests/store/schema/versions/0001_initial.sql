@@ -185,7 +185,7 @@ CREATE TABLE incoming_referral (
     state TEXT NOT NULL CHECK (state IN ('waiting', 'accepted', 'cancelled', 'declined', 'needs_attention')),
     order_id INTEGER UNIQUE REFERENCES orders (id),
     content TEXT NOT NULL,  -- JSON: broker.domain.incoming.IncomingReferral
-    problem TEXT NOT NULL DEFAULT '',
+    problems TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(problems)),  -- JSON: field -> problem code
     received_at TEXT NOT NULL,
     changed_at TEXT NOT NULL,
     UNIQUE (source, task)
@@ -229,7 +229,7 @@ CREATE TABLE orders (
     bus_accession_number TEXT UNIQUE CHECK (length(bus_accession_number) BETWEEN 1 AND 16),
     revision INTEGER NOT NULL DEFAULT 1
 ) STRICT;
-INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.8132161989','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'b46b52acad8ff4cd9e5a29cd20eb9bdee0ed18692f14108c9a5aa35bb9e4170e','','placer','','',NULL,3);
+INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.5978926536','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'b46b52acad8ff4cd9e5a29cd20eb9bdee0ed18692f14108c9a5aa35bb9e4170e','','placer','','',NULL,3);
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
@@ -351,7 +351,7 @@ CREATE TABLE performed_step_reference (  -- Scheduled Step Attributes Sequence (
     referenced_study_uids TEXT NOT NULL DEFAULT '[]',  -- JSON
     PRIMARY KEY (performed_step_id, position)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.8132161989','K2611-0001','','','["1.2.3"]');
+INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.5978926536','K2611-0001','','','["1.2.3"]');
 CREATE TABLE procedure_type (
     code TEXT PRIMARY KEY,
     name TEXT NOT NULL CHECK (name <> ''),

@@ -21,8 +21,9 @@ NAME_SHOWN = 64  # characters of a name as a device sent it
 
 @dataclass(frozen=True, slots=True)
 class AttentionItem:
-    """Something that a person must look at: what, why, and what can be done (a path, an unlinked study's UID, an
-    order of which note is to be taken, or nothing here).
+    """Something that a person must look at: what, why, and what can be done about it.
+
+    That is a page (`path`), to say whose study it is (`uid`), to acknowledge a change (`order_id`), or nothing here.
     """
 
     key: Hashable
@@ -31,11 +32,11 @@ class AttentionItem:
     act: str = ""
     path: str = ""
     uid: str = ""
-    order_id: int = 0  # of what a person has only to take note of
+    order_id: int = 0  # of what a person only has to acknowledge
 
 
 def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionItem]:
-    """List what must be looked at; `amend` says whether the person may mend referrals."""
+    """Return what must be looked at; `amend` tells whether the person may change referrals."""
     found = [_late(each, amend) for each in day.late]
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]

@@ -29,7 +29,7 @@ class AttentionColumn:
             self._rows = KeyedList(ui.element("div").classes("list"), redraw_row("div", "trouble", self._draw))
 
     def show(self, items: Sequence[AttentionItem]) -> None:
-        """Show these, the first on top."""
+        """Show these items, the first on top."""
         self._count.set_text(str(len(items)))
         self._calm.set_visibility(not items)
         self._section.classes(remove="none") if items else self._section.classes(add="none")

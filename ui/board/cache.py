@@ -1,6 +1,6 @@
-"""The days that open boards show: each is read once and laid out once for all boards that show the same.
+"""The days that open boards show, each read once and laid out once for all boards that show it.
 
-Whether a person may look is not asked here. Everything here runs on the event loop and so needs no lock.
+It does not check whether a person may look. Everything runs on the event loop and so needs no lock.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ui.board.layout import BoardDay, Lane
 from ui.live import fetch
 from ui.services import Services
 
-# Seconds that a reading serves. All boards ask within a second of a change; this long only bounds for how long they
-# would miss what the revision does not count, such as a change by hand with SQLite's own tools.
+# Seconds for which a reading is used. All boards ask within a second of a change; this bounds for how long they
+# miss what the revision does not count, such as a change by hand with SQLite's own tools.
 KEPT = 10.0
 MOST = 8  # dates
 
 
 class BoardPlan:
-    """A day as it was read, laid out once for every way of looking at it."""
+    """A day as it was read, laid out once for every filter and fold."""
 
     def __init__(self, day: BoardDay, zone: tzinfo) -> None:
         self.day = day
@@ -35,11 +35,11 @@ class BoardPlan:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many visits every filter lets through."""
+        """How many visits each filter shows."""
         return layout.counts(self.day)
 
     def lanes(self, now: datetime, show: str, unfolded: frozenset[str]) -> Sequence[Lane]:
-        """Lay the day out as `dayplan.lanes` does, once in a minute of `now`."""
+        """Return the lanes as `layout.lanes` does, laid out once a minute of `now`."""
         minute = now.replace(second=0, microsecond=0)
         if minute != self._minute:
             self._minute = minute
@@ -49,7 +49,7 @@ class BoardPlan:
         return self._lanes[show, unfolded]
 
     def attention_items(self, amend: bool) -> Sequence[AttentionItem]:
-        """List what must be looked at as `dayplan.troubles` does."""
+        """Return what must be looked at as `attention.attention_items` does."""
         if amend not in self._attention_items:
             self._attention_items[amend] = attention.attention_items(self.day, self._zone, amend)
         return self._attention_items[amend]
@@ -57,19 +57,19 @@ class BoardPlan:
 
 @dataclass(frozen=True, slots=True)
 class _DayRead:
-    """A reading that is under way or done."""
+    """A read of a day that is under way or done."""
 
     begun: float  # by the loop's clock
     task: asyncio.Task[BoardPlan]
 
     def serves(self, now: float) -> bool:
-        """Say whether another board may have it."""
+        """Return True if another board may use it."""
         failed = self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
         return not failed and now - self.begun < KEPT
 
 
 class BoardCache:
-    """Reads a day for the first board that asks after a change, and gives the same to all others."""
+    """Reads a day for the first board that asks after a change, and shares it with all others."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -77,10 +77,10 @@ class BoardCache:
         self._readings: dict[tuple[date, date], _DayRead] = {}
 
     async def plan(self, on: date, today: date) -> BoardPlan:
-        """Give a day as it is now; raise StoreError; CancelledError while the program stops."""
+        """Return a day as it is now. Raise StoreError; CancelledError while the program stops."""
         now = asyncio.get_running_loop().time()
-        # Asked for before the reading begins, so that what is kept under a revision is never older than it. What a
-        # board shows and background transactions change (a device has got a visit on its list) they notify of.
+        # Taken before the read begins, so that what is kept under a revision is never older than it. Background
+        # transactions notify when they change what a board shows (a device has received a visit in its worklist).
         revision = self._services.store.revision()
         if revision != self._revision:
             self._revision = revision
@@ -92,7 +92,7 @@ class BoardCache:
             while len(self._readings) >= MOST:
                 self._readings.pop(next(iter(self._readings)))
             self._readings[on, today] = reading
-        # One who closes the tab meanwhile must not take it away from the others.
+        # Closing one tab meanwhile must not cancel the read for the others.
         return await asyncio.shield(reading.task)
 
     async def _read(self, on: date, today: date) -> BoardPlan:

@@ -1,4 +1,4 @@
-"""The day as the board shows it, laid out in lanes and troubles. Pure apart from `read`; it draws nothing."""
+"""A day as the board shows it, laid out in lanes. Pure apart from `read`; it draws nothing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.schedule import Visit
 from ui.text import words
 
-FEW_DEVICES = 4  # so many have a lane even on a day without work
+FEW_DEVICES = 4  # up to this many, each has a lane even on a day without work
 DONE_KEPT = 3  # finished visits of today that stay in sight; older ones fold into one line
 FEWEST_FOLDED = 2
 SHORTEST_GAP = timedelta(minutes=10)
 USUAL_LENGTH = timedelta(minutes=10)  # of a procedure that is no longer in the directory
 
-# A filter's word and the states that it lets through; the cancelled stand apart, for they are no work.
+# A filter's word and the states that it shows; the cancelled stand apart, for they are not work.
 FILTERS: dict[str, frozenset[OrderState]] = {
     "Все": frozenset(OrderState) - {OrderState.CANCELLED},
     "Ожидают": frozenset({OrderState.SCHEDULED}),
@@ -39,7 +39,7 @@ NAME_SHOWN = 64  # characters of a name as a device sent it
 
 @dataclass(frozen=True, slots=True)
 class BoardDay:
-    """What the database says of a day at one instant."""
+    """What the database has of a day at one instant."""
 
     on: date
     visits: Sequence[Visit]
@@ -79,7 +79,7 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True)
 class ClockRow:
-    """The line between what should be done and what is to come."""
+    """The line of the current time, between what should be done and what is to come."""
 
     at: str
     key: Hashable = "clock"
@@ -96,7 +96,7 @@ class FoldRow:
 
 @dataclass(frozen=True, slots=True)
 class NoteRow:
-    """A quiet word in a lane that has nothing to show."""
+    """A word in a lane that has nothing to show."""
 
     word: str
     key: Hashable = "note"
@@ -117,14 +117,14 @@ class Lane:
 
 
 def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
-    """Read everything about a day; refused messages belong to today, for they wait now."""
+    """Return everything about a day, in the zone of the clinic; refused messages belong to today, for they wait now."""
     start = datetime.combine(on, time.min, zone).astimezone(UTC)
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
     visits = schedule.day(reader, on)
     performed_steps = schedule.performed_steps(reader, {visit.order.id for visit in visits})
     return BoardDay(
         on=on,
-        # What another clinic is to do takes no time of ours, unless a device of ours did it all the same.
+        # What another clinic is to do takes no time here, unless a device here did it all the same.
         visits=[each for each in visits if each.station_ae_titles or each.order.id in performed_steps],
         performed=performed_steps,
         devices=device_registry.approved(reader),
@@ -143,12 +143,12 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
 
 
 def counts(day: BoardDay) -> dict[str, int]:
-    """Count what every filter lets through."""
+    """Return how many visits each filter shows."""
     return {word: sum(visit.order.state in states for visit in day.visits) for word, states in FILTERS.items()}
 
 
 def lanes(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[Lane]:
-    """Lay the day out: a lane for every device with work, or for all if they are few; unknown AE titles come last.
+    """Return a lane for every device with work, or for all if they are few; unknown AE titles come last.
 
     `now` is local; `unfolded` holds the AE titles whose finished visits are all shown. What has begun stands only
     with the device that really does it.
@@ -172,7 +172,7 @@ def lanes(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Conta
 
 
 def candidates(day: BoardDay, unlinked: UnlinkedStep) -> list[Visit]:
-    """List the day's visits that a study made without an order may belong to, the likeliest first.
+    """Return the day's visits that a study made without an order may belong to, the likeliest first.
 
     The same card number or name is likeliest, then the same device and what was not made yet, then the nearest time.
     """
@@ -196,13 +196,13 @@ def candidates(day: BoardDay, unlinked: UnlinkedStep) -> list[Visit]:
 
 
 def _where(day: BoardDay, visit: Visit) -> tuple[str, ...]:
-    """Name the lanes of a visit: where it was planned, or where it was really begun last."""
+    """Return the AE titles in whose lanes a visit stands: where it was planned, or where it was begun last."""
     steps = day.performed.get(visit.order.id)
     return (steps[-1].ae_title,) if steps else visit.station_ae_titles
 
 
 def _rows(day: BoardDay, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool) -> list[LaneRow]:
-    """Pin what runs on top; the rest by time, with free stretches and the line of now between."""
+    """Return what is in progress first; the rest by time, with free stretches and the current time between."""
     shown = [visit for visit in visits if visit.order.state in FILTERS[show]]
     running = [visit for visit in shown if visit.order.state is OrderState.IN_PROGRESS]
     rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
@@ -226,7 +226,7 @@ def _rows(day: BoardDay, visits: list[Visit], now: datetime, zone: tzinfo, show:
 
 
 def _gaps(day: BoardDay, visits: list[Visit], now: datetime) -> list[tuple[datetime, LaneRow]]:
-    """Find the free stretches that have not passed, between visits and after the last one."""
+    """Return the free stretches that have not passed, between visits and after the last one."""
     found: list[tuple[datetime, LaneRow]] = []
     end: datetime | None = None
     for visit in sorted(visits, key=lambda visit: visit.start):
@@ -255,7 +255,7 @@ def _line(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:
 
 
 def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
-    """Say how long a visit has been in its state; one that was registered on an earlier day waits from its hour on."""
+    """Return how long a visit has been in its state; one that was registered earlier waits from its time on."""
     since = (visit.seen_at or visit.since) if visit.order.state is OrderState.SCHEDULED else visit.since
     local = since.astimezone(zone).replace(tzinfo=None)
     if visit.order.state is OrderState.SCHEDULED and local.date() < now.date():

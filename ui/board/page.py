@@ -1,4 +1,4 @@
-"""The board: the day by device, live, and what needs attention. `dayplan` says what stands where; here it is drawn."""
+"""The board: the day by device, live, and what needs attention. `layout` decides what stands where."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ui.widgets.theme import text
 
 
 def build(services: Services) -> None:
-    """Register the board."""
+    """Add the route /board; `?date=` is a day in ISO 8601."""
     days = BoardCache(services)
 
     @ui.page("/board", title="Доска")
@@ -76,13 +76,13 @@ class BoardPage:
         self._link_dialog = LinkDialog(services, self._registers and self._links)
 
     async def find(self) -> BoardPlan:
-        """Find the day, for a person who may look."""
+        """Return the day, for a person who may look. Raise SessionEnded, Forbidden, StoreError."""
         check_viewer(self._services)
         today = self._services.today()
         return await self._plans.plan(self._fixed or today, today)
 
     def show(self, plan: BoardPlan) -> None:
-        """Keep what was found and draw it."""
+        """Draw the day and remember it for filters and folds."""
         self._plan = plan
         self._draw()
 
@@ -142,7 +142,7 @@ class BoardPage:
             self._link_dialog.ask(found, layout.candidates(day, found))
 
     async def _take_note(self, order_id: int) -> None:
-        """Note that a person has seen what the clinic that refers did too late."""
+        """Acknowledge what the referring clinic changed too late."""
         services, actor = self._services, current_actor(self._services)
         await attempt(lambda: services.store.write(incoming_referrals.acknowledge, order_id, actor))
 
@@ -196,7 +196,7 @@ def _make_visit(line: VisitRow) -> tuple[ui.element, Redraw]:
 
     def redraw(line: VisitRow) -> None:
         row.classes(replace=f"nicegui-link visit {_STANDING.get(line.state, '')}")
-        if row.props.get("title") != line.full:  # setting it, too, sends the row
+        if row.props.get("title") != line.full:  # assigning it sends the row again
             row.props["title"] = line.full
         row.set_content(str(_write_visit(line)))
 
@@ -204,7 +204,7 @@ def _make_visit(line: VisitRow) -> tuple[ui.element, Redraw]:
     return row, redraw
 
 
-_STANDING = {"running": "now", "sent": "done"}  # the class of a visit in such a state
+_STANDING = {"running": "now", "sent": "done"}  # the CSS class of a visit in this state
 
 
 @lru_cache(1024)  # twenty boards show the same visits
@@ -239,7 +239,7 @@ def _read_day(typed: str) -> Date | None:
 
 
 def _days(on: Date, today: Date) -> list[tuple[Hashable, tuple[str, str]]]:
-    """Give the links to the day before, to today when it is not in sight, and to the day after: key, (word, path)."""
+    """Return the links to the day before, to today unless it is near, and to the day after: key, (word, path)."""
     before, after = on - timedelta(days=1), on + timedelta(days=1)
     links = [(f"‹ {_near(before, today)}", before), (f"{_near(after, today)} ›", after)]
     if today not in (before, on, after):

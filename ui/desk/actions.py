@@ -1,4 +1,4 @@
-"""The bar under the desk's form: what can be done now, and what has become of it. It saves nothing itself."""
+"""The bar under the desk's form: the actions, and the result of the last one. It saves nothing itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ui.widgets.theme import text
 
 
 class ActionBar:
-    """Save, or print what has been saved; `save` and `clear` are called when their buttons are pressed."""
+    """The buttons of a form, or those of the order that was saved; `save` and `clear` are the handlers of theirs."""
 
     def __init__(
         self,
@@ -29,17 +29,17 @@ class ActionBar:
     ) -> None:
         self._services, self._mode, self._options = services, mode, options
         self._on_save, self._on_clear = save, clear
-        self.saved: Order | None = None  # what stands in the bar instead of the buttons
-        self.refused = False  # it says why the form was not saved, until something is changed
+        self.saved: Order | None = None  # shown in the bar instead of the form's buttons
+        self.refused = False  # the note says why the form was not saved, until something is changed
         self._box = ui.element("div").classes("actions")
 
     @property
     def is_gone(self) -> bool:
-        """Say whether its page has been left."""
+        """Return True if its page has been left."""
         return self._box.is_deleted
 
     def draw(self, blank: bool, saved: Order | None = None) -> None:
-        """Draw what can be done now; `blank` says that the form is empty."""
+        """Draw the buttons; `blank` means that the form is empty, `saved` is shown instead of its buttons."""
         self.saved = saved
         self._box.clear()
         with self._box:
@@ -62,7 +62,7 @@ class ActionBar:
                     text("span", " новое направление")
 
     def tell(self, note: str, bad: bool = False) -> None:
-        """Write beside the button what has become of the form."""
+        """Show a note beside the buttons; a bad one is red and stays until something is changed."""
         if self.saved:
             return
         self.refused = bad
@@ -70,26 +70,26 @@ class ActionBar:
         self._note.classes(add="bad", remove="muted") if bad else self._note.classes(add="muted", remove="bad")
 
     def tell_kept(self, note: str, bad: bool) -> None:
-        """Say what has become of the draft, but never over a reason why the form was not saved."""
+        """Show a note about the draft, but never in place of a reason why the form was not saved."""
         if bad or not self.refused:
             self.tell(note, bad)
 
     def name_save(self, word: str) -> None:
-        """Let the button say what pressing it means now."""
+        """Set the word on the save button."""
         if not self.saved and self._save.text != word:
             self._save.set_text(word)
 
     def show_clear(self) -> None:
-        """Offer to empty the form: something has been typed."""
+        """Show the button that empties the form."""
         self._clear.set_visibility(True)
 
     def busy(self, busy: bool) -> None:
-        """Show that it is being saved, or not any more."""
+        """Show on the save button whether saving is under way."""
         if not self.saved:
             self._save.props("loading") if busy else self._save.props(remove="loading")
 
     def close(self, reason: str, *, reload: bool = False) -> None:
-        """Say why there is nothing to save any more, and offer to look again."""
+        """Show why the form cannot be saved any more; with `reload` offer to load the page again."""
         self.tell(reason, bad=True)
         self._save.set_visibility(False)
         if reload:

@@ -1,6 +1,6 @@
 """The form of the desk: the fields, the search above them, the actions under them, the device's day beside them.
 
-It reads fields, calls one verb and says the result. What was typed is kept as a draft, so that nothing is lost.
+It parses the fields, calls one use case and shows the result. What was typed is kept as a draft.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
 
 FORM = "referral"  # the draft's name
-LATE = timedelta(minutes=10)  # after which a time today looks like a slip
+LATE = timedelta(minutes=10)  # after which a time that has passed today looks like a typing error
 
 
 @dataclass(frozen=True, slots=True)
 class DeskData:
-    """What the database says beside the form."""
+    """What the page shows of the database beside the form."""
 
-    visits: list[Visit]  # of the device on the day that is typed
+    visits: list[Visit]  # of the chosen device on the day that is typed
     latest: list[Visit]
     known: PatientHistory | None  # of the patient whom the fields mean
     closed: str  # why it cannot be saved any more; empty while it can
 
 
 class DeskForm:
-    """The page of one person: the form, the search above it, the actions under it, the device's day beside it."""
+    """One open form with the search above it, the actions under it and the device's day beside it."""
 
     def __init__(self, services: Services, actor: Actor, options: ReferralOptions, mode: FormMode) -> None:
         self.services, self.actor, self.mode = services, actor, mode
@@ -70,7 +70,7 @@ class DeskForm:
         self.draft: Draft | None = None
         self.generation = 0
         self.day = DeviceDay((), {}, services.clinic.hours)
-        self.device: Device | None = None  # whose day stands aside; between two referrals the last one's
+        self.device: Device | None = None  # whose day the sidebar shows; between two referrals that of the last one
         self.form = ReferralForm(
             self.options, mode, DirectorySuggestions(services, self.options), services.today, self.changed
         )
@@ -98,11 +98,11 @@ class DeskForm:
             DeclineDialog(services, mode.came)
 
     def start(self) -> None:
-        """Follow what changes, and keep what is typed; called when the page is complete."""
+        """Begin to follow changes and to keep a draft; called when the page is complete."""
         follow(self.services, self.refresh)
         if self.draft:
             self.draft.start()
-        elif self.mode.searches:  # the patient is there already; a change begins where one clicks
+        elif self.mode.searches:  # the patient is filled in already; a change begins where one clicks
             first = next((key for key in ("family", "procedure", "time") if not self.form.fields[key].value), "time")
             self.form.fields[first].focus()
 
@@ -142,11 +142,11 @@ class DeskForm:
     # ---- the patient ----
 
     async def find_patients(self, typed: str) -> list[Patient]:
-        """Look up who may be meant."""
+        """Return the patients who match what was typed."""
         return await look(self.services, lambda reader: lookups.patients(reader, typed))
 
     async def take_patient(self, patient: Patient | None, typed: str) -> None:
-        """Take who was found, or begin somebody new with what was typed."""
+        """Fill the form with a found patient, or with what was typed for a new one."""
         self.search.value = ""
         if patient:
             self.form.fill_patient(patient)
@@ -159,14 +159,14 @@ class DeskForm:
         await self.refresh()
 
     def _tell_who(self) -> None:
-        """Say whose card it is; of somebody new nothing."""
+        """Show the chosen patient's card number; nothing for a new one."""
         patient = self.form.patient
         self.who.set_text(f"карта {patient.patient_id}" if patient else "")
 
     # ---- the day of the device ----
 
     async def refresh(self) -> None:
-        """Read the device's day and what was registered last; of two answers the later question counts."""
+        """Read and show what stands beside the form; an answer that arrives after a newer request is dropped."""
         self.generation += 1
         generation, services = self.generation, self.services
         on = self.form.day() or services.today()
@@ -202,7 +202,7 @@ class DeskForm:
         )
 
     def _show_known(self, known: PatientHistory | None, typed: Patient, on: date) -> None:
-        """Show what was done to the patient before, have the region asked, and warn of what would be repeated."""
+        """Show the patient's history, request the region's part once, and warn of what would be repeated."""
         request = self.services.request_history
         if known and request and known.patient.id != self.requested and request(known.patient.id) is not False:
             self.requested = known.patient.id
@@ -224,7 +224,7 @@ class DeskForm:
         self.bar.name_save(word)
 
     def _say_closed(self, reason: str) -> None:
-        """Say at once that the referral cannot be saved any more."""
+        """Show at once that the referral cannot be saved any more."""
         if reason and reason != self.closed and not self.saving and not self.bar.saved:
             self.closed = reason
             self.bar.close(reason)
@@ -238,12 +238,12 @@ class DeskForm:
         self.form.choose_time(f"{free:%H:%M}" if free else "", nearest=True)
 
     async def take_nearest(self) -> None:
-        """Let the time follow the first free one again."""
+        """Make the time follow the first free one again."""
         self.form.nearest = True
         await self.refresh()
 
     def advise_time(self) -> None:
-        """Warn, without forbidding, where somebody has that time already."""
+        """Show a hint, without forbidding anything, if the time is taken or has passed."""
         field, day = self.form.fields["time"], self.form.day()
         at = typed_values.parse_time(field.value or "")
         taken = None
@@ -260,7 +260,7 @@ class DeskForm:
             field.advise("")
 
     def changed(self, key: str) -> None:
-        """Hear of a change in the form."""
+        """React to a change of the field `key` by a person."""
         self.bar.refused = False
         if self.bar.saved:
             self.bar.draw(self.form.blank())
@@ -278,7 +278,7 @@ class DeskForm:
     # ---- drafts ----
 
     def restore(self, content: dict[str, object], saved_at: datetime) -> None:
-        """Show the draft that was kept when the page or the program went."""
+        """Show the draft that was kept when the page or the program was closed."""
         self.form.restore(content)
         self._tell_who()
         self.submission = str(content.get("submission") or self.submission)
@@ -288,11 +288,11 @@ class DeskForm:
         self.bar.tell(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
 
     def content(self) -> dict[str, object] | None:
-        """Give what the draft keeps."""
+        """Return what the draft keeps; None if nothing worth keeping was typed."""
         return None if self.form.blank() else {**self.form.content(), "submission": self.submission}
 
     async def start_new(self) -> None:
-        """Empty the form for the next one."""
+        """Empty the form for the next referral."""
         self.form.clear()
         self.submission = uuid.uuid4().hex
         self.bar.draw(self.form.blank())
@@ -305,7 +305,7 @@ class DeskForm:
     # ---- saving ----
 
     async def save(self) -> None:
-        """Save the referral once, however often it is asked for."""
+        """Save the referral once, however often the button is pressed meanwhile."""
         if self.saving or self.bar.saved:
             return
         self.saving = True
@@ -336,8 +336,8 @@ class DeskForm:
             self._name_save()
             self.bar.tell("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
             return
-        # From here on the form is what is being saved: should the program go down before it can say so, the same
-        # press after the restart finds the same words and makes no second referral.
+        # From here on the form shows what is being saved: should the program stop before the answer is shown, the same
+        # press after the restart submits the same content and makes no second referral.
         self.form.nearest = False
         if self.draft:
             await self.draft.keep()
@@ -376,13 +376,15 @@ class DeskForm:
             self.bar.saved = order
             return
         if self.services.request_history and order.patient.id != self.requested:
-            self.services.request_history(order.patient.id)  # somebody new could not be asked for before
+            self.services.request_history(
+                order.patient.id
+            )  # the history of a new patient could not be requested before
         self.form.clear()
         self.submission = uuid.uuid4().hex
         self.bar.draw(True, order)
         self.search.focus()
         if self.draft:
-            await self.draft.keep()  # the form is empty now, so the draft goes
+            await self.draft.keep()  # the form is empty now, so the draft is deleted
         self._tell_who()
         await self.refresh()
 
@@ -392,7 +394,7 @@ class DeskForm:
         self.bar.tell(f"Не сохранено: исправьте {count}", bad=True)
 
     async def _say_stale(self) -> None:
-        """Say who has changed the order meanwhile and what, and offer to load it again."""
+        """Show who has changed the order meanwhile and what, and offer to load it again."""
         if self.mode.new:
             self.bar.tell("Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True)
             return

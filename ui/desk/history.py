@@ -1,6 +1,6 @@
-"""What was done to a patient before, here and in other clinics, as the desk shows it: with its age and the year's dose.
+"""A patient's earlier studies, here and in other clinics, as the desk shows them: with their age and the year's dose.
 
-It reads what is kept; it asks nobody, and never says that there is nothing where nobody knows.
+It reads what is stored and requests nothing; "unknown" is never shown as "none".
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
-LONGEST = 110  # characters of a conclusion that stand in the list; the rest is one click away
+LONGEST = 110  # characters of a conclusion that the list shows; the rest is one click away
 SHOWN = 7  # lines before «ещё»
-OURS = 12  # visits of ours that are read
+OURS = 12  # visits in this clinic that are read
 JUST_NOW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class PatientHistory:
-    """What is known of a patient."""
+    """What is stored about a patient's studies."""
 
     patient: Patient
     visits: tuple[Visit, ...]  # planned or made here, newest first
@@ -45,7 +45,7 @@ class PatientHistory:
 
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
-    """A study in the list; `number` opens ours, `reference` the other clinic's."""
+    """A study in the list; `number` opens one of this clinic, `reference` one of another."""
 
     on: date | None
     what: str
@@ -56,7 +56,7 @@ class HistoryLine:
 
 
 def read(reader: Reader, patient: Patient) -> PatientHistory:
-    """Read what is known of a patient."""
+    """Return what is stored about a patient's studies."""
     told = patient_history.external(reader, patient.id)
     guids = {study.organisation for study in told.studies if study.organisation}
     return PatientHistory(
@@ -69,7 +69,7 @@ def read(reader: Reader, patient: Patient) -> PatientHistory:
 
 
 def lines(known: PatientHistory) -> list[HistoryLine]:
-    """Put our own and other clinics' studies together, newest first; one of ours that the bus tells back is ours."""
+    """Return the studies of this and other clinics, newest first; an own study that the bus returns is listed once."""
     done = {study.order_id: study for study in known.own}
     ours = {study.study_instance_uid for study in known.own if study.study_instance_uid}
     found = [_own(visit, done.get(visit.order.id)) for visit in known.visits]
@@ -82,7 +82,7 @@ def lines(known: PatientHistory) -> list[HistoryLine]:
 
 
 def age(known: PatientHistory | None, asks: bool, now: datetime, services: Services) -> str:
-    """Say how fresh the other clinics' part is; empty where no region is asked. `now` is UTC."""
+    """Return how old the other clinics' part is; empty if no region is asked. `now` is UTC."""
     if not asks or known is None:
         return ""
     told, patient = known.told, known.patient
@@ -100,7 +100,7 @@ def age(known: PatientHistory | None, asks: bool, now: datetime, services: Servi
 
 
 def dose(known: PatientHistory, today: date) -> str:
-    """Say what dose the last twelve months have brought; empty where nothing is known of one."""
+    """Return the effective dose of the last twelve months; empty if none is known."""
     year: DoseOfYear = prior_studies.dose_of_year(today, known.own, known.told.studies)
     if not year.told:
         return ""
@@ -110,7 +110,7 @@ def dose(known: PatientHistory, today: date) -> str:
 
 
 class HistorySection:
-    """The section «Уже делали» and the dialog that shows another clinic's report whole."""
+    """The section «Уже делали», and the dialog with the whole report of another clinic."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -125,7 +125,7 @@ class HistorySection:
                 theme.button("Закрыть").props("data-closes autofocus")
 
     def show(self, known: PatientHistory | None, somebody: bool, typed_number: bool) -> None:
-        """Show what is known; of somebody new, who may have a number to ask for, nothing is known yet."""
+        """Show a patient's history."""
         self._known = known
         services = self._services
         asks = services.request_history is not None
@@ -139,7 +139,7 @@ class HistorySection:
         self._foot.show((year, told), lambda: self._draw_foot(year, told))
 
     def open(self, reference: str) -> None:
-        """Fill the dialog, which the browser has just opened, with another clinic's report."""
+        """Fill the dialog, which the browser has just opened, with the report that `reference` names."""
         known = self._known
         study = next((each for each in known.told.studies if each.reference == reference), None) if known else None
         if known is None or study is None:
@@ -201,7 +201,7 @@ class HistorySection:
 
 
 def place(earlier: PriorStudy, clinics: dict[str, str]) -> str:
-    """Say where an earlier study was done."""
+    """Return where an earlier study was done, as it stands in a sentence."""
     return clinics.get(earlier.organisation, "в другой клинике") if earlier.reference else "у нас"
 
 

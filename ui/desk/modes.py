@@ -33,42 +33,42 @@ from ui.text import bus, words
 class FormMode(ReferralRules):
     """A new referral."""
 
-    after_saving = ""  # where to go after saving, with the number; empty: the form is emptied for the next one
+    after_saving = ""  # path to go to, {} is the accession number; empty: the form is emptied for the next one
     needs = frozenset({Permission.REGISTER})
-    new = True  # a draft is kept, and the form is used again and again
+    new = True  # a draft is kept, and the form is used for one referral after another
     searches = True
     warns = True  # of a study that would be repeated
     planned = True  # the study is to come, so its time must be free
 
     @property
     def title(self) -> str:
-        """Name the page."""
+        """Return the heading of the page."""
         return "Новое направление"
 
     @property
     def about(self) -> str:
-        """Say what stands beside the heading of the study."""
+        """Return what stands beside the heading of the study."""
         return ""
 
     @property
     def said(self) -> str:
-        """Give the words of whoever asks, where the fields cannot hold them."""
+        """Return the sender's own words if no field can hold them; else empty."""
         return ""
 
     @property
     def back(self) -> tuple[str, str]:
-        """Give the word and the path of the way out without saving; empty where none is needed."""
+        """Return the word and the path of the link that leaves without saving; empty if there is none."""
         return "", ""
 
     def options(self, options: ReferralOptions) -> ReferralOptions:
-        """Narrow what can be chosen."""
+        """Return what can be chosen in this mode."""
         return options
 
     def fill(self, form: ReferralForm) -> None:
-        """Let the fields begin; the empty form has been drawn."""
+        """Fill the empty form when the page opens."""
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
-        """Run the verb."""
+        """Run the use case that saves; `repeats` names the studies that are repeated knowingly."""
         return store.write(referrals.register, draft, actor, clinic, repeats=repeats)
 
     def closed_reason(self, reader: Reader) -> str:
@@ -78,7 +78,7 @@ class FormMode(ReferralRules):
 
 @dataclass(frozen=True)
 class AmendMode(FormMode):
-    """A change of an order; `owner_name` is the clinic that is to do it, empty for this one."""
+    """A change of an order; `owner_name` is the clinic that is to do it, empty for this clinic."""
 
     card: Card
     owner_name: str = ""
@@ -123,9 +123,9 @@ class IncomingMode(FormMode):
     """A referral of another clinic, or of a local client, that waits for a device and a time."""
 
     came: IncomingReferral
-    clinic: str  # that refers, as people call it
+    clinic: str  # that refers, by name
     draft: ReferralDraft
-    patient: Patient | None  # who that is here
+    patient: Patient | None  # the same person among this clinic's patients
     new = False
     after_saving = "/incoming?saved={}"
 
@@ -139,7 +139,7 @@ class IncomingMode(FormMode):
 
     @property
     def said(self) -> str:
-        site = self.came.body_site  # a bare code tells a registrar nothing
+        site = self.came.body_site  # a bare code means nothing to a registrar
         return ", ".join(part for part in (self.came.procedure_name, "" if site.isascii() else site) if part)
 
     @property
@@ -169,10 +169,10 @@ class IncomingMode(FormMode):
 
 @dataclass(frozen=True)
 class WalkInMode(FormMode):
-    """A study that a device made although nobody had asked for it."""
+    """A study that a device made without a referral."""
 
     study: WalkIn
-    start: datetime  # local, naive: when it was made, or now where its device did not tell
+    start: datetime  # local, naive: when it was made, or now if its device did not report it
     new = False
     warns = False
     planned = False
@@ -230,7 +230,7 @@ class WalkInMode(FormMode):
 
 
 def change(reader: Reader, number: str) -> AmendMode | None:
-    """Give what is needed to change an order, or None where there is no such order."""
+    """Return the mode that changes an order; None if there is no such order."""
     card = order_card.card(reader, number)
     if card is None:
         return None
@@ -241,13 +241,13 @@ def change(reader: Reader, number: str) -> AmendMode | None:
 def from_elsewhere(
     reader: Reader, id: int, procedures: Sequence[ProcedureType], now: datetime, system_procedure: str
 ) -> IncomingMode | None:
-    """Give what is needed to take a referral from elsewhere, or None where there is no such referral."""
+    """Return the mode that accepts another clinic's referral; None if there is no such referral."""
     came = inbox.referral(reader, id)
     if came is None:
         return None
     draft = incoming_referrals.draft_of(came, procedures, now, system_procedure=system_procedure)
     known = desk.same_patient(reader, draft.patient)
-    if known:  # what the other clinic knows and we do not
+    if known:  # what only the other clinic knows
         blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(known, key)}
         known = replace(known, **blank, weight=draft.patient.weight or known.weight)
         known = replace(known, height=draft.patient.height or known.height)
@@ -255,7 +255,7 @@ def from_elsewhere(
 
 
 def clinic_name(reader: Reader, came: IncomingReferral) -> str:
-    """Call whoever refers: the clinic's name where it is known, or the local client."""
+    """Return the name of the referring clinic or of the local client."""
     if came.source != incoming_referrals.BUS:
         return came.source
     return words.clinic(directory_search.organisation_name(reader, came.requester), came.requester)

@@ -1,6 +1,6 @@
-"""«Регистратура»: a referral from the first letter of a name to the printed label; what for, `desk_mode` says.
+"""«Регистратура»: a referral from the first letter of a name to the printed label.
 
-Here it is found out what the form is for; `desk_form` is the form.
+This module finds the mode of the form (`modes`) and what can be chosen; `form` is the form itself.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ui.text import errors
 from ui.widgets import theme
 from ui.widgets.theme import text
 
-USUAL_WITHIN = timedelta(days=30)  # where a procedure was planned lately says where it usually is
+USUAL_WITHIN = timedelta(days=30)  # in which a device that was chosen for a procedure counts as its usual one
 
 
 def build(services: Services) -> None:
-    """Register /desk; `?order=` changes an order, `?incoming=` takes a referral, `?walkin=` a study without one."""
+    """Add /desk; `?order=` changes an order, `?incoming=` accepts a referral, `?walkin=` registers a study."""
 
     @ui.page("/desk", title="Регистратура")
     async def desk(order: str = "", incoming: str = "", walkin: str = "") -> None:
@@ -59,7 +59,7 @@ def build(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class NoForm:
-    """Why there is no form to fill in, and where to go instead."""
+    """Why there is no form to fill in, and a link to go on."""
 
     what: str
     how: str
@@ -69,7 +69,7 @@ class NoForm:
 
 
 def _mode(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
-    """Say what the form is for, or why there is nothing to fill in."""
+    """Return the mode that the query parameters ask for, or why there is no form."""
     if order:
         change = modes.change(reader, order)
         if change is None:
@@ -105,7 +105,7 @@ def _options(reader: Reader, services: Services) -> ReferralOptions:
         procedures=lookups.procedures(reader),
         devices=device_registry.approved(reader),
         referrers=lookups.referrers(reader),
-        # Newest first, so the newest is written last and stands.
+        # They come newest first; reversed, the newest overwrites the older ones.
         usual={
             visit.order.procedure_code: visit.station_ae_titles[0]
             for visit in reversed(lately)

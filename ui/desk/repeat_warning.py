@@ -1,4 +1,4 @@
-"""The warning that a planned study repeats an earlier one: not to be missed, and nobody is stopped by it."""
+"""The warning that a planned study repeats an earlier one: conspicuous, and it forbids nothing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ LONGEST = 160  # characters of the earlier conclusion
 
 
 class RepeatWarning:
-    """The box above the button; `open_foreign` fills the dialog `past` with another clinic's report."""
+    """The box above the save button; `open_external` fills the dialog `past` with another clinic's report."""
 
     def __init__(self, open_foreign: Callable[[str], None]) -> None:
         self._open_foreign = open_foreign
         self._found: tuple[PriorStudy, ...] = ()
-        self._seen: tuple[PriorStudy, ...] = ()  # what a person has been told and wants all the same
+        self._seen: tuple[PriorStudy, ...] = ()  # what a person was warned of and wants all the same
         self._box = ui.element("div").classes("repeat").props("role=alert")
         self._box.set_visibility(False)
 
     def show(self, found: Sequence[PriorStudy], clinics: Mapping[str, str]) -> None:
-        """Show what would be repeated; nothing takes the box away."""
+        """Show what would be repeated; the box cannot be closed."""
         if tuple(found) == self._found:
             return
         self._found = tuple(found)
@@ -55,25 +55,25 @@ class RepeatWarning:
                 text("span", "Открыть прежнее")
 
     def asks(self) -> bool:
-        """Say whether a person has still to say that it is wanted all the same; asking once is enough."""
+        """Return True if the person must still confirm the repetition; the call counts as the question."""
         if not self._found or self._seen == self._found:
             return False
         self._seen = self._found
         return True
 
     def told(self) -> bool:
-        """Say whether it was asked, so that the next press saves."""
+        """Return True if the question was asked, so that the next press saves."""
         return bool(self._found) and self._seen == self._found
 
     def named(self) -> str:
-        """Name what is repeated, for the audit trail; empty where nothing is."""
+        """Return what is repeated, for the audit trail; empty if nothing is."""
         return "; ".join(
             f"{each.studied_on} {each.modality} {each.accession_number or each.reference}" for each in self._found
         )
 
 
 def sentence(first: PriorStudy, clinics: Mapping[str, str]) -> str:
-    """Write what was done, when and where, and what came of it."""
+    """Return what was done, when and where, and its conclusion."""
     kind = words.MODALITIES.get(first.modality, first.procedure_name or first.modality)
     whole = " ".join(first.conclusion.split()).rstrip(".")
     said = names.cut(whole, LONGEST)
@@ -82,7 +82,7 @@ def sentence(first: PriorStudy, clinics: Mapping[str, str]) -> str:
 
 
 def remarks(found: Sequence[PriorStudy]) -> list[str]:
-    """Say what else should be known before it is repeated."""
+    """Return what else should be known before it is repeated."""
     first, more = found[0], len(found) - 1
     said = []
     if first.procedure_name:

@@ -1,4 +1,4 @@
-"""What stands beside and under the referral form: the device's day, the patient's past, what was registered last."""
+"""What stands beside and under the referral form: the device's day, the patient's history, the last referrals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ui.widgets.theme import text
 
 
 class Sidebar:
-    """The right column; `choose` is called with a free time that was pressed."""
+    """The right column; `choose` is called with the free time that was pressed, such as 09:30."""
 
     def __init__(self, services: Services, choose: Callable[[str], None]) -> None:
         self._services = services
@@ -103,7 +103,7 @@ class Sidebar:
 
 
 class RecentReferrals:
-    """What was registered last today, to reprint a label or to correct a slip at once."""
+    """The last referrals of today, to reprint a label or to correct a mistake at once."""
 
     def __init__(self, services: Services) -> None:
         self._services = services

@@ -12,7 +12,7 @@ from broker.store.queries.schedule import Visit
 
 STEP = timedelta(minutes=5)
 DEFAULT_MINUTES = 10  # of a procedure that is no longer in the directory
-ROWS = 13  # that the sidebar shows at a time
+ROWS = 13  # that the sidebar shows
 OVER_KEPT = 3  # of them, visits that are over
 
 

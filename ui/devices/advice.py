@@ -1,6 +1,6 @@
-"""What is found out about a device, in Russian sentences: what it sends, what would suit it, what was noted of it.
+"""What is known about a device, in Russian sentences: what it sends, what would suit it, what was noted of it.
 
-Only words: codes come in, sentences go out. A code without words of its own still gets a sentence.
+Only words: codes come in, sentences go out. A code without words of its own is shown as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ui.text import words
 
 MASKED = "•••"
 FALLBACKS = {"ISO_IR 144": "ISO_IR 144", "ISO_IR 192": "UTF-8", "windows-1251": "Windows-1251"}
-# Marks that stand in samples for what may name a patient.
+# Marks that replace in samples whatever may name a patient.
 _ALPHABETS = {
     "cyrillic": "кириллица",
     "latin": "латиница",
@@ -29,13 +29,13 @@ _MARK = re.compile(r"‹([^›]*)›")
 
 
 def suggestion(found: Suggestion) -> str:
-    """Say what was learned: a fact of the device, or why a setting should be another one."""
+    """Return what was learned: a fact about the device, or why a setting should be another one."""
     told = _LEARNED.get(found.code, found.code)
     return told.format_map(_Details(found.details))
 
 
 def remedy(found: Suggestion) -> str:
-    """Say what applying a suggestion changes: «Кодировка имён: латиница»."""
+    """Return what applying a suggestion changes: «Кодировка имён: латиница»."""
     value = found.value
     if found.field == "modality":
         return f"Вид аппарата: {value}"
@@ -81,14 +81,14 @@ _LEARNED = {
 
 
 def note(kind: str, text: str, count: int, when: str) -> str:
-    """Say what was noted of a device, when last, and how often."""
+    """Return what was noted of a device, when last, and how often."""
     told = _NOTES.get(kind, "{text}" if text else kind).format(text=_russian(kind, text))
     times = f", {words.plural(count, 'раз', 'раза', 'раз')}" if count > 1 else ""
     return f"{told} ({when}{times})"
 
 
 def _russian(kind: str, text: str) -> str:
-    """Put the text of a note into Russian, as far as it is one of ours."""
+    """Return the text of a note in Russian; a text that this program did not write is returned as it is."""
     if kind in ("mpps_create", "mpps_set", "mpps_final"):
         parts = text.split("; ")
         found = [f"{_RULES[said[2]]} {said[1]}" for said in map(_RULE.fullmatch, parts) if said]
@@ -100,7 +100,7 @@ def _russian(kind: str, text: str) -> str:
     return text
 
 
-SHOWN = 4  # of what a message lacked
+SHOWN = 4  # missing attributes that are named
 _RULES = {"missing": "нет", "empty": "пусто"}
 _RULE = re.compile(r"(?:\w+ > )*(\w+) is (missing|empty)")
 _TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
@@ -131,7 +131,7 @@ _NOTES: Mapping[str, str] = {
 
 
 def policies(device: Device) -> Iterator[str]:
-    """Say in which settings a device differs from the usual ones, the character set first."""
+    """Yield the settings in which a device differs from the default, the character set first."""
     yield f"Имена: {_lower(words.CHARSETS.get(device.charset, device.charset))}"
     usual = Device("", "", "")
     if device.fallback_charset != usual.fallback_charset:
@@ -152,7 +152,7 @@ def policies(device: Device) -> Iterator[str]:
 
 # ---- why a device sees an order, or does not ----
 
-# code -> (when it holds, when it is against, what to do then). What only holds and says little is left out: "".
+# code -> (if it speaks for, if it speaks against, what to do then); "" is not shown.
 _VERDICTS: dict[str, tuple[str, str, str]] = {
     "registered": ("", "", ""),
     "unknown_device": (
@@ -254,7 +254,7 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
 
 
 def rule_result(found: RuleResult, ae_title: str, zone: tzinfo, today: date) -> tuple[str, str]:
-    """Say one reason for or against, and what to do; an empty sentence is not worth saying."""
+    """Return one reason for or against, and what to do; an empty sentence is not shown."""
     holds, against, todo = _VERDICTS.get(found.code, (found.code, found.code, ""))
     told = _Details({**found.details, "ae_title": ae_title})
     if "at" in told:
@@ -266,7 +266,7 @@ def rule_result(found: RuleResult, ae_title: str, zone: tzinfo, today: date) -> 
 
 
 def _times(key: str, today: date) -> str:
-    """Write days and times of a query for people: «20261124 100000» is «сегодня 10:00»."""
+    """Return days and times of a query for people: «20261124 100000» is «сегодня 10:00»."""
 
     def day(found: re.Match[str]) -> str:
         try:
@@ -279,7 +279,7 @@ def _times(key: str, today: date) -> str:
 
 
 def unmasked(text: str) -> str:
-    """Write the marks of a sample for people: «••• (кириллица)»."""
+    """Return a sample with its marks for people: «••• (кириллица)»."""
 
     def shown(mark: re.Match[str]) -> str:
         name = mark[1]
@@ -289,7 +289,7 @@ def unmasked(text: str) -> str:
 
 
 def refusal(each: DeviceContacts) -> str:
-    """Say that a device is turned away, if that is the last that was heard of it."""
+    """Return why a device is refused, if that was its last contact; else empty."""
     refused = each.services.get("refused")
     others = [at for service, (at, _, _) in each.services.items() if service != "refused"]
     if refused is None or any(at >= refused[0] for at in others):
@@ -300,12 +300,12 @@ def refusal(each: DeviceContacts) -> str:
 
 
 def _lower(word: str) -> str:
-    """Begin a word in the middle of a sentence; UTF-8 stays as it is."""
+    """Return a word as it begins in the middle of a sentence; UTF-8 stays as it is."""
     return word[:1].lower() + word[1:] if word[1:2].islower() else word
 
 
 class _Details(dict[str, str]):
-    """Details of a code; one that is not told is a dash."""
+    """Details of a code; a missing one is a dash."""
 
     def __missing__(self, key: str) -> str:
         return "–"

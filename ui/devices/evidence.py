@@ -1,4 +1,4 @@
-"""What was said on the wire, as lines that a person can read. Pure text in, pure text out."""
+"""A message on the wire as lines that a person can read. Pure text in, pure text out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MOST = 400  # lines
 
 
 def mpps(text: str) -> str:
-    """Write a message in the DICOM JSON model (PS3.18 F.2), one attribute a line: «(0040,0252) Keyword  VALUE».
+    """Return a message of the DICOM JSON model (PS3.18 F.2), one attribute a line: «(0040,0252) Keyword  VALUE».
 
-    A text that is no such message is given back as it is.
+    A text that is not such a message is returned as it is.
     """
     try:
         dataset = json.loads(text)
@@ -50,7 +50,7 @@ def _lines(dataset: dict[str, Any], depth: int) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
-    """Write one value; a person name is an object of component groups."""
+    """Return one value; a person name is an object of component groups."""
     if isinstance(value, dict):
         return "=".join(str(value.get(group, "")) for group in ("Alphabetic", "Ideographic", "Phonetic")).rstrip("=")
     return "" if value is None else str(value)

@@ -91,7 +91,7 @@ class DeviceForm:
         word = "Изменить аппарат" if approved else "Принять аппарат" if device else "Новый аппарат"
         self._title.set_text(f"{word} {given.ae_title}".strip())
         for key, field in self._fields.items():
-            # The name of one that was only heard of is its AE title: a person must find a better one.
+            # The name of a device that nobody approved yet is its AE title: a person must find a better one.
             field.value = "" if key == "name" and not approved else str(getattr(given, key))
             field.complain("")
         title = self._fields["ae_title"].control
@@ -145,13 +145,13 @@ class DeviceForm:
 
 
 def _numbers(typed: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the settings that are numbers: what they are, and which cannot be read."""
+    """Return the settings that are numbers, and the problems: field -> code."""
     numbers = {key: int(typed[key]) for key in NUMBERS if typed[key].isascii() and typed[key].isdigit()}
     return numbers, {key: "range" for key in NUMBERS if key not in numbers}
 
 
 class RadioRow:
-    """A labelled row of choices of which one is taken."""
+    """A labelled row of choices of which one is chosen."""
 
     def __init__(self, label: str, choices: Mapping[str, str], hint: str = "") -> None:
         self.chosen = next(iter(choices))
@@ -169,7 +169,7 @@ class RadioRow:
         return choice.on("click", lambda: self.choose(code))
 
     def choose(self, code: str) -> None:
-        """Take one of them."""
+        """Choose one of them."""
         self.chosen = code
         for each, choice in self._made.items():
             pressed = "true" if each == code else "false"

@@ -1,4 +1,4 @@
-"""The registry of devices: who is known, who asks to be let in, when each was last heard and what it taught.
+"""The registry of devices: known ones, those that wait for approval, the last contact of each and what it taught.
 
 Administrators change it.
 """
@@ -35,7 +35,7 @@ from ui.widgets.keyed_list import KeyedList, Redraw
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
-# Plain HTTP has no clipboard interface, but every browser copies what is selected.
+# Plain HTTP has no clipboard interface, but every browser copies a selection.
 COPY = """() => {
   const range = document.createRange();
   range.selectNodeContents(document.getElementById("connect"));
@@ -47,7 +47,7 @@ COPY = """() => {
 
 
 def build(services: Services) -> None:
-    """Register the page."""
+    """Add the route /devices."""
 
     @ui.page("/devices", title="Аппараты")
     async def devices_page() -> None:
@@ -61,7 +61,7 @@ def build(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """A device as the page says it."""
+    """A device as the page shows it, in words."""
 
     device: Device
     heard: tuple[str, ...]
@@ -70,11 +70,11 @@ class DeviceView:
     advice: tuple[Suggestion, ...]  # what may be applied
     notes: tuple[str, ...]
     facts: tuple[str, ...]
-    messages: tuple[tuple[str, str], ...]  # what it really sent: (title, lines)
+    messages: tuple[tuple[str, str], ...]  # what it sent: (title, lines)
 
 
 class DevicesPage:
-    """One open page."""
+    """One open page of the devices."""
 
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
@@ -108,12 +108,12 @@ class DevicesPage:
             theme.empty("Аппаратов ещё нет.", f"{how}; на самом аппарате укажите то, что написано выше.")
 
     def read(self, reader: Reader) -> list[DeviceView]:
-        """Read the registry and put it into words."""
+        """Return the registry in words."""
         now = self._services.store.clock()
         return [self._say(each, now) for each in device_registry.contacts(reader)]
 
     def show(self, shown: list[DeviceView]) -> None:
-        """Draw what differs from what is shown."""
+        """Draw what has changed."""
         strangers = [each for each in shown if not each.device.approved]
         known = [each for each in shown if each.device.approved]
         self._strangers_section.set_visibility(bool(strangers))
@@ -142,7 +142,7 @@ class DevicesPage:
     # ---- drawing ----
 
     def _make(self, shown: DeviceView) -> tuple[ui.element, Redraw]:
-        """Draw a device; of its parts only those that differ are drawn anew, so that what is open stays open."""
+        """Draw a device; only the parts that differ are drawn again, so that open details stay open."""
         element = ui.element("div").classes("fleet")
         with element:
             with ui.element("div").classes("device plain"):
@@ -199,7 +199,7 @@ class DevicesPage:
                 text("span", "Принять может администратор", "muted small")
             return
         word = "Изменить" if device.approved else "Принять"
-        # One that is approved has its settings by somebody's will; to a new one they are proposed in the form.
+        # An approved device has its settings by somebody's decision; for a new one they are proposed in the form.
         proposed = () if device.approved else shown.advice
         theme.button(word, lambda: self._ask(device, proposed), small=True).props("data-opens=device")
 
@@ -244,7 +244,7 @@ class DevicesPage:
 
 
 def connect_to(worklist: WorklistAddress, host: str = "") -> str:
-    """Say what to enter on a modality so that it finds us."""
+    """Return what to enter on a modality so that it finds the worklist; `host` is that of the page's address."""
     address = _address(worklist, host)
     where = f"адрес {address}" if address else "адрес этого сервера"
     told = (
@@ -257,7 +257,7 @@ def connect_to(worklist: WorklistAddress, host: str = "") -> str:
 
 
 def settings(worklist: WorklistAddress, host: str = "") -> list[str]:
-    """Give the lines that are copied for whoever sets a modality up."""
+    """Return the lines that are copied for whoever sets a modality up."""
     return [
         "Worklist (MWL) и MPPS",
         f"AE title: {worklist.ae_title}",
@@ -267,7 +267,7 @@ def settings(worklist: WorklistAddress, host: str = "") -> list[str]:
 
 
 def _address(worklist: WorklistAddress, host: str) -> str:
-    """Give the address that modalities call; where the port listens anywhere, that under which the browser came."""
+    """Return the address for modalities; if the port listens on any, the one under which the browser came; or empty."""
     if worklist.address not in ("0.0.0.0", "::"):
         return worklist.address
     return "" if host in ("localhost", "127.0.0.1", "::1", "test") else host
@@ -282,7 +282,7 @@ def _copied() -> None:
     theme.say("Настройки скопированы: их можно переслать тому, кто подключает аппарат")
 
 
-# ---- when a device was heard ----
+# ---- last contact ----
 
 _SERVICES = ("worklist", "mpps", "echo")
 _SENT = {"worklist": "Последний запрос списка", "N-CREATE": "Последнее начало (MPPS)", "N-SET": "Последний ход (MPPS)"}
@@ -295,7 +295,7 @@ _MPPS = {
 
 
 def _heard(each: DeviceContacts, now: datetime) -> list[str]:
-    """Say when a device was heard on each service, as «Список: 2 мин назад, отдано 7 направлений»."""
+    """Return the last contact on each service, as «Список: 2 мин назад, отдано 7 направлений»."""
     lines = []
     for service in _SERVICES:
         if service in each.services:

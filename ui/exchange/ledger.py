@@ -1,4 +1,4 @@
-"""The lines of the exchange's ledger, what went out and what came down, in words. Pure: nothing is drawn."""
+"""The rows of the exchange's ledger, outbound and inbound, in words. Pure: nothing is drawn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WAYS = {ALL: "Всё", OUT: "Отправлено", IN: "Получено"}
 def rows(
     sent: Iterable[OutboundLine], came: Iterable[ArrivalRecord], show: str, zone: tzinfo, today: date, most: int
 ) -> list[dict[str, Any]]:
-    """Give the table's rows, the newest first: what went out, what came, or both in one order."""
+    """Return the table's rows, newest first: what was sent, what was received, or both; at most `most`."""
     lines: list[tuple[datetime, dict[str, Any]]] = []
     if show != IN:
         lines += [(happened(message), _sent(message)) for message in sent]
@@ -35,12 +35,12 @@ def rows(
 
 
 def happened(message: OutboundLine) -> datetime:
-    """Give the instant by which a message stands in the ledger."""
+    """Return the instant by which a message is sorted."""
     return message.row.delivered_at or message.row.created_at
 
 
 def standing(message: OutboundLine) -> tuple[str, str, str]:
-    """Say what became of a message: icon, tone, words."""
+    """Return the outcome of a sent message: icon, tone, words."""
     row = message.row
     match row.state:
         case OutboxState.DELIVERED:
@@ -55,7 +55,7 @@ def standing(message: OutboundLine) -> tuple[str, str, str]:
 
 
 def arrived(item: ArrivalRecord) -> tuple[str, str, str]:
-    """Say what became of what came: icon, tone, words."""
+    """Return the outcome of a received message: icon, tone, words."""
     match item.state:
         case ArrivalState.NEEDS_ATTENTION:
             return "error", "red", f"Отложено: {bus.incoming_reason(item.reason)}"

@@ -1,4 +1,4 @@
-"""One message of the exchange: every attempt with its reason, and the exact JSON on both sides, to be looked at."""
+"""One message of the exchange: every attempt with its reason, and the exact JSON of both sides."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOWN = 200_000  # characters of a JSON that are shown
 
 
 def build(services: Services) -> None:
-    """Register the pages of what went out and of what came."""
+    """Add the routes of a sent and of a received message."""
 
     @ui.page("/exchange/out/{seq}", title="Сообщение шине")
     async def sent(seq: int) -> None:
@@ -45,14 +45,14 @@ def build(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A message as it is shown, whichever way it went."""
+    """A sent or received message as the page shows it."""
 
     title: str
     number: str
     order_id: int | None
     standing: tuple[str, str, str]
-    facts: tuple[tuple[str, str, datetime | None], ...]  # name, words, or an instant instead
-    attempts: tuple[tuple[datetime, str, str], ...]  # instant, what became of it, answer
+    facts: tuple[tuple[str, str, datetime | None], ...]  # name, words or else an instant
+    attempts: tuple[tuple[datetime, str, str], ...]  # instant, outcome, answer
     content: str  # the exact JSON
     resend: bool  # may be sent, or tried, again
     item_id: int = 0
@@ -185,7 +185,7 @@ class MessagePage:
 
 
 def pretty(content: str) -> str:
-    """Write JSON on many lines; what is none, or was cut, is given as it came."""
+    """Return JSON indented; what is not JSON, or was cut, is returned as it is."""
     with suppress(ValueError, RecursionError):
         content = json.dumps(json.loads(content), ensure_ascii=False, indent=2)
     return content if len(content) <= SHOWN else f"{content[:SHOWN]}\n… ещё {len(content) - SHOWN} знаков"

@@ -1,4 +1,4 @@
-"""The exchange with the region: whether it goes, what stands still and why, and what went. Live."""
+"""The exchange with the region: whether it works, what needs attention and why, and the ledger. Live."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEPT = 100  # lines of the ledger that are shown
 
 
 def build(services: Services) -> None:
-    """Register the page."""
+    """Add the route /exchange."""
 
     @ui.page("/exchange", title="Обмен с шиной")
     async def exchange() -> None:
@@ -45,7 +45,7 @@ def build(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeStatus:
-    """The first line: how the exchange stands, and what to do if it does not go."""
+    """The first line of the page: how the exchange stands, and what to do about it."""
 
     tone: str  # of theme.STATES
     icon: str
@@ -56,7 +56,7 @@ class ExchangeStatus:
 def exchange_status(
     found: ExchangeState, configured: bool, now: datetime, zone: tzinfo, aside: int = 0
 ) -> ExchangeStatus:
-    """Say how the exchange stands; `now` is UTC, `aside` counts what came and could not be read."""
+    """Return how the exchange stands; `now` is UTC, `unread` counts received messages that could not be read."""
     today = now.astimezone(zone).date()
     if not configured:
         return ExchangeStatus(
@@ -95,11 +95,11 @@ def exchange_status(
 
 @dataclass(frozen=True, slots=True)
 class AttentionRow:
-    """A refused message as it is shown."""
+    """A message that needs attention, as the page shows it."""
 
     path: str  # of its page
     number: str
-    order_id: int  # 0: it came, and did not go
+    order_id: int  # 0 for a received message
     what: str
     why: str
     amendable: bool
@@ -115,7 +115,7 @@ class ExchangePageData:
 
 
 class ExchangePage:
-    """One open page."""
+    """One open page of the exchange."""
 
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
@@ -142,13 +142,13 @@ class ExchangePage:
             self._ledger = _make_ledger()
 
     def read(self, reader: Reader) -> ExchangePageData:
-        """Read how the exchange stands."""
+        """Return how the exchange stands."""
         return ExchangePageData(
             exchange_state.current(reader, KEPT), tuple(inbox.ledger(reader, KEPT)), tuple(inbox.troubled(reader))
         )
 
     def show(self, read: ExchangePageData) -> None:
-        """Draw what differs from what is shown."""
+        """Draw what has changed."""
         self._read, found = read, read.exchange
         aside = [item for item in read.troubled if item.state is ArrivalState.NEEDS_ATTENTION]
         status = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(aside))
@@ -248,7 +248,7 @@ def _make_ledger() -> ui.table:
     ]
     table = ui.table(columns=columns, rows=[], row_key="id").classes("ledger")
     table.props('flat dense hide-pagination :rows-per-page-options="[0]"').style("width: 100%")
-    # An icon and words; only the icon is coloured, for a ledger of green boxes tells nothing.
+    # Only the icon is coloured: in a ledger of green boxes nothing stands out.
     table.add_slot(
         "body-cell-answer",
         '<q-td :props="props"><span :class="`answer tone-${props.row.tone}`" :title="props.value">'

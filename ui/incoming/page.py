@@ -1,6 +1,6 @@
 """«Входящие»: referrals of other clinics that wait for a device and a time, and what could not be read. Live.
 
-Registering one is the desk's work; here one sees what waits, and declines it.
+A referral is registered at the desk; this page shows what waits.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONGEST = 200_000  # characters of a message that are shown
 
 
 def build(services: Services) -> None:
-    """Register the page; `?saved=` names the order that has just been made of one."""
+    """Add the route /incoming; `?saved=` is the accession number of the order that has just been made of a referral."""
 
     @ui.page("/incoming", title="Входящие")
     async def incoming_page(saved: str = "") -> None:
@@ -53,7 +53,7 @@ def build(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:
-    """A referral that waits, as a line of the list."""
+    """A referral that waits, in words."""
 
     id: int
     urgent: bool
@@ -68,7 +68,7 @@ class WaitingRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadRow:
-    """A message that could not be read."""
+    """A received message that could not be read, in words."""
 
     id: int
     what: str
@@ -80,14 +80,14 @@ class UnreadRow:
 
 @dataclass(frozen=True, slots=True)
 class IncomingPageData:
-    """What the page shows."""
+    """What the page is drawn from."""
 
     waiting: list[WaitingRow]
     aside: list[UnreadRow]
 
 
 class IncomingPage:
-    """One open page."""
+    """One open page of incoming referrals."""
 
     def __init__(self, services: Services, actor: Actor) -> None:
         self._services = services
@@ -112,7 +112,7 @@ class IncomingPage:
                 theme.button("Закрыть").props("data-closes autofocus")
 
     async def tell_saved(self, number: str) -> None:
-        """Say that an order has been made of the one that was opened, with the way to it."""
+        """Show the order that has just been made of a referral, with links to it."""
         card = await look(self._services, lambda reader: order_card.card(reader, number))
         if card is None:
             return
@@ -128,7 +128,7 @@ class IncomingPage:
             ui.link("Этикетка", f"/label/{order.accession_number}", new_tab=True).classes("btn btn-small")
 
     def read(self, reader: Reader) -> IncomingPageData:
-        """Read what waits and what was set aside."""
+        """Return what waits and what could not be read."""
         services = self._services
         now, today = services.store.clock().astimezone(UTC), services.today()
         zone = services.clinic.zone
@@ -148,7 +148,7 @@ class IncomingPage:
         )
 
     def show(self, found: IncomingPageData) -> None:
-        """Draw what differs."""
+        """Draw what has changed."""
         urgent = sum(each.urgent for each in found.waiting)
         count = words.plural(len(found.waiting), "ждёт записи", "ждут записи", "ждут записи") if found.waiting else ""
         self._count.set_text(count + (f", срочных {urgent}" if urgent else ""))
@@ -193,7 +193,7 @@ class IncomingPage:
 
 
 class DeclineDialog:
-    """The dialog in which a referral from elsewhere is declined, with the reason."""
+    """The dialog that declines another clinic's referral, with a reason."""
 
     def __init__(self, services: Services, came: IncomingReferral) -> None:
         self._services, self._came = services, came
@@ -214,7 +214,7 @@ _KINDS = {ArrivalKind.REFERRAL: "Направление", ArrivalKind.CANCEL: "�
 
 
 def _unread(reader: Reader) -> list[ArrivalRecord]:
-    """Give the referrals that could not be read; what belongs to an order is told on the board and its card."""
+    """Return the referrals that could not be read; what belongs to an order stands on the board and its card."""
     return [
         item
         for item in inbox.troubled(reader)

@@ -93,7 +93,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
         closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
         theme.html_element("div", _write_keys(closed), "keys")
 
-    # Last: a timer makes NiceGUI send the page as far as it is, so what was still being read would come late and jump.
+    # Last: a timer makes NiceGUI send the page as far as it is, and what is still being read would appear with a jump.
     async def refresh() -> None:
         await health.refresh()
         await incoming.refresh()

@@ -14,7 +14,7 @@ ICON = (
 
 
 def plain_page(title: str, body: str, *, status: int = 200, extra_head: str = "", attributes: str = "") -> HTMLResponse:
-    """Make a page without a websocket; `body` is HTML whose outside text was escaped, `title` is text."""
+    """Return a page without a websocket; `body` is HTML whose outside text is escaped, `title` is text."""
     return HTMLResponse(
         '<!doctype html><html lang="ru"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -26,7 +26,7 @@ def plain_page(title: str, body: str, *, status: int = 200, extra_head: str = ""
 
 
 def notice(title: str, sentence: str, status: int) -> HTMLResponse:
-    """Make a plain page that says why there is nothing to see."""
+    """Return a plain page that explains why there is nothing to see."""
     body = (
         f'<main class="signin"><h1>{escape(title)}</h1><p class="muted">{escape(sentence)}</p>'
         '<p style="margin-top:16px"><a href="/">На главную</a></p></main>'

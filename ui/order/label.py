@@ -1,4 +1,4 @@
-"""The label that goes onto the referral: a page of 58 × 40 mm that prints itself. Nothing is loaded from elsewhere."""
+"""The label for the paper referral: a page of 58 × 40 mm that prints itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ body { min-width: 0; background: #fff; color: #000; font-family: var(--font); }
 
 
 def build(app: FastAPI, services: Services) -> None:
-    """Register /label/{accession_number}."""
+    """Add the route /label/{accession_number}."""
 
     @app.get("/label/{accession_number}", include_in_schema=False)
     def label(request: Request, accession_number: str) -> HTMLResponse:
@@ -45,7 +45,7 @@ def build(app: FastAPI, services: Services) -> None:
 
 
 def draw(order: Order) -> str:
-    """Write a label as HTML: whose, what, number as bars and as text."""
+    """Return a label as HTML: patient, study, accession number as bars and as text."""
     start = order.steps[0].start
     return (
         f'<main class="label"><b>{escape(str(order.patient.name))}</b>'
@@ -56,7 +56,7 @@ def draw(order: Order) -> str:
 
 
 def bars(number: str) -> str:
-    """Draw Code 128 as SVG, one unit wide per module; it is stretched to the label's width."""
+    """Return Code 128 as SVG, one unit per module; it is stretched to the label's width."""
     modules = Code128(number).build()[0]
     width = len(modules) + 2 * QUIET_ZONE
     rects, at = [], 0

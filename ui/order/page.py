@@ -34,7 +34,7 @@ from ui.widgets.keyed_list import KeyedList, Redraw
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
-# Plain HTTP has no clipboard interface, but every browser copies what is selected.
+# Plain HTTP has no clipboard interface, but every browser copies a selection.
 COPY = """() => {
   const range = document.createRange();
   range.selectNodeContents(document.getElementById("accession-number"));
@@ -45,7 +45,7 @@ COPY = """() => {
 
 
 def build(services: Services) -> None:
-    """Register the card."""
+    """Add the route /order/{accession_number}."""
 
     @ui.page("/order/{accession_number}", title="Исследование")
     async def order(accession_number: str) -> None:
@@ -73,7 +73,7 @@ class OrderPageData:
 
     card: Card
     devices: tuple[Device, ...]
-    other: str = ""  # the other clinic that refers or is to do it, as people call it
+    other: str = ""  # name of the other clinic that refers or is to do the study
 
 
 def _read(reader: Reader, accession_number: str) -> OrderPageData | None:
@@ -86,7 +86,7 @@ def _read(reader: Reader, accession_number: str) -> OrderPageData | None:
 
 
 class OrderPage:
-    """One open card."""
+    """One open card of an order."""
 
     def __init__(self, services: Services, actor: Actor, found: OrderPageData) -> None:
         self._services = services
@@ -106,7 +106,7 @@ class OrderPage:
             with ui.element("div"), theme.section("Что было", "новое сверху"):
                 self._lines = KeyedList(ui.element("ol").classes("timeline"), _make_line)
         self._why = WhyDialog(services)
-        self._step = ""  # the SOP Instance UID of what the person wants to unlink
+        self._step = ""  # SOP Instance UID of the performed step that the person wants to unlink
         if self._may(Permission.CANCEL):
             self._dialog()
         if self._may(Permission.CLOSE):
@@ -116,11 +116,11 @@ class OrderPage:
         self.show(found)
 
     def read(self, reader: Reader) -> OrderPageData | None:
-        """Read the card again."""
+        """Return what the card is drawn from; None if there is no such order."""
         return _read(reader, self._found.card.order.accession_number)
 
     def show(self, found: OrderPageData | None) -> None:
-        """Draw what differs from what is shown; an order is never deleted, so there is always something."""
+        """Draw what has changed; an order is never deleted, so None only leaves the page as it is."""
         if found is None:
             return
         self._found = found
@@ -323,7 +323,7 @@ class OrderPage:
 
 
 def _visit(card: Card) -> Visit:
-    """Give the card as a line of a day, for what is said of both."""
+    """Return the card's order as a visit of a day."""
     step = card.order.steps[0]
     reported = card.report is not None and card.report.state is ReportState.SIGNED
     return Visit(card.order, step.start, step.station_ae_titles, card.since, card.seen_at, card.bus, reported)
@@ -347,7 +347,7 @@ def _patient(patient: Patient) -> list[tuple[str, str]]:
 
 
 def _make_line(line: timeline.DayHeading | timeline.TimelineEntry) -> tuple[ui.element, Redraw]:
-    """Draw a line of the timeline; evidence that is open stays open while other lines come."""
+    """Draw an entry of the timeline; its evidence stays open while other entries are added."""
     element = ui.element("li")
 
     def redraw(line: timeline.DayHeading | timeline.TimelineEntry) -> None:

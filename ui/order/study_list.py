@@ -28,7 +28,7 @@ LONGEST = 100  # characters of a query
 
 
 def build(services: Services) -> None:
-    """Register the list."""
+    """Add the route /studies; `?q=` searches."""
 
     @ui.page("/studies", title="Исследования")
     async def studies(q: str = "") -> Response | None:
@@ -48,7 +48,7 @@ def build(services: Services) -> None:
 
 
 class StudyListPage:
-    """One open list."""
+    """One open list of studies."""
 
     def __init__(self, services: Services, typed: str, registers: bool) -> None:
         self._services = services
@@ -70,7 +70,7 @@ class StudyListPage:
         self._more = text("p", f"Показаны первые {MOST}. Наберите фамилию и имя полнее.", "muted small more")
 
     def read(self, reader: Reader) -> tuple[list[Visit], list[Device]]:
-        """Read the day, or what fits the query, and the devices' names."""
+        """Return the day's visits, or those that match the query, and the devices."""
         return schedule.studies(reader, self._typed, self._services.today(), MOST), device_registry.approved(reader)
 
     def show(self, found: tuple[list[Visit], list[Device]]) -> None:

@@ -1,4 +1,4 @@
-"""A study's life as sentences: what the journal tells, put into words for the timeline. Pure; it draws nothing."""
+"""A study's history as sentences for the timeline of its card. Pure; it draws nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DayHeading:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """A line of the timeline; `state` is a key of theme.STATES, `proof` what was really said on the wire."""
+    """An entry of the timeline; `state` is a key of theme.STATES, `evidence` the message on the wire, as text."""
 
     time: str
     state: str
@@ -41,7 +41,7 @@ class TimelineEntry:
 def entries(
     card: Card, devices: Sequence[Device], zone: tzinfo, today: date
 ) -> list[tuple[tuple[object, ...], DayHeading | TimelineEntry]]:
-    """Tell a study's life, newest first, with day headings; every line has a key that stays as more is added."""
+    """Return a study's history, newest first, with day headings; the keys stay the same as more is added."""
     called = {device.ae_title: _place(device) for device in devices}
     steps = {step.sop_instance_uid: step for step in card.performed}
     told: list[tuple[tuple[object, ...], DayHeading | TimelineEntry]] = []
@@ -56,7 +56,7 @@ def entries(
 
 
 def changes(changed: Mapping[str, Sequence[Any]], called: Mapping[str, str]) -> list[str]:
-    """Say what an amendment changed, one sentence a thing: «Время изменено: 09:40 стало 10:00»."""
+    """Return what an amendment changed, one sentence a field: «Время изменено: 09:40 стало 10:00»."""
     found: list[str] = []
     for field, (old, new) in changed.items():
         if field == "patient":
@@ -168,12 +168,12 @@ def _finish(details: Mapping[str, Any], step: PerformedStep | None) -> tuple[str
 def _who(happening: OrderEvent) -> str:
     kind = words.ACTOR_KINDS[ActorKind(happening.actor_kind)]
     if happening.actor_kind == ActorKind.DEVICE and happening.actor.isascii():
-        return f"{kind} {happening.actor}"  # nothing but its AE title is known
+        return f"{kind} {happening.actor}"  # only its AE title is known
     return happening.actor or kind
 
 
 def _fold(happenings: Iterable[OrderEvent]) -> list[tuple[OrderEvent, int]]:
-    """Count failed attempts that repeat each other into the newest of them: a silent bus is one line, not a hundred."""
+    """Merge repeated failed attempts into the newest of them, with their number: a silent bus is one entry."""
     folded: list[tuple[OrderEvent, int]] = []
     for happening in happenings:
         if folded and happening.what == "retry" and folded[-1][0].what == "retry":

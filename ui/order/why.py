@@ -1,4 +1,4 @@
-"""The dialog «Почему не на аппарате?»: for each device of an order every reason for or against, and what to do."""
+"""The dialog «Почему не на аппарате?»: for each device of an order the reasons for and against, and what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WhyDialog:
             self._box = ui.element("div")
 
     async def ask(self, order: Order) -> None:
-        """Judge the order by what each device asked last, and say so."""
+        """Explain by the last query of each device whether it sees the order."""
         found = await look(self._services, lambda reader: self._services.explain(reader, order))
         self._box.clear()
         with self._box:

@@ -1,4 +1,4 @@
-"""What a modality told of the dose, in words and the units that doctors use; an effective dose as it is typed. Pure."""
+"""The dose that a modality reported, in the units that doctors use; an effective dose as it is typed. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from broker.documents import report_pdf
 from broker.domain.performed import Dose
 from ui.text import typed_values, words
 
-# Attribute -> what it is, and how many of our unit are one of the device's.
+# DICOM keyword -> name, factor from the unit of DICOM to the unit shown, unit.
 _WHOLE = {
     "ImageAndFluoroscopyAreaDoseProduct": ("Произведение дозы на площадь", 10.0, "сГр·см²"),
     "EntranceDoseInmGy": ("Доза на входе", 1.0, "мГр"),
@@ -27,10 +27,10 @@ MOST_EXPOSURES = 12
 
 
 def facts(doses: Sequence[Dose]) -> list[tuple[str, str]]:
-    """List the numbers of a step: those of the whole first, then exposure by exposure."""
+    """Return the doses of a step as (name, value): totals first, then by exposure."""
     told = {dose.keyword: dose.value for dose in doses if not dose.position}
     if "EntranceDoseInmGy" in told:
-        told.pop("EntranceDose", None)  # the same, coarser
+        told.pop("EntranceDose", None)  # the same in a coarser unit
     found = [
         (name, f"{_number(told[keyword] * factor)} {unit}".strip())
         for keyword, (name, factor, unit) in _WHOLE.items()
@@ -57,7 +57,7 @@ def facts(doses: Sequence[Dose]) -> list[tuple[str, str]]:
 
 
 def typed(value: str) -> tuple[float | None, str]:
-    """Read an effective dose in мЗв as people type it: the number or None, and what is wrong: '' or 'unreadable'."""
+    """Return an effective dose in мЗв as people type it, or None, and the problem code: '' or 'unreadable'."""
     bare = value.casefold().replace("мзв", "").strip()
     if not bare:
         return None, ""
@@ -66,10 +66,10 @@ def typed(value: str) -> tuple[float | None, str]:
 
 
 def shown(value: float | None) -> str:
-    """Write an effective dose into its field, without the unit."""
+    """Return an effective dose as its field shows it, without the unit."""
     return report_pdf.dose(value).removesuffix(" мЗв")
 
 
 def _number(value: float) -> str:
-    """Write at most four significant digits: more of them are the device's noise."""
+    """Return at most four significant digits: more of them are the device's noise."""
     return f"{value:.4g}".replace(".", ",") if value < 10_000 else f"{value:.0f}"

@@ -1,6 +1,6 @@
-"""The report while it is written: kept after every pause, signed after a look at what goes out.
+"""The report while it is written: kept after every pause, signed after a look at what is sent.
 
-What is typed is never overwritten unseen: where somebody else has saved since, a person chooses.
+What is typed is never overwritten unseen: if somebody else has saved meanwhile, the person chooses.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OPEN_DIALOG = 'document.getElementById("sign").showModal()'
 
 
 class ReportForm:
-    """The form; `reread` shows the study anew after a change."""
+    """The form; `reread` shows the study again after a change."""
 
     def __init__(
         self, services: Services, actor: Actor, study: StudyToRead, reread: Callable[[], Awaitable[None]]
@@ -51,9 +51,9 @@ class ReportForm:
         self._revision = 0
         self._changed: float | None = None  # when a key was pressed last
         self._unkept: float | None = None  # … and first since the draft was kept
-        self._refused = False  # … to sign, and nothing was typed since
+        self._refused = False  # signing was refused, and nothing was typed since
         self._lock = asyncio.Lock()
-        self._clash: Report | None = None  # somebody else's draft, which stands in the way of this one
+        self._clash: Report | None = None  # somebody else's draft, saved after this page had read its own
         self._closed = False  # signed
         self._asked = ReportText()  # what the dialog shows: this is signed, nothing else
         self._box = ui.element("div")
@@ -68,7 +68,7 @@ class ReportForm:
         ui.timer(QUIET / 3, self._keep_if_quiet)
 
     def show(self, study: StudyToRead, signed: bool) -> None:
-        """Follow the database: take a newer draft over, unless something typed here would be lost by that."""
+        """Show a newer draft from the database, unless something typed here would be lost by that."""
         self._study = study
         self._closed = signed
         self._box.set_visibility(not signed)
@@ -117,7 +117,7 @@ class ReportForm:
         self._none.show(begun, draw)
 
     def _typed(self) -> tuple[ReportText, dict[str, str]]:
-        """Give what is typed, normalised, and what of it cannot be read."""
+        """Return what is typed, normalised, and its problems: field -> code."""
         fields = {name: str(field.value or "") for name, field in self._fields.items()}
         number, problem = dose.typed(fields.pop("effective_dose"))
         return reports.tidy(ReportText(**fields, effective_dose=number)), {"effective_dose": problem} if problem else {}
@@ -161,7 +161,7 @@ class ReportForm:
             await self._keep()
 
     async def _keep(self) -> bool:
-        """Keep the draft; say whether the database has what is typed. An unreadable dose keeps nothing else back."""
+        """Keep the draft, without an unreadable dose; return True if the database has all that is typed."""
         async with self._lock:
             self._changed = self._unkept = None
             said, problems = self._typed()
@@ -194,7 +194,7 @@ class ReportForm:
         return False
 
     def _keep_last(self) -> None:
-        """Keep what was typed last when the page goes; nobody is left to be told, and a newer draft stands."""
+        """Keep what was typed last when the page is closed; a newer draft stays, errors cannot be shown."""
         said, _ = self._typed()
         if self._closed or self._clash or said == self._kept or reports.problems(said):
             return
@@ -205,7 +205,7 @@ class ReportForm:
         except (BrokerError, StoreError):
             return
 
-    # ---- somebody else writes, too ----
+    # ---- somebody else writes at the same time ----
 
     def _make_clash(self) -> None:
         with ui.element("div").classes("attention-reason").props("role=alert") as self._clashing:
@@ -217,7 +217,7 @@ class ReportForm:
         self._clashing.set_visibility(False)
 
     def _say_clash(self, report: Report) -> None:
-        """Show what somebody else has saved, and let the person choose."""
+        """Show what somebody else has saved, and offer a choice between the two texts."""
         if self._clash == report:
             return
         self._clash = report
@@ -262,7 +262,7 @@ class ReportForm:
                 theme.button("Вернуться").props("data-closes")
 
     async def _ask(self) -> None:
-        """Check, keep, and show what is about to be signed."""
+        """Validate and keep the draft, and show what is about to be signed."""
         if self._clash:
             self._tell("Сначала выберите, чей текст оставить", bad=True)
             return
@@ -304,7 +304,7 @@ class ReportForm:
         text("p", f"{goes} Подписанное изменить нельзя.", "muted small").style("margin-top: 12px")
 
     async def _sign(self) -> None:
-        """Sign what the dialog showed."""
+        """Sign what the dialog showed, and nothing typed since."""
         services, order, said, revision = self._services, self._study.card.order, self._asked, self._revision
         actor = current_actor(services)
         async with self._lock:
@@ -338,7 +338,7 @@ class ReportForm:
     # ---- words ----
 
     def _tell_kept(self, when: str) -> None:
-        """Say that the draft is kept, unless why it was not signed still stands there."""
+        """Show that the draft is kept, unless the reason why it was not signed is shown."""
         if not self._refused:
             self._tell(f"Черновик сохранён {when}")
 

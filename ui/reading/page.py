@@ -1,4 +1,4 @@
-"""The doctor's page of one study: at the left what is known, at the right the report, kept while typed, signed once.
+"""The doctor's page of one study: its facts on the left, the report on the right, kept while typed, signed once.
 
 Live: a report that somebody else saves or signs shows here, and what is typed here is never overwritten unseen.
 """
@@ -31,7 +31,7 @@ from ui.widgets.theme import text
 
 
 def build(services: Services) -> None:
-    """Register the page."""
+    """Add the route /reading/{accession_number}; `?only=` is the modality of the list it was opened from."""
 
     @ui.page("/reading/{accession_number}", title="Описание")
     async def study(accession_number: str, only: str = "") -> None:
@@ -54,7 +54,7 @@ def build(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ReadingPageData:
-    """What the page is drawn from; `following` is what to describe next, once this one is signed."""
+    """What the page is drawn from; `following` is the study to report next, once this one is signed."""
 
     study: StudyToRead
     devices: dict[str, str]
@@ -72,7 +72,7 @@ def _read(reader: Reader, services: Services, accession_number: str, only: str) 
 
 
 class ReadingPage:
-    """One open study."""
+    """One open reading page of a doctor."""
 
     def __init__(self, services: Services, actor: Actor, only: str, found: ReadingPageData) -> None:
         self._services = services
@@ -95,11 +95,11 @@ class ReadingPage:
         self.show(found)
 
     def read(self, reader: Reader) -> ReadingPageData | None:
-        """Read the study again."""
+        """Return what the page is drawn from; None if there is no such order."""
         return _read(reader, self._services, self._found.study.card.order.accession_number, self._only)
 
     def show(self, found: ReadingPageData | None) -> None:
-        """Draw what differs from what is shown; an order is never deleted, so there is always something."""
+        """Draw what has changed; an order is never deleted, so None only leaves the page as it is."""
         if found is None:
             return
         self._found = found

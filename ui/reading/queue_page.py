@@ -24,12 +24,12 @@ from ui.widgets.html import tag
 from ui.widgets.keyed_list import KeyedList, Redraw, html_row
 from ui.widgets.theme import text
 
-WINDOW = timedelta(days=30)  # what has waited longer stands apart, so that it does not hide today's work
+WINDOW = timedelta(days=30)  # what has waited longer is listed apart, so that it does not hide today's work
 MOST = 200  # rows
 
 
 def build(services: Services) -> None:
-    """Register the list."""
+    """Add the route /reading; `?modality=` filters, `?older=` includes what has waited longer than WINDOW."""
 
     @ui.page("/reading", title="Описание")
     async def listed(modality: str = "", older: str = "") -> None:
@@ -61,7 +61,7 @@ class ReadingRow:
 
 
 def queue_rows(found: ReadingQueue, now: datetime, today: date, modality: str) -> list[tuple[int, ReadingRow]]:
-    """Put the list into words, each row under its order's id; `now` is UTC."""
+    """Return the rows in words, each with its order's id; `now` is UTC."""
     return [
         (
             each.order.id,
@@ -83,24 +83,24 @@ def queue_rows(found: ReadingQueue, now: datetime, today: date, modality: str) -
 
 
 def address(accession_number: str, modality: str) -> str:
-    """Give the address of a study's reading page, which remembers what the doctor reads."""
+    """Return the address of a study's reading page, which keeps the list's filter."""
     return f"/reading/{accession_number}" + (f"?{urlencode({'only': modality})}" if modality else "")
 
 
 def list_address(modality: str, *, older: bool = False) -> str:
-    """Give the address of the list, of one modality or of all."""
+    """Return the address of the list, of one modality or of all."""
     said = urlencode({name: value for name, value in (("modality", modality), ("older", older and "1")) if value})
     return f"/reading?{said}" if said else "/reading"
 
 
 def following(reader: Reader, now: datetime, modality: str, but: int) -> UnreportedStudy | None:
-    """Give the study to describe after this one, or None."""
+    """Return the study to report after this one, or None."""
     waiting = reading_list.queue(reader, now - WINDOW, modality, limit=2).waiting
     return next((each for each in waiting if each.order.id != but), None)
 
 
 class ReadingListPage:
-    """One open list."""
+    """One open list of studies that wait for a report."""
 
     def __init__(self, services: Services, modality: str, older: bool) -> None:
         self._services = services
@@ -119,12 +119,12 @@ class ReadingListPage:
         self._more = text("p", f"Показаны первые {MOST}.", "muted small more")
 
     def read(self, reader: Reader) -> ReadingQueue:
-        """Read what waits."""
+        """Return what waits for a report."""
         since = self._services.store.clock() - WINDOW
         return reading_list.queue(reader, since, self._modality, older=self._older, limit=MOST)
 
     def show(self, found: ReadingQueue) -> None:
-        """Draw what differs from what is shown."""
+        """Draw what has changed."""
         self._filters.show(self._links(found))
         rows = queue_rows(found, self._services.store.clock(), self._services.today(), self._modality)
         self._rows.show(rows)
@@ -133,7 +133,7 @@ class ReadingListPage:
         self._more.set_visibility(len(rows) == MOST)
 
     def _links(self, found: ReadingQueue) -> list[tuple[str, tuple[str, str, int, bool]]]:
-        """Give the filters as (address, word, number, chosen); a single kind needs none."""
+        """Return the filters as (address, word, number, chosen); a single modality needs none."""
         kinds = dict(found.modalities)
         if self._modality:
             kinds.setdefault(self._modality, 0)

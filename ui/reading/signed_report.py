@@ -1,4 +1,4 @@
-"""A signed report as everybody sees it: on the card, on the doctor's page, and as a PDF to print."""
+"""A signed report: on the card, on the doctor's page, and as a PDF to print."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ui.widgets.theme import text
 
 
 def build(app: FastAPI, services: Services) -> None:
-    """Register /report/{accession_number}.pdf."""
+    """Add the route /report/{accession_number}.pdf."""
 
     @app.get("/report/{accession_number}.pdf", include_in_schema=False)
     def printed(request: Request, accession_number: str) -> Response:
@@ -42,7 +42,7 @@ def build(app: FastAPI, services: Services) -> None:
 
 
 def draw(report: Report, zone: tzinfo, today: date, *, number: str, brief: bool = False) -> None:
-    """Show a signed report, or that somebody writes one; `brief` folds the description."""
+    """Draw a signed report, or who is writing one; `brief` folds the description."""
     if report.state is ReportState.DRAFT:
         at = words.moment(report.saved_at, zone, today) if report.saved_at else ""
         text("p", f"Черновик: {names.short(report.author_name)}, {at}", "muted")
@@ -71,7 +71,7 @@ def draw(report: Report, zone: tzinfo, today: date, *, number: str, brief: bool 
 
 
 def link(number: str) -> None:
-    """Draw the way to the paper."""
+    """Draw the link to the printed report."""
     with ui.link("", f"/report/{number}.pdf", new_tab=True).classes("btn btn-small"):
         ui.icon("print")
         text("span", "Печать / PDF")

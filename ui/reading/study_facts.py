@@ -1,4 +1,4 @@
-"""What a doctor should know before describing a study: who, why, what was made with what dose, what was made before."""
+"""What a doctor should know before reporting a study: patient, reason, what was made with what dose, prior studies."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ui.text import words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
-LONGEST = 160  # characters of an earlier conclusion that stand in the list; the rest is one click away
+LONGEST = 160  # characters of an earlier conclusion that the list shows; the rest is one click away
 
 
 def places(reader: Reader) -> dict[str, str]:
-    """Give where each device stands, by AE title: «Рентген, каб. 14»."""
+    """Return where each device stands: AE title -> «Рентген, каб. 14»."""
     return {
         device.ae_title: ", ".join(part for part in (device.name, device.room) if part)
         for device in device_registry.approved(reader)
@@ -33,7 +33,7 @@ def places(reader: Reader) -> dict[str, str]:
 
 
 def draw(study: StudyToRead, called: Mapping[str, str], today: date) -> None:
-    """Draw it as sections, the reason for the study first."""
+    """Draw the facts as sections, the reason for the study first."""
     order = study.card.order
     with ui.element("section").classes("section"):
         text("h2", words.procedure(order))

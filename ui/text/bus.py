@@ -31,7 +31,7 @@ ARRIVALS = {
     ArrivalKind.RESULT: "Результат другой клиники",
 }
 
-# How the exchange begins the reasons of what is no answer about the message itself.
+# How the reasons begin that are not an answer about the message itself.
 _BUS_REASONS = {
     "cannot connect": "шина недоступна, соединение не устанавливается",
     "time-out": "шина не отвечает, время ожидания вышло",
@@ -63,7 +63,7 @@ _BUS_DETAILS = {
 
 
 def bus_reason(reason: str) -> str:
-    """Say why the bus did not take a message; what it said about the message itself is shown as it came."""
+    """Return why the bus did not accept a message; what it answers about the message itself is shown as it came."""
     for beginning, meaning in _BUS_REASONS.items():
         if reason.startswith(beginning):
             rest = reason.removeprefix(beginning).strip(" :,.()")
@@ -74,7 +74,7 @@ def bus_reason(reason: str) -> str:
 
 
 def bus_remedy(reason: str) -> str:
-    """Say what an administrator does about a pause."""
+    """Return what an administrator does about a paused exchange."""
     if reason.startswith("client certificate"):
         return (
             "Регион не принял сертификат клиники: получите новый (bus.client_certificate) и нажмите «Повторить сейчас»."
@@ -87,13 +87,13 @@ def bus_remedy(reason: str) -> str:
 
 
 def attempt(outcome: str, reason: str) -> str:
-    """Say what an attempt ended with."""
+    """Return the outcome of an attempt to send, in words."""
     word = _OUTCOMES.get(outcome, outcome)
     return f"{word}: {bus_reason(reason)}" if reason else word
 
 
 def arrival(state: str, reason: str) -> str:
-    """Say what became of something that came."""
+    """Return the outcome of a received message, in words."""
     said = incoming_reason(reason) if state == "needs_attention" else bus_reason(reason)
     return f"{_ARRIVED[state]}: {said}"
 
@@ -112,7 +112,7 @@ _ARRIVED = {
 
 
 def bus_trouble(channel: str, silent: timedelta | None) -> str:
-    """Say what is wrong with the exchange; `silent` is how long the oldest message has waited."""
+    """Return what is wrong with the exchange; `silent` is how long the oldest message has waited."""
     since = f" {words.duration(silent)}" if silent and silent >= timedelta(minutes=1) else ""
     if channel == "paused":
         return (
@@ -147,13 +147,13 @@ _FIELDS = {
 
 
 def to_mend(found: Mapping[str, str]) -> str:
-    """Name the fields that a person has to complete or check; empty where there are none."""
+    """Return the fields that a person has to complete or check; empty if there are none."""
     named = dict.fromkeys(_FIELDS.get(field, "") for field in found)
     return f"Дополнить или проверить: {', '.join(each for each in named if each) or 'поля'}" if named else ""
 
 
 def incoming_over(state: IncomingState) -> str:
-    """Say why a referral from elsewhere cannot be registered any more."""
+    """Return why another clinic's referral cannot be registered any more."""
     return {
         IncomingState.CANCELLED: "Направившая клиника его только что отменила: записывать не нужно.",
         IncomingState.ACCEPTED: "Это направление уже записано.",
@@ -161,7 +161,7 @@ def incoming_over(state: IncomingState) -> str:
     }.get(state, "Это направление отложено, его нужно разобрать.")
 
 
-# Why something that came could not be taken, by how the reason begins.
+# Why a received message was not accepted, by how the reason begins.
 _INCOMING_REASONS = {
     "it is too large": "слишком большое",
     "it is nested too deep": "слишком глубоко вложено",
@@ -178,5 +178,5 @@ _INCOMING_REASONS = {
 
 
 def incoming_reason(reason: str) -> str:
-    """Say why something that came could not be taken; what has no words of its own is shown as it is."""
+    """Return why a received message was not accepted; a reason without words of its own is returned as it is."""
     return next((said for beginning, said in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)

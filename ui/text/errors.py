@@ -1,4 +1,4 @@
-"""Every Russian word about what went wrong: problems of fields, refusals, faults; each says how to mend it.
+"""Every Russian word about what went wrong: problems of fields, refusals, faults; each says how to fix it.
 
 Only words, as in `words`. A code without words of its own still gets a sentence.
 """
@@ -16,7 +16,7 @@ from broker.store.database import StoreError
 from broker.store.queries.order_card import OrderEvent
 from ui.text import words
 
-# The sentence says what is wrong and how to mend it; (field, code) first, then the code alone.
+# The sentence says what is wrong and how to fix it; (field, code) is looked up first, then the code alone.
 PROBLEMS: dict[tuple[str, str], str] = {
     ("family", "required"): "Напишите фамилию",
     ("given", "required"): "Напишите имя; если его нет в документах, спросите, как записать",
@@ -111,17 +111,17 @@ STOPPING = "Программа останавливается, не сохран
 
 
 def problem(field: str, code: str) -> str:
-    """Say what is wrong with a field and how to mend it."""
+    """Return what is wrong with a field and how to fix it."""
     return PROBLEMS.get((field, code)) or BY_CODE.get(code) or "Проверьте это поле"
 
 
 def problems(found: Mapping[str, str]) -> str:
-    """Say several problems in one line, for places without fields."""
+    """Return several problems in one line, for places without fields."""
     return "; ".join(problem(field, code) for field, code in found.items())
 
 
 def error(caught: BaseException) -> str:
-    """Say what an error means to the person who met it."""
+    """Return what an error means to the person who met it."""
     if isinstance(caught, TooManyAttempts):
         return f"Слишком много попыток. Подождите {words.waiting(caught.seconds)}."
     if isinstance(caught, Invalid):
@@ -148,7 +148,7 @@ _CHANGES = (
 
 
 def changed_meanwhile(happenings: Iterable[OrderEvent], zone: tzinfo, today: date) -> str:
-    """Say who was faster, when, and with what; `happenings` come newest first."""
+    """Return who was faster, when, and with what; `happenings` come newest first."""
     for each in happenings:
         at = words.moment(each.at, zone, today)
         if each.what == AuditAction.AMEND and (changed := words.changed_fields(each.details)):
@@ -159,7 +159,7 @@ def changed_meanwhile(happenings: Iterable[OrderEvent], zone: tzinfo, today: dat
 
 
 def not_amendable(state: OrderState) -> str:
-    """Say why a referral cannot be changed any more."""
+    """Return why a referral cannot be changed any more."""
     return {
         OrderState.IN_PROGRESS: "Исследование уже идёт на аппарате.",
         OrderState.COMPLETED: "Исследование уже выполнено.",

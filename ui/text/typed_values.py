@@ -1,4 +1,4 @@
-"""What people type, read: dates, times, numbers, names, and what was searched for in vain. Pure."""
+"""What people type into fields, parsed: dates, times, numbers, names, and a search without a match. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from broker.domain.people import Sex
 _DAY_WORDS = {"сегодня": 0, "завтра": 1, "послезавтра": 2}
 _DATE = re.compile(r"(\d{1,2})[.,/\- ](\d{1,2})(?:[.,/\- ](\d{4}|\d{2})?)?")
 _TIME = re.compile(r"(\d{1,2})(?:[:.,\- ](\d{2}))?")
-# The tail of a patronymic tells the sex better than anything else that was typed.
+# The ending of a patronymic shows the sex better than anything else that was typed.
 _SEX_OF_TAIL = {"вич": Sex.MALE, "ьич": Sex.MALE, "оглы": Sex.MALE, "вна": Sex.FEMALE, "чна": Sex.FEMALE}
 _SMALL_WORDS = frozenset({"оглы", "кызы", "угли", "гызы", "уулу", "кизи", "оглу"})
 
 
 def parse_day(typed: str, today: date) -> date | None:
-    """Read a date as people type it: «сегодня», «24.11.2026», «24.11», «24/11/26»; None when it is none."""
+    """Return a date as people type it: «сегодня», «24.11.2026», «24.11», «24/11/26»; None if it is not a date."""
     typed = typed.strip().casefold()
     if typed in _DAY_WORDS:
         return today + timedelta(days=_DAY_WORDS[typed])
@@ -36,7 +36,7 @@ def parse_day(typed: str, today: date) -> date | None:
 
 
 def parse_birth_date(typed: str) -> date | None:
-    """Read a date of birth: day, month and a year of four digits, dots or none."""
+    """Return a birth date: day, month and a year of four digits, with or without dots; None if it is not one."""
     found = re.fullmatch(r"(\d{2}|\d(?=\D))\D?(\d{2}|\d(?=\D))\D?(\d{4})", typed.strip())
     try:
         return date(int(found[3]), int(found[2]), int(found[1])) if found else None
@@ -45,7 +45,7 @@ def parse_birth_date(typed: str) -> date | None:
 
 
 def parse_time(typed: str) -> time | None:
-    """Read a time as people type it: «9:50», «09.50», «0950», «9»; None when it is none."""
+    """Return a time as people type it: «9:50», «09.50», «0950», «9»; None if it is not a time."""
     typed = typed.strip()
     if re.fullmatch(r"\d{3,4}", typed):
         typed = f"{typed[:-2]}:{typed[-2:]}"
@@ -57,7 +57,7 @@ def parse_time(typed: str) -> time | None:
 
 
 def parse_number(typed: str) -> float | None:
-    """Read a number with a comma or a dot; None when it is none."""
+    """Return a number with a comma or a dot; None if it is not a number."""
     try:
         value = float(typed.strip().replace(",", "."))
     except ValueError:
@@ -66,7 +66,7 @@ def parse_number(typed: str) -> float | None:
 
 
 def tidy_name(typed: str) -> str:
-    """Give a name typed in small or in capital letters its capitals; mixed ones are left as they were meant."""
+    """Return a name that was typed in small or capital letters with its initials capital; mixed case is left alone."""
     if typed != typed.lower() and (typed != typed.upper() or len(typed) < 3):
         return typed
     return " ".join(
@@ -76,13 +76,13 @@ def tidy_name(typed: str) -> str:
 
 
 def sex_of_patronymic(middle: str) -> Sex | None:
-    """Tell the sex by a patronymic, or None."""
+    """Return the sex that a patronymic implies, or None."""
     folded = names.fold(middle)
     return next((sex for tail, sex in _SEX_OF_TAIL.items() if folded.endswith(tail)), None)
 
 
 def split_search(typed: str) -> dict[str, Any]:
-    """Sort what was searched for into fields: digits are a date of birth, a СНИЛС or a policy, words a name."""
+    """Return what was searched for by fields: digits are a birth date, a СНИЛС or a policy, words a name."""
     digits = "".join(char for char in typed if char.isdigit())
     if digits and not any(char.isalpha() for char in typed):
         if len(digits) == 8 and (born := parse_birth_date(typed)):

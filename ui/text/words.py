@@ -1,7 +1,7 @@
 """The Russian words that pages share: dates, durations, studies, names of roles, states and actions.
 
-Only words: nothing here draws, reads the database or decides. What went wrong is told in `error_words`, the exchange
-with the region in `bus_words`.
+Only words: nothing here draws, reads the database or decides. The words for errors are in `errors`, those for the
+exchange with the region in `bus`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SEXES = {Sex.FEMALE: "Женский", Sex.MALE: "Мужской", Sex.OTHER: "�
 LATERALITIES = {"": "Не требуется", "L": "Слева", "R": "Справа", "B": "Обе стороны"}
 FINANCE = {"1": "ОМС", "2": "Бюджет", "3": "Платно", "4": "ДМС", "5": "Собственные средства", "6": "Другое"}
 
-# What happened, as the timeline and the trail tell it.
+# What happened, as the timeline and the audit trail show it.
 AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.REGISTER: "Направление записано",
     AuditAction.AMEND: "Направление изменено",
@@ -90,7 +90,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.HISTORY: "Спросили регион о прежних исследованиях",
     AuditAction.DIRECTORY_REPLACED: "Загружен справочник",
 }
-# What else an order's timeline tells: devices that were given it, and what the bus answered.
+# What else the timeline of an order shows: devices that received it, and what the bus answered.
 EVENTS = {
     "seen": "Аппарат получил направление в свой список",
     "delivered": "Шина приняла",
@@ -106,7 +106,7 @@ ACTIONS = {**EVENTS, **{str(action): text for action, text in AUDIT_ACTIONS.item
 
 
 def standing(visit: Visit) -> str:
-    """Give the key in theme.STATES that tells how a visit stands; what the bus refused is told apart from it."""
+    """Return the key in theme.STATES of a visit's state; what the bus refused is shown apart from it."""
     state = visit.order.state
     if state is OrderState.SCHEDULED:
         return "seen" if visit.seen_at else "waiting"
@@ -138,13 +138,13 @@ CHANGED = {
 
 
 def changed_fields(details: Mapping[str, Any]) -> str:
-    """Name what an amendment changed: «время или аппарат, комментарий»."""
+    """Return what an amendment changed: «время или аппарат, комментарий»."""
     changed = [CHANGED[key] for key in details.get("changed", {}) if key in CHANGED]
     return ", ".join(dict.fromkeys(changed))
 
 
 def trouble(check: Check) -> str:
-    """Say what does not work, what that means and what to do."""
+    """Return what does not work, what that means and what to do."""
     return {
         "database": "База данных не принимает изменений: новое не сохраняется. Позовите администратора.",
         "dicom": "Порт DICOM закрыт: аппараты не видят список. Позовите администратора.",
@@ -164,7 +164,7 @@ MONTHS = (
 
 
 def plural(count: int, one: str, few: str, many: str) -> str:
-    """Count in Russian: 1 запись, 2 записи, 5 записей."""
+    """Return a number with its noun: 1 запись, 2 записи, 5 записей."""
     tens, units = abs(count) % 100, abs(count) % 10
     if units == 1 and tens != 11:
         return f"{count} {one}"
@@ -172,19 +172,19 @@ def plural(count: int, one: str, few: str, many: str) -> str:
 
 
 def day(on: date, today: date) -> str:
-    """Write a date; yesterday, today and tomorrow as words."""
+    """Return a date; yesterday, today and tomorrow as words."""
     near = {-1: "вчера", 0: "сегодня", 1: "завтра"}
     return near.get((on - today).days, f"{on:%d.%m.%Y}")
 
 
 def moment(instant: datetime, zone: tzinfo, today: date) -> str:
-    """Write an instant in the clinic's time: «09:12» today, «вчера 16:10», «02.03.2026 16:10»."""
+    """Return an instant in the clinic's time: «09:12» today, «вчера 16:10», «02.03.2026 16:10»."""
     local = instant.astimezone(zone)
     return f"{local:%H:%M}" if local.date() == today else f"{day(local.date(), today)} {local:%H:%M}"
 
 
 def duration(length: timedelta) -> str:
-    """Write a length of time with its two weightiest units: «4 мин», «2 ч 10 мин», «3 дня 2 ч»."""
+    """Return a length of time with its two largest units: «4 мин», «2 ч 10 мин», «3 дня 2 ч»."""
     minutes = max(0, int(length.total_seconds() // 60))
     days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
     if days:
@@ -195,7 +195,7 @@ def duration(length: timedelta) -> str:
 
 
 def ago(length: timedelta) -> str:
-    """Write how long ago something was, as it stands before «назад»: «5 минут», «2 часа», «3 дня»."""
+    """Return how long ago something was, as it stands before «назад»: «5 минут», «2 часа», «3 дня»."""
     minutes = int(length.total_seconds() // 60)
     if minutes < 60:
         return plural(minutes, "минуту", "минуты", "минут")
@@ -205,13 +205,13 @@ def ago(length: timedelta) -> str:
 
 
 def of_moment(instant: datetime, zone: tzinfo, today: date) -> str:
-    """Write an instant as it stands after «от»: «сегодня 09:12», «вчера 14:10», «02.03.2026 14:10»."""
+    """Return an instant as it stands after «от»: «сегодня 09:12», «вчера 14:10», «02.03.2026 14:10»."""
     local = instant.astimezone(zone)
     return f"{day(local.date(), today)} {local:%H:%M}"
 
 
 def waiting(seconds: int) -> str:
-    """Write a short wait: «8 с», «2 мин 5 с»."""
+    """Return a short wait: «8 с», «2 мин 5 с»."""
     return f"{seconds} с" if seconds < 60 else f"{seconds // 60} мин" + (f" {seconds % 60} с" if seconds % 60 else "")
 
 
@@ -235,7 +235,7 @@ MODALITIES = {
     "XA": "Ангиография",
 }
 SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
-# The usual short forms, for a column on the board; a lane's device tells the rest.
+# The usual short forms, for a column on the board; the lane's device makes the rest clear.
 _SHORT = (
     ("Рентгенография ", ""),
     ("Флюорография", "ФЛГ"),
@@ -257,12 +257,12 @@ CHARSETS = {
 
 
 def clinic(name: str, guid: str) -> str:
-    """Call another clinic by its name; one that the directory does not have by the beginning of its GUID."""
+    """Return another clinic's name; the beginning of its GUID if the directory does not have it."""
     return name or (f"клиника {guid[:8]}…" if guid else "клиника не названа")
 
 
 def born(on: date | None) -> str:
-    """Write a date of birth; an imported patient may have none."""
+    """Return a birth date; an imported patient may have none."""
     return f"{on:%d.%m.%Y}" if on else "дата рождения неизвестна"
 
 
@@ -300,26 +300,26 @@ DISCONTINUATION = {
 
 
 def how_known(step: PerformedStep) -> str:
-    """Say how it is known that a study was made where its device has not told."""
+    """Return how it is known that a study was made if its device has not reported it; else empty."""
     if step.source is StepSource.ARCHIVE:
         return "снимки найдены в архиве"
     return "отмечено вручную" if step.source is StepSource.MANUAL else ""
 
 
 def discontinuation(step: PerformedStep) -> str:
-    """Say why a step was given up: in our words where the code is known, else as the device said it; or nothing."""
+    """Return why a step was discontinued: in Russian if the code is known, else in the device's words; or empty."""
     told = step.discontinuation_meaning or step.discontinuation_code
     reason = DISCONTINUATION.get(step.discontinuation_code, told)
     return reason or ("сам аппарат о конце не сообщил" if step.provisional else "")
 
 
 def procedure(order: Order) -> str:
-    """Write what is to be done, with its side: «Рентгенография коленного сустава, справа»."""
+    """Return the procedure with its side: «Рентгенография коленного сустава, справа»."""
     return ", ".join(part for part in (order.procedure_name, SIDES.get(order.laterality, "")) if part)
 
 
 def short_procedure(order: Order) -> str:
-    """Write the same for a narrow column: «Коленного сустава, справа», «ФЛГ, прямая»."""
+    """Return the same for a narrow column: «Коленного сустава, справа», «ФЛГ, прямая»."""
     return _shorten(procedure(order))
 
 
@@ -331,7 +331,7 @@ def _shorten(made: str) -> str:
 
 
 def heading(on: date, today: date) -> str:
-    """Write a day as a heading: «Сегодня, 24 ноября», «Среда, 26 ноября»."""
+    """Return a day as a heading: «Сегодня, 24 ноября», «Среда, 26 ноября»."""
     near = day(on, today)
     word = near if near.isalpha() else WEEKDAYS[on.weekday()]
     year = f" {on.year}" if on.year != today.year else ""

@@ -45,7 +45,7 @@ class PageModule(Protocol):
     """A module that is a page."""
 
     def build(self, services: Services) -> None:
-        """Register its route."""
+        """Add its routes."""
 
 
 RECONNECT = 20.0  # seconds that a page may be cut off before its server side is forgotten
@@ -65,7 +65,7 @@ PAGES: tuple[PageModule, ...] = (
 
 
 def create_app(services: Services) -> FastAPI:
-    """Build the whole application; once in a process."""
+    """Return the whole application; called once in a process."""
     news = News(services)
 
     @asynccontextmanager
@@ -111,7 +111,7 @@ def create_app(services: Services) -> FastAPI:
 
 
 def build_ui(services: Services) -> None:
-    """Register every page."""
+    """Add the routes of every page."""
     for page in PAGES:
         page.build(services)
 
@@ -121,12 +121,12 @@ class ScreenServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
 def make_server(app: FastAPI, settings: ServerSettings) -> ScreenServer:
-    """Make the server; `await server.serve()` runs it until `server.should_exit` is set."""
+    """Return the server; `await server.serve()` runs it until `server.should_exit` is set."""
     return ScreenServer(
         uvicorn.Config(
             app,
@@ -147,7 +147,7 @@ def make_server(app: FastAPI, settings: ServerSettings) -> ScreenServer:
 
 
 def storage_secret(directory: Path) -> str:
-    """Give the key that signs NiceGUI's cookie; made once and kept where only the program's user can read it."""
+    """Return the key that signs NiceGUI's cookie; made once and kept where only the program's user can read it."""
     path = directory / "storage-secret"
     try:
         kept = path.read_text(encoding="ascii")

@@ -33,7 +33,7 @@ _FORM = """<main class="signin"><h1>{clinic}</h1><p class="muted">Рабочее
 
 
 def build(app: FastAPI, services: Services) -> None:
-    """Register /signin and /signout."""
+    """Add the routes /signin and /signout."""
     behind_tls = services.settings.server.tls_certificate is not None
 
     def page(next_page: str, name: str = "", error: str = "", status: int = 200) -> Response:
@@ -81,7 +81,7 @@ def build(app: FastAPI, services: Services) -> None:
             elif isinstance(caught, StoreError):
                 said.status_code = 503
             return said
-        # The cookie changes with every sign-in, and what stood in it before is worth nothing from now on.
+        # The cookie changes with every sign-in, and the session before is ended.
         await run_in_threadpool(end_session, services, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse(safe_path(next), 303)
         secure = behind_tls or request.url.scheme == "https"  # the scheme that a trusted proxy names
@@ -114,7 +114,7 @@ def end_session(services: Services, token: str) -> None:
 
 
 def reload_tabs(token: str) -> None:
-    """Make every open page of a session load anew, which leads it to the sign-in."""
+    """Reload every open page of a session, which leads it to the sign-in page."""
     for client in list(Client.instances.values()):
         if token and client.request and client.request.cookies.get(COOKIE) == token:
             client.run_javascript("location.reload()")

@@ -49,7 +49,7 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > LARGEST_BODY:
                 too_large = True
-                return {"type": "http.disconnect"}  # whoever reads the body gives up
+                return {"type": "http.disconnect"}  # the reader of the body stops
             return message
 
         async def watched(message: Message) -> None:
@@ -71,7 +71,7 @@ class BodyLimit:
 class OwnOrigin:
     """Lets pages of this program alone send forms and open websockets.
 
-    A browser names the page's origin with every POST and every websocket; one that is missing or foreign is refused.
+    A browser names the page's origin with every POST and every websocket; a missing or another one is refused.
     """
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
@@ -79,7 +79,7 @@ class OwnOrigin:
         self.origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what comes from our own pages."""
+        """Pass on requests from this program's own pages."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -102,7 +102,7 @@ class OwnOrigin:
 
 
 def _host(origin: str) -> str:
-    """Give the host (and port) of an origin; empty where it is no origin at all."""
+    """Return the host (and port) of an origin; empty if it is not an origin."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:
@@ -110,9 +110,9 @@ def _host(origin: str) -> str:
 
 
 class SignedIn:
-    """Sends whoever is not signed in to the sign-in page, and lets nobody else at the websocket.
+    """Redirects whoever is not signed in to the sign-in page, and refuses them the websocket.
 
-    An open websocket reaches only a page that was built for somebody signed in, and every verb checks again.
+    An open websocket reaches only a page that was built for somebody signed in, and every use case checks again.
     """
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
@@ -146,13 +146,13 @@ class SignedIn:
 
 
 class SafeHeaders:
-    """Tells browsers what these pages may do; a NiceGUI page is held back until its scripts bear the nonce."""
+    """Adds the security headers; a NiceGUI page is held back until its scripts have the nonce."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and dress its answer."""
+        """Pass a request on and add the headers to its answer."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -165,7 +165,7 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["X-Frame-Options"] = "DENY"
-                # Not no-referrer: with it browsers send «Origin: null» from our own forms.
+                # Not no-referrer: with it browsers send «Origin: null» from the program's own forms.
                 headers["Referrer-Policy"] = "same-origin"
                 headers["Cross-Origin-Opener-Policy"] = "same-origin"
                 headers.setdefault("Cache-Control", "no-store")
@@ -198,7 +198,7 @@ class SafeHeaders:
 
 
 def policy(scripts: str, *more: str) -> str:
-    """Write a content security policy: everything from here, no frames, no plug-ins, forms only to here."""
+    """Return a content security policy: own content only, no frames, no plug-ins, forms only to this program."""
     # Styles: Quasar and Vue set them inline all the time.
     parts = (
         "default-src 'none'",

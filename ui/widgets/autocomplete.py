@@ -1,6 +1,6 @@
-"""A field with a list under it: it looks while one types, arrows choose, Enter takes.
+"""A field with a list under it: it searches while one types, arrows choose, Enter takes.
 
-An answer that comes late never overwrites a newer one. What is looked up and what taking means is the page's affair.
+A late answer never overwrites a newer one. What is searched and what a choice means is the page's business.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ui.widgets.theme import text
 
 T = TypeVar("T")
 
-DEBOUNCE = 0.12  # seconds of silence after which a look is worth it
+DEBOUNCE = 0.12  # seconds without a keystroke after which a search starts
 
 
 class Autocomplete(Generic[T]):
@@ -27,7 +27,7 @@ class Autocomplete(Generic[T]):
     `take` gets what was chosen, or None and the words that nothing matched. With `eager` the first match is chosen
     by itself and none of them is an answer too, offered as `nobody` or, under the matches, as `other`; without it the
     field keeps what is typed, and the list only offers.
-    While `quiet` says so, the page itself fills the field, and nothing is looked up.
+    While `filling` returns True, the page itself fills the field, and nothing is searched.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Autocomplete(Generic[T]):
         box.on("blur", self.close)
 
     def close(self) -> None:
-        """Close the list; what is being looked up is forgotten."""
+        """Close the list; the answer to a search under way is dropped."""
         self._ticket += 1
         self._answered, self._matches, self._chosen = None, [], -1
         self.list.clear()
@@ -79,7 +79,7 @@ class Autocomplete(Generic[T]):
             await self._ask()
 
     async def _ask(self) -> bool:
-        """Look up what is typed now; say whether the answer is still wanted."""
+        """Search for what is typed now; return True if the answer is still wanted."""
         self._ticket += 1
         ticket, typed = self._ticket, self._words()
         found = await self._look(typed)
@@ -94,7 +94,7 @@ class Autocomplete(Generic[T]):
         typed = self._words()
         if not typed:
             return
-        # A scanner types and presses Enter faster than anything is looked up.
+        # A barcode scanner types and presses Enter faster than a search answers.
         if self._answered != typed and self._eager and not await self._ask():
             return
         if 0 <= self._chosen < len(self._matches):

@@ -19,7 +19,7 @@ QUIET = 1.0  # seconds after the last change
 
 
 class Draft:
-    """One form's draft; `content` gives what is typed, or None when there is nothing worth keeping."""
+    """One form's draft; `content` returns what is typed, or None if nothing is worth keeping."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Draft:
         self._tell = tell
         self._changed: float | None = None
         self._lock = asyncio.Lock()
-        self.held = False  # while the form is being saved, the pauses in it are no pauses
+        self.held = False  # while the form is being saved, a pause does not keep the draft
         self.kept = False  # the database has one
 
     def start(self) -> None:
@@ -46,7 +46,7 @@ class Draft:
         self._changed = time.monotonic()
 
     async def keep(self) -> None:
-        """Keep it now; one that has become empty goes. Raise SessionEnded."""
+        """Keep the draft now; delete it if it has become empty. Raise SessionEnded."""
         async with self._lock:
             self._changed = None
             store, content = self._services.store, self._content()

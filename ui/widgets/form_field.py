@@ -24,7 +24,7 @@ class FormField:
 
     @property
     def value(self) -> Any:
-        """Give what the control holds."""
+        """Return what the control holds."""
         return self.control.value
 
     @value.setter
@@ -32,7 +32,7 @@ class FormField:
         self.control.set_value(value)
 
     def complain(self, error: str) -> None:
-        """Show what is wrong and how to mend it under the field; an empty string takes it away."""
+        """Show under the field what is wrong and how to fix it; an empty string removes it."""
         if error == self.error:
             return
         self.error = error
@@ -45,7 +45,7 @@ class FormField:
             self.control.props(remove="aria-invalid")
 
     def advise(self, hint: str) -> None:
-        """Show a hint under the field; an error, while there is one, goes before it."""
+        """Show a hint under the field, unless an error is shown."""
         if hint != self.hint:
             self.hint = hint
             self.note.set_text(self.error or hint)
@@ -67,9 +67,9 @@ def labelled_field(
     quick: Sequence[tuple[str, Callable[[], Any]]] = (),
     **options: Any,
 ) -> FormField:
-    """Make a control with its label above, quick choices at the label's right and one note line under it.
+    """Draw a control with its label above, quick choices right of the label and a line for notes under it.
 
-    `span` is its share of 12 columns, `narrow` the same on a phone.
+    `span` is its width in twelfths of the form, `narrow` the same on a phone.
     """
     tick = make is ui.checkbox
     with ui.element("div").classes(f"field s{span} n{narrow}" + (" tick" if tick else "")) as box:

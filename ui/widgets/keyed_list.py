@@ -1,4 +1,4 @@
-"""Keeps an open page steady while the data under it change: rows are changed in place, and nothing older is shown.
+"""A list on an open page whose rows are updated in place while the data change.
 
 It knows neither what a page reads nor how a row looks.
 """
@@ -20,7 +20,7 @@ MakeRow = Callable[[Any], tuple[ui.element, Redraw]]
 
 
 class KeyedList:
-    """Keeps the children of a container in step with a list.
+    """Keeps the children of a container in step with a list of (key, model).
 
     Rows are known by key: new ones are made, those that are gone are deleted, changed ones are redrawn in their own
     element and moved where they belong, so that focus, scrolling and what is open stay. The container holds only rows.
@@ -32,7 +32,7 @@ class KeyedList:
         self._rows: dict[Hashable, tuple[ui.element, Redraw, Any]] = {}
 
     def show(self, rows: Iterable[tuple[Hashable, Any]]) -> None:
-        """Show these (key, model) pairs in this order; a model that equals the one that is shown is left alone."""
+        """Show these (key, model) pairs in this order; a row whose model is equal is left alone."""
         wanted = dict(rows)
         for key in [key for key in self._rows if key not in wanted]:
             self._rows.pop(key)[0].delete()
@@ -51,7 +51,7 @@ class KeyedList:
 
 
 def redraw_row(tag: str, classes: str, draw: Callable[[Any], object]) -> MakeRow:
-    """Give a way to make rows whose content is drawn anew when it changes, while their own element stays."""
+    """Return a maker of rows whose content is drawn again when the model changes, inside the same element."""
 
     def make(model: Any) -> tuple[ui.element, Redraw]:
         element = ui.element(tag).classes(classes)
@@ -69,7 +69,7 @@ def redraw_row(tag: str, classes: str, draw: Callable[[Any], object]) -> MakeRow
 
 
 def html_row(tag: str, classes: str, write: Callable[[Any], Markup]) -> MakeRow:
-    """Give a way to make rows that are one element each, whose content is written as HTML."""
+    """Return a maker of rows that are one element each, with HTML as their content."""
 
     def make(model: Any) -> tuple[ui.element, Redraw]:
         element = theme.html_element(tag, write(model), classes)

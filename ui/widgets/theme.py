@@ -1,4 +1,4 @@
-"""The visual language: tokens and the few components that every page is made of.
+"""The look of the screens: colours, states and the few components that every page is made of.
 
 Colours live here and nowhere else; theme.css holds the rules, keys.js the shortcuts. No page sets a colour, a font or
 a size of its own. Nothing here knows about the database or the workflow.
@@ -34,7 +34,7 @@ SIZES = {
     "font": '"Segoe UI", -apple-system, "Noto Sans", Roboto, sans-serif',
     "mono": '"Cascadia Mono", Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace',
 }
-# Text has a contrast of at least 4.5 on every ground, edges of at least 3.
+# Text has a contrast of at least 4.5 on every ground, edges of at least 3 (WCAG 2.2, 1.4.3 and 1.4.11).
 LIGHT = {
     "ground": "#ffffff",
     "side": "#f5f7f9",
@@ -106,7 +106,7 @@ STATES = {
 
 
 def tokens() -> str:
-    """Write the variables as CSS: the system's choice first, the class that Quasar sets on the body second."""
+    """Return the variables as CSS: for the system's dark or light, and for Quasar's class on the body."""
 
     def block(values: dict[str, str]) -> str:
         return "".join(f"--{name}:{value};" for name, value in values.items())
@@ -121,7 +121,7 @@ def tokens() -> str:
 
 
 def head(plain: bool = False) -> str:
-    """Give the head of any page: variables inline (no flash), rules and shortcuts from cached files.
+    """Return the head of any page: variables inline (no flash), rules and shortcuts from cached files.
 
     A plain page, which NiceGUI does not make, also needs the fonts.
     """
@@ -152,7 +152,7 @@ def _version(name: str) -> str:
 
 
 def text(tag: str, content: str, classes: str = "") -> TextElement:
-    """Put escaped text into any HTML tag."""
+    """Draw an element with this text, escaped."""
     return TextElement(tag=tag, text=content).classes(classes)
 
 
@@ -170,7 +170,7 @@ def button(
     key: str = "",
     small: bool = False,
 ) -> ui.button:
-    """Make a button; kind is '', 'primary' (one a screen) or 'danger' (asks before it acts)."""
+    """Draw a button; kind is '', 'primary' (one a screen) or 'danger' (asks before it acts)."""
     made = ui.button(word, on_click=on_click, icon=icon, color=None).props("flat no-caps :ripple=false")
     made.classes("btn" + (f" btn-{kind}" if kind else "") + (" btn-small" if small else ""))
     if kind == "primary":
@@ -190,9 +190,9 @@ def dialog(
     on_danger: Callable[..., Any] | None = None,
     leave: str = "Закрыть",
 ) -> Iterator[None]:
-    """Make a native dialog that any element with data-opens=name opens: focus and Esc are the browser's work.
+    """Draw a native dialog, opened by any element with data-opens=name; the browser handles focus and Esc.
 
-    With `danger` it asks before a thing that cannot be taken back; the title then names the thing.
+    With `danger` it asks before what cannot be undone; the title then names the object.
     """
     with ui.element("dialog").props(f"id={name} aria-labelledby={name}-title"):
         text("h2", title).props(f"id={name}-title")
@@ -210,19 +210,19 @@ def key_hint(keys: str) -> None:
 
 
 def written_keys(keys: str) -> Markup:
-    """Write what `key_hint` draws."""
+    """Return what `key_hint` draws."""
     said = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
     return html.join(*(html.tag(tag, "", part) for tag, part in said))
 
 
 def state_chip(state: str, word: str = "") -> None:
-    """Show a state as icon, word and colour."""
+    """Draw a state as icon, word and colour."""
     classes, title, content = _state(state, word)
     html_element("span", content, classes).props["title"] = title
 
 
 def written_chip(state: str, word: str = "") -> Markup:
-    """Write what `state_chip` shows."""
+    """Return what `state_chip` draws."""
     classes, title, content = _state(state, word)
     return html.tag("span", classes, content, title=title)
 
@@ -243,18 +243,18 @@ STATE_CELL = (
 
 
 def patient_line(name: str, born: date | None, today: date) -> None:
-    """Write a patient the one way: «Фамилия Имя Отчество, 12.03.1961 (65 лет)»."""
+    """Draw a patient the way every page does: «Фамилия Имя Отчество, 12.03.1961 (65 лет)»."""
     with text("span", name, "patient"):
         text("span", f", {born_and_age(born, today)}", "muted nowrap")
 
 
 def born_and_age(born: date | None, today: date) -> str:
-    """Write «12.03.1961 (65 лет)», or that it is not known."""
+    """Return «12.03.1961 (65 лет)», or that it is not known."""
     return f"{words.born(born)} ({age(born, today)})" if born else words.born(born)
 
 
 def age(born: date, today: date) -> str:
-    """Say an age in Russian: 1 год, 3 года, 65 лет."""
+    """Return an age: 1 год, 3 года, 65 лет."""
     years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
     word = "лет" if years % 100 in range(11, 15) else {1: "год", 2: "года", 3: "года", 4: "года"}.get(years % 10, "лет")
     return f"{years} {word}"
@@ -262,7 +262,7 @@ def age(born: date, today: date) -> str:
 
 @contextmanager
 def section(title: str, aside: str = "") -> Iterator[None]:
-    """Group content under a small heading, divided from its neighbours by a line."""
+    """Draw a group of content under a small heading, divided from its neighbours by a line."""
     with ui.element("section").classes("section"):
         with ui.element("div").classes("head"):
             text("h2", title)
@@ -272,7 +272,7 @@ def section(title: str, aside: str = "") -> Iterator[None]:
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> None:
-    """List names and values; an empty value is a dash, so that nobody wonders whether it was forgotten."""
+    """Draw names and values; an empty value is a dash, so that nobody wonders whether it was forgotten."""
     with ui.element("dl").classes("facts"):
         for name, value in pairs:
             text("dt", name)
@@ -280,7 +280,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def empty(what: str, how: str, key: str = "") -> None:
-    """Teach on an empty screen: what is not here and what to do."""
+    """Draw what an empty screen shows: what is not here and what to do."""
     with ui.element("div").classes("empty"):
         text("b", what)
         with text("span", how + " "):
@@ -289,7 +289,7 @@ def empty(what: str, how: str, key: str = "") -> None:
 
 
 def say(message: str, *, bad: bool = False) -> None:
-    """Tell what has happened in one line that goes by itself; what went wrong stays longer and can be closed."""
+    """Show in one line what has happened; it disappears by itself, an error later, and can be closed."""
     ui.notify(
         message,
         position="bottom",

@@ -1,4 +1,4 @@
-"""What the fields of a referral hold for a patient, an order, a referral from elsewhere, a draft. Pure."""
+"""What the fields of a referral hold for a patient, an order, another clinic's referral, a draft. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from broker.domain.people import Patient, PersonName, Sex
 from ui.desk.referral.options import name_and_position
 from ui.text import typed_values, words
 
-# Field by field in reading order, under the names that the checks use.
+# Field by field in reading order, under the names that `domain.validation` uses.
 PATIENT = ("family", "given", "middle", "birth_date", "sex", "phone", "snils", "policy")
 RARE = ("weight", "height", "allergies", "pregnancy")
 STUDY = (
@@ -31,7 +31,7 @@ EMPTY: dict[str, Any] = {
 
 
 def of_patient(patient: Patient) -> dict[str, Any]:
-    """Give a known patient's fields; pregnancy is asked anew each time."""
+    """Return the fields of a known patient; pregnancy is asked again each time."""
     return {
         "family": patient.name.family,
         "given": patient.name.given,
@@ -49,7 +49,7 @@ def of_patient(patient: Patient) -> dict[str, Any]:
 
 
 def of_referral(referral: Order | ReferralDraft) -> dict[str, Any]:
-    """Give the fields of what is asked for, and why; where and when is not among them."""
+    """Return the fields of what is referred for and why; where and when is not among them."""
     return {
         "laterality": referral.laterality,
         "finance": referral.finance,
@@ -61,14 +61,14 @@ def of_referral(referral: Order | ReferralDraft) -> dict[str, Any]:
 
 
 def referrer(name: PersonName, position: str) -> str:
-    """Write a doctor as the field holds one."""
+    """Return a referring doctor as the field shows one."""
     return name_and_position(str(name), position)
 
 
 def patient_to_draft(patient: Patient | None) -> dict[str, Any] | None:
-    """Give a chosen patient as a draft keeps one.
+    """Return a chosen patient as a draft stores one.
 
-    With the revision that was seen: what somebody changes meanwhile must not be overwritten unseen.
+    With the revision that was shown: what somebody changes meanwhile must not be overwritten unseen.
     """
     if patient is None:
         return None
@@ -87,11 +87,11 @@ def patient_from_draft(stored: Mapping[str, Any]) -> Patient:
 
 
 def day_from_draft(kept: object, today: date) -> tuple[str, bool]:
-    """Read the day of a draft: what the field shows, and whether it has passed, so that it became today."""
+    """Return what the date field shows for a draft's day, and whether that day has passed and became today."""
     try:
         day = date.fromisoformat(str(kept))
     except ValueError:
-        return str(kept), False  # words that were no date when they were typed are shown as they were
+        return str(kept), False  # what was not a date when it was typed is shown as it was
     return words.day(max(day, today), today), day < today
 
 
@@ -112,7 +112,7 @@ def usual_form(key: str, typed: str, today: date) -> str:
 
 
 def blank(values: Mapping[str, Any]) -> bool:
-    """Say whether nothing worth keeping was typed."""
+    """Return True if nothing worth keeping was typed."""
     by_themselves = {"date", "time", "device", "sex"}
     return not any((value or EMPTY[key]) != EMPTY[key] for key, value in values.items() if key not in by_themselves)
 

@@ -1,4 +1,4 @@
-"""The fields of a referral: drawn, filled, read, checked as one types, kept as a draft. It saves nothing itself."""
+"""The fields of a referral: drawn, filled, parsed, checked as one types, kept as a draft. It saves nothing itself."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class ReferralForm:
         self.fields: dict[str, FormField] = {}
         self.patient: Patient | None = None  # who was chosen
         self.nearest = True  # the time follows the device's free time until a person chooses one
-        self.external = False  # another clinic is to do it
+        self.external = False  # another clinic is to do the study
         self._owners: dict[str, str] = {}  # what the field shows -> GUID
         self._referrers: dict[str, str] = {}  # what the field shows -> СНИЛС
 
     # ---- drawing ----
 
     def draw_patient(self) -> None:
-        """Draw the patient's fields; the search above them is the page's."""
+        """Draw the patient's fields; the search above them belongs to the page."""
         add = self._add
         add("family", "Фамилия", name="last", span=4, narrow=12)
         add("given", "Имя", name="first", span=4)
@@ -69,7 +69,7 @@ class ReferralForm:
         )
 
     def draw_rare(self) -> None:
-        """Draw what is seldom asked, behind «Ещё»."""
+        """Draw the rarely used fields behind «Ещё»."""
         self._more = ui.element("details").style("margin-top: 12px")
         with self._more:
             text("summary", "Ещё: вес, рост, аллергия, беременность")
@@ -80,7 +80,7 @@ class ReferralForm:
                 self._add("allergies", "Аллергия", name="allergy", span=12, narrow=12)
 
     def draw_study(self, nearest: Callable[[], Any]) -> None:
-        """Draw what is to be done; `nearest` is asked to find the next free time."""
+        """Draw the fields of the study; `nearest` is called to find the next free time."""
         add = self._add
         dense: dict[str, Any] = {"make": ui.select, "props": "options-dense"}
         procedures = {each.code: each.name for each in self.options.procedures}
@@ -126,14 +126,14 @@ class ReferralForm:
             self._put(field_values.of_patient(patient))
 
     def fill_words(self, typed: str) -> None:
-        """Put what was searched in vain into the fields: digits are a СНИЛС or a policy, words a name."""
+        """Fill the fields from a search without a match: digits are a birth date, a СНИЛС or a policy, words a name."""
         self.clear(PATIENT + RARE)
         found = typed_values.split_search(typed)
         with self._quietly():
             self._put(found)
 
     def fill_order(self, order: Order, owner_name: str = "") -> None:
-        """Show an order that is to be changed; `owner_name` is that of the other clinic that is to do it."""
+        """Show an order that is to be changed; `owner_name` is the name of the other clinic that is to do it."""
         self.fill_patient(order.patient)
         step = order.steps[0]
         self.nearest = False
@@ -151,7 +151,7 @@ class ReferralForm:
             self._show_place(bool(order.owner))
 
     def fill_draft(self, draft: ReferralDraft, patient: Patient | None) -> None:
-        """Show what somebody else asks for; `patient` is who that is here, None is somebody new."""
+        """Show another clinic's referral; `patient` is the same person as known here, None for a new one."""
         with self._quietly():
             if patient:
                 self.fill_patient(patient)
@@ -162,7 +162,7 @@ class ReferralForm:
             self._put(self._referral_values(draft))
 
     def fill_done(self, step: ScheduledStep, *, device_known: bool, time_known: bool) -> None:
-        """Show where and when a study was made already; what its device told cannot be changed."""
+        """Show where and when a study was made already; what its device reported cannot be changed."""
         self.nearest = False
         values: dict[str, Any] = {"date": words.day(step.start.date(), self._today())}
         if device_known:
@@ -177,12 +177,12 @@ class ReferralForm:
             self.fields[key].box.classes("told")
 
     def forget_sex(self) -> None:
-        """Let a person say the sex that nobody has told."""
+        """Empty the sex, which nobody has reported."""
         with self._quietly():
             self._put({"sex": None})
 
     def fix_owner(self) -> None:
-        """Let another clinic stay the one that is to do it, or this one."""
+        """Fix which clinic is to do the study."""
         for key in ("device", "owner"):
             self.fields[key].box.classes("told")
         if self.external:
@@ -202,11 +202,11 @@ class ReferralForm:
                 self._offer_devices()
 
     def choose_day(self, word: str) -> None:
-        """Take a day by its word."""
+        """Set the day by its word, such as «завтра»."""
         self.fields["date"].value = word
 
     def choose_time(self, at: str, *, nearest: bool = False) -> None:
-        """Take a time; with `nearest` it keeps following what is free."""
+        """Set the time; with `nearest` it keeps following the first free one."""
         self.nearest = nearest
         if self.fields["time"].value != at:
             with self._quietly():
@@ -215,7 +215,7 @@ class ReferralForm:
             self._changed("time")
 
     def send_external(self, external: bool) -> None:
-        """Let another clinic do it, or this one again."""
+        """Choose whether another clinic is to do the study."""
         if external != self.external:
             self._show_place(external)
             self.fields["owner" if external else "device"].focus()
@@ -224,7 +224,7 @@ class ReferralForm:
     # ---- drafts ----
 
     def content(self) -> dict[str, Any]:
-        """Give everything typed, as a draft is kept."""
+        """Return everything typed, as a draft stores it."""
         fields = {key: field.value for key, field in self.fields.items()}
         day = self.day()
         return {
@@ -260,30 +260,30 @@ class ReferralForm:
             self.nearest = passed or bool(content.get("nearest", True))
 
     def blank(self) -> bool:
-        """Say whether nothing worth keeping was typed."""
+        """Return True if nothing worth keeping was typed."""
         return field_values.blank({key: field.value for key, field in self.fields.items()})
 
     # ---- reading ----
 
     def first_empty(self, keys: Sequence[str]) -> str:
-        """Give the first of these fields that is empty, or the last one."""
+        """Return the first of these fields that is empty, or the last one."""
         return next((key for key in keys if not self.fields[key].value), keys[-1])
 
     def minutes(self) -> int:
-        """Say how long the chosen procedure takes."""
+        """Return how many minutes the chosen procedure takes."""
         procedure = self.procedure()
         return procedure.minutes if procedure else DEFAULT_MINUTES
 
     def day(self) -> date | None:
-        """Give the day that is typed, or None."""
+        """Return the day that is typed, or None."""
         return typed_values.parse_day(self.fields["date"].value or "", self._today())
 
     def procedure(self) -> ProcedureType | None:
-        """Give the chosen procedure."""
+        """Return the chosen procedure, or None."""
         return self.options.procedure(self.fields["procedure"].value)
 
     def device(self) -> Device | None:
-        """Give the chosen device, or the one that «Авто» means."""
+        """Return the chosen device, or the one that «Авто» stands for."""
         return self.options.device(self.procedure(), self.fields["device"].value)
 
     def parser(self, now: datetime) -> FormParser:
@@ -298,7 +298,7 @@ class ReferralForm:
         return FormParser(content, self.options, self._rules, now)
 
     def owner(self) -> str:
-        """Give the GUID of the other clinic that is named; empty where none is."""
+        """Return the GUID of the other clinic that is named; empty if it is not known."""
         said = names.tidy(self.fields["owner"].value or "")
         return self._owners.get(said, "") or (said.lower() if GUID.fullmatch(said) else "")
 
@@ -333,7 +333,7 @@ class ReferralForm:
         return field_values.of_referral(asked)
 
     def _show_place(self, external: bool) -> None:
-        """Show the fields that say where: a device and a time of ours, or another clinic and the day that is wished."""
+        """Show the fields for a device and a time here, or for another clinic and a preferred day."""
         self.external = external
         for key in ("device", "time"):
             self.fields[key].box.set_visibility(not external)
@@ -364,7 +364,7 @@ class ReferralForm:
         self._changed(key)
 
     def _on_blur(self, key: str) -> None:
-        """Bring what was typed into its usual form, and say at once if it is wrong; an empty field may wait."""
+        """Normalise what was typed and show at once what is wrong with it; an empty field may wait."""
         typed = names.tidy(self.fields[key].value or "")
         if not typed:
             return

@@ -31,13 +31,13 @@ class DoctorOption:
 
 
 class DirectorySuggestions:
-    """Looks up what may be meant."""
+    """Searches the directories for what is typed into a field."""
 
     def __init__(self, services: Services, options: ReferralOptions) -> None:
         self._services, self._options = services, options
 
     async def doctors(self, typed: str) -> list[DoctorOption]:
-        """Find doctors who referred before, then those of the imported directory."""
+        """Return doctors who referred before, then those of the imported directory."""
         parts = names.fold(typed).split()
         known = [
             DoctorOption(name_and_position(name, position), snils) for name, position, snils in self._options.referrers
@@ -55,12 +55,12 @@ class DirectorySuggestions:
         return list(found.values())[:MOST]
 
     async def diagnoses(self, typed: str) -> list[Entry]:
-        """Find diagnoses by the code or by words; nothing where no directory is imported, or one has been taken."""
+        """Return diagnoses by the code or by words; none without a directory, or when the field already holds one."""
         found = await look(self._services, lambda reader: directory_search.search(reader, "diagnoses", typed, MOST))
         return [entry for entry in found if f"{entry.code} {entry.name}" != typed]
 
     async def organisations(self, typed: str) -> list[Entry]:
-        """Find other clinics by words of the name."""
+        """Return other clinics by words of the name."""
         found = await look(
             self._services, lambda reader: directory_search.search(reader, "organisations", typed, MOST + 1)
         )
@@ -68,7 +68,7 @@ class DirectorySuggestions:
         return [entry for entry in found if entry.code.casefold() != ours and entry.name != typed][:MOST]
 
     async def organisation(self, guid: str) -> str:
-        """Give a clinic's name; its GUID where it is not in the directory."""
+        """Return a clinic's name; its GUID if it is not in the directory."""
         return await look(self._services, lambda reader: directory_search.organisation_name(reader, guid)) or guid
 
 
@@ -79,7 +79,7 @@ def attach(
     know_doctor: Callable[[str, str], None],
     know_owner: Callable[[str, str], None],
 ) -> None:
-    """Turn the three fields into combo boxes; `know_…` are told (what the field shows, number) of what was taken."""
+    """Turn the three fields into combo boxes; `know_…` are called with (what the field shows, number) of a choice."""
 
     async def take_doctor(found: DoctorOption | None, typed: str) -> None:
         if found:

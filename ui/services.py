@@ -28,9 +28,9 @@ class Services:
     clinic: Clinic
     settings: ScreenSettings
     throttle: Throttle
-    health: Callable[[], Health]  # cheap: the last result of checks that run elsewhere
+    health: Callable[[], Health]  # cheap: the last result of checks that run in the background
     changed: Event[[]] = field(default_factory=Event)
-    suggest: Callable[[DeviceContacts], list[Suggestion]] = lambda heard: []  # what a device's messages teach
+    suggest: Callable[[DeviceContacts], list[Suggestion]] = lambda contacts: []  # what a device's messages teach
     explain: Callable[[Reader, Order], list[Explanation]] = lambda reader, order: []  # why devices see an order or not
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
 

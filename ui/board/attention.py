@@ -56,7 +56,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
         order = visit.order
         if order.state is OrderState.DISCONTINUED:
             steps = day.performed.get(order.id, [])
-            reason = next((said for step in reversed(steps) if (said := words.discontinuation(step))), "")
+            reason = next((meaning for step in reversed(steps) if (meaning := words.discontinuation(step))), "")
             what = f"{names.short(order.patient.name)}, {words.short_procedure(order)}"
             found.append(
                 AttentionItem(
@@ -115,13 +115,13 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
 
 
 def _doubtful(each: DoubtfulStep) -> AttentionItem:
-    said = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
+    reported = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
     number = each.order.accession_number
     return AttentionItem(
         key=("doubtful", each.step.sop_instance_uid, each.order.id),
         title="Тот ли это пациент?",
-        why=f"{each.device_name}: «{said}», а направление {number} на пациента {names.short(each.order.patient.name)}."
-        " Пока не проверите, шине о снимках не сообщим.",
+        why=f"{each.device_name}: «{reported}», а направление {number} на пациента"
+        f" {names.short(each.order.patient.name)}. Пока не проверите, шине о снимках не сообщим.",
         act="Проверить",
         path=f"/order/{number}",
     )

@@ -157,12 +157,12 @@ def lanes(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Conta
     for visit in day.visits:
         for ae_title in _where(day, visit):
             by_station.setdefault(ae_title, []).append(visit)
-    known = {device.ae_title: device for device in day.devices}
+    by_title = {device.ae_title: device for device in day.devices}
     return [
         Lane(
             ae_title=ae_title,
-            name=known[ae_title].name if ae_title in known else ae_title,
-            room=known[ae_title].room if ae_title in known else "",
+            name=by_title[ae_title].name if ae_title in by_title else ae_title,
+            room=by_title[ae_title].room if ae_title in by_title else "",
             count=sum(visit.order.state is not OrderState.CANCELLED for visit in visits),
             rows=tuple(_rows(day, visits, now, zone, show, ae_title in unfolded)),
         )

@@ -61,7 +61,7 @@ class ActionBar:
                     theme.key_hint("F2")
                     text("span", " новое направление")
 
-    def tell(self, note: str, bad: bool = False) -> None:
+    def show_note(self, note: str, bad: bool = False) -> None:
         """Show a note beside the buttons; a bad one is red and stays until something is changed."""
         if self.saved:
             return
@@ -69,10 +69,10 @@ class ActionBar:
         self._note.set_text(note)
         self._note.classes(add="bad", remove="muted") if bad else self._note.classes(add="muted", remove="bad")
 
-    def tell_kept(self, note: str, bad: bool) -> None:
+    def show_draft_note(self, note: str, bad: bool) -> None:
         """Show a note about the draft, but never in place of a reason why the form was not saved."""
         if bad or not self.refused:
-            self.tell(note, bad)
+            self.show_note(note, bad)
 
     def name_save(self, word: str) -> None:
         """Set the word on the save button."""
@@ -90,7 +90,7 @@ class ActionBar:
 
     def close(self, reason: str, *, reload: bool = False) -> None:
         """Show why the form cannot be saved any more; with `reload` offer to load the page again."""
-        self.tell(reason, bad=True)
+        self.show_note(reason, bad=True)
         self._save.set_visibility(False)
         if reload:
             with self._box:

@@ -53,7 +53,7 @@ class DeskData:
 
     visits: list[Visit]  # of the chosen device on the day that is typed
     latest: list[Visit]
-    known: PatientHistory | None  # of the patient whom the fields mean
+    earlier: PatientHistory | None  # of the patient whom the fields mean
     closed: str  # why it cannot be saved any more; empty while it can
 
 
@@ -91,8 +91,8 @@ class DeskForm:
         self.form.clear()
         mode.fill(self.form)
         if mode.new:
-            self.draft = Draft(services, actor, FORM, self.content, self.bar.tell_kept)
-        self._tell_who()
+            self.draft = Draft(services, actor, FORM, self.content, self.bar.show_draft_note)
+        self._show_who()
         self.bar.draw(self.form.blank())
         if isinstance(mode, IncomingMode):
             DeclineDialog(services, mode.came)
@@ -155,10 +155,10 @@ class DeskForm:
         self.changed("family")
         first = "procedure" if patient else self.form.first_empty(PATIENT)
         self.form.fields[first].focus()
-        self._tell_who()
+        self._show_who()
         await self.refresh()
 
-    def _tell_who(self) -> None:
+    def _show_who(self) -> None:
         """Show the chosen patient's card number; nothing for a new one."""
         patient = self.form.patient
         self.who.set_text(f"карта {patient.patient_id}" if patient else "")
@@ -177,9 +177,9 @@ class DeskForm:
         seen = await look(services, lambda reader: self._read(reader, on, device, patient))
         if generation != self.generation or self.bar.is_gone:
             return
-        self._say_closed(seen.closed)
+        self._show_closed(seen.closed)
         self.recent.show(seen.latest)
-        self._show_known(seen.known, patient, on)
+        self._show_history(seen.earlier, patient, on)
         minutes = {each.code: each.minutes for each in self.options.procedures}
         self.day = DeviceDay.of(seen.visits, device.ae_title if device else "", minutes, services.clinic.hours)
         if self.form.external:
@@ -197,33 +197,33 @@ class DeskForm:
         return DeskData(
             visits=schedule.day(reader, on, device.ae_title) if device else [],
             latest=schedule.recent(reader, midnight, 4),
-            known=history.read(reader, patient) if patient else None,
+            earlier=history.read(reader, patient) if patient else None,
             closed=self.mode.closed_reason(reader),
         )
 
-    def _show_known(self, known: PatientHistory | None, typed: Patient, on: date) -> None:
+    def _show_history(self, earlier: PatientHistory | None, typed: Patient, on: date) -> None:
         """Show the patient's history, request the region's part once, and warn of what would be repeated."""
         request = self.services.request_history
-        if known and request and known.patient.id != self.requested and request(known.patient.id) is not False:
-            self.requested = known.patient.id
+        if earlier and request and earlier.patient.id != self.requested and request(earlier.patient.id) is not False:
+            self.requested = earlier.patient.id
         somebody = bool(typed.name.family and typed.birth_date)
-        self.sidebar.history.show(known, somebody, bool(typed.snils or typed.policy))
+        self.sidebar.history.show(earlier, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
         found: list[PriorStudy] = []
-        if known and procedure and self.mode.warns:
+        if earlier and procedure and self.mode.warns:
             days = self.services.settings.repeat_days
-            foreign = known.told.studies
+            external = earlier.external.studies
             found = prior_studies.repeated_studies(
-                procedure.modality, procedure.body_site, on, known.own, foreign, days
+                procedure.modality, procedure.body_site, on, earlier.own, external, days
             )
-        self.repeats.show(found, known.clinics if known else {})
+        self.repeats.show(found, earlier.clinics if earlier else {})
         self._name_save()
 
     def _name_save(self) -> None:
-        word = "Записать всё равно" if self.repeats.told() else "Сохранить"
+        word = "Записать всё равно" if self.repeats.asked() else "Сохранить"
         self.bar.name_save(word)
 
-    def _say_closed(self, reason: str) -> None:
+    def _show_closed(self, reason: str) -> None:
         """Show at once that the referral cannot be saved any more."""
         if reason and reason != self.closed and not self.saving and not self.bar.saved:
             self.closed = reason
@@ -280,12 +280,12 @@ class DeskForm:
     def restore(self, content: dict[str, object], saved_at: datetime) -> None:
         """Show the draft that was kept when the page or the program was closed."""
         self.form.restore(content)
-        self._tell_who()
+        self._show_who()
         self.submission = str(content.get("submission") or self.submission)
         self.bar.draw(self.form.blank())
         if self.draft:
             self.draft.kept = True
-        self.bar.tell(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
+        self.bar.show_note(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
 
     def content(self) -> dict[str, object] | None:
         """Return what the draft keeps; None if nothing worth keeping was typed."""
@@ -299,7 +299,7 @@ class DeskForm:
         self.search.focus()
         if self.draft:
             await self.draft.keep()
-        self._tell_who()
+        self._show_who()
         await self.refresh()
 
     # ---- saving ----
@@ -330,11 +330,11 @@ class DeskForm:
             self._complain(problems)
             return
         if self.closed:
-            self.bar.tell(self.closed, bad=True)
+            self.bar.show_note(self.closed, bad=True)
             return
         if self.repeats.asks():
             self._name_save()
-            self.bar.tell("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
+            self.bar.show_note("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
             return
         # From here on the form shows what is being saved: should the program stop before the answer is shown, the same
         # press after the restart submits the same content and makes no second referral.
@@ -351,19 +351,19 @@ class DeskForm:
             done = await attempt(
                 save,
                 let_pass=(Invalid, Stale, Duplicate, WrongState),
-                report=lambda why: self.bar.tell(why, bad=True),
+                report=lambda why: self.bar.show_note(why, bad=True),
             )
         except Invalid as caught:
             self._complain(caught.problems)
         except Stale:
-            await self._say_stale()
+            await self._show_stale()
         except Duplicate:
-            self.bar.tell(
+            self.bar.show_note(
                 "Это направление уже сохранено, а теперь поля другие. Найдите его ниже и измените там", bad=True
             )
         except WrongState as caught:
             reason = await look(services, mode.closed_reason)
-            self.bar.tell(reason or f"Не сохранено. {errors.error(caught)}", bad=True)
+            self.bar.show_note(reason or f"Не сохранено. {errors.error(caught)}", bad=True)
         else:
             await self._saved(done)
 
@@ -385,22 +385,24 @@ class DeskForm:
         self.search.focus()
         if self.draft:
             await self.draft.keep()  # the form is empty now, so the draft is deleted
-        self._tell_who()
+        self._show_who()
         await self.refresh()
 
     def _complain(self, problems: Mapping[str, str]) -> None:
         self.form.complain(problems)
         count = words.plural(len(problems), "поле", "поля", "полей")
-        self.bar.tell(f"Не сохранено: исправьте {count}", bad=True)
+        self.bar.show_note(f"Не сохранено: исправьте {count}", bad=True)
 
-    async def _say_stale(self) -> None:
+    async def _show_stale(self) -> None:
         """Show who has changed the order meanwhile and what, and offer to load it again."""
         if self.mode.new:
-            self.bar.tell("Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True)
+            self.bar.show_note(
+                "Не сохранено: данные пациента изменил кто-то другой. Выберите его поиском ещё раз", bad=True
+            )
             return
-        said = errors.ERRORS["stale"]
+        reason = errors.ERRORS["stale"]
         if isinstance(self.mode, AmendMode):
             number, zone = self.mode.card.order.accession_number, self.services.clinic.zone
             now = await look(self.services, lambda reader: order_card.card(reader, number))
-            said = errors.changed_meanwhile(now.happenings, zone, self.services.today()) if now else said
-        self.bar.close(f"Не сохранено. {said}", reload=True)
+            reason = errors.changed_meanwhile(now.happenings, zone, self.services.today()) if now else reason
+        self.bar.close(f"Не сохранено. {reason}", reload=True)

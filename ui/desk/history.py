@@ -39,7 +39,7 @@ class PatientHistory:
     patient: Patient
     visits: tuple[Visit, ...]  # planned or made here, newest first
     own: tuple[OwnStudy, ...]
-    told: ExternalHistory
+    external: ExternalHistory
     clinics: dict[str, str]  # GUID -> name
 
 
@@ -57,51 +57,51 @@ class HistoryLine:
 
 def read(reader: Reader, patient: Patient) -> PatientHistory:
     """Return what is stored about a patient's studies."""
-    told = patient_history.external(reader, patient.id)
-    guids = {study.organisation for study in told.studies if study.organisation}
+    external = patient_history.external(reader, patient.id)
+    guids = {study.organisation for study in external.studies if study.organisation}
     return PatientHistory(
         patient=patient,
         visits=tuple(schedule.history(reader, patient.id, OURS)),
         own=tuple(patient_history.own(reader, patient.id)),
-        told=told,
+        external=external,
         clinics={guid: words.clinic(directory_search.organisation_name(reader, guid), guid) for guid in guids},
     )
 
 
-def lines(known: PatientHistory) -> list[HistoryLine]:
+def lines(earlier: PatientHistory) -> list[HistoryLine]:
     """Return the studies of this and other clinics, newest first; an own study that the bus returns is listed once."""
-    done = {study.order_id: study for study in known.own}
-    ours = {study.study_instance_uid for study in known.own if study.study_instance_uid}
-    found = [_own(visit, done.get(visit.order.id)) for visit in known.visits]
+    done = {study.order_id: study for study in earlier.own}
+    ours = {study.study_instance_uid for study in earlier.own if study.study_instance_uid}
+    found = [_own(visit, done.get(visit.order.id)) for visit in earlier.visits]
     found += [
-        _foreign(study, known.clinics)
-        for study in known.told.studies
+        _external(study, earlier.clinics)
+        for study in earlier.external.studies
         if not (study.study_instance_uid and study.study_instance_uid in ours)
     ]
     return sorted(found, key=lambda line: line.on or date.min, reverse=True)
 
 
-def age(known: PatientHistory | None, asks: bool, now: datetime, services: Services) -> str:
+def age(earlier: PatientHistory | None, asks: bool, now: datetime, services: Services) -> str:
     """Return how old the other clinics' part is; empty if no region is asked. `now` is UTC."""
-    if not asks or known is None:
+    if not asks or earlier is None:
         return ""
-    told, patient = known.told, known.patient
+    external, patient = earlier.external, earlier.patient
     if not (patient.snils or patient.policy):
         return "Без СНИЛС и полиса регион спросить нельзя"
     today = services.today()
-    if told.failed_at:
-        if told.answered_at is None:
+    if external.failed_at:
+        if external.answered_at is None:
             return "Регион не отвечает, сведений из других клиник нет"
-        return f"Регион не отвечает, сведения от {words.of_moment(told.answered_at, services.clinic.zone, today)}"
-    if told.answered_at is None:
+        return f"Регион не отвечает, сведения от {words.of_moment(external.answered_at, services.clinic.zone, today)}"
+    if external.answered_at is None:
         return "Спрашиваем регион…"
-    ago = now - told.answered_at
+    ago = now - external.answered_at
     return "По данным региона, " + (f"{words.ago(ago)} назад" if ago >= JUST_NOW else "только что")
 
 
-def dose(known: PatientHistory, today: date) -> str:
+def dose(earlier: PatientHistory, today: date) -> str:
     """Return the effective dose of the last twelve months; empty if none is known."""
-    year: DoseOfYear = prior_studies.dose_of_year(today, known.own, known.told.studies)
+    year: DoseOfYear = prior_studies.dose_of_year(today, earlier.own, earlier.external.studies)
     if not year.told:
         return ""
     count = words.plural(year.told, "исследование", "исследования", "исследований")
@@ -114,7 +114,7 @@ class HistorySection:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._known: PatientHistory | None = None
+        self._earlier: PatientHistory | None = None
         with theme.section("Уже делали"):
             self._list = Memo(ui.element("div"))
             self._foot = Memo(ui.element("div").classes("foot"))
@@ -124,40 +124,42 @@ class HistorySection:
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 theme.button("Закрыть").props("data-closes autofocus")
 
-    def show(self, known: PatientHistory | None, somebody: bool, typed_number: bool) -> None:
+    def show(self, earlier: PatientHistory | None, somebody: bool, typed_number: bool) -> None:
         """Show a patient's history."""
-        self._known = known
+        self._earlier = earlier
         services = self._services
         asks = services.request_history is not None
-        told = age(known, asks, services.store.clock().astimezone(UTC), services)
-        if known is None and asks and typed_number:
-            told = "Новый пациент: регион спросим, когда запишете"
-        year = dose(known, services.today()) if known else ""
-        found = lines(known) if known else []
-        somebody = somebody or known is not None
+        freshness = age(earlier, asks, services.store.clock().astimezone(UTC), services)
+        if earlier is None and asks and typed_number:
+            freshness = "Новый пациент: регион спросим, когда запишете"
+        year = dose(earlier, services.today()) if earlier else ""
+        found = lines(earlier) if earlier else []
+        somebody = somebody or earlier is not None
         self._list.show((somebody, found), lambda: self._draw(found, somebody))
-        self._foot.show((year, told), lambda: self._draw_foot(year, told))
+        self._foot.show((year, freshness), lambda: self._draw_foot(year, freshness))
 
     def open(self, reference: str) -> None:
         """Fill the dialog, which the browser has just opened, with the report that `reference` names."""
-        known = self._known
-        study = next((each for each in known.told.studies if each.reference == reference), None) if known else None
-        if known is None or study is None:
+        earlier = self._earlier
+        study = (
+            next((each for each in earlier.external.studies if each.reference == reference), None) if earlier else None
+        )
+        if earlier is None or study is None:
             return
         self._title.set_text(_what(study) + (f", {study.studied_on:%d.%m.%Y}" if study.studied_on else ""))
         self._body.clear()
         with self._body:
-            told = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
-            pairs = [("Где", known.clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", told)]
+            effective = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
+            pairs = [("Где", earlier.clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", effective)]
             theme.facts([pair for pair in [*pairs, ("Номер", study.accession_number)] if pair[1]])
-            for heading, said in (
+            for heading, paragraph in (
                 ("Описание", study.description),
                 ("Заключение", study.conclusion),
                 ("Рекомендации", study.recommendations),
             ):
-                if said:
+                if paragraph:
                     text("h3", heading, "muted small").style("margin-top: 12px")
-                    text("p", said, "written")
+                    text("p", paragraph, "written")
             if not (study.description or study.conclusion):
                 text("p", "Текста протокола клиника не передала.", "muted").style("margin-top: 12px")
             if not prior_studies.is_final(study):
@@ -220,7 +222,7 @@ def _own(visit: Visit, done: OwnStudy | None) -> HistoryLine:
     )
 
 
-def _foreign(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
+def _external(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
     dose = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
     return HistoryLine(
         on=study.studied_on,

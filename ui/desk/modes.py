@@ -51,7 +51,7 @@ class FormMode(ReferralRules):
         return ""
 
     @property
-    def said(self) -> str:
+    def sender_words(self) -> str:
         """Return the sender's own words if no field can hold them; else empty."""
         return ""
 
@@ -138,7 +138,7 @@ class IncomingMode(FormMode):
         return f"направила {self.clinic}"
 
     @property
-    def said(self) -> str:
+    def sender_words(self) -> str:
         site = self.came.body_site  # a bare code means nothing to a registrar
         return ", ".join(part for part in (self.came.procedure_name, "" if site.isascii() else site) if part)
 
@@ -152,8 +152,8 @@ class IncomingMode(FormMode):
         if problems:
             form.complain(problems)
         form.fix_owner()
-        if self.said:
-            form.fields["procedure"].advise(f"В направлении: «{self.said}»")
+        if self.sender_words:
+            form.fields["procedure"].advise(f"В направлении: «{self.sender_words}»")
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         return store.write(
@@ -188,9 +188,9 @@ class WalkInMode(FormMode):
         return "уже сделано, без направления"
 
     @property
-    def said(self) -> str:
-        told = str(names.from_dicom(self.study.step.patient_name))
-        return "" if names.is_cyrillic(told) else names.cut(told, 64)
+    def sender_words(self) -> str:
+        reported = str(names.from_dicom(self.study.step.patient_name))
+        return "" if names.is_cyrillic(reported) else names.cut(reported, 64)
 
     @property
     def back(self) -> tuple[str, str]:
@@ -204,8 +204,8 @@ class WalkInMode(FormMode):
         return replace(options, procedures=procedures, devices=[device], organisation="")
 
     def fill(self, form: ReferralForm) -> None:
-        study, told = self.study, names.from_dicom(self.study.step.patient_name)
-        name = told if names.is_cyrillic(str(told)) else PersonName("")
+        study, reported = self.study, names.from_dicom(self.study.step.patient_name)
+        name = reported if names.is_cyrillic(str(reported)) else PersonName("")
         patient = Patient(name, study.birth_date, study.sex or Sex.OTHER)
         form.fill_draft(ReferralDraft(patient, "", (), self.start), None)
         if study.sex is None:
@@ -215,8 +215,8 @@ class WalkInMode(FormMode):
             device_known=study.device is not None,
             time_known=study.step.start is not None,
         )
-        if self.said:
-            form.fields["family"].advise(f"На аппарате: {self.said}")
+        if self.sender_words:
+            form.fields["family"].advise(f"На аппарате: {self.sender_words}")
 
     def may_be_past(self, start: datetime) -> bool:
         return True
@@ -229,7 +229,7 @@ class WalkInMode(FormMode):
         return f"Эти снимки уже привязаны: {now.accession_number}." if now and now.accession_number else ""
 
 
-def change(reader: Reader, number: str) -> AmendMode | None:
+def amend_mode(reader: Reader, number: str) -> AmendMode | None:
     """Return the mode that changes an order; None if there is no such order."""
     card = order_card.card(reader, number)
     if card is None:
@@ -238,7 +238,7 @@ def change(reader: Reader, number: str) -> AmendMode | None:
     return AmendMode(card, (directory_search.organisation_name(reader, owner) or owner) if owner else "")
 
 
-def from_elsewhere(
+def incoming_mode(
     reader: Reader, id: int, procedures: Sequence[ProcedureType], now: datetime, system_procedure: str
 ) -> IncomingMode | None:
     """Return the mode that accepts another clinic's referral; None if there is no such referral."""
@@ -246,12 +246,12 @@ def from_elsewhere(
     if came is None:
         return None
     draft = incoming_referrals.draft_of(came, procedures, now, system_procedure=system_procedure)
-    known = desk.same_patient(reader, draft.patient)
-    if known:  # what only the other clinic knows
-        blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(known, key)}
-        known = replace(known, **blank, weight=draft.patient.weight or known.weight)
-        known = replace(known, height=draft.patient.height or known.height)
-    return IncomingMode(came, clinic_name(reader, came), draft, known)
+    patient = desk.same_patient(reader, draft.patient)
+    if patient:  # what only the other clinic knows
+        blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(patient, key)}
+        patient = replace(patient, **blank, weight=draft.patient.weight or patient.weight)
+        patient = replace(patient, height=draft.patient.height or patient.height)
+    return IncomingMode(came, clinic_name(reader, came), draft, patient)
 
 
 def clinic_name(reader: Reader, came: IncomingReferral) -> str:

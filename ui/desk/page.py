@@ -71,7 +71,7 @@ class NoForm:
 def _mode(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
     """Return the mode that the query parameters ask for, or why there is no form."""
     if order:
-        change = modes.change(reader, order)
+        change = modes.amend_mode(reader, order)
         if change is None:
             return NoForm(f"Направления {order} нет.", "Проверьте номер. Поиск по исследованиям:", "/")
         state = change.card.order.state
@@ -83,7 +83,7 @@ def _mode(reader: Reader, services: Services, order: str, incoming: str, walkin:
         system = services.settings.system_procedure
         procedures = lookups.procedures(reader)
         id = int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0
-        taken = modes.from_elsewhere(reader, id, procedures, services.now(), system)
+        taken = modes.incoming_mode(reader, id, procedures, services.now(), system)
         if taken is None:
             return NoForm("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
         over = taken.closed_reason(reader)

@@ -19,8 +19,8 @@ LONGEST = 160  # characters of the earlier conclusion
 class RepeatWarning:
     """The box above the save button; `open_external` fills the dialog `past` with another clinic's report."""
 
-    def __init__(self, open_foreign: Callable[[str], None]) -> None:
-        self._open_foreign = open_foreign
+    def __init__(self, open_external: Callable[[str], None]) -> None:
+        self._open_external = open_external
         self._found: tuple[PriorStudy, ...] = ()
         self._seen: tuple[PriorStudy, ...] = ()  # what a person was warned of and wants all the same
         self._box = ui.element("div").classes("repeat").props("role=alert")
@@ -48,7 +48,7 @@ class RepeatWarning:
 
     def _draw_opener(self, first: PriorStudy) -> None:
         if first.reference:
-            opener = theme.button("Открыть прежнее", lambda: self._open_foreign(first.reference), small=True)
+            opener = theme.button("Открыть прежнее", lambda: self._open_external(first.reference), small=True)
             opener.props("data-opens=past")
         else:
             with ui.link("", f"/order/{first.accession_number}", new_tab=True).classes("btn btn-small"):
@@ -61,7 +61,7 @@ class RepeatWarning:
         self._seen = self._found
         return True
 
-    def told(self) -> bool:
+    def asked(self) -> bool:
         """Return True if the question was asked, so that the next press saves."""
         return bool(self._found) and self._seen == self._found
 
@@ -76,19 +76,19 @@ def sentence(first: PriorStudy, clinics: Mapping[str, str]) -> str:
     """Return what was done, when and where, and its conclusion."""
     kind = words.MODALITIES.get(first.modality, first.procedure_name or first.modality)
     whole = " ".join(first.conclusion.split()).rstrip(".")
-    said = names.cut(whole, LONGEST)
-    result = f": «{said}{'' if said == whole else '…'}»." if said else ", заключения нет."
+    shown = names.cut(whole, LONGEST)
+    result = f": «{shown}{'' if shown == whole else '…'}»." if shown else ", заключения нет."
     return f"{kind} уже делали {first.studied_on:%d.%m.%Y}, {place(first, dict(clinics))}{result}"
 
 
 def remarks(found: Sequence[PriorStudy]) -> list[str]:
     """Return what else should be known before it is repeated."""
     first, more = found[0], len(found) - 1
-    said = []
+    sentences = []
     if first.procedure_name:
-        said.append(first.procedure_name)
+        sentences.append(first.procedure_name)
     if not first.site_known:
-        said.append("Область неизвестна, возможно, другая.")
+        sentences.append("Область неизвестна, возможно, другая.")
     if more:
-        said.append(f"И ещё {words.plural(more, 'исследование', 'исследования', 'исследований')} за этот срок.")
-    return said
+        sentences.append(f"И ещё {words.plural(more, 'исследование', 'исследования', 'исследований')} за этот срок.")
+    return sentences

@@ -30,8 +30,8 @@ _MARK = re.compile(r"‹([^›]*)›")
 
 def suggestion(found: Suggestion) -> str:
     """Return what was learned: a fact about the device, or why a setting should be another one."""
-    told = _LEARNED.get(found.code, found.code)
-    return told.format_map(_Details(found.details))
+    sentence = _LEARNED.get(found.code, found.code)
+    return sentence.format_map(_Details(found.details))
 
 
 def remedy(found: Suggestion) -> str:
@@ -82,21 +82,21 @@ _LEARNED = {
 
 def note(kind: str, text: str, count: int, when: str) -> str:
     """Return what was noted of a device, when last, and how often."""
-    told = _NOTES.get(kind, "{text}" if text else kind).format(text=_russian(kind, text))
+    sentence = _NOTES.get(kind, "{text}" if text else kind).format(text=_russian(kind, text))
     times = f", {words.plural(count, 'раз', 'раза', 'раз')}" if count > 1 else ""
-    return f"{told} ({when}{times})"
+    return f"{sentence} ({when}{times})"
 
 
 def _russian(kind: str, text: str) -> str:
     """Return the text of a note in Russian; a text that this program did not write is returned as it is."""
     if kind in ("mpps_create", "mpps_set", "mpps_final"):
         parts = text.split("; ")
-        found = [f"{_RULES[said[2]]} {said[1]}" for said in map(_RULE.fullmatch, parts) if said]
+        found = [f"{_RULES[match[2]]} {match[1]}" for match in map(_RULE.fullmatch, parts) if match]
         more = f" и ещё {len(parts) - len(found[:SHOWN])}" if len(parts) > len(found[:SHOWN]) else ""
         return ", ".join(found[:SHOWN]) + more if found else text
-    for pattern, words_of_it in _TEXTS:
-        if said := pattern.fullmatch(text):
-            return words_of_it(said)
+    for pattern, write in _TEXTS:
+        if match := pattern.fullmatch(text):
+            return write(match)
     return text
 
 
@@ -106,15 +106,17 @@ _RULE = re.compile(r"(?:\w+ > )*(\w+) is (missing|empty)")
 _TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(r"order (\S+): (\d+) \D+?(?:, and so for (\d+) other orders)?"),
-        lambda said: f"направление {said[1]}, мест: {said[2]}" + (f", и ещё направлений: {said[3]}" if said[3] else ""),
+        lambda match: (
+            f"направление {match[1]}, мест: {match[2]}" + (f", и ещё направлений: {match[3]}" if match[3] else "")
+        ),
     ),
-    (re.compile(r"(\w+) was question marks only\b.*"), lambda said: said[1]),
-    (re.compile(r"a step was never ended, it was heard of last at (.+)"), lambda said: f"последняя весть {said[1]}"),
+    (re.compile(r"(\w+) was question marks only\b.*"), lambda match: match[1]),
+    (re.compile(r"a step was never ended, it was heard of last at (.+)"), lambda match: f"последняя весть {match[1]}"),
     (
         re.compile(r"a step for (\S+) names another order or patient by (.+)"),
-        lambda said: f"{said[1]}, не сходится {said[2]}",
+        lambda match: f"{match[1]}, не сходится {match[2]}",
     ),
-    (re.compile(r"no number: (.+)"), lambda said: said[1]),
+    (re.compile(r"no number: (.+)"), lambda match: match[1]),
 )
 _NOTES: Mapping[str, str] = {
     "charset": "Буквы, которых нет в кодировке аппарата, написаны другими: {text}",
@@ -256,13 +258,13 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
 def rule_result(found: RuleResult, ae_title: str, zone: tzinfo, today: date) -> tuple[str, str]:
     """Return one reason for or against, and what to do; an empty sentence is not shown."""
     holds, against, todo = _VERDICTS.get(found.code, (found.code, found.code, ""))
-    told = _Details({**found.details, "ae_title": ae_title})
-    if "at" in told:
-        at = words.moment(datetime.fromisoformat(told["at"]), zone, today)
-        told["at"] = at if " " in at else f"в {at}"
+    details = _Details({**found.details, "ae_title": ae_title})
+    if "at" in details:
+        at = words.moment(datetime.fromisoformat(details["at"]), zone, today)
+        details["at"] = at if " " in at else f"в {at}"
     if found.code == "key_time":
-        told |= {key: _times(told[key], today) for key in ("asked", "has")}
-    return (holds if found.ok else against).format_map(told), "" if found.ok else todo.format_map(told)
+        details |= {key: _times(details[key], today) for key in ("asked", "has")}
+    return (holds if found.ok else against).format_map(details), "" if found.ok else todo.format_map(details)
 
 
 def _times(key: str, today: date) -> str:
@@ -274,8 +276,8 @@ def _times(key: str, today: date) -> str:
         except ValueError:
             return found[0]
 
-    said = re.sub(r"(?<!\d)\d{8}(?!\d)", day, key)
-    return re.sub(r"(?<![\d.])(\d{2})(\d{2})(?:\d{2})?(?![\d.])", r"\1:\2", said)
+    spelled = re.sub(r"(?<!\d)\d{8}(?!\d)", day, key)
+    return re.sub(r"(?<![\d.])(\d{2})(\d{2})(?:\d{2})?(?![\d.])", r"\1:\2", spelled)
 
 
 def unmasked(text: str) -> str:

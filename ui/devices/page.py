@@ -64,7 +64,7 @@ class DeviceView:
     """A device as the page shows it, in words."""
 
     device: Device
-    heard: tuple[str, ...]
+    contacts: tuple[str, ...]
     refused: str
     settings: tuple[str, ...]
     advice: tuple[Suggestion, ...]  # what may be applied
@@ -115,18 +115,18 @@ class DevicesPage:
     def show(self, shown: list[DeviceView]) -> None:
         """Draw what has changed."""
         strangers = [each for each in shown if not each.device.approved]
-        known = [each for each in shown if each.device.approved]
+        approved = [each for each in shown if each.device.approved]
         self._strangers_section.set_visibility(bool(strangers))
-        self._known_section.set_visibility(bool(known))
-        self._empty.set_visibility(not known)
+        self._known_section.set_visibility(bool(approved))
+        self._empty.set_visibility(not approved)
         self._strangers.show((each.device.ae_title, each) for each in strangers)
-        self._known.show((each.device.ae_title, each) for each in known)
+        self._known.show((each.device.ae_title, each) for each in approved)
 
     def _say(self, each: DeviceContacts, now: datetime) -> DeviceView:
         learned = self._services.suggest(each)
         return DeviceView(
             device=each.device,
-            heard=tuple(_heard(each, now)),
+            contacts=tuple(_contacts(each, now)),
             refused=advice.refusal(each),
             settings=tuple(advice.policies(each.device)) if each.device.approved else (),
             advice=tuple(found for found in learned if found.field),
@@ -154,7 +154,7 @@ class DevicesPage:
                 boxes.append(Memo(ui.element("div")))
         parts: list[tuple[Callable[[DeviceView], Any], Callable[[DeviceView], object]]] = [
             (lambda each: each.device, self._draw_names),
-            (lambda each: (each.heard, each.refused), self._draw_heard),
+            (lambda each: (each.contacts, each.refused), self._draw_contacts),
             (lambda each: (each.settings, each.device.approved), self._draw_settings),
             (lambda each: (each.device, each.advice), self._draw_button),
             (lambda each: (each.device, each.advice, each.notes), self._draw_advice),
@@ -181,13 +181,13 @@ class DevicesPage:
             text("span", device.modality)
             text("span", device.address or "с любого адреса")
 
-    def _draw_heard(self, shown: DeviceView) -> None:
+    def _draw_contacts(self, shown: DeviceView) -> None:
         if shown.refused:
             with ui.element("div").classes("state tone-red"):
                 ui.icon("error").props("aria-hidden=true")
                 text("span", shown.refused)
-        for line in shown.heard or ("Ещё не обращался",):
-            text("div", line, "" if shown.heard else "muted")
+        for line in shown.contacts or ("Ещё не обращался",):
+            text("div", line, "" if shown.contacts else "muted")
 
     def _draw_settings(self, shown: DeviceView) -> None:
         text("div", "; ".join(shown.settings), "muted small")
@@ -247,13 +247,13 @@ def connect_to(worklist: WorklistAddress, host: str = "") -> str:
     """Return what to enter on a modality so that it finds the worklist; `host` is that of the page's address."""
     address = _address(worklist, host)
     where = f"адрес {address}" if address else "адрес этого сервера"
-    told = (
+    sentence = (
         f"На аппарате для рабочего списка (MWL) и MPPS укажите: AE title {worklist.ae_title}, порт {worklist.port}, "
         f"{where}."
     )
     if worklist.learns_unknown_devices:
-        return f"{told} Незнакомый аппарат появится здесь сам, как только обратится."
-    return f"{told} Незнакомому аппарату отказываем, но он появится здесь, и его можно принять."
+        return f"{sentence} Незнакомый аппарат появится здесь сам, как только обратится."
+    return f"{sentence} Незнакомому аппарату отказываем, но он появится здесь, и его можно принять."
 
 
 def settings(worklist: WorklistAddress, host: str = "") -> list[str]:
@@ -294,7 +294,7 @@ _MPPS = {
 }
 
 
-def _heard(each: DeviceContacts, now: datetime) -> list[str]:
+def _contacts(each: DeviceContacts, now: datetime) -> list[str]:
     """Return the last contact on each service, as «Список: 2 мин назад, отдано 7 направлений»."""
     lines = []
     for service in _SERVICES:

@@ -151,7 +151,7 @@ class MessagePage:
             ui.icon(icon).props("aria-hidden=true")
             text("p", answer)
         with theme.section("Ход"):
-            theme.facts([(name, self._when(at) if at else said) for name, said, at in found.facts if said or at])
+            theme.facts([(name, self._when(at) if at else value) for name, value, at in found.facts if value or at])
             with ui.element("ol").classes("attempts"):
                 for at, outcome, evidence in reversed(found.attempts):
                     with ui.element("li"):

@@ -54,7 +54,7 @@ class ExchangeStatus:
 
 
 def exchange_status(
-    found: ExchangeState, configured: bool, now: datetime, zone: tzinfo, aside: int = 0
+    found: ExchangeState, configured: bool, now: datetime, zone: tzinfo, unread: int = 0
 ) -> ExchangeStatus:
     """Return how the exchange stands; `now` is UTC, `unread` counts received messages that could not be read."""
     today = now.astimezone(zone).date()
@@ -86,8 +86,8 @@ def exchange_status(
     if found.needs_attention:
         number = words.plural(len(found.needs_attention), "сообщения", "сообщений", "сообщений")
         return ExchangeStatus("amber", "schedule", f"Отправлено всё, кроме {number}: надо исправить.")
-    if aside:
-        number = words.plural(aside, "сообщения", "сообщений", "сообщений")
+    if unread:
+        number = words.plural(unread, "сообщения", "сообщений", "сообщений")
         return ExchangeStatus("amber", "schedule", f"Получено всё, кроме {number}: надо посмотреть.")
     answered = f" Последний ответ шины {words.moment(found.answered_at, zone, today)}." if found.answered_at else ""
     return ExchangeStatus("green", "cloud_done", f"Всё отправлено.{answered}")
@@ -150,15 +150,15 @@ class ExchangePage:
     def show(self, read: ExchangePageData) -> None:
         """Draw what has changed."""
         self._read, found = read, read.exchange
-        aside = [item for item in read.troubled if item.state is ArrivalState.NEEDS_ATTENTION]
-        status = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(aside))
+        unread = [item for item in read.troubled if item.state is ArrivalState.NEEDS_ATTENTION]
+        status = exchange_status(found, self._configured, self._services.store.clock(), self._zone, len(unread))
         self._status.show(status, lambda: self._draw_status(status))
         self._retry.set_visibility(self._resends and self._configured and found.channel != "ok")
-        self._attention_section.set_visibility(bool(found.needs_attention or aside))
+        self._attention_section.set_visibility(bool(found.needs_attention or unread))
         refused: list[tuple[Hashable, AttentionRow]] = [
             (each.row.seq, self._refused(each)) for each in found.needs_attention
         ]
-        self._attention.show([*refused, *((f"in {item.id}", self._aside(item)) for item in aside)])
+        self._attention.show([*refused, *((f"in {item.id}", self._unread_row(item)) for item in unread)])
         self._show_ledger()
 
     def _make_way(self, way: str, word: str) -> ui.element:
@@ -204,7 +204,7 @@ class ExchangePage:
             amendable=self._amends and allowed(message.state, Event.AMEND),
         )
 
-    def _aside(self, item: ArrivalRecord) -> AttentionRow:
+    def _unread_row(self, item: ArrivalRecord) -> AttentionRow:
         came = words.moment(item.at, self._zone, self._services.today())
         return AttentionRow(
             path=f"/exchange/in/{item.id}",

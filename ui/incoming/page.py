@@ -83,7 +83,7 @@ class IncomingPageData:
     """What the page is drawn from."""
 
     waiting: list[WaitingRow]
-    aside: list[UnreadRow]
+    unread: list[UnreadRow]
 
 
 class IncomingPage:
@@ -100,11 +100,11 @@ class IncomingPage:
         with self._none:
             theme.empty("Никто не ждёт записи.", "Когда другая клиника направит к вам, направление появится здесь.")
         self._rows = KeyedList(ui.element("div").classes("waits-list"), redraw_row("div", "income", self._draw))
-        with ui.element("section").classes("section") as self._aside:
+        with ui.element("section").classes("section") as self._unread_section:
             with ui.element("div").classes("head"):
                 text("h2", "Отложены")
                 text("span", "прочитать не удалось", "muted small")
-            self._apart = KeyedList(ui.element("div"), redraw_row("div", "income apart", self._draw_aside))
+            self._unread = KeyedList(ui.element("div"), redraw_row("div", "income apart", self._draw_unread))
         with ui.element("dialog").classes("wide").props("id=raw aria-labelledby=raw-title"):
             text("h2", "Как пришло").props("id=raw-title")
             self._raw = text("div", "", "evidence scrolled")
@@ -154,8 +154,8 @@ class IncomingPage:
         self._count.set_text(count + (f", срочных {urgent}" if urgent else ""))
         self._none.set_visibility(not found.waiting)
         self._rows.show((each.id, each) for each in found.waiting)
-        self._aside.set_visibility(bool(found.aside))
-        self._apart.show((each.id, each) for each in found.aside)
+        self._unread_section.set_visibility(bool(found.unread))
+        self._unread.show((each.id, each) for each in found.unread)
 
     def _draw(self, each: WaitingRow) -> None:
         with ui.element("div").classes("who"):
@@ -170,7 +170,7 @@ class IncomingPage:
         if each.state is IncomingState.WAITING:
             ui.link("Записать", f"/desk?incoming={each.id}").classes("btn")
 
-    def _draw_aside(self, each: UnreadRow) -> None:
+    def _draw_unread(self, each: UnreadRow) -> None:
         text("span", each.what, "who mono small")
         text("span", each.at, "since muted small nowrap")
         text("p", each.reason, "problem small")
@@ -183,8 +183,8 @@ class IncomingPage:
 
     async def _open(self, id: int) -> None:
         self._raw.set_text("…")
-        said = await look(self._services, lambda reader: inbox.item_json(reader, id))
-        self._raw.set_text(_pretty(said)[:LONGEST])
+        content = await look(self._services, lambda reader: inbox.item_json(reader, id))
+        self._raw.set_text(_pretty(content)[:LONGEST])
 
     async def _again(self, id: int) -> None:
         services, actor = self._services, current_actor(self._services)
@@ -199,8 +199,10 @@ class DeclineDialog:
         self._services, self._came = services, came
         title = f"Отклонить направление, {names.short(came.patient.name)}?"
         with theme.dialog("decline", title, danger="Отклонить", on_danger=self._decline, leave="Оставить"):
-            told = "Оно уйдёт из входящих. По шине об отказе сообщить нельзя: позвоните в клинику, которая направила."
-            text("p", told, "muted").style("margin: 8px 0 12px")
+            consequence = (
+                "Оно уйдёт из входящих. По шине об отказе сообщить нельзя: позвоните в клинику, которая направила."
+            )
+            text("p", consequence, "muted").style("margin: 8px 0 12px")
             self._reason = labelled_field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
 
     async def _decline(self) -> None:
@@ -238,8 +240,8 @@ def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) ->
     )
 
 
-def _pretty(said: str) -> str:
+def _pretty(content: str) -> str:
     try:
-        return json.dumps(json.loads(said), ensure_ascii=False, indent=1)
+        return json.dumps(json.loads(content), ensure_ascii=False, indent=1)
     except (ValueError, RecursionError):
-        return said
+        return content

@@ -165,9 +165,9 @@ class OrderPage:
         order = self._found.card.order
         title = f"Отменить направление {order.accession_number}, {names.short(order.patient.name)}?"
         with theme.dialog("cancel", title, danger="Отменить направление", on_danger=self._cancel, leave="Оставить"):
-            told = "Оно пропадёт из списка аппарата и с доски."
+            consequence = "Оно пропадёт из списка аппарата и с доски."
             more = " Шина получит отмену." if self._services.clinic.sends_to_bus else ""
-            text("p", told + more, "muted").style("margin: 8px 0 12px")
+            text("p", consequence + more, "muted").style("margin: 8px 0 12px")
             self._reason = labelled_field("Причина", name="cancel-reason", hint="Например: пациент отказался")
 
     def _note_revision(self) -> None:
@@ -185,9 +185,9 @@ class OrderPage:
         order = self._found.card.order
         title = f"Исследование {order.accession_number} выполнено?"
         with theme.dialog("close", title, danger="Отметить выполненным", on_danger=self._close, leave="Нет"):
-            told = "Аппараты сообщают о конце сами; отмечайте вручную, если этот не сообщает."
+            consequence = "Аппараты сообщают о конце сами; отмечайте вручную, если этот не сообщает."
             more = " Шина узнает, что снимки сделаны." if self._services.clinic.sends_to_bus else ""
-            text("p", told + more, "muted")
+            text("p", consequence + more, "muted")
 
     async def _close(self) -> None:
         services, order, seen = self._services, self._found.card.order, self._seen
@@ -199,9 +199,9 @@ class OrderPage:
         order = self._found.card.order
         title = f"Снимки не этого пациента, {names.short(order.patient.name)}?"
         with theme.dialog("unlink", title, danger="Отвязать", on_danger=self._unlink, leave="Оставить"):
-            told = "Направление снова встанет в очередь на аппарат, а снимки будут ждать, чьи они, на доске."
+            consequence = "Направление снова встанет в очередь на аппарат, а снимки будут ждать, чьи они, на доске."
             more = " Что уже ушло на шину, так не отозвать." if self._services.clinic.sends_to_bus else ""
-            text("p", told + more, "muted")
+            text("p", consequence + more, "muted")
 
     def _note_step(self, uid: str) -> None:
         self._step = uid
@@ -260,8 +260,8 @@ class OrderPage:
             with theme.section("Сделано", words.how_known(step)):
                 theme.facts(self._performed(step))
                 if step.sop_instance_uid in card.conflicts:
-                    said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
-                    text("p", f"На аппарате названо: «{said}». Тот ли это пациент?", "attention-reason")
+                    reported = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
+                    text("p", f"На аппарате названо: «{reported}». Тот ли это пациент?", "attention-reason")
                     if self._may(Permission.LINK):
                         uid = step.sop_instance_uid
                         theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)
@@ -365,10 +365,10 @@ def _make_line(line: timeline.DayHeading | timeline.TimelineEntry) -> tuple[ui.e
             with ui.element("div"):
                 text("p", line.what, "what")
                 text("p", line.who, "who")
-                if line.proof:
+                if line.evidence:
                     with ui.element("details"):
-                        text("summary", line.proof_name)
-                        text("div", line.proof, "evidence")
+                        text("summary", line.evidence_name)
+                        text("div", line.evidence, "evidence")
 
     redraw(line)
     return element, redraw

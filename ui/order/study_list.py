@@ -82,8 +82,8 @@ class StudyListPage:
         self._table.set_visibility(bool(visits))
         self._more.set_visibility(bool(self._typed) and len(visits) == MOST)
         today = self._services.today()
-        called = {device.ae_title: device.name for device in devices}
-        rows = [_row(visit, today, called) for visit in visits]
+        device_names = {device.ae_title: device.name for device in devices}
+        rows = [_row(visit, today, device_names) for visit in visits]
         if rows != self._table.rows:
             self._table.rows = rows
 
@@ -125,7 +125,7 @@ def _make_table() -> ui.table:
     return table
 
 
-def _row(visit: Visit, today: date, called: Mapping[str, str]) -> dict[str, Any]:
+def _row(visit: Visit, today: date, device_names: Mapping[str, str]) -> dict[str, Any]:
     order, patient = visit.order, visit.order.patient
     on = visit.start.date()
     return {
@@ -139,7 +139,7 @@ def _row(visit: Visit, today: date, called: Mapping[str, str]) -> dict[str, Any]
         "patient": str(patient.name),
         "born": f" {theme.born_and_age(patient.birth_date, today)}",
         "what": words.procedure(order),
-        "device": ", ".join(called.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
+        "device": ", ".join(device_names.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
         "number": order.accession_number,
         "state": words.standing(visit),
     }

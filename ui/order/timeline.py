@@ -34,35 +34,35 @@ class TimelineEntry:
     state: str
     what: str
     who: str
-    proof: str = ""
-    proof_name: str = ""
+    evidence: str = ""
+    evidence_name: str = ""
 
 
 def entries(
     card: Card, devices: Sequence[Device], zone: tzinfo, today: date
 ) -> list[tuple[tuple[object, ...], DayHeading | TimelineEntry]]:
     """Return a study's history, newest first, with day headings; the keys stay the same as more is added."""
-    called = {device.ae_title: _place(device) for device in devices}
+    device_places = {device.ae_title: _place(device) for device in devices}
     steps = {step.sop_instance_uid: step for step in card.performed}
-    told: list[tuple[tuple[object, ...], DayHeading | TimelineEntry]] = []
+    found: list[tuple[tuple[object, ...], DayHeading | TimelineEntry]] = []
     heading: date | None = None
     for happening, times in _fold(card.happenings):
         local = happening.at.astimezone(zone)
         if local.date() != heading:
             heading = local.date()
-            told.append((("day", heading), DayHeading(words.day(heading, today).capitalize())))
-        told.append((_key(happening, told), _line(happening, times, f"{local:%H:%M}", steps, called)))
-    return told
+            found.append((("day", heading), DayHeading(words.day(heading, today).capitalize())))
+        found.append((_key(happening, found), _line(happening, times, f"{local:%H:%M}", steps, device_places)))
+    return found
 
 
-def changes(changed: Mapping[str, Sequence[Any]], called: Mapping[str, str]) -> list[str]:
+def changes(changed: Mapping[str, Sequence[Any]], device_places: Mapping[str, str]) -> list[str]:
     """Return what an amendment changed, one sentence a field: «Время изменено: 09:40 стало 10:00»."""
     found: list[str] = []
     for field, (old, new) in changed.items():
         if field == "patient":
             found += _patient_changes(old, new)
         elif field == "steps":
-            found += _step_changes(old, new, called)
+            found += _step_changes(old, new, device_places)
         elif field == "referrer":
             found += _became("Направил", _person(old), _person(new))
         elif field in _FIELDS:
@@ -98,21 +98,21 @@ _PATIENT: dict[str, tuple[str, Mapping[str, str]]] = {
 
 
 def _line(
-    happening: OrderEvent, times: int, at: str, steps: Mapping[str, PerformedStep], called: Mapping[str, str]
+    happening: OrderEvent, times: int, at: str, steps: Mapping[str, PerformedStep], device_places: Mapping[str, str]
 ) -> TimelineEntry:
     details = happening.details
     what = words.ACTIONS.get(happening.what, happening.what)
     state, who = _STATES.get(happening.what, "waiting"), _who(happening)
     step = steps.get(str(details.get("sop_instance_uid", "")))
-    proof, proof_name = "", ""
+    shown, evidence_name = "", ""
     if happening.what == AuditAction.AMEND:
-        what = ". ".join(changes(details.get("changed", {}), called)) or what
+        what = ". ".join(changes(details.get("changed", {}), device_places)) or what
     elif happening.what == AuditAction.CANCEL:
         what += f": {details['reason']}" if details.get("reason") else ""
     elif happening.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):
         what = f"Черновик протокола взят у врача {details['taken_from']}"
     elif happening.what in (AuditAction.START, AuditAction.PROGRESS, AuditAction.FINISH):
-        proof, proof_name = evidence.mpps(happening.evidence), "Сообщение аппарата (MPPS)"
+        shown, evidence_name = evidence.mpps(happening.evidence), "Сообщение аппарата (MPPS)"
         if step and step.operator:
             who += f"; лаборант {names.short(names.from_dicom(step.operator))}"
         if happening.what == AuditAction.FINISH:
@@ -127,8 +127,8 @@ def _line(
             what += f": {bus.bus_reason(details.get('reason', ''))}"
         if times > 1:
             what += f" ({words.plural(times, 'попытка', 'попытки', 'попыток')} подряд)"
-        proof, proof_name, who = happening.evidence, "Ответ шины", "Обмен с шиной"
-    return TimelineEntry(at, state, what, who, proof, proof_name if proof else "")
+        shown, evidence_name, who = happening.evidence, "Ответ шины", "Обмен с шиной"
+    return TimelineEntry(at, state, what, who, shown, evidence_name if shown else "")
 
 
 _STATES: dict[str, str] = {
@@ -185,9 +185,9 @@ def _fold(happenings: Iterable[OrderEvent]) -> list[tuple[OrderEvent, int]]:
     return folded
 
 
-def _key(happening: OrderEvent, told: Sequence[tuple[tuple[object, ...], object]]) -> tuple[object, ...]:
+def _key(happening: OrderEvent, found: Sequence[tuple[tuple[object, ...], object]]) -> tuple[object, ...]:
     key: tuple[object, ...] = (happening.at, happening.what)
-    taken = {each for each, _ in told}
+    taken = {each for each, _ in found}
     while key in taken:
         key = (*key, "again")
     return key
@@ -215,7 +215,7 @@ def _patient_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     return found
 
 
-def _step_changes(old: Sequence[Any], new: Sequence[Any], called: Mapping[str, str]) -> list[str]:
+def _step_changes(old: Sequence[Any], new: Sequence[Any], device_places: Mapping[str, str]) -> list[str]:
     found = []
     for before, after in zip(old, new, strict=False):
         was, now = datetime.fromisoformat(before["start"]), datetime.fromisoformat(after["start"])
@@ -225,7 +225,7 @@ def _step_changes(old: Sequence[Any], new: Sequence[Any], called: Mapping[str, s
             found.append(f"Время изменено: {was:%H:%M} стало {now:%H:%M}")
         if before["station_ae_titles"] != after["station_ae_titles"]:
             places = [
-                ", ".join(called.get(ae_title, ae_title) for ae_title in step["station_ae_titles"])
+                ", ".join(device_places.get(ae_title, ae_title) for ae_title in step["station_ae_titles"])
                 for step in (before, after)
             ]
             found.append(f"Аппарат изменён: {places[0]} стало {places[1]}")

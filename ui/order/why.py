@@ -37,14 +37,14 @@ class WhyDialog:
         text("p", f"{place}: {'виден' if each.seen else 'не виден'}", "why-device")
         with ui.element("ol").classes("checks"):
             for result in each.results:
-                said, todo = advice.rule_result(result, device.ae_title, self._services.clinic.zone, today)
-                if not said:
+                sentence, todo = advice.rule_result(result, device.ae_title, self._services.clinic.zone, today)
+                if not sentence:
                     continue
                 icon, tone = ("check", "green") if result.ok else ("error", "red")
                 if not result.ok and not result.decides:
                     icon, tone = "info", "amber"
                 with ui.element("li").classes(f"tone-{tone}"):
                     ui.icon(icon).props("aria-hidden=true")
-                    text("span", said)
+                    text("span", sentence)
                     if todo:
                         text("span", todo, "why")

@@ -28,13 +28,13 @@ MOST_EXPOSURES = 12
 
 def facts(doses: Sequence[Dose]) -> list[tuple[str, str]]:
     """Return the doses of a step as (name, value): totals first, then by exposure."""
-    told = {dose.keyword: dose.value for dose in doses if not dose.position}
-    if "EntranceDoseInmGy" in told:
-        told.pop("EntranceDose", None)  # the same in a coarser unit
+    totals = {dose.keyword: dose.value for dose in doses if not dose.position}
+    if "EntranceDoseInmGy" in totals:
+        totals.pop("EntranceDose", None)  # the same in a coarser unit
     found = [
-        (name, f"{_number(told[keyword] * factor)} {unit}".strip())
+        (name, f"{_number(totals[keyword] * factor)} {unit}".strip())
         for keyword, (name, factor, unit) in _WHOLE.items()
-        if keyword in told
+        if keyword in totals
     ]
     exposures: dict[int, dict[str, float]] = {}
     for dose in doses:

@@ -75,13 +75,13 @@ class ReportForm:
         if signed:
             return
         begun = study.card.order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED) and bool(study.card.performed)
-        self._say_begun(begun)
+        self._show_begun(begun)
         report = study.card.report
         if report and report.revision > self._revision and not self._lock.locked():
             if self._text() in (self._kept, ReportText.of(report)):
                 self._take(report)
             else:
-                self._say_clash(report)
+                self._show_clash(report)
 
     # ---- the form ----
 
@@ -106,7 +106,7 @@ class ReportForm:
             theme.button("Подписать", self._ask, kind="primary", key="Ctrl+Enter")
             self._note = text("p", "", "muted small").props("role=status")
 
-    def _say_begun(self, begun: bool) -> None:
+    def _show_begun(self, begun: bool) -> None:
         self._form.set_visibility(begun)
         self._actions.set_visibility(begun)
 
@@ -125,12 +125,12 @@ class ReportForm:
     def _text(self) -> ReportText:
         return self._typed()[0]
 
-    def _fill(self, said: ReportText) -> None:
+    def _fill(self, content: ReportText) -> None:
         values: dict[str, Any] = {
-            "description": said.description,
-            "conclusion": said.conclusion,
-            "recommendations": said.recommendations,
-            "effective_dose": dose.shown(said.effective_dose),
+            "description": content.description,
+            "conclusion": content.conclusion,
+            "recommendations": content.recommendations,
+            "effective_dose": dose.shown(content.effective_dose),
         }
         for name, value in values.items():
             if self._fields[name].value != value:
@@ -144,7 +144,7 @@ class ReportForm:
         self._changed = self._unkept = None
         at = self._moment(report)
         whose = "" if report.author == self._actor.name else f", {names.short(report.author_name)}"
-        self._tell_kept(f"{at}{whose}")
+        self._show_kept(f"{at}{whose}")
 
     # ---- keeping ----
 
@@ -164,43 +164,43 @@ class ReportForm:
         """Keep the draft, without an unreadable dose; return True if the database has all that is typed."""
         async with self._lock:
             self._changed = self._unkept = None
-            said, problems = self._typed()
+            content, problems = self._typed()
             if self._closed or self._clash:
                 return False
-            if "effective_dose" in reports.problems(said):
-                said = replace(said, effective_dose=None)
-            if said == self._kept:
+            if "effective_dose" in reports.problems(content):
+                content = replace(content, effective_dose=None)
+            if content == self._kept:
                 return not problems
             try:
                 actor = current_actor(self._services)
                 order, revision = self._study.card.order, self._revision
                 done = await attempt(
-                    lambda: self._services.store.write(reports.save_report, order.id, revision, said, actor),
+                    lambda: self._services.store.write(reports.save_report, order.id, revision, content, actor),
                     let_pass=(Invalid, Stale),
-                    report=lambda why: self._tell(f"Черновик не сохранён. {why}", bad=True),
+                    report=lambda why: self._show_note(f"Черновик не сохранён. {why}", bad=True),
                 )
             except Invalid as caught:
                 self._complain(caught.problems)
-                self._tell("Черновик не сохраняется: сократите текст", bad=True)
+                self._show_note("Черновик не сохраняется: сократите текст", bad=True)
                 return False
             except Stale:
                 done = None
             else:
                 if done is not None:
-                    self._revision, self._kept = done.value.revision, said
-                    self._tell_kept(self._moment(done.value))
+                    self._revision, self._kept = done.value.revision, content
+                    self._show_kept(self._moment(done.value))
                     return not problems
         await self._reread()
         return False
 
     def _keep_last(self) -> None:
         """Keep what was typed last when the page is closed; a newer draft stays, errors cannot be shown."""
-        said, _ = self._typed()
-        if self._closed or self._clash or said == self._kept or reports.problems(said):
+        content, _ = self._typed()
+        if self._closed or self._clash or content == self._kept or reports.problems(content):
             return
         try:
             self._services.store.write(
-                reports.save_report, self._study.card.order.id, self._revision, said, self._actor
+                reports.save_report, self._study.card.order.id, self._revision, content, self._actor
             )
         except (BrokerError, StoreError):
             return
@@ -216,7 +216,7 @@ class ReportForm:
                 theme.button("Взять сохранённый", self._take_theirs, small=True)
         self._clashing.set_visibility(False)
 
-    def _say_clash(self, report: Report) -> None:
+    def _show_clash(self, report: Report) -> None:
         """Show what somebody else has saved, and offer a choice between the two texts."""
         if self._clash == report:
             return
@@ -232,7 +232,7 @@ class ReportForm:
                 if part:
                     text("p", part, "written small")
         self._clashing.set_visibility(True)
-        self._tell("Не сохранено", bad=True)
+        self._show_note("Не сохранено", bad=True)
 
     async def _keep_mine(self) -> None:
         if self._clash:
@@ -264,10 +264,10 @@ class ReportForm:
     async def _ask(self) -> None:
         """Validate and keep the draft, and show what is about to be signed."""
         if self._clash:
-            self._tell("Сначала выберите, чей текст оставить", bad=True)
+            self._show_note("Сначала выберите, чей текст оставить", bad=True)
             return
-        said, problems = self._typed()
-        problems = reports.problems(said, signing=True) | problems
+        content, problems = self._typed()
+        problems = reports.problems(content, signing=True) | problems
         card = self._study.card
         if card.conflicts:
             problems["images"] = "other_patient"
@@ -279,23 +279,23 @@ class ReportForm:
             return
         if not await self._keep():
             return
-        self._asked = said
+        self._asked = content
         self._summary.clear()
         with self._summary:
-            self._draw_summary(said)
+            self._draw_summary(content)
         ui.run_javascript(_OPEN_DIALOG)
 
-    def _draw_summary(self, said: ReportText) -> None:
+    def _draw_summary(self, content: ReportText) -> None:
         order, today = self._study.card.order, self._services.today()
         with ui.element("p").style("margin-top: 8px"):
             theme.patient_line(str(order.patient.name), order.patient.birth_date, today)
         text("p", f"{words.procedure(order)}, {order.accession_number}", "muted")
-        text("p", said.conclusion, "written concluded outgoing")
+        text("p", content.conclusion, "written concluded outgoing")
         theme.facts(
             [
-                ("Описание", words.plural(len(said.description.split()), "слово", "слова", "слов")),
-                ("Рекомендации", names.cut(said.recommendations, 200)),
-                ("Доза", report_pdf.dose(said.effective_dose)),
+                ("Описание", words.plural(len(content.description.split()), "слово", "слова", "слов")),
+                ("Рекомендации", names.cut(content.recommendations, 200)),
+                ("Доза", report_pdf.dose(content.effective_dose)),
                 ("Подписывает", self._actor.title or self._actor.name),
             ]
         )
@@ -305,14 +305,14 @@ class ReportForm:
 
     async def _sign(self) -> None:
         """Sign what the dialog showed, and nothing typed since."""
-        services, order, said, revision = self._services, self._study.card.order, self._asked, self._revision
+        services, order, content, revision = self._services, self._study.card.order, self._asked, self._revision
         actor = current_actor(services)
         async with self._lock:
             try:
                 done = await attempt(
-                    lambda: services.store.write(reports.sign, order.id, revision, said, actor, services.clinic),
+                    lambda: services.store.write(reports.sign, order.id, revision, content, actor, services.clinic),
                     let_pass=(Invalid, Stale),
-                    report=lambda why: self._tell(f"Не подписано. {why}", bad=True),
+                    report=lambda why: self._show_note(f"Не подписано. {why}", bad=True),
                 )
             except Invalid as caught:
                 self._complain(caught.problems)
@@ -331,18 +331,18 @@ class ReportForm:
         if first:
             self._fields[first].focus()
         if "images" in problems:
-            self._tell(errors.problem("images", problems["images"]), bad=True)
+            self._show_note(errors.problem("images", problems["images"]), bad=True)
         else:
-            self._tell(f"Не подписано: исправьте {words.plural(len(problems), 'поле', 'поля', 'полей')}", bad=True)
+            self._show_note(f"Не подписано: исправьте {words.plural(len(problems), 'поле', 'поля', 'полей')}", bad=True)
 
     # ---- words ----
 
-    def _tell_kept(self, when: str) -> None:
+    def _show_kept(self, when: str) -> None:
         """Show that the draft is kept, unless the reason why it was not signed is shown."""
         if not self._refused:
-            self._tell(f"Черновик сохранён {when}")
+            self._show_note(f"Черновик сохранён {when}")
 
-    def _tell(self, note: str, bad: bool = False) -> None:
+    def _show_note(self, note: str, bad: bool = False) -> None:
         self._note.set_text(note)
         self._note.classes(add="bad", remove="muted") if bad else self._note.classes(add="muted", remove="bad")
 

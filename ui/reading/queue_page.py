@@ -89,8 +89,8 @@ def address(accession_number: str, modality: str) -> str:
 
 def list_address(modality: str, *, older: bool = False) -> str:
     """Return the address of the list, of one modality or of all."""
-    said = urlencode({name: value for name, value in (("modality", modality), ("older", older and "1")) if value})
-    return f"/reading?{said}" if said else "/reading"
+    query = urlencode({name: value for name, value in (("modality", modality), ("older", older and "1")) if value})
+    return f"/reading?{query}" if query else "/reading"
 
 
 def following(reader: Reader, now: datetime, modality: str, but: int) -> UnreportedStudy | None:
@@ -178,6 +178,6 @@ def _write_line(line: ReadingRow) -> Markup:
         tag("span", "who", tag("span", "name", line.who), tag("span", "muted nowrap", line.born)),
         tag("span", "what", line.what),
         tag("span", "muted where", line.device),
-        tag("span", "said", doubtful, tag("span", "muted small", line.draft)),
+        tag("span", "remark", doubtful, tag("span", "muted small", line.draft)),
         **({"data_primary": "true"} if line.first else {}),
     )

@@ -32,7 +32,7 @@ def places(reader: Reader) -> dict[str, str]:
     }
 
 
-def draw(study: StudyToRead, called: Mapping[str, str], today: date) -> None:
+def draw(study: StudyToRead, device_places: Mapping[str, str], today: date) -> None:
     """Draw the facts as sections, the reason for the study first."""
     order = study.card.order
     with ui.element("section").classes("section"):
@@ -44,7 +44,7 @@ def draw(study: StudyToRead, called: Mapping[str, str], today: date) -> None:
         theme.facts(_why(order))
     for step in study.card.performed:
         with theme.section("Сделано", "отмечено вручную" if step.source is not StepSource.MODALITY else ""):
-            _draw_step(study, step, called)
+            _draw_step(study, step, device_places)
     with theme.section("Раньше у нас"), ui.element("ol").classes("past"):
         if not study.earlier:
             text("li", "Ничего", "muted")
@@ -71,11 +71,11 @@ def _patient(patient: Patient) -> list[tuple[str, str]]:
     return [("Пол", words.SEXES[patient.sex]), ("Карта", patient.patient_id), *(pair for pair in rare if pair[1])]
 
 
-def _draw_step(study: StudyToRead, step: PerformedStep, called: Mapping[str, str]) -> None:
+def _draw_step(study: StudyToRead, step: PerformedStep, device_places: Mapping[str, str]) -> None:
     times = [f"{moment:%H:%M}" for moment in (step.start, step.end) if moment]
     on = f"{step.start:%d.%m.%Y}, " if step.start else ""
     facts = [
-        ("Где", called.get(step.ae_title, step.ae_title)),
+        ("Где", device_places.get(step.ae_title, step.ae_title)),
         ("Когда", on + "–".join(dict.fromkeys(times))),
         ("Лаборант", str(names.from_dicom(step.operator))),
         ("Снимков", str(step.images) if step.images else ""),
@@ -87,10 +87,10 @@ def _draw_step(study: StudyToRead, step: PerformedStep, called: Mapping[str, str
         facts.append(("Состояние", "ещё выполняется"))
     theme.facts([pair for pair in facts if pair[1]])
     if step.sop_instance_uid in study.card.conflicts:
-        said = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
+        reported = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
         with text(
             "p",
-            f"На аппарате названо: «{said}». Пока не подтвердят, чьи снимки, подписать нельзя. ",
+            f"На аппарате названо: «{reported}». Пока не подтвердят, чьи снимки, подписать нельзя. ",
             "attention-reason",
         ):
             ui.link("Решить в карточке", f"/order/{study.card.order.accession_number}")

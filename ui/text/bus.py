@@ -94,8 +94,8 @@ def attempt(outcome: str, reason: str) -> str:
 
 def arrival(state: str, reason: str) -> str:
     """Return the outcome of a received message, in words."""
-    said = incoming_reason(reason) if state == "needs_attention" else bus_reason(reason)
-    return f"{_ARRIVED[state]}: {said}"
+    why = incoming_reason(reason) if state == "needs_attention" else bus_reason(reason)
+    return f"{_ARRIVED[state]}: {why}"
 
 
 _OUTCOMES = {
@@ -179,4 +179,4 @@ _INCOMING_REASONS = {
 
 def incoming_reason(reason: str) -> str:
     """Return why a received message was not accepted; a reason without words of its own is returned as it is."""
-    return next((said for beginning, said in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)
+    return next((meaning for beginning, meaning in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)

@@ -308,8 +308,8 @@ def how_known(step: PerformedStep) -> str:
 
 def discontinuation(step: PerformedStep) -> str:
     """Return why a step was discontinued: in Russian if the code is known, else in the device's words; or empty."""
-    told = step.discontinuation_meaning or step.discontinuation_code
-    reason = DISCONTINUATION.get(step.discontinuation_code, told)
+    reported = step.discontinuation_meaning or step.discontinuation_code
+    reason = DISCONTINUATION.get(step.discontinuation_code, reported)
     return reason or ("сам аппарат о конце не сообщил" if step.provisional else "")
 
 

@@ -74,13 +74,13 @@ def build(app: FastAPI, services: Services) -> None:
                 services.settings.server.session_hours,
             )
         except (BrokerError, StoreError) as caught:
-            said = page(safe_path(next), name, errors.error(caught), 401)
+            answer = page(safe_path(next), name, errors.error(caught), 401)
             if isinstance(caught, TooManyAttempts):
-                said.status_code = 429
-                said.headers["Retry-After"] = str(caught.seconds)
+                answer.status_code = 429
+                answer.headers["Retry-After"] = str(caught.seconds)
             elif isinstance(caught, StoreError):
-                said.status_code = 503
-            return said
+                answer.status_code = 503
+            return answer
         # The cookie changes with every sign-in, and the session before is ended.
         await run_in_threadpool(end_session, services, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse(safe_path(next), 303)

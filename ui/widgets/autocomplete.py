@@ -41,7 +41,7 @@ class Autocomplete(Generic[T]):
         eager: bool = False,
         nobody: str = "",
         other: str = "",
-        quiet: Callable[[], bool] = lambda: False,
+        filling: Callable[[], bool] = lambda: False,
     ) -> None:
         self.field = field
         self._look, self._draw, self._take = look, draw, take
@@ -49,12 +49,12 @@ class Autocomplete(Generic[T]):
         self._matches: list[T] = []
         self._answered: str | None = None  # the words that the list answers; None while it is closed
         self._chosen = -1
-        self._ticket = 0
+        self._generation = 0
         self.list = ui.element("div").classes("listbox").props(f"role=listbox id={name}-list")
-        self._told = text("div", "", "unseen").props("role=status aria-live=polite")
+        self._status = text("div", "", "unseen").props("role=status aria-live=polite")
         box = field.control
         box.props(f"role=combobox aria-autocomplete=list aria-expanded=false aria-controls={name}-list")
-        box.on_value_change(lambda: None if quiet() else self._typed())
+        box.on_value_change(lambda: None if filling() else self._typed())
         box.on("keydown.down.prevent", lambda: self._move(1))
         box.on("keydown.up.prevent", lambda: self._move(-1))
         box.on("keydown.enter.exact.prevent", self._enter)
@@ -63,27 +63,27 @@ class Autocomplete(Generic[T]):
 
     def close(self) -> None:
         """Close the list; the answer to a search under way is dropped."""
-        self._ticket += 1
+        self._generation += 1
         self._answered, self._matches, self._chosen = None, [], -1
         self.list.clear()
         self.field.control.props("aria-expanded=false", remove="aria-activedescendant")
 
     async def _typed(self) -> None:
-        self._ticket += 1
-        ticket = self._ticket
+        self._generation += 1
+        generation = self._generation
         if not self._words():
             self.close()
             return
         await asyncio.sleep(DEBOUNCE)
-        if ticket == self._ticket:
+        if generation == self._generation:
             await self._ask()
 
     async def _ask(self) -> bool:
         """Search for what is typed now; return True if the answer is still wanted."""
-        self._ticket += 1
-        ticket, typed = self._ticket, self._words()
+        self._generation += 1
+        generation, typed = self._generation, self._words()
         found = await self._look(typed)
-        if ticket != self._ticket or self.field.control.is_deleted:
+        if generation != self._generation or self.field.control.is_deleted:
             return False
         self._matches, self._answered = found, typed
         self._chosen = 0 if self._eager else -1
@@ -125,7 +125,7 @@ class Autocomplete(Generic[T]):
         else:
             box.props(remove="aria-activedescendant")
         count = len(self._matches)
-        self._told.set_text(
+        self._status.set_text(
             words.plural(count, "совпадение", "совпадения", "совпадений") if count else "Совпадений нет"
         )
         with self.list:

@@ -211,8 +211,8 @@ def key_hint(keys: str) -> None:
 
 def written_keys(keys: str) -> Markup:
     """Return what `key_hint` draws."""
-    said = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
-    return html.join(*(html.tag(tag, "", part) for tag, part in said))
+    caps = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
+    return html.join(*(html.tag(tag, "", part) for tag, part in caps))
 
 
 def state_chip(state: str, word: str = "") -> None:
@@ -261,13 +261,13 @@ def age(born: date, today: date) -> str:
 
 
 @contextmanager
-def section(title: str, aside: str = "") -> Iterator[None]:
+def section(title: str, remark: str = "") -> Iterator[None]:
     """Draw a group of content under a small heading, divided from its neighbours by a line."""
     with ui.element("section").classes("section"):
         with ui.element("div").classes("head"):
             text("h2", title)
-            if aside:
-                text("span", aside, "muted small")
+            if remark:
+                text("span", remark, "muted small")
         yield
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nicegui import ui
 
-from broker.domain import names
+from broker.domain import identifiers, names
 from broker.domain.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient
@@ -17,7 +17,7 @@ from ui.desk.referral import field_values, suggestions
 from ui.desk.referral.field_values import EMPTY, PATIENT, RARE, STUDY, usual_form
 from ui.desk.referral.options import ReferralOptions, device_place
 from ui.desk.referral.parsing import FormContent, FormParser, ReferralRules
-from ui.desk.referral.suggestions import GUID, DirectorySuggestions
+from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.slots import DEFAULT_MINUTES
 from ui.text import errors, typed_values, words
 from ui.widgets.form_field import FormField, labelled_field
@@ -101,9 +101,9 @@ class ReferralForm:
         suggestions.attach(
             self._directories,
             self.fields,
-            quiet=lambda: self._filling,
-            know_doctor=self._referrers.__setitem__,
-            know_owner=self._owners.__setitem__,
+            filling=lambda: self._filling,
+            note_doctor=self._referrers.__setitem__,
+            note_owner=self._owners.__setitem__,
         )
         self._show_place(False)
         self._offer_devices()
@@ -174,7 +174,7 @@ class ReferralForm:
             self._put(values)
         for key in [*(["device"] if device_known else []), *(["date", "time"] if time_known else [])]:
             self.fields[key].control.disable()
-            self.fields[key].box.classes("told")
+            self.fields[key].box.classes("locked")
 
     def forget_sex(self) -> None:
         """Empty the sex, which nobody has reported."""
@@ -184,7 +184,7 @@ class ReferralForm:
     def fix_owner(self) -> None:
         """Fix which clinic is to do the study."""
         for key in ("device", "owner"):
-            self.fields[key].box.classes("told")
+            self.fields[key].box.classes("locked")
         if self.external:
             self.fields["owner"].control.disable()
 
@@ -229,7 +229,7 @@ class ReferralForm:
         day = self.day()
         return {
             **fields,
-            "elsewhere": self.external,
+            "external": self.external,
             "owner_guid": self.owner(),
             "referrer_snils": self._referrer_snils(),
             "date": day.isoformat() if day else fields["date"],
@@ -256,7 +256,7 @@ class ReferralForm:
             self._owners[str(values["owner"])] = str(content.get("owner_guid") or "")
             self._referrers[str(values["referrer"])] = str(content.get("referrer_snils") or "")
             self._put(values)
-            self._show_place(bool(content.get("elsewhere")) and bool(self.options.organisation))
+            self._show_place(bool(content.get("external")) and bool(self.options.organisation))
             self.nearest = passed or bool(content.get("nearest", True))
 
     def blank(self) -> bool:
@@ -299,8 +299,8 @@ class ReferralForm:
 
     def owner(self) -> str:
         """Return the GUID of the other clinic that is named; empty if it is not known."""
-        said = names.tidy(self.fields["owner"].value or "")
-        return self._owners.get(said, "") or (said.lower() if GUID.fullmatch(said) else "")
+        typed = names.tidy(self.fields["owner"].value or "")
+        return self._owners.get(typed, "") or (typed.lower() if identifiers.is_guid(typed) else "")
 
     def complain(self, problems: Mapping[str, str]) -> None:
         """Show these problems and no others, and put the cursor into the first wrong field."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +18,13 @@ from ui.widgets.form_field import FormField
 from ui.widgets.theme import text
 
 MOST = 6  # that a list offers at a time
-GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorOption:
     """A doctor as the field writes one, with the СНИЛС that goes with the referral."""
 
-    said: str
+    shown: str
     snils: str = ""
 
 
@@ -39,19 +37,19 @@ class DirectorySuggestions:
     async def doctors(self, typed: str) -> list[DoctorOption]:
         """Return doctors who referred before, then those of the imported directory."""
         parts = names.fold(typed).split()
-        known = [
+        referrers = [
             DoctorOption(name_and_position(name, position), snils) for name, position, snils in self._options.referrers
         ]
         fitting = [
             each
-            for each in known
-            if all(any(word.startswith(part) for word in names.fold(each.said).split()) for part in parts)
+            for each in referrers
+            if all(any(word.startswith(part) for word in names.fold(each.shown).split()) for part in parts)
         ]
         listed = await look(self._services, lambda reader: directory_search.search(reader, "doctors", typed, MOST))
         found: dict[str, DoctorOption] = {}
         for each in [*fitting, *(_doctor(entry) for entry in listed)]:
-            if each.said != typed and not (each.said in found and found[each.said].snils):
-                found[each.said] = each
+            if each.shown != typed and not (each.shown in found and found[each.shown].snils):
+                found[each.shown] = each
         return list(found.values())[:MOST]
 
     async def diagnoses(self, typed: str) -> list[Entry]:
@@ -75,33 +73,33 @@ class DirectorySuggestions:
 def attach(
     directories: DirectorySuggestions,
     fields: dict[str, FormField],
-    quiet: Callable[[], bool],
-    know_doctor: Callable[[str, str], None],
-    know_owner: Callable[[str, str], None],
+    filling: Callable[[], bool],
+    note_doctor: Callable[[str, str], None],
+    note_owner: Callable[[str, str], None],
 ) -> None:
-    """Turn the three fields into combo boxes; `know_…` are called with (what the field shows, number) of a choice."""
+    """Turn the three fields into combo boxes; `note_…` are called with (what the field shows, number) of a choice."""
 
     async def take_doctor(found: DoctorOption | None, typed: str) -> None:
         if found:
-            know_doctor(found.said, found.snils)
-        fields["referrer"].value = found.said if found else typed
+            note_doctor(found.shown, found.snils)
+        fields["referrer"].value = found.shown if found else typed
 
     async def take_diagnosis(found: Entry | None, typed: str) -> None:
         fields["diagnosis"].value = f"{found.code} {found.name}" if found else typed
 
     async def take_owner(found: Entry | None, typed: str) -> None:
         if found:
-            know_owner(found.name, found.code)
+            note_owner(found.name, found.code)
         fields["owner"].value = found.name if found else typed
 
     boxes: list[tuple[str, Any, Any, Any]] = [
-        ("referrer", directories.doctors, lambda found: text("span", found.said), take_doctor),
+        ("referrer", directories.doctors, lambda found: text("span", found.shown), take_doctor),
         ("diagnosis", directories.diagnoses, _draw_diagnosis, take_diagnosis),
         ("owner", directories.organisations, lambda found: text("span", found.name), take_owner),
     ]
     for name, find, draw, take in boxes:
         with fields[name].box.classes("combo"):
-            combo: Autocomplete[Any] = Autocomplete(fields[name], find, draw, take, name=name, quiet=quiet)
+            combo: Autocomplete[Any] = Autocomplete(fields[name], find, draw, take, name=name, filling=filling)
         if name == "diagnosis":
             combo.list.classes("broad")
 

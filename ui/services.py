@@ -36,7 +36,7 @@ class Services:
 
     def now(self) -> datetime:
         """Return the local clinic time, naive, as use cases take it."""
-        return self.store.clock().astimezone(self.clinic.zone).replace(tzinfo=None)
+        return self.clinic.local(self.store.clock())
 
     def today(self) -> date:
         """Return the date in the clinic."""

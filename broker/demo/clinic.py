@@ -164,7 +164,7 @@ def fill(store: Store, clinic: Clinic) -> None:
     """Write the invented clinic into a database, and today's referrals, if today has none yet."""
     with store.read() as reader:
         known = {account.login for account in access.accounts(reader)}
-        now = store.clock().astimezone(clinic.zone).replace(tzinfo=None, second=0, microsecond=0)
+        now = clinic.local(store.clock()).replace(second=0, microsecond=0)
         has_work = bool(schedule.day(reader, now.date()))
     for number, (login, name, role, position) in enumerate(ACCOUNTS):
         if login not in known:

@@ -16,7 +16,7 @@ class Role(StrEnum):
 
 
 class ActorKind(StrEnum):
-    """Who stands behind a change."""
+    """What kind of actor asks for a change."""
 
     PERSON = "person"
     DEVICE = "device"
@@ -28,8 +28,8 @@ class ActorKind(StrEnum):
 class Actor:
     """Who asks for a change; written into the audit trail.
 
-    `session` is the hash of a person's web session: a verb checks that it is still alive. An empty one means that no
-    session stands behind the actor (command line, device, bus).
+    `session` is the hash of a person's web session: a use case checks that it is still alive. It is "" for an actor
+    without one (command line, device, bus).
     """
 
     kind: ActorKind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 
@@ -19,7 +19,7 @@ DEFAULT_HOURS = OpeningHours()
 
 @dataclass(frozen=True, slots=True)
 class Clinic:
-    """The rules of the house that verbs need, taken from the configuration by the composition root."""
+    """The rules of the clinic that use cases need, taken from the configuration by the composition root."""
 
     zone: tzinfo
     uid_root: str = ""
@@ -28,3 +28,7 @@ class Clinic:
     bus_numbers: bool = False  # modalities get the region's accession number where it is known
     sends_start: bool = False  # … and of a study's beginning only where the region wants that
     hours: OpeningHours = DEFAULT_HOURS
+
+    def local(self, instant: datetime) -> datetime:
+        """Return an instant (aware) as the clinic's clocks show it, naive."""
+        return instant.astimezone(self.zone).replace(tzinfo=None)

@@ -27,7 +27,7 @@ class Device:
     room: str = ""
     address: str = ""  # empty: any address may use this AE title
     charset: str = "auto"  # auto | ISO_IR 192 | ISO_IR 144 | latin
-    approved: bool = True  # False: heard of, not yet accepted by an administrator
+    approved: bool = True  # False: it has called, and no administrator has accepted it yet
     fallback_charset: str = "ISO_IR 144"  # what 8-bit letters mean in a query that names no character set
     longest: int = 64  # characters that the device shows of a name or description
     own_only: bool = True  # without a station in its query it sees its own items only

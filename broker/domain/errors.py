@@ -1,4 +1,4 @@
-"""The one small family of errors that the verbs raise.
+"""The one small family of errors that the use cases raise.
 
 A class's docstring is its plain-English message; `code` is the key under which the screens keep their Russian words.
 Nothing here knows a screen, a socket or a database.

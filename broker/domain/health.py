@@ -1,4 +1,4 @@
-"""What works in the house and what does not, as values."""
+"""What works in the clinic and what does not, as values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part of the house: its name (`database`, `dicom`, `bus`, `pacs`), whether it works, and how (English)."""
+    """One part of the clinic: its name (`database`, `dicom`, `bus`, `pacs`), whether it works, and how (English)."""
 
     name: str
     ok: bool
@@ -22,5 +22,5 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """Say whether everything works."""
+        """Return True if everything works."""
         return all(check.ok for check in self.checks)

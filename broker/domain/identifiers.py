@@ -18,7 +18,7 @@ _LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 def accession_number(prefix: str, day: date, number: int) -> str:
     """Write a clinic's number: prefix, year and month, a dash, the month's counter, e.g. «K2611-0094».
 
-    Raises ValueError where it would not fit SH: a number that a modality cuts is worse than none.
+    Raise ValueError where it would not fit SH: a number that a modality cuts is worse than none.
     """
     made = f"{prefix}{day:%y%m}-{number:04d}"
     if len(made) > ACCESSION_NUMBER_LENGTH:
@@ -47,7 +47,7 @@ def uid_for(root: str, content: str) -> str:
 
 
 def valid_uid(uid: str) -> bool:
-    """Say whether this is a UID as PS3.5 9.1 wants it."""
+    """Return True if this is a UID as PS3.5 9.1 wants it."""
     return len(uid) <= UID_LENGTH and _UID.fullmatch(uid) is not None
 
 
@@ -57,7 +57,7 @@ def digits(text: str) -> str:
 
 
 def snils_problem(value: str) -> str:
-    """Say what is wrong with a СНИЛС of digits: '', 'length' or 'check_digit'.
+    """Return what is wrong with a СНИЛС of digits: '', 'length' or 'check_digit'.
 
     Pension Fund rule: weights 9 to 1 over nine digits, modulo 101, 100 counts as 0; numbers up to 001-001-998 bear
     no check digits.
@@ -72,7 +72,7 @@ def snils_problem(value: str) -> str:
 
 
 def policy_problem(value: str) -> str:
-    """Say what is wrong with an ЕНП (полис ОМС единого образца) of digits: '', 'length' or 'check_digit' (Luhn)."""
+    """Return what is wrong with an ЕНП (полис ОМС единого образца) of digits: '', 'length' or 'check_digit' (Luhn)."""
     if len(value) != 16 or not value.isascii() or not value.isdigit():
         return "length"
     total = 0

@@ -11,11 +11,11 @@ from broker.domain.people import Patient, Sex
 NUMBERS = ("snils", "policy")  # fields of a patient that nobody else may have
 _FILLED = ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy")
 
-SHORTEST = 3  # letters of a name cut by a device that still tell
+SHORTEST = 3  # letters of a truncated name that still identify
 
 
 def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str) -> list[str]:
-    """Return what a modality says of its patient that cannot be true of this one; empty if nothing contradicts.
+    """Return the fields in which the patient that a modality reports contradicts this one; empty if none does.
 
     `name` is a PN and `birth_date` a DA as the device sent them, empty where it sent none. A name in other letters
     than ours (Latin, question marks) proves nothing; then a patient id that differs counts, beside the same name it
@@ -87,13 +87,13 @@ def _together(known: str, imported: str) -> str:
 
 def _same_name(patient: Patient, name: str) -> bool | None:
     """Compare names as far as the device sends them; None if they cannot be compared."""
-    said, known = names.from_dicom(name), patient.name
-    if not said.family.strip(" ?"):
+    reported, known = names.from_dicom(name), patient.name
+    if not reported.family.strip(" ?"):
         return None
-    if names.is_cyrillic(said.family) != names.is_cyrillic(known.family):
+    if names.is_cyrillic(reported.family) != names.is_cyrillic(known.family):
         return None
-    family = _begins_alike(said.family, known.family)
-    given = not said.given or not known.given or _begins_alike(said.given, known.given, 1)
+    family = _begins_alike(reported.family, known.family)
+    given = not reported.given or not known.given or _begins_alike(reported.given, known.given, 1)
     return family and given
 
 

@@ -1,4 +1,4 @@
-"""What comes down from the bus, or from a local МИС: a referral that is addressed to this clinic; values only."""
+"""What comes in from the bus or from a local МИС: referrals that are addressed to this clinic. Values only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from broker.domain.people import Patient
 
 
 class IncomingState(StrEnum):
-    """Where a referral from elsewhere stands here."""
+    """The state of an incoming referral."""
 
     WAITING = "waiting"  # for a person to give it a device and a time
     ACCEPTED = "accepted"  # there is an order of it
-    CANCELLED = "cancelled"  # by whoever sent it
+    CANCELLED = "cancelled"  # by its sender
     DECLINED = "declined"  # by us
     NEEDS_ATTENTION = "needs_attention"  # cannot be read; a person must look
 
@@ -79,7 +79,7 @@ class ArrivalRecord:
     kept: bool  # its JSON is still here
 
     def is_due(self, now: datetime) -> bool:
-        """Say whether it may be tried again: after a while that doubles, or at once where a person wants it.
+        """Return True if it may be tried again: after a while that doubles, or at once where a person wants it.
 
         Also at once where it was tried after now: then the clock was set back, and may have been years ahead.
         """

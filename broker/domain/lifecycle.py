@@ -45,9 +45,9 @@ TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
     (S.DISCONTINUED, E.CANCEL): S.CANCELLED,
     # The file of a script that had asked for it vanished and came back.
     (S.CANCELLED, E.RESTORE): S.SCHEDULED,
-    # The radiation was real even if a registrar cancelled a second earlier: the modality's word stands.
+    # The radiation was real even if a registrar cancelled a second earlier: the modality is right.
     (S.CANCELLED, E.START): S.IN_PROGRESS,
-    # A person says that it was made: its device does not report, or has not reported the end.
+    # A person marks it as made: its device does not report, or has not reported the end.
     (S.SCHEDULED, E.CLOSE): S.COMPLETED,
     (S.IN_PROGRESS, E.CLOSE): S.COMPLETED,
     (S.DISCONTINUED, E.CLOSE): S.COMPLETED,
@@ -59,7 +59,7 @@ TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
     (S.IN_PROGRESS, E.RECANCEL): S.CANCELLED,
     (S.COMPLETED, E.RECANCEL): S.CANCELLED,
     (S.DISCONTINUED, E.RECANCEL): S.CANCELLED,
-    # Another clinic does it: its modalities do not tell us, its report does.
+    # Another clinic does it: its modalities do not report to us, its report arrives by the bus.
     (S.REFERRED, E.AMEND): S.REFERRED,
     (S.REFERRED, E.CANCEL): S.CANCELLED,
     (S.REFERRED, E.RESULT): S.COMPLETED,
@@ -76,7 +76,7 @@ CLOSED = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
 
 
 def after(state: OrderState, event: Event) -> OrderState:
-    """Give the state that follows, or raise WrongState."""
+    """Return the state that follows, or raise WrongState."""
     try:
         return TRANSITIONS[state, event]
     except KeyError:
@@ -84,5 +84,5 @@ def after(state: OrderState, event: Event) -> OrderState:
 
 
 def allowed(state: OrderState, event: Event) -> bool:
-    """Say whether the event may happen in this state; the screens show or hide their buttons by it."""
+    """Return True if the event may happen in this state; the screens show or hide their buttons by it."""
     return (state, event) in TRANSITIONS

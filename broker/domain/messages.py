@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class OutboxKind(StrEnum):
-    """What an outbox row tells the region."""
+    """What an outbox row reports to the region."""
 
     ORDER = "order"
     AMEND = "amend"
@@ -19,13 +19,13 @@ class OutboxKind(StrEnum):
 
 
 class OutboxState(StrEnum):
-    """Where an outbox row stands."""
+    """The state of an outbox row."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     NEEDS_ATTENTION = "needs_attention"
-    DROPPED = "dropped"  # cancelled before the bus had it: nobody there needs to know
-    UNSUPPORTED = "unsupported"  # this bus has no way to be told
+    DROPPED = "dropped"  # cancelled before the bus had it: there is nothing to report
+    UNSUPPORTED = "unsupported"  # this bus has no message for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Person names: how they are written in DICOM, folded for comparison, and shortened for a device.
 
-Folding happens here because SQLite's own UPPER, LIKE and NOCASE know ASCII only. What is kept is never changed here:
+Folding happens here because SQLite's own UPPER, LIKE and NOCASE know ASCII only. What is stored is never changed here:
 folded forms are for comparing.
 """
 
@@ -22,7 +22,7 @@ HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
 
 
 def fold(text: str) -> str:
-    """Give the form under which names are compared.
+    """Return the form under which names are compared.
 
     NFC, case folded, ё as е, blanks squeezed, Latin look-alikes inside Cyrillic words as the letters they stand for.
     """
@@ -38,7 +38,7 @@ def in_one_alphabet(text: str) -> str:
 
 
 def is_cyrillic(text: str) -> bool:
-    """Say whether a text has a Cyrillic letter."""
+    """Return True if a text has a Cyrillic letter."""
     return bool(_CYRILLIC.search(text))
 
 

@@ -1,4 +1,4 @@
-"""Where an order stands by everything that was performed for it. Pure."""
+"""The state of an order, derived from everything that was performed for it. Pure."""
 
 from __future__ import annotations
 

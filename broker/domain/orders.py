@@ -28,7 +28,7 @@ class StepState(StrEnum):
     COMPLETED = "COMPLETED"
     DISCONTINUED = "DISCONTINUED"
     CANCELLED = "CANCELLED"
-    REFERRED = "REFERRED"  # not DICOM's: another clinic does it, so it stands on no worklist of ours
+    REFERRED = "REFERRED"  # not DICOM's: another clinic does it, so it is on no worklist of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,17 @@ class OrderState(StrEnum):
 class BusRole(StrEnum):
     """What this clinic is to the region for an order."""
 
-    NONE = ""  # the region is told nothing
+    NONE = ""  # nothing is reported to the region
     PLACER = "placer"  # we order it
     PERFORMER = "performer"  # another clinic ordered it from us
-    WALK_IN = "walk_in"  # it was done without an order: only the result is told
+    WALK_IN = "walk_in"  # it was done without an order: only the result is reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referral:
-    """What a doctor who refers a patient says beside the procedure; the same for a draft, an order and what comes in.
+    """What a referring doctor asks for beside the procedure: what a draft, an order and an incoming referral share.
 
-    A field that is added here travels with `referral_fields` and is kept by the store under its name.
+    A field that is added here is copied by `referral_fields` and stored under its name.
     """
 
     laterality: str = ""  # R, L, B or empty
@@ -135,7 +135,7 @@ class ReferralDraft(Referral):
 class ImportedItem:
     """A worklist item as a script of the clinic has written it into a file; what it leaves empty is made here.
 
-    `patient.patient_id` may be empty, too. `attributes` is what it says beyond the model, see `domain.passthrough`.
+    `patient.patient_id` may be empty, too. `attributes` is what it contains beyond the model, see `domain.passthrough`.
     """
 
     patient: Patient

@@ -22,7 +22,7 @@ class PerformedState(StrEnum):
 
 
 class StepSource(StrEnum):
-    """Who says that a step was performed."""
+    """Where it is known from that a step was performed."""
 
     MODALITY = "modality"
     MANUAL = "manual"  # a person, for a device that does not report
@@ -31,7 +31,7 @@ class StepSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepReference:
-    """What one item of the Scheduled Step Attributes Sequence says about the order that it belongs to."""
+    """One item of the Scheduled Step Attributes Sequence (0040,0270): the order that a step belongs to."""
 
     study_instance_uid: str = ""
     accession_number: str = ""
@@ -53,7 +53,7 @@ class PerformedSeries:
 
 @dataclass(frozen=True, slots=True)
 class Dose:
-    """A number of the radiation dose that a modality told, with its unit."""
+    """A number of the radiation dose that a modality reported, with its unit."""
 
     keyword: str  # of the attribute
     value: float
@@ -63,7 +63,7 @@ class Dose:
 
 @dataclass(frozen=True, slots=True)
 class PerformedStep:
-    """What a modality says that it does or did (PS3.3 C.4.13 to C.4.15)."""
+    """A performed procedure step (PS3.3 C.4.13 to C.4.15)."""
 
     sop_instance_uid: str
     ae_title: str  # the calling AE title
@@ -82,7 +82,7 @@ class PerformedStep:
     discontinuation_code: str = ""
     discontinuation_meaning: str = ""
     images: int = 0
-    provisional: bool = False  # not ended by the device that began it, which may still have its say
+    provisional: bool = False  # not ended by the device that began it, which may still report its end
     source: StepSource = StepSource.MODALITY
     series: tuple[PerformedSeries, ...] = ()  # as reported; read back by store.performed.series
     doses: tuple[Dose, ...] = ()  # as reported; read back by store.performed.doses
@@ -97,17 +97,17 @@ class Message:
     digest: str
     address: str = ""  # that it came from
     status: str = ""  # Performed Procedure Step Status (0040,0252), as the device sent it
-    notes: tuple[tuple[str, str], ...] = ()  # what was overlooked in it, to be told of its device: kinds and texts
+    notes: tuple[tuple[str, str], ...] = ()  # what was tolerated in it, to be noted for its device: kinds and texts
     written: str = ""  # the attributes as a text, where that is at hand
 
     def json(self) -> str:
-        """Give the attributes as a text."""
+        """Return the attributes as a text."""
         return self.written or json.dumps(self.attributes, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PerformedChange:
-    """What an N-SET says; None leaves what is known as it is."""
+    """The content of an N-SET; None leaves what is known as it is."""
 
     state: PerformedState | None = None
     end: datetime | None = None

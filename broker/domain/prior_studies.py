@@ -1,7 +1,7 @@
 """What was done to a patient already: studies that a new one would repeat, and the dose of a year. Pure.
 
 The rule warns, it forbids nothing: whether a study is needed again is a doctor's decision. Where something is unknown
-it rather warns once too often, and says what it did not know.
+it rather warns once too often, and shows what was not known.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from broker.domain.reports import ExternalStudy
 YEAR = timedelta(days=365)
 # Projection radiography is one kind of study, whatever catches the image.
 _RADIOGRAPHY = ("DX", "CR", "RG")
-# What a report of the region's category «рентген» may be, where no ImagingStudy tells the modality: it is read as RG.
+# What a report of the region's category «рентген» may be, where no ImagingStudy has the modality: it is read as RG.
 _XRAYS = frozenset({*_RADIOGRAPHY, "MG", "RF", "XA", "IO", "PX"})
 _IONISING = _XRAYS | {"CT", "NM", "PT"}
 # FHIR DiagnosticReport.status: these words are the doctor's last so far; the others come before one.
@@ -53,12 +53,12 @@ class PriorStudy:
     organisation: str = ""  # GUID
     accession_number: str = ""
     order_id: int | None = None  # of a study done here
-    reference: str = ""  # of a study done elsewhere
+    reference: str = ""  # of an external study
 
 
 @dataclass(frozen=True, slots=True)
 class DoseOfYear:
-    """The effective dose of a patient's last twelve months: what was told, and of how many studies nothing was."""
+    """The effective dose of a patient's last twelve months: what was reported, and of how many studies nothing was."""
 
     millisieverts: float
     told: int
@@ -66,14 +66,14 @@ class DoseOfYear:
 
 
 def is_final(study: ExternalStudy) -> bool:
-    """Say whether a report has been finished by its doctor."""
+    """Return True if a report has been finished by its doctor."""
     return study.status in _FINAL
 
 
 def latest_reports(studies: Iterable[ExternalStudy]) -> list[ExternalStudy]:
-    """Give one report for every study of every clinic: the finished one before the partial one; newest study first.
+    """Return one report for every study of every clinic: the finished one before the partial one; newest study first.
 
-    A study is known by its Study Instance UID or accession number; one without either is told from all others by its
+    A study is known by its Study Instance UID or accession number; one without either is identified by its
     reference. Of two of the same weight the later in `studies` counts.
     """
     chosen: dict[tuple[str, str], ExternalStudy] = {}
@@ -89,16 +89,16 @@ def repeated_studies(
     planned_body_site: str,
     on: date,
     own: Sequence[OwnStudy],
-    foreign: Sequence[ExternalStudy],
+    external: Sequence[ExternalStudy],
     days: Mapping[str, int],
 ) -> list[PriorStudy]:
-    """Give the earlier studies that one planned for `on` would repeat, newest first.
+    """Return the earlier studies that one planned for `on` would repeat, newest first.
 
     `days` is the interval of each kind of study: "CT", or "DX/4" with the code of a body site; the more exact line
     decides, and 0 asks for no warning. Two known body sites must be the same. A body site that is unknown on either
-    side counts as the same one, but only under the line of the modality alone: a line for a body site says nothing of
-    a study of which nobody knows what it showed. The digital and the older kinds of radiography (DX, CR, RG) are one
-    modality. A foreign X-ray of which only the category is known (RG) counts for every kind of X-ray.
+    side counts as the same one, but only under the line of the modality alone: a line for a body site does not apply to
+    a study whose body site is not known. The digital and the older kinds of radiography (DX, CR, RG) are one
+    modality. An external X-ray of which only the category is known (RG) counts for every kind of X-ray.
     """
     found = [
         PriorStudy(
@@ -114,34 +114,34 @@ def repeated_studies(
             order_id=study.order_id if isinstance(study, OwnStudy) else None,
             reference="" if isinstance(study, OwnStudy) else study.reference,
         )
-        for study in _together(own, foreign)
+        for study in _together(own, external)
         if study.studied_on
         and _repeats(planned_modality, planned_body_site, on, study.modality, study.body_site, study.studied_on, days)
     ]
     return sorted(found, key=lambda each: each.studied_on, reverse=True)
 
 
-def dose_of_year(on: date, own: Sequence[OwnStudy], foreign: Sequence[ExternalStudy]) -> DoseOfYear:
+def dose_of_year(on: date, own: Sequence[OwnStudy], external: Sequence[ExternalStudy]) -> DoseOfYear:
     """Sum the effective dose (mSv) of the twelve months up to `on`; a study of several reports counts once."""
-    recent = [study for study in _together(own, foreign) if study.studied_on and on - YEAR <= study.studied_on <= on]
+    recent = [study for study in _together(own, external) if study.studied_on and on - YEAR <= study.studied_on <= on]
     doses = [study.effective_dose for study in recent if study.effective_dose is not None]
     unknown = [study for study in recent if study.effective_dose is None and study.modality in _IONISING]
     return DoseOfYear(round(sum(doses), 6), len(doses), len(unknown))
 
 
-def _together(own: Sequence[OwnStudy], foreign: Iterable[ExternalStudy]) -> list[OwnStudy | ExternalStudy]:
-    """Give our studies and the others', each once."""
+def _together(own: Sequence[OwnStudy], external: Iterable[ExternalStudy]) -> list[OwnStudy | ExternalStudy]:
+    """Return our studies and the others', each once."""
     known = {study.study_instance_uid for study in own if study.study_instance_uid}
-    return [*own, *_each_once(foreign, known)]
+    return [*own, *_each_once(external, known)]
 
 
-def _each_once(foreign: Iterable[ExternalStudy], own: set[str]) -> list[ExternalStudy]:
-    """Give one report for every study that is not ours: of several clinics' reports one that tells a dose.
+def _each_once(external: Iterable[ExternalStudy], own: set[str]) -> list[ExternalStudy]:
+    """Return one report for every study that is not ours: of several clinics' reports one with a dose.
 
     Only a Study Instance UID makes two clinics' reports one study's: their accession numbers may coincide.
     """
     chosen: dict[tuple[str, str], ExternalStudy] = {}
-    for study in latest_reports(foreign):
+    for study in latest_reports(external):
         name = ("" if study.study_instance_uid else study.organisation.casefold(), _name(study))
         if study.study_instance_uid in own:
             continue
@@ -171,7 +171,7 @@ def _same_kind(planned: str, modality: str) -> bool:
 
 
 def _interval(planned: str, exact: str, days: Mapping[str, int]) -> int:
-    """Give the days for a kind of study, the line for its body site first; 0 where there is none."""
+    """Return the days for a kind of study, the line for its body site first; 0 if there is none."""
     kinds = dict.fromkeys((planned, *(_RADIOGRAPHY if planned in _RADIOGRAPHY else ())))
     for ending in dict.fromkeys((exact, "")):
         for kind in kinds:

@@ -1,4 +1,4 @@
-"""What comes of a study: the report that a doctor writes here, and studies that were made elsewhere; values only."""
+"""Results: the report that a doctor writes here, and studies that other clinics made. Values only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from broker.domain.people import NOBODY, PersonName
 
 
 class ReportState(StrEnum):
-    """A report is written until it is signed; from then on it stands."""
+    """A report may be changed until it is signed."""
 
     DRAFT = "draft"
     SIGNED = "signed"
@@ -19,7 +19,7 @@ class ReportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a doctor says of a study: протокол. `reading` tells several doctors' reports on one study apart."""
+    """A doctor's report on a study: протокол. `reading` numbers several doctors' reports on one study."""
 
     order_id: int
     description: str = ""  # описание
@@ -44,13 +44,13 @@ class SignedReport:
 
     order: Order
     report: Report
-    images_made_on: date | None = None  # None: no modality said
+    images_made_on: date | None = None  # None: no modality reported it
     devices: str = ""  # names and rooms, as people read them
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalStudy:
-    """A study that another clinic has told the bus of; every member but the reference may be unknown."""
+    """A study that another clinic has reported to the bus; every field but the reference may be unknown."""
 
     reference: str  # "DiagnosticReport/<id>"
     status: str = ""  # FHIR DiagnosticReport.status: partial, final, appended, …

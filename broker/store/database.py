@@ -41,7 +41,7 @@ _MOVE = "INSERT INTO counter (name, value) VALUES ('revision', 1) ON CONFLICT (n
 
 
 class StoreError(Exception):
-    """The database cannot be used; the text says why and what to do."""
+    """The database cannot be used; the message says why and what to do."""
 
 
 class Reader:
@@ -57,7 +57,7 @@ class Reader:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def one(self, sql: str, params: Params = ()) -> Row | None:
-        """Run a query and give its first row, or None."""
+        """Run a query and return its first row, or None."""
         found = self.rows(sql, params)
         return found[0] if found else None
 
@@ -76,12 +76,12 @@ class Tx(Reader):
         self.notified = False
 
     def run(self, sql: str, params: Params = ()) -> int:
-        """Run a statement; give the id of the row that it inserted."""
+        """Run a statement; return the id of the row that it inserted."""
         cursor = self._conn.execute(sql, cast(Any, params))
         return cursor.lastrowid or 0
 
     def change(self, sql: str, params: Params = ()) -> int:
-        """Run a statement; give the number of rows that it changed."""
+        """Run a statement; return the number of rows that it changed."""
         return self._conn.execute(sql, cast(Any, params)).rowcount
 
     def notify(self) -> None:
@@ -161,7 +161,7 @@ class Store:
     def submit_background(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Queue `fn` as `submit` does, for a commit that may come a moment later.
 
-        For what nobody waits for and no screen shows, unless `fn` notifies of a change (see `revision`).
+        For changes that no caller waits for and no screen shows, unless `fn` notifies of a change (see `revision`).
         """
         return self._queue(lambda tx: fn(tx, *args, **kwargs), background=True)
 
@@ -236,7 +236,7 @@ class Store:
                 job.future.set_exception(StoreError(f"the database refused the change: {error}"))
             return
         for job in batch:
-            job.tell()
+            job.finish()
         if notified:
             for listener in list(self._listeners):
                 try:
@@ -261,7 +261,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        """Give one consistent snapshot; keep it short and never hold it across the network."""
+        """Return one consistent snapshot; keep it short and never hold it across the network."""
         with self._idle_lock:
             conn = self._idle.pop() if self._idle else None
         if conn is None:
@@ -280,7 +280,7 @@ class Store:
                 conn.close()
 
     def revision(self) -> int:
-        """Give a number that moves with every commit that may have changed what screens show, of any process; cheap."""
+        """Return a number that grows with every commit, of any process, that may change what screens show; cheap."""
         return self.number("SELECT value FROM counter WHERE name = 'revision'")
 
     def number(self, sql: str) -> int:
@@ -362,7 +362,7 @@ class _Job:
         self._error: Exception | None = None
 
     def run(self, conn: Connection, tx: Tx, *, alone: bool) -> bool:
-        """Run inside a savepoint, or `alone` in its transaction; say whether it may be committed."""
+        """Run inside a savepoint, or `alone` in its transaction; return True if it may be committed."""
         if not alone:
             conn.execute("SAVEPOINT job")
         try:
@@ -381,7 +381,7 @@ class _Job:
             conn.execute("RELEASE job")
         return True
 
-    def tell(self) -> None:
+    def finish(self) -> None:
         if self._error is not None:
             self.future.set_exception(self._error)
         else:

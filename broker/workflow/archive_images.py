@@ -72,7 +72,7 @@ def _step(tx: Tx, order: Order, held: Held, clinic: Clinic) -> PerformedStep:
         sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
         ae_title=next(iter(order.steps[0].station_ae_titles), ""),
         state=PerformedState.COMPLETED,
-        start=held.start or tx.now.astimezone(clinic.zone).replace(tzinfo=None),
+        start=held.start or clinic.local(tx.now),
         modality=held.modality or order.modality,
         patient_name=held.patient_name,
         patient_id=held.patient_id,

@@ -274,7 +274,7 @@ def _by_rule(
     ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
         return Taken.WAITING
-    now = tx.now.astimezone(clinic.zone).replace(tzinfo=None)
+    now = clinic.local(tx.now)
     draft = draft_of(came, [procedure], now, system_procedure=system_procedure)
     draft = referrals.tidied(replace(draft, station_ae_titles=(ae_title,)))
     try:

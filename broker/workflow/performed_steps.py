@@ -327,7 +327,7 @@ def _tell_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterabl
 
 
 def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
-    now = tx.now.astimezone(clinic.zone).replace(tzinfo=None)
+    now = clinic.local(tx.now)
     return PerformedStep(
         sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
         ae_title=next(iter(order.steps[0].station_ae_titles), ""),

@@ -110,7 +110,7 @@ def create_order(
     from the draft: accession_number, study_instance_uid, requester, bus_accession_number.
     Raise Invalid, Stale, NotFound.
     """
-    procedure = _checked(tx, draft, _local(tx.now, clinic), done=done)
+    procedure = _checked(tx, draft, clinic.local(tx.now), done=done)
     if draft.owner and role is not BusRole.PLACER:
         raise Invalid({"owner": "no_bus"})  # nothing would carry it there
     order = Order(
@@ -153,7 +153,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     order = _current(tx, order_id, revision)
     state = lifecycle.after(order.state, Event.AMEND)
     changes = _as_stored(draft, order)
-    procedure = _checked(tx, changes, _local(tx.now, clinic), planned=order.steps[0].start, kept=order.procedure_code)
+    procedure = _checked(tx, changes, clinic.local(tx.now), planned=order.steps[0].start, kept=order.procedure_code)
     if draft.patient.id and draft.patient.id != order.patient.id:
         raise Invalid({"patient": "other_patient"})
     before = order
@@ -337,10 +337,6 @@ def differences(before: Order, after: Order) -> dict[str, list[object]]:
     """Name what an amendment changed, for the audit trail: field -> [old, new]."""
     old, new = asdict(before), asdict(after)
     return {key: [old[key], new[key]] for key in old if key not in {"revision", "state"} and old[key] != new[key]}
-
-
-def _local(now: datetime, clinic: Clinic) -> datetime:
-    return now.astimezone(clinic.zone).replace(tzinfo=None)
 
 
 def _digest(draft: ReferralDraft) -> str:

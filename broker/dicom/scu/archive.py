@@ -84,7 +84,7 @@ class Archive:
         return made
 
     def _awaited(self) -> list[Order]:
-        now = self._store.clock().astimezone(self._clinic.zone).replace(tzinfo=None)
+        now = self._clinic.local(self._store.clock())
         with self._store.read() as reader:
             # A patient may be examined a while before the planned time.
             ids = performed.without_images(reader, now - timedelta(days=DAYS), now + timedelta(hours=12), AWAITED)

@@ -11,6 +11,7 @@ from broker.domain.messages import OutboxRow
 from broker.domain.orders import OrderState
 from broker.domain.people import PersonName
 from broker.store.database import Reader, Row
+from broker.store.rows import instant
 from broker.store.tables import (
     outbox,
 )
@@ -65,12 +66,12 @@ def current(reader: Reader, ledger: int = 100) -> ExchangeState:
     assert queue is not None
     return ExchangeState(
         waiting=queue["waiting"],
-        oldest=_instant(queue["oldest"]),
+        oldest=instant(queue["oldest"]),
         channel=channel.get("state", "ok"),
         reason=channel.get("reason", ""),
-        since=_instant(channel.get("since")),
-        retry_at=_instant(channel.get("retry_at")),
-        answered_at=_instant(channel.get("answered_at")),
+        since=instant(channel.get("since")),
+        retry_at=instant(channel.get("retry_at")),
+        answered_at=instant(channel.get("answered_at")),
         needs_attention=tuple(
             _line(row) for row in reader.rows(_LINES + "WHERE b.state = 'needs_attention' ORDER BY b.seq")
         ),
@@ -90,10 +91,6 @@ def _line(row: Row) -> OutboundLine:
     patient = names.short(PersonName(row["family"], row["given"], row["middle"]))
     state = OrderState(row["order_state"])
     return OutboundLine(outbox.from_row(row), row["accession_number"], patient, row["answer"] or "", state)
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def sent_json(reader: Reader, seq: int) -> str:

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from broker.domain.prior_studies import OwnStudy
 from broker.domain.reports import ExternalStudy
 from broker.store.database import Reader
+from broker.store.rows import instant
 from broker.store.tables import external_studies
 
 
@@ -31,7 +32,7 @@ def external(reader: Reader, patient_id: int) -> ExternalHistory:
     )
     if row is None:
         return ExternalHistory(studies)
-    return ExternalHistory(studies, _instant(row["answered_at"]), _instant(row["failed_at"]), row["reason"])
+    return ExternalHistory(studies, instant(row["answered_at"]), instant(row["failed_at"]), row["reason"])
 
 
 def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
@@ -67,7 +68,3 @@ def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
         for row in rows
         if row["started"]
     ]
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

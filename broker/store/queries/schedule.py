@@ -14,6 +14,7 @@ from broker.domain.orders import Order
 from broker.domain.performed import PerformedStep
 from broker.store.database import Reader, Row
 from broker.store.queries import lookups
+from broker.store.rows import instant
 from broker.store.tables import (
     orders,
     performed,
@@ -101,16 +102,12 @@ def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
             start=datetime.fromisoformat(row["start"]),
             station_ae_titles=tuple(row["stations"].split("\n")) if row["stations"] else (),
             since=datetime.fromisoformat(row["state_since"]),
-            seen_at=_instant(row["seen"]),
+            seen_at=instant(row["seen"]),
             bus=row["bus"],
             reported=bool(row["reported"]),
         )
         for row in rows
     ]
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def performed_steps(reader: Reader, order_ids: Iterable[int]) -> dict[int, list[PerformedStep]]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from broker.domain.orders import Order
 from broker.store.database import Reader
+from broker.store.rows import instant
 from broker.store.tables import worklist
 from broker.store.tables.worklist import Candidate, WorklistItem
 
@@ -43,15 +44,11 @@ def of_order(reader: Reader, order: Order, ae_title: str) -> WorklistStatus:
     asked, refused = calls.get("worklist", {}), calls.get("refused", {})
     return WorklistStatus(
         steps=tuple(
-            StepStatus(items[row["id"]], datetime.fromisoformat(row["state_since"]), _instant(row["at"]))
+            StepStatus(items[row["id"]], datetime.fromisoformat(row["state_since"]), instant(row["at"]))
             for row in rows
             if row["id"] in items
         ),
-        asked_at=_instant(asked.get("at")),
-        refused_at=_instant(refused.get("at")),
+        asked_at=instant(asked.get("at")),
+        refused_at=instant(refused.get("at")),
         refused_address=refused.get("address", ""),
     )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

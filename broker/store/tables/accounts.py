@@ -27,7 +27,7 @@ class Account:
 
 
 def by_login(reader: Reader, login: str) -> Account | None:
-    """Give an account by its login (lower case), or None."""
+    """Return an account by its login (lower case), or None."""
     row = reader.one("SELECT * FROM account WHERE login = ?", [login])
     return from_row(row) if row else None
 
@@ -41,7 +41,7 @@ def add(
     snils: str = "",
     position: str = "",
 ) -> int:
-    """Keep a new account; raise Duplicate when the login is taken."""
+    """Insert a new account; raise Duplicate when the login is taken."""
     if by_login(tx, login):
         raise Duplicate(f"account {login}")
     return tx.run(
@@ -65,7 +65,7 @@ def set_disabled(tx: Tx, account_id: int, disabled: bool) -> None:
 
 
 def start_session(tx: Tx, token_hash: str, account_id: int, expires_at: datetime, address: str) -> None:
-    """Keep a new session under the hash of its token; sessions that have expired go."""
+    """Insert a new session under the hash of its token; sessions that have expired go."""
     tx.run("DELETE FROM session WHERE expires_at < ?", [tx.now.isoformat()])
     tx.run(
         "INSERT INTO session (token, account_id, created_at, expires_at, address) VALUES (?, ?, ?, ?, ?)",
@@ -79,7 +79,7 @@ def end_session(tx: Tx, token_hash: str) -> None:
 
 
 def session_account(reader: Reader, token_hash: str, now: datetime) -> Account | None:
-    """Give the account behind a live session, or None."""
+    """Return the account behind a live session, or None."""
     row = reader.one(
         "SELECT a.* FROM session s JOIN account a ON a.id = s.account_id"
         " WHERE s.token = ? AND s.expires_at > ? AND a.disabled = 0",
@@ -98,7 +98,7 @@ def save_draft(tx: Tx, account_id: int, form: str, content: dict[str, Any]) -> N
 
 
 def load_draft(reader: Reader, account_id: int, form: str) -> tuple[dict[str, Any], datetime] | None:
-    """Give a person's draft and when it was saved (UTC), or None."""
+    """Return a person's draft and when it was saved (UTC), or None."""
     row = reader.one("SELECT content, saved_at FROM draft WHERE account_id = ? AND form = ?", [account_id, form])
     return (json.loads(row["content"]), datetime.fromisoformat(row["saved_at"])) if row else None
 

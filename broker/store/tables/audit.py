@@ -12,7 +12,7 @@ from broker.store.database import Reader, Tx
 
 
 def write(tx: Tx, /, actor: Actor, action: AuditAction, order_id: int | None = None, **details: Any) -> None:
-    """Add a line in the transaction of the change that it tells of."""
+    """Insert a line, in the transaction of the change that it records."""
     tx.run(
         "INSERT INTO audit (at, actor_kind, actor, actor_title, action, order_id, details)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -1,7 +1,7 @@
-"""Local clients of our endpoint: who they are, the resources that they sent, and how their orders stand.
+"""Local clients of our endpoint: who they are, the resources that they sent, and the state of their orders.
 
-Tokens are kept as hashes. Resources are kept as the client sent them, with ids and references of ours; what became of
-an order is not written beside them but read from the order itself, see `standings`.
+Tokens are stored as hashes. Resources are stored as the client sent them, with ids and references of ours; the state of
+an order is not stored beside them but read from the order itself, see `client_orders`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Client:
 
     name: str
     organisation: str  # empty: this clinic
-    send_to_bus: bool  # the region is told of its orders by us
+    send_to_bus: bool  # we report its orders to the region
     disabled: bool
     created_at: datetime
     last_contact_at: datetime | None
@@ -34,25 +34,25 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class ClientOrder:
-    """An order of a client, and how it stands; instants are UTC."""
+    """An order of a client, and its state; instants are UTC."""
 
     task: str  # id
     content: Resource  # the Task as it was stored
     updated_at: datetime  # when it was stored
     state: IncomingState
-    state_at: datetime  # since when its referral, or its order, stands so
+    state_at: datetime  # since when its referral, or its order, is in that state
     order_id: int | None  # None: it still waits
     order_state: OrderState | None
     accession_number: str  # of that order
-    images_at: datetime | None  # since when there are images that may be told of; None: there are none
-    report_at: datetime | None  # since when there is a report that may be told of
+    images_at: datetime | None  # since when there are images to report; None: there are none
+    report_at: datetime | None  # since when there is a report to send
 
 
 # ---- who they are ----
 
 
 def add(tx: Tx, name: str, token: str, organisation: str, *, send_to_bus: bool) -> None:
-    """Keep a new client; `token` is the hash of its token."""
+    """Insert a new client; `token` is the hash of its token."""
     tx.run(
         "INSERT INTO client (name, token, organisation, send_to_bus, created_at) VALUES (?, ?, ?, ?, ?)",
         [name, token, organisation, int(send_to_bus), tx.now.isoformat()],
@@ -60,13 +60,13 @@ def add(tx: Tx, name: str, token: str, organisation: str, *, send_to_bus: bool) 
 
 
 def get(reader: Reader, name: str) -> Client | None:
-    """Give a client, or None."""
+    """Return a client, or None."""
     row = reader.one("SELECT * FROM client WHERE name = ?", [name])
     return from_row(row) if row else None
 
 
 def enabled(reader: Reader) -> list[tuple[str, Client]]:
-    """Give the clients that may call, each with the hash of its token."""
+    """Return the clients that may call, each with the hash of its token."""
     return [(row["token"], from_row(row)) for row in reader.rows("SELECT * FROM client WHERE disabled = 0")]
 
 
@@ -86,7 +86,7 @@ def note_contact(tx: Tx, name: str) -> None:
 
 
 def sends_to_bus(reader: Reader, name: str) -> bool:
-    """Say whether the region is told of a client's orders by us."""
+    """Return True if we report a client's orders to the region."""
     return bool(reader.value("SELECT send_to_bus FROM client WHERE name = ?", [name]))
 
 
@@ -94,7 +94,7 @@ def sends_to_bus(reader: Reader, name: str) -> bool:
 
 
 def resource(reader: Reader, client: str, kind: str, id: str) -> Resource | None:
-    """Give a resource that a client sent, or None."""
+    """Return a resource that a client sent, or None."""
     text = reader.value(
         "SELECT content FROM client_resource WHERE client = ? AND kind = ? AND id = ?", [client, kind, id]
     )
@@ -115,7 +115,7 @@ def put(tx: Tx, client: str, content: Resource, keys: Iterable[str]) -> None:
 
 
 def named(reader: Reader, client: str, kind: str, keys: Collection[str]) -> list[str]:
-    """Give the ids of a client's resources that bear one of these keys."""
+    """Return the ids of a client's resources that bear one of these keys."""
     rows = reader.rows(
         "SELECT DISTINCT id FROM client_key WHERE client = ? AND kind = ?"
         " AND key IN (SELECT value FROM json_each(?)) ORDER BY id",
@@ -126,7 +126,7 @@ def named(reader: Reader, client: str, kind: str, keys: Collection[str]) -> list
 
 # ---- how their orders stand ----
 
-# What people say of a study's images or of its report, beside what happens to them.
+# What people decide about a study's images or its report.
 _JUDGEMENTS = "', '".join(
     (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD, AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
 )
@@ -143,7 +143,7 @@ _STANDINGS = (
     f" (SELECT max(a.at){_AUDITED} = '{AuditAction.CONFIRM_PATIENT}') AS confirmed_at,"
     " (SELECT max(p.signed_at) FROM report p WHERE p.order_id = o.id AND p.state = 'signed') AS signed_at,"
     f" (SELECT a.action{_AUDITED} IN ('{_JUDGEMENTS}')"
-    " ORDER BY a.seq DESC LIMIT 1) AS said,"
+    " ORDER BY a.seq DESC LIMIT 1) AS decision,"
     f" (SELECT max(a.at){_AUDITED} = '{AuditAction.REPORT_UPHOLD}') AS upheld_at"
     " FROM client_resource t JOIN incoming_referral r ON r.source = t.client AND r.task = t.id"
     " LEFT JOIN orders o ON o.id = r.order_id WHERE t.client = :client AND t.kind = 'Task'"
@@ -153,13 +153,13 @@ _STANDINGS = (
 def client_orders(
     reader: Reader, client: str, *, tasks: Collection[str] | None = None, since: datetime | None = None
 ) -> list[ClientOrder]:
-    """Give a client's orders: those of these Tasks, or all; `since` leaves out what certainly has not changed since."""
+    """Return a client's orders: those of these Tasks, or all; `since` leaves out what has certainly not changed."""
     conditions, values = "", {"client": client, "tasks": "", "since": ""}
     if tasks is not None:
         conditions += " AND t.id IN (SELECT value FROM json_each(:tasks))"
         values["tasks"] = json.dumps(list(tasks))
     if since is not None:
-        # Nothing that is told of an order changes without one of these, or a line in its audit trail.
+        # Nothing that is reported of an order changes without one of these, or a line in its audit trail.
         conditions += (
             " AND (t.updated_at >= :since OR r.changed_at >= :since OR o.state_since >= :since"
             " OR EXISTS (SELECT 1 FROM audit a WHERE a.order_id = o.id AND a.at >= :since))"
@@ -169,7 +169,7 @@ def client_orders(
 
 
 def task_of_order(reader: Reader, client: str, order_id: int) -> str:
-    """Give the id of the Task that asked for an order; empty where it is none of this client's."""
+    """Return the id of the Task that asked for an order; "" if it is not this client's."""
     return str(
         reader.value("SELECT task FROM incoming_referral WHERE source = ? AND order_id = ?", [client, order_id]) or ""
     )
@@ -179,7 +179,7 @@ def _standing(row: Row) -> ClientOrder:
     completed = row["order_state"] == OrderState.COMPLETED and row["made_at"] and not row["conflicts"]
     images_at = max(row["state_since"], row["made_at"], row["confirmed_at"] or "") if completed else ""
     # After images were taken away a doctor looks first.
-    reported = completed and row["signed_at"] and row["said"] not in (AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
+    reported = completed and row["signed_at"] and row["decision"] not in (AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
     report_at = max(row["signed_at"], row["upheld_at"] or "") if reported else ""
     return ClientOrder(
         task=row["task"],

@@ -1,6 +1,6 @@
-"""The registry of modalities: who they are, when and how each was last heard; and the directory of procedures.
+"""The registry of modalities: who they are and their last contacts; and the directory of procedures.
 
-Samples hold no patient's data: whoever keeps one has masked it before (`dicom.samples`).
+Samples hold no patient's data: they are masked before they come here (`dicom.samples`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from broker.store import rows
 from broker.store.database import Reader, Row, Store, Tx
 
 AFTER_STARTER = 1_000_000  # position of imported procedures, which so go by name
-MOST_STRANGERS = 200  # callers that nobody has approved; of more the one heard longest ago is forgotten
+MOST_STRANGERS = 200  # callers that nobody has approved; beyond that the one with the oldest contact is removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class DeviceNote:
 
 
 def revision(store: Store) -> int:
-    """Give a number that moves whenever a device is added, changed or removed, by whomever; cheap."""
+    """Return a number that moves whenever a device is added, changed or removed, by any process; cheap."""
     return store.number("SELECT value FROM counter WHERE name = 'devices'")
 
 
 def get(reader: Reader, ae_title: str) -> Device | None:
-    """Give a device, approved or only heard of, or None."""
+    """Return a device, approved or not, or None."""
     row = reader.one("SELECT * FROM device WHERE ae_title = ?", [ae_title])
     return from_row(row) if row else None
 
@@ -57,9 +57,9 @@ def put(tx: Tx, device: Device) -> None:
 
 
 def learn(tx: Tx, ae_title: str, address: str) -> None:
-    """Keep an unknown caller's AE title and address, not yet approved; an approved one is left alone.
+    """Store an unknown caller's AE title and address, not approved; an approved device is left unchanged.
 
-    At most MOST_STRANGERS are kept, so that invented AE titles cannot fill the table.
+    At most MOST_STRANGERS are stored, so that invented AE titles cannot fill the table.
     """
     known = get(tx, ae_title)
     if known is not None:
@@ -82,7 +82,7 @@ def learn(tx: Tx, ae_title: str, address: str) -> None:
 
 
 def note_contact(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
-    """Note when a known device was last heard on a service, and what it wanted in a few words."""
+    """Record a known device's last contact on a service, with a short summary of what it wanted."""
     tx.run(
         "INSERT INTO device_contact (ae_title, service, at, address, summary)"
         " SELECT :ae_title, :service, :now, :address, :summary WHERE EXISTS"
@@ -100,7 +100,7 @@ def note_contact(tx: Tx, ae_title: str, service: str, address: str, summary: str
 
 
 def note(tx: Tx, ae_title: str, kind: str, text: str) -> None:
-    """Note something about a known device for people to read, one line a kind; `text` bears no patient's name."""
+    """Record a note about a known device for people to read, one a kind; `text` must not contain a patient's name."""
     tx.run(
         "INSERT INTO device_note (ae_title, kind, text, at)"
         " SELECT :ae_title, :kind, :text, :now WHERE EXISTS (SELECT 1 FROM device WHERE ae_title = :ae_title)"
@@ -110,7 +110,7 @@ def note(tx: Tx, ae_title: str, kind: str, text: str) -> None:
 
 
 def keep_sample(tx: Tx, ae_title: str, service: str, attributes: dict[str, Any]) -> None:
-    """Keep what a known device sent as its latest message on a service, and as its first where there is none."""
+    """Store what a known device sent as its latest message on a service, and as its first if there is none."""
     values = {
         "ae_title": ae_title,
         "service": service,
@@ -129,7 +129,7 @@ def keep_sample(tx: Tx, ae_title: str, service: str, attributes: dict[str, Any])
 
 
 def samples(reader: Reader, ae_title: str = "") -> dict[str, list[DeviceSample]]:
-    """Give what each device, or this one alone, sent: AE title -> samples, the oldest first."""
+    """Return what each device, or this one alone, sent: AE title -> samples, the oldest first."""
     found: dict[str, list[DeviceSample]] = {}
     for row in reader.rows(
         "SELECT * FROM device_sample WHERE :ae_title IN ('', ae_title) ORDER BY ae_title, at, which, service",
@@ -143,7 +143,7 @@ def samples(reader: Reader, ae_title: str = "") -> dict[str, list[DeviceSample]]
 
 
 def notes(reader: Reader) -> dict[str, list[DeviceNote]]:
-    """Give what was noted of each device: AE title -> notes, the newest first."""
+    """Return the notes on each device: AE title -> notes, the newest first."""
     found: dict[str, list[DeviceNote]] = {}
     for row in reader.rows("SELECT * FROM device_note ORDER BY ae_title, at DESC, kind"):
         noted = DeviceNote(row["kind"], row["text"], row["count"], datetime.fromisoformat(row["at"]))
@@ -152,18 +152,18 @@ def notes(reader: Reader) -> dict[str, list[DeviceNote]]:
 
 
 def procedure(reader: Reader, code: str) -> ProcedureType | None:
-    """Give a procedure of the directory, offered or not, or None."""
+    """Return a procedure of the directory, offered or not, or None."""
     row = reader.one("SELECT * FROM procedure_type WHERE code = ?", [code])
     return procedure_from_row(row) if row else None
 
 
 def is_offered(reader: Reader, code: str) -> bool:
-    """Say whether a procedure may be chosen; one that is not is kept for the orders that have it."""
+    """Return True if a procedure may be chosen; one that may not is stored for the orders that have it."""
     return reader.value("SELECT 1 FROM procedure_type WHERE code = ? AND hidden = 0", [code]) is not None
 
 
 def offer_official(tx: Tx, wanted: Iterable[ProcedureType]) -> None:
-    """Offer these official procedures and no others; what orders have is hidden, what none has is removed."""
+    """Offer these official procedures and no others; one that orders have is hidden, any other is deleted."""
     codes = set()
     for each in wanted:
         codes.add(each.code)
@@ -179,7 +179,7 @@ def offer_official(tx: Tx, wanted: Iterable[ProcedureType]) -> None:
 
 
 def withdraw_local(tx: Tx, codes: Iterable[str]) -> None:
-    """Offer these local procedures no more, as `offer_official` does."""
+    """Withdraw these local procedures, as `offer_official` does."""
     offered = {row["code"] for row in tx.rows("SELECT code FROM procedure_type WHERE local = 1 AND hidden = 0")}
     _withdraw(tx, offered.intersection(codes))
 
@@ -195,13 +195,13 @@ def _withdraw(tx: Tx, codes: Iterable[str]) -> None:
 
 
 def place_body_sites(tx: Tx, sites: Mapping[str, str]) -> None:
-    """Give official procedures their body sites: code of procedure -> code of body site."""
+    """Set the body sites of official procedures: code of procedure -> code of body site."""
     for code, site in sites.items():
         tx.run("UPDATE procedure_type SET body_site = ? WHERE code = ? AND local = 0", [site, code])
 
 
 def fill_procedures(tx: Tx, defaults: Iterable[ProcedureType]) -> None:
-    """Put a default set into an empty directory; one that has anything in it is left alone."""
+    """Insert default procedures into an empty directory; one with entries is left unchanged."""
     if tx.value("SELECT 1 FROM procedure_type LIMIT 1"):
         return
     for position, each in enumerate(defaults):
@@ -213,7 +213,7 @@ def fill_procedures(tx: Tx, defaults: Iterable[ProcedureType]) -> None:
 
 
 def from_row(row: Row) -> Device:
-    """Make a Device of a row of its table."""
+    """Return the Device of a row of its table."""
     flags = {name: bool(row[name]) for name in ("approved", "own_only", "strict_mpps")}
     return Device(**{each.name: row[each.name] for each in fields(Device)} | flags)
 

@@ -1,4 +1,4 @@
-"""Directories that were imported from official exports or from the clinic's own tables: kept whole, replaced whole.
+"""Directories that were imported from official exports or from the clinic's own tables: stored and replaced as a whole.
 
 An order keeps the code and the name that it was given, so an entry that is gone takes nothing from it.
 """
@@ -31,12 +31,12 @@ class ImportChange:
 
 
 def search_key(text: str) -> str:
-    """Give the form in which names are searched: folded words, each after one blank."""
+    """Return the form in which names are searched: folded words, each after one blank."""
     return "".join(f" {word}" for word in re.sub(r"[\W_]", " ", names.fold(text)).split())
 
 
 def several(reader: Reader, kind: str, codes: Collection[str]) -> list[Entry]:
-    """Give the entries of these codes, as far as there are such."""
+    """Return the entries of these codes, as far as there are such."""
     rows = reader.rows(
         "SELECT * FROM directory WHERE kind = ? AND code IN (SELECT value FROM json_each(?))",
         [kind, json.dumps(list(codes))],
@@ -45,32 +45,32 @@ def several(reader: Reader, kind: str, codes: Collection[str]) -> list[Entry]:
 
 
 def get(reader: Reader, kind: str, code: str) -> Entry | None:
-    """Give an entry, or None."""
+    """Return an entry, or None."""
     row = reader.one("SELECT * FROM directory WHERE kind = ? AND code = ?", [kind, code])
     return entry_from_row(row) if row else None
 
 
 def entries(reader: Reader, kind: str) -> list[Entry]:
-    """Give all entries of a kind, by code."""
+    """Return all entries of a kind, by code."""
     return [entry_from_row(row) for row in reader.rows("SELECT * FROM directory WHERE kind = ? ORDER BY code", [kind])]
 
 
 def version(reader: Reader, kind: str) -> str:
-    """Give the version of a kind's directory; empty where none is imported or its version is not known."""
+    """Return the version of a kind's directory; empty where none is imported or its version is not known."""
     return str(reader.value("SELECT version FROM directory_import WHERE kind = ?", [kind]) or "")
 
 
 def versions(reader: Reader) -> dict[str, str]:
-    """Give the versions of the code systems that are imported: OID -> version."""
+    """Return the versions of the code systems that are imported: OID -> version."""
     rows = reader.rows("SELECT system, version FROM directory_import WHERE system <> '' AND version <> ''")
     return {row["system"]: row["version"] for row in rows}
 
 
 def positions(reader: Reader) -> dict[str, tuple[str, str]]:
-    """Give what the region calls positions: title, folded -> (code of position, code of specialty or empty).
+    """Return what the region calls positions: title, folded -> (code of position, code of specialty or empty).
 
-    Codes come from the directory of positions, and from the doctors' own where that says them; a position's specialty
-    is told where all doctors who have it agree. «врач-рентгенолог» is found as «рентгенолог» too, unless that is
+    Codes come from the directory of positions, and from the doctors' own where it has them; a position's specialty
+    is known where all doctors who have it agree. «врач-рентгенолог» is found as «рентгенолог» too, unless that is
     another one's own title.
     """
     found: dict[str, tuple[str, str]] = {}
@@ -84,9 +84,9 @@ def positions(reader: Reader) -> dict[str, tuple[str, str]]:
             found.setdefault(title, (code, ""))
         if specialty := doctor.details.get("specialty_code"):
             specialties.setdefault(title, set()).add(specialty)
-    for title, told in specialties.items():
-        if title in found and not found[title][1] and len(told) == 1:
-            found[title] = found[title][0], next(iter(told))
+    for title, codes in specialties.items():
+        if title in found and not found[title][1] and len(codes) == 1:
+            found[title] = found[title][0], next(iter(codes))
     for title in found:
         if rest := re.sub(r"^врач[- ]", "", title):
             short.setdefault(rest, set()).add(title)

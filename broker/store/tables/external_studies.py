@@ -1,4 +1,4 @@
-"""What was done to a patient already: studies that other clinics told the bus of, and the clinic's own.
+"""Studies that other clinics have reported to the bus.
 
 Also when the bus was asked last, so that an old answer shows its age and a failure its reason. A report that was
 finished never becomes a partial one again, in whatever order messages arrive; its doctor may withdraw it.
@@ -14,11 +14,12 @@ from datetime import date, datetime, timedelta
 from broker.domain import prior_studies
 from broker.domain.reports import ExternalStudy
 from broker.store.database import Reader, Row, Tx
+from broker.store.rows import instant
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStudy:
-    """A study as the bus told it. `version` is that of its report; empty where its references were not read (yet)."""
+    """A study as the bus reported it. `version` is that of its report; "" until its references were read."""
 
     study: ExternalStudy
     version: str = ""
@@ -26,22 +27,22 @@ class StoredStudy:
 
 
 def of_order(reader: Reader, order_id: int) -> list[ExternalStudy]:
-    """Give the results that other clinics told of an order of ours, the newest first."""
+    """Return the results that other clinics reported for an order of ours, the newest first."""
     # The condition on the order is that of the partial index.
     where = "WHERE order_id = ? AND order_id IS NOT NULL ORDER BY at, reference"
     return latest_reports(reader.rows(f"{STUDIES} {where}", [order_id]))
 
 
 def is_fresh(reader: Reader, patient_id: int, hours: float, now: datetime) -> bool:
-    """Say whether the last attempt brought a complete answer, and not longer ago than so many hours."""
+    """Return True if the last attempt brought a complete answer, and not longer ago than so many hours."""
     row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
-    answered_at = _instant(row["answered_at"]) if row and not row["failed_at"] else None
-    # An answer from after now was given before the clock was set: its age cannot be told.
+    answered_at = instant(row["answered_at"]) if row and not row["failed_at"] else None
+    # An answer from after now was given before the clock was set: its age is not known.
     return answered_at is not None and timedelta() <= now - answered_at < timedelta(hours=hours)
 
 
 def versions(reader: Reader, patient_id: int) -> dict[str, str]:
-    """Give reference -> version of what is kept of a patient; an empty version has still to be read in full."""
+    """Return reference -> version of a patient's stored studies; an empty version has still to be read in full."""
     rows = reader.rows(
         "SELECT reference, json_extract(content, '$.version') AS version FROM external_study WHERE patient_id = ?",
         [patient_id],
@@ -50,7 +51,7 @@ def versions(reader: Reader, patient_id: int) -> dict[str, str]:
 
 
 def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int | None = None) -> bool:
-    """Keep a study, over what was known of it; say whether that changes anything.
+    """Insert a study, or write it over what was known of it; return True if that changes anything.
 
     An older version, a partial report after the finished one, and a report that was not read in full never replace
     what is there; an order that it belongs to is noted all the same.
@@ -81,7 +82,7 @@ def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int | None = None)
 
 
 def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
-    """Forget the studies of a patient that the bus does not tell of any more; results for our orders stay."""
+    """Forget the studies of a patient that the bus does not report any more; results for our orders stay."""
     return tx.change(
         "DELETE FROM external_study WHERE patient_id = ? AND order_id IS NULL"
         " AND reference NOT IN (SELECT value FROM json_each(?))",
@@ -90,7 +91,7 @@ def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
 
 
 def note_answer(tx: Tx, patient_id: int) -> None:
-    """Note that the bus has told everything of a patient."""
+    """Record that the bus has answered in full for a patient."""
     tx.run(
         "INSERT INTO external_lookup (patient_id, answered_at) VALUES (?, ?) ON CONFLICT (patient_id) DO UPDATE"
         " SET answered_at = excluded.answered_at, failed_at = NULL, reason = ''",
@@ -99,7 +100,7 @@ def note_answer(tx: Tx, patient_id: int) -> None:
 
 
 def note_failure(tx: Tx, patient_id: int, reason: str) -> None:
-    """Note why the bus has not told everything of a patient; the age of the last good answer stays."""
+    """Record why the bus has not answered in full for a patient; the time of the last full answer stays."""
     tx.run(
         "INSERT INTO external_lookup (patient_id, failed_at, reason) VALUES (?, ?, ?) ON CONFLICT (patient_id)"
         " DO UPDATE SET failed_at = excluded.failed_at, reason = excluded.reason",
@@ -108,7 +109,7 @@ def note_failure(tx: Tx, patient_id: int, reason: str) -> None:
 
 
 def referred(reader: Reader, since: datetime) -> list[tuple[int, str, datetime]]:
-    """Give (order id, id of its Task, when the bus took it) of the orders whose results another clinic may tell.
+    """Return (order id, id of its Task, when the bus took it) of the orders whose results another clinic may report.
 
     Those that wait for another clinic, and those that it has done since an instant: their reports may be amended.
     """
@@ -119,7 +120,7 @@ def referred(reader: Reader, since: datetime) -> list[tuple[int, str, datetime]]
         " ORDER BY o.id",
         [since.isoformat()],
     )
-    return [(row["id"], row["task"], _instant(row["taken_at"]) or since) for row in rows]
+    return [(row["id"], row["task"], instant(row["taken_at"]) or since) for row in rows]
 
 
 def order_of_task(reader: Reader, task: str) -> int | None:
@@ -129,7 +130,7 @@ def order_of_task(reader: Reader, task: str) -> int | None:
 
 
 def told_by_us(reader: Reader, patient_id: int, reference: str) -> bool:
-    """Say whether a report ("DiagnosticReport/<id>") is one that we have told the bus of this patient."""
+    """Return True if a report ("DiagnosticReport/<id>") is one that we have sent to the bus for this patient."""
     return bool(
         reader.value(
             "SELECT 1 FROM orders o JOIN bus_reference r ON r.order_id = o.id WHERE o.patient_id = ? AND r.value = ?",
@@ -169,7 +170,3 @@ def _study(content: Row) -> ExternalStudy:
     day = members["studied_on"]
     changed = {"studied_on": date.fromisoformat(day) if day else None, "documents": tuple(members["documents"])}
     return ExternalStudy(**(members | changed))
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

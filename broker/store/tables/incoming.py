@@ -1,7 +1,7 @@
-"""What comes down: referrals from elsewhere, the ledger of everything that came, and how far a search has got.
+"""What comes in: referrals, the ledger of everything that came, and how far a search has got.
 
 The ledger has one row for each resource and kind of message, with the newest version that was seen. Versions are texts
-whose order is the order of change, see `is_newer`; whoever reads the bus makes them.
+whose order is the order of change, see `is_newer`; the bus side makes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from broker.store.database import Reader, Row, Tx
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message from elsewhere, named by its source and its resource; `content` is its exact JSON, to be looked at."""
+    """An incoming message, identified by its source and its resource; `content` is its exact JSON, to be looked at."""
 
     source: str  # "bus", or the name of a local client
     reference: str  # "Task/<id>"
@@ -28,26 +28,26 @@ class Arrival:
     content: bytes = b""
 
 
-_BUS = "bus"  # the cursor that is none: which bus the others are of
+_BUS = "bus"  # not a cursor: the bus that all cursors belong to
 
 
 # ---- referrals ----
 
 
 def by_task(reader: Reader, source: str, task: str) -> IncomingReferral | None:
-    """Give the referral that this Task of a source asked for, or None."""
+    """Return the referral that this Task of a source asked for, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE source = ? AND task = ?", [source, task])
     return referral_from_row(row) if row else None
 
 
 def of_order(reader: Reader, order_id: int) -> IncomingReferral | None:
-    """Give the referral that an order was made of, or None."""
+    """Return the referral that an order was made of, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE order_id = ?", [order_id])
     return referral_from_row(row) if row else None
 
 
 def add(tx: Tx, referral: IncomingReferral) -> int:
-    """Keep a new referral; give its id."""
+    """Insert a new referral; return its id."""
     return tx.run(
         "INSERT INTO incoming_referral (source, task, state, order_id, content, problems, received_at, changed_at)"
         " VALUES (:source, :task, :state, NULL, :content, :problems, :now, :now)",
@@ -83,14 +83,14 @@ def own_order(reader: Reader, task: str, number: str) -> int | None:
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Say whether a version came after another one; those that bear no time (`#…`) only differ or not."""
+    """Return True if a version came after another one; those that contain no time (`#…`) only differ or not."""
     if version.startswith("#") or than.startswith("#"):
         return version != than
     return version > than
 
 
 def is_stale(reader: Reader, source: str, reference: str, version: str) -> bool:
-    """Say whether this version, or a newer one, has been dealt with; one that failed is still to be dealt with."""
+    """Return True if this version, or a newer one, has been dealt with; one that failed is still to be dealt with."""
     rows = reader.rows(
         "SELECT version, state FROM incoming_item WHERE source = ? AND reference = ? AND kind <> 'result'",
         [source, reference],
@@ -102,7 +102,7 @@ def is_stale(reader: Reader, source: str, reference: str, version: str) -> bool:
 
 
 def is_known(reader: Reader, source: str, reference: str, version: str) -> bool:
-    """Say whether this version, or a newer one, stands in the ledger, whatever became of it."""
+    """Return True if this version, or a newer one, is in the ledger, whatever became of it."""
     rows = reader.rows(
         "SELECT version FROM incoming_item WHERE source = ? AND reference = ? AND kind <> 'result'",
         [source, reference],
@@ -142,7 +142,7 @@ def put(
 
 
 def overtake(tx: Tx, kind: ArrivalKind, source: str, reference: str) -> None:
-    """Note that a newer message of another kind has overtaken a line: nobody needs to look at it any more."""
+    """Record that a newer message of another kind has overtaken a line: no one needs to look at it any more."""
     tx.run(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
         " WHERE source = ? AND reference = ? AND kind = ? AND (kind = 'cancel' OR state <> 'taken')",
@@ -151,13 +151,13 @@ def overtake(tx: Tx, kind: ArrivalKind, source: str, reference: str) -> None:
 
 
 def named(reader: Reader, source: str, reference: str, kind: ArrivalKind) -> ArrivalRecord | None:
-    """Give the line of a resource and kind, or None."""
+    """Return the line of a resource and kind, or None."""
     found = items(reader, "WHERE i.source = ? AND i.reference = ? AND i.kind = ?", [source, reference, kind])
     return found[0] if found else None
 
 
 def failed(reader: Reader, source: str, kind: ArrivalKind | None = None, limit: int = 50) -> list[ArrivalRecord]:
-    """Give the lines, of a kind or of all, that are to be tried again, those first that have waited longest."""
+    """Return the lines, of a kind or of all, that are to be tried again, those first that have waited longest."""
     return items(
         reader,
         # The first condition is that of the partial index.
@@ -168,13 +168,13 @@ def failed(reader: Reader, source: str, kind: ArrivalKind | None = None, limit: 
 
 
 def try_again(tx: Tx, id: int) -> bool:
-    """Let a line that was set aside be tried again, with all its attempts before it; False where it was not."""
+    """Let a line that needs attention be tried again, with all its attempts; return False if it does not need any."""
     again = "UPDATE incoming_item SET state = 'failed', attempts = 0 WHERE id = ? AND state = 'needs_attention'"
     return tx.change(again, [id]) > 0
 
 
 def forget_contents(tx: Tx, before: datetime) -> int:
-    """Forget the JSON of what came before an instant and is not tried any more; give how many there were."""
+    """Forget the JSON of what came before an instant and is not tried any more; return how many there were."""
     return tx.change(
         "UPDATE incoming_item SET content = NULL WHERE content IS NOT NULL AND at < ? AND state <> 'failed'",
         [before.isoformat()],
@@ -185,7 +185,7 @@ def forget_contents(tx: Tx, before: datetime) -> int:
 
 
 def acknowledge(tx: Tx, order_id: int) -> int:
-    """Note that a person has seen what came too late for an order; give how much that was."""
+    """Record that a person has seen what came too late for an order; return the number of lines."""
     return tx.change(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
         " WHERE order_id = ? AND kind <> 'result'"
@@ -198,12 +198,12 @@ def acknowledge(tx: Tx, order_id: int) -> int:
 
 
 def cursor(reader: Reader, name: str) -> str:
-    """Give what a search was left at; empty at first."""
+    """Return the position of a search; "" at first."""
     return str(reader.value("SELECT value FROM bus_cursor WHERE name = ?", [name]) or "")
 
 
 def set_cursor(tx: Tx, name: str, value: str) -> None:
-    """Note how far a search has got."""
+    """Store the position of a search."""
     tx.run(
         "INSERT INTO bus_cursor (name, value, at) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
@@ -214,7 +214,7 @@ def set_cursor(tx: Tx, name: str, value: str) -> None:
 def is_of(tx: Tx, bus: str) -> bool:
     """Note which bus, and whose messages of it, the searches are for; False where that has changed.
 
-    How far they had got with another one says nothing then, and is forgotten.
+    The cursors of another bus mean nothing then, and are deleted.
     """
     before = cursor(tx, _BUS)
     if before != bus:

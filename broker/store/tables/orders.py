@@ -35,7 +35,7 @@ def next_number(tx: Tx, name: str) -> int:
 
 
 def get(reader: Reader, id: int) -> Order | None:
-    """Give an order with its patient and steps, or None."""
+    """Return an order with its patient and steps, or None."""
     found = get_many(reader, [id])
     return found[0] if found else None
 
@@ -49,7 +49,7 @@ def require(reader: Reader, id: int) -> Order:
 
 
 def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
-    """Give the orders with these ids, in the ids' order; unknown ids are left out."""
+    """Return the orders with these ids, in the ids' order; unknown ids are left out."""
     wanted = [json.dumps(list(ids))]
     found = reader.rows("SELECT * FROM orders WHERE id IN (SELECT value FROM json_each(?))", wanted)
     people = {
@@ -73,20 +73,20 @@ def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
 
 
 def by_accession_number(reader: Reader, accession_number: str) -> Order | None:
-    """Give the order that bears this number, ours or the region's, or None."""
+    """Return the order that bears this number, ours or the region's, or None."""
     id = reader.value(f"SELECT id FROM orders WHERE {BEARS_NUMBER}", [accession_number])
     return get(reader, id) if id else None
 
 
 def by_submission(reader: Reader, submission_id: str) -> tuple[Order, str] | None:
-    """Give the order that an earlier identical submission made, and the digest of that submission."""
+    """Return the order that an earlier identical submission made, and the digest of that submission."""
     row = reader.one("SELECT id, submission_digest FROM orders WHERE submission_id = ?", [submission_id])
     order = get(reader, row["id"]) if row else None
     return (order, row["submission_digest"]) if row and order else None
 
 
 def is_taken(reader: Reader, number: str, value: str, by_another_than: int | None = None) -> bool:
-    """Say whether a `number` (accession_number, …) is some order's, leaving one order's id out of account."""
+    """Return True if a `number` (accession_number, …) is some order's, other than `by_another_than`."""
     return owner(reader, number, value) not in (None, by_another_than)
 
 
@@ -181,7 +181,7 @@ def set_bus_accession_number(tx: Tx, order_id: int, value: str) -> bool:
 
 
 def reschedule(tx: Tx, step_id: int, start: datetime, station_ae_titles: Sequence[str]) -> None:
-    """Move a step to another time or other stations; the stations that had it on their list start afresh."""
+    """Move a step to another time or other stations; the deliveries to stations are cleared."""
     tx.run("UPDATE scheduled_step SET start = ? WHERE id = ?", [start.isoformat(timespec="seconds"), step_id])
     tx.run("DELETE FROM scheduled_step_station WHERE step_id = ?", [step_id])
     _set_stations(tx, step_id, station_ae_titles)
@@ -189,7 +189,7 @@ def reschedule(tx: Tx, step_id: int, start: datetime, station_ae_titles: Sequenc
 
 
 def set_state(tx: Tx, order_id: int, state: OrderState) -> None:
-    """Move an order; its revision counts up, so that cached answers and open screens notice."""
+    """Move an order; its revision counts up, so that cached responses and open screens notice."""
     tx.run(
         "UPDATE orders SET state_since = CASE WHEN state = :state THEN state_since ELSE :now END, state = :state,"
         " revision = revision + 1 WHERE id = :id",

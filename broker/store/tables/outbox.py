@@ -1,6 +1,6 @@
-"""The outbox: what the region has to be told, in order, and what became of it.
+"""The outbox: what has to be reported to the region, in order, and what became of it.
 
-A row is added in the transaction of the change that it tells of. Delivery reads `heads`: the oldest row that is not
+A row is added in the transaction of the change that it reports. Delivery reads `heads`: the oldest row that is not
 delivered of every order, so that a later message never overtakes an earlier one. What was sent last is kept with its
 row for some time, byte by byte, so that people can look at it.
 """
@@ -19,7 +19,7 @@ ANSWER_KEPT = 4000  # characters of a bus answer that are kept as evidence
 
 
 def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
-    """Queue a message about an order; give its sequence number."""
+    """Queue a message about an order; return its sequence number."""
     return tx.run(
         "INSERT INTO outbox (order_id, kind, state, created_at) VALUES (?, ?, 'pending', ?)",
         [order_id, kind, tx.now.isoformat()],
@@ -48,7 +48,7 @@ def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
 
 
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
-    """Give the oldest undelivered row of each order where that row may be sent now, oldest first."""
+    """Return the oldest undelivered row of each order where that row may be sent now, oldest first."""
     rows = reader.rows(
         # This way round only the index of open rows is read, however many have been delivered over the years.
         "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
@@ -60,14 +60,14 @@ def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
 
 
 def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
-    """Say whether such a message is queued for an order or has gone out; one that was dropped does not count."""
+    """Return True if such a message is queued for an order or has gone out; one that was dropped does not count."""
     return bool(
         reader.value("SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state <> 'dropped'", [order_id, kind])
     )
 
 
 def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
-    """Say whether the bus has such a message, or may have it."""
+    """Return True if the bus has such a message, or may have it."""
     return bool(
         reader.value(
             "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND (state = 'delivered' OR uncertain = 1)",
@@ -90,9 +90,9 @@ def mark_uncertain(tx: Tx, seq: int, body: bytes = b"", order_revision: int | No
 
 
 def forget_sent(tx: Tx, before: datetime) -> int:
-    """Forget the JSON of rows that were settled and were made before an instant; give how many there were.
+    """Forget the JSON of rows that were settled and were made before an instant; return how many there were.
 
-    What was accepted, dropped or cannot be told does not change any more; the attempts and their answers stay.
+    What was accepted, dropped or unsupported does not change any more; the attempts and their answers stay.
     """
     return tx.change(
         "UPDATE outbox SET sent = NULL WHERE sent IS NOT NULL AND created_at < ?"
@@ -122,7 +122,7 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
 
 
 def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
-    """Note that the bus has accepted a row, and the ids that it gave."""
+    """Record that the bus has accepted a row, and the ids that it gave."""
     row = tx.one("SELECT order_id FROM outbox WHERE seq = ?", [seq])
     assert row is not None
     tx.run(
@@ -135,7 +135,7 @@ def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> Non
 
 
 def unsupported(tx: Tx, seq: int, reason: str, answer: str = "") -> None:
-    """Note that this bus has no way to be told of a row; it is shown to people and keeps nothing back."""
+    """Record that this bus has no message for a row; it is shown to people and blocks nothing."""
     tx.run("UPDATE outbox SET state = 'unsupported', uncertain = 0, reason = ? WHERE seq = ?", [reason, seq])
     _attempt(tx, seq, "unsupported", reason, answer)
 
@@ -150,7 +150,7 @@ def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) 
 
 
 def mark_needs_attention(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool = False) -> None:
-    """Set a row aside with the reason; its order waits until a person or an amendment resumes it.
+    """Mark a row as needing attention, with the reason; its order waits until a person or an amendment resumes it.
 
     `uncertain` says that the bus may nevertheless have it, so that it is looked up before it is sent again.
     """
@@ -162,12 +162,12 @@ def mark_needs_attention(tx: Tx, seq: int, reason: str, answer: str, *, uncertai
 
 
 def resume(tx: Tx, order_id: int) -> int:
-    """Put an order's rows that need attention back into the queue; give how many there were."""
+    """Put an order's rows that need attention back into the queue; return how many there were."""
     return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'needs_attention'", [order_id])
 
 
 def drop_refused(tx: Tx, order_id: int) -> bool:
-    """Drop an order's messages if the bus refused its order and has nothing of it; say whether that was so.
+    """Drop an order's messages if the bus refused its order and has nothing of it; return True if that was so.
 
     For a cancelled order: what the bus does not know it need not forget.
     """
@@ -183,7 +183,7 @@ def drop_refused(tx: Tx, order_id: int) -> bool:
 
 
 def withdraw(tx: Tx, order_id: int, *kinds: OutboxKind) -> bool:
-    """Drop messages that are no longer true, unless the bus may have them; say whether there was one to drop."""
+    """Drop messages that are no longer true, unless the bus may have them; return True if there was one to drop."""
     return (
         tx.change(
             "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind IN (SELECT value FROM json_each(?))"
@@ -195,7 +195,7 @@ def withdraw(tx: Tx, order_id: int, *kinds: OutboxKind) -> bool:
 
 
 def reinstate(tx: Tx, order_id: int, kind: OutboxKind) -> None:
-    """Queue a message anew that was not true for a while, and was not told for that; nothing where there is none."""
+    """Queue a message again that was dropped because it was not true for a while; do nothing if there is none."""
     newest = tx.value(
         "SELECT state FROM outbox WHERE order_id = ? AND kind = ? ORDER BY seq DESC LIMIT 1", [order_id, kind]
     )
@@ -204,7 +204,7 @@ def reinstate(tx: Tx, order_id: int, kind: OutboxKind) -> None:
 
 
 def get(reader: Reader, seq: int) -> OutboxRow | None:
-    """Give one row, or None."""
+    """Return one row, or None."""
     row = reader.one("SELECT * FROM outbox WHERE seq = ?", [seq])
     return from_row(row) if row else None
 
@@ -221,7 +221,7 @@ def set_references(tx: Tx, order_id: int, references: Mapping[str, str]) -> None
 
 
 def references(reader: Reader, order_id: int) -> BusReferences:
-    """Give the ids that the bus gave to an order's resources."""
+    """Return the ids that the bus gave to an order's resources."""
     values = {
         row["name"]: row["value"]
         for row in reader.rows("SELECT name, value FROM bus_reference WHERE order_id = ?", [order_id])
@@ -236,7 +236,7 @@ def references(reader: Reader, order_id: int) -> BusReferences:
 
 
 def set_channel(tx: Tx, state: str, reason: str, retry_at: datetime | None, *, answered: bool) -> None:
-    """Note how the line to the bus is: `ok`, `waiting` (backing off) or `paused` (an administrator is needed)."""
+    """Store the connection state of the bus: `ok`, `waiting` (backing off) or `paused` (for an administrator)."""
     now = tx.now.isoformat()
     tx.run(
         "INSERT INTO bus_channel (id, state, reason, since, retry_at, answered_at)"
@@ -256,12 +256,12 @@ def set_channel(tx: Tx, state: str, reason: str, retry_at: datetime | None, *, a
 
 
 def channel_state(reader: Reader) -> str:
-    """Give how the line to the bus is noted to be: `ok`, `waiting` or `paused`."""
+    """Return the noted state of the connection to the bus: `ok`, `waiting` or `paused`."""
     return str(reader.value("SELECT state FROM bus_channel") or "ok")
 
 
 def from_row(row: Row) -> OutboxRow:
-    """Make an OutboxRow of a row of its table."""
+    """Return the OutboxRow of a row of its table."""
     return OutboxRow(
         seq=row["seq"],
         order_id=row["order_id"],

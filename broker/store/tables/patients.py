@@ -27,7 +27,7 @@ def from_row(row: Row) -> Patient:
 
 
 def get(reader: Reader, id: int) -> Patient | None:
-    """Give a patient, or None."""
+    """Return a patient, or None."""
     row = reader.one("SELECT * FROM patient WHERE id = ?", [id])
     return from_row(row) if row else None
 

@@ -22,25 +22,25 @@ from broker.store.database import Reader, Row, Tx
 
 
 def get(reader: Reader, sop_instance_uid: str) -> PerformedStep | None:
-    """Give a performed step, or None; its `references` stay with the first message, see also `series`, `doses`."""
+    """Return a performed step, or None; its references, series and doses are read by functions of their own."""
     row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
     return from_row(row) if row else None
 
 
 def attributes(reader: Reader, sop_instance_uid: str) -> dict[str, Any]:
-    """Give all attributes of a performed step, as DICOM JSON (PS3.18 F.2)."""
+    """Return all attributes of a performed step, as DICOM JSON (PS3.18 F.2)."""
     text = reader.value("SELECT attributes FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
     return dict(json.loads(text)) if text else {}
 
 
 def with_attributes(reader: Reader, sop_instance_uid: str) -> tuple[PerformedStep | None, dict[str, Any]]:
-    """Give a performed step with all of its attributes, by one query; None and nothing where it is not known."""
+    """Return a performed step with all of its attributes, by one query; (None, {}) if it is not known."""
     row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
     return (from_row(row), dict(json.loads(row["attributes"] or "{}"))) if row else (None, {})
 
 
 def add(tx: Tx, step: PerformedStep, attributes: str = "{}") -> int:
-    """Keep a new performed step with its references and its attributes (DICOM JSON); return its id."""
+    """Insert a new performed step with its references and its attributes (DICOM JSON); return its id."""
     id = rows.insert(tx, "performed_step", {**_columns(tx, step, attributes), "created_at": tx.now.isoformat()})
     for position, reference in enumerate(step.references):
         rows.insert(
@@ -65,7 +65,7 @@ def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
 
 
 def end_provisionally(tx: Tx, sop_instance_uid: str, state: PerformedState) -> None:
-    """End a running step in its device's place; what the device told of it stays as it is."""
+    """End a running step in its device's place; what the device reported stays as it is."""
     tx.run(
         "UPDATE performed_step SET state = ?, provisional = 1, changed_at = ? WHERE sop_instance_uid = ?",
         [state, tx.now.isoformat(), sop_instance_uid],
@@ -73,7 +73,7 @@ def end_provisionally(tx: Tx, sop_instance_uid: str, state: PerformedState) -> N
 
 
 def running(reader: Reader) -> list[tuple[PerformedStep, datetime]]:
-    """Give the steps that run, each with the instant (UTC) when its device last told of it."""
+    """Return the steps that run, each with the instant (UTC) when its device last reported it."""
     found = reader.rows("SELECT * FROM performed_step WHERE state = 'IN PROGRESS' ORDER BY id")
     return [(from_row(row), datetime.fromisoformat(row["changed_at"])) for row in found]
 
@@ -91,15 +91,15 @@ def references(reader: Reader, performed_step_id: int) -> tuple[StepReference, .
     )
 
 
-def set_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
+def set_series(tx: Tx, performed_step_id: int, series: Iterable[PerformedSeries]) -> None:
     """Write a step's series over the old ones."""
     tx.run("DELETE FROM performed_series WHERE performed_step_id = ?", [performed_step_id])
-    add_series(tx, performed_step_id, told)
+    add_series(tx, performed_step_id, series)
 
 
-def add_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) -> None:
+def add_series(tx: Tx, performed_step_id: int, series: Iterable[PerformedSeries]) -> None:
     """Keep series of a step; of two with one UID the later one stays."""
-    for each in told:
+    for each in series:
         tx.run(
             "INSERT OR REPLACE INTO performed_series"
             " (performed_step_id, series_instance_uid, description, protocol, operator, images)"
@@ -109,7 +109,7 @@ def add_series(tx: Tx, performed_step_id: int, told: Iterable[PerformedSeries]) 
 
 
 def series(reader: Reader, performed_step_id: int) -> list[PerformedSeries]:
-    """Give the series that a modality told of."""
+    """Return the series that a modality reported."""
     found = reader.rows(
         "SELECT * FROM performed_series WHERE performed_step_id = ? ORDER BY series_instance_uid", [performed_step_id]
     )
@@ -119,9 +119,9 @@ def series(reader: Reader, performed_step_id: int) -> list[PerformedSeries]:
     ]
 
 
-def set_doses(tx: Tx, performed_step_id: int, told: Mapping[str, Iterable[Dose]]) -> None:
+def set_doses(tx: Tx, performed_step_id: int, by_keyword: Mapping[str, Iterable[Dose]]) -> None:
     """Write the dose over what was known of these attributes; the others stay."""
-    for keyword, doses in told.items():
+    for keyword, doses in by_keyword.items():
         tx.run("DELETE FROM performed_dose WHERE performed_step_id = ? AND keyword = ?", [performed_step_id, keyword])
         add_doses(tx, performed_step_id, doses)
 
@@ -136,7 +136,7 @@ def add_doses(tx: Tx, performed_step_id: int, doses: Iterable[Dose]) -> None:
 
 
 def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
-    """Give the numbers of the dose, those of the whole step first."""
+    """Return the numbers of the dose, those of the whole step first."""
     found = reader.rows(
         "SELECT * FROM performed_dose WHERE performed_step_id = ? ORDER BY position, keyword", [performed_step_id]
     )
@@ -146,7 +146,7 @@ def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
 def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str, conflict: str = "") -> bool:
     """Link what was done to what was scheduled; False when they were linked already.
 
-    `conflict` says what about the patient contradicts, until a person has looked at it.
+    `conflict` is what contradicts the patient, until a person has looked at it.
     """
     return bool(
         tx.change(
@@ -158,7 +158,7 @@ def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str,
 
 
 def conflicts(reader: Reader, order_id: int) -> dict[str, str]:
-    """Give what contradicts the patient in what was done for an order: SOP Instance UID -> words of the keys."""
+    """Return what contradicts the patient in what was done for an order: SOP Instance UID -> names of the fields."""
     found = reader.rows(
         "SELECT p.sop_instance_uid, max(l.conflict) AS conflict FROM performed_step_link l"
         " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
@@ -169,7 +169,7 @@ def conflicts(reader: Reader, order_id: int) -> dict[str, str]:
 
 
 def resolve_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
-    """Take a contradiction away: a person has looked, and it is the same patient."""
+    """Clear a contradiction: a person has looked, and it is the same patient."""
     for scheduled_step_id in scheduled_step_ids:
         tx.run(
             "UPDATE performed_step_link SET conflict = '' WHERE performed_step_id = ? AND scheduled_step_id = ?",
@@ -178,7 +178,7 @@ def resolve_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterabl
 
 
 def unlink(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:
-    """Take the links of what was done to these scheduled steps away."""
+    """Delete the links of a performed step to these scheduled steps."""
     for scheduled_step_id in scheduled_step_ids:
         tx.run(
             "DELETE FROM performed_step_link WHERE performed_step_id = ? AND scheduled_step_id = ?",
@@ -187,13 +187,13 @@ def unlink(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) ->
 
 
 def remove(tx: Tx, performed_step_id: int) -> None:
-    """Remove a step that no modality told of, with its links."""
+    """Delete a step that no modality reported, with its links."""
     tx.run("DELETE FROM performed_step_link WHERE performed_step_id = ?", [performed_step_id])
     tx.run("DELETE FROM performed_step WHERE id = ? AND source <> 'modality'", [performed_step_id])
 
 
 def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
-    """Remove what was only written down because the archive had the images: the device tells of it itself now."""
+    """Delete steps that are known from the archive only: the device reports them itself now."""
     for row in tx.rows(
         "SELECT p.id FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
         " WHERE l.scheduled_step_id IN (SELECT value FROM json_each(?)) AND p.source = 'archive'",
@@ -203,7 +203,7 @@ def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
 
 
 def without_images(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:
-    """Give the orders (ids) of this time whose images no device has told of to the end; starts are local."""
+    """Return the orders (ids) of this time whose images no device has reported completely; starts are local."""
     found = reader.rows(
         "SELECT DISTINCT s.order_id FROM scheduled_step s WHERE s.start >= ? AND s.start <= ?"
         " AND (s.state = 'SCHEDULED' OR (s.state = 'DISCONTINUED' AND EXISTS"
@@ -216,7 +216,7 @@ def without_images(reader: Reader, start_from: datetime, start_to: datetime, lim
 
 
 def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]]:
-    """Give the (order id, scheduled step id) pairs that a performed step is linked to."""
+    """Return the (order id, scheduled step id) pairs that a performed step is linked to."""
     found = reader.rows(
         "SELECT s.order_id, s.id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
         " WHERE l.performed_step_id = ? ORDER BY s.id",
@@ -226,7 +226,7 @@ def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]
 
 
 def states_of_order(reader: Reader, order_id: int) -> list[PerformedState]:
-    """Give the states of all performed steps that are linked to an order's steps."""
+    """Return the states of all performed steps that are linked to an order's steps."""
     found = reader.rows(
         "SELECT DISTINCT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
         " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ?",
@@ -236,7 +236,7 @@ def states_of_order(reader: Reader, order_id: int) -> list[PerformedState]:
 
 
 def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedState]:
-    """Give the states of all performed steps that are linked to one scheduled step."""
+    """Return the states of all performed steps that are linked to one scheduled step."""
     found = reader.rows(
         "SELECT p.id, p.state FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
         " WHERE l.scheduled_step_id = ?",
@@ -264,7 +264,7 @@ def record_message(tx: Tx, uid: str, operation: str, ae_title: str, outcome: str
 
 
 def was_accepted(reader: Reader, uid: str, operation: str, ae_title: str, digest: str) -> bool:
-    """Say whether this very message of this device was already answered with success."""
+    """Return True if exactly this message of this device was already answered with success."""
     return bool(
         reader.value(
             "SELECT 1 FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ? AND ae_title = ?"
@@ -275,7 +275,7 @@ def was_accepted(reader: Reader, uid: str, operation: str, ae_title: str, digest
 
 
 def last_accepted(reader: Reader, uid: str, operation: str) -> str:
-    """Give the digest of the newest accepted message of this kind, or an empty string."""
+    """Return the digest of the newest accepted message of this kind, or an empty string."""
     return str(
         reader.value(
             "SELECT digest FROM performed_step_message WHERE sop_instance_uid = ? AND operation = ?"

@@ -1,4 +1,4 @@
-"""Reports: what doctors say of studies; the database itself refuses to change one that was signed."""
+"""Reports: what doctors write about studies; the database itself refuses to change one that was signed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from broker.store.tables import audit
 
 
 def get(reader: Reader, id: int) -> Report | None:
-    """Give a report by its id, or None."""
+    """Return a report by its id, or None."""
     row = reader.one("SELECT * FROM report WHERE id = ?", [id])
     return from_row(row) if row else None
 
 
 def of_order(reader: Reader, order_id: int) -> Report | None:
-    """Give the first reading's report on an order, draft or signed, or None."""
+    """Return the first reading's report on an order, draft or signed, or None."""
     row = reader.one("SELECT * FROM report WHERE order_id = ? ORDER BY reading LIMIT 1", [order_id])
     return from_row(row) if row else None
 
 
 def signed(reader: Reader, order_id: int) -> Report | None:
-    """Give the signed report on an order, or None: a draft is nobody's word yet."""
+    """Return the signed report on an order, or None: a draft does not count."""
     row = reader.one(
         "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
     )
@@ -33,7 +33,7 @@ def signed(reader: Reader, order_id: int) -> Report | None:
 
 
 def doubted(reader: Reader, order_id: int) -> bool:
-    """Say whether images were taken away from an order after its report was signed, and no doctor has looked since."""
+    """Return True if images were unlinked from an order after its report was signed, and no doctor has looked since."""
     newest = audit.newest(
         reader,
         order_id,
@@ -43,7 +43,7 @@ def doubted(reader: Reader, order_id: int) -> bool:
 
 
 def put(tx: Tx, report: Report) -> Report:
-    """Keep a report as it is now, over its older self; give it with what the store adds: id, revision, `saved_at`.
+    """Insert a report, or write it over its older version; return it with its id, revision and `saved_at`.
 
     The order of a signed one no longer waits for its report.
     """

@@ -67,12 +67,12 @@ class WorklistItem:
 
 
 def revision(store: Store) -> int:
-    """Give a number that moves whenever something changes that worklist answers are made of, by whomever; cheap."""
+    """Return a number that grows with every change of what worklist responses are made of, by any process; cheap."""
     return store.number("SELECT seq FROM sqlite_sequence WHERE name = 'worklist_change'")
 
 
 def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
-    """Give the orders (ids) that have changed since a revision, and the revision up to which these are all.
+    """Return the orders (ids) that have changed since a revision, and the revision up to which these are all.
 
     None where they are many, or where every answer may be another one, as after a change of a device.
     """
@@ -92,7 +92,7 @@ def candidates(
     after: Candidate | None = None,
     among: Collection[int] | None = None,
 ) -> list[Candidate]:
-    """Give where the items within a narrowing stand, earliest first, at most `limit`.
+    """Return the candidates that an index filter lets through, earliest first, at most `limit`.
 
     They begin behind `after`; with `among`, only items of these orders (ids) count.
     """
@@ -110,7 +110,7 @@ def candidates(
 
 
 def load(reader: Reader, found: Sequence[Candidate]) -> list[WorklistItem]:
-    """Give the items that stand at these places, in the same order."""
+    """Return the items of these candidates, in the same order."""
     by_id = {order.id: order for order in orders.get_many(reader, list({place.order_id for place in found}))}
     pairs = [
         (by_id[place.order_id], step)
@@ -192,7 +192,7 @@ def _by_number(narrowing: IndexFilter, params: dict[str, Any]) -> tuple[str, str
 
 
 def _conditions(narrowing: IndexFilter) -> tuple[list[str], dict[str, Any]]:
-    """Give what is checked of every row, whichever index found it."""
+    """Return what is checked of every row, whichever index found it."""
     conditions, params = list[str](), dict[str, Any]()
     for name, condition, value in (
         (

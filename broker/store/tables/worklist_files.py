@@ -32,19 +32,19 @@ class WorklistFile:
 
 
 def get(reader: Reader, path: str) -> WorklistFile | None:
-    """Give what is known of the file at this path, or None."""
+    """Return what is known of the file at this path, or None."""
     row = reader.one("SELECT * FROM worklist_file WHERE path = ?", [path])
     return _from_row(row) if row else None
 
 
 def of_order(reader: Reader, order_id: int) -> WorklistFile | None:
-    """Give the file that an order came from, or None."""
+    """Return the file that an order came from, or None."""
     row = reader.one("SELECT * FROM worklist_file WHERE order_id = ?", [order_id])
     return _from_row(row) if row else None
 
 
 def present_under(reader: Reader, folder: str) -> list[WorklistFile]:
-    """Give the files below a folder that were there at the last look."""
+    """Return the files below a folder that were there at the last look."""
     # The character after "/" is "0": a range of the primary key, also where the folder's name holds a "%".
     found = reader.rows(
         "SELECT * FROM worklist_file WHERE path > :folder || '/' AND path < :folder || '0' AND state = 'present'",

@@ -89,8 +89,8 @@ class DicomServices:
         self._ae_title, self._learns = ae_title, learns
         self._store, self._clinic = store, clinic
         self._worklist = WorklistCache(store, clinic, institution)
-        self._strangers = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
-        self._refusals = KeyedThrottle(LEARN_EVERY, devices.MOST_STRANGERS)
+        self._strangers = KeyedThrottle(LEARN_EVERY, devices.MAX_UNAPPROVED)
+        self._refusals = KeyedThrottle(LEARN_EVERY, devices.MAX_UNAPPROVED)
         self._samples = KeyedThrottle(SAMPLE_EVERY, MOST_SAMPLED)
         self._contacts = KeyedThrottle(CONTACT_EVERY, MOST_SAMPLED)
         self._lines = KeyedThrottle(60.0, LINES_A_MINUTE)

@@ -195,7 +195,7 @@ class History:
         if study.organisation:
             return study.organisation.casefold() == self._profile.organisation.casefold()
         with self._store.read() as reader:
-            return external_studies.told_by_us(reader, patient_id, study.reference)
+            return external_studies.sent_by_us(reader, patient_id, study.reference)
 
     def _details(self, reports: Sequence[Resource]) -> tuple[dict[str, StoredStudy], str]:
         """Read the references of reports, as far as time and requests go; give what was read, and why it ended."""
@@ -212,7 +212,7 @@ class History:
         return read, ""
 
     def _bare(self, report: Resource) -> StoredStudy:
-        return StoredStudy(external_study(ReportGraph(report), self._profile), told_at=bus_time(report))
+        return StoredStudy(external_study(ReportGraph(report), self._profile), reported_at=bus_time(report))
 
 
 def _reference(report: Resource) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from broker.domain.devices import Device
 from broker.store.database import Reader
@@ -16,12 +17,20 @@ from broker.store.tables import (
 from broker.store.tables.devices import DeviceNote, DeviceSample
 
 
+class ServiceContact(NamedTuple):
+    """A device's last contact on one service."""
+
+    at: datetime  # UTC
+    address: str
+    summary: str
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceContacts:
-    """A device, when it was last heard on each service, what it sent there, and what was noted of it."""
+    """A device, its last contact on each service, what it sent there, and the notes on it."""
 
     device: Device
-    services: dict[str, tuple[datetime, str, str]]  # service -> (UTC instant, address, summary)
+    services: dict[str, ServiceContact]
     samples: tuple[DeviceSample, ...] = ()  # oldest first
     notes: tuple[DeviceNote, ...] = ()  # newest first
 
@@ -39,13 +48,11 @@ def approved(reader: Reader) -> list[Device]:
 
 
 def contacts(reader: Reader) -> list[DeviceContacts]:
-    """Give every device, those only heard of too, and what is known of each."""
-    services: dict[str, dict[str, tuple[datetime, str, str]]] = {}
+    """Return every device, approved or not, with its contacts, samples and notes."""
+    services: dict[str, dict[str, ServiceContact]] = {}
     for row in reader.rows("SELECT * FROM device_contact"):
-        services.setdefault(row["ae_title"], {})[row["service"]] = (
-            datetime.fromisoformat(row["at"]),
-            row["address"],
-            row["summary"],
+        services.setdefault(row["ae_title"], {})[row["service"]] = ServiceContact(
+            datetime.fromisoformat(row["at"]), row["address"], row["summary"]
         )
     rows = reader.rows("SELECT * FROM device ORDER BY approved, name, ae_title")
     samples, notes = devices.samples(reader), devices.notes(reader)

@@ -11,7 +11,7 @@ from broker.store.tables import (
     directories,
 )
 
-MOST_WORDS = 8  # of what is typed into a search
+MAX_WORDS = 8  # of what is typed into a search
 
 
 _LAST = chr(0x10FFFF)
@@ -46,7 +46,7 @@ def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry
             [kind, prefix, prefix + _LAST, limit if typed else 0],
         )
     ]
-    words = [f" {word}" for word in directories.search_key(typed).split()[:MOST_WORDS]]
+    words = [f" {word}" for word in directories.search_key(typed).split()[:MAX_WORDS]]
     if len(codes) < limit and (words or not typed):
         # The index holds all that is looked at here: entries themselves are read for what is found only.
         found = reader.rows(

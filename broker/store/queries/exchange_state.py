@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from broker.domain import names
 from broker.domain.messages import OutboxRow
@@ -79,10 +80,19 @@ def current(reader: Reader, ledger: int = 100) -> ExchangeState:
     )
 
 
-def attempts(reader: Reader, seq: int) -> list[tuple[datetime, str, str, str]]:
-    """Give the attempts at one message, oldest first: (instant, outcome, reason, answer)."""
+class DeliveryAttempt(NamedTuple):
+    """One attempt at sending a message."""
+
+    at: datetime  # UTC
+    outcome: str
+    reason: str
+    answer: str  # of the bus, truncated
+
+
+def attempts(reader: Reader, seq: int) -> list[DeliveryAttempt]:
+    """Return the attempts at one message, oldest first."""
     return [
-        (datetime.fromisoformat(row["at"]), row["outcome"], row["reason"], row["answer"])
+        DeliveryAttempt(datetime.fromisoformat(row["at"]), row["outcome"], row["reason"], row["answer"])
         for row in reader.rows("SELECT * FROM outbox_attempt WHERE seq = ? ORDER BY id", [seq])
     ]
 

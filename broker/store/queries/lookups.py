@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import NamedTuple
 
 from broker.domain import identifiers, names
 from broker.domain.devices import ProcedureType
@@ -39,15 +40,23 @@ def patients(reader: Reader, typed: str, limit: int = 8) -> list[Patient]:
     return []
 
 
-def referrers(reader: Reader) -> list[tuple[str, str, str]]:
-    """Give the doctors who referred lately, most frequent first: (full name, position, СНИЛС)."""
+class Referrer(NamedTuple):
+    """A doctor who refers patients."""
+
+    name: str  # full
+    position: str
+    snils: str  # 11 digits, or ""
+
+
+def referrers(reader: Reader) -> list[Referrer]:
+    """Return the doctors who referred lately, most frequent first."""
     rows = reader.rows(
         "SELECT trim(referrer_family || ' ' || referrer_given || ' ' || referrer_middle) AS name,"
         " referrer_position AS position, referrer_snils AS snils FROM orders"
         " WHERE referrer_family <> '' AND id > (SELECT coalesce(max(id), 0) - 2000 FROM orders)"
         " GROUP BY 1, 2, 3 ORDER BY count(*) DESC LIMIT 200"
     )
-    return [(row["name"], row["position"], row["snils"]) for row in rows]
+    return [Referrer(row["name"], row["position"], row["snils"]) for row in rows]
 
 
 def procedures(reader: Reader) -> list[ProcedureType]:

@@ -16,7 +16,7 @@ from broker.store import rows
 from broker.store.database import Reader, Row, Store, Tx
 
 AFTER_STARTER = 1_000_000  # position of imported procedures, which so go by name
-MOST_STRANGERS = 200  # callers that nobody has approved; beyond that the one with the oldest contact is removed
+MAX_UNAPPROVED = 200  # callers that nobody has approved; beyond that the one with the oldest contact is removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def put(tx: Tx, device: Device) -> None:
 def learn(tx: Tx, ae_title: str, address: str) -> None:
     """Store an unknown caller's AE title and address, not approved; an approved device is left unchanged.
 
-    At most MOST_STRANGERS are stored, so that invented AE titles cannot fill the table.
+    At most MAX_UNAPPROVED are stored, so that invented AE titles cannot fill the table.
     """
     known = get(tx, ae_title)
     if known is not None:
@@ -76,7 +76,7 @@ def learn(tx: Tx, ae_title: str, address: str) -> None:
         "DELETE FROM device WHERE ae_title IN (SELECT d.ae_title FROM device d WHERE d.approved = 0"
         " ORDER BY max(d.created_at, coalesce((SELECT max(h.at) FROM device_contact h WHERE h.ae_title = d.ae_title),"
         " '')) DESC, d.ae_title = :new DESC LIMIT -1 OFFSET :most)",
-        {"most": MOST_STRANGERS, "new": ae_title},
+        {"most": MAX_UNAPPROVED, "new": ae_title},
     )
     tx.notify()
 

@@ -14,11 +14,6 @@ from broker.domain import names
 from broker.domain.directory import Entry
 from broker.store.database import Reader, Row, Tx
 
-MOST_WORDS = 8  # of what is typed into a search
-_LAST = chr(0x10FFFF)
-# Cyrillic letters that look like the Latin ones of ICD-10: typed with the keyboard in the wrong state.
-_LATIN = str.maketrans("АВЕКМНОРСТХавекмнорстх", "ABEKMHOPCTXabekmhopctx")
-
 
 @dataclass(frozen=True, slots=True)
 class ImportChange:

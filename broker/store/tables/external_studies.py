@@ -23,7 +23,7 @@ class StoredStudy:
 
     study: ExternalStudy
     version: str = ""
-    told_at: datetime | None = None  # UTC: when the report was last changed on the bus
+    reported_at: datetime | None = None  # UTC: when the report was last changed on the bus
 
 
 def of_order(reader: Reader, order_id: int) -> list[ExternalStudy]:
@@ -75,7 +75,7 @@ def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int | None = None)
             belongs,
             kept.study.studied_on.isoformat() if kept.study.studied_on else "",
             content,
-            (kept.told_at or tx.now).isoformat(),
+            (kept.reported_at or tx.now).isoformat(),
         ],
     )
     return row is None or row["content"] != content
@@ -129,7 +129,7 @@ def order_of_task(reader: Reader, task: str) -> int | None:
     return None if id is None else int(id)
 
 
-def told_by_us(reader: Reader, patient_id: int, reference: str) -> bool:
+def sent_by_us(reader: Reader, patient_id: int, reference: str) -> bool:
     """Return True if a report ("DiagnosticReport/<id>") is one that we have sent to the bus for this patient."""
     return bool(
         reader.value(
@@ -149,9 +149,9 @@ def _replaces(kept: StoredStudy, row: Row) -> bool:
     if prior_studies.is_final(_study(before)) and not prior_studies.is_final(kept.study):
         # Only its own withdrawal takes a finished report back.
         return kept.study.status in prior_studies.WITHDRAWN and (
-            kept.told_at is None or kept.told_at.isoformat() >= row["at"]
+            kept.reported_at is None or kept.reported_at.isoformat() >= row["at"]
         )
-    return kept.told_at is None or kept.told_at.isoformat() >= row["at"] or not before["version"]
+    return kept.reported_at is None or kept.reported_at.isoformat() >= row["at"] or not before["version"]
 
 
 def _content(kept: StoredStudy) -> str:

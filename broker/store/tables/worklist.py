@@ -18,7 +18,7 @@ from broker.store.database import Reader, Store, Tx
 from broker.store.tables import orders
 from broker.store.tables.patients import PREFIX_END
 
-MOST_CHANGED = 200  # orders that are looked at one by one
+MAX_CHANGED = 200  # orders that are looked at one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
     """
     rows = reader.rows(
         "SELECT revision, order_id FROM worklist_change WHERE revision > ? ORDER BY revision LIMIT ?",
-        [since, MOST_CHANGED + 1],
+        [since, MAX_CHANGED + 1],
     )
-    if len(rows) > MOST_CHANGED or any(row["order_id"] is None for row in rows):
+    if len(rows) > MAX_CHANGED or any(row["order_id"] is None for row in rows):
         return None
     return rows[-1]["revision"] if rows else since, {row["order_id"] for row in rows}
 

@@ -100,7 +100,7 @@ def test_invented_ae_titles_fill_neither_the_log_nor_the_registry(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(services, "LINES_A_MINUTE", 3)
-    monkeypatch.setattr(devices, "MOST_STRANGERS", 5)
+    monkeypatch.setattr(devices, "MAX_UNAPPROVED", 5)
     with serving(store) as refusing:
         for number in range(12):
             assert not call(refusing.port, f"FAKE_{number}")

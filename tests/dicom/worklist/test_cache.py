@@ -269,7 +269,7 @@ def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(
     told, from_memory = quickly(services, asked)
     assert (told, from_memory) == (slowly(store, asked), False)
     assert told != expected
-    for number in range(stored.MOST_CHANGED + 1):  # so many that they are not looked at one by one
+    for number in range(stored.MAX_CHANGED + 1):  # so many that they are not looked at one by one
         store.write(lambda tx, n=number: orders.set_bus_accession_number(tx, other.id, f"R{n}"))  # type: ignore[misc]
     assert quickly(services, asked) == (told, False)
     assert quickly(services, asked) == (told, True)

@@ -85,7 +85,7 @@ def test_a_stranger_is_learned_with_its_newest_address_and_a_known_device_left_a
 
 
 def test_a_flood_of_invented_callers_forgets_those_heard_longest_ago(store: Store, clock: Clock) -> None:
-    for number in range(devices.MOST_STRANGERS):
+    for number in range(devices.MAX_UNAPPROVED):
         clock.now += timedelta(seconds=1)
         learn(store, f"FAKE_{number}", "10.0.0.1")
     store.write(lambda tx: devices.note_contact(tx, "FAKE_0", "refused", "10.0.0.1", ""))  # the oldest, heard again
@@ -93,7 +93,7 @@ def test_a_flood_of_invented_callers_forgets_those_heard_longest_ago(store: Stor
         clock.now += timedelta(seconds=1)
         learn(store, f"MORE_{number}", "10.0.0.1")
     kept = set(strangers(store))
-    assert len(kept) == devices.MOST_STRANGERS
+    assert len(kept) == devices.MAX_UNAPPROVED
     assert {"FAKE_0", "MORE_0", "MORE_4", "FAKE_6"} <= kept
     assert not {"FAKE_1", "FAKE_5"} & kept
     with store.read() as reader:
@@ -101,7 +101,7 @@ def test_a_flood_of_invented_callers_forgets_those_heard_longest_ago(store: Stor
 
 
 def test_of_strangers_in_one_instant_the_newest_stays(store: Store) -> None:
-    for number in range(devices.MOST_STRANGERS + 3):
+    for number in range(devices.MAX_UNAPPROVED + 3):
         learn(store, f"ZZ_{number}", "10.0.0.1")
     learn(store, "AA", "10.0.0.1")
     assert "AA" in strangers(store)
@@ -140,7 +140,7 @@ def test_what_belongs_to_a_forgotten_stranger_goes_with_it(store: Store, clock: 
     learn(store, "OLD", "10.0.0.1")
     keep_sample(store, "OLD", "worklist", {})
     note(store, "OLD", "other", "")
-    for number in range(devices.MOST_STRANGERS):
+    for number in range(devices.MAX_UNAPPROVED):
         clock.now += timedelta(seconds=1)
         learn(store, f"FAKE_{number}", "10.0.0.1")
     assert "OLD" not in strangers(store)

@@ -72,7 +72,7 @@ def of_order(store: Store, order: Order) -> list[ExternalStudy]:
 def test_a_study_comes_back_as_it_was_kept(store: Store, order: Order) -> None:
     assert keep(store, order.patient.id, STUDY)
     bare = ExternalStudy("DiagnosticReport/2")
-    assert keep(store, order.patient.id, bare, version="", told_at=None)
+    assert keep(store, order.patient.id, bare, version="", reported_at=None)
     assert told(store, order.patient.id).studies == (STUDY, bare)
     with store.read() as reader:
         assert external_studies.versions(reader, order.patient.id) == {
@@ -90,9 +90,13 @@ def test_the_same_again_changes_nothing(store: Store, order: Order) -> None:
 @pytest.mark.parametrize(
     "worse",
     [
-        {"study": replace(STUDY, status="partial", conclusion=""), "version": "2", "told_at": NOW + timedelta(hours=1)},
-        {"study": replace(STUDY, conclusion="старое"), "version": "0", "told_at": NOW - timedelta(hours=1)},
-        {"study": replace(STUDY, conclusion=""), "version": "", "told_at": NOW + timedelta(hours=1)},
+        {
+            "study": replace(STUDY, status="partial", conclusion=""),
+            "version": "2",
+            "reported_at": NOW + timedelta(hours=1),
+        },
+        {"study": replace(STUDY, conclusion="старое"), "version": "0", "reported_at": NOW - timedelta(hours=1)},
+        {"study": replace(STUDY, conclusion=""), "version": "", "reported_at": NOW + timedelta(hours=1)},
     ],
     ids=["partial", "older", "not read in full"],
 )
@@ -106,29 +110,29 @@ def test_what_is_worse_never_replaces_what_is_there(store: Store, order: Order, 
 def test_an_amended_report_replaces_the_old_one_and_stays_the_orders(store: Store, order: Order) -> None:
     keep(store, order.patient.id, STUDY, order.id)
     amended = replace(STUDY, status="amended", conclusion="Перелом")
-    assert keep(store, order.patient.id, amended, version="2", told_at=NOW + timedelta(minutes=1))
+    assert keep(store, order.patient.id, amended, version="2", reported_at=NOW + timedelta(minutes=1))
     assert of_order(store, order) == [amended]
 
 
 def test_a_finished_report_that_is_withdrawn_is_not_shown_as_one_any_more(store: Store, order: Order) -> None:
     keep(store, order.patient.id, STUDY, order.id)
     withdrawn = replace(STUDY, status="entered-in-error", conclusion="")
-    assert not keep(store, order.patient.id, withdrawn, version="0", told_at=NOW - timedelta(days=1))
-    assert keep(store, order.patient.id, withdrawn, version="2", told_at=NOW + timedelta(days=1))
+    assert not keep(store, order.patient.id, withdrawn, version="0", reported_at=NOW - timedelta(days=1))
+    assert keep(store, order.patient.id, withdrawn, version="2", reported_at=NOW + timedelta(days=1))
     assert of_order(store, order) == [withdrawn]
 
 
 def test_partial_and_final_reports_of_one_study_are_shown_as_one(store: Store, order: Order) -> None:
     partial = replace(STUDY, reference="DiagnosticReport/0", status="partial", conclusion="")
     keep(store, order.patient.id, STUDY, order.id)
-    keep(store, order.patient.id, partial, order.id, told_at=NOW + timedelta(hours=1))
+    keep(store, order.patient.id, partial, order.id, reported_at=NOW + timedelta(hours=1))
     assert of_order(store, order) == [STUDY]
     assert told(store, order.patient.id).studies == (STUDY,)
 
 
 def test_the_report_that_was_changed_last_counts_whichever_came_last(store: Store, order: Order) -> None:
     second = replace(STUDY, reference="DiagnosticReport/2", conclusion="Перелом")
-    keep(store, order.patient.id, second, told_at=NOW + timedelta(hours=1))
+    keep(store, order.patient.id, second, reported_at=NOW + timedelta(hours=1))
     keep(store, order.patient.id, STUDY)
     assert told(store, order.patient.id).studies == (second,)
 
@@ -224,8 +228,8 @@ def test_a_report_that_we_told_ourselves_is_known_as_ours(store: Store, order: O
         )
     )
     with store.read() as reader:
-        assert external_studies.told_by_us(reader, order.patient.id, "DiagnosticReport/r1")
-        assert not external_studies.told_by_us(reader, order.patient.id, "DiagnosticReport/r2")
+        assert external_studies.sent_by_us(reader, order.patient.id, "DiagnosticReport/r1")
+        assert not external_studies.sent_by_us(reader, order.patient.id, "DiagnosticReport/r2")
 
 
 def test_reading_a_patient_is_a_search_of_an_index(store: Store) -> None:

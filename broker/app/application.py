@@ -36,7 +36,7 @@ from broker.domain.orders import Order
 from broker.security.throttle import Throttle
 from broker.store.database import Reader, StoreError
 from broker.store.queries import device_registry
-from broker.workflow.stale_steps import Abandoned
+from broker.workflow.stale_steps import StaleStepJob
 
 if TYPE_CHECKING:
     import uvicorn
@@ -68,7 +68,7 @@ class Application:
         self.dicom = DicomServer(port_settings(config.dicom), self.store, self.clinic, config.clinic.name)
         self.region = RegionalBus(config, self.store, self.clinic) if config.bus.url else None
         self.clock = ClockWatch()
-        self.abandoned = Abandoned(self.store, self.clinic, self.clock.times_set)
+        self.abandoned = StaleStepJob(self.store, self.clinic, self.clock.times_set)
         self.health = HealthMonitor(self.store, config, lambda: self.dicom.port)
         self._web: uvicorn.Server | None = None
         self._stop = threading.Event()

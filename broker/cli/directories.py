@@ -23,7 +23,7 @@ from broker.imports.directories.kinds import KINDS, Kind
 from broker.imports.directories.row import DirectoryContent, read_entries
 from broker.imports.spreadsheet import BadTable
 from broker.store.queries import device_registry, directory_search
-from broker.workflow.directories import Replaced, Source, replace_directory
+from broker.workflow.directories import DirectorySource, ReplaceResult, replace_directory
 
 SHOWN_REFUSALS = 100  # rows; more are only counted
 MANY_OFFERED = 300  # procedures; more are no longer found by looking through them
@@ -89,7 +89,7 @@ def _import(args: argparse.Namespace) -> int:
             with context.store.read() as reader:
                 modalities = {device.modality for device in device_registry.approved(reader)} - {""}
             offered = _offered(args, content.entries, modalities)
-        source = Source(kind.name, system, version, args.file.name)
+        source = DirectorySource(kind.name, system, version, args.file.name)
         done = context.change(
             replace_directory,
             source,
@@ -252,7 +252,7 @@ def _print_refused(content: DirectoryContent, table: DirectoryTable) -> None:
         print(f"… and {len(content.refused) - SHOWN_REFUSALS} more are refused")
 
 
-def _outcome(kind: Kind, source: Source, content: DirectoryContent, done: Replaced) -> Iterator[str]:
+def _outcome(kind: Kind, source: DirectorySource, content: DirectoryContent, done: ReplaceResult) -> Iterator[str]:
     """Say what has been replaced."""
     origin = ", ".join(filter(None, (source.system, f"version {source.version}" if source.version else "")))
     change = done.change
@@ -265,7 +265,7 @@ def _outcome(kind: Kind, source: Source, content: DirectoryContent, done: Replac
         yield f"The desk offers {done.offered} procedures{defaults}."
 
 
-def _advice(source: Source, done: Replaced, config: Config) -> Iterator[str]:
+def _advice(source: DirectorySource, done: ReplaceResult, config: Config) -> Iterator[str]:
     """Say what is left to do, in the configuration above all."""
     key = _CONFIGURED.get(source.kind)
     if key and source.system != getattr(config.bus, key):

@@ -35,7 +35,7 @@ from broker.store.database import Store
 from broker.store.queries import access, schedule
 from broker.workflow import accounts as staff
 from broker.workflow import devices, directories, performed_steps, referrals
-from broker.workflow.directories import Source
+from broker.workflow.directories import DirectorySource
 
 PASSWORD = "practice-2026"
 ACCOUNTS = (
@@ -79,7 +79,7 @@ REFERRALS = (
     (8, "WLB-MMG4", "MAMMO_9", 45),
 )
 SYSTEM = Actor(ActorKind.SYSTEM, "demo", "Демонстрация")
-CLINICS = Source("organisations", "1.2.643.2.69.1.1.1.64", "demo", "demo")
+CLINICS = DirectorySource("organisations", "1.2.643.2.69.1.1.1.64", "demo", "demo")
 CLINIC_NAMES = (
     Entry(practice.PRACTICE_ORGANISATION, "Клиника на Заречной"),
     Entry(practice.PRACTICE_ORGANISATION_2, "Больница № 2"),

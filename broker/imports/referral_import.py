@@ -21,7 +21,7 @@ from broker.store.database import Store
 from broker.store.queries import device_registry, lookups
 from broker.store.tables import orders
 from broker.workflow import referrals
-from broker.workflow.worklist_files import Outcome
+from broker.workflow.worklist_files import SyncOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class ReferralImport:
         with self.store.read() as reader:
             earlier = orders.by_submission(reader, draft.submission_id)
         if earlier:
-            return ImportResult(where, Outcome.UNCHANGED, earlier[0].accession_number)
+            return ImportResult(where, SyncOutcome.UNCHANGED, earlier[0].accession_number)
         try:
             run = self.store.dry_run if self.dry_run else self.store.write
             order = run(referrals.register, draft, self.actor, self.clinic)
@@ -65,7 +65,7 @@ class ReferralImport:
             return ImportResult(where, REFUSED, reasons=tuple(referral_row.explained(error.problems, table.columns)))
         except BrokerError as error:
             return ImportResult(where, REFUSED, reasons=(str(error),))
-        return ImportResult(where, Outcome.ADDED, "" if self.dry_run else order.accession_number)
+        return ImportResult(where, SyncOutcome.ADDED, "" if self.dry_run else order.accession_number)
 
 
 def read_table(path: Path) -> ReferralTable:

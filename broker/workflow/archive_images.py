@@ -20,7 +20,7 @@ from broker.workflow import order_status
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ArchiveStudy:
     """What an archive holds of a study, as it tells at study level."""
 
     study_instance_uid: str
@@ -32,7 +32,7 @@ class Held:
     start: datetime | None = None  # local clinic time, naive
 
 
-def images_seen(tx: Tx, order_id: int, held: Held, actor: Actor, clinic: Clinic) -> bool:
+def record_images(tx: Tx, order_id: int, held: ArchiveStudy, actor: Actor, clinic: Clinic) -> bool:
     """Keep that an archive holds an order's images: it was made; say whether that was news.
 
     No news where a device reports the study itself, and where a person has said that these images are not the
@@ -67,7 +67,7 @@ def _is_news(tx: Tx, order: Order) -> bool:
     return PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id)
 
 
-def _step(tx: Tx, order: Order, held: Held, clinic: Clinic) -> PerformedStep:
+def _step(tx: Tx, order: Order, held: ArchiveStudy, clinic: Clinic) -> PerformedStep:
     return PerformedStep(
         sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
         ae_title=next(iter(order.steps[0].station_ae_titles), ""),

@@ -19,7 +19,7 @@ from broker.store.tables.directories import ImportChange
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DirectorySource:
     """Where entries come from: a kind of directory, its code system's OID and version, the file's name."""
 
     kind: str
@@ -29,7 +29,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class ReplaceResult:
     """What the verb did. `offered` procedures are the desk's after it, the local ones among them counted apart."""
 
     change: ImportChange
@@ -39,13 +39,13 @@ class Replaced:
 
 def replace_directory(
     tx: Tx,
-    source: Source,
+    source: DirectorySource,
     entries: Sequence[Entry],
     actor: Actor,
     *,
     offered: Sequence[ProcedureType] = (),
     replace_defaults: bool = False,
-) -> Replaced:
+) -> ReplaceResult:
     """Put entries in the place of all that a kind of directory had, in one transaction.
 
     Of procedures, `offered` are those that the desk shows from now on, beside the local default set unless
@@ -73,7 +73,7 @@ def replace_directory(
         gone=change.gone,
     )
     now = lookups.procedures(tx)
-    return Replaced(change, len(now), sum(each.local for each in now))
+    return ReplaceResult(change, len(now), sum(each.local for each in now))
 
 
 def _sites(tx: Tx) -> dict[str, str]:

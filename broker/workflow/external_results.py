@@ -26,7 +26,7 @@ from broker.store.tables.incoming import Arrival
 ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
 
 
-class Outcome(StrEnum):
+class ExternalResultOutcome(StrEnum):
     """What became of a result."""
 
     COMPLETED = "completed"  # its order is done
@@ -36,14 +36,16 @@ class Outcome(StrEnum):
     NEEDS_ATTENTION = "set_aside"  # a person must look
 
 
-def take_result(tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, actor: Actor = ACTOR) -> Outcome:
+def store_result(
+    tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, actor: Actor = ACTOR
+) -> ExternalResultOutcome:
     """Keep another clinic's result for an order of ours; a finished report completes one that waits for it.
 
     The same again changes nothing, and neither does a partial report after the finished one. Raise NotFound.
     """
     _permit(actor)
     order = orders.require(tx, order_id)
-    study = in_our_words(tx, kept.study)
+    study = fill_from_directory(tx, kept.study)
     news = external_studies.put(tx, order.patient.id, replace(kept, study=study), order.id)
     incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
     done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
@@ -53,7 +55,7 @@ def take_result(tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, acto
             if step.state is StepState.REFERRED:
                 orders.set_step_state(tx, step.id, StepState.COMPLETED)
     if not news and not done:
-        return Outcome.KNOWN
+        return ExternalResultOutcome.KNOWN
     audit.write(
         tx,
         actor,
@@ -65,10 +67,10 @@ def take_result(tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, acto
         completed=done,
     )
     tx.notify()
-    return Outcome.COMPLETED if done else Outcome.TAKEN
+    return ExternalResultOutcome.COMPLETED if done else ExternalResultOutcome.TAKEN
 
 
-def result_failed(
+def note_result_failure(
     tx: Tx, arrival: Arrival, reason: str, order_id: int | None = None, actor: Actor = ACTOR, *, aside: bool = True
 ) -> None:
     """Note in the ledger why a result cannot be taken: set aside for a person, or to be tried again."""
@@ -78,7 +80,7 @@ def result_failed(
     tx.notify()
 
 
-def keep_history(
+def store_history(
     tx: Tx,
     patient_id: int,
     told: Sequence[StoredStudy],
@@ -98,7 +100,7 @@ def keep_history(
     if patient is None:
         raise NotFound(f"patient {patient_id}")
     for kept in told:
-        external_studies.put(tx, patient_id, replace(kept, study=in_our_words(tx, kept.study)))
+        external_studies.put(tx, patient_id, replace(kept, study=fill_from_directory(tx, kept.study)))
     if whole:
         external_studies.forget_others(tx, patient_id, [kept.study.reference for kept in told])
     if missing:
@@ -109,14 +111,14 @@ def keep_history(
     tx.notify()
 
 
-def history_failed(tx: Tx, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
+def note_history_failure(tx: Tx, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
     """Note why the bus told nothing of a patient; what it told before stays, with its age."""
     _permit(actor)
     external_studies.note_failure(tx, patient_id, reason)
     tx.notify()
 
 
-def in_our_words(reader: Reader, study: ExternalStudy) -> ExternalStudy:
+def fill_from_directory(reader: Reader, study: ExternalStudy) -> ExternalStudy:
     """Fill in from the clinic's directory what a study of an official code leaves out: name, body site, modality."""
     procedure = devices.procedure(reader, study.procedure_code) if study.procedure_code else None
     if procedure is None or procedure.local:  # a local code of ours is no code of anybody else's

@@ -39,7 +39,7 @@ CHANGED_LATE = "changed after it was accepted"
 CANCELLED_LATE = "cancelled too late"
 
 
-class Taken(StrEnum):
+class ReceiveOutcome(StrEnum):
     """What became of a message from elsewhere."""
 
     WAITING = "waiting"  # for a person
@@ -52,7 +52,7 @@ class Taken(StrEnum):
 # ---- what the sender wants ----
 
 
-def take(
+def receive(
     tx: Tx,
     referral: IncomingReferral,
     arrival: Arrival,
@@ -61,7 +61,7 @@ def take(
     auto_accept: Mapping[str, str],
     *,
     system_procedure: str = SYSTEM_PROCEDURE,
-) -> Taken:
+) -> ReceiveOutcome:
     """Take a referral that its sender asks for, or its newer content; the same one again changes nothing.
 
     It waits for a person, unless `auto_accept` (modality -> AE title) names a device for what it asks and nothing is
@@ -69,7 +69,7 @@ def take(
     """
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
-        return Taken.NOTHING
+        return ReceiveOutcome.NOTHING
     known = incoming.by_task(tx, arrival.source, referral.task)
     came = replace(
         referral,
@@ -86,7 +86,7 @@ def take(
     incoming.put(tx, ArrivalKind.REFERRAL, arrival)
     same = known is not None and _content(known) == _content(came)
     if known and same and known.state is IncomingState.DECLINED:
-        return Taken.NOTHING
+        return ReceiveOutcome.NOTHING
     if known is None:
         came = replace(came, id=incoming.add(tx, came))
     else:
@@ -97,12 +97,12 @@ def take(
             tx, actor, AuditAction.INCOMING, task=referral.task, source=arrival.source, requester=referral.requester
         )
     outcome = _by_rule(tx, came, actor, clinic, auto_accept, system_procedure)
-    return Taken.NOTHING if again and outcome is Taken.WAITING else outcome
+    return ReceiveOutcome.NOTHING if again and outcome is ReceiveOutcome.WAITING else outcome
 
 
-def take_cancellation(
+def receive_cancellation(
     tx: Tx, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int | None = None
-) -> Taken:
+) -> ReceiveOutcome:
     """Take it that the sender of a referral has cancelled it; or, with `order_id`, that an order of ours is.
 
     What waits is cancelled, an order is taken off the worklist and nothing is told back. What has begun stays, and
@@ -110,26 +110,26 @@ def take_cancellation(
     """
     permit(tx, actor, Permission.CANCEL)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
-        return Taken.NOTHING
+        return ReceiveOutcome.NOTHING
     known = incoming.by_task(tx, arrival.source, task)
     named = order_id or (known.order_id if known else None)
     order = orders.get(tx, named) if named else None
     if order and order_id and _cancelled_by_us(tx, order):
-        return Taken.NOTHING
+        return ReceiveOutcome.NOTHING
     incoming.overtake(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
     incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else None)
     tx.notify()
-    outcome = Taken.CANCELLED
+    outcome = ReceiveOutcome.CANCELLED
     if order and order.state is not OrderState.CANCELLED:
         outcome = _cancel(tx, order, arrival, reason, actor, clinic)
-    if known and outcome is Taken.CANCELLED and known.state is not IncomingState.CANCELLED:
+    if known and outcome is ReceiveOutcome.CANCELLED and known.state is not IncomingState.CANCELLED:
         incoming.update(tx, replace(known, state=IncomingState.CANCELLED))
         if not order:
             audit.write(tx, actor, AuditAction.INCOMING_CANCELLED, task=task, source=arrival.source, reason=reason)
     return outcome
 
 
-def set_aside(tx: Tx, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
+def note_unreadable(tx: Tx, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
     """Keep what cannot be taken, with the reason, for a person to look at; what is known of it stays as it was."""
     incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason)
     tx.notify()
@@ -154,7 +154,7 @@ def accept(
     `referral.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
     or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
     """
-    draft = replace(referrals.tidied(draft), submission_id="", owner="")
+    draft = replace(referrals.normalise(draft), submission_id="", owner="")
     permit(tx, actor, Permission.REGISTER)
     known = _known(tx, incoming_id)
     if known.state is IncomingState.ACCEPTED and known.order_id:
@@ -221,7 +221,7 @@ def draft_of(
 
     The procedure is the one of our directory with the same official code, else with the same name, else none.
     """
-    procedure = fitting(referral, procedures, system_procedure)
+    procedure = find_procedure(referral, procedures, system_procedure)
     return ReferralDraft(
         patient=replace(referral.patient, id=0, patient_id="", revision=0),
         procedure_code=procedure.code if procedure else "",
@@ -231,7 +231,7 @@ def draft_of(
     )
 
 
-def fitting(
+def find_procedure(
     referral: IncomingReferral, procedures: Iterable[ProcedureType], system_procedure: str = SYSTEM_PROCEDURE
 ) -> ProcedureType | None:
     """Find what a referral asks for in our directory; a local code of another clinic means nothing here."""
@@ -268,22 +268,22 @@ def _by_rule(
     clinic: Clinic,
     auto_accept: Mapping[str, str],
     system_procedure: str,
-) -> Taken:
+) -> ReceiveOutcome:
     """Put a referral straight onto the worklist where a rule says so and nothing speaks against it."""
-    procedure = None if came.problems else fitting(came, lookups.procedures(tx), system_procedure)
+    procedure = None if came.problems else find_procedure(came, lookups.procedures(tx), system_procedure)
     ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
-        return Taken.WAITING
+        return ReceiveOutcome.WAITING
     now = clinic.local(tx.now)
     draft = draft_of(came, [procedure], now, system_procedure=system_procedure)
-    draft = referrals.tidied(replace(draft, station_ae_titles=(ae_title,)))
+    draft = referrals.normalise(replace(draft, station_ae_titles=(ae_title,)))
     try:
         _ordered(tx, came, draft, actor, clinic)
     except Invalid as error:  # the device is not approved, somebody else has the same СНИЛС here, …
         log.warning("incoming referral %d waits for a person: %s", came.id, error)
         incoming.update(tx, replace(came, problems=error.problems))
-        return Taken.WAITING
-    return Taken.ORDERED
+        return ReceiveOutcome.WAITING
+    return ReceiveOutcome.ORDERED
 
 
 def _ordered(
@@ -346,18 +346,20 @@ def _refusal(tx: Tx, number: str) -> str:
     return "another order has it" if number and orders.is_taken(tx, "accession_number", number) else ""
 
 
-def _changed_late(tx: Tx, known: IncomingReferral, came: IncomingReferral, arrival: Arrival, actor: Actor) -> Taken:
+def _changed_late(
+    tx: Tx, known: IncomingReferral, came: IncomingReferral, arrival: Arrival, actor: Actor
+) -> ReceiveOutcome:
     """Keep what the sender changed of an order that is already made; people decide what follows of it."""
     changed = sorted(
         name for name in IncomingReferral.__dataclass_fields__ if _member(known, name) != _member(came, name)
     )
     if not changed:
         incoming.put(tx, ArrivalKind.REFERRAL, arrival, order_id=known.order_id)
-        return Taken.NOTHING
+        return ReceiveOutcome.NOTHING
     incoming.put(tx, ArrivalKind.REFERRAL, arrival, ArrivalState.NEEDS_ATTENTION, CHANGED_LATE, known.order_id)
     incoming.update(tx, replace(came, state=known.state, order_id=known.order_id))
     audit.write(tx, actor, AuditAction.BUS_CHANGED_LATE, known.order_id, changed=changed)
-    return Taken.LATE
+    return ReceiveOutcome.LATE
 
 
 def _member(referral: IncomingReferral, name: str) -> object:
@@ -369,13 +371,13 @@ def _cancelled_by_us(tx: Tx, order: Order) -> bool:
     return order.state is OrderState.CANCELLED or outbox.has(tx, order.id, OutboxKind.CANCEL)
 
 
-def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> Taken:
+def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> ReceiveOutcome:
     if lifecycle.allowed(order.state, Event.CANCEL):
         knows = arrival.source == BUS
         referrals.remove_from_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
         audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=reason)
-        return Taken.CANCELLED
+        return ReceiveOutcome.CANCELLED
     incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)
     audit.write(tx, actor, AuditAction.BUS_CANCELLED_LATE, order.id, status=reason)
     log.warning("order %s was cancelled by its sender after it had begun", order.accession_number)
-    return Taken.LATE
+    return ReceiveOutcome.LATE

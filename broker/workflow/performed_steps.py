@@ -176,7 +176,7 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     tx.notify()
 
 
-def confirm(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
     """Say that a study is this order's patient's, although the device named the patient otherwise.
 
     The region may then learn of the images. Raise NotFound, Forbidden.

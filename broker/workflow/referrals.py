@@ -36,7 +36,7 @@ def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repe
     earlier study that a person was shown and wants repeated: it goes into the audit trail. Raise Invalid with the wrong
     fields, Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
     """
-    draft = tidied(draft)
+    draft = normalise(draft)
     digest = _digest(draft)
     permit(tx, actor, Permission.REGISTER)
     if draft.submission_id and (earlier := orders.by_submission(tx, draft.submission_id)):
@@ -73,7 +73,7 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
     device = devices.get(tx, step.ae_title)
     here = (device.ae_title,) if device and device.approved else draft.station_ae_titles
-    told = tidied(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
+    told = normalise(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
     role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
     uid = _own_study_uid(tx, step)
     order = create_order(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
@@ -148,7 +148,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     `revision` is the one that the person saw. Raise Stale when the order has changed since, WrongState, Invalid,
     NotFound, Forbidden. What the bus refused goes out again, since its content has changed.
     """
-    draft = tidied(draft)
+    draft = normalise(draft)
     permit(tx, actor, Permission.AMEND)
     order = _current(tx, order_id, revision)
     state = lifecycle.after(order.state, Event.AMEND)
@@ -183,7 +183,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
         after = replace(after, attributes=passthrough.after_amendment(before, after))
         orders.set_attributes(tx, order.id, after.attributes)
     queue_amendment(tx, before, after)
-    audit.write(tx, actor, AuditAction.AMEND, order.id, changed=differences(before, after))
+    audit.write(tx, actor, AuditAction.AMEND, order.id, changed=changed_fields(before, after))
     tx.notify()
     return after
 
@@ -204,7 +204,7 @@ def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
         submission_id=draft.submission_id,
         **order.referral_fields(),
     )
-    shown = tidied(stored)
+    shown = normalise(stored)
     if str(draft.referrer) == str(shown.referrer):  # one field on the form, whose words may be split otherwise
         draft = replace(draft, referrer=shown.referrer)
     patient = replace(draft.patient, **_unchanged(draft.patient, shown.patient, stored.patient))
@@ -262,7 +262,7 @@ def _told(order: Order) -> tuple[object, ...]:
     return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))
 
 
-def tidied(draft: ReferralDraft) -> ReferralDraft:
+def normalise(draft: ReferralDraft) -> ReferralDraft:
     """Normalise what was typed, as it will be kept: blanks, dashes in numbers, letters' case of codes."""
     patient = draft.patient
     return replace(
@@ -333,7 +333,7 @@ def _current(tx: Tx, order_id: int, revision: int) -> Order:
     return order
 
 
-def differences(before: Order, after: Order) -> dict[str, list[object]]:
+def changed_fields(before: Order, after: Order) -> dict[str, list[object]]:
     """Name what an amendment changed, for the audit trail: field -> [old, new]."""
     old, new = asdict(before), asdict(after)
     return {key: [old[key], new[key]] for key in old if key not in {"revision", "state"} and old[key] != new[key]}

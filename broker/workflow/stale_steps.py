@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 ACTOR = Actor(ActorKind.SYSTEM, "abandoned steps")
 
 
-class Abandoned:
+class StaleStepJob:
     """Made once; `look` is the periodic job."""
 
     def __init__(self, store: Store, clinic: Clinic, times_clock_set: Callable[[], int]) -> None:

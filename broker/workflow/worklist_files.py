@@ -31,7 +31,7 @@ from broker.workflow import numbering, order_status, patients, referrals
 CREATED_BY = "import"
 
 
-class Outcome(StrEnum):
+class SyncOutcome(StrEnum):
     """What became of a file."""
 
     ADDED = "added"
@@ -43,15 +43,15 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class SyncResult:
     """What became of a file, and the order that it is about."""
 
-    outcome: Outcome
+    outcome: SyncOutcome
     order_id: int
     accession_number: str
 
 
-def take_over(
+def sync(
     tx: Tx,
     item: ImportedItem,
     path: str,
@@ -61,7 +61,7 @@ def take_over(
     *,
     vanished: Mapping[str, str] = MappingProxyType({}),
     send_to_bus: bool = False,
-) -> Taken:
+) -> SyncResult:
     """Put the item of a file on the worklist, or bring the order in line that came of the file's earlier content.
 
     The same content again changes nothing. `vanished` are files that are not there any more, path -> digest: one of
@@ -89,7 +89,7 @@ def take_over(
     return taken
 
 
-def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> Taken | None:
+def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | None:
     """Take the item of a file that is gone off the worklist, unless its study has begun; None where none came of it."""
     permit(tx, actor, Permission.CANCEL)
     known = worklist_files.get(tx, path)
@@ -121,7 +121,7 @@ def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, st
     return next((worklist_files.get(tx, path) for path, said in vanished.items() if said == digest), None)
 
 
-def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> Taken:
+def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> SyncResult:
     told = send_to_bus and clinic.sends_to_bus
     order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if told else BusRole.NONE)
     id = orders.add(tx, order, "", "")
@@ -129,29 +129,31 @@ def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, se
         outbox.add(tx, id, OutboxKind.ORDER)
     audit.write(tx, actor, AuditAction.IMPORT, id, accession_number=order.accession_number, file=path)
     tx.notify()
-    return Taken(Outcome.ADDED, id, order.accession_number)
+    return SyncResult(SyncOutcome.ADDED, id, order.accession_number)
 
 
-def _again(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> Taken:
-    outcome = Outcome.UNCHANGED
+def _again(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> SyncResult:
+    outcome = SyncOutcome.UNCHANGED
     if known.state is FileState.WITHDRAWN and order.state is OrderState.CANCELLED:
         _restore(tx, order, known.path, actor)
-        outcome = Outcome.RESTORED
-    return Taken(outcome, order.id, order.accession_number)
+        outcome = SyncOutcome.RESTORED
+    return SyncResult(outcome, order.id, order.accession_number)
 
 
-def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> Taken:
-    outcome = Outcome.AMENDED
+def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> SyncResult:
+    outcome = SyncOutcome.AMENDED
     if known.state is FileState.WITHDRAWN and order.state is OrderState.CANCELLED:
         _restore(tx, order, known.path, actor)
-        outcome = Outcome.RESTORED
+        outcome = SyncOutcome.RESTORED
     elif order.state is not OrderState.SCHEDULED:
         what = "was cancelled here" if order.state is OrderState.CANCELLED else "has begun"
         raise Refused(f"it has changed, but its order {order.accession_number} {what} and stays as it is")
     after = _order(tx, item, order, clinic)
-    changed = referrals.differences(order, after)
+    changed = referrals.changed_fields(order, after)
     if not changed:
-        return Taken(Outcome.UNCHANGED if outcome is Outcome.AMENDED else outcome, order.id, order.accession_number)
+        return SyncResult(
+            SyncOutcome.UNCHANGED if outcome is SyncOutcome.AMENDED else outcome, order.id, order.accession_number
+        )
     orders.update(tx, after)
     orders.set_numbers(tx, after)
     orders.set_attributes(tx, order.id, after.attributes)
@@ -162,18 +164,18 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
     referrals.queue_amendment(tx, order, orders.require(tx, order.id))
     audit.write(tx, actor, AuditAction.AMEND, order.id, changed=changed, file=known.path)
     tx.notify()
-    return Taken(outcome, order.id, after.accession_number)
+    return SyncResult(outcome, order.id, after.accession_number)
 
 
-def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> Taken:
+def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: Clinic) -> SyncResult:
     if order.state is not OrderState.SCHEDULED:
         worklist_files.put(tx, replace(known, state=FileState.GONE))
-        return Taken(Outcome.LEFT, order.id, order.accession_number)
+        return SyncResult(SyncOutcome.LEFT, order.id, order.accession_number)
     referrals.remove_from_worklist(tx, order, clinic)
     worklist_files.put(tx, replace(known, state=FileState.WITHDRAWN))
     audit.write(tx, actor, AuditAction.WITHDRAW, order.id, file=known.path)
     tx.notify()
-    return Taken(Outcome.WITHDRAWN, order.id, order.accession_number)
+    return SyncResult(SyncOutcome.WITHDRAWN, order.id, order.accession_number)
 
 
 def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:

@@ -294,7 +294,7 @@ class Silent:
 
 def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(store: Store) -> None:
     item, digest = worklist_file.read(wl(PatientBirthDate=""))
-    store.write(intake.take_over, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
+    store.write(intake.sync, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
     profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=ZONE)
     session = BusSession(store, Silent(), RateLimiter(50), Priority.DELIVERY)  # type: ignore[arg-type]
     summary = Delivery(store, session, profile, lambda signed: b"").deliver()

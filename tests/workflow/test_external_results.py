@@ -22,7 +22,7 @@ from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results as verbs
 from broker.workflow import performed_steps, referrals
-from broker.workflow.external_results import Outcome
+from broker.workflow.external_results import ExternalResultOutcome
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed, soon
 
 OWNER = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
@@ -52,10 +52,10 @@ def order(store: Store) -> Order:
     )
 
 
-def take(store: Store, order: Order, which: str, **changes: Any) -> Outcome:
+def take(store: Store, order: Order, which: str, **changes: Any) -> ExternalResultOutcome:
     study, arrival, minutes = MESSAGES[which]
     kept = replace(StoredStudy(study, "1", NOW + timedelta(minutes=minutes)), **changes)
-    return store.write(verbs.take_result, order.id, kept, arrival)
+    return store.write(verbs.store_result, order.id, kept, arrival)
 
 
 def now(store: Store, order: Order) -> Order:
@@ -77,7 +77,7 @@ def audited(store: Store, action: str = "result") -> list[dict[str, Any]]:
 
 
 def test_a_finished_report_completes_the_referral(store: Store, order: Order) -> None:
-    assert take(store, order, "final") is Outcome.COMPLETED
+    assert take(store, order, "final") is ExternalResultOutcome.COMPLETED
     after = now(store, order)
     assert (after.state, after.steps[0].state) == (OrderState.COMPLETED, StepState.COMPLETED)
     assert results(store, order) == [FINAL]
@@ -86,7 +86,7 @@ def test_a_finished_report_completes_the_referral(store: Store, order: Order) ->
 
 
 def test_a_partial_report_is_kept_and_the_referral_waits(store: Store, order: Order) -> None:
-    assert take(store, order, "partial") is Outcome.TAKEN
+    assert take(store, order, "partial") is ExternalResultOutcome.TAKEN
     assert now(store, order).state is OrderState.REFERRED
     assert results(store, order) == [PARTIAL]
 
@@ -101,7 +101,7 @@ def test_whatever_order_messages_come_in_the_last_word_is_the_same(
     assert results(store, order) == [APPENDED]
     revision = now(store, order).revision
     for which in sequence:  # and once more, all of them
-        assert take(store, order, which) is Outcome.KNOWN
+        assert take(store, order, which) is ExternalResultOutcome.KNOWN
     assert now(store, order).revision == revision
     assert len(audited(store)) == 3
     assert results(store, order) == [APPENDED]
@@ -119,7 +119,7 @@ def test_the_ledger_has_one_line_for_a_message_that_came_twice(store: Store, ord
 def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state(store: Store, order: Order) -> None:
     step = performed("1.2.3.4", StepReference(study_instance_uid=order.study_instance_uid))
     store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
-    assert take(store, order, "final") is Outcome.TAKEN
+    assert take(store, order, "final") is ExternalResultOutcome.TAKEN
     assert now(store, order).state is OrderState.IN_PROGRESS
     store.write(
         performed_steps.change,
@@ -132,24 +132,24 @@ def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state
 
 def test_a_result_for_an_order_that_is_not_there_is_refused(store: Store, order: Order) -> None:
     with pytest.raises(NotFound):
-        store.write(verbs.take_result, 999, StoredStudy(FINAL), MESSAGES["final"][1])
+        store.write(verbs.store_result, 999, StoredStudy(FINAL), MESSAGES["final"][1])
     with store.read() as reader:
         assert inbox.ledger(reader) == []
 
 
 def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) -> None:
     with pytest.raises(Forbidden):
-        store.write(verbs.take_result, order.id, StoredStudy(FINAL), MESSAGES["final"][1], REGISTRAR)
+        store.write(verbs.store_result, order.id, StoredStudy(FINAL), MESSAGES["final"][1], REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL)], actor=REGISTRAR)
+        store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL)], actor=REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(verbs.history_failed, order.patient.id, "", REGISTRAR)
+        store.write(verbs.note_history_failure, order.patient.id, "", REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(verbs.result_failed, MESSAGES["final"][1], "", actor=REGISTRAR)
+        store.write(verbs.note_result_failure, MESSAGES["final"][1], "", actor=REGISTRAR)
 
 
 def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store, order: Order) -> None:
-    store.write(verbs.result_failed, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
+    store.write(verbs.note_result_failure, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason, item.order_id) == (
@@ -167,19 +167,19 @@ def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: 
         with store.read() as reader:
             return patient_history.external(reader, order.patient.id)
 
-    store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL)], missing=None)
+    store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL)], missing=None)
     assert (told().answered_at, told().reason) == (None, "")
     assert audited(store, "history") == []
-    store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL, "1")], missing="3 of 4 reports not read")
+    store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL, "1")], missing="3 of 4 reports not read")
     assert (told().answered_at, told().reason) == (None, "3 of 4 reports not read")
-    store.write(verbs.keep_history, order.patient.id, [StoredStudy(FINAL, "1")])
+    store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL, "1")])
     assert told().answered_at is not None
     assert told().reason == ""
     [line] = audited(store, "history")
     assert (line["patient"], line["studies"]) == (order.patient.patient_id, 1)
-    store.write(verbs.keep_history, order.patient.id, [], whole=False)
+    store.write(verbs.store_history, order.patient.id, [], whole=False)
     assert told().studies == (FINAL,)
-    store.write(verbs.keep_history, order.patient.id, [])
+    store.write(verbs.store_history, order.patient.id, [])
     assert told().studies == ()
 
 
@@ -187,10 +187,10 @@ def test_what_the_directory_knows_of_an_official_code_fills_the_gaps(store: Stor
     store.write(lambda tx: tx.run("UPDATE procedure_type SET local = 0, body_site = '25' WHERE code = ?", ["WLB-KNEE"]))
     bare = ExternalStudy("DiagnosticReport/9", modality="RG", procedure_code="WLB-KNEE")
     with store.read() as reader:
-        filled = verbs.in_our_words(reader, bare)
+        filled = verbs.fill_from_directory(reader, bare)
         assert (filled.modality, filled.body_site) == ("DX", "25")
         assert filled.procedure_name == "Рентгенография коленного сустава"
         told = replace(bare, modality="CR", body_site="4", procedure_name="Колено")
-        assert verbs.in_our_words(reader, told) == told
+        assert verbs.fill_from_directory(reader, told) == told
         for unknown in (replace(bare, procedure_code="WLB-FOOT"), replace(bare, procedure_code="x")):
-            assert verbs.in_our_words(reader, unknown) == unknown  # a local code of ours is nobody else's
+            assert verbs.fill_from_directory(reader, unknown) == unknown  # a local code of ours is nobody else's

@@ -22,7 +22,7 @@ from broker.store.tables import clients, incoming, orders, outbox
 from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals as verbs
 from broker.workflow import performed_steps, referrals
-from broker.workflow.incoming_referrals import Taken
+from broker.workflow.incoming_referrals import ReceiveOutcome
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
 
@@ -51,12 +51,12 @@ def arrival(version: str = "1", **changes: Any) -> Arrival:
     return replace(Arrival("bus", "Task/t1", version, b"{}"), **changes)
 
 
-def take(store: Store, came: IncomingReferral = KNEE, version: str = "1", **rule: str) -> Taken:
-    return store.write(verbs.take, came, arrival(version), BUS, CLINIC, rule)
+def take(store: Store, came: IncomingReferral = KNEE, version: str = "1", **rule: str) -> ReceiveOutcome:
+    return store.write(verbs.receive, came, arrival(version), BUS, CLINIC, rule)
 
 
-def take_cancellation(store: Store, version: str = "2", **own: Any) -> Taken:
-    return store.write(verbs.take_cancellation, "t1", arrival(version), "cancelled", BUS, CLINIC, **own)
+def take_cancellation(store: Store, version: str = "2", **own: Any) -> ReceiveOutcome:
+    return store.write(verbs.receive_cancellation, "t1", arrival(version), "cancelled", BUS, CLINIC, **own)
 
 
 def waiting(store: Store) -> list[IncomingReferral]:
@@ -99,7 +99,7 @@ def begin(store: Store, order: Order) -> None:
 
 
 def test_a_referral_waits_as_its_sender_wrote_it(store: Store) -> None:
-    assert take(store) is Taken.WAITING
+    assert take(store) is ReceiveOutcome.WAITING
     [known] = waiting(store)
     assert known == replace(KNEE, id=known.id, received_at=known.received_at)
     assert known.received_at is not None
@@ -108,8 +108,8 @@ def test_a_referral_waits_as_its_sender_wrote_it(store: Store) -> None:
 
 def test_the_same_message_again_changes_nothing(store: Store) -> None:
     take(store)
-    assert take(store) is Taken.NOTHING
-    assert take(store, replace(KNEE, comment="older"), "0") is Taken.NOTHING
+    assert take(store) is ReceiveOutcome.NOTHING
+    assert take(store, replace(KNEE, comment="older"), "0") is ReceiveOutcome.NOTHING
     assert len(waiting(store)) == 1
     assert waiting(store)[0].comment == KNEE.comment
     assert actions(store) == ["incoming"]
@@ -117,21 +117,23 @@ def test_the_same_message_again_changes_nothing(store: Store) -> None:
 
 def test_a_newer_content_takes_the_place_of_the_older_while_it_waits(store: Store) -> None:
     take(store)
-    assert take(store, replace(KNEE, priority=Priority.URGENT), "2") is Taken.WAITING
+    assert take(store, replace(KNEE, priority=Priority.URGENT), "2") is ReceiveOutcome.WAITING
     [known] = waiting(store)
     assert known.priority is Priority.URGENT
-    assert take(store, replace(KNEE, priority=Priority.URGENT), "3") is Taken.NOTHING  # another version, nothing new
+    assert (
+        take(store, replace(KNEE, priority=Priority.URGENT), "3") is ReceiveOutcome.NOTHING
+    )  # another version, nothing new
 
 
 def test_urgent_referrals_stand_first(store: Store) -> None:
     take(store)
     urgent = replace(KNEE, task="t2", priority=Priority.URGENT)
-    store.write(verbs.take, urgent, arrival(reference="Task/t2"), BUS, CLINIC, {})
+    store.write(verbs.receive, urgent, arrival(reference="Task/t2"), BUS, CLINIC, {})
     assert [known.task for known in waiting(store)] == ["t2", "t1"]
 
 
 def test_a_rule_puts_a_referral_onto_the_worklist_for_the_day_of_its_arrival(store: Store) -> None:
-    assert take(store, KNEE, **STRAIGHT) is Taken.ORDERED
+    assert take(store, KNEE, **STRAIGHT) is ReceiveOutcome.ORDERED
     assert waiting(store) == []
     [row] = rows(store, "SELECT id FROM orders")
     with store.read() as reader:
@@ -142,7 +144,7 @@ def test_a_rule_puts_a_referral_onto_the_worklist_for_the_day_of_its_arrival(sto
     assert abs((order.steps[0].start - factory.soon()).total_seconds()) <= 120
     assert (order.laterality, order.comment) == ("L", "Упал")
     assert order.created_by == BUS.title
-    assert take(store, KNEE, **STRAIGHT) is Taken.NOTHING
+    assert take(store, KNEE, **STRAIGHT) is ReceiveOutcome.NOTHING
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_a_rule_puts_a_referral_onto_the_worklist_for_the_day_of_its_arrival(sto
 def test_what_a_rule_does_not_fit_waits_for_a_person(
     store: Store, changes: dict[str, Any], rule: dict[str, str], problems: dict[str, str]
 ) -> None:
-    assert take(store, replace(KNEE, **changes), **rule) is Taken.WAITING
+    assert take(store, replace(KNEE, **changes), **rule) is ReceiveOutcome.WAITING
     [known] = waiting(store)
     assert known.problems == problems
     assert rows(store, "SELECT * FROM orders") == []
@@ -168,7 +170,7 @@ def test_what_a_rule_does_not_fit_waits_for_a_person(
 def test_a_rule_makes_nobody_somebody_else(store: Store) -> None:
     store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
-    assert take(store, replace(KNEE, patient=other), **STRAIGHT) is Taken.WAITING
+    assert take(store, replace(KNEE, patient=other), **STRAIGHT) is ReceiveOutcome.WAITING
     assert waiting(store)[0].problems == {"snils": "other_patient"}
     assert len(rows(store, "SELECT * FROM orders")) == len(rows(store, "SELECT * FROM patient")) == 1
 
@@ -272,7 +274,7 @@ def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_w
 ) -> None:
     store.write(lambda tx: clients.add(tx, "mis", "hash", "", send_to_bus=send_to_bus))
     came = replace(KNEE, requester="", bus_accession_number="K2611-0900")
-    store.write(verbs.take, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
+    store.write(verbs.receive, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
     order = accept(store)
     assert (order.bus_role, order.requester) == (role, "")
     assert (order.accession_number, order.bus_accession_number) == ("K2611-0900", "")
@@ -293,9 +295,9 @@ def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Stor
     assert actions(store) == ["incoming", "decline"]
     with pytest.raises(WrongState):
         store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC)
-    assert take(store, KNEE, "2") is Taken.NOTHING
+    assert take(store, KNEE, "2") is ReceiveOutcome.NOTHING
     assert waiting(store) == []
-    assert take(store, replace(KNEE, comment="другое"), "3") is Taken.WAITING
+    assert take(store, replace(KNEE, comment="другое"), "3") is ReceiveOutcome.WAITING
     assert len(waiting(store)) == 1
     assert rows(store, "SELECT * FROM outbox") == []
 
@@ -315,8 +317,8 @@ def test_what_is_an_order_cannot_be_declined(store: Store) -> None:
 
 def test_a_cancelled_referral_that_waited_is_gone(store: Store) -> None:
     take(store)
-    assert take_cancellation(store) is Taken.CANCELLED
-    assert take_cancellation(store) is Taken.NOTHING
+    assert take_cancellation(store) is ReceiveOutcome.CANCELLED
+    assert take_cancellation(store) is ReceiveOutcome.NOTHING
     assert waiting(store) == []
     assert actions(store) == ["incoming", "incoming_cancelled"]
 
@@ -324,7 +326,7 @@ def test_a_cancelled_referral_that_waited_is_gone(store: Store) -> None:
 def test_a_cancelled_order_leaves_the_worklist_and_the_bus_is_told_nothing(store: Store) -> None:
     take(store)
     order = accept(store)
-    assert take_cancellation(store) is Taken.CANCELLED
+    assert take_cancellation(store) is ReceiveOutcome.CANCELLED
     after = reread(store, order)
     assert after.state is OrderState.CANCELLED
     assert rows(store, "SELECT * FROM outbox") == []
@@ -335,7 +337,7 @@ def test_a_cancellation_of_what_has_begun_warns_until_somebody_has_seen_it(store
     take(store)
     order = accept(store)
     begin(store, order)
-    assert take_cancellation(store) is Taken.LATE
+    assert take_cancellation(store) is ReceiveOutcome.LATE
     assert reread(store, order).state is OrderState.IN_PROGRESS
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)
@@ -367,20 +369,20 @@ def test_what_is_cancelled_and_then_asked_for_again_waits_again(store: Store) ->
     take(store)
     first = accept(store)
     take_cancellation(store, "2")
-    assert take(store, KNEE, "1") is Taken.NOTHING  # answers out of order
-    assert take(store, KNEE, "3") is Taken.WAITING
+    assert take(store, KNEE, "1") is ReceiveOutcome.NOTHING  # answers out of order
+    assert take(store, KNEE, "3") is ReceiveOutcome.WAITING
     second = accept(store)
     assert second.id != first.id
     assert reread(store, first).state is OrderState.CANCELLED
-    assert take_cancellation(store, "2") is Taken.NOTHING
+    assert take_cancellation(store, "2") is ReceiveOutcome.NOTHING
     assert reread(store, second).state is OrderState.SCHEDULED
     with store.read() as reader:
         assert inbox.too_late(reader) == []
 
 
 def test_a_cancellation_that_comes_first_keeps_the_older_request_away(store: Store) -> None:
-    assert take_cancellation(store, "2") is Taken.CANCELLED
-    assert take(store, KNEE, "1") is Taken.NOTHING
+    assert take_cancellation(store, "2") is ReceiveOutcome.CANCELLED
+    assert take(store, KNEE, "1") is ReceiveOutcome.NOTHING
     assert waiting(store) == []
 
 
@@ -393,7 +395,7 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
         assert incoming.own_order(reader, "t1", "") == order.id
         assert incoming.own_order(reader, "", order.accession_number) == order.id
         assert incoming.own_order(reader, "t2", "K0000-0000") is None
-    assert take_cancellation(store, order_id=order.id) is Taken.CANCELLED
+    assert take_cancellation(store, order_id=order.id) is ReceiveOutcome.CANCELLED
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)  # the patient needs it all the same
     assert (trouble.order_id, trouble.state) == (order.id, OrderState.CANCELLED)
@@ -407,14 +409,14 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
 def test_what_we_cancelled_ourselves_is_no_news_from_the_bus(store: Store) -> None:
     order = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
-    assert take_cancellation(store, order_id=order.id) is Taken.NOTHING
+    assert take_cancellation(store, order_id=order.id) is ReceiveOutcome.NOTHING
     assert rows(store, "SELECT * FROM incoming_item") == []
 
 
 def test_people_cannot_cancel_in_the_name_of_a_sender_without_the_right(store: Store) -> None:
     doctor = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
     with pytest.raises(Forbidden):
-        store.write(verbs.take_cancellation, "t1", arrival("2"), "cancelled", doctor, CLINIC)
+        store.write(verbs.receive_cancellation, "t1", arrival("2"), "cancelled", doctor, CLINIC)
 
 
 # ---- late changes ----
@@ -423,8 +425,8 @@ def test_people_cannot_cancel_in_the_name_of_a_sender_without_the_right(store: S
 def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) -> None:
     take(store)
     order = accept(store)
-    assert take(store, KNEE, "2") is Taken.NOTHING
-    assert take(store, replace(KNEE, diagnosis_code="M17.2"), "3") is Taken.LATE
+    assert take(store, KNEE, "2") is ReceiveOutcome.NOTHING
+    assert take(store, replace(KNEE, diagnosis_code="M17.2"), "3") is ReceiveOutcome.LATE
     assert reread(store, order) == order
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)
@@ -433,18 +435,18 @@ def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) ->
         {"details": '{"changed": ["diagnosis_code"]}'}
     ]
     store.write(verbs.acknowledge, order.id, REGISTRAR)
-    assert take(store, replace(KNEE, diagnosis_code="M17.2"), "4") is Taken.NOTHING
+    assert take(store, replace(KNEE, diagnosis_code="M17.2"), "4") is ReceiveOutcome.NOTHING
 
 
 def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -> None:
-    store.write(verbs.set_aside, arrival(), "it is nested too deep")
+    store.write(verbs.note_unreadable, arrival(), "it is nested too deep")
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason) == (ArrivalState.NEEDS_ATTENTION, "it is nested too deep")
-    assert take(store) is Taken.NOTHING
+    assert take(store) is ReceiveOutcome.NOTHING
     assert store.write(verbs.try_again, item.id, SYSTEM)
     assert not store.write(verbs.try_again, item.id, SYSTEM)
-    assert take(store) is Taken.WAITING
+    assert take(store) is ReceiveOutcome.WAITING
     with store.read() as reader:
         assert inbox.troubled(reader) == []
 

@@ -233,7 +233,7 @@ def test_images_of_perhaps_another_patient_are_not_signed_before_a_person_has_lo
     with pytest.raises(Invalid) as caught:
         sign(store, order)
     assert caught.value.problems == {"images": "other_patient"}
-    store.write(performed_steps.confirm, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
     sign(store, order)
     assert kinds(store) == ["order", "images", "report"]
 

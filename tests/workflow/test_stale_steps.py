@@ -16,7 +16,7 @@ from broker.store.database import Store
 from broker.store.queries import schedule
 from broker.store.tables import devices, orders
 from broker.workflow import performed_steps, referrals
-from broker.workflow.stale_steps import Abandoned
+from broker.workflow.stale_steps import StaleStepJob
 from tests.support import factory
 from tests.support.clock import NOW, ZONE
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, message, performed
@@ -52,8 +52,8 @@ def store(tmp_path: Path, time: Time) -> Iterator[Store]:
 
 
 @pytest.fixture
-def abandoned(store: Store, time: Time) -> Abandoned:
-    return Abandoned(store, CLINIC, time.watch().times_set)
+def abandoned(store: Store, time: Time) -> StaleStepJob:
+    return StaleStepJob(store, CLINIC, time.watch().times_set)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def finish(store: Store, change: PerformedChange = DONE, digest: str = "final") 
 
 
 def test_a_step_is_ended_after_the_hours_of_its_device(
-    store: Store, order: Order, abandoned: Abandoned, time: Time
+    store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=11, minutes=59)
     assert abandoned.look() == 0
@@ -98,7 +98,7 @@ def test_a_step_is_ended_after_the_hours_of_its_device(
 
 
 def test_every_device_has_its_own_hours_and_a_stranger_the_usual_ones(
-    store: Store, order: Order, abandoned: Abandoned, time: Time
+    store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], mpps_hours=2)))
     stranger = replace(XRAY, name="STRANGER")
@@ -110,7 +110,7 @@ def test_every_device_has_its_own_hours_and_a_stranger_the_usual_ones(
 
 
 def test_what_a_device_still_tells_of_is_not_abandoned(
-    store: Store, order: Order, abandoned: Abandoned, time: Time
+    store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=11)
     store.write(
@@ -125,7 +125,7 @@ def test_what_a_device_still_tells_of_is_not_abandoned(
 
 
 def test_a_device_that_comes_back_has_the_last_word(
-    store: Store, order: Order, abandoned: Abandoned, time: Time
+    store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=12)
     abandoned.look()
@@ -143,7 +143,7 @@ def test_a_device_that_comes_back_has_the_last_word(
 
 
 def test_a_device_that_comes_back_after_the_order_was_planned_anew_is_believed(
-    store: Store, order: Order, abandoned: Abandoned, time: Time
+    store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=12)
     abandoned.look()
@@ -161,7 +161,7 @@ def test_a_device_that_comes_back_after_the_order_was_planned_anew_is_believed(
 
 @pytest.mark.parametrize("set_by", [timedelta(days=400), timedelta(days=-20000)])
 def test_setting_the_clock_ends_nothing(
-    store: Store, order: Order, abandoned: Abandoned, time: Time, set_by: timedelta
+    store: Store, order: Order, abandoned: StaleStepJob, time: Time, set_by: timedelta
 ) -> None:
     time.pass_by(minutes=5)
     assert abandoned.look() == 0
@@ -179,7 +179,7 @@ def test_setting_the_clock_ends_nothing(
 
 def test_after_a_start_in_1970_nothing_is_ended(store: Store, order: Order, time: Time) -> None:
     time.wall = datetime(1970, 1, 1, tzinfo=UTC)
-    anew = Abandoned(store, CLINIC, time.watch().times_set)
+    anew = StaleStepJob(store, CLINIC, time.watch().times_set)
     time.pass_by(hours=30)
     assert anew.look() == 0
     assert state(store, order) is OrderState.IN_PROGRESS
@@ -187,4 +187,4 @@ def test_after_a_start_in_1970_nothing_is_ended(store: Store, order: Order, time
 
 def test_after_a_restart_the_hours_before_count(store: Store, order: Order, time: Time) -> None:
     time.pass_by(hours=12)
-    assert Abandoned(store, CLINIC, time.watch().times_set).look() == 1
+    assert StaleStepJob(store, CLINIC, time.watch().times_set).look() == 1

@@ -52,7 +52,7 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
         card = order_card.card(reader, order.accession_number)
     assert card is not None
     assert card.conflicts == {"1.2": "patient_name, patient_id"}
-    store.write(performed_steps.confirm, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(performed_steps.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         assert board.doubtful(reader) == []

@@ -23,7 +23,7 @@ from broker.store.tables import orders, outbox, worklist_files
 from broker.store.tables.worklist_files import FileState
 from broker.workflow import performed_steps, referrals
 from broker.workflow import worklist_files as intake
-from broker.workflow.worklist_files import Outcome, Taken
+from broker.workflow.worklist_files import SyncOutcome, SyncResult
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, draft
@@ -49,11 +49,11 @@ def item(**changes: Any) -> ImportedItem:
     return replace(base, **changes)
 
 
-def take(store: Store, content: ImportedItem, path: str = "/wl/1.wl", digest: str = "1", **options: Any) -> Taken:
-    return store.write(intake.take_over, content, path, digest, SYSTEM, CLINIC, **options)
+def take(store: Store, content: ImportedItem, path: str = "/wl/1.wl", digest: str = "1", **options: Any) -> SyncResult:
+    return store.write(intake.sync, content, path, digest, SYSTEM, CLINIC, **options)
 
 
-def order_of(store: Store, taken: Taken) -> Order:
+def order_of(store: Store, taken: SyncResult) -> Order:
     with store.read() as reader:
         order = orders.get(reader, taken.order_id)
     assert order is not None
@@ -116,7 +116,7 @@ def test_ids_that_repeat_or_are_too_long_are_answered_and_ours_stand_in_for_them
     assert order.attributes["top"]["RequestedProcedureID"] == {"vr": "SH", "Value": ["R" * 17]}
     assert order.attributes["step"]["ScheduledProcedureStepID"] == {"vr": "SH", "Value": ["S1"]}
     begin(store, order)  # the device names the study, and what the script wrote as ids
-    assert order_of(store, Taken(Outcome.ADDED, order.id, "")).state is OrderState.IN_PROGRESS
+    assert order_of(store, SyncResult(SyncOutcome.ADDED, order.id, "")).state is OrderState.IN_PROGRESS
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_an_item_without_a_modality_has_that_of_its_device(store: Store) -> None
 
 
 def test_a_rehearsal_keeps_nothing_and_refuses_the_same(store: Store) -> None:
-    taken = store.dry_run(intake.take_over, item(), "/wl/1.wl", "1", SYSTEM, CLINIC)
-    assert taken.outcome is Outcome.ADDED
+    taken = store.dry_run(intake.sync, item(), "/wl/1.wl", "1", SYSTEM, CLINIC)
+    assert taken.outcome is SyncOutcome.ADDED
     assert value(store, "SELECT count(*) FROM orders") == value(store, "SELECT count(*) FROM patient") == 0
     take(store, item())
     with pytest.raises(Refused):
-        store.dry_run(intake.take_over, item(), "/wl/2.wl", "1", SYSTEM, CLINIC)
+        store.dry_run(intake.sync, item(), "/wl/2.wl", "1", SYSTEM, CLINIC)
 
 
 def test_the_region_is_told_when_that_is_wanted(store: Store) -> None:
@@ -170,7 +170,7 @@ def test_the_region_is_told_when_that_is_wanted(store: Store) -> None:
 def test_who_may_not_register_may_not_import(store: Store) -> None:
     nobody = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
     with pytest.raises(Forbidden):
-        store.write(intake.take_over, item(), "/wl/1.wl", "1", nobody, CLINIC)
+        store.write(intake.sync, item(), "/wl/1.wl", "1", nobody, CLINIC)
 
 
 # ---- patients ----
@@ -231,7 +231,7 @@ def test_a_referral_needs_the_date_of_birth_that_an_import_could_do_without(stor
 def test_the_same_content_again_changes_nothing(store: Store) -> None:
     first = take(store, item())
     before = value(store, "SELECT total_changes()"), value(store, "SELECT count(*) FROM audit")
-    assert take(store, item()) == replace(first, outcome=Outcome.UNCHANGED)
+    assert take(store, item()) == replace(first, outcome=SyncOutcome.UNCHANGED)
     assert (value(store, "SELECT total_changes()"), value(store, "SELECT count(*) FROM audit")) == before
 
 
@@ -245,7 +245,7 @@ def test_changed_content_amends_what_has_not_begun(store: Store) -> None:
         attributes={"top": {}, "step": {}},
     )
     again = take(store, changed, digest="2")
-    assert (again.outcome, again.order_id) == (Outcome.AMENDED, first.order_id)
+    assert (again.outcome, again.order_id) == (SyncOutcome.AMENDED, first.order_id)
     order = order_of(store, again)
     assert (order.study_instance_uid, order.comment) == ("1.2.3.77", "осторожно")
     assert (order.steps[0].start, order.steps[0].station_ae_titles) == (changed.start, ("CR_2",))
@@ -263,7 +263,7 @@ def test_another_patient_under_the_same_accession_number_is_a_correction(store: 
 def test_another_item_under_the_same_file_name_takes_the_old_one_off_the_worklist(store: Store) -> None:
     first = take(store, item())
     second = take(store, item(sps_id="S2", **OTHER), digest="2")
-    assert second.outcome is Outcome.ADDED
+    assert second.outcome is SyncOutcome.ADDED
     assert order_of(store, first).state is OrderState.CANCELLED
     assert order_of(store, second).state is OrderState.SCHEDULED
 
@@ -271,7 +271,7 @@ def test_another_item_under_the_same_file_name_takes_the_old_one_off_the_worklis
 def test_scripts_without_accession_numbers_may_make_a_new_uid_whenever_they_write(store: Store) -> None:
     first = take(store, item(accession_number=""))
     again = take(store, item(accession_number="", study_instance_uid="1.2.3.99"), digest="2")
-    assert (again.outcome, again.order_id) == (Outcome.AMENDED, first.order_id)
+    assert (again.outcome, again.order_id) == (SyncOutcome.AMENDED, first.order_id)
     assert again.accession_number == first.accession_number
 
 
@@ -280,7 +280,7 @@ def test_what_has_begun_stays_as_it_is(store: Store) -> None:
     begin(store, order_of(store, first))
     with pytest.raises(Refused, match="has begun"):
         take(store, item(comment="late"), digest="2")
-    assert take(store, item()).outcome is Outcome.UNCHANGED
+    assert take(store, item()).outcome is SyncOutcome.UNCHANGED
     store.write(
         performed_steps.change,
         performed_steps.ChangeRequest("1.9", PerformedChange(PerformedState.COMPLETED), factory.message("b")),
@@ -294,12 +294,12 @@ def test_what_has_begun_stays_as_it_is(store: Store) -> None:
 def test_what_a_person_cancelled_stays_cancelled(store: Store) -> None:
     order = order_of(store, take(store, item()))
     store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
-    assert take(store, item()).outcome is Outcome.UNCHANGED
+    assert take(store, item()).outcome is SyncOutcome.UNCHANGED
     with pytest.raises(Refused, match="was cancelled here"):
         take(store, item(comment="new"), digest="2")
-    assert store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC) == Taken(Outcome.LEFT, order.id, "A1")
-    assert take(store, item()).outcome is Outcome.UNCHANGED
-    assert order_of(store, Taken(Outcome.LEFT, order.id, "")).state is OrderState.CANCELLED
+    assert store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC) == SyncResult(SyncOutcome.LEFT, order.id, "A1")
+    assert take(store, item()).outcome is SyncOutcome.UNCHANGED
+    assert order_of(store, SyncResult(SyncOutcome.LEFT, order.id, "")).state is OrderState.CANCELLED
 
 
 # ---- the file goes, and comes back ----
@@ -309,14 +309,14 @@ def test_a_file_that_goes_takes_its_order_along_and_brings_it_back(store: Store)
     first = take(store, item())
     gone = store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     assert gone is not None
-    assert gone.outcome is Outcome.WITHDRAWN
+    assert gone.outcome is SyncOutcome.WITHDRAWN
     order = order_of(store, first)
     assert (order.state, order.steps[0].state) == (OrderState.CANCELLED, StepState.CANCELLED)
-    assert take(store, item()).outcome is Outcome.RESTORED
+    assert take(store, item()).outcome is SyncOutcome.RESTORED
     order = order_of(store, first)
     assert (order.state, order.steps[0].state) == (OrderState.SCHEDULED, StepState.SCHEDULED)
     store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
-    assert take(store, item(comment="new"), digest="2").outcome is Outcome.RESTORED
+    assert take(store, item(comment="new"), digest="2").outcome is SyncOutcome.RESTORED
     assert order_of(store, first).comment == "new"
     actions = [row["action"] for row in _rows(store, "SELECT action FROM audit ORDER BY seq")]
     assert actions == ["import", "withdraw", "restore", "withdraw", "restore", "amend"]
@@ -332,7 +332,7 @@ def test_a_file_that_goes_leaves_a_study_that_has_begun(store: Store) -> None:
     begin(store, order_of(store, first))
     gone = store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     assert gone is not None
-    assert gone.outcome is Outcome.LEFT
+    assert gone.outcome is SyncOutcome.LEFT
     assert order_of(store, first).state is OrderState.IN_PROGRESS
     with store.read() as reader:
         known = worklist_files.get(reader, "/wl/1.wl")
@@ -349,12 +349,12 @@ def test_a_file_of_which_nothing_came_is_forgotten(store: Store) -> None:
 def test_a_file_that_gets_another_name_is_the_same_item(store: Store) -> None:
     first = take(store, item())
     renamed = take(store, item(), "/wl/2.wl", vanished={"/wl/1.wl": "1"})
-    assert renamed == replace(first, outcome=Outcome.UNCHANGED)
+    assert renamed == replace(first, outcome=SyncOutcome.UNCHANGED)
     changed = take(store, item(comment="new"), "/wl/3.wl", "2", vanished={"/wl/2.wl": "1"})
-    assert (changed.outcome, changed.order_id) == (Outcome.AMENDED, first.order_id)
+    assert (changed.outcome, changed.order_id) == (SyncOutcome.AMENDED, first.order_id)
     store.write(intake.withdraw, "/wl/3.wl", SYSTEM, CLINIC)
     back = take(store, item(comment="new"), "/wl/4.wl", "2")
-    assert (back.outcome, back.order_id) == (Outcome.RESTORED, first.order_id)
+    assert (back.outcome, back.order_id) == (SyncOutcome.RESTORED, first.order_id)
     assert [row["path"] for row in _rows(store, "SELECT path FROM worklist_file")] == ["/wl/4.wl"]
 
 
@@ -371,7 +371,7 @@ def test_a_problem_is_kept_until_the_content_is_good_and_the_order_meanwhile(sto
         known = worklist_files.get(reader, "/wl/1.wl")
     assert known is not None
     assert (known.order_id, known.problem) == (first.order_id, "wrong")
-    assert take(store, item()).outcome is Outcome.UNCHANGED
+    assert take(store, item()).outcome is SyncOutcome.UNCHANGED
     assert value(store, "SELECT problem FROM worklist_file") == ""
 
 
@@ -379,7 +379,7 @@ def test_a_file_that_comes_back_damaged_and_is_mended_is_restored(store: Store) 
     first = take(store, item())
     store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     store.write(intake.note_problem, "/wl/1.wl", "2", "wrong", SYSTEM)
-    assert take(store, item()).outcome is Outcome.RESTORED
+    assert take(store, item()).outcome is SyncOutcome.RESTORED
     assert order_of(store, first).state is OrderState.SCHEDULED
 
 
@@ -390,7 +390,7 @@ def test_what_the_region_knows_to_be_cancelled_is_not_restored(store: Store) -> 
     with pytest.raises(Refused, match="the region knows"):
         take(store, item())
     store.write(lambda tx: tx.run("UPDATE outbox SET state = 'pending' WHERE kind = 'cancel'"))
-    assert take(store, item()).outcome is Outcome.RESTORED
+    assert take(store, item()).outcome is SyncOutcome.RESTORED
     assert order_of(store, first).state is OrderState.SCHEDULED
 
 
@@ -402,7 +402,7 @@ def test_what_the_region_refused_goes_again_when_its_file_comes_back(store: Stor
     store.write(lambda tx: outbox.mark_needs_attention(tx, 1, "dictionary unknown", ""))
     store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     assert value(store, "SELECT state FROM outbox") == "dropped"
-    assert take(store, item(), send_to_bus=True).outcome is Outcome.RESTORED
+    assert take(store, item(), send_to_bus=True).outcome is SyncOutcome.RESTORED
     with store.read() as reader:
         [row] = outbox.heads(reader)
     assert (row.order_id, row.kind) == (first.order_id, "order")
@@ -425,7 +425,7 @@ def test_what_a_person_changes_is_no_longer_overruled_by_what_was_kept(store: St
     typed = draft(patient=order.patient, start=order.steps[0].start, laterality="")
     changed = store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
     assert changed.comment == ""
-    left = order_of(store, Taken(Outcome.ADDED, order.id, "")).attributes
+    left = order_of(store, SyncResult(SyncOutcome.ADDED, order.id, "")).attributes
     # The station and the procedure are other ones, and so is who refers; the priority and the name are as they were.
     assert set(left["top"]) == {"RequestedProcedurePriority", "MedicalAlerts", "PatientName"}
     assert left["step"] == {}
@@ -505,6 +505,6 @@ def test_a_name_that_a_person_corrects_is_answered_everywhere(store: Store) -> N
     order = order_of(store, take(store, item(attributes=kept)))
     corrected = replace(order.patient, name=PersonName("Сидорова", "Анна", "Ивановна"))
     store.write(referrals.register, draft(patient=corrected), REGISTRAR, CLINIC)
-    left = order_of(store, Taken(Outcome.ADDED, order.id, ""))
+    left = order_of(store, SyncResult(SyncOutcome.ADDED, order.id, ""))
     assert left.patient.name.middle == "Ивановна"
     assert left.attributes == {"top": {}, "step": {}}

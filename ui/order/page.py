@@ -215,7 +215,9 @@ class OrderPage:
     async def _confirm(self, uid: str) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
-        if await attempt(lambda: services.store.write(performed_steps.confirm, uid, order.id, actor, services.clinic)):
+        if await attempt(
+            lambda: services.store.write(performed_steps.confirm_patient, uid, order.id, actor, services.clinic)
+        ):
             theme.say(f"Подтверждено: {order.accession_number}")
 
     async def _resend(self) -> None:

@@ -127,7 +127,7 @@ class FhirApiService:
         at = max(self._store.clock(), updated(task)).isoformat()
         stamp = {"versionId": str(int(task["meta"]["versionId"]) + 1), "lastUpdated": at}
         arrival = Arrival(caller.name, f"Task/{task_id}", parse_referral.version({"meta": stamp}), encode(parameters))
-        self._store.write(referrals.take_cancellation, task_id, arrival, CANCELLED, caller.actor, self._clinic)
+        self._store.write(referrals.receive_cancellation, task_id, arrival, CANCELLED, caller.actor, self._clinic)
         task = self._task(task_id, caller)
         if task["status"] != CANCELLED:
             text = f"Task/{task_id} уже выполняется или завершён, статус {CANCELLED} установить нельзя"
@@ -239,7 +239,7 @@ class FhirApiService:
         made = next(each for each in kept if _is_task(each))
         referral = replace(self._read(tx, made, caller), bus_accession_number=number)
         arrival = Arrival(caller.name, f"Task/{made['id']}", parse_referral.version(made), _content(kept))
-        taken = referrals.take(
+        taken = referrals.receive(
             tx,
             referral,
             arrival,

@@ -34,7 +34,7 @@ from broker.store.queries import inbox
 from broker.store.tables import incoming
 from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals as referrals
-from broker.workflow.incoming_referrals import BUS, Taken
+from broker.workflow.incoming_referrals import BUS, ReceiveOutcome
 
 log = logging.getLogger(__name__)
 
@@ -252,26 +252,30 @@ class ReferralPoll:
             self._failed(arrival(), "the program failed at it, see the log")
         else:
             self._failed_items = 0
-            outcome = {Taken.CANCELLED: "cancelled", Taken.LATE: "late", Taken.NOTHING: ""}.get(taken, "taken")
+            outcome = {
+                ReceiveOutcome.CANCELLED: "cancelled",
+                ReceiveOutcome.LATE: "late",
+                ReceiveOutcome.NOTHING: "",
+            }.get(taken, "taken")
             if outcome:
                 self._count[outcome] += 1
 
-    def _referral(self, task: Resource, arrival: Callable[[], Arrival]) -> Taken:
+    def _referral(self, task: Resource, arrival: Callable[[], Arrival]) -> ReceiveOutcome:
         id, status = parse_referral.task_id(task), parse_referral.status(task)
         with self._store.read() as reader:
             known = incoming.by_task(reader, BUS, id)
         state = known.state if known else None
         done_elsewhere = status == parse_referral.DONE and state is IncomingState.WAITING
         if status in parse_referral.CANCELLED or done_elsewhere:
-            return self._store.write(referrals.take_cancellation, id, arrival(), status, BUS_ACTOR, self._clinic)
+            return self._store.write(referrals.receive_cancellation, id, arrival(), status, BUS_ACTOR, self._clinic)
         begun_here = status == parse_referral.BEGUN and state is IncomingState.ACCEPTED
         if status not in parse_referral.WANTED and not begun_here:
-            return Taken.NOTHING
+            return ReceiveOutcome.NOTHING
         self._admit(REFERRAL_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
         referral = parse_referral.parse_referral(task, self._resolver.resource, self._profile, today)
         return self._store.write(
-            referrals.take,
+            referrals.receive,
             referral,
             arrival(),
             BUS_ACTOR,
@@ -280,17 +284,17 @@ class ReferralPoll:
             system_procedure=self._profile.system_procedure,
         )
 
-    def _own(self, task: Resource, number: str, arrival: Arrival) -> Taken:
+    def _own(self, task: Resource, number: str, arrival: Arrival) -> ReceiveOutcome:
         """Heed what became of an order of ours; it never comes back as a referral."""
         id, status = parse_referral.task_id(task), parse_referral.status(task)
         if status not in parse_referral.CANCELLED:
-            return Taken.NOTHING
+            return ReceiveOutcome.NOTHING
         with self._store.read() as reader:
             order_id = incoming.own_order(reader, id, number)
         if not order_id:
-            return Taken.NOTHING
+            return ReceiveOutcome.NOTHING
         return self._store.write(
-            referrals.take_cancellation, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id
+            referrals.receive_cancellation, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id
         )
 
     def _try_again(self) -> None:
@@ -325,7 +329,7 @@ class ReferralPoll:
             before = incoming.named(reader, BUS, arrival.reference, ArrivalKind.REFERRAL)
         if before and before.state is ArrivalState.NEEDS_ATTENTION and before.version == arrival.version:
             return
-        self._store.write(referrals.set_aside, arrival, reason)
+        self._store.write(referrals.note_unreadable, arrival, reason)
         self._count["set_aside"] += 1
         # The bus's own words may tell of the patient; they stand in the ledger.
         log.warning("%s is set aside, the ledger says why", arrival.reference)

@@ -29,7 +29,7 @@ from broker.store.tables import external_studies, incoming, orders, outbox
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.workflow import external_results as verbs
-from broker.workflow.external_results import Outcome
+from broker.workflow.external_results import ExternalResultOutcome
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class ResultPoll:
 
     def look(self) -> ResultPollSummary:
         """Take what is new. For one thread at a time."""
-        outcomes: list[Outcome | None] = []
+        outcomes: list[ExternalResultOutcome | None] = []
         started = self._store.clock()
         self._broken = 0
         self._session.begin()
@@ -82,7 +82,7 @@ class ResultPoll:
             return _looked(outcomes, str(down))
         except Unusable as refused:
             # The bus's own words may tell of a patient; they stand in the ledger.
-            self._store.write(verbs.result_failed, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
+            self._store.write(verbs.note_result_failure, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
             log.warning("results from elsewhere: the bus refuses the search")
             return _looked(outcomes, refused.reason)
         if not whole:
@@ -100,7 +100,7 @@ class ResultPoll:
 
     # ---- finding ----
 
-    def _searched(self, started: datetime, outcomes: list[Outcome | None]) -> bool:
+    def _searched(self, started: datetime, outcomes: list[ExternalResultOutcome | None]) -> bool:
         """Take what the searches find, and move the cursor; say whether that was everything."""
         newest, whole = "", True
         for parameters in self._searches(started):
@@ -145,7 +145,7 @@ class ResultPoll:
             found = incoming.failed(reader, SOURCE, ArrivalKind.RESULT)
         return [each for each in found if each.is_due(now)]
 
-    def _once_more(self, item: ArrivalRecord) -> Outcome | None:
+    def _once_more(self, item: ArrivalRecord) -> ExternalResultOutcome | None:
         arrival = Arrival(SOURCE, item.reference, item.version)
         self._search.resolver.begin()
         try:
@@ -161,7 +161,7 @@ class ResultPoll:
 
     # ---- taking ----
 
-    def _take(self, task: Resource, *, again: bool = False) -> Outcome | None:
+    def _take(self, task: Resource, *, again: bool = False) -> ExternalResultOutcome | None:
         """Take one result, or note why not; None where it is none for us. Raise LineDown."""
         id = member(task, "id")
         if not isinstance(id, str) or not is_id(id) or member(task, "intent") != "reflex-order":
@@ -178,13 +178,13 @@ class ResultPoll:
             return None
         version = _version(task)
         if known and not again and not incoming.is_newer(version, known.version):
-            return Outcome.KNOWN
+            return ExternalResultOutcome.KNOWN
         arrival = Arrival(SOURCE, f"Task/{id}", version, _exact([task]))
         try:
             kept, read = self._read(task, order, patient)
             whole = _exact([task, *read])
             outcome = self._store.write(
-                verbs.take_result,
+                verbs.store_result,
                 order.id,
                 kept,
                 replace(arrival, content=whole) if len(whole) <= CONTENT_LIMIT else arrival,
@@ -199,29 +199,29 @@ class ResultPoll:
             log.exception("order %s: a result from elsewhere could not be taken", order.accession_number)
             return self._not_taken(arrival, "the program failed at it, see the log", order.id)
         self._broken = 0
-        if outcome is not Outcome.KNOWN:
+        if outcome is not ExternalResultOutcome.KNOWN:
             log.info("order %s: a result from elsewhere (%s)", order.accession_number, outcome)
         return outcome
 
-    def _not_taken(self, arrival: Arrival, reason: str, order_id: int | None) -> Outcome:
-        self._store.write(verbs.result_failed, arrival, reason, order_id)
+    def _not_taken(self, arrival: Arrival, reason: str, order_id: int | None) -> ExternalResultOutcome:
+        self._store.write(verbs.note_result_failure, arrival, reason, order_id)
         log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
-        return Outcome.NEEDS_ATTENTION
+        return ExternalResultOutcome.NEEDS_ATTENTION
 
     def _broke(
         self, arrival: Arrival, down: BusUnavailable, order_id: int | None, known: ArrivalRecord | None
-    ) -> Outcome:
+    ) -> ExternalResultOutcome:
         """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
         answer = down.answer
         if isinstance(answer, Paused | NotAsked) or answer.after is not None:
             raise down
         earlier = known.attempts if known and known.version == arrival.version else 0
         aside = earlier + 1 >= MAX_ATTEMPTS
-        self._store.write(verbs.result_failed, arrival, answer.reason, order_id, aside=aside)
+        self._store.write(verbs.note_result_failure, arrival, answer.reason, order_id, aside=aside)
         self._broken += 1
         if self._broken >= BROKEN:
             raise down
-        return Outcome.NEEDS_ATTENTION if aside else Outcome.FAILED
+        return ExternalResultOutcome.NEEDS_ATTENTION if aside else ExternalResultOutcome.FAILED
 
     def _read(self, task: Resource, order: Order, known_patient: str) -> tuple[StoredStudy, list[Resource]]:
         """Read a result's report and what it refers to; raise Unusable where it is none, or another person's."""
@@ -238,10 +238,16 @@ class ResultPoll:
         return StoredStudy(study, version_of(report) or _version(report), bus_time(report)), resolver.seen
 
 
-def _looked(outcomes: Iterable[Outcome | None], stopped: str) -> ResultPollSummary:
+def _looked(outcomes: Iterable[ExternalResultOutcome | None], stopped: str) -> ResultPollSummary:
     found = list(outcomes)
     completed, taken, set_aside, failed = (
-        found.count(each) for each in (Outcome.COMPLETED, Outcome.TAKEN, Outcome.NEEDS_ATTENTION, Outcome.FAILED)
+        found.count(each)
+        for each in (
+            ExternalResultOutcome.COMPLETED,
+            ExternalResultOutcome.TAKEN,
+            ExternalResultOutcome.NEEDS_ATTENTION,
+            ExternalResultOutcome.FAILED,
+        )
     )
     return ResultPollSummary(completed, taken, set_aside, failed, stopped)
 

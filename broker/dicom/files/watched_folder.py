@@ -26,7 +26,7 @@ from broker.domain.errors import Refused
 from broker.store.database import Store
 from broker.store.tables import worklist_files as kept_files
 from broker.workflow import worklist_files as intake
-from broker.workflow.worklist_files import Outcome
+from broker.workflow.worklist_files import SyncOutcome
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ class WorklistFolder:
         digest = hashlib.sha256(data).hexdigest()
         try:
             item, digest = worklist_file.read(data)
-            taken = self._store.write(intake.take_over, item, name, digest, ACTOR, self._clinic, vanished=vanished)
+            taken = self._store.write(intake.sync, item, name, digest, ACTOR, self._clinic, vanished=vanished)
         except Unreadable as error:
             # Perhaps it is still being written: the next look sees.
             return self._failed(name, seen, digest, str(error)) if seen.tried > 1 else ""
@@ -190,7 +190,7 @@ class WorklistFolder:
             return self._failed(name, seen, digest, problem)
         seen.done, seen.problem = True, ""
         self._known[name] = digest
-        if taken.outcome is not Outcome.UNCHANGED:
+        if taken.outcome is not SyncOutcome.UNCHANGED:
             log.info("worklist file of %s: %s", taken.accession_number, taken.outcome)
         return taken.outcome
 

@@ -56,7 +56,7 @@ class WorklistImport:
             _refuse_twice(item, where, seen)
             run = self.store.dry_run if self.dry_run else self.store.write
             taken = run(
-                worklist_files.take_over,
+                worklist_files.sync,
                 item,
                 watched_folder.key(file),
                 digest,

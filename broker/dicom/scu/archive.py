@@ -23,7 +23,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.orders import Order
 from broker.store.database import Store
 from broker.store.tables import orders, performed
-from broker.workflow.archive_images import Held, images_seen
+from broker.workflow.archive_images import ArchiveStudy, record_images
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Archive:
     ) -> None:
         self._store, self._clinic, self._address, self._ae_title = store, clinic, address, ae_title
         self._monotonic = monotonic
-        self._growing: dict[int, tuple[Held, float]] = {}  # order id -> what was held, and since when
+        self._growing: dict[int, tuple[ArchiveStudy, float]] = {}  # order id -> what was held, and since when
         self._last = 0  # the order that was asked for last
 
     def look(self) -> int:
@@ -78,7 +78,7 @@ class Archive:
                 self._last = order.id
                 held = ask(assoc, order)
                 if held is not None and self._is_complete(order.id, held):
-                    made += self._store.write(images_seen, order.id, held, ACTOR, self._clinic)
+                    made += self._store.write(record_images, order.id, held, ACTOR, self._clinic)
         if made:
             log.info("%d studies found in the archive that no device had reported", made)
         return made
@@ -93,7 +93,7 @@ class Archive:
             asked = ids.index(self._last) + 1 if self._last in ids else 0
             return orders.get_many(reader, [*ids[asked:], *ids[:asked]][:MOST])
 
-    def _is_complete(self, order_id: int, held: Held) -> bool:
+    def _is_complete(self, order_id: int, held: ArchiveStudy) -> bool:
         before, since = self._growing.get(order_id, (None, 0.0))
         if before is None or before.instances != held.instances:
             self._growing[order_id] = (held, self._monotonic())
@@ -122,7 +122,7 @@ class Archive:
                 assoc.abort()
 
 
-def ask(assoc: Association, order: Order) -> Held | None:
+def ask(assoc: Association, order: Order) -> ArchiveStudy | None:
     """Return the archive's study of an order, by its UID, else by its accession numbers; None if there is none.
 
     An accession number of several studies counts for none of them, nor does that of a study older than the order:
@@ -136,7 +136,7 @@ def ask(assoc: Association, order: Order) -> Held | None:
     return _held(found[0]) if len(found) == 1 else None
 
 
-def _is_older(held: Held, order: Order) -> bool:
+def _is_older(held: ArchiveStudy, order: Order) -> bool:
     """Return True if a study was made before its order, by more than a time zone and a wrong clock account for."""
     return held.start is not None and held.start < order.authored_on.replace(tzinfo=None) - timedelta(days=2)
 
@@ -156,8 +156,8 @@ def _find(assoc: Association, **keys: str) -> list[Dataset]:
     ]
 
 
-def _held(ds: Dataset) -> Held:
-    return Held(
+def _held(ds: Dataset) -> ArchiveStudy:
+    return ArchiveStudy(
         study_instance_uid=_text(ds, "StudyInstanceUID"),
         instances=_number(_text(ds, "NumberOfStudyRelatedInstances")),
         modality=_first(ds, "ModalitiesInStudy"),

@@ -442,7 +442,7 @@ def test_a_fault_of_ours_is_an_outcome_that_names_nobody(
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(referrals, "take", fail)
+    monkeypatch.setattr(referrals, "receive", fail)
     answer = post(house.server, order())
     assert answer.status_code == status
     assert answer.json()["resourceType"] == "OperationOutcome"

@@ -555,14 +555,14 @@ def test_a_fault_of_ours_in_one_item_is_logged_and_the_others_come(
     canned: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     canned.client.resources["Task/t2"] = stamped(2, "2026-11-24T06:00:02Z")
-    take = referrals.take
+    take = referrals.receive
 
     def clumsy(tx: Tx, got: IncomingReferral, *rest: Any, **more: Any) -> Any:
         if got.task == "t1":
             raise ZeroDivisionError
         return take(tx, got, *rest, **more)
 
-    monkeypatch.setattr(referrals, "take", clumsy)
+    monkeypatch.setattr(referrals, "receive", clumsy)
     got = canned.fetch.run()
     assert (got.taken, got.failed) == (1, 1)
     assert "Task/t1 could not be taken" in caplog.text

@@ -32,7 +32,7 @@ from broker.store.database import Store, Tx
 from broker.store.queries import board, device_registry, schedule
 from broker.store.tables import devices, orders, outbox, performed
 from broker.workflow import performed_steps, referrals
-from broker.workflow.stale_steps import Abandoned
+from broker.workflow.stale_steps import StaleStepJob
 from tests.dicom.worklist.asked import ask, numbers, query
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.modality import (
@@ -174,7 +174,7 @@ def test_every_order_of_a_group_follows(store: Store, order: Order, end: str, on
 # 17. A step that is never ended held its item for ever.
 def test_a_step_that_its_device_never_ends_is_ended(store: Store, order: Order) -> None:
     create(store, creation(order.study_instance_uid))
-    watch = Abandoned(store, CLINIC, lambda: 0)  # nobody sets the clock
+    watch = StaleStepJob(store, CLINIC, lambda: 0)  # nobody sets the clock
     started = store.clock
     hours = Device("XRAY_14", "", "").mpps_hours
     store.clock = lambda: started() + timedelta(hours=hours)

@@ -17,7 +17,7 @@ from broker.store.queries import directory_search, lookups
 from broker.store.tables import devices, directories, orders
 from broker.store.tables.directories import ImportChange
 from broker.workflow import referrals
-from broker.workflow.directories import Replaced, Source, replace_directory
+from broker.workflow.directories import DirectorySource, ReplaceResult, replace_directory
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM
 
@@ -42,9 +42,9 @@ def found(store: Store, typed: str, kind: str = "diagnoses", limit: int = 20) ->
         return [entry.code for entry in directory_search.search(reader, kind, typed, limit)]
 
 
-def offer(store: Store, *offered: ProcedureType, replace_defaults: bool = False) -> Replaced:
+def offer(store: Store, *offered: ProcedureType, replace_defaults: bool = False) -> ReplaceResult:
     entries = [Entry(each.code, each.name) for each in offered]
-    source = Source("procedures", "1.2.3", "1", "file.csv")
+    source = DirectorySource("procedures", "1.2.3", "1", "file.csv")
     return store.write(replace_directory, source, entries, SYSTEM, offered=offered, replace_defaults=replace_defaults)
 
 
@@ -230,11 +230,13 @@ def test_a_procedure_gets_the_body_site_that_its_directory_names(store: Store, s
     entries = [Entry("X-TEST-1", "Колено", {"site": "коленный  сустав"}), Entry("X-TEST-2", "К", {"site": "Кисть"})]
 
     def bring_sites() -> None:
-        store.write(replace_directory, Source("body-sites", "1.2.4", "1", "sites.csv"), sites, SYSTEM)
+        store.write(replace_directory, DirectorySource("body-sites", "1.2.4", "1", "sites.csv"), sites, SYSTEM)
 
     if sites_first:
         bring_sites()
-    store.write(replace_directory, Source("procedures", "1.2.3", "1", "p.csv"), entries, SYSTEM, offered=[KNEE, HAND])
+    store.write(
+        replace_directory, DirectorySource("procedures", "1.2.3", "1", "p.csv"), entries, SYSTEM, offered=[KNEE, HAND]
+    )
     if not sites_first:
         bring_sites()
     desk = at_the_desk(store)
@@ -242,7 +244,7 @@ def test_a_procedure_gets_the_body_site_that_its_directory_names(store: Store, s
 
 
 def test_a_rehearsal_keeps_nothing(store: Store) -> None:
-    source = Source("diagnoses", "1.2.3", "1", "file.csv")
+    source = DirectorySource("diagnoses", "1.2.3", "1", "file.csv")
     done = store.dry_run(
         replace_directory,
         source,
@@ -255,11 +257,11 @@ def test_a_rehearsal_keeps_nothing(store: Store) -> None:
 
 def test_only_an_administrator_replaces_a_directory(store: Store) -> None:
     with pytest.raises(Forbidden):
-        store.write(replace_directory, Source("diagnoses", "1.2.3", "1", "file.csv"), ICD, REGISTRAR)
+        store.write(replace_directory, DirectorySource("diagnoses", "1.2.3", "1", "file.csv"), ICD, REGISTRAR)
 
 
 def test_who_replaced_a_directory_stands_in_the_audit_trail(store: Store) -> None:
-    store.write(replace_directory, Source("diagnoses", "1.2.3", "7", "file.csv"), ICD, SYSTEM)
+    store.write(replace_directory, DirectorySource("diagnoses", "1.2.3", "7", "file.csv"), ICD, SYSTEM)
     with store.read() as reader:
         row = reader.one("SELECT * FROM audit WHERE action = 'directory_replaced'")
     assert row is not None

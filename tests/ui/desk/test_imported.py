@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 def bring(scene: Scene, digest: str = "1", **changes: Any) -> Order:
     item, _ = worklist_file.read(wl(PatientBirthDate="", **changes))
-    taken = scene.store.write(intake.take_over, item, "/wl/1.wl", digest, SYSTEM, CLINIC)
+    taken = scene.store.write(intake.sync, item, "/wl/1.wl", digest, SYSTEM, CLINIC)
     with scene.store.read() as reader:
         order = orders.get(reader, taken.order_id)
     assert order is not None

@@ -58,7 +58,7 @@ def test_a_referral_is_parsed_into_what_is_stored() -> None:
     assert (draft.diagnosis_code, draft.diagnosis_text) == ("M17.1", "гонартроз")
     assert (draft.referrer_position, draft.referrer_snils) == ("терапевт", "11223344595")
     assert (draft.priority, draft.comment, draft.submission_id) == (Priority.URGENT, "стоя", "s1")
-    assert referrals.tidied(draft) == draft
+    assert referrals.normalise(draft) == draft
 
 
 def test_everything_that_is_wrong_is_reported_at_once_and_nothing_half_valid_is_returned() -> None:

@@ -53,7 +53,12 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
         laterality="L",
     )
     store.write(
-        verbs.take, replace(asked, **changes), Arrival("bus", f"Task/{task}", version, b'{"id":"t"}'), BUS, CLINIC, {}
+        verbs.receive,
+        replace(asked, **changes),
+        Arrival("bus", f"Task/{task}", version, b'{"id":"t"}'),
+        BUS,
+        CLINIC,
+        {},
     )
     with store.read() as reader:
         found = incoming.by_task(reader, "bus", task)
@@ -62,7 +67,7 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
 
 
 def withdraw(store: Store, task: str = "t1") -> None:
-    store.write(verbs.take_cancellation, task, Arrival("bus", f"Task/{task}", "2", b"{}"), "cancelled", BUS, CLINIC)
+    store.write(verbs.receive_cancellation, task, Arrival("bus", f"Task/{task}", "2", b"{}"), "cancelled", BUS, CLINIC)
 
 
 def state(store: Store, id: int) -> IncomingState:
@@ -178,7 +183,7 @@ async def test_declining_takes_it_off_the_list_with_its_reason(store: Store, ser
 
 async def test_what_cannot_be_read_stands_apart_with_its_reason_and_can_be_looked_at(store: Store, user: User) -> None:
     arrival = Arrival("bus", "Task/9f", "1", b'{"resourceType": "Task"}')
-    store.write(verbs.set_aside, arrival, "a reference leads away from the bus")
+    store.write(verbs.note_unreadable, arrival, "a reference leads away from the bus")
     await user.open("/incoming")
     await user.should_see("ссылка ведёт за пределы шины")
     press(user, "Посмотреть")
@@ -193,7 +198,7 @@ async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is
     order = scene.register("10:00")
     scene.begin(order, "1.2.1")
     arrival = Arrival("bus", "Task/tx", "2", b"{}")
-    scene.store.write(verbs.take_cancellation, "tx", arrival, "cancelled", BUS, CLINIC, order_id=order.id)
+    scene.store.write(verbs.receive_cancellation, "tx", arrival, "cancelled", BUS, CLINIC, order_id=order.id)
     async with person(services) as user:
         await user.open("/board")
         await user.should_see("Направившая клиника отменила")

@@ -33,8 +33,7 @@ from broker.domain.performed import (
 )
 from broker.store.database import Store
 from broker.store.queries import access, schedule
-from broker.workflow import accounts as staff
-from broker.workflow import devices, directories, performed_steps, referrals
+from broker.workflow import accounts, devices, directories, performed_steps, referrals
 from broker.workflow.directories import DirectorySource
 
 PASSWORD = "practice-2026"
@@ -169,8 +168,8 @@ def fill(store: Store, clinic: Clinic) -> None:
     for number, (login, name, role, position) in enumerate(ACCOUNTS):
         if login not in known:
             snils = _snils(900 + number) if position else ""
-            account = staff.new_account(login, name, frozenset({role}), PASSWORD, snils=snils, position=position)
-            store.write(staff.add_account, account, SYSTEM)
+            account = accounts.new_account(login, name, frozenset({role}), PASSWORD, snils=snils, position=position)
+            store.write(accounts.add_account, account, SYSTEM)
     store.write(directories.replace_directory, CLINICS, CLINIC_NAMES, SYSTEM)
     for device in DEVICES:
         store.write(devices.put_device, device, SYSTEM)

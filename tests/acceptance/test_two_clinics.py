@@ -21,8 +21,7 @@ from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import external_studies, orders
-from broker.workflow import incoming_referrals as incoming_verbs
-from broker.workflow import referrals, reports
+from broker.workflow import incoming_referrals, referrals, reports
 from tests.acceptance.devices import send
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
 from tests.support import factory
@@ -97,7 +96,7 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
             [came] = inbox.waiting(reader)
         assert (came.patient.name, came.requester) == (sent.patient.name, ours.house.organisation)
         draft = factory.draft(owner="", start=theirs.house.soon())
-        accepted = store.write(incoming_verbs.accept, came.id, draft, REGISTRAR, theirs.clinic)
+        accepted = store.write(incoming_referrals.accept, came.id, draft, REGISTRAR, theirs.clinic)
     assert accepted.bus_accession_number
 
     # The modality there finds it, by the region's number too, and does it.
@@ -150,7 +149,11 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
         with store.read() as reader:
             [came] = [each for each in inbox.waiting(reader) if each.bus_accession_number == number]
         accepted = store.write(
-            incoming_verbs.accept, came.id, factory.draft(owner="", start=theirs.house.soon()), REGISTRAR, theirs.clinic
+            incoming_referrals.accept,
+            came.id,
+            factory.draft(owner="", start=theirs.house.soon()),
+            REGISTRAR,
+            theirs.clinic,
         )
     with ours.store() as store:
         for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):

@@ -33,7 +33,7 @@ from broker.imports import referral_columns
 from broker.imports.referral_import import ReferralImport
 from broker.store.database import Store
 from broker.store.tables import devices
-from broker.workflow import worklist_files as intake
+from broker.workflow import worklist_files
 from tests.peers.dcmtk import STEP, findscu, tool
 from tests.support import factory
 from tests.support.clock import ZONE
@@ -294,7 +294,7 @@ class Silent:
 
 def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(store: Store) -> None:
     item, digest = worklist_file.read(wl(PatientBirthDate=""))
-    store.write(intake.sync, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
+    store.write(worklist_files.sync, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
     profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=ZONE)
     session = BusSession(store, Silent(), RateLimiter(50), Priority.DELIVERY)  # type: ignore[arg-type]
     summary = Delivery(store, session, profile, lambda signed: b"").deliver()

@@ -20,8 +20,7 @@ from broker.store.queries import inbox, patient_history
 from broker.store.tables import external_studies, orders
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
-from broker.workflow import external_results as verbs
-from broker.workflow import performed_steps, referrals
+from broker.workflow import external_results, performed_steps, referrals
 from broker.workflow.external_results import ExternalResultOutcome
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed, soon
 
@@ -55,7 +54,7 @@ def order(store: Store) -> Order:
 def take(store: Store, order: Order, which: str, **changes: Any) -> ExternalResultOutcome:
     study, arrival, minutes = MESSAGES[which]
     kept = replace(StoredStudy(study, "1", NOW + timedelta(minutes=minutes)), **changes)
-    return store.write(verbs.store_result, order.id, kept, arrival)
+    return store.write(external_results.store_result, order.id, kept, arrival)
 
 
 def now(store: Store, order: Order) -> Order:
@@ -132,24 +131,24 @@ def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state
 
 def test_a_result_for_an_order_that_is_not_there_is_refused(store: Store, order: Order) -> None:
     with pytest.raises(NotFound):
-        store.write(verbs.store_result, 999, StoredStudy(FINAL), MESSAGES["final"][1])
+        store.write(external_results.store_result, 999, StoredStudy(FINAL), MESSAGES["final"][1])
     with store.read() as reader:
         assert inbox.ledger(reader) == []
 
 
 def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) -> None:
     with pytest.raises(Forbidden):
-        store.write(verbs.store_result, order.id, StoredStudy(FINAL), MESSAGES["final"][1], REGISTRAR)
+        store.write(external_results.store_result, order.id, StoredStudy(FINAL), MESSAGES["final"][1], REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL)], actor=REGISTRAR)
+        store.write(external_results.store_history, order.patient.id, [StoredStudy(FINAL)], actor=REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(verbs.note_history_failure, order.patient.id, "", REGISTRAR)
+        store.write(external_results.note_history_failure, order.patient.id, "", REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(verbs.note_result_failure, MESSAGES["final"][1], "", actor=REGISTRAR)
+        store.write(external_results.note_result_failure, MESSAGES["final"][1], "", actor=REGISTRAR)
 
 
 def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store, order: Order) -> None:
-    store.write(verbs.note_result_failure, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
+    store.write(external_results.note_result_failure, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason, item.order_id) == (
@@ -167,19 +166,21 @@ def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: 
         with store.read() as reader:
             return patient_history.external(reader, order.patient.id)
 
-    store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL)], missing=None)
+    store.write(external_results.store_history, order.patient.id, [StoredStudy(FINAL)], missing=None)
     assert (told().answered_at, told().reason) == (None, "")
     assert audited(store, "history") == []
-    store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL, "1")], missing="3 of 4 reports not read")
+    store.write(
+        external_results.store_history, order.patient.id, [StoredStudy(FINAL, "1")], missing="3 of 4 reports not read"
+    )
     assert (told().answered_at, told().reason) == (None, "3 of 4 reports not read")
-    store.write(verbs.store_history, order.patient.id, [StoredStudy(FINAL, "1")])
+    store.write(external_results.store_history, order.patient.id, [StoredStudy(FINAL, "1")])
     assert told().answered_at is not None
     assert told().reason == ""
     [line] = audited(store, "history")
     assert (line["patient"], line["studies"]) == (order.patient.patient_id, 1)
-    store.write(verbs.store_history, order.patient.id, [], whole=False)
+    store.write(external_results.store_history, order.patient.id, [], whole=False)
     assert told().studies == (FINAL,)
-    store.write(verbs.store_history, order.patient.id, [])
+    store.write(external_results.store_history, order.patient.id, [])
     assert told().studies == ()
 
 
@@ -187,10 +188,12 @@ def test_what_the_directory_knows_of_an_official_code_fills_the_gaps(store: Stor
     store.write(lambda tx: tx.run("UPDATE procedure_type SET local = 0, body_site = '25' WHERE code = ?", ["WLB-KNEE"]))
     bare = ExternalStudy("DiagnosticReport/9", modality="RG", procedure_code="WLB-KNEE")
     with store.read() as reader:
-        filled = verbs.fill_from_directory(reader, bare)
+        filled = external_results.fill_from_directory(reader, bare)
         assert (filled.modality, filled.body_site) == ("DX", "25")
         assert filled.procedure_name == "Рентгенография коленного сустава"
         told = replace(bare, modality="CR", body_site="4", procedure_name="Колено")
-        assert verbs.fill_from_directory(reader, told) == told
+        assert external_results.fill_from_directory(reader, told) == told
         for unknown in (replace(bare, procedure_code="WLB-FOOT"), replace(bare, procedure_code="x")):
-            assert verbs.fill_from_directory(reader, unknown) == unknown  # a local code of ours is nobody else's
+            assert (
+                external_results.fill_from_directory(reader, unknown) == unknown
+            )  # a local code of ours is nobody else's

@@ -20,8 +20,7 @@ from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import clients, incoming, orders, outbox
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals as verbs
-from broker.workflow import performed_steps, referrals
+from broker.workflow import incoming_referrals, performed_steps, referrals
 from broker.workflow.incoming_referrals import ReceiveOutcome
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
@@ -36,7 +35,7 @@ KNEE = IncomingReferral(
     bus_patient="p1",
     bus_accession_number="ODII0000000042",
     procedure_code="A06.04.005",
-    procedure_system=verbs.SYSTEM_PROCEDURE,
+    procedure_system=incoming_referrals.SYSTEM_PROCEDURE,
     procedure_name="Рентгенография коленного сустава",
     referrer=PersonName("Петров", "Пётр"),
     diagnosis_code="M17.1",
@@ -52,11 +51,11 @@ def arrival(version: str = "1", **changes: Any) -> Arrival:
 
 
 def take(store: Store, came: IncomingReferral = KNEE, version: str = "1", **rule: str) -> ReceiveOutcome:
-    return store.write(verbs.receive, came, arrival(version), BUS, CLINIC, rule)
+    return store.write(incoming_referrals.receive, came, arrival(version), BUS, CLINIC, rule)
 
 
 def take_cancellation(store: Store, version: str = "2", **own: Any) -> ReceiveOutcome:
-    return store.write(verbs.receive_cancellation, "t1", arrival(version), "cancelled", BUS, CLINIC, **own)
+    return store.write(incoming_referrals.receive_cancellation, "t1", arrival(version), "cancelled", BUS, CLINIC, **own)
 
 
 def waiting(store: Store) -> list[IncomingReferral]:
@@ -65,13 +64,13 @@ def waiting(store: Store) -> list[IncomingReferral]:
 
 
 def form(known: IncomingReferral, **changes: Any) -> Any:
-    draft = verbs.draft_of(known, PROCEDURES, factory.soon(minutes=20))
+    draft = incoming_referrals.draft_of(known, PROCEDURES, factory.soon(minutes=20))
     return replace(draft, station_ae_titles=("XRAY_14",), **changes)
 
 
 def accept(store: Store) -> Order:
     [known] = waiting(store)
-    return store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC)
+    return store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC)
 
 
 def reread(store: Store, order: Order) -> Order:
@@ -128,7 +127,7 @@ def test_a_newer_content_takes_the_place_of_the_older_while_it_waits(store: Stor
 def test_urgent_referrals_stand_first(store: Store) -> None:
     take(store)
     urgent = replace(KNEE, task="t2", priority=Priority.URGENT)
-    store.write(verbs.receive, urgent, arrival(reference="Task/t2"), BUS, CLINIC, {})
+    store.write(incoming_referrals.receive, urgent, arrival(reference="Task/t2"), BUS, CLINIC, {})
     assert [known.task for known in waiting(store)] == ["t2", "t1"]
 
 
@@ -206,7 +205,9 @@ def test_accepting_twice_at_once_makes_one_order(store: Store) -> None:
     made: list[int] = []
     threads = [
         threading.Thread(
-            target=lambda: made.append(store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC).id)
+            target=lambda: made.append(
+                store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC).id
+            )
         )
         for _ in range(6)
     ]
@@ -239,7 +240,7 @@ def test_wrong_fields_are_named_and_the_referral_waits_on(store: Store) -> None:
     take(store)
     [known] = waiting(store)
     with pytest.raises(Invalid) as raised:
-        store.write(verbs.accept, known.id, form(known, procedure_code=""), REGISTRAR, CLINIC)
+        store.write(incoming_referrals.accept, known.id, form(known, procedure_code=""), REGISTRAR, CLINIC)
     assert raised.value.problems == {"procedure": "required"}
     assert len(waiting(store)) == 1
 
@@ -249,9 +250,9 @@ def test_what_its_sender_has_changed_since_it_was_opened_is_looked_at_again(stor
     [opened] = waiting(store)
     take(store, replace(KNEE, diagnosis_code="M17.2"), "2")
     with pytest.raises(Stale):
-        store.write(verbs.accept, opened.id, form(opened), REGISTRAR, CLINIC, seen=opened)
+        store.write(incoming_referrals.accept, opened.id, form(opened), REGISTRAR, CLINIC, seen=opened)
     [known] = waiting(store)
-    order = store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC, seen=known)
+    order = store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC, seen=known)
     assert order.diagnosis_code == "M17.2"
 
 
@@ -260,12 +261,18 @@ def test_only_those_who_register_accept(store: Store, role: Role) -> None:
     take(store)
     [known] = waiting(store)
     with pytest.raises(Forbidden):
-        store.write(verbs.accept, known.id, form(known), Actor(ActorKind.PERSON, "x", roles=frozenset({role})), CLINIC)
+        store.write(
+            incoming_referrals.accept,
+            known.id,
+            form(known),
+            Actor(ActorKind.PERSON, "x", roles=frozenset({role})),
+            CLINIC,
+        )
 
 
 def test_a_referral_that_is_not_there_cannot_be_accepted(store: Store) -> None:
     with pytest.raises(NotFound):
-        store.write(verbs.accept, 7, form(KNEE), REGISTRAR, CLINIC)
+        store.write(incoming_referrals.accept, 7, form(KNEE), REGISTRAR, CLINIC)
 
 
 @pytest.mark.parametrize(("send_to_bus", "role"), [(True, BusRole.PLACER), (False, BusRole.NONE)])
@@ -274,7 +281,7 @@ def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_w
 ) -> None:
     store.write(lambda tx: clients.add(tx, "mis", "hash", "", send_to_bus=send_to_bus))
     came = replace(KNEE, requester="", bus_accession_number="K2611-0900")
-    store.write(verbs.receive, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
+    store.write(incoming_referrals.receive, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
     order = accept(store)
     assert (order.bus_role, order.requester) == (role, "")
     assert (order.accession_number, order.bus_accession_number) == ("K2611-0900", "")
@@ -289,12 +296,12 @@ def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_w
 def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Store) -> None:
     take(store)
     [known] = waiting(store)
-    store.write(verbs.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
-    store.write(verbs.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
     assert waiting(store) == []
     assert actions(store) == ["incoming", "decline"]
     with pytest.raises(WrongState):
-        store.write(verbs.accept, known.id, form(known), REGISTRAR, CLINIC)
+        store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC)
     assert take(store, KNEE, "2") is ReceiveOutcome.NOTHING
     assert waiting(store) == []
     assert take(store, replace(KNEE, comment="другое"), "3") is ReceiveOutcome.WAITING
@@ -309,7 +316,7 @@ def test_what_is_an_order_cannot_be_declined(store: Store) -> None:
         known = incoming.of_order(reader, order.id)
     assert known is not None
     with pytest.raises(WrongState):
-        store.write(verbs.decline, known.id, "", REGISTRAR, CLINIC)
+        store.write(incoming_referrals.decline, known.id, "", REGISTRAR, CLINIC)
 
 
 # ---- cancellations ----
@@ -345,8 +352,8 @@ def test_a_cancellation_of_what_has_begun_warns_until_somebody_has_seen_it(store
     assert (trouble.order_id, trouble.accession_number) == (order.id, order.accession_number)
     assert trouble.patient == "Кузнецова М. П."
     assert "bus_cancelled_late" in actions(store)
-    assert store.write(verbs.acknowledge, order.id, REGISTRAR) == 1
-    assert store.write(verbs.acknowledge, order.id, REGISTRAR) == 0
+    assert store.write(incoming_referrals.acknowledge, order.id, REGISTRAR) == 1
+    assert store.write(incoming_referrals.acknowledge, order.id, REGISTRAR) == 0
     with store.read() as reader:
         assert inbox.too_late(reader) == []
         assert inbox.troubled(reader) == []
@@ -399,7 +406,7 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)  # the patient needs it all the same
     assert (trouble.order_id, trouble.state) == (order.id, OrderState.CANCELLED)
-    store.write(verbs.acknowledge, order.id, REGISTRAR)
+    store.write(incoming_referrals.acknowledge, order.id, REGISTRAR)
     with store.read() as reader:
         assert inbox.too_late(reader) == []
     assert reread(store, order).state is OrderState.CANCELLED
@@ -416,7 +423,7 @@ def test_what_we_cancelled_ourselves_is_no_news_from_the_bus(store: Store) -> No
 def test_people_cannot_cancel_in_the_name_of_a_sender_without_the_right(store: Store) -> None:
     doctor = Actor(ActorKind.PERSON, "x", roles=frozenset({Role.RADIOLOGIST}))
     with pytest.raises(Forbidden):
-        store.write(verbs.receive_cancellation, "t1", arrival("2"), "cancelled", doctor, CLINIC)
+        store.write(incoming_referrals.receive_cancellation, "t1", arrival("2"), "cancelled", doctor, CLINIC)
 
 
 # ---- late changes ----
@@ -430,22 +437,22 @@ def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) ->
     assert reread(store, order) == order
     with store.read() as reader:
         [trouble] = inbox.too_late(reader)
-    assert (trouble.kind, trouble.reason) == (ArrivalKind.REFERRAL, verbs.CHANGED_LATE)
+    assert (trouble.kind, trouble.reason) == (ArrivalKind.REFERRAL, incoming_referrals.CHANGED_LATE)
     assert rows(store, "SELECT details FROM audit WHERE action = 'bus_changed_late'") == [
         {"details": '{"changed": ["diagnosis_code"]}'}
     ]
-    store.write(verbs.acknowledge, order.id, REGISTRAR)
+    store.write(incoming_referrals.acknowledge, order.id, REGISTRAR)
     assert take(store, replace(KNEE, diagnosis_code="M17.2"), "4") is ReceiveOutcome.NOTHING
 
 
 def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -> None:
-    store.write(verbs.note_unreadable, arrival(), "it is nested too deep")
+    store.write(incoming_referrals.note_unreadable, arrival(), "it is nested too deep")
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason) == (ArrivalState.NEEDS_ATTENTION, "it is nested too deep")
     assert take(store) is ReceiveOutcome.NOTHING
-    assert store.write(verbs.try_again, item.id, SYSTEM)
-    assert not store.write(verbs.try_again, item.id, SYSTEM)
+    assert store.write(incoming_referrals.try_again, item.id, SYSTEM)
+    assert not store.write(incoming_referrals.try_again, item.id, SYSTEM)
     assert take(store) is ReceiveOutcome.WAITING
     with store.read() as reader:
         assert inbox.troubled(reader) == []
@@ -457,18 +464,18 @@ def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -
 def test_the_form_is_filled_by_the_official_code_else_by_the_name() -> None:
     official = replace(PROCEDURES[0], code="A06.04.005", local=False)
     listed = [*PROCEDURES, official]
-    assert verbs.draft_of(KNEE, listed, factory.soon()).procedure_code == "A06.04.005"
+    assert incoming_referrals.draft_of(KNEE, listed, factory.soon()).procedure_code == "A06.04.005"
     other_system = replace(KNEE, procedure_system="1.2.643.2.69.1.1.1.57")
-    assert verbs.draft_of(other_system, listed, factory.soon()).procedure_code == "WLB-KNEE"
+    assert incoming_referrals.draft_of(other_system, listed, factory.soon()).procedure_code == "WLB-KNEE"
     # Another clinic's local code means nothing here, although it is spelt like one of ours.
     local = replace(KNEE, procedure_code="WLB-HAND", procedure_system="1.2.643.2.69.1.2.900")
-    assert verbs.draft_of(local, listed, factory.soon()).procedure_code == "WLB-KNEE"
+    assert incoming_referrals.draft_of(local, listed, factory.soon()).procedure_code == "WLB-KNEE"
     nothing = replace(KNEE, procedure_name="Рентгенография коленного сустава прицельная", procedure_code="")
-    assert verbs.draft_of(nothing, listed, factory.soon()).procedure_code == ""
+    assert incoming_referrals.draft_of(nothing, listed, factory.soon()).procedure_code == ""
 
 
 def test_the_form_never_bears_the_senders_number_of_the_patient() -> None:
     came = replace(KNEE, patient=replace(KUZNETSOVA, patient_id="000017", id=5, revision=2))
-    draft = verbs.draft_of(came, [], factory.soon())
+    draft = incoming_referrals.draft_of(came, [], factory.soon())
     assert (draft.patient.patient_id, draft.patient.id, draft.patient.revision) == ("", 0, 0)
     assert draft.station_ae_titles == ()

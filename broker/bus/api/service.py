@@ -41,8 +41,7 @@ from broker.store.queries import directory_search
 from broker.store.tables import clients, orders
 from broker.store.tables.clients import Client
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals as referrals
-from broker.workflow import numbering
+from broker.workflow import incoming_referrals, numbering
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +126,9 @@ class FhirApiService:
         at = max(self._store.clock(), updated(task)).isoformat()
         stamp = {"versionId": str(int(task["meta"]["versionId"]) + 1), "lastUpdated": at}
         arrival = Arrival(caller.name, f"Task/{task_id}", parse_referral.version({"meta": stamp}), encode(parameters))
-        self._store.write(referrals.receive_cancellation, task_id, arrival, CANCELLED, caller.actor, self._clinic)
+        self._store.write(
+            incoming_referrals.receive_cancellation, task_id, arrival, CANCELLED, caller.actor, self._clinic
+        )
         task = self._task(task_id, caller)
         if task["status"] != CANCELLED:
             text = f"Task/{task_id} уже выполняется или завершён, статус {CANCELLED} установить нельзя"
@@ -239,7 +240,7 @@ class FhirApiService:
         made = next(each for each in kept if _is_task(each))
         referral = replace(self._read(tx, made, caller), bus_accession_number=number)
         arrival = Arrival(caller.name, f"Task/{made['id']}", parse_referral.version(made), _content(kept))
-        taken = referrals.receive(
+        taken = incoming_referrals.receive(
             tx,
             referral,
             arrival,

@@ -29,7 +29,7 @@ from broker.store.database import Store
 from broker.store.queries import patient_history
 from broker.store.tables import external_studies, patients
 from broker.store.tables.external_studies import StoredStudy
-from broker.workflow import external_results as verbs
+from broker.workflow import external_results
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class History:
             return
         if not (patient.snils or patient.policy):
             if asked.reason != NO_NUMBER:
-                self._store.write(verbs.note_history_failure, patient_id, NO_NUMBER)
+                self._store.write(external_results.note_history_failure, patient_id, NO_NUMBER)
             return
         self._session.begin()
         with self._session.question(self._seconds):
@@ -114,7 +114,7 @@ class History:
                 people = self._people(patient)
                 reports, whole = self._reports(people)
             except (BusUnavailable, Unusable) as trouble:
-                self._store.write(verbs.note_history_failure, patient_id, str(trouble))
+                self._store.write(external_results.note_history_failure, patient_id, str(trouble))
                 log.warning("patient %s: the bus did not tell of earlier studies", patient.patient_id)
                 return
             listed = self._listed(patient_id, reports)
@@ -122,14 +122,14 @@ class History:
             if unread and any(_reference(report) not in known for report in unread):
                 # Date, clinic and kind at once; the texts follow.
                 first = [StoredStudy(external_study(ReportGraph(report), self._profile)) for report in listed]
-                self._store.write(verbs.store_history, patient_id, first, whole=whole, missing=None)
+                self._store.write(external_results.store_history, patient_id, first, whole=whole, missing=None)
             read, why = self._details(unread)
         kept = [read.get(_reference(report)) or self._bare(report) for report in listed]
         kept = [each for each in kept if not self._is_ours(patient_id, each.study)]
         missing = "" if whole else "the bus told only a part"
         if why:
             missing = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
-        self._store.write(verbs.store_history, patient_id, kept, whole=whole, missing=missing)
+        self._store.write(external_results.store_history, patient_id, kept, whole=whole, missing=missing)
 
     def _work(self) -> None:
         while (patient_id := self._next()) is not None:

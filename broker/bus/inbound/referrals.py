@@ -33,7 +33,7 @@ from broker.store.database import Store, StoreError
 from broker.store.queries import inbox
 from broker.store.tables import incoming
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals as referrals
+from broker.workflow import incoming_referrals
 from broker.workflow.incoming_referrals import BUS, ReceiveOutcome
 
 log = logging.getLogger(__name__)
@@ -267,7 +267,9 @@ class ReferralPoll:
         state = known.state if known else None
         done_elsewhere = status == parse_referral.DONE and state is IncomingState.WAITING
         if status in parse_referral.CANCELLED or done_elsewhere:
-            return self._store.write(referrals.receive_cancellation, id, arrival(), status, BUS_ACTOR, self._clinic)
+            return self._store.write(
+                incoming_referrals.receive_cancellation, id, arrival(), status, BUS_ACTOR, self._clinic
+            )
         begun_here = status == parse_referral.BEGUN and state is IncomingState.ACCEPTED
         if status not in parse_referral.WANTED and not begun_here:
             return ReceiveOutcome.NOTHING
@@ -275,7 +277,7 @@ class ReferralPoll:
         today = self._store.clock().astimezone(self._clinic.zone).date()
         referral = parse_referral.parse_referral(task, self._resolver.resource, self._profile, today)
         return self._store.write(
-            referrals.receive,
+            incoming_referrals.receive,
             referral,
             arrival(),
             BUS_ACTOR,
@@ -294,7 +296,7 @@ class ReferralPoll:
         if not order_id:
             return ReceiveOutcome.NOTHING
         return self._store.write(
-            referrals.receive_cancellation, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id
+            incoming_referrals.receive_cancellation, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id
         )
 
     def _try_again(self) -> None:
@@ -329,7 +331,7 @@ class ReferralPoll:
             before = incoming.named(reader, BUS, arrival.reference, ArrivalKind.REFERRAL)
         if before and before.state is ArrivalState.NEEDS_ATTENTION and before.version == arrival.version:
             return
-        self._store.write(referrals.note_unreadable, arrival, reason)
+        self._store.write(incoming_referrals.note_unreadable, arrival, reason)
         self._count["set_aside"] += 1
         # The bus's own words may tell of the patient; they stand in the ledger.
         log.warning("%s is set aside, the ledger says why", arrival.reference)

@@ -28,7 +28,7 @@ from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import external_studies, incoming, orders, outbox
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
-from broker.workflow import external_results as verbs
+from broker.workflow import external_results
 from broker.workflow.external_results import ExternalResultOutcome
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class ResultPoll:
             return _looked(outcomes, str(down))
         except Unusable as refused:
             # The bus's own words may tell of a patient; they stand in the ledger.
-            self._store.write(verbs.note_result_failure, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
+            self._store.write(external_results.note_result_failure, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
             log.warning("results from elsewhere: the bus refuses the search")
             return _looked(outcomes, refused.reason)
         if not whole:
@@ -184,7 +184,7 @@ class ResultPoll:
             kept, read = self._read(task, order, patient)
             whole = _exact([task, *read])
             outcome = self._store.write(
-                verbs.store_result,
+                external_results.store_result,
                 order.id,
                 kept,
                 replace(arrival, content=whole) if len(whole) <= CONTENT_LIMIT else arrival,
@@ -204,7 +204,7 @@ class ResultPoll:
         return outcome
 
     def _not_taken(self, arrival: Arrival, reason: str, order_id: int | None) -> ExternalResultOutcome:
-        self._store.write(verbs.note_result_failure, arrival, reason, order_id)
+        self._store.write(external_results.note_result_failure, arrival, reason, order_id)
         log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
         return ExternalResultOutcome.NEEDS_ATTENTION
 
@@ -217,7 +217,7 @@ class ResultPoll:
             raise down
         earlier = known.attempts if known and known.version == arrival.version else 0
         aside = earlier + 1 >= MAX_ATTEMPTS
-        self._store.write(verbs.note_result_failure, arrival, answer.reason, order_id, aside=aside)
+        self._store.write(external_results.note_result_failure, arrival, answer.reason, order_id, aside=aside)
         self._broken += 1
         if self._broken >= BROKEN:
             raise down

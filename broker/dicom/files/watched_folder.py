@@ -25,7 +25,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.errors import Refused
 from broker.store.database import Store
 from broker.store.tables import worklist_files as kept_files
-from broker.workflow import worklist_files as intake
+from broker.workflow import worklist_files
 from broker.workflow.worklist_files import SyncOutcome
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class WorklistFolder:
         digest = hashlib.sha256(data).hexdigest()
         try:
             item, digest = worklist_file.read(data)
-            taken = self._store.write(intake.sync, item, name, digest, ACTOR, self._clinic, vanished=vanished)
+            taken = self._store.write(worklist_files.sync, item, name, digest, ACTOR, self._clinic, vanished=vanished)
         except Unreadable as error:
             # Perhaps it is still being written: the next look sees.
             return self._failed(name, seen, digest, str(error)) if seen.tried > 1 else ""
@@ -199,7 +199,7 @@ class WorklistFolder:
         if problem == seen.problem:
             return ""
         seen.problem = problem
-        self._store.write(intake.note_problem, name, digest, problem, ACTOR)
+        self._store.write(worklist_files.note_problem, name, digest, problem, ACTOR)
         assert self._known is not None
         self._known[name] = digest
         log.warning(
@@ -219,7 +219,7 @@ class WorklistFolder:
         for name, since in self._missing.items():
             if now - since < wait:
                 continue
-            taken = self._store.write(intake.withdraw, name, ACTOR, self._clinic)
+            taken = self._store.write(worklist_files.withdraw, name, ACTOR, self._clinic)
             del self._known[name]
             if taken:
                 happened[taken.outcome] += 1

@@ -27,8 +27,7 @@ from broker.security.throttle import Throttle
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import clients, orders
-from broker.workflow import incoming_referrals as referrals
-from broker.workflow import performed_steps, reports
+from broker.workflow import incoming_referrals, performed_steps, reports
 from broker.workflow import referrals as referral
 from broker.workflow.reports import ReportText
 from tests.bus.samples import PROFILE
@@ -83,7 +82,7 @@ class House:
         """Give the referral that waits a device and a time."""
         [known] = self.waiting()
         form = draft(patient=known.patient, **changes)
-        return self.store.write(referrals.accept, known.id, form, REGISTRAR, self.clinic)
+        return self.store.write(incoming_referrals.accept, known.id, form, REGISTRAR, self.clinic)
 
     def perform(self, order: Order, uid: str = "1.2.3.4") -> None:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))

@@ -20,8 +20,7 @@ from broker.domain.orders import BusRole, OrderState
 from broker.store.database import Store, StoreError
 from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
-from broker.workflow import incoming_referrals as referrals
-from broker.workflow import performed_steps
+from broker.workflow import incoming_referrals, performed_steps
 from tests.bus.api.clinic import NAME, House
 from tests.bus.bundles import (
     Resource,
@@ -208,7 +207,7 @@ def test_what_people_cancel_or_decline_here_its_sender_sees(house: House) -> Non
     house.cancel(house.accept())
     second = part(accepted(house.server, order()), "Task")
     [known] = house.waiting()
-    house.store.write(referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    house.store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
     changed = search(house.server, intent="original-order", status="cancelled,rejected")
     assert [(task["id"], task["status"]) for task in changed] == [
         (first["id"], "cancelled"),
@@ -442,7 +441,7 @@ def test_a_fault_of_ours_is_an_outcome_that_names_nobody(
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(referrals, "receive", fail)
+    monkeypatch.setattr(incoming_referrals, "receive", fail)
     answer = post(house.server, order())
     assert answer.status_code == status
     assert answer.json()["resourceType"] == "OperationOutcome"

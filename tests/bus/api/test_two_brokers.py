@@ -23,7 +23,7 @@ from broker.domain.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox, patient_history
 from broker.store.tables import clients, external_studies, orders, outbox
-from broker.workflow import incoming_referrals as referrals
+from broker.workflow import incoming_referrals
 from broker.workflow import referrals as referral
 from tests.bus.api.clinic import NAME, House, make_pdf
 from tests.bus.samples import PROFILE
@@ -156,7 +156,7 @@ def test_what_the_other_clinic_cancels_is_seen(house: House, referrer: Referrer)
     assert referrer.fetch.run().cancelled == 0
     tasks = {referrer.references(each).task: each for each in (first, second)}
     [refused] = [came for came in house.waiting() if tasks[came.task].id == first.id]
-    house.store.write(referrals.decline, refused.id, "нет аппарата", REGISTRAR, CLINIC)
+    house.store.write(incoming_referrals.decline, refused.id, "нет аппарата", REGISTRAR, CLINIC)
     house.cancel(house.accept())
     assert referrer.fetch.run().cancelled == 2
     assert {referrer.order(each).state for each in (first, second)} == {OrderState.CANCELLED}

@@ -35,7 +35,7 @@ from broker.domain.orders import OrderState, ReferralDraft
 from broker.store.database import Store, Tx
 from broker.store.queries import inbox
 from broker.store.tables import incoming, orders, outbox
-from broker.workflow import incoming_referrals as referrals
+from broker.workflow import incoming_referrals
 from broker.workflow import referrals as referral
 from tests.bus import bundles, samples
 from tests.bus.clinic import practising
@@ -135,12 +135,14 @@ class Scene:
     def form(self, known: IncomingReferral) -> ReferralDraft:
         """Complete a referral as a registrar does."""
         start = self.store.clock().astimezone(ZONE).replace(tzinfo=None) + timedelta(minutes=30)
-        draft = referrals.draft_of(known, [], start)
+        draft = incoming_referrals.draft_of(known, [], start)
         return replace(draft, procedure_code="WLB-KNEE", station_ae_titles=("XRAY_14",))
 
     def accept(self, number: int = 0) -> Any:
         known = self.waiting()[number]
-        return self.store.write(referrals.accept, known.id, self.form(known), factory.REGISTRAR, factory.CLINIC)
+        return self.store.write(
+            incoming_referrals.accept, known.id, self.form(known), factory.REGISTRAR, factory.CLINIC
+        )
 
 
 @pytest.fixture
@@ -493,7 +495,7 @@ def test_a_person_may_let_what_was_set_aside_be_read_again(canned: Scene) -> Non
     [item] = canned.ledger()
     canned.client.resources["Patient/p1"] = patient
     assert canned.fetch.run() == ReferralPollSummary()
-    assert canned.store.write(referrals.try_again, item.id, factory.REGISTRAR)
+    assert canned.store.write(incoming_referrals.try_again, item.id, factory.REGISTRAR)
     assert canned.fetch.run() == ReferralPollSummary(taken=1)
     assert len(canned.waiting()) == 1
     [item] = canned.ledger()
@@ -555,14 +557,14 @@ def test_a_fault_of_ours_in_one_item_is_logged_and_the_others_come(
     canned: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     canned.client.resources["Task/t2"] = stamped(2, "2026-11-24T06:00:02Z")
-    take = referrals.receive
+    take = incoming_referrals.receive
 
     def clumsy(tx: Tx, got: IncomingReferral, *rest: Any, **more: Any) -> Any:
         if got.task == "t1":
             raise ZeroDivisionError
         return take(tx, got, *rest, **more)
 
-    monkeypatch.setattr(referrals, "receive", clumsy)
+    monkeypatch.setattr(incoming_referrals, "receive", clumsy)
     got = canned.fetch.run()
     assert (got.taken, got.failed) == (1, 1)
     assert "Task/t1 could not be taken" in caplog.text

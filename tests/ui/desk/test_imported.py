@@ -13,8 +13,7 @@ from broker.dicom.files import worklist_file
 from broker.domain.orders import Order
 from broker.store.queries import order_card
 from broker.store.tables import orders
-from broker.workflow import referrals
-from broker.workflow import worklist_files as intake
+from broker.workflow import referrals, worklist_files
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, DEVICES, REGISTRAR, SYSTEM, draft
 from tests.support.worklist_file import wl
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 def bring(scene: Scene, digest: str = "1", **changes: Any) -> Order:
     item, _ = worklist_file.read(wl(PatientBirthDate="", **changes))
-    taken = scene.store.write(intake.sync, item, "/wl/1.wl", digest, SYSTEM, CLINIC)
+    taken = scene.store.write(worklist_files.sync, item, "/wl/1.wl", digest, SYSTEM, CLINIC)
     with scene.store.read() as reader:
         order = orders.get(reader, taken.order_id)
     assert order is not None
@@ -71,7 +70,7 @@ def test_the_label_does_without_a_date_of_birth(scene: Scene) -> None:
 
 def test_the_files_life_is_told_in_words(scene: Scene) -> None:
     bring(scene)
-    scene.store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
+    scene.store.write(worklist_files.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     bring(scene)
     bring(scene, "2", ScheduledProcedureStepStartTime="110000")
     lines = told(scene)

@@ -18,8 +18,7 @@ from broker.store.database import Store
 from broker.store.queries import inbox, schedule
 from broker.store.tables import incoming
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals as verbs
-from broker.workflow import performed_steps
+from broker.workflow import incoming_referrals, performed_steps
 from tests.support import factory
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, KUZNETSOVA
@@ -53,7 +52,7 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
         laterality="L",
     )
     store.write(
-        verbs.receive,
+        incoming_referrals.receive,
         replace(asked, **changes),
         Arrival("bus", f"Task/{task}", version, b'{"id":"t"}'),
         BUS,
@@ -67,7 +66,14 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
 
 
 def withdraw(store: Store, task: str = "t1") -> None:
-    store.write(verbs.receive_cancellation, task, Arrival("bus", f"Task/{task}", "2", b"{}"), "cancelled", BUS, CLINIC)
+    store.write(
+        incoming_referrals.receive_cancellation,
+        task,
+        Arrival("bus", f"Task/{task}", "2", b"{}"),
+        "cancelled",
+        BUS,
+        CLINIC,
+    )
 
 
 def state(store: Store, id: int) -> IncomingState:
@@ -183,7 +189,7 @@ async def test_declining_takes_it_off_the_list_with_its_reason(store: Store, ser
 
 async def test_what_cannot_be_read_stands_apart_with_its_reason_and_can_be_looked_at(store: Store, user: User) -> None:
     arrival = Arrival("bus", "Task/9f", "1", b'{"resourceType": "Task"}')
-    store.write(verbs.note_unreadable, arrival, "a reference leads away from the bus")
+    store.write(incoming_referrals.note_unreadable, arrival, "a reference leads away from the bus")
     await user.open("/incoming")
     await user.should_see("ссылка ведёт за пределы шины")
     press(user, "Посмотреть")
@@ -198,7 +204,9 @@ async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is
     order = scene.register("10:00")
     scene.begin(order, "1.2.1")
     arrival = Arrival("bus", "Task/tx", "2", b"{}")
-    scene.store.write(verbs.receive_cancellation, "tx", arrival, "cancelled", BUS, CLINIC, order_id=order.id)
+    scene.store.write(
+        incoming_referrals.receive_cancellation, "tx", arrival, "cancelled", BUS, CLINIC, order_id=order.id
+    )
     async with person(services) as user:
         await user.open("/board")
         await user.should_see("Направившая клиника отменила")

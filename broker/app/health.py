@@ -11,7 +11,7 @@ from time import monotonic
 from broker.config.configuration import Config
 from broker.dicom.scu import echo
 from broker.domain.health import Check, Health
-from broker.store.database import Store, StoreError, beat
+from broker.store.database import Store, StoreError, heartbeat
 from broker.store.queries import exchange_state, inbox
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class HealthMonitor:
             self._store.submit(lambda tx: tx.notify())
 
     def _check_database(self) -> Check:
-        self._store.write(beat)
+        self._store.write(heartbeat)
         return Check("database", True, "takes changes")
 
     def _check_dicom(self) -> Check:

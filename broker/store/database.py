@@ -345,7 +345,7 @@ class _DryRun(Exception):
         self.result = result
 
 
-def beat(tx: Tx) -> None:
+def heartbeat(tx: Tx) -> None:
     """Write one row for the sake of writing: it shows that the database takes changes, and fails where it does not."""
     tx.run(
         "INSERT INTO counter (name, value) VALUES ('heartbeat', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"

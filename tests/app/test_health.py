@@ -42,7 +42,7 @@ def test_a_full_disk_is_reported_until_it_is_over(running: Application, monkeypa
     def full(tx: Tx) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(health, "beat", full)
+    monkeypatch.setattr(health, "heartbeat", full)
     assert verdicts(running)["database"] is False
     monkeypatch.undo()
     assert verdicts(running)["database"] is True

@@ -68,7 +68,7 @@ FOR_NOW = (0x02, 0x03, 0x01)  # transiently, by the service provider: temporary 
 
 _WORKLIST = {str(ModalityWorklistInformationFind)}
 _PERFORMED = {str(ModalityPerformedProcedureStep), str(ModalityPerformedProcedureStepRetrieve)}
-_REPORTS = {N_CREATE: ("N-CREATE", mpps.create), N_SET: ("N-SET", mpps.change)}
+_STEP_MESSAGES = {N_CREATE: ("N-CREATE", mpps.create), N_SET: ("N-SET", mpps.change)}
 _SAMPLED = {C_FIND: "worklist", N_CREATE: "N-CREATE", N_SET: "N-SET"}
 Rejection = tuple[int, int, int]
 
@@ -162,7 +162,7 @@ class DicomServices:
         operation = self._operations.get(command.field)
         if operation is None or request.context.abstract_syntax not in operation[0]:
             return Reply(status(Status.UNRECOGNISED_OPERATION))
-        if command.field in _REPORTS and len(request.dataset) <= MOST_READ_AT_ONCE:
+        if command.field in _STEP_MESSAGES and len(request.dataset) <= MOST_READ_AT_ONCE:
             return self._step_message(request)
         if command.field != C_FIND:
             return None
@@ -212,7 +212,7 @@ class DicomServices:
     def _step_message(self, request: Request) -> Reply | DeferredReply:
         """Take an MPPS message; it is answered after the commit."""
         caller, uid = _caller(request), request.command.sop_instance_uid or ""
-        operation, take = _REPORTS[request.command.field]
+        operation, take = _STEP_MESSAGES[request.command.field]
         try:
             device = self._known.or_default(caller.ae_title)
             attributes = json_model.read(
@@ -222,7 +222,7 @@ class DicomServices:
                 most_bytes=decoding.MOST_MPPS_BYTES,
                 most_elements=decoding.MOST_MPPS_ELEMENTS,
             )
-            report = take(attributes, uid, caller, device, self._clinic)
+            pending = take(attributes, uid, caller, device, self._clinic)
         except Undecodable as error:
             log.warning("%s of %s cannot be read: %s", operation, caller.ae_title, error)
             return Reply(status(Status.PROCESSING_FAILURE, str(error)), None, uid)
@@ -230,12 +230,12 @@ class DicomServices:
             log.error("%s of %s failed: %s", operation, caller.ae_title, type(error).__name__)
             return Reply(int(Status.PROCESSING_FAILURE), None, uid)
 
-        def reply(kept: Future[ChangeResult]) -> Reply:
-            answered = report.status(kept)
+        def reply(committed: Future[ChangeResult]) -> Reply:
+            answered = pending.status(committed)
             # PS3.7 10.1.5.1.4: the UID that we made goes back.
-            return Reply(answered, None, uid or (report.uid if answered.Status == Status.SUCCESS else ""))
+            return Reply(answered, None, uid or (pending.uid if answered.Status == Status.SUCCESS else ""))
 
-        return DeferredReply(lambda: report.keep(self._store), reply)
+        return DeferredReply(lambda: pending.submit(self._store), reply)
 
     def _take(self, request: Request) -> Iterator[Reply]:
         self.sample(request)

@@ -18,8 +18,8 @@ from pydicom.dataset import Dataset
 from broker.bus.transport.answers import Answer, Delivered
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
-from broker.dicom.mpps.service import Report
-from broker.domain.performed import MppsOutcome
+from broker.dicom.mpps.service import PendingMessage
+from broker.workflow.performed_steps import ChangeResult
 
 COMMITTED_NOT_ANSWERED = "committed-not-answered"  # the store has an MPPS message, the device has no answer yet
 POSTED_NOT_DELIVERED = "posted-not-delivered"  # the bus has a message, the outbox does not know it yet
@@ -39,7 +39,7 @@ def after_post(die: Callable[[], NoReturn]) -> Callable[[BusClient, Call], Answe
     return call
 
 
-def _after_commit(report: Report, committed: Future[MppsOutcome]) -> Dataset:
+def _after_commit(pending: PendingMessage, committed: Future[ChangeResult]) -> Dataset:
     committed.result()
     _kill()
 
@@ -52,7 +52,7 @@ def _kill() -> NoReturn:
 if __name__ == "__main__":
     place = sys.argv.pop(1)
     if place == COMMITTED_NOT_ANSWERED:
-        Report.status = _after_commit  # type: ignore[assignment,method-assign]
+        PendingMessage.status = _after_commit  # type: ignore[assignment,method-assign]
     elif place == POSTED_NOT_DELIVERED:
         BusClient.call = after_post(_kill)  # type: ignore[assignment,method-assign]
     else:

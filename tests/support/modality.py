@@ -148,13 +148,13 @@ def create(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLE
 
 
 def begin(store: Store, ds: Dataset, uid: str, caller: Caller = CALLER, clinic: Clinic = CLINIC) -> tuple[Dataset, str]:
-    report = service.create(on_the_wire(ds), uid, caller, registered(store, caller), clinic)
-    return report.status(report.keep(store)), report.uid
+    pending = service.create(on_the_wire(ds), uid, caller, registered(store, caller), clinic)
+    return pending.status(pending.submit(store)), pending.uid
 
 
 def change(store: Store, ds: Dataset, uid: str = "1.2.3", caller: Caller = CALLER) -> Dataset:
-    report = service.change(on_the_wire(ds), uid, caller, registered(store, caller), CLINIC)
-    return report.status(report.keep(store))
+    pending = service.change(on_the_wire(ds), uid, caller, registered(store, caller), CLINIC)
+    return pending.status(pending.submit(store))
 
 
 def outcomes(store: Store) -> list[str]:

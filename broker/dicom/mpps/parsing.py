@@ -1,7 +1,7 @@
-"""What a modality's performed step says, read out of its attributes; pure.
+"""Parses the attributes of MPPS messages into domain values; pure.
 
-Everything goes through the DICOM JSON model in which the message is kept, so that what is stored and what is shown of
-it cannot differ. What cannot be read is left out and named; nothing is guessed.
+Input is the DICOM JSON model in which the message is stored, so that what is stored and what is shown of it cannot
+differ. What cannot be parsed is left out and named; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -48,87 +48,87 @@ EXPOSURE_DOSES = {
 
 
 def message(attributes: Attributes, address: str = "") -> Message:
-    """Keep a message as it came from an address, with a digest by which a retry is known."""
+    """Return a message as it came from an address, with a digest (SHA-256) by which a repetition is recognised."""
     written = json.dumps(attributes, sort_keys=True, ensure_ascii=False, allow_nan=False)
     digest = hashlib.sha256(written.encode(errors="surrogatepass")).hexdigest()
     status = text(attributes, "PerformedProcedureStepStatus")
     return Message(dict(attributes), digest, address, status, written=written)
 
 
-def step(said: Attributes, uid: str, ae_title: str) -> PerformedStep:
-    """Read what an N-CREATE says."""
-    series = _series(said)
+def step(attributes: Attributes, uid: str, ae_title: str, doses: Mapping[str, tuple[Dose, ...]]) -> PerformedStep:
+    """Return the step that an N-CREATE begins; `doses` are those that `doses` returned."""
+    series = _series(attributes)
     return PerformedStep(
         sop_instance_uid=uid,
         ae_title=ae_title,
         state=PerformedState.IN_PROGRESS,
-        start=_moment(said, "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
-        station_ae_title=text(said, "PerformedStationAETitle"),
-        performed_step_id=text(said, "PerformedProcedureStepID"),
-        modality=text(said, "Modality"),
-        patient_name=text(said, "PatientName"),
-        patient_id=text(said, "PatientID"),
-        patient_birth_date=text(said, "PatientBirthDate"),
-        patient_sex=text(said, "PatientSex"),
-        operator=_operator(said) or "",
-        references=tuple(_reference(item) for item in _items(said, "ScheduledStepAttributesSequence")),
+        start=_moment(attributes, "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
+        station_ae_title=text(attributes, "PerformedStationAETitle"),
+        performed_step_id=text(attributes, "PerformedProcedureStepID"),
+        modality=text(attributes, "Modality"),
+        patient_name=text(attributes, "PatientName"),
+        patient_id=text(attributes, "PatientID"),
+        patient_birth_date=text(attributes, "PatientBirthDate"),
+        patient_sex=text(attributes, "PatientSex"),
+        operator=_operator(attributes) or "",
+        references=tuple(_reference(item) for item in _items(attributes, "ScheduledStepAttributesSequence")),
         images=_images(series) or 0,
         series=series or (),
-        doses=tuple(dose for told in doses(said)[0].values() for dose in told),
+        doses=tuple(dose for each in doses.values() for dose in each),
     )
 
 
-def change(said: Attributes) -> PerformedChange:
-    """Read what an N-SET says; its status must be one of PerformedState, or nothing."""
-    state = text(said, "PerformedProcedureStepStatus")
-    series = _series(said)
-    reason = next(iter(_items(said, "PerformedProcedureStepDiscontinuationReasonCodeSequence")), None)
+def change(attributes: Attributes, doses: Mapping[str, tuple[Dose, ...]]) -> PerformedChange:
+    """Return what an N-SET changes; its status must be one of PerformedState, or missing."""
+    state = text(attributes, "PerformedProcedureStepStatus")
+    series = _series(attributes)
+    reason = next(iter(_items(attributes, "PerformedProcedureStepDiscontinuationReasonCodeSequence")), None)
     return PerformedChange(
         state=PerformedState(state) if state else None,
-        end=_moment(said, "PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime"),
-        operator=_operator(said),
+        end=_moment(attributes, "PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime"),
+        operator=_operator(attributes),
         discontinuation_code=None if reason is None else _code(reason),
         discontinuation_meaning=None if reason is None else text(reason, "CodeMeaning"),
         images=_images(series),
         series=series,
-        doses=doses(said)[0],
+        doses=doses,
     )
 
 
-def text(said: Attributes, keyword: str) -> str:
-    """Read an attribute as text; several values are joined as on the wire."""
-    return "\\".join(_text(value) for value in values(said, keyword)).strip(" \0")
+def text(attributes: Attributes, keyword: str) -> str:
+    """Return an attribute as text; several values are joined by backslashes, as on the wire."""
+    return "\\".join(_text(value) for value in values(attributes, keyword)).strip(" \0")
 
 
-def doses(said: Attributes) -> tuple[dict[str, tuple[Dose, ...]], list[str]]:
-    """Read the dose: the numbers of every attribute that is there, and the attributes that hold something else."""
-    told: dict[str, tuple[Dose, ...]] = {}
-    wrong: list[str] = []
+def doses(attributes: Attributes) -> tuple[dict[str, tuple[Dose, ...]], list[str]]:
+    """Return the doses by keyword, of every dose attribute that is there, and keywords whose values are not a dose."""
+    found: dict[str, tuple[Dose, ...]] = {}
+    unreadable: list[str] = []
     for keyword, unit in DOSES.items():
-        if key(keyword) in said:
-            told[keyword] = tuple(_dose(said, keyword, unit, 0, wrong))
-    if key("ExposureDoseSequence") in said:
-        items = _items(said, "ExposureDoseSequence")
+        if key(keyword) in attributes:
+            found[keyword] = tuple(_dose(attributes, keyword, unit, 0, unreadable))
+    if key("ExposureDoseSequence") in attributes:
+        items = _items(attributes, "ExposureDoseSequence")
         for keyword, unit in EXPOSURE_DOSES.items():
-            told[keyword] = tuple(
+            found[keyword] = tuple(
                 dose
                 for position, item in enumerate(items, start=1)
-                for dose in _dose(item, keyword, unit, position, wrong)
+                for dose in _dose(item, keyword, unit, position, unreadable)
             )
-    return told, list(dict.fromkeys(wrong))
+    return found, list(dict.fromkeys(unreadable))
 
 
-def _dose(said: Attributes, keyword: str, unit: str, position: int, wrong: list[str]) -> list[Dose]:
-    found = values(said, keyword)
-    if not found:
+def _dose(attributes: Attributes, keyword: str, unit: str, position: int, unreadable: list[str]) -> list[Dose]:
+    raw = values(attributes, keyword)
+    if not raw:
         return []
     try:
-        number = float(found[0])
+        number = float(raw[0])
     except (TypeError, ValueError):
         number = math.nan
-    # NaN, the infinities and what is below zero are no dose.
+    # NaN, the infinities and negative numbers are not a dose.
     if not math.isfinite(number) or number < 0:
-        wrong.append(keyword)
+        unreadable.append(keyword)
         return []
     return [Dose(keyword, number, unit, position)]
 
@@ -144,8 +144,8 @@ def _reference(item: Attributes) -> StepReference:
     )
 
 
-def _series(said: Attributes) -> tuple[PerformedSeries, ...] | None:
-    if key("PerformedSeriesSequence") not in said:
+def _series(attributes: Attributes) -> tuple[PerformedSeries, ...] | None:
+    if key("PerformedSeriesSequence") not in attributes:
         return None
     return tuple(
         PerformedSeries(
@@ -155,7 +155,7 @@ def _series(said: Attributes) -> tuple[PerformedSeries, ...] | None:
             operator=_names(item),
             images=len(values(item, "ReferencedImageSequence")),
         )
-        for position, item in enumerate(_items(said, "PerformedSeriesSequence"), start=1)
+        for position, item in enumerate(_items(attributes, "PerformedSeriesSequence"), start=1)
     )
 
 
@@ -163,26 +163,26 @@ def _images(series: tuple[PerformedSeries, ...] | None) -> int | None:
     return None if series is None else sum(each.images for each in series)
 
 
-def _operator(said: Attributes) -> str | None:
-    """Give the operators' names; in an N-SET they stand in the performed series."""
-    told = [_names(said), *(_names(item) for item in _items(said, "PerformedSeriesSequence"))]
-    return ", ".join(dict.fromkeys(name for names in told for name in names.split(", ") if name)) or None
+def _operator(attributes: Attributes) -> str | None:
+    """Return the operators' names, or None; in an N-SET they are in the performed series."""
+    each_ones = [_names(attributes), *(_names(item) for item in _items(attributes, "PerformedSeriesSequence"))]
+    return ", ".join(dict.fromkeys(name for names in each_ones for name in names.split(", ") if name)) or None
 
 
-def _names(said: Attributes) -> str:
-    told = (_text(value).replace("^", " ").strip() for value in values(said, "OperatorsName"))
-    return ", ".join(name for name in told if name)
+def _names(attributes: Attributes) -> str:
+    names = (_text(value).replace("^", " ").strip() for value in values(attributes, "OperatorsName"))
+    return ", ".join(name for name in names if name)
 
 
 def _code(item: Attributes) -> str:
-    """Read a code; one of another scheme than DICOM's own bears its scheme's name, so that none passes for another."""
+    """Return a code, prefixed with its scheme unless that is DICOM's own, so that none passes for another."""
     value = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
     scheme = text(item, "CodingSchemeDesignator")
     return value if scheme in ("", "DCM") or not value else f"{scheme}:{value}"
 
 
-def _items(said: Attributes, keyword: str) -> list[Attributes]:
-    return [item for item in values(said, keyword) if isinstance(item, Mapping)]
+def _items(attributes: Attributes, keyword: str) -> list[Attributes]:
+    return [item for item in values(attributes, keyword) if isinstance(item, Mapping)]
 
 
 def _text(value: Any) -> str:
@@ -191,14 +191,14 @@ def _text(value: Any) -> str:
     return str(value).strip(" \0")
 
 
-def _moment(said: Attributes, date_keyword: str, time_keyword: str) -> datetime | None:
-    """Read a date and a time; None where they are not there or cannot be read."""
-    day, hour = text(said, date_keyword), text(said, time_keyword)
+def _moment(attributes: Attributes, date_keyword: str, time_keyword: str) -> datetime | None:
+    """Return a date and a time (local, to the second); None if they are missing or cannot be parsed."""
+    day, hour = text(attributes, date_keyword), text(attributes, time_keyword)
     if not day:
         return None
     try:
         window = matching.window(day, hour)
     except matching.MalformedKey:
-        log.warning("%s and %s cannot be read", date_keyword, time_keyword)
+        log.warning("cannot parse %s and %s", date_keyword, time_keyword)
         return None
     return window.low.replace(microsecond=0) if window.low else None

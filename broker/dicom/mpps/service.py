@@ -1,9 +1,9 @@
-"""The performed procedure step service: N-CREATE, N-SET and N-GET in, a status out (PS3.4 Annex F).
+"""The MPPS service (PS3.4 Annex F): N-CREATE, N-SET and N-GET in, a status out.
 
-Functions of (attribute list, SOP Instance UID, caller): no socket. None of them waits for the store: a Report is kept,
-and becomes an answer after the commit; success is answered only then. A message that breaks the table of `rules` is
-refused where the device's policy is strict; elsewhere it is used as far as it goes, for the study was made, and what
-is wrong with it is noted with the device.
+Functions of (attribute list, SOP Instance UID, caller): no socket. N-CREATE and N-SET do not wait for the store: a
+PendingMessage is submitted, and answered after the commit; success is answered only then. A message that breaks the
+table of `rules` is refused if the device is strict; else it is used as far as possible, for the study was made, and
+what is wrong with it is noted with the device.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _ANSWERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A message that was read, as the store is to take it, and what its device is told once that is done."""
+class PendingMessage:
+    """A parsed message: the use case to run, and the answer to its result; `uid` is its SOP Instance UID."""
 
     use_case: Callable[[Tx], ChangeResult]
     uid: str
-    tell: Callable[[ChangeResult], Dataset]
+    answer: Callable[[ChangeResult], Dataset]
 
-    def keep(self, store: Store) -> Future[ChangeResult]:
-        """Hand it to the store; raises nothing."""
+    def submit(self, store: Store) -> Future[ChangeResult]:
+        """Submit it to the store; raises nothing: a closed store is an exception of the future."""
         try:
             return store.submit(self.use_case)
         except StoreError as error:
@@ -67,76 +67,77 @@ class Report:
             closed.set_exception(error)
             return closed
 
-    def status(self, kept: Future[ChangeResult]) -> Dataset:
-        """Give the answer, after the commit; waits for it."""
+    def status(self, committed: Future[ChangeResult]) -> Dataset:
+        """Return the status to answer, after the commit; waits for it."""
         try:
-            outcome = kept.result()
+            result = committed.result()
         except StoreError as error:
-            log.error("a performed procedure step could not be kept: %s", error)
+            log.error("an MPPS message could not be stored: %s", error)
             return status(Status.RESOURCE_LIMITATION, "the database refuses changes, try again later")
-        return self.tell(outcome)
+        return self.answer(result)
 
 
-def create(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
-    """Take an N-CREATE; its SOP Instance UID is made here when the device sent none."""
-    message = parsing.message(told, caller.address)
-    said, actor = message.attributes, _actor(device)
+def create(attributes: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> PendingMessage:
+    """Parse an N-CREATE; an empty `uid` (the device sent none) is replaced by one of ours."""
+    message, actor = parsing.message(attributes, caller.address), _actor(device)
     # Made of the content, so that a repetition after a lost answer is known as one.
     uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
-    problems = _uid_problems(uid) + rules.TABLE.creation_problems(said)
-    refused = _unusable(said, problems) or (problems[0] if problems and device.strict_mpps else None)
+    problems = _uid_problems(uid) + rules.TABLE.creation_problems(message.attributes)
+    refused = _unusable(message.attributes, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
         return _refuse(uid, "N-CREATE", refused, message, actor)
     overlooked = [("mpps_create", step_rules.note_of(problems))] if problems else []
-    notes = (*overlooked, *_notes_of_doses(said))
+    doses, unreadable = parsing.doses(message.attributes)
+    notes = (*overlooked, *_dose_notes(unreadable))
     message = replace(message, notes=notes)
-    step = parsing.step(said, uid, caller.ae_title)
+    step = parsing.step(message.attributes, uid, caller.ae_title, doses)
 
-    def tell(result: ChangeResult) -> Dataset:
+    def answer(result: ChangeResult) -> Dataset:
         _log_overlooked(caller, notes)
         log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, result.outcome)
         return _ANSWERS[result.outcome]
 
-    return Report(lambda tx: ChangeResult(performed_steps.start(tx, step, message, actor, clinic)), uid, tell)
+    return PendingMessage(lambda tx: ChangeResult(performed_steps.start(tx, step, message, actor, clinic)), uid, answer)
 
 
-def change(told: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> Report:
-    """Take an N-SET."""
-    message, actor = parsing.message(told, caller.address), _actor(device)
+def change(attributes: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> PendingMessage:
+    """Parse an N-SET."""
+    message, actor = parsing.message(attributes, caller.address), _actor(device)
     state = parsing.text(message.attributes, _STATUS)
     if state and state not in list(PerformedState):
         return _refuse(uid, "N-SET", _wrong_status(PerformedState), message, actor)
+    doses, unreadable = parsing.doses(message.attributes)
     request = ChangeRequest(
         uid,
-        parsing.change(message.attributes),
+        parsing.change(message.attributes, doses),
         message,
         ChangeRules(rules.TABLE, rules.keywords(message.attributes), device.strict_mpps),
-        tuple(_notes_of_doses(rules.TABLE.settable(message.attributes))),
+        tuple(_dose_notes(unreadable)),
     )
 
-    def tell(result: ChangeResult) -> Dataset:
+    def answer(result: ChangeResult) -> Dataset:
         if result.refusal is not None:
             return _refusal(uid, "N-SET", result.refusal, actor)
         _log_overlooked(caller, result.notes)
         log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", result.outcome)
         return _ANSWERS[result.outcome]
 
-    return Report(lambda tx: performed_steps.change(tx, request, actor, clinic), uid, tell)
+    return PendingMessage(lambda tx: performed_steps.change(tx, request, actor, clinic), uid, answer)
 
 
 def retrieve(
     uid: str, tags: Sequence[BaseTag], caller: Caller, device: Device, store: Store
 ) -> tuple[Dataset, Dataset | None]:
-    """Answer an N-GET: the status, and the requested attributes of a step as it is now (no tags: all of them).
+    """Return the status of an N-GET, and the requested attributes of a step as it is now (no tags: all of them).
 
     PS3.4 F.8.2.1: a supported attribute of type 1 or 2 always comes back; 0001 where an optional one is not known.
     """
     with store.read() as reader:
         step, known = performed.with_attributes(reader, uid)
-    _heard(store, caller, "N-GET" if step else "N-GET unknown")
+    _note_contact(store, caller, "N-GET" if step else "N-GET unknown")
     if step is None or step.source is not StepSource.MODALITY:
         return status(Status.NO_SUCH_SOP_INSTANCE), None
-    # What we ourselves have said of it: its end in the place of a device that has died.
+    # This program ends steps in the place of devices that have died.
     known[rules.key(_STATUS)] = {"vr": "CS", "Value": [str(step.state)]}
     asked = list(tags) or [Tag(int(name, 16)) for name in known]
     ds = Dataset()
@@ -155,15 +156,15 @@ def retrieve(
 _MANDATORY = {Tag(rule.keyword) for rule in rules.RULES if rule.create in ("1", "2")}
 
 
-def _unusable(said: Attributes, problems: Iterable[Problem]) -> Problem | None:
-    """Find what no policy can overlook: no status or a wrong one, or nothing but a status."""
+def _unusable(attributes: Attributes, problems: Iterable[Problem]) -> Problem | None:
+    """Return what no policy can overlook: no status or a wrong one, or nothing but a status."""
     of_status = next((each for each in problems if each.key == rules.key(_STATUS)), None)
     if of_status is not None:
         return of_status
     # PS3.4 F.7.2.1.3
-    if parsing.text(said, _STATUS) != PerformedState.IN_PROGRESS:
+    if parsing.text(attributes, _STATUS) != PerformedState.IN_PROGRESS:
         return _wrong_status((PerformedState.IN_PROGRESS,))
-    if len(said) == 1:
+    if len(attributes) == 1:
         sequence = rules.key("ScheduledStepAttributesSequence")
         return Problem(ProblemKind.MISSING_ATTRIBUTE, sequence, "nothing but a status")
     return None
@@ -176,11 +177,11 @@ def _wrong_status(allowed: Iterable[PerformedState]) -> Problem:
 def _uid_problems(uid: str) -> list[Problem]:
     if identifiers.valid_uid(uid):
         return []
-    return [Problem(ProblemKind.INVALID_UID, rules.key("AffectedSOPInstanceUID"), "the SOP Instance UID is no UID")]
+    return [Problem(ProblemKind.INVALID_UID, rules.key("AffectedSOPInstanceUID"), "the SOP Instance UID is not a UID")]
 
 
-def _refuse(uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> Report:
-    return Report(
+def _refuse(uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> PendingMessage:
+    return PendingMessage(
         lambda tx: ChangeResult(performed_steps.refuse(tx, uid, operation, problem.text, message, actor)),
         uid,
         lambda _: _refusal(uid, operation, problem, actor),
@@ -189,7 +190,7 @@ def _refuse(uid: str, operation: str, problem: Problem, message: Message, actor:
 
 def _refusal(uid: str, operation: str, problem: Problem, actor: Actor) -> Dataset:
     log.warning("%s of %s for %s refused: %s", operation, actor.name, uid, problem.text)
-    # The library's N-CREATE response has no Attribute Identifier List: there the comment alone tells.
+    # An N-CREATE response has no Attribute Identifier List (PS3.7 10.3.5.2): there the comment names the attribute.
     tag = Tag(int(problem.key, 16))
     return status(rules.STATUSES[problem.kind], problem.text, identifier=tag if operation == "N-SET" else None)
 
@@ -201,30 +202,30 @@ def _actor(device: Device) -> Actor:
     return Actor(ActorKind.DEVICE, device.ae_title, ", ".join(part for part in (device.name, device.room) if part))
 
 
-def _heard(store: Store, caller: Caller, summary: str) -> None:
+def _note_contact(store: Store, caller: Caller, summary: str) -> None:
     store.submit_background(devices.note_contact, caller.ae_title, "mpps", caller.address, summary)
 
 
 def _log_overlooked(caller: Caller, notes: Iterable[tuple[str, str]]) -> None:
     for _, text in notes:
-        log.warning("MPPS of %s, taken as far as it goes: %s", caller.ae_title, text)
+        log.warning("MPPS of %s used as far as possible: %s", caller.ae_title, text)
 
 
-def _notes_of_doses(said: Attributes) -> Iterator[tuple[str, str]]:
-    if wrong := parsing.doses(said)[1]:
-        yield "mpps_dose", f"no number: {', '.join(wrong)}"
+def _dose_notes(unreadable: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if unreadable:
+        yield "mpps_dose", f"no number: {', '.join(unreadable)}"
 
 
 # ---- N-GET ----
 
 
 def _put(ds: Dataset, tag: BaseTag, known: Attributes) -> bool:
-    """Put an attribute into an answer; False where it is neither known nor one that always comes back."""
+    """Put an attribute into an answer; return False if it is neither known nor one that always comes back."""
     element = known.get(f"{tag:08X}")
     if not dictionary_has_tag(tag) or (element is None and tag not in _MANDATORY):
         return False
     if element is None or element["vr"] not in dictionary_VR(tag):
-        # Not told, or told in a form that a reader of this attribute does not expect.
+        # Not sent, or sent in a form that a reader of this attribute does not expect.
         ds.add_new(tag, dictionary_VR(tag)[:2], [] if dictionary_VR(tag) == "SQ" else None)
         return True
     ds.update(Dataset.from_json(json.dumps({f"{tag:08X}": element})))
@@ -232,7 +233,7 @@ def _put(ds: Dataset, tag: BaseTag, known: Attributes) -> bool:
 
 
 def _fit(ds: Dataset, term: str) -> bool:
-    """Write all texts in letters that a character set has; say whether they all stay within the default repertoire."""
+    """Write all texts in letters that a character set has; return True if all are in the default repertoire."""
     plain = True
     for element in ds:
         if element.VR == "SQ":
@@ -240,7 +241,7 @@ def _fit(ds: Dataset, term: str) -> bool:
                 plain = _fit(item, term) and plain
         elif element.VR in ("PN", "LO", "SH", "ST", "LT", "UT", "UC") and element.value:
             many = element.VM > 1
-            told = [charset.fit(str(each), term) for each in (element.value if many else [element.value])]
-            element.value = told if many else told[0]
-            plain = plain and all(each.isascii() for each in told)
+            texts = [charset.fit(str(each), term) for each in (element.value if many else [element.value])]
+            element.value = texts if many else texts[0]
+            plain = plain and all(each.isascii() for each in texts)
     return plain

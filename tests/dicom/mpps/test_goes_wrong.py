@@ -346,8 +346,8 @@ def test_a_device_that_hangs_up_before_its_answer_disturbs_nobody(
 def test_an_endless_number_in_a_message_takes_nothing_from_the_board(store: Store, order: Order) -> None:
     told = on_the_wire(ending()) | json_model.read(struct.pack("<HHL", 0x0040, 0x8302, 4) + b"NaN ", True)
     for uid in ("8.8.8", "9.9.9"):
-        report = service.change(told, uid, CALLER, registered(store, CALLER), CLINIC)
-        assert report.status(report.keep(store)).Status == Status.NO_SUCH_SOP_INSTANCE
+        pending = service.change(told, uid, CALLER, registered(store, CALLER), CLINIC)
+        assert pending.status(pending.submit(store)).Status == Status.NO_SUCH_SOP_INSTANCE
     old = """UPDATE performed_step_message SET attributes = '{"00408302": NaN}' WHERE sop_instance_uid = '8.8.8'"""
     with store.read() as reader:
         assert reader.value("SELECT min(json_valid(attributes)) FROM performed_step_message") == 1

@@ -21,10 +21,10 @@ from broker.dicom.upper_layer.dimse import command_set
 from broker.dicom.upper_layer.dimse.command_set import CommandSet
 from broker.dicom.upper_layer.pdu import reader, writer
 from tests.dicom.upper_layer.requests import IMPLICIT, MPPS, WORKLIST, request
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 ECHO = "1.2.840.10008.1.1"
-SOON = 1.0  # seconds within which others are answered
 MOST_MEMORY = 100 << 10  # kilobytes that an attack may cost
 RELEASE = b"\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00"
 
@@ -135,7 +135,6 @@ class Attacked:
     port: int
     tls_port: int
     log: Path
-    slowest: float = 0.0
     _memory: list[int] = field(default_factory=list)
 
     def memory(self) -> int:
@@ -158,16 +157,14 @@ class Attacked:
         """Count its threads."""
         return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
 
-    def echo(self, source: str = "127.0.0.2") -> float:
-        """Ask for an echo from another address; give how long it took, connection and release included."""
-        begun = time.monotonic()
+    def echo(self, source: str = "127.0.0.2") -> None:
+        """Ask for an echo from another address, connection and release included."""
         with Client(self.port, source) as client:
             client.associate("FLG_12")
             client.send(echo_rq())
             assert client.answers() == [(0, b"")]
             client.send(RELEASE)
             assert client.pdu()[0] == 6
-        return time.monotonic() - begun
 
     def lines(self, word: str) -> list[str]:
         """Give the lines of its log that hold a word."""
@@ -208,10 +205,13 @@ def attacked(database: Path, **config: Any) -> Iterator[Attacked]:
 
 
 @contextmanager
-def others_are_served(target: Attacked) -> Iterator[None]:
-    """While it runs, echoes from another address are answered soon, and memory does not grow by much."""
+def others_are_served(target: Attacked) -> Iterator[list[bool]]:
+    """While it runs, echoes from another address are answered, and memory does not grow by much.
+
+    Yield the echoes that have been answered so far: an attack that holds something waits for more of them.
+    """
     before, stop = target.memory(), threading.Event()
-    took: list[float] = []
+    served: list[bool] = []
     most = [before]
     failures: list[BaseException] = []
 
@@ -219,7 +219,8 @@ def others_are_served(target: Attacked) -> Iterator[None]:
         while not stop.is_set():
             most[0] = max(most[0], target.memory())
             try:
-                took.append(target.echo())
+                target.echo()
+                served.append(True)
             except BaseException as error:  # told by the assertion below
                 failures.append(error)
             stop.wait(0.05)
@@ -227,15 +228,17 @@ def others_are_served(target: Attacked) -> Iterator[None]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield
+        yield served
     finally:
         stop.set()
         watcher.join()
     most[0] = max(most[0], target.memory())
-    target.slowest = max(took, default=0.0)
     assert not failures, failures[0]
-    # A machine that tests share stalls now and then; a port that an attack holds up does so always.
-    assert took
-    late = [each for each in took if each >= SOON]
-    assert len(late) <= len(took) // 20, took
+    assert served
     assert most[0] - before < MOST_MEMORY, f"memory grew from {before} to {most[0]} kB"
+
+
+def wait_for_others(served: list[bool]) -> None:
+    """Wait until somebody else has been served from beginning to end, while an attack holds what it has."""
+    before = len(served)
+    wait_until(lambda: len(served) > before + 1, "others to be served during the attack")

@@ -34,6 +34,7 @@ from tests.dicom.upper_layer.attacked import (
     echo_rq,
     find_rq,
     others_are_served,
+    wait_for_others,
 )
 from tests.dicom.upper_layer.requests import DEFLATED, MPPS, WORKLIST, request
 from tests.support import factory
@@ -152,10 +153,11 @@ def test_a_message_of_endless_small_pdus_is_cut(target: Attacked, size: int) -> 
 def test_a_byte_now_and_then_does_not_hold_a_place(target: Attacked) -> None:
     """Slowloris: within the request, within a message, and whole messages that never end."""
     sockets = target.sockets()
-    with others_are_served(target), ExitStack() as stack:
+    with others_are_served(target) as served, ExitStack() as stack:
         asking = [stack.enter_context(Client(target.port)) for _ in range(20)]
         within = [stack.enter_context(Client(target.port)).associate() for _ in range(20)]
         data = find_rq(EVERYTHING)
+        wait_for_others(served)
         for position in range(35):
             for client in asking:
                 client.send(associate_rq()[position : position + 1])
@@ -168,16 +170,17 @@ def test_a_byte_now_and_then_does_not_hold_a_place(target: Attacked) -> None:
 
 def test_hundreds_of_silent_connections_leave_room(target: Attacked) -> None:
     sockets = target.sockets()
-    with others_are_served(target), ExitStack() as stack:
+    with others_are_served(target) as served, ExitStack() as stack:
         silent = []
         for number in range(400):
             silent.append(stack.enter_context(Client(target.port, f"127.0.0.{20 + number % 8}")))
+        wait_for_others(served)
         assert all(client.ended_within(DEADLINE) for client in silent)
     until_closed(target, sockets)
 
 
 def test_one_address_cannot_take_every_association(target: Attacked) -> None:
-    with others_are_served(target), ExitStack() as stack:
+    with others_are_served(target) as served, ExitStack() as stack:
         kinds = []
         for _ in range(80):
             client = stack.enter_context(Client(target.port))
@@ -186,7 +189,7 @@ def test_one_address_cannot_take_every_association(target: Attacked) -> None:
         assert [kind for kind, _ in kinds[:50]] == [2] * 50
         assert all(kind in (0, 3) for kind, _ in kinds[50:])
         assert {body for kind, body in kinds if kind == 3} == {b"\0\x02\x03\x02"}  # local limit exceeded, for now
-        time.sleep(1)
+        wait_for_others(served)
 
 
 def test_a_silent_association_is_ended(target: Attacked) -> None:

@@ -180,7 +180,7 @@ class Application:
 
     def _request_history(self, patient_id: int) -> None:
         assert self.region is not None
-        self.region.history.wanted(patient_id)
+        self.region.history.request(patient_id)
 
     def _explain(self, reader: Reader, order: Order) -> list[Explanation]:
         learns = self.config.dicom.unknown_devices == "learn"

@@ -1,4 +1,4 @@
-"""Everything that talks to the regional bus, built from the configuration: the sender, and those who look and ask.
+"""The client of the regional bus, built from the configuration: delivery, the polls and the look-ups.
 
 Part of the composition root. All share one rate limiter, which keeps the region's rate; each has a connection of its
 own, so that cutting one off cuts off no other.
@@ -30,7 +30,7 @@ from broker.store.tables import directories, incoming, outbox
 log = logging.getLogger(__name__)
 
 DELIVER_EVERY = 2.0  # seconds between looks into the outbox
-PROBE_EVERY = 30.0  # seconds between looks whether the line has been silent for so long that it must be tried
+PROBE_EVERY = 30.0  # seconds between checks whether the bus has been silent for so long that it must be probed
 DIRECTORIES_EVERY = 60.0  # seconds between looks whether a directory was imported
 FORGET_EVERY = 6 * 3600.0  # seconds between looks for contents that are old enough to go
 WORKERS = 4  # messages under way at once
@@ -51,7 +51,7 @@ class RegionalBus:
         self._known = profile
 
         if not store.write(lambda tx: incoming.is_of(tx, f"{config.bus.organisation.lower()} {config.bus.url}")):
-            log.warning("the configured bus or organisation is another one: everything recent is fetched anew")
+            log.warning("the configured bus or organisation is another one: everything recent is polled again")
 
         def session(priority: Priority) -> BusSession:
             return BusSession(store, bus_client(config.bus), limiter, priority)

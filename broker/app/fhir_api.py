@@ -17,7 +17,7 @@ from broker.store.tables import directories
 
 
 def build_fhir_api(config: Config, store: Store, clinic: Clinic) -> FhirApi:
-    """Build the endpoint; it answers nobody before a client is registered."""
+    """Build the endpoint; it refuses every call before a client is registered."""
 
     def profile(reader: Reader) -> Profile:
         made = bus_profile(config, directories.positions(reader), directories.versions(reader))
@@ -27,5 +27,5 @@ def build_fhir_api(config: Config, store: Store, clinic: Clinic) -> FhirApi:
 
 
 def _own_oid(config: Config) -> str:
-    """Give a system for our numbers to a clinic that has no OID: ITU-T X.667 makes one of any UUID."""
+    """Return a system for our numbers to a clinic that has no OID: ITU-T X.667 makes one of any UUID."""
     return config.clinic.uid_root or f"2.25.{uuid.uuid5(NAMESPACE, config.clinic.name).int}"

@@ -1,6 +1,9 @@
-"""The region's side: domain to FHIR and back, delivery and fetching, and those who play the bus themselves.
+"""The region's side: the client of the regional bus, and two that play a bus themselves.
 
-Client: `exchange` sends, `fetch`, `elsewhere` and `history` ask, page by page (`paging`); `orders_up`, `results_up` and
-`entries` write FHIR, `reading` and `foreign` read it, by the `dialect` and the `profile` of the region. `serving` is
-the bus from the other side, for `endpoint` (a local МИС asks us) and `practice` (a bus to try things on).
+The client: `outbound` renders and delivers the outbox, `inbound` polls for referrals and results and looks up earlier
+studies, both over `transport` (HTTP, rate and back-off, dialects, paging). `fhir` is JSON, ids and references,
+`profile` who we are and which code systems the region has.
+
+Playing the bus: `api` is our own /fhir for a local МИС, `practice` a bus to try things on; both refuse what
+`fhir_server` says, which judges the client and shares no code with it.
 """

@@ -85,7 +85,7 @@ class Profile:
     images_url: str = ""  # where others fetch images; {study} stands for the Study Instance UID
 
     def coding(self, system: str, code: str) -> Resource:
-        """Make a Coding; on this bus every one bears a version."""
+        """Make a Coding; on this bus every one has a version."""
         version = self.versions.get(system, VERSION_NOT_CONFIGURED)
         # FHIR R4 2.24.0.1, code: single blanks only.
         return {"system": oid(system), "version": version, "code": " ".join(code.split())}

@@ -55,7 +55,7 @@ def test_how_far_searches_have_got_counts_for_the_same_bus_and_clinic_only(
     opened(store, directory, **change)
     with store.read() as reader:
         assert incoming.cursor(reader, "referrals") == kept
-    assert ("fetched anew" in caplog.text) == (kept == "")
+    assert ("polled again" in caplog.text) == (kept == "")
 
 
 @pytest.mark.parametrize(("dialect", "workers"), [("n3", 4), ("r4", 1)])

@@ -1,7 +1,7 @@
-"""What a local МИС reads of its orders at our endpoint: the Task as it stands, images and report as the bus has them.
+"""What a local МИС reads of its orders at our /fhir: the Task in its present state, images and report as on the bus.
 
-Nothing of it is kept: it is made of present data, by the code that tells the region, at each reading. The ids of what
-is made so are GUIDs that say which order they belong to, so that any of them can be read by itself. It changes nothing.
+Nothing of it is stored: it is rendered from present data, by the code that renders for the region, at each reading. The
+ids are GUIDs in which the order's id is encoded, so that each resource can be read by itself. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from broker.store.tables import clients, orders
 from broker.store.tables.clients import ClientOrder
 
 IN_PROGRESS, COMPLETED = "in-progress", "completed"
-_OUR_WORD = {IncomingState.DECLINED: "rejected", IncomingState.CANCELLED: "cancelled"}  # FHIR R4 task-status
+_TASK_STATUSES = {IncomingState.DECLINED: "rejected", IncomingState.CANCELLED: "cancelled"}  # FHIR R4 task-status
 
 
 def status_of(standing: ClientOrder) -> str:
-    """Tell the status of an order's own Task; what was done for it is told by Tasks of their own."""
+    """Return the status of an order's own Task; results have Tasks of their own."""
     if standing.order_state is OrderState.CANCELLED:
         return "cancelled"
-    return _OUR_WORD.get(standing.state, "requested")
+    return _TASK_STATUSES.get(standing.state, "requested")
 
 
 def task_of(standing: ClientOrder) -> Resource:
-    """Give an order's own Task as it stands now."""
+    """Return an order's own Task in its present state."""
     task, status = standing.content, status_of(standing)
     numbered = [_with_number(each, standing.accession_number) for each in task["identifier"]]
     if status == task["status"]:
@@ -50,8 +50,8 @@ def task_of(standing: ClientOrder) -> Resource:
 
 
 def results_of(standing: ClientOrder, profile: Profile) -> list[Resource]:
-    """Give the Tasks that answer an order, without what they are focused on: enough to find them by a search."""
-    told = ((IN_PROGRESS, standing.images_at), (COMPLETED, standing.report_at))
+    """Return the Tasks that answer an order, without what they are focused on: enough to find them by a search."""
+    reached = ((IN_PROGRESS, standing.images_at), (COMPLETED, standing.report_at))
     task = standing.content
     return [
         {
@@ -65,7 +65,7 @@ def results_of(standing: ClientOrder, profile: Profile) -> list[Resource]:
             "owner": task["owner"],
             "meta": {"lastUpdated": _written(at)},
         }
-        for status, at in told
+        for status, at in reached
         if at is not None
     ]
 
@@ -96,7 +96,7 @@ def made_for(reader: Reader, standing: ClientOrder, profile: Profile, make_pdf: 
 
 
 def order_of(resource_id: str) -> int:
-    """Tell which order an id of something made here belongs to; 0 where it is none of these ids."""
+    """Return which order an id of something made here belongs to; 0 where it is none of these ids."""
     try:
         number = uuid.UUID(resource_id)
     except ValueError:
@@ -105,19 +105,19 @@ def order_of(resource_id: str) -> int:
 
 
 def standing_of(reader: Reader, client: str, task: str) -> ClientOrder | None:
-    """Give how an order of a client stands, by the id of its Task."""
+    """Return an order of a client by the id of its Task, with its present state."""
     return next(iter(clients.client_orders(reader, client, tasks=[task])), None)
 
 
 def _id(order_id: int, full_url: str) -> str:
-    """Make a GUID of an order's id and of what tells its resources apart: RFC 9562 5.8, version 8."""
+    """Return a GUID made of an order's id and of what distinguishes its resources (RFC 9562 5.8, version 8)."""
     mark = uuid.UUID(full_url.removeprefix("urn:uuid:")).int
     number = order_id << 80 | 8 << 76 | (mark >> 64 & 0xFFF) << 64 | 0b10 << 62 | mark & (1 << 62) - 1
     return str(uuid.UUID(int=number))
 
 
 def _placed(bundle: Resource, order_id: int, at: datetime) -> dict[str, Resource]:
-    """Give the resources of a transaction as if they were stored: with ids of ours, at an instant."""
+    """Return the resources of a transaction as if they were stored: with ids of ours, at an instant."""
     targets = {
         entry["fullUrl"]: f"{entry['resource']['resourceType']}/{_id(order_id, entry['fullUrl'])}"
         for entry in bundle["entry"]
@@ -132,7 +132,7 @@ def _placed(bundle: Resource, order_id: int, at: datetime) -> dict[str, Resource
 
 
 def _with_number(identifier: Resource, accession_number: str) -> Resource:
-    """Give the order's present number in place of the one that was promised, should they ever differ."""
+    """Return the order's present number in place of the one that was promised, should they ever differ."""
     codings = identifier.get("type", {}).get("coding", [])
     promised = "system" not in identifier and any(coding.get("code") == "ACSN" for coding in codings)
     return identifier | {"value": accession_number} if promised and accession_number else identifier

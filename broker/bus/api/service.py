@@ -1,8 +1,8 @@
-"""What a local МИС may do at our endpoint: order, cancel, search, read; the verbs of the bus, on our own store.
+"""What a local МИС may do at our /fhir: order, cancel, search, read; the bus's operations on our own store.
 
-Over parsed JSON, without HTTP (see `web`). An order becomes a referral that waits at the desk, or stands on a
-worklist at once by rule, under a number that it is given here and now. Every client sees its own orders only; a refusal
-is a `Refused` and leaves nothing behind.
+Over parsed JSON, without HTTP (see `web`). An order becomes a referral that waits at the desk, or goes onto a worklist
+at once by rule, under an accession number that it is given at once. Every client sees its own orders only; a refusal is
+an `OperationRefused` and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ class ApiCaller:
 
     @property
     def name(self) -> str:
-        """Give the client's name."""
+        """Return the client's name."""
         return self.client.name
 
     @property
     def actor(self) -> Actor:
-        """Give who stands in the audit trail."""
+        """Return the actor for the audit trail."""
         return Actor(ActorKind.BUS, self.name, f"МИС {self.name}")
 
 
 class FhirApiService:
-    """The verbs. `auto_accept` is modality -> AE title, `make_pdf` makes the PDF of a signed report."""
+    """The operations. `auto_accept` is modality -> AE title, `make_pdf` makes the PDF of a signed report."""
 
     def __init__(self, store: Store, clinic: Clinic, auto_accept: Mapping[str, str], make_pdf: MakePdf) -> None:
         self._store, self._clinic, self._auto_accept, self._make_pdf = store, clinic, auto_accept, make_pdf
@@ -83,7 +83,7 @@ class FhirApiService:
     # ---- ordering ----
 
     def transaction(self, bundle: object, caller: ApiCaller) -> Resource:
-        """Take an order as a whole and answer the transaction-response; raise Refused."""
+        """Take an order as a whole and answer the transaction-response; raise OperationRefused."""
         sent = entries(bundle)
         resources = list(sent.values())
         with self._store.read() as reader:
@@ -100,7 +100,7 @@ class FhirApiService:
         return transaction_response(self._store.write(lambda tx: self._ordered(tx, sent, caller)))
 
     def create(self, resource_type: str, resource: object, caller: ApiCaller) -> Resource:
-        """Store a person, or find the same one; raise Refused."""
+        """Store a person, or find the same one; raise OperationRefused."""
         if resource_type not in CREATABLE:
             raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
@@ -112,9 +112,9 @@ class FhirApiService:
         return self._store.write(lambda tx: _keep(tx, {"": resource}, caller.name))[0]
 
     def update_status(self, parameters: object, caller: ApiCaller) -> Resource:
-        """Cancel an order and answer its Task; once more changes nothing. Raise Refused where it has begun.
+        """Cancel an order and answer its Task; once more changes nothing. Raise OperationRefused if it has begun.
 
-        Then people are told that it is not wanted any more, and decide what follows.
+        In that case people are shown that it is not wanted any more, and decide what follows.
         """
         task_id, status = read_status(parameters)
         if status != CANCELLED:
@@ -138,7 +138,7 @@ class FhirApiService:
     # ---- reading ----
 
     def read(self, resource_type: str, resource_id: str, caller: ApiCaller) -> Resource:
-        """Read one resource; raise Refused(404), also for another client's: that it exists is not told."""
+        """Read one resource; raise OperationRefused(404), also for another client's: that it exists is not told."""
         reference = f"{resource_type}/{resource_id}"
         with self._store.read() as reader:
             if resource_type == "Task" and (standing := answers.standing_of(reader, caller.name, resource_id)):
@@ -149,7 +149,7 @@ class FhirApiService:
         return found
 
     def search(self, resource_type: str, parameters: object, caller: ApiCaller) -> Resource:
-        """Answer a searchset, oldest change first, cut at `_count`; raise Refused."""
+        """Answer a searchset, oldest change first, cut at `_count`; raise OperationRefused."""
         query = read_query(resource_type, parameters)
         with self._store.read() as reader:
             if resource_type == "Task":
@@ -159,7 +159,7 @@ class FhirApiService:
         return searchset(found[: query.most], len(found))
 
     def _tasks(self, reader: Reader, query: SearchQuery, caller: ApiCaller) -> Resource:
-        """Search the Tasks; only those that are told are made whole."""
+        """Search the Tasks; only those that are returned are completed."""
         standings = clients.client_orders(
             reader, caller.name, tasks=_named_tasks(reader, query, caller.name), since=query.since
         )
@@ -170,16 +170,16 @@ class FhirApiService:
             if query.finds(task)
         ]
         found.sort(key=lambda pair: (updated(pair[0]), pair[1].task, pair[0]["status"] == answers.COMPLETED))
-        told = []
+        answered = []
         for task, standing in found[: query.most]:
             if not task["id"]:
                 made = answers.made_for(reader, standing, caller.profile, None).values()
                 task = next(each for each in made if each.get("status") == task["status"] and _is_task(each))
-            told.append(task)
-        return searchset(told, len(found))
+            answered.append(task)
+        return searchset(answered, len(found))
 
     def _candidates(self, reader: Reader, kind: str, query: SearchQuery, caller: ApiCaller) -> list[Resource]:
-        """Give the resources among which a search for something else than Tasks finds."""
+        """Return the resources among which a search for something else than Tasks finds."""
         if kind == "Patient":
             ids = clients.named(reader, caller.name, kind, query.wanted("identifier") or ())
             return [each for id in ids if (each := clients.resource(reader, caller.name, kind, id))]
@@ -204,7 +204,7 @@ class FhirApiService:
         return answers.made_for(reader, standing, caller.profile, make_pdf).get(reference) if standing else None
 
     def _task(self, task_id: str, caller: ApiCaller) -> Resource:
-        """Give an order's own Task as it stands; raise Refused(404)."""
+        """Return an order's own Task in its present state; raise OperationRefused(404)."""
         with self._store.read() as reader:
             standing = answers.standing_of(reader, caller.name, task_id)
         if standing is None:
@@ -214,7 +214,7 @@ class FhirApiService:
     # ---- what becomes of an order ----
 
     def _refuse_others(self, task: Resource, caller: ApiCaller) -> None:
-        """Raise Refused unless it is an order of the client's organisation that this clinic is to do."""
+        """Raise OperationRefused unless it is an order of the client's organisation that this clinic is to do."""
         if task["intent"] != "original-order":
             text = "Task.intent: здесь принимаются только направления (original-order), результаты выдаёт эта клиника"
             raise OperationRefused(422, Issue("business-rule", text, "Task.intent"))
@@ -224,7 +224,7 @@ class FhirApiService:
             raise OperationRefused(422, Issue("business-rule", text, "Task.owner"))
 
     def _ordered(self, tx: Tx, sent: Mapping[str, Resource], caller: ApiCaller) -> list[Resource]:
-        """Keep an order and have it wait, or stand on a worklist; give what was kept, in the order of sending."""
+        """Keep an order and have it wait, or stand on a worklist; return what was kept, in the order of sending."""
         [(url, task)] = [(url, each) for url, each in sent.items() if _is_task(each)]
         own = [each for each in task["identifier"] if not _is_given(each)]
         if not own:
@@ -253,7 +253,7 @@ class FhirApiService:
         return kept
 
     def _read(self, reader: Reader, task: Resource, caller: ApiCaller) -> IncomingReferral:
-        """Read a referral out of what was kept of it; no other clinic stands behind this clinic's own МИС."""
+        """Read a referral out of what was stored of it; there is no other clinic behind this clinic's own МИС."""
         find = _finder(reader, caller)
 
         def follow(reference: object, *kinds: str) -> Resource:
@@ -292,7 +292,7 @@ def _finder(reader: Reader, caller: ApiCaller, sent: Mapping[str, Resource] | No
 
 
 def _organisation(reader: Reader, guid: str, caller: ApiCaller) -> Resource | None:
-    """Give an organisation that is known here: this clinic, the client's, or one of the imported directory."""
+    """Return an organisation that is known here: this clinic, the client's, or one of the imported directory."""
     name = directory_search.organisation_name(reader, guid)
     own = (caller.organisation.casefold(), caller.profile.organisation.casefold())
     if not name and guid.casefold() not in own:
@@ -301,7 +301,7 @@ def _organisation(reader: Reader, guid: str, caller: ApiCaller) -> Resource | No
 
 
 def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
-    """Store checked resources, keyed by fullUrl; give them as stored, in the same order."""
+    """Store checked resources, keyed by fullUrl; return them as stored, in the same order."""
 
     def known(key: tuple[str, ...]) -> str:
         found = clients.named(tx, client, key[0], [_identity(key)])
@@ -333,7 +333,7 @@ def _identity(key: tuple[str, ...]) -> str:
 
 
 def _named_tasks(reader: Reader, query: SearchQuery, client: str) -> set[str] | None:
-    """Give the ids of the Tasks to which identifier or based-on confines a search; None where neither is named."""
+    """Return the ids of the Tasks to which identifier or based-on confines a search; None if neither is named."""
     confined: list[set[str]] = []
     if (answered := query.wanted("based-on")) is not None:
         confined.append({each.rpartition("/")[2] for each in answered})
@@ -352,7 +352,7 @@ def _is_task(resource: Resource) -> bool:
 
 
 def _is_given(identifier: Resource) -> bool:
-    """Say whether an identifier is an accession number, which is given here and nowhere else."""
+    """Return True if an identifier is an accession number, which is given here and nowhere else."""
     codings = identifier.get("type", {}).get("coding", []) if isinstance(identifier.get("type"), dict) else []
     return any(isinstance(coding, dict) and coding.get("code") == "ACSN" for coding in codings)
 

@@ -1,6 +1,6 @@
 """Our own `/fhir` as it is called: a clinic that buys a МИС points it here, and finds the regional bus.
 
-HTTP only: who may call, what a body may be, how a refusal is written; what is done with a body stands in `service`.
+HTTP only: who may call, what a body may be, how a refusal is written; what is done with a body is in `service`.
 Plain ASGI beside the screens: their sessions, cookies and origins mean nothing here, a token does. Every answer is
 JSON, every refusal an OperationOutcome. Work is done in a few threads of its own, so that a busy МИС keeps neither the
 screens nor the modalities waiting.
@@ -41,7 +41,7 @@ BODY_LIMIT = 1_000_000  # bytes: an order has about ten thousand
 BODY_SECONDS = 30.0  # for a body to come
 DRAIN_SECONDS = 3.0  # for one that nobody wants
 THREADS = 4
-HEARD_EVERY = 60.0  # seconds between notes that a client was heard
+CONTACT_EVERY = 60.0  # seconds between notes of a client's last contact
 PROFILE_EVERY = 60.0  # seconds between looks whether a directory was imported
 HEADERS = {
     "Cache-Control": "no-store",
@@ -74,7 +74,7 @@ class ApiMount:
         await (self.endpoint if ours else self.app)(scope, receive, send)
 
 
-# How often an address may show a wrong token; whoever shows a good one is never kept waiting.
+# How often an address may show a wrong token; a call with a good one is never kept waiting.
 TOKEN_LIMITS = ThrottleLimits(Limit(30, 60.0), Limit(300, 5.0), Limit(30, 60.0))
 TOKEN_HALF_LIFE = 60.0  # seconds
 
@@ -96,7 +96,7 @@ class FhirApi:
         self._failures = failures or Throttle(TOKEN_LIMITS, TOKEN_HALF_LIFE)
         self._limiter: anyio.CapacityLimiter | None = None
         self._profile: tuple[float, Profile] | None = None
-        self._heard: dict[str, float] = {}
+        self._contacts: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one call."""
@@ -110,7 +110,7 @@ class FhirApi:
         await Response(content, answer.status, headers, "application/json; charset=utf-8")(scope, receive, send)
 
     async def _answer(self, request: Request) -> ApiResponse:
-        """Judge a call and carry it out; whatever goes wrong becomes an OperationOutcome."""
+        """Check a call and carry it out; whatever goes wrong becomes an OperationOutcome."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(THREADS)
         try:
@@ -134,12 +134,15 @@ class FhirApi:
             return ApiResponse(503, unavailable.outcome(), {"Retry-After": "30"})
         except ClientDisconnect:
             raise
-        except Exception:  # a fault of ours; its words may tell of the patient
+        except Exception:  # a fault of ours; its text may name the patient
             log.exception("a call of the endpoint failed")
             return ApiResponse(500, OperationRefused(500, Issue("exception", "Внутренняя ошибка сервиса")).outcome())
 
     def _client(self, request: Request) -> Client:
-        """Tell who calls, by the token; raise Refused. A hash is compared in the same time however right it is."""
+        """Return the client that calls, by its token; raise OperationRefused.
+
+        A hash is compared in the same time however right it is.
+        """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         shown = token_hash(token.strip()) if scheme.casefold() == "n3" else ""
         found: Client | None = None
@@ -158,14 +161,14 @@ class FhirApi:
         return found
 
     def _note(self, name: str) -> None:
-        """Note that a client was heard, once in a while."""
+        """Note a client's last contact, once in a while."""
         now = monotonic()
-        if now - self._heard.get(name, -HEARD_EVERY) >= HEARD_EVERY:
-            self._heard[name] = now
+        if now - self._contacts.get(name, -CONTACT_EVERY) >= CONTACT_EVERY:
+            self._contacts[name] = now
             self._store.write(lambda tx: clients.note_contact(tx, name))
 
     def _carry_out(self, request: Request, body: bytes, client: Client) -> ApiResponse:
-        """Find the verb for a method and path and do it; raise Refused."""
+        """Carry out the operation of a method and path; raise OperationRefused."""
         method, path = request.method, str(request.scope["path"]).removeprefix(PATH) or "/"
         if method == "POST":
             _check_content_type(request)
@@ -182,7 +185,7 @@ class FhirApi:
                     return _created(service.create(resource_type, strict_json(body), caller))
                 case "GET", [resource_type, resource_id]:
                     return ApiResponse(200, service.read(resource_type, resource_id, caller))
-        except BrokerError as error:  # of a verb: two who cancel at once, for one
+        except BrokerError as error:  # of a use case: two who cancel at once, for example
             log.warning("client %s: %s", client.name, error)
             raise OperationRefused(
                 422, Issue("business-rule", "Действие невозможно в текущем состоянии направления")
@@ -192,7 +195,7 @@ class FhirApi:
         raise OperationRefused(405, Issue("not-supported", f"{method} не поддерживается"))
 
     def _current_profile(self) -> Profile:
-        """Give the profile, read anew once in a while; whoever comes twice at once reads it twice."""
+        """Return the profile, read again once in a while; two calls at once may read it twice."""
         kept, now = self._profile, monotonic()
         if kept is None or now - kept[0] >= PROFILE_EVERY:
             with self._store.read() as reader:
@@ -216,7 +219,7 @@ def _created(resource: Resource) -> ApiResponse:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a body; raise Refused if it is too long or does not come.
+    """Read a body; raise OperationRefused if it is too long or does not come.
 
     Some of the excess is read too, so that the client sees the answer.
     """
@@ -252,7 +255,7 @@ async def _drained(request: Request) -> None:
 
 
 def _check_content_type(request: Request) -> None:
-    """Raise Refused unless a body is said to be JSON in UTF-8."""
+    """Raise OperationRefused unless a body is declared as JSON in UTF-8."""
     media, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = parameters.replace(" ", "").replace('"', "")
     if media.strip() != "application/json" or charset not in ("", "charset=utf-8"):

@@ -1,5 +1,6 @@
-"""The bus from the side of whoever plays it: the practice bus, and the endpoint for a local МИС.
+"""The server side of the bus, for the practice bus and for our own /fhir.
 
-What may be asked of it (`requests`), what it demands and refuses (`fields` the table, `rules` the checks), and what
-becomes of what is stored (`records`). The bus's client, whose judge this is, must not import it.
+`requests` is what may be asked and how answers are framed, `fields` the table of demands, `rules` the checks, `records`
+what becomes of a resource that is stored. The bus's client is validated against it, so it shares no code with the
+client.
 """

@@ -21,7 +21,7 @@ _SIGNATURES = ("application/x-pkcs7-practitioner", "application/x-pkcs7-organiza
 
 
 class Demand(NamedTuple):
-    """One demand on a resource: `path` (`[]` marks an array), what kind of value stands there, which are allowed."""
+    """One demand on a resource: `path` (`[]` marks an array), the kind of its value, and which values are allowed."""
 
     path: str
     kind: str = "text"  # text, bool, code, coding, concept, ref, date, instant

@@ -1,6 +1,6 @@
-"""What becomes of a resource that whoever plays the bus stores: ids, versions, people who are known already.
+"""What becomes of a resource that the server stores: ids, versions, people who are known already.
 
-Pure. For the practice bus and for the endpoint at which a local МИС finds the same bus; the bus's client must not
+Pure. For the practice bus and for our own /fhir; the bus's client must not
 import it.
 """
 
@@ -19,7 +19,7 @@ _FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched before what 
 def places(
     sent: Mapping[str, Resource], known: Callable[[tuple[str, ...]], str | None], new_id: Callable[[], str]
 ) -> dict[str, str]:
-    """Give each fullUrl the "Type/id" where its resource is stored; `known` gives that of a key, if there is one."""
+    """Return each fullUrl the "Type/id" where its resource is stored; `known` gives that of a key, if there is one."""
     targets: dict[str, str] = {}
     index: dict[tuple[str, ...], str] = {}  # two entries of one bundle may be the same person
     for url in sorted(sent, key=lambda url: sent[url]["resourceType"] not in _FIRST):
@@ -32,7 +32,7 @@ def places(
 
 
 def stored(resource: Resource, reference: str, before: Resource | None, now: datetime) -> Resource:
-    """Give a resource its id, version, initial status and, over an older version, the identifiers it had."""
+    """Return a resource its id, version, initial status and, over an older version, the identifiers it had."""
     kind, _, resource_id = reference.partition("/")
     version = int(before["meta"]["versionId"]) + 1 if before else 1
     stamp = {"versionId": str(version), "lastUpdated": now.isoformat(timespec="milliseconds")}
@@ -53,7 +53,7 @@ def accession_number(value: str) -> Resource:
 
 
 def is_order(resource: Resource) -> bool:
-    """Tell whether a resource is the Task of an order, to which the bus gives an accession number."""
+    """Return True if a resource is the Task of an order, to which the bus gives an accession number."""
     return bool(resource["resourceType"] == "Task" and resource["intent"] == "original-order")
 
 
@@ -86,7 +86,7 @@ def keys(resource: Resource) -> list[tuple[str, ...]]:
 
 
 def _issuer(identifier: Resource) -> tuple[str, str]:
-    """Tell who gave an identifier: its system, and for own ids the system of the clinic."""
+    """Return who gave an identifier: its system, and for own ids the system of the clinic."""
     assigner = identifier.get("assigner")
     display = assigner.get("display") if isinstance(assigner, dict) else None
     own = identifier.get("system") == OWN_ID

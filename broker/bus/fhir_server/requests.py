@@ -1,7 +1,7 @@
-"""What may be asked of whoever plays the bus, read from the bodies of its calls, and the frames of its answers.
+"""What may be asked of the server, read from the bodies of its calls, and the frames of its answers.
 
-Pure. For the practice bus and for the endpoint at which a local МИС finds the same bus; the bus's client must not
-import it. What cannot be read is Refused in the words of the wire profile.
+Pure. For the practice bus and for our own /fhir; the bus's client must not
+import it. What cannot be read is refused in the words of the wire profile.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ class SearchQuery(NamedTuple):
     most: int
 
     def finds(self, resource: Resource) -> bool:
-        """Say whether a stored resource passes every filter and was changed late enough."""
+        """Return True if a stored resource passes every filter and was changed late enough."""
         late = self.since is None or updated(resource) >= self.since
         return late and all(values & searched(resource, name) for name, values in self.filters)
 
     def wanted(self, name: str) -> frozenset[str] | None:
-        """Give values of which one must be there, by which to look first; None where the parameter was not named."""
+        """Return values of which one must be there, by which to look first; None if the parameter was not named."""
         return next((values for parameter, values in self.filters if parameter == name), None)
 
 
 def read_query(resource_type: str, parameters: object) -> SearchQuery:
-    """Read a search; raise Refused."""
+    """Read a search; raise OperationRefused."""
     if resource_type not in SEARCHABLE:
         raise OperationRefused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
     count, since, filters = DEFAULT_COUNT, None, []
@@ -69,7 +69,7 @@ def read_query(resource_type: str, parameters: object) -> SearchQuery:
 
 
 def read_status(parameters: object) -> tuple[str, str]:
-    """Read (id of a Task, new status); raise Refused."""
+    """Read (id of a Task, new status); raise OperationRefused."""
     given = dict(_parameters(parameters, ("valueString", "valueCode", "valueId")))
     for name in ("_id", "status"):
         if name not in given:
@@ -78,7 +78,7 @@ def read_status(parameters: object) -> tuple[str, str]:
 
 
 def entries(bundle: object) -> dict[str, Resource]:
-    """Take a transaction Bundle apart into fullUrl -> resource, of types that belong there; raise Refused."""
+    """Take a transaction Bundle apart into fullUrl -> resource, of types that belong there; raise OperationRefused."""
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         raise OperationRefused(400, Issue("structure", "Ожидается ресурс Bundle"))
     if bundle.get("type") != "transaction":
@@ -100,7 +100,7 @@ def entries(bundle: object) -> dict[str, Resource]:
 
 
 def refuse_foreign_sender(task: Resource, caller: str) -> None:
-    """Raise Refused if one organisation orders, or answers, in the name of another."""
+    """Raise OperationRefused if one organisation orders, or answers, in the name of another."""
     member = "requester" if task["intent"] == "original-order" else "owner"
     if caller and task[member]["reference"].casefold() != f"Organization/{caller}".casefold():
         text = f"Task.{member}: указана другая организация, а не та, чьим ключом подписан запрос"
@@ -152,7 +152,7 @@ def searched(resource: Resource, name: str) -> set[str]:
 
 
 def updated(resource: Resource) -> datetime:
-    """Tell when a stored resource was last changed."""
+    """Return when a stored resource was last changed."""
     return datetime.fromisoformat(resource["meta"]["lastUpdated"])
 
 
@@ -170,7 +170,7 @@ def _answered(resource: Resource, named: Callable[[Resource], str]) -> Resource:
 
 
 def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
-    """Say what is wrong with an entry's frame; `request` may be left out."""
+    """Return what is wrong with an entry's frame; `request` may be left out."""
     if not isinstance(entry, dict) or not isinstance(entry.get("resource"), dict):
         return "нет ресурса"
     kind = entry["resource"].get("resourceType")
@@ -192,7 +192,7 @@ def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
 
 
 def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Read a Parameters resource into (name, text); raise Refused."""
+    """Read a Parameters resource into (name, text); raise OperationRefused."""
     if not isinstance(parameters, dict) or parameters.get("resourceType") != "Parameters":
         raise OperationRefused(400, Issue("structure", "Ожидается ресурс Parameters"))
     listed = parameters.get("parameter", [])
@@ -208,14 +208,14 @@ def _parameters(parameters: object, value_names: tuple[str, ...]) -> list[tuple[
 
 
 def _count(value: str) -> int:
-    """Read `_count`; raise Refused unless it is 1 to 500."""
+    """Read `_count`; raise OperationRefused unless it is 1 to 500."""
     if not value.isascii() or not value.isdigit() or len(value) > 3 or not 1 <= int(value) <= MAX_COUNT:
         raise OperationRefused(422, Issue("value", f"_count: ожидается число от 1 до {MAX_COUNT}", "_count"))
     return int(value)
 
 
 def _since(value: str) -> datetime:
-    """Read "ge<dateTime>"; a time without its zone is UTC; raise Refused."""
+    """Read "ge<dateTime>"; a time without its zone is UTC; raise OperationRefused."""
     try:
         if not value.startswith("ge"):
             raise ValueError(value)

@@ -1,7 +1,7 @@
-"""What whoever plays the bus refuses: the mandatory fields, codifiers and patient index rules of the ОДИИ wire profile.
+"""What the server refuses: the mandatory fields, codifiers and patient index rules of the ОДИИ wire profile.
 
-Pure checks over parsed JSON, for the practice bus and for the endpoint at which a local МИС finds the same bus. Written
-apart from the code that makes our bundles, so that it can judge them: it must not import `resources` or `domain`, and
+Pure checks over parsed JSON, for the practice bus and for our own /fhir. Written
+apart from the code that makes our bundles, so that it can validate them: it must not import the client or `domain`, and
 it must not repair anything; the bus's client must not import it. A resource that passes has every member that those
 two read, in the right shape.
 """
@@ -133,7 +133,7 @@ def _result_issues(task: Resource, report: Resource, find: Find) -> Iterator[Iss
 
 
 def strict_json(body: bytes) -> object:
-    """Parse strict UTF-8 JSON; raise Refused(400) for duplicate keys, NaN, lone surrogates or too deep nesting."""
+    """Parse strict UTF-8 JSON; raise OperationRefused(400) for duplicate keys, NaN, lone surrogates or deep nesting."""
 
     def refuse_constant(name: str) -> float:
         raise ValueError(f"недопустимое число {name}")
@@ -167,7 +167,7 @@ def strict_json(body: bytes) -> object:
 
 
 def snils_valid(value: str) -> bool:
-    """Tell whether these are 11 digits whose last two are the check number."""
+    """Return True if these are 11 digits whose last two are the check number."""
     if not re.fullmatch(r"[0-9]{11}", value):
         return False
     if value[:9] <= "001001998":  # numbers up to here were issued without a check number
@@ -205,7 +205,7 @@ def _eased(field: Demand) -> Demand:
 
 
 def _problem(field: Demand, value: Any, find: Find, today: date) -> str:
-    """Say in Russian what is wrong with the value of one demanded field; empty if nothing."""
+    """Return in Russian what is wrong with the value of one demanded field; empty if nothing."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "не заполнено обязательное поле"
     if value in (_NOT_ARRAY, _NOT_SINGLE):
@@ -239,7 +239,7 @@ def _problem(field: Demand, value: Any, find: Find, today: date) -> str:
 
 
 def _coding_problem(codings: Any, systems: tuple[str, ...]) -> str:
-    """Say what is wrong with Codings of which one must come from one of these codifiers, if any are named."""
+    """Return what is wrong with Codings of which one must come from one of these codifiers, if any are named."""
     if not isinstance(codings, list) or not codings or not all(isinstance(c, dict) for c in codings):
         return "ожидается coding"
     if systems and not any(coding.get("system") in systems for coding in codings):
@@ -248,7 +248,7 @@ def _coding_problem(codings: Any, systems: tuple[str, ...]) -> str:
 
 
 def _birth_date_problem(value: str, today: date) -> str:
-    """Say why the patient index refuses this date of birth."""
+    """Return why the patient index refuses this date of birth."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
         return "ожидается дата ГГГГ-ММ-ДД"
     try:
@@ -261,7 +261,7 @@ def _birth_date_problem(value: str, today: date) -> str:
 
 
 def _instant_problem(value: str) -> str:
-    """Say what is wrong with a FHIR dateTime; a time needs its zone."""
+    """Return what is wrong with a FHIR dateTime; a time needs its zone."""
     if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?", value):
         return "не указан часовой пояс"
     try:
@@ -293,7 +293,7 @@ def _walk(node: Any, at: str = "", key: str = "") -> Iterator[tuple[str, str, An
 
 
 def _anywhere(key: str, value: Any, find: Find) -> str:
-    """Say what is wrong with a value by the rules that hold in every resource."""
+    """Return what is wrong with a value by the rules that hold in every resource."""
     if value in ("", [], {}) or value is None:
         return "пустое значение не допускается"  # FHIR R4 JSON: properties can never be empty
     if key in _CODING_KEYS and isinstance(value, dict):
@@ -358,13 +358,13 @@ def _report_part(observation: Resource) -> Iterator[tuple[str, str]]:
 
 
 def _is_accession_number(identifier: Any) -> bool:
-    """Tell whether an identifier is the one the bus gave a study."""
+    """Return True if an identifier is the one the bus gave a study."""
     codings = _member(_member(identifier, "type"), "coding")
     return any(_member(coding, "code") == "ACSN" for coding in _children(codings))
 
 
 def _is_reference(key: str, value: Any) -> bool:
-    """Tell whether a member points to a resource: every `reference`, and an attachment's `url` of a Binary."""
+    """Return True if a member points to a resource: every `reference`, and an attachment's `url` of a Binary."""
     return key == "reference" or (key == "url" and str(value).startswith(("urn:uuid:", "Binary/")))
 
 

@@ -1,1 +1,5 @@
-"""What the bus tells us: referrals, cancellations, results made elsewhere, and how FHIR is read into the domain."""
+"""What comes from the bus: referrals and cancellations, results of other clinics, and earlier studies of a patient.
+
+`referrals`, `results` and `history` ask (by way of `search`), `resolver` follows references, `parse_referral` and
+`parse_report` read FHIR into the domain.
+"""

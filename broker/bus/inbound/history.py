@@ -1,8 +1,8 @@
-"""Asks the bus what other clinics did to a patient, while the referral is being typed.
+"""Asks the bus what other clinics did for a patient, while the referral is being typed.
 
-Never makes anybody wait: a page says which patient is `wanted` and reads what is kept; one thread asks, within seconds
-and few requests, and announces when there is more to read. What it cannot get is noted with its reason, beside the
-older answer. It tells the bus nothing.
+Nobody waits for it: a page requests a patient and reads what is stored; one thread asks, within seconds and few
+requests, and notifies when there is more to read. What it cannot get is noted with its reason, beside the older answer.
+Nothing is sent to the bus but questions.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MEMBERS = (
 
 
 class History:
-    """The one who asks. `client` must be its own: a question that takes too long is cut off, with all its calls."""
+    """Looks up earlier studies. The session must be its own: a question that takes too long cuts all its calls."""
 
     def __init__(
         self,
@@ -62,16 +62,16 @@ class History:
         self._store, self._profile, self._hours = store, profile, hours
         self._session, self._seconds = session, seconds
         self._search = BusSearch(session, dialect)
-        # Documents stand within R4's reports and would make an answer too large; the other family has them beside.
+        # Documents are within R4's reports and would make an answer too large; the other family has them beside.
         self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
         self._wanted: deque[int] = deque()
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def wanted(self, patient_id: int) -> bool:
+    def request(self, patient_id: int) -> bool:
         """Have the bus asked about a patient soon, unless its answer is fresh; return at once.
 
-        False where so many patients wait that this one is left out: whoever still wants it asks again.
+        Return False if so many patients wait that this one is left out: the page asks again.
         """
         with self._news:
             if self._session.stopping.is_set():
@@ -97,7 +97,7 @@ class History:
             thread.join()
 
     def ask(self, patient_id: int) -> None:
-        """Ask now, whatever is known already; what comes, or why nothing does, is kept. For one thread at a time."""
+        """Ask now, whatever is known already, and store what comes, or why nothing does. For one thread at a time."""
         with self._store.read() as reader:
             patient = patients.get(reader, patient_id)
             known = external_studies.versions(reader, patient_id)
@@ -115,7 +115,7 @@ class History:
                 reports, whole = self._reports(people)
             except (BusUnavailable, Unusable) as trouble:
                 self._store.write(external_results.note_history_failure, patient_id, str(trouble))
-                log.warning("patient %s: the bus did not tell of earlier studies", patient.patient_id)
+                log.warning("patient %s: no answer about earlier studies", patient.patient_id)
                 return
             listed = self._listed(patient_id, reports)
             unread = [report for report in listed if _version(report) == NO_VERSION or not _is_known(report, known)]
@@ -155,7 +155,7 @@ class History:
         return not rests or asked.reason == NO_NUMBER  # a number may have been typed since
 
     def _people(self, patient: Patient) -> list[str]:
-        """Find who on the bus bears the patient's numbers, as "Patient/<id>"."""
+        """Return who on the bus has the patient's numbers, as "Patient/<id>"."""
         found: list[str] = []
         for system, value in ((SNILS, patient.snils), (POLICY, patient.policy)):
             if value:
@@ -164,13 +164,13 @@ class History:
                     reference
                     for person in people
                     if (reference := reference_to("Patient", {"reference": f"Patient/{member(person, 'id')}"}))
-                    and _bears(person, system, value)
+                    and _has_number(person, system, value)
                     and not is_somebody_else(person, patient)
                 ]
         return list(dict.fromkeys(found))[:PEOPLE]
 
     def _reports(self, people: Sequence[str]) -> tuple[list[Resource], bool]:
-        """Find the reports on these people, the newest first; False where the bus has told a part only."""
+        """Find the reports on these people, the newest first; False if the bus has told a part only."""
         if not people:
             return [], True
         found, whole = self._search.search("DiagnosticReport", {"subject": ",".join(people), **self._members})
@@ -180,7 +180,7 @@ class History:
         return sorted(valid, key=_newness, reverse=True)[:NEWEST], whole
 
     def _listed(self, patient_id: int, reports: Sequence[Resource]) -> list[Resource]:
-        """Leave out what is no report, and what we have told ourselves."""
+        """Leave out what is not a report, and what we have sent ourselves."""
         listed = []
         for report in reports:
             try:
@@ -198,16 +198,16 @@ class History:
             return external_studies.sent_by_us(reader, patient_id, study.reference)
 
     def _details(self, reports: Sequence[Resource]) -> tuple[dict[str, StoredStudy], str]:
-        """Read the references of reports, as far as time and requests go; give what was read, and why it ended."""
+        """Read the references of reports, as far as time and requests go; return what was read, and why it ended."""
         read: dict[str, StoredStudy] = {}
         for report in reports:
             self._search.resolver.begin()
             try:
-                told = self._search.report_graph(report)
+                graph = self._search.report_graph(report)
             except BusUnavailable as down:
                 return read, str(down)
             read[_reference(report)] = replace(
-                self._bare(report), study=external_study(told, self._profile), version=_version(report)
+                self._bare(report), study=external_study(graph, self._profile), version=_version(report)
             )
         return read, ""
 
@@ -228,13 +228,13 @@ def _is_known(report: Resource, known: dict[str, str]) -> bool:
 
 
 def _newness(report: Resource) -> tuple[str, datetime]:
-    """Order by when the study was made as far as the text tells, then by when it was told."""
+    """Order by when the study was made as far as the text says, then by when it was reported."""
     made = member(report, "effectiveDateTime")
     return (made[:10] if isinstance(made, str) else ""), bus_time(report) or datetime.min.replace(tzinfo=UTC)
 
 
-def _bears(person: Resource, system: str, value: str) -> bool:
-    """Say whether a Patient bears a number of this system: one dialect searches by the bare value."""
+def _has_number(person: Resource, system: str, value: str) -> bool:
+    """Return True if a Patient has a number of this system: one dialect searches by the bare value."""
     return any(
         member(each, "system") in (system, oid(system)) and member(each, "value") == value
         for each in items(person, "identifier")

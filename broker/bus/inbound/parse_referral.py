@@ -1,9 +1,9 @@
-"""Reads what another clinic orders of us: Task, ServiceRequest, Patient, doctor, diagnosis -> IncomingReferral. Pure.
+"""Parse what another clinic orders of us: Task, ServiceRequest, Patient, doctor, diagnosis -> IncomingReferral. Pure.
 
-What comes is foreign: every member may be missing, of another type, endless or a trap. What a person can complete is
-left empty and named as a problem; only what cannot be understood at all is refused, as Unusable. A number that the
-other clinic gave its patient is never taken for ours; documents (passport, certificates, policies of the old kind) are
-no part of what we keep of a patient and stay in the message.
+Nothing that comes is trusted: every member may be missing, of another type, endless or a trap. What a person can
+complete is left empty and named as a problem; only what cannot be understood at all is refused, as Unusable. A number
+that the other clinic gave its patient is never taken for ours; documents (passport, certificates, policies of the old
+kind) are not part of our patient and stay in the message.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _UNKNOWN_BIRTH_DATE = date(1900, 1, 1)  # what some programs write for "unknown"
 
 
 class Find(Protocol):
-    """Gives the resource that a Reference leads to, as `Walk.resource` does; raises Unusable."""
+    """Returns the resource that a Reference leads to, as `ReferenceResolver.resource` does; raises Unusable."""
 
     def __call__(self, reference: object, *kinds: str) -> Resource: ...
 
@@ -53,7 +53,7 @@ class Find(Protocol):
 
 
 def task_id(task: Resource) -> str:
-    """Give a Task's id; raise Unusable where it has none that can be used."""
+    """Return a Task's id; raise Unusable where it has none that can be used."""
     id = id_of(task)
     if task.get("resourceType") != "Task" or not id:
         raise Unusable("it is no Task with an id")
@@ -61,7 +61,7 @@ def task_id(task: Resource) -> str:
 
 
 def version(resource: Resource) -> str:
-    """Give a text that grows with every change of a resource; one that only differs (`#…`) where the bus dates none."""
+    """Return a text that grows with every change of a resource; one that only differs (`#…`) if the bus dates none."""
     at = changed_at(resource)
     number = member(member(resource, "meta"), "versionId")
     counted = number if isinstance(number, str) and re.fullmatch(r"[0-9]{1,18}", number) else ""
@@ -71,28 +71,28 @@ def version(resource: Resource) -> str:
 
 
 def digest(node: object) -> str:
-    """Give a text that tells one JSON value from every other one."""
+    """Return a digest of a JSON value."""
     try:
-        told = json.dumps(node, sort_keys=True)
+        text = json.dumps(node, sort_keys=True)
     except (ValueError, RecursionError):
-        told = repr(type(node))
-    return hashlib.sha256(told.encode("ascii", "replace")).hexdigest()[:32]
+        text = repr(type(node))
+    return hashlib.sha256(text.encode("ascii", "replace")).hexdigest()[:32]
 
 
 def status(task: Resource) -> str:
-    """Give a Task's status; empty where there is none."""
+    """Return a Task's status; empty if there is none."""
     return _line(task.get("status"), 40)
 
 
 def is_for(task: Resource, organisation: str) -> bool:
-    """Say whether a Task is an order that this organisation is to do."""
+    """Return True if a Task is an order that this organisation is to do."""
     return (
         task.get("intent") == "original-order" and organisation_guid(task.get("owner")).lower() == organisation.lower()
     )
 
 
 def own_number(task: Resource, profile: Profile) -> str:
-    """Give the number under which we ordered this ourselves; empty where it is not ours."""
+    """Return the number under which we ordered this ourselves; empty if it is not ours."""
     ours = organisation_guid(task.get("requester")).lower() == profile.organisation.lower()
     if task.get("intent") != "original-order" or not ours:
         return ""
@@ -105,7 +105,7 @@ def own_number(task: Resource, profile: Profile) -> str:
 def parse_referral(task: Resource, find: Find, profile: Profile, today: date) -> IncomingReferral:
     """Read a referral; `problems` names what a person has to complete, as `validation` does.
 
-    `find` leads to the resources that the Task names. Raise Unusable, and whatever `find` raises for a broken line.
+    `find` leads to the resources that the Task names. Raise Unusable, and whatever `find` raises without a connection.
     """
     ids = task_references(task)
     request = find(task.get("focus"), "ServiceRequest")
@@ -157,7 +157,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
 
 
 def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
-    """Read who it is, and what is wrong with that."""
+    """Return the patient, and what is wrong with that."""
     numbers = dict(reversed(list(_identifiers(subject))))  # the first of each kind
     name = _name(subject)
     patient = Patient(
@@ -295,7 +295,7 @@ def _notes(request: Resource) -> tuple[str, str]:
     return (_SIDE.sub(" ", comment).strip(" ;"), _LATERALITIES[side[1]]) if side else (comment, "")
 
 
-# ---- members, whatever they are ----
+# ---- members ----
 
 
 def _identifiers(resource: Resource) -> Iterator[tuple[str, str]]:
@@ -316,12 +316,12 @@ def _codings(concepts: list[Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _code(concepts: list[Any], system: str) -> str:
-    """Give the first code of a code system, or of any."""
+    """Return the first code of a code system, or of any."""
     return next((code for named, code, _ in _codings(concepts) if system in ("", named)), "")
 
 
 def _line(value: object, longest: int = LINE_KEPT) -> str:
-    """Give a text on one line without control characters, cut to a length; empty where it is no text."""
+    """Return a text on one line without control characters, cut to a length; empty if it is no text."""
     if not isinstance(value, str):
         return ""
     return names.cut(names.tidy(value[: 4 * longest]), longest)

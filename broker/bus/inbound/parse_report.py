@@ -1,7 +1,8 @@
-"""Reads what another clinic told the bus of a study: report, images, texts, dose -> one ExternalStudy. Pure.
+"""Parse what another clinic reported of a study: report, images, texts, dose -> one ExternalStudy. Pure.
 
-What comes is foreign: every member may be missing, of another type, endless or a trap. A member that cannot be used is
-left out, and only something that is no report at all is refused. Nothing is guessed that a doctor could take for told.
+Nothing that comes is trusted: every member may be missing, of another type, endless or a trap. A member that cannot be
+used is left out, and only what is not a report at all is refused. Nothing is guessed that a doctor could take for
+reported.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DOCUMENTS_KEPT = 20
 DOSE_LIMIT = 1000.0  # mSv: no diagnostic study gives more; a number above it is in another unit than it says
 # NSI.1472: what a category says of the modality. 4 (рентген) is radiography of some kind: RG, PS3.3 C.7.3.1.1.1.
 _MODALITIES = {"1": "CT", "2": "MR", "3": "US", "4": "RG", "5": "NM", "6": "ECG", "7": "ES"}
-# Objects that stand beside the images in a study.
+# Objects that are in a study beside the images.
 _NO_IMAGES = frozenset({"SR", "KO", "PR", "DOC", "OT", "REG", "SEG", "PLAN"})
 # A sievert has many spellings; both signs for micro (U+00B5, U+03BC). mGy is no effective dose, whatever it stands in.
 _SIEVERTS = {
@@ -58,59 +59,59 @@ class ReportGraph:
     others: Sequence[Resource] = ()  # ServiceRequest, ImagingStudy, Endpoint, Observation, Practitioner(Role)
 
     def of(self, kind: str) -> Iterator[Resource]:
-        """Give the other resources of one type."""
+        """Return the other resources of one type."""
         return (each for each in self.others if isinstance(each, dict) and each.get("resourceType") == kind)
 
 
-def external_study(told: ReportGraph, profile: Profile) -> ExternalStudy:
-    """Make a study of what was told; raise Unusable where that is no DiagnosticReport with an id."""
-    report = told.report
+def external_study(graph: ReportGraph, profile: Profile) -> ExternalStudy:
+    """Return the study that a report describes; raise Unusable if it is not a DiagnosticReport with an id."""
+    report = graph.report
     id = member(report, "id")
     if member(report, "resourceType") != "DiagnosticReport" or not is_id(id):
         raise Unusable("it is no DiagnosticReport")
-    studies = list(told.of("ImagingStudy"))
-    code, name = _procedure([report, *told.of("ServiceRequest")], profile)
+    studies = list(graph.of("ImagingStudy"))
+    code, name = _procedure([report, *graph.of("ServiceRequest")], profile)
     status = member(report, "status")
     status = status if isinstance(status, str) and status in _STATUSES else ""
     return ExternalStudy(
         reference=f"DiagnosticReport/{id}",
         status=status,
-        organisation=_organisation(told),
+        organisation=_organisation(graph),
         studied_on=_studied_on(report, studies, profile),
         modality=next(_modalities(report, studies), ""),
         procedure_code=code,
         procedure_name=name,
-        body_site=next(_body_sites(told, studies, profile), ""),
+        body_site=next(_body_sites(graph, studies, profile), ""),
         # What its doctor has taken back must not be read as a finding.
-        description="" if status in WITHDRAWN else _said(told, ReportPart.DESCRIPTION),
+        description="" if status in WITHDRAWN else _part_text(graph, ReportPart.DESCRIPTION),
         conclusion=""
         if status in WITHDRAWN
-        else _said(told, ReportPart.CONCLUSION) or _text(member(report, "conclusion")),
-        recommendations="" if status in WITHDRAWN else _said(told, ReportPart.RECOMMENDATIONS),
-        effective_dose=_effective_dose(told),
+        else _part_text(graph, ReportPart.CONCLUSION) or _text(member(report, "conclusion")),
+        recommendations="" if status in WITHDRAWN else _part_text(graph, ReportPart.RECOMMENDATIONS),
+        effective_dose=_effective_dose(graph),
         study_instance_uid=next(_study_uids(studies), ""),
-        images_url=next(_addresses(told, studies), ""),
-        accession_number=next(_accession_numbers([*studies, *_maybe(told.task)]), ""),
-        doctor=next(_doctors(told), ""),
+        images_url=next(_addresses(graph, studies), ""),
+        accession_number=next(_accession_numbers([*studies, *_maybe(graph.task)]), ""),
+        doctor=next(_doctors(graph), ""),
         documents=tuple(dict.fromkeys(_documents(report)))[:DOCUMENTS_KEPT],
     )
 
 
 def version_of(resource: Resource) -> str:
-    """Give what tells one version of a resource from another, or empty; the id of the version goes before its time."""
+    """Return a text that differs between the versions of a resource; empty if the bus has none."""
     meta = member(resource, "meta")
-    told = [member(meta, "versionId"), member(meta, "lastUpdated")]
-    return " ".join(_line(part)[:64] for part in told if isinstance(part, str) and part)
+    parts = [member(meta, "versionId"), member(meta, "lastUpdated")]
+    return " ".join(_line(part)[:64] for part in parts if isinstance(part, str) and part)
 
 
 def is_somebody_else(person: Resource, patient: Patient) -> bool:
-    """Say whether a Patient of the bus is certainly another person: neither the name nor the date of birth agree.
+    """Return True if a Patient of the bus is certainly another person: neither the name nor the date of birth agree.
 
-    One of the two may differ: people marry, and fingers slip. Of the name both parts count: brothers share a family.
+    One of the two may differ: people marry, and fingers slip. Of the name both parts count: siblings share a surname.
     """
-    told = items(person, "name")
-    families = [family for name in told if (family := names.fold(_line(member(name, "family"))))]
-    given = [first for name in told if (first := names.fold("".join(map(_line, items(name, "given", 1)))))]
+    listed = items(person, "name")
+    families = [family for name in listed if (family := names.fold(_line(member(name, "family"))))]
+    given = [first for name in listed if (first := names.fold("".join(map(_line, items(name, "given", 1)))))]
     born = member(person, "birthDate")
     other_name = (bool(families) and names.fold(patient.name.family) not in families) or (
         bool(given) and bool(patient.name.given) and names.fold(patient.name.given) not in given
@@ -120,7 +121,7 @@ def is_somebody_else(person: Resource, patient: Patient) -> bool:
 
 
 def read_text(value: object) -> str:
-    """Read a valueString that is plain text or, as one client writes it, base64 of UTF-8; empty where it is neither.
+    """Read a valueString that is plain text or, as one client writes it, base64 of UTF-8; empty if it is neither.
 
     Only what decodes strictly to readable text with a Cyrillic letter is taken for base64: a Latin word of the right
     length ("Normal12") decodes to bytes that are none.
@@ -139,7 +140,7 @@ def read_text(value: object) -> str:
 
 
 def millisieverts(quantity: object) -> float | None:
-    """Read an effective dose; None where it is not plainly one: no number, no unit, another unit, beyond measure."""
+    """Read an effective dose; None if it is not plainly one: no number, no unit, another unit, beyond measure."""
     value = member(quantity, "value")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -152,9 +153,9 @@ def millisieverts(quantity: object) -> float | None:
 
 
 def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
-    """Give the references of a report that are worth following, with the types that they may lead to.
+    """Return the references of a report that are worth following, with the types that they may lead to.
 
-    The texts and the dose come first: time or requests may run out. `further` tells where each leads on.
+    The texts and the dose come first: time or requests may run out. `onward_references` says where each leads on.
     """
     for name, kinds, most in (
         ("result", ("Observation",), 10),
@@ -169,7 +170,7 @@ def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
 
 
 def onward_references(resource: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
-    """Give the references of what a report led to that are worth following, as `references` does."""
+    """Return the references of what a report led to that are worth following, as `references` does."""
     if member(resource, "resourceType") == "ImagingStudy":
         yield from ((reference, ("Endpoint",)) for reference in items(resource, "endpoint", 1))
     if member(resource, "resourceType") == "PractitionerRole":
@@ -179,23 +180,23 @@ def onward_references(resource: Resource) -> Iterator[tuple[object, tuple[str, .
 # ---- the members ----
 
 
-def _organisation(told: ReportGraph) -> str:
-    """Give the GUID of the clinic that did it: who performed the report, else who owns the Task."""
-    places = [*items(told.report, "performer"), member(told.task, "owner")]
-    places += [member(role, "organization") for role in told.of("PractitionerRole")]
+def _organisation(graph: ReportGraph) -> str:
+    """Return the GUID of the clinic that did it: who performed the report, else who owns the Task."""
+    places = [*items(graph.report, "performer"), member(graph.task, "owner")]
+    places += [member(role, "organization") for role in graph.of("PractitionerRole")]
     found = (reference_to("Organization", place) for place in places)
     return next((reference.partition("/")[2] for reference in found if reference), "")
 
 
 def _studied_on(report: Resource, studies: Sequence[Resource], profile: Profile) -> date | None:
     period = member(report, "effectivePeriod")
-    told = [member(report, "effectiveDateTime"), member(period, "start")]
-    told += [*(member(study, "started") for study in studies), member(report, "issued")]
-    return next((day for value in told if (day := _day(value, profile))), None)
+    dates = [member(report, "effectiveDateTime"), member(period, "start")]
+    dates += [*(member(study, "started") for study in studies), member(report, "issued")]
+    return next((day for value in dates if (day := _day(value, profile))), None)
 
 
 def _day(value: object, profile: Profile) -> date | None:
-    """Give the clinic's local day of a FHIR dateTime; None for a mere month or year."""
+    """Return the clinic's local day of a FHIR dateTime; None for a mere month or year."""
     match = _DAY.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
     if not match:
         return None
@@ -209,8 +210,8 @@ def _day(value: object, profile: Profile) -> date | None:
 
 def _modalities(report: Resource, studies: Sequence[Resource]) -> Iterator[str]:
     for study in studies:
-        told = [*items(study, "modality"), *(member(series, "modality") for series in items(study, "series"))]
-        for coding in told:
+        codings = [*items(study, "modality"), *(member(series, "modality") for series in items(study, "series"))]
+        for coding in codings:
             code = member(coding, "code")
             if isinstance(code, str) and _MODALITY.fullmatch(code) and code not in _NO_IMAGES:
                 yield code
@@ -221,7 +222,7 @@ def _modalities(report: Resource, studies: Sequence[Resource]) -> Iterator[str]:
 
 
 def _procedure(holders: Sequence[Resource], profile: Profile) -> tuple[str, str]:
-    """Give code and name of what was done; a code of another system is no code here, but its name is one."""
+    """Return code and name of what was done; a code of another system does not count, but its name does."""
     code = name = ""
     for concept in (member(holder, "code") for holder in holders):
         code = code or next((code for code, _ in _codings(concept, profile.system_procedure)), "")
@@ -230,9 +231,9 @@ def _procedure(holders: Sequence[Resource], profile: Profile) -> tuple[str, str]
     return code, name
 
 
-def _body_sites(told: ReportGraph, studies: Sequence[Resource], profile: Profile) -> Iterator[str]:
-    """Give the codes of body sites in the region's own system; those of another cannot be compared with ours."""
-    concepts = [concept for request in told.of("ServiceRequest") for concept in items(request, "bodySite")]
+def _body_sites(graph: ReportGraph, studies: Sequence[Resource], profile: Profile) -> Iterator[str]:
+    """Return the codes of body sites in the region's own system; those of another cannot be compared with ours."""
+    concepts = [concept for request in graph.of("ServiceRequest") for concept in items(request, "bodySite")]
     for concept in concepts:
         yield from (code for code, _ in _codings(concept, profile.system_body_site))
     for study in studies:
@@ -241,22 +242,20 @@ def _body_sites(told: ReportGraph, studies: Sequence[Resource], profile: Profile
             yield from (code for code, _ in _codings(concept, profile.system_body_site))
 
 
-def _said(told: ReportGraph, code: str) -> str:
+def _part_text(graph: ReportGraph, code: str) -> str:
     """Join the texts of the observations that bear this code."""
-    values = (member(observation, "valueString") for observation in _observations(told, code))
+    values = (member(observation, "valueString") for observation in _observations(graph, code))
     return "\n".join(dict.fromkeys(text for value in values if (text := read_text(value))))[:TEXT_KEPT]
 
 
-def _effective_dose(told: ReportGraph) -> float | None:
-    """Give the largest of the doses that were told: a sum of a year must not come out below the truth."""
-    told_doses = (
-        millisieverts(member(each, "valueQuantity")) for each in _observations(told, ReportPart.EFFECTIVE_DOSE)
-    )
-    return max((dose for dose in told_doses if dose is not None), default=None)
+def _effective_dose(graph: ReportGraph) -> float | None:
+    """Return the largest of the doses that were graph: a sum of a year must not come out below the truth."""
+    doses = (millisieverts(member(each, "valueQuantity")) for each in _observations(graph, ReportPart.EFFECTIVE_DOSE))
+    return max((dose for dose in doses if dose is not None), default=None)
 
 
-def _observations(told: ReportGraph, code: str) -> Iterator[Resource]:
-    for observation in told.of("Observation"):
+def _observations(graph: ReportGraph, code: str) -> Iterator[Resource]:
+    for observation in graph.of("Observation"):
         withdrawn = member(observation, "status") in ("cancelled", "entered-in-error")
         if not withdrawn and code in (each for each, _ in _codings(member(observation, "code"), RESULT_PART)):
             yield observation
@@ -281,17 +280,17 @@ def _accession_numbers(holders: Iterable[Resource]) -> Iterator[str]:
                 yield value[:64]
 
 
-def _addresses(told: ReportGraph, studies: Sequence[Resource]) -> Iterator[str]:
-    """Give where the images can be had: Endpoint, or the description, which one client uses for its viewer."""
-    given = [member(endpoint, "address") for endpoint in told.of("Endpoint")]
+def _addresses(graph: ReportGraph, studies: Sequence[Resource]) -> Iterator[str]:
+    """Return where the images can be had: Endpoint, or the description, which one client uses for its viewer."""
+    given = [member(endpoint, "address") for endpoint in graph.of("Endpoint")]
     given += [member(study, "description") for study in studies]
     for address in given:
         if isinstance(address, str) and _ADDRESS.fullmatch(address.strip()):
             yield address.strip()
 
 
-def _doctors(told: ReportGraph) -> Iterator[str]:
-    for practitioner in told.of("Practitioner"):
+def _doctors(graph: ReportGraph) -> Iterator[str]:
+    for practitioner in graph.of("Practitioner"):
         for name in items(practitioner, "name"):
             family = _line(member(name, "family"))
             given = [_line(part) for part in items(name, "given", 3)]
@@ -311,7 +310,7 @@ def _documents(report: Resource) -> Iterator[str]:
 
 
 def _codings(concept: object, system: str = "") -> Iterator[tuple[str, str]]:
-    """Give (code, display) of a concept's codings, of one system (OID) where that is asked for."""
+    """Return (code, display) of a concept's codings, of one system (OID) where that is asked for."""
     for coding in items(concept, "coding", 20):
         code, of = member(coding, "code"), member(coding, "system")
         right = not system or (isinstance(of, str) and of.strip() in (system, oid(system)))
@@ -327,8 +326,8 @@ def _text(value: object) -> str:
     """Tidy a text of several lines: NFC, no control characters, no more than one empty line together."""
     if not isinstance(value, str):
         return ""
-    told = unicodedata.normalize("NFC", value[: 2 * TEXT_KEPT]).replace("\r\n", "\n").replace("\r", "\n")
-    lines = "\n".join(names.tidy(line) for line in told.split("\n"))
+    raw = unicodedata.normalize("NFC", value[: 2 * TEXT_KEPT]).replace("\r\n", "\n").replace("\r", "\n")
+    lines = "\n".join(names.tidy(line) for line in raw.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", lines).strip()[:TEXT_KEPT].rstrip()
 
 

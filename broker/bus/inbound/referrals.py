@@ -3,8 +3,8 @@
 One poll at a time. Two searches go on where the last poll ended: each reaches back a little behind its cursor, what was
 seen before is known by its version, and the cursor moves only when a page is stored: a crash, a repeated page, answers
 out of order lose and double nothing. What cannot be read is set aside for a person and holds nothing back; a connection
-that fails ends the poll. How far a search has got is told by the bus's own times, never by our clock. No member of a
-resource is read here (`parse_referral` does); rate and back-off are the session's.
+that fails ends the poll. How far a search has got is measured by the bus's own times, never by our clock. No member of
+a resource is read here (`parse_referral` does); rate and back-off are the session's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from broker.workflow.incoming_referrals import BUS, ReceiveOutcome
 log = logging.getLogger(__name__)
 
 BUS_ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
-SEARCH = "Task/_search"  # the reference under which a refused search stands in the ledger
+SEARCH = "Task/_search"  # the reference under which a refused search is found in the ledger
 PAGE = 500  # Tasks of a search's answer; the most that n3 returns
 OVERLAP = timedelta(minutes=5)  # that a search reaches back: what was changed at the bus just before may show up late
 FIRST_DAYS = 30  # that the first search of all reaches back
@@ -212,8 +212,8 @@ class ReferralPoll:
 
     def _entry(self, entry: Any) -> None:
         """Take an entry of a search's answer; whatever is in it, the next one follows."""
-        told = entry.get("resource") if isinstance(entry, dict) else None
-        task: Resource = told if isinstance(told, dict) else {}
+        found = entry.get("resource") if isinstance(entry, dict) else None
+        task: Resource = found if isinstance(found, dict) else {}
         if task.get("resourceType", "Task") != "Task":
             return  # what a server includes or remarks
         try:
@@ -287,7 +287,7 @@ class ReferralPoll:
         )
 
     def _own(self, task: Resource, number: str, arrival: Arrival) -> ReceiveOutcome:
-        """Heed what became of an order of ours; it never comes back as a referral."""
+        """Take what became of an order of ours; it never comes back as a referral."""
         id, status = parse_referral.task_id(task), parse_referral.status(task)
         if status not in parse_referral.CANCELLED:
             return ReceiveOutcome.NOTHING
@@ -300,7 +300,7 @@ class ReferralPoll:
         )
 
     def _try_again(self) -> None:
-        """Look once more at what the line broke, and at what a person wants to be looked at."""
+        """Try again what failed for want of an answer, and what a person wants to be tried."""
         with self._store.read() as reader:
             items = incoming.failed(reader, BUS, ArrivalKind.REFERRAL)
         for item in items:
@@ -333,7 +333,7 @@ class ReferralPoll:
             return
         self._store.write(incoming_referrals.note_unreadable, arrival, reason)
         self._count["set_aside"] += 1
-        # The bus's own words may tell of the patient; they stand in the ledger.
+        # The bus's own words may name the patient; they are kept in the ledger.
         log.warning("%s is set aside, the ledger says why", arrival.reference)
 
     def _not_answered(self, arrival: Arrival, answer: Retry | Paused) -> None:
@@ -360,7 +360,7 @@ class ReferralPoll:
 
 
 def _content(resources: list[Any]) -> bytes:
-    """Write what came as one JSON, to be looked at; empty where that cannot be done or would be endless."""
+    """Write what came as one JSON, to be looked at; empty if that cannot be done or would be endless."""
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in resources]}
     try:
         written = json.dumps(bundle, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""Walks from resource to resource of the bus by their references, within limits: what comes from there is foreign.
+"""Resolve references from resource to resource of the bus, within limits: what comes from there is not trusted.
 
 Only a reference to the bus itself is followed, each once for an item, so that no loop has an end to find. It reads by
-the call that it is given, retries nothing and judges no member of a resource but its type and its id.
+the call that it is given, retries nothing and checks no member of a resource but its type and its id.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from broker.bus.fhir.json_access import Resource
 from broker.bus.fhir.references import Target, relative_target
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 
-MOST = 16  # resources that are read for one item
-DEEPEST = 32  # levels of objects and arrays in a resource
-LONGEST = 4 * 1024 * 1024  # characters of all texts of a resource, and as many members
+MAX_REFERENCES = 16  # resources that are read for one item
+MAX_DEPTH = 32  # levels of objects and arrays in a resource
+MAX_SIZE = 4 * 1024 * 1024  # characters of all texts of a resource, and as many members
 SHARED = ("Organization", "Practitioner", "PractitionerRole")  # many items name the same ones
-REMEMBERED = 300  # shared resources …
-SMALL = 20_000  # … of at most this size
-LIFETIME = 600.0  # seconds for which a shared resource is taken for current
+MAX_SHARED = 300  # shared resources …
+MAX_SHARED_SIZE = 20_000  # … of at most this size
+SHARED_LIFETIME = 600.0  # seconds for which a shared resource is taken for current
 
 
 class Unusable(Exception):
-    """What came is wrong, whatever the line does; `reason` is plain English without patients' data."""
+    """What came is wrong, however good the connection is; `reason` is plain English without patients' data."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -33,7 +33,7 @@ class Unusable(Exception):
 
 
 class BusUnavailable(Exception):
-    """What was asked for did not come; `answer` says how the line is."""
+    """What was asked for did not come; `answer` says why."""
 
     def __init__(self, answer: Retry | Paused) -> None:
         super().__init__(answer.reason)
@@ -48,7 +48,7 @@ class ReferenceResolver:
         read: Callable[[str, str], Answer],
         base_url: str,
         *,
-        most: int = MOST,
+        most: int = MAX_REFERENCES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take `read`, which asks the bus for (type, id); `base_url` is what an absolute reference must begin with."""
@@ -71,9 +71,10 @@ class ReferenceResolver:
         return list(self._seen.values())
 
     def resource(self, reference: object, *kinds: str) -> Resource:
-        """Give what a Reference, or its text, points to; without `kinds` it may be of any type.
+        """Return what a Reference, or its text, points to; without `kinds` it may be of any type.
 
-        Raise Unusable where it points elsewhere, to nothing, or to what cannot be read; LineDown where no answer came.
+        Raise Unusable if it points away from the bus, to nothing, or to what cannot be read; BusUnavailable if no
+        answer came.
         """
         kind, id = self.target(reference)
         if kinds and kind not in kinds:
@@ -84,7 +85,7 @@ class ReferenceResolver:
         return self._seen[name]
 
     def target(self, reference: object) -> Target:
-        """Give (type, id) of a Reference or its text; raise Unusable unless it is one of this bus."""
+        """Return (type, id) of a Reference or its text; raise Unusable unless it is one of this bus."""
         text = reference.get("reference") if isinstance(reference, dict) else reference
         if not isinstance(text, str) or not text:
             raise Unusable("a reference is missing")
@@ -95,7 +96,7 @@ class ReferenceResolver:
 
     def _remembered(self, name: str) -> Resource | None:
         found = self._shared.get(name)
-        return found[1] if found and self._monotonic() - found[0] < LIFETIME else None
+        return found[1] if found and self._monotonic() - found[0] < SHARED_LIFETIME else None
 
     def _ask(self, kind: str, id: str) -> Resource:
         if self._asked >= self._most:
@@ -109,19 +110,19 @@ class ReferenceResolver:
         resource = answer.resource
         if resource.get("resourceType") != kind or resource.get("id") != id:
             raise Unusable(f"{kind}/{id} was asked for, and something else came")
-        if check_size(resource) <= SMALL and kind in SHARED:
+        if check_size(resource) <= MAX_SHARED_SIZE and kind in SHARED:
             self._shared[f"{kind}/{id}"] = (self._monotonic(), resource)
             self._shared.move_to_end(f"{kind}/{id}")
-            if len(self._shared) > REMEMBERED:
+            if len(self._shared) > MAX_SHARED:
                 self._shared.popitem(last=False)
         return resource
 
 
-def check_size(resource: Resource, longest: int = LONGEST) -> int:
-    """Give the size of a resource, in characters and members; raise Unusable where it or the nesting has no measure."""
+def check_size(resource: Resource, longest: int = MAX_SIZE) -> int:
+    """Return the size of a resource, in characters and members; raise Unusable if it is too large or too deep."""
     level: list[Any] = [resource]
     total = 0
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
         for node in level:
             if isinstance(node, dict):

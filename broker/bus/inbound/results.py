@@ -1,8 +1,8 @@
-"""Fetches the results that other clinics tell for our referrals: by cursor with overlap, page by page, idempotent.
+"""Polls for the results that other clinics report for our referrals: by cursor with overlap, page by page, idempotent.
 
-Two searches: by the Tasks of the orders that another clinic is to do, and by ourselves as the requester, for whoever
-answers an order that we meant to do. What cannot be read is set aside in the ledger and stops nothing, what the line
-broke is tried again; a line that is down ends the look, and the next one begins where this one began.
+Two searches: by the Tasks of the orders that another clinic is to do, and by ourselves as the requester, for an
+answer to an order that we meant to do. What cannot be read is set aside in the ledger and stops nothing, what got no
+answer is tried again; without a connection the poll ends, and the next one begins where this one began.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ FIRST_LOOK = timedelta(days=1)
 FUTURE = timedelta(days=1)  # a time after tomorrow must not move the cursor where nothing will be found
 AMENDED_FOR = timedelta(days=30)  # a report is looked for amendments of so long
 MAX_ATTEMPTS = 8  # at one result, at growing distances: about eight hours
-BROKEN = 2  # results in a row that the line broke: it is the line, not they
+BROKEN = 2  # results in a row that got no answer: it is the connection, not they
 CONTENT_LIMIT = 1024 * 1024  # bytes of JSON of one result
 _SEARCH = "Task/_search"
 
 
 @dataclass(frozen=True, slots=True)
 class ResultPollSummary:
-    """What a look found. `stopped` says why it ended before its time; empty when it did not."""
+    """What a poll found. `stopped` says why it ended before its time; empty if it did not."""
 
     completed: int = 0
     taken: int = 0
@@ -58,7 +58,7 @@ class ResultPollSummary:
 
 
 class ResultPoll:
-    """The one who looks; `look` is the periodic job."""
+    """Polls for results; `look` is the periodic job."""
 
     def __init__(self, store: Store, session: BusSession, dialect: Dialect, profile: Profile) -> None:
         self._store, self._profile = store, profile
@@ -78,12 +78,12 @@ class ResultPoll:
                 outcomes.append(self._once_more(item))
             whole = self._searched(started, outcomes)
         except BusUnavailable as down:
-            log.warning("results from elsewhere: %s", down)
+            log.warning("external results: %s", down)
             return _looked(outcomes, str(down))
         except Unusable as refused:
-            # The bus's own words may tell of a patient; they stand in the ledger.
+            # The bus's own words may name a patient; they are kept in the ledger.
             self._store.write(external_results.note_result_failure, Arrival(SOURCE, _SEARCH, "-"), refused.reason)
-            log.warning("results from elsewhere: the bus refuses the search")
+            log.warning("external results: the bus refuses the search")
             return _looked(outcomes, refused.reason)
         if not whole:
             return _looked(outcomes, "the bus told only a part")
@@ -95,7 +95,7 @@ class ResultPoll:
         incoming.overtake(tx, ArrivalKind.RESULT, SOURCE, _SEARCH)  # it may have been refused before
 
     def stop(self) -> None:
-        """End the look under way, and every call of the client."""
+        """End the poll under way, and every call of its client."""
         self._session.stop()
 
     # ---- finding ----
@@ -112,7 +112,7 @@ class ResultPoll:
                     if moment and moment <= started + FUTURE:
                         newest = max(newest, moment.isoformat())
                 ended = page.last
-                # The last search finds the most. What was taken of it is not lost when the line breaks.
+                # The last search finds the most. What was taken of it is not lost when the connection breaks.
                 if "requester" in parameters and whole and page.in_order and not ended:
                     self._move(newest)
             whole = whole and ended
@@ -125,7 +125,7 @@ class ResultPoll:
             self._store.write(lambda tx: incoming.set_cursor(tx, CURSOR, cursor))
 
     def _searches(self, started: datetime) -> Iterator[dict[str, str]]:
-        """Give the parameters of the searches; of an order that is new to the bus everything is asked for."""
+        """Return the parameters of the searches; of an order that is new to the bus everything is asked for."""
         with self._store.read() as reader:
             cursor, looked = incoming.cursor(reader, CURSOR), incoming.cursor(reader, LOOKED)
             referred = external_studies.referred(reader, started - AMENDED_FOR)
@@ -140,7 +140,7 @@ class ResultPoll:
         yield {"requester": self._us, **(since or first)}
 
     def _failed(self, now: datetime) -> list[ArrivalRecord]:
-        """Give what is due to be tried again."""
+        """Return what is due to be tried again."""
         with self._store.read() as reader:
             found = incoming.failed(reader, SOURCE, ArrivalKind.RESULT)
         return [each for each in found if each.is_due(now)]
@@ -196,16 +196,16 @@ class ResultPoll:
         except StoreError:
             raise
         except Exception:  # a fault of ours in one result must not keep the others from being taken
-            log.exception("order %s: a result from elsewhere could not be taken", order.accession_number)
+            log.exception("order %s: an external result could not be taken", order.accession_number)
             return self._not_taken(arrival, "the program failed at it, see the log", order.id)
         self._broken = 0
         if outcome is not ExternalResultOutcome.KNOWN:
-            log.info("order %s: a result from elsewhere (%s)", order.accession_number, outcome)
+            log.info("order %s: an external result (%s)", order.accession_number, outcome)
         return outcome
 
     def _not_taken(self, arrival: Arrival, reason: str, order_id: int | None) -> ExternalResultOutcome:
         self._store.write(external_results.note_result_failure, arrival, reason, order_id)
-        log.warning("%s, a result from elsewhere, was set aside", arrival.reference)
+        log.warning("%s, an external result, was set aside", arrival.reference)
         return ExternalResultOutcome.NEEDS_ATTENTION
 
     def _broke(
@@ -257,7 +257,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _version(resource: Resource) -> str:
-    """Give a version as the ledger orders them: the instant of the change, or `#` and a digest where none is told."""
+    """Return a version as the ledger orders them: the instant of the change, or `#` and a digest if there is none."""
     moment = changed_at(resource)
     return moment.isoformat() if moment else f"#{hashlib.sha256(_exact([resource])).hexdigest()[:16]}"
 

@@ -1,4 +1,4 @@
-"""The transaction Bundle that everything told to the region travels in, and the resources of persons in it.
+"""The transaction Bundle in which everything is sent to the region, and the resources of persons in it.
 
 Pure. Strict R4, with everything that any dialect may want; what only one deployment leaves out is taken away in
 `dialect`. Every entry finds itself again by an identifier, so that a message sent twice doubles nothing.
@@ -28,7 +28,7 @@ _SUFFIXES = {OutboxKind.IMAGES: "/in-progress", OutboxKind.REPORT: "/completed"}
 
 
 def task_number(order: Order, kind: OutboxKind) -> str:
-    """Give the unique number under which the bus keeps the Task that a message makes or speaks of."""
+    """Return the unique number under which the bus keeps the Task that a message makes or speaks of."""
     return order.accession_number + _SUFFIXES.get(kind, "")
 
 
@@ -45,7 +45,7 @@ class Transaction:
         self._entries: list[Resource] = []
 
     def add(self, role: str, resource: Resource, number: Resource, *, newest: bool = False) -> Resource:
-        """Add an entry that is known by the Identifier `number`; give a Reference to it.
+        """Add an entry that is known by the Identifier `number`; return a Reference to it.
 
         A number that the resource does not bear by itself is added to it in secondary use: it serves to find the
         resource again, and means nothing else. What is there already stays as it is unless the newest content counts.
@@ -65,11 +65,11 @@ class Transaction:
         return self._append(role, resource, request)
 
     def add_document(self, role: str, resource: Resource) -> Resource:
-        """Add an entry that R4 lets bear no identifier; give a Reference to it."""
+        """Add an entry that R4 lets bear no identifier; return a Reference to it."""
         return self._append(role, resource, {"method": "POST", "url": resource["resourceType"]})
 
     def resource(self) -> Resource:
-        """Give the Bundle."""
+        """Return the Bundle."""
         return {"resourceType": "Bundle", "type": "transaction", "entry": self._entries}
 
     def _append(self, role: str, resource: Resource, request: Resource) -> Resource:
@@ -79,7 +79,7 @@ class Transaction:
 
 
 def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Resource:
-    """Add a patient; what we know now takes the place of what the region was told earlier."""
+    """Add a patient; what we know now replaces what was sent to the region earlier."""
     identifiers = [_own_id(patient.patient_id, profile)]
     identifiers += [
         {"system": oid(system), "value": value}
@@ -102,7 +102,7 @@ def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Reso
 
 
 def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str, profile: Profile) -> Resource | None:
-    """Add a doctor with the role in this clinic; None where none is named, for nobody is made up."""
+    """Add a doctor with the role in this clinic; None if none is named, for nobody is made up."""
     if not name.family:
         return None
     # Doctors have no number here: the same doctor gets the same one, made of what is known.
@@ -124,8 +124,8 @@ def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str,
         "code": _filled(profile.concept(POSITION, position_code, position)),
         "specialty": _filled(profile.concept(SPECIALTY, specialty_code)),
     }
-    told = f"{profile.mis_oid}/role/{known}/{position_code}/{specialty_code}/{names.fold(position)}"
-    return bundle.add("practitioner-role", role, profile.number(str(uuid.uuid5(NAMESPACE, told))))
+    seed = f"{profile.mis_oid}/role/{known}/{position_code}/{specialty_code}/{names.fold(position)}"
+    return bundle.add("practitioner-role", role, profile.number(str(uuid.uuid5(NAMESPACE, seed))))
 
 
 def procedure(order: Order, profile: Profile) -> Resource:

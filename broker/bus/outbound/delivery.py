@@ -1,9 +1,9 @@
-"""Delivers the outbox to the regional bus: in order per order, once, through every fault of the line.
+"""Delivers the outbox to the regional bus: in sequence per order, once, through every fault of the connection.
 
 One run at a time. A message is rendered from present data, noted as perhaps sent, sent with no transaction open, and
-settled in one transaction. Messages of different orders may go beside each other, on a line that has just proved good;
-those of one order never do. A refused message waits for a person while the others go on; a bad line ends the run.
-Nothing here makes a resource or reads HTTP; what became of a message is written down in `outcomes`.
+its outcome recorded in one transaction. Messages of different orders may be under way together, once one has proved the
+connection good; those of one order never are. A refused message waits for a person while the others go on; a failing
+connection ends the run. No resource is made here and no HTTP read; `outcomes` records what became of a message.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import (
     Dialect,
-    bears_number,
     bundle_references,
     found_tasks,
+    has_number,
     n3,
     task_references,
 )
@@ -37,7 +37,7 @@ from broker.store.tables import outbox
 log = logging.getLogger(__name__)
 
 PROBE_AFTER = 300.0  # seconds of silence after which the bus is asked something, to see that it is there
-PROBE_NUMBER = "worklist-broker/probe"  # no order bears it
+PROBE_NUMBER = "worklist-broker/probe"  # no order has it
 LOOKED_UP = 2  # requests that an uncertain message may take: a look-up, and the POST after it
 
 
@@ -156,7 +156,7 @@ class Delivery:
                 return
 
     def _one(self, row: OutboxRow) -> DeliverySummary:
-        """Deal with one message, unless something stands in the way."""
+        """Deal with one message, unless something hinders it."""
         needed = LOOKED_UP if row.uncertain else 1  # together they stay within the minute
         if reason := self._hindrance(needed):
             self._halted.set()
@@ -191,7 +191,7 @@ class Delivery:
     # ---- sending ----
 
     def _tried(self, message: OutboundMessage) -> Outcome | None:
-        """Send a message; None where nothing was decided. A fault of ours in one must not keep back the others."""
+        """Send a message; None if nothing was decided. A fault of ours in one must not keep back the others."""
         try:
             outcome = self._send(message)
         except (StoreError, sqlite3.Error):
@@ -202,7 +202,7 @@ class Delivery:
         return None if isinstance(outcome, NotAsked) else outcome
 
     def _send(self, message: OutboundMessage) -> Outcome | None:
-        """Send a message, or find that the bus has it already; None where it is to be read again."""
+        """Send a message, or find that the bus has it already; None if it is to be read again."""
         kind = message.row.kind
         if message.row.uncertain and (known := self._known(message)):
             return known
@@ -227,7 +227,7 @@ class Delivery:
         return self._look_up(message, message.order.revision) or replace(ids, evidence=answer.evidence)
 
     def _known(self, message: OutboundMessage) -> Outcome | None:
-        """Ask whether the bus has what may have been sent before; None where it has not, or it does no harm twice."""
+        """Ask whether the bus has what may have been sent before; None if it has not, or it does no harm twice."""
         kind, task = message.row.kind, message.references.task
         if kind is OutboxKind.AMEND:
             return None  # the same content in the same place
@@ -261,7 +261,7 @@ class Delivery:
         read = self._session.request(self._dialect.read("Task", answer.task))
         if not isinstance(read, Delivered):
             return replace(read, uncertain=True)
-        if not bears_number(read.resource, message.number, self._profile):
+        if not has_number(read.resource, message.number, self._profile):
             reason = "not a FHIR answer: the Task that is said to be there bears another number"
             return Rejected(reason, evidence=answer.evidence)
         ids = messages.accepted_ids(message, task_references(read.resource), self._dialect)

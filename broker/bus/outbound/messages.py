@@ -1,7 +1,7 @@
 """What a message to the region is made of, what it becomes on the wire, and what must come back for it.
 
-No network and no changes: a message is read in one snapshot of the database, and made into one call of the bus from
-what is known then. Whether and when it is sent is decided in `exchange`.
+No network and no changes: a message is read in one snapshot of the database, and rendered as one call of the bus from
+what is known then. Whether and when it is sent is decided in `delivery`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MakePdf = Callable[[SignedReport], bytes]  # makes the PDF of a signed report; e
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """This bus has no way to be told; `evidence` is its answer, where it was asked."""
+    """This bus takes no such message; `evidence` is its answer, if it was asked."""
 
     reason: str
     evidence: str = ""
@@ -61,7 +61,7 @@ class OutboundMessage:
 
     @property
     def number(self) -> str:
-        """Give the number under which the bus keeps the Task that this message makes."""
+        """Return the number under which the bus keeps the Task that this message makes."""
         return task_number(self.order, self.row.kind)
 
 
@@ -89,7 +89,7 @@ def is_current(reader: Reader, message: OutboundMessage) -> bool:
 def render(
     message: OutboundMessage, dialect: Dialect, profile: Profile, make_pdf: MakePdf
 ) -> Call | Rejected | Unsupported:
-    """Return the call that tells the bus, its body encoded, or why there is none."""
+    """Return the call that sends a message, its body encoded, or why there is none."""
     try:
         return _rendered(message, dialect, profile, make_pdf)
     except ValueError as error:
@@ -103,8 +103,8 @@ def _rendered(
     made_at = message.row.created_at  # the same at every attempt, so that the bytes are
     if kind is OutboxKind.AMEND and not dialect.amends:
         return Unsupported(NO_CORRECTIONS)
-    tells_who = kind in (OutboxKind.ORDER, OutboxKind.AMEND) or not known.patient
-    if tells_who and kind not in STATUSES and order.patient.birth_date is None:
+    names_patient = kind in (OutboxKind.ORDER, OutboxKind.AMEND) or not known.patient
+    if names_patient and kind not in STATUSES and order.patient.birth_date is None:
         return Rejected(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
@@ -136,24 +136,29 @@ def lookup(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call
     return dialect.search("Task", task_search(message.number, intent, profile, requester))
 
 
-def accepted_ids(message: OutboundMessage, told: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
-    """Name the ids that an answer gave, as `outbox.deliver` keeps them; Parked unless all that are needed came.
+def accepted_ids(message: OutboundMessage, answered: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
+    """Name the ids that an answer gave, as `outbox.deliver` keeps them; Rejected unless all that are needed came.
 
     A strict R4 server gives no accession number: it is the region's own.
     """
     kind = message.row.kind
     if kind in RESULTS:
         task, report = _KNOWN_BY[kind]
-        found = {task: told.task, report: told.extra.get("DiagnosticReport", "")}
-        found |= {name: id for name, id in told.extra.items() if name.startswith(STUDY)}
+        found = {task: answered.task, report: answered.extra.get("DiagnosticReport", "")}
+        found |= {name: id for name, id in answered.extra.items() if name.startswith(STUDY)}
         if not message.references.patient:  # came without an order
-            found["patient"] = told.patient
+            found["patient"] = answered.patient
         needed = [task]
     elif kind is OutboxKind.ORDER:
-        found = {"task": told.task, "service_request": told.service_request, "patient": told.patient, "acsn": told.acsn}
+        found = {
+            "task": answered.task,
+            "service_request": answered.service_request,
+            "patient": answered.patient,
+            "acsn": answered.acsn,
+        }
         needed = ["task", "service_request", "patient"] + ([] if dialect.amends else ["acsn"])
         if dialect.amends:
-            found |= {name: told.extra.get(name, "") for name in ("Encounter", "Condition")}
+            found |= {name: answered.extra.get(name, "") for name in ("Encounter", "Condition")}
     else:
         return {}
     if missing := [name for name in needed if not found[name]]:
@@ -162,7 +167,7 @@ def accepted_ids(message: OutboundMessage, told: BusReferences, dialect: Dialect
 
 
 def performed_steps(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
-    """Give the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
+    """Return the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
     done = schedule.performed_steps(reader, [order.id]).get(order.id, [])
     steps = [step for step in done if step.state is PerformedState.COMPLETED]
     return tuple(replace(step, references=performed.references(reader, step.id)) for step in steps)

@@ -50,8 +50,8 @@ def order_bundle(order: Order, profile: Profile) -> Resource:
 def amendment_bundle(order: Order, references: BusReferences, profile: Profile) -> Resource:
     """Make the transaction that puts the order's present content in the place of what the bus has of it.
 
-    What has no known id is found by its number. The Task goes too, so that whoever is to do the study learns of the
-    change, with the status and the accession number that it has.
+    What has no known id is found by its number. The Task goes too, so that the clinic that is to do the study learns of
+    the change, with the status and the accession number that it has.
     """
     known = {
         "Patient": references.patient,

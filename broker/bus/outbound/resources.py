@@ -1,4 +1,4 @@
-"""What the region is told, as FHIR: the one door to the modules that make it.
+"""What is sent to the region, as FHIR: the one door to the modules that render it.
 
 Pure: no network, no database, no clock of its own.
 """

@@ -2,7 +2,7 @@
 
 Pure: no network, no database, no clock of its own. `made_at` is an aware instant that stays the same when a message is
 sent again. A performed step whose `references` name a Study Instance UID of the modality's own (a study without an
-order, linked later) is told under that one: it is the one that the images bear.
+order, linked later) is sent under that one: it is the one in the images.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CONNECTION_TYPES = "http://terminology.hl7.org/CodeSystem/endpoint-connection-ty
 def images_bundle(
     order: Order, performed: Sequence[PerformedStep], references: BusReferences, profile: Profile, made_at: datetime
 ) -> Resource:
-    """Make the transaction that says: the images are taken, there is no report yet."""
+    """Return the transaction for images that were taken, without a report yet."""
     result = _Result(order, performed, references, profile, made_at, OutboxKind.IMAGES)
     return result.bundle({"status": "partial"}, "in-progress")
 
@@ -63,20 +63,20 @@ def report_bundle(
 ) -> Resource:
     """Make the transaction that says: the report is signed; it holds its texts, its dose and the document.
 
-    Studies that `references.extra` has under "study/<Study Instance UID>" are referred to, all others told.
+    Studies that `references.extra` has under "study/<Study Instance UID>" are referred to, all others are sent.
     """
     result = _Result(order, performed, references, profile, made_at, OutboxKind.REPORT)
     interpreter = add_doctor(
         result.transaction, report.author_name, report.author_snils, report.author_position, profile
     )
-    told = {
+    members = {
         "status": "final",
         "issued": instant(report.signed_at or made_at, profile),
         "resultsInterpreter": [interpreter] if interpreter else [],
         "result": result.observations(report),
         "presentedForm": [result.document(pdf)] if pdf else [],
     }
-    return result.bundle(told, "completed")
+    return result.bundle(members, "completed")
 
 
 class _Result:
@@ -97,13 +97,13 @@ class _Result:
         self._phase = self._number.removeprefix(f"{order.accession_number}/")
         self.transaction = Transaction(order.study_instance_uid)
         known = references.patient
-        # Only of who came without an order the region may not have heard yet.
+        # Only a patient who came without an order may be new to the region.
         self._patient = (
             {"reference": f"Patient/{known}"} if known else add_patient(self.transaction, order.patient, profile)
         )
 
-    def bundle(self, told: Resource, status: str) -> Resource:
-        """Add the report with what is told of it, and the Task with its status; give the Bundle."""
+    def bundle(self, members: Resource, status: str) -> Resource:
+        """Add the report with these members, and the Task with its status; return the Bundle."""
         order, profile, number = self._order, self._profile, self._profile.number(self._number)
         starts = [step.start for step in self._performed if step.start]
         category = REPORT_CATEGORIES.get(order.modality)
@@ -121,7 +121,7 @@ class _Result:
                 "performer": [organisation(profile)],
                 "imagingStudy": self._studies(),
             }
-            | told,
+            | members,
             number,
         )
         self.transaction.add(
@@ -171,7 +171,7 @@ class _Result:
         ]
 
     def document(self, pdf: bytes) -> Resource:
-        """Add the document; give the Attachment, which has it both ways: in itself, and as the address of an entry."""
+        """Add the document; return the Attachment, which has it twice: as data, and as the address of an entry."""
         data = base64.b64encode(pdf).decode("ascii")
         binary = {"resourceType": "Binary", "contentType": PDF, "data": data}
         reference = self.transaction.add_document(f"{self._phase}/pdf", binary)
@@ -242,7 +242,7 @@ def _study_uid(step: PerformedStep, order: Order) -> str:
 
 
 def _connection_type(url: str) -> Resource:
-    """Say what answers at an address; R4 demands it, and has no code for a viewer or for DICOM's own protocol."""
+    """Return what answers at an address; R4 demands it, and has no code for a viewer or for DICOM's own protocol."""
     if "requestType=WADO" in url:
         return {"system": CONNECTION_TYPES, "code": "dicom-wado-uri"}
     if "/studies/" in url:

@@ -1,8 +1,8 @@
 """The practice bus as it is called: ОДИИ as the wire profile describes it, over HTTP.
 
 HTTP only: who may call, what a body may be, when a fault is shown. What the bus does with a body is in `service`, what
-it refuses in `serving.rules`, what people see in `page`. It must share no code with the bus's client, whose judge it
-is, and must never touch the clinic's database: it keeps what it gets in memory, or in a journal of its own.
+it refuses in `fhir_server.rules`, what people see in `page`. It shares no code with the bus's client, which is tested
+with it, and never touches the clinic's database: it stores what it gets in memory, or in a journal of its own.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class PracticeBus:
         return self.log.all()
 
     def transaction(self, bundle: Resource, organisation: str = "") -> Resource:
-        """Take a Bundle as if an organisation (empty: whichever may) had posted it, without HTTP; raise Refused."""
+        """Take a Bundle as if an organisation (empty: any) had posted it, without HTTP; raise OperationRefused."""
         return deepcopy(self._service.transaction(deepcopy(bundle), organisation))
 
     def update_status(self, task_id: str, status: str, organisation: str = "") -> Resource:
-        """Change a Task's status as if an organisation (empty: whichever may) had, without HTTP; raise Refused."""
+        """Change a Task's status as if an organisation (empty: any) had, without HTTP; raise OperationRefused."""
         given = [{"name": "_id", "valueString": task_id}, {"name": "status", "valueString": status}]
         sent = {"resourceType": "Parameters", "parameter": given}
         return deepcopy(self._service.update_status(sent, organisation))
@@ -133,7 +133,7 @@ class PracticeBus:
             return 503, OperationRefused(503, Issue("exception", text)).outcome(), text
 
     def _dispatch(self, method: str, path: str, body: bytes, caller: str) -> tuple[int, Resource]:
-        """Find the verb for a method and path and do it; raise Refused."""
+        """Carry out the operation of a method and path; raise OperationRefused."""
         service = self._service
         if not path.startswith("/"):  # the base with letters glued to it
             raise OperationRefused(404, Issue("not-found", "Адрес не найден"))
@@ -169,7 +169,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _check_frame(request: Request, body: bytes | None, caller: str) -> None:
-    """Check who calls and what kind of body comes, before looking into it; raise Refused."""
+    """Check who calls and what kind of body comes, before looking into it; raise OperationRefused."""
     if not caller:
         raise OperationRefused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
     if body is None:

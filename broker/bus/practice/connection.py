@@ -13,7 +13,7 @@ BASE_PATH = "/imaging/api/fhir"
 
 @runtime_checkable
 class CallServer(Protocol):
-    """The server of a call, which stands in its ASGI scope as `practice_server`."""
+    """The server of a call, named `practice_server` in its ASGI scope."""
 
     stopping: bool
 

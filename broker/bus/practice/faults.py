@@ -73,16 +73,16 @@ class Fault(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Tell for how long: the whole answer is kept back, or one byte of an endless one."""
+        """Return for how long: the whole answer is kept back, or one byte of an endless one."""
         return float(self.value or _SECONDS.get(self.kind, 0))
 
     @property
     def instead(self) -> bool:
-        """Tell whether the request is not carried out at all."""
+        """Return True if the request is not carried out at all."""
         return self.kind in _INSTEAD
 
     def meant_for(self, path: str) -> bool:
-        """Tell whether it is to be shown to a path, and would be noticed there."""
+        """Return True if it is to be shown to a path, and would be noticed there."""
         searching = path.endswith("/_search")
         if self.kind == "out-of-order" and not searching:
             return False

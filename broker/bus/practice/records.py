@@ -1,7 +1,8 @@
 """What the practice bus holds: resources by reference, matched people, and a journal that survives a restart.
 
-It gives ids, versions and accession numbers and resolves urn:uuid references; it judges nothing (see `serving.rules`)
-and takes no lock: `service` calls it under its own. Stored resources are replaced, never changed in place.
+It gives ids, versions and accession numbers and resolves urn:uuid references; it judges nothing (see
+`fhir_server.rules`) and takes no lock: `service` calls it under its own. Stored resources are replaced, never changed
+in place.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class Records:
                 raise ValueError(f"{journal}:{number}: not a record of the practice bus") from error
 
     def _now(self) -> datetime:
-        """Tell the time in milliseconds, later than every earlier write, so that `_lastUpdated` orders them."""
+        """Return the time in milliseconds, later than every earlier write, so that `_lastUpdated` orders them."""
         now = self._clock()
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         return now if now > self._last else self._last + timedelta(milliseconds=1)

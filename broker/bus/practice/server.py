@@ -35,12 +35,12 @@ class PracticeServer:
 
     @property
     def url(self) -> str:
-        """Tell the base address of the interface, as a client's configuration wants it."""
+        """Return the base address of the interface, as a client's configuration wants it."""
         return self.page_url + BASE_PATH.removeprefix("/")
 
     @property
     def page_url(self) -> str:
-        """Tell the address of the page for people."""
+        """Return the address of the page for people."""
         host = "127.0.0.1" if self._address in ("", "0.0.0.0") else self._address
         return f"http://{host}:{self._port}/"
 

@@ -1,8 +1,8 @@
 """What the practice bus does: transactions, single creates, reading, searching, changing a Task's status.
 
-The verbs of ОДИИ over parsed JSON, under one lock, without HTTP (see `bus`). A refusal is a `Refused` and leaves
-nothing behind. `caller` is the GUID of the organisation that asks, empty for the bus's own purposes: orders and their
-answers are seen by who requested them and who owns them, people and results by everybody. [inferred]
+The verbs of ОДИИ over parsed JSON, under one lock, without HTTP (see `bus`). A refusal is an `OperationRefused` and
+leaves nothing behind. `caller` is the GUID of the organisation that asks, empty for the bus's own purposes: orders and
+their answers are seen by who requested them and who owns them, people and results by everybody. [inferred]
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PracticeService:
         self._records = Records(settings.directory, settings.accession_format, settings.clock)
 
     def transaction(self, bundle: object, caller: str = "") -> Resource:
-        """Take an order or a result as a whole and answer the transaction-response; raise Refused."""
+        """Take an order or a result as a whole and answer the transaction-response; raise OperationRefused."""
         sent = entries(bundle)
         resources = list(sent.values())
         with self._lock:
@@ -63,7 +63,7 @@ class PracticeService:
         return transaction_response(stored, self._full_url)
 
     def create(self, resource_type: str, resource: object) -> Resource:
-        """Store one resource, or find the same person or device; raise Refused."""
+        """Store one resource, or find the same person or device; raise OperationRefused."""
         if resource_type not in CREATABLE:
             raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
@@ -75,7 +75,7 @@ class PracticeService:
             return self._records.write("create", {"": resource})[0]
 
     def read(self, resource_type: str, resource_id: str, caller: str = "") -> Resource:
-        """Read one resource; raise Refused(404), also for another's Task: that it exists is not told."""
+        """Read one resource; raise OperationRefused(404), also for another's Task: that it exists is not told."""
         reference = f"{resource_type}/{resource_id}"
         with self._lock:
             found = self._find(reference)
@@ -86,7 +86,7 @@ class PracticeService:
         return found
 
     def search(self, resource_type: str, parameters: object, caller: str = "") -> Resource:
-        """Answer a searchset, oldest change first, cut at `_count`; raise Refused.
+        """Answer a searchset, oldest change first, cut at `_count`; raise OperationRefused.
 
         Who asks again with the last instant as `_lastUpdated` gets the following ones: no page is named or linked.
         """
@@ -97,7 +97,7 @@ class PracticeService:
         return searchset(found[: query.most], len(found), self._full_url)
 
     def update_status(self, parameters: object, caller: str = "") -> Resource:
-        """Change a Task's status and answer the Task; the same status again changes nothing; raise Refused."""
+        """Change a Task's status and answer the Task; the same status again changes nothing; raise OperationRefused."""
         task_id, status = read_status(parameters)
         if status not in self._statuses:
             raise OperationRefused(422, Issue("value", f"Недопустимый статус {status}", "status"))
@@ -122,7 +122,7 @@ class PracticeService:
 
     @property
     def organisations(self) -> dict[str, str]:
-        """Tell the names of the registered organisations by their GUIDs."""
+        """Return the names of the registered organisations by their GUIDs."""
         return dict(self._organisations)
 
     def _today(self) -> date:
@@ -136,19 +136,19 @@ class PracticeService:
         return self._records.find(reference)
 
     def _refuse_repeated(self, task: Resource) -> None:
-        """Raise Refused if a Task with one of these identifiers is there, in the words that clients look for."""
+        """Raise OperationRefused if a Task with one of these identifiers is there, as clients expect it."""
         for identifier in task["identifier"]:
             key = f"{identifier['system']}|{identifier['value']}"
             for known in self._records.index.having("Task", "identifier", key):
                 raise repeated(identifier["value"], known["id"])
 
     def _answered_by_report(self, task: Resource) -> bool:
-        """Tell whether a completed result is there for an order."""
+        """Return True if a completed result is there for an order."""
         answers = self._records.index.having("Task", "based-on", f"Task/{task['id']}")
         return any(answer["status"] == "completed" for answer in answers)
 
     def _concerns(self, resource: Resource, caller: str) -> bool:
-        """Tell whether an organisation may see a resource: of the Tasks only its own and the answers to them."""
+        """Return True if an organisation may see a resource: of the Tasks only its own and the answers to them."""
         if not caller or resource["resourceType"] != "Task":
             return True
         if f"Organization/{caller}" in (resource["requester"]["reference"], resource["owner"]["reference"]):

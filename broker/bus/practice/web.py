@@ -93,7 +93,7 @@ class PracticeWeb:
         return RedirectResponse("/faults", 303)
 
     def _add_fault(self, form: dict[str, str]) -> str:
-        """Ask for the fault of a form; say what is wrong with it, empty if nothing is."""
+        """Ask for the fault of a form; return what is wrong with it, empty if nothing is."""
         times, path, value = form.get("times", "1"), form.get("path", ""), form.get("value", "")
         if not (times.isascii() and times.isdigit() and len(times) <= 5 and 1 <= int(times) <= MOST_TIMES):
             return f"Сколько раз: ожидается число от 1 до {MOST_TIMES}."

@@ -1,6 +1,6 @@
 """What an answer of the bus means: delivered, retry, needs attention or paused. Pure; the wire profile's table.
 
-An answer is foreign: it may be long, deep, in the wrong encoding or not from the bus at all.
+An answer is not trusted: it may be long, deep, in the wrong encoding or not from the bus at all.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The line is bad, not the message. `after`: seconds asked for; `uncertain`: the bus may have it all the same."""
+    """The connection is bad, not the message. `after`: seconds asked for; `uncertain`: the bus may have it anyway."""
 
     reason: str
     after: float | None = None
@@ -50,7 +50,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Nothing will be taken until somebody sees to the token or the certificate."""
+    """Nothing will be accepted until somebody sees to the token or the certificate."""
 
     reason: str
     uncertain: bool = False
@@ -65,7 +65,7 @@ _DUPLICATE_ID = re.compile(r"Task/([A-Za-z0-9][A-Za-z0-9\-]{0,63})[\s.\"»]*$")
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Answer:
-    """Say what an answer means, row by row as in the wire profile; `now` is for a Retry-After that is a date.
+    """Return what an answer means, row by row as in the wire profile; `now` is for a Retry-After that is a date.
 
     | answer | means |
     |---|---|
@@ -89,21 +89,21 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime
         return Retry(f"redirect refused (HTTP {status})", after, True, evidence)
     if status in _OF_THE_MESSAGE:
         try:
-            told = _parse(body)
+            parsed = _parse(body)
         except ValueError:
-            told = None
-        texts = _diagnostics(told or {})
+            parsed = None
+        texts = _diagnostics(parsed or {})
         if status == 422:
             for text in texts:
                 if _DUPLICATE in text and (match := _DUPLICATE_ID.search(text)):
                     return Delivered(task=match[1], evidence=evidence)
-        if told is not None or status == 413:
+        if parsed is not None or status == 413:
             return Rejected("; ".join(texts)[:REASON_KEPT] or f"HTTP {status}", evidence=evidence)
     return Retry(f"HTTP {status}", after, status != 429, evidence)
 
 
 def _taken(body: bytes, evidence: str, after: float | None) -> Answer:
-    """Read a 2xx: success is told by a FHIR resource, not by the number (portals answer 200 as well)."""
+    """Read a 2xx: success is a FHIR resource, not by the number (portals answer 200 as well)."""
     try:
         resource = _parse(body)
     except ValueError as error:
@@ -152,17 +152,18 @@ def _diagnostics(outcome: Resource) -> list[str]:
     for issue in issues if isinstance(issues, list) else []:
         if isinstance(issue, dict):
             details = issue.get("details")
-            told = (
+            candidates = (
                 issue.get("diagnostics"),
                 details.get("text") if isinstance(details, dict) else "",
                 issue.get("code"),
             )
-            texts.append(next((tidy for text in told if isinstance(text, str) and (tidy := names.tidy(text))), ""))
+            tidied = (names.tidy(text) for text in candidates if isinstance(text, str))
+            texts.append(next(filter(None, tidied), ""))
     return [text for text in texts if text]
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Read Retry-After (RFC 9110, 10.2.3) as seconds, never negative; None where there is none or it is nonsense."""
+    """Read Retry-After (RFC 9110, 10.2.3) as seconds, never negative; None if there is none or it is nonsense."""
     named = {name.lower(): value.strip() for name, value in headers.items()}
     value = named.get("retry-after", "")
     if re.fullmatch(r"[0-9]{1,12}", value):

@@ -1,4 +1,4 @@
-"""Calls the regional bus over HTTP and says what an answer means: delivered, retry, needs attention or paused.
+"""Calls the regional bus over HTTP and returns what an answer means: delivered, retry, needs attention or paused.
 
 One call, one answer, never an exception for what the network or the bus does. It retries nothing, waits for nothing,
 knows no order and keeps no state but its connections. The token goes to the configured address only.
@@ -29,7 +29,7 @@ from broker.bus.transport.dialect import Call
 from broker.domain import names
 
 BODY_LIMIT = 10 * 1024 * 1024  # bytes
-KEPT = 8  # connections that are kept open between calls
+MAX_IDLE = 8  # connections that are kept open between calls
 
 
 class BusClient:
@@ -73,7 +73,7 @@ class BusClient:
     def call(self, call: Call) -> Answer:
         """Make one call in at most `timeout` seconds; another type of resource than expected passes for no answer.
 
-        A single resource that is asked for and is not there is Parked: that stops nothing else.
+        A single resource that is asked for and is not there is Rejected: that stops nothing else.
         """
         answer = _expect(call.expect, self._answer(call))
         if isinstance(answer, Retry) and answer.reason in ("HTTP 404", "HTTP 410") and _reads_one(call):
@@ -128,7 +128,7 @@ class BusClient:
         return classify(response.status_code, response.headers, bytes(body), self._now())
 
     def _unusable_files(self) -> str:
-        """Say in English why the configured files of certificates cannot be used; empty where they can.
+        """Return in English why the configured files of certificates cannot be used; empty if they can.
 
         Looked at here because a library below would ask the terminal for the password of an encrypted key.
         """
@@ -160,7 +160,7 @@ class BusClient:
         finally:
             with self._lock:
                 self._limits.discard(limit)
-                keep = not self._closed and not limit.over and len(self._idle) < KEPT
+                keep = not self._closed and not limit.over and len(self._idle) < MAX_IDLE
                 if session and keep:
                     self._idle.append(session)
             if session and not keep:
@@ -202,8 +202,8 @@ def _reads_one(call: Call) -> bool:
 def _expect(kind: str, answer: Answer) -> Answer:
     """Let an answer of another type than asked for pass for none."""
     if kind and isinstance(answer, Delivered) and not answer.task and answer.resource["resourceType"] != kind:
-        told = names.tidy(answer.resource["resourceType"])[:40]
-        return Retry(f"not a FHIR answer: {told} instead of {kind}", evidence=answer.evidence)
+        came = names.tidy(answer.resource["resourceType"])[:40]
+        return Retry(f"not a FHIR answer: {came} instead of {kind}", evidence=answer.evidence)
     return answer
 
 
@@ -212,7 +212,7 @@ _ABOUT_OURS = re.compile(r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)")
 
 
 def _failed(error: OSError) -> Answer:
-    """Say what a failure of the network means; without a connection the bus certainly has nothing."""
+    """Return what a failure of the network means; without a connection the bus certainly has nothing."""
     causes = list(_causes(error))
 
     def caused_by(*kinds: type[BaseException]) -> BaseException | None:
@@ -227,8 +227,9 @@ def _failed(error: OSError) -> Answer:
         if caused_by(NameResolutionError):
             return Retry("proxy: name not found", uncertain=False)
         refused_by = re.search(r"Tunnel connection failed: ([0-9]{3})", " ".join(map(str, causes)))
-        told = f" (HTTP {refused_by[1]})" if refused_by else ""
-        return Retry(f"proxy: it does not let us through{told}" if told else "proxy: cannot connect", uncertain=False)
+        status = f" (HTTP {refused_by[1]})" if refused_by else ""
+        reason = f"proxy: it does not let us through{status}" if status else "proxy: cannot connect"
+        return Retry(reason, uncertain=False)
     if caused_by(ssl.SSLError, requests.exceptions.SSLError):
         return Retry("TLS: no secure connection")
     if caused_by(NameResolutionError):

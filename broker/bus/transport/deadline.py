@@ -1,7 +1,7 @@
-"""Gives a call over HTTP a deadline that holds to its last byte, whatever the peer does.
+"""A deadline for a call over HTTP that holds to its last byte, whatever the peer does.
 
-The time-outs of a socket begin anew with every byte that comes, so a peer that sends one byte per second would never
-be given up. `within` cuts the connection when the time is over; connections must come from an `Adapter`.
+The time-outs of a socket begin again with every byte that comes, so a peer that sends one byte per second would never
+time out. `within` cuts the connection when the time is over; connections must come from an `Adapter`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Deadline:
-    """Cuts a connection when the time is over: the time-outs of a socket begin anew with every byte that comes."""
+    """Cuts a connection when the time is over: the time-outs of a socket begin again with every byte that comes."""
 
     def __init__(self) -> None:
         self.over = False
@@ -34,14 +34,14 @@ class Deadline:
         """Name the connection that is to be cut, be it in plain, in the middle of a TLS handshake, or after it."""
         with self._lock:
             self._let_go()
-            # A second descriptor of the same connection: TLS takes the first one away from whoever holds it.
+            # A second descriptor of the same connection: TLS takes the first one away from its holder.
             self._hold = socket.socket(fileno=os.dup(sock.fileno())) if isinstance(sock, socket.socket) else None
             over = self.over
         if over:
             self.end()
 
     def end(self) -> None:
-        """Cut the connection: whoever reads from it is told that it has ended."""
+        """Cut the connection: the reader sees that it has ended."""
         with self._lock:
             self.over = True
             if self._hold is not None:
@@ -66,7 +66,7 @@ _running = threading.local()
 
 @contextmanager
 def within(seconds: float) -> Iterator[Deadline]:
-    """Give a call of this thread its deadline."""
+    """Return a call of this thread its deadline."""
     limit = _running.limit = Deadline()
     timer = threading.Timer(seconds, limit.end)
     timer.daemon = True
@@ -107,7 +107,7 @@ class _HTTPSConnection(HTTPSConnection):
         try:
             super().request(*args, **options)
         except OSError:
-            # RFC 8446, 2: a server judges our certificate after we may begin to send. It has closed by now, perhaps
+            # RFC 8446, 2: a server checks our certificate after we may begin to send. It has closed by now, perhaps
             # with an alert that says why; reading raises that one in the place of the broken pipe.
             if isinstance(self.sock, ssl.SSLSocket):
                 self.sock.recv(1)
@@ -126,7 +126,7 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 class Adapter(HTTPAdapter):
-    """Gives the deadline its hold on every connection, direct or through a proxy."""
+    """Lets the deadline cut every connection, direct or through a proxy."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Use our connections for direct calls."""

@@ -1,8 +1,8 @@
 """How one family of buses speaks: the form of each call, what it leaves out of a Bundle, how its answers name things.
 
 Pure. Both dialects only take away from the one superset that is made of an order or a result (`OMITTED`); nothing is
-added or renamed here. What comes from the bus is foreign: every member may be missing, of another type, or a trap in a
-path or an address.
+added or renamed here. What comes from the bus is not trusted: every member may be missing, of another type, or a trap
+in a path or an address.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Call:
 
 
 class Omission(NamedTuple):
-    """What a dialect does not send: a member of an entry of this kind, where its holder bears what `when` names.
+    """What a dialect does not send: a member of an entry of this kind, if its holder has what `when` names.
 
     A path ends in "[]" where single items of a list are left out, and is empty for the entry as a whole.
     """
@@ -87,10 +87,10 @@ class Dialect(ABC):
         """Search; an `identifier` is given as "system|value", references as "Type/id"."""
 
     def next_page(self, searchset: Resource, base_url: str) -> Call | None:
-        """Ask for the page that a searchset names as its next one; None where there is none below `base_url`.
+        """Ask for the page that a searchset names as its next one; None if there is none below `base_url`.
 
         Another host, or another part of the same one, must never get the token. Whether a page was named at all is
-        what `next_link` tells.
+        what `next_link` says.
         """
         base = base_url.rstrip("/")
         link = next_link(searchset)
@@ -162,7 +162,7 @@ def query(parameters: Mapping[str, str]) -> str:
 
 
 def next_link(searchset: Resource) -> str:
-    """Give the address that a searchset names as its next page, whatever it is; empty where there is none."""
+    """Return the address that a searchset names as its next page, whatever it is; empty if there is none."""
     links = (link for link in items(searchset, "link", None) if member(link, "relation") == "next")
     url = member(next(links, None), "url")
     return url if isinstance(url, str) else ""
@@ -183,18 +183,18 @@ def bundle_references(bundle: Resource) -> BusReferences:
             task = resource
         if kind == "ImagingStudy":
             found.update((f"{STUDY}{uid}", id) for uid in _study_uids(resource))
-    told = task_references(task)
+    named = task_references(task)
     return BusReferences(
         task=found.pop("Task", ""),
-        service_request=found.pop("ServiceRequest", "") or told.service_request,
-        patient=found.pop("Patient", "") or told.patient,
-        acsn=told.acsn,
+        service_request=found.pop("ServiceRequest", "") or named.service_request,
+        patient=found.pop("Patient", "") or named.patient,
+        acsn=named.acsn,
         extra={kind: id for kind, id in found.items() if kind},
     )
 
 
 def task_references(task: Resource) -> BusReferences:
-    """Read the ids that a Task as it stands on the bus names: its own, its order's, its patient's, and its ACSN."""
+    """Read the ids that a Task on the bus names: its own, its order's, its patient's, and its ACSN."""
     return BusReferences(
         task=id_of(task),
         service_request=_pointed(task, "focus", "ServiceRequest"),
@@ -204,8 +204,8 @@ def task_references(task: Resource) -> BusReferences:
     )
 
 
-def bears_number(task: Resource, number: str, profile: Profile) -> bool:
-    """Say whether this is our Task with this number: other systems' Tasks may bear the same bare value."""
+def has_number(task: Resource, number: str, profile: Profile) -> bool:
+    """Return True if this is our Task with this number: other systems' Tasks may bear the same bare value."""
     ours = profile.number(number)
     return task.get("resourceType") == "Task" and any(
         member(identifier, "system") == ours["system"] and member(identifier, "value") == number
@@ -216,11 +216,11 @@ def bears_number(task: Resource, number: str, profile: Profile) -> bool:
 def found_tasks(searchset: Resource, number: str, profile: Profile) -> list[Resource]:
     """Pick our Tasks with this number out of a search's answer."""
     listed = (member(entry, "resource") for entry in items(searchset, "entry", None))
-    return [task for task in listed if isinstance(task, dict) and bears_number(task, number, profile) and id_of(task)]
+    return [task for task in listed if isinstance(task, dict) and has_number(task, number, profile) and id_of(task)]
 
 
 def _left(entry: Resource, omission: Omission) -> Resource | None:
-    """Give what is left of an entry; None where it is left out as a whole."""
+    """Return what is left of an entry; None if it is left out as a whole."""
     if omission.kind not in ("*", entry["resource"]["resourceType"]):
         return entry
     return _without(entry, omission.path, omission.when) if omission.path else None
@@ -254,9 +254,9 @@ def _parameters(values: Mapping[str, str]) -> bytes:
 
 
 def _placed(entry: Any) -> tuple[str, str]:
-    """Tell (type, id) of an answered entry; ("", "") where it names none.
+    """Return (type, id) of an answered entry; ("", "") where it names none.
 
-    A full URL of the form urn:uuid is not read: some servers send ours back, which is no id of theirs.
+    A full URL of the form urn:uuid is not read: some servers send ours back, which is not an id of theirs.
     """
     resource = member(entry, "resource")
     if isinstance(resource, dict) and id_of(resource):
@@ -268,7 +268,7 @@ def _placed(entry: Any) -> tuple[str, str]:
 
 
 def _pointed(resource: Resource, name: str, kind: str) -> str:
-    """Tell the id that a Reference of this type points to, relative or absolute; empty otherwise."""
+    """Return the id that a Reference of this type points to, relative or absolute; empty otherwise."""
     text = member(member(resource, name), "reference")
     found = target(text)
     return found.id if found and found.kind == kind else ""

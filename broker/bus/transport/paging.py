@@ -83,7 +83,7 @@ class PagedSearch:
         self.stuck = False
 
     def reached(self) -> datetime | None:
-        """Give the instant up to which everything was seen; None in the midst of pages whose order nothing tells."""
+        """Return the instant up to which everything was seen; None in the middle of pages whose order is unknown."""
         return None if self._following or self.wrong else self.newest
 
     def abandon(self, *, too_much: bool = False) -> None:
@@ -94,7 +94,7 @@ class PagedSearch:
             self.size = max(min(FEWEST, self.size), self.size // 2)
 
     def _is_found(self, resource: object) -> bool:
-        """Say whether this counts as found: what a server includes or remarks does not, what is unreadable does."""
+        """Return True if this counts as found: what a server includes or remarks does not, what is unreadable does."""
         return member(resource, "resourceType") in (None, self.kind)
 
     def _note_order(self, known: list[datetime], *, whole: bool) -> None:

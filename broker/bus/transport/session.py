@@ -111,7 +111,7 @@ class BusSession:
         return ""
 
     def release(self) -> None:
-        """Give back what this thread was admitted and has not used."""
+        """Return back what this thread was admitted and has not used."""
         self.limiter.give_back(getattr(self._admitted, "left", 0))
         self._admitted.left = 0
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from broker.bus.inbound.resolver import (
-    DEEPEST,
-    LIFETIME,
-    REMEMBERED,
+    MAX_DEPTH,
+    MAX_SHARED,
+    SHARED_LIFETIME,
     BusUnavailable,
     ReferenceResolver,
     Unusable,
@@ -46,7 +46,7 @@ def test_a_reference_is_followed_once_for_an_item_and_again_for_the_next() -> No
 def test_doctors_are_remembered_between_items_for_a_while() -> None:
     bus, now = Bus(), [0.0]
     resolver = ReferenceResolver(bus.read, BASE, monotonic=lambda: now[0])
-    for moment in (0.0, LIFETIME - 1, LIFETIME + 1):
+    for moment in (0.0, SHARED_LIFETIME - 1, SHARED_LIFETIME + 1):
         now[0] = moment
         resolver.begin()
         resolver.resource("Practitioner/1", "Practitioner")
@@ -55,10 +55,10 @@ def test_doctors_are_remembered_between_items_for_a_while() -> None:
 
 def test_what_is_remembered_has_an_end() -> None:
     resolver = ReferenceResolver(Bus().read, BASE)
-    for number in range(REMEMBERED + 50):
+    for number in range(MAX_SHARED + 50):
         resolver.begin()
         resolver.resource(f"Practitioner/{number}")
-    assert len(resolver._shared) == REMEMBERED
+    assert len(resolver._shared) == MAX_SHARED
 
 
 @pytest.mark.parametrize("text", ["Patient/a-1.b", "Patient/1/_history/2", f"{BASE}/Patient/1"])
@@ -129,7 +129,7 @@ def test_something_else_than_was_asked_for_is_not_taken(came: dict[str, Any]) ->
 
 def test_what_is_nested_too_deep_or_too_large_is_not_taken() -> None:
     deep: Any = "x"
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         deep = [deep]
     check_size({"a": deep[0]})
     with pytest.raises(Unusable, match="deep"):

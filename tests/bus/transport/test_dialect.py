@@ -19,9 +19,9 @@ from broker.bus.transport.dialect import (
     OMITTED,
     Call,
     Dialect,
-    bears_number,
     bundle_references,
     found_tasks,
+    has_number,
     n3,
     next_link,
     r4,
@@ -362,4 +362,4 @@ def test_only_our_own_task_with_the_number_is_found() -> None:
     report = ours | {"resourceType": "DiagnosticReport"}
     searchset = {"entry": [{"resource": one} for one in (foreign, other, report, ours)]}
     assert found_tasks(searchset, "K2611-0001", PROFILE) == [ours]
-    assert [bears_number(one, "K2611-0001", PROFILE) for one in (ours, foreign, other)] == [True, False, False]
+    assert [has_number(one, "K2611-0001", PROFILE) for one in (ours, foreign, other)] == [True, False, False]

@@ -9,7 +9,7 @@ from pydicom.tag import BaseTag
 
 
 class Status(IntEnum):
-    """What a service answers."""
+    """Status (0000,0900) of a response."""
 
     SUCCESS = 0x0000
     ATTRIBUTES_NOT_SUPPORTED = 0x0001  # a warning: requested optional attributes are not supported (PS3.4 F.8.2.1.4)
@@ -42,7 +42,7 @@ def status(
     error_id: int | None = None,
     identifier: BaseTag | None = None,
 ) -> Dataset:
-    """Make a status with its explanation: Error Comment is LO, at most 64 characters.
+    """Return a status with what explains it; the Error Comment is cut to 64 characters (LO).
 
     The attribute at fault is the Offending Element in a C service (PS3.7 C.4.2) and stands in the Attribute Identifier
     List, `identifier`, in an N service (PS3.7 C.5.13).

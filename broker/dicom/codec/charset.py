@@ -1,7 +1,7 @@
 """Character sets: decoding what devices send, fitting answers to what a device can show.
 
 Unicode inside, encoding at the edge. What a character set does not have is written with letters that it has; nothing
-is dropped, and how much was changed is told.
+is dropped, and how much was changed is counted.
 """
 
 from __future__ import annotations

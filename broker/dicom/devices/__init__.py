@@ -1,1 +1,1 @@
-"""What is known of the calling devices: their registry in memory, samples of what they send, what these teach."""
+"""The calling devices: their registry in memory, samples of what they send, suggestions drawn from these."""

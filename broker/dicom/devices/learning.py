@@ -114,12 +114,12 @@ def _term(device: Device, term: str, *, cyrillic: bool) -> Iterator[Suggestion]:
 
 def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:
     """Suggest how a device's 8-bit letters are to be decoded, and that it be answered in the same character set."""
-    told = {"code": code, "term": term}
+    details = {"code": code, "term": term}
     if term:
-        yield Suggestion("letters_misdeclared", told)
+        yield Suggestion("letters_misdeclared", details)
     else:
         reads = device.fallback_charset != code
-        yield Suggestion("letters_undeclared", told, "fallback_charset" if reads else "", code if reads else "")
+        yield Suggestion("letters_undeclared", details, "fallback_charset" if reads else "", code if reads else "")
     if device.charset == "auto" and code != charset.UTF_8:
         # Windows-1251 is not a character set of DICOM; ISO_IR 144 is the nearest with a byte for a letter.
         yield Suggestion("letters_answer", {"code": charset.CYRILLIC}, "charset", charset.CYRILLIC)
@@ -171,9 +171,9 @@ def _keys(query: Dataset) -> Iterator[Suggestion]:
 def _modality(
     device: Device, queries: Sequence[DeviceSample], creations: Sequence[DeviceSample]
 ) -> Iterator[Suggestion]:
-    told = [_text(samples.restore(each.attributes)[0], "Modality") for each in creations[-1:]]
-    told += [_text(step_of(samples.restore(each.attributes)[0]), "Modality") for each in queries[-1:]]
-    for modality in dict.fromkeys(told):
+    reported = [_text(samples.restore(each.attributes)[0], "Modality") for each in creations[-1:]]
+    reported += [_text(step_of(samples.restore(each.attributes)[0]), "Modality") for each in queries[-1:]]
+    for modality in dict.fromkeys(reported):
         if re.fullmatch(r"[A-Z]{2,4}", modality) and modality != device.modality:
             code = "modality" if device.modality else "modality_new"
             yield Suggestion(code, {"told": modality, "kept": device.modality}, "modality", modality)
@@ -198,8 +198,8 @@ def _reports(device: Device, by_service: dict[str, list[DeviceSample]], now: dat
         missing = _missing(samples.restore(sample.attributes)[0])
         if missing:
             eases = device.strict_mpps
-            told = {"keys": ", ".join(missing)}
-            yield Suggestion("mpps_incomplete", told, "strict_mpps" if eases else "", False if eases else "")
+            details = {"keys": ", ".join(missing)}
+            yield Suggestion("mpps_incomplete", details, "strict_mpps" if eases else "", False if eases else "")
 
 
 def _missing(creation: Dataset) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the port lets a peer cost: bytes, seconds, places."""
+"""Limits of what a peer may cost the port: bytes, seconds, associations."""
 
 from __future__ import annotations
 

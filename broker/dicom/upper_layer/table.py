@@ -118,7 +118,7 @@ TABLE: dict[tuple[AssociationState, AssociationEvent], tuple[AssociationAction, 
     (_S.STA8, _E.ABORT): (_A.AA_3, _S.STA1),
     (_S.STA8, _E.CLOSED): (_A.AA_4, _S.STA1),
     (_S.STA8, _E.INVALID): (_A.AA_8, _S.STA13),
-    # Sta13: everything has been said.
+    # Sta13: nothing more is sent but A-ABORT.
     (_S.STA13, _E.ASSOCIATE_AC): (_A.AA_6, _S.STA13),
     (_S.STA13, _E.ASSOCIATE_RJ): (_A.AA_6, _S.STA13),
     (_S.STA13, _E.ASSOCIATE_RQ): (_A.AA_7, _S.STA13),

@@ -38,8 +38,8 @@ from broker.domain.health import Check, Health
 from broker.security import passwords, sessions
 from broker.security.throttle import Throttle
 from broker.store.database import Store
-from broker.store.tables import accounts
-from broker.workflow import accounts as staff
+from broker.store.tables import accounts as accounts_table
+from broker.workflow import accounts
 from tests.support import factory
 from tests.ui.scene import Scene
 from ui.services import COOKIE, Services
@@ -76,31 +76,33 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 @dataclass
-class House:
-    """What works in the house; a test may break it."""
+class Installation:
+    """What works in the installation; a test may break it."""
 
     health: Health = field(default_factory=lambda: Health((Check("database", True, "takes changes"),)))
 
 
 @pytest.fixture
-def house() -> House:
-    """A house in which everything works."""
-    return House()
+def installation() -> Installation:
+    """An installation in which everything works."""
+    return Installation()
 
 
 @pytest.fixture
-def services(store: Store, tmp_path: Path, house: House, monkeypatch: pytest.MonkeyPatch) -> Services:
+def services(store: Store, tmp_path: Path, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Services:
     """What pages are given, with one account of every role; hashing is cheap here."""
     monkeypatch.setitem(passwords.SCRYPT, "n", 16)
     for login, (name, role) in PEOPLE.items():
-        store.write(staff.add_account, staff.new_account(login, name, frozenset({role}), PASSWORD), factory.SYSTEM)
+        store.write(
+            accounts.add_account, accounts.new_account(login, name, frozenset({role}), PASSWORD), factory.SYSTEM
+        )
     settings = ScreenSettings("Клиника на Заречной", tmp_path)
     return Services(
         store,
         factory.CLINIC,
         settings,
         Throttle(),
-        lambda: house.health,
+        lambda: installation.health,
         suggest=lambda heard: learning.suggest(heard.device, heard.samples, store.clock()),
         explain=lambda reader, order: [
             explain.explain_order(reader, order, ae_title, store.clock(), factory.CLINIC)
@@ -115,9 +117,9 @@ def session_of(services: Services, login: str) -> str:
     token = f"token-of-{login}-{os.urandom(8).hex()}"
 
     def start(tx: Any) -> None:
-        account = accounts.by_login(tx, login)
+        account = accounts_table.by_login(tx, login)
         assert account is not None
-        accounts.start_session(tx, sessions.token_hash(token), account.id, tx.now + timedelta(hours=1), "test")
+        accounts_table.start_session(tx, sessions.token_hash(token), account.id, tx.now + timedelta(hours=1), "test")
 
     services.store.write(start)
     return token

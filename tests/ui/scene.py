@@ -105,19 +105,19 @@ def press(user: User, word: str) -> None:
 
 
 def buttons(user: User) -> set[str]:
-    """Give the words of all buttons."""
+    """Return the words of all buttons."""
     return {each.text for each in user.find(ui.button).elements}
 
 
 def texts(user: User, classes: str) -> list[str]:
-    """Give the texts of the elements of a class, in the order of the page."""
-    said = []
+    """Return the texts of the elements of a class, in the order of the page."""
+    shown = []
     for each in sorted(user.find(ui.element).elements, key=lambda each: each.id):
         if classes in each.classes:
-            said.append(str(getattr(each, "text", "")))
+            shown.append(str(getattr(each, "text", "")))
         elif isinstance(each, ContentElement):
-            said += [part.text for part in parts(each.content) if classes in part.classes]
-    return said
+            shown += [part.text for part in parts(each.content) if classes in part.classes]
+    return shown
 
 
 @dataclass

@@ -41,15 +41,15 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]
     for message in day.needs_attention:
-        mend = amend and allowed(message.state, Event.AMEND)
+        amendable = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
         found.append(
             AttentionItem(
                 key=("needs_attention", message.row.seq),
                 title=f"Шина не приняла {bus.MESSAGES_TAKEN[message.row.kind]}",
                 why=f"{number}, {message.patient}: {bus.bus_reason(message.row.reason)}",
-                act="Исправить" if mend else "Открыть",
-                path=f"/desk?order={number}" if mend else f"/order/{number}",
+                act="Исправить" if amendable else "Открыть",
+                path=f"/desk?order={number}" if amendable else f"/order/{number}",
             )
         )
     for visit in day.visits:

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from broker.domain.orders import Order
 from ui.desk.modes import FormMode, IncomingMode
-from ui.desk.referral.options import ReferralOptions, device_place
+from ui.desk.referral.options import ReferralOptions
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -115,4 +115,4 @@ class ActionBar:
         if order.owner:
             return f"Направлен в другую клинику, желательно {day}"
         device = next((each for each in self._options.devices if each.ae_title in step.station_ae_titles), None)
-        return f"{day.capitalize()} в {step.start:%H:%M}" + (f", {device_place(device)}" if device else "")
+        return f"{day.capitalize()} в {step.start:%H:%M}" + (f", {words.device_place(device)}" if device else "")

@@ -20,12 +20,13 @@ from broker.domain.orders import Order
 from broker.domain.people import Patient
 from broker.domain.prior_studies import PriorStudy
 from broker.store.database import Reader
-from broker.store.queries import desk, lookups, order_card, schedule
+from broker.store.queries import desk, order_card, schedule
 from broker.store.queries.schedule import Visit
 from ui.desk import history
 from ui.desk.actions import ActionBar
 from ui.desk.history import PatientHistory
 from ui.desk.modes import AmendMode, FormMode, IncomingMode
+from ui.desk.patient_search import PatientSearch
 from ui.desk.referral.field_values import PATIENT
 from ui.desk.referral.form import ReferralForm
 from ui.desk.referral.options import ReferralOptions
@@ -37,10 +38,7 @@ from ui.incoming.page import DeclineDialog
 from ui.live import Done, attempt, follow, look
 from ui.services import Services
 from ui.text import errors, typed_values, words
-from ui.widgets import theme
-from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.draft import Draft
-from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
 
 FORM = "referral"  # the draft's name
@@ -115,35 +113,11 @@ class DeskForm:
         with ui.element("div").classes("form"):
             if self.mode.searches:
                 with ui.element("div").classes("field combo"):
-                    self._draw_search()
+                    self.search = PatientSearch(self.services, self.take_patient, autofocus=self.mode.new).field
             self.form.draw_patient()
         self.form.draw_rare()
 
-    def _draw_search(self) -> None:
-        self.search = labelled_field(
-            "Поиск: ФИО, СНИЛС, полис или штрих-код",
-            name="patient-search",
-            narrow=12,
-            props="data-start maxlength=200" + (" autofocus" if self.mode.new else ""),
-        )
-        with self.search.control.add_slot("prepend"):
-            ui.icon("search").style("font-size: 20px")
-        Autocomplete(
-            self.search,
-            self.find_patients,
-            lambda patient: theme.patient_line(str(patient.name), patient.birth_date, self.services.today()),
-            self.take_patient,
-            name="patient",
-            eager=True,
-            nobody="Никого нет. Новый пациент:",
-            other="Новый пациент:",
-        )
-
     # ---- the patient ----
-
-    async def find_patients(self, typed: str) -> list[Patient]:
-        """Return the patients who match what was typed."""
-        return await look(self.services, lambda reader: lookups.patients(reader, typed))
 
     async def take_patient(self, patient: Patient | None, typed: str) -> None:
         """Fill the form with a found patient, or with what was typed for a new one."""

@@ -175,7 +175,7 @@ class DevicesPage:
             text("div", device.ae_title, "mono title")
             text("div", f"с адреса {device.address}" if device.address else "адрес неизвестен", "muted small")
             return
-        text("div", ", ".join(part for part in (device.name, device.room) if part), "title")
+        text("div", words.device_place(device), "title")
         with ui.element("div").classes("muted small wires"):
             text("span", device.ae_title, "mono")
             text("span", device.modality)

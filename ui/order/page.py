@@ -307,7 +307,7 @@ class OrderPage:
 
     def _place(self, ae_title: str) -> str:
         known = next((device for device in self._found.devices if device.ae_title == ae_title), None)
-        return ", ".join(part for part in (known.name, known.room) if part) if known else ae_title
+        return words.device_place(known) if known else ae_title
 
     def _draw_wires(self) -> None:
         card, order = self._found.card, self._found.card.order

@@ -42,7 +42,7 @@ def entries(
     card: Card, devices: Sequence[Device], zone: tzinfo, today: date
 ) -> list[tuple[tuple[object, ...], DayHeading | TimelineEntry]]:
     """Return a study's history, newest first, with day headings; the keys stay the same as more is added."""
-    device_places = {device.ae_title: _place(device) for device in devices}
+    device_places = {device.ae_title: words.device_place(device) for device in devices}
     steps = {step.sop_instance_uid: step for step in card.performed}
     found: list[tuple[tuple[object, ...], DayHeading | TimelineEntry]] = []
     heading: date | None = None
@@ -58,14 +58,15 @@ def entries(
 def changes(changed: Mapping[str, Sequence[Any]], device_places: Mapping[str, str]) -> list[str]:
     """Return what an amendment changed, one sentence a field: «Время изменено: 09:40 стало 10:00»."""
     found: list[str] = []
-    for field, (old, new) in changed.items():
+    for field in (each for each in _CHANGES if each in changed):
+        old, new = changed[field]
         if field == "patient":
             found += _patient_changes(old, new)
         elif field == "steps":
             found += _step_changes(old, new, device_places)
         elif field == "referrer":
             found += _became("Направил", _person(old), _person(new))
-        elif field in _FIELDS:
+        else:
             name, values = _FIELDS[field]
             found += _became(name, values.get(str(old), str(old)), values.get(str(new), str(new)))
     return found
@@ -78,12 +79,16 @@ _FIELDS: dict[str, tuple[str, Mapping[str, str]]] = {
     "laterality": ("Сторона", _SIDES),
     "priority": ("Срочность", _YES),
     "finance": ("Оплата", words.FINANCE),
-    "referrer_position": ("Должность врача", {}),
     "referrer_snils": ("СНИЛС врача", {}),
+    "referrer_position": ("Должность врача", {}),
     "diagnosis_code": ("Код диагноза", {}),
     "diagnosis_text": ("Диагноз", {}),
     "comment": ("Комментарий", {}),
 }
+# Whom, what and when before the rest.
+_CHANGES = dict.fromkeys(
+    ("patient", "procedure_name", "steps", "laterality", "priority", "finance", "referrer", *_FIELDS)
+)
 _SEXES = {str(sex): word.lower() for sex, word in words.SEXES.items()}
 _PATIENT: dict[str, tuple[str, Mapping[str, str]]] = {
     "sex": ("Пол", _SEXES),
@@ -238,7 +243,3 @@ def _person(name: Mapping[str, str]) -> str:
 
 def _date(text: str | None) -> str:
     return f"{date.fromisoformat(text[:10]):%d.%m.%Y}" if text and text != "None" else ""
-
-
-def _place(device: Device) -> str:
-    return ", ".join(part for part in (device.name, device.room) if part)

@@ -9,6 +9,7 @@ from broker.domain.orders import Order
 from ui.devices import advice
 from ui.live import look
 from ui.services import Services
+from ui.text import words
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -33,7 +34,7 @@ class WhyDialog:
 
     def _draw(self, each: Explanation) -> None:
         device, today = each.device, self._services.today()
-        place = ", ".join(part for part in (device.name, device.room) if part) or device.ae_title
+        place = words.device_place(device) or device.ae_title
         text("p", f"{place}: {'виден' if each.seen else 'не виден'}", "why-device")
         with ui.element("ol").classes("checks"):
             for result in each.results:

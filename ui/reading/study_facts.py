@@ -26,10 +26,7 @@ LONGEST = 160  # characters of an earlier conclusion that the list shows; the re
 
 def places(reader: Reader) -> dict[str, str]:
     """Return where each device stands: AE title -> «Рентген, каб. 14»."""
-    return {
-        device.ae_title: ", ".join(part for part in (device.name, device.room) if part)
-        for device in device_registry.approved(reader)
-    }
+    return {device.ae_title: words.device_place(device) for device in device_registry.approved(reader)}
 
 
 def draw(study: StudyToRead, device_places: Mapping[str, str], today: date) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from broker.domain.actors import ActorKind, Role
 from broker.domain.audit import AuditAction
+from broker.domain.devices import Device
 from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
 from broker.domain.people import Sex
@@ -311,6 +312,11 @@ def discontinuation(step: PerformedStep) -> str:
     reported = step.discontinuation_meaning or step.discontinuation_code
     reason = DISCONTINUATION.get(step.discontinuation_code, reported)
     return reason or ("сам аппарат о конце не сообщил" if step.provisional else "")
+
+
+def device_place(device: Device) -> str:
+    """Return a device with its room: «Рентген, каб. 14»; empty if it has neither a name nor a room."""
+    return ", ".join(part for part in (device.name, device.room) if part)
 
 
 def procedure(order: Order) -> str:

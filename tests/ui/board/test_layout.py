@@ -167,7 +167,7 @@ def test_an_unlinked_study_waits_on_the_board_of_today_too(scene: Scene) -> None
 
 def test_the_likeliest_referral_comes_first(scene: Scene) -> None:
     mammography = scene.register("09:20", "Зуева Анна", procedure_code="WLB-MMG4", station_ae_titles=("MAMMO_9",))
-    elsewhere = scene.register("09:20", "Попов Степан", procedure_code="WLB-FLG1", station_ae_titles=("FLG_12",))
+    other_device = scene.register("09:20", "Попов Степан", procedure_code="WLB-FLG1", station_ae_titles=("FLG_12",))
     done = scene.register("09:10", "Иванов Иван")
     scene.begin(done, "1.2.1")
     far, near = scene.register("15:00", "Ли Ен"), scene.register("09:30", "Белова Инна")
@@ -175,6 +175,6 @@ def test_the_likeliest_referral_comes_first(scene: Scene) -> None:
     scene.begin(None, "1.9", patient_name="зуев^Петр", modality="DX")
     plan = day(scene)
     found = [visit.order.id for visit in layout.candidates(plan, plan.unlinked[0])]
-    assert found == [named.id, near.id, far.id, done.id, elsewhere.id]
+    assert found == [named.id, near.id, far.id, done.id, other_device.id]
     assert mammography.id not in found
     assert named.patient.name == PersonName("Зуёв", "Пётр")

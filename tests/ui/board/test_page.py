@@ -33,7 +33,7 @@ async def radiologist(services: Services) -> AsyncIterator[User]:
 
 
 def visits(user: User) -> dict[str, ContentElement]:
-    """Give the visits on the board, the oldest element first: patient -> element."""
+    """Return the visits on the board, the oldest element first: patient -> element."""
     found = {}
     for visit in sorted(user.find(ContentElement).elements, key=lambda each: each.id):
         if "visit" in visit.classes:
@@ -43,7 +43,7 @@ def visits(user: User) -> dict[str, ContentElement]:
 
 
 def chip(visit: ContentElement) -> str:
-    """Give the key of the state that a visit shows."""
+    """Return the key of the state that a visit shows."""
     states = [name for each in parts(visit.content) for name in each.classes if name.startswith("state-")]
     return states[0].removeprefix("state-")
 

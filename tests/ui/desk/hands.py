@@ -41,7 +41,7 @@ class Hands:
         self.do(name, "blur")
 
     def note(self, name: str) -> str:
-        """Give the line under a field."""
+        """Return the line under a field."""
         assert self.user.client
         elements = self.user.client.elements.values()
         return next(str(getattr(each, "text", "")) for each in elements if each.props.get("id") == f"{name}-note")

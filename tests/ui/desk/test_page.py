@@ -15,9 +15,8 @@ from broker.domain.orders import Order
 from broker.domain.people import Patient, PersonName
 from broker.store.database import Tx
 from broker.store.queries import schedule
-from broker.store.tables import accounts
-from broker.workflow import accounts as staff
-from broker.workflow import referrals
+from broker.store.tables import accounts as accounts_table
+from broker.workflow import accounts, referrals
 from tests.support import factory
 from tests.support.waiting import assert_stays, wait_until_async
 from tests.ui.conftest import Site, person, session_of
@@ -37,9 +36,9 @@ def registered(services: Services) -> list[Order]:
 
 def kept_draft(services: Services) -> Any:
     with services.store.read() as reader:
-        account = accounts.by_login(reader, "orlova")
+        account = accounts_table.by_login(reader, "orlova")
         assert account
-        return accounts.load_draft(reader, account.id, "referral")
+        return accounts_table.load_draft(reader, account.id, "referral")
 
 
 @pytest.fixture
@@ -202,9 +201,9 @@ def hands_content(services: Services) -> dict[str, Any]:
 
 
 def keep(tx: Tx, content: dict[str, Any]) -> None:
-    account = accounts.by_login(tx, "orlova")
+    account = accounts_table.by_login(tx, "orlova")
     assert account
-    accounts.save_draft(tx, account.id, "referral", content)
+    accounts_table.save_draft(tx, account.id, "referral", content)
 
 
 async def test_a_draft_survives_a_restart(services: Services) -> None:
@@ -401,4 +400,4 @@ def test_a_label_prints_name_number_and_bars(site: Site) -> None:
 
 def test_a_draft_needs_a_live_session(services: Services) -> None:
     with pytest.raises(Exception, match="session has ended"):
-        services.store.write(staff.save_draft, "referral", {}, factory.REGISTRAR)
+        services.store.write(accounts.save_draft, "referral", {}, factory.REGISTRAR)

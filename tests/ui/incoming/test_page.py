@@ -89,7 +89,7 @@ def orders(store: Store) -> list[Order]:
 
 
 def find_link(user: User, word: str) -> str:
-    """Give the path of the first link with this text."""
+    """Return the path of the first link with this text."""
     links = sorted(user.find(kind=ui.link, content=word).elements, key=lambda each: each.id)
     return str(links[0].props["href"])
 
@@ -107,7 +107,7 @@ async def test_what_waits_is_listed_with_the_urgent_first_and_counted_in_the_men
     await wait_until_async(lambda: texts(user, "badge") == ["3", "3"])
 
 
-async def test_a_referral_from_elsewhere_becomes_one_order_however_often_it_is_saved(
+async def test_a_referral_of_another_clinic_becomes_one_order_however_often_it_is_saved(
     store: Store, services: Services
 ) -> None:
     id = came(store)

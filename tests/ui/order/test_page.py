@@ -28,8 +28,8 @@ from ui.services import Services
 pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 
 
-def told(scene: Scene, number: str = "K2611-0001", devices: tuple[Device, ...] = DEVICES) -> list[str]:
-    """Tell a study's life as «state: what (who)»."""
+def history(scene: Scene, number: str = "K2611-0001", devices: tuple[Device, ...] = DEVICES) -> list[str]:
+    """Return a study's history as «state: what (who)»."""
     with scene.store.read() as reader:
         card = order_card.card(reader, number)
     assert card
@@ -53,7 +53,7 @@ def test_a_life_is_told_newest_first_with_days(scene: Scene) -> None:
     scene.begin(order, "1.2.1", operator="Юдин^Кирилл^Егорович")
     scene.now = scene.instant("09:31")
     scene.finish("1.2.1", images=2)
-    assert told(scene) == [
+    assert history(scene) == [
         "Сегодня",
         "09:31 done: Выполнено, 2 снимка (Рентген, каб. 14; лаборант Юдин К. Е.)",
         "09:27 running: Начато на аппарате (Рентген, каб. 14; лаборант Юдин К. Е.)",
@@ -67,8 +67,8 @@ def test_a_life_is_told_newest_first_with_days(scene: Scene) -> None:
 def test_an_interrupted_study_is_told_with_the_devices_reason(scene: Scene) -> None:
     scene.begin(scene.register("09:30"), "1.2.1", "OLD_CR")
     scene.finish("1.2.1", PerformedState.DISCONTINUED, discontinuation_meaning="<b>нет плёнки")
-    assert "09:47 stopped: Прервано на аппарате: «<b>нет плёнки» (Рентген, каб. 14)" in told(scene)
-    assert "09:47 running: Начато на аппарате (аппарат OLD_CR)" in told(scene)
+    assert "09:47 stopped: Прервано на аппарате: «<b>нет плёнки» (Рентген, каб. 14)" in history(scene)
+    assert "09:47 running: Начато на аппарате (аппарат OLD_CR)" in history(scene)
 
 
 def test_an_amendment_says_what_was_and_what_is(scene: Scene) -> None:
@@ -85,7 +85,7 @@ def test_an_amendment_says_what_was_and_what_is(scene: Scene) -> None:
         referrer=PersonName("Белов", "Пётр"),
         diagnosis_code="",
     )
-    lines = told(scene)
+    lines = history(scene)
     assert (
         "09:47 waiting: Время изменено: 09:40 стало 10:00. Комментарий: было «Плохо слышит», убрано (Орлова Н. В.)"
         in lines
@@ -127,7 +127,7 @@ def test_a_silent_bus_is_one_line_and_a_refusal_another(scene: Scene) -> None:
     for _ in range(3):
         scene.retry(order, "cannot connect")
     scene.refuse(order, "Полис не найден", answer='{"resourceType": "OperationOutcome"}')
-    lines = told(scene)
+    lines = history(scene)
     assert lines[1] == "09:47 attention: Шина не приняла направление: Полис не найден (Обмен с шиной)"
     assert lines[2].startswith("09:47 waiting: Шина пока не приняла направление: шина недоступна")
     assert lines[2].endswith("(3 попытки подряд) (Обмен с шиной)")

@@ -62,7 +62,7 @@ def troubles(scene: Scene) -> list[tuple[str, str]]:
     return [(each.title, each.why) for each in attention.attention_items(day, ZONE, True)]
 
 
-def told(scene: Scene) -> str:
+def history(scene: Scene) -> str:
     with scene.store.read() as reader:
         card = order_card.card(reader, "K2611-0001")
     assert card
@@ -95,7 +95,7 @@ def test_a_known_reason_is_told_in_our_words_and_another_in_the_devices(scene: S
         discontinuation_meaning="Patient refused to continue procedure",
     )
     assert troubles(scene)[0][1].endswith("«пациент отказался продолжать».")
-    assert "Прервано на аппарате: «пациент отказался продолжать»" in told(scene)
+    assert "Прервано на аппарате: «пациент отказался продолжать»" in history(scene)
     scene.begin(scene.register("10:00", "Зуев Пётр"), "1.3")
     scene.finish("1.3", PerformedState.DISCONTINUED, discontinuation_code="99X:7", discontinuation_meaning="Foo")
     assert troubles(scene)[1][1].endswith("«Foo».")
@@ -107,7 +107,7 @@ def test_a_wrong_worklist_entry_asks_whose_images_these_are(scene: Scene) -> Non
     [(title, why)] = troubles(scene)
     assert (title, "не ту запись" in why) == ("Снимки другого пациента", True)
     assert state(scene) is OrderState.SCHEDULED
-    assert "attention: На аппарате выбрали не ту запись" in told(scene)
+    assert "attention: На аппарате выбрали не ту запись" in history(scene)
 
 
 def test_messages_without_a_beginning_and_refused_ones_are_seen_on_the_board(scene: Scene) -> None:
@@ -121,7 +121,7 @@ def test_a_step_that_the_program_ended_says_so(scene: Scene) -> None:
     scene.begin(scene.register("10:00"), "1.2")
     scene.store.write(performed_steps.expire_step, "1.2", scene.now, ACTOR, CLINIC)
     assert "«сам аппарат о конце не сообщил»" in troubles(scene)[0][1]
-    assert "stopped: Аппарат не сообщил о конце исследования, его закрыла программа" in told(scene)
+    assert "stopped: Аппарат не сообщил о конце исследования, его закрыла программа" in history(scene)
 
 
 async def test_the_board_shows_what_nobody_can_press(scene: Scene, user: User) -> None:

@@ -17,9 +17,8 @@ from broker.domain.orders import Order, Priority
 from broker.domain.performed import Dose, PerformedSeries
 from broker.domain.reports import Report
 from broker.store.queries import order_card
-from broker.store.tables import reports
-from broker.workflow import performed_steps
-from broker.workflow import reports as results
+from broker.store.tables import reports as reports_table
+from broker.workflow import performed_steps, reports
 from broker.workflow.reports import ReportText
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR
@@ -55,7 +54,7 @@ def done(scene: Scene, uid: str = "1.2.1", who: str = "Кузнецова Мар
 
 def kept(scene: Scene, order: Order) -> Report | None:
     with scene.store.read() as reader:
-        return reports.of_order(reader, order.id)
+        return reports_table.of_order(reader, order.id)
 
 
 def write(user: User, **fields: str) -> None:
@@ -129,7 +128,7 @@ async def test_others_do_not_describe(scene: Scene, user: User) -> None:
 
 async def test_the_doctor_sees_why_what_and_with_which_dose(scene: Scene, doctor: User) -> None:
     before = done(scene, "1.2.0")
-    scene.store.write(results.sign, before.id, 0, TEXT, OTHER, CLINIC)
+    scene.store.write(reports.sign, before.id, 0, TEXT, OTHER, CLINIC)
     order = scene.register("09:40", comment="Кашель 3 недели")
     scene.begin(order, "1.2.1", operator="Юдин^Кирилл^Егорович", patient_name="")
     scene.finish(
@@ -174,7 +173,7 @@ async def test_an_unreadable_dose_keeps_nothing_else_back(scene: Scene, doctor: 
 async def test_somebody_elses_draft_is_taken_over_while_nothing_is_typed(scene: Scene, doctor: User) -> None:
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
-    scene.store.write(results.save_report, order.id, 0, ReportText("Чужое"), OTHER)
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER)
     await wait_until_async(lambda: field_of(doctor, "description").value == "Чужое")
     await doctor.should_see("Соколов В. И.")
 
@@ -187,7 +186,7 @@ async def test_of_two_texts_a_person_chooses(
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     write(doctor, description="Моё")
-    scene.store.write(results.save_report, order.id, 0, ReportText("Чужое"), OTHER)
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER)
     await doctor.should_see("Ваш текст цел, но не сохранён", retries=50)
     assert field_of(doctor, "description").value == "Моё"
     report = kept(scene, order)
@@ -250,7 +249,7 @@ async def test_doubtful_images_are_not_signed(scene: Scene, doctor: User) -> Non
 async def test_a_report_that_somebody_else_signs_shows_at_once(scene: Scene, doctor: User) -> None:
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
-    scene.store.write(results.sign, order.id, 0, TEXT, OTHER, CLINIC)
+    scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
     await doctor.should_see("Соколов В. И.", retries=50)
     await doctor.should_see("Эффективная доза 0,03 мЗв")
     await doctor.should_see("Больше ничего не ждёт описания.")
@@ -262,11 +261,11 @@ async def test_a_report_that_somebody_else_signs_shows_at_once(scene: Scene, doc
 
 async def test_everybody_sees_the_signed_report_on_the_card(scene: Scene, user: User) -> None:
     order = done(scene)
-    scene.store.write(results.save_report, order.id, 0, ReportText("Ещё никому"), DOCTOR)
+    scene.store.write(reports.save_report, order.id, 0, ReportText("Ещё никому"), DOCTOR)
     await user.open(f"/order/{order.accession_number}")
     await user.should_see("Черновик: Вольская Т. А., 09:47")
     await user.should_not_see("Ещё никому")
-    scene.store.write(results.sign, order.id, 1, TEXT, DOCTOR, CLINIC)
+    scene.store.write(reports.sign, order.id, 1, TEXT, DOCTOR, CLINIC)
     await user.should_see("Без патологии.", retries=50)
     await user.should_see("Печать / PDF")
 
@@ -275,7 +274,7 @@ async def test_the_card_offers_the_doctor_to_describe(scene: Scene, doctor: User
     order = done(scene)
     await doctor.open(f"/order/{order.accession_number}")
     await doctor.should_see("Описать")
-    scene.store.write(results.sign, order.id, 0, TEXT, OTHER, CLINIC)
+    scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
     await doctor.should_not_see("Описать", retries=50)
 
 
@@ -283,7 +282,7 @@ async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_do
     scene: Scene, doctor: User
 ) -> None:
     order = done(scene)
-    scene.store.write(results.sign, order.id, 0, TEXT, OTHER, CLINIC)
+    scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
     scene.store.write(performed_steps.unlink, "1.2.1", order.id, REGISTRAR, CLINIC)
     await doctor.open(f"/order/{order.accession_number}")
     await doctor.should_see("Проверьте протокол")
@@ -298,9 +297,9 @@ async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_do
 
 def test_the_life_of_a_report_is_told(scene: Scene) -> None:
     order = done(scene)
-    saved = scene.store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
-    saved = scene.store.write(results.save_report, order.id, saved.revision, ReportText("Ещё", "Нет"), OTHER)
-    scene.store.write(results.sign, order.id, saved.revision, TEXT, OTHER, CLINIC)
+    saved = scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR)
+    saved = scene.store.write(reports.save_report, order.id, saved.revision, ReportText("Ещё", "Нет"), OTHER)
+    scene.store.write(reports.sign, order.id, saved.revision, TEXT, OTHER, CLINIC)
     with scene.store.read() as reader:
         card = order_card.card(reader, order.accession_number)
     assert card is not None
@@ -321,7 +320,7 @@ def test_the_paper_is_for_whoever_is_signed_in(scene: Scene, site: Site) -> None
     assert site.http.get(path).status_code == 303  # to the sign-in page
     site.http.cookies.set(COOKIE, session_of(site.services, "orlova"))
     assert site.http.get(path).status_code == 404  # a draft, or nothing, is no paper
-    scene.store.write(results.sign, order.id, 0, TEXT, DOCTOR, CLINIC)
+    scene.store.write(reports.sign, order.id, 0, TEXT, DOCTOR, CLINIC)
     answer: httpx.Response = site.http.get(path)
     assert answer.headers["content-type"] == "application/pdf"
     assert answer.headers["content-disposition"] == f'inline; filename="{order.accession_number}.pdf"'

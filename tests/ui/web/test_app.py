@@ -15,17 +15,17 @@ from websockets.typing import Origin
 
 from broker.domain.health import Check, Health
 from tests.support.waiting import assert_stays, wait_until_async
-from tests.ui.conftest import House, Site, application, person, session_of
+from tests.ui.conftest import Installation, Site, application, person, session_of
 from ui.services import COOKIE, Services
 from ui.web import app as web
 
 
-def test_health_is_told_without_a_session(site: Site, house: House) -> None:
+def test_health_is_told_without_a_session(site: Site, installation: Installation) -> None:
     answer = site.http.get("/healthz")
     assert answer.status_code == 200
     assert answer.json() == {"ok": True, "checks": [{"name": "database", "ok": True, "detail": "takes changes"}]}
     assert "set-cookie" not in answer.headers
-    house.health = Health((Check("dicom", False, "no answer"),))
+    installation.health = Health((Check("dicom", False, "no answer"),))
     answer = site.http.get("/healthz")
     assert (answer.status_code, answer.json()["ok"]) == (503, False)
 
@@ -152,8 +152,10 @@ def test_there_is_no_api_description(site: Site) -> None:
         assert site.http.get(path).status_code == 404
 
 
-async def test_a_banner_says_in_words_what_does_not_work(services: Services, house: House) -> None:
-    house.health = Health((Check("database", True, "takes changes"), Check("dicom", False, "connection refused")))
+async def test_a_banner_says_in_words_what_does_not_work(services: Services, installation: Installation) -> None:
+    installation.health = Health(
+        (Check("database", True, "takes changes"), Check("dicom", False, "connection refused"))
+    )
     async with person(services, "volskaya") as user:
         await user.open("/studies")
         await user.should_see("Порт DICOM закрыт: аппараты не видят список. Позовите администратора.")

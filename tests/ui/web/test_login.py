@@ -80,5 +80,5 @@ def test_what_was_typed_into_the_form_is_shown_as_text(site: Site) -> None:
         ("", "/"),
     ],
 )
-def test_after_signing_in_one_stays_in_the_house(wanted: str, given: str) -> None:
+def test_after_signing_in_one_stays_on_this_host(wanted: str, given: str) -> None:
     assert safe_path(wanted) == given

@@ -15,7 +15,7 @@ from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient
 from ui.desk.referral import field_values, suggestions
 from ui.desk.referral.field_values import EMPTY, PATIENT, RARE, STUDY, usual_form
-from ui.desk.referral.options import ReferralOptions, device_place
+from ui.desk.referral.options import ReferralOptions
 from ui.desk.referral.parsing import FormContent, FormParser, ReferralRules
 from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.slots import DEFAULT_MINUTES
@@ -384,7 +384,7 @@ class ReferralForm:
         suitable = self.options.suitable(self.procedure())
         control = self.fields["device"].control
         value = control.value if control.value in {each.ae_title for each in suitable} else ""
-        auto = f"Авто: {device_place(suitable[0])}" if suitable else "Нет подходящего аппарата"
+        auto = f"Авто: {words.device_place(suitable[0])}" if suitable else "Нет подходящего аппарата"
         if self.procedure() is None:
             auto = "Авто"
-        control.set_options({"": auto} | {each.ae_title: device_place(each) for each in suitable}, value=value)
+        control.set_options({"": auto} | {each.ae_title: words.device_place(each) for each in suitable}, value=value)

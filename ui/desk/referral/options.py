@@ -43,11 +43,6 @@ class ReferralOptions:
         )
 
 
-def device_place(device: Device) -> str:
-    """Return a device with its room: «Флюорограф, каб. 12»."""
-    return f"{device.name}, {device.room}" if device.room else device.name
-
-
 def name_and_position(name: str, position: str) -> str:
     return f"{name}, {position}" if position else name
 

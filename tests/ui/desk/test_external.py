@@ -263,7 +263,7 @@ async def test_a_draft_keeps_the_other_clinic(scene: Scene, services: Services) 
     assert [order.owner for order in orders(scene.store)] == [THEM]
 
 
-async def test_without_a_bus_nobody_is_sent_elsewhere_and_no_region_is_spoken_of(
+async def test_without_a_bus_nobody_is_referred_to_another_clinic_and_no_region_is_mentioned(
     scene: Scene, services: Services
 ) -> None:
     known(scene)

@@ -1,0 +1,45 @@
+"""The search above the form: a name, a number or a barcode finds a patient, or begins a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from nicegui import ui
+
+from broker.domain.people import Patient
+from broker.store.queries import lookups
+from ui.live import look
+from ui.services import Services
+from ui.widgets import theme
+from ui.widgets.autocomplete import Autocomplete
+from ui.widgets.form_field import labelled_field
+
+
+class PatientSearch:
+    """The search field; `take` is called with the chosen patient, or with None and what was typed for a new one."""
+
+    def __init__(
+        self, services: Services, take: Callable[[Patient | None, str], Awaitable[None]], *, autofocus: bool
+    ) -> None:
+        self._services = services
+        self.field = labelled_field(
+            "Поиск: ФИО, СНИЛС, полис или штрих-код",
+            name="patient-search",
+            narrow=12,
+            props="data-start maxlength=200" + (" autofocus" if autofocus else ""),
+        )
+        with self.field.control.add_slot("prepend"):
+            ui.icon("search").style("font-size: 20px")
+        Autocomplete(
+            self.field,
+            self._find,
+            lambda patient: theme.patient_line(str(patient.name), patient.birth_date, services.today()),
+            take,
+            name="patient",
+            eager=True,
+            nobody="Никого нет. Новый пациент:",
+            other="Новый пациент:",
+        )
+
+    async def _find(self, typed: str) -> list[Patient]:
+        return await look(self._services, lambda reader: lookups.patients(reader, typed))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # Part of the program -> the libraries that it may import; parts that are not named may import any.
 LIBRARIES: dict[str, set[str]] = {
     "broker.domain": set(),
-    "broker.store": {"sqlite_utils"},
+    "broker.store": set(),
     "broker.workflow": set(),
 }
 
@@ -57,9 +57,7 @@ def test_nobody_knows_pynetdicoms_server() -> None:
         # What is taken of it: its client, its encoders and decoders, its names; never its server.
         if not inside(module, "broker.dicom.scu") and module != "broker.dicom.codec.settings":
             taken = {name for name in imports(path) if name.split(".")[0] == "pynetdicom"}
-            codec = ("pynetdicom.pdu", "pynetdicom.pdu_primitives", "pynetdicom.presentation")
             allowed = {
-                "broker.dicom.upper_layer.negotiation": codec,
                 "broker.dicom.services": ("pynetdicom.sop_class", "pynetdicom.dsutils"),
                 "broker.dicom.worklist.cache": ("pynetdicom.dsutils",),
             }.get(module, ())

@@ -1,1 +1,1 @@
-"""The screens: thin NiceGUI pages in Russian that call the verbs and read the journal. No SQL, no rules of the work."""
+"""The screens: thin NiceGUI pages in Russian: they call use cases and read `store.queries`. No SQL, no rules."""

@@ -102,7 +102,7 @@ def _why_lines(order: Order, ae_title: str, found: Explanation, zone: tzinfo) ->
         yield f"  {mark} {rule_texts.sentence(result, zone)}"
         if remedy := rule_texts.remedy(result, ae_title):
             yield f"       do: {remedy}"
-    yield f"The device {'sees' if found.seen else 'does not see'} it when it asks so."
+    yield f"With this query the device {'sees' if found.seen else 'does not see'} the order."
 
 
 def _worklist(args: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ found by their names (ID, MKB_CODE, NAME, Код, Наименование, ФИ
 Procedures: the desk offers those of --modality, without it those that the registered devices do (with DX only CR where
 there is no DX device). The modality follows from the method (рентгенография: DX, компьютерная томография: CT, …);
 --methods "рентгеноскопия=XA" overrides that. --only narrows the choice to these codes: "CODE,CODE", or a file with
-one a line, which may be followed by the minutes that it takes.
+one code per line, optionally followed by minutes.
 """
 
 
@@ -74,7 +74,7 @@ def _import_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--methods", metavar="WORD=MODALITY,…", action="append", default=[], help="procedures: what a method is done by"
     )
-    command.add_argument("--replace-defaults", action="store_true", help="procedures: take the local default set away")
+    command.add_argument("--replace-defaults", action="store_true", help="procedures: remove the local default set")
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -153,7 +153,7 @@ def _read(path: Path, kind: Kind, named: Mapping[str, str], today: date) -> Dire
         raise BadTable(f"{path.name}: {error}") from None
     _print_refused(content, table)
     if len(content.refused) > len(content.entries):
-        raise BadTable(f"{path.name}: most rows are refused, so nothing is kept; is it of the right kind and columns?")
+        raise BadTable(f"{path.name}: most rows are refused, nothing was imported; check --kind and --columns")
     if not content.entries:
         raise BadTable(f"{path.name}: it has no entry")
     return content
@@ -279,6 +279,6 @@ def _advice(source: DirectorySource, done: ReplaceResult, config: Config) -> Ite
             f" this is {source.version}."
         )
     if done.offered > MANY_OFFERED:
-        yield f"{done.offered} procedures are much to choose from: --modality or --only leaves fewer."
+        yield f"{done.offered} procedures is a long list: --modality or --only leaves fewer."
     if source.kind == "procedures" and done.offered_local and done.offered > done.offered_local:
         yield "The region does not know the local codes; --replace-defaults takes them away."

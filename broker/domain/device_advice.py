@@ -52,5 +52,5 @@ class Explanation:
 
     @property
     def seen(self) -> bool:
-        """True if the device has the order on its list when it asks so."""
+        """True if the device has the order in its worklist with this query."""
         return is_seen(self.results)

@@ -15,7 +15,7 @@ from broker.store.tables.accounts import Account
 
 
 class Permission(StrEnum):
-    """What the verbs ask for."""
+    """What a use case requires of its actor."""
 
     VIEW = "view"
     REGISTER = "register"
@@ -38,18 +38,18 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 
-OF_KIND: dict[ActorKind, frozenset[Permission]] = {
+PERMISSIONS_OF_ACTOR_KIND: dict[ActorKind, frozenset[Permission]] = {
     ActorKind.PERSON: frozenset(),
     ActorKind.DEVICE: frozenset({P.PERFORM}),
-    ActorKind.BUS: frozenset({P.REGISTER, P.CANCEL}),  # as incoming referrals ask for it
+    ActorKind.BUS: frozenset({P.REGISTER, P.CANCEL}),  # what incoming referrals need
     ActorKind.SYSTEM: frozenset(Permission),
 }
 del P
 
 
 def may(actor: Actor, permission: Permission) -> bool:
-    """Say whether an actor's roles allow it; the screens show or hide their buttons by it."""
-    allowed = OF_KIND[actor.kind].union(*(PERMISSIONS[role] for role in actor.roles))
+    """Return True if an actor's kind or roles allow it; the screens show or hide their buttons by it."""
+    allowed = PERMISSIONS_OF_ACTOR_KIND[actor.kind].union(*(PERMISSIONS[role] for role in actor.roles))
     return permission in allowed
 
 

@@ -151,7 +151,7 @@ def accept(
     """Make an order of a referral that waits; a second time gives the order that was made.
 
     `draft` is what a person made of `draft_of`, `seen` the referral that it was made of, `repeats` as in
-    `referral.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
+    `referrals.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
     or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
     """
     draft = replace(referrals.normalise(draft), submission_id="", owner="")

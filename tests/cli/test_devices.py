@@ -100,7 +100,7 @@ def test_why_says_what_holds_and_what_to_do_about_what_does_not(
     assert f"{order} for XRAY_14:" in printed
     assert "ok  it is scheduled on this device" in printed
     assert "!   it has never asked for its list" in printed
-    assert "The device sees it when it asks so." in printed
+    assert "With this query the device sees the order." in printed
     main(["device", "add", "MG", "--name", "Маммограф", "--modality", "MG", "-c", str(config)])
     assert main(["why", order, "MG", "-c", str(config)]) == 1
     printed = capsys.readouterr().out

@@ -120,7 +120,7 @@ def test_where_most_rows_are_refused_the_old_entries_stay(
     printed = capsys.readouterr()
     assert printed.out.count("not a code of ICD-10") == 100
     assert "… and 50 more are refused" in printed.out
-    assert "wrong.csv: most rows are refused, so nothing is kept" in printed.err
+    assert "wrong.csv: most rows are refused, nothing was imported" in printed.err
     file.write_text("Код;Наименование", "utf-8")
     assert bring(config, file, "diagnoses") == 1
     assert "wrong.csv: it has no entry" in capsys.readouterr().err

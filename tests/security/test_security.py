@@ -133,7 +133,7 @@ def test_an_unknown_login_costs_as_much_as_a_wrong_password(store: Store, monkey
 
 def test_every_role_and_kind_has_its_permissions() -> None:
     assert set(PERMISSIONS) == set(Role)
-    assert set(permissions.OF_KIND) == set(ActorKind)
+    assert set(permissions.PERMISSIONS_OF_ACTOR_KIND) == set(ActorKind)
     assert not any(Permission.PERFORM in allowed for allowed in PERMISSIONS.values())
 
 

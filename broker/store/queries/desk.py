@@ -1,4 +1,4 @@
-"""The read side of the desk beyond the journal: whom a name from elsewhere means, what was done without an order.
+"""The read side of the desk beyond `schedule`: whom a name from elsewhere means, what was done without an order.
 
 It changes nothing.
 """

@@ -1,6 +1,6 @@
 """The read side for the doctor: what waits for a report, and everything that is known of one study. It changes nothing.
 
-Reads what `journal` reads and more; kept apart because only the doctor's pages want it.
+Reads what `schedule` and `order_card` read and more; separate because only the doctor's pages need it.
 """
 
 from __future__ import annotations

@@ -85,6 +85,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubl
 
     def register(number: int) -> None:
         """Register by the command line, killed at random too, until it was acknowledged."""
+        typed = json.dumps(referral(house, number)).encode()
         while True:
             script = subprocess.Popen(
                 [sys.executable, "-m", "broker", "order", "add", "--json", "-", "-c", str(house.config)],
@@ -94,7 +95,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubl
             )
             patience = chance.uniform(0.5, 3) if chance.random() < 0.3 else 60
             try:
-                printed, _ = script.communicate(json.dumps(referral(house, number)).encode(), timeout=patience)
+                printed, _ = script.communicate(typed, timeout=patience)
             except subprocess.TimeoutExpired:
                 script.kill()
                 script.communicate()

@@ -24,6 +24,7 @@ from broker.store.queries import desk, order_card, schedule
 from broker.store.queries.schedule import Visit
 from ui.desk import history
 from ui.desk.actions import ActionBar
+from ui.desk.decline_dialog import DeclineDialog
 from ui.desk.history import PatientHistory
 from ui.desk.modes import AmendMode, FormMode, IncomingMode
 from ui.desk.patient_search import PatientSearch
@@ -34,7 +35,6 @@ from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar
 from ui.desk.slots import DeviceDay
-from ui.incoming.page import DeclineDialog
 from ui.live import Done, attempt, follow, look
 from ui.services import Services
 from ui.text import errors, typed_values, words

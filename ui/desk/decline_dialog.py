@@ -1,0 +1,34 @@
+"""The dialog that declines another clinic's referral."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from broker.domain import names
+from broker.domain.incoming import IncomingReferral
+from broker.workflow import incoming_referrals
+from ui.live import attempt, current_actor
+from ui.services import Services
+from ui.widgets import theme
+from ui.widgets.form_field import labelled_field
+from ui.widgets.theme import text
+
+
+class DeclineDialog:
+    """The dialog that declines another clinic's referral, with a reason."""
+
+    def __init__(self, services: Services, came: IncomingReferral) -> None:
+        self._services, self._came = services, came
+        title = f"Отклонить направление, {names.short(came.patient.name)}?"
+        with theme.dialog("decline", title, danger="Отклонить", on_danger=self._decline, leave="Оставить"):
+            consequence = (
+                "Оно уйдёт из входящих. По шине об отказе сообщить нельзя: позвоните в клинику, которая направила."
+            )
+            text("p", consequence, "muted").style("margin: 8px 0 12px")
+            self._reason = labelled_field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
+
+    async def _decline(self) -> None:
+        services, id, reason = self._services, self._came.id, str(self._reason.value or "")
+        actor = current_actor(services)
+        if await attempt(lambda: services.store.write(incoming_referrals.decline, id, reason, actor, services.clinic)):
+            ui.navigate.to("/incoming")

@@ -42,5 +42,5 @@ def _b64(data: bytes) -> str:
 
 @cache
 def unmatchable() -> str:
-    """Give a hash that fits no password: checked for unknown logins, so that the time taken tells nothing."""
+    """Return a hash that fits no password: checked for unknown logins, so that the time taken reveals nothing."""
     return hash_password(secrets.token_hex())

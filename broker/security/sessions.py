@@ -69,7 +69,7 @@ def sign_out(tx: Tx, actor: Actor) -> None:
 
 
 def actor_of(store: Store, token: str) -> Actor | None:
-    """Give the person behind a session token, or None when it is not (or no longer) good."""
+    """Return the person behind a session token, or None if it is not (or no longer) valid."""
     hashed = token_hash(token)
     with store.read() as reader:
         account = accounts.session_account(reader, hashed, store.clock())

@@ -1,1 +1,1 @@
-"""The verbs: one function = one use case = one transaction. They check, change, audit and queue, or change nothing."""
+"""Use cases: functions of a transaction, run by `Store.write`; each checks, changes, audits and queues."""

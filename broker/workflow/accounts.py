@@ -1,4 +1,4 @@
-"""The people of the house: their accounts, and what a person has typed but not saved."""
+"""The clinic's people: their accounts, and their drafts of what they have typed but not saved."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def disable_account(tx: Tx, login: str, actor: Actor, *, disabled: bool = True) 
 
 
 def save_draft(tx: Tx, form: str, content: dict[str, Any], actor: Actor) -> datetime:
-    """Keep what a person has typed so far; give the instant (UTC). Raise SessionEnded."""
+    """Save what a person has typed so far; return the instant (UTC). Raise SessionEnded."""
     accounts.save_draft(tx, _own(tx, actor).id, form, content)
     return tx.now
 

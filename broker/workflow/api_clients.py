@@ -1,4 +1,4 @@
-"""Who may call our endpoint: registered, given a new token, disabled. A token is shown once and kept as a hash only."""
+"""Clients of our FHIR API: registered, given a new token, disabled. A token is shown once and stored as a hash only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bus: bool = False) -> str:
-    """Register a client; give its token, which nobody can read again. `organisation` is a GUID, empty: this clinic.
+    """Register a client; return its token, which nobody can read again. `organisation` is a GUID, empty: this clinic.
 
     Raise Invalid, Duplicate, Forbidden.
     """
@@ -42,7 +42,7 @@ def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bu
 
 
 def renew_token(tx: Tx, name: str, actor: Actor) -> str:
-    """Give a client a new token; the old one is void at once. Raise NotFound, Forbidden."""
+    """Replace a client's token and return the new one; the old one is void at once. Raise NotFound, Forbidden."""
     token = str(uuid.uuid4())
     permit(tx, actor, Permission.MANAGE)
     _known(tx, name)
@@ -52,7 +52,7 @@ def renew_token(tx: Tx, name: str, actor: Actor) -> str:
 
 
 def disable_client(tx: Tx, name: str, actor: Actor, *, disabled: bool = True) -> None:
-    """Refuse a client's calls from now on, or answer them again. Raise NotFound, Forbidden."""
+    """Refuse a client's calls from now on, or accept them again. Raise NotFound, Forbidden."""
     permit(tx, actor, Permission.MANAGE)
     _known(tx, name)
     clients.set_disabled(tx, name, disabled)

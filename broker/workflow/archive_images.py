@@ -1,4 +1,4 @@
-"""What the archive tells: the images of a study are there, although no device has reported it."""
+"""Studies whose images the archive holds although no modality has reported them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from broker.workflow import order_status
 
 @dataclass(frozen=True, slots=True)
 class ArchiveStudy:
-    """What an archive holds of a study, as it tells at study level."""
+    """What an archive holds of a study, as it answers at study level."""
 
     study_instance_uid: str
-    instances: int = 0  # 0: it does not say
+    instances: int = 0  # 0: the archive does not return it
     modality: str = ""
     patient_name: str = ""
     patient_id: str = ""
@@ -33,10 +33,10 @@ class ArchiveStudy:
 
 
 def record_images(tx: Tx, order_id: int, held: ArchiveStudy, actor: Actor, clinic: Clinic) -> bool:
-    """Keep that an archive holds an order's images: it was made; say whether that was news.
+    """Record that an archive holds an order's images, so that it was performed; return True if that was news.
 
-    No news where a device reports the study itself, and where a person has said that these images are not the
-    patient's. Images that bear another patient's name are linked, and told to nobody until a person has looked.
+    It is none if a device reports the study itself, or a person has unlinked these images. Images that bear another
+    patient's name are linked, and not sent to the region until a person has confirmed them.
     """
     permit(tx, actor, Permission.PERFORM)
     order = orders.get(tx, order_id)

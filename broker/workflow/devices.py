@@ -1,4 +1,4 @@
-"""The verbs that change the registry of modalities, and who of it may call.
+"""The registry of modalities: who is in it, with which settings, and who of it may call.
 
 Only this file decides what a registered device may be; the database's CHECKs stand behind it.
 """
@@ -37,7 +37,7 @@ RANGES = {
 
 
 def adjust_device(tx: Tx, ae_title: str, changes: Mapping[str, Any], actor: Actor) -> Device:
-    """Change some settings of a device and leave the others as they are now; give it as it was kept.
+    """Change some settings of a device and leave the others as they are now; return it as it was stored.
 
     Raise NotFound, Invalid, Forbidden, SessionEnded.
     """
@@ -48,7 +48,7 @@ def adjust_device(tx: Tx, ae_title: str, changes: Mapping[str, Any], actor: Acto
 
 
 def put_device(tx: Tx, device: Device, actor: Actor) -> Device:
-    """Register a device, approve one that was only heard of, or change it; return it as it was stored.
+    """Register a device, approve one that has only called so far, or change it; return it as it was stored.
 
     Raise Invalid, Forbidden, SessionEnded. What is the same as before is not written again.
     """
@@ -71,23 +71,23 @@ def put_device(tx: Tx, device: Device, actor: Actor) -> Device:
 
 
 def is_ae_title(text: str) -> bool:
-    """Say whether a text may be an AE title."""
+    """Return True if a text may be an AE title."""
     return bool(_AE_TITLE.fullmatch(text))
 
 
 def addresses(device: Device) -> list[str]:
-    """Give the addresses that may use a device's AE title; none means any."""
+    """Return the addresses that may use a device's AE title; none means any."""
     return [part for part in re.split(r"[,;\s]+", device.address) if part]
 
 
 def may_call(device: Device, address: str) -> bool:
-    """Say whether a device may call from an address."""
+    """Return True if a device may call from an address."""
     allowed = addresses(device)
     return not allowed or _plain(address) in [_plain(each) for each in allowed]
 
 
 def _plain(address: str) -> str:
-    """Write an address the one way; an IPv4 address that an IPv6 socket tells is the IPv4 address."""
+    """Return an address in one spelling; an IPv4 address as an IPv6 socket reports it becomes the IPv4 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -122,6 +122,6 @@ def _problems(device: Device) -> Iterator[tuple[str, str]]:
 
 
 def _changed(before: Device | None, after: Device) -> dict[str, list[Any]]:
-    """Give what differs: field -> [old, new]; of a new device every old value is None."""
+    """Return what differs: field -> [old, new]; of a new device every old value is None."""
     pairs = ((each.name, getattr(before, each.name, None), getattr(after, each.name)) for each in fields(Device))
     return {name: [old, new] for name, old, new in pairs if old != new and name != "ae_title"}

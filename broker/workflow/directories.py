@@ -1,4 +1,4 @@
-"""The verb that replaces a directory, and what follows from it for the procedures that the desk offers."""
+"""Replacing a directory, and what follows from it for the procedures that the desk offers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DirectorySource:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceResult:
-    """What the verb did. `offered` procedures are the desk's after it, the local ones among them counted apart."""
+    """What was replaced. `offered` procedures are the desk's after it, the local ones among them counted apart."""
 
     change: ImportChange
     offered: int
@@ -46,7 +46,7 @@ def replace_directory(
     offered: Sequence[ProcedureType] = (),
     replace_defaults: bool = False,
 ) -> ReplaceResult:
-    """Put entries in the place of all that a kind of directory had, in one transaction.
+    """Replace all entries of a kind of directory.
 
     Of procedures, `offered` are those that the desk shows from now on, beside the local default set unless
     `replace_defaults`. Raise Refused where that would leave the desk without any, Forbidden, SessionEnded.
@@ -77,7 +77,7 @@ def replace_directory(
 
 
 def _sites(tx: Tx) -> dict[str, str]:
-    """Give the codes of the body sites that official procedures at the desk tell, by a code or by its name in words."""
+    """Return the body sites of the desk's official procedures, found by code or name: procedure code -> site code."""
     by_name: dict[str, set[str]] = {}
     for site in directories.entries(tx, "body-sites"):
         by_name.setdefault(directories.search_key(site.name), set()).add(site.code)

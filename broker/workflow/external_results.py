@@ -1,7 +1,7 @@
-"""What other clinics tell: a result for a referral of ours, and what was done to a patient before.
+"""External results: reports on our referrals, and earlier studies of our patients, from other clinics.
 
-Each verb is one transaction; what it returns has been committed. A result is kept whatever state its order is in; only
-an order that waits for another clinic is completed by one, and only by a finished report.
+A result is stored whatever state its order is in; only an order that waits for another clinic is completed by one, and
+only by a finished report.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ExternalResultOutcome(StrEnum):
     """What became of a result."""
 
     COMPLETED = "completed"  # its order is done
-    TAKEN = "taken"  # it is kept and shown
+    TAKEN = "taken"  # it is stored and shown
     KNOWN = "known"  # nothing new
     FAILED = "failed"  # it is tried again
     NEEDS_ATTENTION = "set_aside"  # a person must look
@@ -39,9 +39,9 @@ class ExternalResultOutcome(StrEnum):
 def store_result(
     tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, actor: Actor = ACTOR
 ) -> ExternalResultOutcome:
-    """Keep another clinic's result for an order of ours; a finished report completes one that waits for it.
+    """Store another clinic's result for an order of ours; a finished report completes one that waits for it.
 
-    The same again changes nothing, and neither does a partial report after the finished one. Raise NotFound.
+    The same result again changes nothing, nor does a partial report after the finished one. Raise NotFound.
     """
     _permit(actor)
     order = orders.require(tx, order_id)
@@ -73,7 +73,7 @@ def store_result(
 def note_result_failure(
     tx: Tx, arrival: Arrival, reason: str, order_id: int | None = None, actor: Actor = ACTOR, *, aside: bool = True
 ) -> None:
-    """Note in the ledger why a result cannot be taken: set aside for a person, or to be tried again."""
+    """Note among the arrivals why a result cannot be stored: a person must look, or it is tried again."""
     _permit(actor)
     state = ArrivalState.NEEDS_ATTENTION if aside else ArrivalState.FAILED
     incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order_id)
@@ -112,14 +112,14 @@ def store_history(
 
 
 def note_history_failure(tx: Tx, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
-    """Note why the bus told nothing of a patient; what it told before stays, with its age."""
+    """Note why the bus answered nothing about a patient; what it answered before stays, with its age."""
     _permit(actor)
     external_studies.note_failure(tx, patient_id, reason)
     tx.notify()
 
 
 def fill_from_directory(reader: Reader, study: ExternalStudy) -> ExternalStudy:
-    """Fill in from the clinic's directory what a study of an official code leaves out: name, body site, modality."""
+    """Return a study of an official code with what it leaves out from our directory: name, body site, modality."""
     procedure = devices.procedure(reader, study.procedure_code) if study.procedure_code else None
     if procedure is None or procedure.local:  # a local code of ours is no code of anybody else's
         return study

@@ -1,8 +1,7 @@
-"""Referrals from elsewhere: taken, given a device and a time, declined; and what their senders cancel or change.
+"""Incoming referrals: received, given a device and a time, declined; and what their senders cancel or change.
 
-Each verb is one transaction, as everywhere, and may come twice or in the wrong order: the newest version of a message
-wins, and one that is not newer changes nothing. Nothing here reads the bus; what is called for the bus's sake tells the
-bus nothing back.
+Messages may come twice or in the wrong order: the newest version wins, and one that is not newer changes nothing.
+Nothing here reads the bus, and nothing that came from the bus is sent back to it.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ CANCELLED_LATE = "cancelled too late"
 
 
 class ReceiveOutcome(StrEnum):
-    """What became of a message from elsewhere."""
+    """What became of an incoming message."""
 
     WAITING = "waiting"  # for a person
-    ORDERED = "ordered"  # straight onto a worklist, by rule
+    ORDERED = "ordered"  # scheduled at once, by rule
     CANCELLED = "cancelled"
     LATE = "late"  # a person must see to it
-    NOTHING = "nothing"  # it says nothing new
+    NOTHING = "nothing"  # nothing is new in it
 
 
 # ---- what the sender wants ----
@@ -62,10 +61,10 @@ def receive(
     *,
     system_procedure: str = SYSTEM_PROCEDURE,
 ) -> ReceiveOutcome:
-    """Take a referral that its sender asks for, or its newer content; the same one again changes nothing.
+    """Receive a referral, or its newer content; the same one again changes nothing.
 
     It waits for a person, unless `auto_accept` (modality -> AE title) names a device for what it asks and nothing is
-    wrong with it. What has become an order already is left to people: they are told of the change. Raise Forbidden.
+    wrong with it. What has become an order already is left to people, who see the change. Raise Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
@@ -103,10 +102,10 @@ def receive(
 def receive_cancellation(
     tx: Tx, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int | None = None
 ) -> ReceiveOutcome:
-    """Take it that the sender of a referral has cancelled it; or, with `order_id`, that an order of ours is.
+    """Receive the cancellation of a referral by its sender; or, with `order_id`, of an order of ours.
 
-    What waits is cancelled, an order is taken off the worklist and nothing is told back. What has begun stays, and
-    people are warned. `reason` is the status that came. Raise Forbidden.
+    What waits is cancelled, an order leaves the worklist, and nothing is sent back. What has begun stays, and people
+    are warned. `reason` is the status that came. Raise Forbidden.
     """
     permit(tx, actor, Permission.CANCEL)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
@@ -130,7 +129,7 @@ def receive_cancellation(
 
 
 def note_unreadable(tx: Tx, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
-    """Keep what cannot be taken, with the reason, for a person to look at; what is known of it stays as it was."""
+    """Store what cannot be read, with the reason, for a person to look at; what is known of it stays as it was."""
     incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason)
     tx.notify()
 
@@ -148,7 +147,7 @@ def accept(
     seen: IncomingReferral | None = None,
     repeats: str = "",
 ) -> Order:
-    """Make an order of a referral that waits; a second time gives the order that was made.
+    """Create an order from a referral that waits; a second time return the order that was created.
 
     `draft` is what a person made of `draft_of`, `seen` the referral that it was made of, `repeats` as in
     `referrals.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
@@ -169,10 +168,10 @@ def accept(
 
 
 def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
-    """Note that this clinic will not do what a waiting referral asks for.
+    """Decline what a waiting referral asks for.
 
-    Here only: the wire profile has no word by which the bus could be told, so that the clinic that refers must be
-    called. A content that changes afterwards waits anew. Raise NotFound, WrongState, Forbidden, SessionEnded.
+    Here only: the wire profile has no message for it, so that somebody must call the clinic that refers. A content that
+    changes afterwards waits again. Raise NotFound, WrongState, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.CANCEL)
     known = _known(tx, incoming_id)
@@ -186,7 +185,7 @@ def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic)
 
 
 def acknowledge(tx: Tx, order_id: int, actor: Actor) -> int:
-    """Note that a person has seen to what came too late for an order; give how much that was. Raise Forbidden."""
+    """Note that a person has seen what came too late for an order; return the number of arrivals. Raise Forbidden."""
     permit(tx, actor, Permission.AMEND)
     count = incoming.acknowledge(tx, order_id)
     if count:
@@ -196,10 +195,10 @@ def acknowledge(tx: Tx, order_id: int, actor: Actor) -> int:
 
 
 def try_again(tx: Tx, item_id: int, actor: Actor) -> bool:
-    """Let what was set aside be read again at the next look; False where it was not set aside. Raise Forbidden."""
+    """Let an arrival that needs attention be read again at the next poll; False if it needs none. Raise Forbidden."""
     permit(tx, actor, Permission.RESEND)
     item = inbox.item(tx, item_id)
-    # A change that came too late was read well; reading it again would tell nothing new.
+    # A change that came too late was read well; reading it again would change nothing.
     again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
     if again:
         audit.write(tx, actor, AuditAction.INCOMING_AGAIN, item=item_id)
@@ -217,7 +216,7 @@ def draft_of(
     *,
     system_procedure: str = SYSTEM_PROCEDURE,
 ) -> ReferralDraft:
-    """Make the form that a person completes: `start` is local, no device is chosen, nothing has been checked.
+    """Return the draft that a person completes: `start` is local, no device is chosen, nothing has been checked.
 
     The procedure is the one of our directory with the same official code, else with the same name, else none.
     """
@@ -234,7 +233,7 @@ def draft_of(
 def find_procedure(
     referral: IncomingReferral, procedures: Iterable[ProcedureType], system_procedure: str = SYSTEM_PROCEDURE
 ) -> ProcedureType | None:
-    """Find what a referral asks for in our directory; a local code of another clinic means nothing here."""
+    """Return our directory's procedure that a referral asks for, or None; another clinic's local code means nothing."""
     listed = list(procedures)
     if referral.procedure_code and referral.procedure_system == system_procedure:
         for procedure in listed:
@@ -255,7 +254,7 @@ def _known(tx: Tx, incoming_id: int) -> IncomingReferral:
 
 
 def _content(referral: IncomingReferral) -> IncomingReferral:
-    """Give what the sender wrote, without what we made of it."""
+    """Return what the sender wrote, without what we made of it."""
     return replace(
         referral, state=IncomingState.WAITING, order_id=None, id=0, problems={}, received_at=None, authored_on=None
     )
@@ -269,7 +268,7 @@ def _by_rule(
     auto_accept: Mapping[str, str],
     system_procedure: str,
 ) -> ReceiveOutcome:
-    """Put a referral straight onto the worklist where a rule says so and nothing speaks against it."""
+    """Schedule a referral at once if a rule says so and nothing is wrong with it."""
     procedure = None if came.problems else find_procedure(came, lookups.procedures(tx), system_procedure)
     ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
@@ -289,11 +288,11 @@ def _by_rule(
 def _ordered(
     tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str = ""
 ) -> Order:
-    """Make the order of a referral, under the ids that its sender knows it by."""
+    """Create the order of a referral, under the ids that its sender knows it by."""
     from_bus = known.source == BUS
     number = known.bus_accession_number
     refused = _refusal(tx, number)
-    # A local client tells the region itself, unless it was said that we do it in its place.
+    # A local client sends to the region itself, unless it is configured that we do it in its place.
     tells = clinic.sends_to_bus and not from_bus and clients.sends_to_bus(tx, known.source)
     role = BusRole.PERFORMER if from_bus else BusRole.PLACER if tells else BusRole.NONE
     usable = "" if refused else number
@@ -338,10 +337,10 @@ def _ordered(
 
 
 def _refusal(tx: Tx, number: str) -> str:
-    """Say why the sender's accession number cannot go to a modality; empty where it can, or there is none."""
+    """Return why the sender's accession number cannot go to a modality; "" if it can, or there is none."""
     if len(number) > ACCESSION_NUMBER_LENGTH:
         return f"longer than {ACCESSION_NUMBER_LENGTH} characters"
-    if "\\" in number:  # PS3.5 6.2: it parts values
+    if "\\" in number:  # PS3.5 6.2: it separates values
         return "it holds a backslash"
     return "another order has it" if number and orders.is_taken(tx, "accession_number", number) else ""
 
@@ -349,7 +348,7 @@ def _refusal(tx: Tx, number: str) -> str:
 def _changed_late(
     tx: Tx, known: IncomingReferral, came: IncomingReferral, arrival: Arrival, actor: Actor
 ) -> ReceiveOutcome:
-    """Keep what the sender changed of an order that is already made; people decide what follows of it."""
+    """Store what the sender changed after the order was created; people decide what follows from it."""
     changed = sorted(
         name for name in IncomingReferral.__dataclass_fields__ if _member(known, name) != _member(came, name)
     )
@@ -367,7 +366,7 @@ def _member(referral: IncomingReferral, name: str) -> object:
 
 
 def _cancelled_by_us(tx: Tx, order: Order) -> bool:
-    """Say whether the bus only repeats what we told it of an order."""
+    """Return True if the bus only repeats what we sent it about an order."""
     return order.state is OrderState.CANCELLED or outbox.has(tx, order.id, OutboxKind.CANCEL)
 
 

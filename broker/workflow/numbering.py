@@ -1,6 +1,6 @@
-"""The numbers that orders and patients are given: counted, and never one that somebody else's script has used.
+"""Numbers for orders and patients: counted, and never one that a script has used.
 
-Runs inside the transactions of the verbs.
+Runs inside the transactions of the use cases.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from broker.store.tables import orders, patients
 
 
 def accession_number(tx: Tx, clinic: Clinic) -> str:
-    """Give the next accession number of the clinic's month."""
+    """Return the next accession number of the clinic's month."""
     today = tx.now.astimezone(clinic.zone).date()
 
     def made() -> str:
@@ -26,12 +26,12 @@ def accession_number(tx: Tx, clinic: Clinic) -> str:
 
 
 def study_instance_uid(tx: Tx, clinic: Clinic) -> str:
-    """Give a Study Instance UID that nobody else has."""
+    """Return a new Study Instance UID."""
     return identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128))
 
 
 def requested_procedure_id(tx: Tx) -> str:
-    """Give the next Requested Procedure ID."""
+    """Return the next Requested Procedure ID."""
     return _first(
         lambda: f"RP{orders.next_number(tx, 'requested_procedure')}",
         lambda number: orders.is_taken(tx, "requested_procedure_id", number),
@@ -39,7 +39,7 @@ def requested_procedure_id(tx: Tx) -> str:
 
 
 def sps_id(tx: Tx) -> str:
-    """Give the next Scheduled Procedure Step ID."""
+    """Return the next Scheduled Procedure Step ID."""
     return _first(
         lambda: f"SPS{orders.next_number(tx, 'scheduled_procedure_step')}",
         lambda number: orders.is_taken(tx, "sps_id", number),
@@ -47,7 +47,7 @@ def sps_id(tx: Tx) -> str:
 
 
 def patient_id(tx: Tx) -> str:
-    """Give the next card number."""
+    """Return the next card number."""
     return _first(
         lambda: f"{orders.next_number(tx, 'patient'):06d}",
         lambda number: patients.find_by(tx, "patient_id", number) is not None,

@@ -1,4 +1,4 @@
-"""A person's hand on the exchange with the region: send again what was set aside, go on after a pause."""
+"""What a person may do about the exchange with the region: resend what needs attention, resume after a pause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from broker.store.tables import audit, outbox
 
 
 def resend(tx: Tx, order_id: int, actor: Actor) -> int:
-    """Put an order's messages that need attention back into the queue; give how many there were. Raise Forbidden."""
+    """Put an order's messages that need attention back into the queue; return their number. Raise Forbidden."""
     permit(tx, actor, Permission.RESEND)
     count = outbox.resume(tx, order_id)
     audit.write(tx, actor, AuditAction.RESEND, order_id, messages=count)

@@ -1,7 +1,7 @@
-"""What modalities do: start, progress, finish; and the person's hand where they got it wrong: link, unlink, close.
+"""Performed steps: started and changed by modalities, and linked, unlinked, confirmed or closed by people.
 
-A modality's message is kept as it came whatever becomes of it, so its verbs report an outcome instead of raising.
-What cannot be matched to an order is kept unlinked: a study was made, and somebody must find whose it is.
+A modality's message is stored as it came whatever becomes of it, so its use cases return an outcome instead of raising.
+What cannot be matched to an order is stored unlinked: a study was made, and somebody must find whose it is.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ChangeResult:
 
 
 def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
-    """Keep that a modality has begun a study, and move the orders that it names (MPPS N-CREATE)."""
+    """Store a step that a modality has begun, and move the orders that it names (MPPS N-CREATE)."""
     permit(tx, actor, Permission.PERFORM)
     outcome = MppsOutcome.ACCEPTED
     if performed.get(tx, step.sop_instance_uid):
@@ -86,7 +86,7 @@ def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: C
 
 
 def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> ChangeResult:
-    """Keep what a modality says of a step: its progress, or its end where the change has a final status.
+    """Store what a modality reports of a step (MPPS N-SET): its progress, or its end if the status is a final one.
 
     Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
     a person must find whose images these are. What the rules do not let an N-SET change is kept with the message only.
@@ -114,16 +114,16 @@ def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> Chan
 
 
 def refuse(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
-    """Keep a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
+    """Store a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
     permit(tx, actor, Permission.PERFORM)
     return _record_refusal(tx, uid, operation, why, message, actor)
 
 
 def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
-    """End a step in the place of a device that has died; say whether it was still to be ended.
+    """End a step whose device has stopped reporting; return True if it was still running.
 
-    `not_after` is an instant (UTC): a step of which its device has told since is left alone. Its own later word still
-    stands.
+    `not_after` is an instant (UTC): a step that its device has reported since is left alone. What the device reports
+    later still counts.
     """
     permit(tx, actor, Permission.PERFORM)
     told = {step.sop_instance_uid: (step, at) for step, at in performed.running(tx)}
@@ -141,7 +141,7 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
 
 
 def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Say which order a study belongs to that a modality made without naming one.
+    """Link a step to the order that it belongs to, which its modality did not name.
 
     Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
     """
@@ -157,9 +157,9 @@ def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Cli
 
 
 def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Say that a study does not belong to an order: the order waits again unless other work was done for it.
+    """Unlink a step from an order: the order waits again unless another step was performed for it.
 
-    The study goes back among those without an order; what a person had closed by hand is no study and vanishes.
+    The study goes back among those without an order; a step that no modality reported is removed.
     Raise NotFound, WrongState when the two are not linked, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
@@ -177,7 +177,7 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
 
 
 def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Say that a study is this order's patient's, although the device named the patient otherwise.
+    """Confirm that a step is of this order's patient, although the device named the patient otherwise.
 
     The region may then learn of the images. Raise NotFound, Forbidden.
     """
@@ -190,7 +190,7 @@ def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, 
 
 
 def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
-    """Say that a study was made whose device does not report it, or did not report its end.
+    """Complete an order whose device does not report it, or did not report its end.
 
     A device that reports it later nevertheless is believed.
     `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
@@ -217,7 +217,7 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
     tx.notify()
 
 
-# ---- the modality's word ----
+# ---- what a modality reports ----
 
 
 def _validate(request: ChangeRequest, known: Attributes) -> Validation:
@@ -268,12 +268,12 @@ def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, act
 
 
 def _is_open(step: PerformedStep) -> bool:
-    """Say whether a step may be changed: what was ended in its device's place is open to its own word."""
+    """Return True if a step may be changed: a provisional end may be overruled by the device."""
     return step.state is PerformedState.IN_PROGRESS or step.provisional
 
 
 def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> PerformedStep:
-    """Give the step as it is after a change; `foreign`: another device tells it than the one that began the step.
+    """Return the step as it is after a change; `foreign`: another device reports it than the one that began the step.
 
     A modality with two AE titles may well end under the second what it began under the first; so may a stranger by
     mistake. Both are believed, but the last word stays with the device that began.
@@ -290,13 +290,13 @@ def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> 
 
 
 def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
-    """Say whether this change, not an earlier one that a person may have answered, calls the entry wrong."""
+    """Return True if this change, not an earlier one that a person may have answered, calls the entry wrong."""
     told = change.state is not None or change.discontinuation_code is not None
     return told and after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
 
 
 def _link_named(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tuple[Order, list[str]]]:
-    """Link a step to everything that it names; give the orders, each with the names that contradict it.
+    """Link a step to everything that it names; return the orders, each with the names that contradict it.
 
     Where the patient contradicts, the link bears it, and nothing goes to the region until a person has looked.
     """
@@ -359,7 +359,7 @@ def _step(tx: Tx, sop_instance_uid: str) -> PerformedStep:
 def _record(
     tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message, summary: str
 ) -> None:
-    """Keep a message as it came, that its device was heard, and what was overlooked in it."""
+    """Store a message as it came, its device's last contact, and what was overlooked in it."""
     performed.record_message(tx, uid, operation, actor.name, outcome, message)
     if message.address:
         devices.note_contact(tx, actor.name, "mpps", message.address, summary)

@@ -1,7 +1,7 @@
 """Referrals: register, amend, cancel.
 
-Each verb checks the permission, the fields and the state, and writes the order, the audit line and the outbox row in
-one transaction; what it returns has been committed.
+Each use case checks the permission, the fields and the state, and writes the order, the audit line and the outbox row
+in one transaction.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from broker.workflow import numbering, order_status, patients
 
 
 def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repeats: str = "") -> Order:
-    """Make an order of a referral: numbers, worklist entry, message to the region.
+    """Create an order from a referral: numbers, worklist entry, message to the region.
 
-    A submission id that was seen before gives the order that it made then. `repeats` names the
+    A submission id that was seen before returns the order that it created then. `repeats` names the
     earlier study that a person was shown and wants repeated: it goes into the audit trail. Raise Invalid with the wrong
     fields, Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
     """
@@ -54,14 +54,14 @@ def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repe
 
 
 def repeat_of(repeats: str) -> dict[str, str]:
-    """Give what the audit trail says of a study that repeats an earlier one; nothing where it repeats none."""
+    """Return the audit details of a study that repeats an earlier one; empty if it repeats none."""
     return {"repeat_of": repeats} if repeats else {}
 
 
 def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
-    """Make an order of a study that was done without one, and link the two; the region learns of its result only.
+    """Create an order for a study that was made without one, and link the two; the region learns of its result only.
 
-    Where and when it was done is what its device told, not what the draft says. Raise NotFound, WrongState when it
+    Where and when it was done is what its device reported, not what the draft says. Raise NotFound, WrongState when it
     belongs to an order already (so that a double click makes one), Invalid, Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
@@ -104,7 +104,7 @@ def create_order(
     done: bool = False,
     **given: str,
 ) -> Order:
-    """Make an order of a tidied draft within a verb's transaction; the verb tells the audit and the region.
+    """Create an order from a normalised draft; auditing it and queueing messages is the use case's part.
 
     `done` says that it was done already, so that its time has passed. `given` are members of Order that do not come
     from the draft: accession_number, study_instance_uid, requester, bus_accession_number.
@@ -143,7 +143,7 @@ def create_order(
 
 
 def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
-    """Change an order that has not begun; an abandoned one is planned anew.
+    """Change an order that has not begun; a discontinued one is scheduled again.
 
     `revision` is the one that the person saw. Raise Stale when the order has changed since, WrongState, Invalid,
     NotFound, Forbidden. What the bus refused goes out again, since its content has changed.
@@ -174,7 +174,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     if (step.start, step.station_ae_titles) != (changes.start, changes.station_ae_titles):
         orders.reschedule(tx, step.id, changes.start, changes.station_ae_titles)
     if state is not order.state:
-        outbox.withdraw(tx, order.id, OutboxKind.CANCEL)  # it is planned anew
+        outbox.withdraw(tx, order.id, OutboxKind.CANCEL)  # it is scheduled again
         orders.set_state(tx, order.id, state)
         orders.set_step_state(tx, step.id, StepState.SCHEDULED)
     outbox.resume(tx, order.id)
@@ -189,7 +189,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
 
 
 def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
-    """Return a tidied draft in which every field that still means what is stored is written as it is stored.
+    """Return a normalised draft in which every field that still means what is stored is written as it is stored.
 
     People see and type whole minutes, single blanks and names in one line; files and devices have seconds, line breaks
     and names by component. What a person left alone must not count as changed.
@@ -221,7 +221,7 @@ def _unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
 
 
 def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clinic: Clinic) -> Order:
-    """Cancel an order that has not begun: off the worklist, and the region learns it.
+    """Cancel an order that has not begun: it leaves the worklist, and the region learns it.
 
     Raise Stale, WrongState, NotFound, Forbidden.
     """
@@ -234,7 +234,7 @@ def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clin
 
 
 def remove_from_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
-    """Take an order off the worklist within a verb's transaction, and tell the region; raise WrongState."""
+    """Cancel an order and its steps, and queue that for the region; raise WrongState."""
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.CANCEL))
     for step in order.steps:
         orders.set_step_state(tx, step.id, StepState.CANCELLED)
@@ -256,14 +256,14 @@ def queue_amendment(tx: Tx, before: Order, after: Order) -> None:
 
 
 def _told(order: Order) -> tuple[object, ...]:
-    """Give what the region is told of an order; where and when it is done here is not among that."""
+    """Return what the region knows of an order; where and when it is done here is not among that."""
     patient = replace(order.patient, phone="", allergies="", pregnancy="", revision=0)
     own = {"patient", "steps", "state", "revision", "attributes", "bus_accession_number", "accession_number"}
     return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))
 
 
 def normalise(draft: ReferralDraft) -> ReferralDraft:
-    """Normalise what was typed, as it will be kept: blanks, dashes in numbers, letters' case of codes."""
+    """Return a draft as it is to be stored: blanks, dashes in numbers, letters' case of codes."""
     patient = draft.patient
     return replace(
         draft,
@@ -334,7 +334,7 @@ def _current(tx: Tx, order_id: int, revision: int) -> Order:
 
 
 def changed_fields(before: Order, after: Order) -> dict[str, list[object]]:
-    """Name what an amendment changed, for the audit trail: field -> [old, new]."""
+    """Return what an amendment changed, for the audit trail: field -> [old, new]."""
     old, new = asdict(before), asdict(after)
     return {key: [old[key], new[key]] for key in old if key not in {"revision", "state"} and old[key] != new[key]}
 

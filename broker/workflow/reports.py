@@ -1,4 +1,4 @@
-"""What comes of a study here: a doctor writes its report, signs it, and the region is told.
+"""Reports: a doctor writes one on a study, signs it, and it is sent to the region.
 
 A signed report stands: nothing here changes one. Templates and second readings are no concern of this file yet.
 """
@@ -40,12 +40,12 @@ class ReportText:
 
     @classmethod
     def of(cls, report: Report) -> ReportText:
-        """Take what a report says."""
+        """Return the text of a report."""
         return cls(report.description, report.conclusion, report.recommendations, report.effective_dose)
 
 
 def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor) -> Report:
-    """Keep a draft as it is now; whoever saves it has written it.
+    """Save a draft as it is now; whoever saves it has written it.
 
     `revision` is the one of the report that the doctor saw, 0 where there was none. The same words again change
     nothing. Raise Stale when somebody else has saved since, WrongState when it is signed or no images were begun,
@@ -102,9 +102,9 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
 
 
 def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Say that a signed report is right although images were taken away from its order since; it may go out again.
+    """Confirm a signed report although images were unlinked from its order since; it may go out again.
 
-    Raise WrongState where there is nothing to say that of, Invalid (`images`), Forbidden.
+    Raise WrongState if nobody doubts it, Invalid (`images`), Forbidden.
     """
     permit(tx, actor, Permission.REPORT)
     order = orders.require(tx, order_id)
@@ -127,7 +127,7 @@ def tidy(text: ReportText) -> ReportText:
 
 
 def problems(text: ReportText, *, signing: bool = False) -> dict[str, str]:
-    """Name the fields of a report that are wrong: field -> problem code; a draft may still lack anything."""
+    """Return the fields of a report that are wrong: field -> problem code; a draft may still lack anything."""
     found = {field: "too_long" for field, longest in LONGEST.items() if len(getattr(text, field)) > longest}
     if signing and not text.conclusion:
         found["conclusion"] = "required"

@@ -1,7 +1,7 @@
-"""Ends steps whose device has died: begun, and for hours nothing more was heard of them.
+"""Expires steps whose device has stopped reporting: begun, and for hours without a message.
 
 A clock that cannot be trusted ends nothing: neither a step that began after now, nor one whose hours were only made by
-setting the clock. And the device's own word stands whenever it comes.
+setting the clock. And what the device reports counts whenever it comes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StaleStepJob:
         self._trusted_since = datetime.min.replace(tzinfo=UTC)
 
     def look(self) -> int:
-        """End what is abandoned; give how many steps that were."""
+        """Expire stale steps; return their number."""
         now = self._store.clock()
         times_set, before = self._times_clock_set(), self._seen
         self._seen = times_set

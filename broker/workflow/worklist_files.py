@@ -1,7 +1,7 @@
-"""What scripts ask for by worklist files: taken over, amended when a file changes, withdrawn when it goes.
+"""Worklist files of scripts: imported, amended when a file changes, withdrawn when it is removed.
 
-Existing scripts go on working: the numbers that they wrote are kept, and only what they left out is made here. Each
-verb is one transaction, as everywhere. Nothing here reads a file; `path` and `digest` tell which content was read.
+Existing scripts go on working: the numbers that they wrote are used, and only what they left out is made here. Nothing
+here reads a file; `path` and `digest` tell which content was read.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def sync(
     vanished: Mapping[str, str] = MappingProxyType({}),
     send_to_bus: bool = False,
 ) -> SyncResult:
-    """Put the item of a file on the worklist, or bring the order in line that came of the file's earlier content.
+    """Put the item of a file on the worklist, or update the order that came of the file's earlier content.
 
     The same content again changes nothing. `vanished` are files that are not there any more, path -> digest: one of
     them may be this one under its old name. `send_to_bus` makes a new order known to the region.
@@ -90,7 +90,7 @@ def sync(
 
 
 def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | None:
-    """Take the item of a file that is gone off the worklist, unless its study has begun; None where none came of it."""
+    """Cancel the order of a file that is gone, unless its study has begun; None if there is no order."""
     permit(tx, actor, Permission.CANCEL)
     known = worklist_files.get(tx, path)
     order = orders.get(tx, known.order_id) if known and known.order_id else None
@@ -101,13 +101,13 @@ def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | No
 
 
 def note_problem(tx: Tx, path: str, digest: str, problem: str, actor: Actor) -> None:
-    """Note why a file's content was not taken over; the order of an earlier content stays as it is."""
+    """Note why a file's content was not imported; the order of an earlier content stays as it is."""
     permit(tx, actor, Permission.REGISTER)
     known = worklist_files.get(tx, path) or WorklistFile(path, digest)
     worklist_files.put(tx, replace(known, digest=digest, problem=problem))
 
 
-# ---- what a verb does ----
+# ---- the cases ----
 
 
 def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, str]) -> WorklistFile | None:
@@ -194,7 +194,7 @@ def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
 
 
 def _is_same(item: ImportedItem, order: Order) -> bool:
-    """Say whether a file's new content still means the order that came of its old one.
+    """Return True if a file's new content still means the order that came of its old one.
 
     By accession number or Study Instance UID. Scripts without accession numbers may make a new UID whenever they
     write: then patient and requested procedure tell.
@@ -210,7 +210,7 @@ def _is_same(item: ImportedItem, order: Order) -> bool:
 
 
 def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) -> Order:
-    """Make the order that an item asks for, under the id and the numbers of `current` where there is one."""
+    """Return the order that an item asks for, under the id and the numbers of `current` if there is one."""
     attributes: dict[str, Any] = deepcopy(item.attributes)
     own = current.id if current else None
     uid = item.study_instance_uid
@@ -279,7 +279,7 @@ def _refuse_taken(tx: Tx, number: str, label: str, value: str, own: int | None) 
 
 
 def _own(tx: Tx, number: str, value: str, own: int | None) -> str:
-    """Give a number of a script's own if it can be one here; else empty, and ours stands in for it.
+    """Return a script's own number if it is usable here; else "", and one of ours replaces it.
 
     Scripts repeat them ("1" in every item) or make them too long; what they wrote is answered nevertheless.
     """
@@ -288,7 +288,7 @@ def _own(tx: Tx, number: str, value: str, own: int | None) -> str:
 
 
 def _where(tx: Tx, item: ImportedItem) -> tuple[tuple[str, ...], str]:
-    """Give an item's stations and modality; what the script left out comes from the registered devices."""
+    """Return an item's stations and modality; what the script left out comes from the registered devices."""
     modality = item.modality
     if not modality:
         found = {device.modality for ae_title in item.station_ae_titles if (device := devices.get(tx, ae_title))}

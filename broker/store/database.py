@@ -185,7 +185,7 @@ class Store:
         try:
             with self._exclusive():
                 conn = _connect(self.path)
-                _prepare(conn, self.path, self.clock())
+                _prepare(conn, self.path)
         except BaseException as error:
             started.set_exception(error)
             return
@@ -396,13 +396,13 @@ def _connect(path: Path) -> Connection:
     return conn
 
 
-def _prepare(conn: Connection, path: Path, now: datetime) -> None:
+def _prepare(conn: Connection, path: Path) -> None:
     """Set the durable mode and bring the schema up to date."""
     mode = conn.execute("PRAGMA journal_mode=WAL").fetchone()[0]
     if mode != "wal":
         raise StoreError(f"the database {path} cannot use a write-ahead log (is it on a network share?)")
     conn.execute("PRAGMA synchronous=FULL")
     try:
-        migrate(conn, now)
+        migrate(conn)
     except UnusableSchema as error:
         raise StoreError(f"the database {path} {error}") from error

@@ -135,7 +135,7 @@ def test_the_database_is_durable_and_strict(store: Store) -> None:
         loose = reader.rows(
             "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict"
         )
-    assert {row["name"] for row in loose} <= {"sqlite_schema", "sqlite_sequence"}
+    assert {row["name"] for row in loose} <= {"sqlite_schema", "sqlite_sequence", "_sqlite_migrations"}
 
 
 def test_the_files_are_readable_by_their_owner_only(store: Store) -> None:

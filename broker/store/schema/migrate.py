@@ -3,7 +3,7 @@
 To add a migration:
 
 1. Write `NNNN_what.sql` here, with the next number. It is one script of SQL statements, without BEGIN and COMMIT: each
-   file runs in a transaction of its own, together with its row in the table `migration`.
+   file runs in a transaction of its own, together with its record (sqlite-utils' `Migrations`).
 2. Run `python -m tests.store.schema.snapshot`. It updates `tests/store/schema/golden.sql`, the schema as it is now, and
    writes a database of the new version for the test that migrates every past one.
 3. Say in CHANGELOG.md what changes for people who update.
@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import NamedTuple
 
+from sqlite_utils import Database, Migrations
+
+_SET = "worklist-broker"
 _FILE = re.compile(r"(\d{4}_\w+)\.sql")
-_APPLIED = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL) STRICT"
-_UNRELEASED = "_sqlite_migrations"  # the table in which unreleased versions kept their migrations
+_UNRELEASED = frozenset({"m001_initial", "m002_both_ways", "m003_changes"})  # of the time before the first release
 
 
 class Migration(NamedTuple):
@@ -46,41 +47,47 @@ def migrations() -> list[Migration]:
     return [Migration(match[1], file.read_text("utf-8")) for file in files if (match := _FILE.fullmatch(file.name))]
 
 
-def migrate(conn: sqlite3.Connection, now: datetime, steps: Sequence[Migration] | None = None) -> None:
-    """Run the migrations that the database has not run yet; `now` (UTC) is noted with each.
+def migrate(conn: sqlite3.Connection, steps: Sequence[Migration] | None = None) -> None:
+    """Run the migrations that the database has not run yet.
 
     `conn` must be in autocommit mode. A migration that fails leaves nothing behind, and those before it stay. Raise
     UnusableSchema, and change nothing, where the database is not one of an earlier version.
     """
     steps = migrations() if steps is None else steps
-    applied = _applied(conn)
-    if unknown := sorted(applied - {step.name for step in steps}):
-        raise UnusableSchema(
-            f"was made by a newer version of the program ({', '.join(unknown)}); "
-            "install that version, or put back the backup made before the update"
-        )
+    db = Database(conn, execute_plugins=False)
+    runner = Migrations(_SET)
     for step in steps:
-        if step.name not in applied:
-            _run(conn, step, now)
-
-
-def _applied(conn: sqlite3.Connection) -> set[str]:
-    tables = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if _UNRELEASED in tables:
+        _add(runner, step)
+    unknown = {done.name for done in runner.applied(db)} - {step.name for step in steps}
+    if unknown & _UNRELEASED:
         raise UnusableSchema(
             "was made before the first release of the program and cannot be updated; "
             "move it and its -wal and -shm files away and start with a new one"
         )
-    return {name for (name,) in conn.execute("SELECT name FROM migration")} if "migration" in tables else set()
+    if unknown:
+        raise UnusableSchema(
+            f"was made by a newer version of the program ({', '.join(sorted(unknown))}); "
+            "install that version, or put back the backup made before the update"
+        )
+    if runner.pending(db):  # else nothing is written
+        runner.apply(db)
 
 
-def _run(conn: sqlite3.Connection, step: Migration, now: datetime) -> None:
-    try:
-        # executescript() commits what is open before it begins, so the transaction begins in the script itself.
-        conn.executescript(f"BEGIN IMMEDIATE; {_APPLIED};\n{step.sql}")
-        conn.execute("INSERT INTO migration (name, applied_at) VALUES (?, ?)", [step.name, now.isoformat()])
-        conn.execute("COMMIT")
-    except BaseException:
-        if conn.in_transaction:
-            conn.execute("ROLLBACK")
-        raise
+def _add(runner: Migrations, step: Migration) -> None:
+    @runner(name=step.name)
+    def run(db: Database) -> None:
+        # One by one: executescript() would commit the transaction that the record belongs to.
+        for statement in _statements(step.sql):
+            db.conn.execute(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script, triggers whole."""
+    statement = ""
+    for piece in re.split(r"(?<=;)", script):
+        statement += piece
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement

@@ -109,6 +109,13 @@ BEGIN INSERT INTO worklist_change (order_id) VALUES (new.order_id); END;
 CREATE TRIGGER worklist_change_forget AFTER INSERT ON worklist_change WHEN new.revision % 1000 = 0
 BEGIN DELETE FROM worklist_change WHERE revision <= new.revision - 10000; END;
 
+CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+);
+
 CREATE TABLE account (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     login TEXT NOT NULL UNIQUE CHECK (login <> ''),
@@ -305,8 +312,6 @@ CREATE TABLE incoming_referral (
     changed_at TEXT NOT NULL,
     UNIQUE (source, task)
 ) STRICT;
-
-CREATE TABLE migration (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL) STRICT;
 
 CREATE TABLE orders (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -556,6 +561,9 @@ CREATE INDEX directory_name ON directory (kind, name_key);
 CREATE INDEX external_study_order ON external_study (order_id) WHERE order_id IS NOT NULL;
 
 CREATE INDEX external_study_patient ON external_study (patient_id, studied_on);
+
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON "_sqlite_migrations" ("migration_set", "name");
 
 CREATE INDEX incoming_item_at ON incoming_item (at);
 

@@ -12,7 +12,6 @@ from broker.store.schema import migrate
 from broker.store.schema.migrate import Migration, migrations
 from broker.store.tables import orders, performed
 from tests.store.schema.snapshot import GOLDEN, VERSIONS, schema
-from tests.support.clock import NOW
 
 
 def restored(version: str, path: Path) -> Path:
@@ -61,10 +60,10 @@ def test_a_database_of_every_version_is_migrated_with_all_that_is_in_it(version:
 
 def test_a_migrated_database_is_left_alone_when_it_is_opened_again(store: Store) -> None:
     with store.read() as reader:
-        before = reader.rows("SELECT * FROM migration")
+        before = reader.rows("SELECT * FROM _sqlite_migrations")
     Store(store.path).close()
     with store.read() as reader:
-        assert reader.rows("SELECT * FROM migration") == before
+        assert reader.rows("SELECT * FROM _sqlite_migrations") == before
 
 
 def test_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> None:
@@ -72,7 +71,10 @@ def test_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> N
     Store(path).close()
     conn = sqlite3.connect(path)
     with conn:
-        conn.execute("INSERT INTO migration (name, applied_at) VALUES ('9999_future', '')")
+        conn.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('worklist-broker', '9999_future', '')"
+        )
     with pytest.raises(StoreError, match=r"newer version of the program \(9999_future\)"):
         Store(path)
     assert schema(conn) == GOLDEN.read_text(encoding="utf-8")
@@ -92,10 +94,13 @@ def test_a_migration_that_fails_leaves_nothing_behind_and_those_before_it_stay(t
     good = Migration("0001_good", "CREATE TABLE good (id INTEGER)")
     bad = Migration("0002_halfway", "CREATE TABLE half (id INTEGER); INSERT INTO nowhere VALUES (1);")
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
-        migrate.migrate(conn, NOW, [good, bad])
+        migrate.migrate(conn, [good, bad])
     tables = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    assert tables == {"good", "migration"}
+    assert tables == {"good", "_sqlite_migrations"}
     fixed = Migration("0002_halfway", "CREATE TABLE half (id INTEGER)")
-    migrate.migrate(conn, NOW, [good, fixed])
-    assert [name for (name,) in conn.execute("SELECT name FROM migration ORDER BY name")] == [good.name, fixed.name]
+    migrate.migrate(conn, [good, fixed])
+    assert [name for (name,) in conn.execute("SELECT name FROM _sqlite_migrations ORDER BY name")] == [
+        good.name,
+        fixed.name,
+    ]
     conn.close()

@@ -1,4 +1,11 @@
 BEGIN TRANSACTION;
+CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+);
+INSERT INTO "_sqlite_migrations" VALUES(1,'worklist-broker','0001_initial','2026-11-30 10:01:01.383019+00:00');
 CREATE TABLE account (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     login TEXT NOT NULL UNIQUE CHECK (login <> ''),
@@ -190,8 +197,6 @@ CREATE TABLE incoming_referral (
     changed_at TEXT NOT NULL,
     UNIQUE (source, task)
 ) STRICT;
-CREATE TABLE migration (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL) STRICT;
-INSERT INTO "migration" VALUES('0001_initial','2026-11-24T06:47:00+00:00');
 CREATE TABLE orders (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     accession_number TEXT NOT NULL UNIQUE CHECK (length(accession_number) BETWEEN 1 AND 16),
@@ -229,7 +234,7 @@ CREATE TABLE orders (
     bus_accession_number TEXT UNIQUE CHECK (length(bus_accession_number) BETWEEN 1 AND 16),
     revision INTEGER NOT NULL DEFAULT 1
 ) STRICT;
-INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.5978926536','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'b46b52acad8ff4cd9e5a29cd20eb9bdee0ed18692f14108c9a5aa35bb9e4170e','','placer','','',NULL,3);
+INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.4242330138','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'b46b52acad8ff4cd9e5a29cd20eb9bdee0ed18692f14108c9a5aa35bb9e4170e','','placer','','',NULL,3);
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
@@ -351,7 +356,7 @@ CREATE TABLE performed_step_reference (  -- Scheduled Step Attributes Sequence (
     referenced_study_uids TEXT NOT NULL DEFAULT '[]',  -- JSON
     PRIMARY KEY (performed_step_id, position)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.5978926536','K2611-0001','','','["1.2.3"]');
+INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.4242330138','K2611-0001','','','["1.2.3"]');
 CREATE TABLE procedure_type (
     code TEXT PRIMARY KEY,
     name TEXT NOT NULL CHECK (name <> ''),
@@ -450,6 +455,8 @@ CREATE TABLE worklist_file (  -- items that a script of the clinic writes as fil
     state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'gone', 'withdrawn')),
     at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON "_sqlite_migrations" ("migration_set", "name");
 CREATE INDEX patient_name ON patient (name_key);
 CREATE INDEX patient_given ON patient (given_key);
 CREATE INDEX patient_birth_date ON patient (birth_date);

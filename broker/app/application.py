@@ -26,7 +26,7 @@ from broker.app.scheduler import Job, Schedule
 from broker.app.settings import archive_address, clinic_of, port_settings, screen_settings
 from broker.bus.api import ApiMount
 from broker.config.configuration import Config
-from broker.dicom.devices import learning
+from broker.dicom import learning
 from broker.dicom.files.watched_folder import WorklistFolder
 from broker.dicom.scu.archive import Archive
 from broker.dicom.server import DicomServer

@@ -8,7 +8,7 @@ from dataclasses import replace
 from broker.app.bus import report_renderer
 from broker.app.settings import bus_profile
 from broker.bus.api import FhirApi
-from broker.bus.outbound.resources import NAMESPACE
+from broker.bus.outbound.bundle import NAMESPACE
 from broker.bus.profile import Profile
 from broker.config.configuration import Config
 from broker.domain.clinic import Clinic

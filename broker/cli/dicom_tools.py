@@ -18,6 +18,7 @@ from broker.cli.output import show
 from broker.config.loader import load
 from broker.dicom import conformance
 from broker.dicom.codec import settings
+from broker.dicom.devices.caller import Caller
 from broker.dicom.scu import echo
 from broker.dicom.worklist import explain, rule_texts, service
 from broker.domain.device_advice import Explanation
@@ -117,7 +118,7 @@ def _worklist(args: argparse.Namespace) -> int:
         answers = list(
             service.find(
                 explain.typical_query(args.date, term),
-                service.Caller(args.ae_title, ""),
+                Caller(args.ae_title, ""),
                 context.store,
                 context.clinic,
                 context.config.clinic.name,

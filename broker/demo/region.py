@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from broker.bus import practice
-from broker.bus.outbound.resources import images_bundle, order_bundle, report_bundle
+from broker.bus.outbound.orders import order_bundle
+from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.dialect import bundle_references, n3
 from broker.domain.messages import BusReferences

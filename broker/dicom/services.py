@@ -22,6 +22,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from broker.dicom.codec import decoding, json_model
 from broker.dicom.codec.decoding import Undecodable
 from broker.dicom.devices import samples
+from broker.dicom.devices.caller import Caller
 from broker.dicom.devices.registry import KnownDevices
 from broker.dicom.devices.throttle import KeyedThrottle
 from broker.dicom.mpps import service as mpps
@@ -30,7 +31,6 @@ from broker.dicom.upper_layer.answering import DeferredReply, Reply, Request
 from broker.dicom.upper_layer.dimse.command_set import C_ECHO, C_FIND, N_CREATE, N_GET, N_SET
 from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
-from broker.dicom.worklist.service import Caller
 from broker.domain.clinic import Clinic
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices

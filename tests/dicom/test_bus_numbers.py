@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from broker.dicom.devices.caller import Caller
 from broker.dicom.worklist import service
-from broker.dicom.worklist.service import Caller
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule

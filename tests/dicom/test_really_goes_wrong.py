@@ -19,11 +19,11 @@ from pydicom.tag import Tag
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from broker.dicom.codec import decoding
+from broker.dicom.devices.caller import Caller
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import response, service
 from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
-from broker.dicom.worklist.service import Caller
 from broker.domain.orders import Order, ScheduledStep
 from broker.domain.people import Patient, PersonName
 from broker.store.database import Store

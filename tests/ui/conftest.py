@@ -31,7 +31,7 @@ from nicegui.functions.notify import notify
 from nicegui.testing import User
 from nicegui.testing.general import nicegui_reset_globals
 
-from broker.dicom.devices import learning
+from broker.dicom import learning
 from broker.dicom.worklist import explain
 from broker.domain.actors import Role
 from broker.domain.health import Check, Health

@@ -116,7 +116,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         re.compile(r"a step for (\S+) names another order or patient by (.+)"),
         lambda match: f"{match[1]}, не сходится {match[2]}",
     ),
-    (re.compile(r"no number: (.+)"), lambda match: match[1]),
+    (re.compile(r"(?:not a|no) number: (.+)"), lambda match: match[1]),
 )
 _NOTES: Mapping[str, str] = {
     "charset": "Буквы, которых нет в кодировке аппарата, написаны другими: {text}",

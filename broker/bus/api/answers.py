@@ -14,7 +14,7 @@ from typing import Any
 from broker.bus.fhir_server.records import resolved
 from broker.bus.fhir_server.rules import Resource
 from broker.bus.outbound.messages import MakePdf, performed_steps
-from broker.bus.outbound.resources import images_bundle, report_bundle
+from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.dialect import STUDY, n3
 from broker.domain.incoming import IncomingState

@@ -162,7 +162,7 @@ class ResultPoll:
     # ---- taking ----
 
     def _take(self, task: Resource, *, again: bool = False) -> ExternalResultOutcome | None:
-        """Take one result, or note why not; None where it is none for us. Raise LineDown."""
+        """Take one result, or note why not; None where it is none for us. Raise BusUnavailable."""
         id = member(task, "id")
         if not isinstance(id, str) or not is_id(id) or member(task, "intent") != "reflex-order":
             return None
@@ -211,7 +211,7 @@ class ResultPoll:
     def _broke(
         self, arrival: Arrival, down: BusUnavailable, order_id: int | None, known: ArrivalRecord | None
     ) -> ExternalResultOutcome:
-        """Leave a result that the line broke for later; raise LineDown where the line itself is down."""
+        """Leave a result that the line broke for later; raise BusUnavailable where the line itself is down."""
         answer = down.answer
         if isinstance(answer, Paused | NotAsked) or answer.after is not None:
             raise down

@@ -32,6 +32,20 @@ def task_number(order: Order, kind: OutboxKind) -> str:
     return order.accession_number + _SUFFIXES.get(kind, "")
 
 
+def task_search(number: str, intent: str, profile: Profile, requester: str = "") -> dict[str, str]:
+    """Make the parameters of a search, `Dialect.search`, for a Task of ours by its number.
+
+    `requester` is the GUID of the clinic that ordered; empty: this one.
+    """
+    ours = profile.number(number)
+    return {
+        "intent": intent,
+        "requester": f"Organization/{requester or profile.organisation}",
+        "identifier": f"{ours['system']}|{ours['value']}",
+        "_count": "500",
+    }
+
+
 class Transaction:
     """A transaction Bundle that grows entry by entry.
 

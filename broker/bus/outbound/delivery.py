@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from broker.bus.outbound import messages
+from broker.bus.outbound.bundle import task_search
 from broker.bus.outbound.messages import MakePdf, OutboundMessage, Unsupported
 from broker.bus.outbound.outcomes import Accepted, Outcome, OutcomeRecorder
-from broker.bus.outbound.resources import task_search
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import (

@@ -9,14 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from broker.bus.outbound.resources import (
-    amendment_bundle,
-    images_bundle,
-    order_bundle,
-    report_bundle,
-    task_number,
-    task_search,
-)
+from broker.bus.outbound.bundle import task_number, task_search
+from broker.bus.outbound.orders import amendment_bundle, order_bundle
+from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect

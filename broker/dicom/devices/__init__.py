@@ -1,1 +1,1 @@
-"""The calling devices: their registry in memory, samples of what they send, suggestions drawn from these."""
+"""The calling devices: their registry in memory, samples of what they send, and the callers themselves."""

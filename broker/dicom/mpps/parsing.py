@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from broker.dicom.codec import dates
 from broker.dicom.mpps.rules import key, values
-from broker.dicom.worklist import matching
 from broker.domain.performed import (
     Dose,
     Message,
@@ -197,8 +197,8 @@ def _moment(attributes: Attributes, date_keyword: str, time_keyword: str) -> dat
     if not day:
         return None
     try:
-        window = matching.window(day, hour)
-    except matching.MalformedKey:
+        window = dates.window(day, hour)
+    except dates.MalformedKey:
         log.warning("cannot parse %s and %s", date_keyword, time_keyword)
         return None
     return window.low.replace(microsecond=0) if window.low else None

@@ -19,9 +19,9 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 from broker.dicom.codec import charset
+from broker.dicom.devices.caller import Caller
 from broker.dicom.mpps import parsing, rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
-from broker.dicom.worklist.service import Caller
 from broker.domain import identifiers, step_rules
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
@@ -177,7 +177,9 @@ def _wrong_status(allowed: Iterable[PerformedState]) -> Problem:
 def _uid_problems(uid: str) -> list[Problem]:
     if identifiers.valid_uid(uid):
         return []
-    return [Problem(ProblemKind.INVALID_UID, rules.key("AffectedSOPInstanceUID"), "the SOP Instance UID is not a UID")]
+    return [
+        Problem(ProblemKind.INVALID_UID, rules.key("AffectedSOPInstanceUID"), "the SOP Instance UID is not a valid UID")
+    ]
 
 
 def _refuse(uid: str, operation: str, problem: Problem, message: Message, actor: Actor) -> PendingMessage:
@@ -213,7 +215,7 @@ def _log_overlooked(caller: Caller, notes: Iterable[tuple[str, str]]) -> None:
 
 def _dose_notes(unreadable: Sequence[str]) -> Iterator[tuple[str, str]]:
     if unreadable:
-        yield "mpps_dose", f"no number: {', '.join(unreadable)}"
+        yield "mpps_dose", f"not a number: {', '.join(unreadable)}"
 
 
 # ---- N-GET ----

@@ -17,7 +17,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from broker.dicom.worklist import matching
+from broker.dicom.codec import dates
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.orders import Order
@@ -201,7 +201,7 @@ def _moment(day: str, hour: str) -> datetime | None:
     if not day:
         return None
     try:
-        low = matching.window(day, hour).low
-    except matching.MalformedKey:
+        low = dates.window(day, hour).low
+    except dates.MalformedKey:
         return None
     return low.replace(microsecond=0) if low else None

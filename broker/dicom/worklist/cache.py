@@ -21,11 +21,12 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
+from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
 from broker.dicom.worklist.query import WorklistQuery
 from broker.dicom.worklist.response import Alterations
-from broker.dicom.worklist.service import Caller, ResponseRecorder, SearchResult
+from broker.dicom.worklist.service import ResponseRecorder, SearchResult
 from broker.domain.clinic import Clinic
 from broker.domain.orders import StepState
 from broker.store.database import Store, StoreError

@@ -12,11 +12,11 @@ from datetime import date, datetime, timedelta, tzinfo
 
 from pydicom.dataset import Dataset
 
-from broker.dicom.codec import charset
+from broker.dicom.codec import charset, dates
+from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.devices import samples
-from broker.dicom.worklist import comparison, matching, response, service
+from broker.dicom.worklist import comparison, response, service
 from broker.dicom.worklist.attributes import STEP, TOP, AnswerContext, Match
-from broker.dicom.worklist.matching import MalformedKey
 from broker.dicom.worklist.query import WorklistQuery, parse
 from broker.dicom.worklist.response import Alterations, Style
 from broker.domain.clinic import Clinic
@@ -107,7 +107,7 @@ def moved_to_today(query: Dataset, at: datetime, now: datetime, zone: tzinfo) ->
     if step is None or not passed or not key:
         return query
     try:
-        ends = matching.dates(key, "ScheduledProcedureStepStartDate")
+        ends = dates.dates(key, "ScheduledProcedureStepStartDate")
         moved_key = "-".join(f"{end + passed:%Y%m%d}" if end else "" for end in ends)
     except (MalformedKey, OverflowError):
         return query  # the service refuses it

@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
+from broker.dicom.codec import dates
+from broker.dicom.codec.dates import MalformedKey, Window
 from broker.dicom.worklist import matching, name_matching
 from broker.dicom.worklist.attributes import CODE, STEP, TOP, Attribute, Match
-from broker.dicom.worklist.matching import MalformedKey, Window
 
 SEQUENCE = Tag("ScheduledProcedureStepSequence")
 # Never keys: the character set, and the Query/Retrieve Level, which the worklist does not have.
@@ -93,8 +94,8 @@ def parse(query: Dataset) -> WorklistQuery:
         undecodable=tuple(undecodable),
     )
     day, hour = read.key("ScheduledProcedureStepStartDate"), read.key("ScheduledProcedureStepStartTime")
-    born = matching.dates(read.key("PatientBirthDate"), "PatientBirthDate")
-    return replace(read, window=matching.window(day, hour), born=born)
+    born = dates.dates(read.key("PatientBirthDate"), "PatientBirthDate")
+    return replace(read, window=dates.window(day, hour), born=born)
 
 
 def _is_undecodable(attribute: Attribute, key: str) -> bool:

@@ -23,11 +23,12 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
 from broker.dicom.codec import charset
+from broker.dicom.codec.dates import MalformedKey
+from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status, status
 from broker.dicom.worklist import name_matching, response
 from broker.dicom.worklist.attributes import AnswerContext
 from broker.dicom.worklist.comparison import matches, name_matches
-from broker.dicom.worklist.matching import MalformedKey
 from broker.dicom.worklist.query import WorklistQuery, parse
 from broker.dicom.worklist.response import Alterations, Style
 from broker.domain import names
@@ -47,14 +48,6 @@ T = TypeVar("T")
 MOST = 2000
 MOST_EXAMINED = 20_000  # items that are looked at for one answer, where no index says that a key fails
 _PAGE = 500  # items that are read at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A calling AE title and the address that it calls from."""
-
-    ae_title: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True)

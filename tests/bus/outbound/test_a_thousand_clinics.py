@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from broker.app.bus import DELIVER_EVERY
-from broker.bus.outbound.resources import order_bundle
+from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import PracticeBus
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Retry

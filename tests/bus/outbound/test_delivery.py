@@ -14,7 +14,7 @@ import pytest
 
 from broker.bus.fhir.json_access import Resource
 from broker.bus.outbound.delivery import DeliverySummary
-from broker.bus.outbound.resources import order_bundle
+from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus
 from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
 from broker.bus.transport.client import BusClient

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from broker.bus.fhir.json_access import Resource
-from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle, task_search
+from broker.bus.outbound.bundle import task_search
+from broker.bus.outbound.orders import amendment_bundle, order_bundle
+from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Answer, Retry

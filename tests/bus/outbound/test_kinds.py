@@ -11,7 +11,7 @@ import pytest
 
 from broker.bus.outbound.delivery import PROBE_AFTER, DeliverySummary
 from broker.bus.outbound.messages import NO_BEGINNINGS, NO_CORRECTIONS, OutboundMessage, render
-from broker.bus.outbound.resources import order_bundle
+from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
 from broker.bus.transport.answers import Answer, Delivered, Rejected
 from broker.bus.transport.client import BusClient

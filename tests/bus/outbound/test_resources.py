@@ -16,14 +16,9 @@ import pytest
 
 from broker.app.settings import bus_profile
 from broker.bus.fhir.json_access import Resource, encode
-from broker.bus.outbound.resources import (
-    amendment_bundle,
-    images_bundle,
-    order_bundle,
-    report_bundle,
-    task_number,
-    task_search,
-)
+from broker.bus.outbound.bundle import task_number, task_search
+from broker.bus.outbound.orders import amendment_bundle, order_bundle
+from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import VERSION_NOT_CONFIGURED, systems_without_version
 from broker.bus.transport.dialect import n3
 from broker.config.configuration import Config

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from broker.bus.fhir.json_access import Resource
-from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle
+from broker.bus.outbound.orders import amendment_bundle, order_bundle
+from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.transport.dialect import bundle_references, n3, r4
 from broker.domain.messages import BusReferences

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 
 from broker.bus.fhir.json_access import Resource, encode
-from broker.bus.outbound.resources import amendment_bundle, images_bundle, order_bundle, report_bundle
+from broker.bus.outbound.orders import amendment_bundle, order_bundle
+from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.dialect import (
     DIALECTS,

@@ -16,9 +16,9 @@ from pydicom.data import get_charset_files
 from pydicom.dataset import Dataset
 
 from broker.dicom.codec import charset, decoding
+from broker.dicom.devices.caller import Caller
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist import service
-from broker.dicom.worklist.service import Caller
 from broker.domain import names, passthrough
 from broker.domain.people import Patient, Sex
 from broker.store.database import Store

@@ -16,12 +16,12 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pynetdicom.sop_class import ModalityPerformedProcedureStep, Verification  # type: ignore[attr-defined]
 
+from broker.dicom import learning
 from broker.dicom.codec import json_model
-from broker.dicom.devices import learning
+from broker.dicom.devices.caller import Caller
 from broker.dicom.mpps import rules, service
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
-from broker.dicom.worklist.service import Caller
 from broker.domain import step_rules
 from broker.domain.devices import Device
 from broker.domain.identifiers import valid_uid

@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 )
 from pydicom.dataset import Dataset
 
+from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status
-from broker.dicom.worklist.service import Caller
 from broker.domain.errors import WrongState
 from broker.domain.reasons import WRONG_ENTRY
 from broker.store.tables import orders

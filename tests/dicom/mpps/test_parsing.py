@@ -92,7 +92,7 @@ def test_a_dose_that_is_no_number_is_noted_not_stored(store: Store, value: str) 
         step = performed.get(reader, "1.2.3")
         assert step is not None
         assert [dose.keyword for dose in performed.doses(reader, step.id)] == ["TotalNumberOfExposures"]
-    assert notes(store)["mpps_dose"] == "no number: EntranceDoseInmGy"
+    assert notes(store)["mpps_dose"] == "not a number: EntranceDoseInmGy"
 
 
 def get(store: Store, *keywords: str, uid: str = "1.2.3") -> tuple[int, Dataset | None]:

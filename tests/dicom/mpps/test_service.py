@@ -11,10 +11,10 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from broker.dicom.devices.caller import Caller
 from broker.dicom.mpps import parsing
 from broker.dicom.mpps import rules as mpps_rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
-from broker.dicom.worklist.service import Caller
 from broker.domain.identifiers import valid_uid
 from broker.domain.orders import Order, OrderState
 from broker.domain.step_rules import Rule

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
-from broker.dicom.worklist.service import Caller, FindResponse
+from broker.dicom.worklist.service import FindResponse
 from broker.domain.orders import Order
 from broker.domain.people import Patient
 from broker.store.database import Store

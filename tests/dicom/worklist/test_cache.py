@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from broker.dicom.codec import decoding
+from broker.dicom.devices.caller import Caller
 from broker.dicom.services import DicomServices
 from broker.dicom.statuses import Status
 from broker.dicom.upper_layer.answering import Reply, Request, list_wires, wires
@@ -26,7 +27,6 @@ from broker.dicom.upper_layer.dimse.command_set import C_FIND, CommandSet
 from broker.dicom.upper_layer.negotiation import AcceptedContext
 from broker.dicom.worklist import cache, response, service
 from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
-from broker.dicom.worklist.service import Caller
 from broker.domain.devices import Device
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.devices import samples
 from broker.dicom.worklist import explain, query
 from broker.dicom.worklist import service as worklist
-from broker.dicom.worklist.matching import MalformedKey
 from broker.domain.device_advice import Explanation, RuleResult
 from broker.domain.devices import Device
 from broker.domain.orders import Order

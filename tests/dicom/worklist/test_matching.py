@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.dicom.codec import dates
+from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.worklist import matching, name_matching
-from broker.dicom.worklist.matching import MalformedKey
 from broker.dicom.worklist.wildcards import wildcard
 from tests.support.waiting import at_most
 
@@ -38,14 +39,14 @@ NAME = "Кузнецова^Марина^Петровна"
     ],
 )
 def test_date_and_time_keys(date_key: str, time_key: str, inside: str, outside: str) -> None:
-    window = matching.window(date_key, time_key)
+    window = dates.window(date_key, time_key)
     assert window.holds(datetime.fromisoformat(inside))
     assert not window.holds(datetime.fromisoformat(outside))
 
 
 @pytest.mark.parametrize("key", ["", "*", " "])
 def test_an_empty_date_asks_for_everything(key: str) -> None:
-    assert matching.window(key, "").holds(datetime(1999, 1, 1))
+    assert dates.window(key, "").holds(datetime(1999, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_an_empty_date_asks_for_everything(key: str) -> None:
 )
 def test_a_malformed_date_or_time_is_refused(date_key: str, time_key: str) -> None:
     with pytest.raises(MalformedKey):
-        matching.window(date_key, time_key)
+        dates.window(date_key, time_key)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydicom.dataset import Dataset
 
+from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
 from broker.dicom.worklist.attributes import TOP, AnswerContext
-from broker.dicom.worklist.service import Caller
 from broker.domain import passthrough
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.devices import Device

@@ -11,8 +11,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.worklist.attributes import STEP, TOP, Match
-from broker.dicom.worklist.matching import MalformedKey
 from broker.dicom.worklist.query import WorklistQuery, parse
 from tests.support.worklist_query import code, identifier
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from broker.dicom.devices.caller import Caller
 from broker.dicom.worklist import service
 from broker.dicom.worklist.comparison import matches
 from broker.dicom.worklist.query import parse
-from broker.dicom.worklist.service import Caller
 from broker.domain import names
 from broker.domain.devices import Device
 from broker.store.database import Store, Tx

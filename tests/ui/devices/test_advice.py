@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from broker.dicom.devices import learning
+from broker.dicom import learning
 from broker.dicom.worklist import rule_texts
 from broker.domain.device_advice import RuleResult, Suggestion
 from broker.domain.devices import Device
@@ -83,7 +83,7 @@ def test_notes_say_when_and_how_often() -> None:
         ("undecodable_name", "PatientName was question marks only: the device cannot write its letters", "никого"),
         ("mpps_unfinished", "a step was never ended, it was heard of last at 24.11.2026 09:15", "24.11.2026 09:15 (x)"),
         ("mpps_conflict", "a step for K1 names another order or patient by patient_id", "K1, не сходится patient_id"),
-        ("mpps_dose", "no number: EntranceDose", "не число: EntranceDose (x)"),
+        ("mpps_dose", "not a number: EntranceDose", "не число: EntranceDose (x)"),
     ],
 )
 def test_notes_of_the_services_are_said_in_russian(kind: str, text: str, told: str) -> None:

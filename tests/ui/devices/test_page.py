@@ -166,7 +166,7 @@ async def test_a_device_that_is_turned_away_says_why(scene: Scene, user: User) -
         devices.note_contact(tx, "CT_1", "refused", "10.9.9.9", "")
         devices.learn(tx, "US_7", "10.0.4.7")
         devices.note_contact(tx, "US_7", "refused", "10.0.4.7", "")
-        devices.note(tx, "XRAY_14", "mpps_dose", "no number: EntranceDose")
+        devices.note(tx, "XRAY_14", "mpps_dose", "not a number: EntranceDose")
 
     scene.store.write(hear)
     await user.open("/devices")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from broker.dicom.devices import learning, samples
+from broker.dicom import learning
+from broker.dicom.devices import samples
 from broker.domain.device_advice import Suggestion
 from broker.domain.devices import Device
 from broker.store.tables.devices import DeviceSample

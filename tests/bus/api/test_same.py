@@ -272,7 +272,7 @@ def test_tasks_are_found_by_every_parameter_of_the_profile(server: PracticeServe
     since = f"ge{second['meta']['lastUpdated']}"
     system = original["identifier"][0]["system"]
     assert search(server, identifier="order-search-1") == [original]
-    assert search(server, identifier=f"{system}|order-search-1,x") == [original]
+    assert search(server, identifier=f"{system}|order-search-1,order-search-none") == [original]
     assert search(server, identifier=accession_numbers(original)[0]) == [original]
     assert original in search(server, intent="original-order", owner=f"Organization/{PRACTICE_ORGANISATION_2}")
     assert original in search(server, status="requested,cancelled", requester=PRACTICE_ORGANISATION)

@@ -20,7 +20,7 @@ from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile, systems_without_version
 from broker.bus.transport.dialect import DIALECTS
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.config.configuration import Config
 from broker.documents.report_pdf import report_pdf
 from broker.domain.clinic import Clinic
@@ -53,18 +53,20 @@ class RegionalBus:
         if not store.write(lambda tx: incoming.is_of(tx, f"{config.bus.organisation.lower()} {config.bus.url}")):
             log.warning("the configured bus or organisation is another one: everything recent is polled again")
 
-        def session(priority: Priority) -> BusSession:
+        def session(priority: SessionPriority) -> BusSession:
             return BusSession(store, bus_client(config.bus), limiter, priority)
 
         workers = 1 if config.bus.dialect in ONE_WORKER else WORKERS
         self.delivery = Delivery(
-            store, session(Priority.DELIVERY), profile, report_renderer(config), dialect=dialect, workers=workers
+            store, session(SessionPriority.DELIVERY), profile, report_renderer(config), dialect=dialect, workers=workers
         )
         self.referrals = ReferralPoll(
-            store, session(Priority.POLLING), dialect, profile, clinic, config.bus.auto_accept
+            store, session(SessionPriority.POLLING), dialect, profile, clinic, config.bus.auto_accept
         )
-        self.results = ResultPoll(store, session(Priority.BACKGROUND), dialect, profile)
-        self.history = History(store, session(Priority.BACKGROUND), dialect, profile, hours=config.bus.history_hours)
+        self.results = ResultPoll(store, session(SessionPriority.BACKGROUND), dialect, profile)
+        self.history = History(
+            store, session(SessionPriority.BACKGROUND), dialect, profile, hours=config.bus.history_hours
+        )
 
     def jobs(self) -> list[Job]:
         """List what is done periodically."""

@@ -167,7 +167,7 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
 
 
 def acsn(desk: Desk, number: str) -> str:
-    """Give the region's number of an order as its own clinic knows it."""
+    """Return the region's number of an order as its own clinic knows it."""
     found: list[str] = []
 
     def known() -> bool:

@@ -36,12 +36,12 @@ class Row:
 
     @property
     def name(self) -> tuple[str, str, str]:
-        """Give family, given and middle name."""
+        """Return family, given and middle name."""
         return FAMILIES[self.number % 6], GIVEN[self.number % 4], f"Отчество{self.number % 97}"
 
 
 def rows(count: int, today: date) -> Iterator[Row]:
-    """Give `count` items: the day is full of MATCHES a station, then the next day begins."""
+    """Return `count` items: the day is full of MATCHES a station, then the next day begins."""
     order = (STATION, *(each for each in STATIONS if each != STATION))
     for number in range(count):
         day, within = divmod(number, A_DAY)

@@ -38,7 +38,7 @@ class Server:
     started: float  # seconds until it answered
 
     def memory(self) -> float:
-        """Give its resident memory in megabytes."""
+        """Return its resident memory in megabytes."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 

@@ -12,7 +12,7 @@ from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Dialect, n3
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.devices import ProcedureType
 from broker.domain.messages import BusReferences, OutboxRow
@@ -68,7 +68,7 @@ class Clinic:
 
     def delivery_with(self, chance: float, rate: int = 6000) -> Delivery:
         limiter = self.limiter = RateLimiter(rate, lambda: self.now, lambda: chance)
-        session = BusSession(self.store, self.clients[-1], limiter, Priority.DELIVERY)
+        session = BusSession(self.store, self.clients[-1], limiter, SessionPriority.DELIVERY)
         return Delivery(self.store, session, PROFILE, make_pdf, dialect=self.dialect, workers=self.workers)
 
     def deliver(self) -> DeliverySummary:
@@ -125,5 +125,5 @@ class Clinic:
 
 
 def numbers(tasks: list[Resource]) -> list[str]:
-    """Give our own numbers of the bus's Tasks."""
+    """Return our own numbers of the bus's Tasks."""
     return [task["identifier"][0]["value"] for task in tasks]

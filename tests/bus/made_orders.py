@@ -119,5 +119,5 @@ documents = st.binary(max_size=200)
 
 
 def numbered(order: Order, number: int) -> Order:
-    """Give an order numbers that no other one has."""
+    """Return an order numbers that no other one has."""
     return replace(order, accession_number=f"J{number}", study_instance_uid=f"1.2.643.99.{number}")

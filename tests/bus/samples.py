@@ -114,6 +114,6 @@ def _told(resource: Resource) -> Resource:
 
 
 def url_of(bundle: Resource, resource_type: str) -> Resource:
-    """Give a Reference to the only entry of a type."""
+    """Return a Reference to the only entry of a type."""
     [url] = [entry["fullUrl"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == resource_type]
     return {"reference": url}

@@ -23,7 +23,7 @@ from broker.bus.outbound.delivery import Delivery
 from broker.bus.outbound.messages import NO_BIRTH_DATE
 from broker.bus.profile import Profile
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.cli.main import main
 from broker.config.loader import load
 from broker.dicom.files import worklist_file
@@ -296,7 +296,7 @@ def test_an_order_without_a_date_of_birth_waits_for_a_person_and_is_not_sent(sto
     item, digest = worklist_file.read(wl(PatientBirthDate=""))
     store.write(worklist_files.sync, item, "/1.wl", digest, factory.SYSTEM, CLINIC, send_to_bus=True)
     profile = Profile(organisation="3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", mis_oid="1.2.3", zone=ZONE)
-    session = BusSession(store, Silent(), RateLimiter(50), Priority.DELIVERY)  # type: ignore[arg-type]
+    session = BusSession(store, Silent(), RateLimiter(50), SessionPriority.DELIVERY)  # type: ignore[arg-type]
     summary = Delivery(store, session, profile, lambda signed: b"").deliver()
     assert summary.needs_attention == 1
     with store.read() as reader:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 
 def tool(name: str) -> str:
-    """Give the path of a DCMTK program; without it the test is skipped, in CI it fails."""
+    """Return the path of a DCMTK program; without it the test is skipped, in CI it fails."""
     found = shutil.which(name)
     if found is None:
         say = pytest.fail if os.environ.get("CI") else pytest.skip

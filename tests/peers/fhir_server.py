@@ -99,7 +99,7 @@ class Validator:
         self._process = process
 
     def errors(self, resource: object) -> list[tuple[str, str]]:
-        """Give what it calls an error, as (location, message); unknown members are among that."""
+        """Return what it calls an error, as (location, message); unknown members are among that."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(encode(resource) + b"\n")

@@ -30,7 +30,7 @@ IMAGE = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
 def node() -> str:
-    """Give Node's path; without it or the package the test is skipped, in CI it fails."""
+    """Return Node's path; without it or the package the test is skipped, in CI it fails."""
     found = shutil.which("node")
     lacking = "" if found else "node is missing: apt-get install nodejs npm"
     if found and not (CLIENT / "node_modules" / "dcmjs-dimse").is_dir():

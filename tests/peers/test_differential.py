@@ -171,7 +171,7 @@ def ask_them(assoc: Association, query: Dataset) -> Reply:
 
 
 def compare(query: Dataset, theirs: Reply, ours: Reply) -> list[str]:
-    """Give every difference that no entry of the tables explains."""
+    """Return every difference that no entry of the tables explains."""
     wrong = []
     if theirs.status != ours.status:
         wrong.append(f"status: theirs {theirs.status:04X}, ours {ours.status:04X}")

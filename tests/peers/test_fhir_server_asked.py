@@ -13,7 +13,7 @@ from broker.bus.outbound.delivery import Delivery
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import r4
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.orders import OrderState
 from broker.store.database import Store
 from broker.store.queries import patient_history
@@ -42,7 +42,7 @@ def client(server: FhirServer) -> Iterator[BusClient]:
     opened.close()
 
 
-def session_of(store: Store, client: BusClient, priority: Priority) -> BusSession:
+def session_of(store: Store, client: BusClient, priority: SessionPriority) -> BusSession:
     return BusSession(store, client, RateLimiter(6000), priority)
 
 
@@ -60,7 +60,7 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
     for number in range(3):
         post(server, strangers.result(days_ago=number, conclusion=f"Заключение {number}"))
     patient = store.write(referrals.register, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
-    History(store, session_of(store, client, Priority.BACKGROUND), r4, PROFILE, seconds=60).ask(patient.id)
+    History(store, session_of(store, client, SessionPriority.BACKGROUND), r4, PROFILE, seconds=60).ask(patient.id)
     with store.read() as reader:
         told = patient_history.external(reader, patient.id)
     assert told.reason == ""
@@ -73,12 +73,12 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
 ) -> None:
     given = draft(owner=STRANGER, station_ae_titles=(), start=soon(days=1))
     order = store.write(referrals.register, given, REGISTRAR, CLINIC)
-    session = session_of(store, client, Priority.DELIVERY)
+    session = session_of(store, client, SessionPriority.DELIVERY)
     Delivery(store, session, PROFILE, lambda signed: b"", dialect=r4).deliver()
     with store.read() as reader:
         placed = server.get(f"Task/{outbox.references(reader, order.id).task}")
     post(server, strangers.result(of=placed, days_ago=0))
-    look = ResultPoll(store, session_of(store, client, Priority.BACKGROUND), r4, PROFILE)
+    look = ResultPoll(store, session_of(store, client, SessionPriority.BACKGROUND), r4, PROFILE)
     assert look.look() == ResultPollSummary(completed=1)
     assert look.look() == ResultPollSummary()
     with store.read() as reader:

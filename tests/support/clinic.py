@@ -172,11 +172,11 @@ data: {{directory: data}}
     # ---- what the bus has ----
 
     def orders_on_bus(self) -> dict[str, list[str]]:
-        """Give the statuses of the order Tasks by our order number: exactly one each, or something was doubled."""
+        """Return the statuses of the order Tasks by our order number: exactly one each, or something was doubled."""
         return self._tasks("original-order")
 
     def results_on_bus(self) -> dict[str, list[str]]:
-        """Give the statuses of the result Tasks by their own number (order number and a suffix)."""
+        """Return the statuses of the result Tasks by their own number (order number and a suffix)."""
         return self._tasks("reflex-order")
 
     def _tasks(self, intent: str) -> dict[str, list[str]]:

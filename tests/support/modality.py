@@ -122,7 +122,7 @@ def strict(store: Store) -> None:
 
 
 def notes(store: Store) -> dict[str, str]:
-    """Give what was noted of the X-ray: kind -> text."""
+    """Return what was noted of the X-ray: kind -> text."""
     store.write(lambda tx: None)  # everything that was queued before is written now
     with store.read() as reader:
         return {note.kind: note.text for note in devices.notes(reader).get("XRAY_14", [])}
@@ -139,7 +139,7 @@ def on_the_wire(ds: Dataset) -> dict[str, Any]:
 
 
 def registered(store: Store, caller: Caller) -> Device:
-    """Give the device as the port hands it over."""
+    """Return the device as the port hands it over."""
     return KnownDevices(store).or_default(caller.ae_title)
 
 

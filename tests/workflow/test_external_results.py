@@ -148,12 +148,12 @@ def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) 
 
 
 def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store, order: Order) -> None:
-    store.write(external_results.note_result_failure, MESSAGES["final"][1], "it is no DiagnosticReport", order.id)
+    store.write(external_results.note_result_failure, MESSAGES["final"][1], "it is not a DiagnosticReport", order.id)
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason, item.order_id) == (
         ArrivalState.NEEDS_ATTENTION,
-        "it is no DiagnosticReport",
+        "it is not a DiagnosticReport",
         order.id,
     )
     take(store, order, "final")

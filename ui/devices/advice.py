@@ -31,7 +31,7 @@ _MARK = re.compile(r"‹([^›]*)›")
 def suggestion(found: Suggestion) -> str:
     """Return what was learned: a fact about the device, or why a setting should be another one."""
     sentence = _LEARNED.get(found.code, found.code)
-    return sentence.format_map(_Details(found.details))
+    return sentence.format_map(_SuggestionDetails(found.details))
 
 
 def remedy(found: Suggestion) -> str:
@@ -258,7 +258,7 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
 def rule_result(found: RuleResult, ae_title: str, zone: tzinfo, today: date) -> tuple[str, str]:
     """Return one reason for or against, and what to do; an empty sentence is not shown."""
     holds, against, todo = _VERDICTS.get(found.code, (found.code, found.code, ""))
-    details = _Details({**found.details, "ae_title": ae_title})
+    details = _SuggestionDetails({**found.details, "ae_title": ae_title})
     if "at" in details:
         at = words.moment(datetime.fromisoformat(details["at"]), zone, today)
         details["at"] = at if " " in at else f"в {at}"
@@ -306,7 +306,7 @@ def _lower(word: str) -> str:
     return word[:1].lower() + word[1:] if word[1:2].islower() else word
 
 
-class _Details(dict[str, str]):
+class _SuggestionDetails(dict[str, str]):
     """Details of a code; a missing one is a dash."""
 
     def __missing__(self, key: str) -> str:

@@ -170,7 +170,7 @@ _INCOMING_REASONS = {
     "a reference leads away from the bus": "ссылка ведёт за пределы шины",
     "a reference is missing": "не хватает части направления",
     "it refers to more than": "слишком много частей",
-    "it is no Task": "это не направление",
+    "it is not a Task": "это не направление",
     "it is about another patient": "оно о другом пациенте",
     "changed after it was accepted": "изменено, когда уже было записано",
     "cancelled too late": "отменено, когда исследование уже началось",

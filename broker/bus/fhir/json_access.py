@@ -19,12 +19,12 @@ def encode(resource: object) -> bytes:
 
 
 def member(node: Any, name: str) -> Any:
-    """Return a member of an object; None if it is missing, or this is no object."""
+    """Return a member of an object; None if it is missing, or this is not an object."""
     return node.get(name) if isinstance(node, dict) else None
 
 
 def items(node: Any, name: str, most: int | None = 100) -> list[Any]:
-    """Return the first items of a member that is an array, all of them if `most` is None; empty if it is no array."""
+    """Return the first items of an array member, all if `most` is None; empty if it is not an array."""
     listed = member(node, name)
     return listed[:most] if isinstance(listed, list) else []
 

@@ -126,7 +126,7 @@ class History:
             read, why = self._details(unread)
         kept = [read.get(_reference(report)) or self._bare(report) for report in listed]
         kept = [each for each in kept if not self._is_ours(patient_id, each.study)]
-        missing = "" if whole else "the bus told only a part"
+        missing = "" if whole else "the bus returned only a part"
         if why:
             missing = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
         self._store.write(external_results.store_history, patient_id, kept, whole=whole, missing=missing)
@@ -170,7 +170,7 @@ class History:
         return list(dict.fromkeys(found))[:PEOPLE]
 
     def _reports(self, people: Sequence[str]) -> tuple[list[Resource], bool]:
-        """Find the reports on these people, the newest first; False if the bus has told a part only."""
+        """Find the reports on these people, the newest first; False if the bus has returned only a part."""
         if not people:
             return [], True
         found, whole = self._search.search("DiagnosticReport", {"subject": ",".join(people), **self._members})

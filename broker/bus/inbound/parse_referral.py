@@ -56,7 +56,7 @@ def task_id(task: Resource) -> str:
     """Return a Task's id; raise Unusable where it has none that can be used."""
     id = id_of(task)
     if task.get("resourceType") != "Task" or not id:
-        raise Unusable("it is no Task with an id")
+        raise Unusable("it is not a Task with an id")
     return id
 
 
@@ -321,7 +321,7 @@ def _code(concepts: list[Any], system: str) -> str:
 
 
 def _line(value: object, longest: int = LINE_KEPT) -> str:
-    """Return a text on one line without control characters, cut to a length; empty if it is no text."""
+    """Return a text on one line without control characters, cut to a length; empty if it is not a text."""
     if not isinstance(value, str):
         return ""
     return names.cut(names.tidy(value[: 4 * longest]), longest)

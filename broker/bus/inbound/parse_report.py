@@ -34,7 +34,7 @@ DOSE_LIMIT = 1000.0  # mSv: no diagnostic study gives more; a number above it is
 _MODALITIES = {"1": "CT", "2": "MR", "3": "US", "4": "RG", "5": "NM", "6": "ECG", "7": "ES"}
 # Objects that are in a study beside the images.
 _NO_IMAGES = frozenset({"SR", "KO", "PR", "DOC", "OT", "REG", "SEG", "PLAN"})
-# A sievert has many spellings; both signs for micro (U+00B5, U+03BC). mGy is no effective dose, whatever it stands in.
+# A sievert has many spellings; both signs for micro (U+00B5, U+03BC). mGy is not an effective dose, wherever it stands.
 _SIEVERTS = {
     **dict.fromkeys(("mSv", "мЗв"), 1.0),
     **dict.fromkeys(("uSv", "\u00b5Sv", "\u03bcSv", "мкЗв", "mkSv"), 0.001),
@@ -68,7 +68,7 @@ def external_study(graph: ReportGraph, profile: Profile) -> ExternalStudy:
     report = graph.report
     id = member(report, "id")
     if member(report, "resourceType") != "DiagnosticReport" or not is_id(id):
-        raise Unusable("it is no DiagnosticReport")
+        raise Unusable("it is not a DiagnosticReport")
     studies = list(graph.of("ImagingStudy"))
     code, name = _procedure([report, *graph.of("ServiceRequest")], profile)
     status = member(report, "status")

@@ -86,7 +86,7 @@ class ResultPoll:
             log.warning("external results: the bus refuses the search")
             return _looked(outcomes, refused.reason)
         if not whole:
-            return _looked(outcomes, "the bus told only a part")
+            return _looked(outcomes, "the bus returned only a part")
         self._store.write(lambda tx: self._looked_through(tx, started))
         return _looked(outcomes, "")
 
@@ -156,7 +156,7 @@ class ResultPoll:
             return self._broke(arrival, down, item.order_id, item)
         outcome = self._take(task, again=True)
         if outcome is None:
-            return self._not_taken(arrival, "it is no result of another clinic for us any more", item.order_id)
+            return self._not_taken(arrival, "it is no longer a result of another clinic for us", item.order_id)
         return outcome
 
     # ---- taking ----

@@ -1,6 +1,6 @@
 """Searches of the bus page by page, and what a report's references lead to, asked in the background.
 
-It reads only, retries nothing, and stands back behind what is sent and polled for (`Priority.BACKGROUND`).
+It reads only, retries nothing, and stands back behind what is sent and polled for (`SessionPriority.BACKGROUND`).
 """
 
 from __future__ import annotations

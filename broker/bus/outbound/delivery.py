@@ -273,10 +273,10 @@ class Delivery:
         From this commit on a crash leads to a look-up, and what is changed goes out as a message of its own.
         """
 
-        def verb(tx: Tx) -> bool:
+        def mark(tx: Tx) -> bool:
             current = messages.is_current(tx, message)
             if current:
                 outbox.mark_uncertain(tx, message.row.seq, body, message.order.revision)
             return current
 
-        return self._store.write(verb)
+        return self._store.write(mark)

@@ -202,7 +202,7 @@ def spoilt(fault: Fault, status: int, answer: Resource, gone: Callable[[], bool]
         case "nul":
             return _rendered(status, _with_nul(answer))
         case "cp1251":
-            # The lone letter before the quote is no UTF-8, whatever the answer itself holds.
+            # The lone letter before the quote is not UTF-8, whatever the answer itself holds.
             content = json.dumps(answer | {"language": "Ж"}, ensure_ascii=False).encode("cp1251", "replace")
             return Response(content, status, media_type="application/json; charset=utf-8")
     return _rendered(status, answer)

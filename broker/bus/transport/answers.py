@@ -130,7 +130,7 @@ def _parse(body: bytes) -> Resource:
         return members
 
     def number(name: str) -> float:
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(f"{name} is not JSON")
 
     try:
         parsed = json.loads(body.decode("utf-8"), object_pairs_hook=once, parse_constant=number)

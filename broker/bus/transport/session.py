@@ -37,7 +37,7 @@ NO_CONNECTION = "the connection to the bus is down"
 Record = Callable[[Tx], object]  # what a caller writes in the same transaction as the channel
 
 
-class Priority(Enum):
+class SessionPriority(Enum):
     """Who goes first when requests are few, and whose failures make others wait."""
 
     DELIVERY = auto()  # first, but for the share that is left to polling
@@ -58,7 +58,7 @@ class BusSession:
     connection is: written once in a run, and whenever it changes.
     """
 
-    def __init__(self, store: Store, client: BusClient, limiter: RateLimiter, priority: Priority) -> None:
+    def __init__(self, store: Store, client: BusClient, limiter: RateLimiter, priority: SessionPriority) -> None:
         self.url = client.url
         self.limiter = limiter
         self.stopping = threading.Event()
@@ -89,7 +89,7 @@ class BusSession:
         """Return why nothing can be asked now, `STOPPING` or `WAITING`; empty if it can."""
         if self.stopping.is_set():
             return STOPPING
-        waiting = self.limiter.poll_waiting if self._priority is Priority.POLLING else self.limiter.waiting
+        waiting = self.limiter.poll_waiting if self._priority is SessionPriority.POLLING else self.limiter.waiting
         return WAITING if waiting else ""
 
     def admit(self, requests: int = 1) -> str:
@@ -101,7 +101,7 @@ class BusSession:
         if reason := self.hindrance():
             return reason
         share = self.limiter.polling_share
-        if self._priority is Priority.POLLING:
+        if self._priority is SessionPriority.POLLING:
             requests, leaving = min(requests, max(1, share)), 0
         else:
             leaving = share
@@ -148,7 +148,7 @@ class BusSession:
         answer = self._client.call(call)
         if isinstance(answer, Delivered | Rejected):
             self.limiter.note_contact()
-        elif self._priority is Priority.BACKGROUND:
+        elif self._priority is SessionPriority.BACKGROUND:
             if isinstance(answer, Retry) and answer.after is not None:  # the bus asks everybody here to wait
                 self.failed(answer)
             if self._is_late():
@@ -157,7 +157,7 @@ class BusSession:
 
     def _refusal(self) -> str:
         """Return why a call may not be made; empty if it may, and then it is counted."""
-        if self._priority is Priority.BACKGROUND:
+        if self._priority is SessionPriority.BACKGROUND:
             return self._wait_for_room()
         if self.stopping.is_set():
             return STOPPING
@@ -197,7 +197,7 @@ class BusSession:
         """
         if message is not None:
             self.limiter.answered(message, epoch)
-        elif self._priority is Priority.POLLING:
+        elif self._priority is SessionPriority.POLLING:
             self.limiter.poll_answered()
         else:
             self.limiter.note_contact()
@@ -232,7 +232,7 @@ class BusSession:
         if isinstance(answer, Paused):
             state, wait = "paused", self.limiter.pause(message)
             log.error("calls of the bus are paused: %s", answer.reason)
-        elif self._priority is Priority.POLLING:
+        elif self._priority is SessionPriority.POLLING:
             wait = self.limiter.poll_failed(answer)
         else:
             wait, alone = self.limiter.failed(message, answer, epoch)

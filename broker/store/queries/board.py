@@ -49,7 +49,7 @@ class DoubtfulStep:
 
 
 def unlinked(reader: Reader, since: datetime) -> list[UnlinkedStep]:
-    """Give the studies made without an order since an instant, newest first.
+    """Return the studies made without an order since an instant, newest first.
 
     One that was given up is none if its device told of its series and no image was in them: then nobody's images wait.
     """
@@ -68,7 +68,7 @@ def unlinked(reader: Reader, since: datetime) -> list[UnlinkedStep]:
 
 
 def doubtful(reader: Reader) -> list[DoubtfulStep]:
-    """Give the studies whose patient, as the device named it, is perhaps not the order's; oldest first."""
+    """Return the studies whose patient, as the device named it, is perhaps not the order's; oldest first."""
     rows = reader.rows(
         "SELECT DISTINCT p.*, s.order_id, coalesce(d.name, p.ae_title) AS device_name FROM performed_step_link l"
         " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
@@ -79,7 +79,7 @@ def doubtful(reader: Reader) -> list[DoubtfulStep]:
 
 
 def orphans(reader: Reader, since: datetime) -> list[OrphanMessage]:
-    """Give the messages since an instant that no step is known for, the newest of every step, newest first."""
+    """Return the messages since an instant that no step is known for, the newest of every step, newest first."""
     rows = reader.rows(
         "SELECT m.sop_instance_uid, m.ae_title, coalesce(d.name, m.ae_title) AS device_name, m.operation, m.outcome,"
         " m.status, m.at, max(m.id) AS newest"

@@ -28,12 +28,12 @@ class WalkIn:
 
 
 def meant(reader: Reader, said: Patient) -> Patient | None:
-    """Give the patient of ours whom a form means: who was chosen, or whom its fields describe; None is somebody new."""
+    """Return the patient whom a form means: who was chosen, or whom its fields describe; None is somebody new."""
     return patients.get(reader, said.id) if said.id else same_patient(reader, said)
 
 
 def same_patient(reader: Reader, said: Patient) -> Patient | None:
-    """Give the patient of ours whom somebody else means, or None: numbers alone are not enough, for slips happen."""
+    """Return the patient of ours whom somebody else means, or None: numbers alone are not enough, for slips happen."""
     found = patients.find_same(reader, said)
     same = found is not None and (names.fold(str(found.name)), found.birth_date) == (
         names.fold(str(said.name)),
@@ -43,7 +43,7 @@ def same_patient(reader: Reader, said: Patient) -> Patient | None:
 
 
 def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:
-    """Give what a device told of a study that it made without an order, or None where it told of no such study."""
+    """Return what a device told of a study that it made without an order, or None where it told of no such study."""
     step = performed.get(reader, sop_instance_uid)
     if step is None or step.source is not StepSource.MODALITY:
         return None

@@ -41,7 +41,7 @@ def device(reader: Reader, ae_title: str) -> Device | None:
 
 
 def approved(reader: Reader) -> list[Device]:
-    """Give every approved device, by name."""
+    """Return every approved device, by name."""
     return [
         devices.from_row(row) for row in reader.rows("SELECT * FROM device WHERE approved = 1 ORDER BY name, ae_title")
     ]

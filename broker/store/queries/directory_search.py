@@ -68,7 +68,7 @@ def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry
 
 
 def imported(reader: Reader) -> list[DirectoryImport]:
-    """Give what has been imported, by kind."""
+    """Return what has been imported, by kind."""
     return [
         DirectoryImport(
             row["kind"],
@@ -83,6 +83,6 @@ def imported(reader: Reader) -> list[DirectoryImport]:
 
 
 def organisation_name(reader: Reader, guid: str) -> str:
-    """Give an organisation's name; empty where its GUID is not in the directory."""
+    """Return an organisation's name; empty where its GUID is not in the directory."""
     entry = directories.get(reader, "organisations", guid.casefold())
     return entry.name if entry else ""

@@ -52,13 +52,13 @@ _LINES = (
 
 
 def line(reader: Reader, seq: int) -> OutboundLine | None:
-    """Give a line of the exchange's ledger, or None."""
+    """Return a line of the exchange's ledger, or None."""
     row = reader.one(_LINES + "WHERE b.seq = ?", [seq])
     return _line(row) if row else None
 
 
 def current(reader: Reader, ledger: int = 100) -> ExchangeState:
-    """Give the state of the exchange: what waits, what was refused, what went lately."""
+    """Return the state of the exchange: what waits, what was refused, what went lately."""
     queue = reader.one(
         "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox"
         " WHERE state IN ('pending', 'needs_attention') AND state = 'pending'"  # the first condition is the index's own
@@ -104,6 +104,6 @@ def _line(row: Row) -> OutboundLine:
 
 
 def sent_json(reader: Reader, seq: int) -> str:
-    """Give the exact JSON of the last attempt at a row; empty where it was never sent, or is not kept any more."""
+    """Return the exact JSON of the last attempt at a row; empty where it was never sent, or is not kept any more."""
     packed = reader.value("SELECT sent FROM outbox WHERE seq = ?", [seq])
     return zlib.decompress(packed).decode("utf-8") if packed else ""

@@ -33,7 +33,7 @@ class LateChange:
 
 
 def waiting(reader: Reader) -> list[IncomingReferral]:
-    """Give the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival."""
+    """Return the referrals that wait for a device and a time: the urgent ones first, then in the order of arrival."""
     rows = reader.rows(
         "SELECT * FROM incoming_referral WHERE state IN ('waiting', 'needs_attention') ORDER BY received_at, id"
     )
@@ -51,23 +51,23 @@ def count(reader: Reader) -> tuple[int, bool]:
 
 
 def ledger(reader: Reader, limit: int = 200) -> list[ArrivalRecord]:
-    """Give the newest lines of the ledger, the newest first."""
+    """Return the newest lines of the ledger, the newest first."""
     return incoming.items(reader, "ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
 
 
 def troubled(reader: Reader, limit: int = 200) -> list[ArrivalRecord]:
-    """Give the lines that somebody should look at or that are tried again, the newest first."""
+    """Return the lines that somebody should look at or that are tried again, the newest first."""
     return incoming.items(reader, "WHERE i.state <> 'taken' ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
 
 
 def item_json(reader: Reader, id: int) -> str:
-    """Give the exact JSON of a line; empty where it is not kept (any more)."""
+    """Return the exact JSON of a line; empty where it is not kept (any more)."""
     packed = reader.value("SELECT content FROM incoming_item WHERE id = ?", [id])
     return zlib.decompress(packed).decode("utf-8", "replace") if packed else ""
 
 
 def too_late(reader: Reader) -> list[LateChange]:
-    """Give the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
+    """Return the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
 
     That is: a cancellation of what has begun, or begins afterwards all the same; a change of what was accepted before.
     And what the other clinic cancelled of our own orders, whose state is cancelled then: the patient still needs it.
@@ -99,12 +99,12 @@ def too_late(reader: Reader) -> list[LateChange]:
 
 
 def referral(reader: Reader, id: int) -> IncomingReferral | None:
-    """Give a referral from elsewhere, or None."""
+    """Return a referral from elsewhere, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE id = ?", [id])
     return incoming.referral_from_row(row) if row else None
 
 
 def item(reader: Reader, id: int) -> ArrivalRecord | None:
-    """Give a line of the ledger, or None."""
+    """Return a line of the ledger, or None."""
     found = incoming.items(reader, "WHERE i.id = ?", [id])
     return found[0] if found else None

@@ -60,7 +60,7 @@ def referrers(reader: Reader) -> list[Referrer]:
 
 
 def procedures(reader: Reader) -> list[ProcedureType]:
-    """Give the procedures that are offered, in the directory's own order."""
+    """Return the procedures that are offered, in the directory's own order."""
     rows = reader.rows("SELECT * FROM procedure_type WHERE hidden = 0 ORDER BY position, name")
     return [devices.procedure_from_row(row) for row in rows]
 

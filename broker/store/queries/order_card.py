@@ -54,7 +54,7 @@ def order(reader: Reader, accession_number: str) -> Order | None:
 
 
 def card(reader: Reader, accession_number: str) -> Card | None:
-    """Give everything about the study with this number, or None."""
+    """Return everything about the study with this number, or None."""
     order = orders.by_accession_number(reader, accession_number)
     if order is None:
         return None
@@ -119,7 +119,7 @@ _OPERATIONS: dict[str, str] = {
 
 
 def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
-    """Give the modality's message behind an audit line, as DICOM JSON; empty for what people did."""
+    """Return the modality's message behind an audit line, as DICOM JSON; empty for what people did."""
     operation = _OPERATIONS.get(row["action"])
     if operation is None:
         return ""

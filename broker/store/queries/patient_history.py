@@ -23,7 +23,7 @@ class ExternalHistory:
 
 
 def external(reader: Reader, patient_id: int) -> ExternalHistory:
-    """Give what other clinics did to a patient, as far as the bus has told it."""
+    """Return what other clinics did to a patient, as far as the bus has told it."""
     row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
     studies = tuple(
         external_studies.latest_reports(
@@ -36,7 +36,7 @@ def external(reader: Reader, patient_id: int) -> ExternalHistory:
 
 
 def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
-    """Give what was done to a patient in this clinic, the newest first; what another one did for us is not among it."""
+    """Return what was done to a patient in this clinic, newest first, without what another clinic did for us."""
     rows = reader.rows(
         "SELECT o.*, coalesce("
         " (SELECT min(p.start) FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"

@@ -59,7 +59,7 @@ _OPEN = "o.state = 'completed' AND o.reported = 0 AND o.owner = ''"
 def queue(
     reader: Reader, since: datetime, modality: str = "", *, older: bool = False, limit: int = 200
 ) -> ReadingQueue:
-    """Give what waits for a report and was completed since an instant, of one modality or of all.
+    """Return what waits for a report and was completed since an instant, of one modality or of all.
 
     `older` gives what was completed before that instant instead.
     """
@@ -98,7 +98,7 @@ def queue(
 
 
 def study(reader: Reader, accession_number: str, earlier: int = 8) -> StudyToRead | None:
-    """Give everything about the study with this number, or None."""
+    """Return everything about the study with this number, or None."""
     card = order_card.card(reader, accession_number)
     if card is None:
         return None

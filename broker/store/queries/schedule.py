@@ -48,7 +48,7 @@ SELECT_VISITS = (
 
 
 def day(reader: Reader, on: date, ae_title: str = "") -> list[Visit]:
-    """Give everything planned for a day, on one device or on all, by time, the cancelled too."""
+    """Return everything planned for a day, on one device or on all, by time, the cancelled too."""
     rows = reader.rows(
         SELECT_VISITS + "WHERE s.start >= ?1 AND s.start < ?2 AND (?3 = '' OR EXISTS"
         " (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id AND t.ae_title = ?3))"
@@ -59,7 +59,7 @@ def day(reader: Reader, on: date, ae_title: str = "") -> list[Visit]:
 
 
 def recent(reader: Reader, created_since: datetime, limit: int = 5) -> list[Visit]:
-    """Give what was registered last, newest first."""
+    """Return what was registered last, newest first."""
     rows = reader.rows(
         SELECT_VISITS + "WHERE o.id > (SELECT coalesce(max(id), 0) - 500 FROM orders) AND o.authored_on >= ?"
         " ORDER BY o.id DESC LIMIT ?",
@@ -69,7 +69,7 @@ def recent(reader: Reader, created_since: datetime, limit: int = 5) -> list[Visi
 
 
 def history(reader: Reader, patient_id: int, limit: int = 8) -> list[Visit]:
-    """Give what was planned or made for a patient here, newest first, without the cancelled."""
+    """Return what was planned or made for a patient here, newest first, without the cancelled."""
     rows = reader.rows(
         SELECT_VISITS + "WHERE o.patient_id = ? AND o.state <> 'cancelled' ORDER BY s.start DESC LIMIT ?",
         [patient_id, limit],
@@ -111,7 +111,7 @@ def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
 
 
 def performed_steps(reader: Reader, order_ids: Iterable[int]) -> dict[int, list[PerformedStep]]:
-    """Give what modalities did for these orders, oldest first; an order for which nothing was done is left out."""
+    """Return what modalities did for these orders, oldest first; an order for which nothing was done is left out."""
     rows = reader.rows(
         "SELECT DISTINCT s.order_id, p.* FROM performed_step p JOIN performed_step_link l"
         " ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"

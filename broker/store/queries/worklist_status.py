@@ -32,7 +32,7 @@ class WorklistStatus:
 
 
 def of_order(reader: Reader, order: Order, ae_title: str) -> WorklistStatus:
-    """Give what tells why a device sees an order or does not."""
+    """Return what tells why a device sees an order or does not."""
     places = [Candidate(step.id, order.id, "", order.patient.name, bool(order.attributes)) for step in order.steps]
     items = {item.step.id: item for item in worklist.load(reader, places)}
     rows = reader.rows(

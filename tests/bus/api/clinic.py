@@ -79,7 +79,7 @@ class House:
             return inbox.waiting(reader)
 
     def accept(self, **changes: Any) -> Order:
-        """Give the referral that waits a device and a time."""
+        """Return the referral that waits a device and a time."""
         [known] = self.waiting()
         form = draft(patient=known.patient, **changes)
         return self.store.write(incoming_referrals.accept, known.id, form, REGISTRAR, self.clinic)

@@ -64,7 +64,7 @@ def server(request: pytest.FixtureRequest, practice: PracticeServer, house: Hous
 
 
 def told(server: PracticeServer, method: str, path: str, body: object = None, **options: Any) -> tuple[int, str]:
-    """Give status and outcome of a call, with every GUID made the same."""
+    """Return status and outcome of a call, with every GUID made the same."""
     answer = call(server, method, path, body, **options)
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     assert answer.json()["resourceType"] == "OperationOutcome", answer.text

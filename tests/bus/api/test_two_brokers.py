@@ -16,7 +16,7 @@ from broker.bus.practice import PRACTICE_ORGANISATION_2, PRACTICE_TOKEN
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order, OrderState
 from broker.domain.reports import ExternalStudy
@@ -39,13 +39,13 @@ class Referrer:
         self.clients = [BusClient(url, lambda: PRACTICE_TOKEN, 5.0) for _ in range(3)]
         limiter = RateLimiter(6000, lambda: self.now)
 
-        def session(client: BusClient, priority: Priority) -> BusSession:
+        def session(client: BusClient, priority: SessionPriority) -> BusSession:
             return BusSession(store, client, limiter, priority)
 
-        self.exchange = Delivery(store, session(self.clients[0], Priority.DELIVERY), PROFILE, make_pdf)
-        self.fetch = ReferralPoll(store, session(self.clients[1], Priority.POLLING), n3, PROFILE, CLINIC, {})
-        self.elsewhere = ResultPoll(store, session(self.clients[1], Priority.BACKGROUND), n3, PROFILE)
-        self.history = History(store, session(self.clients[2], Priority.BACKGROUND), n3, PROFILE)
+        self.exchange = Delivery(store, session(self.clients[0], SessionPriority.DELIVERY), PROFILE, make_pdf)
+        self.fetch = ReferralPoll(store, session(self.clients[1], SessionPriority.POLLING), n3, PROFILE, CLINIC, {})
+        self.elsewhere = ResultPoll(store, session(self.clients[1], SessionPriority.BACKGROUND), n3, PROFILE)
+        self.history = History(store, session(self.clients[2], SessionPriority.BACKGROUND), n3, PROFILE)
 
     def refer(self, **changes: Any) -> Order:
         given = {"owner": PRACTICE_ORGANISATION_2, "station_ae_titles": (), "start": soon(days=1)} | changes

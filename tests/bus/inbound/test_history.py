@@ -17,7 +17,7 @@ from broker.bus.transport import session
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain import prior_studies
 from broker.domain.people import Patient, PersonName
 from broker.store.database import Store
@@ -46,7 +46,7 @@ class Desk:
         self.patient = self.typed()
 
     def opened(self, **options: Any) -> History:
-        session = BusSession(self.store, self.client, self.limiter, Priority.BACKGROUND)
+        session = BusSession(self.store, self.client, self.limiter, SessionPriority.BACKGROUND)
         self.history = History(self.store, session, n3, PROFILE, **options)
         return self.history
 

@@ -29,7 +29,7 @@ from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Re
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import OrderState, ReferralDraft
 from broker.store.database import Store, Tx
@@ -116,7 +116,7 @@ class Scene:
         """Make a new one, as after a restart."""
         options = dict(self.options)
         dialect = options.pop("dialect", n3)
-        session = BusSession(self.store, self.client, self.limiter, Priority.POLLING)
+        session = BusSession(self.store, self.client, self.limiter, SessionPriority.POLLING)
         self.fetch = ReferralPoll(self.store, session, dialect, PRACTICE, factory.CLINIC, self.auto_accept, **options)
         return self.fetch
 

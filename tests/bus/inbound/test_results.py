@@ -21,7 +21,7 @@ from broker.bus.transport.answers import Rejected
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.people import Patient, PersonName, Sex
@@ -50,10 +50,10 @@ class Clinic:
         self.bus = server.bus = practice_bus(lenient=True, clinics={"third": THIRD})
         self.client = BusClient(server.url, lambda: PRACTICE_TOKEN, 5.0)
         self.limiter = RateLimiter(6000)
-        self.exchange = Delivery(store, self.session(Priority.DELIVERY), PROFILE, lambda signed: b"%PDF-1.4")
-        self.elsewhere = ResultPoll(store, self.session(Priority.BACKGROUND), n3, PROFILE)
+        self.exchange = Delivery(store, self.session(SessionPriority.DELIVERY), PROFILE, lambda signed: b"%PDF-1.4")
+        self.elsewhere = ResultPoll(store, self.session(SessionPriority.BACKGROUND), n3, PROFILE)
 
-    def session(self, priority: Priority) -> BusSession:
+    def session(self, priority: SessionPriority) -> BusSession:
         return BusSession(self.store, self.client, self.limiter, priority)
 
     def refer(self, **changes: Any) -> Order:
@@ -66,7 +66,7 @@ class Clinic:
         return order
 
     def task(self, order: Order) -> Resource:
-        """Give the Task that the bus made of an order."""
+        """Return the Task that the bus made of an order."""
         with self.store.read() as reader:
             id = outbox.references(reader, order.id).task
         return next(task for task in self.bus.tasks() if task["id"] == id)
@@ -392,7 +392,7 @@ def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
     clinic.limiter = RateLimiter(1)
-    clinic.elsewhere = ResultPoll(clinic.store, clinic.session(Priority.BACKGROUND), n3, PROFILE)
+    clinic.elsewhere = ResultPoll(clinic.store, clinic.session(SessionPriority.BACKGROUND), n3, PROFILE)
     assert clinic.look().stopped == session.NO_ROOM
 
 
@@ -419,7 +419,7 @@ def test_a_long_search_that_breaks_is_taken_up_where_it_broke(clinic: Clinic, mo
     for order in placed:
         clinic.answer(order)
     monkeypatch.setattr(search, "PAGES", 2)
-    assert clinic.look() == ResultPollSummary(taken=5, stopped="the bus told only a part")
+    assert clinic.look() == ResultPollSummary(taken=5, stopped="the bus returned only a part")
     assert clinic.look() == ResultPollSummary(taken=3)
 
 

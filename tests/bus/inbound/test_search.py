@@ -16,7 +16,7 @@ from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, Dialect, n3, r4
 from broker.bus.transport.rate_limit import RateLimiter
-from broker.bus.transport.session import BusSession, Priority
+from broker.bus.transport.session import BusSession, SessionPriority
 from broker.store.database import Store
 
 URL = "http://bus.example.org/fhir"
@@ -53,7 +53,7 @@ def opened(store: Store) -> Opened:
 
 
 def session(store: Store, bus: Bus) -> BusSession:
-    return BusSession(store, cast(BusClient, bus), RateLimiter(100), Priority.BACKGROUND)
+    return BusSession(store, cast(BusClient, bus), RateLimiter(100), SessionPriority.BACKGROUND)
 
 
 def page(numbers: Sequence[int], following: str = "", **changes: object) -> Delivered:

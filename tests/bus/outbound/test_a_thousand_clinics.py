@@ -111,7 +111,7 @@ def outage(clinics: int, messages: int, chance: Callable[[random.Random], Callab
 
 
 def load(region: Region) -> list[int]:
-    """Give the requests of every minute since the bus came back, up to the last one that had any."""
+    """Return the requests of every minute since the bus came back, up to the last one that had any."""
     first = int(region.returns_at // 60)
     last = max(region.asked)
     return [region.asked[minute] for minute in range(first, last + 1)]

@@ -34,7 +34,7 @@ def told(changed: Any = None, known: BusReferences = REFERENCES, profile: Any = 
 
 
 def said(bundle: Resource) -> dict[str, Any]:
-    """Give what a report says: code of N3.119 -> value."""
+    """Return what a report says: code of N3.119 -> value."""
     found = {}
     for observation in of(bundle, "Observation"):
         [coding] = observation["code"]["coding"]

@@ -58,7 +58,7 @@ def test_a_resource_with_a_2xx_is_delivered(status: int) -> None:
         (b'"Task"', "no JSON object"),
         (b"{}", "no resourceType"),
         (b'{"resourceType": 5}', "no resourceType"),
-        (b'{"resourceType": "Task", "id": NaN}', "NaN is no JSON"),
+        (b'{"resourceType": "Task", "id": NaN}', "NaN is not JSON"),
         (b'{"resourceType": "Task", "resourceType": "Task"}', "a member comes twice"),
         (b'{"a":' * 10000 + b"1" + b"}" * 10000, "nested too deep"),
         (b'{"resourceType": "Task\x00"}', "no JSON"),

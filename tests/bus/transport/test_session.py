@@ -10,7 +10,7 @@ from broker.bus.transport.answers import Answer, Delivered, Paused, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
 from broker.bus.transport.rate_limit import FIRST_WAIT, PAUSE, RateLimiter
-from broker.bus.transport.session import RATE, STOPPING, WAITING, BusSession, NotAsked, Priority
+from broker.bus.transport.session import RATE, STOPPING, WAITING, BusSession, NotAsked, SessionPriority
 from broker.store.database import Store
 from broker.store.tables import outbox
 from broker.workflow.outbox import go_on
@@ -46,7 +46,7 @@ class Sessions:
         self.store, self.bus, self.seconds = store, Bus(), Seconds()
         self.limiter = RateLimiter(rate, self.seconds, lambda: 1.0)
         self.delivery, self.polling, self.background = (
-            BusSession(store, cast(BusClient, self.bus), self.limiter, priority) for priority in Priority
+            BusSession(store, cast(BusClient, self.bus), self.limiter, priority) for priority in SessionPriority
         )
 
     @property

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow  # three programs for every file
 
 
 def _names(ds: Dataset) -> Iterator[str]:
-    """Give the patients' names of a file, those within its sequences too."""
+    """Return the patients' names of a file, those within its sequences too."""
     for element in ds.iterall():
         if element.keyword == "PatientName" and element.value:
             yield str(element.value)

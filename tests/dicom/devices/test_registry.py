@@ -40,7 +40,7 @@ def call(port: int, ae_title: str) -> bool:
 
 
 def heard(store: Store, ae_title: str, service: str = "") -> device_registry.DeviceContacts | None:
-    """Give what is known of a device; with a service, once it is: who is rejected is told before it is written down."""
+    """Return what is known of a device; with a service, wait until that is written down."""
 
     def known() -> device_registry.DeviceContacts | None:
         store.write(lambda tx: None)  # what was submitted before has been committed

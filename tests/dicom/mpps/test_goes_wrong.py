@@ -72,7 +72,7 @@ def now(store: Store, order: Order) -> Order:
 
 
 def trail(store: Store, order: Order) -> list[tuple[str, str]]:
-    """Give what the audit trail tells of an order: (who, what)."""
+    """Return what the audit trail tells of an order: (who, what)."""
     with store.read() as reader:
         rows = reader.rows("SELECT actor, action FROM audit WHERE order_id = ? ORDER BY seq", [order.id])
     return [(row["actor"], row["action"]) for row in rows]

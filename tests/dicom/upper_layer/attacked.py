@@ -138,7 +138,7 @@ class Attacked:
     _memory: list[int] = field(default_factory=list)
 
     def memory(self) -> int:
-        """Give the resident memory in kilobytes."""
+        """Return the resident memory in kilobytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0])
 
@@ -167,7 +167,7 @@ class Attacked:
             assert client.pdu()[0] == 6
 
     def lines(self, word: str) -> list[str]:
-        """Give the lines of its log that hold a word."""
+        """Return the lines of its log that hold a word."""
         return [line for line in self.log.read_text(errors="replace").splitlines() if word in line]
 
 

@@ -64,7 +64,7 @@ class House:
             return explain.explain_order(reader, now, ae_title, self.now, CLINIC, learns=learns)
 
     def serve(self, ae_title: str = "XRAY_14") -> list[int]:
-        """Give the orders that the service itself gives the device for what it asked last."""
+        """Return the orders that the service itself gives the device for what it asked last."""
         with self.store.read() as reader:
             asked = explain.latest_query(reader, ae_title)
             assert asked
@@ -89,7 +89,7 @@ def house(tmp_path: Path) -> Any:
 
 
 def against(explained: Explanation) -> dict[str, RuleResult]:
-    """Give the reasons against, by code."""
+    """Return the reasons against, by code."""
     return {each.code: each for each in explained.results if not each.ok and each.decides}
 
 

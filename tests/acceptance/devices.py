@@ -22,12 +22,19 @@ def referral(house: House, number: int) -> dict[str, Any]:
     }
 
 
-def send(port: int, uid: str, create: Dataset | None = None, change: Dataset | None = None) -> int | None:
+def send(
+    port: int,
+    uid: str,
+    create: Dataset | None = None,
+    change: Dataset | None = None,
+    calling: str = "XRAY_14",
+    called: str = "WORKLIST",
+) -> int | None:
     """Send one MPPS message on an association of its own; None when no answer came."""
-    ae = AE(ae_title="XRAY_14")
+    ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 5
     ae.add_requested_context(ModalityPerformedProcedureStep)
-    assoc = ae.associate("127.0.0.1", port, ae_title="WORKLIST")
+    assoc = ae.associate("127.0.0.1", port, ae_title=called)
     raw = assoc.dul.socket.socket if assoc.dul.socket is not None else None  # a kill lets the library lose it
     if not assoc.is_established:
         if raw is not None:

@@ -31,7 +31,8 @@ STARTERS: dict[str, Callable[[Path, int, date], AbstractContextManager[Server]]]
     "orthanc": servers.orthanc,
 }
 Result = dict[str, Any]
-LIVE_ITEMS, LIVE_MESSAGES, LIVE_TABS = 10_000, 5000, 20
+LIVE_ITEMS, LIVE_MESSAGES, LIVE_TABS, LIVE_STARTS = 10_000, 5000, 20, 15
+DRAIN_SECONDS = 300
 PAIRS_A_SECOND = 700  # that are made at the most: each needs an order of its own
 
 
@@ -117,7 +118,7 @@ def _live(client: Path, folder: Path, asked: argparse.Namespace, today: date) ->
     with (
         live.bus() as url,
         servers.ours(folder, LIVE_ITEMS, today, live.settings(folder, url), web) as server,
-        live.tabs(f"http://127.0.0.1:{web}", LIVE_TABS),
+        live.tabs(f"http://127.0.0.1:{web}", LIVE_TABS) as board,
     ):
         before, began = live.waiting(database), time.monotonic()
         for clients in (1, 8):
@@ -130,6 +131,14 @@ def _live(client: Path, folder: Path, asked: argparse.Namespace, today: date) ->
         sent = before - live.waiting(database)
         print(f"  meanwhile {sent} messages of {LIVE_MESSAGES} went to the bus in {seconds:.0f} s;", end="")
         print(f" {live.waiting(database)} still wait; {server.memory():.0f} MB; {live.cores()} cores for all of it")
+        left, rest = live.waiting(database), live.drain(database, DRAIN_SECONDS)
+        print(
+            f"  the other {left} messages went in {rest:.0f} s"
+            if rest is not None
+            else "  WRONG the queue never emptied"
+        )
+        news = sorted(live.news(board, server.port, items.rows(LIVE_STARTS, today)))
+        print(f"  an N-CREATE is on the board after {statistics.median(news):.2f} s, at worst {news[-1]:.2f} s")
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""The port while the house is busy: browser tabs that are live, and a queue of messages that goes to the region.
+"""The port while the clinic is busy: browser tabs that are live, and a queue of messages that goes to the region.
 
 Everything is real: the whole program as a process, Chromium's tabs on the board, a practice bus that takes the queue.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from playwright.sync_api import Page
 
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_TOKEN, PracticeBus, PracticeSettings
 from broker.bus.practice.server import PracticeServer
@@ -18,7 +20,11 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.security import passwords
 from broker.store.database import Store
 from broker.workflow import accounts
+from tests.acceptance import devices
+from tests.bench import items
+from tests.bench.servers import AE_TITLE
 from tests.peers import chromium
+from tests.support import modality
 
 PASSWORD = "correct horse"
 LATENCY = 0.02  # seconds of each call
@@ -72,9 +78,38 @@ def waiting(database: Path) -> int:
         conn.close()
 
 
+def drain(database: Path, deadline: float) -> float | None:
+    """Wait until no message waits; return the seconds, or None if some are left after `deadline` seconds."""
+    began = time.monotonic()
+    while waiting(database):
+        if time.monotonic() > began + deadline:
+            return None
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def news(board: Page, port: int, rows: Iterable[items.Row]) -> list[float]:
+    """Start the studies of these items one by one; return the seconds from each answer to the row that shows it."""
+    seconds = []
+    for row in rows:
+        start = modality.creation(
+            f"{items.UID_ROOT}.{row.number + 1}",
+            PatientID=f"P{row.number + 1}",
+            PatientName="^".join(row.name),
+            PerformedStationAETitle=row.station,
+        )
+        uid = f"{items.UID_ROOT}.9.{row.number}"
+        if devices.send(port, uid, create=start, calling=row.station, called=AE_TITLE) != 0:
+            raise RuntimeError(f"the N-CREATE for item {row.number} was not taken")
+        began = time.monotonic()
+        board.wait_for_selector(f'a.visit.now[href="/order/A{row.number + 1:09d}"]', state="attached")
+        seconds.append(time.monotonic() - began)
+    return seconds
+
+
 @contextmanager
-def tabs(url: str, count: int) -> Iterator[None]:
-    """Keep so many tabs open on the board."""
+def tabs(url: str, count: int) -> Iterator[Page]:
+    """Keep so many tabs open on the board; yield the first of them."""
     with chromium.browser() as browser:
         context = browser.new_context()
         page = context.new_page()
@@ -83,10 +118,11 @@ def tabs(url: str, count: int) -> Iterator[None]:
         page.get_by_label("Пароль").fill(PASSWORD)
         page.get_by_role("button", name="Войти").click()
         page.wait_for_url("**/desk")
-        for _ in range(count):
+        page.goto(f"{url}/board")
+        for _ in range(count - 1):
             context.new_page().goto(f"{url}/board")
         time.sleep(2)
-        yield
+        yield page
 
 
 def cores() -> int:

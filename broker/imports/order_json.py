@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from broker.domain import names
-from broker.domain.orders import Priority, ReferralDraft
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.orders import Referral, ReferralDraft
+from broker.domain.people import NOBODY, Patient, PersonName, Sex
 from broker.store.queries.schedule import Visit
 
 
@@ -25,12 +26,21 @@ class BadJson(ValueError):
         self.report = report
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid")
+# Pydantic's kinds of mistakes whose own words are about Python.
+_MESSAGES = dict.fromkeys(("unexpected_keyword_argument", "extra_forbidden"), "there is no such field")
 
 
-class PatientJson(_Strict):
+def _name(written: object) -> PersonName:
+    if not isinstance(written, str):
+        raise ValueError("must be a text")
+    return names.split(written)
+
+
+class PatientJson(BaseModel):
     """A patient; `name` («Фамилия Имя Отчество») may replace family, given and middle."""
+
+    model_config = _STRICT
 
     name: str = ""
     family: str = ""
@@ -58,22 +68,18 @@ class PatientJson(_Strict):
         )
 
 
-class ReferralJson(_Strict):
-    """A referral; `start` is local clinic time, and calls with one `submission_id` register one referral."""
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ReferralJson(Referral):
+    """A referral; `start` is local clinic time, and calls with one `submission_id` register one referral.
+
+    The members of `Referral` stand under their names; the doctor is one text, «Фамилия Имя Отчество».
+    """
 
     patient: PatientJson
     procedure: str
-    stations: list[str] = Field(min_length=1)
+    stations: Annotated[list[str], Field(min_length=1)]
     start: datetime
-    laterality: Literal["", "R", "L", "B"] = ""
-    priority: Literal["routine", "urgent"] = "routine"
-    finance: str = "1"
-    referrer: str = ""
-    referrer_snils: str = ""
-    referrer_position: str = ""
-    diagnosis_code: str = ""
-    diagnosis_text: str = ""
-    comment: str = ""
+    referrer: Annotated[PersonName, BeforeValidator(_name)] = NOBODY
     submission_id: str = ""
 
     def to_draft(self) -> ReferralDraft:
@@ -83,9 +89,8 @@ class ReferralJson(_Strict):
             procedure_code=self.procedure,
             station_ae_titles=tuple(self.stations),
             start=self.start.replace(tzinfo=None),
-            priority=Priority(self.priority),
-            referrer=names.split(self.referrer),
-            **self.model_dump(exclude={"patient", "procedure", "stations", "start", "priority", "referrer"}),
+            submission_id=self.submission_id,
+            **self.referral_fields(),
         )
 
 
@@ -105,7 +110,8 @@ def read(data: bytes) -> list[ReferralDraft]:
         for detail in error.errors(include_url=False, include_input=False):
             number, *path = detail["loc"]
             where = ".".join(str(part) for part in path)
-            report.append(f"referral {int(number) + 1}: {where}: {detail['msg']}" if where else f"{detail['msg']}")
+            what = _MESSAGES.get(detail["type"], detail["msg"])
+            report.append(f"referral {int(number) + 1}: {where}: {what}" if where else what)
         raise BadJson(report) from None
 
 

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from broker.domain.orders import Priority
 from broker.imports import spreadsheet
 from broker.imports.spreadsheet import HEADER_WITHIN, BadTable
 
@@ -46,6 +47,26 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "diagnosis": ("диагноз", "diagnosis", "мкб", "мкб 10", "код диагноза", "diagnosis code", "код мкб"),
     "diagnosis_text": ("текст диагноза", "diagnosis text", "описание диагноза", "расшифровка диагноза"),
     "comment": ("комментарий", "comment", "примечание", "примечания", "comments", "note"),
+}
+_YES = ("да", "yes", "1", "true", "+", "x", "х", "срочно", "срочный", "экстренно", "cito", "urgent", "stat")
+_NO = ("", "нет", "no", "0", "false", "-", "планово", "плановый", "routine")
+# Field -> what a cell may say, folded -> the value. Other cells are read as text.
+CODES: dict[str, dict[str, str]] = {
+    "laterality": {
+        **dict.fromkeys(("справа", "правая", "правый", "право", "п", "r", "right"), "R"),
+        **dict.fromkeys(("слева", "левая", "левый", "лево", "л", "l", "left"), "L"),
+        **dict.fromkeys(("обе", "обе стороны", "с обеих сторон", "двусторонняя", "b", "both"), "B"),
+    },
+    "priority": {**dict.fromkeys(_YES, Priority.URGENT), **dict.fromkeys(_NO, Priority.ROUTINE)},
+    "finance": {
+        **{code: code for code in "123456"},
+        "омс": "1",
+        "бюджет": "2",
+        **dict.fromkeys(("платно", "платные", "платная", "платные услуги"), "3"),
+        "дмс": "4",
+        **dict.fromkeys(("собственные средства", "собственные"), "5"),
+        "другое": "6",
+    },
 }
 # One of each group is required.
 NEEDED = (("name", "family"), ("birth_date",), ("sex",), ("procedure",), ("station",), ("start", "date"))

@@ -10,16 +10,16 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import Field, asdict, dataclass, fields, replace
 from datetime import date, datetime, time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from broker.domain import names, validation
 from broker.domain.devices import Device, ProcedureType
 from broker.domain.identifiers import digits
-from broker.domain.orders import Priority, ReferralDraft
+from broker.domain.orders import Referral, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
-from broker.imports.referral_columns import COLUMNS, ReferralRow
+from broker.imports.referral_columns import CODES, COLUMNS, ReferralRow
 
 T = TypeVar("T")
 _SEXES = {
@@ -27,23 +27,8 @@ _SEXES = {
     **dict.fromkeys(("ж", "жен", "женский", "f", "female"), Sex.FEMALE),
     **dict.fromkeys(("другой", "o", "other"), Sex.OTHER),
 }
-_YES = ("да", "yes", "1", "true", "+", "x", "х", "срочно", "срочный", "экстренно", "cito", "urgent", "stat")
-_NO = ("", "нет", "no", "0", "false", "-", "планово", "плановый", "routine")
-_PRIORITIES = {**dict.fromkeys(_YES, Priority.URGENT), **dict.fromkeys(_NO, Priority.ROUTINE)}
-_SIDES = {
-    **dict.fromkeys(("справа", "правая", "правый", "право", "п", "r", "right"), "R"),
-    **dict.fromkeys(("слева", "левая", "левый", "лево", "л", "l", "left"), "L"),
-    **dict.fromkeys(("обе", "обе стороны", "с обеих сторон", "двусторонняя", "b", "both"), "B"),
-}
-_FINANCE = {
-    **{code: code for code in "123456"},
-    **dict.fromkeys(("омс",), "1"),
-    **dict.fromkeys(("бюджет",), "2"),
-    **dict.fromkeys(("платно", "платные", "платная", "платные услуги"), "3"),
-    **dict.fromkeys(("дмс",), "4"),
-    **dict.fromkeys(("собственные средства", "собственные"), "5"),
-    **dict.fromkeys(("другое",), "6"),
-}
+# Read otherwise than as text or by `CODES`.
+_OWN_WAY = ("referrer", "referrer_snils", "diagnosis_code", "diagnosis_text")
 _DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")
 _ISO_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ]00:00(?::00(?:\.0+)?)?)?")
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d{2})(?::\d{2}(?:\.\d+)?)?")
@@ -120,15 +105,11 @@ def read(
         procedure_code=procedure.code if procedure else "",
         station_ae_titles=stations or (),
         start=start or datetime.min,
-        laterality=cells.one_of("laterality", _SIDES, ""),
-        priority=cells.one_of("priority", _PRIORITIES, Priority.ROUTINE),
-        finance=cells.one_of("finance", _FINANCE, "1"),
         referrer=names.split(cells.text("referrer")),
         referrer_snils=_with_zeros(cells.text("referrer_snils"), 11),
-        referrer_position=cells.text("referrer_position"),
         diagnosis_code=diagnosis_code,
         diagnosis_text=" ".join(part for part in (diagnosis.strip(), cells.text("diagnosis_text")) if part),
-        comment=cells.text("comment"),
+        **{each.name: _value(cells, each) for each in fields(Referral) if each.name not in _OWN_WAY},
     )
     if cells.reasons:
         found = validation.patient_problems(draft.patient, today)
@@ -196,6 +177,13 @@ class _Cells:
 
 def _label(field: str, columns: Mapping[str, str]) -> str:
     return f"«{columns[field]}»" if field in columns else COLUMNS[field][0] if field in COLUMNS else field
+
+
+def _value(cells: _Cells, field: Field[Any]) -> Any:
+    """Return a member of `Referral` by the column of its name; its default where the cell is empty."""
+    if field.name in CODES:
+        return cells.one_of(field.name, CODES[field.name], field.default)
+    return cells.text(field.name) or field.default
 
 
 def _start(cells: _Cells) -> datetime | None:

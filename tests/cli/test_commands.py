@@ -105,7 +105,7 @@ def test_wrong_forms_are_all_reported_before_anything_is_registered(
     wrong = [referral(), referral(start="yesterday", colour="red"), referral(stations=[])]
     assert add(device, tmp_path, wrong) == 1
     report = capsys.readouterr().err
-    for part in ("referral 2: start", "referral 2: colour", "referral 3: stations"):
+    for part in ("referral 2: start", "referral 2: colour: there is no such field", "referral 3: stations"):
         assert part in report
     main(["order", "list", "-c", str(device)])
     assert capsys.readouterr().out == ""

@@ -53,8 +53,8 @@ def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
             ("Дата", f"{signed.images_made_on or step.start.date():%d.%m.%Y}"),
             ("Номер", order.accession_number),
             ("Аппарат", signed.devices),
-            ("Направил", ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)),
-            ("Диагноз", f"{order.diagnosis_code} {order.diagnosis_text}".strip()),
+            ("Направил", order.referring_doctor),
+            ("Диагноз", order.diagnosis),
             ("Эффективная доза", dose(report.effective_dose)),
         ]
     )

@@ -83,6 +83,16 @@ class Referral:
     diagnosis_text: str = ""
     comment: str = ""
 
+    @property
+    def referring_doctor(self) -> str:
+        """Return the doctor who refers, as people read it: «Зимин Андрей Павлович, терапевт»; empty if unknown."""
+        return ", ".join(part for part in (str(self.referrer), self.referrer_position) if part)
+
+    @property
+    def diagnosis(self) -> str:
+        """Return the code and the text of the diagnosis in one line; empty if there is neither."""
+        return f"{self.diagnosis_code} {self.diagnosis_text}".strip()
+
     def referral_fields(self) -> dict[str, Any]:
         """Return these fields by name, to make one kind of referral of another."""
         return {each.name: getattr(self, each.name) for each in fields(Referral)}

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from broker.domain.orders import Order
 from ui.desk.modes import FormMode, IncomingMode
-from ui.desk.referral.options import ReferralOptions
+from ui.desk.referral.field_values import ReferralOptions
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme

@@ -28,9 +28,8 @@ from ui.desk.decline_dialog import DeclineDialog
 from ui.desk.history import PatientHistory
 from ui.desk.modes import AmendMode, FormMode, IncomingMode
 from ui.desk.patient_search import PatientSearch
-from ui.desk.referral.field_values import PATIENT
+from ui.desk.referral.field_values import PATIENT, ReferralOptions
 from ui.desk.referral.form import ReferralForm
-from ui.desk.referral.options import ReferralOptions
 from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar

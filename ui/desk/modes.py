@@ -23,9 +23,8 @@ from broker.store.queries import desk, directory_search, inbox, order_card
 from broker.store.queries.desk import WalkIn
 from broker.store.queries.order_card import Card
 from broker.workflow import incoming_referrals, referrals
+from ui.desk.referral.field_values import ReferralOptions, ReferralRules
 from ui.desk.referral.form import ReferralForm
-from ui.desk.referral.options import ReferralOptions
-from ui.desk.referral.parsing import ReferralRules
 from ui.text import bus, words
 
 

@@ -18,7 +18,7 @@ from broker.workflow import accounts
 from ui.desk import modes
 from ui.desk.form import FORM, DeskForm
 from ui.desk.modes import FormMode
-from ui.desk.referral.options import ReferralOptions
+from ui.desk.referral.field_values import ReferralOptions
 from ui.layout.frame import frame
 from ui.live import current_actor, look
 from ui.services import Services

@@ -28,6 +28,7 @@ from ui.order.why import WhyDialog
 from ui.reading import signed_report
 from ui.services import Services
 from ui.text import bus, words
+from ui.text.referral_fields import CHOICES, SEXES
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
 from ui.widgets.keyed_list import KeyedList, Redraw
@@ -274,7 +275,6 @@ class OrderPage:
 
     def _about(self, order: Order) -> list[tuple[str, str]]:
         today = self._services.today()
-        referrer = ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)
         when = [
             f"{words.day(step.start.date(), today)}, {step.start:%H:%M}"
             if step.station_ae_titles
@@ -288,9 +288,9 @@ class OrderPage:
             ("Где", "; ".join(where) or self._found.other),
             *([("Направила", self._found.other)] if order.requester else []),
             *([("Срочность", "Срочно")] if order.priority is Priority.URGENT else []),
-            ("Направил", referrer),
-            ("Диагноз", f"{order.diagnosis_code} {order.diagnosis_text}".strip()),
-            ("Оплата", words.FINANCE.get(order.finance, order.finance)),
+            ("Направил", order.referring_doctor),
+            ("Диагноз", order.diagnosis),
+            ("Оплата", CHOICES["finance"].get(order.finance, order.finance)),
             ("Комментарий", order.comment),
             ("Записал", order.created_by),
         ]
@@ -339,7 +339,7 @@ def _patient(patient: Patient) -> list[tuple[str, str]]:
         ("Беременность", patient.pregnancy),
     ]
     return [
-        ("Пол", words.SEXES[patient.sex]),
+        ("Пол", SEXES[patient.sex]),
         ("СНИЛС", identifiers.show_snils(patient.snils)),
         ("Полис ОМС", identifiers.show_policy(patient.policy)),
         ("Номер карты", patient.patient_id),

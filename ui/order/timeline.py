@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, tzinfo
 from typing import Any
 
@@ -12,11 +12,13 @@ from broker.domain.actors import ActorKind
 from broker.domain.audit import AuditAction
 from broker.domain.devices import Device
 from broker.domain.messages import OutboxKind
+from broker.domain.orders import Referral
 from broker.domain.people import PersonName
 from broker.domain.performed import PerformedStep
 from broker.store.queries.order_card import Card, OrderEvent
 from ui.devices import evidence
 from ui.text import bus, words
+from ui.text.referral_fields import LABELS, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +67,14 @@ def changes(changed: Mapping[str, Sequence[Any]], device_places: Mapping[str, st
         elif field == "steps":
             found += _step_changes(old, new, device_places)
         elif field == "referrer":
-            found += _became("Направил", _person(old), _person(new))
+            found += _became(LABELS[field], _person(old), _person(new))
         else:
-            name, values = _FIELDS[field]
-            found += _became(name, values.get(str(old), str(old)), values.get(str(new), str(new)))
+            found += _became(LABELS[field], value(field, str(old)), value(field, str(new)))
     return found
 
 
-_YES = {"urgent": "срочно", "routine": "планово"}
-_SIDES = {side: word.lower() for side, word in words.LATERALITIES.items()}
-_FIELDS: dict[str, tuple[str, Mapping[str, str]]] = {
-    "procedure_name": ("Исследование", {}),
-    "laterality": ("Сторона", _SIDES),
-    "priority": ("Срочность", _YES),
-    "finance": ("Оплата", words.FINANCE),
-    "referrer_snils": ("СНИЛС врача", {}),
-    "referrer_position": ("Должность врача", {}),
-    "diagnosis_code": ("Код диагноза", {}),
-    "diagnosis_text": ("Диагноз", {}),
-    "comment": ("Комментарий", {}),
-}
 # Whom, what and when before the rest.
-_CHANGES = dict.fromkeys(
-    ("patient", "procedure_name", "steps", "laterality", "priority", "finance", "referrer", *_FIELDS)
-)
-_SEXES = {str(sex): word.lower() for sex, word in words.SEXES.items()}
-_PATIENT: dict[str, tuple[str, Mapping[str, str]]] = {
-    "sex": ("Пол", _SEXES),
-    "snils": ("СНИЛС", {}),
-    "policy": ("Полис", {}),
-    "phone": ("Телефон", {}),
-    "weight": ("Вес", {}),
-    "height": ("Рост", {}),
-    "allergies": ("Аллергия", {}),
-    "pregnancy": ("Беременность", {}),
-}
+_CHANGES = ("patient", "procedure_name", "steps", *(each.name for each in fields(Referral)))
 
 
 def _line(
@@ -211,12 +186,12 @@ def _patient_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     found = []
     if old.get("name") != new.get("name"):
         found += _became("Пациент", _person(old["name"]), _person(new["name"]))
-    if old.get("birth_date") != new.get("birth_date"):
-        found += _became("Дата рождения", _date(old["birth_date"]), _date(new["birth_date"]))
-    for field, (name, values) in _PATIENT.items():
-        before, after = str(old.get(field) or ""), str(new.get(field) or "")
+    for field in (each for each in new if each in LABELS):
+        before, after = (str(values.get(field) or "") for values in (old, new))
+        if field == "birth_date":
+            before, after = _date(before), _date(after)
         if before != after:
-            found += _became(name, values.get(before, before), values.get(after, after))
+            found += _became(LABELS[field], value(field, before), value(field, after))
     return found
 
 
@@ -241,5 +216,5 @@ def _person(name: Mapping[str, str]) -> str:
     return str(PersonName(name.get("family", ""), name.get("given", ""), name.get("middle", "")))
 
 
-def _date(text: str | None) -> str:
-    return f"{date.fromisoformat(text[:10]):%d.%m.%Y}" if text and text != "None" else ""
+def _date(text: str) -> str:
+    return f"{date.fromisoformat(text[:10]):%d.%m.%Y}" if text not in ("", "None") else ""

@@ -18,6 +18,7 @@ from broker.store.queries.reading_list import StudyToRead
 from broker.store.queries.schedule import Visit
 from ui.reading import dose
 from ui.text import words
+from ui.text.referral_fields import SEXES
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -51,9 +52,7 @@ def draw(study: StudyToRead, device_places: Mapping[str, str], today: date) -> N
 
 
 def _why(order: Order) -> list[tuple[str, str]]:
-    diagnosis = f"{order.diagnosis_code} {order.diagnosis_text}".strip()
-    referrer = ", ".join(part for part in (str(order.referrer), order.referrer_position) if part)
-    pairs = [("Диагноз", diagnosis), ("Направил", referrer), *_patient(order.patient)]
+    pairs = [("Диагноз", order.diagnosis), ("Направил", order.referring_doctor), *_patient(order.patient)]
     return [*pairs, ("Комментарий", order.comment)] if order.comment else pairs
 
 
@@ -65,7 +64,7 @@ def _patient(patient: Patient) -> list[tuple[str, str]]:
         ("Вес", f"{patient.weight:g} кг".replace(".", ",") if patient.weight else ""),
         ("Рост", f"{patient.height:g} см".replace(".", ",") if patient.height else ""),
     ]
-    return [("Пол", words.SEXES[patient.sex]), ("Карта", patient.patient_id), *(pair for pair in rare if pair[1])]
+    return [("Пол", SEXES[patient.sex]), ("Карта", patient.patient_id), *(pair for pair in rare if pair[1])]
 
 
 def _draw_step(study: StudyToRead, step: PerformedStep, device_places: Mapping[str, str]) -> None:

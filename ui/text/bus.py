@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from broker.domain.incoming import ArrivalKind, IncomingState
 from broker.domain.messages import OutboxKind
-from ui.text import words
+from ui.text import referral_fields, words
 
 MESSAGES = {
     OutboxKind.ORDER: "Направление",
@@ -125,31 +125,10 @@ def bus_trouble(channel: str, silent: timedelta | None) -> str:
 
 # ---- what comes ----
 
-_FIELDS = {
-    "family": "фамилия",
-    "given": "имя",
-    "middle": "отчество",
-    "birth_date": "дата рождения",
-    "sex": "пол",
-    "snils": "СНИЛС",
-    "policy": "полис",
-    "procedure": "исследование",
-    "device": "аппарат",
-    "diagnosis": "диагноз",
-    "finance": "оплата",
-    "referrer": "кто направил",
-    "referrer_snils": "СНИЛС врача",
-    "patient_id": "номер карты",
-    "date": "дата",
-    "weight": "вес",
-    "height": "рост",
-}
-
 
 def to_mend(found: Mapping[str, str]) -> str:
     """Return the fields that a person has to complete or check; empty if there are none."""
-    named = dict.fromkeys(_FIELDS.get(field, "") for field in found)
-    return f"Дополнить или проверить: {', '.join(each for each in named if each) or 'поля'}" if named else ""
+    return f"Дополнить или проверить: {referral_fields.listed(found) or 'поля'}" if found else ""
 
 
 def incoming_over(state: IncomingState) -> str:

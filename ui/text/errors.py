@@ -14,56 +14,11 @@ from broker.domain.orders import OrderState
 from broker.security.sessions import TooManyAttempts
 from broker.store.database import StoreError
 from broker.store.queries.order_card import OrderEvent
-from ui.text import words
+from ui.text import referral_fields, words
 
 # The sentence says what is wrong and how to fix it; (field, code) is looked up first, then the code alone.
 PROBLEMS: dict[tuple[str, str], str] = {
-    ("family", "required"): "Напишите фамилию",
-    ("given", "required"): "Напишите имя; если его нет в документах, спросите, как записать",
-    ("birth_date", "required"): "Напишите день, месяц и год, например 12.03.1961",
-    ("birth_date", "unreadable"): "Такой даты нет. Напишите день, месяц и год, например 12.03.1961",
-    ("birth_date", "future"): "Дата ещё не наступила, проверьте год",
-    ("birth_date", "too_old"): "Дата слишком давняя, проверьте год",
-    ("sex", "required"): "Выберите пол",
-    ("snils", "length"): "В СНИЛС 11 цифр, проверьте, все ли набраны",
-    ("snils", "check_digit"): "Контрольное число не сходится, проверьте последние две цифры",
-    ("snils", "other_patient"): "Этот СНИЛС у нас записан на другого человека. Найдите его поиском или проверьте цифры",
-    ("policy", "length"): "В полисе 16 цифр, проверьте, все ли набраны",
-    ("policy", "check_digit"): "Контрольная цифра не сходится, проверьте номер полиса",
-    (
-        "policy",
-        "other_patient",
-    ): "Этот полис у нас записан на другого человека. Найдите его поиском или проверьте цифры",
-    ("patient_id", "other_patient"): "Этот номер карты у другого человека",
-    ("patient", "other_patient"): "Пациента в направлении сменить нельзя. Отмените направление и запишите новое",
-    ("weight", "range"): "Вес от 0,2 до 500 кг",
-    ("weight", "unreadable"): "Напишите вес числом, например 72 или 3,4",
-    ("height", "range"): "Рост от 20 до 260 см",
-    ("height", "unreadable"): "Напишите рост числом, например 168",
-    ("procedure", "required"): "Выберите, что делаем",
-    ("procedure", "unknown"): "Этого исследования больше нет в справочнике, выберите другое",
-    ("device", "required"): "Выберите аппарат",
-    ("device", "none"): "Нет аппарата этого вида. Выберите другое исследование или добавьте аппарат",
-    ("device", "unknown"): "Этого аппарата больше нет, выберите другой",
-    ("device", "other_modality"): "Этот аппарат такого исследования не делает, выберите другой",
-    ("date", "required"): "Напишите дату, например 24.11.2026, или «сегодня»",
-    ("date", "unreadable"): "Такой даты нет. Напишите, например, 24.11.2026 или «завтра»",
-    ("date", "past"): "Этот день прошёл, выберите сегодня или позже",
-    ("date", "too_far"): "Записать можно не дальше чем на год",
-    ("time", "required"): "Напишите время, например 09:50, или нажмите «ближайшее»",
-    ("time", "unreadable"): "Такого времени нет. Напишите часы и минуты, например 09:50",
-    ("time", "full"): "В этот день у аппарата свободного времени нет. Выберите другой день или напишите время сами",
-    ("owner", "required"): "Напишите название клиники и выберите её из списка",
-    ("owner", "unknown"): "Такой клиники в справочнике нет. Выберите из списка или вставьте GUID",
-    ("owner", "ours"): "Это наша клиника. Выберите другую или «делаем у нас»",
-    ("owner", "no_bus"): "Без шины в другую клинику не отправить",
-    ("owner", "other_owner"): "Другую клинику в направлении не сменить. Отмените его и запишите новое",
-    ("diagnosis", "icd10"): "Код по МКБ-10: буква и две цифры, например M17.1",
-    ("referrer_snils", "length"): "В СНИЛС врача 11 цифр",
-    ("referrer_snils", "check_digit"): "Контрольное число СНИЛС врача не сходится",
-    ("finance", "unknown"): "Выберите оплату",
-    ("laterality", "unknown"): "Выберите сторону",
-    ("comment", "too_long"): "Не больше 1024 знаков",
+    **referral_fields.PROBLEMS,
     ("conclusion", "required"): "Напишите заключение: без него не подписать",
     ("description", "too_long"): "Не больше 20 000 знаков",
     ("conclusion", "too_long"): "Не больше 4 000 знаков",
@@ -151,7 +106,7 @@ def changed_meanwhile(happenings: Iterable[OrderEvent], zone: tzinfo, today: dat
     """Return who was faster, when, and with what; `happenings` come newest first."""
     for each in happenings:
         at = words.moment(each.at, zone, today)
-        if each.what == AuditAction.AMEND and (changed := words.changed_fields(each.details)):
+        if each.what == AuditAction.AMEND and (changed := referral_fields.listed(each.details.get("changed", {}))):
             return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"
         if each.what in _CHANGES:
             return f"Пока вы правили: {words.ACTIONS[each.what].lower()} ({each.actor}, {at})"

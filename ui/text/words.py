@@ -6,17 +6,14 @@ exchange with the region in `bus`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any
 
 from broker.domain.actors import ActorKind, Role
 from broker.domain.audit import AuditAction
 from broker.domain.devices import Device
 from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
-from broker.domain.people import Sex
 from broker.domain.performed import PerformedStep, StepSource
 from broker.store.queries.schedule import Visit
 
@@ -32,9 +29,6 @@ ACTOR_KINDS = {
     ActorKind.BUS: "шина",
     ActorKind.SYSTEM: "программа",
 }
-SEXES = {Sex.FEMALE: "Женский", Sex.MALE: "Мужской", Sex.OTHER: "Другой"}
-LATERALITIES = {"": "Не требуется", "L": "Слева", "R": "Справа", "B": "Обе стороны"}
-FINANCE = {"1": "ОМС", "2": "Бюджет", "3": "Платно", "4": "ДМС", "5": "Собственные средства", "6": "Другое"}
 
 # What happened, as the timeline and the audit trail show it.
 AUDIT_ACTIONS: dict[AuditAction, str] = {
@@ -121,27 +115,6 @@ def standing(visit: Visit) -> str:
         OrderState.CANCELLED: "cancelled",
         OrderState.REFERRED: "referred",
     }[state]
-
-
-# The fields of an order that an amendment may change, as the audit trail names them.
-CHANGED = {
-    "patient": "данные пациента",
-    "steps": "время или аппарат",
-    "procedure_code": "исследование",
-    "laterality": "сторона",
-    "priority": "срочность",
-    "finance": "оплата",
-    "referrer": "кто направил",
-    "diagnosis_code": "диагноз",
-    "diagnosis_text": "диагноз",
-    "comment": "комментарий",
-}
-
-
-def changed_fields(details: Mapping[str, Any]) -> str:
-    """Return what an amendment changed: «время или аппарат, комментарий»."""
-    changed = [CHANGED[key] for key in details.get("changed", {}) if key in CHANGED]
-    return ", ".join(dict.fromkeys(changed))
 
 
 def trouble(check: Check) -> str:

@@ -170,7 +170,7 @@ def _priority(item: WorklistItem, context: AnswerContext) -> object:
 
 
 def _diagnosis(item: WorklistItem, context: AnswerContext) -> object:
-    return " ".join(part for part in (item.order.diagnosis_code, item.order.diagnosis_text) if part)
+    return item.order.diagnosis
 
 
 def _born(item: WorklistItem, context: AnswerContext) -> object:

@@ -1,33 +1,91 @@
-"""What the fields of a referral hold for a patient, an order, another clinic's referral, a draft. Pure."""
+"""The fields of a referral: what they hold and offer, and the referral that they mean or what is wrong with it.
+
+Pure: `form` draws them, `suggestions` reads the directories, the use case saves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import date
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, time
+from typing import Any, TypeVar
 
-from broker.domain.identifiers import icd10_code, show_policy, show_snils
-from broker.domain.orders import Order, Priority, ReferralDraft
+from broker.domain import identifiers, names, validation
+from broker.domain.devices import Device, ProcedureType
+from broker.domain.identifiers import show_policy, show_snils
+from broker.domain.orders import Order, Priority, Referral, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
-from ui.desk.referral.options import name_and_position
 from ui.text import typed_values, words
+from ui.text.typed_values import parse_birth_date, parse_day, parse_number, parse_time
 
-# Field by field in reading order, under the names that `domain.validation` uses.
+T = TypeVar("T")
+
+# Under the names that `domain.validation` uses, in reading order.
 PATIENT = ("family", "given", "middle", "birth_date", "sex", "phone", "snils", "policy")
 RARE = ("weight", "height", "allergies", "pregnancy")
-STUDY = (
-    *("procedure", "device", "owner", "date", "time", "laterality", "finance"),
-    *("referrer", "diagnosis", "comment", "urgent"),
-)
+# Members of `Referral` that share a field with others, or are held otherwise; `of_referral` and `FormParser` say how.
+_SHARED = ("priority", "referrer", "referrer_snils", "referrer_position", "diagnosis_code", "diagnosis_text")
+_OWN = {each.name: each.default for each in dataclasses.fields(Referral) if each.name not in _SHARED}
+STUDY = ("procedure", "device", "owner", "date", "time", *_OWN, "referrer", "diagnosis", "urgent")
 EMPTY: dict[str, Any] = {
     **dict.fromkeys((*PATIENT, *RARE, *STUDY), ""),
+    **_OWN,
     "sex": None,
     "procedure": None,
     "date": "сегодня",
-    "finance": "1",
     "urgent": False,
 }
+
+
+# ---- what they offer ----
+
+
+@dataclass(frozen=True)
+class ReferralOptions:
+    """What the selects offer."""
+
+    procedures: Sequence[ProcedureType]
+    devices: Sequence[Device]
+    referrers: Sequence[tuple[str, str, str]]  # full name, position, СНИЛС
+    usual: Mapping[str, str]  # procedure code -> AE title where it was planned last
+    organisation: str = ""  # the clinic's own GUID; empty without a bus: nobody can be referred to another clinic
+
+    def procedure(self, code: str | None) -> ProcedureType | None:
+        """Return the procedure with this code, or None."""
+        return next((each for each in self.procedures if each.code == code), None)
+
+    def suitable(self, procedure: ProcedureType | None) -> list[Device]:
+        """Return the devices of the procedure's modality: the usual one first, then by likeness of names."""
+        if procedure is None:
+            return list(self.devices)
+        fitting = [each for each in self.devices if each.modality == procedure.modality]
+        usual = self.usual.get(procedure.code)
+        return sorted(fitting, key=lambda each: (each.ae_title != usual, -_likeness(each.name, procedure.name)))
+
+    def device(self, procedure: ProcedureType | None, ae_title: str | None) -> Device | None:
+        """Return the device with this AE title if it is suitable, else the likeliest suitable one, or None."""
+        suitable = self.suitable(procedure)
+        return next((each for each in suitable if each.ae_title == ae_title), None) or next(iter(suitable), None)
+
+    def snils_of(self, referrer: str) -> str:
+        """Return the СНИЛС of a doctor who referred before, as `name_and_position` writes one; empty if unknown."""
+        return next(
+            (snils for name, position, snils in self.referrers if name_and_position(name, position) == referrer), ""
+        )
+
+
+def _likeness(one: str, other: str) -> int:
+    """Return how many letters both begin with."""
+    count = 0
+    for left, right in zip(names.fold(one), names.fold(other), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+# ---- what they hold ----
 
 
 def of_patient(patient: Patient) -> dict[str, Any]:
@@ -51,18 +109,16 @@ def of_patient(patient: Patient) -> dict[str, Any]:
 def of_referral(referral: Order | ReferralDraft) -> dict[str, Any]:
     """Return the fields of what is referred for and why; where and when is not among them."""
     return {
-        "laterality": referral.laterality,
-        "finance": referral.finance,
-        "referrer": referrer(referral.referrer, referral.referrer_position),
-        "diagnosis": f"{referral.diagnosis_code} {referral.diagnosis_text}".strip(),
-        "comment": referral.comment,
+        **{name: getattr(referral, name) for name in _OWN},
+        "referrer": name_and_position(str(referral.referrer), referral.referrer_position),
+        "diagnosis": referral.diagnosis,
         "urgent": referral.priority is Priority.URGENT,
     }
 
 
-def referrer(name: PersonName, position: str) -> str:
-    """Return a referring doctor as the field shows one."""
-    return name_and_position(str(name), position)
+def name_and_position(name: str, position: str) -> str:
+    """Return a doctor as the field shows one; a position without a name keeps its comma, to be parsed as one again."""
+    return f"{name}, {position}" if position else name
 
 
 def patient_to_draft(patient: Patient | None) -> dict[str, Any] | None:
@@ -99,23 +155,188 @@ def usual_form(key: str, typed: str, today: date) -> str:
     """Return what was typed into a field the way it is always shown; what cannot be read stays as it is."""
     if key in ("family", "given", "middle"):
         return typed_values.tidy_name(typed)
-    if key == "birth_date" and (born := typed_values.parse_birth_date(typed)):
+    if key == "birth_date" and (born := parse_birth_date(typed)):
         return f"{born:%d.%m.%Y}"
-    if key == "date" and (day := typed_values.parse_day(typed, today)):
+    if key == "date" and (day := parse_day(typed, today)):
         return words.day(day, today)
-    if key == "time" and (at := typed_values.parse_time(typed)):
+    if key == "time" and (at := parse_time(typed)):
         return f"{at:%H:%M}"
     if key == "diagnosis":
         code, _, diagnosis = typed.partition(" ")
-        return f"{icd10_code(code)} {diagnosis}".strip()
+        return f"{identifiers.icd10_code(code)} {diagnosis}".strip()
     return typed
-
-
-def blank(values: Mapping[str, Any]) -> bool:
-    """Return True if nothing worth keeping was typed."""
-    by_themselves = {"date", "time", "device", "sex"}
-    return not any((value or EMPTY[key]) != EMPTY[key] for key, value in values.items() if key not in by_themselves)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:g}".replace(".", ",")
+
+
+# ---- what they mean ----
+
+
+class ReferralRules:
+    """What the form's mode allows; these are the rules for a new referral."""
+
+    patient_is_fixed = False  # the referral stays with the patient who was chosen
+
+    def may_be_past(self, start: datetime) -> bool:
+        """Return True if the study may be planned for this local time although it has passed."""
+        return False
+
+    def stations(self, device: Device) -> tuple[str, ...]:
+        """Return the AE titles of a study that is planned on this device."""
+        return (device.ae_title,)
+
+
+@dataclass(frozen=True, slots=True)
+class FormContent:
+    """What the form holds."""
+
+    fields: Mapping[str, Any]  # as typed, under the names of `EMPTY`
+    patient: Patient | None  # who was chosen
+    external: bool  # another clinic is to do the study
+    owner: str  # that clinic's GUID; empty if nobody knows which one is meant
+    referrer_snils: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A referral that can be registered, or None; and what is wrong: field -> problem code."""
+
+    draft: ReferralDraft | None
+    problems: Mapping[str, str]
+
+
+class FormParser:
+    """Parses what the form holds at the local time `now`, a method for each group of fields.
+
+    `problems` collects what a group cannot read, or lacks.
+    """
+
+    def __init__(self, content: FormContent, options: ReferralOptions, rules: ReferralRules, now: datetime) -> None:
+        self._content, self._options, self._rules, self._now = content, options, rules, now
+        self.problems: dict[str, str] = {}
+
+    def parse(self, submission_id: str = "") -> Parsed:
+        """Return the whole referral, in the form in which it is stored."""
+        procedure = self._options.procedure(self._content.fields["procedure"])
+        stations, at = self._external_place() if self._content.external else self._own_place(procedure)
+        day = self._required("date", lambda typed: parse_day(typed, self._now.date()))
+        code, _, diagnosis = self._text("diagnosis").partition(" ")
+        referrer, _, position = self._text("referrer").partition(",")
+        # What is unreadable has a stand-in here, so that the other fields are validated at the same time.
+        draft = ReferralDraft(
+            patient=self.patient(),
+            procedure_code=procedure.code if procedure else "",
+            station_ae_titles=stations,
+            start=datetime.combine(day or self._now.date(), at or self._now.time().replace(second=0, microsecond=0)),
+            priority=Priority.URGENT if self._content.fields["urgent"] else Priority.ROUTINE,
+            referrer=names.split(referrer),
+            referrer_snils=identifiers.digits(
+                self._content.referrer_snils or self._options.snils_of(self._text("referrer"))
+            ),
+            referrer_position=position.strip(),
+            diagnosis_code=identifiers.icd10_code(code),
+            diagnosis_text=diagnosis.strip(),
+            owner=self._content.owner if self._content.external else "",
+            submission_id=submission_id,
+            **{name: self._text(name) for name in _OWN},
+        )
+        problems = {**self._invalid(draft), **self.problems}
+        return Parsed(None if problems else draft, problems)
+
+    def check(self, field: str) -> str:
+        """Return the problem code of one field, without parsing more than its group; empty if nothing is wrong."""
+        if field in (*PATIENT, *RARE):
+            patient = self.patient()
+            return {**validation.patient_problems(patient, self._now.date()), **self.problems}.get(field, "")
+        return self.parse().problems.get(field, "")
+
+    def patient(self) -> Patient:
+        """Return whom the fields mean; a birth date that is missing or unreadable is None.
+
+        The id is 0 unless it is still the patient who was chosen.
+        """
+        text, chosen = self._text, self._content.patient
+        born = self._required("birth_date", parse_birth_date)
+        name = PersonName(text("family"), text("given"), text("middle"))
+        same = chosen if chosen and is_same_person(chosen, name, born) else None
+        if chosen and same is None and self._rules.patient_is_fixed:
+            self.problems["patient"] = "other_patient"
+        sex = self._content.fields["sex"]
+        if sex is None:
+            self.problems["sex"] = "required"
+        return Patient(
+            name=name,
+            birth_date=born,
+            sex=Sex(sex or Sex.OTHER),
+            patient_id=same.patient_id if same else "",
+            snils=identifiers.digits(text("snils")),
+            policy=identifiers.digits(text("policy")),
+            phone=text("phone"),
+            weight=self._optional("weight", parse_number),
+            height=self._optional("height", parse_number),
+            allergies=text("allergies"),
+            pregnancy=text("pregnancy"),
+            id=same.id if same else 0,
+            revision=same.revision if same else 0,
+        )
+
+    def _own_place(self, procedure: ProcedureType | None) -> tuple[tuple[str, ...], time | None]:
+        """Return the AE titles and the time of a study that is done here."""
+        device = self._options.device(procedure, self._content.fields["device"])
+        if procedure and device is None:
+            self.problems["device"] = "none"
+        at = self._optional("time", parse_time)
+        if not self._text("time") and procedure and device:  # before that it is filled by itself
+            self.problems["time"] = "required"
+        return self._rules.stations(device) if device else (), at
+
+    def _external_place(self) -> tuple[tuple[str, ...], time]:
+        """Note what is wrong with the other clinic, which gives the device and the time itself."""
+        owner = self._content.owner
+        if not self._text("owner"):
+            self.problems["owner"] = "required"
+        elif not owner:
+            self.problems["owner"] = "unknown"
+        elif owner.casefold() == self._options.organisation.casefold():
+            self.problems["owner"] = "ours"
+        return (), time()
+
+    def _invalid(self, draft: ReferralDraft) -> dict[str, str]:
+        """Return what the domain's rules say, as far as a person can do something about it here and now."""
+        found = validation.referral_problems(draft, self._now)
+        if self._content.external:
+            found.pop("owner", None)  # known more exactly
+            found.pop("device", None)
+        elif not draft.procedure_code:
+            found.pop("device", None)  # one thing at a time
+        if found.get("date") == "past" and self._rules.may_be_past(draft.start):
+            del found["date"]
+        return found
+
+    # ---- one field ----
+
+    def _text(self, key: str) -> str:
+        return names.tidy(self._content.fields[key] or "")
+
+    def _optional(self, key: str, parse: Callable[[str], T | None]) -> T | None:
+        typed = self._text(key)
+        value = parse(typed) if typed else None
+        if typed and value is None:
+            self.problems[key] = "unreadable"
+        return value
+
+    def _required(self, key: str, parse: Callable[[str], T | None]) -> T | None:
+        if not self._text(key):
+            self.problems[key] = "required"
+        return self._optional(key, parse)
+
+
+def is_same_person(known: Patient, name: PersonName, born: date | None) -> bool:
+    """Return True if the fields still mean this patient; False if so much was typed over that it is somebody else."""
+    typed = [names.fold(part) for part in (name.family, name.given, name.middle)]
+    stored = [names.fold(part) for part in (known.name.family, known.name.given, known.name.middle)]
+    if born is not None and born == known.birth_date:
+        return typed[0] == stored[0] or typed[1] == stored[1]
+    return typed == stored

@@ -14,12 +14,20 @@ from broker.domain.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient
 from ui.desk.referral import field_values, suggestions
-from ui.desk.referral.field_values import EMPTY, PATIENT, RARE, STUDY, usual_form
-from ui.desk.referral.options import ReferralOptions
-from ui.desk.referral.parsing import FormContent, FormParser, ReferralRules
+from ui.desk.referral.field_values import (
+    EMPTY,
+    PATIENT,
+    RARE,
+    STUDY,
+    FormContent,
+    FormParser,
+    ReferralOptions,
+    ReferralRules,
+)
 from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.slots import DEFAULT_MINUTES
 from ui.text import errors, typed_values, words
+from ui.text.referral_fields import CHOICES, LABELS
 from ui.widgets.form_field import FormField, labelled_field
 from ui.widgets.theme import text
 
@@ -57,16 +65,14 @@ class ReferralForm:
     def draw_patient(self) -> None:
         """Draw the patient's fields; the search above them belongs to the page."""
         add = self._add
-        add("family", "Фамилия", name="last", span=4, narrow=12)
-        add("given", "Имя", name="first", span=4)
-        add("middle", "Отчество", name="middle", span=4)
-        add("birth_date", "Дата рождения", name="born", span=4, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
-        add("sex", "Пол", ui.select, name="sex", span=4, options=dict(words.SEXES))
-        add("phone", "Телефон", name="phone", span=4, narrow=12, props="inputmode=tel")
-        add("snils", "СНИЛС", name="snils", span=6, narrow=5, props='mask="###-###-### ##" inputmode=numeric')
-        add(
-            "policy", "Полис ОМС", name="policy", span=6, narrow=7, props='mask="#### #### #### ####" inputmode=numeric'
-        )
+        add("family", name="last", span=4, narrow=12)
+        add("given", name="first", span=4)
+        add("middle", name="middle", span=4)
+        add("birth_date", name="born", span=4, props="placeholder=ДД.ММ.ГГГГ inputmode=numeric")
+        add("sex", ui.select, name="sex", span=4)
+        add("phone", name="phone", span=4, narrow=12, props="inputmode=tel")
+        add("snils", name="snils", span=6, narrow=5, props='mask="###-###-### ##" inputmode=numeric')
+        add("policy", name="policy", span=6, narrow=7, props='mask="#### #### #### ####" inputmode=numeric')
 
     def draw_rare(self) -> None:
         """Draw the rarely used fields behind «Ещё»."""
@@ -74,10 +80,10 @@ class ReferralForm:
         with self._more:
             text("summary", "Ещё: вес, рост, аллергия, беременность")
             with ui.element("div").classes("form").style("margin-top: 8px"):
-                self._add("weight", "Вес, кг", name="weight", span=3, props="inputmode=decimal")
-                self._add("height", "Рост, см", name="height", span=3, props="inputmode=decimal")
-                self._add("pregnancy", "Беременность", name="pregnancy", span=6, narrow=12)
-                self._add("allergies", "Аллергия", name="allergy", span=12, narrow=12)
+                self._add("weight", label="Вес, кг", name="weight", span=3, props="inputmode=decimal")
+                self._add("height", label="Рост, см", name="height", span=3, props="inputmode=decimal")
+                self._add("pregnancy", name="pregnancy", span=6, narrow=12)
+                self._add("allergies", name="allergy", span=12, narrow=12)
 
     def draw_study(self, nearest: Callable[[], Any]) -> None:
         """Draw the fields of the study; `nearest` is called to find the next free time."""
@@ -85,19 +91,19 @@ class ReferralForm:
         dense: dict[str, Any] = {"make": ui.select, "props": "options-dense"}
         procedures = {each.code: each.name for each in self.options.procedures}
         days = [(word, lambda word=word: self.choose_day(word)) for word in ("сегодня", "завтра")]
-        add("procedure", "Что делаем", name="what", narrow=12, options=procedures, with_input=True, **dense)
+        add("procedure", label="Что делаем", name="what", narrow=12, options=procedures, with_input=True, **dense)
         there = [("в другую клинику", lambda: self.send_external(True))] if self.options.organisation else []
         here = [("делаем у нас", lambda: self.send_external(False))]
-        add("device", "Аппарат", name="device", narrow=12, options={"": "Авто"}, value="", quick=there, **dense)
-        add("owner", "Другая клиника", name="owner", narrow=12, quick=here, props='placeholder="Название или GUID"')
-        add("date", "Дата", name="day", span=6, value="сегодня", quick=days)
-        add("time", "Время", name="time", span=6, props="inputmode=numeric", quick=[("ближайшее", nearest)])
-        add("laterality", "Сторона", name="side", span=6, options=dict(words.LATERALITIES), value="", **dense)
-        add("finance", "Оплата", name="pay", span=6, options=dict(words.FINANCE), value="1", **dense)
-        add("referrer", "Кто направил", name="referrer", span=8, narrow=12)
-        add("diagnosis", "Диагноз, МКБ-10", name="diagnosis", span=4, narrow=12, props="placeholder=M17.1")
-        add("comment", "Комментарий аппарату", name="comment", span=9, narrow=12)
-        add("urgent", "Срочно", ui.checkbox, name="urgent", span=3)
+        add("device", name="device", narrow=12, options={"": "Авто"}, value="", quick=there, **dense)
+        add("owner", name="owner", narrow=12, quick=here, props='placeholder="Название или GUID"')
+        add("date", name="day", span=6, value="сегодня", quick=days)
+        add("time", name="time", span=6, props="inputmode=numeric", quick=[("ближайшее", nearest)])
+        add("laterality", name="side", span=6, value="", **dense)
+        add("finance", name="pay", span=6, value="1", **dense)
+        add("referrer", name="referrer", span=8, narrow=12)
+        add("diagnosis", label="Диагноз, МКБ-10", name="diagnosis", span=4, narrow=12, props="placeholder=M17.1")
+        add("comment", label="Комментарий аппарату", name="comment", span=9, narrow=12)
+        add("urgent", ui.checkbox, name="urgent", span=3)
         suggestions.attach(
             self._directories,
             self.fields,
@@ -108,8 +114,10 @@ class ReferralForm:
         self._show_place(False)
         self._offer_devices()
 
-    def _add(self, key: str, label: str, make: Callable[..., Any] = ui.input, **options: Any) -> FormField:
-        field = labelled_field(label, make, **options)
+    def _add(self, key: str, make: Callable[..., Any] = ui.input, label: str = "", **options: Any) -> FormField:
+        if make is ui.select:
+            options = {"options": dict(CHOICES.get(key, {}))} | options
+        field = labelled_field(label or LABELS[key], make, **options)
         self.fields[key] = field
         field.control.on_value_change(lambda: self._on_change(key))
         if make is ui.input:
@@ -248,8 +256,8 @@ class ReferralForm:
                 values["procedure"] = None
             self._put({"procedure": values["procedure"]})
             self._offer_devices()
-            for key in ("device", "laterality", "finance", "sex"):
-                if values[key] not in self.fields[key].control.options:
+            for key, field in self.fields.items():
+                if isinstance(field.control, ui.select) and values[key] not in field.control.options:
                     values[key] = EMPTY[key]
             if passed:
                 values["time"] = ""
@@ -261,7 +269,9 @@ class ReferralForm:
 
     def blank(self) -> bool:
         """Return True if nothing worth keeping was typed."""
-        return field_values.blank({key: field.value for key, field in self.fields.items()})
+        by_themselves = ("date", "time", "device", "sex")
+        typed = {key: field.value for key, field in self.fields.items() if key not in by_themselves}
+        return not any((value or EMPTY[key]) != EMPTY[key] for key, value in typed.items())
 
     # ---- reading ----
 
@@ -329,8 +339,9 @@ class ReferralForm:
         return self._referrers.get(names.tidy(self.fields["referrer"].value or ""), "")
 
     def _referral_values(self, asked: Order | ReferralDraft) -> dict[str, Any]:
-        self._referrers[field_values.referrer(asked.referrer, asked.referrer_position)] = asked.referrer_snils
-        return field_values.of_referral(asked)
+        values = field_values.of_referral(asked)
+        self._referrers[values["referrer"]] = asked.referrer_snils
+        return values
 
     def _show_place(self, external: bool) -> None:
         """Show the fields for a device and a time here, or for another clinic and a preferred day."""
@@ -368,7 +379,7 @@ class ReferralForm:
         typed = names.tidy(self.fields[key].value or "")
         if not typed:
             return
-        usual = usual_form(key, typed, self._today())
+        usual = field_values.usual_form(key, typed, self._today())
         with self._quietly():
             if usual != self.fields[key].value:
                 self.fields[key].value = usual

@@ -10,7 +10,7 @@ from broker.domain import names
 from broker.domain.directory import Entry
 from broker.domain.people import PersonName
 from broker.store.queries import directory_search
-from ui.desk.referral.options import ReferralOptions, name_and_position
+from ui.desk.referral.field_values import ReferralOptions, name_and_position
 from ui.live import look
 from ui.services import Services
 from ui.widgets.autocomplete import Autocomplete

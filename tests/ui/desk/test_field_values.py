@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, datetime
 from typing import Any
 
 import pytest
 
 from broker.domain.devices import Device, ProcedureType
-from broker.domain.orders import Priority
+from broker.domain.orders import Priority, Referral, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
 from broker.workflow import referrals
-from ui.desk.referral.field_values import EMPTY, of_patient
-from ui.desk.referral.options import ReferralOptions
-from ui.desk.referral.parsing import FormContent, FormParser, Parsed, ReferralRules
+from ui.desk.referral.field_values import (
+    EMPTY,
+    FormContent,
+    FormParser,
+    Parsed,
+    ReferralOptions,
+    ReferralRules,
+    of_patient,
+    of_referral,
+)
+from ui.text.referral_fields import LABELS
 
 NOW = datetime(2026, 11, 24, 9, 47)
 US, THEM = "3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21", "9b1d2c3e-1111-4c59-9e1d-5b8f6a7c0d21"
@@ -59,6 +67,31 @@ def test_a_referral_is_parsed_into_what_is_stored() -> None:
     assert (draft.referrer_position, draft.referrer_snils) == ("терапевт", "11223344595")
     assert (draft.priority, draft.comment, draft.submission_id) == (Priority.URGENT, "стоя", "s1")
     assert referrals.normalise(draft) == draft
+
+
+@pytest.mark.parametrize("doctor", ["Белов Илья Павлович", ""])
+def test_what_is_shown_of_a_referral_is_parsed_into_the_same_referral(doctor: str) -> None:
+    told = ReferralDraft(
+        KUZNETSOVA,
+        "WLB-KNEE",
+        ("XRAY_14",),
+        NOW,
+        laterality="L",
+        priority=Priority.URGENT,
+        finance="3",
+        referrer=PersonName(*doctor.split(" ")),
+        referrer_position="терапевт",
+        diagnosis_code="M17.1",
+        diagnosis_text="гонартроз",
+        comment="стоя",
+    )
+    parsed = parse(**of_referral(told)).draft
+    assert parsed is not None
+    assert parsed.referral_fields() == told.referral_fields()
+
+
+def test_every_field_of_a_referral_has_a_name() -> None:
+    assert {each.name for each in fields(Referral)} | set(EMPTY) <= set(LABELS)
 
 
 def test_everything_that_is_wrong_is_reported_at_once_and_nothing_half_valid_is_returned() -> None:

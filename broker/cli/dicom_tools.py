@@ -20,7 +20,8 @@ from broker.dicom import conformance
 from broker.dicom.codec import settings
 from broker.dicom.devices.caller import Caller
 from broker.dicom.scu import echo
-from broker.dicom.worklist import explain, rule_texts, service
+from broker.dicom.worklist import explain, response, rule_texts, service
+from broker.dicom.worklist.service import ResponseRecorder
 from broker.domain.device_advice import Explanation
 from broker.domain.errors import NotFound
 from broker.domain.orders import Order
@@ -121,6 +122,7 @@ def _worklist(args: argparse.Namespace) -> int:
                 Caller(args.ae_title, ""),
                 context.store,
                 context.clinic,
+                ResponseRecorder(response.identifier),
                 context.config.clinic.name,
                 noted=False,
             )

@@ -200,8 +200,8 @@ class DicomServices:
             query = decoding.decode(request.dataset, request.context.implicit, fallback=fallback)
             self.sample(request)
             with closing(self._worklist.find(query, _cache_key(request), caller, revision)) as responses:
-                for answered, identifier in responses:
-                    yield Reply(answered, identifier)
+                for each in responses:
+                    yield Reply(each.status, each.identifier)
         except Undecodable as error:
             log.warning("worklist query of %s cannot be read: %s", caller.ae_title, error)
             yield Reply(status(Status.UNABLE_TO_PROCESS, str(error)))

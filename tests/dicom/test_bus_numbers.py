@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from broker.dicom.devices.caller import Caller
-from broker.dicom.worklist import service
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
@@ -16,6 +15,7 @@ from broker.workflow import referrals
 from tests.dicom.worklist.asked import ask, numbers, query
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.modality import create, creation, scheduled
+from tests.support.worklist_query import find
 
 THEIRS = "ODII0000000042"
 
@@ -43,7 +43,7 @@ def test_devices_get_the_regions_number_where_that_is_configured_and_known(store
     clinic = replace(CLINIC, bus_numbers=True)
 
     def told(number: str = "") -> list[str]:
-        return numbers(list(service.find(query(AccessionNumber=number), Caller("XRAY_14", ""), store, clinic)))
+        return numbers(list(find(query(AccessionNumber=number), Caller("XRAY_14", ""), store, clinic)))
 
     [first, second] = sorted(told())
     assert first != order.accession_number  # the other order's own: the region has given it none

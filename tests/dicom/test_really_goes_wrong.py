@@ -22,7 +22,7 @@ from broker.dicom.codec import decoding
 from broker.dicom.devices.caller import Caller
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
-from broker.dicom.worklist import response, service
+from broker.dicom.worklist import response
 from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
 from broker.domain.orders import Order, ScheduledStep
 from broker.domain.people import Patient, PersonName
@@ -36,7 +36,7 @@ from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 from tests.support.port import associated, serving
 from tests.support.waiting import at_most
-from tests.support.worklist_query import code, identifier
+from tests.support.worklist_query import code, find, identifier
 
 IVANOV = Patient(PersonName("Иванов", "Пётр", "Ильич"), KUZNETSOVA.birth_date, KUZNETSOVA.sex)
 REFUSED = (Status.IDENTIFIER_DOES_NOT_MATCH, Status.UNABLE_TO_PROCESS)
@@ -59,7 +59,7 @@ def setting(store: Store, **changes: Any) -> None:
 
 def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> tuple[list[Dataset], int]:
     """Ask the worklist; give the matches and the last status."""
-    told = list(service.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC))
+    told = list(find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC))
     found = [each.identifier for each in told if each.identifier is not None]
     return found, int(told[-1].status.Status)
 
@@ -224,7 +224,7 @@ def test_nothing_is_written_for_a_device_that_has_left(store: Store, monkeypatch
         return written[-1]
 
     monkeypatch.setattr(response, "identifier", writing)
-    told = service.find(identifier(), Caller("XRAY_14", "10.0.0.1"), store, CLINIC)
+    told = find(identifier(), Caller("XRAY_14", "10.0.0.1"), store, CLINIC)
     next(told)
     told.close()
     assert len(written) == 1

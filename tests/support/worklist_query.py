@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from pydicom.dataset import Dataset
+
+from broker.dicom.devices.caller import Caller
+from broker.dicom.worklist import response, service
+from broker.dicom.worklist.service import FindResponse, ResponseRecorder
+from broker.domain.clinic import Clinic
+from broker.store.database import Store
 
 
 def identifier(step: Mapping[str, Any] | None = None, **keys: Any) -> Dataset:
@@ -22,3 +28,10 @@ def code(**keys: Any) -> Dataset:
     for keyword, value in keys.items():
         setattr(ds, keyword, value)
     return ds
+
+
+def find(
+    query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str = "", *, noted: bool = True
+) -> Generator[FindResponse[Dataset], None, None]:
+    """Ask the worklist for datasets, as they are before they are encoded."""
+    return service.find(query, caller, store, clinic, ResponseRecorder(response.identifier), institution, noted=noted)

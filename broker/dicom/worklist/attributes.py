@@ -1,6 +1,6 @@
 """The worklist's attributes as one table: what each answers, and how it is matched (PS3.4 K.6.1.2.2).
 
-`query`, `comparison` and `response` are driven by it. An attribute that is not here is not supported: it is not
+`query`, `matching` and `response` are driven by it. An attribute that is not here is not supported: it is not
 matched, and returned only if an import brought it.
 """
 

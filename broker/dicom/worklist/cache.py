@@ -23,10 +23,11 @@ from pynetdicom.dsutils import encode
 
 from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status
-from broker.dicom.worklist import service
+from broker.dicom.worklist import response, service
+from broker.dicom.worklist.attributes import AnswerContext
 from broker.dicom.worklist.query import WorklistQuery
-from broker.dicom.worklist.response import Alterations
-from broker.dicom.worklist.service import ResponseRecorder, SearchResult
+from broker.dicom.worklist.response import Alterations, Style
+from broker.dicom.worklist.service import FindResponse, ResponseRecorder
 from broker.domain.clinic import Clinic
 from broker.domain.orders import StepState
 from broker.store.database import Store, StoreError
@@ -97,19 +98,19 @@ class WorklistCache:
             if entry is None or entry.response is None:
                 return None
             self._entries.move_to_end(key)
-            response = entry.response
+            known = entry.response
         try:
-            if not response.since <= self._store.clock() < response.until:
+            if not known.since <= self._store.clock() < known.until:
                 return None
-            valid = response.revision == worklist.revision(self._store) or self._is_still_valid(response, entry)
+            valid = known.revision == worklist.revision(self._store) or self._is_still_valid(known, entry)
         except (StoreError, sqlite3.Error):
             return None
-        return response if valid else None
+        return known if valid else None
 
-    def _is_still_valid(self, response: CachedResponse, entry: _CacheEntry) -> bool:
+    def _is_still_valid(self, known: CachedResponse, entry: _CacheEntry) -> bool:
         """Return True if nothing that changed since can change an answer; it is then valid up to now."""
         with self._store.read() as reader:
-            changed = worklist.changed(reader, response.revision)
+            changed = worklist.changed(reader, known.revision)
             if changed is None:
                 return False
             revision, order_ids = changed
@@ -117,7 +118,7 @@ class WorklistCache:
                 return False
             if entry.index_filter is not None and worklist.candidates(reader, entry.index_filter, 1, among=order_ids):
                 return False
-        response.revision = revision
+        known.revision = revision
         return True
 
     def revision(self) -> int:
@@ -126,7 +127,7 @@ class WorklistCache:
 
     def find(
         self, query: Dataset, key: CacheKey, caller: Caller, revision: int
-    ) -> Generator[tuple[Dataset, bytes | None], None, None]:
+    ) -> Generator[FindResponse[bytes], None, None]:
         """Answer as `service.find` does, the matches encoded; `query` is the identifier of `key`, decoded.
 
         `revision` is that of the database before anything was read on which the answer, or the decoding, depends.
@@ -138,15 +139,15 @@ class WorklistCache:
         recorder = ResponseRecorder(encoder.encode)
         matches: list[bytes] = []
         pending = final = int(Status.PENDING)
-        responses = service.answer(query, caller, self._store, self._clinic, self._institution, recorder)
+        responses = service.find(query, caller, self._store, self._clinic, recorder, self._institution)
         with closing(responses):
-            for response in responses:
-                if response.identifier is None:
-                    final = int(response.status.Status)
+            for each in responses:
+                if each.identifier is None:
+                    final = int(each.status.Status)
                 else:
-                    pending = int(response.status.Status)
-                    matches.append(response.identifier)
-                yield response.status, response.identifier
+                    pending = int(each.status.Status)
+                    matches.append(each.identifier)
+                yield each
         if final != Status.SUCCESS or len(set(recorder.step_ids)) != len(recorder.step_ids):
             return
         whole = None
@@ -186,16 +187,22 @@ class _MatchEncoder:
         self.size = _ENTRY_SIZE
         self.time_dependent = False  # some match leaves the list as time goes by, without a commit
 
-    def encode(self, query: WorklistQuery, item: WorklistItem, result: SearchResult, alterations: Alterations) -> bytes:
+    def encode(
+        self,
+        query: WorklistQuery,
+        item: WorklistItem,
+        context: AnswerContext,
+        style: Style,
+        alterations: Alterations,
+    ) -> bytes:
         if self.context_key is None:
-            context = result.context
-            self.context_key = (result.style, context.station_names, context.asked_station, context.asked_number)
+            self.context_key = (style, context.station_names, context.asked_station, context.asked_number)
             if self._before is not None and self._before.context_key != self.context_key:
                 self._before = None
         known = self._before.encoded.get(item.step.id) if self._before else None
         if known is None or known.item != item:
             own = Alterations()
-            data = encode(service.identifier(query, item, result, own), self._implicit, True)
+            data = encode(response.identifier(query, item, context, style, own), self._implicit, True)
             if data is None:
                 raise UnencodableResponse(f"step {item.step.id}")
             known = _EncodedMatch(item, data, own.characters, own.cut)

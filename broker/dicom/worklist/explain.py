@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from broker.dicom.codec import charset, dates
 from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.devices import samples
-from broker.dicom.worklist import comparison, response, service
+from broker.dicom.worklist import matching, response, service
 from broker.dicom.worklist.attributes import STEP, TOP, AnswerContext, Match
 from broker.dicom.worklist.query import WorklistQuery, parse
 from broker.dicom.worklist.response import Alterations, Style
@@ -193,7 +193,7 @@ def _dateless(query: WorklistQuery) -> bool:
 
 def _keys(item: WorklistItem, device: Device, query: WorklistQuery, clinic: Clinic) -> Iterator[RuleResult]:
     context, style = _context(item, device, query, clinic), _style(device, query)
-    for compared in comparison.compare(query, item, context, style):
+    for compared in matching.compare(query, item, context, style):
         code = "undecodable" if compared.keyword in query.undecodable else _CODES.get(compared.keyword, "key")
         details = {"keyword": compared.keyword, "asked": compared.key, "has": compared.value}
         yield RuleResult(compared.keyword, compared.matches, code, details)

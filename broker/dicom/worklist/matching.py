@@ -1,58 +1,125 @@
-"""The matching rules of PS3.4 C.2.2.2 as pure functions.
+"""Matches a worklist item with a query, key by key (PS3.4 C.2.2.2).
 
-A key that cannot be understood raises MalformedKey: the answer is then a refusal (A900), never a wider list.
+Pure. The same comparisons decide the answer, and explain to people why a device does not see an order.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from broker.dicom.codec.dates import MalformedKey
-from broker.dicom.worklist.wildcards import wildcard
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
-# PS3.5 table 6.2-1: the longest value, in characters.
-LENGTHS = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "UI": 64, "ST": 1024, "LT": 10240, "PN": 64}
-_CODE = re.compile(r"[A-Z0-9 _*?]*")
-_UID = re.compile(r"[0-9.]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def checked(key: str, vr: str, keyword: str) -> str:
-    """Return a key as it is compared, or raise MalformedKey if its VR cannot hold it (PS3.5 6.2).
-
-    `key` has no blanks around it; a list of UID is joined by backslashes.
-    """
-    if vr == "UI":
-        for uid in key.split("\\"):
-            if not _UID.fullmatch(uid) or len(uid) > LENGTHS["UI"]:
-                raise MalformedKey(keyword, "not a UID")
-        return key
-    if vr not in ("ST", "LT") and _CONTROL.search(key):
-        raise MalformedKey(keyword, "control characters")
-    if vr == "CS":
-        key = key.upper()  # PS3.5 6.2 knows capitals only; `dx` can mean nothing else
-        if not _CODE.fullmatch(key):
-            raise MalformedKey(keyword, "letters that a code may not have")
-    parts = key.split("=") if vr == "PN" else [key]
-    if vr == "PN" and (len(parts) > 3 or any(part.count("^") > 4 for part in parts)):
-        raise MalformedKey(keyword, "too many components")
-    longest = LENGTHS.get(vr)
-    if longest is not None and any(len(part) > longest for part in parts):
-        raise MalformedKey(keyword, f"longer than {longest} characters")
-    return key
+from broker.dicom.worklist import name_matching, response
+from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, value_of
+from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery, is_universal
+from broker.dicom.worklist.response import Alterations, Style
+from broker.domain import names
+from broker.store.tables.worklist import WorklistItem
 
 
-def is_universal(key: str) -> bool:
-    """Return True if a key matches anything (PS3.4 C.2.2.2.3; a single `*` is the same)."""
-    return key.strip(" \0") in ("", "*")
+@dataclass(frozen=True, slots=True)
+class KeyComparison:
+    """One key of a query, an item's value, and whether they match."""
+
+    keyword: str
+    key: str
+    value: str
+    matches: bool
 
 
-def text(key: str, value: str) -> bool:
+def matches(asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style) -> bool:
+    """Return True if an item matches every key."""
+    return all(compared.matches for compared in compare(asked, item, context, style))
+
+
+def compare(asked: WorklistQuery, item: WorklistItem, context: AnswerContext, style: Style) -> Iterator[KeyComparison]:
+    """Yield the comparison of each key; date and time are one key, that of the date."""
+    window = asked.window
+    if (window.low, window.high, window.daily) != (None, None, None):
+        keys = (asked.key("ScheduledProcedureStepStartDate"), asked.key("ScheduledProcedureStepStartTime"))
+        yield KeyComparison(
+            "ScheduledProcedureStepStartDate" if keys[0] else "ScheduledProcedureStepStartTime",
+            " ".join(filter(None, keys)),
+            f"{item.step.start:%Y%m%d %H%M%S}",
+            window.holds(item.step.start),
+        )
+    yield from _compare_level(asked.top, TOP_BY_TAG, False, asked, item, context, style)
+    if asked.step is not None:
+        yield from _compare_level(asked.step, STEP_BY_TAG, True, asked, item, context, style)
+
+
+def _compare_level(
+    part: Part,
+    supported: Mapping[BaseTag, Attribute],
+    in_step: bool,
+    asked: WorklistQuery,
+    item: WorklistItem,
+    context: AnswerContext,
+    style: Style,
+) -> Iterator[KeyComparison]:
+    for tag, key in part.keys.items():
+        attribute = supported[tag]
+        if attribute.match is Match.WINDOW:  # both keys together, see `compare`
+            continue
+        value = value_of(attribute, item, context, in_step)
+        texts = value if isinstance(value, tuple) else ()
+        if attribute.match is Match.STATION:
+            texts = item.step.station_ae_titles
+        elif attribute.match is Match.NUMBER and item.order.bus_accession_number:
+            texts = (*texts, item.order.accession_number, item.order.bus_accession_number)
+        held = any(_holds(attribute, key, text, asked, style) for text in texts)
+        yield KeyComparison(attribute.keyword, key, "\\".join(texts), held)
+    for tag, within in part.items.items():
+        attribute_of_sequence = supported.get(tag)
+        if attribute_of_sequence is not None and attribute_of_sequence.match is Match.CODE and within.keys:
+            codes = value_of(attribute_of_sequence, item, context, in_step)
+            yield _compare_codes(attribute_of_sequence, within, codes if isinstance(codes, list) else [])
+
+
+def _holds(attribute: Attribute, key: str, value: str, asked: WorklistQuery, style: Style) -> bool:
+    """Return True if a value matches; of an item's several values any may (PS3.4 C.2.2.2.1)."""
+    match attribute.match:
+        case Match.NAME:
+            return name_matches(key, value, style)
+        case Match.UID:
+            return value in key.split("\\")
+        case Match.DATE:
+            return _date_matches(asked, value)
+        case _:
+            return text_matches(key, value)
+
+
+def _compare_codes(attribute: Attribute, within: Part, codes: Sequence[Dataset]) -> KeyComparison:
+    """Compare code sequences: they match if any item matches all keys (PS3.4 C.2.2.2.6)."""
+
+    def holds(code: Dataset) -> bool:
+        return all(text_matches(key, str(code.get(CODE_BY_TAG[tag].keyword) or "")) for tag, key in within.keys.items())
+
+    values = "; ".join(f"{code.get('CodeValue', '')} {code.get('CodingSchemeDesignator', '')}" for code in codes)
+    return KeyComparison(attribute.keyword, " ".join(within.keys.values()), values, any(holds(code) for code in codes))
+
+
+def text_matches(key: str, value: str) -> bool:
     """Match single value or wildcard; a stored empty value fails every key that is not universal."""
     if is_universal(key):
         return True
     if not value or set(key.strip()) == {"?"}:  # a device that cannot write the letters; not a wildcard
         return False
     if "*" in key or "?" in key:
-        return wildcard(key.strip(), value)
+        return name_matching.wildcard(key.strip(), value)
     return key.strip() == value
+
+
+def name_matches(key: str, name: str, style: Style) -> bool:
+    """Match a name as it is stored, or as the device was sent it and may ask for it again."""
+    if name_matching.matches(key, name):
+        return True
+    shown = response.fit_name(name, style, Alterations()) if style.longest < names.NAME_LENGTH else name
+    return shown != name and name_matching.matches(key, shown)
+
+
+def _date_matches(asked: WorklistQuery, value: str) -> bool:
+    first, last = asked.born
+    return bool(value) and (first is None or f"{first:%Y%m%d}" <= value) and (last is None or value <= f"{last:%Y%m%d}")

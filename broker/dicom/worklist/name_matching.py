@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import zip_longest
 
 from broker.dicom.codec import transliteration
-from broker.dicom.worklist.wildcards import wildcard
 from broker.domain import names
 
 _NOTHING = "^*= "  # what a name consists of that asks for nobody in particular
@@ -129,3 +128,24 @@ def _matches_latin(key: str, known: list[str]) -> bool:
         if 1 < len(words) <= len(spelled) and all(word in there for word, there in zip(words, spelled, strict=False)):
             return True
     return any(_matches(key, list(spelling)) for spelling in dict.fromkeys(zip(*spelled, strict=True)))
+
+
+def wildcard(pattern: str, value: str) -> bool:
+    """Return True if a value matches a pattern of `*` (any run of characters) and `?` (any one): PS3.4 C.2.2.2.4.
+
+    Takes at most len(pattern) x len(value) steps, however many stars there are.
+    """
+    at, place, star, mark = 0, 0, -1, 0
+    while place < len(value):
+        if at < len(pattern) and pattern[at] == "*":
+            star, mark = at, place
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", value[place]):
+            at += 1
+            place += 1
+        elif star >= 0:
+            mark += 1
+            at, place = star + 1, mark
+        else:
+            return False
+    return all(char == "*" for char in pattern[at:])

@@ -6,6 +6,7 @@ Pure. What cannot be understood raises MalformedKey: a key that is dropped would
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -18,7 +19,7 @@ from pydicom.tag import BaseTag, Tag
 
 from broker.dicom.codec import dates
 from broker.dicom.codec.dates import MalformedKey, Window
-from broker.dicom.worklist import matching, name_matching
+from broker.dicom.worklist import name_matching
 from broker.dicom.worklist.attributes import CODE, STEP, TOP, Attribute, Match
 
 SEQUENCE = Tag("ScheduledProcedureStepSequence")
@@ -27,6 +28,11 @@ _NOT_KEYS = {Tag("SpecificCharacterSet"), Tag("QueryRetrieveLevel")}
 TOP_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in TOP}
 STEP_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in STEP}
 CODE_BY_TAG: Mapping[BaseTag, Attribute] = {attribute.tag: attribute for attribute in CODE}
+# PS3.5 table 6.2-1: the longest value, in characters.
+_LENGTHS = {"AE": 16, "CS": 16, "SH": 16, "LO": 64, "UI": 64, "ST": 1024, "LT": 10240, "PN": 64}
+_CODE = re.compile(r"[A-Z0-9 _*?]*")
+_UID = re.compile(r"[0-9.]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 _tag = functools.cache(Tag)  # every item is asked for its keys by name
@@ -98,6 +104,11 @@ def parse(query: Dataset) -> WorklistQuery:
     return replace(read, window=dates.window(day, hour), born=born)
 
 
+def is_universal(key: str) -> bool:
+    """Return True if a key matches anything (PS3.4 C.2.2.2.3; a single `*` is the same)."""
+    return key.strip(" \0") in ("", "*")
+
+
 def _is_undecodable(attribute: Attribute, key: str) -> bool:
     """Return True for what a device sends that cannot write the letters: question marks only."""
     return name_matching.is_undecodable(key) if attribute.match is Match.NAME else set(key) == {"?"}
@@ -131,7 +142,7 @@ def _part(ds: Dataset, supported: Mapping[BaseTag, Attribute], unsupported: list
                 items[tag] = _part(item, within, unsupported)
             continue
         if attribute is None or attribute.match is Match.NONE:
-            if not element.is_empty and not matching.is_universal(str(element.value)):
+            if not element.is_empty and not is_universal(str(element.value)):
                 unsupported.append(keyword_for_tag(tag) or str(tag))
             continue
         if attribute.match is not Match.IGNORED and (key := _key(element, attribute)):
@@ -174,8 +185,33 @@ def _key(element: DataElement, attribute: Attribute) -> str:
         key = "\\".join(values)
     else:
         key = str(value).strip(" \0")
-    if matching.is_universal(key) or (attribute.match is Match.NAME and name_matching.is_universal(key)):
+    if is_universal(key) or (attribute.match is Match.NAME and name_matching.is_universal(key)):
         return ""
     if attribute.match in (Match.WINDOW, Match.DATE):  # their ranges are read with their values
         return key
-    return matching.checked(key, attribute.vr, attribute.keyword)
+    return _checked(key, attribute.vr, attribute.keyword)
+
+
+def _checked(key: str, vr: str, keyword: str) -> str:
+    """Return a key as it is compared, or raise MalformedKey if its VR cannot hold it (PS3.5 6.2).
+
+    `key` has no blanks around it; a list of UID is joined by backslashes.
+    """
+    if vr == "UI":
+        for uid in key.split("\\"):
+            if not _UID.fullmatch(uid) or len(uid) > _LENGTHS["UI"]:
+                raise MalformedKey(keyword, "not a UID")
+        return key
+    if vr not in ("ST", "LT") and _CONTROL.search(key):
+        raise MalformedKey(keyword, "control characters")
+    if vr == "CS":
+        key = key.upper()  # PS3.5 6.2 knows capitals only; `dx` can mean nothing else
+        if not _CODE.fullmatch(key):
+            raise MalformedKey(keyword, "letters that a code may not have")
+    parts = key.split("=") if vr == "PN" else [key]
+    if vr == "PN" and (len(parts) > 3 or any(part.count("^") > 4 for part in parts)):
+        raise MalformedKey(keyword, "too many components")
+    longest = _LENGTHS.get(vr)
+    if longest is not None and any(len(part) > longest for part in parts):
+        raise MalformedKey(keyword, f"longer than {longest} characters")
+    return key

@@ -54,11 +54,6 @@ def identifier(
     return ds
 
 
-def shown_name(name: str, style: Style) -> str:
-    """Return a name (family^given^middle) as a device shows it."""
-    return _fit_name(name, style, Alterations())
-
-
 def _level(
     part: Part,
     supported: Mapping[BaseTag, Attribute],
@@ -121,7 +116,7 @@ def _fit(text: str, attribute: Attribute, style: Style, alterations: Alterations
     if attribute.vr not in _TEXTS:
         return text
     if attribute.vr == "PN":
-        return _fit_name(text, style, alterations)
+        return fit_name(text, style, alterations)
     if attribute.vr not in ("LT", "ST", "UT"):
         text = _SINGLE_LINE.sub(" ", text).replace("\\", "/")  # a backslash would make two values of one
     written, changed = charset.fitted(text, style.charset)
@@ -131,7 +126,8 @@ def _fit(text: str, attribute: Attribute, style: Style, alterations: Alterations
     return shorter
 
 
-def _fit_name(name: str, style: Style, alterations: Alterations) -> str:
+def fit_name(name: str, style: Style, alterations: Alterations) -> str:
+    """Return a name (family^given^middle) in letters that the character set has, as long as the device shows it."""
     written, changed = charset.fitted(name, style.charset)
     alterations.characters += changed
     longest = min(style.longest, names.NAME_LENGTH)

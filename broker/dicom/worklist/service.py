@@ -26,9 +26,9 @@ from broker.dicom.codec import charset
 from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status, status
-from broker.dicom.worklist import name_matching, response
+from broker.dicom.worklist import name_matching
 from broker.dicom.worklist.attributes import AnswerContext
-from broker.dicom.worklist.comparison import matches, name_matches
+from broker.dicom.worklist.matching import matches, name_matches
 from broker.dicom.worklist.query import WorklistQuery, parse
 from broker.dicom.worklist.response import Alterations, Style
 from broker.domain import names
@@ -70,27 +70,21 @@ class SearchResult:
 
 
 def find(
-    query: Dataset, caller: Caller, store: Store, clinic: Clinic, institution: str = "", *, noted: bool = True
-) -> Generator[FindResponse[Dataset], None, None]:
-    """Answer a worklist query: FF00 (FF01) with each match, then 0000; or one refusal.
-
-    A query that cannot be understood is refused with A900, its Offending Element and an Error Comment. With `noted`
-    off nothing is written: for people who want to see what a device would see.
-    """
-    yield from answer(query, caller, store, clinic, institution, ResponseRecorder(identifier), noted=noted)
-
-
-def answer(
     query: Dataset,
     caller: Caller,
     store: Store,
     clinic: Clinic,
-    institution: str,
     recorder: ResponseRecorder[T],
+    institution: str = "",
     *,
     noted: bool = True,
 ) -> Generator[FindResponse[T], None, None]:
-    """Answer as `find` does, each match as `recorder` makes it; it then knows what the device was sent."""
+    """Answer a worklist query: FF00 (FF01) with each match, then 0000; or one refusal.
+
+    Matches are what `recorder` makes; it then knows what the device was sent. A query that cannot be understood is
+    refused with A900, its Offending Element and an Error Comment. With `noted` off nothing is written: for people who
+    want to see what a device would see.
+    """
     started = time.perf_counter()
     try:
         asked = parse(query)
@@ -222,15 +216,11 @@ def _days(today: datetime, days: int) -> datetime:
 # ---- notes ----
 
 
-def identifier(asked: WorklistQuery, item: WorklistItem, result: SearchResult, alterations: Alterations) -> Dataset:
-    """Return the identifier for an item; add to `alterations` what differs from what is stored."""
-    return response.identifier(asked, item, result.context, result.style, alterations)
-
-
 class ResponseRecorder(Generic[T]):
     """Makes the matches of one answer, and records what the device was sent, and what of it differs from the store."""
 
-    def __init__(self, make: Callable[[WorklistQuery, WorklistItem, SearchResult, Alterations], T]) -> None:
+    def __init__(self, make: Callable[[WorklistQuery, WorklistItem, AnswerContext, Style, Alterations], T]) -> None:
+        """Make matches as `response.identifier` does, by it or in another form."""
         self._make = make
         self.result: SearchResult | None = None
         self.step_ids: list[int] = []
@@ -240,7 +230,7 @@ class ResponseRecorder(Generic[T]):
     def make(self, asked: WorklistQuery, item: WorklistItem, result: SearchResult) -> T:
         """Return the match for an item, and record it."""
         alterations = Alterations()
-        match = self._make(asked, item, result, alterations)
+        match = self._make(asked, item, result.context, result.style, alterations)
         self.step_ids.append(item.step.id)
         if alterations.characters or alterations.cut:
             self._altered.append((item.order.accession_number, alterations))

@@ -18,7 +18,6 @@ from pydicom.dataset import Dataset
 from broker.dicom.codec import charset, decoding
 from broker.dicom.devices.caller import Caller
 from broker.dicom.server import DicomServer
-from broker.dicom.worklist import service
 from broker.domain import names, passthrough
 from broker.domain.people import Patient, Sex
 from broker.store.database import Store
@@ -29,6 +28,7 @@ from tests.peers.dcmtk import findscu, tool
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, draft
 from tests.support.port import serving
+from tests.support.worklist_query import find
 
 pytestmark = pytest.mark.slow  # three programs for every file
 
@@ -131,7 +131,7 @@ def test_a_query_in_the_files_own_characters_finds_the_name(store: Store, file: 
     query.PatientName = holder.PatientName
     read = decoding.decode(encoded(query), True)
     assert str(read.PatientName) == name
-    answers = list(service.find(read, Caller("XRAY_14", "10.0.0.1"), store, CLINIC))
+    answers = list(find(read, Caller("XRAY_14", "10.0.0.1"), store, CLINIC))
     assert [str(each.identifier.PatientName) for each in answers if each.identifier] == [name]
 
 

@@ -8,13 +8,13 @@ from pydicom.dataset import Dataset
 
 from broker.dicom.devices.caller import Caller
 from broker.dicom.statuses import Status
-from broker.dicom.worklist import service
 from broker.dicom.worklist.service import FindResponse
 from broker.domain.orders import Order
 from broker.domain.people import Patient
 from broker.store.database import Store
 from broker.workflow import referrals
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.support.worklist_query import find
 
 
 def register(store: Store, patient: Patient = KUZNETSOVA, **changes: Any) -> Order:
@@ -33,7 +33,7 @@ def query(step: dict[str, Any] | None = None, **keys: Any) -> Dataset:
 
 
 def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> list[FindResponse[Dataset]]:
-    return list(service.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
+    return list(find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
 
 
 def numbers(answers: list[FindResponse[Dataset]]) -> list[str]:

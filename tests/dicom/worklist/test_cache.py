@@ -40,7 +40,7 @@ from tests.dicom.codec.encoding import encoded
 from tests.peers import worklist_corpus as corpus
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
-from tests.support.worklist_query import identifier
+from tests.support.worklist_query import find, identifier
 
 WORKLIST = "1.2.840.10008.5.1.4.31"
 NAME = "Клиника на Заречной"
@@ -65,7 +65,7 @@ def slowly(store: Store, asked: Request) -> bytes:
     assert device is not None
     query = decoding.decode(asked.dataset, asked.context.implicit, fallback=device.fallback_charset)
     caller = Caller(asked.calling, asked.address)
-    told = service.find(query, caller, store, CLINIC, NAME, noted=False)
+    told = find(query, caller, store, CLINIC, NAME, noted=False)
     implicit = asked.context.implicit
     replies = [
         Reply(each.status, encode(each.identifier, implicit, True) if each.identifier else None) for each in told

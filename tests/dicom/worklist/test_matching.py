@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from broker.dicom.codec import dates
 from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.worklist import matching, name_matching
-from broker.dicom.worklist.wildcards import wildcard
+from broker.dicom.worklist.name_matching import wildcard
 from tests.support.waiting import at_most
 
 NAME = "Кузнецова^Марина^Петровна"
@@ -118,7 +118,7 @@ def test_yo_and_ye_are_one_letter() -> None:
     ],
 )
 def test_a_stored_empty_value_fails_every_key_that_asks_for_something(key: str, value: str, matches: bool) -> None:
-    assert matching.text(key, value) is matches
+    assert matching.text_matches(key, value) is matches
 
 
 @given(st.text("аб*?", max_size=12), st.text("аб", max_size=12))

@@ -30,7 +30,7 @@ from tests.dicom.codec.encoding import encoded
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
-from tests.support.worklist_query import code, identifier
+from tests.support.worklist_query import code, find, identifier
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)  # noon in the clinic
 
@@ -63,7 +63,7 @@ def setting(store: Store, ae_title: str = "XRAY_14", **changes: Any) -> None:
 
 
 def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> list[Dataset]:
-    answers = list(service.find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
+    answers = list(find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC, "Клиника"))
     assert answers[-1].status.Status == Status.SUCCESS
     return [answer.identifier for answer in answers if answer.identifier is not None]
 
@@ -271,7 +271,7 @@ def test_the_clinics_offset_from_utc_is_told_when_asked_for(store: Store, zone: 
     register(store)
     clinic = replace(CLINIC, zone=ZoneInfo(zone))
     query = identifier(TimezoneOffsetFromUTC="")
-    answers = list(service.find(query, Caller("XRAY_14", "10.0.0.1"), store, clinic))
+    answers = list(find(query, Caller("XRAY_14", "10.0.0.1"), store, clinic))
     assert answers[0].identifier is not None
     assert answers[0].identifier.TimezoneOffsetFromUTC == offset
     [ds] = ask(store, identifier())
@@ -323,7 +323,7 @@ def test_a_code_sequence_without_an_item_comes_back_whole(store: Store) -> None:
 )
 def test_a_birth_date_is_a_date(store: Store, key: str, found: int | None) -> None:
     register(store)
-    answers = list(service.find(identifier(PatientBirthDate=key), Caller("XRAY_14", "x"), store, CLINIC))
+    answers = list(find(identifier(PatientBirthDate=key), Caller("XRAY_14", "x"), store, CLINIC))
     if found is None:
         assert answers[0].status.Status == Status.IDENTIFIER_DOES_NOT_MATCH
     else:
@@ -333,7 +333,7 @@ def test_a_birth_date_is_a_date(store: Store, key: str, found: int | None) -> No
 def test_an_answer_is_cut_at_the_cap_and_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "MOST", 3)
     numbers = [register(store, start=local(minute=minute)).accession_number for minute in range(40, 45)]
-    answers = list(service.find(identifier(AccessionNumber=""), Caller("XRAY_14", "x"), store, CLINIC))
+    answers = list(find(identifier(AccessionNumber=""), Caller("XRAY_14", "x"), store, CLINIC))
     assert [str(each.identifier.AccessionNumber) for each in answers if each.identifier] == numbers[:3]
     assert answers[-1].status.Status == Status.OUT_OF_RESOURCES
     assert len(answers[-1].status.ErrorComment) <= 64
@@ -348,13 +348,13 @@ def test_so_many_items_that_one_page_does_not_hold_them_are_all_looked_at(
     assert seen(store) == same + later
     assert seen(store, ReferringPhysicianName="Зимин*") == same + later
     monkeypatch.setattr(service, "MOST_EXAMINED", 4)
-    answers = list(service.find(identifier(AdmissionID="X"), Caller("XRAY_14", "x"), store, CLINIC))
+    answers = list(find(identifier(AdmissionID="X"), Caller("XRAY_14", "x"), store, CLINIC))
     assert [answer.status.Status for answer in answers] == [Status.OUT_OF_RESOURCES]
 
 
 def test_a_device_that_leaves_before_the_end_has_only_what_it_was_sent(store: Store) -> None:
     first, _ = register(store), register(store)
-    answers = service.find(identifier(), Caller("XRAY_14", "x"), store, CLINIC)
+    answers = find(identifier(), Caller("XRAY_14", "x"), store, CLINIC)
     next(answers)
     answers.close()
     store.write(lambda tx: None)
@@ -366,7 +366,7 @@ def test_a_device_that_leaves_before_the_end_has_only_what_it_was_sent(store: St
 def test_looking_at_a_devices_list_leaves_no_trace(store: Store) -> None:
     register(store, ASEL)
     setting(store, charset="ISO_IR 144")
-    assert len(list(service.find(identifier(), Caller("XRAY_14", ""), store, CLINIC, noted=False))) == 2
+    assert len(list(find(identifier(), Caller("XRAY_14", ""), store, CLINIC, noted=False))) == 2
     assert noted(store) == {}
     with store.read() as reader:
         for table in ("worklist_delivery", "device_contact"):

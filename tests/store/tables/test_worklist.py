@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from broker.dicom.devices.caller import Caller
 from broker.dicom.worklist import service
-from broker.dicom.worklist.comparison import matches
+from broker.dicom.worklist.matching import matches
 from broker.dicom.worklist.query import parse
 from broker.domain import names
 from broker.domain.devices import Device
@@ -26,7 +26,7 @@ from broker.store.tables.worklist import Candidate, IndexFilter
 from broker.workflow import referrals
 from tests.support import factory
 from tests.support.factory import CLINIC
-from tests.support.worklist_query import identifier
+from tests.support.worklist_query import find, identifier
 
 ORDERS, OPEN, DAYS = 100_000, 9_000, 30  # all, those that are open, and over how many days these are spread
 STATIONS = ("XRAY_14", "FLG_12", "MAMMO_9")
@@ -215,7 +215,7 @@ QUERIES: tuple[tuple[str, Dataset], ...] = (
 @pytest.mark.parametrize(("label", "query"), QUERIES, ids=[label for label, _ in QUERIES])
 def test_among_100_000_orders_a_query_finds_what_a_scan_finds(full: Store, label: str, query: Dataset) -> None:
     with counted(full) as steps:
-        answers = list(service.find(query, Caller("DESK", "10.0.0.1"), full, CLINIC, noted=False))
+        answers = list(find(query, Caller("DESK", "10.0.0.1"), full, CLINIC, noted=False))
     assert steps[0] < MOST_STEPS, label
     asked = parse(query)
     with full.read() as reader:

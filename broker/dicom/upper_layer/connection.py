@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: InvalidPdu) -> None:
         """End what cannot be understood: PS3.8 Evt19."""
-        self._host.complain(self, str(error))
+        self._host.refused(str(error), self.address, self.calling)
         self._end(AssociationEvent.INVALID, error.reason)
 
     def _end(self, event: AssociationEvent, reason: int = 0) -> None:
@@ -327,11 +327,15 @@ class Connection(asyncio.Protocol):
         if self._state in (_STA2, _STA13):
             self._event(AssociationEvent.TIME_IS_UP)
         elif now >= self._deadlines.sending:
-            self._host.complain(self, "nothing is taken of what is sent")
+            self._host.refused("nothing is taken of what is sent", self.address, self.calling)
             self._transport.abort()
         elif now >= self._deadlines.answer:
-            self._host.complain(self, "its answer was not worked out in time")
+            self._host.refused("its answer was not worked out in time", self.address, self.calling)
             self._end(AssociationEvent.ABORT_IT)
         else:
-            self._host.complain(self, "a message that does not end" if now >= self._deadlines.message else "silent")
+            self._host.refused(
+                "a message that does not end" if now >= self._deadlines.message else "silent",
+                self.address,
+                self.calling,
+            )
             self._end(AssociationEvent.ABORT_IT)

@@ -123,9 +123,9 @@ class Responder:
         self._chunks = None
         self.close()
 
-    # ---- called by the port ----
+    # ---- called by the host ----
 
-    def replied(self, request: Request, reply: Reply) -> None:
+    def _replied(self, request: Request, reply: Reply) -> None:
         """Send the reply that was deferred, unless it is not wanted any more."""
         if self._request is request:
             self._request, self._deadlines.answer = None, NEVER
@@ -133,7 +133,7 @@ class Responder:
                 self._channel.send(answering.wire(request, reply, self.max_length))
             self._next()
 
-    def stepped(self, data: bytes, done: bool) -> None:
+    def _stepped(self, data: bytes, done: bool) -> None:
         """Send what a thread has worked out, and go on."""
         self._stepping, self._deadlines.answer = False, NEVER
         work, self._work = self._work, None if done else self._work
@@ -171,7 +171,7 @@ class Responder:
                     self._host.threads.submit(services.sample, request)
                 if isinstance(ready, DeferredReply):
                     self._expect()
-                    self._host.await_reply(self, request, ready)
+                    self._host.await_reply(request, ready, self._replied)
                 else:
                     self._chunks = answering.list_wires(request, ready, self.max_length)
                     self._send_chunks()
@@ -194,12 +194,12 @@ class Responder:
         self._next()
 
     def _step(self) -> None:
-        """Work out the next responses on a thread; `stepped` sends them."""
+        """Work out the next responses on a thread; `_stepped` sends them."""
         assert self._work is not None
         assert self._request is not None
         self._stepping = True
         self._expect()
-        self._host.step(self, self._work, self._request, self.max_length)
+        self._host.step(self._request, self._work, self.max_length, self._stepped)
 
     def _expect(self) -> None:
         """Begin to wait for an answer that is worked out here."""

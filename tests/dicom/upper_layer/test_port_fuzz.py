@@ -21,9 +21,9 @@ from broker.dicom.upper_layer.answering import Reply, Request
 from broker.dicom.upper_layer.connection import Connection
 from broker.dicom.upper_layer.dimse import command_set
 from broker.dicom.upper_layer.dimse.command_set import CommandSet
+from broker.dicom.upper_layer.host import Host
 from broker.dicom.upper_layer.limits import Limits
 from broker.dicom.upper_layer.pdu import writer
-from broker.dicom.upper_layer.port import Port
 from broker.dicom.upper_layer.table import AssociationState
 from tests.dicom.upper_layer.attacked import RELEASE, associate_rq, command, echo_rq, find_rq
 from tests.dicom.upper_layer.requests import MPPS, negotiator
@@ -128,7 +128,7 @@ class Services:
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Port:
+def host(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Host:
     caplog.set_level(logging.CRITICAL, "broker.dicom.upper_layer")
 
     def fail(words: str, *_: object, **__: object) -> None:
@@ -136,9 +136,9 @@ def port(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> P
 
     # What a connection did not foresee it says there; what the services below do is said elsewhere.
     monkeypatch.setattr(connection_module.log, "error", fail)
-    made = Port(Services(), negotiator(), Limits(), KeyedThrottle(60.0, 30))
+    made = Host(Services(), negotiator(), Limits(), KeyedThrottle(60.0, 30))
     made.loop = Loop()  # type: ignore[assignment]
-    made.threads = Threads()
+    made.threads = Threads()  # type: ignore[assignment]
     return made
 
 
@@ -175,15 +175,15 @@ def mutated(data: bytearray, chance: random.Random) -> None:
                 data[at] ^= 1 << chance.randrange(8)
 
 
-def converse(port: Port, data: bytes, chance: random.Random) -> tuple[Connection, Transport]:
+def converse(host: Host, data: bytes, chance: random.Random) -> tuple[Connection, Transport]:
     """Send a conversation in pieces of any length, then leave."""
-    connection, transport = Connection(port), Transport()
+    connection, transport = Connection(host), Transport()
     connection.connection_made(transport)  # type: ignore[arg-type]
     at = 0
     while at < len(data) and not transport.closed:
         size = chance.choice((1, 3, 100, 5000, 1 << 18))
         connection.data_received(data[at : at + size])
-        port.loop.run()  # type: ignore[attr-defined]
+        host.loop.run()  # type: ignore[attr-defined]
         at += size
     ended = connection._state
     if not transport.closed and chance.random() < 0.2:
@@ -191,31 +191,31 @@ def converse(port: Port, data: bytes, chance: random.Random) -> tuple[Connection
         connection.resume_writing()
     transport.closed = True
     connection.connection_lost(None)
-    port.loop.run()  # type: ignore[attr-defined]
+    host.loop.run()  # type: ignore[attr-defined]
     assert ended in AssociationState
     return connection, transport
 
 
-def test_a_proper_conversation_is_answered_in_full(port: Port) -> None:
+def test_a_proper_conversation_is_answered_in_full(host: Host) -> None:
     chance = random.Random(0)
     for _ in range(50):
-        _, transport = converse(port, conversation(chance), chance)
+        _, transport = converse(host, conversation(chance), chance)
         assert transport.sent.startswith(b"\x02")
         assert transport.sent.endswith(writer.RELEASE_RP_PDU)
 
 
-def test_mutated_conversations_leave_nothing_behind(port: Port, caplog: pytest.LogCaptureFixture) -> None:
+def test_mutated_conversations_leave_nothing_behind(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     for seed in range(ROUNDS):
         chance = random.Random(seed)
         data = bytearray(conversation(chance))
         mutated(data, chance)
         with at_most():
-            connection, _ = converse(port, bytes(data), chance)
-        assert (port.collected, port.connections, port.associations) == (0, 0, 0), seed
+            connection, _ = converse(host, bytes(data), chance)
+        assert (host.collected, host.connections, host.associations) == (0, {}, {}), seed
         assert connection._state in (AssociationState.STA1, AssociationState.STA13), seed
         assert not connection._responder.has_work, seed
         assert not connection._rest, seed
-    assert not port._asking
-    assert not port._connected_from
-    assert not port._associated_from
+    assert not host._asking
+    assert not host._connected_from
+    assert not host._associated_from
     assert "Traceback" not in caplog.text

@@ -18,7 +18,7 @@ from broker.cli.output import show
 from broker.config.loader import load
 from broker.dicom import conformance
 from broker.dicom.codec import settings
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.scu import echo
 from broker.dicom.worklist import explain, response, rule_texts, service
 from broker.dicom.worklist.service import ResponseRecorder

@@ -22,8 +22,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from broker.dicom.codec import decoding, json_model
 from broker.dicom.codec.decoding import Undecodable
 from broker.dicom.devices import samples
-from broker.dicom.devices.caller import Caller
-from broker.dicom.devices.registry import KnownDevices
+from broker.dicom.devices.registry import Caller, KnownDevices
 from broker.dicom.devices.throttle import KeyedThrottle
 from broker.dicom.mpps import service as mpps
 from broker.dicom.statuses import Status, status

@@ -12,6 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+# Why a step was discontinued (PS3.16 CID 9300, with CID 9301 for modalities, scheme DCM): the order that was begun is
+# not the one whose patient lies there.
+WRONG_ENTRY = "110514"
+
 
 class PerformedState(StrEnum):
     """Performed Procedure Step Status (0040,0252)."""

@@ -20,6 +20,7 @@ from broker.domain.errors import NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
 from broker.domain.performed import (
+    WRONG_ENTRY,
     Message,
     MppsOutcome,
     PerformedChange,
@@ -27,7 +28,6 @@ from broker.domain.performed import (
     PerformedStep,
     StepSource,
 )
-from broker.domain.reasons import WRONG_ENTRY
 from broker.domain.step_rules import Attributes, ChangeRules, Problem, Validation
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule

@@ -19,7 +19,7 @@ from pydicom.tag import Tag
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
 from broker.dicom.codec import decoding
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import response

@@ -11,8 +11,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from broker.dicom.codec import json_model
-from broker.dicom.devices.caller import Caller
-from broker.dicom.devices.registry import KnownDevices
+from broker.dicom.devices.registry import Caller, KnownDevices
 from broker.dicom.mpps import service
 from broker.domain.clinic import Clinic
 from broker.domain.devices import Device

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.worklist import response, service
 from broker.dicom.worklist.service import FindResponse, ResponseRecorder
 from broker.domain.clinic import Clinic

@@ -12,6 +12,7 @@ import pytest
 from broker.domain.errors import Forbidden, NotFound, Stale, WrongState
 from broker.domain.orders import Order, OrderState, StepState
 from broker.domain.performed import (
+    WRONG_ENTRY,
     MppsOutcome,
     PerformedChange,
     PerformedSeries,
@@ -19,7 +20,6 @@ from broker.domain.performed import (
     StepReference,
     StepSource,
 )
-from broker.domain.reasons import WRONG_ENTRY
 from broker.store.database import Store
 from broker.store.queries import board, schedule
 from broker.store.tables import devices, orders, outbox

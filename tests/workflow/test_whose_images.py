@@ -6,8 +6,7 @@ import pytest
 
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import MppsOutcome, PerformedChange, PerformedState, StepReference
-from broker.domain.reasons import WRONG_ENTRY
+from broker.domain.performed import WRONG_ENTRY, MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.queries import board, order_card
 from broker.store.tables import devices, orders, outbox

@@ -10,7 +10,7 @@ from broker.domain import names
 from broker.domain.incoming import ArrivalKind
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import OrderState
-from broker.domain.reasons import WRONG_ENTRY
+from broker.domain.performed import WRONG_ENTRY
 from broker.store.queries import inbox
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UnlinkedStep
 from ui.board.layout import BoardDay

@@ -240,7 +240,7 @@ def born(on: date | None) -> str:
     return f"{on:%d.%m.%Y}" if on else "дата рождения неизвестна"
 
 
-# The reasons of broker.domain.reasons, by code.
+# Why a step was discontinued, by the codes of PS3.16 CID 9300.
 DISCONTINUATION = {
     "110500": "отменил врач",
     "110501": "неисправность аппарата",

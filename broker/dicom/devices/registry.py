@@ -1,14 +1,23 @@
-"""The registry of devices as the port reads it with every message: from memory until it has changed."""
+"""Who calls, and the registry of devices as the port reads it with every message: from memory until it has changed."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 from broker.domain.devices import Device
 from broker.store.database import Store
 from broker.store.tables import devices
 
 MOST = 1000  # callers that are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A calling AE title and the address that it calls from."""
+
+    ae_title: str
+    address: str
 
 
 class KnownDevices:

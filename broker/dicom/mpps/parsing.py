@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.dicom.codec import dates
-from broker.dicom.mpps.rules import key, values
+from broker.dicom.mpps.rules import key
 from broker.domain.performed import (
     Dose,
     Message,
@@ -25,7 +25,7 @@ from broker.domain.performed import (
     PerformedStep,
     StepReference,
 )
-from broker.domain.step_rules import Attributes
+from broker.domain.step_rules import Attributes, values
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def change(attributes: Attributes, doses: Mapping[str, tuple[Dose, ...]]) -> Per
 
 def text(attributes: Attributes, keyword: str) -> str:
     """Return an attribute as text; several values are joined by backslashes, as on the wire."""
-    return "\\".join(_text(value) for value in values(attributes, keyword)).strip(" \0")
+    return "\\".join(_text(value) for value in values(attributes, key(keyword))).strip(" \0")
 
 
 def doses(attributes: Attributes) -> tuple[dict[str, tuple[Dose, ...]], list[str]]:
@@ -119,7 +119,7 @@ def doses(attributes: Attributes) -> tuple[dict[str, tuple[Dose, ...]], list[str
 
 
 def _dose(attributes: Attributes, keyword: str, unit: str, position: int, unreadable: list[str]) -> list[Dose]:
-    raw = values(attributes, keyword)
+    raw = values(attributes, key(keyword))
     if not raw:
         return []
     try:
@@ -153,7 +153,7 @@ def _series(attributes: Attributes) -> tuple[PerformedSeries, ...] | None:
             description=text(item, "SeriesDescription"),
             protocol=text(item, "ProtocolName"),
             operator=_names(item),
-            images=len(values(item, "ReferencedImageSequence")),
+            images=len(values(item, key("ReferencedImageSequence"))),
         )
         for position, item in enumerate(_items(attributes, "PerformedSeriesSequence"), start=1)
     )
@@ -170,7 +170,7 @@ def _operator(attributes: Attributes) -> str | None:
 
 
 def _names(attributes: Attributes) -> str:
-    names = (_text(value).replace("^", " ").strip() for value in values(attributes, "OperatorsName"))
+    names = (_text(value).replace("^", " ").strip() for value in values(attributes, key("OperatorsName")))
     return ", ".join(name for name in names if name)
 
 
@@ -182,7 +182,7 @@ def _code(item: Attributes) -> str:
 
 
 def _items(attributes: Attributes, keyword: str) -> list[Attributes]:
-    return [item for item in values(attributes, keyword) if isinstance(item, Mapping)]
+    return [item for item in values(attributes, key(keyword)) if isinstance(item, Mapping)]
 
 
 def _text(value: Any) -> str:

@@ -6,13 +6,11 @@ Data only: `domain.step_rules` checks a message by it, and the conformance state
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 
 from broker.dicom.statuses import Status
-from broker.domain import step_rules
 from broker.domain.step_rules import Attributes, ProblemKind, Rule, RuleTable
 
 STATUSES = {
@@ -34,11 +32,6 @@ def keywords(attributes: Attributes) -> dict[str, str]:
     """Return the keywords of attributes by key, a tag for want of one; a group length is not an attribute."""
     tags = ((name, Tag(int(name, 16))) for name in attributes)
     return {name: keyword_for_tag(tag) or str(tag) for name, tag in tags if tag.element}
-
-
-def values(attributes: Attributes, keyword: str) -> list[Any]:
-    """Return an attribute's values without the empty ones; nothing if it is not there."""
-    return step_rules.values(attributes, key(keyword))
 
 
 def _rule(

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 from broker.dicom.codec import charset
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.mpps import parsing, rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
 from broker.domain import identifiers, step_rules

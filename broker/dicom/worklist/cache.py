@@ -21,7 +21,7 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import response, service
 from broker.dicom.worklist.attributes import AnswerContext

@@ -24,7 +24,7 @@ from pydicom.tag import Tag
 
 from broker.dicom.codec import charset
 from broker.dicom.codec.dates import MalformedKey
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status, status
 from broker.dicom.worklist import name_matching
 from broker.dicom.worklist.attributes import AnswerContext

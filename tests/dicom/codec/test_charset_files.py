@@ -16,7 +16,7 @@ from pydicom.data import get_charset_files
 from pydicom.dataset import Dataset
 
 from broker.dicom.codec import charset, decoding
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.server import DicomServer
 from broker.domain import names, passthrough
 from broker.domain.people import Patient, Sex

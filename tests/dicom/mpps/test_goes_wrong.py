@@ -18,7 +18,7 @@ from pynetdicom.sop_class import ModalityPerformedProcedureStep, Verification  #
 
 from broker.dicom import learning
 from broker.dicom.codec import json_model
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.mpps import rules, service
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
@@ -27,7 +27,7 @@ from broker.domain.devices import Device
 from broker.domain.identifiers import valid_uid
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.reasons import WRONG_ENTRY
+from broker.domain.performed import WRONG_ENTRY
 from broker.store.database import Store, Tx
 from broker.store.queries import board, device_registry, schedule
 from broker.store.tables import devices, orders, outbox, performed

@@ -26,10 +26,10 @@ from hypothesis.stateful import (
 )
 from pydicom.dataset import Dataset
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
 from broker.domain.errors import WrongState
-from broker.domain.reasons import WRONG_ENTRY
+from broker.domain.performed import WRONG_ENTRY
 from broker.store.tables import orders
 from broker.workflow import performed_steps, referrals
 from broker.workflow.stale_steps import ACTOR

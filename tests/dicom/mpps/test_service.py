@@ -11,7 +11,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.mpps import parsing
 from broker.dicom.mpps import rules as mpps_rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status

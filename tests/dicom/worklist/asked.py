@@ -6,7 +6,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist.service import FindResponse
 from broker.domain.orders import Order

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from broker.dicom.codec import decoding
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.services import DicomServices
 from broker.dicom.statuses import Status
 from broker.dicom.upper_layer.answering import Reply, Request, list_wires, wires

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydicom.dataset import Dataset
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
 from broker.dicom.worklist.attributes import TOP, AnswerContext

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from broker.dicom.devices.caller import Caller
+from broker.dicom.devices.registry import Caller
 from broker.dicom.worklist import service
 from broker.dicom.worklist.matching import matches
 from broker.dicom.worklist.query import parse

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from enum import StrEnum
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 
 N3 = "1.2.643.2.69.1.1.1"  # codifiers of the N3.Health family
 NSI = "1.2.643.5.1.13.13.11"  # dictionaries of the Ministry's register (НСИ)

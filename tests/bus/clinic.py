@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.outbound.delivery import Delivery, DeliverySummary
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus, PracticeServer
 from broker.bus.transport.client import BusClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.inbound.resolver import ReferenceResolver
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.practice import PRACTICE_ORGANISATION
 from broker.bus.profile import Profile
 from broker.domain.orders import Order, OrderState, ScheduledStep

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
 from broker.domain.people import Patient
 from tests.bus import bundles

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 
-from broker.bus.fhir.json_access import encode
+from broker.bus.fhir import encode
 from broker.bus.transport.dialect import Call
 from tests.support.waiting import wait_until
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.inbound.history import History
 from broker.bus.inbound.results import ResultPoll, ResultPollSummary
 from broker.bus.outbound.delivery import Delivery

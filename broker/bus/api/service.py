@@ -14,7 +14,7 @@ from datetime import UTC, date
 from uuid import uuid4
 
 from broker.bus.api import answers
-from broker.bus.fhir.json_access import encode
+from broker.bus.fhir import encode
 from broker.bus.fhir_server.records import accession_number, keys, places, resolved, stored
 from broker.bus.fhir_server.requests import (
     SearchQuery,

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from broker.bus.fhir.json_access import Resource, bus_time, items, member
-from broker.bus.fhir.references import reference_to
+from broker.bus.fhir import Resource, bus_time, items, member, reference_to
 from broker.bus.inbound.parse_report import ReportGraph, external_study, is_somebody_else, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch

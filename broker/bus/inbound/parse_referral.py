@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any, Protocol
 
-from broker.bus.fhir.json_access import Resource, changed_at, instant, items, member
-from broker.bus.fhir.references import id_of, organisation_guid
+from broker.bus.fhir import Resource, changed_at, id_of, instant, items, member, organisation_guid
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import DIAGNOSIS, FINANCE, LATERALITY_TEXT, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
 from broker.bus.transport.dialect import task_references

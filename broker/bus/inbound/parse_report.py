@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from broker.bus.fhir.json_access import Resource, items, member
-from broker.bus.fhir.references import is_id, reference_to
+from broker.bus.fhir import Resource, is_id, items, member, reference_to
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import REPORT_CATEGORY, RESULT_PART, Profile, ReportPart, oid
 from broker.domain import names

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
 from broker.bus.profile import Profile

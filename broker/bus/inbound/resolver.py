@@ -11,8 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from broker.bus.fhir.json_access import Resource
-from broker.bus.fhir.references import Target, relative_target
+from broker.bus.fhir import Resource, Target, relative_target
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry
 
 MAX_REFERENCES = 16  # resources that are read for one item

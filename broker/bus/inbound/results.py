@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from broker.bus.fhir.json_access import Resource, bus_time, changed_at, encode, items, member
-from broker.bus.fhir.references import is_id, reference_to
+from broker.bus.fhir import Resource, bus_time, changed_at, encode, is_id, items, member, reference_to
 from broker.bus.inbound.parse_report import external_study, is_somebody_else, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch

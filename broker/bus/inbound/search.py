@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from broker.bus.fhir.json_access import Resource, member
+from broker.bus.fhir import Resource, member
 from broker.bus.inbound.parse_report import ReportGraph, onward_references, references
 from broker.bus.inbound.resolver import BusUnavailable, ReferenceResolver, Unusable, check_size
 from broker.bus.transport.answers import Answer, Delivered, Rejected

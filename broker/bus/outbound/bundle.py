@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.profile import OWN_ID, POLICY, POSITION, SNILS, SPECIALTY, Profile, oid
 from broker.bus.transport.dialect import query
 from broker.domain import names

@@ -5,7 +5,7 @@ Pure: no network, no database, no clock of its own. The field table is that of t
 
 from __future__ import annotations
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.outbound.bundle import (
     Transaction,
     add_doctor,

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
-from broker.bus.fhir.json_access import Resource, encode, items, member
-from broker.bus.fhir.references import id_of, target
+from broker.bus.fhir import Resource, encode, id_of, items, member, target
 from broker.bus.profile import Profile
 from broker.domain import names
 from broker.domain.messages import BusReferences

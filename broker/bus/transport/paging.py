@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from broker.bus.fhir.json_access import Resource, bus_time, items, member
+from broker.bus.fhir import Resource, bus_time, items, member
 from broker.bus.transport.dialect import Call, Dialect, next_link
 
 FEWEST = 20  # entries of a page, however large they are

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import Unusable
 from broker.domain.incoming import IncomingReferral

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.bus.fhir.json_access import Resource
-from broker.bus.fhir.references import reference_to
+from broker.bus.fhir import Resource, reference_to
 from broker.bus.inbound.parse_report import (
     LINE_KEPT,
     TEXT_KEPT,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.inbound import results as elsewhere
 from broker.bus.inbound import search
 from broker.bus.inbound.parse_report import external_study

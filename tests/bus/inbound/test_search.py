@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.inbound import search
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.outbound.delivery import DeliverySummary
 from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import PRACTICE_TOKEN, PracticeBus

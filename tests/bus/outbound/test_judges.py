@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.outbound.bundle import task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle

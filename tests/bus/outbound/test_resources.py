@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.app.settings import bus_profile
-from broker.bus.fhir.json_access import Resource, encode
+from broker.bus.fhir import Resource, encode
 from broker.bus.outbound.bundle import task_number, task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from broker.bus.fhir.json_access import Resource
+from broker.bus.fhir import Resource
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from broker.bus.fhir.json_access import encode
+from broker.bus.fhir import encode
 from broker.bus.transport import client as client_module
 from broker.bus.transport.answers import REASON_KEPT, Answer, Delivered, Paused, Rejected, Retry, classify
 from broker.bus.transport.dialect import n3

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from hypothesis import given, settings
 
-from broker.bus.fhir.json_access import Resource, encode
+from broker.bus.fhir import Resource, encode
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import Profile

@@ -42,6 +42,7 @@ from broker.config.types import (
     read_token,
     time_of_day,
 )
+from broker.domain.identifiers import is_guid
 
 
 class Section(BaseModel):
@@ -243,7 +244,7 @@ class BusConfig(Section):
     @field_validator("organisation")
     @classmethod
     def _guid(cls, guid: str) -> str:
-        if guid and not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", guid):
+        if guid and not is_guid(guid):
             raise ValueError("must be a GUID, such as 3f2c1d7e-0a4b-4c59-9e1d-5b8f6a7c0d21")
         return guid
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
+from broker.domain import identifiers
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Duplicate, Invalid, NotFound
@@ -15,7 +16,6 @@ from broker.store.tables import audit, clients
 from broker.workflow.incoming_referrals import BUS
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,31}")
-_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bus: bool = False) -> str:
@@ -26,7 +26,7 @@ def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bu
     problems = {}
     if not _NAME.fullmatch(name) or name == BUS:
         problems["name"] = "must be 2 to 32 small Latin letters, digits, dots or dashes, and not bus"
-    if organisation and not _GUID.fullmatch(organisation):
+    if organisation and not identifiers.is_guid(organisation):
         problems["organisation"] = "must be a GUID"
     if organisation and send_to_bus:
         problems["send_to_bus"] = "only this clinic's own orders can be told to the region in its name"

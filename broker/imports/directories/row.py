@@ -15,14 +15,13 @@ from sys import intern
 from broker.domain import names
 from broker.domain.default_procedures import PROCEDURES
 from broker.domain.directory import Entry
-from broker.domain.identifiers import digits, snils_problem
+from broker.domain.identifiers import digits, is_guid, snils_problem
 from broker.domain.import_result import Progress, silent
 from broker.domain.people import PersonName
 from broker.imports.directories.file import DirectoryTable
 
 MAX_CODE, MAX_NAME = 64, 1000  # characters
 MAX_PROCEDURE_CODE = 16  # (0008,0100) Code Value is SH
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
 _ICD10_MARKS = re.compile(r"[*+†‡]$")  # of the dagger and asterisk system; the code is what precedes them
 _ICD10_HEADING = re.compile(r"[IVX]+|[A-Z]\d{2}-[A-Z]\d{2}")  # a class or a block
@@ -107,7 +106,7 @@ def _check(code: str, name: str, kind: str) -> None:
         raise _Refused("the code is missing")
     if kind == "diagnoses" and not _ICD10.fullmatch(code):
         raise _Refused(f"{names.cut(code, 40)} is not a code of ICD-10")
-    if kind == "organisations" and not _GUID.fullmatch(code):
+    if kind == "organisations" and not is_guid(code):
         raise _Refused(f"{names.cut(code, 40)} is not a GUID")
     if len(code) > MAX_CODE:
         raise _Refused(f"the code is longer than {MAX_CODE} characters")

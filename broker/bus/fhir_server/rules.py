@@ -216,18 +216,13 @@ def _problem(field: Demand, value: Any, find: Find, today: date) -> str:
         case "coding":
             return _coding_problem([value], field.allowed)
         case "concept":
-            in_words = not field.allowed and "coding" not in value if isinstance(value, dict) else False
-            return "" if in_words and _text(value, "text") else _coding_problem(_member(value, "coding"), field.allowed)
+            return _concept_problem(value, field.allowed)
         case "ref":
-            reference = value.get("reference") if isinstance(value, dict) else None
-            if not isinstance(reference, str) or not reference.strip():
-                return "не заполнена ссылка"
-            target = find(reference)
-            if target is not None and field.allowed and target["resourceType"] not in field.allowed:
-                return f"ссылка ведёт на {target['resourceType']}, ожидается {' или '.join(field.allowed)}"
-            return ""  # an unknown target is found by the walk over all references
-    if not isinstance(value, str):
-        return "ожидается строка"
+            return _target_problem(value, field.allowed, find)
+    return _text_problem(field, value, today) if isinstance(value, str) else "ожидается строка"
+
+
+def _text_problem(field: Demand, value: str, today: date) -> str:
     match field.kind:
         case "code":
             return "" if value in field.allowed else f"недопустимое значение, ожидается {', '.join(field.allowed)}"
@@ -235,6 +230,23 @@ def _problem(field: Demand, value: Any, find: Find, today: date) -> str:
             return _birth_date_problem(value, today)
         case "instant":
             return _instant_problem(value)
+    return ""
+
+
+def _concept_problem(concept: Any, systems: tuple[str, ...]) -> str:
+    """Return what is wrong with a CodeableConcept; one without codes may be in words, unless codifiers are named."""
+    in_words = isinstance(concept, dict) and "coding" not in concept and not systems
+    return "" if in_words and _text(concept, "text") else _coding_problem(_member(concept, "coding"), systems)
+
+
+def _target_problem(node: Any, types: tuple[str, ...], find: Find) -> str:
+    """Return what is wrong with what a Reference leads to; an unknown target is found by `_reference_problem`."""
+    reference = _text(node, "reference")
+    if not reference:
+        return "не заполнена ссылка"
+    target = find(node["reference"])
+    if target is not None and types and target["resourceType"] not in types:
+        return f"ссылка ведёт на {target['resourceType']}, ожидается {' или '.join(types)}"
     return ""
 
 
@@ -296,51 +308,77 @@ def _anywhere(key: str, value: Any, find: Find) -> str:
     """Return what is wrong with a value by the rules that hold in every resource."""
     if value in ("", [], {}) or value is None:
         return "пустое значение не допускается"  # FHIR R4 JSON: properties can never be empty
-    if key in _CODING_KEYS and isinstance(value, dict):
-        for name in ("system", "version", "code"):
-            if not isinstance(value.get(name), str) or not value[name].strip():
-                return f"в coding не заполнено {name}"
-        if not value["system"].startswith("urn:oid:"):
-            return "system должен начинаться с urn:oid:"
-    if _is_reference(key, value) and (not isinstance(value, str) or find(value) is None):
-        if str(value).startswith("Organization/"):
-            return f"организация {value} не зарегистрирована"
-        return f"ссылка {value} не найдена ни в Bundle, ни в сервисе"
-    if key == "identifier" and isinstance(value, dict):
-        number = value.get("value")
-        if value.get("system") == SNILS and not snils_valid(str(number)):
-            return "некорректный СНИЛС: ожидается 11 цифр с верным контрольным числом"
-        if value.get("system") == POLICY and not re.fullmatch(r"[0-9]{16}", str(number)):
-            return "некорректный полис ОМС: ожидается 16 цифр"
-        if value.get("system") == OWN_ID and _text(value.get("assigner"), "display") == "":
-            return "не заполнен assigner.display (OID МИС)"
+    if _is_reference(key, value):
+        return _reference_problem(value, find)
+    if isinstance(value, dict):
+        if key in _CODING_KEYS:
+            return _code_problem(value)
+        if key == "identifier":
+            return _identifier_problem(value)
+    return ""
+
+
+def _code_problem(coding: Resource) -> str:
+    for name in ("system", "version", "code"):
+        if not _text(coding, name):
+            return f"в coding не заполнено {name}"
+    return "" if coding["system"].startswith("urn:oid:") else "system должен начинаться с urn:oid:"
+
+
+def _reference_problem(reference: Any, find: Find) -> str:
+    if isinstance(reference, str) and find(reference) is not None:
+        return ""
+    if str(reference).startswith("Organization/"):
+        return f"организация {reference} не зарегистрирована"
+    return f"ссылка {reference} не найдена ни в Bundle, ни в сервисе"
+
+
+def _identifier_problem(identifier: Resource) -> str:
+    system, number = identifier.get("system"), str(identifier.get("value"))
+    if system == SNILS and not snils_valid(number):
+        return "некорректный СНИЛС: ожидается 11 цифр с верным контрольным числом"
+    if system == POLICY and not re.fullmatch(r"[0-9]{16}", number):
+        return "некорректный полис ОМС: ожидается 16 цифр"
+    if system == OWN_ID and not _text(identifier.get("assigner"), "display"):
+        return "не заполнен assigner.display (OID МИС)"
     return ""
 
 
 def _particular(kind: str, resource: Resource) -> Iterator[tuple[str, str]]:
     """Yield (place, problem) of the rules that only one resource type has."""
-    if kind == "Observation":
-        if "valueQuantity" in resource:
-            if not isinstance(_member(resource["valueQuantity"], "value"), int | float):
-                yield ".valueQuantity", "не заполнено значение"
-        elif "valueString" not in resource:
-            yield ".value", "не заполнено обязательное поле"
-        yield from _report_part(resource)
-    if kind == "Binary":
-        try:
-            base64.b64decode(str(resource.get("data")), validate=True)
-        except binascii.Error:
-            yield ".data", "ожидается base64"
-    if kind == "ImagingStudy":
-        identifiers = [i for i in _children(resource.get("identifier")) if isinstance(i, dict)]
-        uids = [str(i.get("value")) for i in identifiers if i.get("system") == DICOM_UID]
-        if len(uids) != 1:
-            yield ".identifier", f"ожидается один идентификатор {DICOM_UID}"
-        # PS3.5 9.1: at most 64 characters, no component with a leading zero
-        elif not re.fullmatch(r"urn:oid:(?=[0-9.]{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+", uids[0], re.ASCII):
-            yield ".identifier", "некорректный StudyInstanceUID, ожидается urn:oid:<UID>"
-        if any(_is_accession_number(i) and len(str(i.get("value"))) > ACCESSION_NUMBER_LENGTH for i in identifiers):
-            yield ".identifier", f"номер ACSN длиннее {ACCESSION_NUMBER_LENGTH} символов"
+    match kind:
+        case "Observation":
+            yield from _observation_problems(resource)
+            yield from _report_part(resource)
+        case "Binary":
+            try:
+                base64.b64decode(str(resource.get("data")), validate=True)
+            except binascii.Error:
+                yield ".data", "ожидается base64"
+        case "ImagingStudy":
+            yield from _study_number_problems(resource)
+
+
+def _observation_problems(observation: Resource) -> Iterator[tuple[str, str]]:
+    if "valueQuantity" in observation:
+        if not isinstance(_member(observation["valueQuantity"], "value"), int | float):
+            yield ".valueQuantity", "не заполнено значение"
+    elif "valueString" not in observation:
+        yield ".value", "не заполнено обязательное поле"
+
+
+def _study_number_problems(study: Resource) -> Iterator[tuple[str, str]]:
+    identifiers = [each for each in _children(study.get("identifier")) if isinstance(each, dict)]
+    uids = [str(each.get("value")) for each in identifiers if each.get("system") == DICOM_UID]
+    if len(uids) != 1:
+        yield ".identifier", f"ожидается один идентификатор {DICOM_UID}"
+    # PS3.5 9.1: at most 64 characters, no component with a leading zero
+    elif not re.fullmatch(r"urn:oid:(?=[0-9.]{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+", uids[0], re.ASCII):
+        yield ".identifier", "некорректный StudyInstanceUID, ожидается urn:oid:<UID>"
+    if any(
+        _is_accession_number(each) and len(str(each.get("value"))) > ACCESSION_NUMBER_LENGTH for each in identifiers
+    ):
+        yield ".identifier", f"номер ACSN длиннее {ACCESSION_NUMBER_LENGTH} символов"
 
 
 def _report_part(observation: Resource) -> Iterator[tuple[str, str]]:

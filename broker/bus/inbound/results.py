@@ -56,6 +56,17 @@ class ResultPollSummary:
     stopped: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A result of another clinic: its Task, the order that it answers, and what the ledger has of it."""
+
+    task: Resource
+    arrival: Arrival
+    order: Order
+    bus_patient: str  # id of the order's patient on the bus; empty where it is not known
+    known: ArrivalRecord | None
+
+
 class ResultPoll:
     """Polls for results; `look` is the periodic job."""
 
@@ -162,32 +173,14 @@ class ResultPoll:
 
     def _take(self, task: Resource, *, again: bool = False) -> ExternalResultOutcome | None:
         """Take one result, or note why not; None where it is none for us. Raise BusUnavailable."""
-        id = member(task, "id")
-        if not isinstance(id, str) or not is_id(id) or member(task, "intent") != "reflex-order":
+        result = self._for_us(task)
+        if result is None:
             return None
-        if _same(reference_to("Organization", member(task, "owner")), self._us):
-            return None
-        with self._store.read() as reader:
-            based_on = (reference_to("Task", each) for each in items(task, "basedOn"))
-            ids = [found for each in based_on if each and (found := external_studies.order_of_task(reader, each[5:]))]
-            order = orders.get(reader, ids[0]) if ids else None
-            known = incoming.named(reader, SOURCE, f"Task/{id}", ArrivalKind.RESULT)
-            patient = outbox.references(reader, order.id).patient if order else ""
-        if order is None:
-            return None
-        version = _version(task)
-        if known and not again and not incoming.is_newer(version, known.version):
+        arrival, known, order = result.arrival, result.known, result.order
+        if known and not again and not incoming.is_newer(arrival.version, known.version):
             return ExternalResultOutcome.KNOWN
-        arrival = Arrival(SOURCE, f"Task/{id}", version, _exact([task]))
         try:
-            kept, read = self._read(task, order, patient)
-            whole = _exact([task, *read])
-            outcome = self._store.write(
-                external_results.store_result,
-                order.id,
-                kept,
-                replace(arrival, content=whole) if len(whole) <= CONTENT_LIMIT else arrival,
-            )
+            outcome = self._store_result(result)
         except Unusable as unusable:
             return self._not_taken(arrival, unusable.reason, order.id)
         except BusUnavailable as down:
@@ -201,6 +194,30 @@ class ResultPoll:
         if outcome is not ExternalResultOutcome.KNOWN:
             log.info("order %s: an external result (%s)", order.accession_number, outcome)
         return outcome
+
+    def _for_us(self, task: Resource) -> _Result | None:
+        """Return a result of another clinic on an order of ours, with what is known of it; None for any other Task."""
+        id = member(task, "id")
+        if not isinstance(id, str) or not is_id(id) or member(task, "intent") != "reflex-order":
+            return None
+        if _same(reference_to("Organization", member(task, "owner")), self._us):
+            return None
+        with self._store.read() as reader:
+            based_on = (reference_to("Task", each) for each in items(task, "basedOn"))
+            ids = [found for each in based_on if each and (found := external_studies.order_of_task(reader, each[5:]))]
+            order = orders.get(reader, ids[0]) if ids else None
+            if order is None:
+                return None
+            known = incoming.named(reader, SOURCE, f"Task/{id}", ArrivalKind.RESULT)
+            patient = outbox.references(reader, order.id).patient
+        return _Result(task, Arrival(SOURCE, f"Task/{id}", _version(task), _exact([task])), order, patient, known)
+
+    def _store_result(self, result: _Result) -> ExternalResultOutcome:
+        """Read what a result says, and store it. Raise Unusable, BusUnavailable, StoreError."""
+        study, read = self._read(result.task, result.order, result.bus_patient)
+        whole = _exact([result.task, *read])
+        arrival = replace(result.arrival, content=whole) if len(whole) <= CONTENT_LIMIT else result.arrival
+        return self._store.write(external_results.store_result, result.order.id, study, arrival)
 
     def _not_taken(self, arrival: Arrival, reason: str, order_id: int | None) -> ExternalResultOutcome:
         self._store.write(external_results.note_result_failure, arrival, reason, order_id)

@@ -23,7 +23,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker.bus.api.service import ApiCaller, FhirApiService
-from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, strict_json
+from broker.bus.fhir_server.requests import strict_json
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile
 from broker.domain.clinic import Clinic

@@ -6,13 +6,15 @@ import it. What cannot be read is refused in the words of the wire profile.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from broker.bus.fhir_server.fields import BUNDLE_TYPES
-from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, children
 
 # The profile names the parameters of Task; the others are inferred: by these the results of a patient are found.
 SEARCHABLE = {
@@ -27,8 +29,43 @@ SEARCHABLE = {
 DEMANDED = {"Patient": "identifier", "DiagnosticReport": "subject", "ImagingStudy": "subject"}
 MAX_COUNT = 500
 DEFAULT_COUNT = 100
+MAX_DEPTH = 64  # of objects and arrays in a body
 
 Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, the values of which one must be there)
+
+
+def strict_json(body: bytes) -> object:
+    """Parse strict UTF-8 JSON; raise OperationRefused(400) for duplicate keys, NaN, lone surrogates or deep nesting."""
+
+    def refuse_constant(name: str) -> float:
+        raise ValueError(f"недопустимое число {name}")
+
+    def finite(text: str) -> float:
+        number = float(text)
+        return number if math.isfinite(number) else refuse_constant(text)
+
+    def unique(pairs: list[tuple[str, Any]]) -> Resource:
+        members = dict(pairs)
+        if len(members) != len(pairs):
+            raise ValueError("повторяющееся имя в объекте")
+        return members
+
+    try:
+        parsed: object = json.loads(
+            body.decode("utf-8"),
+            parse_constant=refuse_constant,
+            parse_float=finite,
+            object_pairs_hook=unique,
+        )
+        level = [parsed]
+        for _ in range(MAX_DEPTH):
+            level = [child for node in level for child in children(node)]
+        if level:
+            raise ValueError(f"вложенность больше {MAX_DEPTH}")
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")  # a lone surrogate cannot be sent on
+    except (ValueError, RecursionError) as error:
+        raise OperationRefused(400, Issue("structure", f"Тело запроса не является корректным JSON: {error}")) from None
+    return parsed
 
 
 class SearchQuery(NamedTuple):

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -24,7 +22,6 @@ Find = Callable[[str], Resource | None]  # a reference as written -> the resourc
 
 ACCESSION_NUMBER_LENGTH = 16  # PS3.5 6.2: (0008,0050) is SH
 
-MAX_DEPTH = 64
 _MSV = frozenset({"mSv", "мЗв"})
 _CODING_KEYS = frozenset({"coding", "class", "security", "tag", "modality"})
 
@@ -130,40 +127,6 @@ def _result_issues(task: Resource, report: Resource, find: Find) -> Iterator[Iss
         study = find(item["reference"]) or {}
         if not any(_is_accession_number(identifier) for identifier in study.get("identifier", [])):
             yield Issue("required", "ImagingStudy.identifier: нет номера ACSN", "ImagingStudy.identifier")
-
-
-def strict_json(body: bytes) -> object:
-    """Parse strict UTF-8 JSON; raise OperationRefused(400) for duplicate keys, NaN, lone surrogates or deep nesting."""
-
-    def refuse_constant(name: str) -> float:
-        raise ValueError(f"недопустимое число {name}")
-
-    def finite(text: str) -> float:
-        number = float(text)
-        return number if math.isfinite(number) else refuse_constant(text)
-
-    def unique(pairs: list[tuple[str, Any]]) -> Resource:
-        members = dict(pairs)
-        if len(members) != len(pairs):
-            raise ValueError("повторяющееся имя в объекте")
-        return members
-
-    try:
-        parsed: object = json.loads(
-            body.decode("utf-8"),
-            parse_constant=refuse_constant,
-            parse_float=finite,
-            object_pairs_hook=unique,
-        )
-        level = [parsed]
-        for _ in range(MAX_DEPTH):
-            level = [child for node in level for child in _children(node)]
-        if level:
-            raise ValueError(f"вложенность больше {MAX_DEPTH}")
-        json.dumps(parsed, ensure_ascii=False).encode("utf-8")  # a lone surrogate cannot be sent on
-    except (ValueError, RecursionError) as error:
-        raise OperationRefused(400, Issue("structure", f"Тело запроса не является корректным JSON: {error}")) from None
-    return parsed
 
 
 def snils_valid(value: str) -> bool:
@@ -285,7 +248,7 @@ def _instant_problem(value: str) -> str:
     return ""
 
 
-def _children(node: Any) -> list[Any]:
+def children(node: Any) -> list[Any]:
     """List the values inside an object or array."""
     if isinstance(node, dict):
         return list(node.values())
@@ -368,7 +331,7 @@ def _observation_problems(observation: Resource) -> Iterator[tuple[str, str]]:
 
 
 def _study_number_problems(study: Resource) -> Iterator[tuple[str, str]]:
-    identifiers = [each for each in _children(study.get("identifier")) if isinstance(each, dict)]
+    identifiers = [each for each in children(study.get("identifier")) if isinstance(each, dict)]
     uids = [str(each.get("value")) for each in identifiers if each.get("system") == DICOM_UID]
     if len(uids) != 1:
         yield ".identifier", f"ожидается один идентификатор {DICOM_UID}"
@@ -383,7 +346,7 @@ def _study_number_problems(study: Resource) -> Iterator[tuple[str, str]]:
 
 def _report_part(observation: Resource) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with an Observation of a report, by its code: 1 to 3 are texts, 5 is the effective dose."""
-    codings = _children(_member(observation.get("code"), "coding"))
+    codings = children(_member(observation.get("code"), "coding"))
     codes = [_text(coding, "code") for coding in codings if _text(coding, "system") == N3 + "119"]
     if any(code not in ("1", "2", "3", "5") for code in codes):
         yield ".code", "в справочнике N3.119 ожидается 1, 2, 3 или 5"
@@ -398,7 +361,7 @@ def _report_part(observation: Resource) -> Iterator[tuple[str, str]]:
 def _is_accession_number(identifier: Any) -> bool:
     """Return True if an identifier is the one the bus gave a study."""
     codings = _member(_member(identifier, "type"), "coding")
-    return any(_member(coding, "code") == "ACSN" for coding in _children(codings))
+    return any(_member(coding, "code") == "ACSN" for coding in children(codings))
 
 
 def _is_reference(key: str, value: Any) -> bool:

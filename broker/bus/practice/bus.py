@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, strict_json
+from broker.bus.fhir_server.requests import strict_json
+from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.practice.connection import BASE_PATH, hang_up, stopping, wait
 from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoilt
 from broker.bus.practice.request_log import Recorded, RequestLog

@@ -1,4 +1,4 @@
-"""Performed steps: started and changed by modalities, and linked, unlinked, confirmed or closed by people.
+"""Performed steps as modalities report them: started, changed and, where their device falls silent, expired.
 
 A modality's message is stored as it came whatever becomes of it, so its use cases return an outcome instead of raising.
 What cannot be matched to an order is stored unlinked: a study was made, and somebody must find whose it is.
@@ -6,18 +6,15 @@ What cannot be matched to an order is stored unlinked: a study was made, and som
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from broker.domain import identifiers, identity, lifecycle, names
+from broker.domain import identity
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
-from broker.domain.errors import NotFound, Stale, WrongState
-from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
 from broker.domain.performed import (
     WRONG_ENTRY,
@@ -26,7 +23,6 @@ from broker.domain.performed import (
     PerformedChange,
     PerformedState,
     PerformedStep,
-    StepSource,
 )
 from broker.domain.step_rules import Attributes, ChangeRules, Problem, Validation
 from broker.security.permissions import Permission, permit
@@ -98,7 +94,7 @@ def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> Chan
     if step is not None and _is_open(step):
         found = _validate(request, known)
         if found.refusal is not None:
-            return ChangeResult(_record_refusal(tx, uid, "N-SET", found.refusal.text, message, actor), found.refusal)
+            return ChangeResult(refuse(tx, uid, "N-SET", found.refusal.text, message, actor), found.refusal)
         notes = (*found.notes, *request.notes)
     outcome = _outcome(tx, step, uid, message, actor)
     kept = replace(message, notes=message.notes + notes)
@@ -116,7 +112,10 @@ def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> Chan
 def refuse(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
     """Store a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
     permit(tx, actor, Permission.PERFORM)
-    return _record_refusal(tx, uid, operation, why, message, actor)
+    _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
+    audit.write(tx, actor, AuditAction.MPPS_REFUSED, sop_instance_uid=uid, operation=operation, why=why)
+    tx.notify()
+    return MppsOutcome.REFUSED
 
 
 def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
@@ -133,91 +132,14 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
     performed.end_provisionally(tx, uid, PerformedState.DISCONTINUED)
     last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
     devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
-    for order_id in _orders(tx, step):
+    for order_id in performed.order_ids(tx, step.id):
         order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
         audit.write(tx, actor, AuditAction.EXPIRE, order_id, sop_instance_uid=uid, ae_title=step.ae_title)
     tx.notify()
     return True
 
 
-def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Link a step to the order that it belongs to, which its modality did not name.
-
-    Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
-    """
-    permit(tx, actor, Permission.LINK)
-    step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
-    if performed.linked_steps(tx, step.id):
-        raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
-    for scheduled in order.steps:
-        performed.link(tx, step.id, scheduled.id, actor.name)
-    order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid)
-    tx.notify()
-
-
-def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Unlink a step from an order: the order waits again unless another step was performed for it.
-
-    The study goes back among those without an order; a step that no modality reported is removed.
-    Raise NotFound, WrongState when the two are not linked, Forbidden.
-    """
-    permit(tx, actor, Permission.LINK)
-    step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
-    linked = _orders(tx, step)
-    if order.id not in linked:
-        raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
-    if step.source is not StepSource.MODALITY:
-        performed.remove(tx, step.id)
-    else:
-        performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
-    order_status.recompute_after_removal(tx, order.id, clinic)
-    audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
-    tx.notify()
-
-
-def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Confirm that a step is of this order's patient, although the device named the patient otherwise.
-
-    The region may then learn of the images. Raise NotFound, Forbidden.
-    """
-    permit(tx, actor, Permission.LINK)
-    step, order = _step(tx, sop_instance_uid), orders.require(tx, order_id)
-    performed.resolve_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
-    order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid)
-    tx.notify()
-
-
-def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
-    """Complete an order whose device does not report it, or did not report its end.
-
-    A device that reports it later nevertheless is believed.
-    `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
-    """
-    permit(tx, actor, Permission.CLOSE)
-    order = orders.require(tx, order_id)
-    if order.revision != revision:
-        raise Stale(f"order {order.accession_number}")
-    lifecycle.after(order.state, Event.CLOSE)
-    running = [step for step, _ in performed.running(tx) if order.id in _orders(tx, step)]
-    touched = dict.fromkeys([order.id])
-    for step in running:
-        performed.end_provisionally(tx, step.sop_instance_uid, PerformedState.COMPLETED)
-        touched |= dict.fromkeys(_orders(tx, step))
-    waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
-    if waiting or not running:
-        step = _made_by_hand(tx, order, actor, clinic)
-        id = performed.add(tx, step)
-        for scheduled in waiting or order.steps:
-            performed.link(tx, id, scheduled.id, actor.name)
-    for each in touched:
-        order_status.recompute_status(tx, orders.require(tx, each), clinic)
-        audit.write(tx, actor, AuditAction.CLOSE, each)
-    tx.notify()
-
-
-# ---- what a modality reports ----
+# ---- within the transactions ----
 
 
 def _validate(request: ChangeRequest, known: Attributes) -> Validation:
@@ -238,7 +160,7 @@ def _apply(
     performed.set_doses(tx, step.id, change.doses or {})
     if actor.name != step.ae_title:
         devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
-    uid, touched, wrong_entry = step.sop_instance_uid, _orders(tx, step), _is_wrong_entry(after, change)
+    uid, touched, wrong_entry = step.sop_instance_uid, performed.order_ids(tx, step.id), _is_wrong_entry(after, change)
     if wrong_entry:
         performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
     action = AuditAction.FINISH if _ends(change) else AuditAction.PROGRESS
@@ -326,36 +248,6 @@ def _tell_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterabl
     devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {told}")
 
 
-def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
-    now = clinic.local(tx.now)
-    return PerformedStep(
-        sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
-        ae_title=next(iter(order.steps[0].station_ae_titles), ""),
-        state=PerformedState.COMPLETED,
-        start=now,
-        end=now,
-        modality=order.modality,
-        patient_name=names.to_dicom(order.patient.name),
-        patient_id=order.patient.patient_id,
-        operator=actor.title or actor.name,
-        source=StepSource.MANUAL,
-    )
-
-
-# ---- reading ----
-
-
-def _orders(tx: Tx, step: PerformedStep) -> list[int]:
-    return list(dict.fromkeys(order_id for order_id, _ in performed.linked_steps(tx, step.id)))
-
-
-def _step(tx: Tx, sop_instance_uid: str) -> PerformedStep:
-    step = performed.get(tx, sop_instance_uid)
-    if step is None:
-        raise NotFound(f"performed step {sop_instance_uid}")
-    return step
-
-
 def _record(
     tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message, summary: str
 ) -> None:
@@ -365,10 +257,3 @@ def _record(
         devices.note_contact(tx, actor.name, "mpps", message.address, summary)
     for kind, text in message.notes:
         devices.note(tx, actor.name, kind, text)
-
-
-def _record_refusal(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
-    _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
-    audit.write(tx, actor, AuditAction.MPPS_REFUSED, sop_instance_uid=uid, operation=operation, why=why)
-    tx.notify()
-    return MppsOutcome.REFUSED

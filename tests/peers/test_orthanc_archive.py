@@ -19,7 +19,7 @@ from broker.domain.performed import StepSource
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.tables import orders, outbox, performed
-from broker.workflow import performed_steps, referrals
+from broker.workflow import referrals, step_links
 from tests.peers import orthanc
 from tests.peers.dcmtk import tool
 from tests.support.clock import Seconds
@@ -142,7 +142,7 @@ def test_what_a_person_took_off_is_not_put_back(
     archive.look()
     with store.read() as reader:
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
-    store.write(performed_steps.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     archive.look()
     clock.now += STABLE
     assert archive.look() == 0

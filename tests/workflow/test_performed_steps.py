@@ -23,7 +23,7 @@ from broker.domain.performed import (
 from broker.store.database import Store
 from broker.store.queries import board, schedule
 from broker.store.tables import devices, orders, outbox
-from broker.workflow import performed_steps, referrals
+from broker.workflow import performed_steps, referrals, step_links
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
@@ -153,13 +153,13 @@ def test_a_walk_in_is_kept_unlinked_until_a_person_links_it(store: Store, order:
     assert now(store, order).state is OrderState.SCHEDULED
     with store.read() as reader:
         assert [each.step.sop_instance_uid for each in board.unlinked(reader, order.authored_on)] == ["1.2"]
-    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         assert board.unlinked(reader, order.authored_on) == []
     with pytest.raises(WrongState):
-        store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
 
 
 # ---- the cases of IHE RAD TF-2 4.6 (Modality Procedure Step In Progress) and 4.7 ----
@@ -176,7 +176,7 @@ def test_unscheduled_case_a_walk_in_is_linked_by_a_person(store: Store, order: O
     start(store, "1.2", StepReference("1.9.9.9"))
     finish(store, "1.2")
     assert unlinked(store, order) == ["1.2"]
-    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
 
 
@@ -272,7 +272,7 @@ def test_a_wrong_worklist_entry_is_reopened_and_its_images_wait_for_a_person(sto
     assert actions(store, order) == ["register", "start", "finish", "wrong_entry"]
     assert unlinked(store, order) == ["1.2"]
     assert finish(store, "1.2", WRONG) is MppsOutcome.REPEATED  # and once is enough
-    store.write(performed_steps.link, "1.2", meant.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2", meant.id, REGISTRAR, CLINIC)
     assert now(store, meant).state is OrderState.DISCONTINUED
     assert unlinked(store, order) == []
     start(store, "1.3", StepReference(order.study_instance_uid))  # its own turn comes
@@ -321,22 +321,22 @@ def test_a_wrong_worklist_entry_after_an_abandoned_study_lets_the_order_wait(sto
 def test_a_person_takes_a_wrong_link_off_and_the_order_waits_again(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference("1.9.9.9"))
     finish(store, "1.2")
-    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        store.write(performed_steps.unlink, "1.2", order.id, XRAY, CLINIC)
-    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(step_links.unlink, "1.2", order.id, XRAY, CLINIC)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     waiting = now(store, order)
     assert (waiting.state, waiting.steps[0].state) == (OrderState.SCHEDULED, StepState.SCHEDULED)
     assert unlinked(store, order) == ["1.2"]
     assert actions(store, order) == ["register", "link", "unlink"]
     assert states(store) == ["order pending", "images dropped"]  # the bus had not heard of it yet
     with pytest.raises(WrongState):
-        store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(NotFound):
-        store.write(performed_steps.unlink, "9.9", order.id, REGISTRAR, CLINIC)
+        store.write(step_links.unlink, "9.9", order.id, REGISTRAR, CLINIC)
     with pytest.raises(NotFound):
-        store.write(performed_steps.unlink, "1.2", 999, REGISTRAR, CLINIC)
-    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
+        store.write(step_links.unlink, "1.2", 999, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert states(store) == ["order pending", "images dropped", "images pending"]
 
 
@@ -344,8 +344,8 @@ def test_what_the_bus_may_have_is_not_told_a_second_time_after_a_wrong_link(stor
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2")
     store.write(lambda tx: outbox.mark_uncertain(tx, 2))
-    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
-    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
     assert states(store) == ["order pending", "images pending"]
 
 
@@ -353,7 +353,7 @@ def test_a_wrong_link_taken_off_leaves_what_else_was_done(store: Store, order: O
     for uid, change in (("1.2", DONE), ("1.3", GIVEN_UP)):
         start(store, uid, StepReference(order.study_instance_uid))
         finish(store, uid, change)
-    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.DISCONTINUED
     assert states(store)[-1] == "images dropped"
 
@@ -364,7 +364,7 @@ def test_a_wrong_link_taken_off_leaves_an_order_alone_that_was_cancelled_meanwhi
         finish(store, uid, GIVEN_UP)
     store.write(referrals.cancel, order.id, now(store, order).revision, "", REGISTRAR, CLINIC)
     for uid in ("1.2", "1.3"):
-        store.write(performed_steps.unlink, uid, order.id, REGISTRAR, CLINIC)
+        store.write(step_links.unlink, uid, order.id, REGISTRAR, CLINIC)
         assert now(store, order).state is OrderState.CANCELLED
         assert now(store, order).steps[0].state is StepState.CANCELLED
 
@@ -374,10 +374,10 @@ def test_a_wrong_link_taken_off_leaves_an_order_alone_that_was_cancelled_meanwhi
 
 def test_a_person_closes_what_its_device_does_not_report(store: Store, order: Order) -> None:
     with pytest.raises(Forbidden):
-        store.write(performed_steps.close, order.id, order.revision, XRAY, CLINIC)
+        store.write(step_links.close, order.id, order.revision, XRAY, CLINIC)
     with pytest.raises(Stale):
-        store.write(performed_steps.close, order.id, order.revision + 1, REGISTRAR, CLINIC)
-    store.write(performed_steps.close, order.id, order.revision, REGISTRAR, CLINIC)
+        store.write(step_links.close, order.id, order.revision + 1, REGISTRAR, CLINIC)
+    store.write(step_links.close, order.id, order.revision, REGISTRAR, CLINIC)
     done = now(store, order)
     assert (done.state, done.steps[0].state) == (OrderState.COMPLETED, StepState.COMPLETED)
     assert kinds(store) == ["order", "images"]
@@ -385,15 +385,15 @@ def test_a_person_closes_what_its_device_does_not_report(store: Store, order: Or
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
     assert (step.source, step.ae_title, step.operator) == (StepSource.MANUAL, "XRAY_14", "Орлова Н. В.")
     with pytest.raises(WrongState):
-        store.write(performed_steps.close, order.id, done.revision, REGISTRAR, CLINIC)
-    store.write(performed_steps.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)  # a slip of the finger
+        store.write(step_links.close, order.id, done.revision, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)  # a slip of the finger
     assert now(store, order).state is OrderState.SCHEDULED
     assert unlinked(store, order) == []
 
 
 def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_counts(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
-    store.write(performed_steps.close, order.id, now(store, order).revision, REGISTRAR, CLINIC)
+    store.write(step_links.close, order.id, now(store, order).revision, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert finish(store, "1.2") is MppsOutcome.ACCEPTED
     with store.read() as reader:
@@ -405,7 +405,7 @@ def test_a_person_ends_what_its_device_began_and_the_devices_own_word_still_coun
 def test_a_cancelled_order_is_not_closed_by_hand(store: Store, order: Order) -> None:
     gone = store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        store.write(performed_steps.close, order.id, gone.revision, REGISTRAR, CLINIC)
+        store.write(step_links.close, order.id, gone.revision, REGISTRAR, CLINIC)
 
 
 # ---- what people are asked ----

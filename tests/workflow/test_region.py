@@ -12,7 +12,7 @@ from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
 from broker.store.database import Store
 from broker.store.tables import orders, outbox
 from broker.store.tables.worklist import IndexFilter, candidates
-from broker.workflow import performed_steps, referrals
+from broker.workflow import referrals, step_links
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
 from tests.support.modality import begin, change, create, creation, ending
 
@@ -106,9 +106,9 @@ def test_work_done_here_for_what_was_referred_elsewhere_can_be_taken_back(store:
     order = register(store, owner=OTHER_CLINIC, station_ae_titles=())
     create(store, creation())
     change(store, ending())
-    store.write(performed_steps.link, "1.2.3", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2.3", order.id, REGISTRAR, CLINIC)
     assert stands(store, order).state is OrderState.COMPLETED
-    store.write(performed_steps.unlink, "1.2.3", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2.3", order.id, REGISTRAR, CLINIC)
     now = stands(store, order)
     assert (now.state, now.steps[0].state) == (OrderState.REFERRED, StepState.REFERRED)
 
@@ -120,7 +120,7 @@ def test_a_beginning_is_told_where_the_region_wants_it(store: Store) -> None:
     create(store, creation(quiet.study_instance_uid), "1.2.4")
     assert queue(store, order) == [("order", "pending"), ("started", "pending")]
     assert queue(store, quiet) == [("order", "pending")]
-    store.write(performed_steps.unlink, "1.2.3", order.id, REGISTRAR, told)
+    store.write(step_links.unlink, "1.2.3", order.id, REGISTRAR, told)
     assert queue(store, order) == [("order", "pending"), ("started", "dropped")]
 
 

@@ -18,7 +18,7 @@ from broker.domain.reports import Report, ReportState
 from broker.store.database import Store
 from broker.store.queries import order_card
 from broker.store.tables import accounts, reports
-from broker.workflow import performed_steps, referrals
+from broker.workflow import performed_steps, referrals, step_links
 from broker.workflow import reports as results
 from broker.workflow.reports import ReportText
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
@@ -233,7 +233,7 @@ def test_images_of_perhaps_another_patient_are_not_signed_before_a_person_has_lo
     with pytest.raises(Invalid) as caught:
         sign(store, order)
     assert caught.value.problems == {"images": "other_patient"}
-    store.write(performed_steps.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
     sign(store, order)
     assert kinds(store) == ["order", "images", "report"]
 
@@ -260,7 +260,7 @@ def test_of_an_order_that_the_region_is_told_nothing_of_no_report_goes_either(st
 def test_a_report_on_images_that_were_taken_away_does_not_go_and_raises_an_alarm(store: Store, order: Order) -> None:
     sign(store, order)
     assert not card(store, order).report_doubted
-    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order"]
     assert kinds(store, "dropped") == ["images", "report"]
     found = card(store, order)
@@ -271,7 +271,7 @@ def test_a_report_on_images_that_were_taken_away_does_not_go_and_raises_an_alarm
 
 def test_other_images_do_not_send_the_old_report_by_themselves(store: Store, order: Order) -> None:
     sign(store, order)
-    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     store.write(
         performed_steps.start, performed("1.3", StepReference(order.study_instance_uid)), message("b"), XRAY, CLINIC
     )
@@ -286,17 +286,17 @@ def test_taking_away_one_of_two_series_holds_the_report_back_too(store: Store, o
     )
     store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", DONE, message("c")), XRAY, CLINIC)
     sign(store, order)
-    store.write(performed_steps.unlink, "1.3", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.3", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]
     assert card(store, order).report_doubted
 
 
 def test_a_doctor_upholds_a_report_and_it_goes_after_all(store: Store, order: Order) -> None:
     sign(store, order)
-    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
         store.write(results.uphold, order.id, DOCTOR, CLINIC)  # there are no images
-    store.write(performed_steps.link, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
         store.write(results.uphold, order.id, REGISTRAR, CLINIC)
     store.write(results.uphold, order.id, DOCTOR, CLINIC)

@@ -13,7 +13,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, OrderState
 from broker.store.database import Store
 from broker.store.tables import orders, outbox, performed
-from broker.workflow import performed_steps, referrals
+from broker.workflow import referrals, step_links
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
 from tests.support.modality import change, create, creation, ending
 
@@ -62,7 +62,7 @@ def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
     other = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     create(store, creation(other.study_instance_uid), "1.2.4")
     change(store, ending(), "1.2.4")
-    store.write(performed_steps.unlink, "1.2.4", other.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2.4", other.id, REGISTRAR, CLINIC)
     order = store.write(referrals.register_walk_in, "1.2.4", draft(), REGISTRAR, CLINIC)
     assert order.study_instance_uid != other.study_instance_uid
     with store.read() as reader:

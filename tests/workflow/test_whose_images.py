@@ -10,7 +10,7 @@ from broker.domain.performed import WRONG_ENTRY, MppsOutcome, PerformedChange, P
 from broker.store.database import Store
 from broker.store.queries import board, order_card
 from broker.store.tables import devices, orders, outbox
-from broker.workflow import performed_steps, referrals
+from broker.workflow import performed_steps, referrals, step_links
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
@@ -51,7 +51,7 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
         card = order_card.card(reader, order.accession_number)
     assert card is not None
     assert card.conflicts == {"1.2": "patient_name, patient_id"}
-    store.write(performed_steps.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         assert board.doubtful(reader) == []
@@ -59,7 +59,7 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
 
 def test_unlinking_them_lets_the_order_wait_again(store: Store, order: Order) -> None:
     perform(store, order, "Сидоров^Олег")
-    store.write(performed_steps.unlink, "1.2", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.SCHEDULED
     assert kinds(store) == ["order"]
     perform(store, order, "Кузнецова^Марина", uid="1.3")

@@ -9,7 +9,7 @@ from nicegui import ui
 from broker.domain import names
 from broker.store.queries.board import UnlinkedStep
 from broker.store.queries.schedule import Visit
-from broker.workflow import performed_steps
+from broker.workflow import step_links
 from ui.live import attempt, current_actor
 from ui.services import Services
 from ui.text import words
@@ -79,5 +79,5 @@ class LinkDialog:
             return
         actor = current_actor(services)
         uid, order = study.step.sop_instance_uid, visit.order
-        if await attempt(lambda: services.store.write(performed_steps.link, uid, order.id, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(step_links.link, uid, order.id, actor, services.clinic)):
             theme.say(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")

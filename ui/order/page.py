@@ -20,7 +20,7 @@ from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.workflow import outbox, performed_steps, referrals
+from broker.workflow import outbox, referrals, step_links
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, look
 from ui.order import timeline
@@ -193,7 +193,7 @@ class OrderPage:
     async def _close(self) -> None:
         services, order, seen = self._services, self._found.card.order, self._seen
         actor = current_actor(services)
-        if await attempt(lambda: services.store.write(performed_steps.close, order.id, seen, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(step_links.close, order.id, seen, actor, services.clinic)):
             theme.say(f"Исследование {order.accession_number} отмечено выполненным")
 
     def _ask_unlinking(self) -> None:
@@ -210,14 +210,14 @@ class OrderPage:
     async def _unlink(self) -> None:
         services, order, uid = self._services, self._found.card.order, self._step
         actor = current_actor(services)
-        if await attempt(lambda: services.store.write(performed_steps.unlink, uid, order.id, actor, services.clinic)):
+        if await attempt(lambda: services.store.write(step_links.unlink, uid, order.id, actor, services.clinic)):
             theme.say(f"Отвязано: {order.accession_number}")
 
     async def _confirm(self, uid: str) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
         if await attempt(
-            lambda: services.store.write(performed_steps.confirm_patient, uid, order.id, actor, services.clinic)
+            lambda: services.store.write(step_links.confirm_patient, uid, order.id, actor, services.clinic)
         ):
             theme.say(f"Подтверждено: {order.accession_number}")
 

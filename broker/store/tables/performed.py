@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from broker.domain.errors import NotFound
 from broker.domain.performed import (
     Dose,
     Message,
@@ -25,6 +26,14 @@ def get(reader: Reader, sop_instance_uid: str) -> PerformedStep | None:
     """Return a performed step, or None; its references, series and doses are read by functions of their own."""
     row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
     return from_row(row) if row else None
+
+
+def require(reader: Reader, sop_instance_uid: str) -> PerformedStep:
+    """Return a performed step as `get` does; raise NotFound."""
+    step = get(reader, sop_instance_uid)
+    if step is None:
+        raise NotFound(f"performed step {sop_instance_uid}")
+    return step
 
 
 def attributes(reader: Reader, sop_instance_uid: str) -> dict[str, Any]:
@@ -223,6 +232,11 @@ def linked_steps(reader: Reader, performed_step_id: int) -> list[tuple[int, int]
         [performed_step_id],
     )
     return [(row["order_id"], row["id"]) for row in found]
+
+
+def order_ids(reader: Reader, performed_step_id: int) -> list[int]:
+    """Return the orders (ids) that a performed step is linked to, each once."""
+    return list(dict.fromkeys(order_id for order_id, _ in linked_steps(reader, performed_step_id)))
 
 
 def states_of_order(reader: Reader, order_id: int) -> list[PerformedState]:

@@ -20,7 +20,7 @@ from broker.domain.orders import BusRole, OrderState
 from broker.store.database import Store, StoreError
 from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
-from broker.workflow import incoming_referrals, performed_steps
+from broker.workflow import incoming_referrals, step_links
 from tests.bus.api.clinic import NAME, House
 from tests.bus.bundles import (
     Resource,
@@ -326,7 +326,7 @@ def test_images_of_which_a_person_says_that_they_are_not_this_patients_are_no_an
     made = house.accept()
     house.perform(made)
     [images] = answers(house, answered)
-    house.store.write(performed_steps.unlink, "1.2.3.4", made.id, SYSTEM, CLINIC)
+    house.store.write(step_links.unlink, "1.2.3.4", made.id, SYSTEM, CLINIC)
     assert answers(house, answered) == []
     assert call(house.server, "GET", f"/Task/{images['id']}").status_code == 404
 
@@ -338,7 +338,7 @@ def test_a_report_on_images_that_were_taken_away_is_no_answer_until_a_doctor_has
     house.perform(made, "1.2.3.5")
     house.sign(made)
     assert [task["status"] for task in answers(house, answered)] == ["in-progress", "completed"]
-    house.store.write(performed_steps.unlink, "1.2.3.5", made.id, SYSTEM, CLINIC)
+    house.store.write(step_links.unlink, "1.2.3.5", made.id, SYSTEM, CLINIC)
     assert [task["status"] for task in answers(house, answered)] == ["in-progress"]
 
 

@@ -28,7 +28,7 @@ from broker.domain.performed import PerformedChange, PerformedState, StepReferen
 from broker.store.database import Store, StoreError
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import outbox as delivery
-from broker.workflow import performed_steps, referrals
+from broker.workflow import performed_steps, referrals, step_links
 from tests.bus.clinic import ADMINISTRATOR, KNEE, Clinic, numbers
 from tests.bus.samples import MIS, PROFILE
 from tests.support import dying, factory
@@ -102,7 +102,7 @@ def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic:
     done = PerformedChange(PerformedState.COMPLETED, images=1)
     clinic.store.write(performed_steps.change, performed_steps.ChangeRequest("1.2.9", done, message("f")), XRAY, CLINIC)
     technologist = replace(REGISTRAR, roles=frozenset({Role.TECHNOLOGIST}))
-    clinic.store.write(performed_steps.link, "1.2.9", order.id, technologist, CLINIC)
+    clinic.store.write(step_links.link, "1.2.9", order.id, technologist, CLINIC)
     assert clinic.deliver() == DeliverySummary(delivered=2)
     [study] = clinic.bus.resources("ImagingStudy")
     assert study["identifier"][1]["value"] == f"urn:oid:{uid}"

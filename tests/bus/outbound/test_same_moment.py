@@ -16,7 +16,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.performed import WRONG_ENTRY, PerformedChange, PerformedState, StepReference
 from broker.store.tables import orders
-from broker.workflow import outbox, performed_steps, referrals
+from broker.workflow import outbox, performed_steps, referrals, step_links
 from tests.bus.clinic import ADMINISTRATOR, Clinic
 from tests.support.factory import CLINIC, REGISTRAR, XRAY, draft, message, performed
 
@@ -93,7 +93,7 @@ def test_a_result_that_is_withdrawn_while_its_message_is_made_does_not_go(
     order = clinic.register()
     clinic.perform(order)
     while_it_is_made(
-        OutboxKind.IMAGES, lambda: clinic.store.write(performed_steps.unlink, "1.2.3.4", order.id, TECHNOLOGIST, CLINIC)
+        OutboxKind.IMAGES, lambda: clinic.store.write(step_links.unlink, "1.2.3.4", order.id, TECHNOLOGIST, CLINIC)
     )
     clinic.deliver()
     assert statuses(clinic) == ["requested"]

@@ -31,7 +31,7 @@ from broker.domain.performed import WRONG_ENTRY
 from broker.store.database import Store, Tx
 from broker.store.queries import board, device_registry, schedule
 from broker.store.tables import devices, orders, outbox, performed
-from broker.workflow import performed_steps, referrals
+from broker.workflow import referrals, step_links
 from broker.workflow.stale_steps import StaleStepJob
 from tests.dicom.worklist.asked import ask, numbers, query
 from tests.support.factory import CLINIC, REGISTRAR, draft
@@ -108,7 +108,7 @@ def test_an_order_of_a_silent_device_is_closed_by_a_person_and_the_device_is_tol
         [heard] = [each for each in device_registry.contacts(reader) if each.device.ae_title == "XRAY_14"]
     later = store.clock() + timedelta(days=365)
     assert "mpps_never" in [each.code for each in learning.suggest(heard.device, heard.samples, later)]
-    store.write(performed_steps.close, order.id, order.revision, REGISTRAR, CLINIC)
+    store.write(step_links.close, order.id, order.revision, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert trail(store, order)[-1] == ("orlova", "close")
     assert numbers(ask(store, query())) == []  # and it is off the list
@@ -189,7 +189,7 @@ def test_a_study_without_an_item_is_reconciled_by_a_person(store: Store, order: 
     with store.read() as reader:
         [waiting] = board.unlinked(reader, order.authored_on)
     assert now(store, order).state is OrderState.SCHEDULED  # nothing is guessed, though the patient is the same
-    store.write(performed_steps.link, waiting.step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, waiting.step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert trail(store, order)[-1] == ("orlova", "link")
 
@@ -206,8 +206,8 @@ def test_a_study_under_the_wrong_item_gives_the_item_back(store: Store, order: O
 
     create(store, creation(order.study_instance_uid), "1.2.4")
     change(store, ending(), "1.2.4")
-    store.write(performed_steps.unlink, "1.2.4", order.id, REGISTRAR, CLINIC)
-    store.write(performed_steps.link, "1.2.4", meant.id, REGISTRAR, CLINIC)
+    store.write(step_links.unlink, "1.2.4", order.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2.4", meant.id, REGISTRAR, CLINIC)
     assert (now(store, order).state, now(store, meant).state) == (OrderState.SCHEDULED, OrderState.COMPLETED)
     assert trail(store, order)[-1] == ("orlova", "unlink")
     with store.read() as reader:
@@ -220,7 +220,7 @@ def test_what_a_device_tells_later_does_not_undo_what_a_person_decided(store: St
     create(store, creation(order.study_instance_uid))
     told = ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=wrong)
     change(store, told, caller=SECOND)
-    store.write(performed_steps.link, "1.2.3", meant.id, REGISTRAR, CLINIC)
+    store.write(step_links.link, "1.2.3", meant.id, REGISTRAR, CLINIC)
     remark = Dataset()
     remark.PerformedProcedureStepDescription = "колено"
     assert change(store, remark).Status == Status.SUCCESS  # the end that it did not tell itself is open to its word

@@ -31,7 +31,7 @@ from broker.dicom.statuses import Status
 from broker.domain.errors import WrongState
 from broker.domain.performed import WRONG_ENTRY
 from broker.store.tables import orders
-from broker.workflow import performed_steps, referrals
+from broker.workflow import performed_steps, referrals, step_links
 from broker.workflow.stale_steps import ACTOR
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR
@@ -135,7 +135,7 @@ class Devices(RuleBasedStateMachine):
         if (uid := self._any_step(data)) is None:
             return
         step = self.steps[uid]
-        self._try(not step.orders, lambda: self.store.write(performed_steps.link, uid, id, REGISTRAR, CLINIC))
+        self._try(not step.orders, lambda: self.store.write(step_links.link, uid, id, REGISTRAR, CLINIC))
         if not step.orders:
             step.orders.add(id)
             self._settle([id])
@@ -147,7 +147,7 @@ class Devices(RuleBasedStateMachine):
             return
         step = self.steps[uid]
         linked = id in step.orders
-        self._try(linked, lambda: self.store.write(performed_steps.unlink, uid, id, REGISTRAR, CLINIC))
+        self._try(linked, lambda: self.store.write(step_links.unlink, uid, id, REGISTRAR, CLINIC))
         if linked:
             step.orders.discard(id)
             self._take_away(order, self._states(id))
@@ -156,7 +156,7 @@ class Devices(RuleBasedStateMachine):
         """Let a person say that it was made."""
         id, order = self._any_order(data)
         allowed = order.state in ("scheduled", "in_progress", "discontinued")
-        self._try(allowed, lambda: self.store.write(performed_steps.close, id, self._revision(id), REGISTRAR, CLINIC))
+        self._try(allowed, lambda: self.store.write(step_links.close, id, self._revision(id), REGISTRAR, CLINIC))
         if not allowed:
             return
         running = [step for step in self.steps.values() if id in step.orders and step.state == RUNNING]
@@ -174,7 +174,7 @@ class Devices(RuleBasedStateMachine):
         """Let a person take back that it was made."""
         id, order = self._any_order(data)
         for uid in sorted(order.by_hand):
-            self.store.write(performed_steps.unlink, uid, id, REGISTRAR, CLINIC)
+            self.store.write(step_links.unlink, uid, id, REGISTRAR, CLINIC)
             order.by_hand.discard(uid)
             self._take_away(order, self._states(id))
 

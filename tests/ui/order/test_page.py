@@ -16,7 +16,7 @@ from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState
 from broker.store.queries import order_card
 from broker.store.tables import worklist
-from broker.workflow import performed_steps
+from broker.workflow import step_links
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, DEVICES, REGISTRAR
 from tests.ui.conftest import person
@@ -248,7 +248,7 @@ async def test_a_radiologist_may_look_and_print(scene: Scene, services: Services
 async def test_a_linked_study_and_its_uids_stand_on_the_card(scene: Scene, user: User) -> None:
     order = scene.register("09:10")
     scene.begin(None, "1.2.840.9", patient_name="X")
-    scene.store.write(performed_steps.link, "1.2.840.9", order.id, REGISTRAR, CLINIC)
+    scene.store.write(step_links.link, "1.2.840.9", order.id, REGISTRAR, CLINIC)
     await user.open("/order/K2611-0001")
     await user.should_see("Исследование привязано к направлению")
     await user.should_see("1.2.840.9")

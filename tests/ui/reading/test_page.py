@@ -18,7 +18,7 @@ from broker.domain.performed import Dose, PerformedSeries
 from broker.domain.reports import Report
 from broker.store.queries import order_card
 from broker.store.tables import reports as reports_table
-from broker.workflow import performed_steps, reports
+from broker.workflow import reports, step_links
 from broker.workflow.reports import ReportText
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR
@@ -283,13 +283,13 @@ async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_do
 ) -> None:
     order = done(scene)
     scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
-    scene.store.write(performed_steps.unlink, "1.2.1", order.id, REGISTRAR, CLINIC)
+    scene.store.write(step_links.unlink, "1.2.1", order.id, REGISTRAR, CLINIC)
     await doctor.open(f"/order/{order.accession_number}")
     await doctor.should_see("Проверьте протокол")
     await doctor.open(f"/reading/{order.accession_number}")
     await doctor.should_see("возможно, он не об этом пациенте")
     await doctor.should_not_see("Протокол верен")
-    scene.store.write(performed_steps.link, "1.2.1", order.id, REGISTRAR, CLINIC)
+    scene.store.write(step_links.link, "1.2.1", order.id, REGISTRAR, CLINIC)
     await doctor.should_see("Протокол верен", retries=50)
     press(doctor, "Протокол верен")
     await doctor.should_not_see("возможно, он не об этом пациенте", retries=50)

@@ -1,0 +1,111 @@
+"""Which order a performed step belongs to, as people decide; and orders that a person closes in a device's place."""
+
+from __future__ import annotations
+
+import secrets
+
+from broker.domain import identifiers, lifecycle, names
+from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
+from broker.domain.clinic import Clinic
+from broker.domain.errors import Stale, WrongState
+from broker.domain.lifecycle import Event
+from broker.domain.orders import Order
+from broker.domain.performed import PerformedState, PerformedStep, StepSource
+from broker.security.permissions import Permission, permit
+from broker.store.database import Tx
+from broker.store.tables import audit, orders, performed
+from broker.workflow import order_status
+
+
+def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Link a step to the order that it belongs to, which its modality did not name.
+
+    Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
+    if performed.linked_steps(tx, step.id):
+        raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
+    for scheduled in order.steps:
+        performed.link(tx, step.id, scheduled.id, actor.name)
+    order_status.recompute_status(tx, order, clinic)
+    audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid)
+    tx.notify()
+
+
+def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Unlink a step from an order: the order waits again unless another step was performed for it.
+
+    The study goes back among those without an order; a step that no modality reported is removed.
+    Raise NotFound, WrongState when the two are not linked, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
+    linked = performed.order_ids(tx, step.id)
+    if order.id not in linked:
+        raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
+    if step.source is not StepSource.MODALITY:
+        performed.remove(tx, step.id)
+    else:
+        performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
+    order_status.recompute_after_removal(tx, order.id, clinic)
+    audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
+    tx.notify()
+
+
+def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Confirm that a step is of this order's patient, although the device named the patient otherwise.
+
+    The region may then learn of the images. Raise NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
+    performed.resolve_conflict(tx, step.id, [scheduled.id for scheduled in order.steps])
+    order_status.recompute_status(tx, order, clinic)
+    audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid)
+    tx.notify()
+
+
+def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
+    """Complete an order whose device does not report it, or did not report its end.
+
+    A device that reports it later nevertheless is believed.
+    `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.CLOSE)
+    order = orders.require(tx, order_id)
+    if order.revision != revision:
+        raise Stale(f"order {order.accession_number}")
+    lifecycle.after(order.state, Event.CLOSE)
+    running = [step for step, _ in performed.running(tx) if order.id in performed.order_ids(tx, step.id)]
+    touched = dict.fromkeys([order.id])
+    for step in running:
+        performed.end_provisionally(tx, step.sop_instance_uid, PerformedState.COMPLETED)
+        touched |= dict.fromkeys(performed.order_ids(tx, step.id))
+    waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
+    if waiting or not running:
+        step = _made_by_hand(tx, order, actor, clinic)
+        id = performed.add(tx, step)
+        for scheduled in waiting or order.steps:
+            performed.link(tx, id, scheduled.id, actor.name)
+    for each in touched:
+        order_status.recompute_status(tx, orders.require(tx, each), clinic)
+        audit.write(tx, actor, AuditAction.CLOSE, each)
+    tx.notify()
+
+
+def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
+    now = clinic.local(tx.now)
+    return PerformedStep(
+        sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
+        ae_title=next(iter(order.steps[0].station_ae_titles), ""),
+        state=PerformedState.COMPLETED,
+        start=now,
+        end=now,
+        modality=order.modality,
+        patient_name=names.to_dicom(order.patient.name),
+        patient_id=order.patient.patient_id,
+        operator=actor.title or actor.name,
+        source=StepSource.MANUAL,
+    )

@@ -34,6 +34,7 @@ from broker.dicom.worklist import explain
 from broker.domain.device_advice import Explanation, Suggestion
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle
+from broker.store.backup import copy_database
 from broker.store.database import Reader, StoreError
 from broker.store.queries import device_registry
 from broker.workflow.stale_steps import StaleStepJob
@@ -169,7 +170,7 @@ class Application:
         directory = self.config.backup_directory
         stamp = self.store.clock().astimezone(self.config.clinic.zone)
         target = directory / f"worklist-{stamp:%Y%m%d-%H%M%S}.sqlite"
-        self.store.backup(target)
+        copy_database(self.store.path, target)
         for old in sorted(directory.glob("worklist-*.sqlite"))[: -self.config.backup.keep]:
             old.unlink()
         log.info("backup made: %s", target.name)

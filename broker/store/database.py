@@ -1,4 +1,4 @@
-"""The embedded database: one thread that writes, a pool of connections that read, backups.
+"""The embedded database: one thread that writes, a pool of connections that read.
 
 `write` runs a function in a transaction on the writer thread and returns after the commit; callers that wait at the
 same time share one commit, each in a savepoint of its own. Nothing here knows what the tables mean.
@@ -294,27 +294,7 @@ class Store:
             found = self._watch.execute(sql).fetchall()
         return int(found[0][0]) if found else 0
 
-    # ---- keeping ----
-
-    def backup(self, target: Path) -> None:
-        """Copy the live database to `target` and check the copy; `target` appears whole or not at all."""
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        part.unlink(missing_ok=True)
-        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        source, copy = sqlite3.connect(self.path), sqlite3.connect(part)
-        try:
-            source.backup(copy, pages=1000)
-            copy.execute("PRAGMA journal_mode=DELETE")
-            verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
-            if verdict != "ok":
-                raise StoreError(f"the copy of the database is not sound: {verdict}")
-        finally:
-            copy.close()
-            source.close()
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
+    # ---- closing ----
 
     def close(self) -> None:
         """Finish what is queued, then close; closing twice does no harm."""

@@ -92,7 +92,9 @@ def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> Chan
     step, known = performed.with_attributes(tx, uid)
     notes: tuple[tuple[str, str], ...] = ()
     if step is not None and _is_open(step):
-        found = _validate(request, known)
+        found = Validation()
+        if request.rules is not None:
+            found = request.rules.validate(message.attributes, known, ends=_ends(change))
         if found.refusal is not None:
             return ChangeResult(refuse(tx, uid, "N-SET", found.refusal.text, message, actor), found.refusal)
         notes = (*found.notes, *request.notes)
@@ -140,12 +142,6 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
 
 
 # ---- within the transactions ----
-
-
-def _validate(request: ChangeRequest, known: Attributes) -> Validation:
-    if request.rules is None:
-        return Validation()
-    return request.rules.validate(request.message.attributes, known, ends=_ends(request.change))
 
 
 def _apply(

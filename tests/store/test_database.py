@@ -15,6 +15,7 @@ import pytest
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
 from broker.store import database
+from broker.store.backup import copy_database
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import audit, orders
 from tests.support import factory
@@ -183,7 +184,7 @@ def test_a_backup_of_the_live_database_holds_everything(store: Store, tmp_path: 
     for _ in range(100):
         store.write(add())
     target = tmp_path / "backup" / "copy.sqlite"
-    store.backup(target)
+    copy_database(store.path, target)
     copy = factory.open_store(target)
     assert count(copy) == 100
     copy.close()

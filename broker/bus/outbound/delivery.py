@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from broker.bus.outbound import messages
+from broker.bus.outbound import messages, outcomes
 from broker.bus.outbound.bundle import task_search
 from broker.bus.outbound.messages import MakePdf, OutboundMessage, Unsupported
-from broker.bus.outbound.outcomes import Accepted, Outcome, OutcomeRecorder
+from broker.bus.outbound.outcomes import Accepted, Outcome
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import (
@@ -77,7 +77,6 @@ class Delivery:
         self._make_pdf = make_pdf
         self._dialect = dialect
         self._workers = workers
-        self._outcomes = OutcomeRecorder(store, session)
         self._running = threading.Lock()
         self._halted = threading.Event()  # within a run: no further message begins
 
@@ -169,7 +168,7 @@ class Delivery:
                 epoch = self._session.limiter.epoch
                 outcome = self._tried(message)
                 if outcome is not None:
-                    self._outcomes.record(message, outcome, epoch)
+                    outcomes.record(self._store, self._session, message, outcome, epoch)
         except BaseException:
             self._halted.set()
             raise

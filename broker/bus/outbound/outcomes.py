@@ -40,33 +40,30 @@ class Accepted:
 Outcome = Accepted | Retry | Rejected | Paused | Unsupported
 
 
-class OutcomeRecorder:
-    """Writes outcomes down, by way of the session whose connection they say something about."""
+def record(store: Store, session: BusSession, message: OutboundMessage, outcome: Outcome, epoch: int) -> None:
+    """Write down what an outcome means for the message, and for the connection of the session that it came by.
 
-    def __init__(self, store: Store, session: BusSession) -> None:
-        self._store, self._session = store, session
+    `epoch` is the one in which the message began.
+    """
+    seq, name = message.row.seq, f"order {message.order.accession_number} ({message.row.kind})"
+    match outcome:
+        case Accepted():
+            session.succeeded(lambda tx: _delivered(tx, message, outcome), message=seq, epoch=epoch)
+            log.info("%s: delivered", name)
+        case Unsupported() | Rejected():
+            # The bus's own words may tell of the patient; they stand on the exchange's screen.
+            log.warning("%s: %s", name, "refused" if isinstance(outcome, Rejected) else "not supported by this bus")
 
-    def record(self, message: OutboundMessage, outcome: Outcome, epoch: int) -> None:
-        """Write down what an outcome means for the message and the connection; `epoch` is when the message began."""
-        seq, name = message.row.seq, f"order {message.order.accession_number} ({message.row.kind})"
-        match outcome:
-            case Accepted():
-                self._session.succeeded(lambda tx: _delivered(tx, message, outcome), message=seq, epoch=epoch)
-                log.info("%s: delivered", name)
-            case Unsupported() | Rejected():
-                # The bus's own words may tell of the patient; they stand on the exchange's screen.
-                log.warning("%s: %s", name, "refused" if isinstance(outcome, Rejected) else "not supported by this bus")
+            def note(tx: Tx) -> None:
+                _not_taken(tx, message, outcome)
 
-                def note(tx: Tx) -> None:
-                    _not_taken(tx, message, outcome)
-
-                if outcome.evidence:  # the bus was asked
-                    self._session.succeeded(note, message=seq, epoch=epoch)
-                else:
-                    self._store.write(note)
-            case Retry() | Paused():
-                wait = self._session.failed(outcome, lambda tx: _failed(tx, seq, outcome), message=seq, epoch=epoch)
-                log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
+            if outcome.evidence:  # the bus was asked
+                session.succeeded(note, message=seq, epoch=epoch)
+            else:
+                store.write(note)
+        case Retry() | Paused():
+            wait = session.failed(outcome, lambda tx: _failed(tx, seq, outcome), message=seq, epoch=epoch)
+            log.warning("%s: not delivered: %s; next attempt in %.0f s", name, outcome.reason, wait)
 
 
 def _delivered(tx: Tx, message: OutboundMessage, outcome: Accepted) -> None:

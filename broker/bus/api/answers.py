@@ -13,7 +13,7 @@ from typing import Any
 
 from broker.bus.fhir_server.records import resolved
 from broker.bus.fhir_server.rules import Resource
-from broker.bus.outbound.messages import MakePdf, performed_steps
+from broker.bus.outbound.messages import MakePdf
 from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.dialect import STUDY, n3
@@ -22,7 +22,7 @@ from broker.domain.messages import BusReferences
 from broker.domain.orders import OrderState
 from broker.store.database import Reader
 from broker.store.queries import order_card
-from broker.store.tables import clients, orders
+from broker.store.tables import clients, orders, performed
 from broker.store.tables.clients import ClientOrder
 
 IN_PROGRESS, COMPLETED = "in-progress", "completed"
@@ -82,7 +82,7 @@ def made_for(reader: Reader, standing: ClientOrder, profile: Profile, make_pdf: 
         patient=task["for"]["reference"].rpartition("/")[2],
         acsn=order.accession_number,
     )
-    steps = performed_steps(reader, order)
+    steps = performed.completed_of_order(reader, order.id)
     images = _placed(n3(images_bundle(order, steps, known, profile, standing.images_at)), order.id, standing.images_at)
     signed = order_card.signed_report(reader, order) if standing.report_at else None
     if signed is None or standing.report_at is None:

@@ -7,7 +7,7 @@ what is known then. Whether and when it is sent is decided in `delivery`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from broker.bus.outbound.bundle import task_number, task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
@@ -17,10 +17,10 @@ from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order, OrderState
-from broker.domain.performed import PerformedState, PerformedStep
+from broker.domain.performed import PerformedStep
 from broker.domain.reports import SignedReport
 from broker.store.database import Reader
-from broker.store.queries import order_card, schedule
+from broker.store.queries import order_card
 from broker.store.tables import orders, outbox, performed
 
 NO_BIRTH_DATE = "date of birth unknown"
@@ -70,7 +70,7 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         row,
         order,
         outbox.references(reader, order.id),
-        performed_steps(reader, order) if row.kind in RESULTS else (),
+        performed.completed_of_order(reader, order.id) if row.kind in RESULTS else (),
         order_card.signed_report(reader, order) if row.kind is OutboxKind.REPORT else None,
         outbox.content_stamp(reader, seq),
     )
@@ -159,10 +159,3 @@ def accepted_ids(message: OutboundMessage, answered: BusReferences, dialect: Dia
     if missing := [name for name in needed if not found[name]]:
         return Rejected(f"not a FHIR answer: {', '.join(missing)} did not come back", uncertain=True)
     return {name: id for name, id in found.items() if id}
-
-
-def performed_steps(reader: Reader, order: Order) -> tuple[PerformedStep, ...]:
-    """Return the completed steps of an order, with the Study Instance UIDs that the modality named for them."""
-    done = schedule.performed_steps(reader, [order.id]).get(order.id, [])
-    steps = [step for step in done if step.state is PerformedState.COMPLETED]
-    return tuple(replace(step, references=performed.references(reader, step.id)) for step in steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -98,6 +98,17 @@ def references(reader: Reader, performed_step_id: int) -> tuple[StepReference, .
         StepReference(**row | {"referenced_study_uids": tuple(json.loads(row["referenced_study_uids"]))})
         for row in found
     )
+
+
+def completed_of_order(reader: Reader, order_id: int) -> tuple[PerformedStep, ...]:
+    """Return the completed steps of an order, oldest first, each with its references."""
+    found = reader.rows(
+        "SELECT DISTINCT p.* FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = ? AND p.state = 'COMPLETED'"
+        " ORDER BY p.id",
+        [order_id],
+    )
+    return tuple(replace(from_row(row), references=references(reader, row["id"])) for row in found)
 
 
 def set_series(tx: Tx, performed_step_id: int, series: Iterable[PerformedSeries]) -> None:

@@ -137,8 +137,9 @@ def create_order(
         created_by=actor.title or actor.name,
         bus_role=role,
         owner=draft.owner,
+        **draft.referral_fields(),
     )
-    order = replace(_with_referral(order, draft), **given)  # type: ignore[arg-type]
+    order = replace(order, **given)  # type: ignore[arg-type]
     return orders.require(tx, orders.add(tx, order, draft.submission_id, digest))
 
 
@@ -159,7 +160,8 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     before = order
     patient = patients.save(tx, replace(changes.patient, id=order.patient.id))
     changed = replace(
-        _with_referral(order, changes),
+        order,
+        **changes.referral_fields(),
         patient=patient,
         procedure_code=procedure.code,
         procedure_name=procedure.name,
@@ -320,10 +322,6 @@ def _checked(
     if problems or procedure is None:
         raise Invalid(problems)
     return procedure
-
-
-def _with_referral(order: Order, draft: ReferralDraft) -> Order:
-    return replace(order, **draft.referral_fields())
 
 
 def _current(tx: Tx, order_id: int, revision: int) -> Order:

@@ -6,26 +6,26 @@ same for all modes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from broker.domain import names
+from broker.domain import lifecycle, names
 from broker.domain.actors import Actor
 from broker.domain.clinic import Clinic
-from broker.domain.devices import Device, ProcedureType
+from broker.domain.devices import Device
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import Order, ReferralDraft, ScheduledStep
 from broker.domain.people import Patient, PersonName, Sex
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Store
-from broker.store.queries import desk, directory_search, inbox, order_card
+from broker.store.queries import desk, directory_search, inbox, lookups, order_card
 from broker.store.queries.desk import WalkIn
 from broker.store.queries.order_card import Card
 from broker.workflow import incoming_referrals, referrals
 from ui.desk.referral.field_values import ReferralOptions, ReferralRules
 from ui.desk.referral.form import ReferralForm
-from ui.text import bus, words
+from ui.services import Services
+from ui.text import bus, errors, words
 
 
 @dataclass(frozen=True)
@@ -228,29 +228,63 @@ class WalkInMode(FormMode):
         return f"Эти снимки уже привязаны: {now.accession_number}." if now and now.accession_number else ""
 
 
-def amend_mode(reader: Reader, number: str) -> AmendMode | None:
-    """Return the mode that changes an order; None if there is no such order."""
+@dataclass(frozen=True, slots=True)
+class NoForm:
+    """Why there is no form to fill in, and a link to go on."""
+
+    what: str
+    how: str
+    key: str = ""
+    word: str = ""
+    path: str = ""
+
+
+def choose(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
+    """Return the mode that the page's query parameters ask for, or why there is no form."""
+    if order:
+        return _amend(reader, order)
+    if incoming:
+        return _incoming(reader, services, int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0)
+    if walkin:
+        return _walk_in(reader, services, walkin)
+    return FormMode()
+
+
+def _amend(reader: Reader, number: str) -> FormMode | NoForm:
     card = order_card.card(reader, number)
     if card is None:
-        return None
-    owner = card.order.owner
+        return NoForm(f"Направления {number} нет.", "Проверьте номер. Поиск по исследованиям:", "/")
+    state, owner = card.order.state, card.order.owner
+    if not lifecycle.allowed(state, lifecycle.Event.AMEND):
+        what = f"Направление {number} изменить уже нельзя."
+        return NoForm(what, errors.not_amendable(state), "", "Открыть карточку", f"/order/{number}")
     return AmendMode(card, (directory_search.organisation_name(reader, owner) or owner) if owner else "")
 
 
-def incoming_mode(
-    reader: Reader, id: int, procedures: Sequence[ProcedureType], now: datetime, system_procedure: str
-) -> IncomingMode | None:
-    """Return the mode that accepts another clinic's referral; None if there is no such referral."""
+def _incoming(reader: Reader, services: Services, id: int) -> FormMode | NoForm:
     came = inbox.referral(reader, id)
     if came is None:
-        return None
-    draft = incoming_referrals.draft_of(came, procedures, now, system_procedure=system_procedure)
+        return NoForm("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
+    system = services.settings.system_procedure
+    draft = incoming_referrals.draft_of(came, lookups.procedures(reader), services.now(), system_procedure=system)
     patient = desk.same_patient(reader, draft.patient)
     if patient:  # what only the other clinic knows
         blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(patient, key)}
         patient = replace(patient, **blank, weight=draft.patient.weight or patient.weight)
         patient = replace(patient, height=draft.patient.height or patient.height)
-    return IncomingMode(came, clinic_name(reader, came), draft, patient)
+    mode = IncomingMode(came, clinic_name(reader, came), draft, patient)
+    over = mode.closed_reason(reader)
+    return NoForm("Записывать нечего.", over, "", "К входящим", "/incoming") if over else mode
+
+
+def _walk_in(reader: Reader, services: Services, sop_instance_uid: str) -> FormMode | NoForm:
+    study = desk.walk_in(reader, sop_instance_uid)
+    if study is None:
+        return NoForm("Такого исследования нет.", "Проверьте адрес.", "", "К доске", "/board")
+    if study.accession_number:
+        how = f"Их направление: {study.accession_number}."
+        return NoForm("Эти снимки уже привязаны.", how, "", "Открыть", f"/order/{study.accession_number}")
+    return WalkInMode(study, study.step.start or services.now())
 
 
 def clinic_name(reader: Reader, came: IncomingReferral) -> str:

@@ -1,19 +1,17 @@
 """«Регистратура»: a referral from the first letter of a name to the printed label.
 
-This module finds the mode of the form (`modes`) and what can be chosen; `form` is the form itself.
+This module opens the form in the mode that the address asks for (`modes`); `form` is the form itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from nicegui import ui
 
-from broker.domain import lifecycle
 from broker.security import permissions
 from broker.store.database import Reader
-from broker.store.queries import desk, device_registry, lookups, schedule
+from broker.store.queries import device_registry, lookups, schedule
 from broker.workflow import accounts
 from ui.desk import modes
 from ui.desk.form import FORM, DeskForm
@@ -22,7 +20,6 @@ from ui.desk.referral.field_values import ReferralOptions
 from ui.layout.frame import frame
 from ui.live import current_actor, look
 from ui.services import Services
-from ui.text import errors
 from ui.widgets import theme
 from ui.widgets.theme import text
 
@@ -36,7 +33,7 @@ def build(services: Services) -> None:
     async def desk(order: str = "", incoming: str = "", walkin: str = "") -> None:
         actor = current_actor(services)
         asked = order, incoming, walkin
-        found = await look(services, lambda reader: _mode(reader, services, *asked))
+        found = await look(services, lambda reader: modes.choose(reader, services, *asked))
         mode = found if isinstance(found, FormMode) else FormMode()
         options, draft = await look(services, lambda reader: _options(reader, services)), None
         if mode.new:
@@ -55,48 +52,6 @@ def build(services: Services) -> None:
                     page.restore(*draft)
                 await page.refresh()
                 page.start()
-
-
-@dataclass(frozen=True, slots=True)
-class NoForm:
-    """Why there is no form to fill in, and a link to go on."""
-
-    what: str
-    how: str
-    key: str = ""
-    word: str = ""
-    path: str = ""
-
-
-def _mode(reader: Reader, services: Services, order: str, incoming: str, walkin: str) -> FormMode | NoForm:
-    """Return the mode that the query parameters ask for, or why there is no form."""
-    if order:
-        change = modes.amend_mode(reader, order)
-        if change is None:
-            return NoForm(f"Направления {order} нет.", "Проверьте номер. Поиск по исследованиям:", "/")
-        state = change.card.order.state
-        if not lifecycle.allowed(state, lifecycle.Event.AMEND):
-            what = f"Направление {order} изменить уже нельзя."
-            return NoForm(what, errors.not_amendable(state), "", "Открыть карточку", f"/order/{order}")
-        return change
-    if incoming:
-        system = services.settings.system_procedure
-        procedures = lookups.procedures(reader)
-        id = int(incoming) if incoming.isdecimal() and len(incoming) < 16 else 0
-        taken = modes.incoming_mode(reader, id, procedures, services.now(), system)
-        if taken is None:
-            return NoForm("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
-        over = taken.closed_reason(reader)
-        return NoForm("Записывать нечего.", over, "", "К входящим", "/incoming") if over else taken
-    if walkin:
-        study = desk.walk_in(reader, walkin)
-        if study is None:
-            return NoForm("Такого исследования нет.", "Проверьте адрес.", "", "К доске", "/board")
-        if study.accession_number:
-            how = f"Их направление: {study.accession_number}."
-            return NoForm("Эти снимки уже привязаны.", how, "", "Открыть", f"/order/{study.accession_number}")
-        return modes.WalkInMode(study, study.step.start or services.now())
-    return FormMode()
 
 
 def _options(reader: Reader, services: Services) -> ReferralOptions:

@@ -273,7 +273,7 @@ class Delivery:
         """
 
         def mark(tx: Tx) -> bool:
-            current = messages.is_current(tx, message)
+            current = outbox.content_stamp(tx, message.row.seq) == message.stamp
             if current:
                 outbox.mark_uncertain(tx, message.row.seq, body, message.order.revision)
             return current

@@ -76,26 +76,38 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
     )
 
 
-def is_current(reader: Reader, message: OutboundMessage) -> bool:
-    """Return True if a message would be read now as it was: nothing that it is made of has changed."""
-    return outbox.content_stamp(reader, message.row.seq) == message.stamp
-
-
 def render(
     message: OutboundMessage, dialect: Dialect, profile: Profile, make_pdf: MakePdf
 ) -> Call | Rejected | Unsupported:
     """Return the call that sends a message, its body encoded, or why there is none."""
+    if reason := _reason_not_to_send(message, dialect):
+        return reason
+    kind, order, known = message.row.kind, message.order, message.references
+    made_at = message.row.created_at  # the same at every attempt, so that the bytes are
     try:
-        return _rendered(message, dialect, profile, make_pdf)
+        match kind:
+            case OutboxKind.ORDER:
+                return dialect.transaction(order_bundle(order, profile))
+            case OutboxKind.AMEND:
+                return dialect.transaction(amendment_bundle(order, known, profile))
+            case OutboxKind.CANCEL | OutboxKind.STARTED:
+                return dialect.set_status(known.task, STATUSES[kind])
+            case OutboxKind.IMAGES:
+                return dialect.transaction(images_bundle(order, message.performed, known, profile, made_at))
+            case OutboxKind.REPORT:
+                signed = message.report
+                if signed is None:
+                    return Rejected("no report of this order is signed")
+                pdf = make_pdf(signed)
+                bundle = report_bundle(order, signed.report, message.performed, known, profile, pdf, made_at)
+                return dialect.transaction(bundle)
     except ValueError as error:
         return Rejected(f"cannot be written as JSON: {error}")
 
 
-def _rendered(
-    message: OutboundMessage, dialect: Dialect, profile: Profile, make_pdf: MakePdf
-) -> Call | Rejected | Unsupported:
+def _reason_not_to_send(message: OutboundMessage, dialect: Dialect) -> Rejected | Unsupported | None:
+    """Return why a message is not for this bus, or not to be sent as things stand; None if it can be sent."""
     kind, order, known = message.row.kind, message.order, message.references
-    made_at = message.row.created_at  # the same at every attempt, so that the bytes are
     if kind is OutboxKind.AMEND and not dialect.amends:
         return Unsupported(NO_CORRECTIONS)
     names_patient = kind in (OutboxKind.ORDER, OutboxKind.AMEND) or not known.patient
@@ -106,22 +118,7 @@ def _rendered(
     if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:
         # It may have been sent when it was still true, so that nobody withdrew it.
         return Unsupported(DONE_ALL_THE_SAME)
-    match kind:
-        case OutboxKind.ORDER:
-            return dialect.transaction(order_bundle(order, profile))
-        case OutboxKind.AMEND:
-            return dialect.transaction(amendment_bundle(order, known, profile))
-        case OutboxKind.CANCEL | OutboxKind.STARTED:
-            return dialect.set_status(known.task, STATUSES[kind])
-        case OutboxKind.IMAGES:
-            return dialect.transaction(images_bundle(order, message.performed, known, profile, made_at))
-        case OutboxKind.REPORT:
-            signed = message.report
-            if signed is None:
-                return Rejected("no report of this order is signed")
-            pdf = make_pdf(signed)
-            bundle = report_bundle(order, signed.report, message.performed, known, profile, pdf, made_at)
-            return dialect.transaction(bundle)
+    return None
 
 
 def lookup(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call:

@@ -103,7 +103,7 @@ def _order(number: int, patient: Patient, procedure: tuple[str, str, str], autho
         procedure_code=code,
         procedure_name=name,
         modality=modality,
-        steps=(ScheduledStep(authored_on.replace(tzinfo=None, microsecond=0), ("CT_1",)),),
+        steps=(ScheduledStep(authored_on.replace(tzinfo=None, microsecond=0), ("CT_1",), id=number + 1),),
         authored_on=authored_on,
         referrer=PersonName("Савин", "Олег", "Игоревич"),
         referrer_position="травматолог",

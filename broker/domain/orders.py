@@ -39,7 +39,7 @@ class ScheduledStep:
     station_ae_titles: tuple[str, ...]
     sps_id: str = ""
     state: StepState = StepState.SCHEDULED
-    id: int = 0
+    id: int = field(kw_only=True)
 
     def starts_at(self, minute: datetime) -> bool:
         """Return True if `minute` is this start as people see and type it: DICOM's TM has seconds, a form has none."""

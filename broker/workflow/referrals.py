@@ -114,7 +114,7 @@ def create_order(
     if draft.owner and role is not BusRole.PLACER:
         raise Invalid({"owner": "no_bus"})  # nothing would carry it there
     order = Order(
-        id=0,
+        id=orders.next_id(tx, "orders"),
         accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
         study_instance_uid=given.pop("study_instance_uid", "") or numbering.study_instance_uid(tx, clinic),
         requested_procedure_id=numbering.requested_procedure_id(tx),
@@ -131,6 +131,7 @@ def create_order(
                 () if draft.owner else draft.station_ae_titles,
                 numbering.sps_id(tx),
                 StepState.REFERRED if draft.owner else StepState.SCHEDULED,
+                id=orders.next_id(tx, "scheduled_step"),
             ),
         ),
         authored_on=tx.now,
@@ -140,7 +141,8 @@ def create_order(
         **draft.referral_fields(),
     )
     order = replace(order, **given)  # type: ignore[arg-type]
-    return orders.require(tx, orders.add(tx, order, draft.submission_id, digest))
+    orders.add(tx, order, draft.submission_id, digest)
+    return orders.require(tx, order.id)
 
 
 def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:

@@ -124,12 +124,12 @@ def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, st
 def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> SyncResult:
     told = send_to_bus and clinic.sends_to_bus
     order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if told else BusRole.NONE)
-    id = orders.add(tx, order, "", "")
+    orders.add(tx, order, "", "")
     if told:
-        outbox.add(tx, id, OutboxKind.ORDER)
-    audit.write(tx, actor, AuditAction.IMPORT, id, accession_number=order.accession_number, file=path)
+        outbox.add(tx, order.id, OutboxKind.ORDER)
+    audit.write(tx, actor, AuditAction.IMPORT, order.id, accession_number=order.accession_number, file=path)
     tx.notify()
-    return SyncResult(SyncOutcome.ADDED, id, order.accession_number)
+    return SyncResult(SyncOutcome.ADDED, order.id, order.accession_number)
 
 
 def _again(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> SyncResult:
@@ -230,7 +230,7 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) ->
         attributes[passthrough.TOP].setdefault(passthrough.PATIENT["name"], written)
     procedure = devices.procedure(tx, item.procedure_code) if item.procedure_code else None
     base = current or Order(
-        id=0,
+        id=orders.next_id(tx, "orders"),
         accession_number=item.accession_number or numbering.accession_number(tx, clinic),
         study_instance_uid=uid or numbering.study_instance_uid(tx, clinic),
         requested_procedure_id=requested or numbering.requested_procedure_id(tx),
@@ -239,7 +239,7 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) ->
         procedure_code="",
         procedure_name="",
         modality="",
-        steps=(ScheduledStep(item.start, (), sps_id or numbering.sps_id(tx)),),
+        steps=(ScheduledStep(item.start, (), sps_id or numbering.sps_id(tx), id=orders.next_id(tx, "scheduled_step")),),
         authored_on=tx.now,
         created_by=CREATED_BY,
     )

@@ -44,7 +44,7 @@ def order(**changes: Any) -> Order:
         modality="DX",
         body_site="25",
         laterality="R",
-        steps=(ScheduledStep(datetime(2026, 11, 24, 9, 30), ("XRAY_14",), "SPS1"),),
+        steps=(ScheduledStep(datetime(2026, 11, 24, 9, 30), ("XRAY_14",), "SPS1", id=1),),
         authored_on=AUTHORED,
         referrer=PersonName("Зимин", "Андрей", "Павлович"),
         referrer_snils="08765430300",

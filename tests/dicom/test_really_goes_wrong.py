@@ -24,7 +24,7 @@ from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import response
 from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
-from broker.domain.orders import Order, ScheduledStep
+from broker.domain.orders import Order
 from broker.domain.people import Patient, PersonName
 from broker.store.database import Store
 from broker.store.tables import devices, orders
@@ -298,7 +298,7 @@ def test_a_query_without_a_station_is_about_the_asker(store: Store) -> None:
 # 20. Two steps of one study overwritten.
 def test_two_steps_of_one_study_are_two_items(store: Store) -> None:
     order = register(store)
-    second = ScheduledStep(order.steps[0].start + timedelta(minutes=1), ("XRAY_14",), "SECOND")
+    second = replace(order.steps[0], start=order.steps[0].start + timedelta(minutes=1), sps_id="SECOND")
 
     def add(tx: Any) -> None:
         id = tx.run(

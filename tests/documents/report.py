@@ -20,7 +20,7 @@ ORDER = Order(
     procedure_code="WLB-KNEE",
     procedure_name="Рентгенография коленного сустава",
     modality="DX",
-    steps=(ScheduledStep(datetime(2026, 11, 23, 9, 40), ("XRAY_14",)),),
+    steps=(ScheduledStep(datetime(2026, 11, 23, 9, 40), ("XRAY_14",), id=1),),
     authored_on=datetime(2026, 11, 23, 6, 0, tzinfo=UTC),
     laterality="R",
     referrer=PersonName("Зимин", "Андрей", "Павлович"),

@@ -14,7 +14,7 @@ from broker.domain.actors import Actor
 from broker.domain.clinic import Clinic
 from broker.domain.devices import Device
 from broker.domain.incoming import IncomingReferral, IncomingState
-from broker.domain.orders import Order, ReferralDraft, ScheduledStep
+from broker.domain.orders import Order, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Store
@@ -210,7 +210,8 @@ class WalkInMode(FormMode):
         if study.sex is None:
             form.forget_sex()
         form.fill_done(
-            ScheduledStep(self.start, (study.step.ae_title,)),
+            self.start,
+            study.step.ae_title,
             device_known=study.device is not None,
             time_known=study.step.start is not None,
         )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from broker.domain.errors import NotFound
 from broker.domain.orders import BusRole, Order, OrderState, Priority, ScheduledStep, StepState
@@ -102,12 +102,18 @@ def owner(reader: Reader, number: str, value: str) -> int | None:
     return None if id is None else int(id)
 
 
-def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int:
-    """Insert a new order with its steps and return its id; the store gives the order and the steps their ids."""
-    id = rows.insert(
+def next_id(tx: Tx, table: Literal["orders", "scheduled_step"]) -> int:
+    """Return the id of the order, or of the scheduled step, that is to be added next; ids are never used again."""
+    return 1 + int(tx.value("SELECT seq FROM sqlite_sequence WHERE name = ?", [table]) or 0)
+
+
+def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> None:
+    """Insert a new order with its steps, under the ids that they have from `next_id`."""
+    rows.insert(
         tx,
         "orders",
         {
+            "id": order.id,
             **_referral_columns(order),
             **_order_columns(order),
             "state_since": tx.now.isoformat(),
@@ -116,19 +122,19 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> int
         },
     )
     for step in order.steps:
-        step_id = rows.insert(
+        rows.insert(
             tx,
             "scheduled_step",
             {
-                "order_id": id,
+                "id": step.id,
+                "order_id": order.id,
                 "sps_id": step.sps_id,
                 "start": step.start.isoformat(timespec="seconds"),
                 "state": step.state,
                 "state_since": tx.now.isoformat(),
             },
         )
-        _set_stations(tx, step_id, step.station_ae_titles)
-    return id
+        _set_stations(tx, step.id, step.station_ae_titles)
 
 
 def update(tx: Tx, order: Order) -> None:

@@ -89,7 +89,7 @@ class SimulatedClinic:
             procedure_code="WLB-KNEE",
             procedure_name="Рентгенография коленного сустава",
             modality="DX",
-            steps=(ScheduledStep(datetime(2026, 11, 24, 9), ("XRAY_14",)),),
+            steps=(ScheduledStep(datetime(2026, 11, 24, 9), ("XRAY_14",), id=seq),),
             authored_on=datetime(2026, 11, 24, 6, tzinfo=UTC),
             bus_role=BusRole.PLACER,
         )

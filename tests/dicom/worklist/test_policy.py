@@ -280,7 +280,7 @@ def test_the_clinics_offset_from_utc_is_told_when_asked_for(store: Store, zone: 
 
 def test_the_offset_is_that_of_the_items_own_day() -> None:
     attribute = next(each for each in TOP if each.keyword == "TimezoneOffsetFromUTC")
-    step = ScheduledStep(datetime(2026, 7, 1, 9, 0), ("XRAY_14",))
+    step = ScheduledStep(datetime(2026, 7, 1, 9, 0), ("XRAY_14",), id=1)
     order = Order(1, "1", "1.2", "1", KUZNETSOVA, OrderState.SCHEDULED, "", "", "DX", (step,), NOW)
     assert attribute.value(WorklistItem(order, step), AnswerContext("X", zone=ZoneInfo("Europe/Berlin"))) == "+0200"
     assert attribute.value(WorklistItem(order, step), AnswerContext("X", zone=ZoneInfo("America/St_Johns"))) == "-0230"

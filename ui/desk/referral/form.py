@@ -11,7 +11,7 @@ from nicegui import ui
 
 from broker.domain import identifiers, names
 from broker.domain.devices import Device, ProcedureType
-from broker.domain.orders import Order, ReferralDraft, ScheduledStep
+from broker.domain.orders import Order, ReferralDraft
 from broker.domain.people import Patient
 from ui.desk.referral import field_values, suggestions
 from ui.desk.referral.field_values import (
@@ -169,14 +169,14 @@ class ReferralForm:
             self._offer_devices()
             self._put(self._referral_values(draft))
 
-    def fill_done(self, step: ScheduledStep, *, device_known: bool, time_known: bool) -> None:
+    def fill_done(self, start: datetime, ae_title: str, *, device_known: bool, time_known: bool) -> None:
         """Show where and when a study was made already; what its device reported cannot be changed."""
         self.nearest = False
-        values: dict[str, Any] = {"date": words.day(step.start.date(), self._today())}
+        values: dict[str, Any] = {"date": words.day(start.date(), self._today())}
         if device_known:
-            values["device"] = step.station_ae_titles[0]
+            values["device"] = ae_title
         if time_known:
-            values["time"] = f"{step.start:%H:%M}"
+            values["time"] = f"{start:%H:%M}"
         with self._quietly():
             self._offer_devices()
             self._put(values)

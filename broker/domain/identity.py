@@ -40,7 +40,7 @@ def conflicts(known: Patient, typed: Patient, owners: Mapping[str, int]) -> dict
     """
     problems = {}
     same_name = names.fold(str(known.name)) == names.fold(str(typed.name))
-    if not typed.id and not (same_name and known.birth_date in (None, typed.birth_date)):
+    if typed.id is None and not (same_name and known.birth_date in (None, typed.birth_date)):
         field = "snils" if known.snils and known.snils == typed.snils else "policy"
         problems[field if getattr(known, field) else "patient_id"] = "other_patient"
     return problems | {field: "other_patient" for field, owner in owners.items() if owner != known.id}
@@ -48,7 +48,7 @@ def conflicts(known: Patient, typed: Patient, owners: Mapping[str, int]) -> dict
 
 def merge(known: Patient, typed: Patient) -> Patient:
     """Return the known patient as it was typed; what was not typed of one who was found, not chosen, stays."""
-    kept = () if typed.id else [field for field in _FILLED if not getattr(typed, field)]
+    kept = () if typed.id is not None else [field for field in _FILLED if not getattr(typed, field)]
     return replace(
         typed,
         id=known.id,

@@ -45,5 +45,12 @@ class Patient:
     height: float | None = None  # cm
     allergies: str = ""
     pregnancy: str = ""  # Pregnancy Status (0010,21C0) in words; empty when it was not asked
-    id: int = 0
+    id: int | None = None  # None: typed, and not known to be one of ours
     revision: int = 0
+
+    @property
+    def stored_id(self) -> int:
+        """The id of a patient whom the store returned; raise ValueError for one who was only typed."""
+        if self.id is None:
+            raise ValueError("a patient who is not stored has no id")
+        return self.id

@@ -46,7 +46,7 @@ def store_result(
     _permit(actor)
     order = orders.require(tx, order_id)
     study = fill_from_directory(tx, kept.study)
-    news = external_studies.put(tx, order.patient.id, replace(kept, study=study), order.id)
+    news = external_studies.put(tx, order.patient.stored_id, replace(kept, study=study), order.id)
     incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
     done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
     if done:

@@ -222,7 +222,7 @@ def draft_of(
     """
     procedure = find_procedure(referral, procedures, system_procedure)
     return ReferralDraft(
-        patient=replace(referral.patient, id=0, patient_id="", revision=0),
+        patient=replace(referral.patient, id=None, patient_id="", revision=0),
         procedure_code=procedure.code if procedure else "",
         station_ae_titles=(),
         start=start,

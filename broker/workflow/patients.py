@@ -18,25 +18,25 @@ from broker.workflow import numbering
 def save(tx: Tx, typed: Patient) -> Patient:
     """Find the patient of a referral, or add a new one, and write what has changed.
 
-    `typed.id` is that of a patient who was chosen, 0 where one is to be found. Raise NotFound, Invalid (whose number it
-    is), Stale when a chosen patient has changed since.
+    `typed.id` is that of a patient who was chosen, None where one is to be found. Raise NotFound, Invalid (whose number
+    it is), Stale when a chosen patient has changed since.
     """
     known = _match(tx, typed)
     if known is None:
         return _add(tx, typed)
     owners = {
-        field: owner.id
+        field: owner.stored_id
         for field in identity.NUMBERS
         if (value := getattr(typed, field)) and (owner := patients.find_by(tx, field, value))
     }
     if problems := identity.conflicts(known, typed, owners):
         raise Invalid(problems)
-    if typed.id and typed.revision not in (0, known.revision) and typed != known:
+    if typed.id is not None and typed.revision not in (0, known.revision) and typed != known:
         raise Stale(f"patient {known.patient_id}")
     merged = identity.merge(known, typed)
     if merged != known:
-        patients.update(tx, known.id, merged)
-        orders.forget(tx, known.id, passthrough.of_patient(known, merged))
+        patients.update(tx, known.stored_id, merged)
+        orders.forget(tx, known.stored_id, passthrough.of_patient(known, merged))
     return merged
 
 
@@ -58,12 +58,12 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
     filled = identity.fill_in(known, imported)
     if filled == known:
         return known
-    patients.update(tx, known.id, filled)
+    patients.update(tx, known.stored_id, filled)
     return replace(filled, revision=known.revision + 1)
 
 
 def _match(tx: Tx, typed: Patient) -> Patient | None:
-    if not typed.id:
+    if typed.id is None:
         return patients.find_same(tx, typed)
     known = patients.get(tx, typed.id)
     if known is None:

@@ -157,7 +157,7 @@ def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Act
     state = lifecycle.after(order.state, Event.AMEND)
     changes = _as_stored(draft, order)
     procedure = _checked(tx, changes, clinic.local(tx.now), planned=order.steps[0].start, kept=order.procedure_code)
-    if draft.patient.id and draft.patient.id != order.patient.id:
+    if draft.patient.id not in (None, order.patient.id):
         raise Invalid({"patient": "other_patient"})
     before = order
     patient = patients.save(tx, replace(changes.patient, id=order.patient.id))

@@ -60,9 +60,11 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
     for number in range(3):
         post(server, strangers.result(days_ago=number, conclusion=f"Заключение {number}"))
     patient = store.write(referrals.register, draft(start=soon(days=1)), REGISTRAR, CLINIC).patient
-    History(store, session_of(store, client, SessionPriority.BACKGROUND), r4, PROFILE, seconds=60).ask(patient.id)
+    History(store, session_of(store, client, SessionPriority.BACKGROUND), r4, PROFILE, seconds=60).ask(
+        patient.stored_id
+    )
     with store.read() as reader:
-        told = patient_history.external(reader, patient.id)
+        told = patient_history.external(reader, patient.stored_id)
     assert told.reason == ""
     assert [study.conclusion for study in told.studies] == [f"Заключение {number}" for number in range(3)]
     assert {study.effective_dose for study in told.studies} == {3.1}

@@ -140,9 +140,9 @@ def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) 
     with pytest.raises(Forbidden):
         store.write(external_results.store_result, order.id, StoredStudy(FINAL), MESSAGES["final"][1], REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(external_results.store_history, order.patient.id, [StoredStudy(FINAL)], actor=REGISTRAR)
+        store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL)], actor=REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(external_results.note_history_failure, order.patient.id, "", REGISTRAR)
+        store.write(external_results.note_history_failure, order.patient.stored_id, "", REGISTRAR)
     with pytest.raises(Forbidden):
         store.write(external_results.note_result_failure, MESSAGES["final"][1], "", actor=REGISTRAR)
 
@@ -164,23 +164,26 @@ def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store,
 def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: Order) -> None:
     def told() -> patient_history.ExternalHistory:
         with store.read() as reader:
-            return patient_history.external(reader, order.patient.id)
+            return patient_history.external(reader, order.patient.stored_id)
 
-    store.write(external_results.store_history, order.patient.id, [StoredStudy(FINAL)], missing=None)
+    store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL)], missing=None)
     assert (told().answered_at, told().reason) == (None, "")
     assert audited(store, "history") == []
     store.write(
-        external_results.store_history, order.patient.id, [StoredStudy(FINAL, "1")], missing="3 of 4 reports not read"
+        external_results.store_history,
+        order.patient.stored_id,
+        [StoredStudy(FINAL, "1")],
+        missing="3 of 4 reports not read",
     )
     assert (told().answered_at, told().reason) == (None, "3 of 4 reports not read")
-    store.write(external_results.store_history, order.patient.id, [StoredStudy(FINAL, "1")])
+    store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL, "1")])
     assert told().answered_at is not None
     assert told().reason == ""
     [line] = audited(store, "history")
     assert (line["patient"], line["studies"]) == (order.patient.patient_id, 1)
-    store.write(external_results.store_history, order.patient.id, [], whole=False)
+    store.write(external_results.store_history, order.patient.stored_id, [], whole=False)
     assert told().studies == (FINAL,)
-    store.write(external_results.store_history, order.patient.id, [])
+    store.write(external_results.store_history, order.patient.stored_id, [])
     assert told().studies == ()
 
 

@@ -477,5 +477,5 @@ def test_the_form_is_filled_by_the_official_code_else_by_the_name() -> None:
 def test_the_form_never_bears_the_senders_number_of_the_patient() -> None:
     came = replace(KNEE, patient=replace(KUZNETSOVA, patient_id="000017", id=5, revision=2))
     draft = incoming_referrals.draft_of(came, [], factory.soon())
-    assert (draft.patient.patient_id, draft.patient.id, draft.patient.revision) == ("", 0, 0)
+    assert (draft.patient.patient_id, draft.patient.id, draft.patient.revision) == ("", None, 0)
     assert draft.station_ae_titles == ()

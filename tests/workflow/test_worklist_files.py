@@ -221,7 +221,7 @@ def test_a_referral_needs_the_date_of_birth_that_an_import_could_do_without(stor
     with pytest.raises(Invalid) as raised:
         store.write(referrals.register, for_us, REGISTRAR, CLINIC)
     assert raised.value.problems == {"birth_date": "required"}
-    known = store.write(referrals.register, draft(patient=replace(SIDOROVA, id=0)), REGISTRAR, CLINIC).patient
+    known = store.write(referrals.register, draft(patient=replace(SIDOROVA, id=None)), REGISTRAR, CLINIC).patient
     assert (known.id, known.birth_date) == (order.patient.id, SIDOROVA.birth_date)
 
 

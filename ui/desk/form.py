@@ -166,7 +166,7 @@ class DeskForm:
         services = self.services
         midnight = datetime.combine(services.today(), time(), services.clinic.zone).astimezone(UTC)
         # Also whoever was typed and not chosen: saving would find the same patient.
-        patient = desk.meant(reader, typed) if typed.id or typed.birth_date else None
+        patient = desk.meant(reader, typed) if typed.id is not None or typed.birth_date else None
         return DeskData(
             visits=schedule.day(reader, on, device.ae_title) if device else [],
             latest=schedule.recent(reader, midnight, 4),
@@ -176,9 +176,9 @@ class DeskForm:
 
     def _show_history(self, earlier: PatientHistory | None, typed: Patient, on: date) -> None:
         """Show the patient's history, request the region's part once, and warn of what would be repeated."""
-        request = self.services.request_history
-        if earlier and request and earlier.patient.id != self.requested and request(earlier.patient.id) is not False:
-            self.requested = earlier.patient.id
+        request, known = self.services.request_history, earlier.patient.stored_id if earlier else None
+        if request and known not in (None, self.requested) and request(known) is not False:
+            self.requested = known
         somebody = bool(typed.name.family and typed.birth_date)
         self.sidebar.history.show(earlier, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
@@ -349,9 +349,8 @@ class DeskForm:
             self.bar.saved = order
             return
         if self.services.request_history and order.patient.id != self.requested:
-            self.services.request_history(
-                order.patient.id
-            )  # the history of a new patient could not be requested before
+            # The history of a new patient could not be requested before.
+            self.services.request_history(order.patient.stored_id)
         self.form.clear()
         self.submission = uuid.uuid4().hex
         self.bar.draw(True, order)

@@ -57,12 +57,12 @@ class HistoryLine:
 
 def read(reader: Reader, patient: Patient) -> PatientHistory:
     """Return what is stored about a patient's studies."""
-    external = patient_history.external(reader, patient.id)
+    external = patient_history.external(reader, patient.stored_id)
     guids = {study.organisation for study in external.studies if study.organisation}
     return PatientHistory(
         patient=patient,
-        visits=tuple(schedule.history(reader, patient.id, OURS)),
-        own=tuple(patient_history.own(reader, patient.id)),
+        visits=tuple(schedule.history(reader, patient.stored_id, OURS)),
+        own=tuple(patient_history.own(reader, patient.stored_id)),
         external=external,
         clinics={guid: words.clinic(directory_search.organisation_name(reader, guid), guid) for guid in guids},
     )

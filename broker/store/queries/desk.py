@@ -29,7 +29,7 @@ class WalkIn:
 
 def meant(reader: Reader, said: Patient) -> Patient | None:
     """Return the patient whom a form means: who was chosen, or whom its fields describe; None is somebody new."""
-    return patients.get(reader, said.id) if said.id else same_patient(reader, said)
+    return patients.get(reader, said.id) if said.id is not None else same_patient(reader, said)
 
 
 def same_patient(reader: Reader, said: Patient) -> Patient | None:

@@ -102,7 +102,7 @@ def study(reader: Reader, accession_number: str, earlier: int = 8) -> StudyToRea
     card = order_card.card(reader, accession_number)
     if card is None:
         return None
-    visits = schedule.history(reader, card.order.patient.id, earlier + 1)
+    visits = schedule.history(reader, card.order.patient.stored_id, earlier + 1)
     others = [visit for visit in visits if visit.order.id != card.order.id][:earlier]
     return StudyToRead(
         card=card,

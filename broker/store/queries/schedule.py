@@ -85,7 +85,7 @@ def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> list[Visi
     exact = reader.rows(SELECT_VISITS + f"WHERE o.{orders.BEARS_NUMBER} ORDER BY s.id", [typed.upper()])
     if exact:
         return from_rows(reader, exact)
-    people = json.dumps([patient.id for patient in lookups.patients(reader, typed, 50)])
+    people = json.dumps([patient.stored_id for patient in lookups.patients(reader, typed, 50)])
     rows = reader.rows(
         SELECT_VISITS + "WHERE o.patient_id IN (SELECT value FROM json_each(?)) ORDER BY s.start DESC LIMIT ?",
         [people, limit],

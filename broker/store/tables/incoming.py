@@ -284,6 +284,7 @@ def referral_from_row(row: Row) -> IncomingReferral:
                     "name": PersonName(**person["name"]),
                     "birth_date": date.fromisoformat(born) if born else None,
                     "sex": Sex(person["sex"]),
+                    "id": None,  # the sender does not know whom of ours it means
                 }
             ),
             "priority": Priority(content["priority"]),

@@ -151,7 +151,7 @@ def set_numbers(tx: Tx, order: Order) -> None:
             order.accession_number,
             order.study_instance_uid,
             order.requested_procedure_id,
-            order.patient.id,
+            order.patient.stored_id,
             order.id,
         ],
     )
@@ -304,7 +304,7 @@ def _referral_columns(order: Order) -> dict[str, object]:
 
 def _order_columns(order: Order) -> dict[str, object]:
     return {name: getattr(order, name) for name in _FIXED} | {
-        "patient_id": order.patient.id,
+        "patient_id": order.patient.stored_id,
         "attributes": _json(order.attributes),
         "authored_on": order.authored_on.isoformat(),
         "bus_accession_number": order.bus_accession_number or None,

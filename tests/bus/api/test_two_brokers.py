@@ -122,9 +122,9 @@ def test_what_was_done_there_is_found_by_the_patient(house: House, referrer: Ref
     made = house.accept()
     house.perform(made)
     house.sign(made)
-    referrer.history.ask(referrer.order(sent).patient.id)
+    referrer.history.ask(referrer.order(sent).patient.stored_id)
     with referrer.store.read() as reader:
-        told = patient_history.external(reader, referrer.order(sent).patient.id)
+        told = patient_history.external(reader, referrer.order(sent).patient.stored_id)
     assert (told.reason, [study.conclusion for study in told.studies]) == ("", ["Артроз II ст."])
 
 

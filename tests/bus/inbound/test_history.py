@@ -57,10 +57,10 @@ class Desk:
 
     def told(self) -> patient_history.ExternalHistory:
         with self.store.read() as reader:
-            return patient_history.external(reader, self.patient.id)
+            return patient_history.external(reader, self.patient.stored_id)
 
     def ask(self) -> patient_history.ExternalHistory:
-        self.history.ask(self.patient.id)
+        self.history.ask(self.patient.stored_id)
         return self.told()
 
     def calls(self) -> list[str]:
@@ -84,7 +84,7 @@ def desk(tmp_path: Path, server: PracticeServer, clock: Clock) -> Iterator[Desk]
 def looked_through(desk: Desk, number: int) -> None:
     """Wait until whoever was wanted has been looked at: somebody without numbers comes last, and costs no call."""
     nameless = replace(KUZNETSOVA, name=PersonName("Последняя", "Я" * number), snils="", policy="")
-    last = desk.typed(nameless).id
+    last = desk.typed(nameless).stored_id
     assert desk.history.request(last)
 
     def seen() -> bool:
@@ -156,18 +156,18 @@ def test_without_numbers_the_bus_cannot_be_asked_and_that_is_said_once(desk: Des
 
 def test_a_fresh_answer_is_not_asked_for_again_and_an_old_one_is(desk: Desk) -> None:
     tells(desk.bus)
-    assert desk.history.request(desk.patient.id)
+    assert desk.history.request(desk.patient.stored_id)
     wait_until(lambda: desk.told().answered_at, "an answer")
     calls = len(desk.calls())
-    desk.history.request(desk.patient.id)
+    desk.history.request(desk.patient.stored_id)
     looked_through(desk, 1)
     desk.clock.now = NOW + timedelta(hours=11)
-    desk.history.request(desk.patient.id)
+    desk.history.request(desk.patient.stored_id)
     looked_through(desk, 2)
     assert len(desk.calls()) == calls
     before = desk.told().answered_at
     desk.clock.now = NOW + timedelta(hours=13)
-    desk.history.request(desk.patient.id)
+    desk.history.request(desk.patient.stored_id)
     wait_until(lambda: desk.told().answered_at != before, "a newer answer")
     # What was read already and has not changed is not read again: two people, one list.
     assert len(desk.calls()) == calls + 3
@@ -176,7 +176,7 @@ def test_a_fresh_answer_is_not_asked_for_again_and_an_old_one_is(desk: Desk) -> 
 def test_pages_learn_of_an_answer(desk: Desk) -> None:
     heard: list[int] = []
     desk.store.subscribe(lambda: heard.append(1))
-    desk.history.request(desk.patient.id)
+    desk.history.request(desk.patient.stored_id)
     wait_until(lambda: heard, "news of the answer")
 
 
@@ -190,11 +190,11 @@ def test_a_failure_is_noted_beside_the_older_answer_and_rests_a_while(desk: Desk
     assert told.failed_at is not None
     assert len(told.studies) == 1
     calls = len(desk.calls())
-    desk.history.request(desk.patient.id)
+    desk.history.request(desk.patient.stored_id)
     looked_through(desk, 1)
     assert len(desk.calls()) == calls
     desk.clock.advance(seconds=61)
-    desk.history.request(desk.patient.id)
+    desk.history.request(desk.patient.stored_id)
     wait_until(lambda: not desk.told().reason, "an answer without a failure")
 
 
@@ -258,14 +258,14 @@ def test_more_patients_than_can_wait_are_left_out(desk: Desk, monkeypatch: pytes
     monkeypatch.setattr(history, "WAITING", 1)
     desk.opened(seconds=2.0)
     desk.bus.fail_next("slow")
-    queued = [desk.history.request(number) for number in (desk.patient.id, 10_001, 10_002, 10_003)]
+    queued = [desk.history.request(number) for number in (desk.patient.stored_id, 10_001, 10_002, 10_003)]
     assert queued[0]
     assert not all(queued)
 
 
 def test_stopping_ends_the_question_and_takes_no_more(desk: Desk) -> None:
     desk.bus.fail_next("timeout-after-commit")
-    desk.history.request(desk.patient.id)
+    desk.history.request(desk.patient.stored_id)
     wait_until(lambda: desk.bus.requests, "a question")
     wait_for_result(desk.history.stop, "the end of the question")
-    assert not desk.history.request(desk.patient.id)
+    assert not desk.history.request(desk.patient.stored_id)

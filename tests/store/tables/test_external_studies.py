@@ -70,21 +70,21 @@ def of_order(store: Store, order: Order) -> list[ExternalStudy]:
 
 
 def test_a_study_comes_back_as_it_was_kept(store: Store, order: Order) -> None:
-    assert keep(store, order.patient.id, STUDY)
+    assert keep(store, order.patient.stored_id, STUDY)
     bare = ExternalStudy("DiagnosticReport/2")
-    assert keep(store, order.patient.id, bare, version="", reported_at=None)
-    assert told(store, order.patient.id).studies == (STUDY, bare)
+    assert keep(store, order.patient.stored_id, bare, version="", reported_at=None)
+    assert told(store, order.patient.stored_id).studies == (STUDY, bare)
     with store.read() as reader:
-        assert external_studies.versions(reader, order.patient.id) == {
+        assert external_studies.versions(reader, order.patient.stored_id) == {
             "DiagnosticReport/1": "1",
             "DiagnosticReport/2": "",
         }
 
 
 def test_the_same_again_changes_nothing(store: Store, order: Order) -> None:
-    keep(store, order.patient.id, STUDY)
-    assert not keep(store, order.patient.id, STUDY)
-    assert len(told(store, order.patient.id).studies) == 1
+    keep(store, order.patient.stored_id, STUDY)
+    assert not keep(store, order.patient.stored_id, STUDY)
+    assert len(told(store, order.patient.stored_id).studies) == 1
 
 
 @pytest.mark.parametrize(
@@ -101,40 +101,40 @@ def test_the_same_again_changes_nothing(store: Store, order: Order) -> None:
     ids=["partial", "older", "not read in full"],
 )
 def test_what_is_worse_never_replaces_what_is_there(store: Store, order: Order, worse: dict[str, Any]) -> None:
-    keep(store, order.patient.id, STUDY)
-    assert not keep(store, order.patient.id, order_id=order.id, **worse)
-    assert told(store, order.patient.id).studies == (STUDY,)
+    keep(store, order.patient.stored_id, STUDY)
+    assert not keep(store, order.patient.stored_id, order_id=order.id, **worse)
+    assert told(store, order.patient.stored_id).studies == (STUDY,)
     assert of_order(store, order) == [STUDY]  # that it belongs to the order is known all the same
 
 
 def test_an_amended_report_replaces_the_old_one_and_stays_the_orders(store: Store, order: Order) -> None:
-    keep(store, order.patient.id, STUDY, order.id)
+    keep(store, order.patient.stored_id, STUDY, order.id)
     amended = replace(STUDY, status="amended", conclusion="Перелом")
-    assert keep(store, order.patient.id, amended, version="2", reported_at=NOW + timedelta(minutes=1))
+    assert keep(store, order.patient.stored_id, amended, version="2", reported_at=NOW + timedelta(minutes=1))
     assert of_order(store, order) == [amended]
 
 
 def test_a_finished_report_that_is_withdrawn_is_not_shown_as_one_any_more(store: Store, order: Order) -> None:
-    keep(store, order.patient.id, STUDY, order.id)
+    keep(store, order.patient.stored_id, STUDY, order.id)
     withdrawn = replace(STUDY, status="entered-in-error", conclusion="")
-    assert not keep(store, order.patient.id, withdrawn, version="0", reported_at=NOW - timedelta(days=1))
-    assert keep(store, order.patient.id, withdrawn, version="2", reported_at=NOW + timedelta(days=1))
+    assert not keep(store, order.patient.stored_id, withdrawn, version="0", reported_at=NOW - timedelta(days=1))
+    assert keep(store, order.patient.stored_id, withdrawn, version="2", reported_at=NOW + timedelta(days=1))
     assert of_order(store, order) == [withdrawn]
 
 
 def test_partial_and_final_reports_of_one_study_are_shown_as_one(store: Store, order: Order) -> None:
     partial = replace(STUDY, reference="DiagnosticReport/0", status="partial", conclusion="")
-    keep(store, order.patient.id, STUDY, order.id)
-    keep(store, order.patient.id, partial, order.id, reported_at=NOW + timedelta(hours=1))
+    keep(store, order.patient.stored_id, STUDY, order.id)
+    keep(store, order.patient.stored_id, partial, order.id, reported_at=NOW + timedelta(hours=1))
     assert of_order(store, order) == [STUDY]
-    assert told(store, order.patient.id).studies == (STUDY,)
+    assert told(store, order.patient.stored_id).studies == (STUDY,)
 
 
 def test_the_report_that_was_changed_last_counts_whichever_came_last(store: Store, order: Order) -> None:
     second = replace(STUDY, reference="DiagnosticReport/2", conclusion="Перелом")
-    keep(store, order.patient.id, second, reported_at=NOW + timedelta(hours=1))
-    keep(store, order.patient.id, STUDY)
-    assert told(store, order.patient.id).studies == (second,)
+    keep(store, order.patient.stored_id, second, reported_at=NOW + timedelta(hours=1))
+    keep(store, order.patient.stored_id, STUDY)
+    assert told(store, order.patient.stored_id).studies == (second,)
 
 
 def test_one_study_may_be_told_of_two_patients_here(store: Store, order: Order) -> None:
@@ -148,51 +148,57 @@ def test_one_study_may_be_told_of_two_patients_here(store: Store, order: Order) 
         CLINIC,
     )
     assert other.patient.id != order.patient.id
-    keep(store, order.patient.id, STUDY)
-    keep(store, other.patient.id, STUDY)
-    assert told(store, order.patient.id).studies == told(store, other.patient.id).studies == (STUDY,)
+    keep(store, order.patient.stored_id, STUDY)
+    keep(store, other.patient.stored_id, STUDY)
+    assert told(store, order.patient.stored_id).studies == told(store, other.patient.stored_id).studies == (STUDY,)
 
 
 def test_what_the_bus_does_not_tell_any_more_is_forgotten_but_not_results_for_our_orders(
     store: Store, order: Order
 ) -> None:
-    keep(store, order.patient.id, STUDY, order.id)
+    keep(store, order.patient.stored_id, STUDY, order.id)
     for number in (2, 3):
-        keep(store, order.patient.id, replace(STUDY, reference=f"DiagnosticReport/{number}", study_instance_uid=""))
-    assert store.write(lambda tx: external_studies.forget_others(tx, order.patient.id, ["DiagnosticReport/3"])) == 1
-    assert {study.reference[-1] for study in told(store, order.patient.id).studies} == {"1", "3"}
+        keep(
+            store,
+            order.patient.stored_id,
+            replace(STUDY, reference=f"DiagnosticReport/{number}", study_instance_uid=""),
+        )
+    assert (
+        store.write(lambda tx: external_studies.forget_others(tx, order.patient.stored_id, ["DiagnosticReport/3"])) == 1
+    )
+    assert {study.reference[-1] for study in told(store, order.patient.stored_id).studies} == {"1", "3"}
 
 
 def test_an_answer_is_fresh_for_its_hours_and_a_failure_keeps_its_age(store: Store, order: Order, clock: Clock) -> None:
     def fresh() -> bool:
         with store.read() as reader:
-            return external_studies.is_fresh(reader, order.patient.id, 12, clock.now)
+            return external_studies.is_fresh(reader, order.patient.stored_id, 12, clock.now)
 
-    assert told(store, order.patient.id) == patient_history.ExternalHistory()
+    assert told(store, order.patient.stored_id) == patient_history.ExternalHistory()
     assert not fresh()
-    store.write(lambda tx: external_studies.note_answer(tx, order.patient.id))
+    store.write(lambda tx: external_studies.note_answer(tx, order.patient.stored_id))
     assert fresh()
     clock.now = NOW + timedelta(hours=12)
     assert not fresh()
-    store.write(lambda tx: external_studies.note_failure(tx, order.patient.id, "time-out"))
-    assert told(store, order.patient.id) == patient_history.ExternalHistory((), NOW, clock.now, "time-out")
-    store.write(lambda tx: external_studies.note_answer(tx, order.patient.id))
-    assert told(store, order.patient.id) == patient_history.ExternalHistory((), clock.now)
+    store.write(lambda tx: external_studies.note_failure(tx, order.patient.stored_id, "time-out"))
+    assert told(store, order.patient.stored_id) == patient_history.ExternalHistory((), NOW, clock.now, "time-out")
+    store.write(lambda tx: external_studies.note_answer(tx, order.patient.stored_id))
+    assert told(store, order.patient.stored_id) == patient_history.ExternalHistory((), clock.now)
     clock.now = NOW  # the clock was set back
     assert not fresh()
 
 
 def test_a_failure_after_a_good_answer_is_not_fresh(store: Store, order: Order) -> None:
-    store.write(lambda tx: external_studies.note_answer(tx, order.patient.id))
-    store.write(lambda tx: external_studies.note_failure(tx, order.patient.id, "time-out"))
+    store.write(lambda tx: external_studies.note_answer(tx, order.patient.stored_id))
+    store.write(lambda tx: external_studies.note_failure(tx, order.patient.stored_id, "time-out"))
     with store.read() as reader:
-        assert not external_studies.is_fresh(reader, order.patient.id, 12, NOW)
+        assert not external_studies.is_fresh(reader, order.patient.stored_id, 12, NOW)
 
 
 def test_own_studies_are_those_that_were_begun_with_the_signed_conclusion(store: Store, order: Order) -> None:
     def own() -> list[Any]:
         with store.read() as reader:
-            return patient_history.own(reader, order.patient.id)
+            return patient_history.own(reader, order.patient.stored_id)
 
     assert own() == []  # only planned
     step = performed(
@@ -228,8 +234,8 @@ def test_a_report_that_we_told_ourselves_is_known_as_ours(store: Store, order: O
         )
     )
     with store.read() as reader:
-        assert external_studies.sent_by_us(reader, order.patient.id, "DiagnosticReport/r1")
-        assert not external_studies.sent_by_us(reader, order.patient.id, "DiagnosticReport/r2")
+        assert external_studies.sent_by_us(reader, order.patient.stored_id, "DiagnosticReport/r1")
+        assert not external_studies.sent_by_us(reader, order.patient.stored_id, "DiagnosticReport/r2")
 
 
 def test_reading_a_patient_is_a_search_of_an_index(store: Store) -> None:

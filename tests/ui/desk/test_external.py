@@ -90,8 +90,8 @@ def tell(scene: Scene, order: Order, *studies: ExternalStudy) -> None:
 
     def write(tx: Tx) -> None:
         for study in studies:
-            external_studies.put(tx, order.patient.id, StoredStudy(study, "1", tx.now))
-        external_studies.note_answer(tx, order.patient.id)
+            external_studies.put(tx, order.patient.stored_id, StoredStudy(study, "1", tx.now))
+        external_studies.note_answer(tx, order.patient.stored_id)
         tx.notify()
 
     scene.store.write(write)
@@ -101,7 +101,7 @@ def fail(scene: Scene, order: Order) -> None:
     """Let the region not answer."""
 
     def write(tx: Tx) -> None:
-        external_studies.note_failure(tx, order.patient.id, "time-out")
+        external_studies.note_failure(tx, order.patient.stored_id, "time-out")
         tx.notify()
 
     scene.store.write(write)

@@ -278,7 +278,7 @@ class FormParser:
             height=self._optional("height", parse_number),
             allergies=text("allergies"),
             pregnancy=text("pregnancy"),
-            id=same.id if same else 0,
+            id=same.id if same else None,
             revision=same.revision if same else 0,
         )
 

@@ -27,7 +27,7 @@ class IncomingReferral(Referral):
 
     task: str  # id of the Task at its sender; unique together with the source
     patient: Patient
-    requester: str = ""  # GUID of the clinic that refers
+    requester: str | None = None  # GUID of the clinic that refers; None: this one
     service_request: str = ""  # id
     bus_patient: str = ""  # id
     bus_accession_number: str = ""  # ACSN

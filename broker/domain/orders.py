@@ -117,8 +117,8 @@ class Order(Referral):
     body_site: str = ""
     created_by: str = ""
     bus_role: BusRole = BusRole.NONE
-    requester: str = ""  # GUID of the clinic that refers; empty: this one
-    owner: str = ""  # GUID of the clinic that is to do it; empty: this one
+    requester: str | None = None  # GUID of the clinic that refers; None: this one
+    owner: str | None = None  # GUID of the clinic that is to do it; None: this one
     bus_accession_number: str = ""  # ACSN, where it fits a modality (SH, 16 characters)
     # What an import brought beyond this model, in the DICOM JSON model (PS3.18 F.2); answered when asked for.
     attributes: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -137,7 +137,7 @@ class ReferralDraft(Referral):
     procedure_code: str
     station_ae_titles: tuple[str, ...]
     start: datetime  # local clinic time, naive
-    owner: str = ""  # GUID of another clinic that is to do it: no device then, and `start` is a wish
+    owner: str | None = None  # GUID of another clinic that is to do it: no device then, and `start` is a wish
     submission_id: str = ""
 
 

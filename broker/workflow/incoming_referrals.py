@@ -153,7 +153,7 @@ def accept(
     `referrals.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
     or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
     """
-    draft = replace(referrals.normalise(draft), submission_id="", owner="")
+    draft = replace(referrals.normalise(draft), submission_id="", owner=None)
     permit(tx, actor, Permission.REGISTER)
     known = _known(tx, incoming_id)
     if known.state is IncomingState.ACCEPTED and known.order_id:

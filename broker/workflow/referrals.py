@@ -102,7 +102,7 @@ def create_order(
     role: BusRole,
     *,
     done: bool = False,
-    **given: str,
+    **given: str | None,
 ) -> Order:
     """Create an order from a normalised draft; auditing it and queueing messages is the use case's part.
 

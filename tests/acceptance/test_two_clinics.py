@@ -95,7 +95,7 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
         with store.read() as reader:
             [came] = inbox.waiting(reader)
         assert (came.patient.name, came.requester) == (sent.patient.name, ours.house.organisation)
-        draft = factory.draft(owner="", start=theirs.house.soon())
+        draft = factory.draft(owner=None, start=theirs.house.soon())
         accepted = store.write(incoming_referrals.accept, came.id, draft, REGISTRAR, theirs.clinic)
     assert accepted.bus_accession_number
 
@@ -151,7 +151,7 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
         accepted = store.write(
             incoming_referrals.accept,
             came.id,
-            factory.draft(owner="", start=theirs.house.soon()),
+            factory.draft(owner=None, start=theirs.house.soon()),
             REGISTRAR,
             theirs.clinic,
         )

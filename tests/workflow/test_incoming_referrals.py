@@ -280,10 +280,10 @@ def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_w
     store: Store, send_to_bus: bool, role: BusRole
 ) -> None:
     store.write(lambda tx: clients.add(tx, "mis", "hash", "", send_to_bus=send_to_bus))
-    came = replace(KNEE, requester="", bus_accession_number="K2611-0900")
+    came = replace(KNEE, requester=None, bus_accession_number="K2611-0900")
     store.write(incoming_referrals.receive, came, arrival(source="mis"), Actor(ActorKind.BUS, "mis"), CLINIC, {})
     order = accept(store)
-    assert (order.bus_role, order.requester) == (role, "")
+    assert (order.bus_role, order.requester) == (role, None)
     assert (order.accession_number, order.bus_accession_number) == ("K2611-0900", "")
     assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"][: int(send_to_bus)]
     with store.read() as reader:

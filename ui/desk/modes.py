@@ -292,4 +292,5 @@ def clinic_name(reader: Reader, came: IncomingReferral) -> str:
     """Return the name of the referring clinic or of the local client."""
     if came.source != incoming_referrals.BUS:
         return came.source
-    return words.clinic(directory_search.organisation_name(reader, came.requester), came.requester)
+    guid = came.requester or ""
+    return words.clinic(directory_search.organisation_name(reader, guid), guid)

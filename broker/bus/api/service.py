@@ -268,7 +268,7 @@ class FhirApiService:
         except Unusable as unusable:
             raise OperationRefused(422, Issue("value", f"Направление не прочитано: {unusable.reason}")) from None
         own = caller.organisation.casefold() == caller.profile.organisation.casefold()
-        return replace(referral, requester="" if own else referral.requester)
+        return replace(referral, requester=None if own else referral.requester)
 
     def _today(self) -> date:
         return self._store.clock().astimezone(self._clinic.zone).date()

@@ -32,10 +32,10 @@ def task_number(order: Order, kind: OutboxKind) -> str:
     return order.accession_number + _SUFFIXES.get(kind, "")
 
 
-def task_search(number: str, intent: str, profile: Profile, requester: str = "") -> dict[str, str]:
+def task_search(number: str, intent: str, profile: Profile, requester: str | None = None) -> dict[str, str]:
     """Make the parameters of a search, `Dialect.search`, for a Task of ours by its number.
 
-    `requester` is the GUID of the clinic that ordered; empty: this one.
+    `requester` is the GUID of the clinic that ordered; None: this one.
     """
     ours = profile.number(number)
     return {
@@ -148,7 +148,7 @@ def procedure(order: Order, profile: Profile) -> Resource:
     return profile.concept(system, order.procedure_code, order.procedure_name)
 
 
-def organisation(profile: Profile, guid: str = "") -> Resource:
+def organisation(profile: Profile, guid: str | None = None) -> Resource:
     """Make a Reference to a clinic; this one where none is named."""
     return {"reference": f"Organization/{guid or profile.organisation}"}
 

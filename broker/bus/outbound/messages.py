@@ -124,7 +124,7 @@ def _reason_not_to_send(message: OutboundMessage, dialect: Dialect) -> Rejected 
 def lookup(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call:
     """Make the search for the Task that a message may have made already."""
     result = message.row.kind in RESULTS
-    intent, requester = ("reflex-order", message.order.requester) if result else ("original-order", "")
+    intent, requester = ("reflex-order", message.order.requester) if result else ("original-order", None)
     return dialect.search("Task", task_search(message.number, intent, profile, requester))
 
 

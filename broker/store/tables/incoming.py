@@ -288,6 +288,7 @@ def referral_from_row(row: Row) -> IncomingReferral:
                 }
             ),
             "priority": Priority(content["priority"]),
+            "requester": content["requester"] or None,
             "referrer": PersonName(**content["referrer"]),
             "authored_on": datetime.fromisoformat(authored) if authored else None,
             "source": row["source"],

@@ -308,6 +308,8 @@ def _order_columns(order: Order) -> dict[str, object]:
         "attributes": _json(order.attributes),
         "authored_on": order.authored_on.isoformat(),
         "bus_accession_number": order.bus_accession_number or None,
+        "requester": order.requester or "",
+        "owner": order.owner or "",
     }
 
 
@@ -322,6 +324,8 @@ def _order(row: Row, patient: Row, steps: list[ScheduledStep]) -> Order:
             "attributes": json.loads(row["attributes"]) if row["attributes"] else {},
             "authored_on": datetime.fromisoformat(row["authored_on"]),
             "bus_accession_number": row["bus_accession_number"] or "",
+            "requester": row["requester"] or None,
+            "owner": row["owner"] or None,
         },
         id=row["id"],
         patient=patients.from_row(patient),

@@ -184,7 +184,7 @@ def test_a_second_opinion_of_a_third_clinic_stands_beside_the_first(clinic: Clin
 
 
 def test_a_result_for_an_order_of_our_own_is_kept_and_leaves_it_as_it_is(clinic: Clinic) -> None:
-    order = clinic.refer(owner="", station_ae_titles=("XRAY_14",))
+    order = clinic.refer(owner=None, station_ae_titles=("XRAY_14",))
     clinic.answer(order)
     assert clinic.look() == TAKEN
     assert clinic.now(order).state is OrderState.SCHEDULED
@@ -200,7 +200,7 @@ def test_a_result_for_a_cancelled_referral_is_kept(clinic: Clinic) -> None:
 
 
 def test_our_own_results_and_those_for_others_are_none_of_this(clinic: Clinic) -> None:
-    order = clinic.refer(owner="", station_ae_titles=("XRAY_14",))
+    order = clinic.refer(owner=None, station_ae_titles=("XRAY_14",))
     clinic.answer(order, owner=PROFILE.organisation)
     tells(clinic.bus)
     assert clinic.look() == NOTHING
@@ -415,7 +415,7 @@ def test_an_instant_far_ahead_does_not_move_the_cursor(clinic: Clinic, monkeypat
 def test_a_long_search_that_breaks_is_taken_up_where_it_broke(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "PAGE", 3)
     monkeypatch.setattr(elsewhere, "OVERLAP", timedelta())
-    placed = [clinic.refer(owner="", station_ae_titles=("XRAY_14",)) for _ in range(8)]
+    placed = [clinic.refer(owner=None, station_ae_titles=("XRAY_14",)) for _ in range(8)]
     for order in placed:
         clinic.answer(order)
     monkeypatch.setattr(search, "PAGES", 2)

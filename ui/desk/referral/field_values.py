@@ -195,7 +195,7 @@ class FormContent:
     fields: Mapping[str, Any]  # as typed, under the names of `EMPTY`
     patient: Patient | None  # who was chosen
     external: bool  # another clinic is to do the study
-    owner: str  # that clinic's GUID; empty if nobody knows which one is meant
+    owner: str | None  # that clinic's GUID; None if nobody knows which one is meant
     referrer_snils: str
 
 
@@ -238,7 +238,7 @@ class FormParser:
             referrer_position=position.strip(),
             diagnosis_code=identifiers.icd10_code(code),
             diagnosis_text=diagnosis.strip(),
-            owner=self._content.owner if self._content.external else "",
+            owner=self._content.owner if self._content.external else None,
             submission_id=submission_id,
             **{name: self._text(name) for name in _OWN},
         )

@@ -57,7 +57,7 @@ class ReferralForm:
         self.patient: Patient | None = None  # who was chosen
         self.nearest = True  # the time follows the device's free time until a person chooses one
         self.external = False  # another clinic is to do the study
-        self._owners: dict[str, str] = {}  # what the field shows -> GUID
+        self._owners: dict[str, str | None] = {}  # what the field shows -> GUID
         self._referrers: dict[str, str] = {}  # what the field shows -> СНИЛС
 
     # ---- drawing ----
@@ -261,7 +261,7 @@ class ReferralForm:
                     values[key] = EMPTY[key]
             if passed:
                 values["time"] = ""
-            self._owners[str(values["owner"])] = str(content.get("owner_guid") or "")
+            self._owners[str(values["owner"])] = content.get("owner_guid")
             self._referrers[str(values["referrer"])] = str(content.get("referrer_snils") or "")
             self._put(values)
             self._show_place(bool(content.get("external")) and bool(self.options.organisation))
@@ -307,10 +307,10 @@ class ReferralForm:
         )
         return FormParser(content, self.options, self._rules, now)
 
-    def owner(self) -> str:
-        """Return the GUID of the other clinic that is named; empty if it is not known."""
+    def owner(self) -> str | None:
+        """Return the GUID of the other clinic that is named; None if it is not known."""
         typed = names.tidy(self.fields["owner"].value or "")
-        return self._owners.get(typed, "") or (typed.lower() if identifiers.is_guid(typed) else "")
+        return self._owners.get(typed) or (typed.lower() if identifiers.is_guid(typed) else None)
 
     def complain(self, problems: Mapping[str, str]) -> None:
         """Show these problems and no others, and put the cursor into the first wrong field."""

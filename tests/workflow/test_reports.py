@@ -321,7 +321,7 @@ def test_what_waits_for_a_report_no_longer_does_once_it_is_signed(store: Store, 
 def test_the_day_and_the_device_on_paper_are_those_of_the_images(store: Store, order: Order) -> None:
     sign(store, order)
     with store.read() as reader:
-        printed = order_card.signed_report(reader, order)
+        printed = reports.signed_report(reader, order)
     assert printed is not None
     day, device = printed.images_made_on, printed.devices
     assert device == "Рентген, каб. 14"

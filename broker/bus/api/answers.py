@@ -21,8 +21,7 @@ from broker.domain.incoming import IncomingState
 from broker.domain.messages import BusReferences
 from broker.domain.orders import OrderState
 from broker.store.database import Reader
-from broker.store.queries import order_card
-from broker.store.tables import clients, orders, performed
+from broker.store.tables import clients, orders, performed, reports
 from broker.store.tables.clients import ClientOrder
 
 IN_PROGRESS, COMPLETED = "in-progress", "completed"
@@ -84,7 +83,7 @@ def made_for(reader: Reader, standing: ClientOrder, profile: Profile, make_pdf: 
     )
     steps = performed.completed_of_order(reader, order.id)
     images = _placed(n3(images_bundle(order, steps, known, profile, standing.images_at)), order.id, standing.images_at)
-    signed = order_card.signed_report(reader, order) if standing.report_at else None
+    signed = reports.signed_report(reader, order) if standing.report_at else None
     if signed is None or standing.report_at is None:
         return images
     report = signed.report

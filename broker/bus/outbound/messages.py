@@ -20,8 +20,7 @@ from broker.domain.orders import BusRole, Order, OrderState
 from broker.domain.performed import PerformedStep
 from broker.domain.reports import SignedReport
 from broker.store.database import Reader
-from broker.store.queries import order_card
-from broker.store.tables import orders, outbox, performed
+from broker.store.tables import orders, outbox, performed, reports
 
 NO_BIRTH_DATE = "date of birth unknown"
 NO_CORRECTIONS = "the bus takes no corrections"
@@ -71,7 +70,7 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
         order,
         outbox.references(reader, order.id),
         performed.completed_of_order(reader, order.id) if row.kind in RESULTS else (),
-        order_card.signed_report(reader, order) if row.kind is OutboxKind.REPORT else None,
+        reports.signed_report(reader, order) if row.kind is OutboxKind.REPORT else None,
         outbox.content_stamp(reader, seq),
     )
 

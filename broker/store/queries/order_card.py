@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from broker.domain.audit import AuditAction
@@ -131,27 +131,7 @@ def _mpps_evidence(reader: Reader, row: Row, details: dict[str, Any]) -> str:
     return json.dumps(json.loads(text), ensure_ascii=False, indent=1) if text else ""
 
 
-def signed_report(reader: Reader, order: Order) -> SignedReport | None:
-    """Return an order's signed report with what its document states; None if none is signed."""
-    report = reports.signed(reader, order.id)
-    return SignedReport(order, report, *_images_made(reader, order.id)) if report else None
-
-
 def report_by_number(reader: Reader, accession_number: str) -> SignedReport | None:
     """Return the signed report on the study with this number; None if there is none."""
     order = orders.by_accession_number(reader, accession_number)
-    return signed_report(reader, order) if order else None
-
-
-def _images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
-    """Return the day on which an order's images were made, if a modality said, and the devices' names."""
-    rows = reader.rows(
-        "SELECT p.start, coalesce(d.name, p.ae_title) AS name, coalesce(d.room, '') AS room FROM performed_step p"
-        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.state = 'COMPLETED' AND p.id IN"
-        " (SELECT l.performed_step_id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        " WHERE s.order_id = ?) ORDER BY p.id",
-        [order_id],
-    )
-    days = [date.fromisoformat(row["start"][:10]) for row in rows if row["start"]]
-    places = dict.fromkeys(", ".join(part for part in (row["name"], row["room"]) if part) for row in rows)
-    return (min(days) if days else None), "; ".join(places)
+    return reports.signed_report(reader, order) if order else None

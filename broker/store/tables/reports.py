@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from broker.domain.audit import AuditAction
+from broker.domain.orders import Order
 from broker.domain.people import PersonName
-from broker.domain.reports import Report, ReportState
+from broker.domain.reports import Report, ReportState, SignedReport
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import audit
@@ -30,6 +31,12 @@ def signed(reader: Reader, order_id: int) -> Report | None:
         "SELECT * FROM report WHERE order_id = ? AND state = 'signed' ORDER BY reading LIMIT 1", [order_id]
     )
     return from_row(row) if row else None
+
+
+def signed_report(reader: Reader, order: Order) -> SignedReport | None:
+    """Return an order's signed report with what its document states; None if none is signed."""
+    report = signed(reader, order.id)
+    return SignedReport(order, report, *_images_made(reader, order.id)) if report else None
 
 
 def doubted(reader: Reader, order_id: int) -> bool:
@@ -59,6 +66,20 @@ def put(tx: Tx, report: Report) -> Report:
         tx.run("UPDATE orders SET reported = 1 WHERE id = ?", [report.order_id])
     [row] = tx.rows("SELECT * FROM report WHERE order_id = ? AND reading = ?", [report.order_id, report.reading])
     return from_row(row)
+
+
+def _images_made(reader: Reader, order_id: int) -> tuple[date | None, str]:
+    """Return the day on which an order's images were made, if a modality said, and the devices' names."""
+    found = reader.rows(
+        "SELECT p.start, coalesce(d.name, p.ae_title) AS name, coalesce(d.room, '') AS room FROM performed_step p"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE p.state = 'COMPLETED' AND p.id IN"
+        " (SELECT l.performed_step_id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ?) ORDER BY p.id",
+        [order_id],
+    )
+    days = [date.fromisoformat(row["start"][:10]) for row in found if row["start"]]
+    places = dict.fromkeys(", ".join(part for part in (row["name"], row["room"]) if part) for row in found)
+    return (min(days) if days else None), "; ".join(places)
 
 
 # Columns whose values are those of the field of the same name.

@@ -72,7 +72,7 @@ Options (before --demo or --test)
 
 Without the Internet
   Packages are those of requirements.lock (of requirements-test.lock for the tests), each checked by its hash. They
-  come from where pip is told to get them (pip.conf, PIP_INDEX_URL, PIP_CERT and the like are honoured), or from a
+  come from where pip is configured to get them (pip.conf, PIP_INDEX_URL, PIP_CERT and the like are honoured), or from a
   directory of wheels: ./wheelhouse or $WLB_WHEELHOUSE, and then from nowhere else. To fill one, on a machine with the
   same Python and access:
     ./install.sh --setup-only --test
@@ -310,7 +310,7 @@ release_title() {
     local version commit files=(pyproject.toml requirements.lock README.md CHANGELOG.md LICENSE config.example.yaml)
     files+=(docs broker ui)
     version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$here/pyproject.toml")
-    # Root may build the checkout of somebody else, which git distrusts unless told.
+    # Root may build the checkout of somebody else, which git distrusts unless configured.
     local git=(git -c "safe.directory=$here" -C "$here")
     if [[ -e $here/.git ]] && commit=$("${git[@]}" rev-parse --short=10 HEAD 2>/dev/null) &&
         [[ -z $("${git[@]}" --no-optional-locks status --porcelain -- "${files[@]}") ]]; then
@@ -496,15 +496,15 @@ find_pip() {
     [[ -z $wheelhouse ]] || return 1
     mkdir -p "$scratch/pip" && cd -- "$scratch/pip" || return 1
     "$python" -m pip download --quiet --no-deps pip >&2 2>/dev/null ||
-        fetch_pip >&2 ||
+        download_pip >&2 ||
         { apt-get -qq download python3-pip-whl && dpkg-deb --extract python3-pip-whl_*.deb .; } >&2 ||
         return 1
     wheel=$(find "$scratch/pip" -name 'pip-*.whl' -print -quit)
     [[ -n $wheel ]] && say "$wheel"
 }
 
-# Fetches the newest wheel of pip into the present directory from the index that pip's settings name, if they do.
-fetch_pip() {
+# Downloads the newest wheel of pip into the present directory from the index that pip's settings name, if they do.
+download_pip() {
     "$python" - <<'PYTHON'
 import configparser, hashlib, html.parser, os, re, ssl, sys, urllib.parse, urllib.request
 
@@ -548,7 +548,7 @@ install_locked() {
     local venv=$1 lock=$2
     shift 2
     pip_install "$venv" --require-hashes --requirement "$lock"
-    # The lock has setuptools, so that nothing else is fetched to build with.
+    # The lock has setuptools, so that nothing else is downloaded to build with.
     pip_install "$venv" --no-deps --no-build-isolation "$@"
 }
 

@@ -59,7 +59,7 @@ def test_every_import_of_the_tests_is_declared(module: str) -> None:
 
 
 @pytest.mark.parametrize("requirement", RUNTIME + TEST, ids=lambda each: each.name)
-def test_what_runs_is_no_older_than_the_floor(requirement: Requirement) -> None:
+def test_what_runs_is_not_older_than_the_floor(requirement: Requirement) -> None:
     running = version(requirement.name)
     assert running in requirement.specifier, f"{requirement.name} {running} runs, {requirement.specifier} is declared"
 

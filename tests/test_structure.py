@@ -53,7 +53,7 @@ def test_pure_parts_import_no_libraries(module: str, path: Path) -> None:
     assert others <= allowed, f"{module} may not import {sorted(others)}"
 
 
-def test_nobody_knows_pynetdicoms_server() -> None:
+def test_pynetdicoms_server_is_not_used() -> None:
     for module, path in modules():
         # What is taken of it: its client, its encoders and decoders, its names; never its server.
         if not inside(module, "broker.dicom.scu") and module != "broker.dicom.codec.settings":
@@ -72,8 +72,8 @@ def test_sql_stands_in_the_store_only() -> None:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value:
-                said = node.value.startswith(words) and module != "broker.app.application"
-                assert not said, f"{module}:{node.lineno}: {node.value[:40]}"
+                stated = node.value.startswith(words) and module != "broker.app.application"
+                assert not stated, f"{module}:{node.lineno}: {node.value[:40]}"
 
 
 def test_every_module_says_what_it_is_for() -> None:

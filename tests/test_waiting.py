@@ -46,7 +46,7 @@ def test_what_never_ends_fails() -> None:
         threading.Event().wait()
 
 
-def test_nobody_sleeps_instead_of_waiting() -> None:
+def test_no_test_sleeps_instead_of_waiting() -> None:
     sleeping = {
         path.relative_to(TESTS).as_posix()
         for path in FILES

@@ -1,7 +1,7 @@
-"""How an open page reads, changes and follows the data: always for the person whose session the page belongs to.
+"""How an open page reads, changes and follows the data, in the name of the page's session.
 
-The session is looked up again each time, so a tab that stayed open after a sign-out shows and saves nothing. Whatever
-goes wrong in a page's handler ends here as a Russian sentence, never as an exception.
+The session is checked again each time, so a tab that stayed open after a sign-out shows and saves nothing. Exceptions
+in a page's handler are shown as Russian sentences.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POLL_INTERVAL = 30.0  # seconds after which a page reads again although it was n
 
 
 def current_actor(services: Services) -> Actor:
-    """Return who is signed in on this page, looked up again; raise SessionEnded when the session is over."""
+    """Return the person who is signed in on this page, read again; raise SessionEnded if the session has ended."""
     request = ui.context.client.request
     actor = sessions.actor_of(services.store, request.cookies.get(COOKIE, "")) if request else None
     if actor is None:
@@ -44,7 +44,7 @@ def current_actor(services: Services) -> Actor:
 
 
 def check_viewer(services: Services) -> None:
-    """Raise SessionEnded or Forbidden unless somebody who may view is signed in on this page."""
+    """Raise SessionEnded or Forbidden unless a person who may view is signed in on this page."""
     actor = current_actor(services)
     if not permissions.may(actor, Permission.VIEW):
         raise Forbidden(f"view by {actor.name}")
@@ -60,17 +60,17 @@ def leave() -> None:
 # ---- reading ----
 
 
-async def look(services: Services, read: Callable[[Reader], T]) -> T:
+async def read_as_viewer(services: Services, read: Callable[[Reader], T]) -> T:
     """Return what `read` returns in another thread, after `check_viewer`.
 
     Raise SessionEnded, Forbidden, StoreError; CancelledError while the program stops.
     """
     check_viewer(services)
-    return await fetch(services, read)
+    return await read_in_thread(services, read)
 
 
-async def fetch(services: Services, read: Callable[[Reader], T]) -> T:
-    """Return what `read` returns in another thread, without a check of who asks.
+async def read_in_thread(services: Services, read: Callable[[Reader], T]) -> T:
+    """Return what `read` returns in another thread, without a permission check.
 
     Raise StoreError; CancelledError while the program stops.
     """
@@ -80,25 +80,25 @@ async def fetch(services: Services, read: Callable[[Reader], T]) -> T:
             return (read(reader),)
 
     found = await run.io_bound(reading)
-    if found is None:  # how NiceGUI reports that the program is stopping
+    if found is None:  # NiceGUI returns None if the program stops
         raise asyncio.CancelledError
     return found[0]
 
 
 def latest(services: Services, read: Callable[[Reader], T], show: Callable[[T], None]) -> Refresh:
-    """Return a function that reads by `look` and shows the result as `latest_only` does."""
-    return latest_only(lambda: look(services, read), show)
+    """Return a function that reads with `read_as_viewer` and shows the result as `latest_only` does."""
+    return latest_only(lambda: read_as_viewer(services, read), show)
 
 
 def latest_only(find: Callable[[], Awaitable[T]], show: Callable[[T], None]) -> Refresh:
     """Return a function that finds and shows; of runs that overlap, an older one is never shown after a newer one."""
     client = ui.context.client
-    begun = shown = 0
+    started = shown = 0
 
     async def refresh() -> None:
-        nonlocal begun, shown
-        begun += 1
-        generation = begun
+        nonlocal started, shown
+        started += 1
+        generation = started
         found = await find()
         if generation > shown and not client.is_deleted:
             shown = generation
@@ -146,7 +146,7 @@ async def attempt(
     use_case: Callable[[], T],
     *,
     let_pass: tuple[type[BrokerError], ...] = (),
-    report: Callable[[str], None] = lambda sentence: theme.say(sentence, bad=True),
+    report: Callable[[str], None] = lambda sentence: theme.show_message(sentence, bad=True),
 ) -> Done[T] | None:
     """Run a use case in another thread; return None after reporting in Russian what went wrong.
 
@@ -162,24 +162,24 @@ async def attempt(
     except (BrokerError, StoreError) as caught:
         report(errors.error(caught))
         return None
-    if done is None:  # the program is stopping: whether it was committed is not known
+    if done is None:  # the program stops: it is unknown whether it was committed
         report(errors.STOPPING)
     return done
 
 
 def show_exception(caught: Exception) -> None:
-    """Show what an exception in a page's handler means to the person; one whose session is over signs in again."""
+    """Show an exception of a page's handler as a sentence; after SessionEnded go to the sign-in page."""
     if isinstance(caught, SessionEnded):
         leave()
     else:
-        theme.say(errors.error(caught), bad=True)
+        theme.show_message(errors.error(caught), bad=True)
 
 
 # ---- notifications ----
 
 
-class News:
-    """Carries the store's notifications from the writer thread to the event loop, several commits as one."""
+class ChangeNotifier:
+    """Passes the store's notifications from the writer thread to the event loop, several commits as one."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -203,7 +203,7 @@ class News:
     def _committed(self) -> None:
         """Note a commit, on the writer thread."""
         loop = self._loop
-        if loop is not None and not self._pending:  # else the loop has been woken for what comes together with this
+        if loop is not None and not self._pending:  # otherwise the loop has been woken for an earlier commit already
             self._pending = True
             try:
                 loop.call_soon_threadsafe(self._arm)
@@ -217,7 +217,7 @@ class News:
 
     def _send(self) -> None:
         self._timer = None
-        self._pending = False  # before any page reads: what is committed from now on needs another notification
+        self._pending = False  # before any page reads: later commits need another notification
         if self._loop is not None:
             self._sent_at = self._loop.time()
         self._services.changed.emit()

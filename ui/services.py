@@ -1,4 +1,4 @@
-"""What the pages are given by the composition root. Pages read and change through `ui.live`."""
+"""The services that the composition root gives to the pages. Pages read and change data through `ui.live`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ class Services:
     clinic: Clinic
     settings: ScreenSettings
     throttle: Throttle
-    health: Callable[[], Health]  # cheap: the last result of checks that run in the background
+    health: Callable[[], Health]  # the last result of the background checks
     changed: Event[[]] = field(default_factory=Event)
-    suggest: Callable[[DeviceContacts], list[Suggestion]] = lambda contacts: []  # what a device's messages teach
+    suggest: Callable[[DeviceContacts], list[Suggestion]] = (
+        lambda contacts: []
+    )  # settings suggested by a device's messages
     explain: Callable[[Reader, Order], list[Explanation]] = lambda reader, order: []  # why devices see an order or not
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
 

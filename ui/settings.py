@@ -1,4 +1,4 @@
-"""What the screens take from the configuration, as values. It imports no web framework, so any part may build it."""
+"""The settings of the screens, as values. Imports no web framework."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class WorklistAddress:
     ae_title: str = "WORKLIST"
     address: str = "0.0.0.0"  # that the port listens on; 0.0.0.0 and :: are any
     port: int = 11112
-    learns_unknown_devices: bool = False  # a device that is not registered yet is served and registered
+    learns_unknown_devices: bool = False  # unregistered devices are answered and registered
 
 
 WORKLIST = WorklistAddress()
@@ -29,7 +29,7 @@ class ServerSettings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     session_hours: int = 12
-    origins: tuple[str, ...] = ()  # under which a browser may know the program besides its own host name
+    origins: tuple[str, ...] = ()  # other origins under which browsers use the program
     trusted_proxies: tuple[str, ...] = ()
 
 

@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORKLIST_FOLDER_EVERY = 5.0  # seconds between two readings of the folder that scripts write into
-ABANDONED_EVERY = 300.0  # seconds between two searches for steps whose device has failed
+WORKLIST_FOLDER_EVERY = 5.0  # seconds between two looks into the folder of worklist files
+ABANDONED_EVERY = 300.0  # seconds between two searches for steps whose device has stopped reporting
 ARCHIVE_EVERY = 60.0  # seconds between two searches for images that no device has reported
 
 
 class AlreadyRunning(StoreError):
-    """Another broker works on this data directory."""
+    """Another broker uses this data directory."""
 
 
 class Application:
@@ -128,14 +128,14 @@ class Application:
             self._web.should_exit = True
         if self._web.started:
             log.info("screens: %s", self.web_url)
-            gc.collect_rarely()
+            gc.collect_garbage_rarely()
             systemd.notify("READY=1")
             ready()
         await serving
 
     @property
     def web_url(self) -> str:
-        """Where a browser on this machine finds the screens."""
+        """The URL of the screens on this machine."""
         scheme = "https" if self.config.web.tls_certificate else "http"
         address = self.config.web.address if self.config.web.address not in ("0.0.0.0", "::") else "localhost"
         return f"{scheme}://{address}:{self.web_port}"
@@ -149,7 +149,7 @@ class Application:
     def _jobs(self) -> list[Job]:
         jobs = [
             Job("health", self.health.check, every=CHECK_EVERY),
-            Job("abandoned", self.abandoned.look, every=ABANDONED_EVERY),
+            Job("abandoned", self.abandoned.run, every=ABANDONED_EVERY),
         ]
         if folder := self.config.dicom.worklist_folder:
             watch = WorklistFolder(folder, self.store, self.clinic)
@@ -162,7 +162,7 @@ class Application:
         if self.config.backup.keep:
             jobs.append(Job("backup", self.back_up, daily_at=self.config.backup.time))
         if interval := systemd.watchdog_interval():
-            jobs.append(Job("watchdog", self._pat_watchdog, every=interval))
+            jobs.append(Job("watchdog", self._notify_watchdog, every=interval))
         return jobs
 
     def back_up(self) -> Path:
@@ -176,8 +176,8 @@ class Application:
         log.info("backup made: %s", target.name)
         return target
 
-    def _suggest(self, heard: device_registry.DeviceContacts) -> list[Suggestion]:
-        return learning.suggest(heard.device, heard.samples, self.store.clock())
+    def _suggest(self, contacts: device_registry.DeviceContacts) -> list[Suggestion]:
+        return learning.suggest(contacts.device, contacts.samples, self.store.clock())
 
     def _request_history(self, patient_id: int) -> None:
         assert self.region is not None
@@ -191,8 +191,8 @@ class Application:
             explain.explain_order(reader, order, ae_title, now, self.clinic, learns=learns) for ae_title in stations
         ]
 
-    def _pat_watchdog(self) -> None:
-        # Only a program whose database still takes writes is alive.
+    def _notify_watchdog(self) -> None:
+        # The program counts as alive only while the database accepts writes.
         self.store.write(lambda tx: None)
         systemd.notify("WATCHDOG=1")
 
@@ -208,5 +208,5 @@ def _lock(directory: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise AlreadyRunning(f"another worklist-broker works on {directory}; stop it first") from None
+        raise AlreadyRunning(f"another worklist-broker uses {directory}; stop it first") from None
     return descriptor

@@ -1,7 +1,7 @@
 """The client of the regional bus, built from the configuration: delivery, the polls and the look-ups.
 
-Part of the composition root. All share one rate limiter, which keeps the region's rate; each has a connection of its
-own, so that cutting one off cuts off no other.
+Part of the composition root. All share one rate limiter, which keeps the region's rate; each has a client of its
+own, so that aborting the calls of one does not affect the others.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from broker.store.tables import directories, incoming, outbox
 log = logging.getLogger(__name__)
 
 DELIVER_EVERY = 2.0  # seconds between looks into the outbox
-PROBE_EVERY = 30.0  # seconds between checks whether the bus has been silent for so long that it must be probed
+PROBE_EVERY = 30.0  # seconds between checks whether the bus must be probed
 DIRECTORIES_EVERY = 60.0  # seconds between looks whether a directory was imported
-FORGET_EVERY = 6 * 3600.0  # seconds between looks for contents that are old enough to go
-WORKERS = 4  # messages under way at once
-# Of two conditional creations of one doctor at the same time R4 servers make two doctors (issues hapi-fhir 3141 and
-# microsoft/fhir-server 1382), and refuse every later order that names him. The N3 family is sent no conditions.
+FORGET_EVERY = 6 * 3600.0  # seconds between deletions of old contents
+WORKERS = 4  # messages that are sent in parallel
+# R4 servers turn two simultaneous conditional creations of one doctor into two doctors (issues hapi-fhir 3141 and
+# microsoft/fhir-server 1382), and then refuse every order that names the doctor. N3 servers get no conditions.
 ONE_WORKER = ("r4",)
 
 
@@ -51,7 +51,7 @@ class RegionalBus:
         self._known = profile
 
         if not store.write(lambda tx: incoming.is_of(tx, f"{config.bus.organisation.lower()} {config.bus.url}")):
-            log.warning("the configured bus or organisation is another one: everything recent is polled again")
+            log.warning("the configured bus or organisation has changed: everything recent is polled again")
 
         def session(priority: SessionPriority) -> BusSession:
             return BusSession(store, bus_client(config.bus), limiter, priority)
@@ -69,32 +69,32 @@ class RegionalBus:
         )
 
     def jobs(self) -> list[Job]:
-        """List what is done periodically."""
+        """Return the periodic jobs."""
         every = self._config.bus.fetch_every
         return [
             Job("deliver", self.delivery.deliver, every=DELIVER_EVERY),
             Job("probe", self.delivery.probe, every=PROBE_EVERY),
-            Job("fetch", self.referrals.run, every=every),
-            Job("elsewhere", self.results.look, every=every),
+            Job("poll referrals", self.referrals.run, every=every),
+            Job("poll results", self.results.run, every=every),
             Job("directories", self.read_directories, every=DIRECTORIES_EVERY),
             Job("forget", self.forget, every=FORGET_EVERY),
         ]
 
     def stop(self) -> None:
-        """Cut off what is under way, and let nothing new begin."""
+        """Abort the calls in progress and refuse further ones."""
         for part in (self.delivery, self.referrals, self.results, self.history):
             part.stop()
 
     def read_directories(self) -> None:
-        """Send with the codes and the versions of the directories as they have been imported since."""
+        """Use the codes and versions of directories that were imported since the start."""
         profile = self._profile()
         if profile != self._known:
             self._known = profile
-            self.delivery.use(profile)
+            self.delivery.set_profile(profile)
             log.info("the imported directories are used from now on")
 
     def forget(self) -> None:
-        """Forget the exact contents of messages that are older than is wanted; what became of them stays."""
+        """Delete the contents of messages that are older than bus.keep_days; their outcomes stay."""
         before = self._store.clock() - timedelta(days=self._config.bus.keep_days)
         self._store.write(lambda tx: outbox.forget_sent(tx, before))
         self._store.write(lambda tx: incoming.forget_contents(tx, before))
@@ -105,5 +105,5 @@ class RegionalBus:
 
 
 def report_renderer(config: Config) -> MakePdf:
-    """Return what makes the document of a signed report, the same that the screens print."""
+    """Return the function that makes the PDF of a signed report, the same as the screens print."""
     return partial(report_pdf, clinic_name=config.clinic.name, zone=config.clinic.zone)

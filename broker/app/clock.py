@@ -1,4 +1,4 @@
-"""The machine's clock, as the composition root passes it on; nothing below it reads the time of day by itself."""
+"""The machine's clock; only the composition root reads it and passes it on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ClockWatch:
     def times_set(self) -> int:
         """Compare the two clocks now; return how often the wall clock has been set since this object was made.
 
-        Whoever relies on the clock remembers the number, and starts again when it is another one.
+        A job that relies on the clock stores the number and restarts when it changes.
         """
         with self._lock:
             offset = self._wall() - self._monotonic()

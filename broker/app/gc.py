@@ -1,6 +1,6 @@
-"""How often Python collects garbage: a full collection stops every thread, the modalities' port among them.
+"""Makes Python collect garbage rarely: a full collection stops every thread, also the DICOM port.
 
-With twenty boards open a full collection takes 0.3 s, and by Python's own thresholds it came every other second.
+With twenty open boards a full collection takes 0.3 s, and with Python's defaults it happened every other second.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import gc
 YOUNG, MIDDLE, FULL = 5_000, 10, 12
 
 
-def collect_rarely() -> None:
-    """Collect rarely from now on, and never again what exists by now: the program itself."""
+def collect_garbage_rarely() -> None:
+    """Collect rarely from now on, and never the objects that exist by now: the program itself."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, FULL)

@@ -1,4 +1,4 @@
-"""Checks periodically what works: the database, our own DICOM port, the exchange with the bus, the archive."""
+"""The periodic health checks: the database, our own DICOM port, the exchange with the bus, the archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from broker.store.queries import exchange_state, inbox
 log = logging.getLogger(__name__)
 
 CHECK_EVERY = 15.0  # seconds
-TOO_OLD = 4 * CHECK_EVERY  # seconds after which a result is void
+TOO_OLD = 4 * CHECK_EVERY  # seconds after which a result is not valid any more
 QUEUE_TOO_OLD = timedelta(minutes=30)  # a message that waits longer is a fault
 
 
@@ -31,7 +31,7 @@ class HealthMonitor:
         self._checked_at = monotonic()
 
     def health(self) -> Health:
-        """Return the latest result, at no cost; one that is too old is a fault itself."""
+        """Return the latest result; one that is too old is a failure itself."""
         age = monotonic() - self._checked_at
         if age > TOO_OLD:
             return Health((*self._health.checks, Check("watch", False, f"not checked for {age:.0f} s")))
@@ -50,7 +50,7 @@ class HealthMonitor:
         if [(result.name, result.ok) for result in results] != [(result.name, result.ok) for result in before.checks]:
             for result in results:
                 (log.info if result.ok else log.error)("%s: %s", result.name, result.detail)
-            # Not awaited: if even this write is refused, the screens see the change when they read the next time.
+            # Not awaited: if this write fails, the screens see the change at their next reading.
             self._store.submit(lambda tx: tx.notify())
 
     def _check_database(self) -> Check:
@@ -80,7 +80,7 @@ class HealthMonitor:
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """Run a check; a part that cannot even be checked does not work."""
+    """Run a check; an exception counts as a failure."""
     try:
         return check()
     except (StoreError, sqlite3.Error, OSError) as error:

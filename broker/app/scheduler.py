@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to do every so many seconds, or once a day at a local time."""
+    """A function to be called periodically, or once a day at a local time."""
 
     name: str
     run: Callable[[], object]
@@ -33,7 +33,7 @@ class Job:
 class Schedule:
     """The scheduler. It plans by the wall clock, so it plans again when that clock is set.
 
-    Without that, jobs would stand still for an hour after the clock was set back by an hour.
+    Otherwise no job would run for an hour after the clock was set back by an hour.
     """
 
     WATCH_EVERY = 1.0  # seconds
@@ -60,7 +60,7 @@ class Schedule:
         self._watch.join()
 
     def replan(self) -> None:
-        """Forget when jobs were to run next, and plan them from now."""
+        """Plan all jobs again, from now."""
         for job in self._scheduler.get_jobs():
             self._scheduler.reschedule_job(job.id, trigger=_restarted(job.trigger))
 

@@ -78,7 +78,7 @@ def screen_settings(config: Config) -> ScreenSettings:
 
 
 def archive_address(config: Config) -> ArchiveAddress | None:
-    """Return where the image archive is; None if there is none."""
+    """Return the address of the image archive; None if none is configured."""
     pacs = config.pacs
     return ArchiveAddress(pacs.ae_title, pacs.address, pacs.port) if pacs.address else None
 
@@ -88,7 +88,7 @@ def bus_profile(
     positions: Mapping[str, tuple[str, str]] | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Profile:
-    """Return who the clinic is to the bus, and its dictionaries; the configuration overrides imported directories.
+    """Return the clinic's profile on the bus; the configuration overrides imported directories.
 
     `positions` is position in words -> codes (NSI.1002, NSI.1066), `versions` code system OID -> version.
     """

@@ -1,7 +1,7 @@
-"""Tells the service manager that the program is ready, alive, or stopping.
+"""Notifies the service manager that the program is ready, alive, or stopping.
 
 The sd_notify protocol is one datagram to the socket named in NOTIFY_SOCKET; outside systemd nothing is sent
-and nothing fails. What "ready" means is decided by `application`.
+and nothing fails. `application` decides when it is ready.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def notify(state: str) -> None:
 
 def watchdog_interval() -> float | None:
     """Return the seconds between two "WATCHDOG=1", half of WatchdogSec; None without a watchdog."""
-    # sd_watchdog_enabled(3): the variables are inherited by children, so WATCHDOG_PID names the process that is meant.
+    # sd_watchdog_enabled(3): the variables are inherited by children, so WATCHDOG_PID names the right process.
     watched = os.environ.get("WATCHDOG_PID")
     if watched is not None and watched != str(os.getpid()):
         return None

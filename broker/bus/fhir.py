@@ -1,8 +1,8 @@
 """FHIR as plain JSON, for everything here that writes or reads it: values, ids and references.
 
-Pure, and without any profile of a region: only the shape is looked at; what a member means is for whoever parses that
-resource. What comes from the bus may lack members, have them of another type or too many, or be a trap: an id that
-climbs out of a path, a reference to another host. `fhir_server`, which validates what is made here, has its own.
+Pure, and without any profile of a region: only the shape is looked at; the parser of a resource knows what its members
+mean. What comes from the bus may lack members, have them of another type or too many, or be a trap: an id that climbs
+out of a path, a reference to another host. `fhir_server`, which validates what is made here, has its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from broker.domain.identifiers import is_guid
 
 Resource = dict[str, Any]
 
-MAX_LENGTH = 2000  # characters of a reference that is looked at
+MAX_LENGTH = 2000  # characters of a reference that is parsed
 
 # FHIR R4 2.24.0.1, id; a first letter or digit keeps ".." out of paths.
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}"
@@ -29,24 +29,27 @@ _AT_THE_END = re.compile(rf"(?:^|/){_TARGET}\Z")
 
 
 def encode(resource: object) -> bytes:
-    """Write JSON; equal content gives equal bytes. Raise ValueError for what JSON or UTF-8 cannot hold."""
+    """Return a resource as JSON; equal content gives equal bytes.
+
+    Raise ValueError if JSON or UTF-8 cannot express it.
+    """
     text = json.dumps(resource, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8")
 
 
 def member(node: Any, name: str) -> Any:
-    """Return a member of an object; None if it is missing, or this is not an object."""
+    """Return a member of an object; None if it is missing or `node` is not an object."""
     return node.get(name) if isinstance(node, dict) else None
 
 
 def items(node: Any, name: str, most: int | None = 100) -> list[Any]:
-    """Return the first items of an array member, all if `most` is None; empty if it is not an array."""
+    """Return the first `most` items of an array member, all if None; empty if it is not an array."""
     listed = member(node, name)
     return listed[:most] if isinstance(listed, list) else []
 
 
 def instant(value: object) -> datetime | None:
-    """Return an instant in UTC; None if it is not one, or names no zone."""
+    """Return an instant in UTC; None if it is not one or has no zone."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) and len(value) <= 40 else None
         return moment.astimezone(UTC) if moment and moment.tzinfo else None
@@ -55,7 +58,7 @@ def instant(value: object) -> datetime | None:
 
 
 def changed_at(resource: object) -> datetime | None:
-    """Return when the bus changed a resource last (`meta.lastUpdated`, UTC); None if it does not say."""
+    """Return when the bus changed a resource last (`meta.lastUpdated`, UTC); None if it is missing."""
     return instant(member(member(resource, "meta"), "lastUpdated"))
 
 
@@ -68,7 +71,7 @@ def bus_time(resource: Resource) -> datetime | None:
 
 
 class Target(NamedTuple):
-    """What a reference leads to; as a text "Type/id"."""
+    """The target of a reference; as a text "Type/id"."""
 
     kind: str
     id: str
@@ -78,24 +81,24 @@ class Target(NamedTuple):
 
 
 def is_id(value: object) -> bool:
-    """Return True if this can be the id of a resource."""
+    """Return True if a value is valid as the id of a resource."""
     return isinstance(value, str) and bool(re.fullmatch(_ID, value))
 
 
 def id_of(resource: Resource) -> str:
-    """Return the id of a resource; empty if it has none that can be used."""
+    """Return the id of a resource; empty if it is missing or invalid."""
     id = resource.get("id")
     return id if isinstance(id, str) and is_id(id) else ""
 
 
 def relative_target(text: str) -> Target | None:
-    """Return what a reference of the form "Type/id" leads to, be it to one version; None for any other form."""
+    """Return the target of a reference "Type/id", also with a version; None for any other form."""
     match = _RELATIVE.fullmatch(text)
     return Target(match[1], match[2]) if match else None
 
 
 def target(text: object) -> Target | None:
-    """Return what a reference, relative or absolute, leads to, whatever the host; None if it leads nowhere."""
+    """Return the target of a reference, relative or absolute on any host; None if it is invalid."""
     match = _AT_THE_END.search(text) if isinstance(text, str) and len(text) <= MAX_LENGTH else None
     return Target(match[1], match[2]) if match else None
 

@@ -82,7 +82,7 @@ class Profile:
     system_body_site: str = BODY_SITE
     system_diagnosis: str = DIAGNOSIS
     texts: str = "plain"  # or base64: how a report's texts are written
-    images_url: str = ""  # where others fetch images; {study} stands for the Study Instance UID
+    images_url: str = ""  # where others get images; {study} stands for the Study Instance UID
 
     def coding(self, system: str, code: str) -> Resource:
         """Make a Coding; on this bus every one has a version."""

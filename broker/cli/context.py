@@ -21,7 +21,7 @@ P = ParamSpec("P")
 class CommandContext:
     """The configuration and database that a command's arguments name; close it, or use it in a `with` statement.
 
-    Whoever may read the configuration file is its administrator. With --dry-run nothing is kept.
+    A user who may read the configuration file is an administrator. With --dry-run nothing is stored.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:

@@ -44,7 +44,7 @@ def _add_options(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--fallback-charset",
         choices=devices.FALLBACKS,
-        help="what 8-bit letters mean in a query that names no character set (default ISO_IR 144)",
+        help="character set of 8-bit characters in a query without one (default ISO_IR 144)",
     )
     add.add_argument(
         "--longest", type=int, metavar="N", help="characters that it shows of a text, 8 to 64 (default 64)"

@@ -41,14 +41,14 @@ def register(commands: Commands) -> None:
     verify.add_argument("port", metavar="PORT", type=int)
     verify.add_argument("--calling", default="WORKLIST", metavar="AE", help="our AE title (default WORKLIST)")
 
-    why = commands.reading("why", _why, "tell why a device sees an order on its list, or does not", _WHY)
+    why = commands.reading("why", _why, "explain why a device sees an order on its list, or does not", _WHY)
     why.add_argument("accession", metavar="ACCESSION", help="the order's accession number")
     why.add_argument("ae_title", metavar="AE", help="the device's own AE title")
 
     worklist = commands.reading(
         "worklist",
         _worklist,
-        "print what a device sees on its list, in its own letters",
+        "print a device's list as it is answered, in its character set",
         as_json="print whole answers, in the DICOM JSON model",
     )
     worklist.add_argument("ae_title", metavar="AE", help="the device's own AE title")

@@ -26,7 +26,7 @@ from broker.store.queries import device_registry, directory_search
 from broker.workflow.directories import DirectorySource, ReplaceResult, replace_directory
 
 SHOWN_REFUSALS = 100  # rows; more are only counted
-MANY_OFFERED = 300  # procedures; more are no longer found by looking through them
+MANY_OFFERED = 300  # procedures; a longer list is hard to look through
 _CONFIGURED = {"procedures": "system_procedure", "body-sites": "system_body_site", "diagnoses": "system_diagnosis"}
 
 _IMPORT = """\

@@ -37,7 +37,7 @@ def register(commands: Commands) -> None:
 
 
 def _import(args: argparse.Namespace) -> int:
-    """Print what became of each item."""
+    """Print the outcome of each item."""
     table = None if is_worklist(args.path) else read_table(args.path)
     if table and table.unknown:
         print(f"Columns that are not known and not read: {', '.join(table.unknown)}")
@@ -46,7 +46,7 @@ def _import(args: argparse.Namespace) -> int:
     counted: Counter[str] = Counter()
     with CommandContext(args) as context:
         if args.send_to_bus and not context.clinic.sends_to_bus:
-            raise BrokerError("there is no bus to send to: bus.url is not set")
+            raise BrokerError("no bus is configured: bus.url is not set")
         for result in _results(context, args, table):
             counted[result.outcome] += 1
             words = [result.outcome, result.accession_number, "; ".join(result.reasons)]

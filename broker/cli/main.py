@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"worklist-broker: {error}", file=sys.stderr)
         return Exit.DATA
     except BrokenPipeError:
-        # The reader of our output has gone; without this the interpreter complains about it while it exits.
+        # The reader of our output has gone; without this the interpreter prints an error while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     except (BrokerError, BadJson, BadTable, OSError) as error:

@@ -25,7 +25,7 @@ def show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
 def progress(what: str) -> Progress:
     """Return a printer of how far an import is, such as «50 of 400 rows»; a silent one without a terminal.
 
-    It writes to standard error, and only while standard output goes elsewhere, for there each item has its own line.
+    It writes to standard error, and only if standard output is redirected: otherwise each item has its own line.
     """
     if not sys.stderr.isatty() or sys.stdout.isatty():
         return silent

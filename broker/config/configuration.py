@@ -36,19 +36,19 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _orders_are_the_clinics(cls, data: Any) -> Any:
+    def _default_mis_oid(cls, data: Any) -> Any:
         """Let bus.mis_oid default to clinic.oid."""
         if isinstance(data, dict) and isinstance(clinic := data.get("clinic"), dict):
             bus, oid = data.get("bus", {}), clinic.get("oid")
             if isinstance(bus, dict) and isinstance(oid, str) and oid and not bus.get("mis_oid"):
-                # A malformed clinic.oid is reported once, where it is written; the stand-in is not used then.
+                # A malformed clinic.oid is reported once, at its own key.
                 return {**data, "bus": {**bus, "mis_oid": oid if is_oid(oid) else "0.0"}}
         return data
 
     @field_validator("bus")
     @classmethod
-    def _not_ourselves(cls, bus: BusConfig, info: ValidationInfo) -> BusConfig:
-        """Refuse our own /fhir as the region: every order would come back as another one."""
+    def _refuse_own_address(cls, bus: BusConfig, info: ValidationInfo) -> BusConfig:
+        """Refuse the address of our own /fhir: every order would return as a new referral."""
         url, web = urlsplit(bus.url), info.data.get("web")
         port = url.port or {"http": 80, "https": 443}.get(url.scheme)
         if web and port == web.port and url.hostname in ("127.0.0.1", "::1", "localhost", web.address):

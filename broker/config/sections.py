@@ -84,7 +84,7 @@ class ClinicConfig(Section):
 
     @field_validator("time_zone")
     @classmethod
-    def _known_zone(cls, name: str) -> str:
+    def _check_time_zone(cls, name: str) -> str:
         try:
             zoneinfo.ZoneInfo(name)
         except (KeyError, ValueError, OSError):  # a directory such as "Europe" is an OSError
@@ -96,14 +96,14 @@ class ClinicConfig(Section):
 
     @field_validator("uid_root")
     @classmethod
-    def _leaves_room(cls, root: str) -> str:
-        if len(root) > 38:  # PS3.5 9.1: a UID has 64 characters, and the rest must tell studies apart
+    def _check_uid_root(cls, root: str) -> str:
+        if len(root) > 38:  # PS3.5 9.1: a UID has 64 characters, and the rest must distinguish studies
             raise ValueError("must be at most 38 characters, so that a study's own part fits after it")
         return root
 
     @field_validator("accession_prefix")
     @classmethod
-    def _short_prefix(cls, prefix: str) -> str:
+    def _check_accession_prefix(cls, prefix: str) -> str:
         if not re.fullmatch(r"[A-Z0-9]{0,5}", prefix):
             raise ValueError("must be at most 5 capital Latin letters or digits")
         return prefix
@@ -124,7 +124,7 @@ class WebConfig(Section):
 
 
 class DicomConfig(Section):
-    """The port that modalities talk to."""
+    """The port for modalities."""
 
     ae_title: AETitle = "WORKLIST"
     address: ListenAddress = "0.0.0.0"
@@ -149,7 +149,7 @@ class DicomConfig(Section):
 
     @field_validator("tls_ca")
     @classmethod
-    def _with_a_certificate(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
+    def _check_tls_ca(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
         if authority is not None and info.data.get("tls_certificate", WRONG) is None:
             raise ValueError("goes together with dicom.tls_certificate")
         return authority
@@ -196,7 +196,10 @@ class BusConfig(Section):
 
     @property
     def token(self) -> str:
-        """Return the token, read anew on each call, so that a new one needs no restart. Raise OSError, ValueError."""
+        """Return the token, read from its file on each call, so that a new one needs no restart.
+
+        Raise OSError, ValueError.
+        """
         return read_token(self.token_file) if self.token_file else ""
 
     @field_validator("url")
@@ -236,7 +239,7 @@ class BusConfig(Section):
 
     @field_validator("token_file")
     @classmethod
-    def _holds_a_token(cls, path: Path | None) -> Path | None:
+    def _check_token_file(cls, path: Path | None) -> Path | None:
         if path:
             read_token(path)
         return path
@@ -281,6 +284,6 @@ class BackupConfig(Section):
 
 
 class LogConfig(Section):
-    """How much is written to the log."""
+    """The level of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,4 +1,4 @@
-"""What one value of the configuration may be: types for the sections, each with its check.
+"""Types of the configuration's values, each with its validation.
 
 Every scalar arrives as the text that was typed, so that YAML cannot guess (010 is 8, no is False).
 """

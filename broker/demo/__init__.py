@@ -1,1 +1,1 @@
-"""The program on invented data with a practice bus, for trying it out. Nobody in it exists."""
+"""The program on invented data with a practice bus, for trying it out. All people in it are invented."""

@@ -48,7 +48,7 @@ DEVICES = (
     Device("XRAY_14", "Рентген", "DX", "каб. 14"),
     Device("MAMMO_9", "Маммограф", "MG", "каб. 9"),
 )
-# Invented people: name, birth date, sex. Nobody here exists.
+# Invented people: name, birth date, sex.
 PEOPLE = (
     ("Кузнецова Марина Петровна", "1961-03-12", "F"),
     ("Кузнецов Андрей Ильич", "1988-07-30", "M"),
@@ -109,7 +109,7 @@ def _run(directory: Path, ports: Ports, seconds: float | None) -> None:
     os.environ["NICEGUI_STORAGE_PATH"] = str(directory / "nicegui")
     os.umask(0o077)
     bus = practice.PracticeServer(
-        # Lenient: the demo's procedures have local codes, for there is no official dictionary.
+        # Lenient: the demo's procedures have local codes, not those of the official dictionary.
         practice.PracticeBus(practice.PracticeSettings(directory=directory / "bus", lenient=True, clock=clock.utc_now)),
         "127.0.0.1",
         ports.bus,

@@ -87,7 +87,7 @@ def fill(
     _post(bus, order_bundle(ours, profile))
 
 
-_REPORT_PDF = b"%PDF-1.4\n%%EOF\n"  # nobody prints the hospital's reports
+_REPORT_PDF = b"%PDF-1.4\n%%EOF\n"  # the hospital's reports are never printed
 
 
 def _order(number: int, patient: Patient, procedure: tuple[str, str, str], authored_on: datetime) -> Order:

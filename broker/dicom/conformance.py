@@ -117,13 +117,13 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
     yield from _section(
         "7.1 Queries",
         "Any character set that PS3.3 C.12.1.1.2 defines. Terms that devices invent are read as what they mean, for"
-        " example " + ", ".join(f"`{term}` as {charset.meant(term) or 'none'}" for term in _INVENTED) + ". Letters"
+        " example " + ", ".join(f"`{term}` as {charset.intended(term) or 'none'}" for term in _INVENTED) + ". Letters"
         " without a character set are read as UTF-8 where they can be, else in the set that is set for the device.",
     )
     yield from _section(
         "7.2 Answers",
         "ISO_IR 192 (UTF-8), ISO_IR 144, or Latin letters without a character set, as is set for the device; by default"
-        " in what its query names. Letters that the set lacks are written in letters that it has.",
+        " in what its query names. Characters that the set lacks are replaced by similar ones.",
     )
     yield from _section(
         "8 Security",

@@ -1,4 +1,4 @@
-"""What a device's real messages show of it: facts for people, and settings that would suit it better.
+"""Suggests settings of a device by samples of its messages, and facts for people.
 
 Pure: samples in, suggestions out; a person applies them.
 """
@@ -21,7 +21,7 @@ from broker.domain.device_advice import Suggestion
 from broker.domain.devices import Device
 from broker.store.tables.devices import DeviceSample
 
-PATIENCE = timedelta(days=1)  # after which a device that asks for the list and sends no MPPS never will
+PATIENCE = timedelta(days=1)  # a device that queries so long without MPPS does not send any
 _ASCII = re.compile(r"IR[ _]?6$|ASCII", re.IGNORECASE)  # the default repertoire, which has no term (PS3.3 C.12.1.1.2)
 LATIN_ONLY = ("ISO_IR 100", "ISO_IR 101", "ISO_IR 109", "ISO_IR 110", "ISO_IR 148")
 # PS3.4 F.7.2.1.1: what an N-CREATE needs to be linked and shown.
@@ -53,7 +53,7 @@ def suggest(device: Device, sent: Sequence[DeviceSample], now: datetime) -> list
 
 
 def _one_a_field(found: Iterable[Suggestion]) -> Iterator[Suggestion]:
-    """Suggest one value for each setting, the surest; further suggestions for it become facts."""
+    """Yield one value for each setting, the first; further suggestions for it become facts."""
     taken: set[str] = set()
     for each in found:
         yield replace(each, field="", value="") if each.field in taken else each
@@ -100,10 +100,10 @@ def _term(device: Device, term: str, *, cyrillic: bool) -> Iterator[Suggestion]:
         yield Suggestion("charset_none")
         return
     parts = [part for part in term.split("\\") if part.strip()]
-    read = {part: charset.meant(part).replace("ISO 2022 IR", "ISO_IR") for part in parts}
+    read = {part: charset.intended(part).replace("ISO 2022 IR", "ISO_IR") for part in parts}
     meant = next((each for each in read.values() if each in (charset.UTF_8, charset.CYRILLIC)), "")
     if meant:
-        bogus = any(charset.meant(part) != part for part in parts)
+        bogus = any(charset.intended(part) != part for part in parts)
         yield Suggestion("charset_bogus" if bogus else "charset_declared", {"term": term, "meant": meant})
     elif all(each in LATIN_ONLY or _ASCII.search(part) for part, each in read.items()):
         wants = device.charset == "auto" and not cyrillic
@@ -113,7 +113,7 @@ def _term(device: Device, term: str, *, cyrillic: bool) -> Iterator[Suggestion]:
 
 
 def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:
-    """Suggest how a device's 8-bit letters are to be decoded, and that it be answered in the same character set."""
+    """Suggest the character set of a device's 8-bit characters, and to answer in it."""
     details = {"code": code, "term": term}
     if term:
         yield Suggestion("letters_misdeclared", details)
@@ -121,7 +121,7 @@ def _undeclared(device: Device, term: str, code: str) -> Iterator[Suggestion]:
         reads = device.fallback_charset != code
         yield Suggestion("letters_undeclared", details, "fallback_charset" if reads else "", code if reads else "")
     if device.charset == "auto" and code != charset.UTF_8:
-        # Windows-1251 is not a character set of DICOM; ISO_IR 144 is the nearest with a byte for a letter.
+        # Windows-1251 is not a character set of DICOM; ISO_IR 144 is the nearest single-byte one.
         yield Suggestion("letters_answer", {"code": charset.CYRILLIC}, "charset", charset.CYRILLIC)
 
 
@@ -176,7 +176,7 @@ def _modality(
     for modality in dict.fromkeys(reported):
         if re.fullmatch(r"[A-Z]{2,4}", modality) and modality != device.modality:
             code = "modality" if device.modality else "modality_new"
-            yield Suggestion(code, {"told": modality, "kept": device.modality}, "modality", modality)
+            yield Suggestion(code, {"reported": modality, "configured": device.modality}, "modality", modality)
             return
 
 

@@ -186,7 +186,7 @@ class DicomServices:
         try:
             # Without a fallback: as it came, with the Specific Character Set that it names.
             attributes = samples.mask(decoding.decode(request.dataset, request.context.implicit, fallback=""))
-        except Exception as error:  # devices send what nobody thought of; it must not cost them their answer
+        except Exception as error:  # devices send unexpected values: an error here must not affect the answer
             log.warning("no sample of %s's %s can be made: %s", caller.ae_title, service, type(error).__name__)
             return
         self._submit(lambda tx: devices.keep_sample(tx, caller.ae_title, service, attributes))

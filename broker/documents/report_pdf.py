@@ -1,6 +1,6 @@
 """Writes the signed report as a PDF: the same bytes for the same report, so that the sent and the printed one agree.
 
-It reads no database and knows neither screens nor the bus. It uses the two embedded fonts only (DejaVu Sans, see
+Only the two embedded fonts are used (DejaVu Sans, see
 fonts/LICENSE); a character that they do not have is shown as a box, never left out.
 """
 
@@ -30,8 +30,8 @@ _INVISIBLE = {"\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", *map(c
 def report_pdf(signed: SignedReport, clinic_name: str, zone: tzinfo) -> bytes:
     """Return a signed report as PDF, A4; equal arguments give equal bytes.
 
-    Without a day of the images the planned one is printed. Raise ValueError for a draft: what nobody has signed is not
-    a document.
+    Without a day of the images the planned one is printed. Raise ValueError for a draft: only
+    signed reports are documents.
     """
     order, report = signed.order, signed.report
     if report.state is not ReportState.SIGNED or report.signed_at is None:
@@ -165,9 +165,9 @@ class _ReportPdf(FPDF):
 
 
 def _plain(content: str, drawable: frozenset[int]) -> str:
-    """Replace what the fonts do not have, control characters and right-to-left letters by boxes; keep line ends.
+    """Replace what the fonts do not have, control characters and right-to-left characters by boxes; keep line ends.
 
-    Right-to-left letters would be drawn in the wrong order, and a direction mark could reverse a finding.
+    Right-to-left text would be drawn in the wrong order, and a direction mark could reverse a finding.
     """
     chars = []
     for char in unicodedata.normalize("NFC", content).replace("\r\n", "\n").replace("\r", "\n").expandtabs(4):

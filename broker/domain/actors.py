@@ -1,4 +1,4 @@
-"""Who asks for a change: people with their roles, devices, the bus, the program itself. Values only."""
+"""The actors that change something: people with their roles, devices, the bus, the program itself. Values only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Role(StrEnum):
 
 
 class ActorKind(StrEnum):
-    """What kind of actor asks for a change."""
+    """The kind of an actor."""
 
     PERSON = "person"
     DEVICE = "device"
@@ -26,9 +26,9 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks for a change; written into the audit trail.
+    """A person, device or program that changes something; written to the audit trail.
 
-    `session` is the hash of a person's web session: a use case checks that it is still alive. It is "" for an actor
+    `session` is the hash of a person's web session: a use case checks that it has not ended. It is "" for an actor
     without one (command line, device, bus).
     """
 

@@ -1,4 +1,4 @@
-"""What the audit trail tells: one name for each thing that people, devices, the bus and the program do. Values only."""
+"""The actions of the audit trail: one name for each thing that people, devices, the bus and the program do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AuditAction(StrEnum):
     CONFIRM_PATIENT = "confirm_patient"
     CLOSE = "close"
 
-    # ---- referrals and results from elsewhere ----
+    # ---- incoming referrals and external results ----
     INCOMING = "incoming"
     INCOMING_CANCELLED = "incoming_cancelled"
     INCOMING_AGAIN = "incoming_again"

@@ -24,9 +24,9 @@ class Clinic:
     zone: tzinfo
     uid_root: str = ""
     accession_prefix: str = ""
-    sends_to_bus: bool = False  # without a bus nothing is queued for it
-    bus_numbers: bool = False  # modalities get the region's accession number where it is known
-    sends_start: bool = False  # … and of a study's beginning only where the region wants that
+    sends_to_bus: bool = False  # False: nothing is queued for the bus
+    bus_numbers: bool = False  # modalities get the region's accession number if it is known
+    sends_start: bool = False  # send messages about the start of studies
     hours: OpeningHours = DEFAULT_HOURS
 
     def local(self, instant: datetime) -> datetime:

@@ -1,6 +1,6 @@
 """A small default set of procedures for a clinic that has no directory yet.
 
-Their codes are this program's own and marked so (`local`): the official dictionary's codes are never invented.
+Their codes belong to this program and are marked as `local`: codes of the official dictionary are never invented.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Advice on a device: why it does or does not see an order, and which settings its messages suggest.
 
-Values only; the texts of the codes stand where they are shown (screens in Russian, command line in English).
+Values only; the texts of the codes are in `ui.devices.advice` (Russian) and `dicom.worklist.rule_texts` (English).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Modalities in the registry, and the procedures that they do. Values only."""
+"""Registered modalities, and the procedures of the clinic's directory. Values only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ProcedureType:
-    """A line of the clinic's directory of procedures. `local` codes are ours, not the official dictionary's."""
+    """An entry of the clinic's directory of procedures.
+
+    `local`: the code is the clinic's, not the official dictionary's.
+    """
 
     code: str
     name: str
@@ -27,12 +30,14 @@ class Device:
     room: str = ""
     address: str = ""  # empty: any address may use this AE title
     charset: str = "auto"  # auto | ISO_IR 192 | ISO_IR 144 | latin
-    approved: bool = True  # False: it has called, and no administrator has accepted it yet
-    fallback_charset: str = "ISO_IR 144"  # what 8-bit letters mean in a query that names no character set
+    approved: bool = True  # False: it has called, and no administrator has approved it yet
+    fallback_charset: str = (
+        "ISO_IR 144"  # character set of 8-bit characters in a message without Specific Character Set
+    )
     longest: int = 64  # characters that the device shows of a name or description
-    own_only: bool = True  # without a station in its query it sees its own items only
-    days_before: int = 1  # items that are older are hidden from it, not from people
-    days_after: int = 30  # how far ahead it sees when its query gives no date
-    closed_hours: int = 0  # completed items stay on its list for so long
+    own_only: bool = True  # a query without a station returns the items of this device only
+    days_before: int = 1  # days that items stay on its list after their date
+    days_after: int = 30  # days ahead that a query without a date returns
+    closed_hours: int = 0  # hours that completed items stay on its list
     strict_mpps: bool = False  # refuse messages that break the standard instead of taking what can be used
-    mpps_hours: int = 12  # a step that runs longer is closed: the device has died
+    mpps_hours: int = 12  # hours without a message after which a step expires

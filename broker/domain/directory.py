@@ -1,4 +1,4 @@
-"""A line of an imported directory. Pure."""
+"""An entry of an imported directory. Values only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a directory; `details` are what its kind has besides code and name, texts."""
+    """An entry of a directory; `details` (name -> text) depend on the kind of directory."""
 
     code: str
     name: str

@@ -1,7 +1,6 @@
-"""The one small family of errors that the use cases raise.
+"""The errors that use cases raise.
 
-A class's docstring is its plain-English message; `code` is the key under which the screens keep their Russian words.
-Nothing here knows a screen, a socket or a database.
+A class's docstring is its plain-English message; `code` is the key of its Russian text (`ui.text.errors`).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class SessionEnded(BrokerError):
 
 
 class NotFound(BrokerError):
-    """There is no such thing."""
+    """It does not exist."""
 
     code = "not_found"
 
@@ -57,7 +56,7 @@ class Duplicate(BrokerError):
 
 
 class Refused(BrokerError):
-    """The item cannot be taken over."""
+    """The item cannot be imported."""
 
     code = "refused"
 
@@ -68,6 +67,6 @@ class Invalid(BrokerError):
     code = "invalid"
 
     def __init__(self, problems: Mapping[str, str]) -> None:
-        """Keep `problems`: field name -> problem code, a key of the screens' words (`required`, `check_digit`, …)."""
+        """`problems`: field name -> problem code (`required`, `check_digit`, …), a key of `ui.text.errors`."""
         super().__init__(", ".join(f"{field}: {problem}" for field, problem in problems.items()))
         self.problems = dict(problems)

@@ -1,4 +1,4 @@
-"""What works in the clinic and what does not, as values."""
+"""The results of the periodic checks. Values only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that identify: accession numbers, UIDs, СНИЛС, ЕНП. Pure; whoever calls brings the clock and the counters."""
+"""Identifiers: accession numbers, UIDs, СНИЛС, ЕНП. Pure; clock, counters and random numbers are arguments."""
 
 from __future__ import annotations
 
@@ -16,50 +16,51 @@ _LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 
 
 def accession_number(prefix: str, day: date, number: int) -> str:
-    """Write a clinic's number: prefix, year and month, a dash, the month's counter, e.g. «K2611-0094».
+    """Return an accession number: prefix, year and month, a dash, the counter of the month, e.g. «K2611-0094».
 
-    Raise ValueError where it would not fit SH: a number that a modality cuts is worse than none.
+    Raise ValueError if it is longer than SH allows: modalities would truncate it.
     """
-    made = f"{prefix}{day:%y%m}-{number:04d}"
-    if len(made) > ACCESSION_NUMBER_LENGTH:
-        raise ValueError(f"accession number {made} is longer than {ACCESSION_NUMBER_LENGTH} characters")
-    return made
+    text = f"{prefix}{day:%y%m}-{number:04d}"
+    if len(text) > ACCESSION_NUMBER_LENGTH:
+        raise ValueError(f"accession number {text} is longer than {ACCESSION_NUMBER_LENGTH} characters")
+    return text
 
 
 def new_uid(root: str, now: datetime, random_bits: int) -> str:
-    """Make a UID under the clinic's root, or under 2.25 (a UUID, PS3.5 B.2) without one.
+    """Return a new UID under the clinic's root, or under 2.25 (a UUID, PS3.5 B.2) without one.
 
     `random_bits` is a fresh random integer of at least 128 bits. Under a root the last part is the instant followed
-    by ten random digits, so that neither a reinstallation nor a clock set back makes the same one twice.
+    by ten random digits, so that neither a reinstallation nor a clock that is set back repeats a UID. Raise ValueError
+    if the root is too long.
     """
     if not root:
         return f"2.25.{uuid.UUID(int=random_bits % 2**128, version=4).int}"
-    made = f"{root}.{now:%Y%m%d%H%M%S}.{random_bits % 9_000_000_000 + 1_000_000_000}"
-    if not valid_uid(made):
-        raise ValueError(f"the root {root} makes no valid UID: {made}")
-    return made
+    text = f"{root}.{now:%Y%m%d%H%M%S}.{random_bits % 9_000_000_000 + 1_000_000_000}"
+    if not valid_uid(text):
+        raise ValueError(f"the root {root} makes no valid UID: {text}")
+    return text
 
 
 def uid_for(root: str, content: str) -> str:
-    """Make a UID that is the same for the same content, under the clinic's root or under 2.25 without one."""
+    """Return a UID that is the same for the same content, under the clinic's root or under 2.25 without one."""
     number = int.from_bytes(hashlib.sha256(content.encode()).digest(), "big")
     return f"{root}.{number % 10**25}" if root else f"2.25.{uuid.UUID(int=number % 2**128, version=5).int}"
 
 
 def valid_uid(uid: str) -> bool:
-    """Return True if this is a UID as PS3.5 9.1 wants it."""
+    """Return True if a UID is valid by PS3.5 9.1."""
     return len(uid) <= UID_LENGTH and _UID.fullmatch(uid) is not None
 
 
 def digits(text: str) -> str:
-    """Take the blanks and dashes out of a number as people type it."""
+    """Return a number as people type it without blanks and dashes."""
     return _NOT_DIGITS.sub("", text)
 
 
 def snils_problem(value: str) -> str:
     """Return what is wrong with a СНИЛС of digits: '', 'length' or 'check_digit'.
 
-    Pension Fund rule: weights 9 to 1 over nine digits, modulo 101, 100 counts as 0; numbers up to 001-001-998 bear
+    Pension Fund rule: weights 9 to 1 over nine digits, modulo 101, 100 counts as 0; numbers up to 001-001-998 have
     no check digits.
     """
     if len(value) != 11 or not value.isascii() or not value.isdigit():
@@ -83,20 +84,20 @@ def policy_problem(value: str) -> str:
 
 
 def show_snils(value: str) -> str:
-    """Write a СНИЛС the usual way: 112-233-445 95."""
+    """Return a СНИЛС in its usual form: 112-233-445 95."""
     return f"{value[:3]}-{value[3:6]}-{value[6:9]} {value[9:]}" if len(value) == 11 else value
 
 
 def show_policy(value: str) -> str:
-    """Write an ЕНП in fours: 7800 0000 1234 5670."""
+    """Return an ЕНП in groups of four: 7800 0000 1234 5670."""
     return " ".join(value[at : at + 4] for at in range(0, len(value), 4))
 
 
 def is_guid(text: str) -> bool:
-    """Return True for a GUID in its usual form, in letters of either case."""
+    """Return True for a GUID in its usual form, upper or lower case."""
     return bool(_GUID.fullmatch(text))
 
 
 def icd10_code(typed: str) -> str:
-    """Return an ICD-10 code as it is stored: its letter is a Latin capital, however the keyboard was set."""
+    """Return an ICD-10 code as it is stored: in capitals, Cyrillic look-alikes as Latin letters."""
     return typed.upper().translate(_LATIN)

@@ -1,4 +1,4 @@
-"""What an import reports: what became of each item, and how far it is."""
+"""The results and the progress of an import. Values only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 REFUSED = "refused"
 
 Progress = Callable[[int, int | None], None]
-"""Called after each item with the number of items done, and of all items, None if it is not known."""
+"""Called after each item with the number of items done and of all items; None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What became of an item: `where` it was, the outcome or REFUSED, its accession number, the reasons.
+    """The outcome of one item: `where` it was, the outcome or REFUSED, its accession number, the reasons.
 
-    A dry run has no numbers of new orders, for the real import may give others.
+    A dry run gives no accession numbers to new orders: those of the real import may differ.
     """
 
     where: str

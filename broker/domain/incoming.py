@@ -1,4 +1,4 @@
-"""What comes in from the bus or from a local МИС: referrals that are addressed to this clinic. Values only."""
+"""Incoming messages of the bus or a local МИС: referrals to this clinic, and the ledger of arrivals. Values only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class IncomingState(StrEnum):
     """The state of an incoming referral."""
 
     WAITING = "waiting"  # for a person to give it a device and a time
-    ACCEPTED = "accepted"  # there is an order of it
+    ACCEPTED = "accepted"  # an order was created
     CANCELLED = "cancelled"  # by its sender
-    DECLINED = "declined"  # by us
-    NEEDS_ATTENTION = "needs_attention"  # cannot be read; a person must look
+    DECLINED = "declined"  # by this clinic
+    NEEDS_ATTENTION = "needs_attention"  # cannot be read; a person must decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class IncomingReferral(Referral):
     authored_on: datetime | None = None  # UTC
     source: str = "bus"  # "bus", or the name of a local client
     state: IncomingState = IncomingState.WAITING
-    order_id: int | None = None  # of the order that it became
-    problems: Mapping[str, str] = field(default_factory=dict, hash=False)  # what a person has to see to: field -> code
+    order_id: int | None = None  # of the order that was created
+    problems: Mapping[str, str] = field(default_factory=dict, hash=False)  # what a person must complete: field -> code
     received_at: datetime | None = None  # UTC
     id: int = 0
 
 
 class ArrivalKind(StrEnum):
-    """What came."""
+    """The kind of an incoming message."""
 
     REFERRAL = "referral"
     CANCEL = "cancel"
@@ -53,16 +53,16 @@ class ArrivalKind(StrEnum):
 
 
 class ArrivalState(StrEnum):
-    """What became of it."""
+    """The outcome of an incoming message."""
 
     TAKEN = "taken"
-    FAILED = "failed"  # the line broke; it is tried again
-    NEEDS_ATTENTION = "needs_attention"  # a person must look
+    FAILED = "failed"  # no answer of the bus; it will be retried
+    NEEDS_ATTENTION = "needs_attention"  # a person must decide
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivalRecord:
-    """A line of the ledger."""
+    """An entry of the ledger of incoming messages; instants are UTC."""
 
     id: int
     source: str
@@ -76,11 +76,11 @@ class ArrivalRecord:
     accession_number: str  # of that order
     first_at: datetime
     at: datetime
-    kept: bool  # its JSON is still here
+    kept: bool  # its JSON is still stored
 
     def is_due(self, now: datetime) -> bool:
-        """Return True if it may be tried again: after a while that doubles, or at once where a person wants it.
+        """Return True if it is to be retried at `now` (UTC): after a wait that doubles, or because a person wants it.
 
-        Also at once where it was tried after now: then the clock was set back, and may have been years ahead.
+        Also at once if the last attempt is in the future: then the clock was set back.
         """
         return not self.attempts or not self.at <= now < self.at + timedelta(minutes=2**self.attempts)

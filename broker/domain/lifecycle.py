@@ -15,7 +15,7 @@ from broker.domain.performed import PerformedState
 
 
 class Event(StrEnum):
-    """What can happen to an order."""
+    """An event in the life of an order."""
 
     AMEND = "amend"
     CANCEL = "cancel"
@@ -42,20 +42,20 @@ TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
     # IHE RAD TF-1, append case: another performed step for what is already running or done.
     (S.IN_PROGRESS, E.START): S.IN_PROGRESS,
     (S.COMPLETED, E.START): S.IN_PROGRESS,
-    # An abandoned study may be begun again, moved to another time, or given up.
+    # A discontinued study may be started again, rescheduled, or cancelled.
     (S.DISCONTINUED, E.START): S.IN_PROGRESS,
     (S.DISCONTINUED, E.AMEND): S.SCHEDULED,
     (S.DISCONTINUED, E.CANCEL): S.CANCELLED,
-    # The file of a script that had asked for it vanished and came back.
+    # The worklist file of a script was removed and came back.
     (S.CANCELLED, E.RESTORE): S.SCHEDULED,
-    # The radiation was real even if a registrar cancelled a second earlier: the modality is right.
+    # The modality performed it although it was cancelled just before.
     (S.CANCELLED, E.START): S.IN_PROGRESS,
-    # A person marks it as made: its device does not report, or has not reported the end.
+    # A person marks it as performed: its device does not report, or has not reported the end.
     (S.SCHEDULED, E.CLOSE): S.COMPLETED,
     (S.IN_PROGRESS, E.CLOSE): S.COMPLETED,
     (S.DISCONTINUED, E.CLOSE): S.COMPLETED,
-    # What was done turns out to be somebody else's (a wrong worklist entry, a wrong link): the order still waits, or,
-    # if it was cancelled before a modality took it up, is cancelled again.
+    # What was performed belongs to another patient (wrong worklist entry, wrong link): the order is scheduled again,
+    # or cancelled again if it had been cancelled before a modality started it.
     (S.IN_PROGRESS, E.REOPEN): S.SCHEDULED,
     (S.COMPLETED, E.REOPEN): S.SCHEDULED,
     (S.DISCONTINUED, E.REOPEN): S.SCHEDULED,
@@ -66,7 +66,7 @@ TRANSITIONS: dict[tuple[OrderState, Event], OrderState] = {
     (S.REFERRED, E.AMEND): S.REFERRED,
     (S.REFERRED, E.CANCEL): S.CANCELLED,
     (S.REFERRED, E.RESULT): S.COMPLETED,
-    # … unless one of ours did it all the same; when that proves somebody else's, it waits for the other clinic again.
+    # … unless one of our modalities performed it; if that was a mistake, it is referred again.
     (S.REFERRED, E.START): S.IN_PROGRESS,
     (S.IN_PROGRESS, E.REREFER): S.REFERRED,
     (S.COMPLETED, E.REREFER): S.REFERRED,
@@ -78,7 +78,7 @@ CLOSED = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
 
 
 def after(state: OrderState, event: Event) -> OrderState:
-    """Return the state that follows, or raise WrongState."""
+    """Return the state after an event; raise WrongState if the event is not allowed."""
     try:
         return TRANSITIONS[state, event]
     except KeyError:
@@ -86,7 +86,7 @@ def after(state: OrderState, event: Event) -> OrderState:
 
 
 def allowed(state: OrderState, event: Event) -> bool:
-    """Return True if the event may happen in this state; the screens show or hide their buttons by it."""
+    """Return True if an event is allowed in a state; screens show or hide buttons by it."""
     return (state, event) in TRANSITIONS
 
 
@@ -94,7 +94,7 @@ def allowed(state: OrderState, event: Event) -> bool:
 
 # Of several performed steps the first of these decides, with the scheduled step's state and the order's event: one that
 # runs outweighs one that was completed, which outweighs one that was discontinued.
-_BY_WEIGHT = (
+_BY_PRECEDENCE = (
     (PerformedState.IN_PROGRESS, StepState.STARTED, Event.PROGRESS),
     (PerformedState.COMPLETED, StepState.COMPLETED, Event.COMPLETE),
     (PerformedState.DISCONTINUED, StepState.DISCONTINUED, Event.DISCONTINUE),
@@ -103,7 +103,7 @@ _BY_WEIGHT = (
 
 @dataclass(frozen=True, slots=True)
 class DerivedStatus:
-    """What performed steps make of an order: its state, and those of its scheduled steps (by id) that were begun."""
+    """The state of an order, and the states of its scheduled steps that were started (by id)."""
 
     state: OrderState
     steps: Mapping[int, StepState]
@@ -112,19 +112,19 @@ class DerivedStatus:
 def derive_status(order: Order, performed: Mapping[int, Collection[PerformedState]]) -> DerivedStatus:
     """Return the status that follows from the states of the performed steps of each scheduled step, by its id.
 
-    An order is over only when all of its scheduled steps were begun and none runs. Nothing performed changes nothing.
-    Raise WrongState where `TRANSITIONS` does not allow it.
+    An order ends only after all of its scheduled steps were started and none runs. Without performed steps it does not
+    change. Raise WrongState where `TRANSITIONS` does not allow it.
     """
-    steps = {id: _weightiest(states)[0] for id, states in performed.items() if states}
-    everything = [state for states in performed.values() for state in states]
-    if not everything:
+    steps = {id: _decisive(states)[0] for id, states in performed.items() if states}
+    all_states = [state for states in performed.values() for state in states]
+    if not all_states:
         return DerivedStatus(order.state, steps)
-    event = _weightiest(everything)[1] if all(performed.values()) else Event.PROGRESS
-    begun = order.state
-    if begun is not OrderState.IN_PROGRESS:
-        begun = after(begun, Event.START)
-    return DerivedStatus(after(begun, event), steps)
+    event = _decisive(all_states)[1] if all(performed.values()) else Event.PROGRESS
+    started = order.state
+    if started is not OrderState.IN_PROGRESS:
+        started = after(started, Event.START)
+    return DerivedStatus(after(started, event), steps)
 
 
-def _weightiest(states: Collection[PerformedState]) -> tuple[StepState, Event]:
-    return next((step_state, event) for state, step_state, event in _BY_WEIGHT if state in states)
+def _decisive(states: Collection[PerformedState]) -> tuple[StepState, Event]:
+    return next((step_state, event) for state, step_state, event in _BY_PRECEDENCE if state in states)

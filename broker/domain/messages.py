@@ -1,4 +1,4 @@
-"""Messages to the region, and the ids that it gave. Values only."""
+"""Messages to the region, and the ids of its resources. Values only."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class OutboxState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     NEEDS_ATTENTION = "needs_attention"
-    DROPPED = "dropped"  # cancelled before the bus had it: there is nothing to report
-    UNSUPPORTED = "unsupported"  # this bus has no message for it
+    DROPPED = "dropped"  # cancelled before it was sent
+    UNSUPPORTED = "unsupported"  # this bus does not accept such messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class OutboxRow:
     state: OutboxState
     created_at: datetime
     attempts: int = 0
-    uncertain: bool = False  # the outcome of the last POST is unknown: look it up before sending again
+    uncertain: bool = False  # the outcome of the last POST is unknown: search for the Task before sending again
     reason: str = ""
     delivered_at: datetime | None = None
-    order_revision: int | None = None  # as sent last; of an amendment that was never sent: that it is about
+    order_revision: int | None = None  # of the order as last sent; of an unsent amendment: the amended one
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Person names: how they are written in DICOM, folded for comparison, and shortened for a device.
 
-Folding happens here because SQLite's own UPPER, LIKE and NOCASE know ASCII only. What is stored is never changed here:
-folded forms are for comparing.
+Folding is done here because UPPER, LIKE and NOCASE of SQLite know ASCII only. Folded names are for comparison; stored
+names are not folded.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ _WORD = re.compile(r"[^\W\d_]+")
 _CYRILLIC, _LATIN = re.compile(r"[\u0400-\u052f]"), re.compile(r"[a-z]")
 NAME_LENGTH = 64  # characters in one component group, PS3.5 6.2 (PN)
 
-# Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
-# state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
+# Latin letters that look like Cyrillic ones, after folding: typed with the wrong keyboard layout, or written by a
+# program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
 HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
 
 
 def fold(text: str) -> str:
-    """Return the form under which names are compared.
+    """Return a text in the form in which names are compared.
 
-    NFC, case folded, ё as е, blanks squeezed, Latin look-alikes inside Cyrillic words as the letters they stand for.
+    NFC, case folded, ё as е, single blanks, Latin look-alikes in Cyrillic words as Cyrillic letters.
     """
     return in_one_alphabet(text).replace("ё", "е")
 
 
 def in_one_alphabet(text: str) -> str:
-    """Fold a text as `fold` does, but keep ё: transliteration has spellings of its own for it."""
+    """Return a text folded as by `fold`, but with ё, which has its own transliteration."""
     folded = unicodedata.normalize("NFC", text).casefold()
     if not folded.isascii() and _LATIN.search(folded):
         folded = _WORD.sub(_one_alphabet, folded)
@@ -47,13 +47,13 @@ def _one_alphabet(word: re.Match[str]) -> str:
 
 
 def to_dicom(name: PersonName) -> str:
-    """Write family^given^middle without trailing carets (PS3.5 6.2.1)."""
+    """Return family^given^middle without trailing carets (PS3.5 6.2.1)."""
     parts = (_component(part) for part in (name.family, name.given, name.middle))
     return "^".join(parts).rstrip("^")
 
 
 def from_dicom(value: str) -> PersonName:
-    """Read family^given^middle; only the first component group counts, one without carets is split at blanks."""
+    """Parse family^given^middle; only the first component group is used, and split at blanks if it has no carets."""
     group = value.split("=")[0]
     if "^" in group:
         parts = [part.strip() for part in group.split("^")] + ["", "", ""]
@@ -68,16 +68,16 @@ def split(typed: str) -> PersonName:
 
 
 def short(name: PersonName) -> str:
-    """Write «Фамилия И. О.»."""
+    """Return «Фамилия И. О.»."""
     initials = " ".join(f"{part[:1]}." for part in (name.given, name.middle) if part)
     return f"{name.family} {initials}".strip()
 
 
 def fit(name: PersonName, longest: int) -> PersonName:
-    """Shorten a name to what a device can show, in characters of DICOM's form; no component is torn without need.
+    """Shorten a name to what a device can show, in characters of its DICOM form.
 
-    Отчество and имя shrink to initials, then the отчество goes, then the имя; only a фамилия that is too long by
-    itself is cut.
+    First отчество and имя become initials, then they are dropped; the фамилия is truncated only if it is too long by
+    itself.
     """
     family, given, middle = name.family, name.given, name.middle
     for shorter in (
@@ -93,7 +93,7 @@ def fit(name: PersonName, longest: int) -> PersonName:
 
 
 def cut(text: str, longest: int) -> str:
-    """Shorten a text, at the end of a word where that leaves most of it."""
+    """Shorten a text to `longest` characters, at the end of a word if more than half remains."""
     if len(text) <= longest:
         return text
     end = text.rfind(" ", 0, longest + 1)
@@ -101,9 +101,9 @@ def cut(text: str, longest: int) -> str:
 
 
 def tidy(text: str) -> str:
-    """Normalise what was typed: NFC, no control characters, single blanks; letters' case is left alone."""
+    """Normalise what was typed: NFC, no control characters, single blanks; upper and lower case stay."""
     printable = unicodedata.normalize("NFC", text)
-    if not printable.isprintable():  # else it has none of these characters, and no blank but the usual one
+    if not printable.isprintable():  # a printable text has no such characters, and no blank but the space
         printable = "".join(
             " " if char.isspace() else char
             for char in printable

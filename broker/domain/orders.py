@@ -1,4 +1,4 @@
-"""What was asked for and where it is planned. Values only.
+"""Orders, their scheduled steps, and the referrals that they are made of. Values only.
 
 Dates and times of the clinic's work are local clinic time, naive; instants are aware datetimes in UTC.
 """
@@ -10,11 +10,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from broker.domain.people import NOBODY, Patient, PersonName
+from broker.domain.people import NO_NAME, Patient, PersonName
 
 
 class Priority(StrEnum):
-    """How soon: ServiceRequest.priority; Requested Procedure Priority (0040,1003) has its own words."""
+    """FHIR ServiceRequest.priority; Requested Procedure Priority (0040,1003) has other values."""
 
     ROUTINE = "routine"
     URGENT = "urgent"
@@ -28,7 +28,7 @@ class StepState(StrEnum):
     COMPLETED = "COMPLETED"
     DISCONTINUED = "DISCONTINUED"
     CANCELLED = "CANCELLED"
-    REFERRED = "REFERRED"  # not DICOM's: another clinic does it, so it is on no worklist of ours
+    REFERRED = "REFERRED"  # not a DICOM status: another clinic performs it, so it is on none of our worklists
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +42,33 @@ class ScheduledStep:
     id: int = field(kw_only=True)
 
     def starts_at(self, minute: datetime) -> bool:
-        """Return True if `minute` is this start as people see and type it: DICOM's TM has seconds, a form has none."""
+        """Return True if `minute` is this start without seconds: DICOM's TM has seconds, the form has none."""
         return self.start.replace(second=0, microsecond=0) == minute.replace(second=0, microsecond=0)
 
 
 class OrderState(StrEnum):
-    """The life of an order; `lifecycle.TRANSITIONS` says what may follow."""
+    """The state of an order; see `lifecycle.TRANSITIONS`."""
 
     SCHEDULED = "scheduled"
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     DISCONTINUED = "discontinued"
     CANCELLED = "cancelled"
-    REFERRED = "referred"  # another clinic is to do it
+    REFERRED = "referred"  # another clinic performs it
 
 
 class BusRole(StrEnum):
-    """What this clinic is to the region for an order."""
+    """The role of this clinic for an order on the bus."""
 
     NONE = ""  # nothing is reported to the region
-    PLACER = "placer"  # we order it
-    PERFORMER = "performer"  # another clinic ordered it from us
-    WALK_IN = "walk_in"  # it was done without an order: only the result is reported
+    PLACER = "placer"  # this clinic orders it
+    PERFORMER = "performer"  # another clinic ordered it from this one
+    WALK_IN = "walk_in"  # performed without an order: only the result is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referral:
-    """What a referring doctor asks for beside the procedure: what a draft, an order and an incoming referral share.
+    """The fields that a draft, an order and an incoming referral share: what a referring doctor states.
 
     A field that is added here is copied by `referral_fields` and stored under its name.
     """
@@ -76,7 +76,7 @@ class Referral:
     laterality: str = ""  # R, L, B or empty
     priority: Priority = Priority.ROUTINE
     finance: str = "1"  # N3.32: 1 ОМС, 2 бюджет, 3 платные, 4 ДМС, 5 собственные, 6 другое
-    referrer: PersonName = NOBODY
+    referrer: PersonName = NO_NAME
     referrer_snils: str = ""  # 11 digits
     referrer_position: str = ""
     diagnosis_code: str = ""  # ICD-10
@@ -94,7 +94,7 @@ class Referral:
         return f"{self.diagnosis_code} {self.diagnosis_text}".strip()
 
     def referral_fields(self) -> dict[str, Any]:
-        """Return these fields by name, to make one kind of referral of another."""
+        """Return these fields by name, to create one kind of referral from another."""
         return {each.name: getattr(self, each.name) for each in fields(Referral)}
 
 
@@ -120,32 +120,32 @@ class Order(Referral):
     requester: str | None = None  # GUID of the clinic that refers; None: this one
     owner: str | None = None  # GUID of the clinic that is to do it; None: this one
     bus_accession_number: str = ""  # ACSN, where it fits a modality (SH, 16 characters)
-    # What an import brought beyond this model, in the DICOM JSON model (PS3.18 F.2); answered when asked for.
+    # Passthrough attributes of an import, in the DICOM JSON model (PS3.18 F.2), see `domain.passthrough`.
     attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     revision: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ReferralDraft(Referral):
-    """What a registrar, a script or the bus asks to be registered.
+    """A referral that a registrar, a script or the bus wants to register.
 
-    `submission_id` makes a repeated submission (double click, Enter twice, a script's retry) one referral; empty
-    means that the caller takes care of it itself.
+    `submission_id` identifies a repeated submission (double click, retry of a script); empty: the caller prevents
+    repetitions itself.
     """
 
     patient: Patient
     procedure_code: str
     station_ae_titles: tuple[str, ...]
     start: datetime  # local clinic time, naive
-    owner: str | None = None  # GUID of another clinic that is to do it: no device then, and `start` is a wish
+    owner: str | None = None  # GUID of the clinic that is to perform it: without a device, and `start` is a wish
     submission_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedItem:
-    """A worklist item as a script of the clinic has written it into a file; what it leaves empty is made here.
+    """A worklist item of a script's file; numbers that it leaves empty are generated.
 
-    `patient.patient_id` may be empty, too. `attributes` is what it contains beyond the model, see `domain.passthrough`.
+    `patient.patient_id` may be empty, too. `attributes`: see `domain.passthrough`.
     """
 
     patient: Patient
@@ -156,7 +156,7 @@ class ImportedItem:
     procedure_code: str = ""
     procedure_local: bool = True
     priority: Priority = Priority.ROUTINE
-    referrer: PersonName = NOBODY
+    referrer: PersonName = NO_NAME
     diagnosis_text: str = ""
     comment: str = ""
     accession_number: str = ""

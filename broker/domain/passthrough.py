@@ -1,9 +1,9 @@
-"""Passthrough attributes: what an imported worklist item says beyond the model, and which change ends it. Pure.
+"""Passthrough attributes: those of an imported worklist item that the model does not have. Pure.
 
 `Order.attributes` is {"top": {...}, "step": {...}}: the item's attributes and those of its scheduled step, each keyed
-by DICOM keyword (a private attribute by its tag) with a value in the DICOM JSON model (PS3.18 F.2). A worklist answers
-them in place of what it would make of the model, also where they are empty. Whoever changes a field by hand means what
-is typed: the attributes that say the same go.
+by DICOM keyword (a private attribute by its tag) with a value in the DICOM JSON model (PS3.18 F.2). The worklist
+returns them in place of attributes made from the model, also if they are empty. If a person changes a field, the
+attributes with the same meaning are deleted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from broker.domain.orders import Order
 from broker.domain.people import Patient
 
 TOP, STEP = "top", "step"
-# Field of a patient -> the attribute that says the same more exactly, or in the script's own way.
+# Field of a patient -> attribute with the same meaning, which may say more.
 PATIENT = {
     "name": "PatientName",  # prefix, suffix, ideographic and phonetic groups
     "birth_date": "PatientBirthDate",
@@ -26,7 +26,7 @@ PATIENT = {
     "pregnancy": "PregnancyStatus",
 }
 _PROCEDURE_CODE = ((TOP, "RequestedProcedureCodeSequence"), (STEP, "ScheduledProtocolCodeSequence"))
-# Field of an order -> the attributes (level, keyword).
+# Field of an order -> attributes (level, keyword) with the same meaning.
 ORDER = {
     "procedure_code": _PROCEDURE_CODE,
     "procedure_name": (
@@ -41,29 +41,31 @@ ORDER = {
     "comment": ((TOP, "RequestedProcedureComments"), (STEP, "CommentsOnTheScheduledProcedureStep")),
 }
 START = ((STEP, "ScheduledProcedureStepStartDate"), (STEP, "ScheduledProcedureStepStartTime"))
-STATIONS = ((STEP, "ScheduledStationName"), (STEP, "ScheduledProcedureStepLocation"))  # those of another device
+STATIONS = ((STEP, "ScheduledStationName"), (STEP, "ScheduledProcedureStepLocation"))  # of the device
 
 
-def of_patient(before: Patient, after: Patient) -> list[str]:
-    """Return the keywords of a patient's attributes that a change puts an end to."""
+def outdated_by_patient(before: Patient, after: Patient) -> list[str]:
+    """Return the keywords of attributes that a change of the patient makes outdated."""
     return [keyword for field, keyword in PATIENT.items() if _changed(before, after, field)]
 
 
 def after_amendment(before: Order, after: Order) -> dict[str, Any]:
-    """Return what is left of an order's passthrough attributes after somebody changed the order by hand."""
-    over = [(TOP, keyword) for keyword in of_patient(before.patient, after.patient)]
-    over += [place for field, places in ORDER.items() if _changed(before, after, field) for place in places]
+    """Return the passthrough attributes of an order that remain valid after a person has changed it."""
+    outdated = [(TOP, keyword) for keyword in outdated_by_patient(before.patient, after.patient)]
+    outdated += [
+        location for field, locations in ORDER.items() if _changed(before, after, field) for location in locations
+    ]
     for old, new in zip(before.steps, after.steps, strict=False):
-        over += START if old.start != new.start else ()
-        over += STATIONS if old.station_ae_titles != new.station_ae_titles else ()
-    return without(before.attributes, over)
+        outdated += START if old.start != new.start else ()
+        outdated += STATIONS if old.station_ae_titles != new.station_ae_titles else ()
+    return without(before.attributes, outdated)
 
 
-def without(attributes: dict[str, Any], places: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return passthrough attributes without those at these places (level, keyword)."""
-    gone = set(places)
+def without(attributes: dict[str, Any], locations: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return passthrough attributes without those at these locations (level, keyword)."""
+    removed = set(locations)
     return {
-        level: {keyword: value for keyword, value in stored.items() if (level, keyword) not in gone}
+        level: {keyword: value for keyword, value in stored.items() if (level, keyword) not in removed}
         for level, stored in attributes.items()
     }
 

@@ -1,4 +1,4 @@
-"""People who are examined, and how their names are written. Values only."""
+"""Patients and names of people. Values only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PersonName:
         return " ".join(part for part in (self.family, self.given, self.middle) if part)
 
 
-NOBODY = PersonName("")
+NO_NAME = PersonName("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Patient:
     """A person who is examined here."""
 
     name: PersonName
-    birth_date: date | None  # None: imported from a worklist that does not tell it; referrals need one
+    birth_date: date | None  # None: an imported worklist item has none; referrals need one
     sex: Sex
-    patient_id: str = ""  # Patient ID (0010,0020): the clinic's own card number, given by the store when empty
+    patient_id: str = ""  # Patient ID (0010,0020): the clinic's own card number, generated if empty
     snils: str = ""  # 11 digits
     policy: str = ""  # ЕНП, 16 digits
     phone: str = ""

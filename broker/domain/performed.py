@@ -1,4 +1,4 @@
-"""What modalities report of their work (MPPS, PS3.3 C.4.13 to C.4.15). Values only.
+"""Performed procedure steps, as modalities report them (MPPS, PS3.3 C.4.13 to C.4.15). Values only.
 
 Times of the clinic's work are local clinic time, naive.
 """
@@ -26,7 +26,7 @@ class PerformedState(StrEnum):
 
 
 class StepSource(StrEnum):
-    """Where it is known from that a step was performed."""
+    """Who reported that a step was performed."""
 
     MODALITY = "modality"
     MANUAL = "manual"  # a person, for a device that does not report
@@ -57,7 +57,7 @@ class PerformedSeries:
 
 @dataclass(frozen=True, slots=True)
 class Dose:
-    """A number of the radiation dose that a modality reported, with its unit."""
+    """A radiation dose that a modality reported, with its unit."""
 
     keyword: str  # of the attribute
     value: float
@@ -72,7 +72,7 @@ class PerformedStep:
     sop_instance_uid: str
     ae_title: str  # the calling AE title
     state: PerformedState
-    start: datetime | None  # local clinic time, naive; None where the device sent none that can be read
+    start: datetime | None  # local clinic time, naive; None: the device sent no valid one
     station_ae_title: str = ""
     end: datetime | None = None
     performed_step_id: str = ""
@@ -86,7 +86,7 @@ class PerformedStep:
     discontinuation_code: str = ""
     discontinuation_meaning: str = ""
     images: int = 0
-    provisional: bool = False  # not ended by the device that began it, which may still report its end
+    provisional: bool = False  # its end was not reported by the device that started it, which may still do so
     source: StepSource = StepSource.MODALITY
     series: tuple[PerformedSeries, ...] = ()  # as reported; read back by store.performed.series
     doses: tuple[Dose, ...] = ()  # as reported; read back by store.performed.doses
@@ -95,14 +95,14 @@ class PerformedStep:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a modality sent, as it came: attributes in the DICOM JSON model (PS3.18 F.2), and a digest of them."""
+    """A message of a modality: its attributes in the DICOM JSON model (PS3.18 F.2), and a digest of them."""
 
     attributes: dict[str, Any]
     digest: str
-    address: str = ""  # that it came from
+    address: str = ""  # IP address of the sender
     status: str = ""  # Performed Procedure Step Status (0040,0252), as the device sent it
-    notes: tuple[tuple[str, str], ...] = ()  # what was tolerated in it, to be noted for its device: kinds and texts
-    written: str = ""  # the attributes as a text, where that is at hand
+    notes: tuple[tuple[str, str], ...] = ()  # tolerated mistakes, to be noted for the device: kinds and texts
+    written: str = ""  # the attributes as JSON; empty: not serialised yet
 
     def json(self) -> str:
         """Return the attributes as a text."""
@@ -111,7 +111,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class PerformedChange:
-    """The content of an N-SET; None leaves what is known as it is."""
+    """The content of an N-SET; None means no change."""
 
     state: PerformedState | None = None
     end: datetime | None = None
@@ -119,16 +119,16 @@ class PerformedChange:
     discontinuation_code: str | None = None
     discontinuation_meaning: str | None = None
     images: int | None = None
-    series: tuple[PerformedSeries, ...] | None = None  # all of them: a sequence is always sent whole
-    doses: Mapping[str, tuple[Dose, ...]] | None = None  # by keyword; an empty tuple takes the old numbers away
+    series: tuple[PerformedSeries, ...] | None = None  # a sequence is always sent as a whole
+    doses: Mapping[str, tuple[Dose, ...]] | None = None  # by keyword; an empty tuple deletes the old ones
 
 
 class MppsOutcome(StrEnum):
-    """What became of a modality's message."""
+    """The outcome of a modality's message."""
 
     ACCEPTED = "accepted"
-    REPEATED = "repeated"  # the same message again: the modality did not get our first answer
-    DUPLICATE = "duplicate"  # another message under a UID that is taken
-    UNKNOWN = "unknown"  # a change of something that was never begun here
-    FINAL = "final"  # a change of something that has ended
-    REFUSED = "refused"  # it breaks the rules, and its device is held to them
+    REPEATED = "repeated"  # the same message again: the modality did not get the first answer
+    DUPLICATE = "duplicate"  # another N-CREATE with a known UID
+    UNKNOWN = "unknown"  # N-SET of an unknown step
+    FINAL = "final"  # N-SET of a step that has ended
+    REFUSED = "refused"  # it breaks the rules, and the device's policy is strict

@@ -1,7 +1,7 @@
-"""What was done to a patient already: studies that a new one would repeat, and the dose of a year. Pure.
+"""Earlier studies that a planned one would repeat, and the dose of a year. Pure.
 
-The rule warns, it forbids nothing: whether a study is needed again is a doctor's decision. Where something is unknown
-it rather warns once too often, and shows what was not known.
+The result is a warning: whether a study is needed again is a doctor's decision. Unknown body sites and modalities count
+as the same, and the warning says so.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from datetime import date, timedelta
 from broker.domain.reports import ExternalStudy
 
 YEAR = timedelta(days=365)
-# Projection radiography is one kind of study, whatever catches the image.
+# All modalities of projection radiography are one kind of study.
 _RADIOGRAPHY = ("DX", "CR", "RG")
-# What a report of the region's category «рентген» may be, where no ImagingStudy has the modality: it is read as RG.
+# What an external study of modality RG may be: RG is read from the category «рентген» if no ImagingStudy has a
+# modality.
 _XRAYS = frozenset({*_RADIOGRAPHY, "MG", "RF", "XA", "IO", "PX"})
 _IONISING = _XRAYS | {"CT", "NM", "PT"}
-# FHIR DiagnosticReport.status: these words are the doctor's last so far; the others come before one.
+# FHIR DiagnosticReport.status of reports that a doctor has finished.
 _FINAL = frozenset({"final", "amended", "corrected", "appended"})
 WITHDRAWN = frozenset({"cancelled", "entered-in-error"})
 
 
 @dataclass(frozen=True, slots=True)
 class OwnStudy:
-    """A study that was done in this clinic; what is not known of it is empty."""
+    """A study that was performed in this clinic; unknown fields are empty."""
 
     order_id: int
     accession_number: str
@@ -41,27 +42,27 @@ class OwnStudy:
 
 @dataclass(frozen=True, slots=True)
 class PriorStudy:
-    """An earlier study that the planned one would repeat. `organisation` is empty where it was done here."""
+    """An earlier study that the planned one would repeat. `organisation` is empty if it was performed here."""
 
     studied_on: date
     modality: str
     procedure_name: str = ""
     body_site: str = ""
-    site_known: bool = True  # False: that the body site is the same is assumed
+    site_known: bool = True  # False: one body site is unknown, and assumed to be the same
     conclusion: str = ""
     effective_dose: float | None = None  # mSv
     organisation: str = ""  # GUID
     accession_number: str = ""
-    order_id: int | None = None  # of a study done here
+    order_id: int | None = None  # of our own study
     reference: str = ""  # of an external study
 
 
 @dataclass(frozen=True, slots=True)
 class DoseOfYear:
-    """The effective dose of a patient's last twelve months: what was reported, and of how many studies nothing was."""
+    """The effective dose of a patient's last twelve months, and the numbers of studies of known and unknown dose."""
 
     millisieverts: float
-    told: int
+    known: int
     unknown: int  # studies with ionising radiation whose dose is not known: the sum is at least so much
 
 
@@ -71,14 +72,14 @@ def is_final(study: ExternalStudy) -> bool:
 
 
 def latest_reports(studies: Iterable[ExternalStudy]) -> list[ExternalStudy]:
-    """Return one report for every study of every clinic: the finished one before the partial one; newest study first.
+    """Return one report for every study of every clinic: a final one before a partial one; newest study first.
 
     A study is known by its Study Instance UID or accession number; one without either is identified by its
-    reference. Of two of the same weight the later in `studies` counts.
+    reference. Of two equal ones the later in `studies` counts.
     """
     chosen: dict[tuple[str, str], ExternalStudy] = {}
     for study in studies:
-        key = (study.organisation.casefold(), _name(study))
+        key = (study.organisation.casefold(), _study_key(study))
         if key not in chosen or is_final(study) or not is_final(chosen[key]):
             chosen[key] = study
     return sorted(chosen.values(), key=lambda study: study.studied_on or date.min, reverse=True)
@@ -94,11 +95,10 @@ def repeated_studies(
 ) -> list[PriorStudy]:
     """Return the earlier studies that one planned for `on` would repeat, newest first.
 
-    `days` is the interval of each kind of study: "CT", or "DX/4" with the code of a body site; the more exact line
-    decides, and 0 asks for no warning. Two known body sites must be the same. A body site that is unknown on either
-    side counts as the same one, but only under the line of the modality alone: a line for a body site does not apply to
-    a study whose body site is not known. The digital and the older kinds of radiography (DX, CR, RG) are one
-    modality. An external X-ray of which only the category is known (RG) counts for every kind of X-ray.
+    `days` is the interval of each kind of study: "CT", or "DX/4" with the code of a body site; the more exact key
+    decides, and 0 means no warning. Two known body sites must be the same. A body site that is unknown on either side
+    counts as the same one, but only for the key without a body site. The digital and the older kinds of radiography
+    (DX, CR, RG) are one modality. An external study of modality RG counts as every kind of X-ray.
     """
     found = [
         PriorStudy(
@@ -114,7 +114,7 @@ def repeated_studies(
             order_id=study.order_id if isinstance(study, OwnStudy) else None,
             reference="" if isinstance(study, OwnStudy) else study.reference,
         )
-        for study in _together(own, external)
+        for study in _all_studies(own, external)
         if study.studied_on
         and _repeats(planned_modality, planned_body_site, on, study.modality, study.body_site, study.studied_on, days)
     ]
@@ -123,34 +123,37 @@ def repeated_studies(
 
 def dose_of_year(on: date, own: Sequence[OwnStudy], external: Sequence[ExternalStudy]) -> DoseOfYear:
     """Sum the effective dose (mSv) of the twelve months up to `on`; a study of several reports counts once."""
-    recent = [study for study in _together(own, external) if study.studied_on and on - YEAR <= study.studied_on <= on]
+    recent = [
+        study for study in _all_studies(own, external) if study.studied_on and on - YEAR <= study.studied_on <= on
+    ]
     doses = [study.effective_dose for study in recent if study.effective_dose is not None]
     unknown = [study for study in recent if study.effective_dose is None and study.modality in _IONISING]
     return DoseOfYear(round(sum(doses), 6), len(doses), len(unknown))
 
 
-def _together(own: Sequence[OwnStudy], external: Iterable[ExternalStudy]) -> list[OwnStudy | ExternalStudy]:
-    """Return our studies and the others', each once."""
+def _all_studies(own: Sequence[OwnStudy], external: Iterable[ExternalStudy]) -> list[OwnStudy | ExternalStudy]:
+    """Return our own and external studies, each once."""
     known = {study.study_instance_uid for study in own if study.study_instance_uid}
-    return [*own, *_each_once(external, known)]
+    return [*own, *_one_report_per_study(external, known)]
 
 
-def _each_once(external: Iterable[ExternalStudy], own: set[str]) -> list[ExternalStudy]:
-    """Return one report for every study that is not ours: of several clinics' reports one with a dose.
+def _one_report_per_study(external: Iterable[ExternalStudy], own: set[str]) -> list[ExternalStudy]:
+    """Return one report for every external study, preferably one with a dose.
 
-    Only a Study Instance UID makes two clinics' reports one study's: their accession numbers may coincide.
+    Reports of different clinics are on one study only if they have the same Study Instance UID: accession numbers of
+    different clinics may be equal.
     """
     chosen: dict[tuple[str, str], ExternalStudy] = {}
     for study in latest_reports(external):
-        name = ("" if study.study_instance_uid else study.organisation.casefold(), _name(study))
+        key = ("" if study.study_instance_uid else study.organisation.casefold(), _study_key(study))
         if study.study_instance_uid in own:
             continue
-        if name not in chosen or (chosen[name].effective_dose is None and study.effective_dose is not None):
-            chosen[name] = study
+        if key not in chosen or (chosen[key].effective_dose is None and study.effective_dose is not None):
+            chosen[key] = study
     return list(chosen.values())
 
 
-def _name(study: ExternalStudy) -> str:
+def _study_key(study: ExternalStudy) -> str:
     return study.study_instance_uid or (study.accession_number and f"#{study.accession_number}") or study.reference
 
 
@@ -171,7 +174,7 @@ def _same_kind(planned: str, modality: str) -> bool:
 
 
 def _interval(planned: str, exact: str, days: Mapping[str, int]) -> int:
-    """Return the days for a kind of study, the line for its body site first; 0 if there is none."""
+    """Return the interval in days for a kind of study, by the key with a body site first; 0 if there is none."""
     kinds = dict.fromkeys((planned, *(_RADIOGRAPHY if planned in _RADIOGRAPHY else ())))
     for ending in dict.fromkeys((exact, "")):
         for kind in kinds:

@@ -1,4 +1,4 @@
-"""Results: the report that a doctor writes here, and studies that other clinics made. Values only."""
+"""Reports that are written here, and studies that other clinics have reported. Values only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from broker.domain.orders import Order
-from broker.domain.people import NOBODY, PersonName
+from broker.domain.people import NO_NAME, PersonName
 
 
 class ReportState(StrEnum):
@@ -19,7 +19,7 @@ class ReportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A doctor's report on a study: протокол. `reading` numbers several doctors' reports on one study."""
+    """A doctor's report on a study: протокол. `reading` is its number among several doctors' reports on one study."""
 
     order_id: int
     description: str = ""  # описание
@@ -28,7 +28,7 @@ class Report:
     effective_dose: float | None = None  # mSv
     state: ReportState = ReportState.DRAFT
     author: str = ""  # login
-    author_name: PersonName = NOBODY
+    author_name: PersonName = NO_NAME
     author_snils: str = ""  # 11 digits
     author_position: str = ""
     reading: int = 1
@@ -44,8 +44,8 @@ class SignedReport:
 
     order: Order
     report: Report
-    images_made_on: date | None = None  # None: no modality reported it
-    devices: str = ""  # names and rooms, as people read them
+    images_made_on: date | None = None  # None: no modality has reported it
+    devices: str = ""  # names and rooms, for people
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
-"""How a message about a performed procedure step is checked by a table of what must be there. Pure.
+"""Checks messages about a performed procedure step by a table of required attributes. Pure.
 
-The table (PS3.4 Table F.7.2-1) is data that the DICOM part brings; so are the keys of its attributes, which mean
-nothing here. What becomes of a message with problems is its device's policy: refused where that is strict, used as far
-as possible elsewhere.
+The table (PS3.4 Table F.7.2-1) is in `broker.dicom.mpps.rules`; keys of attributes are opaque here. If the device's
+policy is strict, a message with problems is refused; otherwise it is used as far as possible.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _CONTENTS = ("InlineBinary", "BulkDataURI")  # what stands in place of Value for
 
 
 class ProblemKind(StrEnum):
-    """How an attribute breaks the rules, as PS3.7 10.1 tells them apart."""
+    """How an attribute breaks the rules, by the statuses of PS3.7 10.1."""
 
     MISSING_ATTRIBUTE = "missing attribute"
     MISSING_VALUE = "missing attribute value"
@@ -33,7 +32,7 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """How a message breaks the rules, at which attribute, and in words for people."""
+    """How a message breaks the rules, the key of the attribute, and a text for people."""
 
     kind: ProblemKind
     key: str
@@ -42,11 +41,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One attribute: its requirement types for the device at N-CREATE, at N-SET and when the step ends.
+    """The requirement types of one attribute at N-CREATE, at N-SET and when the step has ended (`final`).
 
-    "1" must have a value, "2" must be there, "3" may be. `set` is None where an N-SET may not touch it. `final` is
-    what must be known once the step has ended. A conditional type counts as its number, `unless` one of the other
-    attributes (keys) is there.
+    "1" must have a value, "2" must be present, "3" is optional; `set` is None if an N-SET may not change it. A type 1C
+    or 2C counts as its number, `unless` one of the other attributes (keys) is present.
     """
 
     keyword: str
@@ -66,32 +64,32 @@ class RuleTable:
     by_key: Mapping[str, Rule] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Index the rules by their attributes' keys."""
+        """Index the rules by key."""
         object.__setattr__(self, "by_key", {rule.key: rule for rule in self.rules})
 
     def creation_problems(self, attributes: Attributes) -> list[Problem]:
-        """Check what an N-CREATE brings: what is missing (0120) and what is empty (0121, PS3.7 10.1.5.1.6)."""
-        return list(islice(_created(attributes, self.rules, "", ProblemKind.MISSING_ATTRIBUTE), MAX_PROBLEMS))
+        """Return what is missing (0120) or empty (0121) in an N-CREATE (PS3.7 10.1.5.1.6)."""
+        return list(islice(_creation_problems(attributes, self.rules, "", ProblemKind.MISSING_ATTRIBUTE), MAX_PROBLEMS))
 
     def change_problems(self, attributes: Attributes, known: Attributes, names: Mapping[str, str]) -> list[Problem]:
-        """Check what an N-SET touches of a step of which `known` is known.
+        """Return the problems of an N-SET; `known` are the attributes of the step so far.
 
-        What it may not touch is 0106 with another value than the known one (PS3.7 10.1.3.1.9, Invalid Attribute Value);
-        the same value does no harm. What was never created cannot be set (F.7.2.2.2): 0105. A sequence is always sent
-        whole, so that its items are checked as at creation. `names` are the keywords of what is checked, by key.
+        Another value of an attribute that may not be changed is 0106 (PS3.7 10.1.3.1.9), an attribute that was not
+        created is 0105 (PS3.4 F.7.2.2.2). Items of sequences are checked as at N-CREATE. `names`: key -> keyword of
+        the attributes to check.
         """
         return list(islice(self._touched(attributes, known, names), MAX_PROBLEMS))
 
     def final_problems(self, known: Attributes) -> list[Problem]:
-        """Check a step that is to end with what is known of it then.
+        """Return what a step that ends lacks; `known` are its attributes after the change.
 
-        What is not there and what is empty are both 0121: an N-SET knows no 0120 (PS3.7 10.1.3.1.9).
+        Missing and empty attributes are both 0121: N-SET has no 0120 (PS3.7 10.1.3.1.9).
         """
-        found = (_lacking(known, rule, rule.final, "", ProblemKind.MISSING_VALUE) for rule in self.rules)
+        found = (_requirement_problem(known, rule, rule.final, "", ProblemKind.MISSING_VALUE) for rule in self.rules)
         return list(islice(chain.from_iterable(found), MAX_PROBLEMS))
 
     def settable(self, attributes: Attributes) -> dict[str, Any]:
-        """Return the attributes that an N-SET may change: devices repeat those that they may not."""
+        """Return only the attributes that an N-SET may change: devices often repeat the others."""
         return {key: value for key, value in attributes.items() if key not in self.by_key or self._is_settable(key)}
 
     def _is_settable(self, key: str) -> bool:
@@ -106,12 +104,12 @@ class RuleTable:
             elif key not in known:
                 yield Problem(ProblemKind.NO_SUCH_ATTRIBUTE, key, f"{name} was not created")
             if rule is not None and rule.set is not None:
-                yield from _items(attributes, rule, "", ProblemKind.MISSING_VALUE)
+                yield from _item_problems(attributes, rule, "", ProblemKind.MISSING_VALUE)
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What is wrong with a change: why it is refused, or what is overlooked (kinds and texts of device notes)."""
+    """The result of a check: the reason of a refusal, or the tolerated mistakes as (kind, text) of device notes."""
 
     refusal: Problem | None = None
     notes: tuple[tuple[str, str], ...] = ()
@@ -119,14 +117,14 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRules:
-    """What an N-SET is held to: the table, the keywords of what it brings by key, and its device's policy."""
+    """The rules for one N-SET: the table, key -> keyword of its attributes, and its device's policy."""
 
     table: RuleTable
     names: Mapping[str, str]
     strict: bool
 
     def validate(self, attributes: Attributes, known: Attributes, *, ends: bool) -> Validation:
-        """Check the change of a step of which `known` is known; `ends` says that the step is over with it."""
+        """Validate a change; `known` are the attributes of the step so far, `ends`: the change ends the step."""
         notes = []
         problems = self.table.change_problems(attributes, known, self.names)
         if problems:
@@ -142,12 +140,12 @@ class ChangeRules:
 
 
 def note_of(problems: Iterable[Problem]) -> str:
-    """Return the text of a device note about problems that are overlooked."""
+    """Return the text of a device note about tolerated problems, at most MAX_NOTE characters."""
     return "; ".join(problem.text for problem in problems)[:MAX_NOTE]
 
 
 def values(attributes: Attributes, key: str) -> list[Any]:
-    """Return an attribute's values without the empty ones; nothing if it is not there."""
+    """Return the non-empty values of an attribute; empty if it is missing."""
     element = attributes.get(key)
     if not element:
         return []
@@ -155,19 +153,23 @@ def values(attributes: Attributes, key: str) -> list[Any]:
     return [value for value in found if value not in (None, "", {"Alphabetic": ""})]
 
 
-def _created(attributes: Attributes, rules: Iterable[Rule], where: str, missing: ProblemKind) -> Iterator[Problem]:
+def _creation_problems(
+    attributes: Attributes, rules: Iterable[Rule], where: str, missing: ProblemKind
+) -> Iterator[Problem]:
     for rule in rules:
-        yield from _lacking(attributes, rule, rule.create, where, missing)
-        yield from _items(attributes, rule, where, missing)
+        yield from _requirement_problem(attributes, rule, rule.create, where, missing)
+        yield from _item_problems(attributes, rule, where, missing)
 
 
-def _items(attributes: Attributes, rule: Rule, where: str, missing: ProblemKind) -> Iterator[Problem]:
+def _item_problems(attributes: Attributes, rule: Rule, where: str, missing: ProblemKind) -> Iterator[Problem]:
     for item in values(attributes, rule.key) if rule.items else []:
         if isinstance(item, Mapping):
-            yield from _created(item, rule.items, f"{where}{rule.keyword} > ", missing)
+            yield from _creation_problems(item, rule.items, f"{where}{rule.keyword} > ", missing)
 
 
-def _lacking(attributes: Attributes, rule: Rule, type: str, where: str, missing: ProblemKind) -> Iterator[Problem]:
+def _requirement_problem(
+    attributes: Attributes, rule: Rule, type: str, where: str, missing: ProblemKind
+) -> Iterator[Problem]:
     if type == "3" or any(key in attributes for key in rule.unless):
         return
     if rule.key not in attributes:

@@ -1,4 +1,4 @@
-"""What is wrong with a referral, field by field, as codes that the screens put into words. Pure."""
+"""Validates referrals; problems are codes with Russian texts in `ui.text.errors`. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from broker.domain.identifiers import is_guid, policy_problem, snils_problem
 from broker.domain.orders import ReferralDraft
 from broker.domain.people import Patient
 
-OLDEST = date(1900, 1, 2)  # the region's patient index takes 1900-01-01 for "unknown" and refuses it
+OLDEST = date(1900, 1, 2)  # the region's patient index reads 1900-01-01 as "unknown" and refuses it
 FARTHEST = timedelta(days=366)
 # ICD-10: a letter, two digits, and up to two more after a dot.
 _ICD10 = re.compile(r"[A-Z]\d{2}(\.\d{1,2})?")
@@ -19,7 +19,7 @@ LATERALITIES = frozenset({"", "R", "L", "B"})
 
 
 def patient_problems(patient: Patient, today: date) -> dict[str, str]:
-    """Name the fields of a patient that are wrong: field -> problem code; empty when all is well."""
+    """Return the problems of a patient: field -> problem code; empty if it is valid."""
     problems: dict[str, str] = {}
     for field, part, needed in (
         ("family", patient.name.family, True),
@@ -52,7 +52,7 @@ def patient_problems(patient: Patient, today: date) -> dict[str, str]:
 
 
 def referral_problems(draft: ReferralDraft, now: datetime) -> dict[str, str]:
-    """Name the fields of a referral that are wrong; `now` is the local clinic time, naive."""
+    """Return the problems of a referral: field -> problem code; `now` is local clinic time, naive."""
     problems = patient_problems(draft.patient, now.date())
     if not draft.procedure_code:
         problems["procedure"] = "required"

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from broker.domain import names
 from broker.domain.orders import Referral, ReferralDraft
-from broker.domain.people import NOBODY, Patient, PersonName, Sex
+from broker.domain.people import NO_NAME, Patient, PersonName, Sex
 from broker.store.queries.schedule import Visit
 
 
@@ -28,7 +28,7 @@ class BadJson(ValueError):
 
 _STRICT = ConfigDict(extra="forbid")
 # Pydantic's kinds of mistakes whose own words are about Python.
-_MESSAGES = dict.fromkeys(("unexpected_keyword_argument", "extra_forbidden"), "there is no such field")
+_MESSAGES = dict.fromkeys(("unexpected_keyword_argument", "extra_forbidden"), "unknown field")
 
 
 def _name(written: object) -> PersonName:
@@ -79,7 +79,7 @@ class ReferralJson(Referral):
     procedure: str
     stations: Annotated[list[str], Field(min_length=1)]
     start: datetime
-    referrer: Annotated[PersonName, BeforeValidator(_name)] = NOBODY
+    referrer: Annotated[PersonName, BeforeValidator(_name)] = NO_NAME
     submission_id: str = ""
 
     def to_draft(self) -> ReferralDraft:

@@ -121,7 +121,7 @@ def _table(lines: Iterable[Sequence[str]], unread: tuple[str, ...]) -> ReferralT
             raise BadTable(f"the columns «{columns[field]}» and «{header[place]}» mean the same")
         columns[field] = header[place]
     if missing := [COLUMNS[one[0]] for one in NEEDED if not any(field in columns for field in one)]:
-        raise BadTable("there is no column for: " + ", ".join(f"{names[0]} ({names[1]})" for names in missing))
+        raise BadTable("columns are missing: " + ", ".join(f"{names[0]} ({names[1]})" for names in missing))
     rows = [
         ReferralRow(
             number,

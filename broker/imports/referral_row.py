@@ -1,6 +1,6 @@
 """Reads one row of a table of referrals: from its texts to the referral, or every reason why it is refused.
 
-Reasons are for whoever made the table: they name the column as it is called there. What the use case itself refuses
+Reasons are for the author of the table: they name the column as it is called there. What the use case itself refuses
 is put into the same words by `explained`.
 """
 
@@ -252,7 +252,7 @@ def _station(raw: str, catalogue: Catalogue) -> str | None:
         if wanted in (names.fold(device.name), names.fold(f"{device.name}, {device.room}"))
     ]
     found = by_title or by_name
-    return found[0] if len(found) == 1 else None  # two devices of one name are told apart by their AE titles
+    return found[0] if len(found) == 1 else None  # devices with the same name need the AE title
 
 
 def _submission_id(draft: ReferralDraft) -> str:

@@ -48,8 +48,8 @@ def sign_in(store: Store, throttle: Throttle, login: str, password: str, address
         account = accounts.by_login(reader, login)
     fits = password_matches(password, account.password if account else unmatchable())
     if account is None or not fits or account.disabled:
-        nobody = Actor(ActorKind.PERSON, login[:64], title=address)
-        store.write(audit.write, nobody, AuditAction.SIGN_IN_FAILED, address=address)
+        unknown = Actor(ActorKind.PERSON, login[:64], title=address)
+        store.write(audit.write, unknown, AuditAction.SIGN_IN_FAILED, address=address)
         raise WrongPassword
     throttle.forget(login, address)
     token = secrets.token_urlsafe(32)

@@ -33,9 +33,9 @@ MAX_KEYS = 10_000
 class Throttle:
     """Slows guessing down: after some misses every further one doubles the wait, up to the longest.
 
-    Strict for one login from one address, gentle for a login from anywhere and for an address with any login: nobody
-    can lock somebody else out, nor everybody behind one proxy. Misses are forgotten with time. Kept in memory on the
-    monotonic clock: bounded, and no use to somebody who sets the clock.
+    Strict for one login from one address, gentle for a login from anywhere and for an address with any login: a caller
+    cannot lock out other people, nor everybody behind the same proxy. Misses are forgotten with time. Kept in memory on
+    the monotonic clock: bounded, and no use to somebody who sets the clock.
     """
 
     def __init__(

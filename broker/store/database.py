@@ -30,14 +30,16 @@ P = ParamSpec("P")
 Row = dict[str, Any]
 Params = Sequence[Any] | dict[str, Any]
 
-BATCH = 64  # callers that share one commit at the most
+MAX_BATCH = 64  # callers that may share one commit
 BUSY_TIMEOUT = 10.0  # seconds to wait for another process, e.g. the command line beside the service
-# Seconds that a background change waits for company: a commit costs the disk as much as a hundred do.
+# Seconds that a background change waits for others to share its commit: one commit costs as much as a hundred changes.
 BACKGROUND_WAIT = 0.05
-READERS_KEPT = 8  # idle read connections kept open
-# Counts the transactions that changed anything, but for background ones; kept with the data, so that other processes
-# count too.
-_MOVE = "INSERT INTO counter (name, value) VALUES ('revision', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+MAX_IDLE_READERS = 8  # idle read connections that stay open
+# Counts the transactions that changed anything, except background ones. The counter is in the database, so that changes
+# by other processes count too.
+_COUNT_REVISION = (
+    "INSERT INTO counter (name, value) VALUES ('revision', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+)
 
 
 class StoreError(Exception):
@@ -45,30 +47,30 @@ class StoreError(Exception):
 
 
 class Reader:
-    """Rows from one consistent snapshot of the database."""
+    """Reads rows from one consistent snapshot of the database."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
     def rows(self, sql: str, params: Params = ()) -> list[Row]:
-        """Run a query and give all of its rows, by the names of their columns; it leaves no statement open."""
+        """Run a query and return all of its rows as column name -> value; no statement stays open."""
         cursor = self._conn.execute(sql, cast(Any, params))
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def one(self, sql: str, params: Params = ()) -> Row | None:
-        """Run a query and return its first row, or None."""
+        """Run a query and return its first row, or None if it finds no row."""
         found = self.rows(sql, params)
         return found[0] if found else None
 
     def value(self, sql: str, params: Params = ()) -> Any:
-        """Run a query and give the first column of its first row, or None."""
+        """Run a query and return the first column of its first row, or None if it finds no row."""
         row = self.one(sql, params)
         return next(iter(row.values())) if row else None
 
 
 class Tx(Reader):
-    """A transaction on the writer thread: it reads what it has written, and knows its own instant (`now`, UTC)."""
+    """A transaction on the writer thread. It reads its own changes; `now` is its instant, an aware UTC datetime."""
 
     def __init__(self, conn: Connection, now: datetime) -> None:
         super().__init__(conn)
@@ -76,7 +78,7 @@ class Tx(Reader):
         self.notified = False
 
     def run(self, sql: str, params: Params = ()) -> int:
-        """Run a statement; return the id of the row that it inserted."""
+        """Run a statement; return the rowid of the row that it inserted, 0 if it inserted none."""
         cursor = self._conn.execute(sql, cast(Any, params))
         return cursor.lastrowid or 0
 
@@ -85,26 +87,29 @@ class Tx(Reader):
         return self._conn.execute(sql, cast(Any, params)).rowcount
 
     def notify(self) -> None:
-        """Tell the screens, after the commit, that something they show has changed."""
+        """Have the listeners of `Store.subscribe` called after the commit: something that screens show has changed."""
         self.notified = True
 
 
 class Store:
     """One SQLite database, opened and migrated.
 
-    `clock` gives aware UTC datetimes; tests bring their own.
+    `clock` returns the time as an aware UTC datetime.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Open or create the database at `path`; raise StoreError with a clear text where that is impossible."""
+        """Open or create the database at `path` and bring its schema up to date.
+
+        Raise StoreError, whose text says what to do, if the file cannot be opened or its schema is not ours.
+        """
         self.path = path
         self.clock = clock
         self._listeners: list[Callable[[], None]] = []
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
-        self._watch: Connection | None = None  # reads the revision
-        self._watch_lock = threading.Lock()
+        self._number_conn: Connection | None = None  # reads single numbers, such as the revision
+        self._number_lock = threading.Lock()
         self._closed = False
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,38 +135,39 @@ class Store:
 
     # ---- writing ----
 
-    # `store.write(referrals.register, draft, actor, clinic)`: a use case is a plain function of a transaction, and
-    # whatever follows it here is passed on to it. Inside another use case it is just called.
+    # `store.write(referrals.register, draft, actor, clinic)`: a use case is a plain function of a transaction, and the
+    # arguments after it are passed on to it. Another use case calls it directly, within its own transaction.
 
     def write(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(tx, *args, **kwargs)` in a transaction and return its result after the commit.
 
-        Whatever it raises rolls back what it did, and nothing else.
+        An exception from `fn` rolls back what `fn` did, not what others did in the same commit, and is raised here.
+        Raise StoreError if the commit fails or the database is closed, RuntimeError on the writer thread.
         """
         if threading.current_thread() is self._thread:
-            raise RuntimeError("a transaction may not wait for another one")
+            raise RuntimeError("a transaction cannot wait for another one")
         return self.submit(fn, *args, **kwargs).result()
 
     def dry_run(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` as `write` does and return its result, but keep nothing of what it did."""
+        """Run `fn` as `write` does and return its result, then roll back everything that it did."""
 
-        def undone(tx: Tx) -> None:
+        def run_and_roll_back(tx: Tx) -> None:
             raise _DryRun(fn(tx, *args, **kwargs))
 
         try:
-            self.write(undone)
+            self.write(run_and_roll_back)
         except _DryRun as done:
             return cast(T, done.result)
         raise AssertionError("a dry run ends by its exception")
 
     def submit(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Queue `fn` as `write` does, without waiting for the commit."""
+        """Queue `fn` as `write` does; return a future that is done after the commit. Raise StoreError if closed."""
         return self._queue(lambda tx: fn(tx, *args, **kwargs), background=False)
 
     def submit_background(self, fn: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Queue `fn` as `submit` does, for a commit that may come a moment later.
+        """Queue `fn` as `submit` does, for a commit that may come up to BACKGROUND_WAIT seconds later.
 
-        For changes that no caller waits for and no screen shows, unless `fn` notifies of a change (see `revision`).
+        For changes that no caller waits for. They do not count in `revision` unless `fn` calls `tx.notify()`.
         """
         return self._queue(lambda tx: fn(tx, *args, **kwargs), background=True)
 
@@ -169,12 +175,15 @@ class Store:
         if self._closed:
             raise StoreError("the database is closed")
         job = _Job(fn, background)
-        job.future.set_running_or_notify_cancel()  # from now on nobody can cancel it
+        job.future.set_running_or_notify_cancel()  # from now on it cannot be cancelled
         self._jobs.put(job)
         return cast("Future[T]", job.future)
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every commit that notified a change; on the writer thread, so it must not block."""
+        """Call `listener` after every commit in which `tx.notify()` was called.
+
+        It runs on the writer thread, so it must not block.
+        """
         self._listeners.append(listener)
 
     def unsubscribe(self, listener: Callable[[], None]) -> None:
@@ -193,13 +202,13 @@ class Store:
         while (job := self._jobs.get()) is not None:
             batch = [job]
             stop = False
-            patience = time.monotonic() + BACKGROUND_WAIT if job.background else 0.0
-            while len(batch) < BATCH:
+            wait_until = time.monotonic() + BACKGROUND_WAIT if job.background else 0.0
+            while len(batch) < MAX_BATCH:
                 try:
-                    more = self._jobs.get(timeout=max(patience - time.monotonic(), 0) if patience else 0)
+                    more = self._jobs.get(timeout=max(wait_until - time.monotonic(), 0) if wait_until else 0)
                 except queue.Empty:
                     break
-                patience = patience if more is None or more.background else 0.0
+                wait_until = wait_until if more is None or more.background else 0.0
                 if more is None:
                     stop = True
                     break
@@ -211,8 +220,8 @@ class Store:
             conn.close()
 
     def _commit(self, conn: Connection, batch: list[_Job]) -> None:
-        """Run a batch in one transaction; every job learns its own result, after the commit."""
-        notified = moved = False
+        """Run a batch in one transaction; every job gets its own result after the commit."""
+        notified = revised = False
         try:
             with self._exclusive():
                 conn.execute("BEGIN IMMEDIATE")
@@ -220,9 +229,9 @@ class Store:
                     tx, before = Tx(conn, self.clock()), conn.total_changes
                     if job.run(conn, tx, alone=len(batch) == 1):
                         notified = notified or tx.notified
-                        moved = moved or tx.notified or (not job.background and conn.total_changes != before)
-                if moved:
-                    conn.execute(_MOVE)
+                        revised = revised or tx.notified or (not job.background and conn.total_changes != before)
+                if revised:
+                    conn.execute(_COUNT_REVISION)
                 if conn.in_transaction:
                     conn.execute("COMMIT")
         except Exception as error:
@@ -230,8 +239,8 @@ class Store:
             try:
                 if conn.in_transaction:
                     conn.execute("ROLLBACK")
-            except sqlite3.Error as again:
-                log.error("nor could it be rolled back: %s", again)
+            except sqlite3.Error as rollback_error:
+                log.error("it could not be rolled back either: %s", rollback_error)
             for job in batch:
                 job.future.set_exception(StoreError(f"the database refused the change: {error}"))
             return
@@ -241,12 +250,12 @@ class Store:
             for listener in list(self._listeners):
                 try:
                     listener()
-                except Exception:  # a screen's fault must not end the one thread that writes
+                except Exception:  # an error in a screen must not end the writer thread
                     log.exception("a listener failed")
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """Keep other processes from writing or checkpointing meanwhile.
+        """Hold the lock under which alone a process writes or checkpoints.
 
         SQLite before 3.51.3 can damage a WAL that one connection checkpoints while another one restarts it; inside
         the process there is one writing connection, and between processes (the command line) this lock.
@@ -261,7 +270,10 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
-        """Return one consistent snapshot; keep it short and never hold it across the network."""
+        """Yield a Reader of one consistent snapshot.
+
+        End it soon, and never hold it across a network call: the WAL grows meanwhile.
+        """
         with self._idle_lock:
             conn = self._idle.pop() if self._idle else None
         if conn is None:
@@ -273,31 +285,34 @@ class Store:
         finally:
             conn.execute("ROLLBACK")
             with self._idle_lock:
-                keep = not self._closed and len(self._idle) < READERS_KEPT
+                keep = not self._closed and len(self._idle) < MAX_IDLE_READERS
                 if keep:
                     self._idle.append(conn)
             if not keep:
                 conn.close()
 
     def revision(self) -> int:
-        """Return a number that grows with every commit, of any process, that may change what screens show; cheap."""
+        """Return a number that grows with every commit, of any process, that may change what screens show.
+
+        Cheap enough to be asked every second.
+        """
         return self.number("SELECT value FROM counter WHERE name = 'revision'")
 
     def number(self, sql: str) -> int:
-        """Read one number as it is now, by a query that finds at most one row; 0 where it finds none. Cheap."""
-        with self._watch_lock:
+        """Return the one number that `sql` selects, as it is now; 0 if it finds no row. Raise StoreError if closed."""
+        with self._number_lock:
             if self._closed:
                 raise StoreError("the database is closed")
-            if self._watch is None:
-                self._watch = _connect(self.path)
+            if self._number_conn is None:
+                self._number_conn = _connect(self.path)
             # All rows, so that no statement stays open and keeps an old snapshot.
-            found = self._watch.execute(sql).fetchall()
+            found = self._number_conn.execute(sql).fetchall()
         return int(found[0][0]) if found else 0
 
     # ---- closing ----
 
     def close(self) -> None:
-        """Finish what is queued, then close; closing twice does no harm."""
+        """Commit what is queued, then close; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -305,12 +320,12 @@ class Store:
             idle, self._idle = self._idle, []
         for conn in idle:
             conn.close()
-        with self._watch_lock:
-            if self._watch is not None:
-                self._watch.close()
+        with self._number_lock:
+            if self._number_conn is not None:
+                self._number_conn.close()
         self._jobs.put(None)
         self._thread.join()
-        while not self._jobs.empty():  # a submit that overtook the closing
+        while not self._jobs.empty():  # submitted while this was closing
             job = self._jobs.get()
             if job is not None:
                 job.future.set_exception(StoreError("the database is closed"))
@@ -369,7 +384,7 @@ class _Job:
 
 
 def _connect(path: Path) -> Connection:
-    # Connections wander between threads (never used by two at once), hence check_same_thread.
+    # Connections move between threads (never used by two at once), hence check_same_thread.
     conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     conn.execute("PRAGMA foreign_keys=ON")
     conn.execute("PRAGMA recursive_triggers=ON")  # else what REPLACE removes is missing from the change log

@@ -1,4 +1,4 @@
-"""The clinic's people: their accounts, and their drafts of what they have typed but not saved."""
+"""Use cases of accounts, and of drafts: what a person has typed but not saved."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class NewAccount:
 def new_account(
     login: str, full_name: str, roles: frozenset[Role], password: str, *, snils: str = "", position: str = ""
 ) -> NewAccount:
-    """Check what was typed of an account and hash its password; СНИЛС and position are what a doctor signs with.
+    """Validate a new account and hash its password; a doctor's reports are signed with СНИЛС and position.
 
-    It is called outside the transaction: scrypt takes a tenth of a second by design, and the one writer thread must not
-    stand still for it. Raise Invalid.
+    Call it outside the transaction: scrypt takes a tenth of a second by design, which would block the writer thread.
+    Raise Invalid.
     """
     login, full_name = login.strip().casefold(), names.tidy(full_name)
     snils, position = identifiers.digits(snils), names.tidy(position)
@@ -57,7 +57,7 @@ def new_account(
 
 
 def new_password(password: str) -> str:
-    """Check a password and return its hash; called outside the transaction, see `new_account`. Raise Invalid."""
+    """Validate a password and return its hash; call it outside the transaction (see `new_account`). Raise Invalid."""
     if problems := _password_problems(password):
         raise Invalid(problems)
     return hash_password(password)
@@ -91,7 +91,7 @@ def disable_account(tx: Tx, login: str, actor: Actor, *, disabled: bool = True) 
 
 def save_draft(tx: Tx, form: str, content: dict[str, Any], actor: Actor) -> datetime:
     """Save what a person has typed so far; return the instant (UTC). Raise SessionEnded."""
-    accounts.save_draft(tx, _own(tx, actor).id, form, content)
+    accounts.save_draft(tx, _session_account(tx, actor).id, form, content)
     return tx.now
 
 
@@ -103,10 +103,10 @@ def load_draft(reader: Reader, form: str, actor: Actor) -> tuple[dict[str, Any],
 
 def drop_draft(tx: Tx, form: str, actor: Actor) -> None:
     """Delete a person's draft. Raise SessionEnded."""
-    accounts.drop_draft(tx, _own(tx, actor).id, form)
+    accounts.drop_draft(tx, _session_account(tx, actor).id, form)
 
 
-def _own(tx: Tx, actor: Actor) -> Account:
+def _session_account(tx: Tx, actor: Actor) -> Account:
     account = accounts.session_account(tx, actor.session, tx.now)
     if account is None:
         raise SessionEnded

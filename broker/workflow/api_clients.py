@@ -1,4 +1,4 @@
-"""Clients of our FHIR API: registered, given a new token, disabled. A token is shown once and stored as a hash only."""
+"""Use cases of clients of our FHIR API: register, renew the token, disable. Only a hash of the token is stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,31}")
 
 
 def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bus: bool = False) -> str:
-    """Register a client; return its token, which nobody can read again. `organisation` is a GUID, empty: this clinic.
+    """Register a client; return its token, which is not stored. `organisation` is a GUID, empty: this clinic.
 
     Raise Invalid, Duplicate, Forbidden.
     """
@@ -29,7 +29,7 @@ def add_client(tx: Tx, name: str, organisation: str, actor: Actor, *, send_to_bu
     if organisation and not identifiers.is_guid(organisation):
         problems["organisation"] = "must be a GUID"
     if organisation and send_to_bus:
-        problems["send_to_bus"] = "only this clinic's own orders can be told to the region in its name"
+        problems["send_to_bus"] = "only this clinic's own orders can be sent to the region for it"
     if problems:
         raise Invalid(problems)
     token = str(uuid.uuid4())
@@ -45,7 +45,7 @@ def renew_token(tx: Tx, name: str, actor: Actor) -> str:
     """Replace a client's token and return the new one; the old one is void at once. Raise NotFound, Forbidden."""
     token = str(uuid.uuid4())
     permit(tx, actor, Permission.MANAGE)
-    _known(tx, name)
+    _require_client(tx, name)
     clients.set_token(tx, name, token_hash(token))
     audit.write(tx, actor, AuditAction.CLIENT_TOKEN, client=name)
     return token
@@ -54,11 +54,11 @@ def renew_token(tx: Tx, name: str, actor: Actor) -> str:
 def disable_client(tx: Tx, name: str, actor: Actor, *, disabled: bool = True) -> None:
     """Refuse a client's calls from now on, or accept them again. Raise NotFound, Forbidden."""
     permit(tx, actor, Permission.MANAGE)
-    _known(tx, name)
+    _require_client(tx, name)
     clients.set_disabled(tx, name, disabled)
     audit.write(tx, actor, AuditAction.CLIENT_DISABLE if disabled else AuditAction.CLIENT_ENABLE, client=name)
 
 
-def _known(tx: Tx, name: str) -> None:
+def _require_client(tx: Tx, name: str) -> None:
     if clients.get(tx, name) is None:
         raise NotFound(f"client {name}")

@@ -1,4 +1,4 @@
-"""Studies whose images the archive holds although no modality has reported them."""
+"""Use case of the archive: a study whose images it has although no modality has reported it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from broker.workflow import order_status
 
 @dataclass(frozen=True, slots=True)
 class ArchiveStudy:
-    """What an archive holds of a study, as it answers at study level."""
+    """A study of the archive, as it answers at study level (PS3.4 C.6.1.1.3)."""
 
     study_instance_uid: str
     instances: int = 0  # 0: the archive does not return it
@@ -32,24 +32,29 @@ class ArchiveStudy:
     start: datetime | None = None  # local clinic time, naive
 
 
-def record_images(tx: Tx, order_id: int, held: ArchiveStudy, actor: Actor, clinic: Clinic) -> bool:
-    """Record that an archive holds an order's images, so that it was performed; return True if that was news.
+def record_images(tx: Tx, order_id: int, archived: ArchiveStudy, actor: Actor, clinic: Clinic) -> bool:
+    """Record an order as performed because the archive has its images; return True if that was not known.
 
-    It is none if a device reports the study itself, or a person has unlinked these images. Images that bear another
-    patient's name are linked, and not sent to the region until a person has confirmed them.
+    Nothing changes if a device reports the study itself, or a person has unlinked these images. Images with another
+    patient's data are linked, but not sent to the region until a person has confirmed them. Raise Forbidden.
     """
     permit(tx, actor, Permission.PERFORM)
     order = orders.get(tx, order_id)
-    if order is None or not _is_news(tx, order):
+    if order is None or not _is_new(tx, order):
         return False
-    step = _step(tx, order, held, clinic)
-    wrong = identity.contradictions(order.patient, held.patient_name, held.patient_id, held.birth_date)
+    step = _step(tx, order, archived, clinic)
+    wrong = identity.contradictions(order.patient, archived.patient_name, archived.patient_id, archived.birth_date)
     id = performed.add(tx, step)
     for scheduled in order.steps:
         performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
     order_status.recompute_status(tx, order, clinic)
     audit.write(
-        tx, actor, AuditAction.IMAGES_SEEN, order.id, sop_instance_uid=step.sop_instance_uid, instances=held.instances
+        tx,
+        actor,
+        AuditAction.IMAGES_SEEN,
+        order.id,
+        sop_instance_uid=step.sop_instance_uid,
+        instances=archived.instances,
     )
     if wrong:
         number = order.accession_number
@@ -59,7 +64,7 @@ def record_images(tx: Tx, order_id: int, held: ArchiveStudy, actor: Actor, clini
     return True
 
 
-def _is_news(tx: Tx, order: Order) -> bool:
+def _is_new(tx: Tx, order: Order) -> bool:
     if not lifecycle.allowed(order.state, Event.CLOSE):
         return False
     if audit.newest(tx, order.id, (AuditAction.UNLINK, AuditAction.IMAGES_SEEN)) is AuditAction.UNLINK:
@@ -67,16 +72,16 @@ def _is_news(tx: Tx, order: Order) -> bool:
     return PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id)
 
 
-def _step(tx: Tx, order: Order, held: ArchiveStudy, clinic: Clinic) -> PerformedStep:
+def _step(tx: Tx, order: Order, archived: ArchiveStudy, clinic: Clinic) -> PerformedStep:
     return PerformedStep(
         sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
         ae_title=next(iter(order.steps[0].station_ae_titles), ""),
         state=PerformedState.COMPLETED,
-        start=held.start or clinic.local(tx.now),
-        modality=held.modality or order.modality,
-        patient_name=held.patient_name,
-        patient_id=held.patient_id,
-        images=held.instances,
-        references=(StepReference(study_instance_uid=held.study_instance_uid),),
+        start=archived.start or clinic.local(tx.now),
+        modality=archived.modality or order.modality,
+        patient_name=archived.patient_name,
+        patient_id=archived.patient_id,
+        images=archived.instances,
+        references=(StepReference(study_instance_uid=archived.study_instance_uid),),
         source=StepSource.ARCHIVE,
     )

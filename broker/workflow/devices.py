@@ -1,6 +1,6 @@
-"""The registry of modalities: who is in it, with which settings, and who of it may call.
+"""Use cases of the device registry: register, approve, change; and which address may use an AE title.
 
-Only this file decides what a registered device may be; the database's CHECKs stand behind it.
+Settings are validated here; the CHECKs of the database are the second line of defence.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit, devices
 
-# PS3.5 6.2, AE: no backslash, no control characters, not only blanks; kept to ASCII.
+# PS3.5 6.2, AE: no backslash, no control characters, not only blanks; here ASCII only.
 _AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 _MODALITY = re.compile(r"[A-Z]{2,4}")
 CHARSETS = ("auto", "ISO_IR 192", "ISO_IR 144", "latin")
-# What 8-bit letters may mean in a query that names no character set; the last is none of DICOM, but devices send it.
+# Character sets for 8-bit characters in a message without Specific Character Set; devices send the last one too, which
+# is not a DICOM character set.
 FALLBACKS = ("ISO_IR 144", "ISO_IR 192", "windows-1251")
-# The smallest and the largest value of the policies that are numbers.
+# The smallest and the largest value of numeric settings.
 RANGES = {
     "longest": (8, 64),
     "days_before": (0, 365),
@@ -37,7 +38,7 @@ RANGES = {
 
 
 def adjust_device(tx: Tx, ae_title: str, changes: Mapping[str, Any], actor: Actor) -> Device:
-    """Change some settings of a device and leave the others as they are now; return it as it was stored.
+    """Change some settings of a device (field -> value) and return it as it is stored.
 
     Raise NotFound, Invalid, Forbidden, SessionEnded.
     """
@@ -48,9 +49,9 @@ def adjust_device(tx: Tx, ae_title: str, changes: Mapping[str, Any], actor: Acto
 
 
 def put_device(tx: Tx, device: Device, actor: Actor) -> Device:
-    """Register a device, approve one that has only called so far, or change it; return it as it was stored.
+    """Register a device, approve one that has called, or change one; return it as it is stored.
 
-    Raise Invalid, Forbidden, SessionEnded. What is the same as before is not written again.
+    Without a change nothing is written. Raise Invalid, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.MANAGE)
     device = replace(
@@ -64,7 +65,7 @@ def put_device(tx: Tx, device: Device, actor: Actor) -> Device:
     known = devices.get(tx, device.ae_title)
     if known != device:
         devices.put(tx, device)
-        changed = _changed(known, device)
+        changed = _changes(known, device)
         audit.write(tx, actor, AuditAction.DEVICE_PUT, ae_title=device.ae_title, name=device.name, changed=changed)
         tx.notify()
     return device
@@ -76,17 +77,17 @@ def is_ae_title(text: str) -> bool:
 
 
 def addresses(device: Device) -> list[str]:
-    """Return the addresses that may use a device's AE title; none means any."""
+    """Return the addresses that may use a device's AE title; empty means any."""
     return [part for part in re.split(r"[,;\s]+", device.address) if part]
 
 
 def may_call(device: Device, address: str) -> bool:
     """Return True if a device may call from an address."""
     allowed = addresses(device)
-    return not allowed or _plain(address) in [_plain(each) for each in allowed]
+    return not allowed or _canonical_address(address) in [_canonical_address(each) for each in allowed]
 
 
-def _plain(address: str) -> str:
+def _canonical_address(address: str) -> str:
     """Return an address in one spelling; an IPv4 address as an IPv6 socket reports it becomes the IPv4 address."""
     try:
         parsed = ipaddress.ip_address(address)
@@ -121,7 +122,7 @@ def _problems(device: Device) -> Iterator[tuple[str, str]]:
             yield key, "range"
 
 
-def _changed(before: Device | None, after: Device) -> dict[str, list[Any]]:
+def _changes(before: Device | None, after: Device) -> dict[str, list[Any]]:
     """Return what differs: field -> [old, new]; of a new device every old value is None."""
     pairs = ((each.name, getattr(before, each.name, None), getattr(after, each.name)) for each in fields(Device))
     return {name: [old, new] for name, old, new in pairs if old != new and name != "ae_title"}

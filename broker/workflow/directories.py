@@ -1,4 +1,4 @@
-"""Replacing a directory, and what follows from it for the procedures that the desk offers."""
+"""Use case of directories: replace one, and update the procedures that the desk offers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DirectorySource:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceResult:
-    """What was replaced. `offered` procedures are the desk's after it, the local ones among them counted apart."""
+    """The change, and how many procedures the desk offers now; `offered_local` of them are local."""
 
     change: ImportChange
     offered: int
@@ -48,8 +48,8 @@ def replace_directory(
 ) -> ReplaceResult:
     """Replace all entries of a kind of directory.
 
-    Of procedures, `offered` are those that the desk shows from now on, beside the local default set unless
-    `replace_defaults`. Raise Refused where that would leave the desk without any, Forbidden, SessionEnded.
+    If procedures are replaced, the desk offers `offered` from now on, and the local default procedures unless
+    `replace_defaults`. Raise Refused if the desk would then offer none, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.MANAGE)
     change = directories.replace(tx, source.kind, source.system, source.version, source.file, entries)
@@ -60,7 +60,7 @@ def replace_directory(
         if replace_defaults:
             devices.withdraw_local(tx, [each.code for each in PROCEDURES])
     if source.kind in ("procedures", "body-sites"):
-        devices.place_body_sites(tx, _sites(tx))
+        devices.place_body_sites(tx, _body_sites(tx))
     audit.write(
         tx,
         actor,
@@ -76,7 +76,7 @@ def replace_directory(
     return ReplaceResult(change, len(now), sum(each.local for each in now))
 
 
-def _sites(tx: Tx) -> dict[str, str]:
+def _body_sites(tx: Tx) -> dict[str, str]:
     """Return the body sites of the desk's official procedures, found by code or name: procedure code -> site code."""
     by_name: dict[str, set[str]] = {}
     for site in directories.entries(tx, "body-sites"):

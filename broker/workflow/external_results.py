@@ -1,7 +1,7 @@
 """External results: reports on our referrals, and earlier studies of our patients, from other clinics.
 
-A result is stored whatever state its order is in; only an order that waits for another clinic is completed by one, and
-only by a finished report.
+A result is stored whatever state its order is in; only an order that was referred to another clinic is completed by
+one, and only by a final report.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
 
 
 class ExternalResultOutcome(StrEnum):
-    """What became of a result."""
+    """The outcome of a result."""
 
-    COMPLETED = "completed"  # its order is done
+    COMPLETED = "completed"  # its order is completed
     TAKEN = "taken"  # it is stored and shown
     KNOWN = "known"  # nothing new
-    FAILED = "failed"  # it is tried again
-    NEEDS_ATTENTION = "set_aside"  # a person must look
+    FAILED = "failed"  # it will be tried again
+    NEEDS_ATTENTION = "needs_attention"  # a person must look
 
 
 def store_result(
-    tx: Tx, order_id: int, kept: StoredStudy, arrival: Arrival, actor: Actor = ACTOR
+    tx: Tx, order_id: int, stored: StoredStudy, arrival: Arrival, actor: Actor = ACTOR
 ) -> ExternalResultOutcome:
-    """Store another clinic's result for an order of ours; a finished report completes one that waits for it.
+    """Store another clinic's result for an order of ours; a final report completes an order that was referred there.
 
-    The same result again changes nothing, nor does a partial report after the finished one. Raise NotFound.
+    The same result again changes nothing, nor does a partial report after the final one. Raise NotFound, Forbidden.
     """
     _permit(actor)
     order = orders.require(tx, order_id)
-    study = fill_from_directory(tx, kept.study)
-    news = external_studies.put(tx, order.patient.stored_id, replace(kept, study=study), order.id)
+    study = fill_from_directory(tx, stored.study)
+    news = external_studies.put(tx, order.patient.stored_id, replace(stored, study=study), order.id)
     incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
     done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
     if done:
@@ -71,11 +71,20 @@ def store_result(
 
 
 def note_result_failure(
-    tx: Tx, arrival: Arrival, reason: str, order_id: int | None = None, actor: Actor = ACTOR, *, aside: bool = True
+    tx: Tx,
+    arrival: Arrival,
+    reason: str,
+    order_id: int | None = None,
+    actor: Actor = ACTOR,
+    *,
+    needs_attention: bool = True,
 ) -> None:
-    """Note among the arrivals why a result cannot be stored: a person must look, or it is tried again."""
+    """Note among the arrivals why a result cannot be stored; without `needs_attention` it is tried again.
+
+    Raise Forbidden.
+    """
     _permit(actor)
-    state = ArrivalState.NEEDS_ATTENTION if aside else ArrivalState.FAILED
+    state = ArrivalState.NEEDS_ATTENTION if needs_attention else ArrivalState.FAILED
     incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order_id)
     tx.notify()
 
@@ -83,55 +92,55 @@ def note_result_failure(
 def store_history(
     tx: Tx,
     patient_id: int,
-    told: Sequence[StoredStudy],
+    studies: Sequence[StoredStudy],
     *,
-    missing: str | None = "",
-    whole: bool = True,
+    unreadable: str | None = "",
+    complete: bool = True,
     actor: Actor = ACTOR,
 ) -> None:
-    """Keep what the bus told of a patient.
+    """Store the earlier studies of a patient that the bus returned.
 
-    `missing` says in plain English what of it could not be read, and the answer is then no complete one; None: the
-    rest follows. With `whole`, studies that are not among `told` are forgotten: the bus does not tell of them any
-    more. Raise NotFound.
+    `unreadable` says in plain English what could not be read, "" if everything could, None if more pages follow. With
+    `complete`, stored studies that are not among `studies` are deleted: the bus does not return them any more. Raise
+    NotFound, Forbidden.
     """
     _permit(actor)
     patient = patients.get(tx, patient_id)
     if patient is None:
         raise NotFound(f"patient {patient_id}")
-    for kept in told:
-        external_studies.put(tx, patient_id, replace(kept, study=fill_from_directory(tx, kept.study)))
-    if whole:
-        external_studies.forget_others(tx, patient_id, [kept.study.reference for kept in told])
-    if missing:
-        external_studies.note_failure(tx, patient_id, missing)
-    elif missing is not None:
+    for stored in studies:
+        external_studies.put(tx, patient_id, replace(stored, study=fill_from_directory(tx, stored.study)))
+    if complete:
+        external_studies.forget_others(tx, patient_id, [stored.study.reference for stored in studies])
+    if unreadable:
+        external_studies.note_failure(tx, patient_id, unreadable)
+    elif unreadable is not None:
         external_studies.note_answer(tx, patient_id)
-        audit.write(tx, actor, AuditAction.HISTORY, patient=patient.patient_id, studies=len(told))
+        audit.write(tx, actor, AuditAction.HISTORY, patient=patient.patient_id, studies=len(studies))
     tx.notify()
 
 
 def note_history_failure(tx: Tx, patient_id: int, reason: str, actor: Actor = ACTOR) -> None:
-    """Note why the bus answered nothing about a patient; what it answered before stays, with its age."""
+    """Note why the bus did not answer about a patient; its earlier answer stays, with its age. Raise Forbidden."""
     _permit(actor)
     external_studies.note_failure(tx, patient_id, reason)
     tx.notify()
 
 
 def fill_from_directory(reader: Reader, study: ExternalStudy) -> ExternalStudy:
-    """Return a study of an official code with what it leaves out from our directory: name, body site, modality."""
+    """Return a study whose empty name, body site and modality are filled in from our directory by its official code."""
     procedure = devices.procedure(reader, study.procedure_code) if study.procedure_code else None
-    if procedure is None or procedure.local:  # a local code of ours is no code of anybody else's
+    if procedure is None or procedure.local:  # a local code is known to this clinic only
         return study
     return replace(
         study,
         procedure_name=study.procedure_name or procedure.name,
         body_site=study.body_site or procedure.body_site,
-        # RG: only the category was told, an X-ray of some kind.
+        # RG: only the category is known, an X-ray of some kind.
         modality=procedure.modality if study.modality in ("", "RG") else study.modality,
     )
 
 
 def _permit(actor: Actor) -> None:
-    if actor.kind not in (ActorKind.BUS, ActorKind.SYSTEM):  # nobody types another clinic's result
-        raise Forbidden(f"a result from elsewhere by {actor.name}")
+    if actor.kind not in (ActorKind.BUS, ActorKind.SYSTEM):  # people do not enter results of other clinics
+        raise Forbidden(f"an external result from {actor.name}")

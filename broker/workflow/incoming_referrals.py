@@ -1,7 +1,7 @@
-"""Incoming referrals: received, given a device and a time, declined; and what their senders cancel or change.
+"""Use cases of incoming referrals: receive, accept, decline; and what their senders cancel or change.
 
-Messages may come twice or in the wrong order: the newest version wins, and one that is not newer changes nothing.
-Nothing here reads the bus, and nothing that came from the bus is sent back to it.
+Messages may come twice or in the wrong order: one that is not newer than the known version changes nothing. What came
+from the bus is not sent back to it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ CANCELLED_LATE = "cancelled too late"
 
 
 class ReceiveOutcome(StrEnum):
-    """What became of an incoming message."""
+    """The outcome of an incoming message."""
 
     WAITING = "waiting"  # for a person
-    ORDERED = "ordered"  # scheduled at once, by rule
+    ORDERED = "ordered"  # accepted automatically
     CANCELLED = "cancelled"
-    LATE = "late"  # a person must see to it
-    NOTHING = "nothing"  # nothing is new in it
+    LATE = "late"  # too late: a person must decide
+    NOTHING = "nothing"  # it brought nothing new
 
 
-# ---- what the sender wants ----
+# ---- messages of the sender ----
 
 
 def receive(
@@ -61,16 +61,17 @@ def receive(
     *,
     system_procedure: str = SYSTEM_PROCEDURE,
 ) -> ReceiveOutcome:
-    """Receive a referral, or its newer content; the same one again changes nothing.
+    """Store a referral, or its newer content; the same one again changes nothing.
 
-    It waits for a person, unless `auto_accept` (modality -> AE title) names a device for what it asks and nothing is
-    wrong with it. What has become an order already is left to people, who see the change. Raise Forbidden.
+    It waits for a person, unless `auto_accept` (modality -> AE title) names a device for its modality and it is
+    complete. If it has become an order already, the order does not change, and a person sees the difference. Raise
+    Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
         return ReceiveOutcome.NOTHING
     known = incoming.by_task(tx, arrival.source, referral.task)
-    came = replace(
+    received = replace(
         referral,
         source=arrival.source,
         state=IncomingState.WAITING,
@@ -81,31 +82,31 @@ def receive(
     tx.notify()
     incoming.overtake(tx, ArrivalKind.CANCEL, arrival.source, arrival.reference)  # it is asked for again
     if known and known.state is IncomingState.ACCEPTED:
-        return _changed_late(tx, known, came, arrival, actor)
+        return _changed_late(tx, known, received, arrival, actor)
     incoming.put(tx, ArrivalKind.REFERRAL, arrival)
-    same = known is not None and _content(known) == _content(came)
+    same = known is not None and _content(known) == _content(received)
     if known and same and known.state is IncomingState.DECLINED:
         return ReceiveOutcome.NOTHING
     if known is None:
-        came = replace(came, id=incoming.add(tx, came))
+        received = replace(received, id=incoming.add(tx, received))
     else:
-        incoming.update(tx, came)
-    again = known is not None and same and known.state is IncomingState.WAITING
-    if not again:
+        incoming.update(tx, received)
+    unchanged = known is not None and same and known.state is IncomingState.WAITING
+    if not unchanged:
         audit.write(
             tx, actor, AuditAction.INCOMING, task=referral.task, source=arrival.source, requester=referral.requester
         )
-    outcome = _by_rule(tx, came, actor, clinic, auto_accept, system_procedure)
-    return ReceiveOutcome.NOTHING if again and outcome is ReceiveOutcome.WAITING else outcome
+    outcome = _accept_automatically(tx, received, actor, clinic, auto_accept, system_procedure)
+    return ReceiveOutcome.NOTHING if unchanged and outcome is ReceiveOutcome.WAITING else outcome
 
 
 def receive_cancellation(
     tx: Tx, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int | None = None
 ) -> ReceiveOutcome:
-    """Receive the cancellation of a referral by its sender; or, with `order_id`, of an order of ours.
+    """Store the cancellation of a referral by its sender; or, with `order_id`, of an order of ours.
 
-    What waits is cancelled, an order leaves the worklist, and nothing is sent back. What has begun stays, and people
-    are warned. `reason` is the status that came. Raise Forbidden.
+    A waiting referral is cancelled, an order leaves the worklist, and nothing is sent back. An order that has started
+    stays, and people are warned. `reason` is the status that the sender wrote. Raise Forbidden.
     """
     permit(tx, actor, Permission.CANCEL)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
@@ -129,12 +130,12 @@ def receive_cancellation(
 
 
 def note_unreadable(tx: Tx, arrival: Arrival, reason: str, kind: ArrivalKind = ArrivalKind.REFERRAL) -> None:
-    """Store what cannot be read, with the reason, for a person to look at; what is known of it stays as it was."""
+    """Store an arrival that cannot be read as needing attention, with the reason; nothing else changes."""
     incoming.put(tx, kind, arrival, ArrivalState.NEEDS_ATTENTION, reason)
     tx.notify()
 
 
-# ---- what people do ----
+# ---- decisions of people ----
 
 
 def accept(
@@ -147,34 +148,34 @@ def accept(
     seen: IncomingReferral | None = None,
     repeats: str = "",
 ) -> Order:
-    """Create an order from a referral that waits; a second time return the order that was created.
+    """Create an order from a waiting referral; a second call returns the order that was created.
 
-    `draft` is what a person made of `draft_of`, `seen` the referral that it was made of, `repeats` as in
-    `referrals.register`. Raise NotFound, Stale where its sender has changed it since, WrongState where it was cancelled
-    or declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
+    `draft` is `draft_of` as a person completed it, `seen` the referral that the person saw, `repeats` as in
+    `referrals.register`. Raise NotFound, Stale if the sender has changed it since, WrongState if it was cancelled or
+    declined meanwhile, Invalid with the wrong fields, Forbidden, SessionEnded.
     """
     draft = replace(referrals.normalise(draft), submission_id="", owner=None)
     permit(tx, actor, Permission.REGISTER)
-    known = _known(tx, incoming_id)
+    known = _require(tx, incoming_id)
     if known.state is IncomingState.ACCEPTED and known.order_id:
         return orders.require(tx, known.order_id)
     if known.state is not IncomingState.WAITING:
         raise WrongState(f"accept while {known.state}")
     if seen is not None and _content(seen) != _content(known):
         raise Stale(f"incoming referral {incoming_id}")
-    order = _ordered(tx, known, draft, actor, clinic, repeats)
+    order = _create_order(tx, known, draft, actor, clinic, repeats)
     tx.notify()
     return order
 
 
 def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
-    """Decline what a waiting referral asks for.
+    """Decline a waiting referral.
 
-    Here only: the wire profile has no message for it, so that somebody must call the clinic that refers. A content that
-    changes afterwards waits again. Raise NotFound, WrongState, Forbidden, SessionEnded.
+    The bus profile has no message for this, so a person must call the referring clinic. If the sender changes the
+    referral afterwards, it waits again. Raise NotFound, WrongState, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.CANCEL)
-    known = _known(tx, incoming_id)
+    known = _require(tx, incoming_id)
     if known.state is IncomingState.DECLINED:
         return
     if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
@@ -185,7 +186,10 @@ def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic)
 
 
 def acknowledge(tx: Tx, order_id: int, actor: Actor) -> int:
-    """Note that a person has seen what came too late for an order; return the number of arrivals. Raise Forbidden."""
+    """Note that a person has seen the arrivals that came too late for an order; return their number.
+
+    Raise Forbidden.
+    """
     permit(tx, actor, Permission.AMEND)
     count = incoming.acknowledge(tx, order_id)
     if count:
@@ -194,19 +198,22 @@ def acknowledge(tx: Tx, order_id: int, actor: Actor) -> int:
     return count
 
 
-def try_again(tx: Tx, item_id: int, actor: Actor) -> bool:
-    """Let an arrival that needs attention be read again at the next poll; False if it needs none. Raise Forbidden."""
+def retry(tx: Tx, item_id: int, actor: Actor) -> bool:
+    """Have an arrival that needs attention read again at the next poll; return False if it needs none.
+
+    Raise Forbidden.
+    """
     permit(tx, actor, Permission.RESEND)
     item = inbox.item(tx, item_id)
-    # A change that came too late was read well; reading it again would change nothing.
-    again = item is not None and not item.order_id and incoming.try_again(tx, item_id)
-    if again:
+    # A change that came too late could be read; reading it again would change nothing.
+    queued = item is not None and not item.order_id and incoming.retry(tx, item_id)
+    if queued:
         audit.write(tx, actor, AuditAction.INCOMING_AGAIN, item=item_id)
         tx.notify()
-    return again
+    return queued
 
 
-# ---- what the screens show ----
+# ---- drafts for the desk ----
 
 
 def draft_of(
@@ -216,7 +223,7 @@ def draft_of(
     *,
     system_procedure: str = SYSTEM_PROCEDURE,
 ) -> ReferralDraft:
-    """Return the draft that a person completes: `start` is local, no device is chosen, nothing has been checked.
+    """Return the draft that a person completes: without a device, and not validated. `start` is local clinic time.
 
     The procedure is the one of our directory with the same official code, else with the same name, else none.
     """
@@ -233,7 +240,7 @@ def draft_of(
 def find_procedure(
     referral: IncomingReferral, procedures: Iterable[ProcedureType], system_procedure: str = SYSTEM_PROCEDURE
 ) -> ProcedureType | None:
-    """Return our directory's procedure that a referral asks for, or None; another clinic's local code means nothing."""
+    """Return the procedure of our directory that a referral names, or None; other clinics' local codes are not used."""
     listed = list(procedures)
     if referral.procedure_code and referral.procedure_system == system_procedure:
         for procedure in listed:
@@ -243,10 +250,10 @@ def find_procedure(
     return next((each for each in listed if name and names.fold(each.name) == name), None)
 
 
-# ---- within the transactions ----
+# ---- private parts ----
 
 
-def _known(tx: Tx, incoming_id: int) -> IncomingReferral:
+def _require(tx: Tx, incoming_id: int) -> IncomingReferral:
     known = inbox.referral(tx, incoming_id)
     if known is None:
         raise NotFound(f"incoming referral {incoming_id}")
@@ -254,47 +261,47 @@ def _known(tx: Tx, incoming_id: int) -> IncomingReferral:
 
 
 def _content(referral: IncomingReferral) -> IncomingReferral:
-    """Return what the sender wrote, without what we made of it."""
+    """Return the referral with only what its sender wrote."""
     return replace(
         referral, state=IncomingState.WAITING, order_id=None, id=0, problems={}, received_at=None, authored_on=None
     )
 
 
-def _by_rule(
+def _accept_automatically(
     tx: Tx,
-    came: IncomingReferral,
+    received: IncomingReferral,
     actor: Actor,
     clinic: Clinic,
     auto_accept: Mapping[str, str],
     system_procedure: str,
 ) -> ReceiveOutcome:
-    """Schedule a referral at once if a rule says so and nothing is wrong with it."""
-    procedure = None if came.problems else find_procedure(came, lookups.procedures(tx), system_procedure)
+    """Create the order of a complete referral if `auto_accept` names a device for its modality."""
+    procedure = None if received.problems else find_procedure(received, lookups.procedures(tx), system_procedure)
     ae_title = auto_accept.get(procedure.modality, "") if procedure else ""
     if procedure is None or not ae_title:
         return ReceiveOutcome.WAITING
     now = clinic.local(tx.now)
-    draft = draft_of(came, [procedure], now, system_procedure=system_procedure)
+    draft = draft_of(received, [procedure], now, system_procedure=system_procedure)
     draft = referrals.normalise(replace(draft, station_ae_titles=(ae_title,)))
     try:
-        _ordered(tx, came, draft, actor, clinic)
-    except Invalid as error:  # the device is not approved, somebody else has the same СНИЛС here, …
-        log.warning("incoming referral %d waits for a person: %s", came.id, error)
-        incoming.update(tx, replace(came, problems=error.problems))
+        _create_order(tx, received, draft, actor, clinic)
+    except Invalid as error:  # the device is not approved, another patient has the same СНИЛС here, …
+        log.warning("incoming referral %d waits for a person: %s", received.id, error)
+        incoming.update(tx, replace(received, problems=error.problems))
         return ReceiveOutcome.WAITING
     return ReceiveOutcome.ORDERED
 
 
-def _ordered(
+def _create_order(
     tx: Tx, known: IncomingReferral, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str = ""
 ) -> Order:
-    """Create the order of a referral, under the ids that its sender knows it by."""
+    """Create the order of a referral, with the numbers and references of its sender."""
     from_bus = known.source == BUS
     number = known.bus_accession_number
-    refused = _refusal(tx, number)
-    # A local client sends to the region itself, unless it is configured that we do it in its place.
-    tells = clinic.sends_to_bus and not from_bus and clients.sends_to_bus(tx, known.source)
-    role = BusRole.PERFORMER if from_bus else BusRole.PLACER if tells else BusRole.NONE
+    refused = _number_problem(tx, number)
+    # A local client sends its orders to the region itself, unless we are configured to do so.
+    sends = clinic.sends_to_bus and not from_bus and clients.sends_to_bus(tx, known.source)
+    role = BusRole.PERFORMER if from_bus else BusRole.PLACER if sends else BusRole.NONE
     usable = "" if refused else number
     order = referrals.create_order(
         tx,
@@ -304,7 +311,7 @@ def _ordered(
         clinic,
         role,
         requester=known.requester,
-        # A local client was given the number by us, when it asked.
+        # A local client's number is one that this program issued to it.
         accession_number="" if from_bus else usable,
         bus_accession_number=usable if from_bus else "",
     )
@@ -319,7 +326,7 @@ def _ordered(
     elif role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     incoming.update(tx, replace(known, state=IncomingState.ACCEPTED, order_id=order.id))
-    details = referrals.repeat_of(repeats)
+    details = referrals.repeat_details(repeats)
     if refused:
         details["bus_number_refused"] = f"{number}: {refused}"
         log.error("order %s: the sender's number %s cannot be used: %s", order.accession_number, number, refused)
@@ -336,8 +343,8 @@ def _ordered(
     return order
 
 
-def _refusal(tx: Tx, number: str) -> str:
-    """Return why the sender's accession number cannot go to a modality; "" if it can, or there is none."""
+def _number_problem(tx: Tx, number: str) -> str:
+    """Return why the sender's accession number cannot be used on modalities; "" if it can, or the sender has none."""
     if len(number) > ACCESSION_NUMBER_LENGTH:
         return f"longer than {ACCESSION_NUMBER_LENGTH} characters"
     if "\\" in number:  # PS3.5 6.2: it separates values
@@ -346,37 +353,39 @@ def _refusal(tx: Tx, number: str) -> str:
 
 
 def _changed_late(
-    tx: Tx, known: IncomingReferral, came: IncomingReferral, arrival: Arrival, actor: Actor
+    tx: Tx, known: IncomingReferral, received: IncomingReferral, arrival: Arrival, actor: Actor
 ) -> ReceiveOutcome:
-    """Store what the sender changed after the order was created; people decide what follows from it."""
+    """Store what the sender changed after the order was created, for a person to decide."""
     changed = sorted(
-        name for name in IncomingReferral.__dataclass_fields__ if _member(known, name) != _member(came, name)
+        name
+        for name in IncomingReferral.__dataclass_fields__
+        if _sent_field(known, name) != _sent_field(received, name)
     )
     if not changed:
         incoming.put(tx, ArrivalKind.REFERRAL, arrival, order_id=known.order_id)
         return ReceiveOutcome.NOTHING
     incoming.put(tx, ArrivalKind.REFERRAL, arrival, ArrivalState.NEEDS_ATTENTION, CHANGED_LATE, known.order_id)
-    incoming.update(tx, replace(came, state=known.state, order_id=known.order_id))
+    incoming.update(tx, replace(received, state=known.state, order_id=known.order_id))
     audit.write(tx, actor, AuditAction.BUS_CHANGED_LATE, known.order_id, changed=changed)
     return ReceiveOutcome.LATE
 
 
-def _member(referral: IncomingReferral, name: str) -> object:
+def _sent_field(referral: IncomingReferral, name: str) -> object:
     return getattr(_content(referral), name)
 
 
 def _cancelled_by_us(tx: Tx, order: Order) -> bool:
-    """Return True if the bus only repeats what we sent it about an order."""
+    """Return True if the bus only reports a cancellation of ours."""
     return order.state is OrderState.CANCELLED or outbox.has(tx, order.id, OutboxKind.CANCEL)
 
 
 def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> ReceiveOutcome:
     if lifecycle.allowed(order.state, Event.CANCEL):
-        knows = arrival.source == BUS
-        referrals.remove_from_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not knows))
+        bus_knows = arrival.source == BUS
+        referrals.remove_from_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not bus_knows))
         audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=reason)
         return ReceiveOutcome.CANCELLED
     incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)
     audit.write(tx, actor, AuditAction.BUS_CANCELLED_LATE, order.id, status=reason)
-    log.warning("order %s was cancelled by its sender after it had begun", order.accession_number)
+    log.warning("order %s was cancelled by its sender after it had started", order.accession_number)
     return ReceiveOutcome.LATE

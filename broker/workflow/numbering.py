@@ -1,6 +1,6 @@
-"""Numbers for orders and patients: counted, and never one that a script has used.
+"""Generates numbers of orders and patients from counters; numbers that scripts have used are left out.
 
-Runs inside the transactions of the use cases.
+Called inside the transactions of the use cases.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def accession_number(tx: Tx, clinic: Clinic) -> str:
     """Return the next accession number of the clinic's month."""
     today = tx.now.astimezone(clinic.zone).date()
 
-    def made() -> str:
+    def make() -> str:
         number = orders.next_number(tx, f"accession {clinic.accession_prefix}{today:%y%m}")
         return identifiers.accession_number(clinic.accession_prefix, today, number)
 
-    return _first(made, lambda number: orders.is_taken(tx, "accession_number", number))
+    return _first_free(make, lambda number: orders.is_taken(tx, "accession_number", number))
 
 
 def study_instance_uid(tx: Tx, clinic: Clinic) -> str:
@@ -32,7 +32,7 @@ def study_instance_uid(tx: Tx, clinic: Clinic) -> str:
 
 def requested_procedure_id(tx: Tx) -> str:
     """Return the next Requested Procedure ID."""
-    return _first(
+    return _first_free(
         lambda: f"RP{orders.next_number(tx, 'requested_procedure')}",
         lambda number: orders.is_taken(tx, "requested_procedure_id", number),
     )
@@ -40,7 +40,7 @@ def requested_procedure_id(tx: Tx) -> str:
 
 def sps_id(tx: Tx) -> str:
     """Return the next Scheduled Procedure Step ID."""
-    return _first(
+    return _first_free(
         lambda: f"SPS{orders.next_number(tx, 'scheduled_procedure_step')}",
         lambda number: orders.is_taken(tx, "sps_id", number),
     )
@@ -48,13 +48,13 @@ def sps_id(tx: Tx) -> str:
 
 def patient_id(tx: Tx) -> str:
     """Return the next card number."""
-    return _first(
+    return _first_free(
         lambda: f"{orders.next_number(tx, 'patient'):06d}",
         lambda number: patients.find_by(tx, "patient_id", number) is not None,
     )
 
 
-def _first(made: Callable[[], str], taken: Callable[[str], bool]) -> str:
-    while taken(number := made()):
+def _first_free(make: Callable[[], str], is_taken: Callable[[str], bool]) -> str:
+    while is_taken(number := make()):
         pass
     return number

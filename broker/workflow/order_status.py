@@ -1,7 +1,7 @@
-"""What follows for an order from everything that was performed for it.
+"""Recomputes the status of an order from all steps that were performed for it.
 
-Runs inside the transactions of the use cases, and decides nothing that `lifecycle.TRANSITIONS` does not allow. It
-checks no permission: the use case has done that.
+Called inside the transactions of the use cases, which have checked the permission. Only transitions of
+`lifecycle.TRANSITIONS` are made.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from broker.store.tables import audit, orders, outbox, performed
 
 
 def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:
-    """Bring an order and its scheduled steps in line with everything that was performed for them.
+    """Set the states of an order and its scheduled steps by what was performed for them, and queue messages.
 
-    `order` is as it was read in this transaction, without any change since.
+    `order` was read in this transaction and has not changed since. Nothing changes if nothing was performed.
     """
     states = {step.id: performed.states_of_step(tx, step.id) for step in order.steps}
-    everything = {state for each in states.values() for state in each}
-    if everything:
+    all_states = {state for each in states.values() for state in each}
+    if all_states:
         status = derive_status(order, states)
         _apply_status(tx, order, status)
-        _queue_messages(tx, order, status.state, everything, clinic)
+        _queue_messages(tx, order, status.state, all_states, clinic)
 
 
 def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
-    """Recompute an order's status after a performed step was taken away from it; with none left it waits again.
+    """Recompute an order's status after a performed step was unlinked from it; with none left it is scheduled again.
 
-    An order that was rescheduled or cancelled meanwhile stays as it is. A report that has not gone out yet does not go:
-    it may be of the images that were taken away.
+    An order that was rescheduled or cancelled meanwhile does not change. A report that was not sent yet is withdrawn:
+    it may describe the images that were unlinked. Raise NotFound.
     """
     outbox.withdraw(tx, order_id, OutboxKind.REPORT)
     order = orders.require(tx, order_id)
     if order.state in (OrderState.SCHEDULED, OrderState.CANCELLED):
         return
     if not performed.states_of_order(tx, order_id):
-        _put_back(tx, order)
+        _return_to_waiting(tx, order)
         return
     for step in order.steps:
         if step.state is not StepState.SCHEDULED and not performed.states_of_step(tx, step.id):
@@ -54,18 +54,18 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
 
 
 def reopen(tx: Tx, order_id: int, clinic: Clinic) -> None:
-    """Put an order back among those that wait, unless something else runs or was completed for it.
+    """Schedule an order again, unless another step runs or was completed for it.
 
-    One that was cancelled before a modality took it up is cancelled again.
+    An order that was cancelled before a modality started it is cancelled again. Raise NotFound.
     """
     if {PerformedState.IN_PROGRESS, PerformedState.COMPLETED} & set(performed.states_of_order(tx, order_id)):
         recompute_after_removal(tx, order_id, clinic)
     else:
-        _put_back(tx, orders.require(tx, order_id))
+        _return_to_waiting(tx, orders.require(tx, order_id))
 
 
 def requeue_order(tx: Tx, order_id: int) -> None:
-    """Queue again what an order's cancellation spared the region: it is wanted, or done, all the same."""
+    """Queue again the messages that an order's cancellation withdrew: the order is wanted, or performed, after all."""
     if outbox.has(tx, order_id, OutboxKind.ORDER):
         outbox.reinstate(tx, order_id, OutboxKind.AMEND)
     else:
@@ -83,14 +83,14 @@ def _apply_status(tx: Tx, order: Order, status: DerivedStatus) -> None:
 def _queue_messages(
     tx: Tx, before: Order, state: OrderState, performed_states: Collection[PerformedState], clinic: Clinic
 ) -> None:
-    """Queue what the region has to learn of an order's new state, and withdraw what is no longer true."""
+    """Queue the messages that follow from an order's new state, and withdraw those that are not true any more."""
     id = before.id
-    if before.state is OrderState.CANCELLED:  # it is done all the same
+    if before.state is OrderState.CANCELLED:  # it is performed nevertheless
         outbox.withdraw(tx, id, OutboxKind.CANCEL)
         requeue_order(tx, id)
-    if clinic.sends_start and before.bus_role in _ORDERED and not outbox.has(tx, id, OutboxKind.STARTED):
+    if clinic.sends_start and before.bus_role in _ORDERED_ROLES and not outbox.has(tx, id, OutboxKind.STARTED):
         outbox.add(tx, id, OutboxKind.STARTED)
-    if PerformedState.COMPLETED not in performed_states:  # an end that was only presumed has been overruled
+    if PerformedState.COMPLETED not in performed_states:  # a provisional end was overruled
         outbox.withdraw(tx, id, OutboxKind.IMAGES, OutboxKind.REPORT)
     if (
         state is OrderState.COMPLETED
@@ -102,16 +102,16 @@ def _queue_messages(
         outbox.add(tx, id, OutboxKind.IMAGES)
 
 
-def _put_back(tx: Tx, order: Order) -> None:
-    """Let an order wait again as it did before anything was performed for it."""
-    cancelled = audit.newest(tx, order.id, _FATES) in (AuditAction.CANCEL, AuditAction.WITHDRAW)
+def _return_to_waiting(tx: Tx, order: Order) -> None:
+    """Return an order to its state before anything was performed for it."""
+    cancelled = audit.newest(tx, order.id, _DECISIONS) in (AuditAction.CANCEL, AuditAction.WITHDRAW)
     event = Event.RECANCEL if cancelled else Event.REREFER if order.owner else Event.REOPEN
     if not lifecycle.allowed(order.state, event):
         return  # it was rescheduled or cancelled meanwhile
     orders.set_state(tx, order.id, lifecycle.after(order.state, event))
     for step in order.steps:
-        orders.set_step_state(tx, step.id, _WAITING[event])
-    # What has gone out already cannot be called back: the bus has no word for it.
+        orders.set_step_state(tx, step.id, _WAITING_STEP_STATES[event])
+    # A message that was sent cannot be withdrawn: the bus has no call for it.
     outbox.withdraw(tx, order.id, OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.STARTED)
     if event is Event.RECANCEL:
         outbox.withdraw(tx, order.id, OutboxKind.ORDER)
@@ -119,11 +119,11 @@ def _put_back(tx: Tx, order: Order) -> None:
             outbox.reinstate(tx, order.id, OutboxKind.CANCEL)
 
 
-# What people (and scripts' files) last decided of an order. An amendment comes after a cancellation only when a
-# modality had revived the order and it was then rescheduled.
-_FATES = (AuditAction.CANCEL, AuditAction.WITHDRAW, AuditAction.RESTORE, AuditAction.AMEND)
-_ORDERED = (BusRole.PLACER, BusRole.PERFORMER)
-_WAITING = {
+# The decisions that people, and files of scripts, make about an order; the last one counts. An amendment comes after a
+# cancellation only when a modality had revived the order and it was then rescheduled.
+_DECISIONS = (AuditAction.CANCEL, AuditAction.WITHDRAW, AuditAction.RESTORE, AuditAction.AMEND)
+_ORDERED_ROLES = (BusRole.PLACER, BusRole.PERFORMER)
+_WAITING_STEP_STATES = {
     Event.REOPEN: StepState.SCHEDULED,
     Event.RECANCEL: StepState.CANCELLED,
     Event.REREFER: StepState.REFERRED,

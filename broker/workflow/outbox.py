@@ -1,4 +1,4 @@
-"""What a person may do about the exchange with the region: resend what needs attention, resume after a pause."""
+"""Use cases of the exchange with the region: resend what needs attention, resume after a pause."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ def resend(tx: Tx, order_id: int, actor: Actor) -> int:
     return count
 
 
-def go_on(tx: Tx, actor: Actor) -> None:
-    """Let the exchange try again at once: after a pause (the token was refused) or before a wait is over."""
+def resume_exchange(tx: Tx, actor: Actor) -> None:
+    """Have the exchange try again now, after a pause (the token was refused) or before a wait is over.
+
+    Raise Forbidden.
+    """
     permit(tx, actor, Permission.RESEND)
     outbox.set_channel(tx, "ok", "", None, answered=False)
     audit.write(tx, actor, AuditAction.EXCHANGE_GO_ON)

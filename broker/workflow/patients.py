@@ -1,6 +1,6 @@
-"""Patients: found as they were typed or imported, added once, and never turned into one another.
+"""Finds the patient of a referral or an imported item, or adds one; two patients never become one.
 
-Runs inside the transactions of the use cases that register, amend and import; the use case has checked the permission.
+Called inside the transactions of the use cases that register, amend and import, which have checked the permission.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def save(tx: Tx, typed: Patient) -> Patient:
     merged = identity.merge(known, typed)
     if merged != known:
         patients.update(tx, known.stored_id, merged)
-        orders.forget(tx, known.stored_id, passthrough.of_patient(known, merged))
+        orders.forget(tx, known.stored_id, passthrough.outdated_by_patient(known, merged))
     return merged
 
 
 def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient:
-    """Find the patient of a script's worklist item, or add a new one; fill in what was not known, rename nobody.
+    """Find the patient of a script's worklist item, or add a new one; fill in a known patient's empty fields only.
 
-    `current` is the patient of the order that came of the item's earlier content. Raise Refused.
+    `current` is the patient of the order of the item's earlier content. Return the patient as stored. Raise Refused.
     """
     if imported.patient_id:
         known = patients.find_by(tx, "patient_id", imported.patient_id)
@@ -54,7 +54,7 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
     if known is None:
         return _add(tx, imported)
     if difference := identity.difference(imported, known):
-        raise Refused(f"the Patient ID {known.patient_id} belongs to somebody with another {difference} here")
+        raise Refused(f"the Patient ID {known.patient_id} belongs to a patient with another {difference} here")
     filled = identity.fill_in(known, imported)
     if filled == known:
         return known

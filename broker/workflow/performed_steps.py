@@ -1,7 +1,7 @@
 """Performed steps as modalities report them: started, changed and, where their device falls silent, expired.
 
-A modality's message is stored as it came whatever becomes of it, so its use cases return an outcome instead of raising.
-What cannot be matched to an order is stored unlinked: a study was made, and somebody must find whose it is.
+A modality's message is always stored as it came, so the use cases for messages return an outcome instead of raising.
+A step that cannot be matched to an order is stored unlinked: a person must find out which order its study belongs to.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """What a modality says of a step (MPPS N-SET), and what its message is held to: nothing if `rules` is None.
+    """What a modality reports of a step (MPPS N-SET), and the rules for its message; None: every change is accepted.
 
-    `notes` (kinds and texts) are what is overlooked in it whatever the rules say.
+    `notes` are (kind, text) of mistakes in it that are tolerated independently of the rules.
     """
 
     sop_instance_uid: str
@@ -49,7 +49,7 @@ class ChangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """What became of a change: why it was refused, if it was, and what was overlooked in it (kinds and texts)."""
+    """The outcome of a change: the reason of a refusal, None otherwise, and (kind, text) of tolerated mistakes."""
 
     outcome: MppsOutcome
     refusal: Problem | None = None
@@ -57,7 +57,11 @@ class ChangeResult:
 
 
 def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: Clinic) -> MppsOutcome:
-    """Store a step that a modality has begun, and move the orders that it names (MPPS N-CREATE)."""
+    """Store a step that a modality has started and link it to the orders that it names (MPPS N-CREATE).
+
+    Return ACCEPTED, REPEATED for the same message again, or DUPLICATE for another message with a known UID; only
+    ACCEPTED changes anything but the record of messages. Raise Forbidden.
+    """
     permit(tx, actor, Permission.PERFORM)
     outcome = MppsOutcome.ACCEPTED
     if performed.get(tx, step.sop_instance_uid):
@@ -69,23 +73,24 @@ def start(tx: Tx, step: PerformedStep, message: Message, actor: Actor, clinic: C
     id = performed.add(tx, step, message.json())
     performed.add_series(tx, id, step.series)
     performed.add_doses(tx, id, step.doses)
-    touched = _link_named(tx, id, step, actor)
-    for order, conflicts in touched:
+    affected = _link_references(tx, id, step, actor)
+    for order, conflicts in affected:
         order_status.recompute_status(tx, order, clinic)
         audit.write(tx, actor, AuditAction.START, order.id, sop_instance_uid=step.sop_instance_uid)
         if conflicts:
-            _tell_conflict(tx, order, step, conflicts, actor)
-    if not touched:
+            _note_conflict(tx, order, step, conflicts, actor)
+    if not affected:
         audit.write(tx, actor, AuditAction.START_UNLINKED, sop_instance_uid=step.sop_instance_uid)
     tx.notify()
     return outcome
 
 
 def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> ChangeResult:
-    """Store what a modality reports of a step (MPPS N-SET): its progress, or its end if the status is a final one.
+    """Store what a modality reports of a step (MPPS N-SET): its progress, or its end if the status is final.
 
-    Discontinued because the wrong worklist entry was selected, it belongs to none of its orders: they wait again, and
-    a person must find whose images these are. What the rules do not let an N-SET change is kept with the message only.
+    A step that was discontinued because the wrong worklist entry was selected is unlinked from its orders: they are
+    scheduled again, and a person must find out whose images these are. Attributes that an N-SET may not change are
+    stored with the message only. Raise Forbidden; what is wrong with the message is in the result.
     """
     permit(tx, actor, Permission.PERFORM)
     uid, change, message = request.sop_instance_uid, request.change, request.message
@@ -94,25 +99,28 @@ def change(tx: Tx, request: ChangeRequest, actor: Actor, clinic: Clinic) -> Chan
     if step is not None and _is_open(step):
         found = Validation()
         if request.rules is not None:
-            found = request.rules.validate(message.attributes, known, ends=_ends(change))
+            found = request.rules.validate(message.attributes, known, ends=_is_final(change))
         if found.refusal is not None:
             return ChangeResult(refuse(tx, uid, "N-SET", found.refusal.text, message, actor), found.refusal)
         notes = (*found.notes, *request.notes)
-    outcome = _outcome(tx, step, uid, message, actor)
+    outcome = _classify(tx, step, uid, message, actor)
     kept = replace(message, notes=message.notes + notes)
     _record(tx, uid, "N-SET", actor, outcome, kept, f"N-SET {change.state or 'without a status'} {outcome}")
     if step is not None and outcome is MppsOutcome.ACCEPTED:
         _apply(tx, step, known, request, actor, clinic)
         tx.notify()
     elif outcome is MppsOutcome.UNKNOWN:
-        unknown = AuditAction.FINISH_UNKNOWN if _ends(change) else AuditAction.PROGRESS_UNKNOWN
+        unknown = AuditAction.FINISH_UNKNOWN if _is_final(change) else AuditAction.PROGRESS_UNKNOWN
         audit.write(tx, actor, unknown, sop_instance_uid=uid)
         tx.notify()
     return ChangeResult(outcome, notes=notes)
 
 
 def refuse(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: Actor) -> MppsOutcome:
-    """Store a message that cannot be used (N-CREATE or N-SET), and why; nothing else changes."""
+    """Store a message that cannot be used (`operation`: N-CREATE or N-SET), and the reason; nothing else changes.
+
+    Return REFUSED. Raise Forbidden.
+    """
     permit(tx, actor, Permission.PERFORM)
     _record(tx, uid, operation, actor, MppsOutcome.REFUSED, message, f"{operation} refused")
     audit.write(tx, actor, AuditAction.MPPS_REFUSED, sop_instance_uid=uid, operation=operation, why=why)
@@ -123,17 +131,17 @@ def refuse(tx: Tx, uid: str, operation: str, why: str, message: Message, actor: 
 def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Clinic) -> bool:
     """End a step whose device has stopped reporting; return True if it was still running.
 
-    `not_after` is an instant (UTC): a step that its device has reported since is left alone. What the device reports
-    later still counts.
+    `not_after` is an instant (UTC): a step about which its device sent a message later does not change. What the device
+    reports afterwards still counts. Raise Forbidden.
     """
     permit(tx, actor, Permission.PERFORM)
-    told = {step.sop_instance_uid: (step, at) for step, at in performed.running(tx)}
-    if uid not in told or told[uid][1] > not_after:
+    running = {step.sop_instance_uid: (step, at) for step, at in performed.running(tx)}
+    if uid not in running or running[uid][1] > not_after:
         return False
-    step, at = told[uid]
+    step, at = running[uid]
     performed.end_provisionally(tx, uid, PerformedState.DISCONTINUED)
     last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
-    devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was never ended, it was heard of last at {last}")
+    devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was not ended, its last message came at {last}")
     for order_id in performed.order_ids(tx, step.id):
         order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
         audit.write(tx, actor, AuditAction.EXPIRE, order_id, sop_instance_uid=uid, ae_title=step.ae_title)
@@ -147,20 +155,20 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
 def _apply(
     tx: Tx, step: PerformedStep, known: Attributes, request: ChangeRequest, actor: Actor, clinic: Clinic
 ) -> None:
-    """Write an accepted change into its step, and let the orders follow."""
+    """Write an accepted change into its step, and recompute the status of its orders."""
     change, rules, attributes = request.change, request.rules, request.message.attributes
-    after = _changed(step, change, foreign=actor.name != step.ae_title)
+    after = _with_change(step, change, other_device=actor.name != step.ae_title)
     performed.update(tx, after, {**known, **(rules.table.settable(attributes) if rules else attributes)})
     if change.series is not None:
         performed.set_series(tx, step.id, change.series)
     performed.set_doses(tx, step.id, change.doses or {})
     if actor.name != step.ae_title:
-        devices.note(tx, actor.name, "mpps_foreign", f"it told of a step that {step.ae_title} had begun")
-    uid, touched, wrong_entry = step.sop_instance_uid, performed.order_ids(tx, step.id), _is_wrong_entry(after, change)
+        devices.note(tx, actor.name, "mpps_foreign", f"it reported a step that {step.ae_title} had started")
+    uid, affected, wrong_entry = step.sop_instance_uid, performed.order_ids(tx, step.id), _is_wrong_entry(after, change)
     if wrong_entry:
         performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
-    action = AuditAction.FINISH if _ends(change) else AuditAction.PROGRESS
-    for order_id in touched:
+    action = AuditAction.FINISH if _is_final(change) else AuditAction.PROGRESS
+    for order_id in affected:
         if wrong_entry:
             order_status.reopen(tx, order_id, clinic)
         else:
@@ -170,11 +178,11 @@ def _apply(
             audit.write(tx, actor, AuditAction.WRONG_ENTRY, order_id, sop_instance_uid=uid)
 
 
-def _ends(change: PerformedChange) -> bool:
+def _is_final(change: PerformedChange) -> bool:
     return change.state in FINAL
 
 
-def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
+def _classify(tx: Tx, step: PerformedStep | None, uid: str, message: Message, actor: Actor) -> MppsOutcome:
     if step is None:
         return MppsOutcome.UNKNOWN
     if performed.last_accepted(tx, uid, "N-SET") == message.digest:
@@ -186,68 +194,68 @@ def _outcome(tx: Tx, step: PerformedStep | None, uid: str, message: Message, act
 
 
 def _is_open(step: PerformedStep) -> bool:
-    """Return True if a step may be changed: a provisional end may be overruled by the device."""
+    """Return True if a step may be changed: it runs, or its end is provisional and the device may overrule it."""
     return step.state is PerformedState.IN_PROGRESS or step.provisional
 
 
-def _changed(step: PerformedStep, change: PerformedChange, *, foreign: bool) -> PerformedStep:
-    """Return the step as it is after a change; `foreign`: another device reports it than the one that began the step.
+def _with_change(step: PerformedStep, change: PerformedChange, *, other_device: bool) -> PerformedStep:
+    """Return the step after a change; `other_device`: another device reports it than the one that started the step.
 
-    A modality with two AE titles may well end under the second what it began under the first; so may a stranger by
-    mistake. Both are believed, but the last word stays with the device that began.
+    A modality with two AE titles may end under the second a step that it started under the first; another device may do
+    so by mistake. Both are accepted, but the end is provisional: the device that started the step may overrule it.
     """
-    said = {
+    reported = {
         name: value
         for name in ("state", "end", "operator", "discontinuation_code", "discontinuation_meaning", "images")
         if (value := getattr(change, name)) is not None
     }
-    if step.provisional and change.state is not None:  # the reason that was given for the overruled end falls with it
+    if step.provisional and change.state is not None:  # the overruled end takes its reason with it
         step = replace(step, discontinuation_code="", discontinuation_meaning="")
-    provisional = step.provisional if change.state is None else foreign and change.state in FINAL
-    return replace(step, **said, provisional=provisional)
+    provisional = step.provisional if change.state is None else other_device and change.state in FINAL
+    return replace(step, **reported, provisional=provisional)
 
 
 def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
-    """Return True if this change, not an earlier one that a person may have answered, calls the entry wrong."""
-    told = change.state is not None or change.discontinuation_code is not None
-    return told and after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
+    """Return True if this change, not an earlier one, reports that the wrong worklist entry was selected."""
+    is_new = change.state is not None or change.discontinuation_code is not None
+    return is_new and after.state is PerformedState.DISCONTINUED and after.discontinuation_code == WRONG_ENTRY
 
 
-def _link_named(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tuple[Order, list[str]]]:
-    """Link a step to everything that it names; return the orders, each with the names that contradict it.
+def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tuple[Order, list[str]]]:
+    """Link a step to every scheduled step that it names; return the orders, each with the fields that contradict it.
 
-    Where the patient contradicts, the link bears it, and nothing goes to the region until a person has looked.
+    Fields of another patient are stored with the link: nothing is sent to the region until a person has confirmed it.
     """
     uids = Counter(reference.study_instance_uid for reference in step.references)
-    touched: dict[int, tuple[Order, list[str]]] = {}  # nothing here changes an order: each is read once
+    affected: dict[int, tuple[Order, list[str]]] = {}  # each order is read once: nothing here changes one
     for reference in step.references:
         found, conflicts = orders.find_steps(tx, reference, shared_uid=uids[reference.study_instance_uid] > 1)
         performed.remove_archived(tx, [step_id for _, step_id in found])
         for order_id, step_id in found:
-            order, known = touched[order_id] if order_id in touched else (orders.require(tx, order_id), [])
-            touched[order_id] = order, known
+            order, known = affected[order_id] if order_id in affected else (orders.require(tx, order_id), [])
+            affected[order_id] = order, known
             wrong = identity.contradictions(order.patient, step.patient_name, step.patient_id, step.patient_birth_date)
             performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
             known += [name for name in (*conflicts, *wrong) if name not in known]
-    for order, conflicts in touched.values():
+    for order, conflicts in affected.values():
         number = order.patient.patient_id
         if step.patient_id and step.patient_id != number and "patient_id" not in conflicts:
             conflicts.append("patient_id")
-    return list(touched.values())
+    return list(affected.values())
 
 
-def _tell_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:
-    told, number = ", ".join(conflicts), order.accession_number
+def _note_conflict(tx: Tx, order: Order, step: PerformedStep, conflicts: Iterable[str], actor: Actor) -> None:
+    named, number = ", ".join(conflicts), order.accession_number
     audit.write(
-        tx, actor, AuditAction.REFERENCE_CONFLICT, order.id, sop_instance_uid=step.sop_instance_uid, conflicts=told
+        tx, actor, AuditAction.REFERENCE_CONFLICT, order.id, sop_instance_uid=step.sop_instance_uid, conflicts=named
     )
-    devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {told}")
+    devices.note(tx, step.ae_title, "mpps_conflict", f"a step for {number} names another order or patient by {named}")
 
 
 def _record(
     tx: Tx, uid: str, operation: str, actor: Actor, outcome: MppsOutcome, message: Message, summary: str
 ) -> None:
-    """Store a message as it came, its device's last contact, and what was overlooked in it."""
+    """Store a message as it came, its device's last contact, and the mistakes in it that were tolerated."""
     performed.record_message(tx, uid, operation, actor.name, outcome, message)
     if message.address:
         devices.note_contact(tx, actor.name, "mpps", message.address, summary)

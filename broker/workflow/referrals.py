@@ -32,9 +32,9 @@ from broker.workflow import numbering, order_status, patients
 def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repeats: str = "") -> Order:
     """Create an order from a referral: numbers, worklist entry, message to the region.
 
-    A submission id that was seen before returns the order that it created then. `repeats` names the
-    earlier study that a person was shown and wants repeated: it goes into the audit trail. Raise Invalid with the wrong
-    fields, Duplicate when a submission id comes back with other content, Forbidden, SessionEnded.
+    A submission id that is known already returns the order that it created. `repeats` names, for the audit trail, the
+    earlier study that a person was shown and decided to repeat. Raise Invalid with the wrong fields, Duplicate if a
+    submission id comes again with other content, Forbidden, SessionEnded.
     """
     draft = normalise(draft)
     digest = _digest(draft)
@@ -47,22 +47,22 @@ def register(tx: Tx, draft: ReferralDraft, actor: Actor, clinic: Clinic, *, repe
     if order.bus_role is BusRole.PLACER:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     audit.write(
-        tx, actor, AuditAction.REGISTER, order.id, accession_number=order.accession_number, **repeat_of(repeats)
+        tx, actor, AuditAction.REGISTER, order.id, accession_number=order.accession_number, **repeat_details(repeats)
     )
     tx.notify()
     return order
 
 
-def repeat_of(repeats: str) -> dict[str, str]:
+def repeat_details(repeats: str) -> dict[str, str]:
     """Return the audit details of a study that repeats an earlier one; empty if it repeats none."""
     return {"repeat_of": repeats} if repeats else {}
 
 
 def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
-    """Create an order for a study that was made without one, and link the two; the region learns of its result only.
+    """Create an order for a study that was made without one, and link the two; only its result is sent to the region.
 
-    Where and when it was done is what its device reported, not what the draft says. Raise NotFound, WrongState when it
-    belongs to an order already (so that a double click makes one), Invalid, Forbidden.
+    Station and start are those that the device reported, not those of the draft. Raise NotFound, WrongState if the
+    study belongs to an order already (a double click must not make two), Invalid, Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     permit(tx, actor, Permission.LINK)
@@ -72,11 +72,13 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     if performed.linked_steps(tx, step.id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
     device = devices.get(tx, step.ae_title)
-    here = (device.ae_title,) if device and device.approved else draft.station_ae_titles
-    told = normalise(replace(draft, start=step.start or draft.start, station_ae_titles=here, submission_id=""))
+    stations = (device.ae_title,) if device and device.approved else draft.station_ae_titles
+    normalised = normalise(
+        replace(draft, start=step.start or draft.start, station_ae_titles=stations, submission_id="")
+    )
     role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
     uid = _own_study_uid(tx, step)
-    order = create_order(tx, told, "", actor, clinic, role, done=True, study_instance_uid=uid)
+    order = create_order(tx, normalised, "", actor, clinic, role, performed_already=True, study_instance_uid=uid)
     for scheduled in order.steps:
         performed.link(tx, step.id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
@@ -101,18 +103,18 @@ def create_order(
     clinic: Clinic,
     role: BusRole,
     *,
-    done: bool = False,
+    performed_already: bool = False,
     **given: str | None,
 ) -> Order:
-    """Create an order from a normalised draft; auditing it and queueing messages is the use case's part.
+    """Create an order from a normalised draft; the caller writes audit and outbox rows.
 
-    `done` says that it was done already, so that its time has passed. `given` are members of Order that do not come
-    from the draft: accession_number, study_instance_uid, requester, bus_accession_number.
+    `performed_already`: the start may lie in the past. `given` are members of Order that do not come from the draft:
+    accession_number, study_instance_uid, requester, bus_accession_number.
     Raise Invalid, Stale, NotFound.
     """
-    procedure = _checked(tx, draft, clinic.local(tx.now), done=done)
+    procedure = _validate(tx, draft, clinic.local(tx.now), performed_already=performed_already)
     if draft.owner and role is not BusRole.PLACER:
-        raise Invalid({"owner": "no_bus"})  # nothing would carry it there
+        raise Invalid({"owner": "no_bus"})  # no message would take the referral there
     order = Order(
         id=orders.next_id(tx, "orders"),
         accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
@@ -146,17 +148,19 @@ def create_order(
 
 
 def amend(tx: Tx, order_id: int, revision: int, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
-    """Change an order that has not begun; a discontinued one is scheduled again.
+    """Change an order that has not started; a discontinued one is scheduled again.
 
-    `revision` is the one that the person saw. Raise Stale when the order has changed since, WrongState, Invalid,
-    NotFound, Forbidden. What the bus refused goes out again, since its content has changed.
+    `revision` is the one that the person saw. Raise Stale if the order has changed since, WrongState, Invalid,
+    NotFound, Forbidden. Messages that the bus refused are sent again, since their content has changed.
     """
     draft = normalise(draft)
     permit(tx, actor, Permission.AMEND)
-    order = _current(tx, order_id, revision)
+    order = _require_current(tx, order_id, revision)
     state = lifecycle.after(order.state, Event.AMEND)
     changes = _as_stored(draft, order)
-    procedure = _checked(tx, changes, clinic.local(tx.now), planned=order.steps[0].start, kept=order.procedure_code)
+    procedure = _validate(
+        tx, changes, clinic.local(tx.now), current_start=order.steps[0].start, current_procedure=order.procedure_code
+    )
     if draft.patient.id not in (None, order.patient.id):
         raise Invalid({"patient": "other_patient"})
     before = order
@@ -196,7 +200,7 @@ def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
     """Return a normalised draft in which every field that still means what is stored is written as it is stored.
 
     People see and type whole minutes, single blanks and names in one line; files and devices have seconds, line breaks
-    and names by component. What a person left alone must not count as changed.
+    and names by component. A field that a person did not touch must not count as changed.
     """
     step = order.steps[0]
     stored = ReferralDraft(
@@ -209,13 +213,13 @@ def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
         **order.referral_fields(),
     )
     shown = normalise(stored)
-    if str(draft.referrer) == str(shown.referrer):  # one field on the form, whose words may be split otherwise
+    if str(draft.referrer) == str(shown.referrer):  # one field on the form: its words may be split in another way
         draft = replace(draft, referrer=shown.referrer)
-    patient = replace(draft.patient, **_unchanged(draft.patient, shown.patient, stored.patient))
-    return replace(draft, **{**_unchanged(draft, shown, stored), "patient": patient})
+    patient = replace(draft.patient, **_stored_if_unchanged(draft.patient, shown.patient, stored.patient))
+    return replace(draft, **{**_stored_if_unchanged(draft, shown, stored), "patient": patient})
 
 
-def _unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
+def _stored_if_unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
     """Return the stored values of the fields that were typed as they are shown."""
     return {
         field.name: getattr(stored, field.name)
@@ -225,12 +229,12 @@ def _unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
 
 
 def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clinic: Clinic) -> Order:
-    """Cancel an order that has not begun: it leaves the worklist, and the region learns it.
+    """Cancel an order that has not started: it leaves the worklist, and the cancellation is sent to the region.
 
     Raise Stale, WrongState, NotFound, Forbidden.
     """
     permit(tx, actor, Permission.CANCEL)
-    order = _current(tx, order_id, revision)
+    order = _require_current(tx, order_id, revision)
     remove_from_worklist(tx, order, clinic)
     audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=names.tidy(reason))
     tx.notify()
@@ -252,22 +256,22 @@ def remove_from_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:
 
 
 def queue_amendment(tx: Tx, before: Order, after: Order) -> None:
-    """Queue what an amendment changed for the region, where that has the old content already."""
+    """Queue an amendment for the region, if that may have the old content and something that it gets has changed."""
     if before.bus_role is not BusRole.PLACER or not outbox.may_be_known(tx, before.id, OutboxKind.ORDER):
         return
-    if _told(before) != _told(after):
+    if _sent_fields(before) != _sent_fields(after):
         outbox.add_amendment(tx, after.id, after.revision)
 
 
-def _told(order: Order) -> tuple[object, ...]:
-    """Return what the region knows of an order; where and when it is done here is not among that."""
+def _sent_fields(order: Order) -> tuple[object, ...]:
+    """Return what the region is sent of an order: not where and when it is performed here."""
     patient = replace(order.patient, phone="", allergies="", pregnancy="", revision=0)
     own = {"patient", "steps", "state", "revision", "attributes", "bus_accession_number", "accession_number"}
     return (patient, *(getattr(order, field.name) for field in fields(order) if field.name not in own))
 
 
 def normalise(draft: ReferralDraft) -> ReferralDraft:
-    """Return a draft as it is to be stored: blanks, dashes in numbers, letters' case of codes."""
+    """Return a draft as it is stored: single blanks, numbers as digits, ICD-10 codes in capitals, whole minutes."""
     patient = draft.patient
     return replace(
         draft,
@@ -300,19 +304,25 @@ def _tidy_name(name: PersonName) -> PersonName:
     return PersonName(names.tidy(name.family), names.tidy(name.given), names.tidy(name.middle))
 
 
-def _checked(
-    tx: Tx, draft: ReferralDraft, now: datetime, planned: datetime | None = None, *, kept: str = "", done: bool = False
+def _validate(
+    tx: Tx,
+    draft: ReferralDraft,
+    now: datetime,
+    current_start: datetime | None = None,
+    *,
+    current_procedure: str = "",
+    performed_already: bool = False,
 ) -> ProcedureType:
-    """Raise Invalid unless all fields are right; `planned` is a start that may stay although it has passed.
+    """Return the procedure of a draft; raise Invalid unless all fields are valid. `now` is local clinic time.
 
-    `kept` is the code of a procedure that may stay although it is no longer offered. What was done already may have
-    been done any time.
+    An amended order may keep its `current_start` although that has passed, and its `current_procedure` (a code)
+    although it is no longer offered. `performed_already`: the start may be any time.
     """
     problems = validation.referral_problems(draft, now)
-    if (planned == draft.start or done) and problems.get("date") == "past":
+    if (current_start == draft.start or performed_already) and problems.get("date") == "past":
         del problems["date"]
     procedure = devices.procedure(tx, draft.procedure_code)
-    offered = draft.procedure_code == kept or devices.is_offered(tx, draft.procedure_code)
+    offered = draft.procedure_code == current_procedure or devices.is_offered(tx, draft.procedure_code)
     if draft.procedure_code and (procedure is None or not offered):
         problems["procedure"] = "unknown"
     for ae_title in draft.station_ae_titles:
@@ -326,7 +336,7 @@ def _checked(
     return procedure
 
 
-def _current(tx: Tx, order_id: int, revision: int) -> Order:
+def _require_current(tx: Tx, order_id: int, revision: int) -> Order:
     order = orders.require(tx, order_id)
     if order.revision != revision:
         raise Stale(f"order {order.accession_number}")

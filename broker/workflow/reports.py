@@ -1,6 +1,6 @@
-"""Reports: a doctor writes one on a study, signs it, and it is sent to the region.
+"""Use cases of reports: a doctor writes one on a study and signs it, and it is sent to the region.
 
-A signed report stands: nothing here changes one. Templates and second readings are no concern of this file yet.
+A signed report is never changed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from broker.store.database import Tx
 from broker.store.tables import accounts, audit, orders, outbox, performed, reports
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
-HIGHEST_DOSE = 1000.0  # mSv; what is typed in µSv by mistake is found by it
-# Direction marks could turn a finding round on the screen and on paper.
+MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
+# Direction marks could reverse the order of a finding's words on the screen and on paper.
 _MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportText:
-    """What a doctor has written; `effective_dose` is in mSv, None where nothing was said of it."""
+    """What a doctor has written; `effective_dose` is in mSv, None if it was not entered."""
 
     description: str = ""
     conclusion: str = ""
@@ -45,11 +45,10 @@ class ReportText:
 
 
 def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor) -> Report:
-    """Save a draft as it is now; whoever saves it has written it.
+    """Save a draft and return it; the actor becomes its author.
 
-    `revision` is the one of the report that the doctor saw, 0 where there was none. The same words again change
-    nothing. Raise Stale when somebody else has saved since, WrongState when it is signed or no images were begun,
-    Invalid, Forbidden.
+    `revision` is that of the report that the doctor saw, 0 for a new one. The same text again changes nothing. Raise
+    Stale if somebody else has saved since, WrongState if it is signed or no images were made, Invalid, Forbidden.
     """
     text = tidy(text)
     if found := problems(text):
@@ -63,27 +62,27 @@ def save_report(tx: Tx, order_id: int, revision: int, text: ReportText, actor: A
         return before
     if before.revision != revision:
         raise Stale(f"the report on {order.accession_number}")
-    if order.state not in _BEGUN or not performed.states_of_order(tx, order_id):
+    if order.state not in _STARTED or not performed.states_of_order(tx, order_id):
         raise WrongState(f"no images of {order.accession_number} were made here")
-    after = reports.put(tx, _written(tx, before, text, actor))
-    if before.author != after.author:  # not every pause in the typing
+    after = reports.put(tx, _with_text(tx, before, text, actor))
+    if before.author != after.author:  # not at every save while one person types
         audit.write(tx, actor, AuditAction.REPORT_DRAFT, order_id, taken_from=str(before.author_name))
     tx.notify()
     return after
 
 
 def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, clinic: Clinic) -> Report:
-    """Sign a report with these words: from now on it stands, under the name of whoever signs, and the region is told.
+    """Sign a report with this text, under the actor's name, and queue it for the region; return it.
 
-    The same person signing the same words again changes nothing. Raise Stale, WrongState when it is signed otherwise
-    or the study is not completed, Invalid (also `images`: whose they are is in doubt), Forbidden.
+    The same person signing the same text again changes nothing. Raise Stale, WrongState if another text is signed or
+    the study is not completed, Invalid (also `images`: they may be of another patient), Forbidden.
     """
     text = tidy(text)
     if found := problems(text, signing=True):
         raise Invalid(found)
     permit(tx, actor, Permission.REPORT)
     if actor.kind is not ActorKind.PERSON:
-        raise Forbidden(f"{actor.name} is not a person, who alone may sign")
+        raise Forbidden(f"{actor.name} is not a person, and only people may sign")
     order = orders.require(tx, order_id)
     before = reports.of_order(tx, order_id) or Report(order_id)
     if before.state is ReportState.SIGNED:
@@ -93,26 +92,26 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
     if before.revision != revision:
         raise Stale(f"the report on {order.accession_number}")
     _check_images(tx, order)
-    written = _written(tx, before, text, actor)
+    written = _with_text(tx, before, text, actor)
     after = reports.put(tx, replace(written, state=ReportState.SIGNED, signed_at=tx.now))
     audit.write(tx, actor, AuditAction.REPORT_SIGN, order_id, drafted_by=str(before.author_name))
-    _tell(tx, order, clinic)
+    _queue_report(tx, order, clinic)
     tx.notify()
     return after
 
 
 def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Confirm a signed report although images were unlinked from its order since; it may go out again.
+    """Confirm a signed report after images were unlinked from its order; it may be sent again.
 
-    Raise WrongState if nobody doubts it, Invalid (`images`), Forbidden.
+    Raise WrongState if it is not in doubt, Invalid (`images`), Forbidden.
     """
     permit(tx, actor, Permission.REPORT)
     order = orders.require(tx, order_id)
     if not reports.doubted(tx, order_id):
-        raise WrongState(f"nobody doubts a report on {order.accession_number}")
+        raise WrongState(f"no report is in doubt on {order.accession_number}")
     _check_images(tx, order)
     audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id)
-    _tell(tx, order, clinic)
+    _queue_report(tx, order, clinic)
     tx.notify()
 
 
@@ -127,12 +126,12 @@ def tidy(text: ReportText) -> ReportText:
 
 
 def problems(text: ReportText, *, signing: bool = False) -> dict[str, str]:
-    """Return the fields of a report that are wrong: field -> problem code; a draft may still lack anything."""
+    """Return the fields of a report that are wrong: field -> problem code. Only `signing` requires fields."""
     found = {field: "too_long" for field, longest in LONGEST.items() if len(getattr(text, field)) > longest}
     if signing and not text.conclusion:
         found["conclusion"] = "required"
     dose = text.effective_dose
-    if dose is not None and not (math.isfinite(dose) and 0 <= dose <= HIGHEST_DOSE):
+    if dose is not None and not (math.isfinite(dose) and 0 <= dose <= MAX_DOSE):
         found["effective_dose"] = "range"
     return found
 
@@ -143,15 +142,15 @@ def _check_images(tx: Tx, order: Order) -> None:
     if PerformedState.COMPLETED not in performed.states_of_order(tx, order.id):
         raise Invalid({"images": "none"})  # another clinic made them
     if performed.conflicts(tx, order.id):
-        raise Invalid({"images": "other_patient"})  # perhaps: a person looks first
+        raise Invalid({"images": "other_patient"})  # perhaps: a person must confirm the patient
 
 
-def _tell(tx: Tx, order: Order, clinic: Clinic) -> None:
+def _queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:
     if clinic.sends_to_bus and order.bus_role and not outbox.has(tx, order.id, OutboxKind.REPORT):
         outbox.add(tx, order.id, OutboxKind.REPORT)
 
 
-def _written(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report:
+def _with_text(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report:
     account = accounts.by_login(tx, actor.name)
     return replace(
         before,
@@ -167,7 +166,7 @@ def _written(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report:
 
 
 def _name(full_name: str) -> PersonName:
-    """Split a name as accounts have it; «Соколов В.И.» has its initials without a blank."""
+    """Split the name of an account; the initials of «Соколов В.И.» have no blank between them."""
     name = names.split(full_name)
     first, dot, second = name.given.partition(".")
     return PersonName(name.family, first + dot, second) if dot and second and not name.middle else name
@@ -175,12 +174,12 @@ def _name(full_name: str) -> PersonName:
 
 def _tidy(typed: str) -> str:
     lines = unicodedata.normalize("NFC", typed.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
-    kept = ("".join(char for char in line.replace("\t", "    ") if _may_stand(char)).rstrip() for line in lines)
-    return "\n".join(kept).strip("\n")
+    tidied = ("".join(char for char in line.replace("\t", "    ") if _is_allowed(char)).rstrip() for line in lines)
+    return "\n".join(tidied).strip("\n")
 
 
-def _may_stand(char: str) -> bool:
+def _is_allowed(char: str) -> bool:
     return unicodedata.category(char) not in {"Cc", "Cs", "Co", "Cn"} and char not in _MARKS
 
 
-_BEGUN = (OrderState.IN_PROGRESS, OrderState.COMPLETED)
+_STARTED = (OrderState.IN_PROGRESS, OrderState.COMPLETED)

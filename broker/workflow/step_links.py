@@ -1,4 +1,4 @@
-"""Which order a performed step belongs to, as people decide; and orders that a person closes in a device's place."""
+"""Use cases of people about performed steps: link, unlink, confirm the patient, close an order."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from broker.workflow import order_status
 
 
 def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Link a step to the order that it belongs to, which its modality did not name.
+    """Link a step to an order that its modality did not name.
 
-    Raise NotFound, WrongState when the step belongs to an order already, Forbidden.
+    Raise NotFound, WrongState if the step belongs to an order already, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
@@ -35,10 +35,10 @@ def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Cli
 
 
 def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Unlink a step from an order: the order waits again unless another step was performed for it.
+    """Unlink a step from an order, which is scheduled again unless another step was performed for it.
 
-    The study goes back among those without an order; a step that no modality reported is removed.
-    Raise NotFound, WrongState when the two are not linked, Forbidden.
+    The study is again one without an order; a step that no modality reported is removed.
+    Raise NotFound, WrongState if the two are not linked, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
@@ -55,9 +55,9 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
 
 
 def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Confirm that a step is of this order's patient, although the device named the patient otherwise.
+    """Confirm that a step is of this order's patient, although the device named another one.
 
-    The region may then learn of the images. Raise NotFound, Forbidden.
+    Messages about the images may then be sent to the region. Raise NotFound, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
@@ -70,7 +70,7 @@ def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, 
 def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> None:
     """Complete an order whose device does not report it, or did not report its end.
 
-    A device that reports it later nevertheless is believed.
+    What the device reports later still counts.
     `revision` is the one that the person saw. Raise Stale, WrongState, NotFound, Forbidden.
     """
     permit(tx, actor, Permission.CLOSE)
@@ -79,23 +79,23 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
         raise Stale(f"order {order.accession_number}")
     lifecycle.after(order.state, Event.CLOSE)
     running = [step for step, _ in performed.running(tx) if order.id in performed.order_ids(tx, step.id)]
-    touched = dict.fromkeys([order.id])
+    affected = dict.fromkeys([order.id])
     for step in running:
         performed.end_provisionally(tx, step.sop_instance_uid, PerformedState.COMPLETED)
-        touched |= dict.fromkeys(performed.order_ids(tx, step.id))
+        affected |= dict.fromkeys(performed.order_ids(tx, step.id))
     waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
     if waiting or not running:
-        step = _made_by_hand(tx, order, actor, clinic)
+        step = _manual_step(tx, order, actor, clinic)
         id = performed.add(tx, step)
         for scheduled in waiting or order.steps:
             performed.link(tx, id, scheduled.id, actor.name)
-    for each in touched:
+    for each in affected:
         order_status.recompute_status(tx, orders.require(tx, each), clinic)
         audit.write(tx, actor, AuditAction.CLOSE, each)
     tx.notify()
 
 
-def _made_by_hand(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
+def _manual_step(tx: Tx, order: Order, actor: Actor, clinic: Clinic) -> PerformedStep:
     now = clinic.local(tx.now)
     return PerformedStep(
         sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),

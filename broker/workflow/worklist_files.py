@@ -1,7 +1,7 @@
 """Worklist files of scripts: imported, amended when a file changes, withdrawn when it is removed.
 
-Existing scripts go on working: the numbers that they wrote are used, and only what they left out is made here. Nothing
-here reads a file; `path` and `digest` tell which content was read.
+Existing scripts go on working: the numbers that they wrote are used, and only missing ones are generated. Files are
+read by the caller; `path` and `digest` say which content was read.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ CREATED_BY = "import"
 
 
 class SyncOutcome(StrEnum):
-    """What became of a file."""
+    """The outcome of a file."""
 
     ADDED = "added"
     AMENDED = "amended"
     RESTORED = "restored"  # it had vanished and is back
     UNCHANGED = "unchanged"
     WITHDRAWN = "withdrawn"  # it vanished, and its order was cancelled
-    LEFT = "left"  # it vanished, and its order stays: the study had begun, or a person had cancelled it
+    LEFT = "left"  # it vanished, and its order stays: the study had started, or a person had cancelled it
 
 
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """What became of a file, and the order that it is about."""
+    """The outcome of a file, and its order."""
 
     outcome: SyncOutcome
     order_id: int
@@ -64,33 +64,36 @@ def sync(
 ) -> SyncResult:
     """Put the item of a file on the worklist, or update the order that came of the file's earlier content.
 
-    The same content again changes nothing. `vanished` are files that are not there any more, path -> digest: one of
-    them may be this one under its old name. `send_to_bus` makes a new order known to the region.
-    Raise Refused with the reason, which names no patient and no file; Forbidden.
+    The same content again changes nothing. `vanished` are files that do not exist any more, path -> digest: one of them
+    may be this one before it was renamed. `send_to_bus`: a new order is sent to the region.
+    Raise Refused with the reason, without names of patients or files; Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     known = worklist_files.get(tx, path)
-    if (known is None or not known.order_id) and (old := _old_name(tx, item, digest, vanished)):
+    if (known is None or not known.order_id) and (old := _find_renamed(tx, item, digest, vanished)):
         worklist_files.remove(tx, old.path)
         known = replace(old, path=path)
     order = orders.get(tx, known.order_id) if known and known.order_id else None
     if known is None or order is None:
-        taken = _add(tx, item, path, actor, clinic, send_to_bus)
+        result = _add(tx, item, path, actor, clinic, send_to_bus)
     elif known.digest == digest and not known.problem:
-        taken = _again(tx, known, order, actor)
+        result = _unchanged(tx, known, order, actor)
     elif _is_same(item, order):
-        taken = _amend(tx, item, known, order, actor, clinic)
-    else:  # the script uses the file's name for one item after the other
+        result = _amend(tx, item, known, order, actor, clinic)
+    else:  # the script writes one item after another under the same file name
         _withdraw(tx, known, order, actor, clinic)
-        taken = _add(tx, item, path, actor, clinic, send_to_bus)
-    now = WorklistFile(path, digest, taken.order_id)
+        result = _add(tx, item, path, actor, clinic, send_to_bus)
+    now = WorklistFile(path, digest, result.order_id)
     if now != worklist_files.get(tx, path):
         worklist_files.put(tx, now)
-    return taken
+    return result
 
 
 def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | None:
-    """Cancel the order of a file that is gone, unless its study has begun; None if there is no order."""
+    """Cancel the order of a file that was removed, unless its study has started.
+
+    Return None if the file has no order. Raise Forbidden.
+    """
     permit(tx, actor, Permission.CANCEL)
     known = worklist_files.get(tx, path)
     order = orders.get(tx, known.order_id) if known and known.order_id else None
@@ -101,7 +104,7 @@ def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | No
 
 
 def note_problem(tx: Tx, path: str, digest: str, problem: str, actor: Actor) -> None:
-    """Note why a file's content was not imported; the order of an earlier content stays as it is."""
+    """Note why a file's content was not imported; the order of an earlier content does not change. Raise Forbidden."""
     permit(tx, actor, Permission.REGISTER)
     known = worklist_files.get(tx, path) or WorklistFile(path, digest)
     worklist_files.put(tx, replace(known, digest=digest, problem=problem))
@@ -110,29 +113,31 @@ def note_problem(tx: Tx, path: str, digest: str, problem: str, actor: Actor) -> 
 # ---- the cases ----
 
 
-def _old_name(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, str]) -> WorklistFile | None:
-    """Find the file that bore this item before it was given another name; None where there was none."""
+def _find_renamed(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str, str]) -> WorklistFile | None:
+    """Return the file that had this item before it was renamed, or None."""
     numbered = (("accession_number", item.accession_number), ("study_instance_uid", item.study_instance_uid))
     for owner in (orders.owner(tx, number, value) for number, value in numbered if value):
         if (file := worklist_files.of_order(tx, owner) if owner else None) and (
             file.state is FileState.WITHDRAWN or file.path in vanished
         ):
             return file
-    return next((worklist_files.get(tx, path) for path, said in vanished.items() if said == digest), None)
+    return next(
+        (worklist_files.get(tx, path) for path, known_digest in vanished.items() if known_digest == digest), None
+    )
 
 
 def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> SyncResult:
-    told = send_to_bus and clinic.sends_to_bus
-    order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if told else BusRole.NONE)
+    sends = send_to_bus and clinic.sends_to_bus
+    order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if sends else BusRole.NONE)
     orders.add(tx, order, "", "")
-    if told:
+    if sends:
         outbox.add(tx, order.id, OutboxKind.ORDER)
     audit.write(tx, actor, AuditAction.IMPORT, order.id, accession_number=order.accession_number, file=path)
     tx.notify()
     return SyncResult(SyncOutcome.ADDED, order.id, order.accession_number)
 
 
-def _again(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> SyncResult:
+def _unchanged(tx: Tx, known: WorklistFile, order: Order, actor: Actor) -> SyncResult:
     outcome = SyncOutcome.UNCHANGED
     if known.state is FileState.WITHDRAWN and order.state is OrderState.CANCELLED:
         _restore(tx, order, known.path, actor)
@@ -146,7 +151,7 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
         _restore(tx, order, known.path, actor)
         outcome = SyncOutcome.RESTORED
     elif order.state is not OrderState.SCHEDULED:
-        what = "was cancelled here" if order.state is OrderState.CANCELLED else "has begun"
+        what = "was cancelled here" if order.state is OrderState.CANCELLED else "has started"
         raise Refused(f"it has changed, but its order {order.accession_number} {what} and stays as it is")
     after = _order(tx, item, order, clinic)
     changed = referrals.changed_fields(order, after)
@@ -194,10 +199,10 @@ def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
 
 
 def _is_same(item: ImportedItem, order: Order) -> bool:
-    """Return True if a file's new content still means the order that came of its old one.
+    """Return True if a file's new content is the same order as its old content.
 
     By accession number or Study Instance UID. Scripts without accession numbers may make a new UID whenever they
-    write: then patient and requested procedure tell.
+    write: then patient and requested procedure decide.
     """
     if item.accession_number:
         return item.accession_number == order.accession_number or item.study_instance_uid == order.study_instance_uid
@@ -210,22 +215,22 @@ def _is_same(item: ImportedItem, order: Order) -> bool:
 
 
 def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) -> Order:
-    """Return the order that an item asks for, under the id and the numbers of `current` if there is one."""
+    """Return the order of an item, with the id and the numbers of `current` if the file has an order already."""
     attributes: dict[str, Any] = deepcopy(item.attributes)
     own = current.id if current else None
     uid = item.study_instance_uid
     _refuse_taken(tx, "accession_number", "accession number", item.accession_number, own)
     _refuse_taken(tx, "study_instance_uid", "Study Instance UID", uid, own)
     step = current.steps[0] if current else None
-    requested = _own(tx, "requested_procedure_id", item.requested_procedure_id, own)
-    sps_id = _own(tx, "sps_id", item.sps_id, own)
+    requested = _usable_number(tx, "requested_procedure_id", item.requested_procedure_id, own)
+    sps_id = _usable_number(tx, "sps_id", item.sps_id, own)
     if item.requested_procedure_id and not requested:
         attributes[passthrough.TOP]["RequestedProcedureID"] = {"vr": "SH", "Value": [item.requested_procedure_id]}
     if item.sps_id and not sps_id:
         attributes[passthrough.STEP]["ScheduledProcedureStepID"] = {"vr": "SH", "Value": [item.sps_id]}
-    station_ae_titles, modality = _where(tx, item)
+    station_ae_titles, modality = _stations_and_modality(tx, item)
     patient = patients.save_imported(tx, item.patient, current.patient if current else None)
-    if patient.name != item.patient.name:  # spelt otherwise, and the same when folded
+    if patient.name != item.patient.name:  # another spelling of the same folded name
         written = {"vr": "PN", "Value": [{"Alphabetic": names.to_dicom(item.patient.name)}]}
         attributes[passthrough.TOP].setdefault(passthrough.PATIENT["name"], written)
     procedure = devices.procedure(tx, item.procedure_code) if item.procedure_code else None
@@ -278,22 +283,22 @@ def _refuse_taken(tx: Tx, number: str, label: str, value: str, own: int | None) 
     raise Refused(f"the {label} {value} is that of {whose}")
 
 
-def _own(tx: Tx, number: str, value: str, own: int | None) -> str:
-    """Return a script's own number if it is usable here; else "", and one of ours replaces it.
+def _usable_number(tx: Tx, number: str, value: str, own: int | None) -> str:
+    """Return a script's number if it is valid and free; else "": the caller generates one.
 
-    Scripts repeat them ("1" in every item) or make them too long; what they wrote is answered nevertheless.
+    Scripts repeat numbers ("1" in every item) or make them too long. Modalities get what the script wrote nevertheless.
     """
     usable = 1 <= len(value) <= 16 and not orders.is_taken(tx, number, value, by_another_than=own)
     return value if usable else ""
 
 
-def _where(tx: Tx, item: ImportedItem) -> tuple[tuple[str, ...], str]:
-    """Return an item's stations and modality; what the script left out comes from the registered devices."""
+def _stations_and_modality(tx: Tx, item: ImportedItem) -> tuple[tuple[str, ...], str]:
+    """Return an item's stations and modality; what the script left out is taken from the registered devices."""
     modality = item.modality
     if not modality:
         found = {device.modality for ae_title in item.station_ae_titles if (device := devices.get(tx, ae_title))}
         if len(found - {""}) != 1:
-            raise Refused("it has no Modality, and no registered device tells it")
+            raise Refused("it has no Modality, and no registered device gives it")
         modality = found.pop()
     stations = item.station_ae_titles or tuple(
         device.ae_title for device in device_registry.approved(tx) if device.modality == modality

@@ -1,4 +1,4 @@
-"""The house that acceptance tests live in."""
+"""The installation that acceptance tests use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clinic import House
+from tests.support.clinic import Installation
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def installation(tmp_path: Path) -> Iterator[Installation]:
     """A clinic's server, not started yet."""
-    made = House(tmp_path)
+    made = Installation(tmp_path)
     yield made
     made.close()

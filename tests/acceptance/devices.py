@@ -8,15 +8,15 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 
-from tests.support.clinic import House
+from tests.support.clinic import Installation
 
 
-def referral(house: House, number: int) -> dict[str, Any]:
+def referral(installation: Installation, number: int) -> dict[str, Any]:
     return {
         "patient": {"name": f"Пробный Пациент {'абвгдежзик'[number % 10] * 3}", "birth_date": "1970-01-02", "sex": "M"},
         "procedure": "WLB-KNEE",
         "stations": ["XRAY_14"],
-        "start": house.soon().isoformat(),
+        "start": installation.soon().isoformat(),
         "referrer": "Зимин Андрей Павлович",
         "submission_id": f"kill {number}",
     }

@@ -15,15 +15,15 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.devices import referral, send
 from tests.peers import chromium
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
-from tests.support.clinic import PASSWORD, House
+from tests.support.clinic import PASSWORD, Installation
 from tests.support.modality import creation, ending
 
 pytestmark = pytest.mark.slow
 NAME = "Кузнецова^Марина^Петровна"
 
 
-def sign_in(page: Page, house: House) -> None:
-    page.goto(f"{house.url}/signin")
+def sign_in(page: Page, installation: Installation) -> None:
+    page.goto(f"{installation.url}/signin")
     page.get_by_label("Имя пользователя").fill("orlova")
     page.get_by_label("Пароль").fill(PASSWORD)
     page.get_by_role("button", name="Войти").click()
@@ -59,26 +59,26 @@ def type_referral(page: Page) -> str:
     return number.inner_text()
 
 
-def test_a_clinics_day(house: House, tmp_path: Path) -> None:
-    house.start()
-    with chromium.browser() as browser, chromium.page(browser, house.url) as (page, wrong):
+def test_a_clinics_day(installation: Installation, tmp_path: Path) -> None:
+    installation.start()
+    with chromium.browser() as browser, chromium.page(browser, installation.url) as (page, wrong):
         # The registrar.
-        sign_in(page, house)
+        sign_in(page, installation)
         number = type_referral(page)
         assert re.fullmatch(r"K\d{4}-\d{4}", number)
-        [order] = house.orders()
+        [order] = installation.orders()
         assert order["accession_number"] == number
 
         # The board, left open.
         day = order["start"][:10]
-        page.goto(f"{house.url}/board?date={day}")
+        page.goto(f"{installation.url}/board?date={day}")
         row = page.locator(".visit", has_text="Кузнецова М. П.")
         expect(row).to_contain_text("Ожидает")
 
         # The modality asks for its list, by station and date, in both character sets.
         for term, codec in (("ISO_IR 192", "utf-8"), ("ISO_IR 144", "iso8859_5")):
             found = findscu(
-                house.dicom_port,
+                installation.dicom_port,
                 *EVERYTHING,
                 f"SpecificCharacterSet={term}",
                 f"{STEP}ScheduledStationAETitle=XRAY_14",
@@ -92,58 +92,58 @@ def test_a_clinics_day(house: House, tmp_path: Path) -> None:
 
         # It begins, and it ends; nobody touches the browser.
         study = str(match.StudyInstanceUID)
-        assert send(house.dicom_port, "1.2.3", create=creation(study)) == 0
+        assert send(installation.dicom_port, "1.2.3", create=creation(study)) == 0
         expect(row).to_contain_text("Выполняется")
-        assert send(house.dicom_port, "1.2.3", change=ending()) == 0
+        assert send(installation.dicom_port, "1.2.3", change=ending()) == 0
         # «Выполнено» for as long as the bus has not got it, which may be too short to see.
         expect(row).to_contain_text(re.compile("Выполнено|Отправлено"))
 
         # Another referral is cancelled on its card.
-        [other] = house.add_orders([referral(house, 1)])
-        house.wait_for(lambda: other in house.orders_on_bus())
-        page.goto(f"{house.url}/order/{other}")
+        [other] = installation.add_orders([referral(installation, 1)])
+        installation.wait_for(lambda: other in installation.orders_on_bus())
+        page.goto(f"{installation.url}/order/{other}")
         page.get_by_role("button", name="Отменить", exact=True).click()
         page.get_by_role("textbox", name=re.compile("Причина|Почему")).fill("пациент не пришёл")
         page.get_by_role("button", name="Отменить направление").click()
         expect(page.locator("#main")).to_contain_text("Отменено")
 
         # The region knows all of it.
-        house.wait_for(lambda: house.orders_on_bus() == {number: ["requested"], other: ["cancelled"]})
-        house.wait_for(lambda: list(house.results_on_bus().values()) == [["in-progress"]])
-        [report] = house.bus.resources("DiagnosticReport")
+        installation.wait_for(lambda: installation.orders_on_bus() == {number: ["requested"], other: ["cancelled"]})
+        installation.wait_for(lambda: list(installation.results_on_bus().values()) == [["in-progress"]])
+        [report] = installation.bus.resources("DiagnosticReport")
         assert report["status"] == "partial"
-        [imaging] = house.bus.resources("ImagingStudy")
+        [imaging] = installation.bus.resources("ImagingStudy")
         assert {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"}.items() <= imaging["identifier"][1].items()
-        patient = house.bus.resources("Patient")[0]
+        patient = installation.bus.resources("Patient")[0]
         assert patient["name"][0] == {"family": "Кузнецова", "given": ["Марина", "Петровна"]}
 
-        page.goto(f"{house.url}/exchange")
+        page.goto(f"{installation.url}/exchange")
         expect(page.locator("#main")).to_contain_text("Всё отправлено")
         assert wrong == []
-    assert house.stop() == 0
-    assert "Кузнецова" not in house.log.read_text()
+    assert installation.stop() == 0
+    assert "Кузнецова" not in installation.log.read_text()
 
 
-def test_a_draft_survives_a_restart_under_the_open_page(house: House) -> None:
-    house.start()
-    with chromium.browser() as browser, chromium.page(browser, house.url) as (page, _):
-        sign_in(page, house)
+def test_a_draft_survives_a_restart_under_the_open_page(installation: Installation) -> None:
+    installation.start()
+    with chromium.browser() as browser, chromium.page(browser, installation.url) as (page, _):
+        sign_in(page, installation)
         page.get_by_label("Фамилия").fill("Черновикова")
         expect(page.get_by_text("Черновик сохранён")).to_be_visible()
-        house.kill()
-        house.start()
-        page.goto(f"{house.url}/desk")
+        installation.kill()
+        installation.start()
+        page.goto(f"{installation.url}/desk")
         expect(page.get_by_label("Фамилия")).to_have_value("Черновикова")
 
 
-def test_a_referral_pressed_twice_is_one(house: House) -> None:
-    house.start()
-    with chromium.browser() as browser, chromium.page(browser, house.url) as (page, _):
-        sign_in(page, house)
+def test_a_referral_pressed_twice_is_one(installation: Installation) -> None:
+    installation.start()
+    with chromium.browser() as browser, chromium.page(browser, installation.url) as (page, _):
+        sign_in(page, installation)
         page.evaluate(  # two presses before the first answer can come
             "addEventListener('keydown', e => { if (e.ctrlKey && e.key === 'Enter' && e.isTrusted) {"
             " const b = document.querySelector('[data-primary]'); b?.click(); b?.click(); } }, true)"
         )
         type_referral(page)
         page.wait_for_timeout(500)
-    assert len(house.orders()) == 1
+    assert len(installation.orders()) == 1

@@ -12,7 +12,7 @@ from broker.bus.practice import PRACTICE_ORGANISATION
 from tests.acceptance.devices import send
 from tests.bus.bundles import Resource, accession_numbers, concept, id_of, of, order, part
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
-from tests.support.clinic import House
+from tests.support.clinic import Installation
 from tests.support.modality import creation, ending
 
 pytestmark = pytest.mark.slow
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 class Mis:
     """The МИС: nothing but HTTP."""
 
-    def __init__(self, house: House, token: str) -> None:
-        self.url = f"{house.url}/fhir"
+    def __init__(self, installation: Installation, token: str) -> None:
+        self.url = f"{installation.url}/fhir"
         self.headers = {"Authorization": f"N3 {token}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: object = None) -> requests.Response:
@@ -35,12 +35,12 @@ class Mis:
         return [entry["resource"] for entry in found.get("entry", [])]
 
 
-def test_an_order_of_a_mis_is_done_told_and_answered(house: House, tmp_path: Path) -> None:
-    config = house.config.read_text("utf-8")
-    house.config.write_text(config.replace("fetch_every:", "auto_accept: {DX: XRAY_14}, fetch_every:"), "utf-8")
-    token = house.command("client", "add", "mis", "--send-to-bus").split()[-1]
-    house.start()
-    mis = Mis(house, token)
+def test_an_order_of_a_mis_is_performed_sent_and_answered(installation: Installation, tmp_path: Path) -> None:
+    config = installation.config.read_text("utf-8")
+    installation.config.write_text(config.replace("fetch_every:", "auto_accept: {DX: XRAY_14}, fetch_every:"), "utf-8")
+    token = installation.command("client", "add", "mis", "--send-to-bus").split()[-1]
+    installation.start()
+    mis = Mis(installation, token)
     sent = order("mis-1", owner=PRACTICE_ORGANISATION)
     of(sent, "ServiceRequest")["code"] = concept("urn:oid:1.2.643.2.69.1.2.900", "KNEE") | {
         "text": "Рентгенография коленного сустава"
@@ -50,10 +50,10 @@ def test_an_order_of_a_mis_is_done_told_and_answered(house: House, tmp_path: Pat
     answered = answer.json()
     [number] = accession_numbers(part(answered, "Task"))
 
-    [own] = house.orders()
+    [own] = installation.orders()
     day = own["start"][:10].replace("-", "")
     found = findscu(
-        house.dicom_port,
+        installation.dicom_port,
         *EVERYTHING,
         f"{STEP}ScheduledStationAETitle=XRAY_14",
         f"{STEP}ScheduledProcedureStepStartDate={day}",
@@ -61,15 +61,15 @@ def test_an_order_of_a_mis_is_done_told_and_answered(house: House, tmp_path: Pat
     )
     [match] = found.matches
     assert match.AccessionNumber == number
-    house.wait_for(lambda: house.orders_on_bus() == {number: ["requested"]})
+    installation.wait_for(lambda: installation.orders_on_bus() == {number: ["requested"]})
 
     person = {"PatientName": str(match.PatientName), "PatientID": str(match.PatientID)}
-    assert send(house.dicom_port, "1.2.3", create=creation(str(match.StudyInstanceUID), **person)) == 0
-    assert send(house.dicom_port, "1.2.3", change=ending()) == 0
+    assert send(installation.dicom_port, "1.2.3", create=creation(str(match.StudyInstanceUID), **person)) == 0
+    assert send(installation.dicom_port, "1.2.3", change=ending()) == 0
     [images] = mis.answers(id_of(answered, "Task"))
     assert images["status"] == "in-progress"
     assert mis.call("GET", f"/{images['focus']['reference']}").json()["status"] == "partial"
-    house.wait_for(lambda: list(house.results_on_bus().values()) == [["in-progress"]])
+    installation.wait_for(lambda: list(installation.results_on_bus().values()) == [["in-progress"]])
 
     # The gates of the screens do not stand before it, and it opens none of them.
     mis.headers["Origin"] = "http://mis.example"
@@ -78,8 +78,8 @@ def test_an_order_of_a_mis_is_done_told_and_answered(house: House, tmp_path: Pat
     answer = mis.call("POST", "", sent)
     assert (answer.status_code, answer.json()["resourceType"]) == (401, "OperationOutcome")
     for path in ("/board", "/fhirs"):
-        assert requests.get(house.url + path, allow_redirects=False, timeout=10).status_code == 303
-    assert requests.post(f"{house.url}/signin", data={}, timeout=10).status_code == 403
-    assert "mis" in house.command("client", "list")
-    assert house.stop() == 0
-    assert "Ёлкина" not in house.log.read_text()
+        assert requests.get(installation.url + path, allow_redirects=False, timeout=10).status_code == 303
+    assert requests.post(f"{installation.url}/signin", data={}, timeout=10).status_code == 403
+    assert "mis" in installation.command("client", "list")
+    assert installation.stop() == 0
+    assert "Ёлкина" not in installation.log.read_text()

@@ -25,7 +25,7 @@ from broker.workflow import incoming_referrals, referrals, reports
 from tests.acceptance.devices import send
 from tests.peers.dcmtk import EVERYTHING, STEP, findscu
 from tests.support import factory
-from tests.support.clinic import House
+from tests.support.clinic import Installation
 from tests.support.modality import creation, ending
 
 pytestmark = pytest.mark.slow
@@ -37,13 +37,13 @@ DOCTOR = Actor(ActorKind.PERSON, "belov", "Белов Павел Сергеев�
 class Desk:
     """What people do in one of the clinics."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.clinic: Clinic = clinic_of(load(house.config, {}))
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.clinic: Clinic = clinic_of(load(installation.config, {}))
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        opened = Store(self.house.directory / "data" / "worklist.sqlite")
+        opened = Store(self.installation.directory / "data" / "worklist.sqlite")
         try:
             yield opened
         finally:
@@ -60,8 +60,8 @@ class Desk:
 def clinics(tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first = House(tmp_path / "a")
-    second = House(tmp_path / "b", neighbour=first)
+    first = Installation(tmp_path / "a")
+    second = Installation(tmp_path / "b", neighbour=first)
     try:
         first.start()
         second.start()
@@ -72,7 +72,7 @@ def clinics(tmp_path: Path) -> Iterator[tuple[Desk, Desk]]:
 
 
 def refer(here: Desk, there: Desk) -> Order:
-    draft = factory.draft(owner=there.house.organisation, station_ae_titles=(), start=here.house.soon())
+    draft = factory.draft(owner=there.installation.organisation, station_ae_titles=(), start=here.installation.soon())
     with here.store() as store:
         return store.write(referrals.register, draft, REGISTRAR, here.clinic)
 
@@ -91,17 +91,17 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
             with store.read() as reader:
                 return len(inbox.waiting(reader)) == 1
 
-        theirs.house.wait_for(waiting)
+        theirs.installation.wait_for(waiting)
         with store.read() as reader:
             [came] = inbox.waiting(reader)
-        assert (came.patient.name, came.requester) == (sent.patient.name, ours.house.organisation)
-        draft = factory.draft(owner=None, start=theirs.house.soon())
+        assert (came.patient.name, came.requester) == (sent.patient.name, ours.installation.organisation)
+        draft = factory.draft(owner=None, start=theirs.installation.soon())
         accepted = store.write(incoming_referrals.accept, came.id, draft, REGISTRAR, theirs.clinic)
     assert accepted.bus_accession_number
 
     # The modality there finds it, by the region's number too, and does it.
     found = findscu(
-        theirs.house.dicom_port,
+        theirs.installation.dicom_port,
         *EVERYTHING,
         "SpecificCharacterSet=ISO_IR 192",
         f"{STEP}ScheduledStationAETitle=XRAY_14",
@@ -111,27 +111,27 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
     [match] = found.matches
     assert str(match.PatientName) == "Кузнецова^Марина^Петровна"
     study = str(match.StudyInstanceUID)
-    begun = creation(study)
-    begun.PatientName, begun.PatientID = match.PatientName, match.PatientID
-    assert send(theirs.house.dicom_port, "1.2.3", create=begun) == 0
-    assert send(theirs.house.dicom_port, "1.2.3", change=ending()) == 0
-    theirs.house.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.COMPLETED)
+    started = creation(study)
+    started.PatientName, started.PatientID = match.PatientName, match.PatientID
+    assert send(theirs.installation.dicom_port, "1.2.3", create=started) == 0
+    assert send(theirs.installation.dicom_port, "1.2.3", change=ending()) == 0
+    theirs.installation.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.COMPLETED)
 
     # Its doctor signs; here the referral is done, with the words of the report.
     text = reports.ReportText("Суставная щель сужена.", "Гонартроз II ст.", "Консультация ортопеда.", 0.02)
     with theirs.store() as store:
         store.write(reports.sign, accepted.id, 0, text, DOCTOR, theirs.clinic)
-    ours.house.wait_for(lambda: ours.order(sent.accession_number).state is OrderState.COMPLETED)
+    ours.installation.wait_for(lambda: ours.order(sent.accession_number).state is OrderState.COMPLETED)
     with ours.store() as store, store.read() as reader:
-        told = external_studies.of_order(reader, sent.id)
-    final = next(each for each in told if each.status == "final")
+        reported = external_studies.of_order(reader, sent.id)
+    final = next(each for each in reported if each.status == "final")
     assert (final.description, final.conclusion) == (text.description, text.conclusion)
     assert (final.recommendations, final.effective_dose) == (text.recommendations, 0.02)
-    assert (final.organisation, final.study_instance_uid) == (theirs.house.organisation, study)
+    assert (final.organisation, final.study_instance_uid) == (theirs.installation.organisation, study)
 
     # The bus has everything once.
-    assert ours.house.orders_on_bus() == {sent.accession_number: ["requested"]}
-    statuses = [status for each in ours.house.results_on_bus().values() for status in each]
+    assert ours.installation.orders_on_bus() == {sent.accession_number: ["requested"]}
+    statuses = [status for each in ours.installation.results_on_bus().values() for status in each]
     assert sorted(statuses) == ["completed", "in-progress"]
 
 
@@ -143,7 +143,7 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
         with theirs.store() as store, store.read() as reader:
             return {each.task for each in inbox.waiting(reader) if each.state is IncomingState.WAITING}
 
-    theirs.house.wait_for(lambda: len(waiting()) == 2)
+    theirs.installation.wait_for(lambda: len(waiting()) == 2)
     with theirs.store() as store:
         number = acsn(ours, sent.accession_number)
         with store.read() as reader:
@@ -151,16 +151,16 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
         accepted = store.write(
             incoming_referrals.accept,
             came.id,
-            factory.draft(owner=None, start=theirs.house.soon()),
+            factory.draft(owner=None, start=theirs.installation.soon()),
             REGISTRAR,
             theirs.clinic,
         )
     with ours.store() as store:
         for order in (ours.order(sent.accession_number), ours.order(kept.accession_number)):
             store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, ours.clinic)
-    theirs.house.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.CANCELLED)
-    theirs.house.wait_for(lambda: not waiting())
-    assert ours.house.orders_on_bus() == {
+    theirs.installation.wait_for(lambda: theirs.order(accepted.accession_number).state is OrderState.CANCELLED)
+    theirs.installation.wait_for(lambda: not waiting())
+    assert ours.installation.orders_on_bus() == {
         sent.accession_number: ["cancelled"],
         kept.accession_number: ["cancelled"],
     }
@@ -174,5 +174,5 @@ def acsn(desk: Desk, number: str) -> str:
         found[:] = [desk.order(number).bus_accession_number]
         return bool(found[0])
 
-    desk.house.wait_for(known)
+    desk.installation.wait_for(known)
     return found[0]

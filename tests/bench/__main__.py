@@ -67,17 +67,17 @@ def _lists(client: Path, running: list[Server], asked: argparse.Namespace, count
     """Measure associate + C-FIND + release, and C-FINDs on one association."""
     expect = min(count, items.MATCHES)
     for mode, clients in [("find", number) for number in asked.clients] + [("many", 1)]:
-        told: dict[str, list[Result]] = {server.name: [] for server in running}
+        reported: dict[str, list[Result]] = {server.name: [] for server in running}
         for _ in range(asked.rounds):
             for server in running:
-                told[server.name].append(_measure(client, server, today, asked, mode, clients, expect=expect))
-        rates = {name: statistics.median(each["rate"] for each in results) for name, results in told.items()}
+                reported[server.name].append(_measure(client, server, today, asked, mode, clients, expect=expect))
+        rates = {name: statistics.median(each["rate"] for each in results) for name, results in reported.items()}
         best = max((rate for name, rate in rates.items() if name != "ours"), default=0.0)
         line = "   ".join(f"{name} {rate:8.1f}/s" for name, rate in rates.items())
-        mine = told["ours"]
+        mine = reported["ours"]
         p50, p99 = (statistics.median(each[key] for each in mine) for key in ("p50", "p99"))
         ratio = f"   ratio {rates['ours'] / best:6.0f}" if best else ""
-        print(f"  {mode} k={clients:<3} {line}{ratio}   ours p50 {p50:.2f} ms, p99 {p99:.2f} ms{_wrong(told)}")
+        print(f"  {mode} k={clients:<3} {line}{ratio}   ours p50 {p50:.2f} ms, p99 {p99:.2f} ms{_wrong(reported)}")
 
 
 def _steps(client: Path, server: Server, asked: argparse.Namespace, count: int, today: date) -> None:
@@ -161,10 +161,10 @@ def _command(
     return arguments
 
 
-def _wrong(told: dict[str, list[Result]]) -> str:
+def _wrong(reported: dict[str, list[Result]]) -> str:
     failed = {
         name: sum(each["failures"] + each["wrong"] for each in results)
-        for name, results in told.items()
+        for name, results in reported.items()
         if any(each["failures"] or each["wrong"] for each in results)
     }
     return f"   WRONG {failed}" if failed else ""

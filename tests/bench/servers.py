@@ -101,15 +101,15 @@ def orthanc(folder: Path, count: int, today: date) -> Iterator[Server]:
 def _running(
     command: list[str], log: Path, name: str, port: int, calling: str, environment: dict[str, str]
 ) -> Iterator[Server]:
-    begun = time.monotonic()
+    begun_at = time.monotonic()
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **environment}, cwd=ROOT)
     try:
         while not echo.echo(AE_TITLE, "127.0.0.1", port, calling, timeout=1).ok:
-            if process.poll() is not None or time.monotonic() > begun + 60:
+            if process.poll() is not None or time.monotonic() > begun_at + 60:
                 raise RuntimeError(f"{name} does not answer: {log.read_text(errors='replace')[-1000:]}")
             time.sleep(0.05)
-        yield Server(name, port, process.pid, time.monotonic() - begun)
+        yield Server(name, port, process.pid, time.monotonic() - begun_at)
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2
 from broker.bus.profile import Profile
 from broker.domain.orders import BusRole, Order, OrderState, Priority
-from broker.domain.people import NOBODY, Patient, PersonName, Sex
+from broker.domain.people import NO_NAME, Patient, PersonName, Sex
 from broker.domain.performed import PerformedState, PerformedStep, StepReference
 from broker.domain.reports import Report, ReportState
 from tests.bus.samples import MIS, PROFILE
@@ -33,7 +33,7 @@ uids = st.one_of(st.just("2.25.77"), st.just("1.02.a"), st.just(""), st.integers
 local_times = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))
 instants = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 names = st.builds(PersonName, words, maybe_words, maybe_words)
-maybe_names = st.one_of(st.just(NOBODY), names)
+maybe_names = st.one_of(st.just(NO_NAME), names)
 snils = st.sampled_from(("", "11223344595", "08765430300"))
 measures = st.one_of(st.none(), st.floats(0.1, 500), st.integers(1, 300).map(float))
 

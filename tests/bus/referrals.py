@@ -108,7 +108,7 @@ def resolver(resources: dict[str, Any], most: int = 16) -> ReferenceResolver:
         found = resources.get(f"{kind}/{id}")
         return Delivered(found) if isinstance(found, dict) else Rejected("HTTP 404")
 
-    return ReferenceResolver(read, BASE, most=most)
+    return ReferenceResolver(read, BASE, max_references=most)
 
 
 def _measured(id: str, code: str, value: float, unit: str) -> Resource:

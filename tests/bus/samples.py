@@ -104,13 +104,13 @@ def completed(uid: str = "1.2.3.4", *references: Any, **changes: Any) -> Any:
 def of(bundle: Resource, resource_type: str) -> list[Resource]:
     """Take the resources of one type out of a Bundle, without the numbers that only serve to find them again."""
     found = (entry["resource"] for entry in bundle["entry"])
-    return [_told(resource) for resource in found if resource["resourceType"] == resource_type]
+    return [_reported(resource) for resource in found if resource["resourceType"] == resource_type]
 
 
-def _told(resource: Resource) -> Resource:
-    told = [one for one in resource.get("identifier", []) if one.get("use") != "secondary"]
+def _reported(resource: Resource) -> Resource:
+    reported = [one for one in resource.get("identifier", []) if one.get("use") != "secondary"]
     bare = {name: value for name, value in resource.items() if name != "identifier"}
-    return bare | ({"identifier": told} if told else {})
+    return bare | ({"identifier": reported} if reported else {})
 
 
 def url_of(bundle: Resource, resource_type: str) -> Resource:

@@ -99,7 +99,7 @@ def observation(code: str, **value: Any) -> Resource:
     return {"resourceType": "Observation", "status": "final", "code": concept(N3 + "119", code), **value}
 
 
-def tells(bus: PracticeBus, **said: Any) -> Resource:
+def tells(bus: PracticeBus, **stated: Any) -> Resource:
     """Let the stranger tell the bus; give the Task that the bus made of it."""
-    answered = bus.transaction(result(**said))
+    answered = bus.transaction(result(**stated))
     return bundles.part(answered, "Task")

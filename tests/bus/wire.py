@@ -124,18 +124,18 @@ class Relay:
 
     def _serve(self, client: socket.socket) -> None:
         self._open.append(client)
-        begun = b""
+        started = b""
         try:
             port = self._upstream
             if self._forward:
-                begun, port = self._asked(client)
+                started, port = self._asked(client)
             server = socket.create_connection(("127.0.0.1", port), 5)
         except (OSError, ValueError):
             client.close()
             return
         self._open.append(server)
         with client, server:
-            server.sendall(begun)
+            server.sendall(started)
             back = threading.Thread(target=self._pump, args=(server, client, 1), daemon=True)
             back.start()
             self._pump(client, server, 0)

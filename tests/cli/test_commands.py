@@ -53,7 +53,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("worklist-broker ")
 
 
-def test_check_says_yes_or_every_mistake_at_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_success_or_every_mistake_at_once(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "-c", str(config)]) == 0
     config.write_text("clinic: {name: К}\ndicom:\n  port: 99999\n  ae_titel: X\ndata: {directory: data}\n", "utf-8")
     assert main(["check", "-c", str(config)]) == Exit.CONFIG
@@ -105,7 +105,7 @@ def test_wrong_forms_are_all_reported_before_anything_is_registered(
     wrong = [referral(), referral(start="yesterday", colour="red"), referral(stations=[])]
     assert add(device, tmp_path, wrong) == 1
     report = capsys.readouterr().err
-    for part in ("referral 2: start", "referral 2: colour: there is no such field", "referral 3: stations"):
+    for part in ("referral 2: start", "referral 2: colour: unknown field", "referral 3: stations"):
         assert part in report
     main(["order", "list", "-c", str(device)])
     assert capsys.readouterr().out == ""

@@ -32,7 +32,7 @@ def known(config: Path, ae_title: str = "CT_1") -> Device | None:
     return found
 
 
-def hear_of(config: Path, ae_title: str) -> None:
+def note_contact_of(config: Path, ae_title: str) -> None:
     store = open_store(load(config))
     store.write(lambda tx: devices.learn(tx, ae_title, "10.0.4.7"))
     store.close()
@@ -64,7 +64,7 @@ def test_what_is_not_given_stays(config: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_learned_device_is_approved_under_a_name(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hear_of(config, "US_7")
+    note_contact_of(config, "US_7")
     assert main(["device", "list", "-c", str(config)]) == 0
     assert capsys.readouterr().out == "US_7\t-\tUS_7\tnever called\tnot approved\t--address 10.0.4.7\n"
     assert main(["device", "add", "US_7", "--modality", "US", "-c", str(config)]) == 1
@@ -92,7 +92,7 @@ def order(config: Path) -> str:
     return made.accession_number
 
 
-def test_why_says_what_holds_and_what_to_do_about_what_does_not(
+def test_why_reports_what_holds_and_what_to_do_about_the_rest(
     config: Path, order: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["why", order, "XRAY_14", "-c", str(config)]) == 0
@@ -126,7 +126,7 @@ def test_why_knows_neither_an_unknown_order_nor_an_unknown_device(
         ("latin", "Kuznetsova^Marina^Petrovna"),
     ],
 )
-def test_worklist_shows_what_the_device_sees_in_its_own_letters(
+def test_worklist_shows_what_the_device_sees_in_its_character_set(
     config: Path, order: str, charset: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["device", "add", "XRAY_14", "--charset", charset, "-c", str(config)])

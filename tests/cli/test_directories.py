@@ -87,7 +87,7 @@ def test_an_official_export_is_taken_over_whole(config: Path, icd: Path, capsys:
     assert run(config, "show", "diagnoses", "zzz") == 1
 
 
-def test_a_dry_run_keeps_nothing(config: Path, icd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_stores_nothing(config: Path, icd: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bring(config, icd, "diagnoses", "--dry-run") == 0
     assert "\nDry run, nothing is kept: Diagnoses" in capsys.readouterr().out
     assert run(config, "list") == 0

@@ -231,7 +231,7 @@ def test_each_file_is_reported_and_one_refusal_is_an_exit_status(tmp_path: Path,
         assert [line.startswith(part) for line, part in zip(result.lines, lines, strict=False)] == [True] * 3
 
 
-def test_a_dry_run_keeps_nothing(tmp_path: Path, run: Any, config: Path) -> None:
+def test_a_dry_run_stores_nothing(tmp_path: Path, run: Any, config: Path) -> None:
     (tmp_path / "1.wl").write_bytes(wl())
     assert run(tmp_path / "1.wl", "--dry-run").lines == ["1.wl: added: A1", "Dry run, nothing is kept: 1 added."]
     assert run(table(tmp_path / "t.csv", ROWS[0]), "--dry-run").lines[-2:] == [
@@ -266,11 +266,11 @@ def test_a_path_that_is_not_there_is_reported(tmp_path: Path, run: Any) -> None:
     assert "no-such.csv" in result.errors
 
 
-def test_there_must_be_a_bus_to_tell(tmp_path: Path, run: Any) -> None:
+def test_sending_to_the_bus_needs_a_bus(tmp_path: Path, run: Any) -> None:
     (tmp_path / "1.wl").write_bytes(wl())
     result = run(tmp_path / "1.wl", "--send-to-bus")
     assert (result.status, result.errors) == (1, "worklist-broker: The request could not be carried out: "
-                                          "there is no bus to send to: bus.url is not set\n")  # fmt: skip
+                                          "no bus is configured: bus.url is not set\n")  # fmt: skip
 
 
 def test_file_names_that_are_not_utf_8_are_printed_legibly(tmp_path: Path, run: Any) -> None:

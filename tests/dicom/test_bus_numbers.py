@@ -42,13 +42,13 @@ def test_a_device_is_answered_the_number_that_it_asked_for(store: Store, order: 
 def test_devices_get_the_regions_number_where_that_is_configured_and_known(store: Store, order: Order) -> None:
     clinic = replace(CLINIC, bus_numbers=True)
 
-    def told(number: str = "") -> list[str]:
+    def reported(number: str = "") -> list[str]:
         return numbers(list(find(query(AccessionNumber=number), Caller("XRAY_14", ""), store, clinic)))
 
-    [first, second] = sorted(told())
+    [first, second] = sorted(reported())
     assert first != order.accession_number  # the other order's own: the region has given it none
     assert second == THEIRS
-    assert told(order.accession_number) == [order.accession_number]
+    assert reported(order.accession_number) == [order.accession_number]
 
 
 def test_a_performed_step_is_linked_by_the_regions_number(store: Store, order: Order) -> None:

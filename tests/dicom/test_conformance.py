@@ -28,21 +28,21 @@ def config(tmp_path: Path) -> Config:
     return Config.model_validate({"clinic": {"name": "К"}, "dicom": dicom, "data": {"directory": str(tmp_path)}})
 
 
-def test_every_attribute_of_the_services_is_told(config: Config) -> None:
-    said = conformance.write(port_settings(config.dicom), archive_address(config), "1.0")
+def test_every_attribute_of_the_services_is_documented(config: Config) -> None:
+    stated = conformance.write(port_settings(config.dicom), archive_address(config), "1.0")
     for keyword in [each.keyword for each in (*TOP, *STEP)] + [rule.keyword for rule in RULES]:
         tag = Tag(keyword)
         name = dictionary_description(tag)
-        assert re.search(rf"\| (> )*{re.escape(name)} \| \({tag.group:04X},{tag.element:04X}\)", said), keyword
+        assert re.search(rf"\| (> )*{re.escape(name)} \| \({tag.group:04X},{tag.element:04X}\)", stated), keyword
 
 
-def test_every_status_of_the_services_is_told() -> None:
-    told = set(conformance._FIND) | set(conformance._STEP)
-    assert set(Status) <= told
+def test_every_status_of_the_services_is_documented() -> None:
+    reported = set(conformance._FIND) | set(conformance._STEP)
+    assert set(Status) <= reported
 
 
-def test_what_is_offered_on_the_wire_is_what_is_told(config: Config, store: Store) -> None:
-    said = conformance.write(port_settings(config.dicom), archive_address(config), "1.0")
+def test_what_is_offered_on_the_wire_is_what_is_documented(config: Config, store: Store) -> None:
+    stated = conformance.write(port_settings(config.dicom), archive_address(config), "1.0")
     listening = DicomServer(port_settings(config.dicom), store, CLINIC)
     listening.start()
     try:
@@ -53,21 +53,21 @@ def test_what_is_offered_on_the_wire_is_what_is_told(config: Config, store: Stor
         assert assoc.is_established
         assert {str(context.abstract_syntax) for context in assoc.accepted_contexts} == set(services.SOP_CLASSES)
         primitive = assoc.acceptor.primitive
-        assert str(assoc.acceptor.implementation_class_uid) in said
+        assert str(assoc.acceptor.implementation_class_uid) in stated
         assert assoc.acceptor.maximum_length == config.dicom.max_pdu
         assert primitive is not None
         assoc.release()
     finally:
         listening.stop()
     for uid in (*services.SOP_CLASSES, *services.TRANSFER_SYNTAXES):
-        assert uid in said
+        assert uid in stated
 
 
 def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("clinic: {name: К}\ndicom: {ae_title: OUR_WL}\ndata: {directory: data}\n", encoding="utf-8")
     assert main(["conformance", "-c", str(path)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("# DICOM Conformance Statement")
-    assert "OUR_WL" in said
+    stated = capsys.readouterr().out
+    assert stated.startswith("# DICOM Conformance Statement")
+    assert "OUR_WL" in stated
     assert not (tmp_path / "data").exists()  # it opens nothing

@@ -68,18 +68,18 @@ def test_nothing_sent_teaches_nothing() -> None:
         ("Not Supplied", "charset_unknown", {"term": "Not Supplied"}),
     ],
 )
-def test_the_character_set_that_a_device_declares_is_told(term: Any, code: str, details: dict[str, str]) -> None:
+def test_the_character_set_that_a_device_declares_is_shown(term: Any, code: str, details: dict[str, str]) -> None:
     found = suggest(sample(query(SpecificCharacterSet=term)))
     assert details.items() <= dict(found[code].details).items()
 
 
-def test_a_device_that_knows_latin_letters_only_is_answered_in_them() -> None:
+def test_a_device_without_cyrillic_is_answered_in_latin_letters() -> None:
     sent = sample(query(SpecificCharacterSet="ISO_IR 100"))
     assert settings(suggest(sent)) == {"charset": "latin"}
     assert settings(suggest(sent, device=replace(XRAY, charset="ISO_IR 144"))) == {}  # a person has decided otherwise
 
 
-def test_letters_without_a_character_set_tell_how_to_read_and_answer_them() -> None:
+def test_characters_without_a_character_set_suggest_how_to_decode_and_answer_them() -> None:
     found = settings(suggest(sample(raw_name("Кузнецова".encode()))))
     assert found == {"fallback_charset": "ISO_IR 192"}
     found = settings(suggest(sample(raw_name("Кузнецова".encode("iso8859_5")))))
@@ -148,8 +148,8 @@ def test_an_empty_step_asks_for_all_of_it() -> None:
 def test_another_modality_than_the_registered_one_is_suggested() -> None:
     asked = sample(query({"Modality": "CR"}))
     assert settings(suggest(asked)) == {"modality": "CR"}
-    told = sample(creation(Modality="MG"), "N-CREATE")
-    assert settings(suggest(asked, told)) == {"modality": "MG"}  # what it makes goes before what it asks
+    reported = sample(creation(Modality="MG"), "N-CREATE")
+    assert settings(suggest(asked, reported)) == {"modality": "MG"}  # what it makes goes before what it asks
     assert settings(suggest(sample(query({"Modality": "DX"})))) == {}
     assert settings(suggest(sample(query({"Modality": "DX\\CR"})))) == {}
 
@@ -162,18 +162,18 @@ def test_a_setting_is_proposed_once() -> None:
     assert "names_lost" in {each.code for each in found}
 
 
-def test_a_stranger_s_modality_is_proposed_as_new() -> None:
+def test_the_modality_of_an_unknown_device_is_suggested_as_new() -> None:
     found = suggest(sample(query({"Modality": "CR"})), device=Device("US_7", "US_7", "", approved=False))
     assert found["modality_new"].value == "CR"
 
 
-def test_a_device_that_never_reports_is_told_after_a_day() -> None:
+def test_a_device_that_never_reports_is_noted_after_a_day() -> None:
     day = timedelta(days=1, minutes=1)
     assert "mpps_never" not in suggest(sample(query()))
     assert "mpps_never" in suggest(sample(query(), which="first", ago=day), sample(query()))
-    begun = sample(creation(), "N-CREATE", ago=day)
-    assert "mpps_no_end" in suggest(begun)
-    assert "mpps_seen" in suggest(begun, sample(dataset(PerformedProcedureStepStatus="COMPLETED"), "N-SET"))
+    started = sample(creation(), "N-CREATE", ago=day)
+    assert "mpps_no_end" in suggest(started)
+    assert "mpps_seen" in suggest(started, sample(dataset(PerformedProcedureStepStatus="COMPLETED"), "N-SET"))
     assert "mpps_seen" in suggest(sample(creation(), "N-CREATE"))
 
 

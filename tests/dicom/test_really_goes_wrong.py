@@ -59,9 +59,9 @@ def setting(store: Store, **changes: Any) -> None:
 
 def ask(store: Store, ds: Dataset, ae_title: str = "XRAY_14") -> tuple[list[Dataset], int]:
     """Ask the worklist; give the matches and the last status."""
-    told = list(find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC))
-    found = [each.identifier for each in told if each.identifier is not None]
-    return found, int(told[-1].status.Status)
+    reported = list(find(ds, Caller(ae_title, "10.0.0.1"), store, CLINIC))
+    found = [each.identifier for each in reported if each.identifier is not None]
+    return found, int(reported[-1].status.Status)
 
 
 # 1. A required key ignored, so other patients come back.
@@ -92,7 +92,7 @@ def test_an_answer_is_never_wider_than_the_question(store: Store, keys: dict[str
     [each for each in (*TOP, *STEP) if each.match not in (Match.NONE, Match.IGNORED, Match.SEQUENCE)],
     ids=lambda each: each.keyword,
 )
-def test_no_item_is_told_that_any_key_does_not_fit(store: Store, attribute: Attribute) -> None:
+def test_no_item_is_returned_that_fails_any_key(store: Store, attribute: Attribute) -> None:
     register(store)
     foreign: dict[Match, Any] = {Match.UID: "1.2.3", Match.DATE: "19000101", Match.CODE: [code(CodeValue="ZZZ")]}
     value = foreign.get(attribute.match, "ZZZ")
@@ -117,7 +117,7 @@ def test_a_time_that_is_none_is_refused_and_brings_nothing(store: Store, time_ke
     assert (found, status) == ([], Status.IDENTIFIER_DOES_NOT_MATCH)
 
 
-def test_the_device_itself_is_told_which_key_offends(server: DicomServer, store: Store) -> None:
+def test_the_answer_to_the_device_names_the_offending_key(server: DicomServer, store: Store) -> None:
     register(store)
     query = identifier({"ScheduledProcedureStepStartDate": "20260230"})
     with associated(server.port, ModalityWorklistInformationFind) as assoc:
@@ -148,7 +148,7 @@ def test_question_marks_are_not_every_name_of_that_length(server: DicomServer, s
 @pytest.mark.parametrize(
     ("codec", "fallback"), [("iso8859_5", "ISO_IR 144"), ("utf-8", "ISO_IR 144"), ("cp1251", "windows-1251")]
 )
-def test_letters_without_a_character_set_are_read_as_the_device_is_known_to_mean_them(
+def test_characters_without_a_character_set_are_decoded_by_the_devices_fallback(
     server: DicomServer, store: Store, codec: str, fallback: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = register(store, IVANOV)
@@ -172,15 +172,15 @@ def test_an_invented_character_set_is_taken_as_meant(
 
 # 6. The device needs ISO_IR 144 or Latin letters, the server answers UTF-8; or drops what it cannot encode.
 @pytest.mark.parametrize(
-    ("policy", "told"), [("ISO_IR 144", "Касымова^А?"), ("latin", "Kasymova^A?"), ("ISO_IR 192", "Қасымова^А日")]
+    ("policy", "reported"), [("ISO_IR 144", "Касымова^А?"), ("latin", "Kasymova^A?"), ("ISO_IR 192", "Қасымова^А日")]
 )
-def test_a_device_is_told_names_in_its_own_letters_and_nothing_vanishes(
-    server: DicomServer, store: Store, tmp_path: Path, policy: str, told: str
+def test_a_device_gets_names_in_its_character_set_and_no_character_is_lost(
+    server: DicomServer, store: Store, tmp_path: Path, policy: str, reported: str
 ) -> None:
     register(store, replace(IVANOV, name=PersonName("Қасымова", "А日")))
     setting(store, charset=policy)
     found = findscu(server.port, "PatientName", directory=tmp_path)
-    assert [str(ds.PatientName) for ds in found.matches] == [told]
+    assert [str(ds.PatientName) for ds in found.matches] == [reported]
     store.write(lambda tx: None)
     with store.read() as reader:
         notes = devices.notes(reader).get("XRAY_14", [])
@@ -188,7 +188,7 @@ def test_a_device_is_told_names_in_its_own_letters_and_nothing_vanishes(
 
 
 # 7. Mixed character sets: whatever comes in, goes out as the asker needs it.
-def test_a_name_typed_in_one_character_set_is_found_and_told_in_another(
+def test_a_name_typed_in_one_character_set_is_found_and_sent_in_another(
     server: DicomServer, store: Store, tmp_path: Path
 ) -> None:
     register(store, IVANOV)
@@ -224,9 +224,9 @@ def test_nothing_is_written_for_a_device_that_has_left(store: Store, monkeypatch
         return written[-1]
 
     monkeypatch.setattr(response, "identifier", writing)
-    told = find(identifier(), Caller("XRAY_14", "10.0.0.1"), store, CLINIC)
-    next(told)
-    told.close()
+    reported = find(identifier(), Caller("XRAY_14", "10.0.0.1"), store, CLINIC)
+    next(reported)
+    reported.close()
     assert len(written) == 1
 
 
@@ -276,7 +276,7 @@ def test_an_odd_dataset_is_answered_and_kept_out_of_the_log(
 
 
 # 18. Items never closed: hidden from the device after a time, not from people.
-def test_an_item_that_nobody_closed_is_hidden_after_the_set_days(store: Store) -> None:
+def test_an_item_that_was_not_closed_is_hidden_after_the_configured_days(store: Store) -> None:
     order = register(store)
     tomorrow, later = (store.clock() + timedelta(days=days) for days in (1, 3))
     store.clock = lambda: tomorrow
@@ -310,8 +310,8 @@ def test_two_steps_of_one_study_are_two_items(store: Store) -> None:
     store.write(add)
     found, _ = ask(store, identifier({"ScheduledProcedureStepID": ""}, StudyInstanceUID=""))
     assert {ds.StudyInstanceUID for ds in found} == {order.study_instance_uid}
-    told = [ds.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID for ds in found]
-    assert told == [order.steps[0].sps_id, "SECOND"]
+    reported = [ds.ScheduledProcedureStepSequence[0].ScheduledProcedureStepID for ds in found]
+    assert reported == [order.steps[0].sps_id, "SECOND"]
     assert len(ask(store, identifier({"ScheduledProcedureStepID": "SECOND"}))[0]) == 1
 
 
@@ -328,8 +328,8 @@ def test_a_night_shift_sees_its_own_day(store: Store) -> None:
         found = ask(store, query)[0]
         assert [ds.AccessionNumber for ds in found] == [order.accession_number, late.accession_number]
         step = found[0].ScheduledProcedureStepSequence[0]
-        told = (step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime)
-        assert told == ("20261125", "014500")
+        reported = (step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime)
+        assert reported == ("20261125", "014500")
     assert ask(store, identifier({"ScheduledProcedureStepStartDate": "20261124"}))[0] == []
 
 
@@ -357,7 +357,7 @@ def test_names_match_whatever_their_case(store: Store, name: str) -> None:
 
 
 # 23. An item on several stations lost the whole answer.
-def test_an_item_on_several_stations_is_told_to_each_with_one_station(
+def test_an_item_on_several_stations_is_sent_to_each_with_one_station(
     server: DicomServer, store: Store, tmp_path: Path
 ) -> None:
     register(store, station_ae_titles=("XRAY_14", "FLG_12"))
@@ -412,8 +412,8 @@ def test_a_truncated_identifier_brings_nothing(
         # What still reads as a dataset ends where a key ends; nothing behind that is passed over.
         assert encoded(ds) == whole[:end]
     for end in (len(whole) - 1, len(whole) - 5, len(whole) // 2 + 1, 3):
-        told = _answers(server, whole[:end], monkeypatch)
-        assert [status in REFUSED for status, _ in told] == [True]
+        reported = _answers(server, whole[:end], monkeypatch)
+        assert [status in REFUSED for status, _ in reported] == [True]
 
 
 def _answers(server: DicomServer, data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Dataset | None]]:

@@ -136,7 +136,7 @@ def test_unknown_callers_are_rejected_with_the_right_reason(server: DicomServer,
     assert not echo.echo("WORKLIST", "127.0.0.1", server.port, "CT_1").ok  # known, but from another address
 
 
-def test_nobody_gets_in_while_it_cannot_be_judged_who_may(
+def test_all_callers_are_rejected_while_the_registry_cannot_be_read(
     server: DicomServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -159,7 +159,7 @@ def test_unknown_callers_are_learned_where_the_clinic_wants_it(store: Store) -> 
 
 
 @pytest.mark.parametrize("garbage", [b"\xff" * 50, b"GET / HTTP/1.1\r\n\r\n", b"\x08\x00"])
-def test_an_identifier_that_is_no_dataset_never_brings_a_list(
+def test_an_identifier_that_is_not_a_dataset_never_brings_a_list(
     server: DicomServer, order: Order, garbage: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pynetdicom.association.encode", lambda *_, **__: garbage)  # the client's encoder

@@ -72,7 +72,7 @@ def test_a_root_that_leaves_no_room_is_refused() -> None:
 
 
 @pytest.mark.parametrize("uid", ["1.02.3", "1..2", "1.2.", "", "1." + "2" * 64, "1.a"])
-def test_malformed_uids_are_told(uid: str) -> None:
+def test_malformed_uids_are_reported(uid: str) -> None:
     assert not ids.valid_uid(uid)
 
 

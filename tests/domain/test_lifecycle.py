@@ -35,7 +35,7 @@ def test_what_is_not_in_the_table_is_refused(state: OrderState, event: Event) ->
 
 
 @pytest.mark.parametrize("state", [OrderState.IN_PROGRESS, OrderState.COMPLETED])
-def test_what_has_begun_can_be_neither_amended_nor_cancelled(state: OrderState) -> None:
+def test_what_has_started_can_be_neither_amended_nor_cancelled(state: OrderState) -> None:
     assert not lifecycle.allowed(state, Event.AMEND)
     assert not lifecycle.allowed(state, Event.CANCEL)
 
@@ -46,7 +46,7 @@ def test_a_modality_may_always_begin(state: OrderState) -> None:
     assert lifecycle.after(state, Event.START) is OrderState.IN_PROGRESS
 
 
-def test_what_was_done_for_somebody_else_is_undone() -> None:
+def test_what_was_performed_for_another_patient_is_undone() -> None:
     for state in (OrderState.IN_PROGRESS, OrderState.COMPLETED, OrderState.DISCONTINUED):
         assert lifecycle.after(state, Event.REOPEN) is OrderState.SCHEDULED
         assert lifecycle.after(state, Event.RECANCEL) is OrderState.CANCELLED

@@ -47,13 +47,13 @@ def test_a_study_inside_the_interval_is_found_with_where_and_what() -> None:
     assert (found[0].order_id, found[1].reference) == (1, "DiagnosticReport/1")
 
 
-def test_the_interval_ends_on_its_last_day_and_the_future_is_no_repetition() -> None:
+def test_the_interval_ends_on_its_last_day_and_the_future_is_not_a_repetition() -> None:
     assert repeated_studies("CT", "", TODAY, [own(ago=90)], [], DAYS)
     assert not repeated_studies("CT", "", TODAY, [own(ago=91)], [], DAYS)
     assert not repeated_studies("CT", "", TODAY, [own(ago=-1)], [foreign(studied_on=None)], DAYS)
 
 
-def test_without_a_line_for_the_modality_nobody_is_warned() -> None:
+def test_without_an_interval_for_the_modality_there_are_no_warnings() -> None:
     assert not repeated_studies("MR", "", TODAY, [own("MR")], [foreign("MR")], DAYS)
     assert not repeated_studies("CT", "", TODAY, [own()], [foreign()], {})
     assert not repeated_studies("CT", "", TODAY, [own(ago=0)], [], {"CT": 0})
@@ -65,7 +65,7 @@ def test_the_line_for_a_body_site_decides_before_that_of_the_modality() -> None:
     assert not repeated_studies("DX", "4", TODAY, [own("DX", 3, body_site="4")], [], {"DX": 14, "DX/4": 0})
 
 
-def test_another_body_site_is_no_repetition_and_an_unknown_one_may_be() -> None:
+def test_another_body_site_is_not_a_repetition_and_an_unknown_one_may_be() -> None:
     assert not repeated_studies("DX", "4", TODAY, [own("DX", 3, body_site="25")], [], DAYS)
     for planned, done in (("4", ""), ("", "4"), ("", "")):
         [found] = repeated_studies("DX", planned, TODAY, [own("DX", 3, body_site=done)], [], DAYS)
@@ -82,15 +82,15 @@ def test_radiography_is_one_modality_and_an_xray_of_unknown_kind_counts_for_all(
     assert not repeated_studies("CT", "", TODAY, [], [foreign("RG", 3)], DAYS)
 
 
-def test_a_study_told_in_several_reports_is_warned_of_once() -> None:
+def test_a_study_with_several_reports_is_warned_of_once() -> None:
     reports = [
         foreign(reference="DiagnosticReport/2", conclusion="Пневмония", study_instance_uid="1.2.3"),
         foreign(reference="DiagnosticReport/1", status="partial", study_instance_uid="1.2.3"),
     ]
-    for told in (reports, reports[::-1]):
-        [found] = repeated_studies("CT", "", TODAY, [], told, DAYS)
+    for reported in (reports, reports[::-1]):
+        [found] = repeated_studies("CT", "", TODAY, [], reported, DAYS)
         assert found.conclusion == "Пневмония"
-        assert [study.reference for study in latest_reports(told)] == ["DiagnosticReport/2"]
+        assert [study.reference for study in latest_reports(reported)] == ["DiagnosticReport/2"]
     [ours] = repeated_studies("CT", "", TODAY, [own(study_instance_uid="1.2.3")], reports, DAYS)
     assert ours.order_id == 1
 
@@ -110,7 +110,7 @@ def test_of_two_finished_reports_the_later_is_the_last_word_and_each_clinic_has_
     assert is_final(second)
 
 
-def test_the_dose_of_a_year_adds_what_was_told_and_counts_what_was_not() -> None:
+def test_the_dose_of_a_year_adds_known_doses_and_counts_unknown_ones() -> None:
     ours = [
         own(effective_dose=1.5, study_instance_uid="1.2"),
         own("US"),
@@ -125,7 +125,7 @@ def test_the_dose_of_a_year_adds_what_was_told_and_counts_what_was_not() -> None
         foreign(reference="DiagnosticReport/5", studied_on=None, effective_dose=5.0),
     ]
     sum_ = dose_of_year(TODAY, ours, theirs)
-    assert (sum_.millisieverts, sum_.told, sum_.unknown) == (1.8, 2, 1)
+    assert (sum_.millisieverts, sum_.known, sum_.unknown) == (1.8, 2, 1)
     assert dose_of_year(TODAY, [], []).millisieverts == 0
 
 

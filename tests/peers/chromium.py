@@ -44,7 +44,7 @@ def page(started: Browser, url: str, width: int = 1366, height: int = 768) -> It
     opened = context.new_page()
     opened.set_default_timeout(10_000)
     wrong: list[str] = []
-    opened.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    opened.on("console", lambda stated: wrong.append(stated.text) if stated.type == "error" else None)
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     host = url.split("//")[1]
     opened.on(

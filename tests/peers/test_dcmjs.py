@@ -136,7 +136,9 @@ def state(store: Store, order: Order) -> OrderState:
     return found.state
 
 
-def test_it_is_heard_and_finds_its_patient_by_station_date_and_name(server: DicomServer, order: Order) -> None:
+def test_its_contact_is_noted_and_it_finds_its_patient_by_station_date_and_name(
+    server: DicomServer, order: Order
+) -> None:
     keys = {
         "SpecificCharacterSet": "ISO_IR 192",
         "PatientName": "кузнецова*",
@@ -178,7 +180,7 @@ def test_it_reports_a_study_to_a_strict_policy_from_begin_to_end(
     assert (series.description, series.images) == ("Колено", 2)
 
 
-def test_it_is_told_what_is_wrong(server: DicomServer, store: Store, order: Order) -> None:
+def test_errors_are_reported(server: DicomServer, store: Store, order: Order) -> None:
     uid = "1.2.3"
     begin = {"service": "create", "uid": uid, "attributes": creation(order.study_instance_uid)}
     other = {"service": "create", "uid": uid, "attributes": creation(order.study_instance_uid, PatientID="2")}
@@ -211,11 +213,11 @@ def test_it_is_told_what_is_wrong(server: DicomServer, store: Store, order: Orde
 
 
 def test_it_gets_a_uid_where_it_has_none_and_the_step_back(server: DicomServer, store: Store, order: Order) -> None:
-    [begun] = send(server, {"service": "create", "uid": "", "attributes": creation(order.study_instance_uid)})
-    assert begun["status"] == Status.SUCCESS
+    [begun_at] = send(server, {"service": "create", "uid": "", "attributes": creation(order.study_instance_uid)})
+    assert begun_at["status"] == Status.SUCCESS
     with store.read() as reader:
         made = reader.value("SELECT sop_instance_uid FROM performed_step")
-    assert begun["uid"] == made
+    assert begun_at["uid"] == made
     got, unknown = send(
         server,
         {"service": "get", "uid": made, "keywords": ["PatientID", "PerformedProcedureStepStatus"]},

@@ -54,7 +54,7 @@ def post(server: FhirServer, bundle: Resource) -> None:
     assert answer.ok, answer.text
 
 
-def test_what_another_clinic_told_of_a_patient_is_found_and_read(
+def test_what_another_clinic_reported_of_a_patient_is_found_and_read(
     store: Store, server: FhirServer, client: BusClient
 ) -> None:
     for number in range(3):
@@ -64,10 +64,10 @@ def test_what_another_clinic_told_of_a_patient_is_found_and_read(
         patient.stored_id
     )
     with store.read() as reader:
-        told = patient_history.external(reader, patient.stored_id)
-    assert told.reason == ""
-    assert [study.conclusion for study in told.studies] == [f"Заключение {number}" for number in range(3)]
-    assert {study.effective_dose for study in told.studies} == {3.1}
+        reported = patient_history.external(reader, patient.stored_id)
+    assert reported.reason == ""
+    assert [study.conclusion for study in reported.studies] == [f"Заключение {number}" for number in range(3)]
+    assert {study.effective_dose for study in reported.studies} == {3.1}
 
 
 def test_a_result_for_our_referral_is_found_and_completes_it(
@@ -80,9 +80,9 @@ def test_a_result_for_our_referral_is_found_and_completes_it(
     with store.read() as reader:
         placed = server.get(f"Task/{outbox.references(reader, order.id).task}")
     post(server, strangers.result(of=placed, days_ago=0))
-    look = ResultPoll(store, session_of(store, client, SessionPriority.BACKGROUND), r4, PROFILE)
-    assert look.look() == ResultPollSummary(completed=1)
-    assert look.look() == ResultPollSummary()
+    poll = ResultPoll(store, session_of(store, client, SessionPriority.BACKGROUND), r4, PROFILE)
+    assert poll.run() == ResultPollSummary(completed=1)
+    assert poll.run() == ResultPollSummary()
     with store.read() as reader:
         done = orders.get(reader, order.id)
         assert done is not None

@@ -77,7 +77,7 @@ def now(store: Store, order: Order) -> Order:
     return found
 
 
-def told(store: Store, order: Order) -> bool:
+def reported(store: Store, order: Order) -> bool:
     with store.read() as reader:
         return outbox.has(reader, order.id, OutboxKind.IMAGES)
 
@@ -95,7 +95,7 @@ def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns
     clock.now += STABLE
     assert archive.look() == 1
     assert (now(store, made).state, now(store, waiting).state) == (OrderState.COMPLETED, OrderState.SCHEDULED)
-    assert (told(store, made), told(store, waiting)) == (True, False)
+    assert (reported(store, made), reported(store, waiting)) == (True, False)
     with store.read() as reader:
         card = order_card.card(reader, made.accession_number)
     assert card is not None
@@ -117,7 +117,7 @@ def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
     assert reference.study_instance_uid == "1.2.3.99"
 
 
-def test_images_of_another_patient_are_told_to_nobody(
+def test_images_of_another_patient_are_not_sent(
     store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     order = register(store, patient=replace(KUZNETSOVA, name=PersonName("Петров", "Пётр"), snils="", policy=""))
@@ -125,7 +125,7 @@ def test_images_of_another_patient_are_told_to_nobody(
     archive.look()
     clock.now += STABLE
     assert archive.look() == 1
-    assert not told(store, order)
+    assert not reported(store, order)
     with store.read() as reader:
         assert list(performed.conflicts(reader, order.id).values()) == ["patient_name, patient_birth_date"] or (
             list(performed.conflicts(reader, order.id).values()) == ["patient_name"]

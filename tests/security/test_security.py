@@ -92,7 +92,7 @@ def test_guesses_wait_longer_and_longer(orlova: Store) -> None:
         assert reader.value("SELECT count(*) FROM audit WHERE action = 'sign_in_failed'") == 3
 
 
-def test_nobody_can_lock_somebody_else_out() -> None:
+def test_a_caller_cannot_lock_out_another_one() -> None:
     clock = [0.0]
     throttle = Throttle(clock=lambda: clock[0])
     refused = 0

@@ -79,14 +79,14 @@ def test_two_processes_may_write_one_database(store: Store) -> None:
     assert count(store) == 40
 
 
-def test_a_transaction_may_not_wait_for_another_one(store: Store) -> None:
-    with pytest.raises(RuntimeError, match="may not wait"):
+def test_a_transaction_cannot_wait_for_another_one(store: Store) -> None:
+    with pytest.raises(RuntimeError, match="cannot wait"):
         store.write(lambda tx: store.write(add()))
 
 
-def test_listeners_hear_of_announced_commits_only(store: Store) -> None:
-    heard: list[int] = []
-    store.subscribe(lambda: heard.append(count(store)))
+def test_listeners_are_called_for_notifying_commits_only(store: Store) -> None:
+    counts: list[int] = []
+    store.subscribe(lambda: counts.append(count(store)))
     store.write(add())
 
     def number(tx: Tx) -> None:
@@ -95,7 +95,7 @@ def test_listeners_hear_of_announced_commits_only(store: Store) -> None:
 
     store.write(number)
     store.write(lambda tx: None)
-    assert heard == [2]
+    assert counts == [2]
 
 
 def test_neither_a_cancelling_caller_nor_a_failing_listener_ends_the_writing(store: Store) -> None:
@@ -145,7 +145,7 @@ def test_the_files_are_readable_by_their_owner_only(store: Store) -> None:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "broken.sqlite"
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(StoreError, match="left as it is"):
@@ -211,14 +211,14 @@ def test_waiting_callers_share_commits(store: Store, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Store, "_commit", counted)
     gate = threading.Event()
     store.submit(lambda tx: gate.wait(5))
-    jobs = [store.submit(add()) for _ in range(database.BATCH)]
+    jobs = [store.submit(add()) for _ in range(database.MAX_BATCH)]
     gate.set()
     for job in jobs:
         job.result()
     assert len(sizes) <= 3
 
 
-def test_a_change_whose_transaction_sqlite_gave_up_is_never_told_as_success(store: Store) -> None:
+def test_a_change_whose_transaction_sqlite_rolled_back_is_never_reported_as_success(store: Store) -> None:
     store.write(lambda tx: tx.run("CREATE TABLE thing (x INTEGER PRIMARY KEY) STRICT"))
 
     def careless(tx: Tx) -> str:

@@ -40,10 +40,10 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-class House:
+class Installation:
     """The program with its configuration, database, accounts, devices, and the region's practice bus."""
 
-    def __init__(self, directory: Path, neighbour: House | None = None) -> None:
+    def __init__(self, directory: Path, neighbour: Installation | None = None) -> None:
         """Build it; with a `neighbour` it is the region's other clinic, on the same bus."""
         self.directory = directory
         self.web_port, self.dicom_port = free_port(), free_port()

@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], T], what: What = "", timeout: float = DEA
     end = time.monotonic() + timeout
     while not (found := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"waited {timeout:g} s in vain for {_told(condition, what)}")
+            raise AssertionError(f"waited {timeout:g} s in vain for {_reported(condition, what)}")
         time.sleep(every)
     return found
 
@@ -44,7 +44,7 @@ async def wait_until_async(
     end = time.monotonic() + timeout
     while not (found := condition()):
         if time.monotonic() > end:
-            raise AssertionError(f"waited {timeout:g} s in vain for {_told(condition, what)}")
+            raise AssertionError(f"waited {timeout:g} s in vain for {_reported(condition, what)}")
         await asyncio.sleep(every)
     return found
 
@@ -64,7 +64,7 @@ def wait_for_result(call: Callable[[], T], what: str, timeout: float = DEADLINE)
     return result.result()
 
 
-def _told(condition: Callable[[], object], what: What) -> str:
+def _reported(condition: Callable[[], object], what: What) -> str:
     return source(condition) if not what else what if isinstance(what, str) else what()
 
 
@@ -80,7 +80,7 @@ async def assert_stays(condition: Callable[[], object], seconds: float = 0.3) ->
     """See that a condition holds for a while: for what must not happen, and of which nothing tells that it did not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        assert condition(), f"no longer true: {_told(condition, '')}"
+        assert condition(), f"no longer true: {_reported(condition, '')}"
         await asyncio.sleep(EVERY)
 
 

@@ -103,7 +103,7 @@ def services(store: Store, tmp_path: Path, installation: Installation, monkeypat
         settings,
         Throttle(),
         lambda: installation.health,
-        suggest=lambda heard: learning.suggest(heard.device, heard.samples, store.clock()),
+        suggest=lambda received: learning.suggest(received.device, received.samples, store.clock()),
         explain=lambda reader, order: [
             explain.explain_order(reader, order, ae_title, store.clock(), factory.CLINIC)
             for step in order.steps
@@ -201,4 +201,4 @@ def site(services: Services) -> Iterator[Site]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let pauses be short: nobody here thinks while typing."""
     monkeypatch.setattr(autocomplete, "DEBOUNCE", 0.01)
-    monkeypatch.setattr(draft, "QUIET", 0.1)
+    monkeypatch.setattr(draft, "PAUSE", 0.1)

@@ -13,7 +13,7 @@ import pytest
 from nicegui import core
 
 from ui import live
-from ui.live import COALESCE, News
+from ui.live import COALESCE, ChangeNotifier
 from ui.services import Services
 
 
@@ -51,10 +51,10 @@ def test_news_comes_soon_and_what_comes_thick_and_fast_is_spaced(
 ) -> None:
     spacing = 3 * COALESCE
     monkeypatch.setattr(live, "SPACING", spacing)
-    loop, told = Loop(), list[float]()
+    loop, reported = Loop(), list[float]()
     monkeypatch.setattr(core, "loop", loop)
-    changed: Any = SimpleNamespace(emit=lambda: told.append(loop.now))
-    news = News(replace(services, changed=changed))
+    changed: Any = SimpleNamespace(emit=lambda: reported.append(loop.now))
+    news = ChangeNotifier(replace(services, changed=changed))
     news.start()
     began = loop.now
     while loop.now < began + 8 * COALESCE:
@@ -62,6 +62,6 @@ def test_news_comes_soon_and_what_comes_thick_and_fast_is_spaced(
         services.store.write(lambda tx: None)  # after it the listeners have heard of the one before
         loop.pass_by(0.01)
     news.stop()
-    assert told[0] - began < spacing  # the first at once
-    assert len(told) == 3
-    assert all(later - earlier >= spacing for earlier, later in pairwise(told))
+    assert reported[0] - began < spacing  # the first at once
+    assert len(reported) == 3
+    assert all(later - earlier >= spacing for earlier, later in pairwise(reported))

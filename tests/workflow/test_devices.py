@@ -38,14 +38,14 @@ def test_a_device_is_registered_with_a_trail_of_its_settings(store: Store) -> No
     assert line["changed"]["days_after"] == [None, 30]
 
 
-def test_a_change_tells_old_and_new_and_one_that_changes_nothing_tells_nothing(store: Store) -> None:
+def test_a_change_has_old_and_new_values_and_one_without_a_difference_has_none(store: Store) -> None:
     store.write(devices.put_device, CT, SYSTEM)
     store.write(devices.put_device, replace(CT, own_only=False, longest=32), SYSTEM)
     store.write(devices.put_device, replace(CT, own_only=False, longest=32, name=" КТ\t"), SYSTEM)
     assert [line["changed"] for line in trail(store)[1:]] == [{"longest": [64, 32], "own_only": [True, False]}]
 
 
-def test_adopting_a_stranger_is_told_as_such(store: Store) -> None:
+def test_approving_an_unknown_device_is_reported_as_such(store: Store) -> None:
     store.write(lambda tx: registry.learn(tx, "CT_1", "10.0.4.1"))
     store.write(devices.put_device, CT, SYSTEM)
     assert trail(store)[0]["changed"]["approved"] == [False, True]

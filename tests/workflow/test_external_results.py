@@ -115,7 +115,7 @@ def test_the_ledger_has_one_line_for_a_message_that_came_twice(store: Store, ord
         assert inbox.item_json(reader, item.id) == "{}"
 
 
-def test_a_result_for_a_study_that_a_modality_of_ours_has_begun_changes_no_state(store: Store, order: Order) -> None:
+def test_a_result_for_a_study_started_by_our_modality_changes_no_state(store: Store, order: Order) -> None:
     step = performed("1.2.3.4", StepReference(study_instance_uid=order.study_instance_uid))
     store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
     assert take(store, order, "final") is ExternalResultOutcome.TAKEN
@@ -147,7 +147,7 @@ def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) 
         store.write(external_results.note_result_failure, MESSAGES["final"][1], "", actor=REGISTRAR)
 
 
-def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store, order: Order) -> None:
+def test_a_result_that_cannot_be_read_is_marked_for_attention_with_its_reason(store: Store, order: Order) -> None:
     store.write(external_results.note_result_failure, MESSAGES["final"][1], "it is not a DiagnosticReport", order.id)
     with store.read() as reader:
         [item] = inbox.troubled(reader)
@@ -162,29 +162,29 @@ def test_a_result_that_cannot_be_read_is_set_aside_with_its_reason(store: Store,
 
 
 def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: Order) -> None:
-    def told() -> patient_history.ExternalHistory:
+    def reported() -> patient_history.ExternalHistory:
         with store.read() as reader:
             return patient_history.external(reader, order.patient.stored_id)
 
-    store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL)], missing=None)
-    assert (told().answered_at, told().reason) == (None, "")
+    store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL)], unreadable=None)
+    assert (reported().answered_at, reported().reason) == (None, "")
     assert audited(store, "history") == []
     store.write(
         external_results.store_history,
         order.patient.stored_id,
         [StoredStudy(FINAL, "1")],
-        missing="3 of 4 reports not read",
+        unreadable="3 of 4 reports not read",
     )
-    assert (told().answered_at, told().reason) == (None, "3 of 4 reports not read")
+    assert (reported().answered_at, reported().reason) == (None, "3 of 4 reports not read")
     store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL, "1")])
-    assert told().answered_at is not None
-    assert told().reason == ""
+    assert reported().answered_at is not None
+    assert reported().reason == ""
     [line] = audited(store, "history")
     assert (line["patient"], line["studies"]) == (order.patient.patient_id, 1)
-    store.write(external_results.store_history, order.patient.stored_id, [], whole=False)
-    assert told().studies == (FINAL,)
+    store.write(external_results.store_history, order.patient.stored_id, [], complete=False)
+    assert reported().studies == (FINAL,)
     store.write(external_results.store_history, order.patient.stored_id, [])
-    assert told().studies == ()
+    assert reported().studies == ()
 
 
 def test_what_the_directory_knows_of_an_official_code_fills_the_gaps(store: Store, order: Order) -> None:
@@ -194,8 +194,8 @@ def test_what_the_directory_knows_of_an_official_code_fills_the_gaps(store: Stor
         filled = external_results.fill_from_directory(reader, bare)
         assert (filled.modality, filled.body_site) == ("DX", "25")
         assert filled.procedure_name == "Рентгенография коленного сустава"
-        told = replace(bare, modality="CR", body_site="4", procedure_name="Колено")
-        assert external_results.fill_from_directory(reader, told) == told
+        reported = replace(bare, modality="CR", body_site="4", procedure_name="Колено")
+        assert external_results.fill_from_directory(reader, reported) == reported
         for unknown in (replace(bare, procedure_code="WLB-FOOT"), replace(bare, procedure_code="x")):
             assert (
                 external_results.fill_from_directory(reader, unknown) == unknown

@@ -166,7 +166,7 @@ def test_what_a_rule_does_not_fit_waits_for_a_person(
     assert rows(store, "SELECT * FROM orders") == []
 
 
-def test_a_rule_makes_nobody_somebody_else(store: Store) -> None:
+def test_a_rule_never_makes_one_patient_another(store: Store) -> None:
     store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
     assert take(store, replace(KNEE, patient=other), **STRAIGHT) is ReceiveOutcome.WAITING
@@ -276,7 +276,7 @@ def test_a_referral_that_is_not_there_cannot_be_accepted(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("send_to_bus", "role"), [(True, BusRole.PLACER), (False, BusRole.NONE)])
-def test_what_a_local_client_sends_is_our_own_order_that_the_region_is_told_of_where_it_is_said_so(
+def test_an_order_of_a_local_client_is_our_own_and_sent_to_the_region_if_configured(
     store: Store, send_to_bus: bool, role: BusRole
 ) -> None:
     store.write(lambda tx: clients.add(tx, "mis", "hash", "", send_to_bus=send_to_bus))
@@ -330,7 +330,7 @@ def test_a_cancelled_referral_that_waited_is_gone(store: Store) -> None:
     assert actions(store) == ["incoming", "incoming_cancelled"]
 
 
-def test_a_cancelled_order_leaves_the_worklist_and_the_bus_is_told_nothing(store: Store) -> None:
+def test_a_cancelled_order_leaves_the_worklist_and_nothing_is_sent_to_the_bus(store: Store) -> None:
     take(store)
     order = accept(store)
     assert take_cancellation(store) is ReceiveOutcome.CANCELLED
@@ -340,7 +340,7 @@ def test_a_cancelled_order_leaves_the_worklist_and_the_bus_is_told_nothing(store
     assert rows(store, "SELECT actor_kind FROM audit WHERE action = 'cancel'") == [{"actor_kind": "bus"}]
 
 
-def test_a_cancellation_of_what_has_begun_warns_until_somebody_has_seen_it(store: Store) -> None:
+def test_a_cancellation_of_a_started_order_warns_until_a_person_has_acknowledged_it(store: Store) -> None:
     take(store)
     order = accept(store)
     begin(store, order)
@@ -413,7 +413,7 @@ def test_our_own_order_that_the_other_side_cancels_leaves_the_worklist(store: St
     assert [row["kind"] for row in rows(store, "SELECT kind FROM outbox")] == ["order"]
 
 
-def test_what_we_cancelled_ourselves_is_no_news_from_the_bus(store: Store) -> None:
+def test_our_own_cancellation_returned_by_the_bus_changes_nothing(store: Store) -> None:
     order = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
     store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     assert take_cancellation(store, order_id=order.id) is ReceiveOutcome.NOTHING
@@ -445,14 +445,14 @@ def test_a_change_after_acceptance_is_shown_and_the_order_stays(store: Store) ->
     assert take(store, replace(KNEE, diagnosis_code="M17.2"), "4") is ReceiveOutcome.NOTHING
 
 
-def test_what_was_set_aside_is_read_again_when_a_person_wants_it(store: Store) -> None:
+def test_what_was_marked_for_attention_is_read_again_when_a_person_wants_it(store: Store) -> None:
     store.write(incoming_referrals.note_unreadable, arrival(), "it is nested too deep")
     with store.read() as reader:
         [item] = inbox.troubled(reader)
     assert (item.state, item.reason) == (ArrivalState.NEEDS_ATTENTION, "it is nested too deep")
     assert take(store) is ReceiveOutcome.NOTHING
-    assert store.write(incoming_referrals.try_again, item.id, SYSTEM)
-    assert not store.write(incoming_referrals.try_again, item.id, SYSTEM)
+    assert store.write(incoming_referrals.retry, item.id, SYSTEM)
+    assert not store.write(incoming_referrals.retry, item.id, SYSTEM)
     assert take(store) is ReceiveOutcome.WAITING
     with store.read() as reader:
         assert inbox.troubled(reader) == []

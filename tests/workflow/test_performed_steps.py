@@ -82,7 +82,7 @@ def test_a_step_is_linked_by_whichever_number_the_device_sends(store: Store, ord
     assert now(store, order).steps[0].state is StepState.STARTED
 
 
-def test_a_completed_step_completes_the_order_and_tells_the_region(store: Store, order: Order) -> None:
+def test_a_completed_step_completes_the_order_and_is_reported_to_the_region(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
     assert (
         store.write(
@@ -95,7 +95,9 @@ def test_a_completed_step_completes_the_order_and_tells_the_region(store: Store,
     assert kinds(store) == ["order", "images"]
 
 
-def test_a_discontinued_step_tells_the_region_nothing_and_may_be_planned_anew(store: Store, order: Order) -> None:
+def test_a_discontinued_step_is_not_reported_to_the_region_and_may_be_scheduled_again(
+    store: Store, order: Order
+) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2", GIVEN_UP)
     stopped = now(store, order)
@@ -281,7 +283,7 @@ def test_a_wrong_worklist_entry_is_reopened_and_its_images_wait_for_a_person(sto
     assert kinds(store) == ["order", "order", "images"]
 
 
-def test_a_wrong_worklist_entry_without_images_asks_nobody(store: Store, order: Order) -> None:
+def test_a_wrong_worklist_entry_without_images_needs_no_attention(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2", replace(WRONG, images=0, series=(PerformedSeries("1.9", "", "", "", 0),)))
     assert now(store, order).state is OrderState.SCHEDULED
@@ -340,7 +342,7 @@ def test_a_person_takes_a_wrong_link_off_and_the_order_waits_again(store: Store,
     assert states(store) == ["order pending", "images dropped", "images pending"]
 
 
-def test_what_the_bus_may_have_is_not_told_a_second_time_after_a_wrong_link(store: Store, order: Order) -> None:
+def test_what_the_bus_may_have_is_not_sent_a_second_time_after_a_wrong_link(store: Store, order: Order) -> None:
     start(store, "1.2", StepReference(order.study_instance_uid))
     finish(store, "1.2")
     store.write(lambda tx: outbox.mark_uncertain(tx, 2))

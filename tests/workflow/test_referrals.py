@@ -100,7 +100,7 @@ def test_a_known_patient_is_not_doubled_and_not_emptied(store: Store) -> None:
     assert second.patient.snils == KUZNETSOVA.snils
 
 
-def test_a_number_of_somebody_else_never_renames_that_person(store: Store) -> None:
+def test_a_number_of_another_patient_never_renames_that_patient(store: Store) -> None:
     store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
     with pytest.raises(Invalid) as raised:
@@ -158,7 +158,7 @@ def test_a_referral_that_the_bus_refused_and_never_had_is_cancelled_without_a_me
         assert exchange_state.current(reader).needs_attention == ()
 
 
-def test_what_has_begun_cannot_be_cancelled(store: Store) -> None:
+def test_what_has_started_cannot_be_cancelled(store: Store) -> None:
     order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     step = factory.performed("1.2.3", StepReference(order.study_instance_uid))
     store.write(performed_steps.start, step, factory.message(), factory.XRAY, CLINIC)
@@ -194,7 +194,7 @@ def test_a_page_that_outlived_its_session_cannot_save(store: Store) -> None:
         store.write(referrals.register, draft(), actor, CLINIC)
 
 
-def test_resending_puts_an_orders_parked_messages_back(store: Store) -> None:
+def test_resending_queues_an_orders_messages_that_need_attention(store: Store) -> None:
     order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with store.read() as reader:
         seq = outbox.heads(reader)[0].seq

@@ -90,7 +90,7 @@ def test_a_study_for_another_clinic_is_on_no_worklist_of_ours(store: Store) -> N
     assert queue(store, order)[-1] == ("cancel", "pending")
 
 
-def test_nothing_is_referred_elsewhere_without_a_bus(store: Store) -> None:
+def test_nothing_is_referred_to_other_clinics_without_a_bus(store: Store) -> None:
     with pytest.raises(Invalid):
         store.write(
             referrals.register,
@@ -102,7 +102,7 @@ def test_nothing_is_referred_elsewhere_without_a_bus(store: Store) -> None:
         register(store, owner="the clinic next door", station_ae_titles=())
 
 
-def test_work_done_here_for_what_was_referred_elsewhere_can_be_taken_back(store: Store) -> None:
+def test_work_done_here_for_a_referred_order_can_be_taken_back(store: Store) -> None:
     order = register(store, owner=OTHER_CLINIC, station_ae_titles=())
     create(store, creation())
     change(store, ending())
@@ -113,14 +113,14 @@ def test_work_done_here_for_what_was_referred_elsewhere_can_be_taken_back(store:
     assert (now.state, now.steps[0].state) == (OrderState.REFERRED, StepState.REFERRED)
 
 
-def test_a_beginning_is_told_where_the_region_wants_it(store: Store) -> None:
+def test_a_start_is_reported_if_the_region_wants_it(store: Store) -> None:
     order, quiet = register(store), register(store)
-    told = replace(CLINIC, sends_start=True)
-    create_for(store, order, "1.2.3", told)
+    reported = replace(CLINIC, sends_start=True)
+    create_for(store, order, "1.2.3", reported)
     create(store, creation(quiet.study_instance_uid), "1.2.4")
     assert queue(store, order) == [("order", "pending"), ("started", "pending")]
     assert queue(store, quiet) == [("order", "pending")]
-    store.write(step_links.unlink, "1.2.3", order.id, REGISTRAR, told)
+    store.write(step_links.unlink, "1.2.3", order.id, REGISTRAR, reported)
     assert queue(store, order) == [("order", "pending"), ("started", "dropped")]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.clinic import Clinic as House
+from broker.domain.clinic import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.orders import BusRole, Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
@@ -32,12 +32,12 @@ DONE = PerformedChange(PerformedState.COMPLETED, images=2)
 @pytest.fixture
 def order(store: Store) -> Order:
     """An order whose images have been made."""
-    made = begun(store)
+    made = started(store)
     store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", DONE, message("final")), XRAY, CLINIC)
     return made
 
 
-def begun(store: Store, name: str = "") -> Order:
+def started(store: Store, name: str = "") -> Order:
     order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     step = performed("1.2", StepReference(order.study_instance_uid), patient_name=name)
     store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
@@ -75,7 +75,7 @@ def card(store: Store, order: Order) -> order_card.Card:
 
 
 def test_a_draft_is_kept_while_the_study_still_runs(store: Store) -> None:
-    order = begun(store)
+    order = started(store)
     saved = store.write(results.save_report, order.id, 0, ReportText("Начато"), DOCTOR)
     assert (saved.revision, saved.state, saved.author, saved.description) == (
         1,
@@ -89,7 +89,7 @@ def test_a_draft_is_kept_while_the_study_still_runs(store: Store) -> None:
         assert reports.signed(reader, order.id) is None
 
 
-def test_the_same_words_again_are_no_change_even_with_an_old_revision(store: Store, order: Order) -> None:
+def test_the_same_text_again_is_not_a_change_even_with_an_old_revision(store: Store, order: Order) -> None:
     first = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
     assert store.write(results.save_report, order.id, 0, TEXT, DOCTOR) == first
     assert audit_of(store, order) == ["report_draft"]
@@ -126,7 +126,7 @@ def test_every_pause_in_the_typing_is_not_a_line_of_the_trail(store: Store, orde
     assert audit_of(store, order) == ["report_draft"]
 
 
-def test_there_is_nothing_to_describe_before_a_modality_has_begun(store: Store) -> None:
+def test_there_is_nothing_to_report_before_a_modality_has_started(store: Store) -> None:
     order = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
         store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
@@ -188,10 +188,10 @@ def test_a_signed_report_stands(store: Store, order: Order) -> None:
         store.write(lambda tx: tx.run("UPDATE report SET conclusion = 'Рак'"))
 
 
-def test_whoever_signs_is_the_author_whoever_wrote_the_draft(store: Store, order: Order) -> None:
+def test_the_signer_is_the_author_whichever_person_wrote_the_draft(store: Store, order: Order) -> None:
     saved = store.write(results.save_report, order.id, 0, TEXT, DOCTOR)
     assert sign(store, order, saved.revision, actor=OTHER).author == "sokolov"
-    happening = next(each for each in card(store, order).happenings if each.what == "report_sign")
+    happening = next(each for each in card(store, order).events if each.what == "report_sign")
     assert happening.details == {"drafted_by": "Вольская Т. А."}
 
 
@@ -222,13 +222,13 @@ def test_a_dose_may_be_missing_or_at_its_limits(store: Store, order: Order, dose
 
 
 def test_it_is_signed_when_the_study_is_completed_not_before(store: Store) -> None:
-    order = begun(store)
+    order = started(store)
     with pytest.raises(WrongState):
         sign(store, order)
 
 
 def test_images_of_perhaps_another_patient_are_not_signed_before_a_person_has_looked(store: Store) -> None:
-    order = begun(store, name="Сидоров^Олег")
+    order = started(store, name="Сидоров^Олег")
     store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", DONE, message("final")), XRAY, CLINIC)
     with pytest.raises(Invalid) as caught:
         sign(store, order)
@@ -244,11 +244,11 @@ def test_no_program_signs(store: Store, order: Order) -> None:
 
 
 def test_without_a_bus_nothing_is_queued(store: Store, order: Order) -> None:
-    sign(store, order, clinic=House(zone=CLINIC.zone))
+    sign(store, order, clinic=Clinic(zone=CLINIC.zone))
     assert "report" not in kinds(store)
 
 
-def test_of_an_order_that_the_region_is_told_nothing_of_no_report_goes_either(store: Store, order: Order) -> None:
+def test_reports_of_unsent_orders_are_not_sent_either(store: Store, order: Order) -> None:
     store.write(lambda tx: tx.run("UPDATE orders SET bus_role = ? WHERE id = ?", [BusRole.NONE, order.id]))
     sign(store, order)
     assert "report" not in kinds(store)

@@ -82,10 +82,10 @@ def test_a_step_is_ended_after_the_hours_of_its_device(
     store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=11, minutes=59)
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     time.pass_by(minutes=1)
-    assert abandoned.look() == 1
-    assert abandoned.look() == 0
+    assert abandoned.run() == 1
+    assert abandoned.run() == 0
     assert state(store, order) is OrderState.DISCONTINUED
     with store.read() as reader:
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
@@ -97,19 +97,19 @@ def test_a_step_is_ended_after_the_hours_of_its_device(
     assert note.kind == "mpps_unfinished"
 
 
-def test_every_device_has_its_own_hours_and_a_stranger_the_usual_ones(
+def test_every_device_has_its_own_hours_and_an_unknown_one_the_default(
     store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], mpps_hours=2)))
     stranger = replace(XRAY, name="STRANGER")
     store.write(performed_steps.start, performed("1.3", ae_title="STRANGER"), message("s"), stranger, CLINIC)
     time.pass_by(hours=2)
-    assert abandoned.look() == 1
+    assert abandoned.run() == 1
     time.pass_by(hours=10)
-    assert abandoned.look() == 1
+    assert abandoned.run() == 1
 
 
-def test_what_a_device_still_tells_of_is_not_abandoned(
+def test_a_step_that_its_device_still_reports_does_not_expire(
     store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=11)
@@ -117,10 +117,10 @@ def test_what_a_device_still_tells_of_is_not_abandoned(
         performed_steps.change, performed_steps.ChangeRequest("1.2", PerformedChange(), message("p")), XRAY, CLINIC
     )
     time.pass_by(hours=11)
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     assert finish(store) is MppsOutcome.ACCEPTED
     time.pass_by(hours=13)
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     assert state(store, order) is OrderState.COMPLETED
 
 
@@ -128,7 +128,7 @@ def test_a_device_that_comes_back_has_the_last_word(
     store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=12)
-    abandoned.look()
+    abandoned.run()
     store.write(
         performed_steps.change, performed_steps.ChangeRequest("1.2", PerformedChange(), message("p")), XRAY, CLINIC
     )  # says nothing of a state
@@ -142,11 +142,11 @@ def test_a_device_that_comes_back_has_the_last_word(
     assert kinds == ["order", "images"]
 
 
-def test_a_device_that_comes_back_after_the_order_was_planned_anew_is_believed(
+def test_a_device_that_reports_after_the_order_was_rescheduled_is_believed(
     store: Store, order: Order, abandoned: StaleStepJob, time: Time
 ) -> None:
     time.pass_by(hours=12)
-    abandoned.look()
+    abandoned.run()
     with store.read() as reader:
         stopped = orders.get(reader, order.id)
     assert stopped is not None
@@ -164,27 +164,27 @@ def test_setting_the_clock_ends_nothing(
     store: Store, order: Order, abandoned: StaleStepJob, time: Time, set_by: timedelta
 ) -> None:
     time.pass_by(minutes=5)
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     time.wall += set_by  # a dead battery, and what mends it
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     time.pass_by(minutes=5)
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     time.wall -= set_by
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     time.pass_by(hours=11, minutes=50)
-    assert abandoned.look() == 0
+    assert abandoned.run() == 0
     time.pass_by(minutes=10)
-    assert abandoned.look() == 1  # hours that really passed since the clock was last set
+    assert abandoned.run() == 1  # hours that really passed since the clock was last set
 
 
 def test_after_a_start_in_1970_nothing_is_ended(store: Store, order: Order, time: Time) -> None:
     time.wall = datetime(1970, 1, 1, tzinfo=UTC)
-    anew = StaleStepJob(store, CLINIC, time.watch().times_set)
+    again = StaleStepJob(store, CLINIC, time.watch().times_set)
     time.pass_by(hours=30)
-    assert anew.look() == 0
+    assert again.run() == 0
     assert state(store, order) is OrderState.IN_PROGRESS
 
 
 def test_after_a_restart_the_hours_before_count(store: Store, order: Order, time: Time) -> None:
     time.pass_by(hours=12)
-    assert StaleStepJob(store, CLINIC, time.watch().times_set).look() == 1
+    assert StaleStepJob(store, CLINIC, time.watch().times_set).run() == 1

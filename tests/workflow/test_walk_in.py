@@ -24,8 +24,8 @@ RADIOLOGIST = Actor(ActorKind.PERSON, "belov", "Белов", frozenset({Role.RAD
 def made(store: Store) -> str:
     """Let the X-ray make a study, days ago, under a UID of its own."""
     ago = soon() - timedelta(days=2)
-    begun = creation("1.9.9", PerformedProcedureStepStartDate=f"{ago:%Y%m%d}")
-    create(store, begun)
+    started = creation("1.9.9", PerformedProcedureStepStartDate=f"{ago:%Y%m%d}")
+    create(store, started)
     change(store, ending())
     return "1.2.3"
 
@@ -35,7 +35,7 @@ def kinds(store: Store, order_id: int) -> list[OutboxKind]:
         return [kind for kind in OutboxKind if outbox.has(reader, order_id, kind)]
 
 
-def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: Store, made: str) -> None:
+def test_it_becomes_a_completed_order_of_which_only_the_result_is_sent(store: Store, made: str) -> None:
     order = store.write(referrals.register_walk_in, made, draft(station_ae_titles=("FLG_12",)), REGISTRAR, CLINIC)
     assert (order.state, order.bus_role) == (OrderState.COMPLETED, BusRole.WALK_IN)
     assert kinds(store, order.id) == [OutboxKind.IMAGES]
@@ -45,7 +45,7 @@ def test_it_becomes_a_completed_order_of_which_only_the_result_is_told(store: St
     assert order.study_instance_uid == "1.9.9"
 
 
-def test_without_a_bus_nobody_is_told(store: Store, made: str) -> None:
+def test_without_a_bus_nothing_is_sent(store: Store, made: str) -> None:
     order = store.write(referrals.register_walk_in, made, draft(), REGISTRAR, replace(CLINIC, sends_to_bus=False))
     assert (order.bus_role, kinds(store, order.id)) == (BusRole.NONE, [])
 
@@ -71,7 +71,7 @@ def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
     assert waits.state is OrderState.SCHEDULED
 
 
-def test_what_is_wrong_is_said_and_nothing_is_kept(store: Store, made: str) -> None:
+def test_what_is_wrong_is_reported_and_nothing_is_stored(store: Store, made: str) -> None:
     with pytest.raises(Invalid):
         store.write(referrals.register_walk_in, made, draft(procedure_code=""), REGISTRAR, CLINIC)
     with pytest.raises(NotFound):

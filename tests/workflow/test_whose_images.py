@@ -79,7 +79,7 @@ def test_another_devices_word_is_noted(store: Store, order: Order) -> None:
         assert [note.kind for note in devices.notes(reader).get("MAMMO_9", [])] == ["mpps_foreign"]
 
 
-def test_an_order_planned_anew_after_its_cancellation_stays_alive(store: Store, order: Order) -> None:
+def test_an_order_rescheduled_after_its_cancellation_stays_scheduled(store: Store, order: Order) -> None:
     store.write(referrals.cancel, order.id, order.revision, "", REGISTRAR, CLINIC)
     reference = StepReference(order.study_instance_uid)
     store.write(performed_steps.start, performed("1.2", reference), message("a"), XRAY, CLINIC)

@@ -153,7 +153,7 @@ def test_an_item_without_a_modality_has_that_of_its_device(store: Store) -> None
         take(store, item(modality="", **OTHER), "/wl/2.wl")
 
 
-def test_a_rehearsal_keeps_nothing_and_refuses_the_same(store: Store) -> None:
+def test_a_dry_run_stores_nothing_and_refuses_the_same(store: Store) -> None:
     taken = store.dry_run(intake.sync, item(), "/wl/1.wl", "1", SYSTEM, CLINIC)
     assert taken.outcome is SyncOutcome.ADDED
     assert value(store, "SELECT count(*) FROM orders") == value(store, "SELECT count(*) FROM patient") == 0
@@ -162,7 +162,7 @@ def test_a_rehearsal_keeps_nothing_and_refuses_the_same(store: Store) -> None:
         store.dry_run(intake.sync, item(), "/wl/2.wl", "1", SYSTEM, CLINIC)
 
 
-def test_the_region_is_told_when_that_is_wanted(store: Store) -> None:
+def test_the_region_gets_it_if_that_is_wanted(store: Store) -> None:
     take(store, item(), send_to_bus=True)
     assert value(store, "SELECT kind FROM outbox") == "order"
 
@@ -192,8 +192,8 @@ def test_a_patient_id_never_renames_a_person(store: Store) -> None:
 def test_a_known_person_is_filled_in_and_not_emptied(store: Store) -> None:
     first = replace(SIDOROVA, birth_date=None, sex=Sex.OTHER, weight=60, allergies="Йод")
     take(store, item(patient=first))
-    told = replace(SIDOROVA, name=PersonName("СИДОРОВА", "АННА"), allergies="Пенициллин")
-    order = order_of(store, take(store, item(patient=told, **OTHER), "/wl/2.wl"))
+    reported = replace(SIDOROVA, name=PersonName("СИДОРОВА", "АННА"), allergies="Пенициллин")
+    order = order_of(store, take(store, item(patient=reported, **OTHER), "/wl/2.wl"))
     assert (order.patient.birth_date, order.patient.sex) == (SIDOROVA.birth_date, Sex.FEMALE)
     assert (order.patient.weight, order.patient.allergies) == (60, "Йод; Пенициллин")
     assert order.patient.name == SIDOROVA.name
@@ -203,11 +203,11 @@ def test_a_known_person_is_filled_in_and_not_emptied(store: Store) -> None:
     assert order_of(store, take(store, third, "/wl/3.wl")).patient.birth_date == SIDOROVA.birth_date
 
 
-def test_without_a_patient_id_name_birth_date_and_sex_tell_who_it_is(store: Store) -> None:
+def test_without_a_patient_id_name_birth_date_and_sex_identify_the_patient(store: Store) -> None:
     known = store.write(referrals.register, draft(), REGISTRAR, CLINIC).patient
-    said = Patient(KUZNETSOVA.name, KUZNETSOVA.birth_date, KUZNETSOVA.sex)
-    assert order_of(store, take(store, item(patient=said))).patient.id == known.id
-    nameless = replace(said, birth_date=None)
+    stated = Patient(KUZNETSOVA.name, KUZNETSOVA.birth_date, KUZNETSOVA.sex)
+    assert order_of(store, take(store, item(patient=stated))).patient.id == known.id
+    nameless = replace(stated, birth_date=None)
     other = item(patient=nameless, **OTHER)
     stranger = order_of(store, take(store, other, "/wl/2.wl")).patient
     assert stranger.id != known.id
@@ -275,10 +275,10 @@ def test_scripts_without_accession_numbers_may_make_a_new_uid_whenever_they_writ
     assert again.accession_number == first.accession_number
 
 
-def test_what_has_begun_stays_as_it_is(store: Store) -> None:
+def test_what_has_started_stays_as_it_is(store: Store) -> None:
     first = take(store, item())
     begin(store, order_of(store, first))
-    with pytest.raises(Refused, match="has begun"):
+    with pytest.raises(Refused, match="has started"):
         take(store, item(comment="late"), digest="2")
     assert take(store, item()).outcome is SyncOutcome.UNCHANGED
     store.write(
@@ -287,7 +287,7 @@ def test_what_has_begun_stays_as_it_is(store: Store) -> None:
         factory.XRAY,
         CLINIC,
     )
-    with pytest.raises(Refused, match="has begun"):
+    with pytest.raises(Refused, match="has started"):
         take(store, item(comment="late"), digest="2")
 
 
@@ -327,7 +327,7 @@ def _rows(store: Store, sql: str) -> list[dict[str, Any]]:
         return reader.rows(sql)
 
 
-def test_a_file_that_goes_leaves_a_study_that_has_begun(store: Store) -> None:
+def test_a_removed_file_does_not_cancel_a_started_study(store: Store) -> None:
     first = take(store, item())
     begin(store, order_of(store, first))
     gone = store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
@@ -375,7 +375,7 @@ def test_a_problem_is_kept_until_the_content_is_good_and_the_order_meanwhile(sto
     assert value(store, "SELECT problem FROM worklist_file") == ""
 
 
-def test_a_file_that_comes_back_damaged_and_is_mended_is_restored(store: Store) -> None:
+def test_a_file_that_comes_back_damaged_and_is_fixed_is_restored(store: Store) -> None:
     first = take(store, item())
     store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     store.write(intake.note_problem, "/wl/1.wl", "2", "wrong", SYSTEM)

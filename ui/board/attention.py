@@ -1,4 +1,4 @@
-"""What a person must look at on the board of a day, in words. Pure; it draws nothing."""
+"""What needs a person's attention on the board of a day, in words. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from broker.store.queries.board import DoubtfulStep, OrphanMessage, UnlinkedStep
 from ui.board.layout import BoardDay
 from ui.text import bus, words
 
-NAME_SHOWN = 64  # characters of a name as a device sent it
+MAX_NAME = 64  # characters of a name as a device sent it
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionItem:
-    """Something that a person must look at: what, why, and what can be done about it.
+    """Something that needs a person's attention: what, why, and the action.
 
-    That is a page (`path`), to say whose study it is (`uid`), to acknowledge a change (`order_id`), or nothing here.
+    The action is a page (`path`), linking a study (`uid`), acknowledging a change (`order_id`), or none.
     """
 
     key: Hashable
@@ -32,11 +32,11 @@ class AttentionItem:
     act: str = ""
     path: str = ""
     uid: str = ""
-    order_id: int = 0  # of what a person only has to acknowledge
+    order_id: int = 0  # of a change to acknowledge
 
 
 def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionItem]:
-    """Return what must be looked at; `amend` tells whether the person may change referrals."""
+    """Return what needs attention; `amend`: the person may change referrals."""
     found = [_late(each, amend) for each in day.late]
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]
@@ -72,14 +72,14 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
 
 def _unlinked(each: UnlinkedStep, on: date, zone: tzinfo) -> AttentionItem:
     step = each.step
-    begun = step.start or each.created_at.astimezone(zone)
-    at = f"{begun:в %H:%M}" if begun.date() == on else f"{begun:%d.%m.%Y в %H:%M}"
+    started = step.start or each.created_at.astimezone(zone)
+    at = f"{started:в %H:%M}" if started.date() == on else f"{started:%d.%m.%Y в %H:%M}"
     who = str(names.from_dicom(step.patient_name)) or "без имени"
     wrong = step.discontinuation_code == WRONG_ENTRY
     return AttentionItem(
         key=("unlinked", step.sop_instance_uid),
         title="Снимки другого пациента" if wrong else "Снимки без направления",
-        why=f"{each.device_name} {at}: «{names.cut(who, NAME_SHOWN)}». "
+        why=f"{each.device_name} {at}: «{names.cut(who, MAX_NAME)}». "
         + ("На аппарате выбрали не ту запись, прервали и сказали об этом." if wrong else "Такого в списке не было."),
         act="Найти направление",
         uid=step.sop_instance_uid,
@@ -115,7 +115,7 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
 
 
 def _doubtful(each: DoubtfulStep) -> AttentionItem:
-    reported = names.cut(str(names.from_dicom(each.step.patient_name)), NAME_SHOWN) or "без имени"
+    reported = names.cut(str(names.from_dicom(each.step.patient_name)), MAX_NAME) or "без имени"
     number = each.order.accession_number
     return AttentionItem(
         key=("doubtful", each.step.sop_instance_uid, each.order.id),

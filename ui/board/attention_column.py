@@ -1,4 +1,4 @@
-"""The board's column of what a person must look at."""
+"""The board's column of what needs attention."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ui.widgets.theme import text
 
 
 class AttentionColumn:
-    """The column of what a person must look at; on a phone it is one line until it is pressed."""
+    """The column of what needs attention; on a phone it is one line until it is pressed."""
 
-    def __init__(self, seek: Any, take_note: Any) -> None:
-        self._seek, self._take_note = seek, take_note
-        with ui.element("section").classes("lane troubles") as self._section:
+    def __init__(self, open_link_dialog: Any, acknowledge: Any) -> None:
+        self._open_link_dialog, self._acknowledge = open_link_dialog, acknowledge
+        with ui.element("section").classes("device-column troubles") as self._section:
             with ui.element("button").classes("head").props("type=button aria-expanded=false") as self._head:
                 theme.state_chip("attention", "Требуют внимания")
                 ui.element("div").classes("spring")
@@ -46,8 +46,8 @@ class AttentionColumn:
         if item.order_id:
             with ui.element("div").classes("acts"):
                 ui.link(item.act, item.path).classes("btn btn-small")
-                theme.button("Принято", lambda: self._take_note(item.order_id), small=True)
+                theme.button("Принято", lambda: self._acknowledge(item.order_id), small=True)
         elif item.path:
             ui.link(item.act, item.path).classes("btn btn-small")
-        elif self._seek and item.uid:
-            theme.button(item.act, lambda: self._seek(item.uid), small=True).props("data-opens=link")
+        elif self._open_link_dialog and item.uid:
+            theme.button(item.act, lambda: self._open_link_dialog(item.uid), small=True).props("data-opens=link")

@@ -1,4 +1,4 @@
-"""A day as the board shows it, laid out in lanes. Pure apart from `read`; it draws nothing."""
+"""A day of the board, laid out in a column for each device. Pure apart from `read`; draws nothing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.schedule import Visit
 from ui.text import words
 
-FEW_DEVICES = 4  # up to this many, each has a lane even on a day without work
-DONE_KEPT = 3  # finished visits of today that stay in sight; older ones fold into one line
-FEWEST_FOLDED = 2
-SHORTEST_GAP = timedelta(minutes=10)
+FEW_DEVICES = 4  # up to this many, each has a column even on a day without visits
+MAX_FINISHED = 3  # finished visits of today that are shown; older ones are folded into one line
+MIN_FOLDED = 2
+MIN_GAP = timedelta(minutes=10)
 USUAL_LENGTH = timedelta(minutes=10)  # of a procedure that is no longer in the directory
 
-# A filter's word and the states that it shows; the cancelled stand apart, for they are not work.
+# A filter's word and the states that it shows.
 FILTERS: dict[str, frozenset[OrderState]] = {
     "Все": frozenset(OrderState) - {OrderState.CANCELLED},
     "Ожидают": frozenset({OrderState.SCHEDULED}),
@@ -33,13 +33,13 @@ FILTERS: dict[str, frozenset[OrderState]] = {
 }
 OVER = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
 ALL, WAITING, CANCELLED = "Все", "Ожидают", "Отменены"
-UNLINKED_KEPT = timedelta(days=14)  # how long a study without an order stays on the board of today
-NAME_SHOWN = 64  # characters of a name as a device sent it
+UNLINKED_PERIOD = timedelta(days=14)  # how long a study without an order stays on the board of today
+MAX_NAME = 64  # characters of a name as a device sent it
 
 
 @dataclass(frozen=True, slots=True)
 class BoardDay:
-    """What the database has of a day at one instant."""
+    """The data of a day at one instant."""
 
     on: date
     visits: Sequence[Visit]
@@ -55,7 +55,7 @@ class BoardDay:
 
 @dataclass(frozen=True, slots=True)
 class VisitRow:
-    """One visit in a lane."""
+    """One visit in a column."""
 
     key: Hashable
     number: str
@@ -70,7 +70,7 @@ class VisitRow:
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
-    """A free stretch; `until` is empty where nothing follows."""
+    """A free period; `until` is empty if nothing follows."""
 
     key: Hashable
     at: str
@@ -79,7 +79,7 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True)
 class ClockRow:
-    """The line of the current time, between what should be done and what is to come."""
+    """The line of the current time."""
 
     at: str
     key: Hashable = "clock"
@@ -96,43 +96,43 @@ class FoldRow:
 
 @dataclass(frozen=True, slots=True)
 class NoteRow:
-    """A word in a lane that has nothing to show."""
+    """A word in an empty column."""
 
     word: str
     key: Hashable = "note"
 
 
-LaneRow = VisitRow | GapRow | ClockRow | FoldRow | NoteRow
+ColumnRow = VisitRow | GapRow | ClockRow | FoldRow | NoteRow
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class DeviceColumn:
     """A device's day."""
 
     ae_title: str
     name: str
     room: str
     count: int
-    rows: tuple[LaneRow, ...]
+    rows: tuple[ColumnRow, ...]
 
 
 def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
-    """Return everything about a day, in the zone of the clinic; refused messages belong to today, for they wait now."""
+    """Return the data of a day in the clinic's zone; what needs attention belongs to today."""
     start = datetime.combine(on, time.min, zone).astimezone(UTC)
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
     visits = schedule.day(reader, on)
     performed_steps = schedule.performed_steps(reader, {visit.order.id for visit in visits})
     return BoardDay(
         on=on,
-        # What another clinic is to do takes no time here, unless a device here did it all the same.
+        # Referred visits take no time here, unless a device here performed them nevertheless.
         visits=[each for each in visits if each.station_ae_titles or each.order.id in performed_steps],
         performed=performed_steps,
         devices=device_registry.approved(reader),
         lengths={each.code: timedelta(minutes=each.minutes) for each in lookups.procedures(reader)},
-        # A study that belongs to nobody waits on today's board until somebody says whose it is.
+        # Unlinked studies stay on today's board until a person has linked them.
         unlinked=[
             each
-            for each in board.unlinked(reader, start - UNLINKED_KEPT if on == today else start)
+            for each in board.unlinked(reader, start - UNLINKED_PERIOD if on == today else start)
             if each.created_at < end
         ],
         needs_attention=exchange_state.current(reader, 0).needs_attention if on == today else (),
@@ -147,19 +147,19 @@ def counts(day: BoardDay) -> dict[str, int]:
     return {word: sum(visit.order.state in states for visit in day.visits) for word, states in FILTERS.items()}
 
 
-def lanes(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[Lane]:
-    """Return a lane for every device with work, or for all if they are few; unknown AE titles come last.
+def columns(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[DeviceColumn]:
+    """Return a column for every device with visits, or for all if they are few; unknown AE titles come last.
 
-    `now` is local; `unfolded` holds the AE titles whose finished visits are all shown. What has begun stands only
-    with the device that really does it.
+    `now` is local; `unfolded` has the AE titles whose finished visits are all shown. A started visit is shown only in
+    the column of the device that performs it.
     """
     by_station: dict[str, list[Visit]] = {device.ae_title: [] for device in day.devices}
     for visit in day.visits:
-        for ae_title in _where(day, visit):
+        for ae_title in _device_titles(day, visit):
             by_station.setdefault(ae_title, []).append(visit)
     by_title = {device.ae_title: device for device in day.devices}
     return [
-        Lane(
+        DeviceColumn(
             ae_title=ae_title,
             name=by_title[ae_title].name if ae_title in by_title else ae_title,
             room=by_title[ae_title].room if ae_title in by_title else "",
@@ -174,7 +174,7 @@ def lanes(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Conta
 def candidates(day: BoardDay, unlinked: UnlinkedStep) -> list[Visit]:
     """Return the day's visits that a study made without an order may belong to, the likeliest first.
 
-    The same card number or name is likeliest, then the same device and what was not made yet, then the nearest time.
+    Sorted by: same card number or name, same device, not performed yet, nearest time.
     """
     step = unlinked.step
     name = names.fold(str(names.from_dicom(step.patient_name)))
@@ -192,45 +192,47 @@ def candidates(day: BoardDay, unlinked: UnlinkedStep) -> list[Visit]:
     return sorted(fitting, key=rank)
 
 
-# ---- a lane's rows ----
+# ---- rows of a column ----
 
 
-def _where(day: BoardDay, visit: Visit) -> tuple[str, ...]:
-    """Return the AE titles in whose lanes a visit stands: where it was planned, or where it was begun last."""
+def _device_titles(day: BoardDay, visit: Visit) -> tuple[str, ...]:
+    """Return the AE titles of a visit's columns: where it was planned, or where it was started last."""
     steps = day.performed.get(visit.order.id)
     return (steps[-1].ae_title,) if steps else visit.station_ae_titles
 
 
-def _rows(day: BoardDay, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool) -> list[LaneRow]:
-    """Return what is in progress first; the rest by time, with free stretches and the current time between."""
+def _rows(
+    day: BoardDay, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool
+) -> list[ColumnRow]:
+    """Return the visits in progress first, then the others by time, with free periods and the current time."""
     shown = [visit for visit in visits if visit.order.state in FILTERS[show]]
     running = [visit for visit in shown if visit.order.state is OrderState.IN_PROGRESS]
     rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
-    top: list[LaneRow] = [_line(day, visit, now, zone) for visit in running]
+    top: list[ColumnRow] = [_visit_row(day, visit, now, zone) for visit in running]
     if now.date() == day.on and show == ALL:
-        done = [visit for visit in rest if visit.order.state is OrderState.COMPLETED][:-DONE_KEPT]
-        if len(done) >= FEWEST_FOLDED:
+        done = [visit for visit in rest if visit.order.state is OrderState.COMPLETED][:-MAX_FINISHED]
+        if len(done) >= MIN_FOLDED:
             top.append(FoldRow(len(done), unfolded))
-            hidden = set() if unfolded else {id(visit) for visit in done}  # comparing visits takes long
+            hidden = set() if unfolded else {id(visit) for visit in done}  # comparing visits is slow
             rest = [visit for visit in rest if id(visit) not in hidden]
-    planned: list[tuple[datetime, LaneRow]] = [(visit.start, _line(day, visit, now, zone)) for visit in rest]
+    planned: list[tuple[datetime, ColumnRow]] = [(visit.start, _visit_row(day, visit, now, zone)) for visit in rest]
     if show == ALL:
         planned += _gaps(day, [visit for visit in visits if visit.order.state is not OrderState.CANCELLED], now)
     if now.date() == day.on and show in (ALL, WAITING) and visits:
         planned.append((now, ClockRow(f"{now:%H:%M}")))
-    # At the same instant the clock comes first: what is planned for now is still to come.
+    # At the same time the clock comes before a visit.
     planned.sort(key=lambda each: (each[0], not isinstance(each[1], ClockRow)))
     if not shown:
         top = [NoteRow("Записей нет" if show == ALL else "Никого")]
     return top + [row for _, row in planned]
 
 
-def _gaps(day: BoardDay, visits: list[Visit], now: datetime) -> list[tuple[datetime, LaneRow]]:
-    """Return the free stretches that have not passed, between visits and after the last one."""
-    found: list[tuple[datetime, LaneRow]] = []
+def _gaps(day: BoardDay, visits: list[Visit], now: datetime) -> list[tuple[datetime, ColumnRow]]:
+    """Return the free periods that have not passed, between visits and after the last one."""
+    found: list[tuple[datetime, ColumnRow]] = []
     end: datetime | None = None
     for visit in sorted(visits, key=lambda visit: visit.start):
-        if end and visit.start - end >= SHORTEST_GAP and visit.start > now:
+        if end and visit.start - end >= MIN_GAP and visit.start > now:
             found.append((end, GapRow(("gap", end), f"{end:%H:%M}", f"{visit.start:%H:%M}")))
         finish = visit.start + day.lengths.get(visit.order.procedure_code, USUAL_LENGTH)
         end = max(end, finish) if end else finish
@@ -239,7 +241,7 @@ def _gaps(day: BoardDay, visits: list[Visit], now: datetime) -> list[tuple[datet
     return found
 
 
-def _line(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:
+def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:
     order, patient = visit.order, visit.order.patient
     return VisitRow(
         key=(order.id, visit.start),
@@ -249,13 +251,13 @@ def _line(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> VisitRow:
         full=f"{patient.name}, {words.born(patient.birth_date)}. {words.procedure(order)}. {order.accession_number}",
         what=words.short_procedure(order),
         urgent=order.priority is Priority.URGENT and order.state not in OVER,
-        state=words.standing(visit),
+        state=words.visit_state(visit),
         length=_length(visit, now, zone) if day.on == now.date() else "",
     )
 
 
 def _length(visit: Visit, now: datetime, zone: tzinfo) -> str:
-    """Return how long a visit has been in its state; one that was registered earlier waits from its time on."""
+    """Return how long a visit has been in its state; one of an earlier day, since its planned time."""
     since = (visit.seen_at or visit.since) if visit.order.state is OrderState.SCHEDULED else visit.since
     local = since.astimezone(zone).replace(tzinfo=None)
     if visit.order.state is OrderState.SCHEDULED and local.date() < now.date():

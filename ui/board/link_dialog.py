@@ -1,4 +1,4 @@
-"""The dialog in which a person says whose study it was that a device made without an order."""
+"""The dialog that links a study made without an order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ui.widgets.theme import text
 
 
 class LinkDialog:
-    """The dialog in which a person says whose study it was; nothing is linked without a choice and a confirmation."""
+    """The dialog that links a study; nothing is linked without a choice and a confirmation."""
 
     def __init__(self, services: Services, registers: bool) -> None:
         self._services = services
@@ -63,7 +63,7 @@ class LinkDialog:
             text("span", f"{visit.start:%H:%M}", "time")
             text("span", f"{names.short(patient.name)}, {words.born(patient.birth_date)}", "name cut")
             text("span", words.procedure(visit.order), "what cut")
-            theme.state_chip(words.standing(visit))
+            theme.state_chip(words.visit_state(visit))
         return choice.on("click", lambda: self._choose(visit))
 
     def _choose(self, visit: Visit) -> None:
@@ -80,4 +80,4 @@ class LinkDialog:
         actor = current_actor(services)
         uid, order = study.step.sop_instance_uid, visit.order
         if await attempt(lambda: services.store.write(step_links.link, uid, order.id, actor, services.clinic)):
-            theme.say(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")
+            theme.show_message(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")

@@ -1,4 +1,4 @@
-"""The board: the day by device, live, and what needs attention. `layout` decides what stands where."""
+"""The board: the day by device, live, and what needs attention. `layout` decides what is shown where."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from broker.workflow import incoming_referrals
 from ui.board import layout
 from ui.board.attention_column import AttentionColumn
 from ui.board.cache import BoardCache, BoardPlan
-from ui.board.layout import BoardDay, ClockRow, FoldRow, GapRow, Lane, LaneRow, VisitRow
+from ui.board.layout import BoardDay, ClockRow, ColumnRow, DeviceColumn, FoldRow, GapRow, VisitRow
 from ui.board.link_dialog import LinkDialog
 from ui.layout.frame import frame
 from ui.live import attempt, check_viewer, current_actor, follow, latest_only
@@ -46,7 +46,7 @@ def build(services: Services) -> None:
 
 
 class BoardPage:
-    """What one open board shows: a day, through a filter."""
+    """One open board: a day, with a filter."""
 
     def __init__(self, services: Services, days: BoardCache, actor: Actor, on: Date | None) -> None:
         self._services = services
@@ -70,13 +70,15 @@ class BoardPage:
         with ui.element("div").classes("board"):
             self._empty = Memo(ui.element("div"))
             # A scrolling area must take the focus to be scrolled by keys.
-            self._area = ui.element("div").classes("lanes").props('tabindex=0 role=region aria-label="По аппаратам"')
-            self._lanes = KeyedList(self._area, self._make_lane)
-            self._attention = AttentionColumn(self._seek if self._links else None, self._take_note)
+            self._area = (
+                ui.element("div").classes("device-columns").props('tabindex=0 role=region aria-label="По аппаратам"')
+            )
+            self._columns = KeyedList(self._area, self._make_column)
+            self._attention = AttentionColumn(self._open_link_dialog if self._links else None, self._acknowledge)
         self._link_dialog = LinkDialog(services, self._registers and self._links)
 
     async def find(self) -> BoardPlan:
-        """Return the day, for a person who may look. Raise SessionEnded, Forbidden, StoreError."""
+        """Return the day if the person may view it. Raise SessionEnded, Forbidden, StoreError."""
         check_viewer(self._services)
         today = self._services.today()
         return await self._plans.plan(self._fixed or today, today)
@@ -96,13 +98,13 @@ class BoardPage:
             count.set_text(str(counts[word]))
             pill.props(f"aria-pressed={'true' if word == self._filter else 'false'}")
             pill.set_visibility(word != layout.CANCELLED or counts[word] > 0 or word == self._filter)
-        lanes = plan.lanes(self._services.now(), self._filter, self._unfolded)
-        self._lanes.show((lane.ae_title, lane) for lane in lanes)
+        columns = plan.columns(self._services.now(), self._filter, self._unfolded)
+        self._columns.show((column.ae_title, column) for column in columns)
         self._area.set_visibility(bool(day.visits))
-        self._say_empty(day, today)
+        self._show_empty(day, today)
         self._attention.show(plan.attention_items(self._amends))
 
-    def _say_empty(self, day: BoardDay, today: Date) -> None:
+    def _show_empty(self, day: BoardDay, today: Date) -> None:
         self._empty.element.set_visibility(not day.visits)
         self._empty.show((day.on, today, bool(day.visits), bool(day.devices)), lambda: self._draw_empty(day, today))
 
@@ -134,40 +136,40 @@ class BoardPage:
         if self._plan:
             self._draw()
 
-    def _seek(self, uid: str) -> None:
-        """Fill the dialog that the browser has just opened with what may be this study's referral."""
+    def _open_link_dialog(self, uid: str) -> None:
+        """Fill the dialog, which the browser has just opened, with possible orders of this study."""
         day = self._plan.day if self._plan else None
         found = next((each for each in day.unlinked if each.step.sop_instance_uid == uid), None) if day else None
         if day and found:
             self._link_dialog.ask(found, layout.candidates(day, found))
 
-    async def _take_note(self, order_id: int) -> None:
-        """Acknowledge what the referring clinic changed too late."""
+    async def _acknowledge(self, order_id: int) -> None:
+        """Acknowledge a change that came too late."""
         services, actor = self._services, current_actor(self._services)
         await attempt(lambda: services.store.write(incoming_referrals.acknowledge, order_id, actor))
 
-    # ---- lanes and their rows ----
+    # ---- columns and their rows ----
 
-    def _make_lane(self, lane: Lane) -> tuple[ui.element, Redraw]:
-        with ui.element("section").classes("lane") as section:
+    def _make_column(self, column: DeviceColumn) -> tuple[ui.element, Redraw]:
+        with ui.element("section").classes("device-column") as section:
             with ui.element("div").classes("head"):
                 name = text("h2", "", "cut")
                 room = text("span", "", "muted small nowrap")
                 ui.element("div").classes("spring")
                 count = text("span", "", "muted small nowrap count")
-            rows = KeyedList(ui.element("div"), lambda row: self._make_row(row, lane.ae_title))
+            rows = KeyedList(ui.element("div"), lambda row: self._make_row(row, column.ae_title))
 
-        def redraw(lane: Lane) -> None:
-            name.set_text(lane.name)
-            name.props["title"] = lane.name
-            room.set_text(lane.room)
-            count.set_text(words.plural(lane.count, "запись", "записи", "записей"))
-            rows.show((row.key, row) for row in lane.rows)
+        def redraw(column: DeviceColumn) -> None:
+            name.set_text(column.name)
+            name.props["title"] = column.name
+            room.set_text(column.room)
+            count.set_text(words.plural(column.count, "запись", "записи", "записей"))
+            rows.show((row.key, row) for row in column.rows)
 
-        redraw(lane)
+        redraw(column)
         return section, redraw
 
-    def _make_row(self, row: LaneRow, ae_title: str) -> tuple[ui.element, Redraw]:
+    def _make_row(self, row: ColumnRow, ae_title: str) -> tuple[ui.element, Redraw]:
         if isinstance(row, VisitRow):
             return _make_visit(row)
         if isinstance(row, FoldRow):
@@ -214,7 +216,7 @@ def _write_visit(line: VisitRow) -> Markup:
         tag("span", "name cut", line.name),
         tag("span", "mins nowrap", line.length),
         tag("span", "what cut", tag("b", "urgent", "Срочно") if line.urgent else "", tag("span", "", line.what)),
-        theme.written_chip(line.state),
+        theme.state_chip_html(line.state),
     )
 
 

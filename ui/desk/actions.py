@@ -17,7 +17,7 @@ from ui.widgets.theme import text
 
 
 class ActionBar:
-    """The buttons of a form, or those of the order that was saved; `save` and `clear` are the handlers of theirs."""
+    """The buttons of a form, or those of the saved order; `save` and `clear` are handlers of buttons."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class ActionBar:
         self._clear.set_visibility(True)
 
     def busy(self, busy: bool) -> None:
-        """Show on the save button whether saving is under way."""
+        """Show on the save button whether saving is in progress."""
         if not self.saved:
             self._save.props("loading") if busy else self._save.props(remove="loading")
 

@@ -17,9 +17,9 @@ from ui.widgets.theme import text
 class DeclineDialog:
     """The dialog that declines another clinic's referral, with a reason."""
 
-    def __init__(self, services: Services, came: IncomingReferral) -> None:
-        self._services, self._came = services, came
-        title = f"Отклонить направление, {names.short(came.patient.name)}?"
+    def __init__(self, services: Services, referral: IncomingReferral) -> None:
+        self._services, self._came = services, referral
+        title = f"Отклонить направление, {names.short(referral.patient.name)}?"
         with theme.dialog("decline", title, danger="Отклонить", on_danger=self._decline, leave="Оставить"):
             consequence = (
                 "Оно уйдёт из входящих. По шине об отказе сообщить нельзя: позвоните в клинику, которая направила."

@@ -34,24 +34,24 @@ from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar
 from ui.desk.slots import DeviceDay
-from ui.live import Done, attempt, follow, look
+from ui.live import Done, attempt, follow, read_as_viewer
 from ui.services import Services
 from ui.text import errors, typed_values, words
 from ui.widgets.draft import Draft
 from ui.widgets.theme import text
 
 FORM = "referral"  # the draft's name
-LATE = timedelta(minutes=10)  # after which a time that has passed today looks like a typing error
+LATE = timedelta(minutes=10)  # a time that passed longer ago today is taken for a typing error
 
 
 @dataclass(frozen=True, slots=True)
 class DeskData:
-    """What the page shows of the database beside the form."""
+    """The data that the page shows beside the form."""
 
     visits: list[Visit]  # of the chosen device on the day that is typed
     latest: list[Visit]
     earlier: PatientHistory | None  # of the patient whom the fields mean
-    closed: str  # why it cannot be saved any more; empty while it can
+    closed: str  # why it cannot be saved any more; empty if it can
 
 
 class DeskForm:
@@ -67,7 +67,7 @@ class DeskForm:
         self.draft: Draft | None = None
         self.generation = 0
         self.day = DeviceDay((), {}, services.clinic.hours)
-        self.device: Device | None = None  # whose day the sidebar shows; between two referrals that of the last one
+        self.device: Device | None = None  # shown in the sidebar; between two referrals that of the last one
         self.form = ReferralForm(
             self.options, mode, DirectorySuggestions(services, self.options), services.today, self.changed
         )
@@ -77,7 +77,7 @@ class DeskForm:
             with ui.element("section").props("aria-label=Исследование"):
                 with ui.element("div").classes("head"):
                     text("h2", "Исследование")
-                    text("span", mode.about, "muted small cut")
+                    text("span", mode.subtitle, "muted small cut")
                 with ui.element("div").classes("form"):
                     self.form.draw_study(self.take_nearest)
             with ui.element("div").classes("after"):
@@ -92,14 +92,14 @@ class DeskForm:
         self._show_who()
         self.bar.draw(self.form.blank())
         if isinstance(mode, IncomingMode):
-            DeclineDialog(services, mode.came)
+            DeclineDialog(services, mode.referral)
 
     def start(self) -> None:
-        """Begin to follow changes and to keep a draft; called when the page is complete."""
+        """Start following changes and saving a draft; called when the page is complete."""
         follow(self.services, self.refresh)
         if self.draft:
             self.draft.start()
-        elif self.mode.searches:  # the patient is filled in already; a change begins where one clicks
+        elif self.mode.searches:  # otherwise the patient is filled in already
             first = next((key for key in ("family", "procedure", "time") if not self.form.fields[key].value), "time")
             self.form.fields[first].focus()
 
@@ -139,7 +139,7 @@ class DeskForm:
     # ---- the day of the device ----
 
     async def refresh(self) -> None:
-        """Read and show what stands beside the form; an answer that arrives after a newer request is dropped."""
+        """Read and show the data beside the form; an answer older than the newest request is dropped."""
         self.generation += 1
         generation, services = self.generation, self.services
         on = self.form.day() or services.today()
@@ -147,7 +147,7 @@ class DeskForm:
         if self.form.procedure() or self.device is None:
             self.device = self.form.device()
         device = self.device
-        seen = await look(services, lambda reader: self._read(reader, on, device, patient))
+        seen = await read_as_viewer(services, lambda reader: self._read(reader, on, device, patient))
         if generation != self.generation or self.bar.is_gone:
             return
         self._show_closed(seen.closed)
@@ -165,8 +165,8 @@ class DeskForm:
     def _read(self, reader: Reader, on: date, device: Device | None, typed: Patient) -> DeskData:
         services = self.services
         midnight = datetime.combine(services.today(), time(), services.clinic.zone).astimezone(UTC)
-        # Also whoever was typed and not chosen: saving would find the same patient.
-        patient = desk.meant(reader, typed) if typed.id is not None or typed.birth_date else None
+        # Also a patient who was typed, not chosen: saving would find the same one.
+        patient = desk.find_described(reader, typed) if typed.id is not None or typed.birth_date else None
         return DeskData(
             visits=schedule.day(reader, on, device.ae_title) if device else [],
             latest=schedule.recent(reader, midnight, 4),
@@ -183,7 +183,7 @@ class DeskForm:
         self.sidebar.history.show(earlier, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
         found: list[PriorStudy] = []
-        if earlier and procedure and self.mode.warns:
+        if earlier and procedure and self.mode.warns_of_repeats:
             days = self.services.settings.repeat_days
             external = earlier.external.studies
             found = prior_studies.repeated_studies(
@@ -193,11 +193,11 @@ class DeskForm:
         self._name_save()
 
     def _name_save(self) -> None:
-        word = "Записать всё равно" if self.repeats.asked() else "Сохранить"
+        word = "Записать всё равно" if self.repeats.was_asked() else "Сохранить"
         self.bar.name_save(word)
 
     def _show_closed(self, reason: str) -> None:
-        """Show at once that the referral cannot be saved any more."""
+        """Show that the referral cannot be saved any more."""
         if reason and reason != self.closed and not self.saving and not self.bar.saved:
             self.closed = reason
             self.bar.close(reason)
@@ -221,16 +221,16 @@ class DeskForm:
         at = typed_values.parse_time(field.value or "")
         taken = None
         if day and at and not self.form.nearest:
-            but = self.mode.card.order.id if isinstance(self.mode, AmendMode) else 0
-            taken = self.day.overlapping(datetime.combine(day, at), self.form.minutes(), but)
+            except_order = self.mode.card.order.id if isinstance(self.mode, AmendMode) else 0
+            taken = self.day.overlapping(datetime.combine(day, at), self.form.minutes(), except_order)
         if not self.mode.planned:
-            field.advise("")
+            field.show_hint("")
         elif taken:
-            field.advise(f"Занято: {names.short(taken.order.patient.name)} в {taken.start:%H:%M}")
+            field.show_hint(f"Занято: {names.short(taken.order.patient.name)} в {taken.start:%H:%M}")
         elif day and at and datetime.combine(day, at) < self.services.now() - LATE:
-            field.advise("Это время уже прошло")
+            field.show_hint("Это время уже прошло")
         else:
-            field.advise("")
+            field.show_hint("")
 
     def changed(self, key: str) -> None:
         """React to a change of the field `key` by a person."""
@@ -261,7 +261,7 @@ class DeskForm:
         self.bar.show_note(f"Черновик от {words.moment(saved_at, self.services.clinic.zone, self.services.today())}")
 
     def content(self) -> dict[str, object] | None:
-        """Return what the draft keeps; None if nothing worth keeping was typed."""
+        """Return the content of the draft; None if nothing worth saving was typed."""
         return None if self.form.blank() else {**self.form.content(), "submission": self.submission}
 
     async def start_new(self) -> None:
@@ -294,18 +294,18 @@ class DeskForm:
             self.bar.busy(False)
 
     async def _save(self) -> None:
-        await self.refresh()  # the nearest time, as things stand now
+        await self.refresh()  # the nearest free time may have changed
         parsed = self.form.parser(self.services.now()).parse(self.submission)
         draft, problems = parsed.draft, parsed.problems
         if self.form.nearest and problems.get("time") == "required":
             problems = {**problems, "time": "full"}
         if draft is None:
-            self._complain(problems)
+            self._show_problems(problems)
             return
         if self.closed:
             self.bar.show_note(self.closed, bad=True)
             return
-        if self.repeats.asks():
+        if self.repeats.needs_confirmation():
             self._name_save()
             self.bar.show_note("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
             return
@@ -315,7 +315,7 @@ class DeskForm:
         if self.draft:
             await self.draft.keep()
         services, mode = self.services, self.mode
-        repeated = self.repeats.named()
+        repeated = self.repeats.repeats()
 
         def save() -> Order:
             return mode.save(services.store, draft, self.actor, services.clinic, repeated)
@@ -327,7 +327,7 @@ class DeskForm:
                 report=lambda why: self.bar.show_note(why, bad=True),
             )
         except Invalid as caught:
-            self._complain(caught.problems)
+            self._show_problems(caught.problems)
         except Stale:
             await self._show_stale()
         except Duplicate:
@@ -335,7 +335,7 @@ class DeskForm:
                 "Это направление уже сохранено, а теперь поля другие. Найдите его ниже и измените там", bad=True
             )
         except WrongState as caught:
-            reason = await look(services, mode.closed_reason)
+            reason = await read_as_viewer(services, mode.closed_reason)
             self.bar.show_note(reason or f"Не сохранено. {errors.error(caught)}", bad=True)
         else:
             await self._saved(done)
@@ -360,8 +360,8 @@ class DeskForm:
         self._show_who()
         await self.refresh()
 
-    def _complain(self, problems: Mapping[str, str]) -> None:
-        self.form.complain(problems)
+    def _show_problems(self, problems: Mapping[str, str]) -> None:
+        self.form.show_problems(problems)
         count = words.plural(len(problems), "поле", "поля", "полей")
         self.bar.show_note(f"Не сохранено: исправьте {count}", bad=True)
 
@@ -375,6 +375,6 @@ class DeskForm:
         reason = errors.ERRORS["stale"]
         if isinstance(self.mode, AmendMode):
             number, zone = self.mode.card.order.accession_number, self.services.clinic.zone
-            now = await look(self.services, lambda reader: order_card.card(reader, number))
-            reason = errors.changed_meanwhile(now.happenings, zone, self.services.today()) if now else reason
+            now = await read_as_viewer(self.services, lambda reader: order_card.card(reader, number))
+            reason = errors.changed_meanwhile(now.events, zone, self.services.today()) if now else reason
         self.bar.close(f"Не сохранено. {reason}", reload=True)

@@ -26,9 +26,9 @@ from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
-LONGEST = 110  # characters of a conclusion that the list shows; the rest is one click away
-SHOWN = 7  # lines before «ещё»
-OURS = 12  # visits in this clinic that are read
+LONGEST = 110  # characters of a conclusion that the list shows
+MAX_LINES = 7  # lines before «ещё»
+MAX_OWN = 12  # visits in this clinic that are read
 JUST_NOW = timedelta(minutes=1)
 
 
@@ -61,7 +61,7 @@ def read(reader: Reader, patient: Patient) -> PatientHistory:
     guids = {study.organisation for study in external.studies if study.organisation}
     return PatientHistory(
         patient=patient,
-        visits=tuple(schedule.history(reader, patient.stored_id, OURS)),
+        visits=tuple(schedule.history(reader, patient.stored_id, MAX_OWN)),
         own=tuple(patient_history.own(reader, patient.stored_id)),
         external=external,
         clinics={guid: words.clinic(directory_search.organisation_name(reader, guid), guid) for guid in guids},
@@ -81,9 +81,9 @@ def lines(earlier: PatientHistory) -> list[HistoryLine]:
     return sorted(found, key=lambda line: line.on or date.min, reverse=True)
 
 
-def age(earlier: PatientHistory | None, asks: bool, now: datetime, services: Services) -> str:
-    """Return how old the other clinics' part is; empty if no region is asked. `now` is UTC."""
-    if not asks or earlier is None:
+def age(earlier: PatientHistory | None, asks_region: bool, now: datetime, services: Services) -> str:
+    """Return how old the external part is; empty if the region is not asked. `now` is UTC."""
+    if not asks_region or earlier is None:
         return ""
     external, patient = earlier.external, earlier.patient
     if not (patient.snils or patient.policy):
@@ -102,9 +102,9 @@ def age(earlier: PatientHistory | None, asks: bool, now: datetime, services: Ser
 def dose(earlier: PatientHistory, today: date) -> str:
     """Return the effective dose of the last twelve months; empty if none is known."""
     year: DoseOfYear = prior_studies.dose_of_year(today, earlier.own, earlier.external.studies)
-    if not year.told:
+    if not year.known:
         return ""
-    count = words.plural(year.told, "исследование", "исследования", "исследований")
+    count = words.plural(year.known, "исследование", "исследования", "исследований")
     rest = f"; ещё у {year.unknown} доза неизвестна" if year.unknown else ""
     return f"Доза за год: {report_pdf.dose(year.millisieverts)} ({count}{rest})"
 
@@ -124,18 +124,18 @@ class HistorySection:
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 theme.button("Закрыть").props("data-closes autofocus")
 
-    def show(self, earlier: PatientHistory | None, somebody: bool, typed_number: bool) -> None:
+    def show(self, earlier: PatientHistory | None, patient_given: bool, typed_number: bool) -> None:
         """Show a patient's history."""
         self._earlier = earlier
         services = self._services
-        asks = services.request_history is not None
-        freshness = age(earlier, asks, services.store.clock().astimezone(UTC), services)
-        if earlier is None and asks and typed_number:
+        asks_region = services.request_history is not None
+        freshness = age(earlier, asks_region, services.store.clock().astimezone(UTC), services)
+        if earlier is None and asks_region and typed_number:
             freshness = "Новый пациент: регион спросим, когда запишете"
         year = dose(earlier, services.today()) if earlier else ""
         found = lines(earlier) if earlier else []
-        somebody = somebody or earlier is not None
-        self._list.show((somebody, found), lambda: self._draw(found, somebody))
+        patient_given = patient_given or earlier is not None
+        self._list.show((patient_given, found), lambda: self._draw(found, patient_given))
         self._foot.show((year, freshness), lambda: self._draw_foot(year, freshness))
 
     def open(self, reference: str) -> None:
@@ -172,18 +172,18 @@ class HistorySection:
                 bad = sentence.startswith("Регион не отвечает")
                 text("p", sentence, "small bad" if bad else "small muted").props("role=status")
 
-    def _draw(self, found: list[HistoryLine], somebody: bool) -> None:
+    def _draw(self, found: list[HistoryLine], patient_given: bool) -> None:
         if not found:
-            text("p", "У нас ничего" if somebody else "Выберите пациента", "muted")
+            text("p", "У нас ничего" if patient_given else "Выберите пациента", "muted")
             return
         with ui.element("ol").classes("past"):
-            for line in found[:SHOWN]:
+            for line in found[:MAX_LINES]:
                 self._draw_line(line)
-        if len(found) > SHOWN:
+        if len(found) > MAX_LINES:
             with ui.element("details"):
-                text("summary", f"ещё {len(found) - SHOWN}")
+                text("summary", f"ещё {len(found) - MAX_LINES}")
                 with ui.element("ol").classes("past"):
-                    for line in found[SHOWN:]:
+                    for line in found[MAX_LINES:]:
                         self._draw_line(line)
 
     def _draw_line(self, line: HistoryLine) -> None:
@@ -203,14 +203,14 @@ class HistorySection:
 
 
 def place(earlier: PriorStudy, clinics: dict[str, str]) -> str:
-    """Return where an earlier study was done, as it stands in a sentence."""
+    """Return where an earlier study was done, for a sentence."""
     return clinics.get(earlier.organisation, "в другой клинике") if earlier.reference else "у нас"
 
 
 def _own(visit: Visit, done: OwnStudy | None) -> HistoryLine:
     order = visit.order
     dose = report_pdf.dose(done.effective_dose) if done and done.effective_dose is not None else ""
-    state = theme.STATES[words.standing(visit)][1].lower()
+    state = theme.STATES[words.visit_state(visit)][1].lower()
     made = order.state in (OrderState.COMPLETED, OrderState.IN_PROGRESS)
     where = "в другую клинику" if order.owner and not made else "у нас" if not order.owner else "в другой клинике"
     return HistoryLine(

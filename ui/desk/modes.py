@@ -1,7 +1,6 @@
-"""What the desk's form is for: a new referral, a change, another clinic's referral, a study made without a referral.
+"""The modes of the desk's form: a new referral, a change, an incoming referral, a study made without a referral.
 
-A mode decides how the fields begin, what may be typed, which use case saves it and where to go then; the page is the
-same for all modes.
+A mode decides what the fields contain at first, what may be typed, which use case saves it and which page follows.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class FormMode(ReferralRules):
     needs = frozenset({Permission.REGISTER})
     new = True  # a draft is kept, and the form is used for one referral after another
     searches = True
-    warns = True  # of a study that would be repeated
-    planned = True  # the study is to come, so its time must be free
+    warns_of_repeats = True  # warn of repeated studies
+    planned = True  # the study is in the future, so its time must be free
 
     @property
     def title(self) -> str:
@@ -45,13 +44,13 @@ class FormMode(ReferralRules):
         return "Новое направление"
 
     @property
-    def about(self) -> str:
-        """Return what stands beside the heading of the study."""
+    def subtitle(self) -> str:
+        """Return the text beside the heading of the study."""
         return ""
 
     @property
     def sender_words(self) -> str:
-        """Return the sender's own words if no field can hold them; else empty."""
+        """Return the sender's text if no field can hold it; else empty."""
         return ""
 
     @property
@@ -77,7 +76,7 @@ class FormMode(ReferralRules):
 
 @dataclass(frozen=True)
 class AmendMode(FormMode):
-    """A change of an order; `owner_name` is the clinic that is to do it, empty for this clinic."""
+    """A change of an order; `owner_name` is the clinic that performs it, empty for this clinic."""
 
     card: Card
     owner_name: str = ""
@@ -91,7 +90,7 @@ class AmendMode(FormMode):
         return f"Изменить направление {self.card.order.accession_number}"
 
     @property
-    def about(self) -> str:
+    def subtitle(self) -> str:
         return f"изменяется {self.card.order.accession_number}"
 
     @property
@@ -105,11 +104,11 @@ class AmendMode(FormMode):
     patient_is_fixed = True
 
     def may_be_past(self, start: datetime) -> bool:
-        return self.card.order.steps[0].starts_at(start)  # a correction leaves the day of a past study alone
+        return self.card.order.steps[0].starts_at(start)  # a correction may keep the day of a past study
 
     def stations(self, device: Device) -> tuple[str, ...]:
         planned = self.card.order.steps[0].station_ae_titles
-        # The others of an order that is planned on several stay.
+        # The other stations of an order on several stay.
         return planned if planned[:1] == (device.ae_title,) else (device.ae_title,)
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
@@ -121,7 +120,7 @@ class AmendMode(FormMode):
 class IncomingMode(FormMode):
     """A referral of another clinic, or of a local client, that waits for a device and a time."""
 
-    came: IncomingReferral
+    referral: IncomingReferral
     clinic: str  # that refers, by name
     draft: ReferralDraft
     patient: Patient | None  # the same person among this clinic's patients
@@ -133,13 +132,13 @@ class IncomingMode(FormMode):
         return f"Направление из другой клиники: {self.clinic}"
 
     @property
-    def about(self) -> str:
+    def subtitle(self) -> str:
         return f"направила {self.clinic}"
 
     @property
     def sender_words(self) -> str:
-        site = self.came.body_site  # a bare code means nothing to a registrar
-        return ", ".join(part for part in (self.came.procedure_name, "" if site.isascii() else site) if part)
+        site = self.referral.body_site  # a bare code means nothing to a registrar
+        return ", ".join(part for part in (self.referral.procedure_name, "" if site.isascii() else site) if part)
 
     @property
     def back(self) -> tuple[str, str]:
@@ -147,23 +146,23 @@ class IncomingMode(FormMode):
 
     def fill(self, form: ReferralForm) -> None:
         form.fill_draft(self.draft, self.patient)
-        problems = self.came.problems
+        problems = self.referral.problems
         if problems:
-            form.complain(problems)
+            form.show_problems(problems)
         form.fix_owner()
         if self.sender_words:
-            form.fields["procedure"].advise(f"В направлении: «{self.sender_words}»")
+            form.fields["procedure"].show_hint(f"В направлении: «{self.sender_words}»")
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         return store.write(
-            incoming_referrals.accept, self.came.id, draft, actor, clinic, seen=self.came, repeats=repeats
+            incoming_referrals.accept, self.referral.id, draft, actor, clinic, seen=self.referral, repeats=repeats
         )
 
     def closed_reason(self, reader: Reader) -> str:
-        now = inbox.referral(reader, self.came.id)
+        now = inbox.referral(reader, self.referral.id)
         if now is None or now.state is IncomingState.WAITING:
             return ""
-        return bus.incoming_over(now.state)
+        return bus.incoming_closed(now.state)
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ class WalkInMode(FormMode):
     study: WalkIn
     start: datetime  # local, naive: when it was made, or now if its device did not report it
     new = False
-    warns = False
+    warns_of_repeats = False
     planned = False
     needs = frozenset({Permission.REGISTER, Permission.LINK})
     after_saving = "/order/{}"
@@ -183,7 +182,7 @@ class WalkInMode(FormMode):
         return "Записать без направления"
 
     @property
-    def about(self) -> str:
+    def subtitle(self) -> str:
         return "уже сделано, без направления"
 
     @property
@@ -216,7 +215,7 @@ class WalkInMode(FormMode):
             time_known=study.step.start is not None,
         )
         if self.sender_words:
-            form.fields["family"].advise(f"На аппарате: {self.sender_words}")
+            form.fields["family"].show_hint(f"На аппарате: {self.sender_words}")
 
     def may_be_past(self, start: datetime) -> bool:
         return True
@@ -263,17 +262,17 @@ def _amend(reader: Reader, number: str) -> FormMode | NoForm:
 
 
 def _incoming(reader: Reader, services: Services, id: int) -> FormMode | NoForm:
-    came = inbox.referral(reader, id)
-    if came is None:
+    referral = inbox.referral(reader, id)
+    if referral is None:
         return NoForm("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
     system = services.settings.system_procedure
-    draft = incoming_referrals.draft_of(came, lookups.procedures(reader), services.now(), system_procedure=system)
+    draft = incoming_referrals.draft_of(referral, lookups.procedures(reader), services.now(), system_procedure=system)
     patient = desk.same_patient(reader, draft.patient)
-    if patient:  # what only the other clinic knows
+    if patient:  # what is known to the other clinic only
         blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(patient, key)}
         patient = replace(patient, **blank, weight=draft.patient.weight or patient.weight)
         patient = replace(patient, height=draft.patient.height or patient.height)
-    mode = IncomingMode(came, clinic_name(reader, came), draft, patient)
+    mode = IncomingMode(referral, clinic_name(reader, referral), draft, patient)
     over = mode.closed_reason(reader)
     return NoForm("Записывать нечего.", over, "", "К входящим", "/incoming") if over else mode
 
@@ -288,9 +287,9 @@ def _walk_in(reader: Reader, services: Services, sop_instance_uid: str) -> FormM
     return WalkInMode(study, study.step.start or services.now())
 
 
-def clinic_name(reader: Reader, came: IncomingReferral) -> str:
+def clinic_name(reader: Reader, referral: IncomingReferral) -> str:
     """Return the name of the referring clinic or of the local client."""
-    if came.source != incoming_referrals.BUS:
-        return came.source
-    guid = came.requester or ""
+    if referral.source != incoming_referrals.BUS:
+        return referral.source
+    guid = referral.requester or ""
     return words.clinic(directory_search.organisation_name(reader, guid), guid)

@@ -1,4 +1,4 @@
-"""«Регистратура»: a referral from the first letter of a name to the printed label.
+"""«Регистратура»: registering a referral, from the search for the patient to the printed label.
 
 This module opens the form in the mode that the address asks for (`modes`); `form` is the form itself.
 """
@@ -18,12 +18,12 @@ from ui.desk.form import FORM, DeskForm
 from ui.desk.modes import FormMode
 from ui.desk.referral.field_values import ReferralOptions
 from ui.layout.frame import frame
-from ui.live import current_actor, look
+from ui.live import current_actor, read_as_viewer
 from ui.services import Services
 from ui.widgets import theme
 from ui.widgets.theme import text
 
-USUAL_WITHIN = timedelta(days=30)  # in which a device that was chosen for a procedure counts as its usual one
+USUAL_WITHIN = timedelta(days=30)  # period in which a device chosen for a procedure counts as its usual one
 
 
 def build(services: Services) -> None:
@@ -33,11 +33,11 @@ def build(services: Services) -> None:
     async def desk(order: str = "", incoming: str = "", walkin: str = "") -> None:
         actor = current_actor(services)
         asked = order, incoming, walkin
-        found = await look(services, lambda reader: modes.choose(reader, services, *asked))
+        found = await read_as_viewer(services, lambda reader: modes.choose(reader, services, *asked))
         mode = found if isinstance(found, FormMode) else FormMode()
-        options, draft = await look(services, lambda reader: _options(reader, services)), None
+        options, draft = await read_as_viewer(services, lambda reader: _options(reader, services)), None
         if mode.new:
-            draft = await look(services, lambda reader: accounts.load_draft(reader, FORM, actor))
+            draft = await read_as_viewer(services, lambda reader: accounts.load_draft(reader, FORM, actor))
         with frame(services, actor, "/incoming" if incoming else "/desk"):
             text("h1", mode.title, "unseen")
             if not all(permissions.may(actor, needed) for needed in mode.needs):

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from broker.domain.people import Patient
 from broker.store.queries import lookups
-from ui.live import look
+from ui.live import read_as_viewer
 from ui.services import Services
 from ui.widgets import theme
 from ui.widgets.autocomplete import Autocomplete
@@ -37,9 +37,9 @@ class PatientSearch:
             take,
             name="patient",
             eager=True,
-            nobody="Никого нет. Новый пациент:",
+            no_match="Никого нет. Новый пациент:",
             other="Новый пациент:",
         )
 
     async def _find(self, typed: str) -> list[Patient]:
-        return await look(self._services, lambda reader: lookups.patients(reader, typed))
+        return await read_as_viewer(self._services, lambda reader: lookups.patients(reader, typed))

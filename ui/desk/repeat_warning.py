@@ -1,4 +1,4 @@
-"""The warning that a planned study repeats an earlier one: conspicuous, and it forbids nothing."""
+"""The warning that a planned study repeats an earlier one; it forbids nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RepeatWarning:
     def __init__(self, open_external: Callable[[str], None]) -> None:
         self._open_external = open_external
         self._found: tuple[PriorStudy, ...] = ()
-        self._seen: tuple[PriorStudy, ...] = ()  # what a person was warned of and wants all the same
+        self._seen: tuple[PriorStudy, ...] = ()  # the person was warned of these and wants to repeat them
         self._box = ui.element("div").classes("repeat").props("role=alert")
         self._box.set_visibility(False)
 
@@ -54,18 +54,18 @@ class RepeatWarning:
             with ui.link("", f"/order/{first.accession_number}", new_tab=True).classes("btn btn-small"):
                 text("span", "Открыть прежнее")
 
-    def asks(self) -> bool:
+    def needs_confirmation(self) -> bool:
         """Return True if the person must still confirm the repetition; the call counts as the question."""
         if not self._found or self._seen == self._found:
             return False
         self._seen = self._found
         return True
 
-    def asked(self) -> bool:
+    def was_asked(self) -> bool:
         """Return True if the question was asked, so that the next press saves."""
         return bool(self._found) and self._seen == self._found
 
-    def named(self) -> str:
+    def repeats(self) -> str:
         """Return what is repeated, for the audit trail; empty if nothing is."""
         return "; ".join(
             f"{each.studied_on} {each.modality} {each.accession_number or each.reference}" for each in self._found

@@ -1,4 +1,4 @@
-"""What stands beside and under the referral form: the device's day, the patient's history, the last referrals."""
+"""The parts beside and under the referral form: the device's day, the patient's history, the last referrals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sidebar:
             self.history = HistorySection(services)
 
     def show_external(self) -> None:
-        """Explain that another clinic gives the day and the time."""
+        """Explain that another clinic chooses the day and the time."""
         self._day.show("external", self._draw_external)
 
     def show_day(self, device: Device | None, on: date, day: DeviceDay, minutes: int, chosen: str) -> None:
@@ -44,7 +44,7 @@ class Sidebar:
             (
                 f"{slot.start:%H:%M}",
                 names.short(slot.visit.order.patient.name) if slot.visit else "",
-                words.standing(slot.visit) if slot.visit else "",
+                words.visit_state(slot.visit) if slot.visit else "",
                 slot.visit.order.accession_number if slot.visit else "",
             )
             for slot in slots
@@ -118,7 +118,7 @@ class RecentReferrals:
                 _when(visit, today),
                 str(visit.order.patient.name),
                 words.procedure(visit.order),
-                chip if (chip := words.standing(visit)) in ("cancelled", "referred") else "",
+                chip if (chip := words.visit_state(visit)) in ("cancelled", "referred") else "",
             )
             for visit in visits
         ]
@@ -149,5 +149,5 @@ class RecentReferrals:
 
 def _when(visit: Visit, today: date) -> str:
     if visit.order.owner and not visit.station_ae_titles:
-        return ""  # the other clinic gives the time
+        return ""  # the other clinic chooses the time
     return f"{visit.start:%H:%M}" if visit.start.date() == today else f"{visit.start:%d.%m}"

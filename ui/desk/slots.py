@@ -1,4 +1,4 @@
-"""Free times on a device's day. Pure; nothing here books anything."""
+"""Free times on a device's day. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from broker.store.queries.schedule import Visit
 STEP = timedelta(minutes=5)
 DEFAULT_MINUTES = 10  # of a procedure that is no longer in the directory
 ROWS = 13  # that the sidebar shows
-OVER_KEPT = 3  # of them, visits that are over
+MAX_PAST = 3  # of them, visits that have passed
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,28 @@ class DeviceDay:
         """Return when a visit should be over."""
         return visit.start + timedelta(minutes=self.minutes.get(visit.order.procedure_code, DEFAULT_MINUTES))
 
-    def overlapping(self, start: datetime, minutes: int, but: int = 0) -> Visit | None:
-        """Return a visit that overlaps `minutes` from `start`, or None; the order with the id `but` does not count."""
+    def overlapping(self, start: datetime, minutes: int, except_order: int = 0) -> Visit | None:
+        """Return a visit that overlaps `minutes` from `start`, or None; not the order with the id `except_order`."""
         until = start + timedelta(minutes=minutes)
         for visit in self.visits:
-            if visit.order.id != but and visit.start < until and start < self.end(visit):
+            if visit.order.id != except_order and visit.start < until and start < self.end(visit):
                 return visit
         return None
 
-    def first_free(self, on: date, minutes: int, now: datetime, but: int = 0) -> datetime | None:
-        """Return the start of the first free stretch of the day, from `now` on; None if the day is full."""
-        start = self._begin(on, now)
+    def first_free(self, on: date, minutes: int, now: datetime, except_order: int = 0) -> datetime | None:
+        """Return the start of the first free period of the day, from `now` on; None if the day is full."""
+        start = self._earliest(on, now)
         while start.date() == on:
-            if self.overlapping(start, minutes, but) is None:
+            if self.overlapping(start, minutes, except_order) is None:
                 return start
             start += STEP
         return None
 
     def rows(self, on: date, minutes: int, now: datetime) -> tuple[int, list[TimeSlot], int]:
         """Return the sidebar: how many visits precede its rows, the rows, how many visits follow them."""
-        over = [visit for visit in self.visits if on == now.date() and self._over(visit, now)][:-OVER_KEPT]
+        over = [visit for visit in self.visits if on == now.date() and self._has_passed(visit, now)][:-MAX_PAST]
         slots = [TimeSlot(visit.start, visit) for visit in self.visits if visit not in over]
-        start, closing = self._begin(on, now), datetime.combine(on, time()) + self.hours.closes
+        start, closing = self._earliest(on, now), datetime.combine(on, time()) + self.hours.closes
         while start < closing and start.date() == on:
             meeting = self.overlapping(start, minutes)
             if meeting is None:
@@ -80,12 +80,12 @@ class DeviceDay:
         shown = slots[:ROWS]
         return len(over), shown, sum(slot.visit is not None for slot in slots[ROWS:])
 
-    def _over(self, visit: Visit, now: datetime) -> bool:
+    def _has_passed(self, visit: Visit, now: datetime) -> bool:
         if visit.order.state is OrderState.IN_PROGRESS:
             return False
         return visit.order.state is not OrderState.SCHEDULED or self.end(visit) < now - timedelta(hours=1)
 
-    def _begin(self, on: date, now: datetime) -> datetime:
+    def _earliest(self, on: date, now: datetime) -> datetime:
         """Return the earliest time to offer: now, rounded up to a step, or the opening of a later day."""
         if on > now.date():
             return datetime.combine(on, time()) + self.hours.opens

@@ -1,1 +1,1 @@
-"""«Аппараты»: the registry of modalities, and what their messages teach."""
+"""«Аппараты»: the registry of modalities, and advice from their messages."""

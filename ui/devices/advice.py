@@ -1,6 +1,6 @@
-"""What is known about a device, in Russian sentences: what it sends, what would suit it, what was noted of it.
+"""Russian sentences about a device: what it sends, suggested settings, notes.
 
-Only words: codes come in, sentences go out. A code without words of its own is shown as it is.
+Codes in, sentences out. A code without a sentence is shown as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ui.text import words
 
 MASKED = "•••"
 FALLBACKS = {"ISO_IR 144": "ISO_IR 144", "ISO_IR 192": "UTF-8", "windows-1251": "Windows-1251"}
-# Marks that replace in samples whatever may name a patient.
+# Marks in samples, in place of values that may name a patient.
 _ALPHABETS = {
     "cyrillic": "кириллица",
     "latin": "латиница",
@@ -71,8 +71,8 @@ _LEARNED = {
     "keys": "Просит полей: {count}",
     "keys_missing": "Не просит обязательных полей: {keys}. Некоторым аппаратам без них список кажется пустым",
     "keys_unknown": "Просит полей, которых у нас нет: {keys}",
-    "modality": "Работает как {told}, а записан как {kept}",
-    "modality_new": "Работает как {told}",
+    "modality": "Работает как {reported}, а записан как {configured}",
+    "modality_new": "Работает как {reported}",
     "mpps_seen": "Сообщает о ходе исследований (MPPS)",
     "mpps_never": "Ни разу не сообщил о ходе исследования (MPPS): выполненное отмечают люди",
     "mpps_no_end": "Сообщает о начале исследований, а о конце ни разу",
@@ -111,7 +111,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (re.compile(r"(\w+) was question marks only\b.*"), lambda match: match[1]),
-    (re.compile(r"a step was never ended, it was heard of last at (.+)"), lambda match: f"последняя весть {match[1]}"),
+    (re.compile(r"a step was not ended, its last message came at (.+)"), lambda match: f"последняя весть {match[1]}"),
     (
         re.compile(r"a step for (\S+) names another order or patient by (.+)"),
         lambda match: f"{match[1]}, не сходится {match[2]}",
@@ -154,7 +154,7 @@ def policies(device: Device) -> Iterator[str]:
 
 # ---- why a device sees an order, or does not ----
 
-# code -> (if it speaks for, if it speaks against, what to do then); "" is not shown.
+# code -> (sentence if ok, sentence if not, what to do then); "" is not shown.
 _VERDICTS: dict[str, tuple[str, str, str]] = {
     "registered": ("", "", ""),
     "unknown_device": (
@@ -193,8 +193,8 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
     "completed": ("", "Исследование уже выполнено", "Аппарат видит выполненное, если это разрешить в его настройках."),
     "discontinued": ("", "Исследование прервано", "Запишите его на другое время."),
     "cancelled": ("", "Направление отменено", "Запишите новое."),
-    "planned_here": ("Назначено на этот аппарат", "", ""),
-    "planned_elsewhere": (
+    "planned_on_this": ("Назначено на этот аппарат", "", ""),
+    "planned_on_other": (
         "Назначено на {stations}, но этот аппарат видит записи всех",
         "Назначено не на этот аппарат, а на {stations}",
         "Измените аппарат в направлении или разрешите этому видеть записи всех.",
@@ -210,7 +210,7 @@ _VERDICTS: dict[str, tuple[str, str, str]] = {
         "Направление слишком далеко впереди; без даты в запросе аппарат видит вперёд дней: {days}",
         "Выберите на аппарате дату или измените его настройки.",
     ),
-    "begun_elsewhere": ("", "Исследование уже начал {stations}, у остальных оно пропало", ""),
+    "started_on_other": ("", "Исследование уже начал {stations}, у остальных оно пропало", ""),
     "malformed": (
         "",
         "Запрос аппарата с ошибкой, поэтому ему отказано: {keyword}",

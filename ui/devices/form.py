@@ -1,4 +1,4 @@
-"""The dialog in which an administrator adds, approves or changes a device; rare settings stand behind «Ещё»."""
+"""The dialog in which an administrator adds, approves or changes a device; rare settings are behind «Ещё»."""
 
 from __future__ import annotations
 
@@ -84,16 +84,16 @@ class DeviceForm:
         )
 
     def ask(self, device: Device | None, suggested: Mapping[str, Any] | None = None) -> None:
-        """Fill the form that the browser has just opened; `suggested` settings stand in it, to be looked at."""
+        """Fill the form, which the browser has just opened, with the device and `suggested` settings."""
         self._known = device
         given = replace(device or USUAL, **(suggested or {}))
         approved = device is not None and device.approved
         word = "Изменить аппарат" if approved else "Принять аппарат" if device else "Новый аппарат"
         self._title.set_text(f"{word} {given.ae_title}".strip())
         for key, field in self._fields.items():
-            # The name of a device that nobody approved yet is its AE title: a person must find a better one.
+            # The name of an unapproved device is its AE title: a person must enter a better one.
             field.value = "" if key == "name" and not approved else str(getattr(given, key))
-            field.complain("")
+            field.show_error("")
         title = self._fields["ae_title"].control
         title.props(add="readonly") if device else title.props(remove="readonly")
         self._charset.choose(given.charset)
@@ -110,9 +110,9 @@ class DeviceForm:
         typed = {key: names.tidy(str(field.value or "")) for key, field in self._fields.items()}
         numbers, problems = _numbers(typed)
         for field in self._fields.values():
-            field.complain("")
+            field.show_error("")
         if problems:
-            self._complain(problems)
+            self._show_problems(problems)
             return
         device = replace(
             self._known or Device(typed["ae_title"], "", ""),
@@ -130,16 +130,16 @@ class DeviceForm:
         try:
             done = await attempt(lambda: services.store.write(devices.put_device, device, actor), let_pass=(Invalid,))
         except Invalid as caught:
-            self._complain(caught.problems)
+            self._show_problems(caught.problems)
             return
         if done:
             ui.run_javascript('document.getElementById("device").close()')
-            theme.say(f"Аппарат записан: {device.name}")
+            theme.show_message(f"Аппарат записан: {device.name}")
 
-    def _complain(self, problems: Mapping[str, str]) -> None:
+    def _show_problems(self, problems: Mapping[str, str]) -> None:
         for key, code in problems.items():
             if key in self._fields:
-                self._fields[key].complain(errors.problem(key, code))
+                self._fields[key].show_error(errors.problem(key, code))
         if any(key in NUMBERS for key in problems):
             self._open_more(True)
 

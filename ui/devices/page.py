@@ -1,4 +1,4 @@
-"""The registry of devices: known ones, those that wait for approval, the last contact of each and what it taught.
+"""The registry of devices: known ones, those that wait for approval, the last contact of each, and advice.
 
 Administrators change it.
 """
@@ -110,7 +110,7 @@ class DevicesPage:
     def read(self, reader: Reader) -> list[DeviceView]:
         """Return the registry in words."""
         now = self._services.store.clock()
-        return [self._say(each, now) for each in device_registry.contacts(reader)]
+        return [self._view(each, now) for each in device_registry.contacts(reader)]
 
     def show(self, shown: list[DeviceView]) -> None:
         """Draw what has changed."""
@@ -122,7 +122,7 @@ class DevicesPage:
         self._strangers.show((each.device.ae_title, each) for each in strangers)
         self._known.show((each.device.ae_title, each) for each in approved)
 
-    def _say(self, each: DeviceContacts, now: datetime) -> DeviceView:
+    def _view(self, each: DeviceContacts, now: datetime) -> DeviceView:
         learned = self._services.suggest(each)
         return DeviceView(
             device=each.device,
@@ -199,7 +199,7 @@ class DevicesPage:
                 text("span", "Принять может администратор", "muted small")
             return
         word = "Изменить" if device.approved else "Принять"
-        # An approved device has its settings by somebody's decision; for a new one they are proposed in the form.
+        # Settings of an approved device were chosen by a person; for a new one they are suggested in the form.
         proposed = () if device.approved else shown.advice
         theme.button(word, lambda: self._ask(device, proposed), small=True).props("data-opens=device")
 
@@ -237,7 +237,7 @@ class DevicesPage:
         store, actor = self._services.store, current_actor(self._services)
         change = {found.field: found.value}
         if await attempt(lambda: store.write(devices.adjust_device, device.ae_title, change, actor)):
-            theme.say(f"{device.name}: {advice.remedy(found)}")
+            theme.show_message(f"{device.name}: {advice.remedy(found)}")
 
 
 # ---- what to enter on a modality ----
@@ -257,7 +257,7 @@ def connect_to(worklist: WorklistAddress, host: str = "") -> str:
 
 
 def settings(worklist: WorklistAddress, host: str = "") -> list[str]:
-    """Return the lines that are copied for whoever sets a modality up."""
+    """Return the lines to copy for the person who sets a modality up."""
     return [
         "Worklist (MWL) и MPPS",
         f"AE title: {worklist.ae_title}",
@@ -267,7 +267,7 @@ def settings(worklist: WorklistAddress, host: str = "") -> list[str]:
 
 
 def _address(worklist: WorklistAddress, host: str) -> str:
-    """Return the address for modalities; if the port listens on any, the one under which the browser came; or empty."""
+    """Return the address for modalities; if the port listens on any, the one that the browser used; or empty."""
     if worklist.address not in ("0.0.0.0", "::"):
         return worklist.address
     return "" if host in ("localhost", "127.0.0.1", "::1", "test") else host
@@ -279,7 +279,7 @@ def _host() -> str:
 
 
 def _copied() -> None:
-    theme.say("Настройки скопированы: их можно переслать тому, кто подключает аппарат")
+    theme.show_message("Настройки скопированы: их можно переслать тому, кто подключает аппарат")
 
 
 # ---- last contact ----
@@ -300,7 +300,7 @@ def _contacts(each: DeviceContacts, now: datetime) -> list[str]:
     for service in _SERVICES:
         if service in each.services:
             at, _, summary = each.services[service]
-            lines.append(f"{words.HEARD[service]}: {_ago(now - at)}{_summary(service, summary)}")
+            lines.append(f"{words.SERVICES[service]}: {_ago(now - at)}{_summary(service, summary)}")
     return lines
 
 

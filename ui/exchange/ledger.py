@@ -22,24 +22,24 @@ WAYS = {ALL: "Всё", OUT: "Отправлено", IN: "Получено"}
 
 
 def rows(
-    sent: Iterable[OutboundLine], came: Iterable[ArrivalRecord], show: str, zone: tzinfo, today: date, most: int
+    sent: Iterable[OutboundLine], received: Iterable[ArrivalRecord], show: str, zone: tzinfo, today: date, most: int
 ) -> list[dict[str, Any]]:
     """Return the table's rows, newest first: what was sent, what was received, or both; at most `most`."""
     lines: list[tuple[datetime, dict[str, Any]]] = []
     if show != IN:
-        lines += [(happened(message), _sent(message)) for message in sent]
+        lines += [(sort_instant(message), _sent(message)) for message in sent]
     if show != OUT:
-        lines += [(item.at, _came(item)) for item in came]
+        lines += [(item.at, _received(item)) for item in received]
     lines.sort(key=lambda line: line[0], reverse=True)
     return [{**row, "time": words.moment(at, zone, today)} for at, row in lines[:most]]
 
 
-def happened(message: OutboundLine) -> datetime:
+def sort_instant(message: OutboundLine) -> datetime:
     """Return the instant by which a message is sorted."""
     return message.row.delivered_at or message.row.created_at
 
 
-def standing(message: OutboundLine) -> tuple[str, str, str]:
+def sent_outcome(message: OutboundLine) -> tuple[str, str, str]:
     """Return the outcome of a sent message: icon, tone, words."""
     row = message.row
     match row.state:
@@ -54,7 +54,7 @@ def standing(message: OutboundLine) -> tuple[str, str, str]:
     return "schedule", "slate", f"Ждёт: {bus.bus_reason(row.reason)}" if row.reason else "Ждёт"
 
 
-def arrived(item: ArrivalRecord) -> tuple[str, str, str]:
+def received_outcome(item: ArrivalRecord) -> tuple[str, str, str]:
     """Return the outcome of a received message: icon, tone, words."""
     match item.state:
         case ArrivalState.NEEDS_ATTENTION:
@@ -65,7 +65,7 @@ def arrived(item: ArrivalRecord) -> tuple[str, str, str]:
 
 
 def _sent(message: OutboundLine) -> dict[str, Any]:
-    icon, tone, answer = standing(message)
+    icon, tone, answer = sent_outcome(message)
     row = message.row
     return {
         "id": f"out/{row.seq}",
@@ -78,14 +78,14 @@ def _sent(message: OutboundLine) -> dict[str, Any]:
     }
 
 
-def _came(item: ArrivalRecord) -> dict[str, Any]:
-    icon, tone, answer = arrived(item)
-    whence = "" if item.source == "bus" else f" ({item.source})"
+def _received(item: ArrivalRecord) -> dict[str, Any]:
+    icon, tone, answer = received_outcome(item)
+    source = "" if item.source == "bus" else f" ({item.source})"
     return {
         "id": f"in/{item.id}",
         "way": "south_west",
         "number": item.accession_number,
-        "what": f"{bus.ARRIVALS[item.kind]}{whence}",
+        "what": f"{bus.ARRIVALS[item.kind]}{source}",
         "answer": answer,
         "icon": icon,
         "tone": tone,

@@ -21,7 +21,7 @@ from broker.store.queries.exchange_state import OutboundLine
 from broker.workflow import incoming_referrals, outbox
 from ui.exchange import ledger
 from ui.layout.frame import frame
-from ui.live import attempt, current_actor, follow, latest, look
+from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
@@ -39,8 +39,8 @@ def build(services: Services) -> None:
         await _open(services, lambda reader: _sent(reader, seq))
 
     @ui.page("/exchange/in/{id}", title="Сообщение от шины")
-    async def came(id: int) -> None:
-        await _open(services, lambda reader: _came(reader, id))
+    async def received(id: int) -> None:
+        await _open(services, lambda reader: _received(reader, id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _sent(reader: Reader, seq: int) -> MessageView | None:
         title=f"{bus.MESSAGES[row.kind]}: {message.patient}",
         number=message.accession_number,
         order_id=row.order_id,
-        standing=ledger.standing(message),
+        standing=ledger.sent_outcome(message),
         facts=(
             ("Записано", "", row.created_at),
             ("Принято", "", row.delivered_at),
@@ -82,7 +82,7 @@ def _sent(reader: Reader, seq: int) -> MessageView | None:
     )
 
 
-def _came(reader: Reader, id: int) -> MessageView | None:
+def _received(reader: Reader, id: int) -> MessageView | None:
     item: ArrivalRecord | None = inbox.item(reader, id)
     if item is None:
         return None
@@ -90,7 +90,7 @@ def _came(reader: Reader, id: int) -> MessageView | None:
         title=bus.ARRIVALS[item.kind],
         number=item.accession_number,
         order_id=item.order_id,
-        standing=ledger.arrived(item),
+        standing=ledger.received_outcome(item),
         facts=(
             ("От кого", "шина" if item.source == "bus" else item.source, None),
             ("На шине", item.reference, None),
@@ -109,7 +109,7 @@ async def _open(services: Services, read: Callable[[Reader], MessageView | None]
     actor = current_actor(services)
     with frame(services, actor, "/exchange"), ui.element("div").classes("page message"):
         ui.link("Назад", "/exchange").classes("unseen").props("data-back tabindex=-1")
-        found = await look(services, read)
+        found = await read_as_viewer(services, read)
         if found is None:
             theme.empty("Такого сообщения нет.", "Журнал обмена:", "")
             ui.link("Обмен с шиной", "/exchange").classes("alone")
@@ -177,11 +177,11 @@ class MessagePage:
         actor = current_actor(services)
         order_id = found.order_id
         if found.item_id or order_id is None:
-            done = await attempt(lambda: services.store.write(incoming_referrals.try_again, found.item_id, actor))
+            done = await attempt(lambda: services.store.write(incoming_referrals.retry, found.item_id, actor))
         else:
             done = await attempt(lambda: bool(services.store.write(outbox.resend, order_id, actor)))
         if done:
-            theme.say("Снова в очереди")
+            theme.show_message("Снова в очереди")
 
 
 def pretty(content: str) -> str:

@@ -27,7 +27,7 @@ from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
-KEPT = 100  # lines of the ledger that are shown
+KEPT = 100  # rows of the ledger that are shown
 
 
 def build(services: Services) -> None:
@@ -45,7 +45,7 @@ def build(services: Services) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeStatus:
-    """The first line of the page: how the exchange stands, and what to do about it."""
+    """The first line of the page: the state of the exchange, and what to do about it."""
 
     tone: str  # of theme.STATES
     icon: str
@@ -56,7 +56,7 @@ class ExchangeStatus:
 def exchange_status(
     found: ExchangeState, configured: bool, now: datetime, zone: tzinfo, unread: int = 0
 ) -> ExchangeStatus:
-    """Return how the exchange stands; `now` is UTC, `unread` counts received messages that could not be read."""
+    """Return the state of the exchange in words; `now` is UTC, `unread` the number of unreadable received messages."""
     today = now.astimezone(zone).date()
     if not configured:
         return ExchangeStatus(
@@ -107,10 +107,10 @@ class AttentionRow:
 
 @dataclass(frozen=True, slots=True)
 class ExchangePageData:
-    """What the page is drawn from."""
+    """The data that the page is drawn from."""
 
     exchange: ExchangeState
-    came: tuple[ArrivalRecord, ...]
+    received: tuple[ArrivalRecord, ...]
     troubled: tuple[ArrivalRecord, ...]
 
 
@@ -142,7 +142,7 @@ class ExchangePage:
             self._ledger = _make_ledger()
 
     def read(self, reader: Reader) -> ExchangePageData:
-        """Return how the exchange stands."""
+        """Return the data of the page."""
         return ExchangePageData(
             exchange_state.current(reader, KEPT), tuple(inbox.ledger(reader, KEPT)), tuple(inbox.troubled(reader))
         )
@@ -179,7 +179,7 @@ class ExchangePage:
         if read is None:
             return
         today = self._services.today()
-        rows = ledger.rows(read.exchange.ledger, read.came, self._way, self._zone, today, KEPT)
+        rows = ledger.rows(read.exchange.ledger, read.received, self._way, self._zone, today, KEPT)
         self._empty.set_visibility(not rows and self._configured)
         self._ledger.set_visibility(bool(rows))
         if rows != self._ledger.rows:
@@ -205,12 +205,12 @@ class ExchangePage:
         )
 
     def _unread_row(self, item: ArrivalRecord) -> AttentionRow:
-        came = words.moment(item.at, self._zone, self._services.today())
+        received = words.moment(item.at, self._zone, self._services.today())
         return AttentionRow(
             path=f"/exchange/in/{item.id}",
             number=item.accession_number,
             order_id=0,
-            what=f"{bus.ARRIVALS[item.kind]}, пришло {came}",
+            what=f"{bus.ARRIVALS[item.kind]}, пришло {received}",
             why=bus.incoming_reason(item.reason),
             amendable=False,
         )
@@ -233,12 +233,12 @@ class ExchangePage:
     async def _resend(self, needs_attention: AttentionRow) -> None:
         services, actor = self._services, current_actor(self._services)
         if await attempt(lambda: services.store.write(outbox.resend, needs_attention.order_id, actor)):
-            theme.say(f"{needs_attention.number}: снова в очереди")
+            theme.show_message(f"{needs_attention.number}: снова в очереди")
 
     async def _go_on(self) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: services.store.write(outbox.go_on, actor)):
-            theme.say("Пробуем отправить")
+        if await attempt(lambda: services.store.write(outbox.resume_exchange, actor)):
+            theme.show_message("Пробуем отправить")
 
 
 def _make_ledger() -> ui.table:

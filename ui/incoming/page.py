@@ -21,7 +21,7 @@ from broker.store.queries import inbox, order_card
 from broker.workflow import incoming_referrals
 from ui.desk.modes import clinic_name
 from ui.layout.frame import frame
-from ui.live import attempt, current_actor, follow, latest, look
+from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.services import Services
 from ui.text import bus, words
 from ui.widgets import theme
@@ -43,7 +43,7 @@ def build(services: Services) -> None:
                 return
             page = IncomingPage(services, actor)
             if saved:
-                await page.tell_saved(saved)
+                await page.show_saved(saved)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
             await refresh()
@@ -109,9 +109,9 @@ class IncomingPage:
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 theme.button("Закрыть").props("data-closes autofocus")
 
-    async def tell_saved(self, number: str) -> None:
+    async def show_saved(self, number: str) -> None:
         """Show the order that has just been made of a referral, with links to it."""
-        card = await look(self._services, lambda reader: order_card.card(reader, number))
+        card = await read_as_viewer(self._services, lambda reader: order_card.card(reader, number))
         if card is None:
             return
         order = card.order
@@ -181,20 +181,20 @@ class IncomingPage:
 
     async def _open(self, id: int) -> None:
         self._raw.set_text("…")
-        content = await look(self._services, lambda reader: inbox.item_json(reader, id))
+        content = await read_as_viewer(self._services, lambda reader: inbox.item_json(reader, id))
         self._raw.set_text(_pretty(content)[:LONGEST])
 
     async def _again(self, id: int) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: services.store.write(incoming_referrals.try_again, id, actor)):
-            theme.say("Прочитаем ещё раз при следующем обращении к шине")
+        if await attempt(lambda: services.store.write(incoming_referrals.retry, id, actor)):
+            theme.show_message("Прочитаем ещё раз при следующем обращении к шине")
 
 
 _KINDS = {ArrivalKind.REFERRAL: "Направление", ArrivalKind.CANCEL: "Отмена", ArrivalKind.RESULT: "Результат"}
 
 
 def _unread(reader: Reader) -> list[ArrivalRecord]:
-    """Return the referrals that could not be read; what belongs to an order stands on the board and its card."""
+    """Return the referrals that could not be read; those of an order are shown on the board and its card."""
     return [
         item
         for item in inbox.troubled(reader)
@@ -203,7 +203,7 @@ def _unread(reader: Reader) -> list[ArrivalRecord]:
 
 
 def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) -> WaitingRow:
-    problem = bus.to_mend(each.problems)
+    problem = bus.to_complete(each.problems)
     since = words.duration(now - each.received_at) if each.received_at else ""
     return WaitingRow(
         id=each.id,

@@ -93,7 +93,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
         closed = {word for _, word, _, _ in PLACES} - {word for _, word, _, _ in allowed}
         theme.html_element("div", _write_keys(closed), "keys")
 
-    # Last: a timer makes NiceGUI send the page as far as it is, and what is still being read would appear with a jump.
+    # Last: a timer makes NiceGUI send the page as it is, and parts that are read later would make it jump.
     async def refresh() -> None:
         await health.refresh()
         await incoming.refresh()
@@ -104,7 +104,7 @@ def frame(services: Services, actor: Actor, place: str, *, wall: bool = False) -
 def _write_keys(closed: set[str]) -> Markup:
     """Return the list of shortcuts, without those to the places in `closed`, which the person may not see."""
     lines = [
-        html.join(tag("span", "nowrap", theme.written_keys(key)), tag("span", "", meaning))
+        html.join(tag("span", "nowrap", theme.key_hint_html(key)), tag("span", "", meaning))
         for key, meaning in KEYS
         if meaning not in closed and not (key == "F2" and "Регистратура" in closed)
     ]

@@ -42,7 +42,7 @@ class HealthIndicator:
         return found
 
     async def refresh(self) -> None:
-        """Look again; raise SessionEnded when the session of the page has ended."""
+        """Check again; raise SessionEnded if the session of the page has ended."""
         current_actor(self._services)
         found = await run.io_bound(self.problems)
         if found is not None:

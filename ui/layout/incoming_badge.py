@@ -20,7 +20,7 @@ class IncomingBadge:
         self.wanted = bool(services.settings.has_bus or self._shown[0])
 
     def add_badge(self) -> None:
-        """Put the count here; it is empty while nobody waits."""
+        """Put the count here; it is empty if no referral waits."""
         self._badges.append(text("span", "", "badge"))
         self._draw()
 

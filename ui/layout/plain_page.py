@@ -26,7 +26,7 @@ def plain_page(title: str, body: str, *, status: int = 200, extra_head: str = ""
 
 
 def notice(title: str, sentence: str, status: int) -> HTMLResponse:
-    """Return a plain page that explains why there is nothing to see."""
+    """Return a plain page that explains why nothing is shown."""
     body = (
         f'<main class="signin"><h1>{escape(title)}</h1><p class="muted">{escape(sentence)}</p>'
         '<p style="margin-top:16px"><a href="/">На главную</a></p></main>'

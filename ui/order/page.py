@@ -22,7 +22,7 @@ from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
 from broker.workflow import outbox, referrals, step_links
 from ui.layout.frame import frame
-from ui.live import attempt, current_actor, follow, latest, look
+from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
 from ui.order.why import WhyDialog
 from ui.reading import signed_report
@@ -53,7 +53,7 @@ def build(services: Services) -> None:
         actor = current_actor(services)
         with frame(services, actor, "/studies"):
             ui.link("Назад", "/board").classes("unseen").props("data-back tabindex=-1")
-            found = await look(services, lambda reader: _read(reader, accession_number))
+            found = await read_as_viewer(services, lambda reader: _read(reader, accession_number))
             if found is None:
                 theme.empty(
                     f"Исследования с номером «{accession_number[:40]}» нет.",
@@ -65,16 +65,16 @@ def build(services: Services) -> None:
             page = OrderPage(services, actor, found)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
-            await refresh()  # what came between reading and following
+            await refresh()  # changes between reading and following
 
 
 @dataclass(frozen=True, slots=True)
 class OrderPageData:
-    """What the card is drawn from."""
+    """The data that the card is drawn from."""
 
     card: Card
     devices: tuple[Device, ...]
-    other: str = ""  # name of the other clinic that refers or is to do the study
+    other: str = ""  # name of the other clinic that refers or performs the study
 
 
 def _read(reader: Reader, accession_number: str) -> OrderPageData | None:
@@ -117,7 +117,7 @@ class OrderPage:
         self.show(found)
 
     def read(self, reader: Reader) -> OrderPageData | None:
-        """Return what the card is drawn from; None if there is no such order."""
+        """Return the data of the card; None if the order does not exist."""
         return _read(reader, self._found.card.order.accession_number)
 
     def show(self, found: OrderPageData | None) -> None:
@@ -180,7 +180,7 @@ class OrderPage:
         if await attempt(
             lambda: services.store.write(referrals.cancel, order.id, seen, reason, actor, services.clinic)
         ):
-            theme.say(f"Направление {order.accession_number} отменено")
+            theme.show_message(f"Направление {order.accession_number} отменено")
 
     def _ask_closing(self) -> None:
         order = self._found.card.order
@@ -194,7 +194,7 @@ class OrderPage:
         services, order, seen = self._services, self._found.card.order, self._seen
         actor = current_actor(services)
         if await attempt(lambda: services.store.write(step_links.close, order.id, seen, actor, services.clinic)):
-            theme.say(f"Исследование {order.accession_number} отмечено выполненным")
+            theme.show_message(f"Исследование {order.accession_number} отмечено выполненным")
 
     def _ask_unlinking(self) -> None:
         order = self._found.card.order
@@ -211,7 +211,7 @@ class OrderPage:
         services, order, uid = self._services, self._found.card.order, self._step
         actor = current_actor(services)
         if await attempt(lambda: services.store.write(step_links.unlink, uid, order.id, actor, services.clinic)):
-            theme.say(f"Отвязано: {order.accession_number}")
+            theme.show_message(f"Отвязано: {order.accession_number}")
 
     async def _confirm(self, uid: str) -> None:
         services, order = self._services, self._found.card.order
@@ -219,13 +219,13 @@ class OrderPage:
         if await attempt(
             lambda: services.store.write(step_links.confirm_patient, uid, order.id, actor, services.clinic)
         ):
-            theme.say(f"Подтверждено: {order.accession_number}")
+            theme.show_message(f"Подтверждено: {order.accession_number}")
 
     async def _resend(self) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
         if await attempt(lambda: services.store.write(outbox.resend, order.id, actor)):
-            theme.say("Снова в очереди на отправку")
+            theme.show_message("Снова в очереди на отправку")
 
     # ---- facts ----
 
@@ -236,11 +236,11 @@ class OrderPage:
             with ui.element("div").classes("row-line"):
                 text("span", order.accession_number, "number").props("id=accession-number")
                 copy = theme.button(
-                    "Копировать", lambda: theme.say("Номер скопирован"), icon="content_copy", small=True
+                    "Копировать", lambda: theme.show_message("Номер скопирован"), icon="content_copy", small=True
                 )
                 copy.on("click", js_handler=COPY)
             with ui.element("div").classes("row-line").style("margin-top: 8px"):
-                theme.state_chip(words.standing(_visit(card)))
+                theme.state_chip(words.visit_state(_visit(card)))
                 if card.report_doubted:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
@@ -260,7 +260,7 @@ class OrderPage:
         with theme.section("Пациент"):
             theme.facts(_patient(order.patient))
         for step in card.performed:
-            with theme.section("Сделано", words.how_known(step)):
+            with theme.section("Сделано", words.source_of_step(step)):
                 theme.facts(self._performed(step))
                 if step.sop_instance_uid in card.conflicts:
                     reported = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
@@ -278,7 +278,7 @@ class OrderPage:
         when = [
             f"{words.day(step.start.date(), today)}, {step.start:%H:%M}"
             if step.station_ae_titles
-            else f"желательно {words.day(step.start.date(), today)}"  # the other clinic gives the time
+            else f"желательно {words.day(step.start.date(), today)}"  # the other clinic chooses the time
             for step in order.steps
         ]
         where = dict.fromkeys(self._place(ae_title) for step in order.steps for ae_title in step.station_ae_titles)

@@ -1,4 +1,4 @@
-"""The list of studies: today's, or those that were searched for; a number that was scanned opens its card at once."""
+"""The list of studies: today's, or those that were searched for; a scanned number opens its card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from broker.store.database import Reader
 from broker.store.queries import device_registry, schedule
 from broker.store.queries.schedule import Visit
 from ui.layout.frame import frame, search_box
-from ui.live import current_actor, follow, latest, look
+from ui.live import current_actor, follow, latest, read_as_viewer
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -35,7 +35,7 @@ def build(services: Services) -> None:
         typed = q.strip()[:LONGEST]
         actor = current_actor(services)
         if typed:
-            found = await look(services, lambda reader: schedule.studies(reader, typed, services.today(), 2))
+            found = await read_as_viewer(services, lambda reader: schedule.studies(reader, typed, services.today(), 2))
             numbers = {visit.order.accession_number for visit in found}
             if numbers == {typed.upper()}:
                 return RedirectResponse(f"/order/{typed.upper()}", 303)
@@ -114,7 +114,7 @@ def _make_table() -> ui.table:
     table = ui.table(columns=columns, rows=[], row_key="id").style("width: 100%")
     table.props('flat dense hide-pagination binary-state-sort :rows-per-page-options="[0]"')
     table.add_slot("body-cell-time", '<q-td :props="props">{{ props.row.time }}</q-td>')
-    # A real link, so that a middle click opens a tab; the whole row reacts to a click all the same.
+    # A real link, so that a middle click opens a tab; a click on the row works too.
     table.add_slot(
         "body-cell-patient",
         '<q-td :props="props"><div class="whole"><a class="cut" :href="`/order/${props.row.number}`" @click.stop>'
@@ -132,7 +132,7 @@ def _row(visit: Visit, today: date, device_names: Mapping[str, str]) -> dict[str
         "id": f"{order.id} {visit.start:%Y%m%d%H%M}",
         "start": visit.start.isoformat(),
         "time": words.day(on, today)
-        if order.owner and not visit.station_ae_titles  # the other clinic gives the time
+        if order.owner and not visit.station_ae_titles  # the other clinic chooses the time
         else f"{visit.start:%H:%M}"
         if on == today
         else f"{words.day(on, today)} {visit.start:%H:%M}",
@@ -141,5 +141,5 @@ def _row(visit: Visit, today: date, device_names: Mapping[str, str]) -> dict[str
         "what": words.procedure(order),
         "device": ", ".join(device_names.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
         "number": order.accession_number,
-        "state": words.standing(visit),
+        "state": words.visit_state(visit),
     }

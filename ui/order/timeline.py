@@ -1,4 +1,4 @@
-"""A study's history as sentences for the timeline of its card. Pure; it draws nothing."""
+"""A study's history as sentences for the timeline of its card. Pure."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def entries(
     steps = {step.sop_instance_uid: step for step in card.performed}
     found: list[tuple[tuple[object, ...], DayHeading | TimelineEntry]] = []
     heading: date | None = None
-    for happening, times in _fold(card.happenings):
-        local = happening.at.astimezone(zone)
+    for event, times in _fold(card.events):
+        local = event.at.astimezone(zone)
         if local.date() != heading:
             heading = local.date()
             found.append((("day", heading), DayHeading(words.day(heading, today).capitalize())))
-        found.append((_key(happening, found), _line(happening, times, f"{local:%H:%M}", steps, device_places)))
+        found.append((_key(event, found), _line(event, times, f"{local:%H:%M}", steps, device_places)))
     return found
 
 
@@ -78,36 +78,36 @@ _CHANGES = ("patient", "procedure_name", "steps", *(each.name for each in fields
 
 
 def _line(
-    happening: OrderEvent, times: int, at: str, steps: Mapping[str, PerformedStep], device_places: Mapping[str, str]
+    event: OrderEvent, times: int, at: str, steps: Mapping[str, PerformedStep], device_places: Mapping[str, str]
 ) -> TimelineEntry:
-    details = happening.details
-    what = words.ACTIONS.get(happening.what, happening.what)
-    state, who = _STATES.get(happening.what, "waiting"), _who(happening)
+    details = event.details
+    what = words.ACTIONS.get(event.what, event.what)
+    state, who = _STATES.get(event.what, "waiting"), _who(event)
     step = steps.get(str(details.get("sop_instance_uid", "")))
     shown, evidence_name = "", ""
-    if happening.what == AuditAction.AMEND:
+    if event.what == AuditAction.AMEND:
         what = ". ".join(changes(details.get("changed", {}), device_places)) or what
-    elif happening.what == AuditAction.CANCEL:
+    elif event.what == AuditAction.CANCEL:
         what += f": {details['reason']}" if details.get("reason") else ""
-    elif happening.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):
+    elif event.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):
         what = f"Черновик протокола взят у врача {details['taken_from']}"
-    elif happening.what in (AuditAction.START, AuditAction.PROGRESS, AuditAction.FINISH):
-        shown, evidence_name = evidence.mpps(happening.evidence), "Сообщение аппарата (MPPS)"
+    elif event.what in (AuditAction.START, AuditAction.PROGRESS, AuditAction.FINISH):
+        shown, evidence_name = evidence.mpps(event.evidence), "Сообщение аппарата (MPPS)"
         if step and step.operator:
             who += f"; лаборант {names.short(names.from_dicom(step.operator))}"
-        if happening.what == AuditAction.FINISH:
+        if event.what == AuditAction.FINISH:
             state, what = _finish(details, step)
-    elif happening.what == "unsupported":
+    elif event.what == "unsupported":
         what = f"Шине не передано {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
         what += f": {bus.bus_reason(details.get('reason', ''))}"
         who = "Обмен с шиной"
-    elif happening.what in ("delivered", "retry", "needs_attention"):
-        what = f"Шина {_TAKEN[happening.what]} {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
-        if happening.what != "delivered":
+    elif event.what in ("delivered", "retry", "needs_attention"):
+        what = f"Шина {_TAKEN[event.what]} {bus.MESSAGES_TAKEN[OutboxKind(details['kind'])]}"
+        if event.what != "delivered":
             what += f": {bus.bus_reason(details.get('reason', ''))}"
         if times > 1:
             what += f" ({words.plural(times, 'попытка', 'попытки', 'попыток')} подряд)"
-        shown, evidence_name, who = happening.evidence, "Ответ шины", "Обмен с шиной"
+        shown, evidence_name, who = event.evidence, "Ответ шины", "Обмен с шиной"
     return TimelineEntry(at, state, what, who, shown, evidence_name if shown else "")
 
 
@@ -145,28 +145,28 @@ def _finish(details: Mapping[str, Any], step: PerformedStep | None) -> tuple[str
     return "done", f"Выполнено, {images}" if images else "Выполнено"
 
 
-def _who(happening: OrderEvent) -> str:
-    kind = words.ACTOR_KINDS[ActorKind(happening.actor_kind)]
-    if happening.actor_kind == ActorKind.DEVICE and happening.actor.isascii():
-        return f"{kind} {happening.actor}"  # only its AE title is known
-    return happening.actor or kind
+def _who(event: OrderEvent) -> str:
+    kind = words.ACTOR_KINDS[ActorKind(event.actor_kind)]
+    if event.actor_kind == ActorKind.DEVICE and event.actor.isascii():
+        return f"{kind} {event.actor}"  # only its AE title is known
+    return event.actor or kind
 
 
-def _fold(happenings: Iterable[OrderEvent]) -> list[tuple[OrderEvent, int]]:
+def _fold(events: Iterable[OrderEvent]) -> list[tuple[OrderEvent, int]]:
     """Merge repeated failed attempts into the newest of them, with their number: a silent bus is one entry."""
     folded: list[tuple[OrderEvent, int]] = []
-    for happening in happenings:
-        if folded and happening.what == "retry" and folded[-1][0].what == "retry":
+    for event in events:
+        if folded and event.what == "retry" and folded[-1][0].what == "retry":
             newest, times = folded[-1]
-            if newest.details == happening.details:
+            if newest.details == event.details:
                 folded[-1] = (newest, times + 1)
                 continue
-        folded.append((happening, 1))
+        folded.append((event, 1))
     return folded
 
 
-def _key(happening: OrderEvent, found: Sequence[tuple[tuple[object, ...], object]]) -> tuple[object, ...]:
-    key: tuple[object, ...] = (happening.at, happening.what)
+def _key(event: OrderEvent, found: Sequence[tuple[tuple[object, ...], object]]) -> tuple[object, ...]:
+    key: tuple[object, ...] = (event.at, event.what)
     taken = {each for each, _ in found}
     while key in taken:
         key = (*key, "again")

@@ -7,7 +7,7 @@ from nicegui import ui
 from broker.domain.device_advice import Explanation
 from broker.domain.orders import Order
 from ui.devices import advice
-from ui.live import look
+from ui.live import read_as_viewer
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -24,7 +24,7 @@ class WhyDialog:
 
     async def ask(self, order: Order) -> None:
         """Explain by the last query of each device whether it sees the order."""
-        found = await look(self._services, lambda reader: self._services.explain(reader, order))
+        found = await read_as_viewer(self._services, lambda reader: self._services.explain(reader, order))
         self._box.clear()
         with self._box:
             if not found:

@@ -30,7 +30,7 @@ def facts(doses: Sequence[Dose]) -> list[tuple[str, str]]:
     """Return the doses of a step as (name, value): totals first, then by exposure."""
     totals = {dose.keyword: dose.value for dose in doses if not dose.position}
     if "EntranceDoseInmGy" in totals:
-        totals.pop("EntranceDose", None)  # the same in a coarser unit
+        totals.pop("EntranceDose", None)  # the same value in a coarser unit
     found = [
         (name, f"{_number(totals[keyword] * factor)} {unit}".strip())
         for keyword, (name, factor, unit) in _WHOLE.items()
@@ -71,5 +71,5 @@ def shown(value: float | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Return at most four significant digits: more of them are the device's noise."""
+    """Return at most four significant digits: devices are not more precise."""
     return f"{value:.4g}".replace(".", ",") if value < 10_000 else f"{value:.0f}"

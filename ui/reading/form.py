@@ -1,6 +1,6 @@
-"""The report while it is written: kept after every pause, signed after a look at what is sent.
+"""The form of a report: a draft is saved after every pause; signing shows first what will be sent.
 
-What is typed is never overwritten unseen: if somebody else has saved meanwhile, the person chooses.
+Typed text is never overwritten unseen: if somebody else has saved meanwhile, the person chooses.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from ui.widgets.form_field import FormField, labelled_field
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
-QUIET = 1.5  # seconds without a keystroke after which the draft is kept
-LONGEST_UNKEPT = 8.0  # … and while somebody types without a pause
+PAUSE = 1.5  # seconds without a keystroke after which the draft is saved
+MAX_UNSAVED = 8.0  # seconds after which it is saved without a pause
 _OPEN_DIALOG = 'document.getElementById("sign").showModal()'
 
 
@@ -47,15 +47,15 @@ class ReportForm:
         self._actor = actor
         self._study = study
         self._reread = reread
-        self._kept = ReportText()  # what the database has, as far as this page has seen
+        self._saved_text = ReportText()  # the text in the database, as this page has last read it
         self._revision = 0
-        self._changed: float | None = None  # when a key was pressed last
-        self._unkept: float | None = None  # … and first since the draft was kept
+        self._changed: float | None = None  # time of the last keystroke
+        self._unsaved_since: float | None = None  # time of the first keystroke since the draft was saved
         self._refused = False  # signing was refused, and nothing was typed since
         self._lock = asyncio.Lock()
-        self._clash: Report | None = None  # somebody else's draft, saved after this page had read its own
+        self._clash: Report | None = None  # another person's draft, saved after this page had read its own
         self._closed = False  # signed
-        self._asked = ReportText()  # what the dialog shows: this is signed, nothing else
+        self._asked = ReportText()  # the text in the dialog: exactly this is signed
         self._box = ui.element("div")
         with self._box:
             self._none = Memo(ui.element("div"))
@@ -65,7 +65,7 @@ class ReportForm:
         self._make_dialog()
         client = ui.context.client
         client.on_disconnect(self._keep_last)
-        ui.timer(QUIET / 3, self._keep_if_quiet)
+        ui.timer(PAUSE / 3, self._keep_if_quiet)
 
     def show(self, study: StudyToRead, signed: bool) -> None:
         """Show a newer draft from the database, unless something typed here would be lost by that."""
@@ -74,11 +74,13 @@ class ReportForm:
         self._box.set_visibility(not signed)
         if signed:
             return
-        begun = study.card.order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED) and bool(study.card.performed)
-        self._show_begun(begun)
+        started = study.card.order.state in (OrderState.IN_PROGRESS, OrderState.COMPLETED) and bool(
+            study.card.performed
+        )
+        self._show_started(started)
         report = study.card.report
         if report and report.revision > self._revision and not self._lock.locked():
-            if self._text() in (self._kept, ReportText.of(report)):
+            if self._text() in (self._saved_text, ReportText.of(report)):
                 self._take(report)
             else:
                 self._show_clash(report)
@@ -106,15 +108,15 @@ class ReportForm:
             theme.button("Подписать", self._ask, kind="primary", key="Ctrl+Enter")
             self._note = text("p", "", "muted small").props("role=status")
 
-    def _show_begun(self, begun: bool) -> None:
-        self._form.set_visibility(begun)
-        self._actions.set_visibility(begun)
+    def _show_started(self, started: bool) -> None:
+        self._form.set_visibility(started)
+        self._actions.set_visibility(started)
 
         def draw() -> None:
-            if not begun:
+            if not started:
                 theme.empty("Снимков ещё нет.", "Описать можно, когда аппарат начнёт исследование.")
 
-        self._none.show(begun, draw)
+        self._none.show(started, draw)
 
     def _typed(self) -> tuple[ReportText, dict[str, str]]:
         """Return what is typed, normalised, and its problems: field -> code."""
@@ -138,10 +140,10 @@ class ReportForm:
 
     def _take(self, report: Report) -> None:
         """Show a draft as the database has it."""
-        self._revision, self._kept = report.revision, ReportText.of(report)
-        if self._text() != self._kept:
-            self._fill(self._kept)
-        self._changed = self._unkept = None
+        self._revision, self._saved_text = report.revision, ReportText.of(report)
+        if self._text() != self._saved_text:
+            self._fill(self._saved_text)
+        self._changed = self._unsaved_since = None
         at = self._moment(report)
         whose = "" if report.author == self._actor.name else f", {names.short(report.author_name)}"
         self._show_kept(f"{at}{whose}")
@@ -151,25 +153,29 @@ class ReportForm:
     def _touch(self) -> None:
         self._refused = False
         self._changed = time.monotonic()
-        self._unkept = self._unkept or self._changed
+        self._unsaved_since = self._unsaved_since or self._changed
         for field in self._fields.values():
-            field.complain("")
+            field.show_error("")
 
     async def _keep_if_quiet(self) -> None:
         now = time.monotonic()
-        if self._changed and self._unkept and (now - self._changed >= QUIET or now - self._unkept >= LONGEST_UNKEPT):
+        if (
+            self._changed
+            and self._unsaved_since
+            and (now - self._changed >= PAUSE or now - self._unsaved_since >= MAX_UNSAVED)
+        ):
             await self._keep()
 
     async def _keep(self) -> bool:
-        """Keep the draft, without an unreadable dose; return True if the database has all that is typed."""
+        """Save the draft, without an unreadable dose; return True if the database has everything that is typed."""
         async with self._lock:
-            self._changed = self._unkept = None
+            self._changed = self._unsaved_since = None
             content, problems = self._typed()
             if self._closed or self._clash:
                 return False
             if "effective_dose" in reports.problems(content):
                 content = replace(content, effective_dose=None)
-            if content == self._kept:
+            if content == self._saved_text:
                 return not problems
             try:
                 actor = current_actor(self._services)
@@ -180,23 +186,23 @@ class ReportForm:
                     report=lambda why: self._show_note(f"Черновик не сохранён. {why}", bad=True),
                 )
             except Invalid as caught:
-                self._complain(caught.problems)
+                self._show_problems(caught.problems)
                 self._show_note("Черновик не сохраняется: сократите текст", bad=True)
                 return False
             except Stale:
                 done = None
             else:
                 if done is not None:
-                    self._revision, self._kept = done.value.revision, content
+                    self._revision, self._saved_text = done.value.revision, content
                     self._show_kept(self._moment(done.value))
                     return not problems
         await self._reread()
         return False
 
     def _keep_last(self) -> None:
-        """Keep what was typed last when the page is closed; a newer draft stays, errors cannot be shown."""
+        """Save the last typed text when the page is closed; a newer draft stays, errors cannot be shown."""
         content, _ = self._typed()
-        if self._closed or self._clash or content == self._kept or reports.problems(content):
+        if self._closed or self._clash or content == self._saved_text or reports.problems(content):
             return
         try:
             self._services.store.write(
@@ -205,7 +211,7 @@ class ReportForm:
         except (BrokerError, StoreError):
             return
 
-    # ---- somebody else writes at the same time ----
+    # ---- conflicts with another writer ----
 
     def _make_clash(self) -> None:
         with ui.element("div").classes("attention-reason").props("role=alert") as self._clashing:
@@ -236,7 +242,7 @@ class ReportForm:
 
     async def _keep_mine(self) -> None:
         if self._clash:
-            self._revision, self._kept = self._clash.revision, ReportText.of(self._clash)
+            self._revision, self._saved_text = self._clash.revision, ReportText.of(self._clash)
         self._end_clash()
         await self._keep()
 
@@ -262,7 +268,7 @@ class ReportForm:
                 theme.button("Вернуться").props("data-closes")
 
     async def _ask(self) -> None:
-        """Validate and keep the draft, and show what is about to be signed."""
+        """Validate and save the draft, and show what will be signed."""
         if self._clash:
             self._show_note("Сначала выберите, чей текст оставить", bad=True)
             return
@@ -275,7 +281,7 @@ class ReportForm:
             problems["images"] = "unfinished"
         if problems:
             self._refused = True
-            self._complain(problems)
+            self._show_problems(problems)
             return
         if not await self._keep():
             return
@@ -299,8 +305,8 @@ class ReportForm:
                 ("Подписывает", self._actor.title or self._actor.name),
             ]
         )
-        tells = self._services.clinic.sends_to_bus and order.bus_role
-        goes = "Протокол и его PDF уйдут на шину." if tells else "На шину ничего не уйдёт."
+        sends = self._services.clinic.sends_to_bus and order.bus_role
+        goes = "Протокол и его PDF уйдут на шину." if sends else "На шину ничего не уйдёт."
         text("p", f"{goes} Подписанное изменить нельзя.", "muted small").style("margin-top: 12px")
 
     async def _sign(self) -> None:
@@ -315,18 +321,18 @@ class ReportForm:
                     report=lambda why: self._show_note(f"Не подписано. {why}", bad=True),
                 )
             except Invalid as caught:
-                self._complain(caught.problems)
+                self._show_problems(caught.problems)
                 return
             except Stale:
                 done = None
             if done is not None and done.value.state is ReportState.SIGNED:
                 self._closed = True
-                theme.say(f"Протокол {order.accession_number} подписан")
+                theme.show_message(f"Протокол {order.accession_number} подписан")
         await self._reread()
 
-    def _complain(self, problems: dict[str, str]) -> None:
+    def _show_problems(self, problems: dict[str, str]) -> None:
         for name, field in self._fields.items():
-            field.complain(errors.problem(name, problems[name]) if name in problems else "")
+            field.show_error(errors.problem(name, problems[name]) if name in problems else "")
         first = next((name for name in self._fields if name in problems), "")
         if first:
             self._fields[first].focus()
@@ -338,7 +344,7 @@ class ReportForm:
     # ---- words ----
 
     def _show_kept(self, when: str) -> None:
-        """Show that the draft is kept, unless the reason why it was not signed is shown."""
+        """Show that the draft is saved, unless the reason is shown why it was not signed."""
         if not self._refused:
             self._show_note(f"Черновик сохранён {when}")
 

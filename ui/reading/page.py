@@ -1,4 +1,4 @@
-"""The doctor's page of one study: its facts on the left, the report on the right, kept while typed, signed once.
+"""The doctor's page of one study: its facts on the left, the report on the right, saved while typing, signed once.
 
 Live: a report that somebody else saves or signs shows here, and what is typed here is never overwritten unseen.
 """
@@ -20,7 +20,7 @@ from broker.store.queries import reading_list
 from broker.store.queries.reading_list import StudyToRead, UnreportedStudy
 from broker.workflow import reports
 from ui.layout.frame import frame
-from ui.live import attempt, current_actor, follow, latest, look
+from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.reading import queue_page, signed_report, study_facts
 from ui.reading.form import ReportForm
 from ui.services import Services
@@ -41,7 +41,7 @@ def build(services: Services) -> None:
             if not permissions.may(actor, Permission.REPORT):
                 theme.empty("Описывают врачи.", "Подписанный протокол виден в карточке исследования.")
                 return
-            found = await look(services, lambda reader: _read(reader, services, accession_number, only))
+            found = await read_as_viewer(services, lambda reader: _read(reader, services, accession_number, only))
             if found is None:
                 theme.empty(f"Исследования с номером «{accession_number[:40]}» нет.", "Проверьте номер.")
                 return
@@ -49,12 +49,12 @@ def build(services: Services) -> None:
             page = ReadingPage(services, actor, only, found)
             refresh = latest(services, page.read, page.show)
             follow(services, refresh)
-            await refresh()  # what came between reading and following
+            await refresh()  # changes between reading and following
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingPageData:
-    """What the page is drawn from; `following` is the study to report next, once this one is signed."""
+    """The data of the page; `following` is the study to report next, once this one is signed."""
 
     study: StudyToRead
     devices: dict[str, str]
@@ -95,7 +95,7 @@ class ReadingPage:
         self.show(found)
 
     def read(self, reader: Reader) -> ReadingPageData | None:
-        """Return what the page is drawn from; None if there is no such order."""
+        """Return the data of the page; None if the order does not exist."""
         return _read(reader, self._services, self._found.study.card.order.accession_number, self._only)
 
     def show(self, found: ReadingPageData | None) -> None:
@@ -115,7 +115,7 @@ class ReadingPage:
         self._form.show(found.study, signed is not None)
 
     async def _reread(self) -> None:
-        self.show(await look(self._services, self.read))
+        self.show(await read_as_viewer(self._services, self.read))
 
     # ---- signed ----
 
@@ -142,4 +142,4 @@ class ReadingPage:
         services, order = self._services, self._found.study.card.order
         actor = current_actor(services)
         if await attempt(lambda: services.store.write(reports.uphold, order.id, actor, services.clinic)):
-            theme.say("Подтверждено: протокол об этих снимках")
+            theme.show_message("Подтверждено: протокол об этих снимках")

@@ -1,4 +1,4 @@
-"""What waits for a report: the most urgent first, then the oldest. Live."""
+"""The studies that wait for a report: urgent ones first, then the oldest. Live."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ui.widgets.html import tag
 from ui.widgets.keyed_list import KeyedList, Redraw, html_row
 from ui.widgets.theme import text
 
-WINDOW = timedelta(days=30)  # what has waited longer is listed apart, so that it does not hide today's work
+WINDOW = timedelta(days=30)  # studies that have waited longer are listed separately
 MOST = 200  # rows
 
 
@@ -93,10 +93,10 @@ def list_address(modality: str, *, older: bool = False) -> str:
     return f"/reading?{query}" if query else "/reading"
 
 
-def following(reader: Reader, now: datetime, modality: str, but: int) -> UnreportedStudy | None:
+def following(reader: Reader, now: datetime, modality: str, except_order: int) -> UnreportedStudy | None:
     """Return the study to report after this one, or None."""
     waiting = reading_list.queue(reader, now - WINDOW, modality, limit=2).waiting
-    return next((each for each in waiting if each.order.id != but), None)
+    return next((each for each in waiting if each.order.id != except_order), None)
 
 
 class ReadingListPage:
@@ -119,7 +119,7 @@ class ReadingListPage:
         self._more = text("p", f"Показаны первые {MOST}.", "muted small more")
 
     def read(self, reader: Reader) -> ReadingQueue:
-        """Return what waits for a report."""
+        """Return the studies that wait for a report."""
         since = self._services.store.clock() - WINDOW
         return reading_list.queue(reader, since, self._modality, older=self._older, limit=MOST)
 
@@ -170,7 +170,7 @@ def _make_filter(model: tuple[str, str, int, bool]) -> tuple[ui.element, Redraw]
 
 def _write_line(line: ReadingRow) -> Markup:
     urgent = tag("b", "urgent", "Срочно") if line.urgent else ""
-    doubtful = theme.written_chip("attention", "Тот ли пациент?") if line.doubtful else ""
+    doubtful = theme.state_chip_html("attention", "Тот ли пациент?") if line.doubtful else ""
     return html.link(
         line.href,
         "wait",

@@ -1,4 +1,4 @@
-"""What a doctor should know before reporting a study: patient, reason, what was made with what dose, prior studies."""
+"""The facts of a study for its report: patient, reason, series and doses, prior studies."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ui.text.referral_fields import SEXES
 from ui.widgets import theme
 from ui.widgets.theme import text
 
-LONGEST = 160  # characters of an earlier conclusion that the list shows; the rest is one click away
+LONGEST = 160  # characters of an earlier conclusion that the list shows
 
 
 def places(reader: Reader) -> dict[str, str]:
-    """Return where each device stands: AE title -> «Рентген, каб. 14»."""
+    """Return the name and room of each device: AE title -> «Рентген, каб. 14»."""
     return {device.ae_title: words.device_place(device) for device in device_registry.approved(reader)}
 
 
@@ -111,7 +111,7 @@ def _draw_earlier(visit: Visit, report: Report | None, today: date) -> None:
         with ui.link("", f"/order/{order.accession_number}").classes("quiet"):
             text("span", f"{words.day(visit.start.date(), today)}, {words.procedure(order)}")
         if report is None:
-            theme.state_chip(words.standing(visit))
+            theme.state_chip(words.visit_state(visit))
     if report is None:
         return
     cut = names.cut(report.conclusion, LONGEST)

@@ -1,4 +1,4 @@
-"""Every Russian word of the exchange with the region: what goes and comes, what became of it, and what to do."""
+"""Every Russian word of the exchange with the region: messages, their outcomes, and what to do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ARRIVALS = {
     ArrivalKind.RESULT: "Результат другой клиники",
 }
 
-# How the reasons begin that are not an answer about the message itself.
+# Beginnings of reasons that are not about the message itself.
 _BUS_REASONS = {
     "cannot connect": "шина недоступна, соединение не устанавливается",
     "time-out": "шина не отвечает, время ожидания вышло",
@@ -41,7 +41,7 @@ _BUS_REASONS = {
     "certificate files cannot be used": "файлы сертификатов не читаются",
     "proxy": "не пропускает прокси",
     "the bus takes no corrections": "эта шина исправлений не принимает; если важно, отмените и запишите новое",
-    "the bus takes no news of a beginning": "эта шина не ждёт известий о начале",
+    "the bus does not accept the start of a study": "эта шина не ждёт известий о начале",
     "the bus has given no id to this order": "шина не дала этому направлению номера",
     "the order is not cancelled any more": "аппарат всё же выполнил исследование, отмены больше нет",
     "the program failed at it": "в программе сбой, позовите администратора",
@@ -63,7 +63,7 @@ _BUS_DETAILS = {
 
 
 def bus_reason(reason: str) -> str:
-    """Return why the bus did not accept a message; what it answers about the message itself is shown as it came."""
+    """Return why the bus did not accept a message; a reason about the message itself is returned as it is."""
     for beginning, meaning in _BUS_REASONS.items():
         if reason.startswith(beginning):
             rest = reason.removeprefix(beginning).strip(" :,.()")
@@ -123,15 +123,15 @@ def bus_trouble(channel: str, silent: timedelta | None) -> str:
     return f"На шину ничего не уходит{since}. Направления сохраняются и уйдут позже."
 
 
-# ---- what comes ----
+# ---- incoming messages ----
 
 
-def to_mend(found: Mapping[str, str]) -> str:
+def to_complete(found: Mapping[str, str]) -> str:
     """Return the fields that a person has to complete or check; empty if there are none."""
     return f"Дополнить или проверить: {referral_fields.listed(found) or 'поля'}" if found else ""
 
 
-def incoming_over(state: IncomingState) -> str:
+def incoming_closed(state: IncomingState) -> str:
     """Return why another clinic's referral cannot be registered any more."""
     return {
         IncomingState.CANCELLED: "Направившая клиника его только что отменила: записывать не нужно.",
@@ -140,7 +140,7 @@ def incoming_over(state: IncomingState) -> str:
     }.get(state, "Это направление отложено, его нужно разобрать.")
 
 
-# Why a received message was not accepted, by how the reason begins.
+# Why a received message was not accepted, by the beginning of the reason.
 _INCOMING_REASONS = {
     "it is too large": "слишком большое",
     "it is nested too deep": "слишком глубоко вложено",
@@ -157,5 +157,5 @@ _INCOMING_REASONS = {
 
 
 def incoming_reason(reason: str) -> str:
-    """Return why a received message was not accepted; a reason without words of its own is returned as it is."""
+    """Return why a received message was not accepted; an unknown reason is returned as it is."""
     return next((meaning for beginning, meaning in _INCOMING_REASONS.items() if reason.startswith(beginning)), reason)

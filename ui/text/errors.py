@@ -1,6 +1,6 @@
-"""Every Russian word about what went wrong: problems of fields, refusals, faults; each says how to fix it.
+"""Every Russian word about errors: problems of fields, refusals, failures, and how to fix them.
 
-Only words, as in `words`. A code without words of its own still gets a sentence.
+An unknown code gets a general sentence.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def problems(found: Mapping[str, str]) -> str:
 
 
 def error(caught: BaseException) -> str:
-    """Return what an error means to the person who met it."""
+    """Return the sentence for an error."""
     if isinstance(caught, TooManyAttempts):
         return f"Слишком много попыток. Подождите {words.waiting(caught.seconds)}."
     if isinstance(caught, Invalid):
@@ -88,7 +88,7 @@ def error(caught: BaseException) -> str:
     return BROKEN
 
 
-# What another person or a device did to an order while its form was open, and what the form must not overrule.
+# Actions of others on an order while its form is open, which the form must not overwrite.
 _CHANGES = (
     AuditAction.AMEND,
     AuditAction.CANCEL,
@@ -102,9 +102,9 @@ _CHANGES = (
 )
 
 
-def changed_meanwhile(happenings: Iterable[OrderEvent], zone: tzinfo, today: date) -> str:
-    """Return who was faster, when, and with what; `happenings` come newest first."""
-    for each in happenings:
+def changed_meanwhile(events: Iterable[OrderEvent], zone: tzinfo, today: date) -> str:
+    """Return who changed the order first, when, and how; `events` come newest first."""
+    for each in events:
         at = words.moment(each.at, zone, today)
         if each.what == AuditAction.AMEND and (changed := referral_fields.listed(each.details.get("changed", {}))):
             return f"Пока вы правили, изменилось: {changed} ({each.actor}, {at})"

@@ -1,7 +1,6 @@
 """The Russian words that pages share: dates, durations, studies, names of roles, states and actions.
 
-Only words: nothing here draws, reads the database or decides. The words for errors are in `errors`, those for the
-exchange with the region in `bus`.
+The words for errors are in `errors`, those for the exchange with the region in `bus`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ACTOR_KINDS = {
     ActorKind.SYSTEM: "программа",
 }
 
-# What happened, as the timeline and the audit trail show it.
+# Audit actions, as the timeline shows them.
 AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.REGISTER: "Направление записано",
     AuditAction.AMEND: "Направление изменено",
@@ -85,7 +84,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.HISTORY: "Спросили регион о прежних исследованиях",
     AuditAction.DIRECTORY_REPLACED: "Загружен справочник",
 }
-# What else the timeline of an order shows: devices that received it, and what the bus answered.
+# Other events of the timeline: deliveries to devices, and answers of the bus.
 EVENTS = {
     "seen": "Аппарат получил направление в свой список",
     "delivered": "Шина приняла",
@@ -94,14 +93,14 @@ EVENTS = {
     "paused": "Обмен с шиной остановлен",
     "unsupported": "Шине не передано",
 }
-# All that a timeline may tell, by `OrderEvent.what`.
+# All events of a timeline, by `OrderEvent.what`.
 ACTIONS = {**EVENTS, **{str(action): text for action, text in AUDIT_ACTIONS.items()}}
 
 # ---- states ----
 
 
-def standing(visit: Visit) -> str:
-    """Return the key in theme.STATES of a visit's state; what the bus refused is shown apart from it."""
+def visit_state(visit: Visit) -> str:
+    """Return the key in theme.STATES of a visit's state; refused messages are shown separately."""
     state = visit.order.state
     if state is OrderState.SCHEDULED:
         return "seen" if visit.seen_at else "waiting"
@@ -118,7 +117,7 @@ def standing(visit: Visit) -> str:
 
 
 def trouble(check: Check) -> str:
-    """Return what does not work, what that means and what to do."""
+    """Return the sentence for a failed check: what it means and what to do."""
     return {
         "database": "База данных не принимает изменений: новое не сохраняется. Позовите администратора.",
         "dicom": "Порт DICOM закрыт: аппараты не видят список. Позовите администратора.",
@@ -169,7 +168,7 @@ def duration(length: timedelta) -> str:
 
 
 def ago(length: timedelta) -> str:
-    """Return how long ago something was, as it stands before «назад»: «5 минут», «2 часа», «3 дня»."""
+    """Return how long ago something was, for use before «назад»: «5 минут», «2 часа», «3 дня»."""
     minutes = int(length.total_seconds() // 60)
     if minutes < 60:
         return plural(minutes, "минуту", "минуты", "минут")
@@ -179,7 +178,7 @@ def ago(length: timedelta) -> str:
 
 
 def of_moment(instant: datetime, zone: tzinfo, today: date) -> str:
-    """Return an instant as it stands after «от»: «сегодня 09:12», «вчера 14:10», «02.03.2026 14:10»."""
+    """Return an instant for use after «от»: «сегодня 09:12», «вчера 14:10», «02.03.2026 14:10»."""
     local = instant.astimezone(zone)
     return f"{day(local.date(), today)} {local:%H:%M}"
 
@@ -209,7 +208,7 @@ MODALITIES = {
     "XA": "Ангиография",
 }
 SIDES = {"L": "слева", "R": "справа", "B": "с двух сторон"}
-# The usual short forms, for a column on the board; the lane's device makes the rest clear.
+# The usual short forms, for the columns of the board.
 _SHORT = (
     ("Рентгенография ", ""),
     ("Флюорография", "ФЛГ"),
@@ -221,7 +220,7 @@ _SHORT = (
     ("придаточных пазух носа", "ППН"),
     ("прямая проекция", "прямая"),
 )
-HEARD = {"worklist": "Список", "mpps": "Ход исследования (MPPS)", "echo": "Проверка связи"}
+SERVICES = {"worklist": "Список", "mpps": "Ход исследования (MPPS)", "echo": "Проверка связи"}
 CHARSETS = {
     "auto": "Автоматически",
     "ISO_IR 192": "UTF-8 (ISO_IR 192)",
@@ -273,7 +272,7 @@ DISCONTINUATION = {
 }
 
 
-def how_known(step: PerformedStep) -> str:
+def source_of_step(step: PerformedStep) -> str:
     """Return how it is known that a study was made if its device has not reported it; else empty."""
     if step.source is StepSource.ARCHIVE:
         return "снимки найдены в архиве"

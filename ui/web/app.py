@@ -29,7 +29,7 @@ from ui.exchange import message
 from ui.exchange import page as exchange_page
 from ui.incoming import page as incoming_page
 from ui.layout import plain_page
-from ui.live import News
+from ui.live import ChangeNotifier
 from ui.order import label, study_list
 from ui.order import page as order_page
 from ui.reading import page as reading_page
@@ -66,7 +66,7 @@ PAGES: tuple[PageModule, ...] = (
 
 def create_app(services: Services) -> FastAPI:
     """Return the whole application; called once in a process."""
-    news = News(services)
+    news = ChangeNotifier(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -110,7 +110,7 @@ def _host(origin: str) -> str:
 
 
 class SignedIn:
-    """Redirects whoever is not signed in to the sign-in page, and refuses them the websocket.
+    """Redirects requests without a session to the sign-in page, and refuses their websockets.
 
     An open websocket reaches only a page that was built for somebody signed in, and every use case checks again.
     """

@@ -25,7 +25,7 @@ class Autocomplete(Generic[T]):
     """Turns a field into a combo box; put it into an element with the class `combo`.
 
     `take` gets what was chosen, or None and the words that nothing matched. With `eager` the first match is chosen
-    by itself and none of them is an answer too, offered as `nobody` or, under the matches, as `other`; without it the
+    by itself and none of them is an answer too, offered as `no_match` or, under the matches, as `other`; without it the
     field keeps what is typed, and the list only offers.
     While `filling` returns True, the page itself fills the field, and nothing is searched.
     """
@@ -33,19 +33,19 @@ class Autocomplete(Generic[T]):
     def __init__(
         self,
         field: FormField,
-        look: Callable[[str], Awaitable[list[T]]],
+        read_as_viewer: Callable[[str], Awaitable[list[T]]],
         draw: Callable[[T], object],
         take: Callable[[T | None, str], Awaitable[None]],
         *,
         name: str,
         eager: bool = False,
-        nobody: str = "",
+        no_match: str = "",
         other: str = "",
         filling: Callable[[], bool] = lambda: False,
     ) -> None:
         self.field = field
-        self._look, self._draw, self._take = look, draw, take
-        self._name, self._eager, self._nobody, self._other = name, eager, nobody, other
+        self._look, self._draw, self._take = read_as_viewer, draw, take
+        self._name, self._eager, self._no_match, self._other = name, eager, no_match, other
         self._matches: list[T] = []
         self._answered: str | None = None  # the words that the list answers; None while it is closed
         self._chosen = -1
@@ -119,7 +119,7 @@ class Autocomplete(Generic[T]):
     def _redraw(self) -> None:
         self.list.clear()
         box = self.field.control
-        box.props(f"aria-expanded={'true' if self._matches or self._nobody else 'false'}")
+        box.props(f"aria-expanded={'true' if self._matches or self._no_match else 'false'}")
         if self._chosen >= 0:
             box.props(f"aria-activedescendant={self._name}-{self._chosen}")
         else:
@@ -132,7 +132,7 @@ class Autocomplete(Generic[T]):
             for number, match in enumerate(self._matches):
                 with self._option(number, match), ui.element("span").classes("cut"):
                     self._draw(match)
-            none = self._other if self._matches else self._nobody
+            none = self._other if self._matches else self._no_match
             if none:
                 with self._option(count, None):
                     text("span", f"{none} {self._answered}", "cut")

@@ -15,7 +15,7 @@ from broker.workflow import accounts
 from ui.services import Services
 from ui.text import words
 
-QUIET = 1.0  # seconds after the last change
+PAUSE = 1.0  # seconds after the last change
 
 
 class Draft:
@@ -27,11 +27,11 @@ class Draft:
         actor: Actor,
         form: str,
         content: Callable[[], dict[str, Any] | None],
-        tell: Callable[[str, bool], None],
+        show_note: Callable[[str, bool], None],
     ) -> None:
         self._services, self._actor, self._form = services, actor, form
         self._content = content
-        self._tell = tell
+        self._show_note = show_note
         self._changed: float | None = None
         self._lock = asyncio.Lock()
         self.held = False  # while the form is being saved, a pause does not keep the draft
@@ -39,7 +39,7 @@ class Draft:
 
     def start(self) -> None:
         """Begin to watch for pauses; called when the page is complete."""
-        ui.timer(QUIET / 2, self._keep_if_quiet)
+        ui.timer(PAUSE / 2, self._keep_if_quiet)
 
     def touch(self) -> None:
         """Note that something has changed."""
@@ -56,13 +56,13 @@ class Draft:
                     self.kept = True
                     if saved_at and not self.held:
                         at = words.moment(saved_at, self._services.clinic.zone, self._services.today())
-                        self._tell(f"Черновик сохранён {at}", False)
+                        self._show_note(f"Черновик сохранён {at}", False)
                 elif self.kept:
                     await run.io_bound(store.write, accounts.drop_draft, self._form, self._actor)
                     self.kept = False
             except StoreError:
-                self._tell("Черновик не сохранён: база данных не принимает изменений", True)
+                self._show_note("Черновик не сохранён: база данных не принимает изменений", True)
 
     async def _keep_if_quiet(self) -> None:
-        if self._changed is not None and not self.held and time.monotonic() - self._changed >= QUIET:
+        if self._changed is not None and not self.held and time.monotonic() - self._changed >= PAUSE:
             await self.keep()

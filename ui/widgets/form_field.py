@@ -31,7 +31,7 @@ class FormField:
     def value(self, value: Any) -> None:
         self.control.set_value(value)
 
-    def complain(self, error: str) -> None:
+    def show_error(self, error: str) -> None:
         """Show under the field what is wrong and how to fix it; an empty string removes it."""
         if error == self.error:
             return
@@ -44,7 +44,7 @@ class FormField:
             self.box.classes(remove="wrong")
             self.control.props(remove="aria-invalid")
 
-    def advise(self, hint: str) -> None:
+    def show_hint(self, hint: str) -> None:
         """Show a hint under the field, unless an error is shown."""
         if hint != self.hint:
             self.hint = hint

@@ -88,7 +88,7 @@ DARK = {
     "veil": "rgba(0, 0, 0, .6)",
 }
 
-# A state is an icon, a word and a colour, never a colour alone. `words.standing` tells which one an order is in.
+# A state is an icon, a word and a colour, never a colour alone. See `words.visit_state`.
 STATES = {
     "waiting": ("schedule", "Ожидает", "slate"),
     "seen": ("visibility", "Виден аппарату", "blue"),
@@ -209,7 +209,7 @@ def key_hint(keys: str) -> None:
         text("span" if part == "затем" else "kbd", f" {part} " if part == "затем" else part)
 
 
-def written_keys(keys: str) -> Markup:
+def key_hint_html(keys: str) -> Markup:
     """Return what `key_hint` draws."""
     caps = (("span", f" {part} ") if part == "затем" else ("kbd", part) for part in keys.split(" "))
     return html.join(*(html.tag(tag, "", part) for tag, part in caps))
@@ -221,7 +221,7 @@ def state_chip(state: str, word: str = "") -> None:
     html_element("span", content, classes).props["title"] = title
 
 
-def written_chip(state: str, word: str = "") -> Markup:
+def state_chip_html(state: str, word: str = "") -> Markup:
     """Return what `state_chip` draws."""
     classes, title, content = _state(state, word)
     return html.tag("span", classes, content, title=title)
@@ -272,7 +272,7 @@ def section(title: str, remark: str = "") -> Iterator[None]:
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> None:
-    """Draw names and values; an empty value is a dash, so that nobody wonders whether it was forgotten."""
+    """Draw names and values; an empty value is shown as a dash."""
     with ui.element("dl").classes("facts"):
         for name, value in pairs:
             text("dt", name)
@@ -288,7 +288,7 @@ def empty(what: str, how: str, key: str = "") -> None:
                 key_hint(key)
 
 
-def say(message: str, *, bad: bool = False) -> None:
+def show_message(message: str, *, bad: bool = False) -> None:
     """Show in one line what has happened; it disappears by itself, an error later, and can be closed."""
     ui.notify(
         message,

@@ -1,7 +1,7 @@
-"""Our own `/fhir`, where a local МИС finds the regional bus as the wire profile has it.
+"""Our own `/fhir`, which a local МИС uses in place of the regional bus, by the same profile.
 
-`web` is the calls over HTTP, `service` what they do, `answers` what is read of an order; what is demanded and refused
-is in `fhir_server`. Here are only the names that the composition root needs.
+`web` is HTTP, `service` the operations, `answers` the resources that are returned for an order; `fhir_server`
+validates. Here are only the names that the composition root needs.
 """
 
 from broker.bus.api.web import TOKEN_HALF_LIFE, TOKEN_LIMITS, ApiMount, FhirApi

@@ -1,7 +1,7 @@
-"""What a local МИС reads of its orders at our /fhir: the Task in its present state, images and report as on the bus.
+"""The resources that a local МИС reads at our /fhir: the Task of an order, images and report as on the bus.
 
-Nothing of it is stored: it is rendered from present data, by the code that renders for the region, at each reading. The
-ids are GUIDs in which the order's id is encoded, so that each resource can be read by itself. Nothing is changed here.
+They are not stored but rendered from present data, by the code that renders for the region. Their ids are GUIDs that
+encode the order's id, so that each resource can be read by itself. Reads only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from broker.bus.fhir_server.records import resolved
+from broker.bus.fhir_server.records import resolve_references
 from broker.bus.fhir_server.rules import Resource
 from broker.bus.outbound.messages import MakePdf
 from broker.bus.outbound.results import images_bundle, report_bundle
@@ -28,36 +28,36 @@ IN_PROGRESS, COMPLETED = "in-progress", "completed"
 _TASK_STATUSES = {IncomingState.DECLINED: "rejected", IncomingState.CANCELLED: "cancelled"}  # FHIR R4 task-status
 
 
-def status_of(standing: ClientOrder) -> str:
-    """Return the status of an order's own Task; results have Tasks of their own."""
-    if standing.order_state is OrderState.CANCELLED:
+def task_status(client_order: ClientOrder) -> str:
+    """Return the status of an order's Task; results have Tasks of their own."""
+    if client_order.order_state is OrderState.CANCELLED:
         return "cancelled"
-    return _TASK_STATUSES.get(standing.state, "requested")
+    return _TASK_STATUSES.get(client_order.state, "requested")
 
 
-def task_of(standing: ClientOrder) -> Resource:
-    """Return an order's own Task in its present state."""
-    task, status = standing.content, status_of(standing)
-    numbered = [_with_number(each, standing.accession_number) for each in task["identifier"]]
+def task_of(client_order: ClientOrder) -> Resource:
+    """Return an order's Task in its present state."""
+    task, status = client_order.content, task_status(client_order)
+    numbered = [_with_number(each, client_order.accession_number) for each in task["identifier"]]
     if status == task["status"]:
         return task | {"identifier": numbered}
     meta = task["meta"] | {
         "versionId": str(int(task["meta"]["versionId"]) + 1),
-        "lastUpdated": _written(max(standing.state_at, standing.updated_at)),
+        "lastUpdated": _written(max(client_order.state_at, client_order.updated_at)),
     }
     return task | {"identifier": numbered, "status": status, "meta": meta}
 
 
-def results_of(standing: ClientOrder, profile: Profile) -> list[Resource]:
-    """Return the Tasks that answer an order, without what they are focused on: enough to find them by a search."""
-    reached = ((IN_PROGRESS, standing.images_at), (COMPLETED, standing.report_at))
-    task = standing.content
+def results_of(client_order: ClientOrder, profile: Profile) -> list[Resource]:
+    """Return the Tasks of an order's results, without the reports: enough for a search."""
+    reached = ((IN_PROGRESS, client_order.images_at), (COMPLETED, client_order.report_at))
+    task = client_order.content
     return [
         {
             "resourceType": "Task",
             "id": "",
-            "identifier": [profile.number(f"{standing.accession_number}/{status}")],
-            "basedOn": [{"reference": f"Task/{standing.task}"}],
+            "identifier": [profile.number(f"{client_order.accession_number}/{status}")],
+            "basedOn": [{"reference": f"Task/{client_order.task}"}],
             "intent": "reflex-order",
             "status": status,
             "requester": task["requester"],
@@ -69,33 +69,37 @@ def results_of(standing: ClientOrder, profile: Profile) -> list[Resource]:
     ]
 
 
-def made_for(reader: Reader, standing: ClientOrder, profile: Profile, make_pdf: MakePdf | None) -> dict[str, Resource]:
-    """Make everything that answers an order: "Type/id" -> resource. Without `make_pdf` the document stays empty."""
-    order = orders.get(reader, standing.order_id) if standing.order_id else None
-    if order is None or standing.images_at is None:
+def answer_resources(
+    reader: Reader, client_order: ClientOrder, profile: Profile, make_pdf: MakePdf | None
+) -> dict[str, Resource]:
+    """Return all resources of an order's results: "Type/id" -> resource. Without `make_pdf` the document is empty."""
+    order = orders.get(reader, client_order.order_id) if client_order.order_id else None
+    if order is None or client_order.images_at is None:
         return {}
-    task = standing.content
+    task = client_order.content
     known = BusReferences(
-        task=standing.task,
+        task=client_order.task,
         service_request=task["focus"]["reference"].rpartition("/")[2],
         patient=task["for"]["reference"].rpartition("/")[2],
         acsn=order.accession_number,
     )
     steps = performed.completed_of_order(reader, order.id)
-    images = _placed(n3(images_bundle(order, steps, known, profile, standing.images_at)), order.id, standing.images_at)
-    signed = reports.signed_report(reader, order) if standing.report_at else None
-    if signed is None or standing.report_at is None:
+    images = _as_stored_resources(
+        n3(images_bundle(order, steps, known, profile, client_order.images_at)), order.id, client_order.images_at
+    )
+    signed = reports.signed_report(reader, order) if client_order.report_at else None
+    if signed is None or client_order.report_at is None:
         return images
     report = signed.report
     studies = {_study_uid(each): each["id"] for each in images.values() if each["resourceType"] == "ImagingStudy"}
     known = replace(known, extra={f"{STUDY}{uid}": id for uid, id in studies.items()})
-    pdf = make_pdf(signed) if make_pdf else b"%"  # not empty, so that it is referred to
-    answer = report_bundle(order, report, steps, known, profile, pdf, report.signed_at or standing.report_at)
-    return images | _placed(n3(answer), order.id, standing.report_at)
+    pdf = make_pdf(signed) if make_pdf else b"%"  # not empty, so that the report refers to it
+    answer = report_bundle(order, report, steps, known, profile, pdf, report.signed_at or client_order.report_at)
+    return images | _as_stored_resources(n3(answer), order.id, client_order.report_at)
 
 
-def order_of(resource_id: str) -> int:
-    """Return which order an id of something made here belongs to; 0 where it is none of these ids."""
+def order_id_of(resource_id: str) -> int:
+    """Return the id of the order that an id of these resources encodes; 0 if it is not such an id."""
     try:
         number = uuid.UUID(resource_id)
     except ValueError:
@@ -103,20 +107,20 @@ def order_of(resource_id: str) -> int:
     return number.int >> 80 if str(number) == resource_id and (number.int >> 76) & 0xF == 8 else 0
 
 
-def standing_of(reader: Reader, client: str, task: str) -> ClientOrder | None:
+def client_order_of(reader: Reader, client: str, task: str) -> ClientOrder | None:
     """Return an order of a client by the id of its Task, with its present state."""
     return next(iter(clients.client_orders(reader, client, tasks=[task])), None)
 
 
 def _id(order_id: int, full_url: str) -> str:
-    """Return a GUID made of an order's id and of what distinguishes its resources (RFC 9562 5.8, version 8)."""
+    """Return a GUID that encodes an order's id and a fullUrl (RFC 9562 5.8, version 8)."""
     mark = uuid.UUID(full_url.removeprefix("urn:uuid:")).int
     number = order_id << 80 | 8 << 76 | (mark >> 64 & 0xFFF) << 64 | 0b10 << 62 | mark & (1 << 62) - 1
     return str(uuid.UUID(int=number))
 
 
-def _placed(bundle: Resource, order_id: int, at: datetime) -> dict[str, Resource]:
-    """Return the resources of a transaction as if they were stored: with ids of ours, at an instant."""
+def _as_stored_resources(bundle: Resource, order_id: int, at: datetime) -> dict[str, Resource]:
+    """Return the resources of a transaction as if they were stored at an instant, with our ids."""
     targets = {
         entry["fullUrl"]: f"{entry['resource']['resourceType']}/{_id(order_id, entry['fullUrl'])}"
         for entry in bundle["entry"]
@@ -124,14 +128,14 @@ def _placed(bundle: Resource, order_id: int, at: datetime) -> dict[str, Resource
     stamp = {"versionId": "1", "lastUpdated": _written(at)}
     placed: dict[str, Resource] = {}
     for entry in bundle["entry"]:
-        reference, resource = targets[entry["fullUrl"]], resolved(entry["resource"], targets)
+        reference, resource = targets[entry["fullUrl"]], resolve_references(entry["resource"], targets)
         named = {"id": reference.rpartition("/")[2], "meta": resource.get("meta", {}) | stamp}
         placed[reference] = resource | named
     return placed
 
 
 def _with_number(identifier: Resource, accession_number: str) -> Resource:
-    """Return the order's present number in place of the one that was promised, should they ever differ."""
+    """Return an identifier with the order's present accession number, if it is one that we issued."""
     codings = identifier.get("type", {}).get("coding", [])
     promised = "system" not in identifier and any(coding.get("code") == "ACSN" for coding in codings)
     return identifier | {"value": accession_number} if promised and accession_number else identifier

@@ -1,8 +1,8 @@
-"""What a local МИС may do at our /fhir: order, cancel, search, read; the bus's operations on our own store.
+"""The operations of our /fhir for a local МИС: order, cancel, search, read.
 
-Over parsed JSON, without HTTP (see `web`). An order becomes a referral that waits at the desk, or goes onto a worklist
-at once by rule, under an accession number that it is given at once. Every client sees its own orders only; a refusal is
-an `OperationRefused` and leaves nothing behind.
+Over parsed JSON, without HTTP (see `web`). An order becomes a referral that waits at the desk or is accepted
+automatically; its accession number is issued at once. Every client sees its own orders only; a refusal is an
+`OperationRefused` and changes nothing.
 """
 
 from __future__ import annotations
@@ -15,18 +15,24 @@ from uuid import uuid4
 
 from broker.bus.api import answers
 from broker.bus.fhir import encode
-from broker.bus.fhir_server.records import accession_number, keys, places, resolved, stored
+from broker.bus.fhir_server.records import (
+    accession_number,
+    as_stored,
+    assign_references,
+    identity_keys,
+    resolve_references,
+)
 from broker.bus.fhir_server.requests import (
     SearchQuery,
+    duplicate_task,
     entries,
+    last_updated,
     read_query,
     read_status,
     refuse_foreign_sender,
-    repeated,
-    searched,
+    search_values,
     searchset,
     transaction_response,
-    updated,
 )
 from broker.bus.fhir_server.rules import Find, Issue, OperationRefused, Resource, check, check_bundle
 from broker.bus.inbound import parse_referral
@@ -51,7 +57,7 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class ApiCaller:
-    """Who asks. `profile.organisation` is the clinic here, `organisation` the one that the client works for."""
+    """The caller. `profile.organisation` is this clinic, `organisation` the one that the client works for."""
 
     client: Client
     organisation: str
@@ -59,7 +65,7 @@ class ApiCaller:
 
     @classmethod
     def of(cls, client: Client, profile: Profile) -> ApiCaller:
-        """Let a client without an organisation of its own be this clinic's, and the other way round."""
+        """Return the caller of a client; one without an organisation works for this clinic."""
         here = profile.organisation or client.organisation
         return cls(client, client.organisation or here, replace(profile, organisation=here))
 
@@ -83,14 +89,14 @@ class FhirApiService:
     # ---- ordering ----
 
     def transaction(self, bundle: object, caller: ApiCaller) -> Resource:
-        """Take an order as a whole and answer the transaction-response; raise OperationRefused."""
+        """Store an order and return the transaction-response; raise OperationRefused."""
         sent = entries(bundle)
         resources = list(sent.values())
         with self._store.read() as reader:
             find = _finder(reader, caller, sent)
             issues: list[Issue] = []
             for i, resource in enumerate(resources):
-                # What the clinic's desk may leave out, its МИС may: codes of dictionaries that it has not loaded.
+                # Like the desk, the МИС may leave out codes of dictionaries that are not loaded.
                 issues += check(resource, find, self._today(), f"Bundle.entry[{i}].resource", lenient=True)
             issues = issues or check_bundle(resources, find)
         if issues:
@@ -100,7 +106,7 @@ class FhirApiService:
         return transaction_response(self._store.write(lambda tx: self._ordered(tx, sent, caller)))
 
     def create(self, resource_type: str, resource: object, caller: ApiCaller) -> Resource:
-        """Store a person, or find the same one; raise OperationRefused."""
+        """Store a person, or return the same one; raise OperationRefused."""
         if resource_type not in CREATABLE:
             raise OperationRefused(404, Issue("not-supported", f"Создание {resource_type} не поддерживается"))
         if not isinstance(resource, dict) or resource.get("resourceType") != resource_type:
@@ -112,9 +118,9 @@ class FhirApiService:
         return self._store.write(lambda tx: _keep(tx, {"": resource}, caller.name))[0]
 
     def update_status(self, parameters: object, caller: ApiCaller) -> Resource:
-        """Cancel an order and answer its Task; once more changes nothing. Raise OperationRefused if it has begun.
+        """Cancel an order and return its Task; a second call changes nothing. Raise OperationRefused if it has started.
 
-        In that case people are shown that it is not wanted any more, and decide what follows.
+        In that case people see that it was cancelled too late, and decide.
         """
         task_id, status = read_status(parameters)
         if status != CANCELLED:
@@ -122,8 +128,8 @@ class FhirApiService:
         task = self._task(task_id, caller)
         if task["status"] == CANCELLED:
             return task
-        # Newer than what it cancels, whatever our clock says.
-        at = max(self._store.clock(), updated(task)).isoformat()
+        # Newer than the order, also if our clock was set back.
+        at = max(self._store.clock(), last_updated(task)).isoformat()
         stamp = {"versionId": str(int(task["meta"]["versionId"]) + 1), "lastUpdated": at}
         arrival = Arrival(caller.name, f"Task/{task_id}", parse_referral.version({"meta": stamp}), encode(parameters))
         self._store.write(
@@ -138,83 +144,87 @@ class FhirApiService:
     # ---- reading ----
 
     def read(self, resource_type: str, resource_id: str, caller: ApiCaller) -> Resource:
-        """Read one resource; raise OperationRefused(404), also for another client's: that it exists is not told."""
+        """Read one resource; raise OperationRefused(404), also for those of other clients."""
         reference = f"{resource_type}/{resource_id}"
         with self._store.read() as reader:
-            if resource_type == "Task" and (standing := answers.standing_of(reader, caller.name, resource_id)):
-                return answers.task_of(standing)
+            if resource_type == "Task" and (client_order := answers.client_order_of(reader, caller.name, resource_id)):
+                return answers.task_of(client_order)
             found = _finder(reader, caller)(reference) or self._made(reader, reference, caller)
         if found is None:
             raise OperationRefused(404, Issue("not-found", f"Ресурс {reference} не найден"))
         return found
 
     def search(self, resource_type: str, parameters: object, caller: ApiCaller) -> Resource:
-        """Answer a searchset, oldest change first, cut at `_count`; raise OperationRefused."""
+        """Return a searchset, oldest change first, at most `_count`; raise OperationRefused."""
         query = read_query(resource_type, parameters)
         with self._store.read() as reader:
             if resource_type == "Task":
                 return self._tasks(reader, query, caller)
-            found = [each for each in self._candidates(reader, resource_type, query, caller) if query.finds(each)]
-        found.sort(key=lambda each: (updated(each), each["id"]))
+            found = [each for each in self._candidates(reader, resource_type, query, caller) if query.matches(each)]
+        found.sort(key=lambda each: (last_updated(each), each["id"]))
         return searchset(found[: query.most], len(found))
 
     def _tasks(self, reader: Reader, query: SearchQuery, caller: ApiCaller) -> Resource:
-        """Search the Tasks; only those that are returned are completed."""
-        standings = clients.client_orders(
+        """Search the Tasks; only the returned ones are rendered completely."""
+        client_orders = clients.client_orders(
             reader, caller.name, tasks=_named_tasks(reader, query, caller.name), since=query.since
         )
         found = [
-            (task, standing)
-            for standing in standings
-            for task in (answers.task_of(standing), *answers.results_of(standing, caller.profile))
-            if query.finds(task)
+            (task, client_order)
+            for client_order in client_orders
+            for task in (answers.task_of(client_order), *answers.results_of(client_order, caller.profile))
+            if query.matches(task)
         ]
-        found.sort(key=lambda pair: (updated(pair[0]), pair[1].task, pair[0]["status"] == answers.COMPLETED))
+        found.sort(key=lambda pair: (last_updated(pair[0]), pair[1].task, pair[0]["status"] == answers.COMPLETED))
         answered = []
-        for task, standing in found[: query.most]:
+        for task, client_order in found[: query.most]:
             if not task["id"]:
-                made = answers.made_for(reader, standing, caller.profile, None).values()
+                made = answers.answer_resources(reader, client_order, caller.profile, None).values()
                 task = next(each for each in made if each.get("status") == task["status"] and _is_task(each))
             answered.append(task)
         return searchset(answered, len(found))
 
     def _candidates(self, reader: Reader, kind: str, query: SearchQuery, caller: ApiCaller) -> list[Resource]:
-        """Return the resources among which a search for something else than Tasks finds."""
+        """Return the resources to search among, of a type other than Task."""
         if kind == "Patient":
-            ids = clients.named(reader, caller.name, kind, query.wanted("identifier") or ())
+            ids = clients.named(reader, caller.name, kind, query.values_of("identifier") or ())
             return [each for id in ids if (each := clients.resource(reader, caller.name, kind, id))]
         if kind not in ("DiagnosticReport", "ImagingStudy"):
-            return []  # the clinic's devices and their calendars are no concern of a МИС here
-        people = [f"for:{each.rpartition('/')[2]}" for each in query.wanted("subject") or ()]
+            return []  # devices and their schedules are not offered to a МИС
+        people = [f"for:{each.rpartition('/')[2]}" for each in query.values_of("subject") or ()]
         tasks = clients.named(reader, caller.name, "Task", people)
         made = [
             each
-            for standing in clients.client_orders(reader, caller.name, tasks=tasks)
-            for each in answers.made_for(reader, standing, caller.profile, None).values()
+            for client_order in clients.client_orders(reader, caller.name, tasks=tasks)
+            for each in answers.answer_resources(reader, client_order, caller.profile, None).values()
         ]
         return [each for each in made if each["resourceType"] == kind]
 
     def _made(self, reader: Reader, reference: str, caller: ApiCaller) -> Resource | None:
-        """Make what answers an order of this client, if that is what a reference means."""
+        """Return a resource of a result of this client's order; None if a reference means none."""
         kind, _, id = reference.partition("/")
-        order_id = answers.order_of(id)
+        order_id = answers.order_id_of(id)
         task = clients.task_of_order(reader, caller.name, order_id) if order_id else ""
-        standing = answers.standing_of(reader, caller.name, task) if task else None
+        client_order = answers.client_order_of(reader, caller.name, task) if task else None
         make_pdf = self._make_pdf if kind == "Binary" else None
-        return answers.made_for(reader, standing, caller.profile, make_pdf).get(reference) if standing else None
+        return (
+            answers.answer_resources(reader, client_order, caller.profile, make_pdf).get(reference)
+            if client_order
+            else None
+        )
 
     def _task(self, task_id: str, caller: ApiCaller) -> Resource:
         """Return an order's own Task in its present state; raise OperationRefused(404)."""
         with self._store.read() as reader:
-            standing = answers.standing_of(reader, caller.name, task_id)
-        if standing is None:
+            client_order = answers.client_order_of(reader, caller.name, task_id)
+        if client_order is None:
             raise OperationRefused(404, Issue("not-found", f"Ресурс Task/{task_id} не найден"))
-        return answers.task_of(standing)
+        return answers.task_of(client_order)
 
-    # ---- what becomes of an order ----
+    # ---- storing orders ----
 
     def _refuse_others(self, task: Resource, caller: ApiCaller) -> None:
-        """Raise OperationRefused unless it is an order of the client's organisation that this clinic is to do."""
+        """Raise OperationRefused unless a Task is an order from the client's organisation to this clinic."""
         if task["intent"] != "original-order":
             text = "Task.intent: здесь принимаются только направления (original-order), результаты выдаёт эта клиника"
             raise OperationRefused(422, Issue("business-rule", text, "Task.intent"))
@@ -224,7 +234,7 @@ class FhirApiService:
             raise OperationRefused(422, Issue("business-rule", text, "Task.owner"))
 
     def _ordered(self, tx: Tx, sent: Mapping[str, Resource], caller: ApiCaller) -> list[Resource]:
-        """Keep an order and have it wait, or stand on a worklist; return what was kept, in the order of sending."""
+        """Store an order, which waits or is accepted automatically; return its resources in the order of sending."""
         [(url, task)] = [(url, each) for url, each in sent.items() if _is_task(each)]
         own = [each for each in task["identifier"] if not _is_given(each)]
         if not own:
@@ -232,8 +242,8 @@ class FhirApiService:
         for identifier in own:
             known = clients.named(tx, caller.name, "Task", [f"{identifier['system']}|{identifier['value']}"])
             if known:
-                raise repeated(identifier["value"], known[0])
-        # Reserved now, for the sender wants to know it, and the modality's images are to bear it.
+                raise duplicate_task(identifier["value"], known[0])
+        # Issued now: the sender wants to know it, and images will have it.
         number = numbering.accession_number(tx, self._clinic)
         numbered = task | {"identifier": [*own, accession_number(number)]}
         kept = _keep(tx, {**sent, url: numbered}, caller.name)
@@ -253,7 +263,7 @@ class FhirApiService:
         return kept
 
     def _read(self, reader: Reader, task: Resource, caller: ApiCaller) -> IncomingReferral:
-        """Read a referral out of what was stored of it; there is no other clinic behind this clinic's own МИС."""
+        """Return the referral in stored resources; the requester is empty if the client works for this clinic."""
         find = _finder(reader, caller)
 
         def follow(reference: object, *kinds: str) -> Resource:
@@ -275,9 +285,9 @@ class FhirApiService:
 
 
 def _finder(reader: Reader, caller: ApiCaller, sent: Mapping[str, Resource] | None = None) -> Find:
-    """Make what leads from a reference to an entry of the same Bundle, to what the client sent, to an organisation."""
+    """Return a function that finds a reference in the Bundle, among the client's resources and organisations."""
 
-    found: dict[str, Resource | None] = dict(sent or {})  # what two references mean must be seen to be the same
+    found: dict[str, Resource | None] = dict(sent or {})  # equal references must give the same object
 
     def find(reference: str) -> Resource | None:
         if reference not in found:
@@ -292,7 +302,7 @@ def _finder(reader: Reader, caller: ApiCaller, sent: Mapping[str, Resource] | No
 
 
 def _organisation(reader: Reader, guid: str, caller: ApiCaller) -> Resource | None:
-    """Return an organisation that is known here: this clinic, the client's, or one of the imported directory."""
+    """Return a known organisation: this clinic, the client's, or one of the imported directory."""
     name = directory_search.organisation_name(reader, guid)
     own = (caller.organisation.casefold(), caller.profile.organisation.casefold())
     if not name and guid.casefold() not in own:
@@ -307,22 +317,24 @@ def _keep(tx: Tx, sent: Mapping[str, Resource], client: str) -> list[Resource]:
         found = clients.named(tx, client, key[0], [_identity(key)])
         return f"{key[0]}/{found[0]}" if found else ""
 
-    targets = places(sent, known, lambda: str(uuid4()))
+    targets = assign_references(sent, known, lambda: str(uuid4()))
     now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000).astimezone(UTC)
     kept = []
     for url, resource in sent.items():
         kind, _, id = targets[url].partition("/")
-        made = stored(resolved(resource, targets), targets[url], clients.resource(tx, client, kind, id), now)
+        made = as_stored(
+            resolve_references(resource, targets), targets[url], clients.resource(tx, client, kind, id), now
+        )
         clients.put(tx, client, made, _keys(made))
         kept.append(made)
     return kept
 
 
 def _keys(resource: Resource) -> list[str]:
-    """List the keys under which a resource is found again: as the same person, by a search, as an order for someone."""
-    found = [_identity(key) for key in keys(resource)]
+    """Return the keys under which a resource is found: as the same person, or by a search."""
+    found = [_identity(key) for key in identity_keys(resource)]
     if resource["resourceType"] in ("Task", "Patient"):
-        found += searched(resource, "identifier")
+        found += search_values(resource, "identifier")
     if _is_task(resource):
         found.append(f"for:{resource['for']['reference'].rpartition('/')[2]}")
     return found
@@ -333,11 +345,11 @@ def _identity(key: tuple[str, ...]) -> str:
 
 
 def _named_tasks(reader: Reader, query: SearchQuery, client: str) -> set[str] | None:
-    """Return the ids of the Tasks to which identifier or based-on confines a search; None if neither is named."""
+    """Return the ids of the Tasks that identifier or based-on allow in a search; None if it has neither."""
     confined: list[set[str]] = []
-    if (answered := query.wanted("based-on")) is not None:
+    if (answered := query.values_of("based-on")) is not None:
         confined.append({each.rpartition("/")[2] for each in answered})
-    if (identifiers := query.wanted("identifier")) is not None:
+    if (identifiers := query.values_of("identifier")) is not None:
         tasks = set(clients.named(reader, client, "Task", identifiers))
         for value in identifiers:
             number = value.rpartition("|")[2].removesuffix("/in-progress").removesuffix("/completed")
@@ -352,7 +364,7 @@ def _is_task(resource: Resource) -> bool:
 
 
 def _is_given(identifier: Resource) -> bool:
-    """Return True if an identifier is an accession number, which is given here and nowhere else."""
+    """Return True if an identifier is an accession number that this program issues."""
     codings = identifier.get("type", {}).get("coding", []) if isinstance(identifier.get("type"), dict) else []
     return any(isinstance(coding, dict) and coding.get("code") == "ACSN" for coding in codings)
 

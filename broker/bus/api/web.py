@@ -1,9 +1,8 @@
-"""Our own `/fhir` as it is called: a clinic that buys a МИС points it here, and finds the regional bus.
+"""The HTTP side of our own `/fhir`, for a local МИС.
 
-HTTP only: who may call, what a body may be, how a refusal is written; what is done with a body is in `service`.
-Plain ASGI beside the screens: their sessions, cookies and origins mean nothing here, a token does. Every answer is
-JSON, every refusal an OperationOutcome. Work is done in a few threads of its own, so that a busy МИС keeps neither the
-screens nor the modalities waiting.
+Authentication, limits of the body, and the form of refusals; `service` does the operations. Plain ASGI beside the
+screens, with tokens instead of sessions and cookies. Every answer is JSON, every refusal an OperationOutcome. Work is
+done in a few threads, so that a busy МИС delays neither screens nor modalities.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ log = logging.getLogger(__name__)
 
 PATH = "/fhir"
 BODY_LIMIT = 1_000_000  # bytes: an order has about ten thousand
-BODY_SECONDS = 30.0  # for a body to come
-DRAIN_SECONDS = 3.0  # for one that nobody wants
+BODY_SECONDS = 30.0  # to receive a body
+DRAIN_SECONDS = 3.0  # to receive the body of a refused call
 THREADS = 4
 CONTACT_EVERY = 60.0  # seconds between notes of a client's last contact
 PROFILE_EVERY = 60.0  # seconds between looks whether a directory was imported
@@ -63,25 +62,25 @@ class ApiResponse(NamedTuple):
 
 
 class ApiMount:
-    """Hands what is meant for the endpoint to it, and everything else on to the application."""
+    """Passes calls of /fhir to the endpoint, and all others to the application."""
 
     def __init__(self, app: ASGIApp, endpoint: ASGIApp) -> None:
         self.app, self.endpoint = app, endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to whom it is meant for."""
+        """Pass a request on."""
         path = scope.get("path", "")
         ours = scope["type"] == "http" and (path == PATH or path.startswith(f"{PATH}/"))
         await (self.endpoint if ours else self.app)(scope, receive, send)
 
 
-# How often an address may show a wrong token; a call with a good one is never kept waiting.
+# How often an address may send a wrong token; calls with a valid token are never delayed.
 TOKEN_LIMITS = ThrottleLimits(Limit(30, 60.0), Limit(300, 5.0), Limit(30, 60.0))
 TOKEN_HALF_LIFE = 60.0  # seconds
 
 
 class FhirApi:
-    """The ASGI application. `profile` reads who we are and the dictionaries; `make_pdf` makes the PDF of a report."""
+    """The ASGI application. `profile` reads the clinic's profile on the bus; `make_pdf` makes the PDF of a report."""
 
     def __init__(
         self,
@@ -105,13 +104,13 @@ class FhirApi:
         try:
             answer = await self._answer(request)
         except ClientDisconnect:
-            return  # there is nobody to be answered
+            return  # the client has gone
         headers = {**HEADERS, **answer.headers}
         content = dumps(answer.resource, ensure_ascii=False).encode("utf-8", "replace")
         await Response(content, answer.status, headers, "application/json; charset=utf-8")(scope, receive, send)
 
     async def _answer(self, request: Request) -> ApiResponse:
-        """Check a call and carry it out; whatever goes wrong becomes an OperationOutcome."""
+        """Check a call and carry it out; every error becomes an OperationOutcome."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(THREADS)
         try:
@@ -135,14 +134,14 @@ class FhirApi:
             return ApiResponse(503, unavailable.outcome(), {"Retry-After": "30"})
         except ClientDisconnect:
             raise
-        except Exception:  # a fault of ours; its text may name the patient
+        except Exception:  # our own error; its text may name the patient
             log.exception("a call of the endpoint failed")
             return ApiResponse(500, OperationRefused(500, Issue("exception", "Внутренняя ошибка сервиса")).outcome())
 
     def _client(self, request: Request) -> Client:
         """Return the client that calls, by its token; raise OperationRefused.
 
-        A hash is compared in the same time however right it is.
+        Hashes of tokens are compared in constant time.
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         shown = token_hash(token.strip()) if scheme.casefold() == "n3" else ""
@@ -162,7 +161,7 @@ class FhirApi:
         return found
 
     def _note(self, name: str) -> None:
-        """Note a client's last contact, once in a while."""
+        """Note a client's last contact, at most every CONTACT_EVERY seconds."""
         now = monotonic()
         if now - self._contacts.get(name, -CONTACT_EVERY) >= CONTACT_EVERY:
             self._contacts[name] = now
@@ -186,7 +185,7 @@ class FhirApi:
                     return _created(service.create(resource_type, strict_json(body), caller))
                 case "GET", [resource_type, resource_id]:
                     return ApiResponse(200, service.read(resource_type, resource_id, caller))
-        except BrokerError as error:  # of a use case: two who cancel at once, for example
+        except BrokerError as error:  # of a use case, for example two simultaneous cancellations
             log.warning("client %s: %s", client.name, error)
             raise OperationRefused(
                 422, Issue("business-rule", "Действие невозможно в текущем состоянии направления")
@@ -196,7 +195,7 @@ class FhirApi:
         raise OperationRefused(405, Issue("not-supported", f"{method} не поддерживается"))
 
     def _current_profile(self) -> Profile:
-        """Return the profile, read again once in a while; two calls at once may read it twice."""
+        """Return the profile, read again every PROFILE_EVERY seconds; simultaneous calls may read it twice."""
         kept, now = self._profile, monotonic()
         if kept is None or now - kept[0] >= PROFILE_EVERY:
             with self._store.read() as reader:
@@ -206,7 +205,7 @@ class FhirApi:
 
 
 class _TooMany(OperationRefused):
-    """Too many wrong tokens came from there."""
+    """Too many wrong tokens came from this address."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(429, Issue("throttled", "Слишком много обращений с неверным ключом доступа"))
@@ -243,7 +242,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def _drained(request: Request) -> None:
-    """Read what comes with a call that is refused, a little of it, and keep nothing."""
+    """Read and drop a part of the body of a refused call."""
     passed = 0
     try:
         async with asyncio.timeout(DRAIN_SECONDS):

@@ -1,8 +1,7 @@
-"""What the wire profile demands of each resource, as one table: members, their kind, the codifiers they come from.
+"""The required members of each resource by the ОДИИ profile: their kinds and code systems, as one table.
 
-The demands are those of the ОДИИ wire profile; which members the real bus demands is not published, so a row here is
-one demand to add or to strike out. `eased` marks what a clinic that has not loaded the official dictionaries cannot
-fill: a lenient bus does not insist there. Only the table: what a row means is in `rules`.
+The requirements of the real bus are not published; a row here is one requirement to add or remove. `lenient` marks
+members that a clinic without the official dictionaries cannot fill in. `rules` checks by this table.
 """
 
 from __future__ import annotations
@@ -20,126 +19,126 @@ _PDF_AND_CDA = ("application/pdf", "application/xml")
 _SIGNATURES = ("application/x-pkcs7-practitioner", "application/x-pkcs7-organization")
 
 
-class Demand(NamedTuple):
-    """One demand on a resource: `path` (`[]` marks an array), the kind of its value, and which values are allowed."""
+class Requirement(NamedTuple):
+    """One required member: its `path` (`[]` marks an array), the kind of its value, and the allowed values."""
 
     path: str
     kind: str = "text"  # text, bool, code, coding, concept, ref, date, instant
     allowed: tuple[str, ...] = ()
     optional: bool = False
-    eased: str = ""  # to a lenient bus it may be "absent", or come from any "system", in words too
+    lenient: str = ""  # a lenient bus accepts its absence ("absent"), or any code system and texts ("system")
 
 
 _ORGANISATION = ("Organization",)
 _PATIENT = ("Patient",)
 _TASK = (
-    Demand("identifier[].system"),
-    Demand("identifier[].value"),
-    Demand("basedOn[]", "ref", ("Task",), optional=True),  # of a result, unless nobody ordered it
-    Demand("authoredOn", "instant"),
-    Demand("for", "ref", _PATIENT),
-    Demand("requester", "ref", _ORGANISATION),
-    Demand("owner", "ref", _ORGANISATION),
+    Requirement("identifier[].system"),
+    Requirement("identifier[].value"),
+    Requirement("basedOn[]", "ref", ("Task",), optional=True),  # of a result, unless it is a walk-in
+    Requirement("authoredOn", "instant"),
+    Requirement("for", "ref", _PATIENT),
+    Requirement("requester", "ref", _ORGANISATION),
+    Requirement("owner", "ref", _ORGANISATION),
 )
-_PERSON = (Demand("identifier[].system"), Demand("identifier[].value"), Demand("name[].family"))
-FIELDS: dict[str, tuple[Demand, ...]] = {
+_PERSON = (Requirement("identifier[].system"), Requirement("identifier[].value"), Requirement("name[].family"))
+FIELDS: dict[str, tuple[Requirement, ...]] = {
     "Patient": (
         *_PERSON,
-        Demand("name[].given[]"),
-        Demand("identifier[].system", "code", PATIENT_SYSTEMS),
-        Demand("gender", "code", ("male", "female", "other", "unknown")),
-        Demand("birthDate", "date"),
-        Demand("managingOrganization", "ref", _ORGANISATION),
+        Requirement("name[].given[]"),
+        Requirement("identifier[].system", "code", PATIENT_SYSTEMS),
+        Requirement("gender", "code", ("male", "female", "other", "unknown")),
+        Requirement("birthDate", "date"),
+        Requirement("managingOrganization", "ref", _ORGANISATION),
     ),
-    "Practitioner": (*_PERSON, Demand("active", "bool")),
+    "Practitioner": (*_PERSON, Requirement("active", "bool")),
     "PractitionerRole": (
-        Demand("active", "bool"),
-        Demand("practitioner", "ref", ("Practitioner",)),
-        Demand("organization", "ref", _ORGANISATION),
-        Demand("code[]", "concept", (NSI + "1002",), eased="absent"),
-        Demand("specialty[]", "concept", (NSI + "1066",), eased="absent"),
+        Requirement("active", "bool"),
+        Requirement("practitioner", "ref", ("Practitioner",)),
+        Requirement("organization", "ref", _ORGANISATION),
+        Requirement("code[]", "concept", (NSI + "1002",), lenient="absent"),
+        Requirement("specialty[]", "concept", (NSI + "1066",), lenient="absent"),
     ),
     "Condition": (
-        Demand("verificationStatus", "concept", ("urn:oid:2.16.840.1.113883.4.642.1.1075",)),
-        Demand("category[]", "concept", (N3 + "36",)),
-        Demand("code", "concept", (NSI + "1005", N3 + "2"), eased="system"),
-        Demand("subject", "ref", _PATIENT),
+        Requirement("verificationStatus", "concept", ("urn:oid:2.16.840.1.113883.4.642.1.1075",)),
+        Requirement("category[]", "concept", (N3 + "36",)),
+        Requirement("code", "concept", (NSI + "1005", N3 + "2"), lenient="system"),
+        Requirement("subject", "ref", _PATIENT),
     ),
     "Observation": (
-        Demand("status", "code", ("final",)),
-        Demand("code", "concept", (N3 + "37", N3 + "119")),
-        Demand("subject", "ref", _PATIENT, optional=True),
-        Demand("valueString", optional=True),
+        Requirement("status", "code", ("final",)),
+        Requirement("code", "concept", (N3 + "37", N3 + "119")),
+        Requirement("subject", "ref", _PATIENT, optional=True),
+        Requirement("valueString", optional=True),
     ),
     "Encounter": (
-        Demand("identifier[].system"),
-        Demand("identifier[].value"),
-        Demand("status", "code", ("in-progress",)),
-        Demand("class", "coding", ("urn:oid:2.16.840.1.113883.1.11.13955",)),
-        Demand("type[]", "concept", (N3 + "35",)),
-        Demand("subject", "ref", _PATIENT),
-        Demand("diagnosis[].condition", "ref", ("Condition",), eased="absent"),
-        Demand("serviceProvider", "ref", _ORGANISATION),
+        Requirement("identifier[].system"),
+        Requirement("identifier[].value"),
+        Requirement("status", "code", ("in-progress",)),
+        Requirement("class", "coding", ("urn:oid:2.16.840.1.113883.1.11.13955",)),
+        Requirement("type[]", "concept", (N3 + "35",)),
+        Requirement("subject", "ref", _PATIENT),
+        Requirement("diagnosis[].condition", "ref", ("Condition",), lenient="absent"),
+        Requirement("serviceProvider", "ref", _ORGANISATION),
     ),
     "ServiceRequest": (
-        Demand("status", "code", ("active",), optional=True),
-        Demand("intent", "code", ("filler-order",)),
-        Demand("priority", "code", ("routine", "urgent")),
-        Demand("code", "concept", (NSI + "1471", N3 + "57"), eased="system"),
-        Demand("orderDetail[]", "concept", (N3 + "32",)),
-        Demand("subject", "ref", _PATIENT),
-        Demand("encounter", "ref", ("Encounter",)),
-        Demand("requester", "ref", ("PractitionerRole",), eased="system"),
-        Demand("performer[]", "ref", ("Device",), optional=True),
-        Demand("supportingInfo[]", "ref", ("Condition", "Observation"), optional=True),
-        Demand("bodySite[]", "concept", (NSI + "1477", N3 + "58"), eased="absent"),
+        Requirement("status", "code", ("active",), optional=True),
+        Requirement("intent", "code", ("filler-order",)),
+        Requirement("priority", "code", ("routine", "urgent")),
+        Requirement("code", "concept", (NSI + "1471", N3 + "57"), lenient="system"),
+        Requirement("orderDetail[]", "concept", (N3 + "32",)),
+        Requirement("subject", "ref", _PATIENT),
+        Requirement("encounter", "ref", ("Encounter",)),
+        Requirement("requester", "ref", ("PractitionerRole",), lenient="system"),
+        Requirement("performer[]", "ref", ("Device",), optional=True),
+        Requirement("supportingInfo[]", "ref", ("Condition", "Observation"), optional=True),
+        Requirement("bodySite[]", "concept", (NSI + "1477", N3 + "58"), lenient="absent"),
     ),
     "Task/original-order": (
         *_TASK,
-        Demand("status", "code", ("requested",), optional=True),
-        Demand("focus", "ref", ("ServiceRequest",)),
+        Requirement("status", "code", ("requested",), optional=True),
+        Requirement("focus", "ref", ("ServiceRequest",)),
     ),
     "Task/reflex-order": (
         *_TASK,
-        Demand("status", "code", ("in-progress", "completed")),
-        Demand("focus", "ref", ("DiagnosticReport",)),
+        Requirement("status", "code", ("in-progress", "completed")),
+        Requirement("focus", "ref", ("DiagnosticReport",)),
     ),
     "DiagnosticReport": (
-        Demand("meta.security[]", "coding", (NSI + "1116",)),
-        Demand("basedOn[]", "ref", ("ServiceRequest",), optional=True),
-        Demand("status", "code", ("partial", "final", "appended")),
-        Demand("category[]", "concept", (NSI + "1472",), eased="absent"),
-        Demand("code", "concept"),
-        Demand("subject", "ref", _PATIENT),
-        Demand("effectiveDateTime", "instant"),
-        Demand("issued", "instant"),
-        Demand("performer[]", "ref", ("Practitioner", "PractitionerRole", "Organization")),
-        Demand("result[]", "ref", ("Observation",), optional=True),
-        Demand("imagingStudy[]", "ref", ("ImagingStudy",), optional=True),
-        Demand("presentedForm[].contentType", "code", (*_PDF_AND_CDA, *_SIGNATURES), optional=True),
-        Demand("presentedForm[].url", optional=True),
+        Requirement("meta.security[]", "coding", (NSI + "1116",)),
+        Requirement("basedOn[]", "ref", ("ServiceRequest",), optional=True),
+        Requirement("status", "code", ("partial", "final", "appended")),
+        Requirement("category[]", "concept", (NSI + "1472",), lenient="absent"),
+        Requirement("code", "concept"),
+        Requirement("subject", "ref", _PATIENT),
+        Requirement("effectiveDateTime", "instant"),
+        Requirement("issued", "instant"),
+        Requirement("performer[]", "ref", ("Practitioner", "PractitionerRole", "Organization")),
+        Requirement("result[]", "ref", ("Observation",), optional=True),
+        Requirement("imagingStudy[]", "ref", ("ImagingStudy",), optional=True),
+        Requirement("presentedForm[].contentType", "code", (*_PDF_AND_CDA, *_SIGNATURES), optional=True),
+        Requirement("presentedForm[].url", optional=True),
     ),
     "ImagingStudy": (
-        Demand("identifier[].value"),
-        Demand("status", "code", ("available",)),
-        Demand("subject", "ref", _PATIENT),
-        Demand("endpoint[]", "ref", ("Endpoint",), optional=True),
+        Requirement("identifier[].value"),
+        Requirement("status", "code", ("available",)),
+        Requirement("subject", "ref", _PATIENT),
+        Requirement("endpoint[]", "ref", ("Endpoint",), optional=True),
     ),
-    "Endpoint": (Demand("address"),),
-    "Binary": (Demand("contentType", "code", (*_PDF_AND_CDA, *_SIGNATURES)), Demand("data")),
+    "Endpoint": (Requirement("address"),),
+    "Binary": (Requirement("contentType", "code", (*_PDF_AND_CDA, *_SIGNATURES)), Requirement("data")),
     "Device": (
-        Demand("identifier[].system"),
-        Demand("identifier[].value"),
-        Demand("type", "concept", (N3 + "121",)),
-        Demand("status", "code", ("active",)),
-        Demand("owner", "ref", _ORGANISATION),
+        Requirement("identifier[].system"),
+        Requirement("identifier[].value"),
+        Requirement("type", "concept", (N3 + "121",)),
+        Requirement("status", "code", ("active",)),
+        Requirement("owner", "ref", _ORGANISATION),
     ),
     "Schedule": (
-        Demand("identifier[].value"),
-        Demand("active", "bool"),
-        Demand("serviceType[]", "concept", (N3 + "121",)),
-        Demand("actor[]", "ref", ("Device",)),
-        Demand("planningHorizon.start", "instant"),
+        Requirement("identifier[].value"),
+        Requirement("active", "bool"),
+        Requirement("serviceType[]", "concept", (N3 + "121",)),
+        Requirement("actor[]", "ref", ("Device",)),
+        Requirement("planningHorizon.start", "instant"),
     ),
 }
 BUNDLE_TYPES = frozenset(key.partition("/")[0] for key in FIELDS) - {"Schedule"}

@@ -1,7 +1,6 @@
-"""What becomes of a resource that the server stores: ids, versions, people who are known already.
+"""Prepares resources for storing: ids, versions, known people.
 
-Pure. For the practice bus and for our own /fhir; the bus's client must not
-import it.
+Pure. For the practice bus and for our own /fhir; the client of the bus must not import it.
 """
 
 from __future__ import annotations
@@ -13,41 +12,41 @@ from typing import Any
 from broker.bus.fhir_server.fields import DICOM_UID, N3, OWN_ID, SNILS
 from broker.bus.fhir_server.rules import Resource
 
-_FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched before what refers to them gets its ids
+_FIRST = ("Patient", "Practitioner", "PractitionerRole")  # matched first: others refer to them
 
 
-def places(
+def assign_references(
     sent: Mapping[str, Resource], known: Callable[[tuple[str, ...]], str | None], new_id: Callable[[], str]
 ) -> dict[str, str]:
-    """Return each fullUrl the "Type/id" where its resource is stored; `known` gives that of a key, if there is one."""
+    """Return fullUrl -> "Type/id" under which to store each resource; `known` returns that of an identity key."""
     targets: dict[str, str] = {}
-    index: dict[tuple[str, ...], str] = {}  # two entries of one bundle may be the same person
+    index: dict[tuple[str, ...], str] = {}  # two entries of a bundle may be the same person
     for url in sorted(sent, key=lambda url: sent[url]["resourceType"] not in _FIRST):
-        resource = resolved(sent[url], targets)
-        named = keys(resource)
-        found = [place for key in named if (place := index.get(key) or known(key))]
+        resource = resolve_references(sent[url], targets)
+        identity = identity_keys(resource)
+        found = [known_reference for key in identity if (known_reference := index.get(key) or known(key))]
         targets[url] = found[0] if found else f"{resource['resourceType']}/{new_id()}"
-        index.update(dict.fromkeys(named, targets[url]))
+        index.update(dict.fromkeys(identity, targets[url]))
     return targets
 
 
-def stored(resource: Resource, reference: str, before: Resource | None, now: datetime) -> Resource:
-    """Return a resource its id, version, initial status and, over an older version, the identifiers it had."""
+def as_stored(resource: Resource, reference: str, before: Resource | None, now: datetime) -> Resource:
+    """Return a resource with its id, version and initial status; identifiers of the older version are kept."""
     kind, _, resource_id = reference.partition("/")
     version = int(before["meta"]["versionId"]) + 1 if before else 1
     stamp = {"versionId": str(version), "lastUpdated": now.isoformat(timespec="milliseconds")}
-    # The real one reads back these statuses though no client sends them.
+    # The real bus returns these statuses although no client sends them.
     status = {"Task": {"status": "requested"}, "ServiceRequest": {"status": "active"}}.get(kind, {})
     made = status | resource | {"id": resource_id, "meta": resource.get("meta", {}) | stamp}
     if before and kind in ("Patient", "Practitioner", "Device"):
         replaced = {_issuer(identifier) for identifier in resource["identifier"]}
-        kept = [i for i in before["identifier"] if _issuer(i) not in replaced]
-        made["identifier"] = resource["identifier"] + kept
+        other_identifiers = [i for i in before["identifier"] if _issuer(i) not in replaced]
+        made["identifier"] = resource["identifier"] + other_identifiers
     return made
 
 
 def accession_number(value: str) -> Resource:
-    """Make the identifier that is added to an order's Task."""
+    """Return the accession number as an identifier of an order's Task."""
     coding = {"system": N3 + "122", "version": "1", "code": "ACSN"}
     return {"type": {"coding": [coding]}, "value": value}
 
@@ -57,22 +56,22 @@ def is_order(resource: Resource) -> bool:
     return bool(resource["resourceType"] == "Task" and resource["intent"] == "original-order")
 
 
-def resolved(node: Any, targets: dict[str, str]) -> Any:
-    """Copy a resource with each urn:uuid that is already known replaced by its "Type/id"."""
+def resolve_references(node: Any, targets: dict[str, str]) -> Any:
+    """Return a copy of a resource in which every known urn:uuid is replaced by its "Type/id"."""
     if isinstance(node, dict):
         return {
             key: targets.get(value, value)
             if key in ("reference", "url") and isinstance(value, str)
-            else resolved(value, targets)
+            else resolve_references(value, targets)
             for key, value in node.items()
         }
     if isinstance(node, list):
-        return [resolved(item, targets) for item in node]
+        return [resolve_references(item, targets) for item in node]
     return node
 
 
-def keys(resource: Resource) -> list[tuple[str, ...]]:
-    """List the keys by which a resource is recognised as one that is already there, the surest first."""
+def identity_keys(resource: Resource) -> list[tuple[str, ...]]:
+    """Return the keys by which a stored resource is recognised, the surest first."""
     kind = resource["resourceType"]
     if kind == "PractitionerRole":
         concepts = [concept for name in ("code", "specialty") for concept in resource.get(name, [])]
@@ -86,7 +85,7 @@ def keys(resource: Resource) -> list[tuple[str, ...]]:
 
 
 def _issuer(identifier: Resource) -> tuple[str, str]:
-    """Return who gave an identifier: its system, and for own ids the system of the clinic."""
+    """Return the issuer of an identifier: its system, and for own ids the system of the clinic."""
     assigner = identifier.get("assigner")
     display = assigner.get("display") if isinstance(assigner, dict) else None
     own = identifier.get("system") == OWN_ID

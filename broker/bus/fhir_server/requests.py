@@ -1,7 +1,7 @@
-"""What may be asked of the server, read from the bodies of its calls, and the frames of its answers.
+"""Parses the bodies of calls to the server, and makes the Bundles of its answers.
 
-Pure. For the practice bus and for our own /fhir; the bus's client must not
-import it. What cannot be read is refused in the words of the wire profile.
+Pure. For the practice bus and for our own /fhir; the client of the bus must not import it. Invalid bodies are refused
+with the texts of the bus profile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import UUID
 from broker.bus.fhir_server.fields import BUNDLE_TYPES
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, children
 
-# The profile names the parameters of Task; the others are inferred: by these the results of a patient are found.
+# The profile names the parameters of Task; the others are inferred: they find the results of a patient.
 SEARCHABLE = {
     "Task": ("intent", "owner", "requester", "identifier", "status", "based-on"),
     "Patient": ("identifier",),
@@ -25,13 +25,13 @@ SEARCHABLE = {
     "Device": ("owner", "identifier"),
     "Schedule": ("actor", "identifier"),
 }
-# Nobody may list every patient, or every report: one of these must be named. [inferred]
-DEMANDED = {"Patient": "identifier", "DiagnosticReport": "subject", "ImagingStudy": "subject"}
+# All patients, or all reports, cannot be listed: these parameters are required. [inferred]
+REQUIRED_PARAMETERS = {"Patient": "identifier", "DiagnosticReport": "subject", "ImagingStudy": "subject"}
 MAX_COUNT = 500
 DEFAULT_COUNT = 100
 MAX_DEPTH = 64  # of objects and arrays in a body
 
-Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, the values of which one must be there)
+Filters = Sequence[tuple[str, frozenset[str]]]  # (parameter, values of which one must match)
 
 
 def strict_json(body: bytes) -> object:
@@ -69,19 +69,19 @@ def strict_json(body: bytes) -> object:
 
 
 class SearchQuery(NamedTuple):
-    """A search: `since` is the earliest instant of the last change, `most` the most resources of an answer."""
+    """A search: `since` is the earliest instant of the last change, `most` the maximum of resources in an answer."""
 
     filters: Filters
     since: datetime | None
     most: int
 
-    def finds(self, resource: Resource) -> bool:
-        """Return True if a stored resource passes every filter and was changed late enough."""
-        late = self.since is None or updated(resource) >= self.since
-        return late and all(values & searched(resource, name) for name, values in self.filters)
+    def matches(self, resource: Resource) -> bool:
+        """Return True if a stored resource passes all filters and was changed at `since` or later."""
+        late = self.since is None or last_updated(resource) >= self.since
+        return late and all(values & search_values(resource, name) for name, values in self.filters)
 
-    def wanted(self, name: str) -> frozenset[str] | None:
-        """Return values of which one must be there, by which to look first; None if the parameter was not named."""
+    def values_of(self, name: str) -> frozenset[str] | None:
+        """Return the values of a parameter, of which one must match; None if the search does not have it."""
         return next((values for parameter, values in self.filters if parameter == name), None)
 
 
@@ -99,8 +99,8 @@ def read_query(resource_type: str, parameters: object) -> SearchQuery:
             filters.append((name, frozenset(part.strip() for part in value.split(","))))
         else:
             raise OperationRefused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
-    if resource_type in DEMANDED and DEMANDED[resource_type] not in dict(filters):
-        name = DEMANDED[resource_type]
+    if resource_type in REQUIRED_PARAMETERS and REQUIRED_PARAMETERS[resource_type] not in dict(filters):
+        name = REQUIRED_PARAMETERS[resource_type]
         raise OperationRefused(422, Issue("required", f"Поиск {resource_type}: не указан параметр {name}", name))
     return SearchQuery(filters, since, count)
 
@@ -115,7 +115,7 @@ def read_status(parameters: object) -> tuple[str, str]:
 
 
 def entries(bundle: object) -> dict[str, Resource]:
-    """Take a transaction Bundle apart into fullUrl -> resource, of types that belong there; raise OperationRefused."""
+    """Return the entries of a transaction Bundle, fullUrl -> resource; raise OperationRefused."""
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         raise OperationRefused(400, Issue("structure", "Ожидается ресурс Bundle"))
     if bundle.get("type") != "transaction":
@@ -137,42 +137,42 @@ def entries(bundle: object) -> dict[str, Resource]:
 
 
 def refuse_foreign_sender(task: Resource, caller: str) -> None:
-    """Raise OperationRefused if one organisation orders, or answers, in the name of another."""
+    """Raise OperationRefused if the sender of a Task is not the organisation that calls."""
     member = "requester" if task["intent"] == "original-order" else "owner"
     if caller and task[member]["reference"].casefold() != f"Organization/{caller}".casefold():
         text = f"Task.{member}: указана другая организация, а не та, чьим ключом подписан запрос"
         raise OperationRefused(422, Issue("business-rule", text, f"Task.{member}"))
 
 
-def repeated(number: str, task_id: str) -> OperationRefused:
-    """Refuse a Task whose identifier is there already, in the words that clients look for."""
+def duplicate_task(number: str, task_id: str) -> OperationRefused:
+    """Return the refusal of a Task whose identifier exists already, with the text that clients search for."""
     text = f"Попытка повторного добавления Task с идентификатором {number}, ранее добавлен Task/{task_id}"
     return OperationRefused(422, Issue("duplicate", text, "Task.identifier"))
 
 
 def full_url(resource: Resource) -> str:
-    """Name a stored resource as most deployments do."""
+    """Return the fullUrl of a stored resource as most deployments write it."""
     return f"{resource['resourceType']}/{resource['id']}"
 
 
-def transaction_response(stored: Sequence[Resource], named: Callable[[Resource], str] = full_url) -> Resource:
-    """Make the answer to a transaction."""
+def transaction_response(stored: Sequence[Resource], full_url_of: Callable[[Resource], str] = full_url) -> Resource:
+    """Return the answer to a transaction."""
     return {
         "resourceType": "Bundle",
         "type": "transaction-response",
-        "entry": [_answered(resource, named) for resource in stored],
+        "entry": [_response_entry(resource, full_url_of) for resource in stored],
     }
 
 
-def searchset(found: Sequence[Resource], total: int, named: Callable[[Resource], str] = full_url) -> Resource:
-    """Make the answer to a search."""
-    entries = [{"fullUrl": named(each), "resource": each, "search": {"mode": "match"}} for each in found]
+def searchset(found: Sequence[Resource], total: int, full_url_of: Callable[[Resource], str] = full_url) -> Resource:
+    """Return the answer to a search."""
+    entries = [{"fullUrl": full_url_of(each), "resource": each, "search": {"mode": "match"}} for each in found]
     answer: Resource = {"resourceType": "Bundle", "type": "searchset", "total": total}
     return answer | ({"entry": entries} if entries else {})  # FHIR allows no empty array
 
 
-def searched(resource: Resource, name: str) -> set[str]:
-    """List the values by which a search parameter finds a resource; references with their type and bare."""
+def search_values(resource: Resource, name: str) -> set[str]:
+    """Return the values by which a search parameter finds a resource; references with and without their type."""
     match name:
         case "identifier":
             identifiers = [i for i in resource.get("identifier", []) if isinstance(i, dict) and "value" in i]
@@ -188,16 +188,16 @@ def searched(resource: Resource, name: str) -> set[str]:
     return references | {reference.rpartition("/")[2] for reference in references}
 
 
-def updated(resource: Resource) -> datetime:
+def last_updated(resource: Resource) -> datetime:
     """Return when a stored resource was last changed."""
     return datetime.fromisoformat(resource["meta"]["lastUpdated"])
 
 
-def _answered(resource: Resource, named: Callable[[Resource], str]) -> Resource:
-    """Render one entry of a transaction-response."""
+def _response_entry(resource: Resource, full_url_of: Callable[[Resource], str]) -> Resource:
+    """Return one entry of a transaction-response."""
     version = resource["meta"]["versionId"]
     return {
-        "fullUrl": named(resource),
+        "fullUrl": full_url_of(resource),
         "resource": resource,
         "response": {
             "status": "201 Created" if version == "1" else "200 OK",
@@ -207,7 +207,7 @@ def _answered(resource: Resource, named: Callable[[Resource], str]) -> Resource:
 
 
 def _entry_problem(entry: Any, before: dict[str, Resource]) -> str:
-    """Return what is wrong with an entry's frame; `request` may be left out."""
+    """Return in Russian what is wrong with an entry of a Bundle, apart from its resource; empty if nothing."""
     if not isinstance(entry, dict) or not isinstance(entry.get("resource"), dict):
         return "нет ресурса"
     kind = entry["resource"].get("resourceType")

@@ -1,4 +1,4 @@
-"""What the server refuses: the mandatory fields, codifiers and patient index rules of the ОДИИ wire profile.
+"""Validates resources by the ОДИИ profile: required members, code systems, rules of the patient index.
 
 Pure checks over parsed JSON, for the practice bus and for our own /fhir. Written
 apart from the code that makes our bundles, so that it can validate them: it must not import the client or `domain`, and
@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Demand
+from broker.bus.fhir_server.fields import DICOM_UID, FIELDS, N3, OWN_ID, POLICY, SNILS, Requirement
 
 Resource = dict[str, Any]
-Find = Callable[[str], Resource | None]  # a reference as written -> the resource it means, in the bundle or stored
+Find = Callable[[str], Resource | None]  # reference as written -> resource in the bundle or stored
 
 ACCESSION_NUMBER_LENGTH = 16  # PS3.5 6.2: (0008,0050) is SH
 
@@ -27,7 +27,7 @@ _CODING_KEYS = frozenset({"coding", "class", "security", "tag", "modality"})
 
 
 class Issue(NamedTuple):
-    """One complaint of an OperationOutcome: FHIR issue type code, Russian text, FHIRPath of the place."""
+    """One issue of an OperationOutcome: FHIR issue type code, Russian text, FHIRPath of the place."""
 
     code: str
     diagnostics: str
@@ -35,7 +35,7 @@ class Issue(NamedTuple):
 
 
 class OperationRefused(Exception):
-    """The answer is this HTTP status and an OperationOutcome, and nothing was stored."""
+    """The call is refused with this HTTP status and an OperationOutcome; nothing was stored."""
 
     def __init__(self, status: int, *issues: Issue) -> None:
         super().__init__(f"{status}: " + "; ".join(issue.diagnostics for issue in issues))
@@ -52,7 +52,7 @@ class OperationRefused(Exception):
 
 
 def check(resource: Resource, find: Find, today: date, at: str = "", lenient: bool = False) -> list[Issue]:
-    """List what is wrong with one resource; `at` is its FHIRPath in the bundle, empty for a single create."""
+    """Return the issues of one resource; `at` is its FHIRPath in the bundle, empty for a single create."""
     kind = str(resource.get("resourceType"))
     profile = kind
     if kind == "Task":
@@ -60,42 +60,42 @@ def check(resource: Resource, find: Find, today: date, at: str = "", lenient: bo
         if profile not in FIELDS:
             allowed = "original-order или reflex-order"
             return [Issue("value", f"Task.intent: ожидается {allowed}", f"{at or 'Task'}.intent")]
-    found: dict[str, Issue] = {}  # the first complaint about a place is enough
+    found: dict[str, Issue] = {}  # only the first issue of a place is reported
 
-    def complain(place: str, text: str, code: str = "value") -> None:
+    def report(place: str, text: str, code: str = "value") -> None:
         found.setdefault(place, Issue(code, f"{kind}{place}: {text}", f"{at or kind}{place}"))
 
     if not isinstance(resource.get("meta", {}), dict):
-        complain(".meta", "ожидается объект")
-    for demand in FIELDS[profile]:
-        field = _eased(demand) if lenient and demand.eased else demand
+        report(".meta", "ожидается объект")
+    for requirement in FIELDS[profile]:
+        field = _relaxed(requirement) if lenient and requirement.lenient else requirement
         for place, value in _values(resource, field.path):
             if value is None and field.optional:
                 continue
             problem = _problem(field, value, find, today)
             if problem:
-                complain(place, problem, "required" if value is None else "value")
+                report(place, problem, "required" if value is None else "value")
     for place, key, value in _walk(resource):
-        problem = _anywhere(key, value, find)
+        problem = _general_problem(key, value, find)
         if problem:
-            complain(place, problem)
-    for place, problem in _particular(kind, resource):
-        complain(place, problem)
+            report(place, problem)
+    for place, problem in _type_problems(kind, resource):
+        report(place, problem)
     return list(found.values())
 
 
 def check_bundle(resources: list[Resource], find: Find) -> list[Issue]:
-    """List what is wrong between the resources of one transaction; each of them passed `check` before."""
-    of: dict[str, list[Resource]] = {}
+    """Return the issues between the resources of one transaction, each of which has passed `check`."""
+    by_type: dict[str, list[Resource]] = {}
     for resource in resources:
-        of.setdefault(resource["resourceType"], []).append(resource)
-    tasks = of.get("Task", [])
+        by_type.setdefault(resource["resourceType"], []).append(resource)
+    tasks = by_type.get("Task", [])
     if len(tasks) != 1:
         return [Issue("invariant", f"Bundle: ожидается ровно один Task, передано {len(tasks)}", "Bundle.entry")]
     [task] = tasks
     focus_type = "ServiceRequest" if task["intent"] == "original-order" else "DiagnosticReport"
     focus = find(task["focus"]["reference"])
-    if len(of.get(focus_type, [])) != 1 or focus is not of[focus_type][0]:
+    if len(by_type.get(focus_type, [])) != 1 or focus is not by_type[focus_type][0]:
         return [Issue("invariant", f"Task.focus: ожидается единственный {focus_type} этого же Bundle", "Task.focus")]
     issues = []
     subjects = {_text(_member(resource, "subject"), "reference") for resource in resources} - {""}
@@ -162,13 +162,13 @@ def _values(node: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
                 yield where, item
 
 
-def _eased(field: Demand) -> Demand:
-    """Make of a demand what a lenient bus insists on."""
-    return field._replace(allowed=(), optional=field.eased == "absent")
+def _relaxed(field: Requirement) -> Requirement:
+    """Return a requirement as a lenient bus checks it."""
+    return field._replace(allowed=(), optional=field.lenient == "absent")
 
 
-def _problem(field: Demand, value: Any, find: Find, today: date) -> str:
-    """Return in Russian what is wrong with the value of one demanded field; empty if nothing."""
+def _problem(field: Requirement, value: Any, find: Find, today: date) -> str:
+    """Return in Russian what is wrong with a required member; empty if nothing."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return "не заполнено обязательное поле"
     if value in (_NOT_ARRAY, _NOT_SINGLE):
@@ -185,7 +185,7 @@ def _problem(field: Demand, value: Any, find: Find, today: date) -> str:
     return _text_problem(field, value, today) if isinstance(value, str) else "ожидается строка"
 
 
-def _text_problem(field: Demand, value: str, today: date) -> str:
+def _text_problem(field: Requirement, value: str, today: date) -> str:
     match field.kind:
         case "code":
             return "" if value in field.allowed else f"недопустимое значение, ожидается {', '.join(field.allowed)}"
@@ -256,7 +256,7 @@ def children(node: Any) -> list[Any]:
 
 
 def _walk(node: Any, at: str = "", key: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Yield (place, key, value) of everything inside a resource; an array's items bear the array's key."""
+    """Yield (place, key, value) of everything inside a resource; an array's items have the array's key."""
     if isinstance(node, dict):
         for name, value in node.items():
             yield f"{at}.{name}", name, value
@@ -267,8 +267,8 @@ def _walk(node: Any, at: str = "", key: str = "") -> Iterator[tuple[str, str, An
             yield from _walk(value, f"{at}[{i}]", key)
 
 
-def _anywhere(key: str, value: Any, find: Find) -> str:
-    """Return what is wrong with a value by the rules that hold in every resource."""
+def _general_problem(key: str, value: Any, find: Find) -> str:
+    """Return what is wrong with a value by the rules for all resources."""
     if value in ("", [], {}) or value is None:
         return "пустое значение не допускается"  # FHIR R4 JSON: properties can never be empty
     if _is_reference(key, value):
@@ -307,8 +307,8 @@ def _identifier_problem(identifier: Resource) -> str:
     return ""
 
 
-def _particular(kind: str, resource: Resource) -> Iterator[tuple[str, str]]:
-    """Yield (place, problem) of the rules that only one resource type has."""
+def _type_problems(kind: str, resource: Resource) -> Iterator[tuple[str, str]]:
+    """Yield (place, problem) by the rules for one resource type."""
     match kind:
         case "Observation":
             yield from _observation_problems(resource)

@@ -1,8 +1,7 @@
-"""Asks the bus what other clinics did for a patient, while the referral is being typed.
+"""Asks the bus for a patient's earlier studies at other clinics, while the referral is being typed.
 
-Nobody waits for it: a page requests a patient and reads what is stored; one thread asks, within seconds and few
-requests, and notifies when there is more to read. What it cannot get is noted with its reason, beside the older answer.
-Nothing is sent to the bus but questions.
+Pages do not wait: a page requests a patient and reads what is stored. One thread asks the bus, with limits of time and
+requests, and notifies when there is more to read. A failure is noted beside the older answer. Only reads are sent.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from broker.bus.fhir import Resource, bus_time, items, member, reference_to
-from broker.bus.inbound.parse_report import ReportGraph, external_study, is_somebody_else, version_of
+from broker.bus.inbound.parse_report import ReportGraph, external_study, is_another_person, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, Profile, oid
@@ -32,11 +31,11 @@ from broker.workflow import external_results
 
 log = logging.getLogger(__name__)
 
-SECONDS = 10.0  # for a patient: a registrar is typing
-NEWEST = 50  # reports of a patient that are read
-PEOPLE = 20  # of the bus that may bear one patient's numbers: every clinic may have made its own
-WAITING = 20  # patients that may wait to be asked for
-REST = timedelta(seconds=60)  # after a failure
+QUESTION_SECONDS = 10.0  # for all calls about one patient
+MAX_REPORTS = 50  # of a patient, the newest ones
+MAX_PEOPLE = 20  # Patient resources of one patient: every clinic may have created its own
+MAX_WAITING = 20  # patients in the queue
+RETRY_AFTER = timedelta(seconds=60)  # after a failure
 NO_NUMBER = "neither a pension insurance number nor a policy number is known: the bus cannot be asked"
 NO_VERSION = "?"
 MEMBERS = (
@@ -45,7 +44,7 @@ MEMBERS = (
 
 
 class History:
-    """Looks up earlier studies. The session must be its own: a question that takes too long cuts all its calls."""
+    """Looks up earlier studies. Its session must not be shared: a deadline aborts all calls of the session."""
 
     def __init__(
         self,
@@ -55,48 +54,48 @@ class History:
         profile: Profile,
         *,
         hours: float = 12,
-        seconds: float = SECONDS,
+        seconds: float = QUESTION_SECONDS,
     ) -> None:
-        """Take `hours` for which an answer is taken for fresh, and `seconds` that a question may take."""
+        """`hours`: how long an answer is fresh; `seconds`: the limit for all calls about one patient."""
         self._store, self._profile, self._hours = store, profile, hours
         self._session, self._seconds = session, seconds
         self._search = BusSearch(session, dialect)
-        # Documents are within R4's reports and would make an answer too large; the other family has them beside.
+        # R4 reports contain their documents, which would make an answer too large.
         self._members = {"_elements": MEMBERS} if dialect.name == "r4" else {}
-        self._wanted: deque[int] = deque()
-        self._news = threading.Condition()
+        self._queue: deque[int] = deque()
+        self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def request(self, patient_id: int) -> bool:
-        """Have the bus asked about a patient soon, unless its answer is fresh; return at once.
+        """Queue a patient to be asked about, unless the answer is fresh; return at once.
 
-        Return False if so many patients wait that this one is left out: the page asks again.
+        Return False if the queue is full: the page requests again later.
         """
-        with self._news:
+        with self._condition:
             if self._session.stopping.is_set():
                 return False
-            if patient_id in self._wanted:
+            if patient_id in self._queue:
                 return True
-            if len(self._wanted) >= WAITING:
+            if len(self._queue) >= MAX_WAITING:
                 return False
-            self._wanted.append(patient_id)
-            self._news.notify()
+            self._queue.append(patient_id)
+            self._condition.notify()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="bus-history", daemon=True)
                 self._thread.start()
             return True
 
     def stop(self) -> None:
-        """End the question under way, and ask no more."""
-        with self._news:
+        """Abort the calls in progress, refuse further ones, and wait for the thread."""
+        with self._condition:
             self._session.stop()
-            self._news.notify()
+            self._condition.notify()
             thread = self._thread
         if thread is not None:
             thread.join()
 
     def ask(self, patient_id: int) -> None:
-        """Ask now, whatever is known already, and store what comes, or why nothing does. For one thread at a time."""
+        """Ask the bus now, and store its answer or the reason of a failure. For one thread at a time."""
         with self._store.read() as reader:
             patient = patients.get(reader, patient_id)
             known = external_studies.versions(reader, patient_id)
@@ -110,39 +109,39 @@ class History:
         self._session.begin()
         with self._session.question(self._seconds):
             try:
-                people = self._people(patient)
-                reports, whole = self._reports(people)
+                people = self._find_people(patient)
+                reports, complete = self._find_reports(people)
             except (BusUnavailable, Unusable) as trouble:
                 self._store.write(external_results.note_history_failure, patient_id, str(trouble))
                 log.warning("patient %s: no answer about earlier studies", patient.patient_id)
                 return
-            listed = self._listed(patient_id, reports)
+            listed = self._external_reports(patient_id, reports)
             unread = [report for report in listed if _version(report) == NO_VERSION or not _is_known(report, known)]
             if unread and any(_reference(report) not in known for report in unread):
-                # Date, clinic and kind at once; the texts follow.
+                # Date, clinic and kind are shown first; the texts follow.
                 first = [StoredStudy(external_study(ReportGraph(report), self._profile)) for report in listed]
-                self._store.write(external_results.store_history, patient_id, first, whole=whole, missing=None)
+                self._store.write(external_results.store_history, patient_id, first, complete=complete, unreadable=None)
             read, why = self._details(unread)
-        kept = [read.get(_reference(report)) or self._bare(report) for report in listed]
-        kept = [each for each in kept if not self._is_ours(patient_id, each.study)]
-        missing = "" if whole else "the bus returned only a part"
+        stored = [read.get(_reference(report)) or self._without_details(report) for report in listed]
+        stored = [each for each in stored if not self._is_ours(patient_id, each.study)]
+        unreadable = "" if complete else "the bus returned only a part"
         if why:
-            missing = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
-        self._store.write(external_results.store_history, patient_id, kept, whole=whole, missing=missing)
+            unreadable = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
+        self._store.write(external_results.store_history, patient_id, stored, complete=complete, unreadable=unreadable)
 
     def _work(self) -> None:
         while (patient_id := self._next()) is not None:
             try:
                 if self._is_due(patient_id):
                     self.ask(patient_id)
-            except Exception:  # the next patient's question must not fail over this one's
+            except Exception:  # a failure for one patient must not stop the others
                 log.exception("earlier studies of a patient could not be asked for")
 
     def _next(self) -> int | None:
-        """Wait for the next patient; None when it is over."""
-        with self._news:
-            self._news.wait_for(lambda: self._wanted or self._session.stopping.is_set())
-            return None if self._session.stopping.is_set() else self._wanted.popleft()
+        """Wait for the next patient; return None if the program stops."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._queue or self._session.stopping.is_set())
+            return None if self._session.stopping.is_set() else self._queue.popleft()
 
     def _is_due(self, patient_id: int) -> bool:
         now = self._store.clock()
@@ -150,11 +149,11 @@ class History:
             asked = patient_history.external(reader, patient_id)
             if external_studies.is_fresh(reader, patient_id, self._hours, now):
                 return False
-        rests = asked.failed_at is not None and timedelta() <= now - asked.failed_at < REST
-        return not rests or asked.reason == NO_NUMBER  # a number may have been typed since
+        waits = asked.failed_at is not None and timedelta() <= now - asked.failed_at < RETRY_AFTER
+        return not waits or asked.reason == NO_NUMBER  # a number may have been added since
 
-    def _people(self, patient: Patient) -> list[str]:
-        """Return who on the bus has the patient's numbers, as "Patient/<id>"."""
+    def _find_people(self, patient: Patient) -> list[str]:
+        """Return the Patients of the bus with the patient's numbers, as "Patient/<id>"."""
         found: list[str] = []
         for system, value in ((SNILS, patient.snils), (POLICY, patient.policy)):
             if value:
@@ -164,22 +163,22 @@ class History:
                     for person in people
                     if (reference := reference_to("Patient", {"reference": f"Patient/{member(person, 'id')}"}))
                     and _has_number(person, system, value)
-                    and not is_somebody_else(person, patient)
+                    and not is_another_person(person, patient)
                 ]
-        return list(dict.fromkeys(found))[:PEOPLE]
+        return list(dict.fromkeys(found))[:MAX_PEOPLE]
 
-    def _reports(self, people: Sequence[str]) -> tuple[list[Resource], bool]:
-        """Find the reports on these people, the newest first; False if the bus has returned only a part."""
+    def _find_reports(self, people: Sequence[str]) -> tuple[list[Resource], bool]:
+        """Return the reports on these people, the newest first, and False if the bus returned only a part."""
         if not people:
             return [], True
-        found, whole = self._search.search("DiagnosticReport", {"subject": ",".join(people), **self._members})
-        # Whatever was asked for: only what names one of these people is theirs.
-        theirs = [each for each in found if reference_to("Patient", member(each, "subject")) in people]
-        valid = [each for each in theirs if member(each, "status") not in WITHDRAWN]
-        return sorted(valid, key=_newness, reverse=True)[:NEWEST], whole
+        found, complete = self._search.search("DiagnosticReport", {"subject": ",".join(people), **self._members})
+        # Not all servers obey the search: the subject is checked again.
+        of_these = [each for each in found if reference_to("Patient", member(each, "subject")) in people]
+        valid = [each for each in of_these if member(each, "status") not in WITHDRAWN]
+        return sorted(valid, key=_sort_key, reverse=True)[:MAX_REPORTS], complete
 
-    def _listed(self, patient_id: int, reports: Sequence[Resource]) -> list[Resource]:
-        """Leave out what is not a report, and what we have sent ourselves."""
+    def _external_reports(self, patient_id: int, reports: Sequence[Resource]) -> list[Resource]:
+        """Return the valid reports that this clinic has not sent itself."""
         listed = []
         for report in reports:
             try:
@@ -197,7 +196,7 @@ class History:
             return external_studies.sent_by_us(reader, patient_id, study.reference)
 
     def _details(self, reports: Sequence[Resource]) -> tuple[dict[str, StoredStudy], str]:
-        """Read the references of reports, as far as time and requests go; return what was read, and why it ended."""
+        """Read the references of reports within the limits; return what was read, and why the rest was not."""
         read: dict[str, StoredStudy] = {}
         for report in reports:
             self._search.resolver.begin()
@@ -206,11 +205,11 @@ class History:
             except BusUnavailable as down:
                 return read, str(down)
             read[_reference(report)] = replace(
-                self._bare(report), study=external_study(graph, self._profile), version=_version(report)
+                self._without_details(report), study=external_study(graph, self._profile), version=_version(report)
             )
         return read, ""
 
-    def _bare(self, report: Resource) -> StoredStudy:
+    def _without_details(self, report: Resource) -> StoredStudy:
         return StoredStudy(external_study(ReportGraph(report), self._profile), reported_at=bus_time(report))
 
 
@@ -226,14 +225,14 @@ def _is_known(report: Resource, known: dict[str, str]) -> bool:
     return known.get(_reference(report)) == _version(report)
 
 
-def _newness(report: Resource) -> tuple[str, datetime]:
-    """Order by when the study was made as far as the text says, then by when it was reported."""
+def _sort_key(report: Resource) -> tuple[str, datetime]:
+    """Sort key: day of the study as text, then time of the report."""
     made = member(report, "effectiveDateTime")
     return (made[:10] if isinstance(made, str) else ""), bus_time(report) or datetime.min.replace(tzinfo=UTC)
 
 
 def _has_number(person: Resource, system: str, value: str) -> bool:
-    """Return True if a Patient has a number of this system: one dialect searches by the bare value."""
+    """Return True if a Patient has this number of this system: the n3 dialect searches by value only."""
     return any(
         member(each, "system") in (system, oid(system)) and member(each, "value") == value
         for each in items(person, "identifier")

@@ -1,4 +1,4 @@
-"""Parse what another clinic orders of us: Task, ServiceRequest, Patient, doctor, diagnosis -> IncomingReferral. Pure.
+"""Parses another clinic's referral: Task, ServiceRequest, Patient, doctor, diagnosis -> IncomingReferral. Pure.
 
 Nothing that comes is trusted: every member may be missing, of another type, endless or a trap. What a person can
 complete is left empty and named as a problem; only what cannot be understood at all is refused, as Unusable. A number
@@ -22,15 +22,15 @@ from broker.bus.transport.dialect import task_references
 from broker.domain import identifiers, names, validation
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
-from broker.domain.people import NOBODY, Patient, PersonName, Sex
+from broker.domain.people import NO_NAME, Patient, PersonName, Sex
 
-LINE_KEPT = 200  # characters of a name, a code, a title
-TEXT_KEPT = 1000  # characters of a text
-SUPPORTING_READ = 6  # resources that a ServiceRequest is supported by
+MAX_LINE = 200  # characters of a name, a code, a title
+MAX_TEXT = 1000  # characters of a text
+MAX_SUPPORTING = 6  # resources of ServiceRequest.supportingInfo that are read
 # FHIR R4 task-status; n3 sends none, and reads back `requested`.
-WANTED = frozenset({"", "requested", "received", "accepted", "ready", "on-hold"})
+REQUESTED = frozenset({"", "requested", "received", "accepted", "ready", "on-hold"})
 CANCELLED = frozenset({"cancelled", "rejected", "failed", "entered-in-error"})
-BEGUN, DONE = "in-progress", "completed"
+STARTED, DONE = "in-progress", "completed"
 # Older dictionaries of procedures and of diagnoses, beside the configured ones.
 _PROCEDURES = (PROCEDURE, f"{N3}.57")
 _DIAGNOSES = (DIAGNOSIS, f"{N3}.2", "http://hl7.org/fhir/sid/icd-10")
@@ -52,7 +52,7 @@ class Find(Protocol):
 
 
 def task_id(task: Resource) -> str:
-    """Return a Task's id; raise Unusable where it has none that can be used."""
+    """Return a Task's id; raise Unusable if it is missing or invalid."""
     id = id_of(task)
     if task.get("resourceType") != "Task" or not id:
         raise Unusable("it is not a Task with an id")
@@ -84,14 +84,14 @@ def status(task: Resource) -> str:
 
 
 def is_for(task: Resource, organisation: str) -> bool:
-    """Return True if a Task is an order that this organisation is to do."""
+    """Return True if a Task is an order to this organisation."""
     return (
         task.get("intent") == "original-order" and organisation_guid(task.get("owner")).lower() == organisation.lower()
     )
 
 
 def own_number(task: Resource, profile: Profile) -> str:
-    """Return the number under which we ordered this ourselves; empty if it is not ours."""
+    """Return our number of a Task; empty if it is not our order."""
     ours = organisation_guid(task.get("requester")).lower() == profile.organisation.lower()
     if task.get("intent") != "original-order" or not ours:
         return ""
@@ -102,9 +102,9 @@ def own_number(task: Resource, profile: Profile) -> str:
 
 
 def parse_referral(task: Resource, find: Find, profile: Profile, today: date) -> IncomingReferral:
-    """Read a referral; `problems` names what a person has to complete, as `validation` does.
+    """Return the referral of a Task; its `problems` are codes as in `domain.validation`, for a person to complete.
 
-    `find` leads to the resources that the Task names. Raise Unusable, and whatever `find` raises without a connection.
+    `find` returns the resource of a reference. Raise Unusable, BusUnavailable.
     """
     ids = task_references(task)
     request = find(task.get("focus"), "ServiceRequest")
@@ -156,7 +156,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
 
 
 def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
-    """Return the patient, and what is wrong with that."""
+    """Return the patient and its problems: field -> code."""
     numbers = dict(reversed(list(_identifiers(subject))))  # the first of each kind
     name = _name(subject)
     patient = Patient(
@@ -175,7 +175,7 @@ def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
 
 
 def _name(holder: Resource) -> PersonName:
-    """Read the name that a person goes by: family, имя, отчество; one that is only a text is split."""
+    """Return a person's usual name; one that is only a text is split."""
     listed = [each for each in items(holder, "name") if isinstance(each, dict)]
     listed.sort(key=lambda each: each.get("use") in ("old", "maiden", "anonymous", "nickname"))
     for each in listed:
@@ -185,7 +185,7 @@ def _name(holder: Resource) -> PersonName:
             return name
         if text := _line(each.get("text")):
             return names.split(text)
-    return NOBODY
+    return NO_NAME
 
 
 def _birth_date(value: object) -> date | None:
@@ -198,7 +198,7 @@ def _birth_date(value: object) -> date | None:
 
 
 def _procedure(request: Resource, profile: Profile) -> tuple[str, str, str]:
-    """Read (code, system, name) of what is asked for: of the region's dictionary, if it is named by several."""
+    """Return (code, system, name) of the procedure, preferably in the region's dictionary."""
     concept = request.get("code")
     codings = list(_codings([concept]))
     order = (profile.system_procedure, *_PROCEDURES)
@@ -208,24 +208,24 @@ def _procedure(request: Resource, profile: Profile) -> tuple[str, str, str]:
 
 
 def _doctor(request: Resource, find: Find, profile: Profile, wrong: dict[str, str]) -> tuple[PersonName, str, str]:
-    """Read (name, СНИЛС, position) of the doctor who refers; a clinic may refer without naming one."""
+    """Return (name, СНИЛС, position) of the referring doctor, who may be missing."""
     reference = request.get("requester")
     if reference is None:
-        return NOBODY, "", ""
+        return NO_NAME, "", ""
     try:
         role = find(reference, "PractitionerRole", "Practitioner", "Organization")
         if role.get("resourceType") == "Organization":
-            return NOBODY, "", ""
+            return NO_NAME, "", ""
         doctor = find(role.get("practitioner"), "Practitioner") if role["resourceType"] == "PractitionerRole" else role
     except Unusable:
         wrong["referrer"] = "unreadable"
-        return NOBODY, "", ""
+        return NO_NAME, "", ""
     snils = next((identifiers.digits(value) for system, value in _identifiers(doctor) if system == SNILS), "")
     return _name(doctor), "" if identifiers.snils_problem(snils) else snils, _position(role, profile)
 
 
 def _position(role: Resource, profile: Profile) -> str:
-    """Read a doctor's position in words, or find the words that the configuration has for its code."""
+    """Return a doctor's position as a text, or the configured text of its code."""
     for concept in items(role, "code"):
         codings = list(_codings([concept]))
         for text in (_line(member(concept, "text")), *(display for _, _, display in codings)):
@@ -241,12 +241,12 @@ def _position(role: Resource, profile: Profile) -> str:
 def _supporting(
     request: Resource, find: Find, profile: Profile, wrong: dict[str, str]
 ) -> tuple[str, str, float | None, float | None]:
-    """Read (diagnosis code, diagnosis text, kg, cm) of what a referral is supported by, or its visit names."""
+    """Return (diagnosis code, diagnosis text, kg, cm) from the supporting resources or the Encounter."""
     conditions: list[Resource] = []
     measured: dict[str, float] = {}
     references = [*items(request, "supportingInfo"), *items(request, "reasonReference")]
     try:
-        for reference in references[:SUPPORTING_READ]:
+        for reference in references[:MAX_SUPPORTING]:
             resource = find(reference)
             if resource.get("resourceType") == "Condition":
                 conditions.append(resource)
@@ -260,7 +260,7 @@ def _supporting(
     concepts = [*(condition.get("code") for condition in conditions), *items(request, "reasonCode")]
     systems = (profile.system_diagnosis, *_DIAGNOSES)
     for concept in concepts:
-        code, text = "", _line(member(concept, "text"), TEXT_KEPT)
+        code, text = "", _line(member(concept, "text"), MAX_TEXT)
         for system, value, display in _codings([concept]):
             text = text or display
             if system in systems and not code and _ICD10.fullmatch(value.upper()):
@@ -271,7 +271,7 @@ def _supporting(
 
 
 def _measurement(observation: Resource) -> dict[str, float]:
-    """Read a height in cm or a weight in kg, if it is in that unit and a person can have it."""
+    """Return a height in cm or a weight in kg, if unit and value are plausible."""
     code = _code([observation.get("code")], MEASUREMENT)
     quantity = observation.get("valueQuantity")
     value = member(quantity, "value")
@@ -288,8 +288,8 @@ _LATERALITIES = {text: laterality for laterality, text in LATERALITY_TEXT.items(
 
 def _notes(request: Resource) -> tuple[str, str]:
     """Return a request's notes as a comment, and the side of the body that one of them names."""
-    notes = [_line(member(note, "text"), TEXT_KEPT) for note in items(request, "note")[:20]]
-    comment = names.cut("; ".join(note for note in notes if note), TEXT_KEPT)
+    notes = [_line(member(note, "text"), MAX_TEXT) for note in items(request, "note")[:20]]
+    comment = names.cut("; ".join(note for note in notes if note), MAX_TEXT)
     side = _SIDE.search(comment)
     return (_SIDE.sub(" ", comment).strip(" ;"), _LATERALITIES[side[1]]) if side else (comment, "")
 
@@ -319,7 +319,7 @@ def _code(concepts: list[Any], system: str) -> str:
     return next((code for named, code, _ in _codings(concepts) if system in ("", named)), "")
 
 
-def _line(value: object, longest: int = LINE_KEPT) -> str:
+def _line(value: object, longest: int = MAX_LINE) -> str:
     """Return a text on one line without control characters, cut to a length; empty if it is not a text."""
     if not isinstance(value, str):
         return ""

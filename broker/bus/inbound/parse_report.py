@@ -1,4 +1,4 @@
-"""Parse what another clinic reported of a study: report, images, texts, dose -> one ExternalStudy. Pure.
+"""Parses another clinic's report on a study: report, images, texts, dose -> one ExternalStudy. Pure.
 
 Nothing that comes is trusted: every member may be missing, of another type, endless or a trap. A member that cannot be
 used is left out, and only what is not a report at all is refused. Nothing is guessed that a doctor could take for
@@ -25,10 +25,10 @@ from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
 from broker.domain.reports import ExternalStudy
 
-TEXT_KEPT = 20_000  # characters of a text
-LINE_KEPT = 500  # characters of a name
-DOCUMENTS_KEPT = 20
-DOSE_LIMIT = 1000.0  # mSv: no diagnostic study gives more; a number above it is in another unit than it says
+MAX_TEXT = 20_000  # characters of a text
+MAX_LINE = 500  # characters of a name
+MAX_DOCUMENTS = 20
+MAX_DOSE = 1000.0  # mSv: no diagnostic study gives more; a number above it is in another unit than it says
 # NSI.1472: what a category says of the modality. 4 (рентген) is radiography of some kind: RG, PS3.3 C.7.3.1.1.1.
 _MODALITIES = {"1": "CT", "2": "MR", "3": "US", "4": "RG", "5": "NM", "6": "ECG", "7": "ES"}
 # Objects that are in a study beside the images.
@@ -51,7 +51,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
 
 @dataclass(frozen=True, slots=True)
 class ReportGraph:
-    """A report and what its references have led to; everything but the report may be missing."""
+    """A report and the resources that it refers to, which may be missing."""
 
     report: Resource
     task: Resource | None = None
@@ -81,7 +81,7 @@ def external_study(graph: ReportGraph, profile: Profile) -> ExternalStudy:
         procedure_code=code,
         procedure_name=name,
         body_site=next(_body_sites(graph, studies, profile), ""),
-        # What its doctor has taken back must not be read as a finding.
+        # A withdrawn text must not be read as a finding.
         description="" if status in WITHDRAWN else _part_text(graph, ReportPart.DESCRIPTION),
         conclusion=""
         if status in WITHDRAWN
@@ -90,9 +90,9 @@ def external_study(graph: ReportGraph, profile: Profile) -> ExternalStudy:
         effective_dose=_effective_dose(graph),
         study_instance_uid=next(_study_uids(studies), ""),
         images_url=next(_addresses(graph, studies), ""),
-        accession_number=next(_accession_numbers([*studies, *_maybe(graph.task)]), ""),
+        accession_number=next(_accession_numbers([*studies, *_as_list(graph.task)]), ""),
         doctor=next(_doctors(graph), ""),
-        documents=tuple(dict.fromkeys(_documents(report)))[:DOCUMENTS_KEPT],
+        documents=tuple(dict.fromkeys(_documents(report)))[:MAX_DOCUMENTS],
     )
 
 
@@ -103,7 +103,7 @@ def version_of(resource: Resource) -> str:
     return " ".join(_line(part)[:64] for part in parts if isinstance(part, str) and part)
 
 
-def is_somebody_else(person: Resource, patient: Patient) -> bool:
+def is_another_person(person: Resource, patient: Patient) -> bool:
     """Return True if a Patient of the bus is certainly another person: neither the name nor the date of birth agree.
 
     One of the two may differ: people marry, and fingers slip. Of the name both parts count: siblings share a surname.
@@ -139,20 +139,20 @@ def read_text(value: object) -> str:
 
 
 def millisieverts(quantity: object) -> float | None:
-    """Read an effective dose; None if it is not plainly one: no number, no unit, another unit, beyond measure."""
+    """Return an effective dose in mSv; None if the value, its unit or its size is not plausible."""
     value = member(quantity, "value")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     units = [unit for unit in (member(quantity, "code"), member(quantity, "unit")) if unit]
     factors = {_SIEVERTS.get(unit.strip(" .")) if isinstance(unit, str) else None for unit in units}
     factor = factors.pop() if len(factors) == 1 else None  # none, or two that contradict each other
-    if factor is None or not 0 <= value <= DOSE_LIMIT / factor or not math.isfinite(value):
+    if factor is None or not 0 <= value <= MAX_DOSE / factor or not math.isfinite(value):
         return None
     return round(value * factor, 9)
 
 
 def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
-    """Return the references of a report that are worth following, with the types that they may lead to.
+    """Yield the references of a report to follow, with the allowed types.
 
     The texts and the dose come first: time or requests may run out. `onward_references` says where each leads on.
     """
@@ -169,7 +169,7 @@ def references(report: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
 
 
 def onward_references(resource: Resource) -> Iterator[tuple[object, tuple[str, ...]]]:
-    """Return the references of what a report led to that are worth following, as `references` does."""
+    """Return the references to follow in a resource of a report, as `references` does."""
     if member(resource, "resourceType") == "ImagingStudy":
         yield from ((reference, ("Endpoint",)) for reference in items(resource, "endpoint", 1))
     if member(resource, "resourceType") == "PractitionerRole":
@@ -195,7 +195,7 @@ def _studied_on(report: Resource, studies: Sequence[Resource], profile: Profile)
 
 
 def _day(value: object, profile: Profile) -> date | None:
-    """Return the clinic's local day of a FHIR dateTime; None for a mere month or year."""
+    """Return the clinic's local day of a FHIR dateTime; None for a month or year."""
     match = _DAY.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
     if not match:
         return None
@@ -221,7 +221,7 @@ def _modalities(report: Resource, studies: Sequence[Resource]) -> Iterator[str]:
 
 
 def _procedure(holders: Sequence[Resource], profile: Profile) -> tuple[str, str]:
-    """Return code and name of what was done; a code of another system does not count, but its name does."""
+    """Return code and name of the procedure; codes of other systems are ignored, their names are not."""
     code = name = ""
     for concept in (member(holder, "code") for holder in holders):
         code = code or next((code for code, _ in _codings(concept, profile.system_procedure)), "")
@@ -242,13 +242,13 @@ def _body_sites(graph: ReportGraph, studies: Sequence[Resource], profile: Profil
 
 
 def _part_text(graph: ReportGraph, code: str) -> str:
-    """Join the texts of the observations that bear this code."""
+    """Join the texts of the observations with this code."""
     values = (member(observation, "valueString") for observation in _observations(graph, code))
-    return "\n".join(dict.fromkeys(text for value in values if (text := read_text(value))))[:TEXT_KEPT]
+    return "\n".join(dict.fromkeys(text for value in values if (text := read_text(value))))[:MAX_TEXT]
 
 
 def _effective_dose(graph: ReportGraph) -> float | None:
-    """Return the largest of the doses that were graph: a sum of a year must not come out below the truth."""
+    """Return the largest of several doses: the sum of a year must not be too low."""
     doses = (millisieverts(member(each, "valueQuantity")) for each in _observations(graph, ReportPart.EFFECTIVE_DOSE))
     return max((dose for dose in doses if dose is not None), default=None)
 
@@ -280,7 +280,7 @@ def _accession_numbers(holders: Iterable[Resource]) -> Iterator[str]:
 
 
 def _addresses(graph: ReportGraph, studies: Sequence[Resource]) -> Iterator[str]:
-    """Return where the images can be had: Endpoint, or the description, which one client uses for its viewer."""
+    """Yield addresses of the images: Endpoint, or the description, which one client uses for its viewer."""
     given = [member(endpoint, "address") for endpoint in graph.of("Endpoint")]
     given += [member(study, "description") for study in studies]
     for address in given:
@@ -294,7 +294,7 @@ def _doctors(graph: ReportGraph) -> Iterator[str]:
             family = _line(member(name, "family"))
             given = [_line(part) for part in items(name, "given", 3)]
             if family:
-                yield " ".join(part for part in (family, *given) if part)[:LINE_KEPT]
+                yield " ".join(part for part in (family, *given) if part)[:MAX_LINE]
             elif text := _line(member(name, "text")):
                 yield text
 
@@ -305,7 +305,7 @@ def _documents(report: Resource) -> Iterator[str]:
             yield reference
 
 
-# ---- small things ----
+# ---- values ----
 
 
 def _codings(concept: object, system: str = "") -> Iterator[tuple[str, str]]:
@@ -318,21 +318,21 @@ def _codings(concept: object, system: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _line(value: object) -> str:
-    return names.tidy(value[: 4 * LINE_KEPT])[:LINE_KEPT].rstrip() if isinstance(value, str) else ""
+    return names.tidy(value[: 4 * MAX_LINE])[:MAX_LINE].rstrip() if isinstance(value, str) else ""
 
 
 def _text(value: object) -> str:
     """Tidy a text of several lines: NFC, no control characters, no more than one empty line together."""
     if not isinstance(value, str):
         return ""
-    raw = unicodedata.normalize("NFC", value[: 2 * TEXT_KEPT]).replace("\r\n", "\n").replace("\r", "\n")
+    raw = unicodedata.normalize("NFC", value[: 2 * MAX_TEXT]).replace("\r\n", "\n").replace("\r", "\n")
     lines = "\n".join(names.tidy(line) for line in raw.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", lines).strip()[:TEXT_KEPT].rstrip()
+    return re.sub(r"\n{3,}", "\n\n", lines).strip()[:MAX_TEXT].rstrip()
 
 
 def _readable(char: str) -> bool:
     return char in "\r\n\t" or unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn")
 
 
-def _maybe(resource: Resource | None) -> list[Resource]:
+def _as_list(resource: Resource | None) -> list[Resource]:
     return [resource] if resource else []

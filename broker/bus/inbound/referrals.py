@@ -1,10 +1,9 @@
-"""Polls the bus for what other clinics order of us, and what they cancel.
+"""Polls the bus for referrals to this clinic, and for their cancellations.
 
-One poll at a time. Two searches go on where the last poll ended: each reaches back a little behind its cursor, what was
-seen before is known by its version, and the cursor moves only when a page is stored: a crash, a repeated page, answers
-out of order lose and double nothing. What cannot be read is set aside for a person and holds nothing back; a connection
-that fails ends the poll. How far a search has got is measured by the bus's own times, never by our clock. No member of
-a resource is read here (`parse_referral` does); rate and back-off are the session's.
+One poll at a time. Two searches continue from their cursors, with an overlap; known resources are recognised by their
+version, and a cursor moves after its page was stored: a crash, a repeated page or answers out of order neither lose nor
+duplicate anything. An item that cannot be read needs attention, and the others go on; a failing connection ends the
+poll. Cursors are times of the bus, never of our clock. `parse_referral` reads the members of resources.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.paging import PagedSearch
 from broker.bus.transport.rate_limit import REFERRAL_REQUESTS
-from broker.bus.transport.session import BusSession, NotAsked
+from broker.bus.transport.session import BusSession, NotSent
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic import Clinic
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingState
@@ -39,28 +38,28 @@ from broker.workflow.incoming_referrals import BUS, ReceiveOutcome
 log = logging.getLogger(__name__)
 
 BUS_ACTOR = Actor(ActorKind.BUS, "bus", "Региональная шина")
-SEARCH = "Task/_search"  # the reference under which a refused search is found in the ledger
-PAGE = 500  # Tasks of a search's answer; the most that n3 returns
-OVERLAP = timedelta(minutes=5)  # that a search reaches back: what was changed at the bus just before may show up late
-FIRST_DAYS = 30  # that the first search of all reaches back
-MAX_ATTEMPTS = 8  # at one item, at growing distances: about eight hours
+SEARCH = "Task/_search"  # reference of a refused search in the ledger of arrivals
+PAGE = 500  # Tasks of a page; the most that n3 returns
+OVERLAP = timedelta(minutes=5)  # of a search with the last one: changes may appear late on the bus
+FIRST_DAYS = 30  # that the very first search goes back
+MAX_ATTEMPTS = 8  # at one item, at growing intervals: about eight hours
 CONTENT_LIMIT = 1024 * 1024  # bytes of an item's JSON that are stored
 
 
 @dataclass(frozen=True, slots=True)
 class ReferralPollSummary:
-    """What a poll brought. `stopped` says why it ended before everything was seen; empty when it was."""
+    """What a poll did. `stopped` says why it ended early; empty otherwise."""
 
-    taken: int = 0  # referrals that wait, or went straight onto a worklist
+    taken: int = 0  # referrals that wait, or were accepted automatically
     cancelled: int = 0
-    late: int = 0  # cancellations and changes of what had gone too far
-    set_aside: int = 0
+    late: int = 0  # cancellations and changes that came too late
+    needs_attention: int = 0
     failed: int = 0
     stopped: str = ""
 
 
 class _PollEnded(Exception):
-    """The poll ends here; `reason` is plain English."""
+    """Ends the poll; `reason` is plain English."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -91,30 +90,30 @@ class ReferralPoll:
         self._resolver = ReferenceResolver(
             lambda kind, id: session.request(dialect.read(kind, id)), session.url, monotonic=session.limiter.monotonic
         )
-        # Our own orders are searched too, for what the other side cancels of them.
-        us = f"Organization/{profile.organisation}"
+        # Our own orders are searched too: other clinics may cancel them.
+        organisation = f"Organization/{profile.organisation}"
         self._searches = {
-            cursor: PagedSearch("Task", {"intent": "original-order", member: us}, page)
+            cursor: PagedSearch("Task", {"intent": "original-order", member: organisation}, page)
             for cursor, member in (("referrals", "owner"), ("own orders", "requester"))
         }
-        self._failed_items = 0  # in a row, at which no answer came
+        self._failed_items = 0  # consecutive ones without an answer
         self._count: Counter[str] = Counter()
 
     def stop(self) -> None:
-        """End the poll that is running and let no other one begin; called from another thread."""
+        """End the poll and refuse further ones; may be called from any thread."""
         self._session.stop()
 
     def run(self) -> ReferralPollSummary:
-        """Take what is new since the last poll."""
+        """Store what has changed since the last poll."""
         self._count = Counter()
         self._failed_items = 0
         try:
             self._session.begin()
-            if reason := self._session.hindrance():
+            if reason := self._session.blocked_reason():
                 raise _PollEnded(reason)
             for cursor, pages in self._searches.items():
                 self._search(cursor, pages)
-            self._try_again()
+            self._retry_failed()
         except _PollEnded as ended:
             return self._summary(ended.reason)
         finally:
@@ -126,17 +125,17 @@ class ReferralPoll:
     def _summary(self, stopped: str) -> ReferralPollSummary:
         count = self._count
         return ReferralPollSummary(
-            count["taken"], count["cancelled"], count["late"], count["set_aside"], count["failed"], stopped
+            count["taken"], count["cancelled"], count["late"], count["needs attention"], count["failed"], stopped
         )
 
     def _admit(self, requests: int) -> None:
-        """End the poll if so many requests may not go out now."""
+        """Reserve requests of this minute, or end the poll."""
         if reason := self._session.admit(requests):
             raise _PollEnded(reason)
 
-    def _connection_failed(self, answer: Retry | Paused) -> _PollEnded:
-        """Back off; return what ends the poll."""
-        if not isinstance(answer, NotAsked):
+    def _back_off(self, answer: Retry | Paused) -> _PollEnded:
+        """Back off, and return the exception that ends the poll."""
+        if not isinstance(answer, NotSent):
             wait = self._session.failed(answer)
             log.warning("the poll for referrals failed: %s; next attempt in %.0f s", answer.reason, wait)
         return _PollEnded(answer.reason)
@@ -144,17 +143,17 @@ class ReferralPoll:
     # ---- searches ----
 
     def _search(self, cursor: str, pages: PagedSearch) -> None:
-        """Bring a search to its end; what one poll leaves of a page is continued by the next one."""
-        if not pages.under_way:
+        """Read a search to its end; the next poll continues a page that this one does not finish."""
+        if not pages.in_progress:
             pages.begin(self._since(cursor))
             self._next_page(pages)
         while True:
             while pages.entries:
-                self._entry(pages.entries[0])
+                self._take_entry(pages.entries[0])
                 pages.entries.popleft()
-            self._page_stored(cursor, pages)
+            self._advance_cursor(cursor, pages)
             if not pages.more:
-                pages.under_way = False
+                pages.in_progress = False
                 pages.size = self._page
                 return
             self._next_page(pages)
@@ -164,25 +163,27 @@ class ReferralPoll:
             self._admit(1)
             answer = self._session.request(pages.call(self._dialect))
             if isinstance(answer, Rejected):
-                # People are shown that the bus does not understand our search.
-                self._set_aside(Arrival(BUS, SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason)
+                # Shown to people: the bus does not understand our search.
+                self._mark_needs_attention(
+                    Arrival(BUS, SEARCH, "-", answer.evidence.encode("utf-8", "replace")), answer.reason
+                )
                 raise _PollEnded(answer.reason)
             if not isinstance(answer, Delivered):
-                # A page too long to be read, for one: a shorter one may do.
-                pages.abandon(too_much=answer.reason.startswith("not a FHIR answer"))
-                raise self._connection_failed(answer)
+                # The page may be too long to be read: the next one is shorter.
+                pages.abandon(page_too_large=answer.reason.startswith("not a FHIR answer"))
+                raise self._back_off(answer)
         except _PollEnded:
             pages.abandon()
             raise
         pages.take(answer.resource, self._dialect, self._session.url, self._store.clock())
         if pages.stuck:
-            many = len(pages.entries)
-            log.error("the bus changed %d Tasks or more at one instant: those beyond are not seen", many)
-            pages.step_over()
-        self._search_answered()
+            count = len(pages.entries)
+            log.error("the bus changed %d Tasks or more at one instant: those beyond cannot be read", count)
+            pages.skip_instant()
+        self._note_search_answered()
 
-    def _search_answered(self) -> None:
-        """Note that the connection is good, and that no search is refused any more."""
+    def _note_search_answered(self) -> None:
+        """Note that the connection works and the search is accepted."""
         with self._store.read() as reader:
             refused = incoming.named(reader, BUS, SEARCH, ArrivalKind.REFERRAL)
         if refused and refused.state is not ArrivalState.TAKEN:
@@ -190,18 +191,18 @@ class ReferralPoll:
         else:
             self._session.succeeded()
 
-    def _page_stored(self, cursor: str, pages: PagedSearch) -> None:
-        """Move the cursor to what has been seen, never back."""
+    def _advance_cursor(self, cursor: str, pages: PagedSearch) -> None:
+        """Move the cursor to the last change that was stored, never back; end the poll if the order is unknown."""
         with self._store.read() as reader:
             before = incoming.cursor(reader, cursor)
         reached = pages.reached()
         if reached and reached.isoformat(timespec="microseconds") > before:
             value = reached.isoformat(timespec="microseconds")
             self._store.write(lambda tx: incoming.set_cursor(tx, cursor, value))
-        if pages.wrong:
-            log.error("%s", pages.wrong)
+        if pages.error:
+            log.error("%s", pages.error)
             pages.abandon()
-            raise _PollEnded(pages.wrong)
+            raise _PollEnded(pages.error)
 
     def _since(self, cursor: str) -> datetime:
         with self._store.read() as reader:
@@ -210,46 +211,46 @@ class ReferralPoll:
 
     # ---- items ----
 
-    def _entry(self, entry: Any) -> None:
-        """Take an entry of a search's answer; whatever is in it, the next one follows."""
+    def _take_entry(self, entry: Any) -> None:
+        """Take one entry of a search's answer; errors in it do not end the poll."""
         found = entry.get("resource") if isinstance(entry, dict) else None
         task: Resource = found if isinstance(found, dict) else {}
         if task.get("resourceType", "Task") != "Task":
-            return  # what a server includes or remarks
+            return  # an included resource or an OperationOutcome
         try:
             check_size(task)
             reference = f"Task/{parse_referral.task_id(task)}"
         except Unusable as error:
-            mark = "#" + parse_referral.digest(entry)
-            self._set_aside(Arrival(BUS, f"Task/{mark}", mark, _content([entry])), error.reason)
+            label = "#" + parse_referral.digest(entry)
+            self._mark_needs_attention(Arrival(BUS, f"Task/{label}", label, _as_json([entry])), error.reason)
             return
-        self._item(task, reference, again=False)
+        self._take_item(task, reference, retry=False)
 
-    def _item(self, task: Resource, reference: str, *, again: bool) -> None:
+    def _take_item(self, task: Resource, reference: str, *, retry: bool) -> None:
         number = parse_referral.own_number(task, self._profile)
         if not number and not parse_referral.is_for(task, self._profile.organisation):
             return
         version = parse_referral.version(task)
         with self._store.read() as reader:
             known = incoming.is_known(reader, BUS, reference, version)
-        if known and not again:
+        if known and not retry:
             return
         self._resolver.begin()
 
         def arrival() -> Arrival:
-            return Arrival(BUS, reference, version, _content([task, *self._resolver.seen]))
+            return Arrival(BUS, reference, version, _as_json([task, *self._resolver.seen]))
 
         try:
-            taken = self._own(task, number, arrival()) if number else self._referral(task, arrival)
+            taken = self._take_own_order(task, number, arrival()) if number else self._take_referral(task, arrival)
         except Unusable as error:
-            self._set_aside(arrival(), error.reason)
+            self._mark_needs_attention(arrival(), error.reason)
         except BusUnavailable as error:
-            self._not_answered(arrival(), error.answer)
+            self._note_no_answer(arrival(), error.answer)
         except (StoreError, _PollEnded):
             raise
-        except Exception:  # a fault of ours in one item must not keep the others from being taken
+        except Exception:  # our own error in one item must not stop the others
             log.exception("%s could not be taken", reference)
-            self._failed(arrival(), "the program failed at it, see the log")
+            self._note_failure(arrival(), "the program failed at it, see the log")
         else:
             self._failed_items = 0
             outcome = {
@@ -260,18 +261,18 @@ class ReferralPoll:
             if outcome:
                 self._count[outcome] += 1
 
-    def _referral(self, task: Resource, arrival: Callable[[], Arrival]) -> ReceiveOutcome:
+    def _take_referral(self, task: Resource, arrival: Callable[[], Arrival]) -> ReceiveOutcome:
         id, status = parse_referral.task_id(task), parse_referral.status(task)
         with self._store.read() as reader:
             known = incoming.by_task(reader, BUS, id)
         state = known.state if known else None
-        done_elsewhere = status == parse_referral.DONE and state is IncomingState.WAITING
-        if status in parse_referral.CANCELLED or done_elsewhere:
+        done_externally = status == parse_referral.DONE and state is IncomingState.WAITING
+        if status in parse_referral.CANCELLED or done_externally:
             return self._store.write(
                 incoming_referrals.receive_cancellation, id, arrival(), status, BUS_ACTOR, self._clinic
             )
-        begun_here = status == parse_referral.BEGUN and state is IncomingState.ACCEPTED
-        if status not in parse_referral.WANTED and not begun_here:
+        started_here = status == parse_referral.STARTED and state is IncomingState.ACCEPTED
+        if status not in parse_referral.REQUESTED and not started_here:
             return ReceiveOutcome.NOTHING
         self._admit(REFERRAL_REQUESTS)
         today = self._store.clock().astimezone(self._clinic.zone).date()
@@ -286,8 +287,8 @@ class ReferralPoll:
             system_procedure=self._profile.system_procedure,
         )
 
-    def _own(self, task: Resource, number: str, arrival: Arrival) -> ReceiveOutcome:
-        """Take what became of an order of ours; it never comes back as a referral."""
+    def _take_own_order(self, task: Resource, number: str, arrival: Arrival) -> ReceiveOutcome:
+        """Take the cancellation of an order of ours; our orders are never taken as referrals."""
         id, status = parse_referral.task_id(task), parse_referral.status(task)
         if status not in parse_referral.CANCELLED:
             return ReceiveOutcome.NOTHING
@@ -299,68 +300,68 @@ class ReferralPoll:
             incoming_referrals.receive_cancellation, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id
         )
 
-    def _try_again(self) -> None:
-        """Try again what failed for want of an answer, and what a person wants to be tried."""
+    def _retry_failed(self) -> None:
+        """Retry items without an answer, and those that a person wants to be retried."""
         with self._store.read() as reader:
             items = incoming.failed(reader, BUS, ArrivalKind.REFERRAL)
         for item in items:
             if item.is_due(self._store.clock()):
                 self._admit(REFERRAL_REQUESTS)
-                self._once_more(item)
+                self._retry_item(item)
 
-    def _once_more(self, item: ArrivalRecord) -> None:
+    def _retry_item(self, item: ArrivalRecord) -> None:
         self._resolver.begin()
         arrival = Arrival(BUS, item.reference, item.version)
         try:
             task = self._resolver.resource(item.reference, "Task")
         except Unusable as error:
-            self._set_aside(arrival, error.reason)
+            self._mark_needs_attention(arrival, error.reason)
         except BusUnavailable as error:
-            self._not_answered(arrival, error.answer)
+            self._note_no_answer(arrival, error.answer)
         else:
-            self._item(task, item.reference, again=True)
+            self._take_item(task, item.reference, retry=True)
             with self._store.read() as reader:
                 after = inbox.item(reader, item.id)
-            if after == item:  # it is not for us any more, or not wanted
+            if after == item:  # it is not for this clinic any more, or not requested
                 self._store.write(lambda tx: incoming.overtake(tx, item.kind, item.source, item.reference))
 
-    # ---- what became of it ----
+    # ---- outcomes ----
 
-    def _set_aside(self, arrival: Arrival, reason: str) -> None:
+    def _mark_needs_attention(self, arrival: Arrival, reason: str) -> None:
         with self._store.read() as reader:
             before = incoming.named(reader, BUS, arrival.reference, ArrivalKind.REFERRAL)
         if before and before.state is ArrivalState.NEEDS_ATTENTION and before.version == arrival.version:
             return
         self._store.write(incoming_referrals.note_unreadable, arrival, reason)
-        self._count["set_aside"] += 1
-        # The bus's own words may name the patient; they are kept in the ledger.
-        log.warning("%s is set aside, the ledger says why", arrival.reference)
+        self._count["needs attention"] += 1
+        # The text of the bus may name the patient; it is stored in the ledger only.
+        log.warning("%s needs attention, the ledger says why", arrival.reference)
 
-    def _not_answered(self, arrival: Arrival, answer: Retry | Paused) -> None:
-        """Note that no answer came at an item, and go on: it may be the item's own fault, unless it happens again."""
-        stopping = isinstance(answer, NotAsked) or self._session.stopping.is_set()
+    def _note_no_answer(self, arrival: Arrival, answer: Retry | Paused) -> None:
+        """Note that an item got no answer. A second consecutive one ends the poll: it is due to the connection."""
+        stopping = isinstance(answer, NotSent) or self._session.stopping.is_set()
         if stopping or isinstance(answer, Paused) or not answer.uncertain:
-            raise self._connection_failed(answer)
-        self._failed(arrival, answer.reason)
+            raise self._back_off(answer)
+        self._note_failure(arrival, answer.reason)
         self._failed_items += 1
         if self._failed_items > 1 or answer.after is not None or answer.reason.startswith("time-out"):
-            raise self._connection_failed(answer)
+            raise self._back_off(answer)
 
-    def _failed(self, arrival: Arrival, reason: str) -> None:
-        """Keep an item to be tried again, a limited number of times."""
+    def _note_failure(self, arrival: Arrival, reason: str) -> None:
+        """Note that an item is to be retried, at most MAX_ATTEMPTS times."""
         with self._store.read() as reader:
             before = incoming.named(reader, BUS, arrival.reference, ArrivalKind.REFERRAL)
         same = before is not None and before.version == arrival.version
         if before and same and before.attempts + 1 >= MAX_ATTEMPTS:
-            self._set_aside(arrival, reason)
+            self._mark_needs_attention(arrival, reason)
             return
         self._store.write(lambda tx: incoming.put(tx, ArrivalKind.REFERRAL, arrival, ArrivalState.FAILED, reason))
         self._count["failed"] += 1
-        log.warning("%s could not be read and is tried again: %s", arrival.reference, reason)
+        log.warning("%s could not be read and will be retried: %s", arrival.reference, reason)
 
 
-def _content(resources: list[Any]) -> bytes:
-    """Write what came as one JSON, to be looked at; empty if that cannot be done or would be endless."""
+def _as_json(resources: list[Any]) -> bytes:
+    """Return received resources as one JSON Bundle for people to read; empty if it is too long or cannot be written."""
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": each} for each in resources]}
     try:
         written = json.dumps(bundle, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""Resolve references from resource to resource of the bus, within limits: what comes from there is not trusted.
+"""Resolves references between resources of the bus, within limits: resources of the bus are not trusted.
 
-Only a reference to the bus itself is followed, each once for an item, so that no loop has an end to find. It reads by
-the call that it is given, retries nothing and checks no member of a resource but its type and its id.
+Only references to the bus itself are followed, each once for an item, so that loops end. Only type and id of a resource
+are checked; nothing is retried.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Re
 
 MAX_REFERENCES = 16  # resources that are read for one item
 MAX_DEPTH = 32  # levels of objects and arrays in a resource
-MAX_SIZE = 4 * 1024 * 1024  # characters of all texts of a resource, and as many members
-SHARED = ("Organization", "Practitioner", "PractitionerRole")  # many items name the same ones
+MAX_SIZE = 4 * 1024 * 1024  # of a resource: characters of all texts, and number of members
+SHARED = ("Organization", "Practitioner", "PractitionerRole")  # types that many items have in common
 MAX_SHARED = 300  # shared resources …
 MAX_SHARED_SIZE = 20_000  # … of at most this size
-SHARED_LIFETIME = 600.0  # seconds for which a shared resource is taken for current
+SHARED_LIFETIME = 600.0  # seconds after which a shared resource is read again
 
 
 class Unusable(Exception):
-    """What came is wrong, however good the connection is; `reason` is plain English without patients' data."""
+    """A resource is invalid; `reason` is plain English without patients' data."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -32,7 +32,7 @@ class Unusable(Exception):
 
 
 class BusUnavailable(Exception):
-    """What was asked for did not come; `answer` says why."""
+    """The bus did not answer; `answer` says why."""
 
     def __init__(self, answer: Retry | Paused) -> None:
         super().__init__(answer.reason)
@@ -40,47 +40,47 @@ class BusUnavailable(Exception):
 
 
 class ReferenceResolver:
-    """Reads resources for one item after the other; `begin` forgets the item before."""
+    """Reads the resources of one item after another; `begin` starts an item."""
 
     def __init__(
         self,
         read: Callable[[str, str], Answer],
         base_url: str,
         *,
-        most: int = MAX_REFERENCES,
+        max_references: int = MAX_REFERENCES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take `read`, which asks the bus for (type, id); `base_url` is what an absolute reference must begin with."""
+        """`read` reads a resource by type and id; an absolute reference must begin with `base_url`."""
         self._read = read
         self._base = base_url.rstrip("/") + "/"
-        self._most = most
+        self._max_references = max_references
         self._monotonic = monotonic
         self._shared: OrderedDict[str, tuple[float, Resource]] = OrderedDict()
         self._seen: dict[str, Resource] = {}
-        self._asked = 0
+        self._requests = 0
 
     def begin(self) -> None:
         """Start on another item."""
         self._seen = {}
-        self._asked = 0
+        self._requests = 0
 
     @property
     def seen(self) -> list[Resource]:
-        """List what this item's references have led to, in the order of reading."""
+        """Return the resources that were read for this item, in order."""
         return list(self._seen.values())
 
     def resource(self, reference: object, *kinds: str) -> Resource:
-        """Return what a Reference, or its text, points to; without `kinds` it may be of any type.
+        """Return the resource of a Reference or its text; without `kinds` it may be of any type.
 
-        Raise Unusable if it points away from the bus, to nothing, or to what cannot be read; BusUnavailable if no
-        answer came.
+        Raise Unusable if the reference is missing, leads away from the bus, or to something that cannot be read;
+        BusUnavailable if the bus did not answer.
         """
         kind, id = self.target(reference)
         if kinds and kind not in kinds:
             raise Unusable(f"a reference leads to {kind} instead of {' or '.join(kinds)}")
         name = f"{kind}/{id}"
         if name not in self._seen:
-            self._seen[name] = self._remembered(name) or self._ask(kind, id)
+            self._seen[name] = self._from_cache(name) or self._request(kind, id)
         return self._seen[name]
 
     def target(self, reference: object) -> Target:
@@ -93,14 +93,14 @@ class ReferenceResolver:
             raise Unusable("a reference leads away from the bus")
         return found
 
-    def _remembered(self, name: str) -> Resource | None:
+    def _from_cache(self, name: str) -> Resource | None:
         found = self._shared.get(name)
         return found[1] if found and self._monotonic() - found[0] < SHARED_LIFETIME else None
 
-    def _ask(self, kind: str, id: str) -> Resource:
-        if self._asked >= self._most:
-            raise Unusable(f"it refers to more than {self._most} resources")
-        self._asked += 1
+    def _request(self, kind: str, id: str) -> Resource:
+        if self._requests >= self._max_references:
+            raise Unusable(f"it refers to more than {self._max_references} resources")
+        self._requests += 1
         answer = self._read(kind, id)
         if isinstance(answer, Rejected):
             raise Unusable(f"{kind}/{id} cannot be read: {answer.reason}"[:300])
@@ -108,7 +108,7 @@ class ReferenceResolver:
             raise BusUnavailable(answer)
         resource = answer.resource
         if resource.get("resourceType") != kind or resource.get("id") != id:
-            raise Unusable(f"{kind}/{id} was asked for, and something else came")
+            raise Unusable(f"{kind}/{id} was requested, and the bus returned another resource")
         if check_size(resource) <= MAX_SHARED_SIZE and kind in SHARED:
             self._shared[f"{kind}/{id}"] = (self._monotonic(), resource)
             self._shared.move_to_end(f"{kind}/{id}")

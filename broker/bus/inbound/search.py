@@ -1,7 +1,4 @@
-"""Searches of the bus page by page, and what a report's references lead to, asked in the background.
-
-It reads only, retries nothing, and stands back behind what is sent and polled for (`SessionPriority.BACKGROUND`).
-"""
+"""Searches of the bus, page by page, and the resources that a report refers to. Reads only, without retries."""
 
 from __future__ import annotations
 
@@ -18,64 +15,71 @@ from broker.bus.transport.paging import PagedSearch
 from broker.bus.transport.session import BusSession
 
 PAGE = 200  # resources in an answer
-PAGES = 50  # of one search
+MAX_PAGES = 50  # of one search
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """A part of what a search finds."""
+    """One page of the results of a search."""
 
     resources: list[Resource]
-    last: bool  # nothing follows; False on the last page that is returned: the bus, or the limit, keeps something back
-    in_order: bool  # so far everything came in the order of its last change
+    last: bool  # True: everything was returned; False after the last page: the bus or MAX_PAGES held back the rest
+    in_order: bool  # the resources so far are in the order of their last change
 
 
 class BusSearch:
-    """Searches by way of a session, and resolves references."""
+    """Searches through a session, and resolves references."""
 
     def __init__(self, session: BusSession, dialect: Dialect) -> None:
         self._session, self._dialect = session, dialect
         self.resolver = ReferenceResolver(self._read, session.url, monotonic=session.limiter.monotonic)
 
     def search(self, kind: str, parameters: Mapping[str, str]) -> tuple[list[Resource], bool]:
-        """Return the resources that a search finds, and whether that is all of them; raise as `pages` does."""
+        """Return the resources that a search finds, and True if these are all; raise as `pages` does."""
         pages = list(self.pages(kind, parameters))
         return [each for page in pages for each in page.resources], pages[-1].last
 
     def pages(self, kind: str, parameters: Mapping[str, str]) -> Iterator[SearchPage]:
-        """Yield what a search finds, page by page, each resource once.
+        """Yield the results of a search page by page, each resource once.
 
-        It ends where the bus does not let it go on (see `paging`), or returns nothing new. Raise BusUnavailable if an
-        answer did not come, Unusable if the search is refused.
+        Ends early if the next page cannot be searched for (see `paging`) or brings nothing new. Raise BusUnavailable if
+        the bus does not answer, Unusable if it refuses the search.
         """
         ids: set[str] = set()
         pages = PagedSearch(kind, dict(parameters), PAGE)
         pages.begin()
-        for _ in range(PAGES):
+        for _ in range(MAX_PAGES):
             searchset = self._searchset(pages.call(self._dialect))
             check_size(searchset, BODY_LIMIT)
             pages.take(searchset, self._dialect, self._session.url)
             listed = [member(entry, "resource") for entry in pages.entries]
             page = [each for each in listed if member(each, "resourceType") == kind]
-            news = {id: each for each in page if isinstance(id := member(each, "id"), str) and id not in ids}
-            ids |= set(news)
-            yield SearchPage(list(news.values()), not pages.more, pages.in_order)
-            if not pages.more or pages.wrong or pages.stuck or not news:
+            new = {id: each for each in page if isinstance(id := member(each, "id"), str) and id not in ids}
+            ids |= set(new)
+            yield SearchPage(list(new.values()), not pages.more, pages.in_order)
+            if not pages.more or pages.error or pages.stuck or not new:
                 return
 
     def report_graph(self, report: Resource, task: Resource | None = None) -> ReportGraph:
-        """Return a report with what its references lead to, without those that lead nowhere; raise BusUnavailable."""
+        """Return a report with the resources that it refers to and that can be read; raise BusUnavailable."""
         found: list[Resource] = []
         for reference, kinds in references(report):
-            found += self._followed(reference, kinds)
+            found += self._follow(reference, kinds)
         return ReportGraph(report, task, found)
 
-    def _followed(self, reference: object, kinds: tuple[str, ...]) -> list[Resource]:
+    def _follow(self, reference: object, kinds: tuple[str, ...]) -> list[Resource]:
         try:
             resource = self.resolver.resource(reference, *kinds)
         except Unusable:
             return []
-        return [resource, *(each for to, its in onward_references(resource) for each in self._followed(to, its))]
+        return [
+            resource,
+            *(
+                each
+                for onward, onward_kinds in onward_references(resource)
+                for each in self._follow(onward, onward_kinds)
+            ),
+        ]
 
     def _searchset(self, call: Call) -> Resource:
         answer = self._session.request(call)

@@ -1,4 +1,4 @@
-"""The transaction Bundle in which everything is sent to the region, and the resources of persons in it.
+"""The transaction Bundle in which everything is sent to the region, and its resources of persons.
 
 Pure. Strict R4, with everything that any dialect may want; what only one deployment leaves out is taken away in
 `dialect`. Every entry finds itself again by an identifier, so that a message sent twice doubles nothing.
@@ -21,19 +21,19 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
 from broker.domain.people import Patient, PersonName, Sex
 
-NAMESPACE = uuid.UUID("5b0c6c0e-3f7a-5d0b-9d53-6a1f4e0c8b27")  # of all full URLs made here; never to be changed
+NAMESPACE = uuid.UUID("5b0c6c0e-3f7a-5d0b-9d53-6a1f4e0c8b27")  # of all full URLs; must never change
 
 _GENDERS = {Sex.MALE: "male", Sex.FEMALE: "female", Sex.OTHER: "other"}
 _SUFFIXES = {OutboxKind.IMAGES: "/in-progress", OutboxKind.REPORT: "/completed"}
 
 
 def task_number(order: Order, kind: OutboxKind) -> str:
-    """Return the unique number under which the bus keeps the Task that a message makes or speaks of."""
+    """Return the unique number of the Task that a message creates or changes."""
     return order.accession_number + _SUFFIXES.get(kind, "")
 
 
 def task_search(number: str, intent: str, profile: Profile, requester: str | None = None) -> dict[str, str]:
-    """Make the parameters of a search, `Dialect.search`, for a Task of ours by its number.
+    """Return the parameters of a search (`Dialect.search`) for one of our Tasks by its number.
 
     `requester` is the GUID of the clinic that ordered; None: this one.
     """
@@ -59,14 +59,14 @@ class Transaction:
         self._entries: list[Resource] = []
 
     def add(self, role: str, resource: Resource, number: Resource, *, newest: bool = False) -> Resource:
-        """Add an entry that is known by the Identifier `number`; return a Reference to it.
+        """Add an entry that is identified by the Identifier `number`; return a Reference to it.
 
         A number that the resource does not bear by itself is added to it in secondary use: it serves to find the
         resource again, and means nothing else. What is there already stays as it is unless the newest content counts.
         """
-        kind, number = resource["resourceType"], _written(number)
+        kind, number = resource["resourceType"], _clean_texts(number)
         criteria = query({"identifier": f"{number['system']}|{number['value']}"})
-        own = [_written(one) for one in resource.get("identifier", [])]
+        own = [_clean_texts(one) for one in resource.get("identifier", [])]
         if number not in own:
             resource = resource | {"identifier": [*own, {"use": "secondary"} | number]}
         if self._amended is None and not newest:
@@ -79,7 +79,7 @@ class Transaction:
         return self._append(role, resource, request)
 
     def add_document(self, role: str, resource: Resource) -> Resource:
-        """Add an entry that R4 lets bear no identifier; return a Reference to it."""
+        """Add an entry of a type without identifier in R4; return a Reference to it."""
         return self._append(role, resource, {"method": "POST", "url": resource["resourceType"]})
 
     def resource(self) -> Resource:
@@ -88,12 +88,12 @@ class Transaction:
 
     def _append(self, role: str, resource: Resource, request: Resource) -> Resource:
         url = f"urn:uuid:{uuid.uuid5(NAMESPACE, f'{self._seed}/{role}')}"
-        self._entries.append({"fullUrl": url, "resource": _written(resource), "request": request})
+        self._entries.append({"fullUrl": url, "resource": _clean_texts(resource), "request": request})
         return {"reference": url}
 
 
 def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Resource:
-    """Add a patient; what we know now replaces what was sent to the region earlier."""
+    """Add a patient; the present data replace those that were sent earlier."""
     identifiers = [_own_id(patient.patient_id, profile)]
     identifiers += [
         {"system": oid(system), "value": value}
@@ -108,18 +108,18 @@ def add_patient(bundle: Transaction, patient: Patient, profile: Profile) -> Reso
         "birthDate": patient.birth_date.isoformat() if patient.birth_date else "",
         "managingOrganization": organisation(profile),
     }
-    # All clinics share one system of own numbers: only under ours is the number this patient's alone. Marks that mean
-    # something in a search are not understood alike by all servers.
+    # All clinics share one system of own numbers: the number is unique only with our OID. Characters with a meaning in
+    # searches are avoided, because servers differ in them.
     plain = re.fullmatch(r"[\w.\- ]+", patient.patient_id)
     number = patient.patient_id if plain else str(uuid.uuid5(NAMESPACE, patient.patient_id))
     return bundle.add("patient", resource, profile.number(number), newest=True)
 
 
 def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str, profile: Profile) -> Resource | None:
-    """Add a doctor with the role in this clinic; None if none is named, for nobody is made up."""
+    """Add a doctor with the role in this clinic; return None if no doctor is named."""
     if not name.family:
         return None
-    # Doctors have no number here: the same doctor gets the same one, made of what is known.
+    # Doctors have no number here: one is derived from the known data, so that the same doctor has the same one.
     known = snils or names.fold(f"{name} {position}")
     number = _own_id(str(uuid.uuid5(NAMESPACE, f"{profile.mis_oid}/practitioner/{known}")), profile)
     identifiers = [number] + ([{"system": oid(SNILS), "value": snils}] if snils else [])
@@ -128,7 +128,7 @@ def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str,
         {"resourceType": "Practitioner", "active": True, "identifier": identifiers, "name": [_name(name)]},
         number,
     )
-    # Positions are kept in words; without a known pair of codes the words go alone, no code is guessed.
+    # Positions are stored as texts; without known codes only the text is sent.
     position_code, specialty_code = profile.positions.get(names.fold(position), ("", ""))
     role = {
         "resourceType": "PractitionerRole",
@@ -143,21 +143,21 @@ def add_doctor(bundle: Transaction, name: PersonName, snils: str, position: str,
 
 
 def procedure(order: Order, profile: Profile) -> Resource:
-    """Make the code of an order's procedure; one of our own directory must not pass for an official one."""
+    """Return the code of an order's procedure; local codes are not sent as official ones."""
     system = profile.mis_oid if order.procedure_local else profile.system_procedure
     return profile.concept(system, order.procedure_code, order.procedure_name)
 
 
 def organisation(profile: Profile, guid: str | None = None) -> Resource:
-    """Make a Reference to a clinic; this one where none is named."""
+    """Return a Reference to a clinic; without `guid` to this one."""
     return {"reference": f"Organization/{guid or profile.organisation}"}
 
 
 def instant(moment: datetime, profile: Profile) -> str:
-    """Write an instant with the clinic's offset; a naive datetime is local clinic time."""
+    """Return an instant with the clinic's offset; a naive datetime is local clinic time."""
     local = moment.astimezone(profile.zone) if moment.tzinfo else moment.replace(tzinfo=profile.zone)
     offset = local.utcoffset() or timedelta()
-    # A device whose clock says 1900 meets local mean time, +02:30:17 in Moscow; FHIR knows whole minutes only.
+    # In 1900, the date of a wrong device clock, Moscow's offset was +02:30:17; FHIR has whole minutes only.
     return local.replace(tzinfo=timezone(timedelta(minutes=offset // timedelta(minutes=1)))).isoformat(
         timespec="seconds"
     )
@@ -176,26 +176,26 @@ def _filled(concept: Resource) -> list[Resource]:
     return [concept] if concept else []
 
 
-def _written(node: Any) -> Any:
+def _clean_texts(node: Any) -> Any:
     """Write every text as FHIR R4 2.24.0.1 has it, with blanks of four kinds and no control characters; FHIR allows no
     empty members, so they are left out.
 
     Texts pasted from a word processor are full of other blanks, which strict servers refuse.
     """
     if isinstance(node, str):
-        text = node if node.isascii() and node.isprintable() else "".join(map(_character, node))
+        text = node if node.isascii() and node.isprintable() else "".join(map(_clean_character, node))
         return text if text.strip() else ""
     if isinstance(node, dict):
-        members = ((name, _written(value)) for name, value in node.items())
+        members = ((name, _clean_texts(value)) for name, value in node.items())
         return {name: value for name, value in members if value not in ("", [], {})}
     if isinstance(node, list):
-        return [written for item in node if (written := _written(item)) not in ("", [], {})]
+        return [written for item in node if (written := _clean_texts(item)) not in ("", [], {})]
     return node
 
 
-def _character(letter: str) -> str:
-    if letter in " \r\n\t":
-        return letter
-    if letter.isspace():
+def _clean_character(char: str) -> str:
+    if char in " \r\n\t":
+        return char
+    if char.isspace():
         return " "
-    return "" if unicodedata.category(letter) == "Cc" else letter
+    return "" if unicodedata.category(char) == "Cc" else char

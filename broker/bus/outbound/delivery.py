@@ -1,9 +1,9 @@
-"""Delivers the outbox to the regional bus: in sequence per order, once, through every fault of the connection.
+"""Delivers the outbox to the regional bus: each message once, the messages of one order in sequence.
 
-One run at a time. A message is rendered from present data, noted as perhaps sent, sent with no transaction open, and
-its outcome recorded in one transaction. Messages of different orders may be under way together, once one has proved the
-connection good; those of one order never are. A refused message waits for a person while the others go on; a failing
-connection ends the run. No resource is made here and no HTTP read; `outcomes` records what became of a message.
+One run at a time. A message is rendered from present data, marked as possibly sent, sent with no transaction open, and
+its outcome recorded in one transaction. After the first success, messages of different orders are sent in parallel;
+those of one order never are. A refused message needs attention, and the others go on; a failing connection ends the
+run. `messages` renders, `outcomes` records.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from broker.bus.transport.dialect import (
     n3,
     task_references,
 )
-from broker.bus.transport.session import STOPPING, BusSession, NotAsked
+from broker.bus.transport.session import STOPPING, BusSession, NotSent
 from broker.domain.messages import OutboxKind, OutboxRow
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import outbox
 
 log = logging.getLogger(__name__)
 
-PROBE_AFTER = 300.0  # seconds of silence after which the bus is asked something, to see that it is there
-PROBE_NUMBER = "worklist-broker/probe"  # no order has it
-LOOKED_UP = 2  # requests that an uncertain message may take: a look-up, and the POST after it
+PROBE_AFTER = 300.0  # seconds without contact after which the connection is probed
+PROBE_NUMBER = "worklist-broker/probe"  # the number of no order
+UNCERTAIN_REQUESTS = 2  # requests of an uncertain message: a search for its Task, and the POST after it
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySummary:
-    """What a run did. `stopped` says why it ended before the queue was empty; empty when it was not."""
+    """What a run did. `stopped` says why it ended before everything was sent; empty otherwise."""
 
     delivered: int = 0
     needs_attention: int = 0
     stopped: str = ""
 
     def with_more(self, other: DeliverySummary) -> DeliverySummary:
-        """Return the sum of both; the first reason to stop stays."""
+        """Return the sum of both; `stopped` is the first reason."""
         return DeliverySummary(
             self.delivered + other.delivered,
             self.needs_attention + other.needs_attention,
@@ -59,7 +59,7 @@ class DeliverySummary:
 
 
 class Delivery:
-    """Sends the outbox; at most `workers` messages are under way at once."""
+    """Sends the outbox; at most `workers` messages in parallel."""
 
     def __init__(
         self,
@@ -78,10 +78,10 @@ class Delivery:
         self._dialect = dialect
         self._workers = workers
         self._running = threading.Lock()
-        self._halted = threading.Event()  # within a run: no further message begins
+        self._halted = threading.Event()  # within a run: send no further message
 
     def deliver(self) -> DeliverySummary:
-        """Send what can be sent now. A second caller at the same time returns at once."""
+        """Send what can be sent now. A second call at the same time returns at once."""
         if not self._running.acquire(blocking=False):
             return DeliverySummary(stopped="another run")
         try:
@@ -90,10 +90,10 @@ class Delivery:
             self._running.release()
 
     def probe(self) -> bool:
-        """Ask the bus something harmless if it has been silent for `PROBE_AFTER` seconds; return True if it was asked.
+        """Search for no order if there was no contact for PROBE_AFTER seconds; return True if the bus was called.
 
-        Through the same client, token, proxy and certificates as everything else, so that what the screens say about
-        the connection has been seen and not assumed. The answer is noted as a message's would be.
+        With the same client, token, proxy and certificates as everything else, so that the screens show the real state
+        of the connection. The result is noted as that of a message is.
         """
         if not self._running.acquire(blocking=False):
             return False
@@ -117,11 +117,11 @@ class Delivery:
             self._running.release()
 
     def stop(self) -> None:
-        """End the run: no further message begins, and those under way are cut off, to be looked up later."""
+        """End the run: send no further message and abort calls in progress, whose Tasks are searched for later."""
         self._session.stop()
 
-    def use(self, profile: Profile) -> None:
-        """Send with another profile from the next message on: a directory has been imported."""
+    def set_profile(self, profile: Profile) -> None:
+        """Use another profile from the next message on, after an import of a directory."""
         self._profile = profile
 
     # ---- a run ----
@@ -130,34 +130,34 @@ class Delivery:
         self._session.begin()
         self._halted.clear()
         total = DeliverySummary()
-        while rows := self._heads():
-            # One message tries the connection alone, and only then do others go beside each other.
+        while rows := self._due_rows():
+            # The first message tests the connection; only then are others sent in parallel.
             for part in (rows[:1], rows[1:]):
-                for one in self._side_by_side(part):
-                    total = total.with_more(one)
+                for summary in self._deliver_in_parallel(part):
+                    total = total.with_more(summary)
                 if total.stopped:
                     return total
         return total
 
-    def _side_by_side(self, rows: list[OutboxRow]) -> Iterator[DeliverySummary]:
-        """Deal with messages of different orders, in as many workers as there are."""
+    def _deliver_in_parallel(self, rows: list[OutboxRow]) -> Iterator[DeliverySummary]:
+        """Deliver messages of different orders in parallel workers; yield a summary of each."""
         if self._workers == 1 or len(rows) < 2:
-            yield from self._in_turn(rows)
+            yield from self._deliver_in_turn(rows)
             return
         with ThreadPoolExecutor(min(self._workers, len(rows)), "bus-worker") as workers:
-            yield from workers.map(self._one, rows)
+            yield from workers.map(self._deliver_one, rows)
 
-    def _in_turn(self, rows: Iterable[OutboxRow]) -> Iterator[DeliverySummary]:
+    def _deliver_in_turn(self, rows: Iterable[OutboxRow]) -> Iterator[DeliverySummary]:
         for row in rows:
-            one = self._one(row)
-            yield one
-            if one.stopped:
+            summary = self._deliver_one(row)
+            yield summary
+            if summary.stopped:
                 return
 
-    def _one(self, row: OutboxRow) -> DeliverySummary:
-        """Deal with one message, unless something hinders it."""
-        needed = LOOKED_UP if row.uncertain else 1  # together they stay within the minute
-        if reason := self._hindrance(needed):
+    def _deliver_one(self, row: OutboxRow) -> DeliverySummary:
+        """Deliver one message, unless the session is blocked."""
+        needed = UNCERTAIN_REQUESTS if row.uncertain else 1  # all of them count in the rate limit
+        if reason := self._blocked_reason(needed):
             self._halted.set()
             return DeliverySummary(stopped=reason)
         outcome: Outcome | None = None
@@ -166,7 +166,7 @@ class Delivery:
                 message = messages.read(reader, row.seq)
             if message is not None:
                 epoch = self._session.limiter.epoch
-                outcome = self._tried(message)
+                outcome = self._try_send(message)
                 if outcome is not None:
                     outcomes.record(self._store, self._session, message, outcome, epoch)
         except BaseException:
@@ -176,21 +176,24 @@ class Delivery:
             self._session.release()
         return DeliverySummary(int(isinstance(outcome, Accepted)), int(isinstance(outcome, Rejected)))
 
-    def _heads(self) -> list[OutboxRow]:
+    def _due_rows(self) -> list[OutboxRow]:
         with self._store.read() as reader:
             rows = outbox.heads(reader)
         return self._session.limiter.due(rows)
 
-    def _hindrance(self, needed: int) -> str:
-        """Return why nothing can be sent now; empty if it can, and then so many requests are counted."""
-        if reason := self._session.hindrance():
+    def _blocked_reason(self, needed: int) -> str:
+        """Return why nothing can be sent now; otherwise reserve `needed` requests and return an empty text."""
+        if reason := self._session.blocked_reason():
             return reason
         return STOPPING if self._halted.is_set() else self._session.admit(needed)
 
     # ---- sending ----
 
-    def _tried(self, message: OutboundMessage) -> Outcome | None:
-        """Send a message; None if nothing was decided. A fault of ours in one must not keep back the others."""
+    def _try_send(self, message: OutboundMessage) -> Outcome | None:
+        """Send a message; return None if the outcome is open.
+
+        Our own errors in one message must not stop the others.
+        """
         try:
             outcome = self._send(message)
         except (StoreError, sqlite3.Error):
@@ -198,40 +201,40 @@ class Delivery:
         except Exception:
             log.exception("order %s (%s): it could not be sent", message.order.accession_number, message.row.kind)
             return Rejected("the program failed at it, see the log", uncertain=True)
-        return None if isinstance(outcome, NotAsked) else outcome
+        return None if isinstance(outcome, NotSent) else outcome
 
     def _send(self, message: OutboundMessage) -> Outcome | None:
-        """Send a message, or find that the bus has it already; None if it is to be read again."""
+        """Send a message, or find it on the bus; return None if it must be read again first."""
         kind = message.row.kind
-        if message.row.uncertain and (known := self._known(message)):
+        if message.row.uncertain and (known := self._find_sent(message)):
             return known
         call = messages.render(message, self._dialect, self._profile, self._make_pdf)
         if isinstance(call, Unsupported | Rejected):
             return call
-        if not self._may_send(message, call.body):
+        if not self._mark_sent(message, call.body):
             return None
         answer = self._session.request(call)
         if isinstance(answer, Rejected) and kind is OutboxKind.STARTED:
-            # News that nobody needs: what follows tells more, and must not wait for a person.
-            return Unsupported(f"{messages.NO_BEGINNINGS}: {answer.reason}", answer.evidence)
+            # The messages that follow say more, and must not wait for a person.
+            return Unsupported(f"{messages.NO_STARTS}: {answer.reason}", answer.evidence)
         if not isinstance(answer, Delivered):
             return answer
         if kind in messages.STATUSES:
             return Accepted(evidence=answer.evidence)
         if answer.task:
-            return self._take_over(message, answer)
+            return self._accept_existing_task(message, answer)
         ids = messages.accepted_ids(message, bundle_references(answer.resource), self._dialect)
         if isinstance(ids, dict):
             return Accepted(ids, answer.evidence, message.order.revision)
-        return self._look_up(message, message.order.revision) or replace(ids, evidence=answer.evidence)
+        return self._search_task(message, message.order.revision) or replace(ids, evidence=answer.evidence)
 
-    def _known(self, message: OutboundMessage) -> Outcome | None:
-        """Ask whether the bus has what may have been sent before; None if it has not, or it does no harm twice."""
+    def _find_sent(self, message: OutboundMessage) -> Outcome | None:
+        """Return the outcome of an earlier attempt if the bus has the message; None if it must be sent (again)."""
         kind, task = message.row.kind, message.references.task
         if kind is OutboxKind.AMEND:
-            return None  # the same content in the same place
+            return None  # a repeated PUT changes nothing
         if kind not in messages.STATUSES:
-            return self._look_up(message, message.row.order_revision)
+            return self._search_task(message, message.row.order_revision)
         if not task:
             return None
         read = self._session.request(self._dialect.read("Task", task))
@@ -240,9 +243,9 @@ class Delivery:
         done = ("cancelled",) if kind is OutboxKind.CANCEL else ("in-progress", "completed")
         return Accepted(evidence=read.evidence) if read.resource.get("status") in done else None
 
-    def _look_up(self, message: OutboundMessage, sent_revision: int | None) -> Outcome | None:
-        """Search the Task that a message made when it was sent last; None if the bus has none."""
-        answer = self._session.request(messages.lookup(message, self._dialect, self._profile))
+    def _search_task(self, message: OutboundMessage, sent_revision: int | None) -> Outcome | None:
+        """Search for the Task of an earlier attempt; return None if the bus has none."""
+        answer = self._session.request(messages.search_call(message, self._dialect, self._profile))
         if not isinstance(answer, Delivered):
             return replace(answer, uncertain=True)
         tasks = found_tasks(answer.resource, message.number, self._profile)
@@ -255,21 +258,21 @@ class Delivery:
             return replace(ids, evidence=answer.evidence)
         return Accepted(ids, answer.evidence, sent_revision)
 
-    def _take_over(self, message: OutboundMessage, answer: Delivered) -> Outcome:
-        """Take the ids of the Task that the bus says it has already, if it is ours."""
+    def _accept_existing_task(self, message: OutboundMessage, answer: Delivered) -> Outcome:
+        """Read the Task that the bus says it has already, and return its ids if it is ours."""
         read = self._session.request(self._dialect.read("Task", answer.task))
         if not isinstance(read, Delivered):
             return replace(read, uncertain=True)
         if not has_number(read.resource, message.number, self._profile):
-            reason = "not a FHIR answer: the Task that is said to be there bears another number"
+            reason = "not a FHIR answer: the Task that is said to exist has another number"
             return Rejected(reason, evidence=answer.evidence)
         ids = messages.accepted_ids(message, task_references(read.resource), self._dialect)
         return Accepted(ids, answer.evidence) if isinstance(ids, dict) else replace(ids, evidence=answer.evidence)
 
-    def _may_send(self, message: OutboundMessage, body: bytes) -> bool:
-        """Note that it is sent; return False if it has been withdrawn or is made of something else by now.
+    def _mark_sent(self, message: OutboundMessage, body: bytes) -> bool:
+        """Mark a message as possibly sent; return False if it was withdrawn or its content has changed meanwhile.
 
-        From this commit on a crash leads to a look-up, and what is changed goes out as a message of its own.
+        After this commit, a crash leads to a search for the Task, and a change of the order to a message of its own.
         """
 
         def mark(tx: Tx) -> bool:

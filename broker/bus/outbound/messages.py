@@ -1,7 +1,7 @@
-"""What a message to the region is made of, what it becomes on the wire, and what must come back for it.
+"""Reads messages to the region, renders them as calls of the bus, and checks the ids in the answer.
 
-No network and no changes: a message is read in one snapshot of the database, and rendered as one call of the bus from
-what is known then. Whether and when it is sent is decided in `delivery`.
+No network and no changes: a message is read in one snapshot of the database and rendered from it as one call.
+`delivery` decides whether and when it is sent.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from broker.store.tables import orders, outbox, performed, reports
 
 NO_BIRTH_DATE = "date of birth unknown"
 NO_CORRECTIONS = "the bus takes no corrections"
-NO_BEGINNINGS = "the bus takes no news of a beginning"
-DONE_ALL_THE_SAME = "the order is not cancelled any more: a modality has taken it up"
+NO_STARTS = "the bus does not accept the start of a study"
+PERFORMED_AFTER_CANCEL = "the order is not cancelled any more: a modality has started it"
 
 STATUSES = {OutboxKind.CANCEL: "cancelled", OutboxKind.STARTED: "in-progress"}
 RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT)
-_KNOWN_BY = {OutboxKind.IMAGES: ("images_task", "images_report"), OutboxKind.REPORT: ("report_task", "report")}
+_REFERENCE_NAMES = {OutboxKind.IMAGES: ("images_task", "images_report"), OutboxKind.REPORT: ("report_task", "report")}
 
-MakePdf = Callable[[SignedReport], bytes]  # makes the PDF of a signed report; equal arguments give equal bytes
+MakePdf = Callable[[SignedReport], bytes]  # returns the PDF of a signed report; equal arguments give equal bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """This bus takes no such message; `evidence` is its answer, if it was asked."""
+    """This bus does not accept such messages; `evidence` is its answer, if it was called."""
 
     reason: str
     evidence: str = ""
@@ -44,23 +44,23 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True)
 class OutboundMessage:
-    """A message with everything that it is made of."""
+    """A message with everything that it is rendered from."""
 
     row: OutboxRow
     order: Order
     references: BusReferences
     performed: tuple[PerformedStep, ...] = ()
     report: SignedReport | None = None
-    stamp: tuple[object, ...] | None = None  # of what it is made of, `outbox.content_stamp`
+    stamp: tuple[object, ...] | None = None  # version of its content, `outbox.content_stamp`
 
     @property
     def number(self) -> str:
-        """Return the number under which the bus keeps the Task that this message makes."""
+        """Return the number of the Task that this message creates."""
         return task_number(self.order, self.row.kind)
 
 
 def read(reader: Reader, seq: int) -> OutboundMessage | None:
-    """Read a message that is still to be sent, or None."""
+    """Return a pending message; None if it is not pending any more."""
     row = outbox.get(reader, seq)
     order = orders.get(reader, row.order_id) if row else None
     if row is None or order is None or row.state is not OutboxState.PENDING:
@@ -78,11 +78,11 @@ def read(reader: Reader, seq: int) -> OutboundMessage | None:
 def render(
     message: OutboundMessage, dialect: Dialect, profile: Profile, make_pdf: MakePdf
 ) -> Call | Rejected | Unsupported:
-    """Return the call that sends a message, its body encoded, or why there is none."""
+    """Return the call that sends a message, its body encoded; or why it cannot be sent."""
     if reason := _reason_not_to_send(message, dialect):
         return reason
     kind, order, known = message.row.kind, message.order, message.references
-    made_at = message.row.created_at  # the same at every attempt, so that the bytes are
+    made_at = message.row.created_at  # the same at every attempt, so that the body is the same
     try:
         match kind:
             case OutboxKind.ORDER:
@@ -115,29 +115,29 @@ def _reason_not_to_send(message: OutboundMessage, dialect: Dialect) -> Rejected 
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
     if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:
-        # It may have been sent when it was still true, so that nobody withdrew it.
-        return Unsupported(DONE_ALL_THE_SAME)
+        # It may have been sent while it was true, so it could not be withdrawn.
+        return Unsupported(PERFORMED_AFTER_CANCEL)
     return None
 
 
-def lookup(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call:
-    """Make the search for the Task that a message may have made already."""
+def search_call(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call:
+    """Return the call that searches for the Task of an earlier attempt."""
     result = message.row.kind in RESULTS
     intent, requester = ("reflex-order", message.order.requester) if result else ("original-order", None)
     return dialect.search("Task", task_search(message.number, intent, profile, requester))
 
 
 def accepted_ids(message: OutboundMessage, answered: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
-    """Name the ids that an answer gave, as `outbox.deliver` keeps them; Rejected unless all that are needed came.
+    """Return the ids of an answer as `outbox.deliver` stores them (name -> id); Rejected if a necessary one is missing.
 
-    A strict R4 server gives no accession number: it is the region's own.
+    A strict R4 server returns no accession number.
     """
     kind = message.row.kind
     if kind in RESULTS:
-        task, report = _KNOWN_BY[kind]
+        task, report = _REFERENCE_NAMES[kind]
         found = {task: answered.task, report: answered.extra.get("DiagnosticReport", "")}
         found |= {name: id for name, id in answered.extra.items() if name.startswith(STUDY)}
-        if not message.references.patient:  # came without an order
+        if not message.references.patient:  # a walk-in patient
             found["patient"] = answered.patient
         needed = [task]
     elif kind is OutboxKind.ORDER:

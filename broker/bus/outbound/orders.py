@@ -1,4 +1,4 @@
-"""What we order, for the region: the transaction that orders a study, and the one that amends it.
+"""Our orders for the region: the transaction that orders a study, and the one that amends it.
 
 Pure: no network, no database, no clock of its own. The field table is that of the ОДИИ wire profile.
 """
@@ -32,7 +32,7 @@ from broker.domain.people import Patient
 
 POLYCLINIC = "2"  # N3.35
 HEIGHT, WEIGHT = "1", "2"  # N3.37
-# FHIR R4 task-status. An abandoned study is still wanted until somebody cancels it.
+# FHIR R4 task-status. A discontinued study is still requested until a person cancels it.
 _STATUSES = {
     OrderState.IN_PROGRESS: "in-progress",
     OrderState.COMPLETED: "completed",
@@ -41,14 +41,14 @@ _STATUSES = {
 
 
 def order_bundle(order: Order, profile: Profile) -> Resource:
-    """Make the transaction that orders a study."""
+    """Return the transaction that orders a study."""
     bundle = Transaction(order.study_instance_uid)
     _add_order(bundle, order, profile, "requested", "")
     return bundle.resource()
 
 
 def amendment_bundle(order: Order, references: BusReferences, profile: Profile) -> Resource:
-    """Make the transaction that puts the order's present content in the place of what the bus has of it.
+    """Return the transaction that replaces an order's content on the bus by the present one.
 
     What has no known id is found by its number. The Task goes too, so that the clinic that is to do the study learns of
     the change, with the status and the accession number that it has.
@@ -98,7 +98,7 @@ def _add_order(bundle: Transaction, order: Order, profile: Profile, status: str,
             "requester": doctor or organisation(profile),
             "supportingInfo": [*conditions, *_measurements(bundle, order, patient, profile)],
             "bodySite": [profile.concept(profile.system_body_site, order.body_site)] if order.body_site else [],
-            # The profile has no member for the side: it goes where a person reads it.
+            # The profile has no member for laterality: it is sent as a note.
             "note": [{"text": text} for text in (order.comment, LATERALITY_TEXT.get(order.laterality)) if text],
         },
         number,
@@ -127,7 +127,7 @@ def _conditions(bundle: Transaction, order: Order, patient: Resource, profile: P
         return []
     resource = {
         "resourceType": "Condition",
-        # What a referral gives is to be confirmed or refuted by the study.
+        # The study is to confirm or refute the referral's diagnosis.
         "verificationStatus": profile.concept(VERIFICATION, "provisional"),
         "category": [profile.concept(CONDITION_CATEGORY, "diagnosis")],
         "code": profile.concept(profile.system_diagnosis, order.diagnosis_code, order.diagnosis_text),
@@ -137,7 +137,7 @@ def _conditions(bundle: Transaction, order: Order, patient: Resource, profile: P
 
 
 def _measurements(bundle: Transaction, order: Order, patient: Resource, profile: Profile) -> list[Resource]:
-    """Add height and weight, where they are known."""
+    """Add height and weight, if they are known."""
     person: Patient = order.patient
     known = (("height", HEIGHT, person.height, "cm", "см"), ("weight", WEIGHT, person.weight, "kg", "кг"))
     return [

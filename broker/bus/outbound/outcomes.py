@@ -1,4 +1,4 @@
-"""Records what became of a message to the region.
+"""Records the outcomes of messages to the region.
 
 One outcome, one transaction: the message's row, what the answer says of the order, and how the connection is. Nothing
 is sent here, and nothing is decided about what is sent next.
@@ -27,7 +27,7 @@ BUS = Actor(ActorKind.BUS, "exchange")
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The bus has the message, under these ids: name -> id, as `outbox.deliver` takes them.
+    """The bus has the message; `ids` (name -> id) are stored by `outbox.deliver`.
 
     `revision` is the order's whose content the bus has; None if it may be that of an earlier attempt.
     """
@@ -51,11 +51,11 @@ def record(store: Store, session: BusSession, message: OutboundMessage, outcome:
             session.succeeded(lambda tx: _delivered(tx, message, outcome), message=seq, epoch=epoch)
             log.info("%s: delivered", name)
         case Unsupported() | Rejected():
-            # The bus's own words may tell of the patient; they stand on the exchange's screen.
+            # The text of the bus may name the patient; it is shown on the exchange's screen only.
             log.warning("%s: %s", name, "refused" if isinstance(outcome, Rejected) else "not supported by this bus")
 
             def note(tx: Tx) -> None:
-                _not_taken(tx, message, outcome)
+                _rejected(tx, message, outcome)
 
             if outcome.evidence:  # the bus was asked
                 session.succeeded(note, message=seq, epoch=epoch)
@@ -69,15 +69,15 @@ def record(store: Store, session: BusSession, message: OutboundMessage, outcome:
 def _delivered(tx: Tx, message: OutboundMessage, outcome: Accepted) -> None:
     outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
     if message.row.kind is OutboxKind.ORDER:
-        _keep_number(tx, message.order, outcome.ids.get("acsn", ""))
+        _store_number(tx, message.order, outcome.ids.get("acsn", ""))
         if outcome.revision is not None:
-            # A correction that has gone out within the order itself, which was made from present data.
+            # The order was rendered from present data, so it contains the amendment.
             outbox.withdraw_amendment(tx, message.order.id, outcome.revision)
     tx.notify()
 
 
-def _keep_number(tx: Tx, order: Order, number: str) -> None:
-    """Store the region's accession number if a modality can bear it; otherwise log an error and audit it."""
+def _store_number(tx: Tx, order: Order, number: str) -> None:
+    """Store the region's accession number if modalities can use it; otherwise log and audit that."""
     if not number:
         return
     if len(number) > ACCESSION_NUMBER_LENGTH or "\\" in number:  # PS3.5 6.2, SH
@@ -88,7 +88,7 @@ def _keep_number(tx: Tx, order: Order, number: str) -> None:
         audit.write(tx, BUS, AuditAction.BUS_NUMBER_TAKEN, order.id, number=number)
 
 
-def _not_taken(tx: Tx, message: OutboundMessage, outcome: Rejected | Unsupported) -> None:
+def _rejected(tx: Tx, message: OutboundMessage, outcome: Rejected | Unsupported) -> None:
     """Mark a message as unsupported, or as needing attention unless the order was amended meanwhile."""
     seq, reason, evidence = message.row.seq, outcome.reason, outcome.evidence
     tx.notify()

@@ -1,4 +1,4 @@
-"""What came of a study, for the region: images without a report, then the signed report.
+"""The results of a study for the region: images without a report, then the signed report.
 
 Pure: no network, no database, no clock of its own. `made_at` is an aware instant that stays the same when a message is
 sent again. A performed step whose `references` name a Study Instance UID of the modality's own (a study without an
@@ -61,9 +61,9 @@ def report_bundle(
     pdf: bytes,
     made_at: datetime,
 ) -> Resource:
-    """Make the transaction that says: the report is signed; it holds its texts, its dose and the document.
+    """Return the transaction of a signed report: its texts, its dose and the document.
 
-    Studies that `references.extra` has under "study/<Study Instance UID>" are referred to, all others are sent.
+    Studies that `references.extra` has under "study/<Study Instance UID>" exist on the bus and are only referenced.
     """
     result = _Result(order, performed, references, profile, made_at, OutboxKind.REPORT)
     interpreter = add_doctor(
@@ -80,7 +80,7 @@ def report_bundle(
 
 
 class _Result:
-    """A result while it is put together."""
+    """A result under construction."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Result:
         self._phase = self._number.removeprefix(f"{order.accession_number}/")
         self.transaction = Transaction(order.study_instance_uid)
         known = references.patient
-        # Only a patient who came without an order may be new to the region.
+        # Only a walk-in patient may be unknown to the region.
         self._patient = (
             {"reference": f"Patient/{known}"} if known else add_patient(self.transaction, order.patient, profile)
         )
@@ -143,7 +143,7 @@ class _Result:
         return self.transaction.resource()
 
     def observations(self, report: Report) -> list[Resource]:
-        """Add what a report says, part by part."""
+        """Add an Observation for each part of a report."""
         texts = (
             ("protocol", ReportPart.DESCRIPTION, report.description),
             ("conclusion", ReportPart.CONCLUSION, report.conclusion),
@@ -188,7 +188,7 @@ class _Result:
         return [{"reference": f"{kind}/{id}"}]
 
     def _studies(self) -> list[Resource]:
-        """Refer to the studies that the bus knows; add the others."""
+        """Return references to studies; those that the bus does not have are added."""
         studies: dict[str, list[PerformedStep]] = {}
         for step in self._performed:
             studies.setdefault(_study_uid(step, self._order), []).append(step)
@@ -216,12 +216,12 @@ class _Result:
         }
         if starts:
             study["started"] = instant(min(starts), profile)
-        if images:  # 0: the modality did not say
+        if images:  # 0: not reported
             study["numberOfInstances"] = images
         return self.transaction.add(f"{self._phase}/study/{uid}", study, number)
 
     def _endpoints(self, uid: str) -> list[Resource]:
-        """Add where the images can be fetched, if that is known."""
+        """Add the Endpoint of the images, if it is configured."""
         url = self._profile.images_url
         if not url:
             return []
@@ -242,7 +242,7 @@ def _study_uid(step: PerformedStep, order: Order) -> str:
 
 
 def _connection_type(url: str) -> Resource:
-    """Return what answers at an address; R4 demands it, and has no code for a viewer or for DICOM's own protocol."""
+    """Return the connection type of an address; R4 requires it, but has no code for a viewer or for DIMSE."""
     if "requestType=WADO" in url:
         return {"system": CONNECTION_TYPES, "code": "dicom-wado-uri"}
     if "/studies/" in url:

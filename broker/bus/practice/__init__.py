@@ -1,9 +1,9 @@
-"""A practice bus: ОДИИ as the wire profile describes it, for the demo, for commissioning and for tests.
+"""A practice bus: a simulator of ОДИИ by the bus profile, for the demo, for commissioning and for tests.
 
-From outside to inside: `server` is a port and a thread (`connection` is what a call may ask of it), `bus` the calls of
-the interface, `service` what they do, `records` what it holds (found by `index`), `settings` how it behaves. `faults`
-are shown on demand, `request_log` remembers what was asked; `web`, `view`, `page` and `style` are the pages for people.
-What it demands and refuses stands in `fhir_server`. Here are only the names for whoever starts one.
+`server` is a port and a thread (`connection`: delaying and aborting calls), `bus` the HTTP interface, `service` the
+operations, `records` the stored resources with their `index`, `settings` the configuration, `faults` the simulated
+faults, `request_log` the last requests; `web`, `view`, `page` and `style` are the pages for people. `fhir_server`
+validates. Here are only the names that a user of the package needs.
 """
 
 from broker.bus.practice.bus import PracticeBus

@@ -1,8 +1,8 @@
-"""The practice bus as it is called: ОДИИ as the wire profile describes it, over HTTP.
+"""The HTTP interface of the practice bus.
 
-HTTP only: who may call, what a body may be, when a fault is shown. What the bus does with a body is in `service`, what
-it refuses in `fhir_server.rules`, what people see in `page`. It shares no code with the bus's client, which is tested
-with it, and never touches the clinic's database: it stores what it gets in memory, or in a journal of its own.
+Authentication, limits of the body, and faults; `service` does the operations, `fhir_server.rules` validates, `page` is
+for people. It shares no code with the client of the bus, which is tested with it, and does not use the clinic's
+database: resources are stored in memory, or in a journal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.routing import Route
 from broker.bus.fhir_server.requests import strict_json
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.practice.connection import BASE_PATH, hang_up, stopping, wait
-from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoilt
+from broker.bus.practice.faults import NO_FAULT, Fault, Faults, answer_instead, fault, spoil
 from broker.bus.practice.request_log import Recorded, RequestLog
 from broker.bus.practice.service import PracticeService
 from broker.bus.practice.settings import PracticeSettings
@@ -33,10 +33,10 @@ BODY_LIMIT = 10 * 1024 * 1024  # bytes
 
 
 class PracticeBus:
-    """The bus: what it holds, what it was asked, which faults it is to show next. Safe to use from any thread."""
+    """The practice bus: resources, log of requests, and pending faults. Safe to use from any thread."""
 
     def __init__(self, settings: PracticeSettings | None = None) -> None:
-        """Open the bus; its journal is replayed. ValueError if that is damaged, OSError if unreadable."""
+        """Open the bus and replay its journal. Raise ValueError if that is damaged, OSError if unreadable."""
         settings = settings or PracticeSettings()
         self.log = RequestLog()
         self._clock, self._latency = settings.clock, settings.latency
@@ -48,11 +48,11 @@ class PracticeBus:
         self.app = Starlette(routes=[call, *pages.routes])
 
     def resources(self, resource_type: str) -> list[Resource]:
-        """Copy the stored resources of one type, oldest first."""
+        """Return copies of the stored resources of one type, oldest first."""
         return deepcopy(self._service.resources(resource_type))
 
     def tasks(self) -> list[Resource]:
-        """Copy the stored Tasks, oldest first."""
+        """Return copies of the stored Tasks, oldest first."""
         return self.resources("Task")
 
     @property
@@ -61,7 +61,7 @@ class PracticeBus:
         return self.log.all()
 
     def transaction(self, bundle: Resource, organisation: str = "") -> Resource:
-        """Take a Bundle as if an organisation (empty: any) had posted it, without HTTP; raise OperationRefused."""
+        """Store a Bundle as if an organisation (empty: any) had posted it, without HTTP; raise OperationRefused."""
         return deepcopy(self._service.transaction(deepcopy(bundle), organisation))
 
     def update_status(self, task_id: str, status: str, organisation: str = "") -> Resource:
@@ -73,8 +73,8 @@ class PracticeBus:
     def fail_next(self, kind: str, times: int = 1, path: str | None = None) -> None:
         """Show a fault of FAULTS to the next requests, or the next ones to a path: "/" (bundles), "/Task/_search"…
 
-        `kind` may bring its seconds or address: "slow=5", "redirect=http://127.0.0.1:81/". A path that ends with "*" is
-        a prefix. ValueError if there is no such fault.
+        `kind` may have seconds or an address: "slow=5", "redirect=http://127.0.0.1:81/". A path that ends with "*" is a
+        prefix. Raise ValueError for an unknown fault.
         """
         self.add_fault(fault(kind, path), times)
 
@@ -91,7 +91,7 @@ class PracticeBus:
         return self._faults.pending()
 
     async def _call(self, request: Request) -> Response:
-        """Serve one call of the interface, or the fault that was asked for."""
+        """Serve one call of the interface, or the next fault."""
         path = request.path_params["rest"] or "/"
         came = self._clock()
         body = await _body(request)
@@ -108,7 +108,7 @@ class PracticeBus:
             response = answer_instead(due)
         else:
             status, answer, reason = await run_in_threadpool(self._answer, request, path, body, caller)
-            response = spoilt(due, status, answer, lambda: stopping(request))
+            response = spoil(due, status, answer, lambda: stopping(request))
             if status == 201:
                 response.headers["Location"] = f"{BASE_PATH}/{answer['resourceType']}/{answer['id']}"
         if due.kind == "timeout-after-commit":
@@ -122,7 +122,7 @@ class PracticeBus:
         return response or await hang_up(request)
 
     def _answer(self, request: Request, path: str, body: bytes | None, caller: str) -> tuple[int, Resource, str]:
-        """Do what is asked and answer (status, resource, why it was refused)."""
+        """Carry out a call and return (status, resource, why it was refused)."""
         try:
             _check_frame(request, body, caller)
             return *self._dispatch(request.method, path, body or b"", caller), ""
@@ -136,7 +136,7 @@ class PracticeBus:
     def _dispatch(self, method: str, path: str, body: bytes, caller: str) -> tuple[int, Resource]:
         """Carry out the operation of a method and path; raise OperationRefused."""
         service = self._service
-        if not path.startswith("/"):  # the base with letters glued to it
+        if not path.startswith("/"):  # the base URL with characters appended
             raise OperationRefused(404, Issue("not-found", "Адрес не найден"))
         match method, path.strip("/").split("/"):
             case "POST", [""]:
@@ -170,7 +170,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _check_frame(request: Request, body: bytes | None, caller: str) -> None:
-    """Check who calls and what kind of body comes, before looking into it; raise OperationRefused."""
+    """Check the caller and the headers before parsing the body; raise OperationRefused."""
     if not caller:
         raise OperationRefused(401, Issue("login", "Не указан или неверен ключ доступа: Authorization: N3 <GUID>"))
     if body is None:
@@ -182,5 +182,5 @@ def _check_frame(request: Request, body: bytes | None, caller: str) -> None:
 
 
 def _digest(authorization: bytes) -> bytes:
-    """Hash what a caller shows: a hash is looked up in the same time whether or not it is nearly right."""
+    """Return a hash of the Authorization header: looking it up takes constant time."""
     return sha256(authorization).digest()

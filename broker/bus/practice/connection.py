@@ -1,4 +1,4 @@
-"""What a call may ask of the server that it came through: to keep the client waiting, or to hang up on it."""
+"""Delaying an answer, or closing the connection without one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stopping(request: Request) -> bool:
 
 
 async def wait(request: Request, seconds: float) -> None:
-    """Keep a client waiting, until it goes or the server is stopped."""
+    """Wait, until the client goes or the server is stopped."""
     end = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < end:
         if stopping(request) or await request.is_disconnected():

@@ -1,7 +1,7 @@
-"""The faults that the practice bus shows on demand: which there are, whose turn it is, and what they do to an answer.
+"""The faults that the practice bus simulates on request, and their queue.
 
-Each is one that a real bus, or what stands before it, was seen or is feared to show. Nothing is stored or searched
-here; `bus` asks which fault is due, and whether the request is carried out all the same.
+Each was observed on a real bus or a proxy, or is likely there. `bus` asks which fault is due, and whether the request
+is carried out nevertheless.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _AFTERWARDS = {
     "cp1251": "ответ не в UTF-8, а в windows-1251",
 }
 FAULTS = _INSTEAD | _AFTERWARDS
-# For a dry run: what passes by itself. The others want a person, or test a client rather than a clinic's patience.
+# For random faults: those that pass by themselves. The others need a person, or test the client itself.
 RANDOM_FAULTS = (
     "503",
     "504",
@@ -56,7 +56,7 @@ RANDOM_FAULTS = (
     "duplicates",
     "out-of-order",
 )
-ELSEWHERE = "http://elsewhere.invalid/"  # RFC 2606: resolves nowhere
+REDIRECT_TARGET = "http://other.invalid/"  # RFC 2606: resolves nowhere
 _SECONDS = {"slow": 2.0, "timeout-after-commit": 30.0, "endless": 1.0}
 _HUGE = 11 * 1024 * 1024  # bytes
 _DEEP = 10_000
@@ -97,7 +97,7 @@ NO_FAULT = Fault("")
 
 
 def fault(kind: str, path: str | None = None) -> Fault:
-    """Make a fault of "kind" or "kind=value"; ValueError if there is none such."""
+    """Return the fault "kind" or "kind=value"; raise ValueError if it is unknown."""
     kind, _, value = kind.partition("=")
     if kind not in FAULTS:
         raise ValueError(f"unknown fault {kind}, known are {', '.join(FAULTS)}")
@@ -164,7 +164,7 @@ def answer_instead(fault: Fault) -> Response:
     if fault.kind == "html":
         return HTMLResponse("<!DOCTYPE html><html><body><h1>Портал: выполните вход</h1></body></html>")
     if fault.kind == "redirect":
-        return RedirectResponse(fault.value or ELSEWHERE, 307)
+        return RedirectResponse(fault.value or REDIRECT_TARGET, 307)
     texts = {
         "503": "Сервис временно недоступен",
         "408": "Время ожидания запроса истекло",
@@ -179,8 +179,8 @@ def answer_instead(fault: Fault) -> Response:
     return response
 
 
-def spoilt(fault: Fault, status: int, answer: Resource, gone: Callable[[], bool]) -> Response:
-    """Make of a true answer what a fault leaves of it; `gone` tells an endless one when to end after all."""
+def spoil(fault: Fault, status: int, answer: Resource, is_gone: Callable[[], bool]) -> Response:
+    """Return a true answer changed by a fault; `is_gone` ends an endless one when the client has gone."""
     match fault.kind:
         case "504":
             return HTMLResponse("<html><body><h1>504 Gateway Time-out</h1></body></html>", 504)
@@ -191,8 +191,8 @@ def spoilt(fault: Fault, status: int, answer: Resource, gone: Callable[[], bool]
         case "out-of-order" if answer.get("type") == "searchset" and "entry" in answer:
             return _rendered(status, answer | {"entry": answer["entry"][::-1]})
         case "endless":
-            begun = json.dumps(answer, ensure_ascii=False).encode()[:-1]
-            return StreamingResponse(_endless(begun, fault.seconds, gone), status, media_type="application/json")
+            beginning = json.dumps(answer, ensure_ascii=False).encode()[:-1]
+            return StreamingResponse(_endless(beginning, fault.seconds, is_gone), status, media_type="application/json")
         case "huge":
             return _raw(status, answer, b'"language": "' + b"x" * _HUGE + b'"')
         case "deep":
@@ -202,14 +202,14 @@ def spoilt(fault: Fault, status: int, answer: Resource, gone: Callable[[], bool]
         case "nul":
             return _rendered(status, _with_nul(answer))
         case "cp1251":
-            # The lone letter before the quote is not UTF-8, whatever the answer itself holds.
+            # The single byte before the quote is not UTF-8, whatever the answer contains.
             content = json.dumps(answer | {"language": "Ж"}, ensure_ascii=False).encode("cp1251", "replace")
             return Response(content, status, media_type="application/json; charset=utf-8")
     return _rendered(status, answer)
 
 
 def _added_already(answer: Resource) -> Resource:
-    """Refuse, as a repetition, what has just been taken: as after a proxy that sent a request twice."""
+    """Return the refusal of a repeated Task for one just stored: as if a proxy had sent it twice."""
     [task] = [e["resource"] for e in answer["entry"] if e["resource"]["resourceType"] == "Task"]
     number = task["identifier"][0]["value"]
     text = f"Попытка повторного добавления Task с идентификатором {number}, ранее добавлен Task/{task['id']}"
@@ -225,13 +225,13 @@ def _with_nul(node: Any, key: str = "") -> Any:
     return f"{node}\0" if key in _TEXT_KEYS and isinstance(node, str) else node
 
 
-async def _endless(begun: bytes, period: float, gone: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def _endless(beginning: bytes, period: float, is_gone: Callable[[], bool]) -> AsyncIterator[bytes]:
     """Send a true answer without its end, then a space now and then until the server stops or the client goes."""
-    yield begun
-    while not gone():
+    yield beginning
+    while not is_gone():
         yield b" "
         waited = 0.0
-        while waited < period and not gone():
+        while waited < period and not is_gone():
             await asyncio.sleep(min(0.05, period))
             waited += 0.05
 

@@ -1,7 +1,7 @@
-"""Finds what the practice bus holds without looking through all of it: the search parameters as indexes.
+"""Indexes of the practice bus's resources by search parameters.
 
-It keeps stored resources by type, parameter and value, each list in the order of the last change. It judges nothing and
-takes no lock, as `records`, whose part it is.
+Stored resources by type, parameter and value, each list in the order of the last change. Without a lock, as `records`,
+whose part it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from broker.bus.fhir_server.requests import SEARCHABLE, Filters, searched, updated
+from broker.bus.fhir_server.requests import SEARCHABLE, Filters, last_updated, search_values
 from broker.bus.fhir_server.rules import Resource
 
 
@@ -57,20 +57,20 @@ class Index:
         shortest = min(lists, key=lambda each: sum(map(len, each)))
         found: dict[str, Resource] = {}
         for each in shortest:
-            for reference, resource in reversed(each.items()):  # a poll since yesterday need not see last year
-                if since is not None and updated(resource) < since:
+            for reference, resource in reversed(each.items()):  # newest first: a poll stops at `since`
+                if since is not None and last_updated(resource) < since:
                     break
                 found[reference] = resource
-        passed = [r for r in found.values() if all(values & searched(r, name) for name, values in filters)]
+        passed = [r for r in found.values() if all(values & search_values(r, name) for name, values in filters)]
         # What one transaction wrote has one instant; the id makes the order the same at every reading.
         return sorted(passed, key=lambda r: (r["meta"]["lastUpdated"], r["id"]))
 
 
 def _keys(resource: Resource) -> Iterator[tuple[str, str, str]]:
-    """Yield every place where a resource stands; ("type", "", "") has all of a type that is searched."""
+    """Yield the index keys of a resource; (type, "", "") has all resources of a searchable type."""
     kind = resource["resourceType"]
     if kind in SEARCHABLE:
         yield kind, "", ""
     for name in SEARCHABLE.get(kind, ()):
-        for value in searched(resource, name):
+        for value in search_values(resource, name):
             yield kind, name, value

@@ -1,7 +1,6 @@
-"""The pages of the practice bus for people: what it took in, what it refused, what it was asked, which faults are due.
+"""The HTML pages of the practice bus: accepted and refused resources, requests, pending faults.
 
-Plain HTML in one answer, everything from outside escaped, no script and nothing fetched. It gets what it shows and
-decides nothing.
+Plain HTML, all outside text escaped, without scripts or external files.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 TABS = (("/", "Заявки"), ("/refused", "Отклонено"), ("/requests", "Запросы"), ("/faults", "Сбои"))
-_LONGEST = 20_000  # characters of one text shown; an archive's PDF is not read letter by letter
+_LONGEST = 20_000  # characters of one text that are shown
 # In a text that is escaped already; only what cannot be anything but a reference becomes a link.
 _REFERENCE = re.compile(r"&quot;([A-Z][A-Za-z]{2,40}/[0-9a-f-]{36})&quot;")
 
@@ -69,7 +68,7 @@ class RequestRow(NamedTuple):
 
 
 def overview(view: View, names: Mapping[str, str], counts: Mapping[str, int]) -> str:
-    """Write what came, by the organisation that sent it."""
+    """Return the page of orders and results, by the organisation that sent them."""
     senders = list(dict.fromkeys([*list(names)[:2], *(o.requester for o in view.orders), *_owners(view.walk_ins)]))
     parts = []
     for guid in senders:
@@ -83,13 +82,13 @@ def overview(view: View, names: Mapping[str, str], counts: Mapping[str, int]) ->
             inside += f"<h3>Результаты без заявки</h3>{''.join(walk_ins)}"
         title = f'<h2>{escape(names.get(guid, guid))} <span class="guid">{escape(guid)}</span></h2>'
         parts.append(f"<section>{title}{inside}</section>")
-    told = f"Показаны последние {len(view.orders)} из {view.total}." if view.total > len(view.orders) else ""
-    lead = f"Изображает региональную шину ОДИИ: вот что она получила. Страница обновляется сама. {told}"
+    shown_part = f"Показаны последние {len(view.orders)} из {view.total}." if view.total > len(view.orders) else ""
+    lead = f"Изображает региональную шину ОДИИ: вот что она получила. Страница обновляется сама. {shown_part}"
     return _page("/", f'<p class="muted">{lead}</p>{"".join(parts)}', counts, refresh=True)
 
 
 def refused(lines: Iterable[RequestRow], names: Mapping[str, str], counts: Mapping[str, int]) -> str:
-    """Write what was not accepted, and why."""
+    """Return the page of refused requests with reasons."""
     rows = "".join(_row(line, names) for line in lines)
     return _page("/refused", _log(rows, "Шина ещё ничего не отклонила."), counts, refresh=True)
 
@@ -129,7 +128,7 @@ def body(line: RequestRow, sent: bytes, names: Mapping[str, str], counts: Mappin
     """Write one request with its body, indented if it is JSON."""
     text = sent.decode("utf-8", "replace")
     try:
-        if line.status == 400:  # not strict JSON: what is wrong with it must not be tidied away
+        if line.status == 400:  # invalid JSON is shown as it is
             raise ValueError(text)
         text = json.dumps(_shortened(json.loads(text)), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
@@ -165,20 +164,20 @@ def _result(result: ResultView, names: Mapping[str, str]) -> str:
     """Write one answer of an order."""
     owner = names.get(result.owner, result.owner)
     head = f"<header>{_status(result.status)}<span>{escape(owner)}</span><time>{_time(result.at)}</time></header>"
-    return f'<div class="result">{head}{_said(result)}{_links(result.links)}</div>'
+    return f'<div class="result">{head}{_write_result(result)}{_links(result.links)}</div>'
 
 
 def _walk_in(result: ResultView) -> str:
-    """Write a study that nobody ordered."""
+    """Return the HTML of a walk-in study."""
     head = (
         f"<header>{_status(result.status)}<span>{escape(result.number)}</span>"
         f"<time>{_time(result.at)}</time></header><p><b>{escape(result.patient)}</b><br>{escape(result.procedure)}</p>"
     )
-    return f"<article>{head}{_said(result)}{_links(result.links)}</article>"
+    return f"<article>{head}{_write_result(result)}{_links(result.links)}</article>"
 
 
-def _said(result: ResultView) -> str:
-    """Write what a result says and which study it is about."""
+def _write_result(result: ResultView) -> str:
+    """Return the HTML of a result's texts and studies."""
     said = [*result.texts, *(("Исследование", uid) for uid in result.study_uids)]
     items = "".join(f"<dt>{escape(label)}</dt><dd>{escape(text)}</dd>" for label, text in said)
     return f"<dl>{items}</dl>" if items else ""
@@ -224,7 +223,7 @@ def _place(path: str | None) -> str:
 
 
 def _shortened(node: object) -> object:
-    """Cut texts that no one reads letter by letter, and say so."""
+    """Truncate long texts, with a remark."""
     if isinstance(node, dict):
         return {name: _shortened(value) for name, value in node.items()}
     if isinstance(node, list):

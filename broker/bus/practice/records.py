@@ -1,8 +1,7 @@
-"""What the practice bus holds: resources by reference, matched people, and a journal that survives a restart.
+"""The stored resources of the practice bus: by reference, with matched people, and a journal.
 
-It gives ids, versions and accession numbers and resolves urn:uuid references; it judges nothing (see
-`fhir_server.rules`) and takes no lock: `service` calls it under its own. Stored resources are replaced, never changed
-in place.
+Assigns ids, versions and accession numbers and resolves urn:uuid references. `service` validates and locks. Stored
+resources are replaced, never changed in place.
 """
 
 from __future__ import annotations
@@ -16,7 +15,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from broker.bus.fhir_server.records import accession_number, is_order, keys, places, resolved, stored
+from broker.bus.fhir_server.records import (
+    accession_number,
+    as_stored,
+    assign_references,
+    identity_keys,
+    is_order,
+    resolve_references,
+)
 from broker.bus.fhir_server.rules import Resource
 from broker.bus.practice.index import Index
 
@@ -45,14 +51,14 @@ class Records:
 
     def write(self, kind: str, entries: dict[str, Resource]) -> list[Resource]:
         """Store checked resources, keyed by fullUrl, all or nothing; return them as stored, in the same order."""
-        targets = places(entries, self._matched.get, lambda: str(uuid4()))
+        targets = assign_references(entries, self._matched.get, lambda: str(uuid4()))
         now = self._now()
         written: dict[str, Resource] = {}
         orders = self._orders
         for url, resource in entries.items():
             reference = targets[url]
             before = written.get(reference) or self._resources.get(reference)
-            written[reference] = kept = stored(resolved(resource, targets), reference, before, now)
+            written[reference] = kept = as_stored(resolve_references(resource, targets), reference, before, now)
             if is_order(kept) and before is None:
                 orders += 1
                 kept["identifier"] = [*kept["identifier"], accession_number(self._accession_format.format(orders))]
@@ -63,7 +69,7 @@ class Records:
         """Store a new version of a resource with some members changed."""
         now = self._now()
         reference = f"{resource['resourceType']}/{resource['id']}"
-        revised = stored(resource | changes, reference, resource, now)
+        revised = as_stored(resource | changes, reference, resource, now)
         self.commit(kind, [revised], now)
         return revised
 
@@ -81,9 +87,9 @@ class Records:
             before = self._resources.get(reference)
             if before is None and is_order(resource):
                 self._orders += 1
-            for key in keys(before) if before else []:
+            for key in identity_keys(before) if before else []:
                 self._matched.pop(key, None)  # a corrected СНИЛС no longer leads here
-            self._matched.update(dict.fromkeys(keys(resource), reference))
+            self._matched.update(dict.fromkeys(identity_keys(resource), reference))
             self._resources[reference] = resource
             self.index.put(reference, resource, before)
 

@@ -1,4 +1,4 @@
-"""What the practice bus was asked: the last requests with their bodies, and how many came in which second."""
+"""The log of the practice bus: the last requests with their bodies, and requests per second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from datetime import datetime
 from typing import NamedTuple
 
-MAX_REQUESTS = 1000  # remembered
+MAX_REQUESTS = 1000  # stored
 MAX_BYTES = 32 * 1024 * 1024  # of their bodies
 MAX_SECONDS = 3600  # counted
 
@@ -28,17 +28,17 @@ class Recorded(NamedTuple):
 
 
 class RequestLog:
-    """Remembers requests, and forgets the oldest when there are too many; safe to use from any thread."""
+    """Stores the last requests; safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: deque[Recorded] = deque()
-        self._total = 0  # requests ever, of which the last ones are remembered
+        self._total = 0  # requests since the start
         self._bytes = 0
         self._seconds: dict[int, int] = {}
 
     def add(self, recorded: Recorded) -> None:
-        """Remember a request."""
+        """Add a request."""
         second = int(recorded.at.timestamp())
         with self._lock:
             self._total += 1
@@ -62,7 +62,7 @@ class RequestLog:
             return [(self._total - i, recorded) for i, recorded in zip(range(number), newest, strict=False)]
 
     def get(self, number: int) -> Recorded | None:
-        """Return the request of a number; None if it is forgotten or never came."""
+        """Return the request of a number; None if it was dropped or never came."""
         with self._lock:
             i = number - self._total - 1
             return self._requests[i] if -len(self._requests) <= i < 0 else None

@@ -1,7 +1,4 @@
-"""The practice bus as a server: a port, a thread, and the power to hang up on a client.
-
-HTTP below the calls: what is answered is the bus's own matter (see `bus`).
-"""
+"""The HTTP server of the practice bus: a port, a thread, and closing a client's connection. `bus` answers the calls."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from broker.bus.practice.connection import BASE_PATH
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2048  # a region's clinics may come back all at once
+BACKLOG = 2048  # all clinics of a region may reconnect at the same time
 
 
 class PracticeServer:
@@ -79,7 +76,7 @@ class PracticeServer:
             self._thread.join(0.01)
 
     def stop(self) -> None:
-        """End the server; calls that are being kept waiting on purpose are hung up on."""
+        """End the server; connections of calls that are delayed on purpose are closed."""
         if self._server and self._thread:
             self.stopping = True
             self._server.should_exit = True
@@ -93,7 +90,7 @@ class PracticeServer:
                 connection.transport.abort()
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the bus, telling each call which server it came through."""
+        """Serve the bus; each call gets a reference to this server in its scope."""
         scope["practice_server"] = self
         await self.bus.app(scope, receive, send)
 

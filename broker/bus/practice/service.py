@@ -1,8 +1,8 @@
-"""What the practice bus does: transactions, single creates, reading, searching, changing a Task's status.
+"""The operations of the practice bus: transaction, create, read, search, $updatestatus.
 
-The verbs of ОДИИ over parsed JSON, under one lock, without HTTP (see `bus`). A refusal is an `OperationRefused` and
-leaves nothing behind. `caller` is the GUID of the organisation that asks, empty for the bus's own purposes: orders and
-their answers are seen by who requested them and who owns them, people and results by everybody. [inferred]
+Over parsed JSON, under one lock, without HTTP (see `bus`). A refusal is an `OperationRefused` and changes nothing.
+`caller` is the GUID of the calling organisation, empty for all: orders and their results are visible to requester and
+owner, people and reports to everybody. [inferred]
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import threading
 from datetime import date
 
 from broker.bus.fhir_server.requests import (
+    duplicate_task,
     entries,
     full_url,
     read_query,
     read_status,
     refuse_foreign_sender,
-    repeated,
     searchset,
     transaction_response,
 )
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, check, check_bundle
 from broker.bus.practice.records import Records
 from broker.bus.practice.settings import PracticeSettings
-from broker.bus.practice.view import View, look
+from broker.bus.practice.view import View, read_view
 
 CREATABLE = ("Patient", "Practitioner", "PractitionerRole", "Device", "Schedule")
 
@@ -41,7 +41,7 @@ class PracticeService:
         self._records = Records(settings.directory, settings.accession_format, settings.clock)
 
     def transaction(self, bundle: object, caller: str = "") -> Resource:
-        """Take an order or a result as a whole and answer the transaction-response; raise OperationRefused."""
+        """Store an order or a result and return the transaction-response; raise OperationRefused."""
         sent = entries(bundle)
         resources = list(sent.values())
         with self._lock:
@@ -75,7 +75,7 @@ class PracticeService:
             return self._records.write("create", {"": resource})[0]
 
     def read(self, resource_type: str, resource_id: str, caller: str = "") -> Resource:
-        """Read one resource; raise OperationRefused(404), also for another's Task: that it exists is not told."""
+        """Read one resource; raise OperationRefused(404), also for Tasks of other organisations."""
         reference = f"{resource_type}/{resource_id}"
         with self._lock:
             found = self._find(reference)
@@ -86,9 +86,9 @@ class PracticeService:
         return found
 
     def search(self, resource_type: str, parameters: object, caller: str = "") -> Resource:
-        """Answer a searchset, oldest change first, cut at `_count`; raise OperationRefused.
+        """Return a searchset, oldest change first, at most `_count`; raise OperationRefused.
 
-        Who asks again with the last instant as `_lastUpdated` gets the following ones: no page is named or linked.
+        There are no links to further pages: they are searched for by `_lastUpdated` from the last instant on.
         """
         query = read_query(resource_type, parameters)
         with self._lock:
@@ -97,7 +97,7 @@ class PracticeService:
         return searchset(found[: query.most], len(found), self._full_url)
 
     def update_status(self, parameters: object, caller: str = "") -> Resource:
-        """Change a Task's status and answer the Task; the same status again changes nothing; raise OperationRefused."""
+        """Change a Task's status and return the Task; the same status again changes nothing; raise OperationRefused."""
         task_id, status = read_status(parameters)
         if status not in self._statuses:
             raise OperationRefused(422, Issue("value", f"Недопустимый статус {status}", "status"))
@@ -116,9 +116,9 @@ class PracticeService:
             return self._records.index.of_type(resource_type)
 
     def view(self) -> View:
-        """Draw what people see."""
+        """Return the view for people."""
         with self._lock:
-            return look(self._records)
+            return read_view(self._records)
 
     @property
     def organisations(self) -> dict[str, str]:
@@ -136,14 +136,14 @@ class PracticeService:
         return self._records.find(reference)
 
     def _refuse_repeated(self, task: Resource) -> None:
-        """Raise OperationRefused if a Task with one of these identifiers is there, as clients expect it."""
+        """Raise OperationRefused if a Task with one of these identifiers exists, with the text that clients expect."""
         for identifier in task["identifier"]:
             key = f"{identifier['system']}|{identifier['value']}"
             for known in self._records.index.having("Task", "identifier", key):
-                raise repeated(identifier["value"], known["id"])
+                raise duplicate_task(identifier["value"], known["id"])
 
     def _answered_by_report(self, task: Resource) -> bool:
-        """Return True if a completed result is there for an order."""
+        """Return True if an order has a completed result."""
         answers = self._records.index.having("Task", "based-on", f"Task/{task['id']}")
         return any(answer["status"] == "completed" for answer in answers)
 

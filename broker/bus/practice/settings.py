@@ -1,4 +1,4 @@
-"""How a practice bus behaves: who may call it, what it insists on, which faults it shows by itself."""
+"""The settings of a practice bus: callers, strictness, random faults."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PRACTICE_ORGANISATION_2 = "c84e7f12-0d39-4b6e-9c7a-5f6e7d8c9b02"
 
 @dataclass(frozen=True, slots=True)
 class PracticeSettings:
-    """The settings of one practice bus. Raise ValueError for what cannot be."""
+    """The settings of one practice bus. Raise ValueError if they are invalid."""
 
     token: str = PRACTICE_TOKEN  # of the first organisation …
     token_2: str = PRACTICE_TOKEN_2  # … and of the second
     organisations: Sequence[str] = (PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2)  # GUIDs
     clinics: Mapping[str, str] = field(default_factory=dict)  # further ones: token -> GUID
-    directory: Path | None = None  # of its journal; None: all is forgotten at the end
+    directory: Path | None = None  # of its journal; None: in memory only
     accession_format: str = "ODII{:010d}"  # gets the number of the order
     statuses: Sequence[str] = ("cancelled",)  # that $updatestatus takes
     answer_urn: bool = False  # the answered fullUrl is "urn:uuid:<guid>", as some deployments have it
-    # Do not insist on what a clinic without the official dictionaries cannot fill: body site, diagnosis, the doctor and
-    # the codes of a position.
+    # Accept missing values that need the official dictionaries: body site, diagnosis, the doctor and the codes of a
+    # position.
     lenient: bool = False
     latency: float = 0.0  # seconds that every call takes longer
     fault_rate: float = 0.0  # probability of one of RANDOM_FAULTS, 0 to 1 …

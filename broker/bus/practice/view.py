@@ -1,6 +1,6 @@
-"""What people see of the practice bus: orders with their answers, walk-ins, drawn from what it holds.
+"""The view of the practice bus for people: orders with their results, and walk-ins.
 
-It reads resources that the rules have let in, and changes none. How they look is in `page`.
+Reads only; `page` makes the HTML.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from broker.bus.fhir_server.fields import DICOM_UID, N3
-from broker.bus.fhir_server.requests import updated
+from broker.bus.fhir_server.requests import last_updated
 from broker.bus.fhir_server.rules import Resource
 from broker.bus.practice.records import Records, patient_line
 
@@ -21,7 +21,7 @@ _OBSERVATIONS = {"1": "Описание", "2": "Заключение", "3": "Р�
 
 
 class ResultView(NamedTuple):
-    """One answer to an order, or a study that nobody ordered; `texts` are (label, text), links "Type/id"."""
+    """One answer to an order, or a walk-in study; `texts` are (label, text), links "Type/id"."""
 
     at: datetime
     number: str
@@ -58,7 +58,7 @@ class View(NamedTuple):
     total: int
 
 
-def look(records: Records) -> View:
+def read_view(records: Records) -> View:
     """Draw the view; the caller holds the lock."""
     index = records.index
     originals = index.newest("Task", "intent", "original-order")
@@ -73,7 +73,7 @@ def _order(task: Resource, records: Records) -> OrderView:
     request = records.find(task["focus"]["reference"]) or {}
     answers = records.index.having("Task", "based-on", f"Task/{task['id']}")
     return OrderView(
-        at=updated(task),
+        at=last_updated(task),
         number=_number(task),
         accession_number=next((str(i["value"]) for i in task["identifier"] if "system" not in i), ""),
         status=str(task["status"]),
@@ -92,7 +92,7 @@ def _result(task: Resource, records: Records) -> ResultView:
     studies = [records.find(item["reference"]) or {} for item in report.get("imagingStudy", [])]
     documents = [form["url"] for form in report.get("presentedForm", []) if str(form.get("url")).startswith("Binary/")]
     return ResultView(
-        at=updated(task),
+        at=last_updated(task),
         number=_number(task),
         status=str(task["status"]),
         patient=patient_line(records.find(task["for"]["reference"]) or {}),

@@ -1,7 +1,6 @@
-"""The addresses of the practice bus's pages: what it holds, what it was asked, and the form that asks for a fault.
+"""The routes of the practice bus's pages: resources, requests, and the form for faults.
 
-They take no token, for they are read by people; the form is there for whoever can reach the page. It only gathers what
-`page` writes, and asks the bus for faults.
+They need no token: everybody who can reach the page can use them. `page` makes the HTML.
 """
 
 from __future__ import annotations

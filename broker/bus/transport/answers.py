@@ -1,6 +1,6 @@
-"""What an answer of the bus means: delivered, retry, needs attention or paused. Pure; the wire profile's table.
+"""Classifies answers of the bus: delivered, retry, rejected or paused, by the table of the bus profile. Pure.
 
-An answer is not trusted: it may be long, deep, in the wrong encoding or not from the bus at all.
+Answers are not trusted: one may be long, deep, in the wrong encoding or not from the bus.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from typing import Any
 from broker.bus.fhir import Resource
 from broker.domain import names
 
-EVIDENCE_KEPT = 4000  # characters of an answer
-REASON_KEPT = 500  # characters
+MAX_EVIDENCE = 4000  # characters of an answer
+MAX_REASON = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The bus has it. `task` is the id of the Task that the bus had already, where it says so instead of answering."""
+    """The bus has the message.
+
+    `task`: id of the Task that it had already, if it refused the message as a repetition.
+    """
 
     resource: Resource = field(default_factory=dict)
     task: str = ""
@@ -31,7 +34,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The connection is bad, not the message. `after`: seconds asked for; `uncertain`: the bus may have it anyway."""
+    """The connection failed. `after`: seconds that the bus asked to wait; `uncertain`: the bus may have the message."""
 
     reason: str
     after: float | None = None
@@ -41,7 +44,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The bus refuses this message as it is."""
+    """The bus refuses this message; a person must decide."""
 
     reason: str
     uncertain: bool = False
@@ -50,7 +53,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Nothing will be accepted until somebody sees to the token or the certificate."""
+    """Nothing will be accepted until a person renews the token or the certificate."""
 
     reason: str
     uncertain: bool = False
@@ -59,35 +62,35 @@ class Paused:
 
 Answer = Delivered | Retry | Rejected | Paused
 
-_OF_THE_MESSAGE = frozenset({400, 409, 412, 413, 422})
+_MESSAGE_ERRORS = frozenset({400, 409, 412, 413, 422})
 _DUPLICATE = "Попытка повторного добавления Task"
 _DUPLICATE_ID = re.compile(r"Task/([A-Za-z0-9][A-Za-z0-9\-]{0,63})[\s.\"»]*$")
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Answer:
-    """Return what an answer means, row by row as in the wire profile; `now` is for a Retry-After that is a date.
+    """Return what an answer means; `now` (aware) is used if Retry-After is a date and the answer has no Date.
 
     | answer | means |
     |---|---|
     | 2xx with a FHIR resource | delivered |
     | 2xx with anything else | retry, uncertain |
-    | 400, 409, 412, 422 with a JSON object; 413 | needs_attention |
-    | 422 that names the Task which is there already | delivered |
+    | 400, 409, 412, 422 with a JSON object; 413 | rejected |
+    | 422 that names the Task which exists already | delivered |
     | 401, 403 | paused |
-    | 429 | retry; certainly not taken |
+    | 429 | retry; certainly not accepted |
     | 3xx, 408, 5xx, all others | retry, uncertain |
 
-    A 400 without JSON comes from something before the bus (a proxy, a wrong port), not from the bus.
+    A 400 without JSON comes from a proxy or a wrong port, not from the bus.
     """
-    evidence = body[: 4 * EVIDENCE_KEPT].decode("utf-8", "replace")[:EVIDENCE_KEPT]
+    evidence = body[: 4 * MAX_EVIDENCE].decode("utf-8", "replace")[:MAX_EVIDENCE]
     after = _retry_after(headers, now)
     if 200 <= status <= 299:
-        return _taken(body, evidence, after)
+        return _classify_success(body, evidence, after)
     if status in (401, 403):
         return Paused(f"token refused (HTTP {status})", evidence=evidence)
     if 300 <= status <= 399:
         return Retry(f"redirect refused (HTTP {status})", after, True, evidence)
-    if status in _OF_THE_MESSAGE:
+    if status in _MESSAGE_ERRORS:
         try:
             parsed = _parse(body)
         except ValueError:
@@ -98,12 +101,12 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, now: datetime
                 if _DUPLICATE in text and (match := _DUPLICATE_ID.search(text)):
                     return Delivered(task=match[1], evidence=evidence)
         if parsed is not None or status == 413:
-            return Rejected("; ".join(texts)[:REASON_KEPT] or f"HTTP {status}", evidence=evidence)
+            return Rejected("; ".join(texts)[:MAX_REASON] or f"HTTP {status}", evidence=evidence)
     return Retry(f"HTTP {status}", after, status != 429, evidence)
 
 
-def _taken(body: bytes, evidence: str, after: float | None) -> Answer:
-    """Read a 2xx: success is a FHIR resource, not by the number (portals answer 200 as well)."""
+def _classify_success(body: bytes, evidence: str, after: float | None) -> Answer:
+    """Classify a 2xx answer: only a FHIR resource is success, since login portals answer 200 as well."""
     try:
         resource = _parse(body)
     except ValueError as error:
@@ -115,7 +118,7 @@ def _taken(body: bytes, evidence: str, after: float | None) -> Answer:
         issues = resource.get("issue")
         for issue in issues if isinstance(issues, list) else []:
             if isinstance(issue, dict) and issue.get("severity") in ("error", "fatal"):
-                reason = "; ".join(_diagnostics(resource))[:REASON_KEPT]
+                reason = "; ".join(_diagnostics(resource))[:MAX_REASON]
                 return Rejected(reason or "not a FHIR answer: an error without words", evidence=evidence)
     return Delivered(resource, evidence=evidence)
 
@@ -123,17 +126,17 @@ def _taken(body: bytes, evidence: str, after: float | None) -> Answer:
 def _parse(body: bytes) -> Resource:
     """Parse strict UTF-8 JSON with an object at the top; raise ValueError that says in English what is wrong."""
 
-    def once(pairs: list[tuple[str, Any]]) -> Resource:
+    def unique_members(pairs: list[tuple[str, Any]]) -> Resource:
         members = dict(pairs)
         if len(members) != len(pairs):
             raise ValueError("a member comes twice")
         return members
 
-    def number(name: str) -> float:
+    def refuse_constant(name: str) -> float:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=once, parse_constant=number)
+        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=unique_members, parse_constant=refuse_constant)
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     except json.JSONDecodeError:
@@ -146,7 +149,7 @@ def _parse(body: bytes) -> Resource:
 
 
 def _diagnostics(outcome: Resource) -> list[str]:
-    """List what an OperationOutcome complains of, as it came but on one line and without control characters."""
+    """Return the texts of an OperationOutcome's issues, each on one line and without control characters."""
     issues = outcome.get("issue")
     texts = []
     for issue in issues if isinstance(issues, list) else []:
@@ -163,13 +166,13 @@ def _diagnostics(outcome: Resource) -> list[str]:
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Read Retry-After (RFC 9110, 10.2.3) as seconds, never negative; None if there is none or it is nonsense."""
+    """Return Retry-After (RFC 9110, 10.2.3) in seconds, not negative; None if it is missing or invalid."""
     named = {name.lower(): value.strip() for name, value in headers.items()}
     value = named.get("retry-after", "")
     if re.fullmatch(r"[0-9]{1,12}", value):
         return float(value)
     until = _date(value)
-    # A date is meant by the bus's own clock, if it tells it: ours may be wrong.
+    # A date is by the bus's own clock (header Date) if it is given: ours may be wrong.
     return max(0.0, (until - (_date(named.get("date", "")) or now)).total_seconds()) if until else None
 
 

@@ -1,7 +1,7 @@
-"""Calls the regional bus over HTTP and returns what an answer means: delivered, retry, needs attention or paused.
+"""Calls the regional bus over HTTP and returns what an answer means: delivered, retry, rejected or paused.
 
-One call, one answer, never an exception for what the network or the bus does. It retries nothing, waits for nothing,
-knows no order and keeps no state but its connections. The token goes to the configured address only.
+One call gives one answer; failures of the network or the bus are answers, not exceptions. The client does not retry,
+does not wait, and has no state but its connections. The token is sent to the configured address only.
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ from broker.bus.transport.dialect import Call
 from broker.domain import names
 
 BODY_LIMIT = 10 * 1024 * 1024  # bytes
-MAX_IDLE = 8  # connections that are kept open between calls
+MAX_IDLE = 8  # connections that stay open between calls
 
 
 class BusClient:
-    """The bus at `url`. `token` is asked before every call; `timeout` (seconds) bounds a call to its last byte.
+    """The bus at `url`. `token` returns the token before every call; `timeout` limits a whole call, in seconds.
 
-    Safe to use from any thread: every call that is under way has a session, and so a connection, of its own. What is
-    sent and what is fetched may therefore share one client.
+    Safe to use from any thread: every call in progress has a connection of its own.
     """
 
     def __init__(
@@ -56,9 +55,8 @@ class BusClient:
         self._timeout = timeout
         self._now = now
         self._certificate = (str(client_certificate), str(client_key)) if client_certificate and client_key else None
-        # Nothing is taken from ~/.netrc, which would replace the token. What an administrator may rightly set in the
-        # environment is asked for here by name, where the configuration is silent: a proxy, and a file of further
-        # certificate authorities.
+        # ~/.netrc is not used: it would replace the token. From the environment, only a proxy and a file of certificate
+        # authorities are used, if the configuration has none.
         self._authorities = str(ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or "")
         self._proxies: dict[str, str] = {}
         if proxy:
@@ -67,28 +65,28 @@ class BusClient:
             self._proxies = get_environ_proxies(self.url)
         self._lock = threading.Lock()
         self._idle: list[requests.Session] = []
-        self._limits: set[Deadline] = set()  # of the calls that are under way
+        self._deadlines: set[Deadline] = set()  # of the calls in progress
         self._closed = False
 
     def call(self, call: Call) -> Answer:
-        """Make one call in at most `timeout` seconds; another type of resource than expected passes for no answer.
+        """Make one call in at most `timeout` seconds. An answer with another type of resource than expected is a Retry.
 
-        A single resource that is asked for and is not there is Rejected: that stops nothing else.
+        HTTP 404 and 410 for the read of one resource are Rejected: the connection works.
         """
         answer = _expect(call.expect, self._answer(call))
-        if isinstance(answer, Retry) and answer.reason in ("HTTP 404", "HTTP 410") and _reads_one(call):
+        if isinstance(answer, Retry) and answer.reason in ("HTTP 404", "HTTP 410") and _is_single_read(call):
             return Rejected(answer.reason, evidence=answer.evidence)
         return answer
 
-    def hang_up(self) -> None:
-        """End the calls that are under way, from another thread; their outcome is unknown then."""
+    def abort_calls(self) -> None:
+        """Abort the calls in progress; their outcome is then unknown. May be called from any thread."""
         with self._lock:
-            limits = list(self._limits)
-        for limit in limits:
-            limit.end()
+            deadlines = list(self._deadlines)
+        for deadline in deadlines:
+            deadline.end()
 
     def close(self) -> None:
-        """Close the connections; those of calls under way follow when these are over."""
+        """Close the connections; those of calls in progress are closed at the end of the call."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -100,10 +98,10 @@ class BusClient:
             token = self._token()
         except (OSError, ValueError) as error:
             return Paused(f"token refused: its file cannot be used ({error})")
-        with within(self._timeout) as limit:
+        with within(self._timeout) as deadline:
             try:
                 with (
-                    self._session(limit) as session,
+                    self._session(deadline) as session,
                     session.request(
                         call.method,
                         self.url + call.path,
@@ -119,54 +117,54 @@ class BusClient:
                         body += chunk
                         if len(body) > BODY_LIMIT:
                             return Retry(f"not a FHIR answer: longer than {BODY_LIMIT} bytes")
-            except OSError as error:  # the root of all that requests raises
-                answer = _failed(error)
-                cut = limit.over and isinstance(answer, Retry) and answer.uncertain
-                return Retry("time-out") if cut else answer
-        if limit.over:  # the end of a body without a length may be our own cut
+            except OSError as error:  # the base of all exceptions of requests
+                answer = _classify_error(error)
+                timed_out = deadline.expired and isinstance(answer, Retry) and answer.uncertain
+                return Retry("time-out") if timed_out else answer
+        if deadline.expired:  # a body without a length may have ended by the deadline
             return Retry("time-out")
         return classify(response.status_code, response.headers, bytes(body), self._now())
 
     def _unusable_files(self) -> str:
         """Return in English why the configured files of certificates cannot be used; empty if they can.
 
-        Looked at here because a library below would ask the terminal for the password of an encrypted key.
+        Checked here because OpenSSL would ask for the password of an encrypted key on the terminal.
         """
         if not self.url.startswith("https:"):
             return ""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        looked_at = self._authorities
+        paths = self._authorities
         try:
             if self._authorities and not os.path.isdir(self._authorities):
                 context.load_verify_locations(self._authorities)
             if self._certificate:
-                looked_at = " and ".join(self._certificate)
+                paths = " and ".join(self._certificate)
                 context.load_cert_chain(*self._certificate, password=_no_password)
         except ssl.SSLError as error:
-            return f"{looked_at} ({_tidy(error.reason or 'not PEM')})"
+            return f"{paths} ({_tidy(error.reason or 'not PEM')})"
         except (OSError, ValueError) as error:
-            return f"{looked_at} ({getattr(error, 'strerror', None) or error})"
+            return f"{paths} ({getattr(error, 'strerror', None) or error})"
         return ""
 
     @contextmanager
-    def _session(self, limit: Deadline) -> Iterator[requests.Session]:
-        """Lend a session to one call; it is kept for the next one unless the call failed."""
+    def _session(self, deadline: Deadline) -> Iterator[requests.Session]:
+        """Yield a session for one call; it is used again unless the deadline has expired."""
         with self._lock:
             session = self._idle.pop() if self._idle else None
-            self._limits.add(limit)
+            self._deadlines.add(deadline)
         try:
-            session = session or self._opened()
+            session = session or self._new_session()
             yield session
         finally:
             with self._lock:
-                self._limits.discard(limit)
-                keep = not self._closed and not limit.over and len(self._idle) < MAX_IDLE
+                self._deadlines.discard(deadline)
+                keep = not self._closed and not deadline.expired and len(self._idle) < MAX_IDLE
                 if session and keep:
                     self._idle.append(session)
             if session and not keep:
                 session.close()
 
-    def _opened(self) -> requests.Session:
+    def _new_session(self) -> requests.Session:
         if problem := self._unusable_files():
             raise _UnusableFiles(problem)
         session = requests.Session()
@@ -180,7 +178,7 @@ class BusClient:
         session.headers.update(
             {
                 "Accept": "application/json",
-                "Accept-Encoding": "identity",  # a small answer must not unfold into a large one
+                "Accept-Encoding": "identity",  # a small compressed answer could unpack into a large one
                 "User-Agent": "worklist-broker",
             }
         )
@@ -188,31 +186,31 @@ class BusClient:
 
 
 class _UnusableFiles(OSError):
-    """A file of certificates or keys is not what it should be."""
+    """A file of certificates or keys cannot be used."""
 
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
-def _reads_one(call: Call) -> bool:
+def _is_single_read(call: Call) -> bool:
     return call.method == "GET" and bool(re.fullmatch(r"/[A-Za-z]+/[^/?]+", call.path))
 
 
 def _expect(kind: str, answer: Answer) -> Answer:
-    """Let an answer of another type than asked for pass for none."""
+    """Return a Retry in place of an answer with another type of resource."""
     if kind and isinstance(answer, Delivered) and not answer.task and answer.resource["resourceType"] != kind:
-        came = names.tidy(answer.resource["resourceType"])[:40]
-        return Retry(f"not a FHIR answer: {came} instead of {kind}", evidence=answer.evidence)
+        received = names.tidy(answer.resource["resourceType"])[:40]
+        return Retry(f"not a FHIR answer: {received} instead of {kind}", evidence=answer.evidence)
     return answer
 
 
-# TLS alerts that speak of the certificate which the other side was shown (RFC 8446, 6.2).
-_ABOUT_OURS = re.compile(r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)")
+# TLS alerts by which the server refuses our certificate (RFC 8446, 6.2).
+_CLIENT_CERTIFICATE_ALERT = re.compile(r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)")
 
 
-def _failed(error: OSError) -> Answer:
-    """Return what a failure of the network means; without a connection the bus certainly has nothing."""
+def _classify_error(error: OSError) -> Answer:
+    """Return what a network error means; without a connection the bus has certainly not got the message."""
     causes = list(_causes(error))
 
     def caused_by(*kinds: type[BaseException]) -> BaseException | None:
@@ -221,7 +219,7 @@ def _failed(error: OSError) -> Answer:
     if isinstance(refused := caused_by(ssl.SSLCertVerificationError), ssl.SSLCertVerificationError):
         return Paused(f"certificate refused ({refused.verify_message.rstrip('.')})")
     for cause in causes:
-        if isinstance(cause, ssl.SSLError) and (alert := _ABOUT_OURS.search(cause.reason or "")):
+        if isinstance(cause, ssl.SSLError) and (alert := _CLIENT_CERTIFICATE_ALERT.search(cause.reason or "")):
             return Paused(f"client certificate refused ({_tidy(alert[1])})")
     if caused_by(requests.exceptions.ProxyError):
         if caused_by(NameResolutionError):
@@ -242,15 +240,15 @@ def _failed(error: OSError) -> Answer:
         return Retry("time-out")
     if isinstance(error, requests.RequestException):
         return Retry("cannot connect: the connection broke")
-    return Paused(f"certificate files cannot be used: {error}")  # they vanished since we looked
+    return Paused(f"certificate files cannot be used: {error}")  # they were removed since they were checked
 
 
-def _tidy(words: str) -> str:
-    return words.lower().replace("_", " ")
+def _tidy(text: str) -> str:
+    return text.lower().replace("_", " ")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an error to what caused it: requests and urllib3 wrap in several ways."""
+    """Yield an error and all its causes: requests and urllib3 wrap errors in several ways."""
     waiting: list[Any] = [error]
     seen: set[int] = set()
     while waiting:

@@ -1,7 +1,7 @@
-"""A deadline for a call over HTTP that holds to its last byte, whatever the peer does.
+"""A deadline for a whole call over HTTP.
 
-The time-outs of a socket begin again with every byte that comes, so a peer that sends one byte per second would never
-time out. `within` cuts the connection when the time is over; connections must come from an `Adapter`.
+The time-out of a socket starts again with every byte, so a peer that sends one byte per second would never time out.
+`within` closes the connection when the time is over; connections must come from an `Adapter`.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ log = logging.getLogger(__name__)
 
 
 class Deadline:
-    """Cuts a connection when the time is over: the time-outs of a socket begin again with every byte that comes."""
+    """Shuts a connection down when the time is over; `expired` is True from then on."""
 
     def __init__(self) -> None:
-        self.over = False
-        self._hold: socket.socket | None = None
+        self.expired = False
+        self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
     def watch(self, sock: Any) -> None:
-        """Name the connection that is to be cut, be it in plain, in the middle of a TLS handshake, or after it."""
+        """Set the connection to be shut down: plain, during a TLS handshake, or after it."""
         with self._lock:
-            self._let_go()
-            # A second descriptor of the same connection: TLS takes the first one away from its holder.
-            self._hold = socket.socket(fileno=os.dup(sock.fileno())) if isinstance(sock, socket.socket) else None
-            over = self.over
-        if over:
+            self._close_socket()
+            # A second descriptor of the same connection: wrapping for TLS detaches the first one.
+            self._socket = socket.socket(fileno=os.dup(sock.fileno())) if isinstance(sock, socket.socket) else None
+            expired = self.expired
+        if expired:
             self.end()
 
     def end(self) -> None:
-        """Cut the connection: the reader sees that it has ended."""
+        """Shut the connection down; its reader sees the end of the data."""
         with self._lock:
-            self.over = True
-            if self._hold is not None:
+            self.expired = True
+            if self._socket is not None:
                 try:
-                    self._hold.shutdown(socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     log.debug("the connection to the bus had ended already")
 
     def release(self) -> None:
-        """Let the connection live: the call is over."""
+        """Stop watching the connection: the call is over."""
         with self._lock:
-            self._let_go()
+            self._close_socket()
 
-    def _let_go(self) -> None:
-        if self._hold is not None:
-            self._hold.close()
-            self._hold = None
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 _running = threading.local()
@@ -66,33 +66,33 @@ _running = threading.local()
 
 @contextmanager
 def within(seconds: float) -> Iterator[Deadline]:
-    """Return a call of this thread its deadline."""
-    limit = _running.limit = Deadline()
-    timer = threading.Timer(seconds, limit.end)
+    """Yield the deadline of a call of this thread."""
+    deadline = _running.deadline = Deadline()
+    timer = threading.Timer(seconds, deadline.end)
     timer.daemon = True
     timer.start()
     try:
-        yield limit
+        yield deadline
     finally:
         timer.cancel()
-        limit.release()
-        _running.limit = None
+        deadline.release()
+        _running.deadline = None
 
 
 def _watch(sock: Any) -> None:
-    limit: Deadline | None = getattr(_running, "limit", None)
-    if limit is not None and sock is not None:
-        limit.watch(sock)
+    deadline: Deadline | None = getattr(_running, "limit", None)
+    if deadline is not None and sock is not None:
+        deadline.watch(sock)
 
 
 class _HTTPConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
-        _watch(sock)  # already now: what follows is a proxy's answer, perhaps a slow TLS handshake
+        _watch(sock)  # a proxy's answer and the TLS handshake may be slow too
         return sock
 
     def request(self, *args: Any, **options: Any) -> None:
-        _watch(self.sock)  # kept alive from an earlier call, or none yet
+        _watch(self.sock)  # still open from an earlier call, or None
         super().request(*args, **options)
 
 
@@ -107,8 +107,8 @@ class _HTTPSConnection(HTTPSConnection):
         try:
             super().request(*args, **options)
         except OSError:
-            # RFC 8446, 2: a server checks our certificate after we may begin to send. It has closed by now, perhaps
-            # with an alert that says why; reading raises that one in the place of the broken pipe.
+            # RFC 8446, 2: a server checks our certificate after we may have begun to send. It has closed the
+            # connection, perhaps with an alert that says why; reading raises that error instead of the broken pipe.
             if isinstance(self.sock, ssl.SSLSocket):
                 self.sock.recv(1)
             raise
@@ -126,7 +126,7 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 class Adapter(HTTPAdapter):
-    """Lets the deadline cut every connection, direct or through a proxy."""
+    """Makes every connection, direct or through a proxy, obey the deadline of its thread."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Use our connections for direct calls."""

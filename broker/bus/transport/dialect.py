@@ -1,8 +1,7 @@
-"""How one family of buses speaks: the form of each call, what it leaves out of a Bundle, how its answers name things.
+"""The dialects of regional buses: the form of each call, what is left out of a Bundle, and the ids in an answer.
 
-Pure. Both dialects only take away from the one superset that is made of an order or a result (`OMITTED`); nothing is
-added or renamed here. What comes from the bus is not trusted: every member may be missing, of another type, or a trap
-in a path or an address.
+Pure. Bundles are made once for all dialects, and a dialect only leaves parts out (`OMITTED`). Answers are not trusted:
+every member may be missing, of another type, or an attack by way of a path or an address.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ from broker.bus.profile import Profile
 from broker.domain import names
 from broker.domain.messages import BusReferences
 
-STUDY = "study/"  # with a Study Instance UID: under this name `BusReferences.extra` has the id of an ImagingStudy
+STUDY = "study/"  # prefix of keys of `BusReferences.extra`: study/<Study Instance UID> -> id of the ImagingStudy
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the bus; `path` is below the base URL, with its query: it begins with "/" or "?"."""
+    """One call of the bus; `path` is relative to the base URL, with its query, and begins with "/" or "?"."""
 
     method: str
     path: str
-    body: bytes = b""  # as it goes over the wire
+    body: bytes = b""  # as it is sent
     expect: str = ""  # resourceType that the answer must have; empty: any
     content_type: str = "application/json"
 
 
 class Omission(NamedTuple):
-    """What a dialect does not send: a member of an entry of this kind, if its holder has what `when` names.
+    """A part of a Bundle that a dialect leaves out: a member of entries of this kind whose parent matches `when`.
 
-    A path ends in "[]" where single items of a list are left out, and is empty for the entry as a whole.
+    A path that ends in "[]" means single items of a list; an empty path means the whole entry.
     """
 
-    kind: str  # type of the entry's resource; "*" stands for every one
+    kind: str  # resourceType of the entry; "*" is any
     path: str
     when: Mapping[str, str] = {}
 
@@ -47,16 +46,16 @@ class Omission(NamedTuple):
 OMITTED: dict[str, tuple[Omission, ...]] = {
     "n3": (
         Omission("*", "request"),  # and with it `ifNoneExist`
-        # The bus itself gives the initial statuses of an order; all others are sent.
+        # The bus sets the initial statuses of an order; all others are sent.
         Omission("ServiceRequest", "resource.status"),
         Omission("Task", "resource.status", {"intent": "original-order"}),
-        # Numbers that are there only so that a repeated entry finds itself on a server that does not compare more.
+        # Numbers that only serve conditional creation on a strict R4 server.
         Omission("*", "resource.identifier[]", {"use": "secondary"}),
-        Omission("DiagnosticReport", "resource.presentedForm.data"),  # the document is an entry of its own: Binary
+        Omission("DiagnosticReport", "resource.presentedForm.data"),  # the document is sent as a Binary
     ),
     "r4": (
-        # R4's Binary has no identifier, so it cannot be created conditionally, and a transaction sent twice would
-        # double it: the document goes within the report.
+        # R4's Binary has no identifier, so it cannot be created conditionally, and a repeated transaction would
+        # duplicate it: the document is sent within the report.
         Omission("Binary", ""),
         Omission("DiagnosticReport", "resource.presentedForm.url"),
     ),
@@ -64,32 +63,32 @@ OMITTED: dict[str, tuple[Omission, ...]] = {
 
 
 class Dialect(ABC):
-    """The calls that a bus understands."""
+    """Makes the calls of one family of buses."""
 
     name: str
-    amends: bool  # whether what the bus has can be changed at all
+    amends: bool  # True if an order on the bus can be changed
 
     def transaction(self, bundle: Resource) -> Call:
-        """Send a transaction Bundle; raise ValueError for what cannot be written as JSON."""
+        """Return the call that sends a transaction Bundle; raise ValueError if it cannot be written as JSON."""
         return Call("POST", "?_format=json", encode(self(bundle)), "Bundle")
 
     def read(self, kind: str, id: str) -> Call:
-        """Read one resource."""
+        """Return the call that reads one resource."""
         return Call("GET", f"/{quote(kind)}/{quote(id, safe='')}", expect=kind)
 
     @abstractmethod
     def set_status(self, task_id: str, status: str) -> Call:
-        """Change the status of a Task."""
+        """Return the call that changes the status of a Task."""
 
     @abstractmethod
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
-        """Search; an `identifier` is given as "system|value", references as "Type/id"."""
+        """Return the call of a search; an `identifier` is given as "system|value", references as "Type/id"."""
 
     def next_page(self, searchset: Resource, base_url: str) -> Call | None:
-        """Ask for the page that a searchset names as its next one; None if there is none below `base_url`.
+        """Return the call for the next page that a searchset links to; None without a link below `base_url`.
 
-        Another host, or another part of the same one, must never get the token. Whether a page was named at all is
-        what `next_link` says.
+        The token must not be sent to another host, or to another path of this one. `next_link` shows whether there
+        was a link at all.
         """
         base = base_url.rstrip("/")
         link = next_link(searchset)
@@ -105,17 +104,17 @@ class Dialect(ABC):
         return Call("GET", url.removeprefix(base), expect="Bundle")
 
     def __call__(self, resource: Resource) -> Resource:
-        """Leave out of a Bundle what this family of buses is not sent; other resources go as they are."""
+        """Return a Bundle without what this dialect leaves out; other resources do not change."""
         if resource.get("resourceType") != "Bundle":
             return resource
         entries: list[Resource] = resource["entry"]
         for omission in OMITTED[self.name]:
-            entries = [kept for entry in entries if (kept := _left(entry, omission)) is not None]
+            entries = [kept for entry in entries if (kept := _apply_omission(entry, omission)) is not None]
         return resource | {"entry": entries}
 
 
 class _N3(Dialect):
-    """The N3.Health family: Parameters instead of queries; what it has accepted cannot be changed."""
+    """The N3.Health family: Parameters instead of queries; accepted resources cannot be changed."""
 
     name = "n3"
     amends = False
@@ -124,8 +123,8 @@ class _N3(Dialect):
         return Call("POST", "/$updatestatus?_format=json", _parameters({"_id": task_id, "status": status}))
 
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
-        bare = {name: _split(value)[1] if name == "identifier" else value for name, value in parameters.items()}
-        return Call("POST", f"/{kind}/_search?_format=json", _parameters(bare), "Bundle")
+        values = {name: _split(value)[1] if name == "identifier" else value for name, value in parameters.items()}
+        return Call("POST", f"/{kind}/_search?_format=json", _parameters(values), "Bundle")
 
 
 class _R4(Dialect):
@@ -147,35 +146,35 @@ DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (n3, r4)}
 
 
 def query(parameters: Mapping[str, str]) -> str:
-    """Write a search as R4 has it in an address and in `ifNoneExist`; an `identifier` is given as "system|value"."""
+    """Return a search as an R4 query string, also for `ifNoneExist`; an `identifier` is given as "system|value"."""
 
-    def written(name: str, value: str) -> str:
+    def parameter(name: str, value: str) -> str:
         if name == "identifier":
             system, token = _split(value)
-            # FHIR R4 3.1.1.5.7: within a value these separate nothing when escaped.
+            # FHIR R4 3.1.1.5.7: these characters separate values unless they are escaped.
             token = re.sub(r"([\\,|$])", r"\\\1", token)
             value = f"{system}|{token}" if system else token
         return f"{name}={quote(value, safe=':/|,')}"
 
-    return "&".join(written(name, value) for name, value in parameters.items())
+    return "&".join(parameter(name, value) for name, value in parameters.items())
 
 
 def next_link(searchset: Resource) -> str:
-    """Return the address that a searchset names as its next page, whatever it is; empty if there is none."""
+    """Return the address that a searchset links to as its next page, unchecked; empty if there is none."""
     links = (link for link in items(searchset, "link", None) if member(link, "relation") == "next")
     url = member(next(links, None), "url")
     return url if isinstance(url, str) else ""
 
 
 def bundle_references(bundle: Resource) -> BusReferences:
-    """Read the ids that a transaction's answer gives; what did not come back is empty.
+    """Return the ids that the answer to a transaction contains; missing ones are empty.
 
-    `extra` has the other types, and every ImagingStudy by its Study Instance UID (`STUDY`) where its content came back.
+    `extra` has the ids of other types, and of ImagingStudy by Study Instance UID (`STUDY`) if its content was returned.
     """
     found: dict[str, str] = {}
     task: Resource = {}
     for entry in items(bundle, "entry", None):
-        kind, id = _placed(entry)
+        kind, id = _entry_target(entry)
         found.setdefault(kind, id)
         resource = member(entry, "resource")
         if kind == "Task" and isinstance(resource, dict) and not task:
@@ -193,18 +192,18 @@ def bundle_references(bundle: Resource) -> BusReferences:
 
 
 def task_references(task: Resource) -> BusReferences:
-    """Read the ids that a Task on the bus names: its own, its order's, its patient's, and its ACSN."""
+    """Return the ids in a Task of the bus: its own, its order's, its patient's, and its ACSN."""
     return BusReferences(
         task=id_of(task),
-        service_request=_pointed(task, "focus", "ServiceRequest"),
-        patient=_pointed(task, "for", "Patient"),
+        service_request=_referenced_id(task, "focus", "ServiceRequest"),
+        patient=_referenced_id(task, "for", "Patient"),
         acsn=next(_accession_numbers(task), ""),
-        extra={"DiagnosticReport": report} if (report := _pointed(task, "focus", "DiagnosticReport")) else {},
+        extra={"DiagnosticReport": report} if (report := _referenced_id(task, "focus", "DiagnosticReport")) else {},
     )
 
 
 def has_number(task: Resource, number: str, profile: Profile) -> bool:
-    """Return True if this is our Task with this number: other systems' Tasks may bear the same bare value."""
+    """Return True if this is our Task with this number: Tasks of other systems may have the same value."""
     ours = profile.number(number)
     return task.get("resourceType") == "Task" and any(
         member(identifier, "system") == ours["system"] and member(identifier, "value") == number
@@ -213,13 +212,13 @@ def has_number(task: Resource, number: str, profile: Profile) -> bool:
 
 
 def found_tasks(searchset: Resource, number: str, profile: Profile) -> list[Resource]:
-    """Pick our Tasks with this number out of a search's answer."""
+    """Return our Tasks with this number in a search's answer."""
     listed = (member(entry, "resource") for entry in items(searchset, "entry", None))
     return [task for task in listed if isinstance(task, dict) and has_number(task, number, profile) and id_of(task)]
 
 
-def _left(entry: Resource, omission: Omission) -> Resource | None:
-    """Return what is left of an entry; None if it is left out as a whole."""
+def _apply_omission(entry: Resource, omission: Omission) -> Resource | None:
+    """Return an entry without the omitted part; None if the whole entry is omitted."""
     if omission.kind not in ("*", entry["resource"]["resourceType"]):
         return entry
     return _without(entry, omission.path, omission.when) if omission.path else None
@@ -242,7 +241,7 @@ def _without(node: Any, path: str, when: Mapping[str, str]) -> Any:
 
 
 def _split(token: str) -> tuple[str, str]:
-    """Take "system|value" apart; without a system all of it is the value."""
+    """Split "system|value"; without a system all of it is the value."""
     system, bar, value = token.partition("|")
     return (system, value) if bar else ("", token)
 
@@ -252,10 +251,10 @@ def _parameters(values: Mapping[str, str]) -> bytes:
     return encode({"resourceType": "Parameters", "parameter": listed})
 
 
-def _placed(entry: Any) -> tuple[str, str]:
-    """Return (type, id) of an answered entry; ("", "") where it names none.
+def _entry_target(entry: Any) -> tuple[str, str]:
+    """Return (type, id) of an entry of an answer; ("", "") if it has none.
 
-    A full URL of the form urn:uuid is not read: some servers send ours back, which is not an id of theirs.
+    A fullUrl of the form urn:uuid is not read: some servers return ours, which is not an id on the bus.
     """
     resource = member(entry, "resource")
     if isinstance(resource, dict) and id_of(resource):
@@ -266,8 +265,8 @@ def _placed(entry: Any) -> tuple[str, str]:
     return "", ""
 
 
-def _pointed(resource: Resource, name: str, kind: str) -> str:
-    """Return the id that a Reference of this type points to, relative or absolute; empty otherwise."""
+def _referenced_id(resource: Resource, name: str, kind: str) -> str:
+    """Return the id in a Reference to this type, relative or absolute; empty otherwise."""
     text = member(member(resource, name), "reference")
     found = target(text)
     return found.id if found and found.kind == kind else ""

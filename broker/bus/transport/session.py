@@ -1,8 +1,7 @@
-"""What every call of the bus goes through: the region's rate, back-off, the channel that people see, and stopping.
+"""The session that every call of the bus goes through: rate limit, back-off, state of the channel, and stopping.
 
-A caller asks whether it may (`admit`), makes calls (`request`), and says what came of it (`succeeded`, `failed`); it
-decides nothing about waits and writes nothing about the connection. Here is the only writer of `bus_channel`, but for
-the person who wants it tried at once (`workflow.outbox.go_on`).
+A caller asks for requests (`admit`), makes calls (`request`), and reports the result (`succeeded`, `failed`). Waits and
+the table `bus_channel` are managed here only, except that a person can end a wait (`workflow.outbox.resume_exchange`).
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from broker.store.tables import outbox
 
 log = logging.getLogger(__name__)
 
-MIN_QUESTION_REQUESTS = 8  # that one question may cost, however few a minute has
-ROOM_EVERY = 0.2  # seconds between looks for room among the minute's requests
+MIN_QUESTION_REQUESTS = 8  # of one question, even if the rate is lower
+ROOM_CHECK_INTERVAL = 0.2  # seconds
 
 STOPPING = "stopping"
 WAITING = "waiting"
@@ -34,28 +33,28 @@ OUT_OF_TIME = "no time left"
 NO_ROOM = "no more requests for now"
 NO_CONNECTION = "the connection to the bus is down"
 
-Record = Callable[[Tx], object]  # what a caller writes in the same transaction as the channel
+Record = Callable[[Tx], object]  # writes a caller's result in the transaction that writes the channel
 
 
 class SessionPriority(Enum):
-    """Who goes first when requests are few, and whose failures make others wait."""
+    """How the requests of a minute are shared, and whose failures make others wait."""
 
-    DELIVERY = auto()  # first, but for the share that is left to polling
-    POLLING = auto()  # for referrals: at least that share
-    BACKGROUND = auto()  # look-ups: what is left; a failure makes nobody wait, unless the bus asks for it
+    DELIVERY = auto()  # all requests except the share of polling
+    POLLING = auto()  # polls for referrals: at least that share
+    BACKGROUND = auto()  # look-ups: the rest; a failure makes others wait only if the bus asks for it
 
 
 @dataclass(frozen=True, slots=True)
-class NotAsked(Retry):
-    """No call was made: there is no time, no room, the connection is known to be down, or the program stops."""
+class NotSent(Retry):
+    """No call was made: no time or no requests are left, the connection is down, or the program stops."""
 
 
 class BusSession:
-    """One caller's way to the bus.
+    """The calls of one caller.
 
-    The `client` is its own, so that `stop` or a deadline cuts off no other caller's calls; the `limiter` is shared by
-    all sessions, so that together they keep the region's rate and one back-off. In `bus_channel` people see how the
-    connection is: written once in a run, and whenever it changes.
+    Each session has a `client` of its own, so that `stop` or a deadline aborts no other caller's calls. All sessions
+    share the `limiter`: one rate and one back-off. Screens read the state of the connection from `bus_channel`; it is
+    written once in a run, and whenever it changes.
     """
 
     def __init__(self, store: Store, client: BusClient, limiter: RateLimiter, priority: SessionPriority) -> None:
@@ -68,12 +67,12 @@ class BusSession:
         self._until: float | None = None  # monotonic: the deadline of a question
         self._question_requests: int | None = None  # that the question may still make
 
-    # ---- may it go on? ----
+    # ---- permission to call ----
 
     def begin(self) -> None:
-        """Begin a run: a wait is over if the channel that was noted to be bad is `ok` by now.
+        """Begin a run. A wait ends here if the channel, which was noted as bad, has become `ok`:
 
-        A person has set it so who wants it tried at once, or a message has just proved that the bus answers.
+        a person has resumed the exchange, or another session got an answer.
         """
         self._channel = None
         if self.limiter.poll_waiting and self.limiter.wait_shown:
@@ -85,20 +84,20 @@ class BusSession:
             else:
                 self.limiter.reset_poll()
 
-    def hindrance(self) -> str:
-        """Return why nothing can be asked now, `STOPPING` or `WAITING`; empty if it can."""
+    def blocked_reason(self) -> str:
+        """Return why no call can be made now, STOPPING or WAITING; empty if one can."""
         if self.stopping.is_set():
             return STOPPING
         waiting = self.limiter.poll_waiting if self._priority is SessionPriority.POLLING else self.limiter.waiting
         return WAITING if waiting else ""
 
     def admit(self, requests: int = 1) -> str:
-        """Count so many requests beforehand for this thread; return why that cannot be, empty if it can.
+        """Reserve requests of this minute for this thread; return why that is impossible, empty if it is not.
 
-        What the thread was admitted before and has not used is given back.
+        What the thread had reserved before and has not used is released.
         """
         self.release()
-        if reason := self.hindrance():
+        if reason := self.blocked_reason():
             return reason
         share = self.limiter.polling_share
         if self._priority is SessionPriority.POLLING:
@@ -111,16 +110,16 @@ class BusSession:
         return ""
 
     def release(self) -> None:
-        """Return back what this thread was admitted and has not used."""
-        self.limiter.give_back(getattr(self._admitted, "left", 0))
+        """Release the requests that this thread has reserved and not used."""
+        self.limiter.return_unused(getattr(self._admitted, "left", 0))
         self._admitted.left = 0
 
     @contextmanager
     def question(self, seconds: float) -> Iterator[None]:
-        """Bound all calls inside by a deadline, to the last byte, and by a part of the minute's requests."""
+        """Limit all calls inside the `with` block to `seconds` in total, and to a part of the minute's requests."""
         self._until = self.limiter.monotonic() + seconds
         self._question_requests = max(MIN_QUESTION_REQUESTS, 2 * self.limiter.polling_share)
-        end = threading.Timer(seconds, self._client.hang_up)
+        end = threading.Timer(seconds, self._client.abort_calls)
         end.daemon = True
         end.start()
         try:
@@ -131,32 +130,32 @@ class BusSession:
             self._until = self._question_requests = None
 
     def stop(self) -> None:
-        """Ask nothing any more, and cut off the calls under way; called from another thread."""
+        """Refuse further calls and abort those in progress; may be called from any thread."""
         self.stopping.set()
-        self._client.hang_up()
+        self._client.abort_calls()
 
     # ---- calls ----
 
     def request(self, call: Call) -> Answer:
-        """Make one call and count it; return `NotAsked` if it may not be made.
+        """Make one call and count it; return NotSent if it may not be made.
 
-        In the background it waits for room among the minute's requests as long as its question has time. Who delivers
-        or polls was admitted beforehand, and what one message or referral needs beyond that is counted only.
+        A BACKGROUND session waits for its turn as long as its question has time. The other ones use the requests that
+        they have reserved by `admit`; further requests for the same message or referral are counted, not refused.
         """
         if reason := self._refusal():
-            return NotAsked(reason, uncertain=False)
+            return NotSent(reason, uncertain=False)
         answer = self._client.call(call)
         if isinstance(answer, Delivered | Rejected):
             self.limiter.note_contact()
         elif self._priority is SessionPriority.BACKGROUND:
-            if isinstance(answer, Retry) and answer.after is not None:  # the bus asks everybody here to wait
+            if isinstance(answer, Retry) and answer.after is not None:  # the bus asks this clinic to wait
                 self.failed(answer)
             if self._is_late():
-                return NotAsked(OUT_OF_TIME)
+                return NotSent(OUT_OF_TIME)
         return answer
 
     def _refusal(self) -> str:
-        """Return why a call may not be made; empty if it may, and then it is counted."""
+        """Return why a call may not be made; otherwise count it and return an empty text."""
         if self._priority is SessionPriority.BACKGROUND:
             return self._wait_for_room()
         if self.stopping.is_set():
@@ -182,18 +181,19 @@ class BusSession:
                 return OUT_OF_TIME
             if self.limiter.take():
                 return ""
-            if self._until is None or self.stopping.wait(ROOM_EVERY):
+            if self._until is None or self.stopping.wait(ROOM_CHECK_INTERVAL):
                 return NO_ROOM
 
     def _is_late(self) -> bool:
         return self._until is not None and self.limiter.monotonic() >= self._until
 
-    # ---- what came of it ----
+    # ---- results of calls ----
 
     def succeeded(self, record: Record | None = None, *, message: int | None = None, epoch: int | None = None) -> None:
         """Note that the bus has answered, and run `record`, in one transaction.
 
-        `message` is the number of an outbox row that was taken or refused in that `epoch` of the limiter.
+        `message` is the `seq` of an outbox row that the bus accepted or refused; its attempt started in the limiter's
+        `epoch`.
         """
         if message is not None:
             self.limiter.answered(message, epoch)
@@ -205,7 +205,7 @@ class BusSession:
         def note(tx: Tx) -> None:
             if record:
                 record(tx)
-            if not self.limiter.waiting:  # another call may have found otherwise
+            if not self.limiter.waiting:  # another call may have failed meanwhile
                 self._note_channel(tx, "ok")
 
         if record or self._channel != ("ok", ""):
@@ -219,37 +219,37 @@ class BusSession:
         message: int | None = None,
         epoch: int | None = None,
     ) -> float:
-        """Back off, note how the connection is, and run `record` in the same transaction; return the seconds of wait.
+        """Back off, note the state of the connection, and run `record`, in one transaction; return the wait in seconds.
 
-        If one message alone is to blame, only that one waits. A call that was cut off because the program stops says
-        nothing about the connection.
+        If the failures are due to one message, only that message waits. While the program stops, only `record` runs: an
+        aborted call says nothing about the connection.
         """
         if self.stopping.is_set():
             if record:
                 self._store.write(record)
             return 0.0
-        state, alone = "waiting", False
+        state, message_only = "waiting", False
         if isinstance(answer, Paused):
             state, wait = "paused", self.limiter.pause(message)
             log.error("calls of the bus are paused: %s", answer.reason)
         elif self._priority is SessionPriority.POLLING:
             wait = self.limiter.poll_failed(answer)
         else:
-            wait, alone = self.limiter.failed(message, answer, epoch)
+            wait, message_only = self.limiter.failed(message, answer, epoch)
 
         def note(tx: Tx) -> None:
             if record:
                 record(tx)
-            if not alone:
+            if not message_only:
                 self._note_channel(tx, state, answer.reason, wait)
 
         self._store.write(note)
-        if not alone:
+        if not message_only:
             self.limiter.wait_shown = True
         return wait
 
     def _note_channel(self, tx: Tx, state: str, reason: str = "", wait: float = 0.0) -> None:
-        """Write how the connection is, unless this run has written just that."""
+        """Write the state of the connection, unless this run has written the same one last."""
         if self._channel == (state, reason):
             return
         retry_at = tx.now + timedelta(seconds=wait) if state != "ok" else None

@@ -1,7 +1,7 @@
 """Character sets: decoding what devices send, fitting answers to what a device can show.
 
-Unicode inside, encoding at the edge. What a character set does not have is written with letters that it has; nothing
-is dropped, and how much was changed is counted.
+Unicode inside, encoding at the edge. Characters that a character set does not have are replaced by similar ones;
+nothing is dropped, and replacements are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydicom import charset as pydicom_charset
 from broker.dicom.codec import transliteration
 
 UTF_8, CYRILLIC, LATIN = "ISO_IR 192", "ISO_IR 144", "latin"
-WINDOWS = "windows-1251"  # not a character set of DICOM, and yet devices send it
+WINDOWS = "windows-1251"  # not a character set of DICOM, but devices send it
 DEFAULT = ""  # the default repertoire: ASCII
 # What answers can be written in; LATIN is a setting of this program, on the wire it is the default repertoire.
 PYTHON_CODECS = {
@@ -34,7 +34,7 @@ _READABLE = {
     WINDOWS: "cp1251",
     "koi8-r": "koi8_r",
 }
-# Terms that devices invent, as they are meant; spellings of real ones are read by `_SPELT`.
+# Invented terms of devices -> the intended one; misspelt real ones are parsed by `_SPELT`.
 _INVENTED = {
     "UTF8": UTF_8,
     "UNICODE": UTF_8,
@@ -52,8 +52,8 @@ _ESCAPED = re.compile(rb"[^\x1b]+|\x1b[^\x1b]*")
 _DELIMITERS = re.compile(rb"[\\^=\t\n\f\r]")  # PS3.5 6.1.2.5.3: they switch back to the first character set
 
 
-def meant(term: str) -> str:
-    """Return the character set that a device means by one term; DEFAULT if it means none that exists."""
+def intended(term: str) -> str:
+    """Return the character set that a device means by a term; DEFAULT if it is unknown."""
     term = term.strip(" \0")
     if term in _READABLE:
         return term
@@ -66,7 +66,7 @@ def meant(term: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TextDecoder:
-    """How the texts of one dataset are decoded: `term` is its Specific Character Set, `codecs` are Python's names."""
+    """The decoder of the texts of one dataset: `term` is its Specific Character Set, `codecs` are Python's names."""
 
     term: str
     codecs: tuple[str, ...]
@@ -79,7 +79,7 @@ class TextDecoder:
         return "".join(self._fragment(part) for part in _ESCAPED.findall(value))
 
     def _fragment(self, part: bytes) -> str:
-        """Decode what stands between two escape sequences (PS3.5 6.1.2.5, PS3.3 tables C.12-3 and C.12-4)."""
+        """Decode the bytes between two escape sequences (PS3.5 6.1.2.5, PS3.3 tables C.12-3 and C.12-4)."""
         if not part.startswith(b"\x1b"):
             return part.decode(self.codecs[0])
         length = 4 if part[1:3] in (b"$(", b"$)") else 3
@@ -94,24 +94,24 @@ class TextDecoder:
         return body[:end].decode(codec) + body[end:].decode(self.codecs[0])
 
 
-BYTE_BY_BYTE = TextDecoder(DEFAULT, ("latin_1",))  # one character a byte; never fails
+BYTE_BY_BYTE = TextDecoder(DEFAULT, ("latin_1",))  # one character for each byte; never fails
 
 
 def decoder_for(declared: str, values: Iterable[bytes], fallback: str = CYRILLIC) -> TextDecoder:
-    """Return how a dataset's texts are to be decoded.
+    """Return the decoder of a dataset's texts.
 
     By the Specific Character Set that it names (`declared`, several terms joined by backslashes) if all texts can be
-    decoded by it; for a missing, an invented or a wrong one by UTF-8 if all texts can, else by the device's `fallback`.
-    With an empty fallback such texts stay as they came, one character for a byte.
+    decoded by it; for a missing, an invented or a wrong one by UTF-8 if all texts are valid, else by the device's
+    `fallback`. With an empty fallback such texts stay as they came, one character for a byte.
     """
-    terms = [meant(term) for term in declared.split("\\")]
+    terms = [intended(term) for term in declared.split("\\")]
     odd = [value for value in values if not value.isascii() or b"\x1b" in value]
     named = TextDecoder("\\".join(terms) if any(terms) else DEFAULT, tuple(_READABLE[term] for term in terms))
     if not odd:
         return named
     candidates = [named]
     if fallback:
-        candidates += [TextDecoder(UTF_8, ("utf-8",)), TextDecoder(fallback, (_READABLE[meant(fallback)],))]
+        candidates += [TextDecoder(UTF_8, ("utf-8",)), TextDecoder(fallback, (_READABLE[intended(fallback)],))]
     return next((each for each in candidates if _decodes_all(each, odd)), BYTE_BY_BYTE)
 
 
@@ -128,7 +128,7 @@ def for_answer(policy: str, asked: str) -> str:
     """Return an answer's character set: the device's setting unless "auto", else its query's, else UTF-8."""
     if policy != "auto":
         return policy
-    for term in map(meant, asked.split("\\")):
+    for term in map(intended, asked.split("\\")):
         term = CYRILLIC if term == "ISO 2022 IR 144" else term
         if term and term in PYTHON_CODECS:
             return term
@@ -136,14 +136,14 @@ def for_answer(policy: str, asked: str) -> str:
 
 
 def fit(text: str, charset: str) -> str:
-    """Return a text in letters that the character set has (a key of PYTHON_CODECS)."""
+    """Return a text with only characters of a character set (a key of PYTHON_CODECS)."""
     return fitted(text, charset)[0]
 
 
 def fitted(text: str, charset: str) -> tuple[str, int]:
-    """Return a text in letters that the character set has, and how many characters are not as they were.
+    """Return a text with only characters of a character set, and the number of replaced characters.
 
-    Under LATIN the transliteration itself is what the clinic wants and is not counted, only what has none.
+    Under LATIN the transliteration is intended and not counted, only characters without one.
     """
     codec = PYTHON_CODECS[charset]
     text = unicodedata.normalize("NFC", text)

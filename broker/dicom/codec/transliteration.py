@@ -1,6 +1,6 @@
-"""Cyrillic in Latin letters: as answers are written for devices that know nothing else, and as people type names.
+"""Transliteration of Cyrillic: for answers to devices without Cyrillic, and for names that people type.
 
-Pure. `iuliia` has the schemas; here they are chosen and what they leave is made ASCII.
+Pure. The schemas are those of `iuliia`; the rest is converted to ASCII here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCHEMAS = (
     iuliia.YANDEX_MAPS,
     iuliia.YANDEX_MONEY,
 )
-# Letters of our neighbours in Russian ones, which the schemas have; і and its kin have Latin letters of their own.
+# Letters of other Cyrillic alphabets -> Russian ones, which the schemas have; і and similar ones -> Latin.
 RUSSIAN_LETTERS = str.maketrans(
     {"Ә": "А", "ә": "а", "Ғ": "Г", "ғ": "г", "Қ": "К", "қ": "к", "Ң": "Н", "ң": "н", "Ө": "О", "ө": "о", "Ұ": "У",
      "ұ": "у", "Ү": "У", "ү": "у", "Һ": "Х", "һ": "х", "Җ": "Ж", "җ": "ж", "Ґ": "Г", "ґ": "г", "Ӯ": "У", "ӯ": "у",
@@ -61,7 +61,7 @@ def latin(text: str) -> str:
 def _icao(found: re.Match[str]) -> str:
     word = found[0]
     written: str = iuliia.ICAO_DOC_9303.translate(word)
-    # ЖУКОВ is ZHUKOV; letter by letter it would be ZhUKOV.
+    # ЖУКОВ is ZHUKOV; each letter by itself it would be ZhUKOV.
     return written.upper() if len(word) > 1 and word.isupper() else written
 
 
@@ -74,7 +74,7 @@ def without_marks(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return the form in which Latin names are compared: Yuliya, Iuliia, Julija and Yulia are one name."""
+    """Return a Latin name in the form in which it is compared: Yuliya, Iuliia, Julija and Yulia are one name."""
     text = _QUOTES.sub("", without_marks(text.casefold())).replace("x", "ks")
     return _I.sub("i", text)
 
@@ -84,7 +84,7 @@ def spellings(word: str) -> tuple[str, ...]:
     """Return a name's `plain` spelling by each schema, in the order of SCHEMAS; a Latin name's is the same in all."""
     if not names.is_cyrillic(word):
         return (plain(word),) * len(SCHEMAS)
-    # As a proper name: the schemas know the beginnings and endings of words, and treat capitals letter by letter.
+    # As a proper name: the schemas know the beginnings and endings of words, and treat capitals one by one.
     word = unicodedata.normalize("NFC", word).translate(RUSSIAN_LETTERS).title()
     # Some schemas keep ё as it is.
     return tuple(plain(schema.translate(word).replace("ё", "e").replace("Ё", "E")) for schema in SCHEMAS)

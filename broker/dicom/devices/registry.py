@@ -45,5 +45,5 @@ class KnownDevices:
         return device
 
     def or_default(self, ae_title: str) -> Device:
-        """Return a device; one that nobody has registered has the default settings."""
+        """Return a device, with default settings if it is not registered."""
         return self.get(ae_title) or Device(ae_title, "", "")

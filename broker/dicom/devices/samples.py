@@ -1,7 +1,7 @@
-"""What a device really sent, stored so that people can see its habits, without anybody's data in it.
+"""Samples of devices' messages for people, without patients' data.
 
 Pure: a dataset in, the DICOM JSON model (PS3.18 F.2) out, and back. Values that may name a patient are replaced by a
-mark that shows only their alphabet; the shape of the message and every other value stay.
+mark that shows only their alphabet; the structure of the message and all other values stay.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MOST_ITEMS = 4  # of one sequence
 DEEPEST = 6  # nested sequences
 LONGEST = 64  # characters of one value
 
-# Stored as they are although they are among the patient's attributes: they name nobody.
+# Attributes of the patient that are stored, because they do not identify anybody.
 _HARMLESS = {Tag(keyword) for keyword in ("PatientSex", "PatientSize", "PatientWeight", "PregnancyStatus")}
 _PATIENT, _VISIT = 0x0010, 0x0038  # groups
 _CURRENT_LOCATION = Tag("CurrentPatientLocation")
-# Names of people, and texts in which anybody may have written one.
+# Names of people, and texts that may contain one.
 _NAMING_VR = {"PN", "LT", "ST", "UT", "UC", "UN"}
 _TEXT_VR = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 _NUMBER_VR = {"FL", "FD", "SL", "SS", "SV", "UL", "US", "UV"}
@@ -40,19 +40,19 @@ CYRILLIC, LATIN, MIXED, DIGITS, QUESTION_MARKS, OTHER = (
     "question marks",
     "other",
 )
-# Prefix for letters of an 8-bit code that the message does not name, or names wrongly; the likely code follows.
+# Prefix of a mark for 8-bit characters without a (correct) character set; the likely one follows.
 UNDECLARED = "8-bit "
 _MARK = re.compile(r"‹([^›]*)›")
 
 
 def mask(ds: Dataset) -> dict[str, Any]:
-    """Return a message in the DICOM JSON model with marks in place of what may name a patient."""
+    """Return a message in the DICOM JSON model, with marks in place of values that may name a patient."""
     declared = bool(ds.get("SpecificCharacterSet"))
     return _masked(ds, declared, 0, iter(range(MOST_ELEMENTS)))
 
 
 def restore(attributes: dict[str, Any]) -> tuple[Dataset, list[str]]:
-    """Return a sample as a dataset, what was masked empty in it, and the keywords of what was masked."""
+    """Return a sample as a dataset, with masked values empty, and the keywords of these."""
     hidden: list[str] = []
     return _restored(attributes, hidden), hidden
 
@@ -75,7 +75,7 @@ def alphabet(text: str, declared: bool = True) -> str:
     if not letters and "?" in text:
         return QUESTION_MARKS
     high = sum("\x80" <= char <= "\xff" for char in text)
-    # A western name has an accent here and there; one of accents only is written in a code that was not named.
+    # A western name has few accents; one of accented characters only is in an undeclared character set.
     if high and all(char < "\u0100" for char in text) and (not declared or 2 * high > len(letters)):
         return f"{UNDECLARED}{_code_of(text.encode('latin-1'))}"
     kinds = {_kind(char) for char in letters}
@@ -91,12 +91,12 @@ def _kind(char: str) -> str:
 
 
 def _code_of(raw: bytes) -> str:
-    """Return the likely code of Cyrillic letters, that in which common letters come out; ISO_IR 144 in case of doubt.
+    """Return the likely character set of Cyrillic bytes, by the frequency of letters; ISO_IR 144 if uncertain.
 
-    Windows-1251 is not a character set of DICOM, and yet devices send it.
+    Windows-1251 is not a character set of DICOM, but devices send it.
     """
     with suppress(UnicodeDecodeError):
-        raw.decode("utf-8")  # by chance other codes hardly make UTF-8
+        raw.decode("utf-8")  # other character sets are hardly ever valid UTF-8
         return "ISO_IR 192"
 
     def usual(codec: str) -> int:
@@ -164,7 +164,7 @@ def _restored(attributes: dict[str, Any], hidden: list[str]) -> Dataset:
             ds.add(DataElement(tag, vr, [_restored(item, hidden) for item in values]))
             continue
         texts = [value.get("Alphabetic", "") if isinstance(value, dict) else value for value in values]
-        # Question marks name nobody, and matter to the service: they are wildcards.
+        # Question marks are wildcards and do not name a patient.
         texts = [text.replace(f"‹{QUESTION_MARKS}›", "???") if isinstance(text, str) else text for text in texts]
         if any(isinstance(text, str) and is_masked(text) for text in texts):
             hidden.append(DataElement(tag, vr, None).keyword or str(tag))

@@ -1,7 +1,6 @@
-"""Watches a folder of worklist files that scripts write: what appears, changes or vanishes there is imported.
+"""Watches a folder of worklist files that scripts write: new, changed and removed files are imported.
 
-The files stay their scripts' own: nothing is written, moved or deleted. A file's name may hold a patient's, so none
-goes into the log.
+Nothing is written, moved or deleted in it. File names may contain patients' names, so they are not logged.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from broker.workflow.worklist_files import SyncOutcome
 log = logging.getLogger(__name__)
 
 ACTOR = Actor(ActorKind.SYSTEM, "worklist folder")
-SETTLED = 2.0  # seconds without a change after which a file counts as written to its end
+SETTLED = 2.0  # seconds without a change after which a file counts as complete
 GONE_AFTER = 10.0  # seconds that a file must be missing: scripts delete and write it again
-ALL_GONE_AFTER = 600.0  # the same where all of several vanished at once: a network share that is away looks like that
-RETRY_AFTER = 60.0  # seconds until a refused file is tried again; what was wrong may have been corrected
+ALL_GONE_AFTER = 600.0  # the same if all of several files vanished together: perhaps the network share is gone
+RETRY_AFTER = 60.0  # seconds until a refused file is tried again
 DEEPEST = 4  # folders within the folder; wlmscpfs has one for each called AE title
 
 Signature = tuple[int, int, int]  # modification time, size, inode
@@ -57,7 +56,7 @@ def key(path: Path) -> str:
 def shared_lock(folder: Path) -> Iterator[bool]:
     """Hold the lock of a folder as wlmscpfs does while it reads; False while a script holds it for writing.
 
-    DCMTK, wlistdb/README: whoever changes the files locks `lockfile` meanwhile.
+    DCMTK, wlistdb/README: a program that changes the files locks `lockfile` meanwhile.
     """
     try:
         descriptor = os.open(folder / "lockfile", os.O_RDONLY | os.O_CLOEXEC)

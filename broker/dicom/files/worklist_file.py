@@ -79,7 +79,7 @@ def _dataset(data: bytes) -> Dataset:
         raise Unreadable(f"it is not a whole DICOM dataset: {error}") from None
     declared = bool(ds.get("SpecificCharacterSet"))
     if any(_C1.search(text) if declared else not text.isascii() for text in _texts(ds)):
-        raise BadWorklistFile("its letters are not written in the Specific Character Set that it names")
+        raise BadWorklistFile("its texts are not in the Specific Character Set that it names")
     return ds
 
 

@@ -1,7 +1,7 @@
 """Parses the attributes of MPPS messages into domain values; pure.
 
 Input is the DICOM JSON model in which the message is stored, so that what is stored and what is shown of it cannot
-differ. What cannot be parsed is left out and named; nothing is guessed.
+differ. Unparsable values are left out and reported; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def message(attributes: Attributes, address: str = "") -> Message:
 
 
 def step(attributes: Attributes, uid: str, ae_title: str, doses: Mapping[str, tuple[Dose, ...]]) -> PerformedStep:
-    """Return the step that an N-CREATE begins; `doses` are those that `doses` returned."""
+    """Return the step that an N-CREATE starts; `doses` are those that `doses` returned."""
     series = _series(attributes)
     return PerformedStep(
         sop_instance_uid=uid,
@@ -165,8 +165,8 @@ def _images(series: tuple[PerformedSeries, ...] | None) -> int | None:
 
 def _operator(attributes: Attributes) -> str | None:
     """Return the operators' names, or None; in an N-SET they are in the performed series."""
-    each_ones = [_names(attributes), *(_names(item) for item in _items(attributes, "PerformedSeriesSequence"))]
-    return ", ".join(dict.fromkeys(name for names in each_ones for name in names.split(", ") if name)) or None
+    parts = [_names(attributes), *(_names(item) for item in _items(attributes, "PerformedSeriesSequence"))]
+    return ", ".join(dict.fromkeys(name for names in parts for name in names.split(", ") if name)) or None
 
 
 def _names(attributes: Attributes) -> str:

@@ -2,8 +2,8 @@
 
 Functions of (attribute list, SOP Instance UID, caller): no socket. N-CREATE and N-SET do not wait for the store: a
 PendingMessage is submitted, and answered after the commit; success is answered only then. A message that breaks the
-table of `rules` is refused if the device is strict; else it is used as far as possible, for the study was made, and
-what is wrong with it is noted with the device.
+table of `rules` is refused if the device is strict; else it is used as far as possible, because the study was made, and
+its mistakes are noted with the device.
 """
 
 from __future__ import annotations
@@ -80,20 +80,20 @@ class PendingMessage:
 def create(attributes: Attributes, uid: str, caller: Caller, device: Device, clinic: Clinic) -> PendingMessage:
     """Parse an N-CREATE; an empty `uid` (the device sent none) is replaced by one of ours."""
     message, actor = parsing.message(attributes, caller.address), _actor(device)
-    # Made of the content, so that a repetition after a lost answer is known as one.
+    # Derived from the content, so that a repetition after a lost answer is recognised.
     uid = uid or identifiers.uid_for(clinic.uid_root, f"{caller.ae_title} {message.digest}")
     problems = _uid_problems(uid) + rules.TABLE.creation_problems(message.attributes)
     refused = _unusable(message.attributes, problems) or (problems[0] if problems and device.strict_mpps else None)
     if refused is not None:
         return _refuse(uid, "N-CREATE", refused, message, actor)
-    overlooked = [("mpps_create", step_rules.note_of(problems))] if problems else []
+    tolerated = [("mpps_create", step_rules.note_of(problems))] if problems else []
     doses, unreadable = parsing.doses(message.attributes)
-    notes = (*overlooked, *_dose_notes(unreadable))
+    notes = (*tolerated, *_dose_notes(unreadable))
     message = replace(message, notes=notes)
     step = parsing.step(message.attributes, uid, caller.ae_title, doses)
 
     def answer(result: ChangeResult) -> Dataset:
-        _log_overlooked(caller, notes)
+        _log_tolerated(caller, notes)
         log.info("N-CREATE of %s for %s: %s", caller.ae_title, uid, result.outcome)
         return _ANSWERS[result.outcome]
 
@@ -118,7 +118,7 @@ def change(attributes: Attributes, uid: str, caller: Caller, device: Device, cli
     def answer(result: ChangeResult) -> Dataset:
         if result.refusal is not None:
             return _refusal(uid, "N-SET", result.refusal, actor)
-        _log_overlooked(caller, result.notes)
+        _log_tolerated(caller, result.notes)
         log.info("N-SET of %s for %s, %s: %s", caller.ae_title, uid, state or "no status", result.outcome)
         return _ANSWERS[result.outcome]
 
@@ -137,7 +137,7 @@ def retrieve(
     _note_contact(store, caller, "N-GET" if step else "N-GET unknown")
     if step is None or step.source is not StepSource.MODALITY:
         return status(Status.NO_SUCH_SOP_INSTANCE), None
-    # This program ends steps in the place of devices that have died.
+    # This program may have ended the step in place of its device.
     known[rules.key(_STATUS)] = {"vr": "CS", "Value": [str(step.state)]}
     asked = list(tags) or [Tag(int(name, 16)) for name in known]
     ds = Dataset()
@@ -157,7 +157,7 @@ _MANDATORY = {Tag(rule.keyword) for rule in rules.RULES if rule.create in ("1", 
 
 
 def _unusable(attributes: Attributes, problems: Iterable[Problem]) -> Problem | None:
-    """Return what no policy can overlook: no status or a wrong one, or nothing but a status."""
+    """Return the problem of an N-CREATE that no policy tolerates: a missing or wrong status, or only a status."""
     of_status = next((each for each in problems if each.key == rules.key(_STATUS)), None)
     if of_status is not None:
         return of_status
@@ -208,7 +208,7 @@ def _note_contact(store: Store, caller: Caller, summary: str) -> None:
     store.submit_background(devices.note_contact, caller.ae_title, "mpps", caller.address, summary)
 
 
-def _log_overlooked(caller: Caller, notes: Iterable[tuple[str, str]]) -> None:
+def _log_tolerated(caller: Caller, notes: Iterable[tuple[str, str]]) -> None:
     for _, text in notes:
         log.warning("MPPS of %s used as far as possible: %s", caller.ae_title, text)
 
@@ -222,7 +222,7 @@ def _dose_notes(unreadable: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _put(ds: Dataset, tag: BaseTag, known: Attributes) -> bool:
-    """Put an attribute into an answer; return False if it is neither known nor one that always comes back."""
+    """Put an attribute into an answer; return False if it is neither known nor always returned."""
     element = known.get(f"{tag:08X}")
     if not dictionary_has_tag(tag) or (element is None and tag not in _MANDATORY):
         return False
@@ -235,7 +235,7 @@ def _put(ds: Dataset, tag: BaseTag, known: Attributes) -> bool:
 
 
 def _fit(ds: Dataset, term: str) -> bool:
-    """Write all texts in letters that a character set has; return True if all are in the default repertoire."""
+    """Replace characters that a character set does not have; return True if all texts are in the default repertoire."""
     plain = True
     for element in ds:
         if element.VR == "SQ":

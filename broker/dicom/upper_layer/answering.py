@@ -55,7 +55,7 @@ class MatchList(Protocol):
 
     pending: int
     matches: tuple[bytes, ...]
-    wire: dict[tuple[int, int, int], bytes]  # whoever sends it may keep its PDUs here
+    wire: dict[tuple[int, int, int], bytes]  # encoded PDUs, cached by the sender
 
 
 class ServiceProvider(Protocol):

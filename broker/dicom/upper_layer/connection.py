@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         """Take what came; whatever it is, nothing is raised."""
         if self._state in _ENDED:  # AA-6: what comes after the end is ignored
             self._ignored += len(data)
-            if self._ignored > MOST_IGNORED:  # and whoever sends on and on is not read any more
+            if self._ignored > MOST_IGNORED:  # reading stops if the peer goes on sending
                 self.stall()
             return
         try:
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
                 self._send_abort(2, UNEXPECTED_PDU)
             case AssociationAction.AA_2 | AssociationAction.AA_3:
                 self._transport.abort()
-            case _:  # what is sent is sent by whoever raises the event; connections end by themselves
+            case _:  # the caller sends the PDU; connections end by themselves
                 pass
 
     def _associate(self, request: bytes) -> None:

@@ -52,7 +52,7 @@ class Deadlines:
             self._timer = self._loop.call_at(next_one, self._wake)
 
     def cancel(self) -> None:
-        """Wake nobody any more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

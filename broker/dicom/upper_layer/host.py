@@ -79,7 +79,7 @@ class Host:
     # ---- who is let in ----
 
     def admit(self, connection: Peer) -> bool:
-        """Count a connection; return False if there is no room for it."""
+        """Count a connection; return False if it exceeds the limits."""
         if self.stopping or self.is_crowded(connection.address):
             self.refused("too many connections from one address", connection.address)
             return False
@@ -88,7 +88,7 @@ class Host:
             if oldest is None:
                 self.refused("too many connections", connection.address)
                 return False
-            # Whoever connects and asks for nothing makes room for those who may.
+            # The oldest connection without an association is closed for a permitted one.
             self.refused("silent when there was no room", oldest.address)
             oldest.abort()
             self.forget(oldest)
@@ -98,7 +98,7 @@ class Host:
         return True
 
     def is_crowded(self, address: str) -> bool:
-        """Return True if there is no room for one connection more from an address."""
+        """Return True if an address has its maximum of connections."""
         return self._connected_from[address] >= 2 * self.limits.per_address
 
     def count_address(self, address: str) -> None:
@@ -148,7 +148,7 @@ class Host:
     def await_reply(self, request: Request, deferred: DeferredReply, take: TakeReply) -> None:
         """Pass a deferred reply to `take`, once it is there; no thread waits for it meanwhile.
 
-        All that came in one turn of the loop is begun together, and so shares a commit.
+        All requests of one turn of the loop are started together, and so share a commit.
         """
         if not self._to_begin:
             self.loop.call_soon(self._begin)
@@ -172,7 +172,7 @@ class Host:
                 reply = _failed(request, error)
             take(request, reply)
 
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nothing waits for it
             self.loop.call_soon_threadsafe(answer)
 
     def step(self, request: Request, work: Iterator[Reply], max_length: int, take: TakeStep) -> None:
@@ -180,13 +180,13 @@ class Host:
 
         def run() -> None:
             data, done = _some_of(work, request, max_length)
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nothing waits for it
                 self.loop.call_soon_threadsafe(take, data, done)
 
         self.threads.submit(run)
 
     def close_work(self, work: Iterator[Reply]) -> None:
-        """End an answer that nobody waits for, on a thread: it may have notes to write."""
+        """End an abandoned answer on a thread: it may have notes to write."""
         close: Callable[[], None] | None = getattr(work, "close", None)
         if close is not None:
             self.threads.submit(close)

@@ -27,7 +27,7 @@ GRACE = 2.0  # seconds that answers under way have when the port closes
 
 
 class Port:
-    """Listens, and makes a Connection of whoever connects; what these share is in `host`."""
+    """Listens and creates Connections, which share `host`."""
 
     def __init__(
         self, services: ServiceProvider, negotiator: Negotiator, limits: Limits, log_throttle: LogThrottle
@@ -148,9 +148,9 @@ class Port:
             nonlocal counted
             host.uncount_address(address)  # from here on it is counted as a connection
             counted = False
-            return Connection(host, begun)
+            return Connection(host, started)
 
-        begun = host.loop.time()
+        started = host.loop.time()
         try:
             with contextlib.suppress(AttributeError):
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

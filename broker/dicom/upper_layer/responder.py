@@ -1,4 +1,4 @@
-"""The requests of one association and their answers: one at a time, in their order, none that nobody waits for.
+"""The requests of one association and their answers: one at a time, in their order.
 
 Runs in the port's loop alone and never waits; what may wait is stepped through on the port's threads.
 """
@@ -89,7 +89,7 @@ class Responder:
     def drop_list(self) -> bool:
         """End a C-FIND whose device asks for a release, and what waits; return False if there is none.
 
-        What is worked out on a thread is let go of when it comes back.
+        The result of a running step is dropped.
         """
         if self._request is None or self._request.command.field != C_FIND:
             return False
@@ -109,7 +109,7 @@ class Responder:
             self._step()
 
     def close(self) -> None:
-        """Let go of an answer that nobody waits for; a step that runs is let go of when it comes back."""
+        """Abandon an answer; the result of a running step is dropped."""
         self._cancelled = True
         if self._work is not None and not self._stepping:
             self._host.close_work(self._work)

@@ -1,9 +1,9 @@
 """Worklist answers kept as encoded bytes, because devices ask the same again and again.
 
-An answer is never other than `service.find`'s. As a whole it is used again while the day is the same and nothing has
+An answer always equals that of `service.find`. As a whole it is used again while the day is the same and nothing has
 been committed that may change it: of the orders changed since, none is in the answer, and none matches its index
 filter. Else matches are searched again, and only those whose item is not equal to what it was are encoded again.
-Nothing is trusted for a time: an entry is valid, or it is not used.
+There is no expiry by time: an entry is valid, or it is not used.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class CachedResponse:
     revision: int  # of the database, up to which it is known to be valid
     since: datetime
     until: datetime
-    wire: dict[tuple[int, int, int], bytes] = field(default_factory=dict)  # whoever sends it may keep its PDUs here
+    wire: dict[tuple[int, int, int], bytes] = field(default_factory=dict)  # encoded PDUs, cached by the sender
 
 
 class _EncodedMatch(NamedTuple):

@@ -1,7 +1,6 @@
-"""Why a device sees an order on its worklist, or does not: a result for every rule and every key of its query.
+"""Explains why a device sees an order on its worklist or not: a result for every rule and every key of its query.
 
-Pure, but for `explain_order` at the end, which reads what is needed. It decides nothing itself: it calls the very
-functions that answer the device.
+Pure, except `explain_order` at the end. It calls the same functions that answer the device.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ def explain(
 ) -> list[RuleResult]:
     """Return the result of every rule for an order's step and a device; `device_advice.is_seen` gives the sum.
 
-    `now` and `since` (when the step came into its state) are UTC. With `learns`, devices that nobody has approved are
-    served.
+    `now` and `since` (when the step came into its state) are UTC. With `learns`, unapproved devices are served.
     """
     contact = contact or Contact()
     results = [*_registered(device, contact, learns), *_contacted(item.order, contact)]
@@ -134,15 +132,15 @@ def _registered(device: Device, contact: Contact, learns: bool) -> Iterator[Rule
 
 
 def _contacted(order: Order, contact: Contact) -> Iterator[RuleResult]:
-    """Tell whether it has asked at all; does not decide, for it may ask in the next moment."""
+    """Report the device's last query; does not decide, because it may ask at any moment."""
     if contact.delivered_at is not None:
-        yield RuleResult("heard", True, "delivered", {"at": contact.delivered_at.isoformat()}, decides=False)
+        yield RuleResult("contact", True, "delivered", {"at": contact.delivered_at.isoformat()}, decides=False)
     elif contact.asked_at is None:
-        yield RuleResult("heard", False, "never_asked", decides=False)
+        yield RuleResult("contact", False, "never_asked", decides=False)
     else:
         late = contact.asked_at < order.authored_on
         code = "asked_before" if late else "asked"
-        yield RuleResult("heard", not late, code, {"at": contact.asked_at.isoformat()}, decides=False)
+        yield RuleResult("contact", not late, code, {"at": contact.asked_at.isoformat()}, decides=False)
 
 
 _CLOSED = {
@@ -172,7 +170,7 @@ def _rules(
     # Which station it sees without naming one is the device's own setting; a named one is among the keys.
     decides = not query.key("ScheduledStationAETitle") and device.own_only
     yield RuleResult(
-        "station", planned or not decides, "planned_here" if planned else "planned_elsewhere", details, decides
+        "station", planned or not decides, "planned_on_this" if planned else "planned_on_other", details, decides
     )
     bounds = service.index_filter_for(query, device, clinic, now)
     start, details = item.step.start, {"start": item.step.start.isoformat()}
@@ -184,7 +182,9 @@ def _rules(
     else:
         yield RuleResult("days", True, "near", details)
     if not service.is_visible(item, _context(item, device, query, clinic)):
-        yield RuleResult("performer", False, "begun_elsewhere", {"stations": ", ".join(dict.fromkeys(item.performers))})
+        yield RuleResult(
+            "performer", False, "started_on_other", {"stations": ", ".join(dict.fromkeys(item.performers))}
+        )
 
 
 def _dateless(query: WorklistQuery) -> bool:

@@ -105,7 +105,7 @@ def text_matches(key: str, value: str) -> bool:
     """Match single value or wildcard; a stored empty value fails every key that is not universal."""
     if is_universal(key):
         return True
-    if not value or set(key.strip()) == {"?"}:  # a device that cannot write the letters; not a wildcard
+    if not value or set(key.strip()) == {"?"}:  # a device without Cyrillic; not a wildcard
         return False
     if "*" in key or "?" in key:
         return name_matching.wildcard(key.strip(), value)

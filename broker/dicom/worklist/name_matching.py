@@ -1,6 +1,6 @@
 """Matching of person names: PS3.4 C.2.2.2 for PN, as Russian clinics need it.
 
-Pure. Letters' case, ё, accents and look-alike letters of the other alphabet do not count; names match by component;
+Pure. Upper and lower case, ё, accents and look-alikes of the other alphabet do not count; names match by component;
 a Latin query finds a Cyrillic name by the usual ways of transliteration.
 """
 
@@ -13,20 +13,20 @@ from itertools import zip_longest
 from broker.dicom.codec import transliteration
 from broker.domain import names
 
-_NOTHING = "^*= "  # what a name consists of that asks for nobody in particular
+_UNIVERSAL = "^*= "  # characters of a universal name key
 
 
 def is_universal(key: str) -> bool:
-    """Return True if a name matches anybody: empty, or stars and delimiters only."""
-    return not key.strip(_NOTHING)
+    """Return True if a name key is universal: empty, or stars and delimiters only."""
+    return not key.strip(_UNIVERSAL)
 
 
 def is_undecodable(key: str) -> bool:
-    """Return True for question marks only, as a device sends that cannot write Cyrillic.
+    """Return True for question marks only: the device cannot write Cyrillic.
 
-    As a wildcard they would match everybody whose name is as long.
+    As wildcards they would match every name of the same length.
     """
-    groups = [set(group) - set(_NOTHING) for group in key.split("=")]
+    groups = [set(group) - set(_UNIVERSAL) for group in key.split("=")]
     asked = [letters for letters in groups if letters]
     return bool(asked) and all(letters == {"?"} for letters in asked)
 
@@ -45,7 +45,7 @@ def matches(key: str, value: str) -> bool:
 
 
 def beginning(key: str) -> str:
-    """Return the folded letters with which names that match must begin; empty if that is not certain."""
+    """Return the folded beginning of all names that match; empty if it is unknown."""
     if is_universal(key) or is_undecodable(key):
         return ""
     groups = _groups(key)
@@ -62,7 +62,7 @@ class _Group:
     """One component group of a key, in the forms that it is compared in."""
 
     folded: str
-    plain: str  # for Latin; empty where it has Cyrillic letters
+    plain: str  # for Latin; empty if it has Cyrillic letters
     cyrillic: bool
 
 
@@ -70,7 +70,7 @@ class _Group:
 def _groups(key: str) -> tuple[_Group, ...]:
     found = []
     for text in key.split("="):
-        if text.strip(_NOTHING) and not is_undecodable(text):
+        if text.strip(_UNIVERSAL) and not is_undecodable(text):
             folded = "^".join(part.strip() for part in names.fold(text).split("^")).rstrip("^")
             cyrillic = names.is_cyrillic(folded)
             found.append(_Group(folded, "" if cyrillic else transliteration.plain(folded), cyrillic))
@@ -113,7 +113,7 @@ def _matches_latin(key: str, known: list[str]) -> bool:
     first, letter = known[0][:1], key[:1]
     if letter not in "*?^" and names.is_cyrillic(first):
         possible = transliteration.initials(first)
-        if "" not in possible and letter not in possible:  # most names end here, before they are spelled out
+        if "" not in possible and letter not in possible:  # excludes most names before they are transliterated
             return False
     spelled = [transliteration.spellings(part) if part else ("",) * len(transliteration.SCHEMAS) for part in known]
     if "^" in key:

@@ -45,7 +45,7 @@ class Part:
     keys: Mapping[BaseTag, str] = field(default_factory=dict)
     returned: tuple[BaseTag, ...] = ()  # supported attributes
     others: tuple[BaseTag, ...] = ()  # attributes that are answered only where an import brought them
-    items: Mapping[BaseTag, Part] = field(default_factory=dict)  # sequences of which parts only are asked for
+    items: Mapping[BaseTag, Part] = field(default_factory=dict)  # sequences of which only parts are requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def is_universal(key: str) -> bool:
 
 
 def _is_undecodable(attribute: Attribute, key: str) -> bool:
-    """Return True for what a device sends that cannot write the letters: question marks only."""
+    """Return True for question marks only: the device cannot write the characters."""
     return name_matching.is_undecodable(key) if attribute.match is Match.NAME else set(key) == {"?"}
 
 
@@ -207,7 +207,7 @@ def _checked(key: str, vr: str, keyword: str) -> str:
     if vr == "CS":
         key = key.upper()  # PS3.5 6.2 knows capitals only; `dx` can mean nothing else
         if not _CODE.fullmatch(key):
-            raise MalformedKey(keyword, "letters that a code may not have")
+            raise MalformedKey(keyword, "characters that a code may not have")
     parts = key.split("=") if vr == "PN" else [key]
     if vr == "PN" and (len(parts) > 3 or any(part.count("^") > 4 for part in parts)):
         raise MalformedKey(keyword, "too many components")

@@ -1,6 +1,6 @@
-"""The identifier of a worklist item for a device: the requested attributes, in letters and lengths that it can show.
+"""The identifier of a worklist item for a device: the requested attributes, in characters and lengths that it can show.
 
-Pure. What differs from what is stored is counted, so that it can be reported; nothing is dropped in silence.
+Pure. Differences from the stored values are counted and reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TEXTS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a device wants its answers: a term of `charset.PYTHON_CODECS`, and the characters that it shows of a name."""
+    """How a device is answered: a term of `charset.PYTHON_CODECS`, and the length of names that it shows."""
 
     charset: str = charset.UTF_8
     longest: int = 64
@@ -112,7 +112,7 @@ def _copied(element: DataElement, part: Part | None, style: Style, alterations: 
 
 
 def _fit(text: str, attribute: Attribute, style: Style, alterations: Alterations) -> str:
-    """Return a text in letters that the character set has, no longer than its VR holds and the device shows."""
+    """Return a text in characters of the character set, no longer than its VR allows and the device shows."""
     if attribute.vr not in _TEXTS:
         return text
     if attribute.vr == "PN":
@@ -127,7 +127,7 @@ def _fit(text: str, attribute: Attribute, style: Style, alterations: Alterations
 
 
 def fit_name(name: str, style: Style, alterations: Alterations) -> str:
-    """Return a name (family^given^middle) in letters that the character set has, as long as the device shows it."""
+    """Return a name (family^given^middle) in characters of the character set, no longer than the device shows."""
     written, changed = charset.fitted(name, style.charset)
     alterations.characters += changed
     longest = min(style.longest, names.NAME_LENGTH)

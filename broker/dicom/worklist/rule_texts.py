@@ -43,8 +43,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "discontinued": ("the study was discontinued", "register the order again, for another time"),
     "cancelled": ("the order is cancelled", "register a new one"),
-    "planned_here": ("it is scheduled on this device", ""),
-    "planned_elsewhere": (
+    "planned_on_this": ("it is scheduled on this device", ""),
+    "planned_on_other": (
         "it is scheduled on {stations}",
         "schedule it on {ae_title}, or let the device see every device's orders: device add {ae_title} --any-station",
     ),
@@ -57,7 +57,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "its day is too far ahead; without a date in its query the device sees {days} days",
         "ask for the date on the device, or: device add {ae_title} --days-after N",
     ),
-    "begun_elsewhere": ("it was started on {stations}, so it has left the other devices' lists", ""),
+    "started_on_other": ("it was started on {stations}, so it has left the other devices' lists", ""),
     "malformed": (
         "its query is refused, {keyword}: {comment}",
         "correct this filter on the device",
@@ -92,7 +92,7 @@ _HOLDS = {
     "key_modality": "it asks for modality {asked}",
     "key_name": "the name that it asks for is the patient's",
     "key": "it asks for {keyword} {asked}",
-    "planned_elsewhere": "it is scheduled on {stations}; this device sees every device's orders or names a station",
+    "planned_on_other": "it is scheduled on {stations}; this device sees every device's orders or names a station",
     "unknown_device": "it is not registered; unknown devices are served here (dicom.unknown_devices: learn)",
     "not_approved": "it is not approved; unknown devices are served here (dicom.unknown_devices: learn)",
 }

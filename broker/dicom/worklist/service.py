@@ -4,7 +4,7 @@ Functions of (query, caller, store): no socket, no association; whatever listens
 order; it only notes the last contact, what the device has on its list, and what differs there from what is stored.
 
 Which items a device sees, beside what it asks for: its own (unless it names a station, or is set to see all), of the
-days that it is set to see, open or completed a short while ago, and not begun by another of the item's stations.
+days that it is set to see, open or completed a short while ago, and not started by another of the item's stations.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def index_filter_for(asked: WorklistQuery, device: Device, clinic: Clinic, now: 
 
 
 def is_visible(item: WorklistItem, context: AnswerContext) -> bool:
-    """Return True if an item is still offered to a station: not if another one of its stations has begun it.
+    """Return True if an item is still offered to a station: not if another one of its stations has started it.
 
     The station is the one that the query names, else the caller; one that the item is not scheduled on (a screen that
     shows several stations) sees it.
@@ -187,8 +187,8 @@ def is_visible(item: WorklistItem, context: AnswerContext) -> bool:
     if item.step.state is StepState.SCHEDULED or not item.performers:
         return True
     asks = context.asked_station if context.asked_station in stations else context.calling_ae_title
-    begun_by_another = any(title in stations and title != asks for title in item.performers)
-    return asks not in stations or asks in item.performers or not begun_by_another
+    started_by_another = any(title in stations and title != asks for title in item.performers)
+    return asks not in stations or asks in item.performers or not started_by_another
 
 
 def _name_may_match(asked: WorklistQuery, candidate: Candidate, style: Style) -> bool:
@@ -252,7 +252,7 @@ def _note(store: Store, caller: Caller, asked: WorklistQuery, recorder: Response
     notes = list(recorder.notes())
     for keyword in asked.undecodable:
         log.warning("worklist query of %s: %s is question marks only, nothing matches", caller.ae_title, keyword)
-        notes.append(("undecodable_name", f"{keyword} was question marks only: the device cannot write its letters"))
+        notes.append(("undecodable_name", f"{keyword} was question marks only: the device cannot write its characters"))
     recorder.noted = notes
     note_contact(store, caller, list(recorder.step_ids), notes)
 

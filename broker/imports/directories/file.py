@@ -139,7 +139,7 @@ class _Columns:
         hint = "name the right one, for example: --columns"
         for field, name in self.named.items():
             if field not in known:
-                raise BadTable(f"--columns {field}: there is no column «{name}»; {listing}")
+                raise BadTable(f"--columns {field}: the file has no column «{name}»; {listing}")
         missing = [one for one in self.kind.needed if not any(field in known for field in one)]
         if missing:
             example = ",".join(f"{one[0]}=COLUMN" for one in missing)

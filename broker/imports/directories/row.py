@@ -1,6 +1,6 @@
 """Reads one row of a directory: from its texts to the entry, or the reason why it is refused. Pure.
 
-Reasons are for whoever exported the file. Headings and entries no longer in force are left out, not refused.
+Reasons are for the person who exported the file. Headings and entries no longer in force are left out, not refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may sign in, and which programs may call. It changes nothing."""
+"""Who may sign in, and which programs may call. Reads only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the board shows beside the visits of a day: steps and messages that belong to no order, or perhaps to another.
+"""What the board shows besides visits: steps and messages without an order, or of a doubtful one.
 
-It changes nothing.
+Reads only.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class UnlinkedStep:
 
 @dataclass(frozen=True, slots=True)
 class OrphanMessage:
-    """A modality's message that no step is known for: of one that was never begun here, or one that was refused."""
+    """A modality's message without a step: about a step that was not created here, or refused."""
 
     sop_instance_uid: str
     ae_title: str
     device_name: str
     operation: str  # N-CREATE | N-SET
     outcome: str  # unknown | refused
-    state: str  # the status that it tells, as it came
+    state: str  # its status, as the device sent it
     at: datetime  # UTC
 
 
@@ -51,7 +51,7 @@ class DoubtfulStep:
 def unlinked(reader: Reader, since: datetime) -> list[UnlinkedStep]:
     """Return the studies made without an order since an instant, newest first.
 
-    One that was given up is none if its device told of its series and no image was in them: then nobody's images wait.
+    An expired step does not count if its device reported series without images: no images need an order then.
     """
     rows = reader.rows(
         "SELECT p.*, coalesce(d.name, p.ae_title) AS device_name FROM performed_step p"

@@ -1,6 +1,6 @@
-"""The read side of the desk beyond `schedule`: whom a name from elsewhere means, what was done without an order.
+"""Queries of the desk besides `schedule`: known patients for imported data, and walk-in studies.
 
-It changes nothing.
+Reads only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from broker.store.tables import devices, orders, patients, performed
 
 @dataclass(frozen=True, slots=True)
 class WalkIn:
-    """A study that a modality made without an order, as its device told it, and the order that has it by now."""
+    """A study that a modality made without an order, as the device reported it, and the order that has it by now."""
 
     step: PerformedStep
     device: Device | None  # None: not approved
@@ -27,23 +27,23 @@ class WalkIn:
     accession_number: str = ""
 
 
-def meant(reader: Reader, said: Patient) -> Patient | None:
+def find_described(reader: Reader, described: Patient) -> Patient | None:
     """Return the patient whom a form means: who was chosen, or whom its fields describe; None is somebody new."""
-    return patients.get(reader, said.id) if said.id is not None else same_patient(reader, said)
+    return patients.get(reader, described.id) if described.id is not None else same_patient(reader, described)
 
 
-def same_patient(reader: Reader, said: Patient) -> Patient | None:
+def same_patient(reader: Reader, described: Patient) -> Patient | None:
     """Return the patient of ours whom somebody else means, or None: numbers alone are not enough, for slips happen."""
-    found = patients.find_same(reader, said)
+    found = patients.find_same(reader, described)
     same = found is not None and (names.fold(str(found.name)), found.birth_date) == (
-        names.fold(str(said.name)),
-        said.birth_date,
+        names.fold(str(described.name)),
+        described.birth_date,
     )
     return found if same else None
 
 
 def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:
-    """Return what a device told of a study that it made without an order, or None where it told of no such study."""
+    """Return a study that a device reported without an order, or None if it is unknown."""
     step = performed.get(reader, sop_instance_uid)
     if step is None or step.source is not StepSource.MODALITY:
         return None

@@ -1,6 +1,6 @@
-"""Devices for screens and commands: their registry, when each was heard last, and what was noted of it.
+"""Devices for screens and commands: settings, last contacts, samples and notes.
 
-It changes nothing.
+Reads only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Imported directories for screens and commands: what a person may choose from. It changes nothing."""
+"""Imported directories for screens and commands: what a person may choose from. Reads only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_WORDS = 8  # of what is typed into a search
 _LAST = chr(0x10FFFF)
 
 
-# Cyrillic letters that look like the Latin ones of ICD-10: typed with the keyboard in the wrong state.
+# Cyrillic look-alikes of the Latin letters of ICD-10: typed with the wrong keyboard layout.
 _LATIN = str.maketrans("АВЕКМНОРСТХавекмнорстх", "ABEKMHOPCTXabekmhopctx")
 
 
@@ -37,7 +37,7 @@ def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry
     """Find entries whose code begins so, then those whose name has words that begin so, names that begin so first."""
     typed = typed.strip()
     latin = typed.translate(_LATIN)
-    # Codes are kept in one letter case: capitals (ICD-10) or small letters (GUID).
+    # Codes are stored in one case: upper (ICD-10) or lower (GUID).
     codes = [
         str(row["code"])
         for prefix in dict.fromkeys((typed, latin.upper(), latin.lower()))
@@ -48,7 +48,7 @@ def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry
     ]
     words = [f" {word}" for word in directories.search_key(typed).split()[:MAX_WORDS]]
     if len(codes) < limit and (words or not typed):
-        # The index holds all that is looked at here: entries themselves are read for what is found only.
+        # A covering index: rows are read only for the entries that are found.
         found = reader.rows(
             "SELECT code FROM directory INDEXED BY directory_name WHERE kind = :kind"
             + "".join(f" AND instr(name_key, :word{place})" for place in range(len(words)))

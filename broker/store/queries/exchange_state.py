@@ -1,4 +1,4 @@
-"""How the exchange with the region stands, and its ledger. It changes nothing."""
+"""The state of the exchange with the region, and its ledger. Reads only."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from broker.store.tables import (
 
 @dataclass(frozen=True, slots=True)
 class OutboundLine:
-    """A line of the exchange's ledger."""
+    """An outbound message in the ledger of the exchange."""
 
     row: OutboxRow
     accession_number: str
     patient: str  # «Фамилия И. О.»
-    answer: str  # the bus's last answer as it came, cut
-    state: OrderState  # of the order that it tells of
+    answer: str  # the bus's last answer, truncated
+    state: OrderState  # of its order
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeState:
-    """How the exchange with the region stands."""
+    """The state of the exchange with the region."""
 
     waiting: int
     oldest: datetime | None
@@ -52,16 +52,16 @@ _LINES = (
 
 
 def line(reader: Reader, seq: int) -> OutboundLine | None:
-    """Return a line of the exchange's ledger, or None."""
+    """Return an outbound message of the ledger, or None."""
     row = reader.one(_LINES + "WHERE b.seq = ?", [seq])
     return _line(row) if row else None
 
 
 def current(reader: Reader, ledger: int = 100) -> ExchangeState:
-    """Return the state of the exchange: what waits, what was refused, what went lately."""
+    """Return the state of the exchange: messages that wait or need attention, and the newest `ledger` ones."""
     queue = reader.one(
         "SELECT count(*) AS waiting, min(created_at) AS oldest FROM outbox"
-        " WHERE state IN ('pending', 'needs_attention') AND state = 'pending'"  # the first condition is the index's own
+        " WHERE state IN ('pending', 'needs_attention') AND state = 'pending'"  # the partial index's condition first
     )
     channel = reader.one("SELECT * FROM bus_channel") or {}
     assert queue is not None
@@ -104,6 +104,6 @@ def _line(row: Row) -> OutboundLine:
 
 
 def sent_json(reader: Reader, seq: int) -> str:
-    """Return the exact JSON of the last attempt at a row; empty where it was never sent, or is not kept any more."""
+    """Return the exact JSON of the last attempt at a row; empty if it was not sent or was deleted."""
     packed = reader.value("SELECT sent FROM outbox WHERE seq = ?", [seq])
     return zlib.decompress(packed).decode("utf-8") if packed else ""

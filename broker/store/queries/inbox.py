@@ -1,6 +1,6 @@
-"""What other clinics asked us for, for the screens: what waits, and the ledger of everything that came.
+"""Incoming referrals for the screens: those that wait, and the ledger of incoming messages.
 
-It changes nothing.
+Reads only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from broker.store.tables import (
 
 @dataclass(frozen=True, slots=True)
 class LateChange:
-    """A study that its sender cancelled or changed too late, or that the other clinic will not do for us."""
+    """A study that its sender cancelled or changed too late, or that the other clinic declined."""
 
     kind: ArrivalKind
     order_id: int
@@ -42,7 +42,7 @@ def waiting(reader: Reader) -> list[IncomingReferral]:
 
 
 def count(reader: Reader) -> tuple[int, bool]:
-    """Count the referrals that wait, and say whether one of them is urgent."""
+    """Return the number of referrals that wait, and True if one of them is urgent."""
     row = reader.one(
         "SELECT count(*) AS waiting, coalesce(sum(json_extract(content, '$.priority') = 'urgent'), 0) AS urgent"
         " FROM incoming_referral WHERE state IN ('waiting', 'needs_attention')"
@@ -51,26 +51,26 @@ def count(reader: Reader) -> tuple[int, bool]:
 
 
 def ledger(reader: Reader, limit: int = 200) -> list[ArrivalRecord]:
-    """Return the newest lines of the ledger, the newest first."""
+    """Return the newest rows of the ledger, the newest first."""
     return incoming.items(reader, "ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
 
 
 def troubled(reader: Reader, limit: int = 200) -> list[ArrivalRecord]:
-    """Return the lines that somebody should look at or that are tried again, the newest first."""
+    """Return the ledger's rows that need attention or are retried, the newest first."""
     return incoming.items(reader, "WHERE i.state <> 'taken' ORDER BY i.at DESC, i.id DESC LIMIT ?", [limit])
 
 
 def item_json(reader: Reader, id: int) -> str:
-    """Return the exact JSON of a line; empty where it is not kept (any more)."""
+    """Return the exact JSON of a row; empty if it was not stored or was deleted."""
     packed = reader.value("SELECT content FROM incoming_item WHERE id = ?", [id])
     return zlib.decompress(packed).decode("utf-8", "replace") if packed else ""
 
 
 def too_late(reader: Reader) -> list[LateChange]:
-    """Return the studies that their sender cancelled or changed too late, and that nobody has acknowledged.
+    """Return the changes that came too late and are not acknowledged.
 
-    That is: a cancellation of what has begun, or begins afterwards all the same; a change of what was accepted before.
-    And what the other clinic cancelled of our own orders, whose state is cancelled then: the patient still needs it.
+    These are cancellations of orders that have started, before or after; changes of accepted referrals; and our orders
+    that the other clinic has cancelled: the patient still needs the study.
     """
     rows = reader.rows(
         "SELECT i.kind, i.order_id, i.reason, i.at, o.accession_number, o.state, p.family, p.given, p.middle"
@@ -99,12 +99,12 @@ def too_late(reader: Reader) -> list[LateChange]:
 
 
 def referral(reader: Reader, id: int) -> IncomingReferral | None:
-    """Return a referral from elsewhere, or None."""
+    """Return an incoming referral, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE id = ?", [id])
     return incoming.referral_from_row(row) if row else None
 
 
 def item(reader: Reader, id: int) -> ArrivalRecord | None:
-    """Return a line of the ledger, or None."""
+    """Return a row of the ledger, or None."""
     found = incoming.items(reader, "WHERE i.id = ?", [id])
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""What the desk looks up while a person types: patients, procedures, referrers. It changes nothing."""
+"""What the desk looks up while a person types: patients, procedures, referrers. Reads only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from broker.store.tables import patients as patients_table
 
 
 def patients(reader: Reader, typed: str, limit: int = 8) -> list[Patient]:
-    """Find patients by what a registrar types: beginnings of names, СНИЛС, policy, card number, date of birth.
+    """Return patients by what a registrar types: beginnings of names, СНИЛС, policy, card number, date of birth.
 
     Words and a date may be mixed («куз мар 12.03.1961»). Every lookup is a range of an index.
     """
@@ -66,7 +66,7 @@ def procedures(reader: Reader) -> list[ProcedureType]:
 
 
 def _by_name(reader: Reader, words: list[str], born: date | None, limit: int) -> list[Patient]:
-    """Search the first word as the beginning of the family name, else of the given name; the rest must begin words."""
+    """Search by the first word as the beginning of the family or given name, the rest as beginnings of words."""
     found: list[Patient] = []
     for column in ("name_key", "given_key"):
         rows = reader.rows(

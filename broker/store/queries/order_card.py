@@ -1,4 +1,4 @@
-"""A study's card: the order, what was done for it, and its timeline. It changes nothing."""
+"""A study's card: the order, what was done for it, and its timeline. Reads only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from broker.store.tables import (
 
 @dataclass(frozen=True, slots=True)
 class OrderEvent:
-    """A line of a study's life. `what` is an audit action or one of seen, delivered, retry, needs_attention."""
+    """An event in a study's timeline. `what` is an audit action or one of seen, delivered, retry, needs_attention."""
 
     at: datetime
     what: str
@@ -42,10 +42,10 @@ class Card:
     bus: str
     attention_reason: str
     performed: tuple[PerformedStep, ...]
-    happenings: tuple[OrderEvent, ...]  # newest first
-    conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> what of the patient contradicts
+    events: tuple[OrderEvent, ...]  # newest first
+    conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> fields that contradict the patient
     report: Report | None = None  # draft or signed
-    report_doubted: bool = False  # images were taken away from the order after it was signed
+    report_doubted: bool = False  # images were unlinked from the order after it was signed
 
 
 def order(reader: Reader, accession_number: str) -> Order | None:
@@ -74,7 +74,7 @@ def card(reader: Reader, accession_number: str) -> Card | None:
         bus=visit.bus,
         attention_reason=reason or "",
         performed=tuple(performed.from_row(row) for row in steps),
-        happenings=tuple(_timeline(reader, order.id)),
+        events=tuple(_timeline(reader, order.id)),
         conflicts=performed.conflicts(reader, order.id),
         report=reports.of_order(reader, order.id),
         report_doubted=reports.doubted(reader, order.id),
@@ -82,7 +82,7 @@ def card(reader: Reader, accession_number: str) -> Card | None:
 
 
 def _timeline(reader: Reader, order_id: int) -> list[OrderEvent]:
-    """Join what people and devices did (audit), what devices were given, and what the bus answered."""
+    """Return the events of an order, newest first: audit trail, deliveries to devices, attempts at messages."""
     lines = []
     for row in reader.rows("SELECT * FROM audit WHERE order_id = ?", [order_id]):
         details = json.loads(row["details"])
@@ -107,10 +107,10 @@ def _timeline(reader: Reader, order_id: int) -> list[OrderEvent]:
     ):
         at, details = datetime.fromisoformat(row["at"]), {"kind": row["kind"], "reason": row["reason"]}
         lines.append(OrderEvent(at, row["outcome"], "", "bus", details, row["answer"]))
-    return sorted(lines, key=lambda line: line.at)[::-1]  # of one instant, what was written last comes first
+    return sorted(lines, key=lambda line: line.at)[::-1]  # of equal instants the last written comes first
 
 
-# The modality's message behind what the audit trail tells: a DIMSE operation.
+# Audit action -> DIMSE operation of the modality's message behind it.
 _OPERATIONS: dict[str, str] = {
     AuditAction.START: "N-CREATE",
     AuditAction.PROGRESS: "N-SET",

@@ -1,4 +1,4 @@
-"""What was done to a patient, here and in other clinics. It changes nothing."""
+"""Earlier studies of a patient, here and in other clinics. Reads only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from broker.store.tables import external_studies
 
 @dataclass(frozen=True, slots=True)
 class ExternalHistory:
-    """What is known of a patient from other clinics, and how fresh that is."""
+    """A patient's studies in other clinics, and when the bus was asked."""
 
     studies: tuple[ExternalStudy, ...] = ()  # one report for every study of every clinic; newest study first
     answered_at: datetime | None = None  # UTC: the last complete answer; None: there was none yet
@@ -23,7 +23,7 @@ class ExternalHistory:
 
 
 def external(reader: Reader, patient_id: int) -> ExternalHistory:
-    """Return what other clinics did to a patient, as far as the bus has told it."""
+    """Return a patient's studies in other clinics, as the bus has reported them."""
     row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
     studies = tuple(
         external_studies.latest_reports(
@@ -36,7 +36,7 @@ def external(reader: Reader, patient_id: int) -> ExternalHistory:
 
 
 def own(reader: Reader, patient_id: int) -> list[OwnStudy]:
-    """Return what was done to a patient in this clinic, newest first, without what another clinic did for us."""
+    """Return a patient's studies in this clinic, newest first, without those that were referred to another one."""
     rows = reader.rows(
         "SELECT o.*, coalesce("
         " (SELECT min(p.start) FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"

@@ -1,7 +1,4 @@
-"""The read side for the doctor: what waits for a report, and everything that is known of one study. It changes nothing.
-
-Reads what `schedule` and `order_card` read and more; separate because only the doctor's pages need it.
-"""
+"""Queries of the doctor's pages: studies that wait for a report, and everything about one study. Reads only."""
 
 from __future__ import annotations
 
@@ -29,17 +26,17 @@ class UnreportedStudy:
     order: Order
     since: datetime  # UTC: since when it is completed
     device: str
-    drafted_by: str  # «Фамилия И. О.» of whoever wrote the draft, or empty
-    doubtful: bool  # perhaps another patient's images: not to be signed before a person has looked
+    drafted_by: str  # «Фамилия И. О.» of the draft's author, or empty
+    doubtful: bool  # perhaps another patient's images: a person must confirm the patient before it is signed
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingQueue:
-    """What waits for a report: the most urgent first, then the oldest."""
+    """The studies that wait for a report: urgent ones first, then the oldest."""
 
     waiting: tuple[UnreportedStudy, ...]
-    modalities: dict[str, int]  # how many of each wait since that instant
-    older: int  # how many have waited longer
+    modalities: dict[str, int]  # modality -> number of studies since that instant
+    older: int  # number of studies that have waited longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +49,16 @@ class StudyToRead:
     earlier: tuple[tuple[Visit, Report | None], ...]  # the patient's other studies here, newest first
 
 
-# The conditions of the index orders_unreported, word for word, so that it is used however many were described.
+# The conditions of the index orders_unreported, word for word, so that SQLite uses it.
 _OPEN = "o.state = 'completed' AND o.reported = 0 AND o.owner = ''"
 
 
 def queue(
     reader: Reader, since: datetime, modality: str = "", *, older: bool = False, limit: int = 200
 ) -> ReadingQueue:
-    """Return what waits for a report and was completed since an instant, of one modality or of all.
+    """Return the studies that wait for a report and were completed since an instant, of one modality or of all.
 
-    `older` gives what was completed before that instant instead.
+    `older`: those completed before that instant instead.
     """
     side = "<" if older else ">="
     wanted: list[Any] = [since.isoformat(), modality, modality, limit]
@@ -113,7 +110,7 @@ def study(reader: Reader, accession_number: str, earlier: int = 8) -> StudyToRea
 
 
 def _devices(reader: Reader, order_ids: list[int]) -> dict[int, str]:
-    """Name the devices on which these orders' images were made, by order."""
+    """Return the devices on which orders' images were made: order id -> names."""
     rows = reader.rows(
         "SELECT DISTINCT s.order_id, coalesce(d.name, p.ae_title) AS name FROM scheduled_step s"
         " JOIN performed_step_link l ON l.scheduled_step_id = s.id JOIN performed_step p ON p.id = l.performed_step_id"

@@ -1,4 +1,4 @@
-"""What is planned: one row for a scheduled step and how it stands. It changes nothing.
+"""Visits: scheduled steps with the state of their order. Reads only.
 
 Dates and times of the clinic's work are local; instants are aware UTC datetimes.
 """
@@ -23,13 +23,13 @@ from broker.store.tables import (
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A line of the day: one scheduled step and how it stands."""
+    """One scheduled step, with the state of its order."""
 
     order: Order
     start: datetime
     station_ae_titles: tuple[str, ...]
     since: datetime  # UTC: since when the order is in its state
-    seen_at: datetime | None  # UTC: when a device first got it on its list
+    seen_at: datetime | None  # UTC: when its own device first got it on its list
     bus: str  # '' (nothing to send), 'pending', 'needs_attention' or 'delivered'
     reported: bool = False  # its report is signed
 
@@ -37,7 +37,7 @@ class Visit:
 SELECT_VISITS = (
     "SELECT s.order_id, s.start, o.state_since, o.reported,"
     " (SELECT min(d.at) FROM worklist_delivery d JOIN scheduled_step_station t ON t.step_id = d.step_id"
-    " AND t.ae_title = d.ae_title WHERE d.step_id = s.id) AS seen,"  # by its own device, not by whoever asked
+    " AND t.ae_title = d.ae_title WHERE d.step_id = s.id) AS seen,"  # by its own device only
     " (SELECT group_concat(ae_title, char(10)) FROM"
     " (SELECT ae_title FROM scheduled_step_station WHERE step_id = s.id ORDER BY position)) AS stations,"
     " (SELECT CASE WHEN sum(state = 'needs_attention') THEN 'needs_attention'"
@@ -48,7 +48,7 @@ SELECT_VISITS = (
 
 
 def day(reader: Reader, on: date, ae_title: str = "") -> list[Visit]:
-    """Return everything planned for a day, on one device or on all, by time, the cancelled too."""
+    """Return the visits of a day, on one device or on all, by time; also cancelled ones."""
     rows = reader.rows(
         SELECT_VISITS + "WHERE s.start >= ?1 AND s.start < ?2 AND (?3 = '' OR EXISTS"
         " (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id AND t.ae_title = ?3))"
@@ -59,7 +59,7 @@ def day(reader: Reader, on: date, ae_title: str = "") -> list[Visit]:
 
 
 def recent(reader: Reader, created_since: datetime, limit: int = 5) -> list[Visit]:
-    """Return what was registered last, newest first."""
+    """Return the orders that were registered last, newest first."""
     rows = reader.rows(
         SELECT_VISITS + "WHERE o.id > (SELECT coalesce(max(id), 0) - 500 FROM orders) AND o.authored_on >= ?"
         " ORDER BY o.id DESC LIMIT ?",
@@ -69,7 +69,7 @@ def recent(reader: Reader, created_since: datetime, limit: int = 5) -> list[Visi
 
 
 def history(reader: Reader, patient_id: int, limit: int = 8) -> list[Visit]:
-    """Return what was planned or made for a patient here, newest first, without the cancelled."""
+    """Return a patient's visits, newest first, without cancelled ones."""
     rows = reader.rows(
         SELECT_VISITS + "WHERE o.patient_id = ? AND o.state <> 'cancelled' ORDER BY s.start DESC LIMIT ?",
         [patient_id, limit],
@@ -78,11 +78,11 @@ def history(reader: Reader, patient_id: int, limit: int = 8) -> list[Visit]:
 
 
 def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> list[Visit]:
-    """Find studies by accession number or by the beginnings of a patient's names; nothing typed gives the day."""
+    """Return studies by accession number or by beginnings of the patient's names; without `typed`, those of the day."""
     typed = typed.strip()
     if not typed:
         return day(reader, on)
-    exact = reader.rows(SELECT_VISITS + f"WHERE o.{orders.BEARS_NUMBER} ORDER BY s.id", [typed.upper()])
+    exact = reader.rows(SELECT_VISITS + f"WHERE o.{orders.HAS_NUMBER} ORDER BY s.id", [typed.upper()])
     if exact:
         return from_rows(reader, exact)
     people = json.dumps([patient.stored_id for patient in lookups.patients(reader, typed, 50)])
@@ -94,7 +94,7 @@ def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> list[Visi
 
 
 def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
-    """Return the visits of rows that `SELECT_VISITS` gave."""
+    """Return the visits in rows of `SELECT_VISITS`."""
     found = {order.id: order for order in orders.get_many(reader, list({row["order_id"] for row in rows}))}
     return [
         Visit(
@@ -111,7 +111,7 @@ def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
 
 
 def performed_steps(reader: Reader, order_ids: Iterable[int]) -> dict[int, list[PerformedStep]]:
-    """Return what modalities did for these orders, oldest first; an order for which nothing was done is left out."""
+    """Return the performed steps of orders, oldest first: order id -> steps; orders without one are left out."""
     rows = reader.rows(
         "SELECT DISTINCT s.order_id, p.* FROM performed_step p JOIN performed_step_link l"
         " ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"

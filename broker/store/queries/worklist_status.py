@@ -1,4 +1,4 @@
-"""An order beside a device: what tells why the device has it on its list, or has not. It changes nothing."""
+"""Data that explains why a device has an order on its list or not. Reads only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from broker.store.tables.worklist import Candidate, WorklistItem
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
-    """A scheduled step as the worklist has it, since when it is in its state, and when a device was given it first."""
+    """A scheduled step as the worklist has it, the time of its state, and of its first delivery to the device."""
 
     item: WorklistItem
     since: datetime
@@ -23,7 +23,7 @@ class StepStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorklistStatus:
-    """An order beside a device: its steps, and when the device asked or was turned away last. Instants are UTC."""
+    """The steps of an order for a device, and the device's last query and last refusal. Instants are UTC."""
 
     steps: tuple[StepStatus, ...]
     asked_at: datetime | None
@@ -32,7 +32,7 @@ class WorklistStatus:
 
 
 def of_order(reader: Reader, order: Order, ae_title: str) -> WorklistStatus:
-    """Return what tells why a device sees an order or does not."""
+    """Return the data that explains why a device sees an order or not."""
     places = [Candidate(step.id, order.id, "", order.patient.name, bool(order.attributes)) for step in order.steps]
     items = {item.step.id: item for item in worklist.load(reader, places)}
     rows = reader.rows(

@@ -12,7 +12,7 @@ A file that was released is never edited, renamed or removed: databases exist th
 change of the program can change what a released migration does.
 
 A database that has run a file which is not here was made by a newer version and is refused untouched; so is one that
-was made before the first release, for which there is no way on.
+was made before the first release, which cannot be updated.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def set_disabled(tx: Tx, account_id: int, disabled: bool) -> None:
 
 
 def start_session(tx: Tx, token_hash: str, account_id: int, expires_at: datetime, address: str) -> None:
-    """Insert a new session under the hash of its token; sessions that have expired go."""
+    """Insert a new session under the hash of its token; delete expired ones."""
     tx.run("DELETE FROM session WHERE expires_at < ?", [tx.now.isoformat()])
     tx.run(
         "INSERT INTO session (token, account_id, created_at, expires_at, address) VALUES (?, ?, ?, ?, ?)",
@@ -74,7 +74,7 @@ def start_session(tx: Tx, token_hash: str, account_id: int, expires_at: datetime
 
 
 def end_session(tx: Tx, token_hash: str) -> None:
-    """Forget a session."""
+    """Delete a session."""
     tx.run("DELETE FROM session WHERE token = ?", [token_hash])
 
 
@@ -89,7 +89,7 @@ def session_account(reader: Reader, token_hash: str, now: datetime) -> Account |
 
 
 def save_draft(tx: Tx, account_id: int, form: str, content: dict[str, Any]) -> None:
-    """Keep what a person has typed so far; one draft per person and form."""
+    """Store what a person has typed so far; one draft per person and form."""
     tx.run(
         "INSERT INTO draft (account_id, form, content, saved_at) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (account_id, form) DO UPDATE SET content = excluded.content, saved_at = excluded.saved_at",
@@ -104,7 +104,7 @@ def load_draft(reader: Reader, account_id: int, form: str) -> tuple[dict[str, An
 
 
 def drop_draft(tx: Tx, account_id: int, form: str) -> None:
-    """Forget a draft."""
+    """Delete a draft."""
     tx.run("DELETE FROM draft WHERE account_id = ? AND form = ?", [account_id, form])
 
 

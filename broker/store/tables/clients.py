@@ -1,7 +1,7 @@
-"""Local clients of our endpoint: who they are, the resources that they sent, and the state of their orders.
+"""Clients of our FHIR API: their accounts, the resources that they sent, and the state of their orders.
 
-Tokens are stored as hashes. Resources are stored as the client sent them, with ids and references of ours; the state of
-an order is not stored beside them but read from the order itself, see `client_orders`.
+Tokens are stored as hashes. Resources are stored as the client sent them, but with our ids and references. The state of
+an order is not stored with them but read from the order, see `client_orders`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A program of the neighbourhood that may send orders here; `organisation` is the GUID of whom it works for."""
+    """A program that may send orders; `organisation` is the GUID of the clinic that it works for."""
 
     name: str
     organisation: str  # empty: this clinic
@@ -48,7 +48,7 @@ class ClientOrder:
     report_at: datetime | None  # since when there is a report to send
 
 
-# ---- who they are ----
+# ---- accounts ----
 
 
 def add(tx: Tx, name: str, token: str, organisation: str, *, send_to_bus: bool) -> None:
@@ -76,7 +76,7 @@ def set_token(tx: Tx, name: str, token: str) -> None:
 
 
 def set_disabled(tx: Tx, name: str, disabled: bool) -> None:
-    """Let a client call no more, or again."""
+    """Disable or enable a client."""
     tx.run("UPDATE client SET disabled = ? WHERE name = ?", [int(disabled), name])
 
 
@@ -90,7 +90,7 @@ def sends_to_bus(reader: Reader, name: str) -> bool:
     return bool(reader.value("SELECT send_to_bus FROM client WHERE name = ?", [name]))
 
 
-# ---- what they sent ----
+# ---- resources ----
 
 
 def resource(reader: Reader, client: str, kind: str, id: str) -> Resource | None:
@@ -102,7 +102,7 @@ def resource(reader: Reader, client: str, kind: str, id: str) -> Resource | None
 
 
 def put(tx: Tx, client: str, content: Resource, keys: Iterable[str]) -> None:
-    """Keep a resource, over its older version, and the keys under which it is found."""
+    """Store a resource in place of its older version, with the keys under which it is found."""
     kind, id = content["resourceType"], content["id"]
     tx.run(
         "INSERT INTO client_resource (client, kind, id, content, updated_at) VALUES (?, ?, ?, ?, ?)"
@@ -115,7 +115,7 @@ def put(tx: Tx, client: str, content: Resource, keys: Iterable[str]) -> None:
 
 
 def named(reader: Reader, client: str, kind: str, keys: Collection[str]) -> list[str]:
-    """Return the ids of a client's resources that bear one of these keys."""
+    """Return the ids of a client's resources with one of these keys."""
     rows = reader.rows(
         "SELECT DISTINCT id FROM client_key WHERE client = ? AND kind = ?"
         " AND key IN (SELECT value FROM json_each(?)) ORDER BY id",
@@ -124,10 +124,10 @@ def named(reader: Reader, client: str, kind: str, keys: Collection[str]) -> list
     return [row["id"] for row in rows]
 
 
-# ---- how their orders stand ----
+# ---- orders ----
 
-# What people decide about a study's images or its report.
-_JUDGEMENTS = "', '".join(
+# Decisions of people about a study's images or its report.
+_DECISIONS = "', '".join(
     (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD, AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
 )
 _AUDITED = " FROM audit a WHERE a.order_id = o.id AND a.action"
@@ -135,14 +135,14 @@ _LINKED = (
     " FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
     " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id"
 )
-_STANDINGS = (
+_ORDERS = (
     "SELECT t.id AS task, t.content, t.updated_at, r.state, coalesce(o.state_since, r.changed_at) AS state_at,"
     " o.id AS order_id, o.state AS order_state, o.state_since, o.accession_number,"
     f" (SELECT max(max(p.changed_at, l.at)){_LINKED} AND p.state = 'COMPLETED') AS made_at,"
     f" (SELECT count(*){_LINKED} AND l.conflict <> '') AS conflicts,"
     f" (SELECT max(a.at){_AUDITED} = '{AuditAction.CONFIRM_PATIENT}') AS confirmed_at,"
     " (SELECT max(p.signed_at) FROM report p WHERE p.order_id = o.id AND p.state = 'signed') AS signed_at,"
-    f" (SELECT a.action{_AUDITED} IN ('{_JUDGEMENTS}')"
+    f" (SELECT a.action{_AUDITED} IN ('{_DECISIONS}')"
     " ORDER BY a.seq DESC LIMIT 1) AS decision,"
     f" (SELECT max(a.at){_AUDITED} = '{AuditAction.REPORT_UPHOLD}') AS upheld_at"
     " FROM client_resource t JOIN incoming_referral r ON r.source = t.client AND r.task = t.id"
@@ -153,32 +153,32 @@ _STANDINGS = (
 def client_orders(
     reader: Reader, client: str, *, tasks: Collection[str] | None = None, since: datetime | None = None
 ) -> list[ClientOrder]:
-    """Return a client's orders: those of these Tasks, or all; `since` leaves out what has certainly not changed."""
+    """Return a client's orders: those of these Tasks, or all; with `since`, only those that may have changed."""
     conditions, values = "", {"client": client, "tasks": "", "since": ""}
     if tasks is not None:
         conditions += " AND t.id IN (SELECT value FROM json_each(:tasks))"
         values["tasks"] = json.dumps(list(tasks))
     if since is not None:
-        # Nothing that is reported of an order changes without one of these, or a line in its audit trail.
+        # Every change that is reported sets one of these times or writes an audit row.
         conditions += (
             " AND (t.updated_at >= :since OR r.changed_at >= :since OR o.state_since >= :since"
             " OR EXISTS (SELECT 1 FROM audit a WHERE a.order_id = o.id AND a.at >= :since))"
         )
         values["since"] = since.astimezone(UTC).isoformat(timespec="seconds")[:19]
-    return [_standing(row) for row in reader.rows(_STANDINGS + conditions, values)]
+    return [_client_order(row) for row in reader.rows(_ORDERS + conditions, values)]
 
 
 def task_of_order(reader: Reader, client: str, order_id: int) -> str:
-    """Return the id of the Task that asked for an order; "" if it is not this client's."""
+    """Return the id of an order's Task; "" if the order is not this client's."""
     return str(
         reader.value("SELECT task FROM incoming_referral WHERE source = ? AND order_id = ?", [client, order_id]) or ""
     )
 
 
-def _standing(row: Row) -> ClientOrder:
+def _client_order(row: Row) -> ClientOrder:
     completed = row["order_state"] == OrderState.COMPLETED and row["made_at"] and not row["conflicts"]
     images_at = max(row["state_since"], row["made_at"], row["confirmed_at"] or "") if completed else ""
-    # After images were taken away a doctor looks first.
+    # After images were unlinked, a doctor must confirm the report.
     reported = completed and row["signed_at"] and row["decision"] not in (AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
     report_at = max(row["signed_at"], row["upheld_at"] or "") if reported else ""
     return ClientOrder(

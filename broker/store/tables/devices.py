@@ -1,6 +1,6 @@
-"""The registry of modalities: who they are and their last contacts; and the directory of procedures.
+"""The registry of modalities, their last contacts, notes and samples; and the directory of procedures.
 
-Samples hold no patient's data: they are masked before they come here (`dicom.samples`).
+Samples contain no patient's data: they are masked before they are stored (`dicom.devices.samples`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from broker.domain.devices import Device, ProcedureType
 from broker.store import rows
 from broker.store.database import Reader, Row, Store, Tx
 
-AFTER_STARTER = 1_000_000  # position of imported procedures, which so go by name
-MAX_UNAPPROVED = 200  # callers that nobody has approved; beyond that the one with the oldest contact is removed
+AFTER_DEFAULTS = 1_000_000  # position of imported procedures, which are thus sorted by name
+MAX_UNAPPROVED = 200  # unapproved devices that are stored; then the one with the oldest contact is deleted
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSample:
-    """What a device really sent on a service (worklist, N-CREATE, N-SET): attributes in the DICOM JSON model."""
+    """A message of a device (service: worklist, N-CREATE or N-SET): masked attributes in the DICOM JSON model."""
 
     service: str
     which: str  # first | latest
@@ -31,7 +31,7 @@ class DeviceSample:
 
 @dataclass(frozen=True, slots=True)
 class DeviceNote:
-    """Something about a device that people should know: how often it happened, and what it was the last time."""
+    """A note about a device for people: its kind, how often it was made, and the latest text."""
 
     kind: str
     text: str
@@ -40,7 +40,7 @@ class DeviceNote:
 
 
 def revision(store: Store) -> int:
-    """Return a number that moves whenever a device is added, changed or removed, by any process; cheap."""
+    """Return a number that changes when a device is added, changed or deleted, by any process. Cheap."""
     return store.number("SELECT value FROM counter WHERE name = 'devices'")
 
 
@@ -57,7 +57,7 @@ def put(tx: Tx, device: Device) -> None:
 
 
 def learn(tx: Tx, ae_title: str, address: str) -> None:
-    """Store an unknown caller's AE title and address, not approved; an approved device is left unchanged.
+    """Store the AE title and address of an unknown caller, not approved; an approved device does not change.
 
     At most MAX_UNAPPROVED are stored, so that invented AE titles cannot fill the table.
     """
@@ -82,7 +82,7 @@ def learn(tx: Tx, ae_title: str, address: str) -> None:
 
 
 def note_contact(tx: Tx, ae_title: str, service: str, address: str, summary: str) -> None:
-    """Record a known device's last contact on a service, with a short summary of what it wanted."""
+    """Record a known device's last contact on a service, with a short summary of the request."""
     tx.run(
         "INSERT INTO device_contact (ae_title, service, at, address, summary)"
         " SELECT :ae_title, :service, :now, :address, :summary WHERE EXISTS"
@@ -129,7 +129,7 @@ def keep_sample(tx: Tx, ae_title: str, service: str, attributes: dict[str, Any])
 
 
 def samples(reader: Reader, ae_title: str = "") -> dict[str, list[DeviceSample]]:
-    """Return what each device, or this one alone, sent: AE title -> samples, the oldest first."""
+    """Return the samples of every device, or of one: AE title -> samples, the oldest first."""
     found: dict[str, list[DeviceSample]] = {}
     for row in reader.rows(
         "SELECT * FROM device_sample WHERE :ae_title IN ('', ae_title) ORDER BY ae_title, at, which, service",
@@ -158,7 +158,7 @@ def procedure(reader: Reader, code: str) -> ProcedureType | None:
 
 
 def is_offered(reader: Reader, code: str) -> bool:
-    """Return True if a procedure may be chosen; one that may not is stored for the orders that have it."""
+    """Return True if a procedure may be chosen; hidden procedures are stored for the orders that have them."""
     return reader.value("SELECT 1 FROM procedure_type WHERE code = ? AND hidden = 0", [code]) is not None
 
 
@@ -172,7 +172,7 @@ def offer_official(tx: Tx, wanted: Iterable[ProcedureType]) -> None:
             " VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT (code) DO UPDATE SET name = excluded.name,"
             " modality = excluded.modality, minutes = excluded.minutes, local = 0, body_site = excluded.body_site,"
             " position = excluded.position, hidden = 0",
-            [each.code, each.name, each.modality, each.minutes, each.body_site, AFTER_STARTER],
+            [each.code, each.name, each.modality, each.minutes, each.body_site, AFTER_DEFAULTS],
         )
     known = {row["code"] for row in tx.rows("SELECT code FROM procedure_type WHERE local = 0")}
     _withdraw(tx, known - codes)

@@ -1,6 +1,6 @@
 """Directories that were imported from official exports or from the clinic's own tables: stored and replaced as a whole.
 
-An order keeps the code and the name that it was given, so an entry that is gone takes nothing from it.
+Orders have copies of code and name, so a deleted entry does not change them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class ImportChange:
 
 
 def search_key(text: str) -> str:
-    """Return the form in which names are searched: folded words, each after one blank."""
+    """Return a name in the form in which it is searched: folded words, each after one blank."""
     return "".join(f" {word}" for word in re.sub(r"[\W_]", " ", names.fold(text)).split())
 
 
 def several(reader: Reader, kind: str, codes: Collection[str]) -> list[Entry]:
-    """Return the entries of these codes, as far as there are such."""
+    """Return the entries with these codes; unknown codes are left out."""
     rows = reader.rows(
         "SELECT * FROM directory WHERE kind = ? AND code IN (SELECT value FROM json_each(?))",
         [kind, json.dumps(list(codes))],
@@ -62,11 +62,10 @@ def versions(reader: Reader) -> dict[str, str]:
 
 
 def positions(reader: Reader) -> dict[str, tuple[str, str]]:
-    """Return what the region calls positions: title, folded -> (code of position, code of specialty or empty).
+    """Return the codes of positions: folded title -> (code of position, code of specialty or empty).
 
-    Codes come from the directory of positions, and from the doctors' own where it has them; a position's specialty
-    is known where all doctors who have it agree. «врач-рентгенолог» is found as «рентгенолог» too, unless that is
-    another one's own title.
+    From the directory of positions and the one of doctors; a specialty is known if all doctors with the position have
+    the same. «врач-рентгенолог» is found as «рентгенолог» too, unless that is the title of another position.
     """
     found: dict[str, tuple[str, str]] = {}
     short: dict[str, set[str]] = {}
@@ -90,7 +89,7 @@ def positions(reader: Reader) -> dict[str, tuple[str, str]]:
 
 
 def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterable[Entry]) -> ImportChange:
-    """Put entries in the place of all that a kind had; the codes are all different."""
+    """Replace all entries of a kind; the codes of `new` must be unique."""
     before = _count(tx, kind)
     codes = []
     written = 0

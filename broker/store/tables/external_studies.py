@@ -1,7 +1,7 @@
 """Studies that other clinics have reported to the bus.
 
-Also when the bus was asked last, so that an old answer shows its age and a failure its reason. A report that was
-finished never becomes a partial one again, in whatever order messages arrive; its doctor may withdraw it.
+Also when the bus was asked last, and why that failed. A final report never becomes a partial one again, in whatever
+order messages arrive; but it may be withdrawn.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def of_order(reader: Reader, order_id: int) -> list[ExternalStudy]:
 
 
 def is_fresh(reader: Reader, patient_id: int, hours: float, now: datetime) -> bool:
-    """Return True if the last attempt brought a complete answer, and not longer ago than so many hours."""
+    """Return True if the last attempt brought a complete answer within the last `hours`."""
     row = reader.one("SELECT * FROM external_lookup WHERE patient_id = ?", [patient_id])
     answered_at = instant(row["answered_at"]) if row and not row["failed_at"] else None
-    # An answer from after now was given before the clock was set: its age is not known.
+    # An answer from the future was stored before the clock was set: its age is unknown.
     return answered_at is not None and timedelta() <= now - answered_at < timedelta(hours=hours)
 
 
 def versions(reader: Reader, patient_id: int) -> dict[str, str]:
-    """Return reference -> version of a patient's stored studies; an empty version has still to be read in full."""
+    """Return reference -> version of a patient's stored studies; an empty version: the references are not read yet."""
     rows = reader.rows(
         "SELECT reference, json_extract(content, '$.version') AS version FROM external_study WHERE patient_id = ?",
         [patient_id],
@@ -51,10 +51,10 @@ def versions(reader: Reader, patient_id: int) -> dict[str, str]:
 
 
 def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int | None = None) -> bool:
-    """Insert a study, or write it over what was known of it; return True if that changes anything.
+    """Insert or update a study; return True if anything changed.
 
-    An older version, a partial report after the finished one, and a report that was not read in full never replace
-    what is there; an order that it belongs to is noted all the same.
+    An older version, a partial report after the final one, and a report without its references never replace a stored
+    one; the link to an order is stored nevertheless.
     """
     reference = kept.study.reference
     row = tx.one("SELECT * FROM external_study WHERE patient_id = ? AND reference = ?", [patient_id, reference])
@@ -82,7 +82,7 @@ def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int | None = None)
 
 
 def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
-    """Forget the studies of a patient that the bus does not report any more; results for our orders stay."""
+    """Delete the studies of a patient that the bus does not return any more, except results for our orders."""
     return tx.change(
         "DELETE FROM external_study WHERE patient_id = ? AND order_id IS NULL"
         " AND reference NOT IN (SELECT value FROM json_each(?))",
@@ -109,9 +109,9 @@ def note_failure(tx: Tx, patient_id: int, reason: str) -> None:
 
 
 def referred(reader: Reader, since: datetime) -> list[tuple[int, str, datetime]]:
-    """Return (order id, id of its Task, when the bus took it) of the orders whose results another clinic may report.
+    """Return (order id, id of its Task, when it was delivered) of orders whose results another clinic may report.
 
-    Those that wait for another clinic, and those that it has done since an instant: their reports may be amended.
+    Those that were referred to another clinic, and those completed after `since`: their reports may be amended.
     """
     rows = reader.rows(
         "SELECT o.id, r.value AS task, (SELECT max(delivered_at) FROM outbox WHERE order_id = o.id AND kind = 'order')"
@@ -124,7 +124,7 @@ def referred(reader: Reader, since: datetime) -> list[tuple[int, str, datetime]]
 
 
 def order_of_task(reader: Reader, task: str) -> int | None:
-    """Return the id of the order that the bus keeps under this Task, or None."""
+    """Return the id of the order with this Task on the bus, or None."""
     id = reader.value("SELECT order_id FROM bus_reference WHERE name = 'task' AND value = ? LIMIT 1", [task])
     return None if id is None else int(id)
 
@@ -147,7 +147,7 @@ def _replaces(kept: StoredStudy, row: Row) -> bool:
     if before["version"] and not kept.version:
         return False
     if prior_studies.is_final(_study(before)) and not prior_studies.is_final(kept.study):
-        # Only its own withdrawal takes a finished report back.
+        # Only a withdrawal replaces a final report.
         return kept.study.status in prior_studies.WITHDRAWN and (
             kept.reported_at is None or kept.reported_at.isoformat() >= row["at"]
         )
@@ -161,7 +161,7 @@ def _content(kept: StoredStudy) -> str:
 
 
 def latest_reports(rows: list[Row]) -> list[ExternalStudy]:
-    """Return the studies of rows of `STUDIES`, the newest first: of every study the report that was changed last."""
+    """Return the studies in rows of `STUDIES`, the newest first; of every study the report that was changed last."""
     return prior_studies.latest_reports(_study(json.loads(row["content"])) for row in rows)
 
 

@@ -1,7 +1,7 @@
-"""What comes in: referrals, the ledger of everything that came, and how far a search has got.
+"""Incoming referrals, the ledger of incoming messages, and the cursors of searches.
 
-The ledger has one row for each resource and kind of message, with the newest version that was seen. Versions are texts
-whose order is the order of change, see `is_newer`; the bus side makes them.
+The ledger has one row for each resource and kind of message, with the newest version. Versions are texts that sort in
+the order of change, see `is_newer`; `broker.bus.inbound` makes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from broker.store.database import Reader, Row, Tx
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An incoming message, identified by its source and its resource; `content` is its exact JSON, to be looked at."""
+    """An incoming message, identified by its source and its resource; `content` is its JSON for people to read."""
 
     source: str  # "bus", or the name of a local client
     reference: str  # "Task/<id>"
@@ -28,20 +28,20 @@ class Arrival:
     content: bytes = b""
 
 
-_BUS = "bus"  # not a cursor: the bus that all cursors belong to
+_BUS = "bus"  # name of a row that is not a cursor but names the bus
 
 
 # ---- referrals ----
 
 
 def by_task(reader: Reader, source: str, task: str) -> IncomingReferral | None:
-    """Return the referral that this Task of a source asked for, or None."""
+    """Return the referral of a Task of a source, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE source = ? AND task = ?", [source, task])
     return referral_from_row(row) if row else None
 
 
 def of_order(reader: Reader, order_id: int) -> IncomingReferral | None:
-    """Return the referral that an order was made of, or None."""
+    """Return the referral that an order was created from, or None."""
     row = reader.one("SELECT * FROM incoming_referral WHERE order_id = ?", [order_id])
     return referral_from_row(row) if row else None
 
@@ -56,7 +56,7 @@ def add(tx: Tx, referral: IncomingReferral) -> int:
 
 
 def update(tx: Tx, referral: IncomingReferral) -> None:
-    """Write a referral's content, state, problems and order over what was kept under its id."""
+    """Update a referral's content, state, problems and order, by its id."""
     tx.run(
         "UPDATE incoming_referral SET state = :state, order_id = :order_id, content = :content, problems = :problems,"
         " changed_at = :now WHERE id = :id",
@@ -70,7 +70,7 @@ def update(tx: Tx, referral: IncomingReferral) -> None:
 
 
 def own_order(reader: Reader, task: str, number: str) -> int | None:
-    """Return the id of the order that we placed as this Task of the bus, or under this number, or None."""
+    """Return the id of the order that we placed with this Task or this accession number, or None."""
     id = reader.value(
         "SELECT o.id FROM bus_reference r JOIN orders o ON o.id = r.order_id"
         " WHERE r.name = 'task' AND r.value = ? AND o.bus_role = 'placer'",
@@ -83,14 +83,14 @@ def own_order(reader: Reader, task: str, number: str) -> int | None:
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Return True if a version came after another one; those that contain no time (`#…`) only differ or not."""
+    """Return True if a version is newer than another one; versions without a time (`#…`) are newer if they differ."""
     if version.startswith("#") or than.startswith("#"):
         return version != than
     return version > than
 
 
 def is_stale(reader: Reader, source: str, reference: str, version: str) -> bool:
-    """Return True if this version, or a newer one, has been dealt with; one that failed is still to be dealt with."""
+    """Return True if this version, or a newer one, was processed; a failed one was not."""
     rows = reader.rows(
         "SELECT version, state FROM incoming_item WHERE source = ? AND reference = ? AND kind <> 'result'",
         [source, reference],
@@ -102,7 +102,7 @@ def is_stale(reader: Reader, source: str, reference: str, version: str) -> bool:
 
 
 def is_known(reader: Reader, source: str, reference: str, version: str) -> bool:
-    """Return True if this version, or a newer one, is in the ledger, whatever became of it."""
+    """Return True if this version, or a newer one, is in the ledger, in any state."""
     rows = reader.rows(
         "SELECT version FROM incoming_item WHERE source = ? AND reference = ? AND kind <> 'result'",
         [source, reference],
@@ -118,7 +118,7 @@ def put(
     reason: str = "",
     order_id: int | None = None,
 ) -> None:
-    """Write down what came and what became of it, over what was known; the attempts at one version are counted."""
+    """Insert or update the row of a message; attempts at the same version are counted."""
     tx.run(
         "INSERT INTO incoming_item (source, reference, kind, version, state, reason, order_id, content, first_at, at)"
         " VALUES (:source, :reference, :kind, :version, :state, :reason, :order_id, :content, :now, :now)"
@@ -142,7 +142,7 @@ def put(
 
 
 def overtake(tx: Tx, kind: ArrivalKind, source: str, reference: str) -> None:
-    """Record that a newer message of another kind has overtaken a line: no one needs to look at it any more."""
+    """Mark a row as taken, because a newer message of another kind has replaced it."""
     tx.run(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
         " WHERE source = ? AND reference = ? AND kind = ? AND (kind = 'cancel' OR state <> 'taken')",
@@ -151,13 +151,13 @@ def overtake(tx: Tx, kind: ArrivalKind, source: str, reference: str) -> None:
 
 
 def named(reader: Reader, source: str, reference: str, kind: ArrivalKind) -> ArrivalRecord | None:
-    """Return the line of a resource and kind, or None."""
+    """Return the row of a resource and kind, or None."""
     found = items(reader, "WHERE i.source = ? AND i.reference = ? AND i.kind = ?", [source, reference, kind])
     return found[0] if found else None
 
 
 def failed(reader: Reader, source: str, kind: ArrivalKind | None = None, limit: int = 50) -> list[ArrivalRecord]:
-    """Return the lines, of a kind or of all, that are to be tried again, those first that have waited longest."""
+    """Return the rows that are to be retried, of one kind or of all, the oldest attempt first."""
     return items(
         reader,
         # The first condition is that of the partial index.
@@ -167,25 +167,25 @@ def failed(reader: Reader, source: str, kind: ArrivalKind | None = None, limit: 
     )
 
 
-def try_again(tx: Tx, id: int) -> bool:
-    """Let a line that needs attention be tried again, with all its attempts; return False if it does not need any."""
+def retry(tx: Tx, id: int) -> bool:
+    """Have a row that needs attention retried, with all attempts; return False if it needs none."""
     again = "UPDATE incoming_item SET state = 'failed', attempts = 0 WHERE id = ? AND state = 'needs_attention'"
     return tx.change(again, [id]) > 0
 
 
 def forget_contents(tx: Tx, before: datetime) -> int:
-    """Forget the JSON of what came before an instant and is not tried any more; return how many there were."""
+    """Delete the JSON of rows before an instant, except those that are retried; return their number."""
     return tx.change(
         "UPDATE incoming_item SET content = NULL WHERE content IS NOT NULL AND at < ? AND state <> 'failed'",
         [before.isoformat()],
     )
 
 
-# ---- what was too late ----
+# ---- changes that came too late ----
 
 
 def acknowledge(tx: Tx, order_id: int) -> int:
-    """Record that a person has seen what came too late for an order; return the number of lines."""
+    """Record that a person has seen what came too late for an order; return the number of rows."""
     return tx.change(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
         " WHERE order_id = ? AND kind <> 'result'"
@@ -194,16 +194,16 @@ def acknowledge(tx: Tx, order_id: int) -> int:
     )
 
 
-# ---- how far a search has got ----
+# ---- cursors ----
 
 
 def cursor(reader: Reader, name: str) -> str:
-    """Return the position of a search; "" at first."""
+    """Return the cursor of a search; "" if it has none yet."""
     return str(reader.value("SELECT value FROM bus_cursor WHERE name = ?", [name]) or "")
 
 
 def set_cursor(tx: Tx, name: str, value: str) -> None:
-    """Store the position of a search."""
+    """Store the cursor of a search."""
     tx.run(
         "INSERT INTO bus_cursor (name, value, at) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
@@ -212,10 +212,7 @@ def set_cursor(tx: Tx, name: str, value: str) -> None:
 
 
 def is_of(tx: Tx, bus: str) -> bool:
-    """Note which bus, and whose messages of it, the searches are for; False where that has changed.
-
-    The cursors of another bus mean nothing then, and are deleted.
-    """
+    """Store which bus and organisation the cursors belong to; return False, and delete them, if that has changed."""
     before = cursor(tx, _BUS)
     if before != bus:
         tx.run("DELETE FROM bus_cursor")
@@ -227,7 +224,7 @@ def is_of(tx: Tx, bus: str) -> bool:
 
 
 def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
-    """Return the lines of the ledger that `rest`, the end of an SQL query with its bound values, selects."""
+    """Return the rows of the ledger that `rest` selects: the end of an SQL query, with its bound values."""
     rows = reader.rows(
         "SELECT i.id, i.source, i.reference, i.kind, i.version, i.state, i.attempts, i.reason, i.order_id,"
         " i.first_at, i.at, i.content IS NOT NULL AS kept, o.accession_number"

@@ -1,4 +1,4 @@
-"""Orders and their scheduled steps: kept, read back, and moved from state to state."""
+"""Orders and their scheduled steps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import patients
 
-# One accession number may be ours, another one the region's; both lead to the order, through an index each.
-BEARS_NUMBER = (
+# An order has our accession number and perhaps the region's; each has an index.
+HAS_NUMBER = (
     "id IN (SELECT id FROM orders WHERE accession_number = ?1"
     " UNION ALL SELECT id FROM orders WHERE bus_accession_number = ?1)"
 )
 
 
 def next_number(tx: Tx, name: str) -> int:
-    """Count a named counter up by one; it never goes back, even when the transaction's clock does."""
+    """Increment a named counter and return it."""
     return int(
         tx.value(
             "INSERT INTO counter (name, value) VALUES (?, 1)"
@@ -73,27 +73,27 @@ def get_many(reader: Reader, ids: Sequence[int]) -> list[Order]:
 
 
 def by_accession_number(reader: Reader, accession_number: str) -> Order | None:
-    """Return the order that bears this number, ours or the region's, or None."""
-    id = reader.value(f"SELECT id FROM orders WHERE {BEARS_NUMBER}", [accession_number])
+    """Return the order with this accession number, ours or the region's, or None."""
+    id = reader.value(f"SELECT id FROM orders WHERE {HAS_NUMBER}", [accession_number])
     return get(reader, id) if id else None
 
 
 def by_submission(reader: Reader, submission_id: str) -> tuple[Order, str] | None:
-    """Return the order that an earlier identical submission made, and the digest of that submission."""
+    """Return the order of an earlier submission with this id, and that submission's digest; None if there is none."""
     row = reader.one("SELECT id, submission_digest FROM orders WHERE submission_id = ?", [submission_id])
     order = get(reader, row["id"]) if row else None
     return (order, row["submission_digest"]) if row and order else None
 
 
 def is_taken(reader: Reader, number: str, value: str, by_another_than: int | None = None) -> bool:
-    """Return True if a `number` (accession_number, …) is some order's, other than `by_another_than`."""
+    """Return True if an order other than `by_another_than` has `value` as its `number` (accession_number, …)."""
     return owner(reader, number, value) not in (None, by_another_than)
 
 
 def owner(reader: Reader, number: str, value: str) -> int | None:
     """Return the id of the order whose `number` (accession_number, study_instance_uid, …) is `value`, or None."""
     queries = {
-        "accession_number": f"SELECT id FROM orders WHERE {BEARS_NUMBER}",
+        "accession_number": f"SELECT id FROM orders WHERE {HAS_NUMBER}",
         "study_instance_uid": "SELECT id FROM orders WHERE study_instance_uid = ?",
         "requested_procedure_id": "SELECT id FROM orders WHERE requested_procedure_id = ?",
         "sps_id": "SELECT order_id FROM scheduled_step WHERE sps_id = ?",
@@ -138,12 +138,12 @@ def add(tx: Tx, order: Order, submission_id: str, submission_digest: str) -> Non
 
 
 def update(tx: Tx, order: Order) -> None:
-    """Write the referral part of an order over the old one and increment its revision."""
+    """Update the referral part of an order and increment its revision."""
     rows.update(tx, "orders", _referral_columns(order), {"id": order.id}, also="revision = revision + 1")
 
 
 def set_numbers(tx: Tx, order: Order) -> None:
-    """Write an order's patient and numbers, and those of its steps, over the old ones: a script has changed them."""
+    """Update an order's patient and numbers, and those of its steps: a script has changed them."""
     tx.run(
         "UPDATE orders SET accession_number = ?, study_instance_uid = ?, requested_procedure_id = ?, patient_id = ?"
         " WHERE id = ?",
@@ -160,12 +160,12 @@ def set_numbers(tx: Tx, order: Order) -> None:
 
 
 def set_attributes(tx: Tx, id: int, attributes: dict[str, Any]) -> None:
-    """Write what an import brought beyond the model over what was kept; whoever calls counts the revision up."""
+    """Update the passthrough attributes of an order; the caller increments the revision."""
     tx.run("UPDATE orders SET attributes = ? WHERE id = ?", [_json(attributes), id])
 
 
 def forget(tx: Tx, patient_id: int, keywords: Sequence[str]) -> None:
-    """Delete what imports said of a patient by these DICOM keywords: a person has changed it."""
+    """Delete passthrough attributes with these DICOM keywords from a patient's orders: a person changed the field."""
     if keywords:
         places = [f'$.top."{keyword}"' for keyword in keywords]
         tx.run(
@@ -176,11 +176,11 @@ def forget(tx: Tx, patient_id: int, keywords: Sequence[str]) -> None:
 
 
 def set_bus_accession_number(tx: Tx, order_id: int, value: str) -> bool:
-    """Keep the region's number (1 to 16 characters) of an order; False, and nothing changed, if it is another one's.
+    """Store the region's accession number (1 to 16 characters); return False without a change if another order has it.
 
-    The revision stays: what people see and change of the order is the same.
+    The revision stays: nothing that people edit has changed.
     """
-    if tx.value(f"SELECT 1 FROM orders WHERE id <> ?2 AND {BEARS_NUMBER}", [value, order_id]):
+    if tx.value(f"SELECT 1 FROM orders WHERE id <> ?2 AND {HAS_NUMBER}", [value, order_id]):
         return False
     tx.run("UPDATE orders SET bus_accession_number = ? WHERE id = ?", [value, order_id])
     return True
@@ -195,7 +195,7 @@ def reschedule(tx: Tx, step_id: int, start: datetime, station_ae_titles: Sequenc
 
 
 def set_state(tx: Tx, order_id: int, state: OrderState) -> None:
-    """Move an order; its revision counts up, so that cached responses and open screens notice."""
+    """Set the state of an order and increment its revision, by which caches and open screens notice the change."""
     tx.run(
         "UPDATE orders SET state_since = CASE WHEN state = :state THEN state_since ELSE :now END, state = :state,"
         " revision = revision + 1 WHERE id = :id",
@@ -204,19 +204,19 @@ def set_state(tx: Tx, order_id: int, state: OrderState) -> None:
 
 
 def set_step_state(tx: Tx, step_id: int, state: StepState) -> None:
-    """Move a scheduled step."""
+    """Set the state of a scheduled step."""
     tx.run(
         "UPDATE scheduled_step SET state = ?, state_since = ? WHERE id = ?",
         [state, tx.now.isoformat(), step_id],
     )
 
 
-# In this order the first that is known decides; each is looked up in an index of its own.
+# The first of these that is known decides; each has an index.
 _NAMED = {
     "study_instance_uid": "o.study_instance_uid = ?2",
     "referenced_study_uids": "o.study_instance_uid IN (SELECT value FROM json_each(?3))",
     "sps_id": "s.sps_id = ?4",
-    "accession_number": f"o.{BEARS_NUMBER}",
+    "accession_number": f"o.{HAS_NUMBER}",
     "requested_procedure_id": "o.requested_procedure_id = ?5",
 }
 _BY_NUMBER = ("sps_id", "accession_number", "requested_procedure_id")
@@ -230,14 +230,12 @@ _STEPS_NAMED = " UNION ALL ".join(
 def find_steps(
     reader: Reader, reference: StepReference, *, shared_uid: bool = False
 ) -> tuple[list[tuple[int, int]], list[str]]:
-    """Find the (order id, step id) pairs that a modality's reference names, and which of its names contradict that.
+    """Return the (order id, step id) pairs that a modality's reference names, and the contradicting fields of it.
 
-    The Study Instance UID is the surest name, then the Scheduled Procedure Step ID, the accession number and the
-    requested procedure id; the first that is known here decides. An SPS ID narrows the order's steps to one. Referenced
-    studies name a group's orders, all of them.
-    `shared_uid` says that other items of the same message bear the same Study Instance UID: then it names the images
-    of a group, and everything else is a surer name (PS3.4 F.7.2.1.2 Note 2). Contradicting is what names another
-    order than the one that was found: `accession_number` and so on.
+    The first known one decides: Study Instance UID, Scheduled Procedure Step ID, accession number, requested procedure
+    id. An SPS ID selects one step of the order. Referenced studies name all orders of a group.
+    `shared_uid`: other items of the same message have the same Study Instance UID, which then belongs to the images of
+    a group and counts last (PS3.4 F.7.2.1.2 Note 2). A field contradicts if it names another order than the one found.
     """
     found: dict[str, list[Row]] = {name: [] for name in _NAMED}
     values = (
@@ -247,7 +245,7 @@ def find_steps(
         reference.sps_id,
         reference.requested_procedure_id,
     )
-    for row in reader.rows(_STEPS_NAMED, [value or None for value in values]):  # NULL equals nothing
+    for row in reader.rows(_STEPS_NAMED, [value or None for value in values]):  # NULL matches nothing
         found[row["name"]].append(row)
     steps: list[tuple[int, int]] = []
     conflicts: list[str] = []
@@ -257,7 +255,7 @@ def find_steps(
             exact = [row for row in named if reference.sps_id and row["sps_id"] == reference.sps_id]
             steps = [(row["order_id"], row["step_id"]) for row in exact or named]
         elif shared_uid and name.endswith(("uid", "uids")):
-            continue  # the group's, or the group's other orders
+            continue  # names the group, or its other orders
         elif {row["order_id"] for row in named} - {order_id for order_id, _ in steps}:
             conflicts.append(name)
     return steps, conflicts
@@ -275,8 +273,8 @@ def _json(attributes: dict[str, Any]) -> str:
     return json.dumps(attributes, ensure_ascii=False) if attributes else ""
 
 
-# What people may change of an order, and how it is kept; every other column is named in _order_columns. A field of text
-# that is added to Order is kept by its name here and needs nothing more in this module.
+# Columns of the referral's fields that are not texts; a new text field of Order needs nothing in this module. All other
+# columns are named in _order_columns.
 _SPECIAL = frozenset({"id", "patient", "steps", "revision", "referrer"})
 _FIXED = (
     "accession_number",

@@ -1,8 +1,8 @@
-"""The outbox: what has to be reported to the region, in order, and what became of it.
+"""The outbox: messages to the region, in order, and the attempts to deliver them.
 
-A row is added in the transaction of the change that it reports. Delivery reads `heads`: the oldest row that is not
-delivered of every order, so that a later message never overtakes an earlier one. What was sent last is kept with its
-row for some time, byte by byte, so that people can look at it.
+A row is added in the transaction of the change that it reports. Delivery reads `heads`: the oldest undelivered row of
+every order, so that a later message never overtakes an earlier one. The bytes of the last attempt are stored for some
+time, for people to read.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from datetime import datetime
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.store.database import Reader, Row, Tx
 
-ANSWER_KEPT = 4000  # characters of a bus answer that are kept as evidence
+MAX_ANSWER = 4000  # characters of an answer of the bus that are stored
 
 
 def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
-    """Queue a message about an order; return its sequence number."""
+    """Queue a message about an order; return its `seq`."""
     return tx.run(
         "INSERT INTO outbox (order_id, kind, state, created_at) VALUES (?, ?, 'pending', ?)",
         [order_id, kind, tx.now.isoformat()],
@@ -27,7 +27,7 @@ def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
 
 
 def add_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
-    """Queue what an amendment changed, up to this revision of the order; one that still waits will tell of it too."""
+    """Queue an amendment up to this revision of the order; an unsent earlier amendment is extended instead."""
     waiting = tx.change(
         "UPDATE outbox SET order_revision = ? WHERE order_id = ? AND kind = 'amend'"
         " AND state IN ('pending', 'needs_attention') AND uncertain = 0",
@@ -39,7 +39,7 @@ def add_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
 
 
 def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
-    """Drop an amendment that tells of no later revision of the order than this one, unless the bus may have it."""
+    """Drop an amendment up to this revision of the order, unless the bus may have it."""
     tx.run(
         "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind = 'amend' AND order_revision <= ?"
         " AND state IN ('pending', 'needs_attention') AND uncertain = 0",
@@ -48,9 +48,9 @@ def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
 
 
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
-    """Return the oldest undelivered row of each order where that row may be sent now, oldest first."""
+    """Return the oldest undelivered row of each order, if it is pending, oldest first; at most `limit`."""
     rows = reader.rows(
-        # This way round only the index of open rows is read, however many have been delivered over the years.
+        # Written so that only the index of open rows is read, however many rows were delivered.
         "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
         " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'needs_attention') GROUP BY order_id)"
         " ORDER BY seq LIMIT ?",
@@ -60,14 +60,14 @@ def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
 
 
 def has(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
-    """Return True if such a message is queued for an order or has gone out; one that was dropped does not count."""
+    """Return True if an order has a message of this kind that was not dropped."""
     return bool(
         reader.value("SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state <> 'dropped'", [order_id, kind])
     )
 
 
 def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
-    """Return True if the bus has such a message, or may have it."""
+    """Return True if the bus has a message of this kind, or may have it."""
     return bool(
         reader.value(
             "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND (state = 'delivered' OR uncertain = 1)",
@@ -77,9 +77,9 @@ def may_be_known(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
 
 
 def mark_uncertain(tx: Tx, seq: int, body: bytes = b"", order_revision: int | None = None) -> None:
-    """Note, before sending, what is sent, and that from now on the bus may have it: after a crash it is looked up.
+    """Note, before sending, that the bus may have a row from now on; after a crash its Task is searched for.
 
-    `body` is the exact bytes, made of the order in its `order_revision`.
+    `body` is the bytes to be sent, rendered from the order in `order_revision`.
     """
     packed = zlib.compress(body) if body else None
     tx.run(
@@ -90,9 +90,9 @@ def mark_uncertain(tx: Tx, seq: int, body: bytes = b"", order_revision: int | No
 
 
 def forget_sent(tx: Tx, before: datetime) -> int:
-    """Forget the JSON of rows that were settled and were made before an instant; return how many there were.
+    """Delete the JSON of delivered, dropped and unsupported rows created before an instant; return their number.
 
-    What was accepted, dropped or unsupported does not change any more; the attempts and their answers stay.
+    Their attempts and answers stay.
     """
     return tx.change(
         "UPDATE outbox SET sent = NULL WHERE sent IS NOT NULL AND created_at < ?"
@@ -102,9 +102,9 @@ def forget_sent(tx: Tx, before: datetime) -> int:
 
 
 def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
-    """Return what changes whenever a message would be made of something else; None if there is no such row.
+    """Return a value that changes whenever the content of a message changes; None if there is no such row.
 
-    One statement over the revisions and numbers of everything that a message is rendered from.
+    One query of the revisions and numbers of everything that a message is rendered from.
     """
     row = reader.one(
         "SELECT b.state, b.uncertain, b.attempts, o.revision, o.state AS order_state, o.accession_number,"
@@ -122,7 +122,7 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
 
 
 def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
-    """Record that the bus has accepted a row, and the ids that it gave."""
+    """Record that the bus has accepted a row, and the ids of its resources (name -> id)."""
     row = tx.one("SELECT order_id FROM outbox WHERE seq = ?", [seq])
     assert row is not None
     tx.run(
@@ -135,13 +135,13 @@ def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> Non
 
 
 def unsupported(tx: Tx, seq: int, reason: str, answer: str = "") -> None:
-    """Record that this bus has no message for a row; it is shown to people and blocks nothing."""
+    """Mark a row as unsupported by this bus; it is shown to people and blocks nothing."""
     tx.run("UPDATE outbox SET state = 'unsupported', uncertain = 0, reason = ? WHERE seq = ?", [reason, seq])
     _attempt(tx, seq, "unsupported", reason, answer)
 
 
 def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) -> None:
-    """Note a failed attempt; `uncertain` says that the bus may nevertheless have it."""
+    """Note a failed attempt; `uncertain`: the bus may have the message nevertheless."""
     tx.run(
         "UPDATE outbox SET attempts = attempts + 1, reason = ?, uncertain = ? WHERE seq = ?",
         [reason, int(uncertain), seq],
@@ -152,7 +152,7 @@ def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) 
 def mark_needs_attention(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool = False) -> None:
     """Mark a row as needing attention, with the reason; its order waits until a person or an amendment resumes it.
 
-    `uncertain` says that the bus may nevertheless have it, so that it is looked up before it is sent again.
+    `uncertain`: the bus may have it nevertheless, so its Task is searched for before it is sent again.
     """
     tx.run(
         "UPDATE outbox SET state = 'needs_attention', uncertain = ?, attempts = attempts + 1, reason = ? WHERE seq = ?",
@@ -162,15 +162,12 @@ def mark_needs_attention(tx: Tx, seq: int, reason: str, answer: str, *, uncertai
 
 
 def resume(tx: Tx, order_id: int) -> int:
-    """Put an order's rows that need attention back into the queue; return how many there were."""
+    """Put an order's rows that need attention back into the queue; return their number."""
     return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'needs_attention'", [order_id])
 
 
 def drop_refused(tx: Tx, order_id: int) -> bool:
-    """Drop an order's messages if the bus refused its order and has nothing of it; return True if that was so.
-
-    For a cancelled order: what the bus does not know it need not forget.
-    """
+    """Drop the messages of a cancelled order if the bus refused the order and has nothing of it; return True if so."""
     known = tx.value(
         "SELECT 1 FROM outbox WHERE order_id = ? AND"
         " (state = 'delivered' OR uncertain = 1 OR (state = 'pending' AND kind = 'order'))",
@@ -183,7 +180,7 @@ def drop_refused(tx: Tx, order_id: int) -> bool:
 
 
 def withdraw(tx: Tx, order_id: int, *kinds: OutboxKind) -> bool:
-    """Drop messages that are no longer true, unless the bus may have them; return True if there was one to drop."""
+    """Drop messages that are not true any more, unless the bus may have them; return True if one was dropped."""
     return (
         tx.change(
             "UPDATE outbox SET state = 'dropped' WHERE order_id = ? AND kind IN (SELECT value FROM json_each(?))"
@@ -195,7 +192,7 @@ def withdraw(tx: Tx, order_id: int, *kinds: OutboxKind) -> bool:
 
 
 def reinstate(tx: Tx, order_id: int, kind: OutboxKind) -> None:
-    """Queue a message again that was dropped because it was not true for a while; do nothing if there is none."""
+    """Queue again the last message of a kind if it was dropped; do nothing otherwise."""
     newest = tx.value(
         "SELECT state FROM outbox WHERE order_id = ? AND kind = ? ORDER BY seq DESC LIMIT 1", [order_id, kind]
     )
@@ -210,7 +207,7 @@ def get(reader: Reader, seq: int) -> OutboxRow | None:
 
 
 def set_references(tx: Tx, order_id: int, references: Mapping[str, str]) -> None:
-    """Keep the ids that the bus gave to an order's resources (task, service_request, patient, acsn, …); "" is none."""
+    """Store the ids of an order's resources on the bus (task, service_request, patient, acsn, …); "" is left out."""
     for name, value in references.items():
         if value:
             tx.run(
@@ -221,7 +218,7 @@ def set_references(tx: Tx, order_id: int, references: Mapping[str, str]) -> None
 
 
 def references(reader: Reader, order_id: int) -> BusReferences:
-    """Return the ids that the bus gave to an order's resources."""
+    """Return the ids of an order's resources on the bus."""
     values = {
         row["name"]: row["value"]
         for row in reader.rows("SELECT name, value FROM bus_reference WHERE order_id = ?", [order_id])
@@ -279,5 +276,5 @@ def from_row(row: Row) -> OutboxRow:
 def _attempt(tx: Tx, seq: int, outcome: str, reason: str, answer: str) -> None:
     tx.run(
         "INSERT INTO outbox_attempt (seq, at, outcome, reason, answer) VALUES (?, ?, ?, ?, ?)",
-        [seq, tx.now.isoformat(), outcome, reason, answer[:ANSWER_KEPT]],
+        [seq, tx.now.isoformat(), outcome, reason, answer[:MAX_ANSWER]],
     )

@@ -1,4 +1,4 @@
-"""Patients: found as one types, kept once."""
+"""Patients of the clinic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from broker.domain.people import Patient, PersonName, Sex
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 
-PREFIX_END = "\U0010ffff"  # above every letter: the end of a prefix range
+PREFIX_END = "\U0010ffff"  # above every character: the end of a prefix range
 
 
 def from_row(row: Row) -> Patient:
@@ -33,11 +33,11 @@ def get(reader: Reader, id: int) -> Patient | None:
 
 
 def find_same(reader: Reader, patient: Patient) -> Patient | None:
-    """Find who this is: by card number, СНИЛС or policy; else by full name, birth date and sex together."""
+    """Return this patient by card number, СНИЛС or policy, else by full name, birth date and sex; None if unknown."""
     for number, value in (("patient_id", patient.patient_id), ("snils", patient.snils), ("policy", patient.policy)):
         if value and (found := find_by(reader, number, value)):
             return found
-    if patient.birth_date is None:  # people of one name are told apart by nothing else
+    if patient.birth_date is None:  # a name alone does not identify a patient
         return None
     row = reader.one(
         "SELECT * FROM patient WHERE name_key = ? AND birth_date = ? AND sex = ?"
@@ -54,7 +54,7 @@ def find_same(reader: Reader, patient: Patient) -> Patient | None:
 
 
 def find_by(reader: Reader, number: str, value: str) -> Patient | None:
-    """Find the patient whose `number` (patient_id, snils or policy) is `value`, or None."""
+    """Return the patient whose `number` (patient_id, snils or policy) is `value`, or None."""
     queries = {
         "patient_id": "SELECT * FROM patient WHERE patient_id = ?",
         "snils": "SELECT * FROM patient WHERE snils = ?",
@@ -70,7 +70,7 @@ def add(tx: Tx, patient: Patient, patient_id: str) -> int:
 
 
 def update(tx: Tx, id: int, patient: Patient) -> None:
-    """Write a patient's data over the old ones and increment the revision; the Patient ID stays."""
+    """Update a patient and increment the revision; the Patient ID does not change."""
     rows.update(tx, "patient", _columns(tx, patient), {"id": id}, also="revision = revision + 1")
 
 

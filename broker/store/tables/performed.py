@@ -1,4 +1,4 @@
-"""Performed procedure steps, their links to what was scheduled, and every message as it came."""
+"""Performed procedure steps, their links to scheduled steps, and every message as it came."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from broker.store.database import Reader, Row, Tx
 
 
 def get(reader: Reader, sop_instance_uid: str) -> PerformedStep | None:
-    """Return a performed step, or None; its references, series and doses are read by functions of their own."""
+    """Return a performed step, or None; without its references, series and doses."""
     row = reader.one("SELECT * FROM performed_step WHERE sop_instance_uid = ?", [sop_instance_uid])
     return from_row(row) if row else None
 
@@ -66,15 +66,15 @@ def add(tx: Tx, step: PerformedStep, attributes: str = "{}") -> int:
 
 
 def update(tx: Tx, step: PerformedStep, attributes: Mapping[str, Any]) -> None:
-    """Write a performed step's present state over the old one; what it refers to never changes (PS3.4 F.7.2.2.2)."""
+    """Update a performed step and its attributes; its references never change (PS3.4 F.7.2.2.2)."""
     columns = _columns(tx, step, json.dumps(attributes, ensure_ascii=False))
-    # Only what an N-SET may change: the change log takes a device's AE title that is written for one that has changed.
+    # Only columns that an N-SET may change: writing the AE title would enter the change log as a change of it.
     changed = {name: value for name, value in columns.items() if name in _CHANGEABLE}
     rows.update(tx, "performed_step", changed, {"sop_instance_uid": step.sop_instance_uid})
 
 
 def end_provisionally(tx: Tx, sop_instance_uid: str, state: PerformedState) -> None:
-    """End a running step in its device's place; what the device reported stays as it is."""
+    """End a running step in place of its device, which may still overrule that."""
     tx.run(
         "UPDATE performed_step SET state = ?, provisional = 1, changed_at = ? WHERE sop_instance_uid = ?",
         [state, tx.now.isoformat(), sop_instance_uid],
@@ -88,7 +88,7 @@ def running(reader: Reader) -> list[tuple[PerformedStep, datetime]]:
 
 
 def references(reader: Reader, performed_step_id: int) -> tuple[StepReference, ...]:
-    """Return what a performed step says of the orders that it belongs to, in the order in which its device sent it."""
+    """Return a performed step's references to orders, in the order of the message."""
     found = reader.rows(
         "SELECT study_instance_uid, accession_number, requested_procedure_id, sps_id, referenced_study_uids"
         " FROM performed_step_reference WHERE performed_step_id = ? ORDER BY position",
@@ -112,13 +112,13 @@ def completed_of_order(reader: Reader, order_id: int) -> tuple[PerformedStep, ..
 
 
 def set_series(tx: Tx, performed_step_id: int, series: Iterable[PerformedSeries]) -> None:
-    """Write a step's series over the old ones."""
+    """Replace a step's series."""
     tx.run("DELETE FROM performed_series WHERE performed_step_id = ?", [performed_step_id])
     add_series(tx, performed_step_id, series)
 
 
 def add_series(tx: Tx, performed_step_id: int, series: Iterable[PerformedSeries]) -> None:
-    """Keep series of a step; of two with one UID the later one stays."""
+    """Insert series of a step; of two with the same UID the later one stays."""
     for each in series:
         tx.run(
             "INSERT OR REPLACE INTO performed_series"
@@ -140,14 +140,14 @@ def series(reader: Reader, performed_step_id: int) -> list[PerformedSeries]:
 
 
 def set_doses(tx: Tx, performed_step_id: int, by_keyword: Mapping[str, Iterable[Dose]]) -> None:
-    """Write the dose over what was known of these attributes; the others stay."""
+    """Replace the doses of these attributes; others stay."""
     for keyword, doses in by_keyword.items():
         tx.run("DELETE FROM performed_dose WHERE performed_step_id = ? AND keyword = ?", [performed_step_id, keyword])
         add_doses(tx, performed_step_id, doses)
 
 
 def add_doses(tx: Tx, performed_step_id: int, doses: Iterable[Dose]) -> None:
-    """Keep the dose of a step of which none was known by these attributes."""
+    """Insert doses of a step."""
     for dose in doses:
         tx.run(
             "INSERT INTO performed_dose (performed_step_id, keyword, position, value, unit) VALUES (?, ?, ?, ?, ?)",
@@ -166,7 +166,7 @@ def doses(reader: Reader, performed_step_id: int) -> list[Dose]:
 def link(tx: Tx, performed_step_id: int, scheduled_step_id: int, linked_by: str, conflict: str = "") -> bool:
     """Link what was done to what was scheduled; False when they were linked already.
 
-    `conflict` is what contradicts the patient, until a person has looked at it.
+    `conflict` names the fields that contradict the patient, until a person confirms the patient.
     """
     return bool(
         tx.change(
@@ -271,7 +271,7 @@ def states_of_step(reader: Reader, scheduled_step_id: int) -> list[PerformedStat
 
 
 def record_message(tx: Tx, uid: str, operation: str, ae_title: str, outcome: str, message: Message) -> None:
-    """Keep a message as it came, with what became of it."""
+    """Store a message as it came, with its outcome."""
     rows.insert(
         tx,
         "performed_step_message",

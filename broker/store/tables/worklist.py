@@ -1,7 +1,7 @@
-"""What is on the worklist: open scheduled steps, and those that were closed a short while ago, found through indexes.
+"""The worklist: open scheduled steps, and those completed a short while ago, found by indexes.
 
-A query names its order by a number, which one index answers; or it names a time, and then the index of open steps by
-their start is walked, earliest first, a page at a time.
+A query with a number is answered by the index of that number; otherwise the index of open steps by start is read,
+earliest first, a page at a time.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from broker.store.database import Reader, Store, Tx
 from broker.store.tables import orders
 from broker.store.tables.patients import PREFIX_END
 
-MAX_CHANGED = 200  # orders that are looked at one by one
+MAX_CHANGED = 200  # more changed orders than this count as a change of everything
 
 
 @dataclass(frozen=True, slots=True)
 class IndexFilter:
     """The part of a worklist query that indexes answer; None and empty mean "any".
 
-    Starts are local and inclusive. `closed_since` is an instant: steps completed after it still count.
+    Starts are local and inclusive. `closed_since` is an instant (UTC): steps completed after it are included.
     """
 
     station_ae_title: str | None = None
@@ -51,14 +51,14 @@ class Candidate:
     order_id: int
     start: str
     name: PersonName
-    imported: bool = False  # what an import brought may say otherwise
+    imported: bool = False  # passthrough attributes of an import may differ from the columns
 
 
 @dataclass(frozen=True, slots=True)
 class WorklistItem:
-    """One worklist item: a step, the order that it belongs to, and the AE titles that have begun it, if any.
+    """One worklist item: a step, the order that it belongs to, and the AE titles that have started it, if any.
 
-    Performers are looked up only where it matters: for a step that is on several stations.
+    Performers are read only for steps on several stations.
     """
 
     order: Order
@@ -74,7 +74,7 @@ def revision(store: Store) -> int:
 def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
     """Return the orders (ids) that have changed since a revision, and the revision up to which these are all.
 
-    None where they are many, or where every answer may be another one, as after a change of a device.
+    None if there are more than MAX_CHANGED, or if all answers may have changed, as after a change of a device.
     """
     rows = reader.rows(
         "SELECT revision, order_id FROM worklist_change WHERE revision > ? ORDER BY revision LIMIT ?",
@@ -87,16 +87,16 @@ def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
 
 def candidates(
     reader: Reader,
-    narrowing: IndexFilter,
+    index_filter: IndexFilter,
     limit: int,
     after: Candidate | None = None,
     among: Collection[int] | None = None,
 ) -> list[Candidate]:
     """Return the candidates that an index filter lets through, earliest first, at most `limit`.
 
-    They begin behind `after`; with `among`, only items of these orders (ids) count.
+    Only candidates behind `after`; with `among`, only of these orders (ids).
     """
-    sql, params = statement(narrowing, limit, after, among)
+    sql, params = statement(index_filter, limit, after, among)
     return [
         Candidate(
             row["step_id"],
@@ -126,10 +126,10 @@ def load(reader: Reader, found: Sequence[Candidate]) -> list[WorklistItem]:
 
 
 _AMONG = "o.id IN (SELECT value FROM json_each(:among))"
-_OPEN = "s.state IN ('SCHEDULED', 'STARTED')"  # as the partial index scheduled_step_open has it
+_OPEN = "s.state IN ('SCHEDULED', 'STARTED')"  # the condition of the partial index scheduled_step_open
 _CLOSED = "s.state = 'COMPLETED' AND s.state_since >= :closed_since"
 _COLUMNS = "s.id AS step_id, s.order_id, s.start AS begins, p.family, p.given, p.middle, o.attributes <> '' AS imported"
-# The order of the tables is prescribed (CROSS JOIN): without statistics SQLite may begin at the wrong end.
+# CROSS JOIN fixes the order of the tables: without statistics SQLite may choose the wrong one.
 _BY_START = (
     f"SELECT {_COLUMNS} FROM scheduled_step s INDEXED BY {{index}} CROSS JOIN orders o ON o.id = s.order_id"
     " CROSS JOIN patient p ON p.id = o.patient_id WHERE {conditions}"
@@ -145,20 +145,20 @@ _BY_PATIENT = (
 
 
 def statement(
-    narrowing: IndexFilter, limit: int, after: Candidate | None = None, among: Collection[int] | None = None
+    index_filter: IndexFilter, limit: int, after: Candidate | None = None, among: Collection[int] | None = None
 ) -> tuple[str, dict[str, Any]]:
     """Write the SQL for `places`, and its parameters."""
-    conditions, params = _conditions(narrowing)
+    conditions, params = _conditions(index_filter)
     params["limit"] = limit
     if among is not None:
         params["among"] = json.dumps(list(among))
     if after is not None:
         conditions.append("s.start >= :after_start AND (s.start > :after_start OR s.id > :after_id)")
         params |= {"after_start": after.start, "after_id": after.step_id}
-    closed = narrowing.closed_since is not None
-    if narrowing.closed_since is not None:
-        params["closed_since"] = narrowing.closed_since.isoformat()
-    by_number = _by_number(narrowing, params)
+    closed = index_filter.closed_since is not None
+    if index_filter.closed_since is not None:
+        params["closed_since"] = index_filter.closed_since.isoformat()
+    by_number = _by_number(index_filter, params)
     if by_number and among is not None:
         conditions.append(_AMONG)
     elif among is not None:
@@ -175,15 +175,15 @@ def statement(
     return f"{sql} ORDER BY begins, step_id LIMIT :limit", params
 
 
-def _by_number(narrowing: IndexFilter, params: dict[str, Any]) -> tuple[str, str] | None:
+def _by_number(index_filter: IndexFilter, params: dict[str, Any]) -> tuple[str, str] | None:
     """Choose the number that names the fewest orders: the template to use, and the condition that it begins with."""
-    if narrowing.study_instance_uids:
-        params["uids"] = json.dumps(narrowing.study_instance_uids)
+    if index_filter.study_instance_uids:
+        params["uids"] = json.dumps(index_filter.study_instance_uids)
         return _BY_ORDER, "o.study_instance_uid IN (SELECT value FROM json_each(:uids))"
-    either = orders.BEARS_NUMBER.replace("?1", ":number")
+    either = orders.HAS_NUMBER.replace("?1", ":number")
     for template, condition, value in (
-        (_BY_ORDER, f"o.{either}", narrowing.accession_number),
-        (_BY_PATIENT, "p.patient_id = :number", narrowing.patient_id),
+        (_BY_ORDER, f"o.{either}", index_filter.accession_number),
+        (_BY_PATIENT, "p.patient_id = :number", index_filter.patient_id),
     ):
         if value is not None:
             params["number"] = value
@@ -191,46 +191,46 @@ def _by_number(narrowing: IndexFilter, params: dict[str, Any]) -> tuple[str, str
     return None
 
 
-def _conditions(narrowing: IndexFilter) -> tuple[list[str], dict[str, Any]]:
+def _conditions(index_filter: IndexFilter) -> tuple[list[str], dict[str, Any]]:
     """Return what is checked of every row, whichever index found it."""
     conditions, params = list[str](), dict[str, Any]()
     for name, condition, value in (
         (
             "station",
             "EXISTS (SELECT 1 FROM scheduled_step_station t WHERE t.step_id = s.id AND t.ae_title = :station)",
-            narrowing.station_ae_title,
+            index_filter.station_ae_title,
         ),
-        ("start_from", "s.start >= :start_from", _text(narrowing.start_from)),
-        ("start_to", "s.start <= :start_to", _text(narrowing.start_to)),
-        ("modality", "o.modality = :modality", narrowing.modality),
-        # These may be a script's own, which need not be unique here: what an import brought is looked at afterwards.
-        ("sps_id", "(s.sps_id = :sps_id OR o.attributes <> '')", narrowing.sps_id),
+        ("start_from", "s.start >= :start_from", _text(index_filter.start_from)),
+        ("start_to", "s.start <= :start_to", _text(index_filter.start_to)),
+        ("modality", "o.modality = :modality", index_filter.modality),
+        # Numbers of a script need not be unique: items with passthrough attributes are compared afterwards.
+        ("sps_id", "(s.sps_id = :sps_id OR o.attributes <> '')", index_filter.sps_id),
         (
             "requested_procedure_id",
             "(o.requested_procedure_id = :requested_procedure_id OR o.attributes <> '')",
-            narrowing.requested_procedure_id,
+            index_filter.requested_procedure_id,
         ),
     ):
         if value is not None:
             conditions.append(condition)
             params[name] = value
     for name, condition, beginning in (
-        # An import may have brought the name in other letters too.
+        # An import may have the name in another alphabet too.
         (
             "name",
             "((p.name_key >= :name_from AND p.name_key < :name_to) OR o.attributes <> '')",
-            narrowing.name_beginning,
+            index_filter.name_beginning,
         ),
         (
             "accession",
             "((o.accession_number >= :accession_from AND o.accession_number < :accession_to) OR"
             " (o.bus_accession_number >= :accession_from AND o.bus_accession_number < :accession_to))",
-            narrowing.accession_beginning,
+            index_filter.accession_beginning,
         ),
         (
             "patient",
             "p.patient_id >= :patient_from AND p.patient_id < :patient_to",
-            narrowing.patient_id_beginning,
+            index_filter.patient_id_beginning,
         ),
     ):
         if beginning:

@@ -1,4 +1,4 @@
-"""The worklist files that were taken over: which content, which order came of it, and what is wrong with it."""
+"""The imported worklist files: their content, their order, and why a content was not imported."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class FileState(StrEnum):
     """Where a file stands."""
 
     PRESENT = "present"
-    GONE = "gone"  # it vanished after its study had begun, or was cancelled by a person
-    WITHDRAWN = "withdrawn"  # it vanished, and its order was cancelled for that
+    GONE = "gone"  # it vanished after its study had started, or after a person had cancelled its order
+    WITHDRAWN = "withdrawn"  # it vanished, and its order was cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class WorklistFile:
     """A file as it was last looked at.
 
-    `problem` says why its content was not imported; the order, if there is one, is then that of an earlier content.
+    `problem` says why its content was not imported; the order, if any, is then that of an earlier content.
     """
 
     path: str
@@ -45,7 +45,7 @@ def of_order(reader: Reader, order_id: int) -> WorklistFile | None:
 
 def present_under(reader: Reader, folder: str) -> list[WorklistFile]:
     """Return the files below a folder that were there at the last look."""
-    # The character after "/" is "0": a range of the primary key, also where the folder's name holds a "%".
+    # The character after "/" is "0": a range of the primary key, also if the folder's name contains a "%".
     found = reader.rows(
         "SELECT * FROM worklist_file WHERE path > :folder || '/' AND path < :folder || '0' AND state = 'present'",
         {"folder": folder.rstrip("/")},

@@ -56,7 +56,7 @@ class EndpointServer(PracticeServer):
         return self.page_url + "fhir"
 
 
-class House:
+class ApiClinic:
     """The clinic."""
 
     def __init__(self, store: Store, auto_accept: Mapping[str, str] | None = None, clinic: Clinic = CLINIC) -> None:

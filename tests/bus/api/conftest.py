@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from broker.store.database import Store
-from tests.bus.api.clinic import House
+from tests.bus.api.clinic import ApiClinic
 
 
 @pytest.fixture
-def house(store: Store) -> Iterator[House]:
-    opened = House(store)
+def clinic(store: Store) -> Iterator[ApiClinic]:
+    opened = ApiClinic(store)
     yield opened
     opened.close()

@@ -21,7 +21,7 @@ from broker.store.database import Store, StoreError
 from broker.store.queries import access, inbox
 from broker.store.tables import clients, incoming, orders
 from broker.workflow import incoming_referrals, step_links
-from tests.bus.api.clinic import NAME, House
+from tests.bus.api.clinic import NAME, ApiClinic
 from tests.bus.bundles import (
     Resource,
     accepted,
@@ -49,11 +49,11 @@ ALLOWED = "(urn:oid:2.16.840.1.113883.4.642.1.1075) not found in value set"
 
 
 @pytest.fixture
-def open_house(store: Store) -> Iterator[Callable[..., House]]:
-    opened: list[House] = []
+def open_clinic(store: Store) -> Iterator[Callable[..., ApiClinic]]:
+    opened: list[ApiClinic] = []
 
-    def open_one(**options: Any) -> House:
-        opened.append(House(store, **options))
+    def open_one(**options: Any) -> ApiClinic:
+        opened.append(ApiClinic(store, **options))
         return opened[-1]
 
     yield open_one
@@ -69,39 +69,39 @@ def own_code(sent: Resource) -> Resource:
     return sent
 
 
-def get(house: House, reference: str, **options: Any) -> Resource:
-    answer = call(house.server, "GET", f"/{reference}", **options)
+def get(clinic: ApiClinic, reference: str, **options: Any) -> Resource:
+    answer = call(clinic.server, "GET", f"/{reference}", **options)
     assert answer.status_code == 200, answer.text
     body: Resource = answer.json()
     return body
 
 
-def answers(house: House, answered: Resource) -> list[Resource]:
-    return search(house.server, intent="reflex-order", based_on=id_of(answered, "Task"))
+def answers(clinic: ApiClinic, answered: Resource) -> list[Resource]:
+    return search(clinic.server, intent="reflex-order", based_on=id_of(answered, "Task"))
 
 
 # ---- ordering ----
 
 
-def test_an_order_waits_at_the_desk_and_bears_the_number_that_its_sender_was_told(house: House) -> None:
-    answered = accepted(house.server, order("order-1"))
+def test_an_order_waits_at_the_desk_with_the_number_that_its_sender_got(clinic: ApiClinic) -> None:
+    answered = accepted(clinic.server, order("order-1"))
     [number] = accession_numbers(part(answered, "Task"))
-    [known] = house.waiting()
+    [known] = clinic.waiting()
     assert (known.source, known.task, known.bus_accession_number) == (NAME, part(answered, "Task")["id"], number)
     assert (known.patient.name.family, known.diagnosis_code) == ("Ёлкина", "J18.9")
     assert known.requester == PRACTICE_ORGANISATION
-    made = house.accept()
+    made = clinic.accept()
     assert (made.accession_number, made.bus_accession_number, made.requester) == (number, "", PRACTICE_ORGANISATION)
-    assert get(house, id_of(answered, "Task")) == part(answered, "Task")
-    next_one = accession_numbers(part(accepted(house.server, order()), "Task"))
+    assert get(clinic, id_of(answered, "Task")) == part(answered, "Task")
+    next_one = accession_numbers(part(accepted(clinic.server, order()), "Task"))
     assert next_one != [number]
 
 
-def test_a_rule_puts_an_order_onto_the_worklist_at_once(open_house: Callable[..., House]) -> None:
-    house = open_house(auto_accept={"DX": "XRAY_14"})
-    answered = accepted(house.server, own_code(order()))
-    assert house.waiting() == []
-    with house.store.read() as reader:
+def test_a_rule_puts_an_order_onto_the_worklist_at_once(open_clinic: Callable[..., ApiClinic]) -> None:
+    clinic = open_clinic(auto_accept={"DX": "XRAY_14"})
+    answered = accepted(clinic.server, own_code(order()))
+    assert clinic.waiting() == []
+    with clinic.store.read() as reader:
         made = orders.by_accession_number(reader, *accession_numbers(part(answered, "Task")))
     assert made is not None
     assert (made.state, made.steps[0].station_ae_titles) == (OrderState.SCHEDULED, ("XRAY_14",))
@@ -111,104 +111,104 @@ def test_a_rule_puts_an_order_onto_the_worklist_at_once(open_house: Callable[...
     ("own", "send_to_bus", "role"),
     [(True, True, BusRole.PLACER), (True, False, BusRole.NONE), (False, False, BusRole.NONE)],
 )
-def test_the_region_is_told_where_it_is_said_so(house: House, own: bool, send_to_bus: bool, role: BusRole) -> None:
+def test_the_region_gets_it_if_configured(clinic: ApiClinic, own: bool, send_to_bus: bool, role: BusRole) -> None:
     guid = PRACTICE_ORGANISATION_2 if own else PRACTICE_ORGANISATION
-    house.add_client("second", OTHER_TOKEN, "" if own else guid, send_to_bus=send_to_bus)
+    clinic.add_client("second", OTHER_TOKEN, "" if own else guid, send_to_bus=send_to_bus)
     sent = json.loads(json.dumps(order()).replace(PRACTICE_ORGANISATION, guid))
-    answer = call(house.server, "POST", "", sent, headers=AS_OTHER)
+    answer = call(clinic.server, "POST", "", sent, headers=AS_OTHER)
     assert answer.status_code == 200, answer.text
-    made = house.accept()
+    made = clinic.accept()
     assert (made.bus_role, made.requester) == (role, None if own else guid)
-    assert house.count("outbox") == int(send_to_bus)
-    assert update_as_other(house, part(answer.json(), "Task")["id"]).status_code == 200
-    assert house.order(made).state is OrderState.CANCELLED
-    assert house.count("outbox") == 2 * int(send_to_bus)  # the cancellation follows its order
+    assert clinic.count("outbox") == int(send_to_bus)
+    assert update_as_other(clinic, part(answer.json(), "Task")["id"]).status_code == 200
+    assert clinic.order(made).state is OrderState.CANCELLED
+    assert clinic.count("outbox") == 2 * int(send_to_bus)  # the cancellation follows its order
 
 
-def update_as_other(house: House, task_id: str) -> Any:
+def update_as_other(clinic: ApiClinic, task_id: str) -> Any:
     given = [{"name": "_id", "valueString": task_id}, {"name": "status", "valueString": "cancelled"}]
     body = {"resourceType": "Parameters", "parameter": given}
-    return call(house.server, "POST", "/$updatestatus", body, headers=AS_OTHER)
+    return call(clinic.server, "POST", "/$updatestatus", body, headers=AS_OTHER)
 
 
-def test_what_is_not_for_this_clinic_and_what_is_no_order_is_refused(house: House) -> None:
-    answer = post(house.server, order(owner=PRACTICE_ORGANISATION))
+def test_what_is_not_for_this_clinic_or_not_an_order_is_refused(clinic: ApiClinic) -> None:
+    answer = post(clinic.server, order(owner=PRACTICE_ORGANISATION))
     assert (answer.status_code, answer.json()["issue"][0]["location"]) == (422, ["Task.owner"])
-    answered = accepted(house.server, order("order-1"))
-    answer = post(house.server, result("order-1", answered))
+    answered = accepted(clinic.server, order("order-1"))
+    answer = post(clinic.server, result("order-1", answered))
     assert answer.status_code == 422
     assert "результаты выдаёт эта клиника" in answer.text
     sent = order()
     of(sent, "Task")["identifier"][0]["type"] = concept("urn:oid:1.2.643.2.69.1.1.1.122", "ACSN")
-    assert "нет собственного номера" in post(house.server, sent).text
-    assert house.count("incoming_referral") == 1
+    assert "нет собственного номера" in post(clinic.server, sent).text
+    assert clinic.count("incoming_referral") == 1
 
 
-def test_an_order_that_is_said_twice_at_once_is_one_order(house: House) -> None:
+def test_an_order_that_is_sent_twice_at_once_is_one_order(clinic: ApiClinic) -> None:
     sent = order("order-race")
     given: list[int] = []
-    threads = [threading.Thread(target=lambda: given.append(post(house.server, sent).status_code)) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: given.append(post(clinic.server, sent).status_code)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(given) == [200, 422, 422, 422]
-    assert len(house.waiting()) == 1
+    assert len(clinic.waiting()) == 1
 
 
-def test_a_number_that_somebody_took_meanwhile_is_replaced_and_the_sender_reads_the_new_one(
-    house: House, monkeypatch: pytest.MonkeyPatch
+def test_a_number_that_was_taken_meanwhile_is_replaced_and_the_sender_reads_the_new_one(
+    clinic: ApiClinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = accepted(house.server, order())
+    answered = accepted(clinic.server, order())
     [number] = accession_numbers(part(answered, "Task"))
     taken = orders.is_taken
     monkeypatch.setattr(orders, "is_taken", lambda tx, name, value, **more: value == number or taken(tx, name, value))
-    made = house.accept()
+    made = clinic.accept()
     assert made.accession_number != number
-    assert accession_numbers(get(house, id_of(answered, "Task"))) == [made.accession_number]
+    assert accession_numbers(get(clinic, id_of(answered, "Task"))) == [made.accession_number]
 
 
 # ---- cancelling ----
 
 
-def test_a_referral_that_waited_is_cancelled_and_so_is_its_order(house: House) -> None:
+def test_a_referral_that_waited_is_cancelled_and_so_is_its_order(clinic: ApiClinic) -> None:
     for accept in (False, True):
-        task = part(accepted(house.server, order()), "Task")
-        made = house.accept() if accept else None
-        assert update(house.server, task["id"], "cancelled").json()["status"] == "cancelled"
-        assert house.waiting() == []
-        assert made is None or house.order(made).state is OrderState.CANCELLED
+        task = part(accepted(clinic.server, order()), "Task")
+        made = clinic.accept() if accept else None
+        assert update(clinic.server, task["id"], "cancelled").json()["status"] == "cancelled"
+        assert clinic.waiting() == []
+        assert made is None or clinic.order(made).state is OrderState.CANCELLED
 
 
-def test_a_clock_that_was_set_back_cancels_all_the_same(house: House) -> None:
-    task = part(accepted(house.server, order()), "Task")
-    house.store.clock = Clock(NOW - timedelta(hours=1))
-    cancelled = update(house.server, task["id"], "cancelled").json()
+def test_a_cancellation_works_also_after_the_clock_was_set_back(clinic: ApiClinic) -> None:
+    task = part(accepted(clinic.server, order()), "Task")
+    clinic.store.clock = Clock(NOW - timedelta(hours=1))
+    cancelled = update(clinic.server, task["id"], "cancelled").json()
     assert cancelled["status"] == "cancelled"
     assert cancelled["meta"]["lastUpdated"] >= task["meta"]["lastUpdated"]
-    assert house.waiting() == []
+    assert clinic.waiting() == []
 
 
-def test_what_has_begun_is_not_cancelled_but_people_are_told(house: House) -> None:
-    task = part(accepted(house.server, order()), "Task")
-    house.begin(house.accept())
+def test_a_started_order_is_not_cancelled_but_people_are_warned(clinic: ApiClinic) -> None:
+    task = part(accepted(clinic.server, order()), "Task")
+    clinic.begin(clinic.accept())
     for _ in range(2):
-        answer = update(house.server, task["id"], "cancelled")
+        answer = update(clinic.server, task["id"], "cancelled")
         assert answer.status_code == 422
         assert "уже выполняется" in answer.text
-    with house.store.read() as reader:
+    with clinic.store.read() as reader:
         [trouble] = inbox.too_late(reader)
     assert trouble.accession_number == accession_numbers(task)[0]
-    assert get(house, f"Task/{task['id']}")["status"] == "requested"
+    assert get(clinic, f"Task/{task['id']}")["status"] == "requested"
 
 
-def test_what_people_cancel_or_decline_here_its_sender_sees(house: House) -> None:
-    first = part(accepted(house.server, order()), "Task")
-    house.cancel(house.accept())
-    second = part(accepted(house.server, order()), "Task")
-    [known] = house.waiting()
-    house.store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
-    changed = search(house.server, intent="original-order", status="cancelled,rejected")
+def test_what_people_cancel_or_decline_here_its_sender_sees(clinic: ApiClinic) -> None:
+    first = part(accepted(clinic.server, order()), "Task")
+    clinic.cancel(clinic.accept())
+    second = part(accepted(clinic.server, order()), "Task")
+    [known] = clinic.waiting()
+    clinic.store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    changed = search(clinic.server, intent="original-order", status="cancelled,rejected")
     assert [(task["id"], task["status"]) for task in changed] == [
         (first["id"], "cancelled"),
         (second["id"], "rejected"),
@@ -216,9 +216,9 @@ def test_what_people_cancel_or_decline_here_its_sender_sees(house: House) -> Non
     for task, before in zip(changed, (first, second), strict=True):
         assert task["meta"]["lastUpdated"] > before["meta"]["lastUpdated"]
         since = f"ge{task['meta']['lastUpdated']}"
-        assert task["id"] in [found["id"] for found in search(house.server, _lastUpdated=since)]
-    assert update(house.server, second["id"], "cancelled").json()["status"] == "cancelled"
-    with house.store.read() as reader:
+        assert task["id"] in [found["id"] for found in search(clinic.server, _lastUpdated=since)]
+    assert update(clinic.server, second["id"], "cancelled").json()["status"] == "cancelled"
+    with clinic.store.read() as reader:
         kept = incoming.by_task(reader, NAME, second["id"])
     assert kept is not None
     assert kept.state is IncomingState.CANCELLED
@@ -227,54 +227,54 @@ def test_what_people_cancel_or_decline_here_its_sender_sees(house: House) -> Non
 # ---- results ----
 
 
-def test_images_and_then_the_report_are_answers_to_the_order(house: House) -> None:
-    answered = accepted(house.server, order())
+def test_images_and_then_the_report_are_answers_to_the_order(clinic: ApiClinic) -> None:
+    answered = accepted(clinic.server, order())
     number = accession_numbers(part(answered, "Task"))[0]
-    made = house.accept()
-    assert answers(house, answered) == []
-    house.perform(made)
-    [images] = answers(house, answered)
+    made = clinic.accept()
+    assert answers(clinic, answered) == []
+    clinic.perform(made)
+    [images] = answers(clinic, answered)
     assert (images["status"], images["identifier"][0]["value"]) == ("in-progress", f"{number}/in-progress")
-    partial = get(house, images["focus"]["reference"])
+    partial = get(clinic, images["focus"]["reference"])
     assert (partial["status"], partial["basedOn"][0]["reference"]) == ("partial", id_of(answered, "ServiceRequest"))
-    study = get(house, partial["imagingStudy"][0]["reference"])
+    study = get(clinic, partial["imagingStudy"][0]["reference"])
     assert {"system": "urn:dicom:uid", "value": f"urn:oid:{made.study_instance_uid}"} in study["identifier"]
     assert [each["value"] for each in study["identifier"] if "type" in each] == [number]
-    endpoint = get(house, study["endpoint"][0]["reference"])
+    endpoint = get(clinic, study["endpoint"][0]["reference"])
     assert endpoint["address"] == f"https://pacs.example/{made.study_instance_uid}"
-    house.sign(made)
-    [before, completed] = answers(house, answered)
+    clinic.sign(made)
+    [before, completed] = answers(clinic, answered)
     assert (before, completed["status"]) == (images, "completed")
-    report = get(house, completed["focus"]["reference"])
+    report = get(clinic, completed["focus"]["reference"])
     assert report["status"] == "final"
     assert report["imagingStudy"] == partial["imagingStudy"]
-    said = [get(house, each["reference"]) for each in report["result"]]
-    assert [each.get("valueString", each.get("valueQuantity", {}).get("value")) for each in said] == [
+    stated = [get(clinic, each["reference"]) for each in report["result"]]
+    assert [each.get("valueString", each.get("valueQuantity", {}).get("value")) for each in stated] == [
         "Суставная щель сужена.",
         "Артроз II ст.",
         "Консультация травматолога",
         0.12,
     ]
-    binary = get(house, report["presentedForm"][0]["url"])
+    binary = get(clinic, report["presentedForm"][0]["url"])
     assert binary["contentType"] == "application/pdf"
     assert base64.b64decode(binary["data"]).decode() == f"%PDF-1.4 {number} Артроз II ст."
     for named in (f"{number}/completed", f"urn:oid:1.2.643.2.69.1.2.901|{number}/completed"):
-        assert search(house.server, identifier=named) == [completed]
+        assert search(clinic.server, identifier=named) == [completed]
     since = f"ge{completed['meta']['lastUpdated']}"
-    assert search(house.server, _lastUpdated=since) == [completed]
-    assert update(house.server, part(answered, "Task")["id"], "cancelled").status_code == 422
+    assert search(clinic.server, _lastUpdated=since) == [completed]
+    assert update(clinic.server, part(answered, "Task")["id"], "cancelled").status_code == 422
 
 
-def test_every_reference_of_every_answer_can_be_read_and_is_strict_r4(house: House, judge: Validator) -> None:
-    answered = accepted(house.server, order())
-    made = house.accept()
-    house.perform(made)
-    house.sign(made)
-    wanted, read = [id_of(answered, "Task"), *(f"Task/{task['id']}" for task in answers(house, answered))], {}
+def test_every_reference_of_every_answer_can_be_read_and_is_strict_r4(clinic: ApiClinic, judge: Validator) -> None:
+    answered = accepted(clinic.server, order())
+    made = clinic.accept()
+    clinic.perform(made)
+    clinic.sign(made)
+    wanted, read = [id_of(answered, "Task"), *(f"Task/{task['id']}" for task in answers(clinic, answered))], {}
     while wanted:
         name = wanted.pop()
         if name not in read:
-            read[name] = get(house, name)
+            read[name] = get(clinic, name)
             assert f"{read[name]['resourceType']}/{read[name]['id']}" == name
             wanted += references(read[name])
     kinds = {name.partition("/")[0] for name in read}
@@ -308,122 +308,124 @@ def judge() -> Iterator[Validator]:
         yield started
 
 
-def test_the_answers_of_a_patient_are_found(house: House) -> None:
-    answered = accepted(house.server, order())
-    made = house.accept()
-    house.perform(made)
-    house.sign(made)
+def test_the_answers_of_a_patient_are_found(clinic: ApiClinic) -> None:
+    answered = accepted(clinic.server, order())
+    made = clinic.accept()
+    clinic.perform(made)
+    clinic.sign(made)
     for kind, statuses in (("DiagnosticReport", ["partial", "final"]), ("ImagingStudy", ["available"])):
         parameters = [{"name": "subject", "valueString": id_of(answered, "Patient")}]
         sent = {"resourceType": "Parameters", "parameter": parameters}
-        found = call(house.server, "POST", f"/{kind}/_search", sent).json()
+        found = call(clinic.server, "POST", f"/{kind}/_search", sent).json()
         assert sorted(entry["resource"]["status"] for entry in found["entry"]) == sorted(statuses)
-        assert all(get(house, entry["fullUrl"]) == entry["resource"] for entry in found["entry"])
+        assert all(get(clinic, entry["fullUrl"]) == entry["resource"] for entry in found["entry"])
 
 
-def test_images_of_which_a_person_says_that_they_are_not_this_patients_are_no_answer_any_more(house: House) -> None:
-    answered = accepted(house.server, order())
-    made = house.accept()
-    house.perform(made)
-    [images] = answers(house, answered)
-    house.store.write(step_links.unlink, "1.2.3.4", made.id, SYSTEM, CLINIC)
-    assert answers(house, answered) == []
-    assert call(house.server, "GET", f"/Task/{images['id']}").status_code == 404
+def test_images_that_a_person_has_unlinked_are_not_returned_any_more(clinic: ApiClinic) -> None:
+    answered = accepted(clinic.server, order())
+    made = clinic.accept()
+    clinic.perform(made)
+    [images] = answers(clinic, answered)
+    clinic.store.write(step_links.unlink, "1.2.3.4", made.id, SYSTEM, CLINIC)
+    assert answers(clinic, answered) == []
+    assert call(clinic.server, "GET", f"/Task/{images['id']}").status_code == 404
 
 
-def test_a_report_on_images_that_were_taken_away_is_no_answer_until_a_doctor_has_looked(house: House) -> None:
-    answered = accepted(house.server, order())
-    made = house.accept()
-    house.perform(made)
-    house.perform(made, "1.2.3.5")
-    house.sign(made)
-    assert [task["status"] for task in answers(house, answered)] == ["in-progress", "completed"]
-    house.store.write(step_links.unlink, "1.2.3.5", made.id, SYSTEM, CLINIC)
-    assert [task["status"] for task in answers(house, answered)] == ["in-progress"]
+def test_a_report_on_images_that_were_taken_away_is_no_answer_until_a_doctor_has_looked(clinic: ApiClinic) -> None:
+    answered = accepted(clinic.server, order())
+    made = clinic.accept()
+    clinic.perform(made)
+    clinic.perform(made, "1.2.3.5")
+    clinic.sign(made)
+    assert [task["status"] for task in answers(clinic, answered)] == ["in-progress", "completed"]
+    clinic.store.write(step_links.unlink, "1.2.3.5", made.id, SYSTEM, CLINIC)
+    assert [task["status"] for task in answers(clinic, answered)] == ["in-progress"]
 
 
 # ---- who may ask ----
 
 
-def test_a_client_sees_its_own_orders_and_nothing_else(house: House) -> None:
-    house.add_client("second", OTHER_TOKEN, PRACTICE_ORGANISATION)
-    answered = accepted(house.server, order("order-1"))
-    made = house.accept()
-    house.perform(made)
-    house.sign(made)
+def test_a_client_sees_its_own_orders_and_nothing_else(clinic: ApiClinic) -> None:
+    clinic.add_client("second", OTHER_TOKEN, PRACTICE_ORGANISATION)
+    answered = accepted(clinic.server, order("order-1"))
+    made = clinic.accept()
+    clinic.perform(made)
+    clinic.sign(made)
     everything = [entry["fullUrl"] for entry in answered["entry"]]
-    for task in answers(house, answered):
+    for task in answers(clinic, answered):
         everything += [f"Task/{task['id']}", task["focus"]["reference"]]
     for name in everything:
-        assert call(house.server, "GET", f"/{name}").status_code == 200
-        assert call(house.server, "GET", f"/{name}", headers=AS_OTHER).status_code == 404
-    assert update_as_other(house, part(answered, "Task")["id"]).status_code == 404
+        assert call(clinic.server, "GET", f"/{name}").status_code == 200
+        assert call(clinic.server, "GET", f"/{name}", headers=AS_OTHER).status_code == 404
+    assert update_as_other(clinic, part(answered, "Task")["id"]).status_code == 404
     for name, value in (("intent", "original-order,reflex-order"), ("based-on", id_of(answered, "Task"))):
         sent = {"resourceType": "Parameters", "parameter": [{"name": name, "valueString": value}]}
-        assert call(house.server, "POST", "/Task/_search", sent, headers=AS_OTHER).json()["total"] == 0
+        assert call(clinic.server, "POST", "/Task/_search", sent, headers=AS_OTHER).json()["total"] == 0
     # The same number and the same patient of another program are another order and another patient.
-    again = call(house.server, "POST", "", order("order-1"), headers=AS_OTHER)
+    again = call(clinic.server, "POST", "", order("order-1"), headers=AS_OTHER)
     assert again.status_code == 200
     assert id_of(again.json(), "Practitioner") != id_of(answered, "Practitioner")
     strange = order()
     of(strange, "Task")["for"] = {"reference": id_of(answered, "Patient")}
-    assert call(house.server, "POST", "", strange, headers=AS_OTHER).status_code == 422
+    assert call(clinic.server, "POST", "", strange, headers=AS_OTHER).status_code == 422
 
 
-def test_a_disabled_client_is_answered_no_more(house: House) -> None:
-    assert call(house.server, "GET", "/Task/1").status_code == 404
-    with house.store.read() as reader:
+def test_a_disabled_client_is_answered_no_more(clinic: ApiClinic) -> None:
+    assert call(clinic.server, "GET", "/Task/1").status_code == 404
+    with clinic.store.read() as reader:
         [known] = access.clients(reader)
     assert known.last_contact_at is not None
-    house.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
-    answer = call(house.server, "GET", "/Task/1")
+    clinic.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
+    answer = call(clinic.server, "GET", "/Task/1")
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "N3")
-    house.store.write(lambda tx: clients.set_disabled(tx, NAME, False))
-    assert call(house.server, "GET", "/Task/1").status_code == 404
+    clinic.store.write(lambda tx: clients.set_disabled(tx, NAME, False))
+    assert call(clinic.server, "GET", "/Task/1").status_code == 404
 
 
-def test_whoever_sends_much_without_a_token_sees_that_it_is_the_token(house: House) -> None:
+def test_a_large_body_without_a_token_is_refused_because_of_the_token(clinic: ApiClinic) -> None:
     for size in (900_000, 3_000_000):
-        answer = call(house.server, "POST", "", b" " * size, headers={"Authorization": "N3 x"})
+        answer = call(clinic.server, "POST", "", b" " * size, headers={"Authorization": "N3 x"})
         assert answer.status_code == 401
 
 
-def test_a_token_is_kept_as_a_hash_only(house: House) -> None:
-    with house.store.read() as reader:
+def test_a_token_is_kept_as_a_hash_only(clinic: ApiClinic) -> None:
+    with clinic.store.read() as reader:
         [(kept, _)] = clients.enabled(reader)
     assert PRACTICE_TOKEN not in kept
     assert len(kept) == 64
 
 
-def test_guessing_tokens_is_slowed_down_and_disturbs_no_one_who_has_one(house: House) -> None:
+def test_guessing_tokens_is_slowed_down_and_disturbs_no_one_who_has_one(clinic: ApiClinic) -> None:
     statuses = [
-        call(house.server, "GET", "/Task/1", headers={"Authorization": f"N3 {i}"}).status_code
+        call(clinic.server, "GET", "/Task/1", headers={"Authorization": f"N3 {i}"}).status_code
         for i in range(TOKEN_LIMITS.pair.free + 5)
     ]
     assert (statuses[0], statuses[-1]) == (401, 429)
-    answer = call(house.server, "GET", "/Task/1", headers={"Authorization": "N3 x"})
+    answer = call(clinic.server, "GET", "/Task/1", headers={"Authorization": "N3 x"})
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.json()["resourceType"] == "OperationOutcome"
-    assert call(house.server, "GET", "/Task/1").status_code == 404
+    assert call(clinic.server, "GET", "/Task/1").status_code == 404
 
 
 # ---- the frame ----
 
 
-def test_every_answer_tells_a_browser_that_it_has_no_business_here(house: House) -> None:
+def test_every_answer_forbids_use_by_a_browser(clinic: ApiClinic) -> None:
     for path, headers in (("/Task/1", {}), ("/Task/1", {"Authorization": ""})):
-        answer = call(house.server, "GET", path, headers=headers)
+        answer = call(clinic.server, "GET", path, headers=headers)
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert call(house.server, "PUT", "/Task/1").headers["allow"] == "GET, POST"
+    assert call(clinic.server, "PUT", "/Task/1").headers["allow"] == "GET, POST"
 
 
-def test_a_body_that_is_too_long_or_does_not_come_is_an_outcome(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = call(house.server, "POST", "", b" " * 1_000_001)
+def test_a_body_that_is_too_long_or_does_not_come_is_an_outcome(
+    clinic: ApiClinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = call(clinic.server, "POST", "", b" " * 1_000_001)
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (413, "too-long")
     monkeypatch.setattr(module, "BODY_SECONDS", 0.2)
-    port = int(house.server.page_url.split(":")[2].strip("/"))
+    port = int(clinic.server.page_url.split(":")[2].strip("/"))
     head = f"POST /fhir HTTP/1.1\r\nHost: x\r\nAuthorization: N3 {PRACTICE_TOKEN}\r\nContent-Length: 10\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), 5) as peer:
         peer.settimeout(5)
@@ -431,32 +433,32 @@ def test_a_body_that_is_too_long_or_does_not_come_is_an_outcome(house: House, mo
         assert b" 408 " in peer.recv(65536).split(b"\r\n")[0]
     with socket.create_connection(("127.0.0.1", port), 5) as peer:  # gone before its body came
         peer.sendall(head.encode())
-    assert call(house.server, "GET", "/Task/1").status_code == 404
+    assert call(clinic.server, "GET", "/Task/1").status_code == 404
 
 
 @pytest.mark.parametrize(("fault", "status"), [(StoreError("full"), 503), (ZeroDivisionError("Ёлкина"), 500)])
-def test_a_fault_of_ours_is_an_outcome_that_names_nobody(
-    house: House, monkeypatch: pytest.MonkeyPatch, fault: Exception, status: int
+def test_an_error_of_ours_is_an_outcome_without_patients_data(
+    clinic: ApiClinic, monkeypatch: pytest.MonkeyPatch, fault: Exception, status: int
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise fault
 
     monkeypatch.setattr(incoming_referrals, "receive", fail)
-    answer = post(house.server, order())
+    answer = post(clinic.server, order())
     assert answer.status_code == status
     assert answer.json()["resourceType"] == "OperationOutcome"
     assert "Ёлкина" not in answer.text
-    assert house.count("client_resource") == 0
+    assert clinic.count("client_resource") == 0
 
 
-def test_what_is_beside_the_path_goes_to_the_application(house: House) -> None:
-    answer = call(house.server, "GET", "x")
+def test_what_is_beside_the_path_goes_to_the_application(clinic: ApiClinic) -> None:
+    answer = call(clinic.server, "GET", "x")
     assert answer.status_code == 404
     assert "OperationOutcome" not in answer.text
 
 
-def test_organisations_are_known_when_they_are_ours_or_their_directory_was_imported(house: House) -> None:
-    assert get(house, f"Organization/{PRACTICE_ORGANISATION_2}")["active"] is True
+def test_organisations_are_known_when_they_are_ours_or_their_directory_was_imported(clinic: ApiClinic) -> None:
+    assert get(clinic, f"Organization/{PRACTICE_ORGANISATION_2}")["active"] is True
     sent = order()
     of(sent, "PractitionerRole")["organization"] = organisation("0f0e0d0c-1111-4222-8333-444455556666")
-    assert "не зарегистрирована" in post(house.server, sent).text
+    assert "не зарегистрирована" in post(clinic.server, sent).text

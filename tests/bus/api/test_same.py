@@ -18,7 +18,7 @@ from broker.bus.practice import (
     PRACTICE_TOKEN,
     PracticeServer,
 )
-from tests.bus.api.clinic import House
+from tests.bus.api.clinic import ApiClinic
 from tests.bus.bundles import (
     SNILS,
     Resource,
@@ -50,20 +50,20 @@ def practice() -> Iterator[PracticeServer]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClinic]:
     store = factory.open_store(tmp_path_factory.mktemp("endpoint") / "worklist.sqlite")
-    opened = House(store)
+    opened = ApiClinic(store)
     yield opened
     opened.close()
     store.close()
 
 
 @pytest.fixture(params=["the practice bus", "our endpoint"])
-def server(request: pytest.FixtureRequest, practice: PracticeServer, house: House) -> PracticeServer:
-    return practice if request.param == "the practice bus" else house.server
+def server(request: pytest.FixtureRequest, practice: PracticeServer, clinic: ApiClinic) -> PracticeServer:
+    return practice if request.param == "the practice bus" else clinic.server
 
 
-def told(server: PracticeServer, method: str, path: str, body: object = None, **options: Any) -> tuple[int, str]:
+def reported(server: PracticeServer, method: str, path: str, body: object = None, **options: Any) -> tuple[int, str]:
     """Return status and outcome of a call, with every GUID made the same."""
     answer = call(server, method, path, body, **options)
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -76,19 +76,19 @@ def told(server: PracticeServer, method: str, path: str, body: object = None, **
 
 @pytest.mark.parametrize(("change", "place"), ORDER_FAULTS)
 def test_a_faulty_order_is_refused_in_the_same_words(
-    practice: PracticeServer, house: House, change: Callable[[Resource], None], place: str
+    practice: PracticeServer, clinic: ApiClinic, change: Callable[[Resource], None], place: str
 ) -> None:
     sent = order()
     change(sent)
-    before = house.count("client_resource"), house.count("incoming_referral")
-    answers = [post(each, sent) for each in (practice, house.server)]
+    before = clinic.count("client_resource"), clinic.count("incoming_referral")
+    answers = [post(each, sent) for each in (practice, clinic.server)]
     assert answers[0].status_code == answers[1].status_code
     if answers[0].status_code != 200:  # a lenient bus takes some of them
         assert answers[0].json() == answers[1].json()
-        assert before == (house.count("client_resource"), house.count("incoming_referral"))
+        assert before == (clinic.count("client_resource"), clinic.count("incoming_referral"))
 
 
-def test_whatever_is_mutilated_is_judged_alike(practice: PracticeServer, house: House) -> None:
+def test_whatever_is_mutilated_is_judged_alike(practice: PracticeServer, clinic: ApiClinic) -> None:
     chance = random.Random(20261124)
 
     def places(node: Any) -> list[tuple[Any, Any]]:
@@ -100,7 +100,7 @@ def test_whatever_is_mutilated_is_judged_alike(practice: PracticeServer, house: 
         sent = order()
         node, key = chance.choice(places(sent))
         node[key] = deepcopy(chance.choice(JUNK))
-        one, other = post(practice, sent), post(house.server, sent)
+        one, other = post(practice, sent), post(clinic.server, sent)
         assert one.status_code == other.status_code, (sent, one.text, other.text)
         if one.status_code != 200:
             refused += 1
@@ -125,9 +125,9 @@ BODIES = [
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("path", ["", "/$updatestatus", "/Task/_search", "/Patient"])
 def test_a_body_that_is_none_is_refused_in_the_same_words(
-    practice: PracticeServer, house: House, path: str, body: bytes
+    practice: PracticeServer, clinic: ApiClinic, path: str, body: bytes
 ) -> None:
-    assert told(practice, "POST", path, body) == told(house.server, "POST", path, body)
+    assert reported(practice, "POST", path, body) == reported(clinic.server, "POST", path, body)
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_a_body_that_is_none_is_refused_in_the_same_words(
     ],
 )
 def test_calls_that_are_none_are_refused_in_the_same_words(
-    practice: PracticeServer, house: House, method: str, path: str, headers: dict[str, str]
+    practice: PracticeServer, clinic: ApiClinic, method: str, path: str, headers: dict[str, str]
 ) -> None:
     body = {"resourceType": "Parameters"}
-    assert told(practice, method, path, body, headers=headers) == told(
-        house.server, method, path, body, headers=headers
+    assert reported(practice, method, path, body, headers=headers) == reported(
+        clinic.server, method, path, body, headers=headers
     )
 
 
@@ -171,18 +171,20 @@ def test_calls_that_are_none_are_refused_in_the_same_words(
 )
 @pytest.mark.parametrize("kind", ["Task", "Patient", "DiagnosticReport"])
 def test_a_search_that_is_none_is_refused_in_the_same_words(
-    practice: PracticeServer, house: House, parameter: object, kind: str
+    practice: PracticeServer, clinic: ApiClinic, parameter: object, kind: str
 ) -> None:
     sent = {"resourceType": "Parameters", "parameter": [parameter]}
-    assert told(practice, "POST", f"/{kind}/_search", sent) == told(house.server, "POST", f"/{kind}/_search", sent)
+    assert reported(practice, "POST", f"/{kind}/_search", sent) == reported(
+        clinic.server, "POST", f"/{kind}/_search", sent
+    )
 
 
-def test_nobody_orders_in_the_name_of_another_and_statuses_are_those_of_the_bus(
-    practice: PracticeServer, house: House
+def test_orders_in_the_name_of_another_clinic_are_refused_and_statuses_are_those_of_the_bus(
+    practice: PracticeServer, clinic: ApiClinic
 ) -> None:
     sent = order()
     of(sent, "Task")["requester"] = {"reference": f"Organization/{PRACTICE_ORGANISATION_2}"}
-    assert told(practice, "POST", "", sent) == told(house.server, "POST", "", sent)
+    assert reported(practice, "POST", "", sent) == reported(clinic.server, "POST", "", sent)
     for given in (
         {"_id": str(uuid4()), "status": "cancelled"},
         {"_id": "x", "status": "in-progress"},
@@ -191,7 +193,9 @@ def test_nobody_orders_in_the_name_of_another_and_statuses_are_those_of_the_bus(
     ):
         parameters = [{"name": name, "valueString": value} for name, value in given.items()]
         body = {"resourceType": "Parameters", "parameter": parameters}
-        assert told(practice, "POST", "/$updatestatus", body) == told(house.server, "POST", "/$updatestatus", body)
+        assert reported(practice, "POST", "/$updatestatus", body) == reported(
+            clinic.server, "POST", "/$updatestatus", body
+        )
 
 
 # ---- each by itself ----
@@ -284,7 +288,7 @@ def test_tasks_are_found_by_every_parameter_of_the_profile(server: PracticeServe
     assert search(server, _lastUpdated="ge2999-01-01") == []
 
 
-def test_an_order_is_cancelled_once_however_often_it_is_said(server: PracticeServer) -> None:
+def test_an_order_is_cancelled_once_however_often_that_is_sent(server: PracticeServer) -> None:
     earlier = part(accepted(server, order()), "Task")
     task = part(accepted(server, order("order-cancel")), "Task")
     assert update(server, task["id"], "cancelled").json()["status"] == "cancelled"

@@ -25,7 +25,7 @@ from broker.store.queries import inbox, patient_history
 from broker.store.tables import clients, external_studies, orders, outbox
 from broker.workflow import incoming_referrals
 from broker.workflow import referrals as referral
-from tests.bus.api.clinic import NAME, House, make_pdf
+from tests.bus.api.clinic import NAME, ApiClinic, make_pdf
 from tests.bus.samples import PROFILE
 from tests.support import factory
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
@@ -43,8 +43,10 @@ class Referrer:
             return BusSession(store, client, limiter, priority)
 
         self.exchange = Delivery(store, session(self.clients[0], SessionPriority.DELIVERY), PROFILE, make_pdf)
-        self.fetch = ReferralPoll(store, session(self.clients[1], SessionPriority.POLLING), n3, PROFILE, CLINIC, {})
-        self.elsewhere = ResultPoll(store, session(self.clients[1], SessionPriority.BACKGROUND), n3, PROFILE)
+        self.referral_poll = ReferralPoll(
+            store, session(self.clients[1], SessionPriority.POLLING), n3, PROFILE, CLINIC, {}
+        )
+        self.result_poll = ResultPoll(store, session(self.clients[1], SessionPriority.BACKGROUND), n3, PROFILE)
         self.history = History(store, session(self.clients[2], SessionPriority.BACKGROUND), n3, PROFILE)
 
     def refer(self, **changes: Any) -> Order:
@@ -80,29 +82,29 @@ class Referrer:
 
 
 @pytest.fixture
-def referrer(house: House, tmp_path: Path) -> Iterator[Referrer]:
+def referrer(clinic: ApiClinic, tmp_path: Path) -> Iterator[Referrer]:
     store = factory.open_store(tmp_path / "referrer.sqlite")
-    opened = Referrer(store, house.server.url)
+    opened = Referrer(store, clinic.server.url)
     yield opened
     opened.close()
     store.close()
 
 
-def test_a_referral_goes_over_and_its_report_comes_back(house: House, referrer: Referrer) -> None:
+def test_a_referral_goes_over_and_its_report_comes_back(clinic: ApiClinic, referrer: Referrer) -> None:
     sent = referrer.refer()
     assert referrer.deliver() == DeliverySummary(delivered=1)
     known = referrer.references(sent)
-    [came] = house.waiting()
+    [came] = clinic.waiting()
     assert (known.task, known.acsn) == (came.task, came.bus_accession_number)
     assert (came.patient.snils, came.diagnosis_code, came.referrer.family) == ("11223344595", "M17.1", "Зимин")
-    made = house.accept()
+    made = clinic.accept()
     assert referrer.order(sent).bus_accession_number == made.accession_number
-    assert referrer.elsewhere.look() == ResultPollSummary()
-    house.perform(made)
-    assert referrer.elsewhere.look() == ResultPollSummary(taken=1)
+    assert referrer.result_poll.run() == ResultPollSummary()
+    clinic.perform(made)
+    assert referrer.result_poll.run() == ResultPollSummary(taken=1)
     assert referrer.order(sent).state is OrderState.REFERRED
-    house.sign(made)
-    assert referrer.elsewhere.look() == ResultPollSummary(completed=1)
+    clinic.sign(made)
+    assert referrer.result_poll.run() == ResultPollSummary(completed=1)
     assert referrer.order(sent).state is OrderState.COMPLETED
     [study] = referrer.results(sent)
     assert (study.conclusion, study.effective_dose) == ("Артроз II ст.", 0.12)
@@ -112,58 +114,58 @@ def test_a_referral_goes_over_and_its_report_comes_back(house: House, referrer: 
         f"https://pacs.example/{made.study_instance_uid}",
     )
     assert study.doctor == "Вольская Т. А."
-    assert referrer.elsewhere.look() == ResultPollSummary()
-    assert referrer.fetch.run().stopped == ""
+    assert referrer.result_poll.run() == ResultPollSummary()
+    assert referrer.referral_poll.run().stopped == ""
 
 
-def test_what_was_done_there_is_found_by_the_patient(house: House, referrer: Referrer) -> None:
+def test_what_was_done_there_is_found_by_the_patient(clinic: ApiClinic, referrer: Referrer) -> None:
     sent = referrer.refer()
     referrer.deliver()
-    made = house.accept()
-    house.perform(made)
-    house.sign(made)
+    made = clinic.accept()
+    clinic.perform(made)
+    clinic.sign(made)
     referrer.history.ask(referrer.order(sent).patient.stored_id)
     with referrer.store.read() as reader:
-        told = patient_history.external(reader, referrer.order(sent).patient.stored_id)
-    assert (told.reason, [study.conclusion for study in told.studies]) == ("", ["Артроз II ст."])
+        reported = patient_history.external(reader, referrer.order(sent).patient.stored_id)
+    assert (reported.reason, [study.conclusion for study in reported.studies]) == ("", ["Артроз II ст."])
 
 
-def test_a_cancellation_goes_over(house: House, referrer: Referrer) -> None:
+def test_a_cancellation_goes_over(clinic: ApiClinic, referrer: Referrer) -> None:
     sent = referrer.refer()
     referrer.deliver()
-    made = house.accept()
+    made = clinic.accept()
     now = referrer.order(sent)
     referrer.store.write(referral.cancel, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
     assert referrer.deliver() == DeliverySummary(delivered=1)
-    assert house.order(made).state is OrderState.CANCELLED
+    assert clinic.order(made).state is OrderState.CANCELLED
 
 
-def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(house: House, referrer: Referrer) -> None:
+def test_a_cancellation_that_comes_too_late_is_shown_on_both_sides(clinic: ApiClinic, referrer: Referrer) -> None:
     sent = referrer.refer()
     referrer.deliver()
-    house.begin(house.accept())
+    clinic.begin(clinic.accept())
     now = referrer.order(sent)
     referrer.store.write(referral.cancel, now.id, now.revision, "передумал", REGISTRAR, CLINIC)
     assert referrer.deliver() == DeliverySummary(needs_attention=1)
     assert "уже выполняется" in referrer.rows()[-1].reason
-    with house.store.read() as reader:
+    with clinic.store.read() as reader:
         assert len(inbox.too_late(reader)) == 1
 
 
-def test_what_the_other_clinic_cancels_is_seen(house: House, referrer: Referrer) -> None:
+def test_what_the_other_clinic_cancels_is_seen(clinic: ApiClinic, referrer: Referrer) -> None:
     first, second = referrer.refer(), referrer.refer()
     assert referrer.deliver() == DeliverySummary(delivered=2)
-    assert referrer.fetch.run().cancelled == 0
+    assert referrer.referral_poll.run().cancelled == 0
     tasks = {referrer.references(each).task: each for each in (first, second)}
-    [refused] = [came for came in house.waiting() if tasks[came.task].id == first.id]
-    house.store.write(incoming_referrals.decline, refused.id, "нет аппарата", REGISTRAR, CLINIC)
-    house.cancel(house.accept())
-    assert referrer.fetch.run().cancelled == 2
+    [refused] = [came for came in clinic.waiting() if tasks[came.task].id == first.id]
+    clinic.store.write(incoming_referrals.decline, refused.id, "нет аппарата", REGISTRAR, CLINIC)
+    clinic.cancel(clinic.accept())
+    assert referrer.referral_poll.run().cancelled == 2
     assert {referrer.order(each).state for each in (first, second)} == {OrderState.CANCELLED}
-    assert referrer.fetch.run().cancelled == 0
+    assert referrer.referral_poll.run().cancelled == 0
 
 
-def test_an_order_whose_answer_was_lost_is_looked_up_and_not_doubled(house: House, referrer: Referrer) -> None:
+def test_an_order_whose_answer_was_lost_is_looked_up_and_not_doubled(clinic: ApiClinic, referrer: Referrer) -> None:
     sent = referrer.refer()
     seq = referrer.rows()[0].seq
     referrer.deliver()
@@ -173,21 +175,21 @@ def test_an_order_whose_answer_was_lost_is_looked_up_and_not_doubled(house: Hous
         referrer.store.write(lambda tx, uncertain=uncertain: tx.run(forget, [uncertain, seq]))  # type: ignore[misc]
         assert referrer.deliver() == DeliverySummary(delivered=1)
         assert referrer.references(sent) == known
-    assert len(house.waiting()) == 1
+    assert len(clinic.waiting()) == 1
 
 
 def test_what_the_first_clinic_does_itself_is_refused_with_the_reason_and_holds_nothing_back(
-    house: House, referrer: Referrer
+    clinic: ApiClinic, referrer: Referrer
 ) -> None:
     referrer.store.write(referral.register, draft(), REGISTRAR, CLINIC)
     referrer.refer()
     assert referrer.deliver() == DeliverySummary(delivered=1, needs_attention=1)
     assert "только направления в эту клинику" in referrer.rows()[0].reason
-    assert len(house.waiting()) == 1
+    assert len(clinic.waiting()) == 1
 
 
-def test_a_disabled_client_pauses_the_channel(house: House, referrer: Referrer) -> None:
-    house.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
+def test_a_disabled_client_pauses_the_channel(clinic: ApiClinic, referrer: Referrer) -> None:
+    clinic.store.write(lambda tx: clients.set_disabled(tx, NAME, True))
     referrer.refer()
     referrer.deliver()
     with referrer.store.read() as reader:

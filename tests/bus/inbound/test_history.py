@@ -55,13 +55,13 @@ class Desk:
             referrals.register, draft(patient=patient, start=soon(days=1)), REGISTRAR, CLINIC
         ).patient
 
-    def told(self) -> patient_history.ExternalHistory:
+    def reported(self) -> patient_history.ExternalHistory:
         with self.store.read() as reader:
             return patient_history.external(reader, self.patient.stored_id)
 
     def ask(self) -> patient_history.ExternalHistory:
         self.history.ask(self.patient.stored_id)
-        return self.told()
+        return self.reported()
 
     def calls(self) -> list[str]:
         return [request.path.split("?")[0] for request in self.bus.requests]
@@ -94,30 +94,30 @@ def looked_through(desk: Desk, number: int) -> None:
     wait_until(seen, "the last one in the queue")
 
 
-def test_a_study_of_another_clinic_is_told_with_its_conclusion_and_dose(desk: Desk) -> None:
+def test_a_study_of_another_clinic_is_shown_with_its_conclusion_and_dose(desk: Desk) -> None:
     tells(desk.bus, uid="1.2.643.9.9")
     [study] = desk.ask().studies
     assert (study.organisation, study.conclusion, study.effective_dose) == (STRANGER, "Пневмония справа", 3.1)
     assert (study.modality, study.studied_on) == ("CT", soon(days=-10).date())
     assert (study.study_instance_uid, study.accession_number) == ("1.2.643.9.9", "ODII0000000099")
     assert study.procedure_name == "КТ органов грудной клетки"
-    assert desk.told().answered_at is not None
-    assert desk.told().reason == ""
+    assert desk.reported().answered_at is not None
+    assert desk.reported().reason == ""
     assert desk.audited() == 1
 
 
-def test_an_earlier_study_elsewhere_is_a_repetition(desk: Desk) -> None:
+def test_an_earlier_study_in_another_clinic_is_a_repetition(desk: Desk) -> None:
     tells(desk.bus, days_ago=20)
     [found] = prior_studies.repeated_studies("CT", "4", soon().date(), [], desk.ask().studies, {"CT": 30})
     assert (found.organisation, found.conclusion, found.effective_dose) == (STRANGER, "Пневмония справа", 3.1)
     assert not found.site_known
-    assert prior_studies.dose_of_year(soon().date(), [], desk.told().studies).millisieverts == 3.1
+    assert prior_studies.dose_of_year(soon().date(), [], desk.reported().studies).millisieverts == 3.1
 
 
-def test_a_patient_of_whom_nobody_told_anything_has_a_complete_empty_answer(desk: Desk) -> None:
+def test_a_patient_without_reports_has_a_complete_empty_answer(desk: Desk) -> None:
     tells(desk.bus, patient=strangers.person(replace(KUZNETSOVA, snils="08765430300", policy="")))
     assert desk.ask().studies == ()
-    assert desk.told().answered_at is not None
+    assert desk.reported().answered_at is not None
 
 
 def test_only_the_number_of_the_right_kind_finds_a_person_and_only_who_may_be_the_same(desk: Desk) -> None:
@@ -139,25 +139,25 @@ def test_a_person_is_found_by_policy_alone(desk: Desk) -> None:
     assert len(desk.ask().studies) == 1
 
 
-def test_our_own_results_are_not_told_as_somebody_elses(desk: Desk) -> None:
+def test_our_own_results_are_not_shown_as_external(desk: Desk) -> None:
     tells(desk.bus, owner=PROFILE.organisation)
     assert desk.ask().studies == ()
 
 
-def test_without_numbers_the_bus_cannot_be_asked_and_that_is_said_once(desk: Desk) -> None:
+def test_without_numbers_the_bus_cannot_be_asked_and_that_is_noted_once(desk: Desk) -> None:
     desk.patient = desk.typed(replace(KUZNETSOVA, snils="", policy="", birth_date=date(1950, 5, 5)))
-    heard: list[int] = []
-    desk.store.subscribe(lambda: heard.append(1))
+    received: list[int] = []
+    desk.store.subscribe(lambda: received.append(1))
     assert desk.ask().reason == NO_NUMBER
     desk.ask()
-    assert len(heard) == 1
+    assert len(received) == 1
     assert desk.calls() == []
 
 
 def test_a_fresh_answer_is_not_asked_for_again_and_an_old_one_is(desk: Desk) -> None:
     tells(desk.bus)
     assert desk.history.request(desk.patient.stored_id)
-    wait_until(lambda: desk.told().answered_at, "an answer")
+    wait_until(lambda: desk.reported().answered_at, "an answer")
     calls = len(desk.calls())
     desk.history.request(desk.patient.stored_id)
     looked_through(desk, 1)
@@ -165,19 +165,19 @@ def test_a_fresh_answer_is_not_asked_for_again_and_an_old_one_is(desk: Desk) -> 
     desk.history.request(desk.patient.stored_id)
     looked_through(desk, 2)
     assert len(desk.calls()) == calls
-    before = desk.told().answered_at
+    before = desk.reported().answered_at
     desk.clock.now = NOW + timedelta(hours=13)
     desk.history.request(desk.patient.stored_id)
-    wait_until(lambda: desk.told().answered_at != before, "a newer answer")
+    wait_until(lambda: desk.reported().answered_at != before, "a newer answer")
     # What was read already and has not changed is not read again: two people, one list.
     assert len(desk.calls()) == calls + 3
 
 
 def test_pages_learn_of_an_answer(desk: Desk) -> None:
-    heard: list[int] = []
-    desk.store.subscribe(lambda: heard.append(1))
+    received: list[int] = []
+    desk.store.subscribe(lambda: received.append(1))
     desk.history.request(desk.patient.stored_id)
-    wait_until(lambda: heard, "news of the answer")
+    wait_until(lambda: received, "news of the answer")
 
 
 def test_a_failure_is_noted_beside_the_older_answer_and_rests_a_while(desk: Desk) -> None:
@@ -185,17 +185,17 @@ def test_a_failure_is_noted_beside_the_older_answer_and_rests_a_while(desk: Desk
     answered_at = desk.ask().answered_at
     desk.clock.now = NOW + timedelta(hours=13)
     desk.bus.fail_next("503")
-    told = desk.ask()
-    assert (told.answered_at, told.reason) == (answered_at, "HTTP 503")
-    assert told.failed_at is not None
-    assert len(told.studies) == 1
+    reported = desk.ask()
+    assert (reported.answered_at, reported.reason) == (answered_at, "HTTP 503")
+    assert reported.failed_at is not None
+    assert len(reported.studies) == 1
     calls = len(desk.calls())
     desk.history.request(desk.patient.stored_id)
     looked_through(desk, 1)
     assert len(desk.calls()) == calls
     desk.clock.advance(seconds=61)
     desk.history.request(desk.patient.stored_id)
-    wait_until(lambda: not desk.told().reason, "an answer without a failure")
+    wait_until(lambda: not desk.reported().reason, "an answer without a failure")
 
 
 @pytest.mark.parametrize(("fault", "reason"), [("401", "token refused"), ("html", "not a FHIR answer")])
@@ -204,15 +204,15 @@ def test_every_kind_of_bad_answer_is_a_failure_with_its_reason(desk: Desk, fault
     assert desk.ask().reason.startswith(reason)
 
 
-def test_a_silent_bus_is_given_up_in_time_and_what_came_before_is_kept(desk: Desk) -> None:
+def test_a_silent_bus_is_abandoned_in_time_and_earlier_answers_stay(desk: Desk) -> None:
     tells(desk.bus)
     desk.opened(seconds=0.6)
     report = desk.bus.resources("Observation")[0]
     desk.bus.fail_next("timeout-after-commit", path=f"/Observation/{report['id']}")
-    told = wait_for_result(desk.ask, "the end of a question to a silent bus")
-    assert told.reason == f"1 of 1 reports not read: {session.OUT_OF_TIME}"
-    assert told.answered_at is None
-    [study] = told.studies  # clinic, date and kind were in the list already
+    reported = wait_for_result(desk.ask, "the end of a question to a silent bus")
+    assert reported.reason == f"1 of 1 reports not read: {session.OUT_OF_TIME}"
+    assert reported.answered_at is None
+    [study] = reported.studies  # clinic, date and kind were in the list already
     assert (study.organisation, study.modality, study.conclusion) == (STRANGER, "CT", "")
     desk.opened()
     assert desk.ask().studies[0].conclusion == "Пневмония справа"
@@ -223,25 +223,25 @@ def test_a_question_costs_a_part_of_the_minute_and_the_next_one_goes_on(desk: De
         tells(desk.bus, conclusion=f"Заключение {number}", days_ago=number + 1)
     desk.limiter = RateLimiter(40)
     desk.opened(seconds=2.0)
-    told = desk.ask()
+    reported = desk.ask()
     assert len(desk.calls()) <= 20
-    assert session.NO_ROOM in told.reason
-    assert len(told.studies) == 8
-    read = [study.conclusion for study in told.studies if study.conclusion]
+    assert session.NO_ROOM in reported.reason
+    assert len(reported.studies) == 8
+    read = [study.conclusion for study in reported.studies if study.conclusion]
     assert read == [f"Заключение {number}" for number in range(len(read))]  # the newest first
     desk.limiter = RateLimiter(6000)
     desk.opened()
     assert all(study.conclusion for study in desk.ask().studies)
 
 
-def test_while_the_line_is_down_nobody_is_asked(desk: Desk) -> None:
+def test_no_call_is_made_while_the_connection_is_down(desk: Desk) -> None:
     desk.limiter.pause()
     assert desk.ask().reason == "the connection to the bus is down"
     assert desk.calls() == []
 
 
 def test_only_the_newest_reports_are_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "NEWEST", 2)
+    monkeypatch.setattr(history, "MAX_REPORTS", 2)
     for number in range(4):
         tells(desk.bus, days_ago=number)
     assert [study.studied_on for study in desk.ask().studies] == [soon(days=-day).date() for day in (0, 1)]
@@ -255,7 +255,7 @@ def test_a_list_of_several_pages_is_read_to_its_end(desk: Desk, monkeypatch: pyt
 
 
 def test_more_patients_than_can_wait_are_left_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "WAITING", 1)
+    monkeypatch.setattr(history, "MAX_WAITING", 1)
     desk.opened(seconds=2.0)
     desk.bus.fail_next("slow")
     queued = [desk.history.request(number) for number in (desk.patient.stored_id, 10_001, 10_002, 10_003)]

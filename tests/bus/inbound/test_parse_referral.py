@@ -15,7 +15,7 @@ from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import Unusable
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
-from broker.domain.people import NOBODY, PersonName, Sex
+from broker.domain.people import NO_NAME, PersonName, Sex
 from tests.bus.inbound.rubbish import holds, places, rubbish
 from tests.bus.referrals import PROFILE, THEM, US, graph, resolver
 
@@ -114,19 +114,19 @@ def test_a_referral_whose_order_or_patient_is_gone_cannot_be_taken(missing: str)
         read(resources)
 
 
-def test_a_missing_doctor_or_diagnosis_is_named_and_keeps_nothing_back() -> None:
+def test_a_missing_doctor_or_diagnosis_is_reported_and_delays_nothing() -> None:
     resources = graph()
     del resources["Practitioner/d1"], resources["Condition/c1"]
     got = read(resources)
     assert got.problems == {"referrer": "unreadable", "diagnosis": "unreadable"}
-    assert got.referrer == NOBODY
+    assert got.referrer == NO_NAME
 
 
 def test_a_clinic_may_refer_without_naming_a_doctor() -> None:
     resources = graph() | {f"Organization/{THEM}": {"resourceType": "Organization", "id": THEM}}
     resources["ServiceRequest/s1"]["requester"] = {"reference": f"Organization/{THEM}"}
     got = read(resources)
-    assert (got.referrer, got.problems) == (NOBODY, {})
+    assert (got.referrer, got.problems) == (NO_NAME, {})
 
 
 def test_the_visit_names_the_diagnosis_where_the_order_does_not() -> None:
@@ -144,13 +144,13 @@ def test_an_older_dictionary_of_procedures_is_read_and_the_regions_own_preferred
 @pytest.mark.parametrize(
     "quantity", [{"value": 70500, "unit": "g"}, {"value": True}, {"value": "70"}, {"value": 1e308}, {"value": -1}, []]
 )
-def test_a_weight_that_nobody_has_is_left_out(quantity: Any) -> None:
+def test_an_impossible_weight_is_left_out(quantity: Any) -> None:
     assert changed("Observation/w1", valueQuantity=quantity).patient.weight is None
 
 
 def test_texts_are_cut_and_cleared_of_control_characters() -> None:
     got = changed("ServiceRequest/s1", note=[{"text": "а\x00б\u202eв\ud800 " * 10_000}] * 50)
-    assert len(got.comment) <= parse_referral.TEXT_KEPT
+    assert len(got.comment) <= parse_referral.MAX_TEXT
     assert got.comment.startswith("абв абв")
 
 
@@ -166,7 +166,7 @@ def test_versions_grow_with_every_change_of_a_resource() -> None:
     assert stamped(versionId="x" * 9) != stamped(versionId="y" * 9)
 
 
-def test_a_task_tells_whom_it_is_for_and_whose_it_is() -> None:
+def test_a_task_gives_performer_and_requester() -> None:
     task = graph()["Task/t1"]
     assert parse_referral.is_for(task, US.upper())
     assert not parse_referral.is_for(task, THEM)

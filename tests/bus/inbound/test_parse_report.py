@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from broker.bus.fhir import Resource, reference_to
 from broker.bus.inbound.parse_report import (
-    LINE_KEPT,
-    TEXT_KEPT,
+    MAX_LINE,
+    MAX_TEXT,
     ReportGraph,
     external_study,
     millisieverts,
@@ -87,7 +87,7 @@ def read(*others: Resource, task: Resource | None = None, **changes: Any) -> Ext
     return external_study(ReportGraph(report(**changes), task, others), PROFILE)
 
 
-def test_everything_that_a_report_and_its_references_tell_is_read() -> None:
+def test_everything_in_a_report_and_its_references_is_read() -> None:
     assert read(*OTHERS, task=TASK) == ExternalStudy(
         reference="DiagnosticReport/r1",
         status="final",
@@ -142,7 +142,7 @@ def test_an_address_that_a_browser_must_not_be_sent_to_is_left_out(address: obje
 
 
 @pytest.mark.parametrize(
-    ("said", "read_as"),
+    ("stated", "read_as"),
     [
         ("Без патологии", "Без патологии"),
         (base64.b64encode("Без патологии".encode()).decode(), "Без патологии"),
@@ -161,8 +161,8 @@ def test_an_address_that_a_browser_must_not_be_sent_to_is_left_out(address: obje
         (["Норма"], ""),
     ],
 )
-def test_a_text_is_read_plain_or_from_base64_of_cyrillic(said: object, read_as: str) -> None:
-    assert read_text(said) == read_as
+def test_a_text_is_read_plain_or_from_base64_of_cyrillic(stated: object, read_as: str) -> None:
+    assert read_text(stated) == read_as
 
 
 @given(st.text(st.characters(min_codepoint=0x410, max_codepoint=0x44F), min_size=3))
@@ -177,8 +177,8 @@ def test_texts_and_lists_without_end_are_cut() -> None:
         code={"text": "б" * 100_000},
         presentedForm=[{"url": f"Binary/{n}"} for n in range(1000)],
     )
-    assert len(found.description) == TEXT_KEPT
-    assert len(found.procedure_name) == LINE_KEPT
+    assert len(found.description) == MAX_TEXT
+    assert len(found.procedure_name) == MAX_LINE
     assert len(found.documents) == 20
 
 

@@ -93,7 +93,7 @@ class Canned:
         at = task.get("meta", {}).get("lastUpdated")
         return task[member]["reference"] == who and (at is None or datetime.fromisoformat(at) >= since)
 
-    def hang_up(self) -> None:
+    def abort_calls(self) -> None:
         pass
 
     def asked(self, beginning: str) -> int:
@@ -101,7 +101,7 @@ class Canned:
 
 
 class Scene:
-    """A store that fetches, and looks at what it has."""
+    """A store and its poll for referrals."""
 
     def __init__(self, store: Store, client: Any, **options: Any) -> None:
         self.now = 1000.0
@@ -110,15 +110,15 @@ class Scene:
         self.store, self.client = store, client
         self.auto_accept = options.pop("auto_accept", {})
         self.options = options
-        self.fetch = self.again()
+        self.poll = self.again()
 
     def again(self) -> ReferralPoll:
         """Make a new one, as after a restart."""
         options = dict(self.options)
         dialect = options.pop("dialect", n3)
         session = BusSession(self.store, self.client, self.limiter, SessionPriority.POLLING)
-        self.fetch = ReferralPoll(self.store, session, dialect, PRACTICE, factory.CLINIC, self.auto_accept, **options)
-        return self.fetch
+        self.poll = ReferralPoll(self.store, session, dialect, PRACTICE, factory.CLINIC, self.auto_accept, **options)
+        return self.poll
 
     def waiting(self) -> list[IncomingReferral]:
         with self.store.read() as reader:
@@ -180,9 +180,9 @@ def place(practice: PracticeServer, **request: Any) -> str:
 # ---- with the practice bus ----
 
 
-def test_a_referral_of_another_clinic_waits_with_all_that_it_says(scene: Scene, practice: PracticeServer) -> None:
+def test_a_referral_of_another_clinic_waits_with_all_its_content(scene: Scene, practice: PracticeServer) -> None:
     task = place(practice, note=[{"text": "Упала"}])
-    assert scene.fetch.run() == ReferralPollSummary(taken=1)
+    assert scene.poll.run() == ReferralPollSummary(taken=1)
     [got] = scene.waiting()
     assert (got.task, got.requester, got.problems) == (task, PRACTICE_ORGANISATION, {})
     assert str(got.patient.name) == "Ёлкина Анна Сергеевна"
@@ -196,18 +196,18 @@ def test_a_referral_of_another_clinic_waits_with_all_that_it_says(scene: Scene, 
 
 def test_a_second_look_brings_nothing_and_asks_little(scene: Scene, practice: PracticeServer) -> None:
     place(practice)
-    scene.fetch.run()
+    scene.poll.run()
     before = bus_of(practice).log.total
-    assert scene.fetch.run() == scene.again().run() == ReferralPollSummary()
+    assert scene.poll.run() == scene.again().run() == ReferralPollSummary()
     assert bus_of(practice).log.total - before == 4  # two searches each
     assert len(scene.waiting()) == 1
 
 
 def test_a_cancelled_referral_leaves_those_that_wait(scene: Scene, practice: PracticeServer) -> None:
     task = place(practice)
-    scene.fetch.run()
+    scene.poll.run()
     bus_of(practice).update_status(task, "cancelled")
-    assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
+    assert scene.poll.run() == ReferralPollSummary(cancelled=1)
     assert scene.waiting() == []
     assert [(item.kind, item.state) for item in scene.ledger()] == [
         (ArrivalKind.CANCEL, ArrivalState.TAKEN),
@@ -215,14 +215,14 @@ def test_a_cancelled_referral_leaves_those_that_wait(scene: Scene, practice: Pra
     ]
 
 
-def test_an_order_whose_referral_is_cancelled_leaves_the_worklist_and_the_bus_is_told_nothing(
+def test_an_order_whose_referral_is_cancelled_leaves_the_worklist_and_nothing_is_sent_to_the_bus(
     scene: Scene, practice: PracticeServer
 ) -> None:
     task = place(practice)
-    scene.fetch.run()
+    scene.poll.run()
     order = scene.accept()
     bus_of(practice).update_status(task, "cancelled")
-    assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
+    assert scene.poll.run() == ReferralPollSummary(cancelled=1)
     with scene.store.read() as reader:
         after = orders.get(reader, order.id)
         assert inbox.too_late(reader) == []
@@ -238,11 +238,11 @@ def test_our_own_orders_never_come_back_as_referrals(scene: Scene, practice: Pra
         bundles.of(sent, "Task")[member] = bundles.organisation(PRACTICE_ORGANISATION_2)
     bundles.of(sent, "Task")["identifier"][0]["system"] = f"urn:oid:{MIS}"
     task = bundles.part(bus_of(practice).transaction(sent), "Task")["id"]
-    assert scene.fetch.run() == ReferralPollSummary()
+    assert scene.poll.run() == ReferralPollSummary()
     assert scene.waiting() == []
     assert scene.ledger() == []
     bus_of(practice).update_status(task, "rejected")
-    assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
+    assert scene.poll.run() == ReferralPollSummary(cancelled=1)
     with scene.store.read() as reader:
         after = orders.get(reader, order.id)
     assert after is not None
@@ -260,7 +260,7 @@ def test_faults_in_the_middle_lose_and_double_nothing(scene: Scene, practice: Pr
         if due:
             tasks |= {place(practice), place(practice)}
             bus.fail_next(due[0], 1, due[1])
-        scene.fetch.run()
+        scene.poll.run()
     assert {each.task for each in scene.waiting()} == tasks
     assert all(item.state is ArrivalState.TAKEN for item in scene.ledger())
 
@@ -268,13 +268,13 @@ def test_faults_in_the_middle_lose_and_double_nothing(scene: Scene, practice: Pr
 def test_a_refused_token_pauses_the_channel_and_nothing_more_is_asked(scene: Scene, practice: PracticeServer) -> None:
     place(practice)
     bus_of(practice).fail_next("401", 1, "/Patient*")
-    assert scene.fetch.run().stopped.startswith("token refused")
+    assert scene.poll.run().stopped.startswith("token refused")
     assert [row["state"] for row in scene.rows("SELECT state FROM bus_channel")] == ["paused"]
     before = bus_of(practice).log.total
-    assert scene.fetch.run() == ReferralPollSummary(stopped="waiting")
+    assert scene.poll.run() == ReferralPollSummary(stopped="waiting")
     assert bus_of(practice).log.total == before
     scene.now += 901
-    assert scene.fetch.run() == ReferralPollSummary(taken=1)
+    assert scene.poll.run() == ReferralPollSummary(taken=1)
     assert [row["state"] for row in scene.rows("SELECT state FROM bus_channel")] == ["ok"]
 
 
@@ -282,7 +282,7 @@ def test_a_rule_puts_a_referral_straight_onto_a_worklist(store: Store, practice:
     place(practice, code=KNEE)
     client = client_of(practice)
     scene = Scene(store, client, auto_accept={"DX": "XRAY_14"})
-    assert scene.fetch.run() == ReferralPollSummary(taken=1)
+    assert scene.poll.run() == ReferralPollSummary(taken=1)
     assert scene.again().run() == ReferralPollSummary()
     client.close()
     assert scene.waiting() == []
@@ -320,7 +320,7 @@ def test_more_than_one_page_comes_down_page_by_page(store: Store, number: int, s
     bus = practice_bus()
     expected = {bundles.part(bus.transaction(bundles.order()), "Task")["id"] for _ in range(number)}
     scene = Scene(store, client := Direct(bus), page=size)
-    assert scene.fetch.run() == ReferralPollSummary(taken=number)
+    assert scene.poll.run() == ReferralPollSummary(taken=number)
     assert {each.task for each in scene.waiting()} == expected
     assert client.asked("/Task/_search") == 4  # three pages, and that of our own orders
     assert scene.again().run() == ReferralPollSummary()
@@ -338,7 +338,7 @@ def test_a_page_full_of_one_instant_does_not_stop_the_search_for_ever(store: Sto
         client.resources[f"Task/t{number}"] = stamped(number, moment if number < 4 else "2026-11-24T06:00:01Z")
     store.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
     scene = Scene(store, client, page=3)
-    assert scene.fetch.run().taken == 4  # of five; one is beyond what this bus can be asked for, and the log says so
+    assert scene.poll.run().taken == 4  # of five; one is beyond what this bus can be asked for, and the log says so
     assert "t4" in {each.task for each in scene.waiting()}
 
 
@@ -369,31 +369,31 @@ def test_a_named_next_page_is_followed_and_the_cursor_moves_at_the_end(canned: S
     assert canned.rows("SELECT * FROM bus_cursor") == []
     canned.now += 10
     client.answers["/Task"] = [first]
-    assert canned.fetch.run() == ReferralPollSummary(taken=1)
+    assert canned.poll.run() == ReferralPollSummary(taken=1)
     assert {each.task for each in canned.waiting()} == {"t1", "t2"}
     assert sum("page=2" in call.path for call in client.calls) == 2
     [row] = canned.rows("SELECT value FROM bus_cursor WHERE name = 'referrals'")
     assert row["value"].startswith("2026-11-24T06:00:05")
 
 
-def test_a_next_page_elsewhere_is_never_asked_for(canned: Scene) -> None:
+def test_a_next_page_on_another_server_is_never_requested(canned: Scene) -> None:
     evil = {"relation": "next", "url": "http://evil.example/Task?page=2"}
     task = canned.client.resources["Task/t1"]
     answer = {"resourceType": "Bundle", "type": "searchset", "link": [evil], "entry": [{"resource": task}]}
     canned.client.answers["/Task/_search"] = [Delivered(answer)]
-    assert canned.fetch.run().taken == 1
+    assert canned.poll.run().taken == 1
     assert not any("evil" in call.path for call in canned.client.calls)
 
 
-def test_the_cursor_is_told_by_the_bus_and_no_misdated_task_moves_it_away(canned: Scene) -> None:
+def test_the_cursor_follows_the_bus_and_no_misdated_task_moves_it_away(canned: Scene) -> None:
     canned.client.resources["Task/t2"] = stamped(2, "2099-01-01T00:00:00Z")
-    canned.fetch.run()
+    canned.poll.run()
     assert [row["value"][:19] for row in canned.rows("SELECT value FROM bus_cursor")] == ["2026-11-24T06:00:01"]
     canned.client.resources["Task/t3"] = stamped(3, "2026-11-24T06:30:00Z")
-    assert canned.fetch.run() == ReferralPollSummary(taken=1)
+    assert canned.poll.run() == ReferralPollSummary(taken=1)
 
 
-def test_few_requests_a_minute_bring_all_the_same(store: Store) -> None:
+def test_few_requests_a_minute_bring_everything_too(store: Store) -> None:
     client = Canned()
     for number in range(3):
         client.resources[f"Task/t{number}"] = stamped(number, f"2026-11-24T06:00:0{number}Z")
@@ -402,7 +402,7 @@ def test_few_requests_a_minute_bring_all_the_same(store: Store) -> None:
     scene = Scene(store, client, limiter=RateLimiter(2, monotonic=lambda: now[0]))
     runs = []
     while len(scene.waiting()) < 3:
-        runs.append(scene.fetch.run().stopped)
+        runs.append(scene.poll.run().stopped)
         now[0] += 61
         assert len(runs) < 12
     assert set(runs) == {"rate"}
@@ -420,16 +420,18 @@ def test_a_long_queue_of_what_is_sent_does_not_keep_referrals_away(store: Store,
     for _ in range(8):
         while scene.limiter.take(1, scene.limiter.polling_share):
             pass
-        scene.fetch.run()
+        scene.poll.run()
         scene.now += 30
     assert len(scene.waiting()) == 1
 
 
-def test_the_buss_words_about_what_is_set_aside_are_not_logged(canned: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_buss_words_about_what_is_marked_for_attention_are_not_logged(
+    canned: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     canned.client.answers["/ServiceRequest/s1"] = [Rejected("Пациент Ёлкина не найден")]
-    canned.fetch.run()
+    canned.poll.run()
     canned.client.answers["/Task/_search"] = [Rejected("Пациент Ёлкина не найден")]
-    canned.fetch.run()
+    canned.poll.run()
     assert "Ёлкина" not in caplog.text
     assert [("Ёлкина" in item.reason) for item in canned.ledger()] == [True, True]
 
@@ -440,33 +442,33 @@ def test_the_newest_version_wins_in_whatever_order_they_come(canned: Scene) -> N
     cancelled = requested | {"status": "cancelled", "meta": {"versionId": "2", "lastUpdated": "2026-11-24T06:10:00Z"}}
     again = requested | {"meta": {"versionId": "3", "lastUpdated": "2026-11-24T06:20:00Z"}}
     client.resources["Task/t1"] = cancelled
-    assert canned.fetch.run() == ReferralPollSummary(cancelled=1)
+    assert canned.poll.run() == ReferralPollSummary(cancelled=1)
     client.resources["Task/t1"] = requested | {"meta": {"versionId": "1", "lastUpdated": "2026-11-24T06:08:00Z"}}
-    assert canned.fetch.run() == ReferralPollSummary()
+    assert canned.poll.run() == ReferralPollSummary()
     assert canned.waiting() == []
     client.resources["Task/t1"] = again
-    assert canned.fetch.run() == ReferralPollSummary(taken=1)
+    assert canned.poll.run() == ReferralPollSummary(taken=1)
     client.resources["Task/t1"] = cancelled | {"meta": {"versionId": "2", "lastUpdated": "2026-11-24T06:19:00Z"}}
-    assert canned.fetch.run() == ReferralPollSummary()
+    assert canned.poll.run() == ReferralPollSummary()
     assert len(canned.waiting()) == 1
 
 
 def test_one_answer_with_the_same_task_twice_makes_one_referral(canned: Scene) -> None:
     canned.client.entries = lambda found: found * 3
-    assert canned.fetch.run().taken == 1
+    assert canned.poll.run().taken == 1
     assert len(canned.waiting()) == 1
 
 
-def test_a_bus_without_times_is_fetched_by_what_differs(canned: Scene) -> None:
+def test_a_bus_without_times_is_polled_by_what_differs(canned: Scene) -> None:
     task = canned.client.resources["Task/t1"]
     del task["meta"]
-    assert canned.fetch.run().taken == 1
-    assert canned.fetch.run() == ReferralPollSummary()
+    assert canned.poll.run().taken == 1
+    assert canned.poll.run() == ReferralPollSummary()
     task["status"] = "cancelled"
-    assert canned.fetch.run() == ReferralPollSummary(cancelled=1)
+    assert canned.poll.run() == ReferralPollSummary(cancelled=1)
 
 
-def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> None:
+def test_one_unreadable_item_is_marked_for_attention_and_the_others_come(canned: Scene) -> None:
     client = canned.client
     client.resources["Task/t2"] = stamped(2, "2026-11-24T06:00:02Z", focus={"reference": "http://evil.example/x"})
     client.resources["Task/t3"] = stamped(3, "2026-11-24T06:00:03Z")
@@ -478,10 +480,10 @@ def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> 
         *found,
         {"resource": {"resourceType": "OperationOutcome"}},
     ]
-    got = canned.fetch.run()
+    got = canned.poll.run()
     assert got.taken == 2
-    assert got.set_aside == 5
-    assert canned.fetch.run() == ReferralPollSummary()
+    assert got.needs_attention == 5
+    assert canned.poll.run() == ReferralPollSummary()
     aside = [item for item in canned.ledger() if item.state is ArrivalState.NEEDS_ATTENTION]
     [bad] = [item for item in aside if item.reference == "Task/t2"]
     assert bad.reason == "a reference leads away from the bus"
@@ -489,14 +491,14 @@ def test_one_unreadable_item_is_set_aside_and_the_others_come(canned: Scene) -> 
         assert "evil.example" in inbox.item_json(reader, bad.id)
 
 
-def test_a_person_may_let_what_was_set_aside_be_read_again(canned: Scene) -> None:
+def test_a_person_may_let_what_was_marked_for_attention_be_read_again(canned: Scene) -> None:
     patient = canned.client.resources.pop("Patient/p1")
-    assert canned.fetch.run() == ReferralPollSummary(set_aside=1)
+    assert canned.poll.run() == ReferralPollSummary(needs_attention=1)
     [item] = canned.ledger()
     canned.client.resources["Patient/p1"] = patient
-    assert canned.fetch.run() == ReferralPollSummary()
-    assert canned.store.write(incoming_referrals.try_again, item.id, factory.REGISTRAR)
-    assert canned.fetch.run() == ReferralPollSummary(taken=1)
+    assert canned.poll.run() == ReferralPollSummary()
+    assert canned.store.write(incoming_referrals.retry, item.id, factory.REGISTRAR)
+    assert canned.poll.run() == ReferralPollSummary(taken=1)
     assert len(canned.waiting()) == 1
     [item] = canned.ledger()
     assert (item.state, item.reason) == (ArrivalState.TAKEN, "")
@@ -507,14 +509,14 @@ def test_a_resource_that_always_fails_is_tried_a_few_times_and_holds_nothing_bac
     client.resources["Task/t2"] = stamped(2, "2026-11-24T06:00:02Z")
     client.resources["Task/t1"]["focus"] = {"reference": "ServiceRequest/bad"}
     client.answers["/ServiceRequest/bad"] = [Retry("HTTP 500")] * 100
-    assert canned.fetch.run() == ReferralPollSummary(taken=1, failed=1)
+    assert canned.poll.run() == ReferralPollSummary(taken=1, failed=1)
     hours = 0
     while canned.ledger()[-1].state is ArrivalState.FAILED or canned.ledger()[0].state is ArrivalState.FAILED:
         hours += 1
         moment = datetime(2026, 11, 24, 7, tzinfo=UTC) + timedelta(hours=hours * 5)
         canned.store.clock = lambda moment=moment: moment  # type: ignore[misc]
         canned.now += 5000
-        canned.fetch.run()
+        canned.poll.run()
         assert hours < 20
     assert client.asked("/ServiceRequest/bad") == MAX_ATTEMPTS
     assert {item.reference: item.state for item in canned.ledger()} == {
@@ -527,29 +529,29 @@ def test_a_line_that_breaks_at_two_items_is_down(canned: Scene) -> None:
     for number in range(2, 9):
         canned.client.resources[f"Task/t{number}"] = stamped(number, f"2026-11-24T06:00:0{number}Z")
     canned.client.answers["/ServiceRequest/s1"] = [Retry("HTTP 500")] * 100
-    got = canned.fetch.run()
+    got = canned.poll.run()
     assert (got.failed, got.stopped) == (2, "HTTP 500")
     assert canned.rows("SELECT * FROM bus_cursor") == []
     assert [row["state"] for row in canned.rows("SELECT state FROM bus_channel")] == ["waiting"]
-    assert canned.fetch.run() == ReferralPollSummary(stopped="waiting")
+    assert canned.poll.run() == ReferralPollSummary(stopped="waiting")
 
 
 @pytest.mark.parametrize("answer", [Retry("cannot connect", uncertain=False), Paused("token refused (HTTP 401)")])
 def test_without_a_line_no_item_is_to_blame(canned: Scene, answer: Answer) -> None:
     canned.client.answers["/Patient/p1"] = [answer]
-    assert canned.fetch.run().stopped == answer.reason  # type: ignore[union-attr]
+    assert canned.poll.run().stopped == answer.reason  # type: ignore[union-attr]
     assert canned.ledger() == []
     canned.now += 1000
-    assert canned.fetch.run() == ReferralPollSummary(taken=1)
+    assert canned.poll.run() == ReferralPollSummary(taken=1)
 
 
 def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(canned: Scene) -> None:
     canned.client.answers["/Task/_search"] = [Rejected("Неизвестный параметр")]
-    assert canned.fetch.run() == ReferralPollSummary(set_aside=1, stopped="Неизвестный параметр")
+    assert canned.poll.run() == ReferralPollSummary(needs_attention=1, stopped="Неизвестный параметр")
     assert [item.reference for item in canned.ledger() if item.state is ArrivalState.NEEDS_ATTENTION] == [
         "Task/_search"
     ]
-    canned.fetch.run()
+    canned.poll.run()
     assert [item for item in canned.ledger() if item.state is ArrivalState.NEEDS_ATTENTION] == []
 
 
@@ -565,7 +567,7 @@ def test_a_fault_of_ours_in_one_item_is_logged_and_the_others_come(
         return take(tx, got, *rest, **more)
 
     monkeypatch.setattr(incoming_referrals, "receive", clumsy)
-    got = canned.fetch.run()
+    got = canned.poll.run()
     assert (got.taken, got.failed) == (1, 1)
     assert "Task/t1 could not be taken" in caplog.text
 
@@ -575,34 +577,34 @@ def test_a_bus_that_does_not_heed_what_is_asked_gives_us_nothing_of_others(canne
     reflex = stamped(3, "2026-11-24T06:00:03Z", intent="reflex-order")
     done = stamped(4, "2026-11-24T06:00:04Z", status="completed")
     canned.client.entries = lambda found: [*found, *({"resource": task} for task in (foreign, reflex, done))]
-    canned.fetch.run()
+    canned.poll.run()
     assert [each.task for each in canned.waiting()] == ["t1"]
 
 
 def test_what_others_have_done_meanwhile_waits_no_longer(canned: Scene) -> None:
-    canned.fetch.run()
+    canned.poll.run()
     canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z", status="completed")
-    assert canned.fetch.run() == ReferralPollSummary(cancelled=1)
+    assert canned.poll.run() == ReferralPollSummary(cancelled=1)
     with canned.store.read() as reader:
         known = incoming.by_task(reader, "bus", "t1")
     assert known is not None
     assert known.state is IncomingState.CANCELLED
 
 
-def test_a_change_of_what_has_begun_here_is_shown_to_people(canned: Scene) -> None:
-    canned.fetch.run()
+def test_a_change_of_what_has_started_here_is_shown_to_people(canned: Scene) -> None:
+    canned.poll.run()
     order = canned.accept()
     canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:30:00Z", status="in-progress")
-    assert canned.fetch.run() == ReferralPollSummary()
+    assert canned.poll.run() == ReferralPollSummary()
     canned.client.resources["ServiceRequest/s1"]["note"] = [{"text": "другая рука"}]
     canned.client.resources["Task/t1"] = stamped(1, "2026-11-24T06:40:00Z", status="in-progress")
-    assert canned.fetch.run() == ReferralPollSummary(late=1)
+    assert canned.poll.run() == ReferralPollSummary(late=1)
     with canned.store.read() as reader:
         assert [trouble.order_id for trouble in inbox.too_late(reader)] == [order.id]
 
 
 @pytest.mark.slow
-def test_a_fhir_server_that_was_not_written_here_is_fetched_by_the_same_rules(store: Store, tmp_path: Path) -> None:
+def test_a_fhir_server_that_was_not_written_here_is_polled_by_the_same_rules(store: Store, tmp_path: Path) -> None:
     with fhir_server(tmp_path) as server:
         client = BusClient(server.url, lambda: "token", 30.0)
         for number in range(5):
@@ -614,12 +616,12 @@ def test_a_fhir_server_that_was_not_written_here_is_fetched_by_the_same_rules(st
             )
             assert isinstance(client.call(r4.transaction(order_bundle(ordered, samples.PROFILE))), Delivered)
         scene = Scene(store, client, dialect=r4, page=2)
-        assert scene.fetch.run() == ReferralPollSummary(taken=5)
+        assert scene.poll.run() == ReferralPollSummary(taken=5)
         assert scene.again().run() == ReferralPollSummary()
         [known, *_] = scene.waiting()
         assert (known.diagnosis_code, known.patient.weight, known.problems) == ("M17.1", 70.5, {})
         client.call(r4.set_status(known.task, "cancelled"))
-        assert scene.fetch.run() == ReferralPollSummary(cancelled=1)
+        assert scene.poll.run() == ReferralPollSummary(cancelled=1)
         client.close()
     assert len(scene.waiting()) == 4
 
@@ -632,7 +634,7 @@ def test_a_crash_between_an_item_and_the_cursor_doubles_nothing(canned: Scene, m
         patched.setattr(incoming, "set_cursor", crash)
         patched.setattr(canned.store, "write", partial(_or_crash, canned.store.write))
         with pytest.raises(KeyboardInterrupt):
-            canned.fetch.run()
+            canned.poll.run()
     assert len(canned.waiting()) == 1
     assert canned.again().run() == ReferralPollSummary()
     assert len(canned.waiting()) == 1
@@ -645,9 +647,9 @@ def _or_crash(write: Callable[..., Any], fn: Callable[..., Any], *args: Any, **k
     return write(fn, *args, **kwargs)
 
 
-def test_a_stopped_fetch_ends_at_once(canned: Scene) -> None:
-    canned.fetch.stop()
-    assert canned.fetch.run() == ReferralPollSummary(stopped="stopping")
+def test_a_stopped_poll_ends_at_once(canned: Scene) -> None:
+    canned.poll.stop()
+    assert canned.poll.run() == ReferralPollSummary(stopped="stopping")
     assert canned.client.calls == []
 
 
@@ -658,9 +660,9 @@ def test_a_page_that_is_too_long_is_asked_for_in_shorter_ones(canned: Scene) -> 
         canned.client.resources[f"Task/t{number}"] = task | stamped(number, late)
     canned.client.answers["/Task/_search"] = [Retry("not a FHIR answer: longer than 10485760 bytes")] * 4
     for _ in range(4):
-        assert canned.fetch.run().stopped
+        assert canned.poll.run().stopped
         canned.now += 4000
-    assert canned.fetch.run() == ReferralPollSummary(taken=99)
+    assert canned.poll.run() == ReferralPollSummary(taken=99)
     asked = [json.loads(call.body) for call in canned.client.calls if call.path.startswith("/Task/_search")]
     counts = [each["valueString"] for body in asked for each in body["parameter"] if each["name"] == "_count"]
     assert counts[:5] == ["500", "250", "125", "62", "31"]
@@ -669,7 +671,7 @@ def test_a_page_that_is_too_long_is_asked_for_in_shorter_ones(canned: Scene) -> 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    opened = factory.open_store(tmp_path_factory.mktemp("fetch") / "worklist.sqlite")
+    opened = factory.open_store(tmp_path_factory.mktemp("poll") / "worklist.sqlite")
     opened.clock = lambda: datetime(2026, 11, 24, 7, tzinfo=UTC)
     yield Scene(opened, Canned())
     opened.close()
@@ -695,6 +697,6 @@ def test_whatever_a_searchset_holds_the_next_referral_comes(
     answer = {"resourceType": "Bundle", "link": link, "entry": entries}
     shared.client.answers["/Task/_search"] = [Delivered(answer)]
     shared.now += 4000
-    assert shared.fetch.run().failed == 0
+    assert shared.poll.run().failed == 0
     with shared.store.read() as reader:
         assert incoming.by_task(reader, "bus", good["id"]) is not None

@@ -97,7 +97,7 @@ def test_no_other_reference_is_followed(reference: Any) -> None:
 
 
 def test_an_item_may_refer_to_so_many_resources_only() -> None:
-    resolver = ReferenceResolver(Bus().read, BASE, most=3)
+    resolver = ReferenceResolver(Bus().read, BASE, max_references=3)
     for number in range(3):
         resolver.resource(f"Observation/{number}")
     with pytest.raises(Unusable, match="more than 3"):

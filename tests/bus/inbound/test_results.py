@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from broker.bus.fhir import Resource
-from broker.bus.inbound import results as elsewhere
-from broker.bus.inbound import search
+from broker.bus.inbound import results, search
 from broker.bus.inbound.parse_report import external_study
 from broker.bus.inbound.results import ResultPoll, ResultPollSummary
 from broker.bus.outbound.delivery import Delivery
@@ -51,7 +50,7 @@ class Clinic:
         self.client = BusClient(server.url, lambda: PRACTICE_TOKEN, 5.0)
         self.limiter = RateLimiter(6000)
         self.exchange = Delivery(store, self.session(SessionPriority.DELIVERY), PROFILE, lambda signed: b"%PDF-1.4")
-        self.elsewhere = ResultPoll(store, self.session(SessionPriority.BACKGROUND), n3, PROFILE)
+        self.result_poll = ResultPoll(store, self.session(SessionPriority.BACKGROUND), n3, PROFILE)
 
     def session(self, priority: SessionPriority) -> BusSession:
         return BusSession(self.store, self.client, self.limiter, priority)
@@ -71,11 +70,11 @@ class Clinic:
             id = outbox.references(reader, order.id).task
         return next(task for task in self.bus.tasks() if task["id"] == id)
 
-    def answer(self, order: Order, **said: Any) -> Resource:
-        return tells(self.bus, of=self.task(order), **said)
+    def answer(self, order: Order, **stated: Any) -> Resource:
+        return tells(self.bus, of=self.task(order), **stated)
 
-    def look(self) -> ResultPollSummary:
-        return self.elsewhere.look()
+    def poll(self) -> ResultPollSummary:
+        return self.result_poll.run()
 
     def now(self, order: Order) -> Order:
         with self.store.read() as reader:
@@ -110,9 +109,9 @@ def test_a_result_completes_the_referral_that_waited_for_it(clinic: Clinic) -> N
     order = clinic.refer()
     assert order.state is OrderState.REFERRED
     clinic.answer(order, days_ago=0)
-    heard: list[int] = []
-    clinic.store.subscribe(lambda: heard.append(1))
-    assert clinic.look() == COMPLETED
+    received: list[int] = []
+    clinic.store.subscribe(lambda: received.append(1))
+    assert clinic.poll() == COMPLETED
     after = clinic.now(order)
     assert after.state is OrderState.COMPLETED
     assert [step.state for step in after.steps] == [StepState.COMPLETED]
@@ -120,24 +119,24 @@ def test_a_result_completes_the_referral_that_waited_for_it(clinic: Clinic) -> N
     assert (study.conclusion, study.effective_dose, study.organisation) == ("Пневмония справа", 3.1, STRANGER)
     [item] = clinic.ledger()
     assert (item.state, item.order_id, item.attempts) == (ArrivalState.TAKEN, order.id, 1)
-    assert heard
+    assert received
 
 
 def test_the_ledger_keeps_the_exact_json_of_what_came(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
-    clinic.look()
+    clinic.poll()
     with clinic.store.read() as reader:
-        told = inbox.item_json(reader, clinic.ledger()[0].id)
-    assert '"DiagnosticReport"' in told
-    assert "Пневмония справа" in told
+        reported = inbox.item_json(reader, clinic.ledger()[0].id)
+    assert '"DiagnosticReport"' in reported
+    assert "Пневмония справа" in reported
 
 
 def test_the_same_result_is_taken_once_however_often_it_is_met(clinic: Clinic) -> None:
     order = clinic.refer()
     clinic.answer(order)
-    assert clinic.look() == COMPLETED
+    assert clinic.poll() == COMPLETED
     calls = len(clinic.bus.requests)
-    assert clinic.look() == NOTHING
+    assert clinic.poll() == NOTHING
     assert len(clinic.bus.requests) == calls + 2  # the two searches, nothing is read again
     assert clinic.audited(order) == 1
     assert clinic.ledger()[0].attempts == 1
@@ -146,20 +145,20 @@ def test_the_same_result_is_taken_once_however_often_it_is_met(clinic: Clinic) -
 def test_images_are_shown_while_the_referral_still_waits_for_the_report(clinic: Clinic) -> None:
     order = clinic.refer()
     clinic.answer(order, status="partial", uid="1.2.643.5")
-    assert clinic.look() == TAKEN
+    assert clinic.poll() == TAKEN
     assert clinic.now(order).state is OrderState.REFERRED
     assert [study.status for study in clinic.results(order)] == ["partial"]
     clinic.answer(order, uid="1.2.643.5")
-    assert clinic.look() == COMPLETED
+    assert clinic.poll() == COMPLETED
     assert [study.status for study in clinic.results(order)] == ["final"]
 
 
 def test_a_partial_report_after_the_finished_one_takes_nothing_back(clinic: Clinic) -> None:
     order = clinic.refer()
     clinic.answer(order, uid="1.2.643.5")
-    clinic.look()
+    clinic.poll()
     clinic.answer(order, status="partial", uid="1.2.643.5")
-    clinic.look()
+    clinic.poll()
     assert clinic.now(order).state is OrderState.COMPLETED
     assert [study.conclusion for study in clinic.results(order)] == ["Пневмония справа"]
 
@@ -167,9 +166,9 @@ def test_a_partial_report_after_the_finished_one_takes_nothing_back(clinic: Clin
 def test_a_report_that_was_amended_later_replaces_the_first(clinic: Clinic) -> None:
     order = clinic.refer()
     clinic.answer(order, uid="1.2.643.5")
-    clinic.look()
+    clinic.poll()
     clinic.answer(order, uid="1.2.643.5", status="appended", conclusion="Пневмония слева")
-    assert clinic.look() == TAKEN
+    assert clinic.poll() == TAKEN
     assert [study.conclusion for study in clinic.results(order)] == ["Пневмония слева"]
     assert clinic.now(order).state is OrderState.COMPLETED
     assert clinic.audited(order) == 2
@@ -179,14 +178,14 @@ def test_a_second_opinion_of_a_third_clinic_stands_beside_the_first(clinic: Clin
     order = clinic.refer()
     clinic.answer(order, uid="1.2.643.5")
     clinic.answer(order, uid="1.2.643.5", owner=THIRD, conclusion="Без патологии")
-    assert clinic.look() == ResultPollSummary(completed=1, taken=1)
+    assert clinic.poll() == ResultPollSummary(completed=1, taken=1)
     assert {study.conclusion for study in clinic.results(order)} == {"Пневмония справа", "Без патологии"}
 
 
 def test_a_result_for_an_order_of_our_own_is_kept_and_leaves_it_as_it_is(clinic: Clinic) -> None:
     order = clinic.refer(owner=None, station_ae_titles=("XRAY_14",))
     clinic.answer(order)
-    assert clinic.look() == TAKEN
+    assert clinic.poll() == TAKEN
     assert clinic.now(order).state is OrderState.SCHEDULED
     assert clinic.results(order)
 
@@ -195,7 +194,7 @@ def test_a_result_for_a_cancelled_referral_is_kept(clinic: Clinic) -> None:
     order = clinic.refer()
     clinic.answer(order)
     clinic.store.write(referrals.cancel, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
-    assert clinic.look() == TAKEN
+    assert clinic.poll() == TAKEN
     assert clinic.now(order).state is OrderState.CANCELLED
 
 
@@ -203,34 +202,36 @@ def test_our_own_results_and_those_for_others_are_none_of_this(clinic: Clinic) -
     order = clinic.refer(owner=None, station_ae_titles=("XRAY_14",))
     clinic.answer(order, owner=PROFILE.organisation)
     tells(clinic.bus)
-    assert clinic.look() == NOTHING
+    assert clinic.poll() == NOTHING
     assert clinic.ledger() == []
 
 
 @pytest.mark.parametrize("family", ["Совсемдругая", factory.KUZNETSOVA.name.family])
-def test_a_result_about_another_person_is_set_aside_and_the_others_are_taken(clinic: Clinic, family: str) -> None:
+def test_a_result_about_another_person_is_marked_for_attention_and_the_others_are_taken(
+    clinic: Clinic, family: str
+) -> None:
     wrong, right = clinic.refer(), clinic.refer()
     other = Patient(PersonName(family, "Ольга"), date(1990, 1, 1), Sex.FEMALE)
     clinic.answer(wrong, patient=strangers.person(other))
     clinic.answer(right)
-    assert clinic.look() == ResultPollSummary(completed=1, set_aside=1)
+    assert clinic.poll() == ResultPollSummary(completed=1, needs_attention=1)
     assert clinic.now(wrong).state is OrderState.REFERRED
     [aside] = [item for item in clinic.ledger() if item.state is ArrivalState.NEEDS_ATTENTION]
     assert (aside.order_id, aside.reason) == (wrong.id, "it is about another patient")
-    assert clinic.look() == NOTHING  # not again and again
+    assert clinic.poll() == NOTHING  # not again and again
 
 
-def test_what_cannot_be_read_is_set_aside_until_a_person_wants_it_tried_again(clinic: Clinic) -> None:
+def test_what_cannot_be_read_is_marked_for_attention_until_a_person_wants_it_tried_again(clinic: Clinic) -> None:
     order = clinic.refer()
     report = clinic.answer(order)["focus"]["reference"]
     held = clinic.bus._service._records._resources
     hidden = held.pop(report)
-    assert clinic.look() == ResultPollSummary(set_aside=1)
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
     [item] = clinic.ledger()
     assert item.state is ArrivalState.NEEDS_ATTENTION
     held[report] = hidden
-    assert clinic.store.write(lambda tx: incoming.try_again(tx, item.id))
-    assert clinic.look() == COMPLETED
+    assert clinic.store.write(lambda tx: incoming.retry(tx, item.id))
+    assert clinic.poll() == COMPLETED
     assert clinic.ledger()[0].state is ArrivalState.TAKEN
 
 
@@ -239,25 +240,25 @@ def test_what_the_line_breaks_holds_nothing_back_and_is_tried_again_later(clinic
     task = clinic.answer(first)
     clinic.answer(second)
     clinic.bus.fail_next("503", path=f"/{task['focus']['reference']}")
-    assert clinic.look() == ResultPollSummary(completed=1, failed=1)
+    assert clinic.poll() == ResultPollSummary(completed=1, failed=1)
     assert clinic.now(second).state is OrderState.COMPLETED
-    assert clinic.look() == NOTHING
+    assert clinic.poll() == NOTHING
     [item] = [item for item in clinic.ledger() if item.state is ArrivalState.FAILED]
     assert (item.reason, item.attempts, item.order_id) == ("HTTP 503", 1, first.id)
     clinic.clock.now = NOW + timedelta(minutes=3)
-    assert clinic.look() == COMPLETED
+    assert clinic.poll() == COMPLETED
     assert {item.state for item in clinic.ledger()} == {ArrivalState.TAKEN}
 
 
-def test_a_result_at_which_the_bus_always_fails_is_set_aside_in_the_end(clinic: Clinic) -> None:
+def test_a_result_at_which_the_bus_always_fails_is_marked_for_attention_in_the_end(clinic: Clinic) -> None:
     task = clinic.answer(clinic.refer())
     clinic.bus.fail_next("503", times=20, path=f"/{task['focus']['reference']}")
-    looks = []
-    for _ in range(elsewhere.MAX_ATTEMPTS + 2):
-        looks.append(clinic.look())
+    polls = []
+    for _ in range(results.MAX_ATTEMPTS + 2):
+        polls.append(clinic.poll())
         clinic.clock.advance(hours=3)
-    assert sum(look.failed for look in looks) == elsewhere.MAX_ATTEMPTS - 1
-    assert sum(look.set_aside for look in looks) == 1
+    assert sum(poll.failed for poll in polls) == results.MAX_ATTEMPTS - 1
+    assert sum(poll.needs_attention for poll in polls) == 1
     assert clinic.ledger()[0].state is ArrivalState.NEEDS_ATTENTION
 
 
@@ -266,21 +267,21 @@ def test_a_line_that_is_down_ends_the_look_and_nothing_is_lost(clinic: Clinic) -
     for order in placed:
         report = clinic.answer(order)["focus"]["reference"]
         clinic.bus.fail_next("503", path=f"/{report}")
-    looked = clinic.look()
-    assert (looked.completed, looked.failed, looked.stopped) == (0, 1, "HTTP 503")
-    assert len(clinic.ledger()) == elsewhere.BROKEN
+    polled = clinic.poll()
+    assert (polled.completed, polled.failed, polled.stopped) == (0, 1, "HTTP 503")
+    assert len(clinic.ledger()) == results.MAX_UNANSWERED
     for _ in range(4):
         clinic.clock.advance(hours=3)
-        clinic.look()
+        clinic.poll()
     assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
 
 
 def test_a_refused_token_ends_the_look_and_is_no_fault_of_a_result(clinic: Clinic) -> None:
     task = clinic.answer(clinic.refer())
     clinic.bus.fail_next("401", path=f"/{task['focus']['reference']}")
-    assert clinic.look().stopped.startswith("token refused")
+    assert clinic.poll().stopped.startswith("token refused")
     assert clinic.ledger() == []
-    assert clinic.look() == COMPLETED
+    assert clinic.poll() == COMPLETED
 
 
 def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
@@ -291,14 +292,14 @@ def test_a_fault_of_our_own_in_one_result_keeps_no_other_from_being_taken(
     clinic.answer(right)
     reads = external_study
 
-    def breaks(told: Any, profile: Any) -> ExternalStudy:
-        study = reads(told, profile)
+    def breaks(reported: Any, profile: Any) -> ExternalStudy:
+        study = reads(reported, profile)
         if study.conclusion == "сломай":
             raise KeyError("a fault")
         return study
 
-    monkeypatch.setattr(elsewhere, "external_study", breaks)
-    assert clinic.look() == ResultPollSummary(completed=1, set_aside=1)
+    monkeypatch.setattr(results, "external_study", breaks)
+    assert clinic.poll() == ResultPollSummary(completed=1, needs_attention=1)
     assert clinic.now(right).state is OrderState.COMPLETED
 
 
@@ -311,8 +312,8 @@ def test_a_bus_that_answers_strangely_is_understood(
     clinic.answer(order, uid="1.2.643.5")
     clinic.answer(order, uid="1.2.643.5", status="partial")
     clinic.bus.fail_next(fault, path="/Task/_search")
-    assert clinic.look().completed == 1
-    clinic.look()
+    assert clinic.poll().completed == 1
+    clinic.poll()
     assert clinic.now(order).state is OrderState.COMPLETED
     assert [study.status for study in clinic.results(order)] == ["final"]
     assert len(clinic.ledger()) == 2
@@ -323,53 +324,53 @@ def test_an_answer_that_is_none_ends_the_look_and_is_no_loss(clinic: Clinic, fau
     order = clinic.refer()
     clinic.answer(order)
     clinic.bus.fail_next(fault, path="/Task/_search")
-    clinic.look()
+    clinic.poll()
     clinic.limiter.reset()
-    clinic.look()
+    clinic.poll()
     assert clinic.now(order).state is OrderState.COMPLETED
 
 
 def test_the_cursor_moves_and_what_lies_before_its_overlap_is_not_asked_for(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
-    clinic.look()
+    clinic.poll()
     with clinic.store.read() as reader:
-        cursor = datetime.fromisoformat(incoming.cursor(reader, elsewhere.CURSOR))
+        cursor = datetime.fromisoformat(incoming.cursor(reader, results.CURSOR))
     assert cursor == max(datetime.fromisoformat(task["meta"]["lastUpdated"]) for task in clinic.bus.tasks())
     clinic.clock.now = NOW + timedelta(hours=1)
-    clinic.look()
-    clinic.look()
-    wanted = f"ge{(cursor - elsewhere.OVERLAP).isoformat()}"
+    clinic.poll()
+    clinic.poll()
+    wanted = f"ge{(cursor - results.OVERLAP).isoformat()}"
     asked = [request.body.decode() for request in clinic.bus.requests[-2:]]
     assert all(wanted in body for body in asked)
 
 
 def test_an_order_that_the_bus_took_late_is_asked_for_from_its_start(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
-    clinic.look()
+    clinic.poll()
     late = clinic.refer()
     clinic.answer(late)
     cursor = (NOW + timedelta(hours=5)).isoformat()  # others' results were newer
-    clinic.store.write(lambda tx: incoming.set_cursor(tx, elsewhere.CURSOR, cursor))
-    assert clinic.look() == COMPLETED
+    clinic.store.write(lambda tx: incoming.set_cursor(tx, results.CURSOR, cursor))
+    assert clinic.poll() == COMPLETED
 
 
 def test_hundreds_of_referrals_are_asked_for_in_lists_and_pages(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(elsewhere, "AT_ONCE", 3)
+    monkeypatch.setattr(results, "TASKS_PER_SEARCH", 3)
     monkeypatch.setattr(search, "PAGE", 2)
     placed = [clinic.refer() for _ in range(7)]
     for order in placed:
         clinic.answer(order)
         clinic.answer(order, status="partial")
-    looked = clinic.look()
-    assert (looked.completed, looked.stopped) == (7, "")
+    polled = clinic.poll()
+    assert (polled.completed, polled.stopped) == (7, "")
     assert all(clinic.now(order).state is OrderState.COMPLETED for order in placed)
 
 
-def test_a_wait_that_the_bus_asks_for_is_kept_by_whoever_sends_too(clinic: Clinic) -> None:
+def test_a_wait_that_the_bus_asks_for_also_holds_for_sending(clinic: Clinic) -> None:
     clinic.bus.fail_next("429")
-    clinic.look()
+    clinic.poll()
     assert clinic.limiter.waiting
     clinic.refer()  # and delivers
     with clinic.store.read() as reader:
@@ -382,24 +383,24 @@ def test_a_search_that_the_bus_refuses_is_shown_to_people_until_it_works(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(clinic.client, "call", lambda call: Rejected("Пациент Ёлкина не найден"))
-        assert clinic.look().stopped
+        assert clinic.poll().stopped
     [item] = clinic.ledger()
     assert (item.state, "Ёлкина" in item.reason, "Ёлкина" in caplog.text) == (ArrivalState.NEEDS_ATTENTION, True, False)
-    clinic.look()
+    clinic.poll()
     assert [item.state for item in clinic.ledger()] == [ArrivalState.TAKEN]
 
 
 def test_no_more_is_asked_than_the_minute_allows(clinic: Clinic) -> None:
     clinic.answer(clinic.refer())
     clinic.limiter = RateLimiter(1)
-    clinic.elsewhere = ResultPoll(clinic.store, clinic.session(SessionPriority.BACKGROUND), n3, PROFILE)
-    assert clinic.look().stopped == session.NO_ROOM
+    clinic.result_poll = ResultPoll(clinic.store, clinic.session(SessionPriority.BACKGROUND), n3, PROFILE)
+    assert clinic.poll().stopped == session.NO_ROOM
 
 
 def pretend(clinic: Clinic, monkeypatch: pytest.MonkeyPatch, *tasks: Any) -> None:
     """Let every search find these, and nothing else."""
     monkeypatch.setattr(
-        clinic.elsewhere._search, "pages", lambda *asked: [search.SearchPage(list(tasks), last=True, in_order=True)]
+        clinic.result_poll._search, "pages", lambda *asked: [search.SearchPage(list(tasks), last=True, in_order=True)]
     )
 
 
@@ -407,20 +408,20 @@ def test_an_instant_far_ahead_does_not_move_the_cursor(clinic: Clinic, monkeypat
     task = clinic.answer(clinic.refer())
     far = {"resourceType": "Task", "id": "x", "intent": "reflex-order", "meta": {"lastUpdated": "2999-01-01T00:00:00Z"}}
     pretend(clinic, monkeypatch, task, far)
-    assert clinic.look() == COMPLETED
+    assert clinic.poll() == COMPLETED
     with clinic.store.read() as reader:
-        assert "2000" < incoming.cursor(reader, elsewhere.CURSOR) < "2999"
+        assert "2000" < incoming.cursor(reader, results.CURSOR) < "2999"
 
 
 def test_a_long_search_that_breaks_is_taken_up_where_it_broke(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "PAGE", 3)
-    monkeypatch.setattr(elsewhere, "OVERLAP", timedelta())
+    monkeypatch.setattr(results, "OVERLAP", timedelta())
     placed = [clinic.refer(owner=None, station_ae_titles=("XRAY_14",)) for _ in range(8)]
     for order in placed:
         clinic.answer(order)
-    monkeypatch.setattr(search, "PAGES", 2)
-    assert clinic.look() == ResultPollSummary(taken=5, stopped="the bus returned only a part")
-    assert clinic.look() == ResultPollSummary(taken=3)
+    monkeypatch.setattr(search, "MAX_PAGES", 2)
+    assert clinic.poll() == ResultPollSummary(taken=5, stopped="the bus returned only a part")
+    assert clinic.poll() == ResultPollSummary(taken=3)
 
 
 @pytest.mark.parametrize(
@@ -432,12 +433,12 @@ def test_a_long_search_that_breaks_is_taken_up_where_it_broke(clinic: Clinic, mo
         {"focus": [1]},
     ],
 )
-def test_a_task_without_a_report_is_set_aside(
+def test_a_task_without_a_report_is_marked_for_attention(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, broken: dict[str, Any]
 ) -> None:
     order = clinic.refer()
     pretend(clinic, monkeypatch, clinic.answer(order) | broken)
-    assert clinic.look().set_aside == 1
+    assert clinic.poll().needs_attention == 1
     assert clinic.now(order).state is OrderState.REFERRED
 
 
@@ -447,4 +448,4 @@ def test_a_task_without_a_report_is_set_aside(
 )
 def test_a_task_that_is_none_stops_nothing(clinic: Clinic, monkeypatch: pytest.MonkeyPatch, nonsense: Resource) -> None:
     pretend(clinic, monkeypatch, nonsense, clinic.answer(clinic.refer()))
-    assert clinic.look() == COMPLETED
+    assert clinic.poll() == COMPLETED

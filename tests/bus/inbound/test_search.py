@@ -35,7 +35,7 @@ class Bus:
         self.calls.append(call)
         return self.answers.pop(0)
 
-    def hang_up(self) -> None:
+    def abort_calls(self) -> None:
         """Nothing is under way."""
 
 
@@ -129,7 +129,7 @@ def test_resources_without_an_instant_or_an_id_or_of_another_type_do_no_harm(
     assert opened(Bus(Delivered({"resourceType": "Bundle", "entry": "many"}))).search("Task", {}) == ([], True)
 
 
-def test_a_refused_search_and_a_broken_line_are_told_apart(opened: Opened) -> None:
+def test_a_refused_search_and_a_failed_connection_are_distinguished(opened: Opened) -> None:
     with pytest.raises(Unusable, match="unknown parameter"):
         opened(Bus(Rejected("unknown parameter"))).search("Patient", {})
     with pytest.raises(BusUnavailable, match="HTTP 503"):

@@ -19,7 +19,7 @@ from broker.bus.practice import PRACTICE_TOKEN, PracticeBus
 from broker.bus.transport.answers import Answer, Delivered, Rejected, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call, n3
-from broker.bus.transport.rate_limit import BLAMED_AFTER, FIRST_WAIT, PAUSE
+from broker.bus.transport.rate_limit import FIRST_WAIT, MESSAGE_FAULT_AFTER, PAUSE
 from broker.domain.actors import Role
 from broker.domain.messages import BusReferences, OutboxState
 from broker.domain.orders import Order
@@ -94,7 +94,7 @@ def test_images_taken_reach_the_bus_after_the_order(clinic: Clinic) -> None:
     }
 
 
-def test_a_walk_in_that_was_linked_later_is_told_under_its_own_study_uid(clinic: Clinic) -> None:
+def test_a_walk_in_that_was_linked_later_is_sent_under_its_own_study_uid(clinic: Clinic) -> None:
     order = clinic.register()
     uid = "2.25.4242"
     step = performed("1.2.9", StepReference(study_instance_uid=uid))
@@ -122,15 +122,15 @@ def test_a_message_is_rendered_from_what_is_known_when_it_is_sent(clinic: Clinic
     assert clinic.bus.resources("ServiceRequest")[0]["note"][0] == {"text": "Новое"}
 
 
-def test_the_screens_are_told(clinic: Clinic) -> None:
-    told = []
+def test_the_screens_are_notified(clinic: Clinic) -> None:
+    reported = []
     clinic.register()
-    clinic.store.subscribe(lambda: told.append(1))
+    clinic.store.subscribe(lambda: reported.append(1))
     clinic.bus.fail_next("503")
     clinic.deliver()
-    assert len(told) == 1
+    assert len(reported) == 1
     clinic.deliver_later()
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
 # ---- refusals ----
@@ -284,7 +284,7 @@ def test_after_days_without_the_bus_everything_is_delivered_in_order(clinic: Cli
     assert clinic.calls() == ["/?_format=json"] * 4
 
 
-def test_a_refused_token_pauses_until_a_person_goes_on(clinic: Clinic) -> None:
+def test_a_refused_token_pauses_until_a_person_resumes(clinic: Clinic) -> None:
     clinic.register()
     clinic.token = "wrong"
     assert clinic.deliver() == DeliverySummary(stopped="waiting")
@@ -293,7 +293,7 @@ def test_a_refused_token_pauses_until_a_person_goes_on(clinic: Clinic) -> None:
     assert clinic.rows()[0].uncertain is False
     clinic.token = PRACTICE_TOKEN
     assert clinic.deliver_later(60) == DeliverySummary(stopped="waiting")
-    clinic.store.write(delivery.go_on, ADMINISTRATOR)
+    clinic.store.write(delivery.resume_exchange, ADMINISTRATOR)
     assert clinic.deliver() == DeliverySummary(delivered=1)
     assert clinic.shown().channel == "ok"
 
@@ -310,7 +310,7 @@ def test_a_person_need_not_wait_for_a_back_off_to_end(clinic: Clinic) -> None:
     clinic.register()
     clinic.bus.fail_next("503")
     clinic.deliver()
-    clinic.store.write(delivery.go_on, ADMINISTRATOR)
+    clinic.store.write(delivery.resume_exchange, ADMINISTRATOR)
     assert clinic.deliver() == DeliverySummary(delivered=1)
 
 
@@ -471,7 +471,7 @@ def _posted_before(clinic: Clinic, order: Order, mis: str = MIS) -> Resource:
     return clinic.bus.transaction(n3(order_bundle(known, replace(PROFILE, mis_oid=mis))))
 
 
-def test_an_order_that_the_bus_says_it_has_is_delivered_under_that_id(clinic: Clinic) -> None:
+def test_an_order_that_the_bus_has_already_is_delivered_under_that_id(clinic: Clinic) -> None:
     order = clinic.register()
     _posted_before(clinic, order)
     assert clinic.deliver() == DeliverySummary(delivered=1)
@@ -491,7 +491,9 @@ def test_another_systems_order_with_the_same_number_is_not_taken_for_ours(clinic
     assert clinic.references(order).task == ours["id"] != foreign["id"]
 
 
-def test_a_task_that_the_bus_wrongly_says_is_ours_is_not_taken(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_the_bus_wrongly_reports_as_ours_is_not_accepted(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     foreign = clinic.register()
     clinic.deliver()
     order = clinic.register()
@@ -545,7 +547,7 @@ def test_an_order_without_an_accession_number_is_not_accepted_and_not_sent_twice
     assert clinic.calls().count("/?_format=json") == 1
 
 
-def test_a_number_that_is_too_long_for_a_modality_is_kept_and_said_loudly(
+def test_a_number_that_is_too_long_for_a_modality_is_stored_and_logged_as_an_error(
     open_clinic: Callable[[PracticeBus], Clinic], caplog: pytest.LogCaptureFixture
 ) -> None:
     clinic = open_clinic(practice_bus(lenient=True, accession_format="REGION-NUMBER-{:08d}"))
@@ -576,7 +578,7 @@ def test_an_order_at_which_the_bus_always_fails_does_not_keep_the_others_back(cl
     others = [clinic.register() for _ in range(3)]
     Stumbling.number = bad.accession_number
     clinic.restarted(Stumbling)
-    for _ in range(BLAMED_AFTER):
+    for _ in range(MESSAGE_FAULT_AFTER):
         assert clinic.deliver_later() == DeliverySummary(stopped="waiting")
     assert clinic.deliver_later() == DeliverySummary(delivered=3)
     assert numbers(clinic.bus.tasks()) == [order.accession_number for order in others]

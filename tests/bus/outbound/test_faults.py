@@ -58,7 +58,7 @@ def test_a_nul_in_the_texts_of_an_answer_harms_nothing(clinic: Clinic) -> None:
     clinic.shown()
 
 
-def test_a_bus_that_says_that_it_has_the_order_already_is_believed_after_a_look(clinic: Clinic) -> None:
+def test_a_bus_that_reports_a_known_order_is_believed_after_a_look(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.bus.fail_next("duplicates")
     assert clinic.deliver() == DeliverySummary(delivered=1)
@@ -71,7 +71,7 @@ def test_a_refused_token_pauses_the_channel_with_an_alarm(clinic: Clinic) -> Non
     clinic.bus.fail_next("401")
     assert clinic.deliver() == DeliverySummary(stopped="waiting")
     assert clinic.shown().channel == "paused"
-    clinic.store.write(outbox.go_on, ADMINISTRATOR)
+    clinic.store.write(outbox.resume_exchange, ADMINISTRATOR)
     assert clinic.deliver() == DeliverySummary(delivered=1)
 
 

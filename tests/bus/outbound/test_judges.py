@@ -129,7 +129,7 @@ def test_every_bundle_that_can_be_made_is_strict_r4(
         {"for": [{"reference": "Patient/1"}]},
     ],
 )
-def test_the_judge_sees_what_is_wrong(judge: Validator, broken: dict[str, Any]) -> None:
+def test_the_validator_reports_what_is_wrong(judge: Validator, broken: dict[str, Any]) -> None:
     bundle = r4(order_bundle(order(), PROFILE))
     assert errors(judge, bundle) == []
     [task] = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "Task"]
@@ -147,22 +147,22 @@ class Deaf(BusClient):
     """Loses the first answer to everything that is sent."""
 
     def call(self, call: Call) -> Answer:
-        answer, heard = super().call(call), self.__dict__.setdefault("heard", [])
-        if call in heard:
+        answer, received = super().call(call), self.__dict__.setdefault("received", [])
+        if call in received:
             return answer
-        heard.append(call)
+        received.append(call)
         return Retry("time-out")
 
 
 @pytest.mark.parametrize("client", [BusClient, Deaf])
-def test_the_sender_tells_a_server_all_of_an_order_once_even_if_answers_are_lost(
+def test_delivery_sends_everything_of_an_order_once_even_if_answers_are_lost(
     server: FhirServer, store: Store, client: type[BusClient]
 ) -> None:
     clinic = Clinic(store, practice_bus(), cast(Any, SimpleNamespace(url=server.url)))
     clinic.dialect = r4
     clinic.restarted(client, timeout=30)
-    house = replace(factory.CLINIC, accession_prefix=client.__name__[0])  # numbers that the other one has not
-    asked = store.write(referrals.register, factory.draft(), factory.REGISTRAR, house)
+    own_clinic = replace(factory.CLINIC, accession_prefix=client.__name__[0])  # numbers that the other one has not
+    asked = store.write(referrals.register, factory.draft(), factory.REGISTRAR, own_clinic)
 
     def deliver() -> None:
         for _ in range(6):
@@ -172,12 +172,12 @@ def test_the_sender_tells_a_server_all_of_an_order_once_even_if_answers_are_lost
     before = stock(server)
     deliver()
     change = factory.draft(patient=asked.patient, comment="Стало")
-    asked = store.write(referrals.amend, asked.id, asked.revision, change, factory.REGISTRAR, house)
+    asked = store.write(referrals.amend, asked.id, asked.revision, change, factory.REGISTRAR, own_clinic)
     deliver()
     clinic.perform(asked, f"1.2.643.98.{next(numbers)}")
     deliver()
     doctor = Actor(ActorKind.PERSON, "luchinin", "Лучинин О. И.", frozenset({Role.RADIOLOGIST}))
-    store.write(reports.sign, asked.id, 0, ReportText(conclusion="Норма"), doctor, house)
+    store.write(reports.sign, asked.id, 0, ReportText(conclusion="Норма"), doctor, own_clinic)
     deliver()
     assert [str(row.kind) for row in clinic.rows(asked)] == ["order", "amend", "images", "report"]
     after = stock(server)
@@ -341,17 +341,17 @@ def test_a_server_takes_whatever_can_be_made_and_a_resend_doubles_nothing(
     order = made.numbered(order, next(numbers))
     known, sent = BusReferences(), []
 
-    def told(bundle: Resource) -> BusReferences:
+    def reported(bundle: Resource) -> BusReferences:
         sent.append(r4.transaction(bundle))
         return bundle_references(server.made(sent[-1]))
 
     if order.bus_role is not BusRole.WALK_IN:
-        known = told(order_bundle(order, profile))
+        known = reported(order_bundle(order, profile))
         assert all((known.task, known.service_request, known.patient))
-        told(amendment_bundle(order, known, profile))
-    images = told(images_bundle(order, steps, known, profile, MADE_AT))
+        reported(amendment_bundle(order, known, profile))
+    images = reported(images_bundle(order, steps, known, profile, MADE_AT))
     known = replace(known, patient=images.patient, extra=images.extra)
-    told(report_bundle(order, report, steps, known, profile, pdf, MADE_AT))
+    reported(report_bundle(order, report, steps, known, profile, pdf, MADE_AT))
     stocked = stock(server)
     for call in sent:
         server.made(call)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from broker.bus.outbound.delivery import PROBE_AFTER, DeliverySummary
-from broker.bus.outbound.messages import NO_BEGINNINGS, NO_CORRECTIONS, OutboundMessage, render
+from broker.bus.outbound.messages import NO_CORRECTIONS, NO_STARTS, OutboundMessage, render
 from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
 from broker.bus.transport.answers import Answer, Delivered, Rejected
@@ -110,7 +110,7 @@ def test_a_correction_goes_to_a_bus_that_takes_it_and_replaces_what_is_there(cli
     assert "Новое" in Strict.made[1].body.decode()
 
 
-def test_a_correction_of_what_a_lost_answer_had_told_is_not_dropped(clinic: Clinic) -> None:
+def test_a_correction_of_a_message_whose_answer_was_lost_is_not_dropped(clinic: Clinic) -> None:
     order = clinic.register()
     clinic.deliver_and_lose_the_answer()
     amend(clinic, order, comment="Новое")
@@ -128,7 +128,7 @@ def test_a_correction_that_went_within_the_order_is_dropped(clinic: Clinic) -> N
     assert clinic.bus.resources("ServiceRequest")[0]["note"][0] == {"text": "Новое"}
 
 
-def test_a_beginning_is_told_where_the_region_takes_it(open_clinic: Callable[[PracticeBus], Clinic]) -> None:
+def test_a_start_is_reported_if_the_region_accepts_it(open_clinic: Callable[[PracticeBus], Clinic]) -> None:
     clinic = open_clinic(practice_bus(lenient=True, statuses=("cancelled", "in-progress")))
     order = clinic.register()
     clinic.store.write(lambda tx: outbox.add(tx, order.id, OutboxKind.STARTED))
@@ -142,7 +142,7 @@ def test_a_beginning_that_the_region_refuses_does_not_keep_the_images_back(clini
     clinic.perform(order)
     assert clinic.deliver() == DeliverySummary(delivered=2)
     assert clinic.states(order) == ["delivered", "unsupported", "delivered"]
-    assert clinic.rows(order)[1].reason.startswith(NO_BEGINNINGS)
+    assert clinic.rows(order)[1].reason.startswith(NO_STARTS)
 
 
 def test_what_another_clinic_ordered_is_answered_under_its_order(clinic: Clinic) -> None:
@@ -164,7 +164,7 @@ def test_what_another_clinic_ordered_is_answered_under_its_order(clinic: Clinic)
     assert len(clinic.bus.tasks()) == 3
 
 
-def test_who_came_without_an_order_is_told_with_the_result_and_known_from_then_on(clinic: Clinic) -> None:
+def test_a_walk_in_patient_is_sent_with_the_result_and_known_from_then_on(clinic: Clinic) -> None:
     order = arrived(clinic, BusRole.WALK_IN)
     clinic.perform(order)
     assert clinic.deliver() == DeliverySummary(delivered=1)

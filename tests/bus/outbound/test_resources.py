@@ -180,7 +180,7 @@ def test_the_task_bears_our_number_under_the_mis_and_the_clinics_offset(bundle: 
 # ---- what is not known is not told ----
 
 
-def test_without_a_named_doctor_the_organisation_refers_and_nobody_is_made_up() -> None:
+def test_without_a_named_doctor_the_organisation_refers_and_no_doctor_is_invented() -> None:
     bare = order_bundle(bare_order(), PROFILE)
     assert {e["resource"]["resourceType"] for e in bare["entry"]} == {"Patient", "Encounter", "ServiceRequest", "Task"}
     assert of(bare, "ServiceRequest")[0]["requester"] == ORGANISATION
@@ -224,7 +224,7 @@ def test_a_missing_middle_or_given_name_leaves_no_empty_member() -> None:
 
 
 @pytest.mark.parametrize(("sex", "gender"), [(Sex.MALE, "male"), (Sex.FEMALE, "female"), (Sex.OTHER, "other")])
-def test_sex_is_told_in_fhirs_words(sex: Sex, gender: str) -> None:
+def test_sex_is_sent_in_fhirs_words(sex: Sex, gender: str) -> None:
     [patient] = of(order_bundle(order(patient=replace(order().patient, sex=sex)), PROFILE), "Patient")
     assert patient["gender"] == gender
 
@@ -232,12 +232,12 @@ def test_sex_is_told_in_fhirs_words(sex: Sex, gender: str) -> None:
 @pytest.mark.parametrize(
     ("side", "words"), [("L", ["Сторона: левая"]), ("B", ["Сторона: обе"]), ("R", ["Сторона: правая"]), ("", [])]
 )
-def test_the_side_is_told_in_a_note(side: str, words: list[str]) -> None:
+def test_the_side_is_sent_in_a_note(side: str, words: list[str]) -> None:
     [request] = of(order_bundle(order(laterality=side, comment=""), PROFILE), "ServiceRequest")
     assert [note["text"] for note in request.get("note", [])] == words
 
 
-def test_priority_and_finance_are_told() -> None:
+def test_priority_and_finance_are_sent() -> None:
     [request] = of(order_bundle(order(priority=Priority.URGENT, finance="4"), PROFILE), "ServiceRequest")
     assert request["priority"] == "urgent"
     assert request["orderDetail"] == [concept(f"{N3}.32", "4")]
@@ -326,7 +326,7 @@ def test_several_steps_of_one_study_are_summed_up() -> None:
     assert [one["code"] for one in study["modality"]] == ["CR", "DX"]
 
 
-def test_a_study_that_was_linked_later_is_told_under_the_uid_that_its_images_bear() -> None:
+def test_a_study_that_was_linked_later_is_sent_under_the_uid_of_its_images() -> None:
     walk_in = completed("1.2.3.5", StepReference(study_instance_uid="2.25.77"))
     nonsense = completed("1.2.3.6", StepReference(study_instance_uid="1.02.a"))
     made = images_bundle(order(), [walk_in, nonsense], REFERENCES, PROFILE, MADE_AT)
@@ -398,7 +398,7 @@ def resolver(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from resolver(item, key)
 
 
-def test_every_entry_says_in_strict_r4_what_is_to_be_done(any_bundle: Resource) -> None:
+def test_every_entry_has_a_request_in_strict_r4(any_bundle: Resource) -> None:
     assert any_bundle["type"] == "transaction"
     for entry in any_bundle["entry"]:
         kind = entry["resource"]["resourceType"]

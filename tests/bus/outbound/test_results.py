@@ -16,7 +16,7 @@ from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.transport.dialect import bundle_references, n3, r4
 from broker.domain.messages import BusReferences
 from broker.domain.orders import BusRole, OrderState
-from broker.domain.people import NOBODY
+from broker.domain.people import NO_NAME
 from broker.domain.performed import StepReference
 from tests.bus.samples import MIS, ORGANISATION, PROFILE, STUDY_UID, bare_order, completed, of, order, report, url_of
 from tests.support.practice import practice_bus
@@ -24,16 +24,18 @@ from tests.support.practice import practice_bus
 N3 = "urn:oid:1.2.643.2.69.1.1.1"
 REFERENCES = BusReferences(task="t-1", service_request="s-1", patient="p-1", acsn="ODII0000000001")
 MADE_AT = datetime(2026, 11, 24, 7, 15, tzinfo=UTC)
-ELSEWHERE = {"reference": f"Organization/{PRACTICE_ORGANISATION_2}"}
+REDIRECT_TARGET = {"reference": f"Organization/{PRACTICE_ORGANISATION_2}"}
 PDF = b"%PDF-1.7 \xd0\xbf"
 
 
-def told(changed: Any = None, known: BusReferences = REFERENCES, profile: Any = PROFILE, **changes: Any) -> Resource:
+def reported(
+    changed: Any = None, known: BusReferences = REFERENCES, profile: Any = PROFILE, **changes: Any
+) -> Resource:
     """Make the bundle of a report; `changes` are the report's, `changed` is the order."""
     return report_bundle(changed or order(), report(**changes), [completed()], known, profile, PDF, MADE_AT)
 
 
-def said(bundle: Resource) -> dict[str, Any]:
+def stated(bundle: Resource) -> dict[str, Any]:
     """Return what a report says: code of N3.119 -> value."""
     found = {}
     for observation in of(bundle, "Observation"):
@@ -48,7 +50,7 @@ def said(bundle: Resource) -> dict[str, Any]:
 
 
 def test_a_report_completes_a_reflex_task_on_the_original_one() -> None:
-    bundle = told()
+    bundle = reported()
     assert of(bundle, "Task") == [
         {
             "resourceType": "Task",
@@ -66,7 +68,7 @@ def test_a_report_completes_a_reflex_task_on_the_original_one() -> None:
 
 
 def test_a_report_is_final_and_names_its_doctor_its_parts_its_study_and_its_document() -> None:
-    bundle = told()
+    bundle = reported()
     [final] = of(bundle, "DiagnosticReport")
     parts = [e["fullUrl"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Observation"]
     assert [part["reference"] for part in final.pop("result")] == parts
@@ -96,8 +98,8 @@ def test_a_report_is_final_and_names_its_doctor_its_parts_its_study_and_its_docu
     assert of(bundle, "Patient") == []
 
 
-def test_a_report_says_description_conclusion_recommendations_and_dose() -> None:
-    assert said(told()) == {
+def test_a_report_has_description_conclusion_recommendations_and_dose() -> None:
+    assert stated(reported()) == {
         "1": "Костных травматических изменений не выявлено.\nСуставная щель сужена.",
         "2": "Артроз II ст.",
         "3": "Консультация травматолога",
@@ -106,34 +108,34 @@ def test_a_report_says_description_conclusion_recommendations_and_dose() -> None
 
 
 def test_what_a_report_does_not_say_is_left_out() -> None:
-    assert set(said(told(recommendations="", effective_dose=None))) == {"1", "2"}
-    assert set(said(told(description="", conclusion="", recommendations="", effective_dose=0.0))) == {"5"}
-    bare = report_bundle(order(), report(author_name=NOBODY), [], REFERENCES, PROFILE, b"", MADE_AT)
+    assert set(stated(reported(recommendations="", effective_dose=None))) == {"1", "2"}
+    assert set(stated(reported(description="", conclusion="", recommendations="", effective_dose=0.0))) == {"5"}
+    bare = report_bundle(order(), report(author_name=NO_NAME), [], REFERENCES, PROFILE, b"", MADE_AT)
     assert {"resultsInterpreter", "presentedForm"}.isdisjoint(of(bare, "DiagnosticReport")[0])
     assert of(bare, "Binary") == of(bare, "Practitioner") == []
 
 
 def test_texts_go_in_base64_where_the_region_wants_it_so() -> None:
-    values = said(told(profile=replace(PROFILE, texts="base64")))
+    values = stated(reported(profile=replace(PROFILE, texts="base64")))
     assert base64.b64decode(values["2"]).decode("utf-8") == "Артроз II ст."
     assert isinstance(values["5"], dict)
 
 
 def test_blanks_and_control_characters_of_a_word_processor_do_not_reach_the_bus() -> None:
-    values = said(told(conclusion="Без\u00a0патологии\u2028\tтень\u202f5\u00a0мм\x0b\x00\x07.\r\nВсё"))
+    values = stated(reported(conclusion="Без\u00a0патологии\u2028\tтень\u202f5\u00a0мм\x0b\x00\x07.\r\nВсё"))
     assert values["2"] == "Без патологии \tтень 5 мм .\r\nВсё"
 
 
-def test_the_study_is_told_where_the_bus_has_not_heard_of_it_and_referred_to_where_it_has() -> None:
-    assert len(of(told(), "ImagingStudy")) == 1
-    heard = told(known=replace(REFERENCES, extra={f"study/{STUDY_UID}": "is-1"}))
-    assert of(heard, "ImagingStudy") == []
-    assert of(heard, "DiagnosticReport")[0]["imagingStudy"] == [{"reference": "ImagingStudy/is-1"}]
-    other = told(known=replace(REFERENCES, extra={"study/2.25.1": "is-1"}))
+def test_a_study_that_the_bus_does_not_have_is_sent_and_a_known_one_referenced() -> None:
+    assert len(of(reported(), "ImagingStudy")) == 1
+    received = reported(known=replace(REFERENCES, extra={f"study/{STUDY_UID}": "is-1"}))
+    assert of(received, "ImagingStudy") == []
+    assert of(received, "DiagnosticReport")[0]["imagingStudy"] == [{"reference": "ImagingStudy/is-1"}]
+    other = reported(known=replace(REFERENCES, extra={"study/2.25.1": "is-1"}))
     assert len(of(other, "ImagingStudy")) == 1
 
 
-def test_a_study_that_no_modality_spoke_of_is_told_under_the_orders_uid() -> None:
+def test_a_study_that_no_modality_reported_is_sent_under_the_orders_uid() -> None:
     made = report_bundle(order(), report(), [], REFERENCES, PROFILE, PDF, MADE_AT)
     [study] = of(made, "ImagingStudy")
     assert study["identifier"][1] == {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}"}
@@ -149,8 +151,8 @@ def test_a_study_that_no_modality_spoke_of_is_told_under_the_orders_uid() -> Non
         ("dicom://p.example:104/PACS", "dicom://p.example:104/PACS", None),
     ],
 )
-def test_where_the_images_are_is_told_as_an_endpoint(url: str, address: str, connection: str | None) -> None:
-    bundle = told(profile=replace(PROFILE, images_url=url))
+def test_the_address_of_the_images_is_sent_as_an_endpoint(url: str, address: str, connection: str | None) -> None:
+    bundle = reported(profile=replace(PROFILE, images_url=url))
     [endpoint] = of(bundle, "Endpoint")
     assert of(bundle, "ImagingStudy")[0]["endpoint"] == [url_of(bundle, "Endpoint")]
     assert endpoint["address"] == url.replace("{study}", STUDY_UID)
@@ -158,7 +160,7 @@ def test_where_the_images_are_is_told_as_an_endpoint(url: str, address: str, con
     assert endpoint["status"] == "active"
     assert endpoint["connectionType"].get("code") == connection
     assert endpoint["payloadType"]
-    assert of(told(), "Endpoint") == []
+    assert of(reported(), "Endpoint") == []
 
 
 def test_each_study_has_an_endpoint_of_its_own() -> None:
@@ -174,16 +176,16 @@ def test_each_study_has_an_endpoint_of_its_own() -> None:
 
 def test_an_order_for_another_clinic_names_it_as_the_owner() -> None:
     [task] = of(order_bundle(order(owner=PRACTICE_ORGANISATION_2), PROFILE), "Task")
-    assert (task["requester"], task["owner"]) == (ORGANISATION, ELSEWHERE)
+    assert (task["requester"], task["owner"]) == (ORGANISATION, REDIRECT_TARGET)
 
 
 @pytest.mark.parametrize("status", ["in-progress", "completed"])
 def test_the_result_of_another_clinics_order_goes_to_that_clinic(status: str) -> None:
     done = order(bus_role=BusRole.PERFORMER, requester=PRACTICE_ORGANISATION_2, bus_accession_number="ODII0000000009")
     known = replace(REFERENCES, acsn="")
-    bundle = told(done, known) if status == "completed" else images_bundle(done, [], known, PROFILE, MADE_AT)
+    bundle = reported(done, known) if status == "completed" else images_bundle(done, [], known, PROFILE, MADE_AT)
     [task] = of(bundle, "Task")
-    assert (task["status"], task["requester"], task["owner"]) == (status, ELSEWHERE, ORGANISATION)
+    assert (task["status"], task["requester"], task["owner"]) == (status, REDIRECT_TARGET, ORGANISATION)
     assert task["basedOn"] == [{"reference": "Task/t-1"}]
     assert task["for"] == {"reference": "Patient/p-1"}
     assert of(bundle, "Patient") == []
@@ -203,11 +205,11 @@ def test_a_walk_in_brings_its_patient_and_is_based_on_nothing() -> None:
 
 def test_the_report_of_a_walk_in_refers_to_the_patient_that_the_images_made() -> None:
     came = order(bus_role=BusRole.WALK_IN)
-    later = told(came, BusReferences(patient="p-1"))
+    later = reported(came, BusReferences(patient="p-1"))
     assert of(later, "Patient") == []
     assert of(later, "Task")[0]["for"] == {"reference": "Patient/p-1"}
     assert "basedOn" not in of(later, "Task")[0]
-    assert len(of(told(came, BusReferences()), "Patient")) == 1
+    assert len(of(reported(came, BusReferences()), "Patient")) == 1
 
 
 @pytest.mark.parametrize("role", [BusRole.PLACER, BusRole.WALK_IN])

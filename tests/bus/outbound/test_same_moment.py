@@ -46,9 +46,9 @@ def begin(clinic: Clinic, order: Order) -> None:
 
 
 def call_it_a_wrong_entry(clinic: Clinic) -> None:
-    said = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
+    stated = PerformedChange(PerformedState.DISCONTINUED, discontinuation_code=WRONG_ENTRY)
     clinic.store.write(
-        performed_steps.change, performed_steps.ChangeRequest("1.2.3.4", said, message("wrong")), XRAY, CLINIC
+        performed_steps.change, performed_steps.ChangeRequest("1.2.3.4", stated, message("wrong")), XRAY, CLINIC
     )
 
 
@@ -124,7 +124,7 @@ def test_a_cancellation_of_unknown_outcome_is_not_repeated_when_a_modality_has_t
     assert [(row.kind, row.state, row.reason) for row in clinic.rows()][1] == (
         "cancel",
         "unsupported",
-        messages.DONE_ALL_THE_SAME,
+        messages.PERFORMED_AFTER_CANCEL,
     )
 
 
@@ -184,7 +184,7 @@ def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
     assert len(clinic.bus.tasks()) == 6
 
 
-def test_what_is_set_aside_without_asking_the_bus_says_nothing_of_the_line(clinic: Clinic) -> None:
+def test_a_message_that_needs_attention_without_a_call_proves_nothing_about_the_connection(clinic: Clinic) -> None:
     clinic.register()
     clinic.store.write(lambda tx: tx.run("UPDATE patient SET birth_date = ''"))
     clinic.deliver()
@@ -208,7 +208,7 @@ def test_a_message_that_alone_is_forbidden_lets_the_others_through(clinic: Clini
     assert (clinic.states(second), clinic.states(third)) == (["delivered"], ["delivered"])
 
 
-def test_an_order_that_was_refused_and_cancelled_goes_again_when_it_is_done_all_the_same(clinic: Clinic) -> None:
+def test_an_order_that_was_refused_and_cancelled_is_sent_again_if_it_is_performed_nevertheless(clinic: Clinic) -> None:
     class Once(BusClient):
         refuse = True
 

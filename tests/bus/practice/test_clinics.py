@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from broker.bus.fhir_server.requests import searched, updated
+from broker.bus.fhir_server.requests import last_updated, search_values
 from broker.bus.fhir_server.rules import OperationRefused
 from broker.bus.practice import (
     PRACTICE_ORGANISATION,
@@ -120,7 +120,7 @@ def test_a_third_clinic_sees_nothing_of_it_but_the_results_of_the_patient(server
         assert call(server, "GET", f"/{place['reference']}", headers=stranger).status_code == 200
 
 
-def test_nobody_orders_or_answers_in_the_name_of_another(server: PracticeServer) -> None:
+def test_orders_and_results_in_the_name_of_another_clinic_are_refused(server: PracticeServer) -> None:
     answer = call(server, "POST", "", order(), headers=AS_SECOND)
     assert answer.status_code == 422
     assert "Task.requester" in answer.text
@@ -150,7 +150,7 @@ def test_two_organisations_cannot_have_one_token() -> None:
         practice_bus(clinics={PRACTICE_TOKEN: STRANGER})
 
 
-def test_the_requests_of_each_clinic_are_told_apart(server: PracticeServer) -> None:
+def test_the_requests_of_each_clinic_are_distinguished(server: PracticeServer) -> None:
     found(server, "Task", intent="original-order")
     found(server, "Task", AS_SECOND, intent="original-order")
     call(server, "GET", "/Task/1", headers={"Authorization": "N3 unknown"})
@@ -177,12 +177,12 @@ def test_a_patients_results_of_every_clinic_are_found(server: PracticeServer) ->
     answered = accepted(server, sent)
     number = part(answered, "Patient")["identifier"][0]
     accepted(server, result("order-one", answered, "completed"))
-    elsewhere = result("walk-in-two", None)
-    of(elsewhere, "Patient")["identifier"] = [number]
-    of(elsewhere, "ImagingStudy")["identifier"][1]["value"] = "urn:oid:2.25.77"
+    other_server = result("walk-in-two", None)
+    of(other_server, "Patient")["identifier"] = [number]
+    of(other_server, "ImagingStudy")["identifier"][1]["value"] = "urn:oid:2.25.77"
     for kind, member in (("Task", "owner"), ("Patient", "managingOrganization")):
-        of(elsewhere, kind)[member] = reference(SECOND)
-    answer = call(server, "POST", "", elsewhere, headers=AS_SECOND)
+        of(other_server, kind)[member] = reference(SECOND)
+    answer = call(server, "POST", "", other_server, headers=AS_SECOND)
     assert answer.status_code == 200, answer.text
     assert id_of(answer.json(), "Patient") == id_of(answered, "Patient")
     other = result("other-patient", None)
@@ -200,7 +200,7 @@ def test_a_patients_results_of_every_clinic_are_found(server: PracticeServer) ->
 
 
 @pytest.mark.parametrize("kind", ["Patient", "DiagnosticReport", "ImagingStudy"])
-def test_nobody_may_list_all_the_patients_of_a_region(server: PracticeServer, kind: str) -> None:
+def test_all_patients_of_a_region_cannot_be_listed(server: PracticeServer, kind: str) -> None:
     answer = call(server, "POST", f"/{kind}/_search", {"resourceType": "Parameters"})
     assert answer.status_code == 422
     assert answer.json()["issue"][0]["code"] == "required"
@@ -351,14 +351,14 @@ def test_a_search_finds_what_looking_at_everything_finds() -> None:
     for _ in range(200):
         names = chance.sample(sorted(values), chance.randrange(4))
         filters = [(name, frozenset(values[name]())) for name in names]
-        since = chance.choice([None, updated(chance.choice(list(stored.values())))])
+        since = chance.choice([None, last_updated(chance.choice(list(stored.values())))])
         expected = [
             task
             for task in stored.values()
-            if (since is None or updated(task) >= since)
-            and all(wanted & searched(task, name) for name, wanted in filters)
+            if (since is None or last_updated(task) >= since)
+            and all(wanted & search_values(task, name) for name, wanted in filters)
         ]
-        assert index.search("Task", filters, since) == sorted(expected, key=updated)
+        assert index.search("Task", filters, since) == sorted(expected, key=last_updated)
 
 
 def test_a_kept_connection_is_answered_without_delay(server: PracticeServer) -> None:

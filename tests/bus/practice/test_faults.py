@@ -71,7 +71,7 @@ def test_a_short_time_out_after_the_commit_ends_in_a_cut_connection(server: Prac
     assert len(search(server, identifier="order-cut")) == 1
 
 
-def test_a_gateway_says_504_though_the_order_was_taken(server: PracticeServer) -> None:
+def test_a_gateway_answers_504_although_the_order_was_accepted(server: PracticeServer) -> None:
     server.bus.fail_next("504")
     answer = post(server, order("order-504"))
     assert (answer.status_code, answer.headers["Content-Type"]) == (504, "text/html; charset=utf-8")
@@ -81,12 +81,12 @@ def test_a_gateway_says_504_though_the_order_was_taken(server: PracticeServer) -
 
 def test_a_slow_answer_takes_its_seconds(server: PracticeServer) -> None:
     server.bus.fail_next("slow=0.4", path="/Task/_search")
-    begun = time.monotonic()
+    started = time.monotonic()
     search(server, identifier="nothing")
-    assert time.monotonic() - begun >= 0.4
+    assert time.monotonic() - started >= 0.4
 
 
-def test_what_was_taken_is_said_to_be_there_already(server: PracticeServer) -> None:
+def test_what_was_stored_is_refused_as_a_repetition(server: PracticeServer) -> None:
     server.bus.fail_next("duplicates", path="/")
     answer = post(server, order("order-said-twice"))
     assert answer.status_code == 422
@@ -161,34 +161,34 @@ def test_a_server_with_an_endless_answer_can_be_stopped(caplog: pytest.LogCaptur
 def test_spoilt_answers_are_spoilt_in_one_way_each(server: PracticeServer) -> None:
     task = part(accepted(server, order()), "Task")
 
-    def spoilt(kind: str) -> requests.Response:
+    def spoil(kind: str) -> requests.Response:
         server.bus.fail_next(kind)
         return call(server, "GET", f"/{task['for']['reference']}")
 
-    huge = spoilt("huge")
+    huge = spoil("huge")
     assert len(huge.content) > 10 * 1024 * 1024
     assert huge.json()["id"] == task["for"]["reference"].partition("/")[2]
-    assert spoilt("deep").content.count(b"[") > 10_000
-    assert spoilt("double-keys").content.count(b'"resourceType"') == 2
-    assert spoilt("nul").json()["name"][0]["family"] == "Ёлкина\0"
+    assert spoil("deep").content.count(b"[") > 10_000
+    assert spoil("double-keys").content.count(b'"resourceType"') == 2
+    assert spoil("nul").json()["name"][0]["family"] == "Ёлкина\0"
     with pytest.raises(UnicodeDecodeError):
-        spoilt("cp1251").content.decode("utf-8")
+        spoil("cp1251").content.decode("utf-8")
 
 
 def test_a_redirect_leads_to_another_host_and_carries_nothing_out(server: PracticeServer) -> None:
     seen: list[str | None] = []
 
-    class Elsewhere(BaseHTTPRequestHandler):
+    class OtherServer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             seen.append(self.headers["Authorization"])
 
-    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+    with HTTPServer(("127.0.0.1", 0), OtherServer) as other:
         server.bus.fail_next(f"redirect=http://127.0.0.1:{other.server_port}/")
         answer = call(server, "POST", "", order("order-elsewhere"), allow_redirects=False)
         assert (answer.status_code, answer.headers["Location"]) == (307, f"http://127.0.0.1:{other.server_port}/")
     server.bus.fail_next("redirect")
     answer = call(server, "POST", "", order("order-elsewhere"), allow_redirects=False)
-    assert answer.headers["Location"] == "http://elsewhere.invalid/"
+    assert answer.headers["Location"] == "http://other.invalid/"
     assert search(server, identifier="order-elsewhere") == []
     assert seen == []
 
@@ -273,7 +273,7 @@ def test_every_call_takes_the_latency_longer_and_none_waits_for_another(monkeypa
     assert answers == [[]] * 6
 
 
-def test_a_client_that_sends_half_a_request_and_goes_harms_nobody(server: PracticeServer) -> None:
+def test_a_client_that_sends_half_a_request_and_leaves_does_not_affect_others(server: PracticeServer) -> None:
     host, port = server.page_url.removeprefix("http://").rstrip("/").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as line:
         line.sendall(b"POST /imaging/api/fhir HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")

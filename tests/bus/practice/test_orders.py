@@ -180,7 +180,7 @@ def test_a_search_it_does_not_understand_is_refused(server: PracticeServer, para
     assert call(server, "POST", "/Task/_search", sent).status_code == 422
 
 
-def test_an_order_is_cancelled_once_however_often_it_is_said(server: PracticeServer) -> None:
+def test_an_order_is_cancelled_once_however_often_that_is_sent(server: PracticeServer) -> None:
     earlier = part(accepted(server, order()), "Task")
     task = part(accepted(server, order("order-cancel")), "Task")
     assert update(server, task["id"], "cancelled").json()["status"] == "cancelled"

@@ -28,7 +28,7 @@ def ask(server: PracticeServer, path: str = "", method: str = "GET", **options: 
         return session.request(method, server.page_url + path.lstrip("/"), timeout=5, **options)
 
 
-def test_the_page_shows_orders_answers_and_what_the_report_says(server: PracticeServer) -> None:
+def test_the_page_shows_orders_results_and_report_texts(server: PracticeServer) -> None:
     sent = order("order-<b>")
     of(sent, "Patient")["name"][0]["family"] = EVIL
     of(sent, "ServiceRequest")["priority"] = "urgent"
@@ -74,7 +74,7 @@ def test_a_text_in_base64_is_read_out(server: PracticeServer) -> None:
     assert "Норма (передано в base64)" in ask(server).text
 
 
-def test_an_empty_bus_says_so(server: PracticeServer) -> None:
+def test_an_empty_bus_is_shown_as_empty(server: PracticeServer) -> None:
     assert "Заявок от неё ещё нет" in ask(server).text
     assert "ещё ничего не отклонила" in ask(server, "/refused").text
     assert "Запросов ещё не было" in ask(server, "/requests").text

@@ -52,7 +52,7 @@ def test_a_faulty_order_is_refused_at_its_place_and_nothing_is_stored(
     assert before == {kind: len(server.bus.resources(kind)) for kind in before}
 
 
-def test_all_faults_of_a_bundle_are_told_at_once(server: PracticeServer) -> None:
+def test_all_errors_of_a_bundle_are_reported_together(server: PracticeServer) -> None:
     sent = order()
     for change in (without("Patient.birthDate"), without("Task.owner"), without("Encounter.type")):
         change(sent)

@@ -83,7 +83,7 @@ def test_what_was_taken_survives_a_restart(tmp_path: Path) -> None:
     assert len(practice_bus(directory=tmp_path / "bus").tasks()) == 2
 
 
-def test_a_damaged_journal_is_told_and_not_overwritten(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_reported_and_not_overwritten(tmp_path: Path) -> None:
     journal = tmp_path / "practice-bus.jsonl"
     journal.write_bytes(b"not json\n")
     with pytest.raises(ValueError, match=r"practice-bus\.jsonl:1: not a record"):
@@ -122,7 +122,7 @@ def test_orders_sent_at_once_each_get_their_own_number() -> None:
     assert len(bus.resources("Practitioner")) == 1
 
 
-def test_a_taken_port_is_told_in_words() -> None:
+def test_a_port_in_use_is_reported_in_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"port {port} on 127.0.0.1 is already taken"):
@@ -157,7 +157,7 @@ def run_bus(*options: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_command_line_tells_both_clinics_what_they_need_and_shows_the_faults() -> None:
+def test_the_command_line_prints_the_settings_of_both_clinics_and_shows_the_faults() -> None:
     options = ["--token", "first", "--fault", "503:2@/Task/_search", "--status", "in-progress", "--latency", "0.01"]
     with run_bus(*options) as process:
         assert process.stdout
@@ -188,8 +188,8 @@ def test_the_command_line_tells_both_clinics_what_they_need_and_shows_the_faults
         (["--token", PRACTICE_TOKEN_2], "two organisations cannot have one token"),
     ],
 )
-def test_options_that_make_no_sense_are_told_in_one_line(options: list[str], words: str, capsys: Any) -> None:
+def test_invalid_options_are_reported_in_one_line(options: list[str], words: str, capsys: Any) -> None:
     assert main(["practice-bus", *options]) == 1
-    told = capsys.readouterr().err
-    assert words in told
-    assert told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert words in reported
+    assert reported.count("\n") == 1

@@ -16,7 +16,7 @@ import pytest
 
 from broker.bus.fhir import encode
 from broker.bus.transport import client as client_module
-from broker.bus.transport.answers import REASON_KEPT, Answer, Delivered, Paused, Rejected, Retry, classify
+from broker.bus.transport.answers import MAX_REASON, Answer, Delivered, Paused, Rejected, Retry, classify
 from broker.bus.transport.dialect import n3
 from tests.bus.wire import Connect, Handler, Serve, answering, drips
 from tests.support.waiting import wait_for_result
@@ -71,7 +71,7 @@ def test_a_2xx_without_a_resource_is_a_failure_of_unknown_outcome(body: bytes, r
     assert answer.uncertain
 
 
-def test_an_error_told_with_a_2xx_is_a_refusal() -> None:
+def test_an_error_in_a_2xx_answer_is_a_refusal() -> None:
     assert isinstance(means(200, outcome("Нет прав")), Rejected)
     hint = {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "code": "informational"}]}
     assert isinstance(means(200, hint), Delivered)
@@ -95,15 +95,15 @@ def test_a_refusal_parks_with_the_diagnostics_as_they_came(status: int) -> None:
     assert "location" in answer.evidence
 
 
-def test_a_refusal_without_diagnostics_is_told_by_details_code_or_number() -> None:
-    def told(**issue: Any) -> str:
+def test_a_refusal_without_diagnostics_is_reported_by_details_code_or_number() -> None:
+    def reported(**issue: Any) -> str:
         answer = means(422, {"resourceType": "OperationOutcome", "issue": [issue]})
         assert isinstance(answer, Rejected)
         return answer.reason
 
-    assert told(details={"text": "Нет поля"}, code="required") == "Нет поля"
-    assert told(diagnostics="", code="required") == "required"
-    assert told(diagnostics=["x"], details=[], code=5) == "HTTP 422"
+    assert reported(details={"text": "Нет поля"}, code="required") == "Нет поля"
+    assert reported(diagnostics="", code="required") == "required"
+    assert reported(diagnostics=["x"], details=[], code=5) == "HTTP 422"
     assert isinstance(means(400, {"title": "Bad Request"}), Rejected)
 
 
@@ -111,7 +111,7 @@ def test_a_reason_is_one_clean_line_of_bounded_length() -> None:
     answer = means(422, json.dumps(outcome("Пло\x00хо\n\ud800\u202e" + "x" * 9000)).encode())
     assert isinstance(answer, Rejected)
     assert answer.reason.startswith("Плохо xxx")
-    assert len(answer.reason) == REASON_KEPT
+    assert len(answer.reason) == MAX_REASON
 
 
 @pytest.mark.parametrize("status", [409, 412])
@@ -126,7 +126,7 @@ def test_a_message_that_is_too_long_will_be_so_again() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refusal_that_is_no_json_comes_from_something_before_the_bus(status: int) -> None:
+def test_a_refusal_without_json_comes_from_a_proxy_before_the_bus(status: int) -> None:
     answer = means(status, b"<html>The plain HTTP request was sent to HTTPS port</html>")
     assert isinstance(answer, Retry)
     assert answer.reason == f"HTTP {status}"
@@ -153,7 +153,7 @@ def test_a_refused_rate_is_tried_again_and_certainly_not_taken() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405, 407, 410, 415, 421, 451, 100, 700])
-def test_what_tells_of_the_line_and_not_of_the_message_is_tried_again(status: int) -> None:
+def test_what_is_due_to_the_connection_and_not_to_the_message_is_retried(status: int) -> None:
     answer = means(status, outcome("Метод не найден"))
     assert isinstance(answer, Retry)
     assert answer.reason == f"HTTP {status}"
@@ -238,7 +238,7 @@ def test_a_resource_that_is_not_there_does_not_stop_the_others(serve: Serve, con
     assert isinstance(bus.call(POST), Retry)
 
 
-def test_the_token_is_read_anew_before_each_call(serve: Serve, connect: Connect) -> None:
+def test_the_token_is_read_before_each_call(serve: Serve, connect: Connect) -> None:
     tokens = iter(["old", "new"])
     server = serve(answering("200 OK", TASK))
     bus = connect(server, token=lambda: next(tokens))
@@ -262,13 +262,13 @@ def test_a_token_that_cannot_be_read_pauses_and_nothing_is_sent(
 
 
 def test_a_redirect_is_not_followed_and_the_token_stays(serve: Serve, connect: Connect) -> None:
-    elsewhere = serve(answering("200 OK", BUNDLE))
-    location = f"Location: http://127.0.0.1:{elsewhere.port}/fhir"
+    other_server = serve(answering("200 OK", BUNDLE))
+    location = f"Location: http://127.0.0.1:{other_server.port}/fhir"
     for status in ("301 Moved Permanently", "307 Temporary Redirect"):
         answer = connect(serve(answering(status, b"", location))).call(POST)
         assert isinstance(answer, Retry)
         assert answer.reason.startswith("redirect refused")
-    assert elsewhere.requests == []
+    assert other_server.requests == []
 
 
 def test_a_netrc_file_does_not_replace_the_token(

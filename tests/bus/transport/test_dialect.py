@@ -108,7 +108,7 @@ def test_n3_sends_the_document_as_an_entry_and_r4_within_the_report() -> None:
 
 
 @pytest.mark.parametrize("bundle", [ORDER, AMENDMENT, IMAGES, WALK_IN], ids=["order", "amendment", "images", "walk-in"])
-def test_r4_leaves_out_nothing_where_there_is_no_document(bundle: Resource) -> None:
+def test_r4_leaves_out_nothing_without_a_document(bundle: Resource) -> None:
     assert r4(bundle) == bundle
 
 
@@ -267,7 +267,7 @@ def test_the_next_page_below_the_base_is_asked_for(url: str, path: str) -> None:
         [],
     ],
 )
-def test_a_next_page_elsewhere_never_gets_the_token(url: Any) -> None:
+def test_a_next_page_on_another_server_never_gets_the_token(url: Any) -> None:
     assert r4.next_page(page(url), BASE) is None
     assert next_link(page(url)) == (url if isinstance(url, str) else "")
 
@@ -322,7 +322,7 @@ def test_a_urn_alone_is_no_id_for_it_may_be_our_own() -> None:
     assert bundle_references({"entry": [entry]}) == BusReferences()
 
 
-def test_a_task_tells_its_orders_and_patients_ids_where_their_entries_are_missing() -> None:
+def test_a_task_gives_the_ids_of_order_and_patient_if_their_entries_are_missing() -> None:
     task = {
         "resourceType": "Task",
         "id": "t-1",

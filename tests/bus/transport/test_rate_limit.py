@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from broker.bus.transport.answers import Retry
-from broker.bus.transport.rate_limit import BLAMED_AFTER, FIRST_WAIT, MAX_WAIT, PAUSE, RateLimiter
+from broker.bus.transport.rate_limit import FIRST_WAIT, MAX_WAIT, MESSAGE_FAULT_AFTER, PAUSE, RateLimiter
 from broker.domain.messages import OutboxKind, OutboxRow, OutboxState
 from tests.support.clock import NOW, Seconds
 
@@ -105,7 +105,7 @@ def test_what_belongs_together_goes_out_in_an_empty_minute_even_at_one_a_minute(
 
 def test_a_message_that_fails_while_others_are_answered_waits_alone(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock, chance=lambda: 1.0)
-    for _ in range(BLAMED_AFTER):
+    for _ in range(MESSAGE_FAULT_AFTER):
         assert limiter.failed(1, BROKEN)[1] is False  # it may well be the line
     assert ready(limiter, 1, 2, 3) == [2, 3, 1]
     limiter.answered(2)
@@ -121,7 +121,7 @@ def test_a_message_that_fails_while_others_are_answered_waits_alone(clock: Secon
 @pytest.mark.parametrize("why", [DOWN, Retry("HTTP 429", 1.0, uncertain=False), Retry("HTTP 503", 5.0)])
 def test_a_line_that_is_down_or_asks_for_a_wait_is_no_fault_of_the_message(clock: Seconds, why: Retry) -> None:
     limiter = RateLimiter(60, clock)
-    for _ in range(BLAMED_AFTER + 2):
+    for _ in range(MESSAGE_FAULT_AFTER + 2):
         assert limiter.failed(1, why)[1] is False
         limiter.answered(2)
     assert ready(limiter, 1, 2) == [1, 2]
@@ -129,7 +129,7 @@ def test_a_line_that_is_down_or_asks_for_a_wait_is_no_fault_of_the_message(clock
 
 def test_a_person_forgives_a_message_too(clock: Seconds) -> None:
     limiter = RateLimiter(60, clock)
-    for _ in range(BLAMED_AFTER + 1):
+    for _ in range(MESSAGE_FAULT_AFTER + 1):
         limiter.failed(1, BROKEN)
         limiter.answered(2)
     assert ready(limiter, 1) == []
@@ -142,11 +142,11 @@ def test_what_is_taken_is_counted_at_once_and_what_was_not_needed_is_given_back(
     assert limiter.take(2)
     assert not limiter.take(2)
     assert limiter.take(1)
-    limiter.give_back(1)
+    limiter.return_unused(1)
     assert limiter.take()
 
 
-def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Seconds) -> None:
+def test_what_is_sent_leaves_room_for_polling(clock: Seconds) -> None:
     limiter = RateLimiter(10, clock)
     assert limiter.polling_share == 5
     taken = 0
@@ -159,7 +159,7 @@ def test_what_is_sent_leaves_room_for_what_is_fetched(clock: Seconds) -> None:
 
 
 @pytest.mark.parametrize(("rate", "share"), [(1, 0), (2, 1), (20, 10), (30, 10), (50, 10), (100, 20)])
-def test_what_is_fetched_has_room_for_a_referral_or_half_of_what_there_is(rate: int, share: int) -> None:
+def test_polling_has_room_for_a_referral_or_half_of_what_there_is(rate: int, share: int) -> None:
     assert RateLimiter(rate).polling_share == share
 
 

@@ -10,10 +10,10 @@ from broker.bus.transport.answers import Answer, Delivered, Paused, Retry
 from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import Call
 from broker.bus.transport.rate_limit import FIRST_WAIT, PAUSE, RateLimiter
-from broker.bus.transport.session import RATE, STOPPING, WAITING, BusSession, NotAsked, SessionPriority
+from broker.bus.transport.session import RATE, STOPPING, WAITING, BusSession, NotSent, SessionPriority
 from broker.store.database import Store
 from broker.store.tables import outbox
-from broker.workflow.outbox import go_on
+from broker.workflow.outbox import resume_exchange
 from tests.bus.clinic import ADMINISTRATOR
 from tests.support.clock import Seconds
 
@@ -35,7 +35,7 @@ class Bus:
         self.calls += 1
         return self.answer
 
-    def hang_up(self) -> None:
+    def abort_calls(self) -> None:
         """Nothing is under way."""
 
 
@@ -62,48 +62,48 @@ def sessions(store: Store) -> Sessions:
 
 def test_a_poll_that_finds_no_connection_makes_everybody_wait(sessions: Sessions) -> None:
     sessions.polling.failed(DOWN)
-    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == [WAITING, WAITING]
-    assert isinstance(sessions.background.request(CALL), NotAsked)
+    assert [each.blocked_reason() for each in (sessions.delivery, sessions.polling)] == [WAITING, WAITING]
+    assert isinstance(sessions.background.request(CALL), NotSent)
     assert (sessions.channel, sessions.bus.calls) == ("waiting", 0)
     sessions.seconds.now += FIRST_WAIT
-    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == ["", ""]
+    assert [each.blocked_reason() for each in (sessions.delivery, sessions.polling)] == ["", ""]
 
 
 def test_a_poll_whose_searches_fail_waits_alone_until_a_message_proves_the_bus_good(sessions: Sessions) -> None:
     sessions.polling.failed(BROKEN)
-    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == ["", WAITING]
+    assert [each.blocked_reason() for each in (sessions.delivery, sessions.polling)] == ["", WAITING]
     sessions.polling.begin()
-    assert sessions.polling.hindrance() == WAITING
+    assert sessions.polling.blocked_reason() == WAITING
     sessions.delivery.succeeded(message=1)
     assert sessions.channel == "ok"
     sessions.polling.begin()
-    assert sessions.polling.hindrance() == ""
+    assert sessions.polling.blocked_reason() == ""
 
 
-def test_a_failure_in_the_background_makes_nobody_wait_unless_the_bus_asks_for_it(sessions: Sessions) -> None:
+def test_a_failure_in_the_background_delays_others_only_if_the_bus_asks_for_it(sessions: Sessions) -> None:
     for answer in (DOWN, BROKEN, Paused("token refused (HTTP 401)")):
         sessions.bus.answer = answer
         assert sessions.background.request(CALL) == answer
-        assert (sessions.channel, sessions.delivery.hindrance()) == ("ok", "")
+        assert (sessions.channel, sessions.delivery.blocked_reason()) == ("ok", "")
     sessions.bus.answer = Retry("HTTP 503", after=60.0)
     sessions.background.request(CALL)
-    assert (sessions.channel, sessions.delivery.hindrance()) == ("waiting", WAITING)
+    assert (sessions.channel, sessions.delivery.blocked_reason()) == ("waiting", WAITING)
 
 
 @pytest.mark.parametrize("answer", [DOWN, Paused("token refused (HTTP 401)")])
-def test_every_caller_goes_on_when_a_person_wants_it_tried_now(sessions: Sessions, answer: Retry | Paused) -> None:
+def test_every_caller_resumes_if_a_person_wants_it_tried_now(sessions: Sessions, answer: Retry | Paused) -> None:
     sessions.delivery.failed(answer)
     sessions.polling.begin()
-    assert sessions.polling.hindrance() == WAITING
-    sessions.store.write(go_on, ADMINISTRATOR)
+    assert sessions.polling.blocked_reason() == WAITING
+    sessions.store.write(resume_exchange, ADMINISTRATOR)
     sessions.polling.begin()
-    assert [each.hindrance() for each in (sessions.delivery, sessions.polling)] == ["", ""]
+    assert [each.blocked_reason() for each in (sessions.delivery, sessions.polling)] == ["", ""]
 
 
-def test_a_wait_that_nobody_was_shown_is_not_ended_by_a_channel_that_was_good_before(sessions: Sessions) -> None:
+def test_a_wait_that_was_not_shown_is_not_ended_by_a_channel_that_was_good_before(sessions: Sessions) -> None:
     sessions.limiter.failed(1, DOWN)  # between the failure and its note
     sessions.polling.begin()
-    assert sessions.delivery.hindrance() == WAITING
+    assert sessions.delivery.blocked_reason() == WAITING
 
 
 def test_an_answer_to_what_began_before_the_connection_failed_does_not_show_it_as_good(sessions: Sessions) -> None:
@@ -113,13 +113,13 @@ def test_an_answer_to_what_began_before_the_connection_failed_does_not_show_it_a
     assert sessions.channel == "waiting"
 
 
-def test_a_call_that_is_cut_off_by_stopping_says_nothing_of_the_connection(sessions: Sessions) -> None:
+def test_a_call_that_is_aborted_by_stopping_proves_nothing_about_the_connection(sessions: Sessions) -> None:
     sessions.delivery.stop()
     recorded: list[int] = []
     assert sessions.delivery.failed(BROKEN, lambda tx: recorded.append(1), message=1) == 0
-    assert (recorded, sessions.channel, sessions.polling.hindrance()) == ([1], "ok", "")
+    assert (recorded, sessions.channel, sessions.polling.blocked_reason()) == ([1], "ok", "")
     assert sessions.delivery.admit() == STOPPING
-    assert sessions.delivery.request(CALL) == NotAsked(STOPPING, uncertain=False)
+    assert sessions.delivery.request(CALL) == NotSent(STOPPING, uncertain=False)
 
 
 def test_what_was_admitted_and_not_used_is_given_back(store: Store) -> None:
@@ -132,11 +132,11 @@ def test_what_was_admitted_and_not_used_is_given_back(store: Store) -> None:
 
 
 def test_the_channel_is_written_when_it_changes_and_once_in_a_run(sessions: Sessions) -> None:
-    told: list[int] = []
-    sessions.store.subscribe(lambda: told.append(1))
+    reported: list[int] = []
+    sessions.store.subscribe(lambda: reported.append(1))
     sessions.delivery.failed(DOWN)
     sessions.seconds.now += PAUSE
     sessions.delivery.begin()
     sessions.delivery.succeeded(message=1)
     sessions.delivery.succeeded(message=2)
-    assert len(told) == 2
+    assert len(reported) == 2

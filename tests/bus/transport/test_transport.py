@@ -193,7 +193,7 @@ def test_a_proxy_that_does_not_let_us_through_means_that_the_bus_has_nothing(
     assert answer == Retry(f"proxy: it does not let us through (HTTP {status[:3]})", uncertain=False)
 
 
-def test_a_proxy_that_is_not_there_is_told_from_a_bus_that_is_not_there(connect: Connect) -> None:
+def test_an_unreachable_proxy_is_distinguished_from_an_unreachable_bus(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     for url in ("http://bus.example/fhir", "https://bus.example/fhir"):
@@ -243,13 +243,13 @@ def test_every_failure_is_named_by_its_phase(
         "answer": lambda: connect(serve(answering("200 OK", b"<html>"))).call(READ),
         "business": lambda: connect(serve(answering("422 Unprocessable", refusal))).call(READ),
     }
-    told = {phase: fail() for phase, fail in phases.items()}
+    reported = {phase: fail() for phase, fail in phases.items()}
 
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    told["name"] = connect("http://bus.example/").call(READ)
+    reported["name"] = connect("http://bus.example/").call(READ)
     beginnings = {
         "name": "name not found",
         "connect": "cannot connect",
@@ -263,10 +263,10 @@ def test_every_failure_is_named_by_its_phase(
         "answer": "not a FHIR answer",
         "business": "Нет кода",
     }
-    for phase, answer in told.items():
+    for phase, answer in reported.items():
         assert not isinstance(answer, Delivered), phase
         assert answer.reason.startswith(beginnings[phase]), phase
-    assert told.keys() == beginnings.keys()
+    assert reported.keys() == beginnings.keys()
 
 
 def test_two_threads_call_at_once_and_hanging_up_ends_both(serve: Serve, connect: Connect) -> None:
@@ -277,7 +277,7 @@ def test_two_threads_call_at_once_and_hanging_up_ends_both(serve: Serve, connect
         with ThreadPoolExecutor(2) as pool:
             calls = [pool.submit(bus.call, READ) for _ in range(2)]
             wait_until(lambda: relay.sent[1] >= 40, "answers that have begun")
-            bus.hang_up()
+            bus.abort_calls()
             answers = [call.result(DEADLINE) for call in calls]
     finally:
         relay.close()

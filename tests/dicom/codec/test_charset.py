@@ -91,7 +91,7 @@ def test_whatever_is_fitted_can_be_encoded_and_is_not_dropped(text: str, term: s
     ],
 )
 def test_terms_are_taken_as_they_are_meant(term: str, meant: str) -> None:
-    assert charset.meant(term) == meant
+    assert charset.intended(term) == meant
 
 
 def test_utf_8_keeps_everything() -> None:

@@ -103,14 +103,14 @@ def test_a_name_goes_round_whole_in_utf_8(
 
 @pytest.mark.parametrize(("file", "name"), NAMES, ids=IDS)
 @pytest.mark.parametrize("policy", ["ISO_IR 144", "latin"])
-def test_a_name_that_a_device_cannot_show_is_told_as_near_as_it_can_and_noted(
+def test_a_name_that_a_device_cannot_show_is_approximated_and_noted(
     server: DicomServer, store: Store, tmp_path: Path, file: str, name: str, policy: str
 ) -> None:
     register(store, name)
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], charset=policy)))
     [answer] = asked(server, tmp_path)
-    told, lost = charset.fitted(name, policy)
-    assert dcm2json(answer) == told
+    reported, lost = charset.fitted(name, policy)
+    assert dcm2json(answer) == reported
     store.write(lambda tx: None)
     with store.read() as reader:
         noted = devices.notes(reader).get("XRAY_14", [])

@@ -119,7 +119,7 @@ def test_elements_out_of_order_are_tolerated() -> None:
 
 
 @pytest.mark.parametrize("length", [UNDEFINED, None])
-def test_a_sequence_that_somebody_did_not_know_is_read_as_implicit(length: int | None) -> None:
+def test_a_sequence_with_an_unknown_vr_is_read_as_implicit(length: int | None) -> None:
     # PS3.5 6.2.2: VR UN within Explicit VR.
     item = element((8, 0x60), b"DX")
     body = header(ITEM, len(item)) + item + (header(SEQUENCE_END, 0) if length else b"")
@@ -175,7 +175,7 @@ def test_a_truncated_dataset_is_refused_wherever_it_is_cut(implicit: bool) -> No
         (header(ITEM_END, 0), "(FFFE,E00D) may not stand"),
     ],
 )
-def test_bytes_that_are_no_dataset_are_refused_with_the_reason(data: bytes, why: str) -> None:
+def test_bytes_that_are_not_a_dataset_are_refused_with_the_reason(data: bytes, why: str) -> None:
     with pytest.raises(Undecodable, match=why.replace("(", r"\(").replace(")", r"\)")) as caught:
         decode(data, True)
     assert len(str(caught.value)) <= 64  # it goes into an Error Comment, which is LO
@@ -295,7 +295,7 @@ NAME = "Щербакова^Юлия"
 
 
 @pytest.mark.parametrize(
-    ("said", "codec", "fallback", "term"),
+    ("stated", "codec", "fallback", "term"),
     [
         ("ISO_IR 192", "utf-8", "ISO_IR 144", "ISO_IR 192"),
         ("ISO_IR 144", "iso8859_5", "ISO_IR 144", "ISO_IR 144"),
@@ -316,14 +316,14 @@ NAME = "Щербакова^Юлия"
         ("ISO_IR 192", "iso8859_5", "ISO_IR 144", "ISO_IR 144"),
     ],
 )
-def test_letters_are_read_as_they_are_meant(said: str | None, codec: str, fallback: str, term: str) -> None:
-    data = element((8, 5), said.encode()) if said else b""
+def test_characters_are_decoded_as_they_are_meant(stated: str | None, codec: str, fallback: str, term: str) -> None:
+    data = element((8, 5), stated.encode()) if stated else b""
     data += element((0x10, 0x10), NAME.encode(codec))
     ds = decode(data, True, fallback=fallback)
     assert (str(ds.PatientName), ds.SpecificCharacterSet) == (NAME, term)
 
 
-def test_letters_within_items_count_too() -> None:
+def test_characters_within_items_count_too() -> None:
     item = element((0x40, 6), NAME.encode("iso8859_5"))
     data = header(SEQUENCE, len(item) + 8) + header(ITEM, len(item)) + item
     ds = decode(data, True)
@@ -331,12 +331,12 @@ def test_letters_within_items_count_too() -> None:
     assert ds.SpecificCharacterSet == "ISO_IR 144"
 
 
-def test_plain_letters_need_no_character_set() -> None:
+def test_ascii_needs_no_character_set() -> None:
     assert "SpecificCharacterSet" not in decode(element((0x10, 0x10), b"ZUEV^PETR "), True)
     assert "SpecificCharacterSet" not in decode(element((8, 5), b"Not Supplied") + element((0x10, 0x10), b"ZUEV"), True)
 
 
-def test_letters_of_several_character_sets_are_read_together() -> None:
+def test_characters_of_several_character_sets_are_decoded_together() -> None:
     # PS3.5 6.1.2.5: escape sequences switch, delimiters switch back.
     name = b"Zuev\x1b-L" + "Зуев".encode("iso8859_5") + b"^Petr=\x1b$B;3ED\x1b(B^Taro"
     ds = decode(element((8, 5), rb"\ISO 2022 IR 144\ISO 2022 IR 87") + element((0x10, 0x10), name), True)
@@ -345,7 +345,7 @@ def test_letters_of_several_character_sets_are_read_together() -> None:
     assert str(decode(strange, True).PatientName) == "A\x1b%ZB"
 
 
-def test_on_request_letters_stay_as_they_came() -> None:
+def test_on_request_characters_stay_as_they_came() -> None:
     name = NAME.encode("iso8859_5")
     ds = decode(element((0x10, 0x10), name), True, fallback="")
     assert "SpecificCharacterSet" not in ds

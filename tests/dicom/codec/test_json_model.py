@@ -68,7 +68,7 @@ def by_pydicom(data: bytes, implicit: bool) -> dict[str, Any]:
 @settings(max_examples=200, deadline=None)
 @given(datasets(), st.booleans())
 @pytest.mark.filterwarnings("ignore")
-def test_whatever_is_told_is_kept_as_pydicom_would_write_it(ds: Dataset, implicit: bool) -> None:
+def test_every_message_is_stored_as_pydicom_would_write_it(ds: Dataset, implicit: bool) -> None:
     ds.SpecificCharacterSet = "ISO_IR 192"
     data = encoded(ds, implicit)
     assert json.dumps(json_model.read(data, implicit), sort_keys=True) == json.dumps(
@@ -83,7 +83,7 @@ def test_usual_messages_are_kept_alike_in_every_transfer_syntax() -> None:
         assert read == by_pydicom(encoded(ds, True), True) == json_model.read(encoded(ds, False), False)
 
 
-def test_an_item_in_letters_of_its_own_is_read_in_them() -> None:
+def test_an_item_with_its_own_character_set_is_read_in_it() -> None:
     item = Dataset()
     item.SpecificCharacterSet = "ISO_IR 144"
     item.CodeMeaning = "Снимок"
@@ -109,7 +109,7 @@ def test_half_a_message_is_refused() -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "inf", "-1e999"])
-def test_what_is_no_number_to_json_is_kept_as_a_text(number: str) -> None:
+def test_what_is_not_a_number_in_json_is_stored_as_a_text(number: str) -> None:
     ds = Dataset()
     ds.add_new(Tag("PatientWeight"), "LO", number)
     read = json_model.read(encoded(ds, False).replace(b"LO", b"DS"), False)

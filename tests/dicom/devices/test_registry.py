@@ -39,7 +39,7 @@ def call(port: int, ae_title: str) -> bool:
     return echo.echo("WORKLIST", "127.0.0.1", port, ae_title).ok
 
 
-def heard(store: Store, ae_title: str, service: str = "") -> device_registry.DeviceContacts | None:
+def received(store: Store, ae_title: str, service: str = "") -> device_registry.DeviceContacts | None:
     """Return what is known of a device; with a service, wait until that is written down."""
 
     def known() -> device_registry.DeviceContacts | None:
@@ -53,11 +53,11 @@ def heard(store: Store, ae_title: str, service: str = "") -> device_registry.Dev
 
 
 @pytest.mark.parametrize("mode", ["refuse", "learn"])
-def test_a_stranger_is_recorded_and_served_only_where_the_clinic_wants_it(store: Store, mode: str) -> None:
+def test_an_unknown_device_is_recorded_and_served_only_if_the_clinic_wants_it(store: Store, mode: str) -> None:
     with serving(store, unknown_devices=mode) as started:
         assert call(started.port, "NEW_CT") is (mode == "learn")
         service = "echo" if mode == "learn" else "refused"
-        found = heard(store, "NEW_CT", service)
+        found = received(store, "NEW_CT", service)
         assert found
         assert found.device == Device("NEW_CT", "NEW_CT", "", address="127.0.0.1", approved=False)
         assert sorted(found.services) == [service]
@@ -65,10 +65,10 @@ def test_a_stranger_is_recorded_and_served_only_where_the_clinic_wants_it(store:
         assert call(started.port, "NEW_CT")
 
 
-def test_a_known_device_from_another_address_is_rejected_and_heard(refusing: DicomServer, store: Store) -> None:
+def test_a_known_device_from_another_address_is_rejected_and_recorded(refusing: DicomServer, store: Store) -> None:
     store.write(registry.put_device, Device("CT_1", "КТ", "CT", address="10.9.9.9, 10.9.9.8"), SYSTEM)
     assert not call(refusing.port, "CT_1")
-    found = heard(store, "CT_1", "refused")
+    found = received(store, "CT_1", "refused")
     assert found
     _, address, why = found.services["refused"]
     assert address == "127.0.0.1"
@@ -77,11 +77,11 @@ def test_a_known_device_from_another_address_is_rejected_and_heard(refusing: Dic
     assert call(refusing.port, "CT_1")
 
 
-def test_a_learned_device_may_move_until_it_is_adopted(store: Store) -> None:
+def test_a_learned_device_may_change_its_address_until_it_is_approved(store: Store) -> None:
     store.write(lambda tx: devices.learn(tx, "NEW_CT", "10.9.9.9"))
     with serving(store, unknown_devices="learn") as started:
         assert call(started.port, "NEW_CT")
-    found = heard(store, "NEW_CT")
+    found = received(store, "NEW_CT")
     assert found
     assert found.device.address == "127.0.0.1"
 

@@ -39,11 +39,11 @@ def test_names_numbers_and_birth_dates_are_replaced_by_their_alphabet() -> None:
     )
     ds.add_new(0x00091001, "LO", "Кузнецова")
     kept = samples.mask(ds)
-    told = json.dumps(kept, ensure_ascii=False)
+    reported = json.dumps(kept, ensure_ascii=False)
     for word in ("Кузнецова", "арина", "112", "1961", "Юдин", "ZIMIN", "палата", "A17"):
-        assert word not in told
+        assert word not in reported
     for word in ("K26110094", "XRAY_14", "1.2.3", "ISO_IR 192", '"F"'):
-        assert word in told
+        assert word in reported
     assert kept[f"{Tag('PatientName'):08X}"]["Value"] == [{"Alphabetic": "‹cyrillic›^‹mixed›*"}]
     assert samples.alphabets(kept, "PatientID") == {samples.DIGITS}
     assert samples.alphabets(kept, "ReferringPhysicianName") == {samples.LATIN}
@@ -76,7 +76,7 @@ def test_a_key_that_asks_for_everything_is_kept_as_it_is(empty: str) -> None:
 @pytest.mark.parametrize(
     ("codec", "code"), [("utf-8", "ISO_IR 192"), ("iso8859_5", "ISO_IR 144"), ("cp1251", "windows-1251")]
 )
-def test_letters_without_a_declared_character_set_tell_their_code(name: str, codec: str, code: str) -> None:
+def test_characters_without_a_declared_character_set_show_their_encoding(name: str, codec: str, code: str) -> None:
     found = samples.alphabets(samples.mask(raw_name(name.encode(codec))), "PatientName")
     if name != "ШУЯ":  # too few usual letters to be sure; but it is never taken for declared ones
         assert found == {f"{samples.UNDECLARED}{code}"}

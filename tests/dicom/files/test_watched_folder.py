@@ -123,7 +123,7 @@ def test_a_file_whose_clock_is_ahead_is_taken_over_once_it_rests(script: Script)
     assert script.look() == {"added": 1}
 
 
-def test_a_damaged_file_is_told_once_and_taken_over_when_it_is_mended(
+def test_a_damaged_file_is_reported_once_and_imported_when_it_is_fixed(
     script: Script, caplog: pytest.LogCaptureFixture
 ) -> None:
     script.write("Иванов.wl", numbered(1)[:-200])
@@ -140,7 +140,7 @@ def test_a_damaged_file_is_told_once_and_taken_over_when_it_is_mended(
     assert script.problems() == []
 
 
-def test_a_refused_file_is_tried_again_because_what_hindered_it_may_be_mended(script: Script) -> None:
+def test_a_refused_file_is_retried_because_the_reason_may_be_fixed(script: Script) -> None:
     script.write("1.wl", numbered(1, ScheduledStationAETitle="", Modality="CT"))
     assert script.look() == {"refused": 1}
     assert script.look() == {}
@@ -162,7 +162,7 @@ def test_a_changed_file_that_is_refused_leaves_its_order_as_it_was(script: Scrip
     assert script.look(GONE_AFTER) == {"withdrawn": 1}
 
 
-def test_scripts_may_delete_everything_and_write_it_anew_under_other_names(script: Script) -> None:
+def test_scripts_may_delete_everything_and_write_it_again_under_other_names(script: Script) -> None:
     first, second = script.write("a.wl", numbered(1)), script.write("b.wl", numbered(2))
     assert script.look() == {"added": 2}
     first.unlink()

@@ -82,7 +82,7 @@ def test_cyrillic_is_read_in_every_character_set_that_is_declared_or_meant(term:
 @pytest.mark.parametrize(
     ("term", "codec"), [(None, "cp1251"), ("ISO_IR 192", "cp1251"), ("ISO_IR 100", "utf-8"), ("ISO_IR 144", "utf-8")]
 )
-def test_letters_that_are_not_in_the_declared_character_set_are_refused_rather_than_garbled(
+def test_characters_outside_the_declared_character_set_are_refused_rather_than_garbled(
     term: str | None, codec: str
 ) -> None:
     ds = dataset(
@@ -112,7 +112,7 @@ def test_the_digest_stays_when_a_script_merely_writes_the_file_again() -> None:
     assert one != worklist_file.read(wl(MedicalAlerts="X"))[1]
 
 
-def test_a_file_that_is_cut_off_is_told_from_a_whole_one() -> None:
+def test_a_truncated_file_is_distinguished_from_a_whole_one() -> None:
     data = wl()
     whole = worklist_file.read(data)[0]
     unreadable = 0
@@ -173,7 +173,7 @@ def test_an_item_has_one_scheduled_step() -> None:
         ("ИВАНОВ ^ИВАН", "ИВАНОВ", False),
     ],
 )
-def test_a_name_that_three_components_cannot_say_is_kept_as_it_was_written(
+def test_a_name_that_three_components_cannot_express_is_stored_as_it_was_written(
     written: str, family: str, alone: bool
 ) -> None:
     item = read(PatientName=written)
@@ -186,7 +186,7 @@ def test_a_name_that_three_components_cannot_say_is_kept_as_it_was_written(
         assert "=".join(groups).rstrip("=") == written
 
 
-def test_what_the_model_says_otherwise_is_kept() -> None:
+def test_what_differs_from_the_model_is_stored() -> None:
     item = read(
         RequestedProcedurePriority="LOW",
         RequestingPhysician="SMITH",

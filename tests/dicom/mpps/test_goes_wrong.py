@@ -100,14 +100,12 @@ def test_a_step_without_a_study_uid_is_linked_by_another_number(store: Store, or
 
 
 # 14. No performed step ever comes from a device: another way to close, and the device's page says so.
-def test_an_order_of_a_silent_device_is_closed_by_a_person_and_the_device_is_told_of(
-    store: Store, order: Order
-) -> None:
+def test_an_order_of_a_silent_device_is_closed_by_a_person_and_the_device_noted(store: Store, order: Order) -> None:
     store.write(lambda tx: devices.keep_sample(tx, "XRAY_14", "worklist", {}))
     with store.read() as reader:
-        [heard] = [each for each in device_registry.contacts(reader) if each.device.ae_title == "XRAY_14"]
+        [received] = [each for each in device_registry.contacts(reader) if each.device.ae_title == "XRAY_14"]
     later = store.clock() + timedelta(days=365)
-    assert "mpps_never" in [each.code for each in learning.suggest(heard.device, heard.samples, later)]
+    assert "mpps_never" in [each.code for each in learning.suggest(received.device, received.samples, later)]
     store.write(step_links.close, order.id, order.revision, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.COMPLETED
     assert trail(store, order)[-1] == ("orlova", "close")
@@ -178,7 +176,7 @@ def test_a_step_that_its_device_never_ends_is_ended(store: Store, order: Order) 
     started = store.clock
     hours = Device("XRAY_14", "", "").mpps_hours
     store.clock = lambda: started() + timedelta(hours=hours)
-    assert watch.look() == 1
+    assert watch.run() == 1
     assert now(store, order).state is OrderState.DISCONTINUED
 
 
@@ -214,12 +212,12 @@ def test_a_study_under_the_wrong_item_gives_the_item_back(store: Store, order: O
         assert [each.step.sop_instance_uid for each in board.unlinked(reader, order.authored_on)] == ["1.2.3"]
 
 
-def test_what_a_device_tells_later_does_not_undo_what_a_person_decided(store: Store, order: Order) -> None:
+def test_later_reports_of_a_device_do_not_undo_a_persons_decision(store: Store, order: Order) -> None:
     meant = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     wrong = [code(WRONG_ENTRY, "Incorrect worklist entry selected")]
     create(store, creation(order.study_instance_uid))
-    told = ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=wrong)
-    change(store, told, caller=SECOND)
+    reported = ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=wrong)
+    change(store, reported, caller=SECOND)
     store.write(step_links.link, "1.2.3", meant.id, REGISTRAR, CLINIC)
     remark = Dataset()
     remark.PerformedProcedureStepDescription = "колено"
@@ -314,7 +312,7 @@ def test_a_step_full_of_oddities_can_still_be_read_back(store: Store) -> None:
 
 # A message goes to the store without a thread that waits for it; whoever hangs up meanwhile gets no answer, and the
 # others are not in the way.
-def test_a_device_that_hangs_up_before_its_answer_disturbs_nobody(
+def test_a_device_that_closes_before_its_answer_does_not_affect_others(
     server: DicomServer, store: Store, order: Order
 ) -> None:
     message = (creation(order.study_instance_uid), ModalityPerformedProcedureStep, "1.2.3")
@@ -344,9 +342,9 @@ def test_a_device_that_hangs_up_before_its_answer_disturbs_nobody(
 
 # A dose of NaN made text that no SQL function reads, and one query of it took the whole board away.
 def test_an_endless_number_in_a_message_takes_nothing_from_the_board(store: Store, order: Order) -> None:
-    told = on_the_wire(ending()) | json_model.read(struct.pack("<HHL", 0x0040, 0x8302, 4) + b"NaN ", True)
+    reported = on_the_wire(ending()) | json_model.read(struct.pack("<HHL", 0x0040, 0x8302, 4) + b"NaN ", True)
     for uid in ("8.8.8", "9.9.9"):
-        pending = service.change(told, uid, CALLER, registered(store, CALLER), CLINIC)
+        pending = service.change(reported, uid, CALLER, registered(store, CALLER), CLINIC)
         assert pending.status(pending.submit(store)).Status == Status.NO_SUCH_SOP_INSTANCE
     old = """UPDATE performed_step_message SET attributes = '{"00408302": NaN}' WHERE sop_instance_uid = '8.8.8'"""
     with store.read() as reader:
@@ -358,9 +356,9 @@ def test_an_endless_number_in_a_message_takes_nothing_from_the_board(store: Stor
 
 def test_thousands_of_faults_in_a_message_are_a_few_words(store: Store) -> None:
     create(store, creation())
-    told = {"00400340": {"vr": "SQ", "Value": [{} for _ in range(29_000)]}}
+    reported = {"00400340": {"vr": "SQ", "Value": [{} for _ in range(29_000)]}}
     with at_most():
-        problems = rules.TABLE.change_problems(told, {}, rules.keywords(told))
+        problems = rules.TABLE.change_problems(reported, {}, rules.keywords(reported))
     assert len(problems) == step_rules.MAX_PROBLEMS
 
 

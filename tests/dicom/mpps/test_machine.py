@@ -122,7 +122,7 @@ class Devices(RuleBasedStateMachine):
         if allowed:
             order.state, order.cancelled = "cancelled", True
 
-    def plan_anew(self, data: st.DataObject) -> None:
+    def reschedule(self, data: st.DataObject) -> None:
         """Plan an abandoned study anew."""
         id, order = self._any_order(data)
         if order.state == "discontinued":
@@ -199,14 +199,14 @@ class Devices(RuleBasedStateMachine):
         ids = data.draw(st.lists(st.sampled_from(sorted(self.orders)), unique=True, max_size=2), label="orders")
         shared, content, times = data.draw(st.booleans()), data.draw(_CONTENTS), data.draw(_TIMES)
         ds = self._creation(ids, shared, content)
-        said = json.dumps([ids, shared and len(ids) > 1, content])
+        stated = json.dumps([ids, shared and len(ids) > 1, content])
         for _ in range(times):
             step = self.steps.get(uid)
             if step is None:
                 expected, outcome = Status.SUCCESS, "accepted"
-                self.steps[uid] = Step((device.ae_title, said), orders=set(ids))
+                self.steps[uid] = Step((device.ae_title, stated), orders=set(ids))
                 self._settle(ids)
-            elif step.created_by == (device.ae_title, said):
+            elif step.created_by == (device.ae_title, stated):
                 expected, outcome = Status.SUCCESS, "repeated"
             else:
                 expected, outcome = Status.DUPLICATE_SOP_INSTANCE, "duplicate"
@@ -219,25 +219,25 @@ class Devices(RuleBasedStateMachine):
         uid = data.draw(st.sampled_from([*sorted(self.steps) * 4, "9.9.9"]), label="uid")
         device, state = data.draw(st.sampled_from(DEVICES)), data.draw(_STATES, label="state")
         content, times = data.draw(_CONTENTS), data.draw(_TIMES)
-        said = f"{state} {content}"
+        stated = f"{state} {content}"
         for _ in range(times):
-            expected, outcome = self._judged(uid, device, state, said)
+            expected, outcome = self._judged(uid, device, state, stated)
             self.sent.append((uid, "N-SET", outcome))
             answered = change(self.store, _change(state, content), uid, device)
             assert answered.Status == expected, (answered, outcome)
 
-    def _judged(self, uid: str, device: Caller, state: str, said: str) -> tuple[Status, str]:
+    def _judged(self, uid: str, device: Caller, state: str, stated: str) -> tuple[Status, str]:
         step = self.steps.get(uid)
         if step is None:
             return Status.NO_SUCH_SOP_INSTANCE, "unknown"
-        if step.last == said:
+        if step.last == stated:
             return Status.SUCCESS, "repeated"
         if step.state != RUNNING and not step.ended_by_us:
-            if (device.ae_title, said) in step.accepted:
+            if (device.ae_title, stated) in step.accepted:
                 return Status.SUCCESS, "repeated"
             return Status.PROCESSING_FAILURE, "final"
-        step.last = said
-        step.accepted.add((device.ae_title, said))
+        step.last = stated
+        step.accepted.add((device.ae_title, stated))
         if state:
             step.state = DISCONTINUED if state == WRONG_ENTRY else state
             # Another device's word is believed until the one that began the step says otherwise.
@@ -300,7 +300,7 @@ class Devices(RuleBasedStateMachine):
             messages = reader.rows(
                 "SELECT sop_instance_uid, operation, outcome FROM performed_step_message ORDER BY id"
             )
-            begun = reader.rows(
+            started = reader.rows(
                 "SELECT order_id, details, count(*) AS n FROM audit WHERE action = 'start' GROUP BY 1, 2"
             )
         assert {id: str(order.state) for id, order in found.items()} == {
@@ -316,7 +316,7 @@ class Devices(RuleBasedStateMachine):
             *((uid, id) for id, order in self.orders.items() for uid in order.by_hand),
         }
         assert [tuple(row.values()) for row in messages] == self.sent
-        assert all(row["n"] == 1 for row in begun)  # one beginning is one event, however often it is told
+        assert all(row["n"] == 1 for row in started)  # one beginning is one event, however often it is told
 
     @invariant()
     def the_outbox_is_the_model(self) -> None:
@@ -325,10 +325,10 @@ class Devices(RuleBasedStateMachine):
             rows = reader.rows(
                 "SELECT order_id, kind, count(*) AS n FROM outbox WHERE state <> 'dropped' GROUP BY 1, 2"
             )
-        told = {(row["order_id"], row["kind"]): row["n"] for row in rows}
+        reported = {(row["order_id"], row["kind"]): row["n"] for row in rows}
         for id, order in self.orders.items():
-            assert told.get((id, "order"), 0) == int(order.ordered)
-            assert told.get((id, "images"), 0) == int(order.images)
+            assert reported.get((id, "order"), 0) == int(order.ordered)
+            assert reported.get((id, "images"), 0) == int(order.images)
             assert order.images or order.state != "completed"
 
     # ---- helpers ----

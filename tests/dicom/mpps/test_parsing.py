@@ -83,7 +83,7 @@ def test_a_later_message_replaces_series_and_dose_of_an_earlier_one(store: Store
 
 
 @pytest.mark.parametrize("value", ["много", "NaN", "1e999", "-4", "12,5"])
-def test_a_dose_that_is_no_number_is_noted_not_stored(store: Store, value: str) -> None:
+def test_a_dose_that_is_not_a_number_is_noted_not_stored(store: Store, value: str) -> None:
     create(store, creation())
     ds = ending(TotalNumberOfExposures=2)
     ds.add_new(Tag("EntranceDoseInmGy"), "LO" if value in ("много", "12,5") else "DS", value)  # as it is decoded
@@ -114,7 +114,7 @@ def test_a_step_is_given_back_as_it_is_now(store: Store, order: Order) -> None:
     assert ds.SpecificCharacterSet == "ISO_IR 192"
 
 
-def test_only_what_is_asked_for_is_given_back_and_0001_says_what_is_not_known(store: Store) -> None:
+def test_only_requested_attributes_are_returned_and_0001_reports_unknown_ones(store: Store) -> None:
     create(store, creation(StudyID=None))
     status, ds = get(store, "PatientID", "StudyID", "SpecificCharacterSet")
     assert status == Status.SUCCESS
@@ -128,7 +128,7 @@ def test_only_what_is_asked_for_is_given_back_and_0001_says_what_is_not_known(st
     assert get(store, uid="9.9") == (Status.NO_SUCH_SOP_INSTANCE, None)
 
 
-def test_a_step_is_given_back_in_letters_that_the_device_can_read(store: Store) -> None:
+def test_a_step_is_returned_in_characters_that_the_device_can_read(store: Store) -> None:
     create(store, creation())
     store.write(lambda tx: devices.put(tx, replace(factory.DEVICES[0], charset="ISO_IR 144")))
     _, ds = get(store, "PatientName")

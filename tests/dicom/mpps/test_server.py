@@ -38,10 +38,10 @@ def order(store: Store) -> Order:
 def report(server: DicomServer, create: Dataset, change: Dataset | None = None) -> list[Dataset]:
     """Send an N-CREATE and an N-SET; give the statuses."""
     with associated(server.port, ModalityPerformedProcedureStep) as assoc:
-        told = [assoc.send_n_create(create, ModalityPerformedProcedureStep, "1.2.3")[0]]
+        reported = [assoc.send_n_create(create, ModalityPerformedProcedureStep, "1.2.3")[0]]
         if change is not None:
-            told.append(assoc.send_n_set(change, ModalityPerformedProcedureStep, "1.2.3")[0])
-    return told
+            reported.append(assoc.send_n_set(change, ModalityPerformedProcedureStep, "1.2.3")[0])
+    return reported
 
 
 def test_a_step_is_given_back_over_the_wire(server: DicomServer, store: Store, order: Order) -> None:

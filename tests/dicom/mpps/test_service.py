@@ -191,7 +191,7 @@ def test_an_unfinished_final_state_is_0121_when_strict_and_noted_when_not(
     assert word in "".join(notes(store).values())
 
 
-def test_what_was_told_before_the_end_counts_at_the_end(store: Store) -> None:
+def test_what_was_reported_before_the_end_counts_at_the_end(store: Store) -> None:
     strict(store)
     create(store, creation())
     change(store, dataset({"PerformedSeriesSequence": [series(images=0)]}))  # a series may hold no images
@@ -263,7 +263,7 @@ def test_what_may_not_be_changed_stays_as_created(store: Store) -> None:
     assert json.loads(text)["00100020"]["Value"] == ["666"]
 
 
-def test_a_reason_for_giving_up_is_kept(store: Store) -> None:
+def test_a_reason_of_discontinuation_is_stored(store: Store) -> None:
     create(store, creation())
     reason = code("110501", "Equipment failure")
     change(store, ending("DISCONTINUED", PerformedProcedureStepDiscontinuationReasonCodeSequence=[reason]))

@@ -96,7 +96,7 @@ class Client:
 
     def answers(self) -> list[tuple[int, bytes]]:
         """Read the answers to one request, up to the last: statuses and datasets."""
-        told: list[tuple[int, bytes]] = []
+        reported: list[tuple[int, bytes]] = []
         parts = {0: b"", 1: b""}
         while True:
             kind, body = self.pdu()
@@ -106,12 +106,12 @@ class Client:
                 parts[control & 1] += fragment
                 if control == 3:
                     status = parts[1][parts[1].index(b"\x00\x00\x00\x09\x02\x00\x00\x00") + 8 :][:2]
-                    told.append((int.from_bytes(status, "little"), b""))
+                    reported.append((int.from_bytes(status, "little"), b""))
                     parts[1] = b""
-                    if told[-1][0] not in (0xFF00, 0xFF01):
-                        return told
+                    if reported[-1][0] not in (0xFF00, 0xFF01):
+                        return reported
                 elif control == 2:
-                    told[-1] = (told[-1][0], parts[0])
+                    reported[-1] = (reported[-1][0], parts[0])
                     parts[0] = b""
 
     def ended_within(self, seconds: float) -> bool:

@@ -89,7 +89,7 @@ def until_closed(target: Attacked, sockets: int) -> None:
     ],
     ids=["HTTP", "TLS", "zeros", "ones", "noise", "data too early", "release too early", "an answer"],
 )
-def test_what_is_no_request_is_closed_at_its_sight(patient: Attacked, sent: bytes) -> None:
+def test_what_is_not_a_request_closes_the_connection(patient: Attacked, sent: bytes) -> None:
     with others_are_served(patient), Client(patient.port) as client:
         client.send(sent)
         assert client.ended_within(DEADLINE)
@@ -339,7 +339,7 @@ def test_mutated_conversations_over_the_wire(target: Attacked) -> None:
     until_closed(target, sockets)
 
 
-def test_silent_clients_over_tls_hold_nobody_up(database: Path, tmp_path: Path) -> None:
+def test_silent_clients_over_tls_do_not_delay_others(database: Path, tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).sign()
     tls = {"tls_port": 0, "tls_certificate": str(certificate), "tls_key": str(key)}
     with attacked(database, association_timeout=2, **tls) as target:

@@ -108,7 +108,7 @@ def test_what_is_not_in_the_table_ends_the_association(state: AssociationState, 
 
 
 @pytest.mark.parametrize("kind", [0, 8, 0x16, 0x47, 0xFF])
-def test_what_is_no_pdu_is_known_by_its_first_byte(kind: int) -> None:
+def test_what_is_not_a_pdu_is_recognised_by_its_first_byte(kind: int) -> None:
     with pytest.raises(InvalidPdu) as caught:
         reader.header(bytes([kind]) + b"ET / ", 0)
     assert caught.value.reason == 1
@@ -284,9 +284,11 @@ STATUSES = st.sampled_from(
 )
 
 
-@given(field=st.sampled_from(sorted(CLASSES)), id=IDS, sop_class=UIDS, instance=UIDS, told=STATUSES, has=st.booleans())
+@given(
+    field=st.sampled_from(sorted(CLASSES)), id=IDS, sop_class=UIDS, instance=UIDS, reported=STATUSES, has=st.booleans()
+)
 def test_responses_are_written_as_pynetdicom_writes_them(
-    field: int, id: int, sop_class: str, instance: str, told: Dataset | int, has: bool
+    field: int, id: int, sop_class: str, instance: str, reported: Dataset | int, has: bool
 ) -> None:
     made, _ = CLASSES[field]
     primitive = made()
@@ -295,19 +297,19 @@ def test_responses_are_written_as_pynetdicom_writes_them(
     normalised = field & 0x0100
     if normalised:
         primitive.AffectedSOPInstanceUID = UID(instance)
-    if isinstance(told, int):
-        primitive.Status = told
+    if isinstance(reported, int):
+        primitive.Status = reported
     else:
-        for element in told:
+        for element in reported:
             if hasattr(primitive, element.keyword):
                 setattr(primitive, element.keyword, element.value)
     expected = by_pynetdicom(primitive, f"{made.__name__}_RSP")
-    ours = answering.response(CommandSet(field, id, False, sop_class, instance), told, False, instance)
+    ours = answering.response(CommandSet(field, id, False, sop_class, instance), reported, False, instance)
     assert ours == expected
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_command_set_are_refused_or_read(data: bytes) -> None:
+def test_bytes_that_are_not_a_command_set_are_refused_or_read(data: bytes) -> None:
     try:
         command_set.read(data)
     except InvalidPdu:
@@ -336,8 +338,8 @@ def test_contexts_are_accepted_and_rejected_one_by_one() -> None:
     assert (outcome.calling, outcome.called, outcome.max_length, outcome.accepted) == ("CT 1", "WORKLIST", 4096, True)
     assert outcome.contexts == {1: AcceptedContext(1, WORKLIST, True), 3: AcceptedContext(3, WORKLIST, False)}
     primitive = accepted(outcome)
-    told = {each.context_id: each.result for each in primitive.presentation_context_definition_results_list}
-    assert told == {1: 0, 3: 0, 5: 4, 7: 3}
+    reported = {each.context_id: each.result for each in primitive.presentation_context_definition_results_list}
+    assert reported == {1: 0, 3: 0, 5: 4, 7: 3}
     assert primitive.maximum_length_received == 65536
 
 
@@ -407,7 +409,7 @@ class AListing:
 
 @pytest.mark.parametrize("most", [0, 128, 4096, 65536])
 @pytest.mark.parametrize("count", [0, 1, 33, 2000])
-def test_a_kept_list_is_told_as_one_that_is_worked_out(most: int, count: int) -> None:
+def test_a_cached_list_is_sent_like_a_new_one(most: int, count: int) -> None:
     asked = Request("XRAY_14", "10.0.0.1", AcceptedContext(1, WORKLIST, True), command_set.read(a_command()), b"")
     kept = AListing(tuple(bytes([number % 256]) * 500 for number in range(count)))
     pending = status(Status.PENDING)

@@ -65,10 +65,10 @@ def slowly(store: Store, asked: Request) -> bytes:
     assert device is not None
     query = decoding.decode(asked.dataset, asked.context.implicit, fallback=device.fallback_charset)
     caller = Caller(asked.calling, asked.address)
-    told = find(query, caller, store, CLINIC, NAME, noted=False)
+    reported = find(query, caller, store, CLINIC, NAME, noted=False)
     implicit = asked.context.implicit
     replies = [
-        Reply(each.status, encode(each.identifier, implicit, True) if each.identifier else None) for each in told
+        Reply(each.status, encode(each.identifier, implicit, True) if each.identifier else None) for each in reported
     ]
     return b"".join(data for data, _ in wires(asked, replies, 16384))
 
@@ -124,9 +124,9 @@ def test_every_query_of_the_corpus_is_answered_alike(services: DicomServices, st
             asked = request(query, calling)
             expected = slowly(store, asked)
             for _ in range(3):
-                told, from_memory = quickly(services, asked)
+                reported, from_memory = quickly(services, asked)
                 known += from_memory
-                assert told == expected, name
+                assert reported == expected, name
                 settle(store)
     assert known > 200
 
@@ -200,7 +200,7 @@ def _number(store: Store, order: Order, chance: random.Random) -> None:
     store.write(lambda tx: orders.set_bus_accession_number(tx, order.id, f"R{order.id}{chance.randrange(9)}"))
 
 
-def _elsewhere(store: Store, order: Order, chance: random.Random) -> None:
+def _on_other_stations(store: Store, order: Order, chance: random.Random) -> None:
     register(store, chance.choice(NAMES), station_ae_titles=("ARM_3",))
 
 
@@ -215,7 +215,7 @@ CHANGES: list[Callable[[Store, Order, random.Random], None]] = [
     _move,
     _begin,
     _number,
-    _elsewhere,
+    _on_other_stations,
 ]
 
 
@@ -243,15 +243,13 @@ def test_after_any_change_the_answer_is_the_present_one(services: DicomServices,
             change(store, order, chance)
         for asked in chance.sample(questions, 4):
             for _ in range(2):
-                told, remembered = quickly(services, asked)
-                assert told == slowly(store, asked), change.__name__
+                reported, remembered = quickly(services, asked)
+                assert reported == slowly(store, asked), change.__name__
                 from_memory += remembered
     assert from_memory > 100
 
 
-def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(
-    services: DicomServices, store: Store
-) -> None:
+def test_changes_of_other_devices_do_not_invalidate_an_answer(services: DicomServices, store: Store) -> None:
     store.write(lambda tx: devices.put(tx, ARM))
     order = register(store, station_ae_titles=("XRAY_14",))
     other = register(store, NAMES[1], station_ae_titles=("ARM_3",))
@@ -266,13 +264,13 @@ def test_what_concerns_other_devices_does_not_make_an_answer_worked_out_anew(
     store.write(lambda tx: outbox.deliver(tx, outbox_of, {}, "ok"))
     assert quickly(services, asked) == (expected, True)
     register(store, NAMES[3], station_ae_titles=("XRAY_14",))
-    told, from_memory = quickly(services, asked)
-    assert (told, from_memory) == (slowly(store, asked), False)
-    assert told != expected
+    reported, from_memory = quickly(services, asked)
+    assert (reported, from_memory) == (slowly(store, asked), False)
+    assert reported != expected
     for number in range(stored.MAX_CHANGED + 1):  # so many that they are not looked at one by one
         store.write(lambda tx, n=number: orders.set_bus_accession_number(tx, other.id, f"R{n}"))  # type: ignore[misc]
-    assert quickly(services, asked) == (told, False)
-    assert quickly(services, asked) == (told, True)
+    assert quickly(services, asked) == (reported, False)
+    assert quickly(services, asked) == (reported, True)
 
 
 def test_a_device_that_was_changed_while_its_query_was_read_gets_no_old_answer(store: Store) -> None:
@@ -299,9 +297,9 @@ def test_what_another_process_changes_is_seen_at_once(services: DicomServices, s
     )
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code, str(store.path)], check=True, timeout=30, cwd=root, env=_env(root))
-    told, from_memory = quickly(services, asked)
+    reported, from_memory = quickly(services, asked)
     assert not from_memory
-    assert told == slowly(store, asked)
+    assert reported == slowly(store, asked)
 
 
 def _env(root: Path) -> dict[str, str]:
@@ -321,9 +319,9 @@ def test_at_midnight_the_day_is_another(services: DicomServices, store: Store) -
         settle(store)
     assert quickly(services, asked)[1]
     now += timedelta(days=2)
-    told, from_memory = quickly(services, asked)
+    reported, from_memory = quickly(services, asked)
     assert not from_memory
-    assert told == slowly(store, asked)
+    assert reported == slowly(store, asked)
     now -= timedelta(days=2)  # and a clock that was set back is no reason to trust what was seen later
     assert quickly(services, asked)[0] == slowly(store, asked)
 
@@ -334,16 +332,16 @@ def test_completed_items_leave_the_list_on_time(services: DicomServices, store: 
     store.write(lambda tx: orders.set_step_state(tx, order.steps[0].id, "COMPLETED"))  # type: ignore[arg-type]
     asked = request(everything())
     for _ in range(4):
-        told, from_memory = quickly(services, asked)
+        reported, from_memory = quickly(services, asked)
         assert not from_memory
-        assert told == slowly(store, asked)
+        assert reported == slowly(store, asked)
         settle(store)
     with_it, later = slowly(store, asked), store.clock() + timedelta(hours=1, seconds=1)
     store.clock = lambda: later
     assert quickly(services, asked)[0] == slowly(store, asked) != with_it
 
 
-def test_only_what_changed_is_written_anew(
+def test_only_what_changed_is_written_again(
     services: DicomServices, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = [register(store, NAMES[number]) for number in range(10)]
@@ -394,8 +392,8 @@ def test_a_list_that_is_cut_or_refused_is_not_kept(
     for query in (everything(), identifier({"ScheduledProcedureStepStartDate": "20260230"})):
         asked = request(query)
         for _ in range(3):
-            told, from_memory = quickly(services, asked)
-            assert (told, from_memory) == (slowly(store, asked), False)
+            reported, from_memory = quickly(services, asked)
+            assert (reported, from_memory) == (slowly(store, asked), False)
             settle(store)
 
 
@@ -429,7 +427,7 @@ def test_answers_from_memory_are_noted_too(services: DicomServices, store: Store
         assert [note.kind for note in devices.notes(reader)["XRAY_14"]] == ["charset"]
 
 
-def test_what_cannot_be_encoded_is_told_as_a_failure(
+def test_what_cannot_be_encoded_is_answered_as_a_failure(
     services: DicomServices, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(store)

@@ -187,7 +187,7 @@ def test_an_item_on_several_stations_leaves_the_others_when_one_begins(store: St
     assert seen(store) == [order.accession_number]
 
 
-def test_an_item_on_one_station_stays_whoever_reports_it(store: Store) -> None:
+def test_an_item_on_one_station_stays_whichever_device_reports_it(store: Store) -> None:
     order = register(store)
     perform(store, order, "MPPS_GATE")
     assert seen(store) == [order.accession_number]
@@ -208,7 +208,7 @@ LONG = Patient(PersonName("Константинопольская", "Алекс�
         ("latin", None, "Kasymova^Asel^?", "1 characters written otherwise"),
     ],
 )
-def test_a_name_is_told_in_the_devices_letters_and_what_is_changed_is_noted(
+def test_a_name_is_sent_in_the_devices_character_set_and_changes_are_noted(
     store: Store, policy: str, term: str | None, name: str, note: str
 ) -> None:
     order = register(store, ASEL)
@@ -256,7 +256,9 @@ def test_names_and_descriptions_are_as_long_as_the_device_shows(store: Store) ->
     assert len(ask(store, identifier(PatientName="Константинопольская^Б^В"))) == 0
 
 
-def test_a_name_of_question_marks_brings_nobody_and_is_noted(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_of_question_marks_matches_no_patient_and_is_noted(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     register(store)
     assert ask(store, identifier(PatientName="?????????^??????")) == []
     assert "PatientName is question marks only" in caplog.text
@@ -267,7 +269,7 @@ def test_a_name_of_question_marks_brings_nobody_and_is_noted(store: Store, caplo
 
 
 @pytest.mark.parametrize(("zone", "offset"), [("Europe/Moscow", "+0300"), ("Europe/Berlin", "+0100"), ("UTC", "+0000")])
-def test_the_clinics_offset_from_utc_is_told_when_asked_for(store: Store, zone: str, offset: str) -> None:
+def test_the_clinics_offset_from_utc_is_returned_if_requested(store: Store, zone: str, offset: str) -> None:
     register(store)
     clinic = replace(CLINIC, zone=ZoneInfo(zone))
     query = identifier(TimezoneOffsetFromUTC="")
@@ -314,8 +316,8 @@ def test_code_sequences_are_matched_and_returned_by_what_is_asked_of_them(
 def test_a_code_sequence_without_an_item_comes_back_whole(store: Store) -> None:
     register(store)
     [ds] = ask(store, identifier(RequestedProcedureCodeSequence=[]))
-    told = [element.keyword for element in ds.RequestedProcedureCodeSequence[0]]
-    assert told == ["CodeValue", "CodingSchemeDesignator", "CodeMeaning"]
+    reported = [element.keyword for element in ds.RequestedProcedureCodeSequence[0]]
+    assert reported == ["CodeValue", "CodingSchemeDesignator", "CodeMeaning"]
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ def test_a_birth_date_is_a_date(store: Store, key: str, found: int | None) -> No
         assert len(answers) - 1 == found
 
 
-def test_an_answer_is_cut_at_the_cap_and_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_truncated_at_the_limit_and_marked_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "MOST", 3)
     numbers = [register(store, start=local(minute=minute)).accession_number for minute in range(40, 45)]
     answers = list(find(identifier(AccessionNumber=""), Caller("XRAY_14", "x"), store, CLINIC))

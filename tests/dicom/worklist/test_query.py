@@ -141,7 +141,7 @@ def test_codes_are_keys_within_their_sequence() -> None:
     assert asked.unsupported == ()
 
 
-def test_what_is_not_matched_within_a_sequence_is_said_so() -> None:
+def test_unsupported_keys_within_a_sequence_are_reported() -> None:
     assert parse(identifier(RequestedProcedureCodeSequence=[code(CodeMeaning="Knee")])).unsupported == ("CodeMeaning",)
     reference = code(ReferencedSOPInstanceUID="1.2")
     asked = parse(identifier(ReferencedStudySequence=[reference]))
@@ -200,7 +200,7 @@ def test_an_identifier_without_a_recognisable_key_is_refused(keys: dict[str, str
     assert offending(code(**keys)) == ""
 
 
-def test_what_is_not_matched_is_said_so() -> None:
+def test_unsupported_keys_are_reported() -> None:
     asked = parse(identifier(EthnicGroup="X", PatientWeight="70", AdmissionID=""))
     assert set(asked.unsupported) == {"EthnicGroup", "PatientWeight"}
 
@@ -230,7 +230,7 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(KEYS)), st.tuples(VALUES, st.sampled_from(["", "LO", "OB"])), max_size=6))
-def test_every_key_is_matched_refused_or_said_to_be_unsupported(keys: dict[str, tuple[Any, str]]) -> None:
+def test_every_key_is_matched_refused_or_reported_as_unsupported(keys: dict[str, tuple[Any, str]]) -> None:
     ds, step = Dataset(), Dataset()
     ds.PatientName = ""
     ds.ScheduledProcedureStepSequence = [step]

@@ -29,8 +29,8 @@ def test_every_verdict_is_a_sentence(code: str, ok: bool) -> None:
     assert not (ok and rule_texts.remedy(verdict, "XRAY_14"))
 
 
-def test_instants_are_told_in_the_clinic_s_time() -> None:
-    verdict = RuleResult("heard", True, "asked", {"at": "2026-11-24T06:47:00+00:00"})
+def test_instants_are_shown_in_the_clinics_time() -> None:
+    verdict = RuleResult("contact", True, "asked", {"at": "2026-11-24T06:47:00+00:00"})
     assert rule_texts.sentence(verdict, ZONE) == "it asked for its list on 2026-11-24 09:47"
 
 

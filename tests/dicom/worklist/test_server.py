@@ -140,7 +140,7 @@ def test_both_transfer_syntaxes_are_spoken_in_both_directions(server: DicomServe
         assoc.release()
 
 
-def test_a_database_that_cannot_be_read_is_told_not_hung(
+def test_an_unreadable_database_is_reported_without_hanging(
     server: DicomServer, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:

@@ -149,7 +149,7 @@ def test_an_identifier_without_any_key_is_refused(store: Store) -> None:
     assert answer.status.Status == Status.IDENTIFIER_DOES_NOT_MATCH
 
 
-def test_an_unsupported_key_is_said_so_and_not_taken_for_a_match(store: Store) -> None:
+def test_an_unsupported_key_is_reported_and_not_taken_for_a_match(store: Store) -> None:
     register(store)
     [answer, _] = ask(store, query(EthnicGroup="X"))
     assert answer.status.Status == Status.PENDING_WARNING

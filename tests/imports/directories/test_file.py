@@ -166,7 +166,7 @@ def test_a_column_may_be_named() -> None:
             "body-sites",
             ("ID", "NAME"),
             {"code": "Шифр"},
-            "--columns code: there is no column «шифр»; its columns are: ID, NAME",
+            "--columns code: the file has no column «шифр»; its columns are: ID, NAME",
         ),
         ("body-sites", ("ID", "NAME"), {"colour": "ID"}, "--columns: body-sites have no colour; they have code, name"),
         ("body-sites", ("ID", "NAME", "NAME"), {}, "two columns are called «NAME»"),
@@ -209,7 +209,7 @@ def test_a_column_that_is_not_known_is_asked_for(
         (b'[{"a": "' + b"x" * 1_200_000 + b'"}, {}]', "damaged|no column"),
     ],
 )
-def test_what_is_not_a_directory_says_why(data: bytes, words: str) -> None:
+def test_a_file_that_is_not_a_directory_is_refused_with_a_reason(data: bytes, words: str) -> None:
     with pytest.raises(BadTable, match=words):
         gathered(data)
 
@@ -245,7 +245,7 @@ def test_what_is_not_a_diagnosis_is_refused_with_the_reason(row: tuple[str, ...]
 
 
 @pytest.mark.parametrize("written", ["A17.0+", "a17.0", "А17.0", "A17.0*", " A17.0 †"])
-def test_marks_and_letters_of_icd_10_are_put_right(written: str) -> None:
+def test_marks_and_letters_of_icd_10_are_corrected(written: str) -> None:
     assert only("diagnoses", ("MKB_CODE", "MKB_NAME"), (written, "Туберкулезный менингит")).code == "A17.0"
 
 

@@ -74,7 +74,7 @@ def test_every_field_of_a_device_is_kept(store: Store) -> None:
         assert devices.get(reader, "CT_1") == EVERY_POLICY
 
 
-def test_a_stranger_is_learned_with_its_newest_address_and_a_known_device_left_alone(store: Store) -> None:
+def test_an_unknown_device_is_learned_with_its_newest_address_and_a_known_one_does_not_change(store: Store) -> None:
     for address in ("10.0.4.7", "10.0.4.8"):
         learn(store, "US_7", address)
         learn(store, "XRAY_14", address)
@@ -84,7 +84,7 @@ def test_a_stranger_is_learned_with_its_newest_address_and_a_known_device_left_a
     assert known == factory.DEVICES[0]
 
 
-def test_a_flood_of_invented_callers_forgets_those_heard_longest_ago(store: Store, clock: Clock) -> None:
+def test_a_flood_of_invented_callers_removes_those_with_the_oldest_contact(store: Store, clock: Clock) -> None:
     for number in range(devices.MAX_UNAPPROVED):
         clock.now += timedelta(seconds=1)
         learn(store, f"FAKE_{number}", "10.0.0.1")
@@ -136,7 +136,7 @@ def test_notes_count_what_repeats_and_keep_its_newest_text(store: Store, clock: 
     ]
 
 
-def test_what_belongs_to_a_forgotten_stranger_goes_with_it(store: Store, clock: Clock) -> None:
+def test_data_of_a_removed_unknown_device_are_removed_with_it(store: Store, clock: Clock) -> None:
     learn(store, "OLD", "10.0.0.1")
     keep_sample(store, "OLD", "worklist", {})
     note(store, "OLD", "other", "")

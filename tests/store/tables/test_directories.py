@@ -113,8 +113,8 @@ def test_new_entries_take_the_place_of_all_old_ones(store: Store) -> None:
     assert put(store, "diagnoses", [renamed, Entry("M16", "Коксартроз")], "1.2.3", "2") == ImportChange(5, 1, 1, 4)
     with store.read() as reader:
         assert directories.entries(reader, "diagnoses") == [Entry("M16", "Коксартроз"), renamed]
-        [told] = directory_search.imported(reader)
-        assert (told.kind, told.system, told.version, told.file, told.entries) == (
+        [reported] = directory_search.imported(reader)
+        assert (reported.kind, reported.system, reported.version, reported.file, reported.entries) == (
             "diagnoses",
             "1.2.3",
             "2",
@@ -158,7 +158,7 @@ def test_fifteen_thousand_diagnoses_are_searched_at_once(store: Store) -> None:
     assert sorted(spent)[len(spent) // 2] < 0.02, spent
 
 
-def test_positions_are_told_with_codes_of_the_directory_and_specialties_of_the_doctors(store: Store) -> None:
+def test_positions_have_codes_of_the_directory_and_specialties_of_the_doctors(store: Store) -> None:
     put(store, "positions", [Entry("x1", "врач-рентгенолог"), Entry("x2", "Врач-терапевт"), Entry("x3", "терапевт")])
     doctors = [
         Entry("1", "Зимин А. П.", {"position": "Врач-рентгенолог", "specialty_code": "y1"}),
@@ -243,7 +243,7 @@ def test_a_procedure_gets_the_body_site_that_its_directory_names(store: Store, s
     assert (desk["X-TEST-1"].body_site, desk["X-TEST-2"].body_site) == ("s1", "")  # two are called so: neither
 
 
-def test_a_rehearsal_keeps_nothing(store: Store) -> None:
+def test_a_dry_run_stores_nothing(store: Store) -> None:
     source = DirectorySource("diagnoses", "1.2.3", "1", "file.csv")
     done = store.dry_run(
         replace_directory,

@@ -59,7 +59,7 @@ def keep(store: Store, patient_id: int, study: ExternalStudy, order_id: int = 0,
     return store.write(lambda tx: external_studies.put(tx, patient_id, kept, order_id))
 
 
-def told(store: Store, patient_id: int) -> patient_history.ExternalHistory:
+def reported(store: Store, patient_id: int) -> patient_history.ExternalHistory:
     with store.read() as reader:
         return patient_history.external(reader, patient_id)
 
@@ -73,7 +73,7 @@ def test_a_study_comes_back_as_it_was_kept(store: Store, order: Order) -> None:
     assert keep(store, order.patient.stored_id, STUDY)
     bare = ExternalStudy("DiagnosticReport/2")
     assert keep(store, order.patient.stored_id, bare, version="", reported_at=None)
-    assert told(store, order.patient.stored_id).studies == (STUDY, bare)
+    assert reported(store, order.patient.stored_id).studies == (STUDY, bare)
     with store.read() as reader:
         assert external_studies.versions(reader, order.patient.stored_id) == {
             "DiagnosticReport/1": "1",
@@ -84,7 +84,7 @@ def test_a_study_comes_back_as_it_was_kept(store: Store, order: Order) -> None:
 def test_the_same_again_changes_nothing(store: Store, order: Order) -> None:
     keep(store, order.patient.stored_id, STUDY)
     assert not keep(store, order.patient.stored_id, STUDY)
-    assert len(told(store, order.patient.stored_id).studies) == 1
+    assert len(reported(store, order.patient.stored_id).studies) == 1
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_same_again_changes_nothing(store: Store, order: Order) -> None:
 def test_what_is_worse_never_replaces_what_is_there(store: Store, order: Order, worse: dict[str, Any]) -> None:
     keep(store, order.patient.stored_id, STUDY)
     assert not keep(store, order.patient.stored_id, order_id=order.id, **worse)
-    assert told(store, order.patient.stored_id).studies == (STUDY,)
+    assert reported(store, order.patient.stored_id).studies == (STUDY,)
     assert of_order(store, order) == [STUDY]  # that it belongs to the order is known all the same
 
 
@@ -127,17 +127,17 @@ def test_partial_and_final_reports_of_one_study_are_shown_as_one(store: Store, o
     keep(store, order.patient.stored_id, STUDY, order.id)
     keep(store, order.patient.stored_id, partial, order.id, reported_at=NOW + timedelta(hours=1))
     assert of_order(store, order) == [STUDY]
-    assert told(store, order.patient.stored_id).studies == (STUDY,)
+    assert reported(store, order.patient.stored_id).studies == (STUDY,)
 
 
 def test_the_report_that_was_changed_last_counts_whichever_came_last(store: Store, order: Order) -> None:
     second = replace(STUDY, reference="DiagnosticReport/2", conclusion="Перелом")
     keep(store, order.patient.stored_id, second, reported_at=NOW + timedelta(hours=1))
     keep(store, order.patient.stored_id, STUDY)
-    assert told(store, order.patient.stored_id).studies == (second,)
+    assert reported(store, order.patient.stored_id).studies == (second,)
 
 
-def test_one_study_may_be_told_of_two_patients_here(store: Store, order: Order) -> None:
+def test_one_study_may_be_reported_for_two_patients_here(store: Store, order: Order) -> None:
     other = store.write(
         referrals.register,
         draft(
@@ -150,10 +150,12 @@ def test_one_study_may_be_told_of_two_patients_here(store: Store, order: Order) 
     assert other.patient.id != order.patient.id
     keep(store, order.patient.stored_id, STUDY)
     keep(store, other.patient.stored_id, STUDY)
-    assert told(store, order.patient.stored_id).studies == told(store, other.patient.stored_id).studies == (STUDY,)
+    assert (
+        reported(store, order.patient.stored_id).studies == reported(store, other.patient.stored_id).studies == (STUDY,)
+    )
 
 
-def test_what_the_bus_does_not_tell_any_more_is_forgotten_but_not_results_for_our_orders(
+def test_what_the_bus_does_not_return_any_more_is_deleted_except_results_for_our_orders(
     store: Store, order: Order
 ) -> None:
     keep(store, order.patient.stored_id, STUDY, order.id)
@@ -166,7 +168,7 @@ def test_what_the_bus_does_not_tell_any_more_is_forgotten_but_not_results_for_ou
     assert (
         store.write(lambda tx: external_studies.forget_others(tx, order.patient.stored_id, ["DiagnosticReport/3"])) == 1
     )
-    assert {study.reference[-1] for study in told(store, order.patient.stored_id).studies} == {"1", "3"}
+    assert {study.reference[-1] for study in reported(store, order.patient.stored_id).studies} == {"1", "3"}
 
 
 def test_an_answer_is_fresh_for_its_hours_and_a_failure_keeps_its_age(store: Store, order: Order, clock: Clock) -> None:
@@ -174,16 +176,16 @@ def test_an_answer_is_fresh_for_its_hours_and_a_failure_keeps_its_age(store: Sto
         with store.read() as reader:
             return external_studies.is_fresh(reader, order.patient.stored_id, 12, clock.now)
 
-    assert told(store, order.patient.stored_id) == patient_history.ExternalHistory()
+    assert reported(store, order.patient.stored_id) == patient_history.ExternalHistory()
     assert not fresh()
     store.write(lambda tx: external_studies.note_answer(tx, order.patient.stored_id))
     assert fresh()
     clock.now = NOW + timedelta(hours=12)
     assert not fresh()
     store.write(lambda tx: external_studies.note_failure(tx, order.patient.stored_id, "time-out"))
-    assert told(store, order.patient.stored_id) == patient_history.ExternalHistory((), NOW, clock.now, "time-out")
+    assert reported(store, order.patient.stored_id) == patient_history.ExternalHistory((), NOW, clock.now, "time-out")
     store.write(lambda tx: external_studies.note_answer(tx, order.patient.stored_id))
-    assert told(store, order.patient.stored_id) == patient_history.ExternalHistory((), clock.now)
+    assert reported(store, order.patient.stored_id) == patient_history.ExternalHistory((), clock.now)
     clock.now = NOW  # the clock was set back
     assert not fresh()
 
@@ -195,7 +197,7 @@ def test_a_failure_after_a_good_answer_is_not_fresh(store: Store, order: Order) 
         assert not external_studies.is_fresh(reader, order.patient.stored_id, 12, NOW)
 
 
-def test_own_studies_are_those_that_were_begun_with_the_signed_conclusion(store: Store, order: Order) -> None:
+def test_own_studies_are_the_started_ones_with_the_signed_conclusion(store: Store, order: Order) -> None:
     def own() -> list[Any]:
         with store.read() as reader:
             return patient_history.own(reader, order.patient.stored_id)
@@ -227,7 +229,7 @@ def test_own_studies_are_those_that_were_begun_with_the_signed_conclusion(store:
     assert (done.conclusion, done.effective_dose) == ("signed conclusion", 1.1)
 
 
-def test_a_report_that_we_told_ourselves_is_known_as_ours(store: Store, order: Order) -> None:
+def test_a_report_that_we_sent_is_known_as_ours(store: Store, order: Order) -> None:
     store.write(
         lambda tx: tx.run(
             "INSERT INTO bus_reference (order_id, name, value) VALUES (?, 'images_report', 'r1')", [order.id]

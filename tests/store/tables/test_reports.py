@@ -81,7 +81,7 @@ def test_the_database_refuses_to_change_a_signed_report(store: Store) -> None:
         store.write(lambda tx: reports.put(tx, every_member(order, conclusion="Другое")))
 
 
-def test_what_waits_is_urgent_first_and_says_who_writes_and_what_is_in_doubt(store: Store) -> None:
+def test_what_waits_is_urgent_first_and_shows_author_and_doubt(store: Store) -> None:
     first = completed(store, "1.1")
     doubtful = completed(store, "1.2", "Сидоров^Олег")
     urgent = completed(store, "1.3", priority=Priority.URGENT)

@@ -57,8 +57,8 @@ def test_no_query_scans_a_table(store: Store, after: Candidate | None) -> None:
     shapes.append({key: value for choice in CHOICES for key, value in choice.items()})
     with store.read() as reader:
         for shape in shapes:
-            narrowing = IndexFilter(**shape) if "start_from" in shape else IndexFilter(**shape, start_from=TODAY)
-            sql, params = worklist.statement(narrowing, 100, after)
+            index_filter = IndexFilter(**shape) if "start_from" in shape else IndexFilter(**shape, start_from=TODAY)
+            sql, params = worklist.statement(index_filter, 100, after)
             steps = [row["detail"] for row in reader.rows(f"EXPLAIN QUERY PLAN {sql}", params)]
             tables = [step for step in steps if re.match(r"(SCAN|SEARCH) [a-z]\b", step)]
             assert tables

@@ -41,15 +41,15 @@ async def test_who_asks_at_the_same_time_or_later_gets_the_same_reading(
     assert readings == [TODAY]
 
 
-async def test_every_change_is_read_also_one_that_nobody_waits_for(
+async def test_every_change_is_read_also_a_background_one(
     scene: Scene, services: Services, readings: list[Any]
 ) -> None:
     shared = BoardCache(services)
     order = scene.register("10:00")
     before = await shared.plan(TODAY, TODAY)
     assert before.day.visits[0].seen_at is None
-    told = scene.store.submit_background(worklist.note_delivery, [order.steps[0].id], "XRAY_14")
-    await asyncio.wrap_future(told)
+    reported = scene.store.submit_background(worklist.note_delivery, [order.steps[0].id], "XRAY_14")
+    await asyncio.wrap_future(reported)
     after = await shared.plan(TODAY, TODAY)
     assert after.day.visits[0].seen_at == scene.now
     assert readings == [TODAY, TODAY]
@@ -57,7 +57,7 @@ async def test_every_change_is_read_also_one_that_nobody_waits_for(
 
 async def test_other_days_are_read_apart_and_few_are_kept(services: Services, readings: list[Any]) -> None:
     shared = BoardCache(services)
-    wanted = [TODAY + timedelta(days=number) for number in range(cache.MOST + 1)]
+    wanted = [TODAY + timedelta(days=number) for number in range(cache.MAX_DAYS + 1)]
     for on in wanted:
         assert (await shared.plan(on, TODAY)).day.on == on
     await shared.plan(wanted[-1], TODAY)
@@ -76,7 +76,7 @@ async def test_a_reading_grows_old_by_itself(
     assert len(readings) == 2
 
 
-async def test_a_tab_that_is_closed_takes_the_reading_from_nobody(services: Services, readings: list[Any]) -> None:
+async def test_a_closed_tab_does_not_cancel_the_reading_for_others(services: Services, readings: list[Any]) -> None:
     shared = BoardCache(services)
     closed, other = (asyncio.ensure_future(shared.plan(TODAY, TODAY)) for _ in range(2))
     await asyncio.sleep(0)
@@ -99,9 +99,9 @@ async def test_a_day_is_laid_out_once_a_minute_for_every_way_of_looking_at_it(sc
     scene.register("10:00")
     plan = await BoardCache(services).plan(TODAY, TODAY)
     now, none = scene.local("09:47"), frozenset[str]()
-    lanes = plan.lanes(now, ALL, none)
-    assert plan.lanes(now + timedelta(seconds=59), ALL, none) is lanes
-    assert plan.lanes(now, ALL, frozenset({"XRAY_14"})) is not lanes
-    assert plan.lanes(now, layout.WAITING, none) is not lanes
-    assert plan.lanes(now + timedelta(minutes=1), ALL, none) is not lanes
+    columns = plan.columns(now, ALL, none)
+    assert plan.columns(now + timedelta(seconds=59), ALL, none) is columns
+    assert plan.columns(now, ALL, frozenset({"XRAY_14"})) is not columns
+    assert plan.columns(now, layout.WAITING, none) is not columns
+    assert plan.columns(now + timedelta(minutes=1), ALL, none) is not columns
     assert plan.attention_items(amend=True) is plan.attention_items(amend=True)

@@ -13,7 +13,7 @@ from broker.store.tables import devices, worklist
 from tests.support.clock import TODAY, ZONE
 from tests.ui.scene import Scene
 from ui.board import attention, layout
-from ui.board.layout import BoardDay, ClockRow, FoldRow, GapRow, Lane, NoteRow, VisitRow
+from ui.board.layout import BoardDay, ClockRow, DeviceColumn, FoldRow, GapRow, NoteRow, VisitRow
 
 
 def day(scene: Scene, ahead: int = 0) -> BoardDay:
@@ -21,34 +21,34 @@ def day(scene: Scene, ahead: int = 0) -> BoardDay:
         return layout.read(reader, TODAY + timedelta(days=ahead), TODAY, ZONE)
 
 
-def lane(scene: Scene, name: str = "Рентген", show: str = layout.ALL, unfolded: tuple[str, ...] = ()) -> Lane:
+def column(scene: Scene, name: str = "Рентген", show: str = layout.ALL, unfolded: tuple[str, ...] = ()) -> DeviceColumn:
     now = scene.now.astimezone(ZONE).replace(tzinfo=None)
-    return next(each for each in layout.lanes(day(scene), now, ZONE, show, unfolded) if each.name == name)
+    return next(each for each in layout.columns(day(scene), now, ZONE, show, unfolded) if each.name == name)
 
 
-def words_of(made: Lane) -> list[str]:
+def words_of(made: DeviceColumn) -> list[str]:
     """Write a lane's rows as short words."""
-    said = []
+    stated = []
     for row in made.rows:
         match row:
             case VisitRow():
-                said.append(f"{row.at} {row.name.split()[0]} {row.state}")
+                stated.append(f"{row.at} {row.name.split()[0]} {row.state}")
             case GapRow():
-                said.append(f"{row.at} free {row.until}".strip())
+                stated.append(f"{row.at} free {row.until}".strip())
             case ClockRow():
-                said.append(f"now {row.at}")
+                stated.append(f"now {row.at}")
             case FoldRow():
-                said.append(f"fold {row.count}")
+                stated.append(f"fold {row.count}")
             case NoteRow():
-                said.append(row.word)
-    return said
+                stated.append(row.word)
+    return stated
 
 
 def test_what_runs_is_on_top_and_the_rest_goes_by_time(scene: Scene) -> None:
     scene.register("09:00", "Иванов Иван")
     scene.register("10:30", "Зуев Пётр")
     scene.begin(scene.register("10:00", "Ли Ен"), "1.2.1")
-    assert words_of(lane(scene)) == [
+    assert words_of(column(scene)) == [
         "10:00 Ли running",
         "09:00 Иванов waiting",
         "09:15 free 10:00",
@@ -59,9 +59,9 @@ def test_what_runs_is_on_top_and_the_rest_goes_by_time(scene: Scene) -> None:
     ]
 
 
-def test_a_device_without_work_says_so_while_the_devices_are_few(scene: Scene) -> None:
+def test_a_device_without_visits_has_an_empty_column_while_the_devices_are_few(scene: Scene) -> None:
     scene.register("10:00")
-    assert words_of(lane(scene, "Маммограф")) == ["Записей нет"]
+    assert words_of(column(scene, "Маммограф")) == ["Записей нет"]
 
     def add(tx: Tx) -> None:
         for number in range(5):
@@ -69,46 +69,46 @@ def test_a_device_without_work_says_so_while_the_devices_are_few(scene: Scene) -
 
     scene.store.write(add)
     now = scene.local("09:47")
-    assert [each.name for each in layout.lanes(day(scene), now, ZONE, layout.ALL)] == ["Рентген"]
+    assert [each.name for each in layout.columns(day(scene), now, ZONE, layout.ALL)] == ["Рентген"]
 
 
-def test_what_was_begun_on_another_device_stands_only_there(scene: Scene) -> None:
+def test_a_study_started_on_another_device_is_shown_only_there(scene: Scene) -> None:
     order = scene.register("09:40", station_ae_titles=("XRAY_14", "FLG_12"))
-    assert words_of(lane(scene))[-2:] == words_of(lane(scene, "Флюорограф"))[-2:]
+    assert words_of(column(scene))[-2:] == words_of(column(scene, "Флюорограф"))[-2:]
     scene.begin(order, "1.2.1", "FLG_12")
-    assert words_of(lane(scene)) == ["Записей нет"]
-    assert words_of(lane(scene, "Флюорограф"))[0] == "09:40 Кузнецова running"
+    assert words_of(column(scene)) == ["Записей нет"]
+    assert words_of(column(scene, "Флюорограф"))[0] == "09:40 Кузнецова running"
     assert layout.counts(day(scene))["Все"] == 1
 
 
-def test_a_device_that_nobody_registered_gets_a_lane_under_its_ae_title(scene: Scene) -> None:
+def test_an_unregistered_device_gets_a_column_under_its_ae_title(scene: Scene) -> None:
     scene.begin(scene.register("09:40"), "1.2.1", "OLD_CR")
-    assert words_of(lane(scene, "OLD_CR"))[0] == "09:40 Кузнецова running"
+    assert words_of(column(scene, "OLD_CR"))[0] == "09:40 Кузнецова running"
 
 
 def test_older_finished_visits_fold_and_can_be_unfolded(scene: Scene) -> None:
     for number in range(5):
         scene.begin(scene.register(f"0{number + 3}:00", f"Иванов{'а' * number} Ян"), f"1.2.{number}")
         scene.finish(f"1.2.{number}")
-    folded = words_of(lane(scene))
+    folded = words_of(column(scene))
     assert folded[:2] == ["fold 2", "05:00 Ивановаа done"]
-    unfolded = words_of(lane(scene, unfolded=("XRAY_14",)))
+    unfolded = words_of(column(scene, unfolded=("XRAY_14",)))
     assert unfolded[:2] == ["fold 2", "03:00 Иванов done"]
-    assert len(words_of(lane(scene, show="Выполнены"))) == 5
+    assert len(words_of(column(scene, show="Выполнены"))) == 5
 
 
 def test_a_cancelled_visit_is_shown_only_when_asked_for_and_frees_its_time(scene: Scene) -> None:
     scene.register("09:00", "Иванов Иван")
     scene.cancel(scene.register("10:00", "Зуев Пётр"))
     scene.register("10:30", "Ли Ен")
-    assert "09:15 free 10:30" in words_of(lane(scene))
-    assert words_of(lane(scene, show=layout.CANCELLED)) == ["10:00 Зуев cancelled"]
+    assert "09:15 free 10:30" in words_of(column(scene))
+    assert words_of(column(scene, show=layout.CANCELLED)) == ["10:00 Зуев cancelled"]
     assert layout.counts(day(scene)) == {"Все": 2, "Ожидают": 2, "Выполняются": 0, "Выполнены": 0, "Отменены": 1}
 
 
 def test_another_day_has_no_line_of_now(scene: Scene) -> None:
     scene.register("10:00", on=TODAY + timedelta(days=1))
-    rows = layout.lanes(day(scene, 1), scene.local("09:47"), ZONE, layout.ALL)[1].rows
+    rows = layout.columns(day(scene, 1), scene.local("09:47"), ZONE, layout.ALL)[1].rows
     assert [type(row) for row in rows] == [VisitRow, GapRow]
 
 
@@ -123,20 +123,20 @@ def test_minutes_count_from_the_last_change_of_the_state(scene: Scene) -> None:
     scene.store.write(lambda tx: worklist.note_delivery(tx, [early.steps[0].id], "XRAY_14"))
     scene.begin(order, "1.2.1")
     scene.now = scene.instant("09:47")
-    lengths = {row.name: row.length for row in lane(scene).rows if isinstance(row, VisitRow)}
+    lengths = {row.name: row.length for row in column(scene).rows if isinstance(row, VisitRow)}
     # One that was registered yesterday waits from its hour on, and not yet before it.
     assert lengths == {"Кузнецова М. П.": "5 мин", "Зуев П.": "5 мин", "Ли Е.": "10 мин", "Фролова Д.": ""}
 
 
-def test_urgent_is_told_until_it_is_done(scene: Scene) -> None:
+def test_urgent_is_shown_until_it_is_performed(scene: Scene) -> None:
     order = scene.register("09:40", priority=Priority.URGENT)
     scene.begin(order, "1.2.1")
-    assert [row.urgent for row in lane(scene).rows if isinstance(row, VisitRow)] == [True]
+    assert [row.urgent for row in column(scene).rows if isinstance(row, VisitRow)] == [True]
     scene.finish("1.2.1")
-    assert [row.urgent for row in lane(scene).rows if isinstance(row, VisitRow)] == [False]
+    assert [row.urgent for row in column(scene).rows if isinstance(row, VisitRow)] == [False]
 
 
-def test_what_needs_attention_is_told_with_what_can_be_done(scene: Scene) -> None:
+def test_what_needs_attention_is_shown_with_what_can_be_done(scene: Scene) -> None:
     stopped = scene.register("09:00", "Иванов Иван")
     scene.begin(stopped, "1.2.1")
     scene.finish("1.2.1", PerformedState.DISCONTINUED, discontinuation_meaning="сломалась трубка")

@@ -116,7 +116,7 @@ async def test_what_comes_from_outside_is_text(scene: Scene, user: User) -> None
     await user.should_see("K2611-0001, Кузнецова М. П.: <img src=x onerror=alert(1)>")
 
 
-async def test_what_a_row_says_is_text_whatever_it_is(scene: Scene, user: User) -> None:
+async def test_cells_are_text_whatever_they_contain(scene: Scene, user: User) -> None:
     scene.register("10:00")
     family, given = "<b id=x>\"'&amp;", "</span></a><img src=x onerror=alert(1)>"
     procedure = "</span><script>alert(1)</script>"

@@ -143,7 +143,7 @@ async def test_other_clinics_studies_stand_among_ours_with_the_age_of_the_answer
     assert asked == [order.patient.id]
 
 
-async def test_without_a_number_the_region_cannot_be_asked_and_that_is_said(scene: Scene, services: Services) -> None:
+async def test_without_a_number_the_region_cannot_be_asked_and_that_is_shown(scene: Scene, services: Services) -> None:
     scene.register("10:00")
     async with person(services) as user:
         await choose(user)
@@ -171,7 +171,7 @@ async def test_a_repeat_is_shown_saved_by_a_second_press_and_written_down(scene:
     assert json.loads(line["details"])["repeat_of"] == "2026-11-12 DX DiagnosticReport/1"
 
 
-async def test_whoever_is_typed_and_not_chosen_is_warned_for_all_the_same(scene: Scene, services: Services) -> None:
+async def test_a_patient_who_is_typed_and_not_chosen_is_warned_for_too(scene: Scene, services: Services) -> None:
     tell(scene, known(scene), KNEE)
     async with person(services) as user:
         await user.open("/desk")
@@ -185,7 +185,7 @@ async def test_whoever_is_typed_and_not_chosen_is_warned_for_all_the_same(scene:
         await user.should_see("Рентген уже делали 12.11.2026", retries=10)
 
 
-async def test_what_was_long_ago_or_of_another_kind_is_no_repeat(scene: Scene, services: Services) -> None:
+async def test_what_was_long_ago_or_of_another_kind_is_not_a_repetition(scene: Scene, services: Services) -> None:
     order = known(scene)
     tell(scene, order, replace(KNEE, studied_on=date(2026, 9, 1)), replace(KNEE, reference="R/2", modality="MR"))
     async with person(services) as user:
@@ -236,10 +236,10 @@ async def test_a_guid_may_be_typed_and_anything_else_is_refused(scene: Scene, se
         hands = Hands(user)
         await hands.fill()
         press(user, "в другую клинику")
-        for typed, said in (("Больница", "Такой клиники в справочнике нет"), (US.upper(), "Это наша клиника")):
+        for typed, stated in (("Больница", "Такой клиники в справочнике нет"), (US.upper(), "Это наша клиника")):
             hands.type("owner", typed)
             hands.press_save()
-            await user.should_see(said)
+            await user.should_see(stated)
         hands.type("owner", other.upper())
         hands.press_save()
         await user.should_see("Направлен в другую клинику")
@@ -263,7 +263,7 @@ async def test_a_draft_keeps_the_other_clinic(scene: Scene, services: Services) 
     assert [order.owner for order in orders(scene.store)] == [THEM]
 
 
-async def test_without_a_bus_nobody_is_referred_to_another_clinic_and_no_region_is_mentioned(
+async def test_without_a_bus_no_patient_is_referred_and_no_region_is_mentioned(
     scene: Scene, services: Services
 ) -> None:
     known(scene)

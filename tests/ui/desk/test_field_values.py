@@ -71,7 +71,7 @@ def test_a_referral_is_parsed_into_what_is_stored() -> None:
 
 @pytest.mark.parametrize("doctor", ["Белов Илья Павлович", ""])
 def test_what_is_shown_of_a_referral_is_parsed_into_the_same_referral(doctor: str) -> None:
-    told = ReferralDraft(
+    reported = ReferralDraft(
         KUZNETSOVA,
         "WLB-KNEE",
         ("XRAY_14",),
@@ -85,9 +85,9 @@ def test_what_is_shown_of_a_referral_is_parsed_into_the_same_referral(doctor: st
         diagnosis_text="гонартроз",
         comment="стоя",
     )
-    parsed = parse(**of_referral(told)).draft
+    parsed = parse(**of_referral(reported)).draft
     assert parsed is not None
-    assert parsed.referral_fields() == told.referral_fields()
+    assert parsed.referral_fields() == reported.referral_fields()
 
 
 def test_every_field_of_a_referral_has_a_name() -> None:
@@ -137,9 +137,7 @@ def test_another_clinic_gives_the_device_and_the_time() -> None:
         ({"family": "Петрова", "birth_date": ""}, False),
     ],
 )
-def test_a_chosen_patient_stays_until_so_much_is_typed_over_that_it_is_somebody_else(
-    typed: dict[str, str], same: bool
-) -> None:
+def test_a_chosen_patient_stays_until_the_typed_fields_mean_another_person(typed: dict[str, str], same: bool) -> None:
     content = FormContent({**FILLED, **typed}, KUZNETSOVA, False, "", "")
     patient = FormParser(content, OPTIONS, ReferralRules(), NOW).patient()
     assert (patient.id, patient.revision) == ((7, 3) if same else (None, 0))

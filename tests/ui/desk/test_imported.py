@@ -54,10 +54,10 @@ async def test_a_registrar_fills_in_what_the_script_did_not_know(scene: Scene, u
     typed = draft(patient=replace(order.patient, birth_date=TODAY.replace(year=1961)), start=order.steps[0].start)
     changed = scene.store.write(referrals.amend, order.id, order.revision, typed, REGISTRAR, CLINIC)
     assert changed.patient.birth_date == TODAY.replace(year=1961)
-    assert any("Дата рождения: записано «24.11.1961»" in line for line in told(scene))
+    assert any("Дата рождения: записано «24.11.1961»" in line for line in reported(scene))
 
 
-def told(scene: Scene) -> list[str]:
+def reported(scene: Scene) -> list[str]:
     with scene.store.read() as reader:
         card = order_card.card(reader, "A1")
     assert card
@@ -68,12 +68,12 @@ def test_the_label_does_without_a_date_of_birth(scene: Scene) -> None:
     assert UNKNOWN in label.draw(bring(scene))
 
 
-def test_the_files_life_is_told_in_words(scene: Scene) -> None:
+def test_the_life_of_a_file_is_shown_in_words(scene: Scene) -> None:
     bring(scene)
     scene.store.write(worklist_files.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
     bring(scene)
     bring(scene, "2", ScheduledProcedureStepStartTime="110000")
-    lines = told(scene)
+    lines = reported(scene)
     for word in (
         "Взято из файла рабочего списка",
         "Файл рабочего списка убран, запись снята",

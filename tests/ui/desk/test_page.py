@@ -75,7 +75,7 @@ async def test_a_scanner_that_is_faster_than_the_search_still_gets_its_patient(s
         await wait_until_async(lambda: hands.control("last").value == "Кузнецова")
 
 
-async def test_whoever_is_not_found_goes_into_the_fields(hands: Hands) -> None:
+async def test_a_name_that_is_not_found_fills_the_fields(hands: Hands) -> None:
     await hands.search("зуева марья петровна 05.05.1980")
     await hands.user.should_see("Никого нет. Новый пациент: зуева марья петровна 05.05.1980")
     await hands.search("зуева марья петровна 05.05.1980", ENTER)
@@ -87,7 +87,7 @@ async def test_whoever_is_not_found_goes_into_the_fields(hands: Hands) -> None:
     assert hands.values("last", "snils") == ["", "112-233-445 95"]
 
 
-async def test_somebody_new_may_bear_the_name_of_somebody_known(services: Services) -> None:
+async def test_a_new_patient_may_have_the_name_of_a_known_one(services: Services) -> None:
     services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open("/desk")
@@ -97,7 +97,7 @@ async def test_somebody_new_may_bear_the_name_of_somebody_known(services: Servic
         assert hands.values("last", "born") == ["Кузнецова", ""]
 
 
-async def test_a_wrong_number_is_told_at_its_field_in_russian(hands: Hands, services: Services) -> None:
+async def test_a_wrong_number_is_shown_at_its_field_in_russian(hands: Hands, services: Services) -> None:
     await hands.fill(snils="112-233-445 59")
     assert hands.note("snils") == "Контрольное число не сходится, проверьте последние две цифры"
     hands.press_save()
@@ -280,7 +280,7 @@ async def test_a_database_that_refuses_loses_nothing(
     assert len(registered(services)) == 1
 
 
-async def test_a_stopping_program_never_says_saved(
+async def test_a_stopping_program_never_shows_saved(
     hands: Hands, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await hands.fill()
@@ -359,7 +359,7 @@ async def test_a_change_cannot_turn_one_patient_into_another(services: Services)
         await user.should_see("Пациента в направлении сменить нельзя")
 
 
-async def test_typing_over_a_chosen_patient_makes_somebody_new(services: Services) -> None:
+async def test_typing_over_a_chosen_patient_makes_a_new_one(services: Services) -> None:
     services.store.write(referrals.register, factory.draft(), factory.REGISTRAR, factory.CLINIC)
     async with person(services) as user:
         await user.open("/desk")
@@ -376,7 +376,7 @@ async def test_typing_over_a_chosen_patient_makes_somebody_new(services: Service
     ]
 
 
-async def test_whoever_may_not_register_reads_why(services: Services) -> None:
+async def test_without_the_permission_to_register_the_reason_is_shown(services: Services) -> None:
     async with person(services, "volskaya") as user:
         await user.open("/desk")
         await user.should_see("Направления записывает регистратура.")

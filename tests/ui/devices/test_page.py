@@ -53,7 +53,7 @@ def fill(user: User, name: str, value: str) -> None:
     control.value = value
 
 
-async def test_a_device_is_told_with_when_it_was_heard(scene: Scene, user: User) -> None:
+async def test_a_device_is_shown_with_its_last_contact(scene: Scene, user: User) -> None:
 
     def hear(tx: Tx) -> None:
         for service, summary in (("worklist", "7"), ("mpps", "N-SET COMPLETED accepted"), ("echo", "")):
@@ -104,7 +104,7 @@ async def test_a_device_is_changed_but_keeps_its_ae_title(scene: Scene, admin: U
     assert known(scene, "OTHER") is None
 
 
-async def test_what_a_device_sends_is_told_and_its_advice_applied(scene: Scene, admin: User) -> None:
+async def test_what_a_device_sends_is_shown_and_its_advice_applied(scene: Scene, admin: User) -> None:
     send(scene, "XRAY_14", {"Modality": "CR"}, SpecificCharacterSet="ISO_IR_192", PatientName="Кузнецова*")
     await admin.open("/devices")
     await admin.should_see("Работает как CR, а записан как DX.")
@@ -126,7 +126,7 @@ async def test_advice_is_only_read_by_those_who_may_not_change(scene: Scene, use
     assert "Применить" not in buttons(user)
 
 
-async def test_a_stranger_is_adopted_with_what_it_taught(scene: Scene, admin: User) -> None:
+async def test_an_unknown_device_is_approved_with_the_suggested_settings(scene: Scene, admin: User) -> None:
     scene.store.write(lambda tx: devices.learn(tx, "US_7", "10.0.4.7"))
     send(scene, "US_7", {"Modality": "US"}, SpecificCharacterSet="ISO_IR 100")
     await admin.open("/devices")
@@ -159,7 +159,7 @@ async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin
     assert (changed.fallback_charset, changed.own_only) == ("windows-1251", True)
 
 
-async def test_a_device_that_is_turned_away_says_why(scene: Scene, user: User) -> None:
+async def test_a_rejected_device_is_shown_with_the_reason(scene: Scene, user: User) -> None:
 
     def hear(tx: Tx) -> None:
         devices.put(tx, Device("CT_1", "КТ", "CT", address="10.0.4.1"))
@@ -183,12 +183,12 @@ async def test_an_empty_registry_teaches(scene: Scene, user: User) -> None:
 
 
 def test_what_to_enter_on_a_modality_follows_the_configuration() -> None:
-    told = connect_to(WorklistAddress("CLINIC_WL", "10.0.4.1", 104, learns_unknown_devices=True))
-    assert "AE title CLINIC_WL, порт 104, адрес 10.0.4.1." in told
-    assert "появится здесь сам" in told
-    told = connect_to(WorklistAddress())
-    assert "адрес этого сервера" in told
-    assert "можно принять" in told
+    reported = connect_to(WorklistAddress("CLINIC_WL", "10.0.4.1", 104, learns_unknown_devices=True))
+    assert "AE title CLINIC_WL, порт 104, адрес 10.0.4.1." in reported
+    assert "появится здесь сам" in reported
+    reported = connect_to(WorklistAddress())
+    assert "адрес этого сервера" in reported
+    assert "можно принять" in reported
     assert "адрес 10.0.4.2." in connect_to(WorklistAddress(), "10.0.4.2")  # under which the browser came
     assert "адрес этого сервера" in connect_to(WorklistAddress(), "localhost")
     assert settings(WorklistAddress("CLINIC_WL", port=104), "10.0.4.2")[1:] == [

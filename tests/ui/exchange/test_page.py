@@ -52,11 +52,11 @@ def verdict(configured: bool = True, **changes: Any) -> tuple[str, str, str]:
     return found.tone, found.what, found.todo
 
 
-def test_the_first_line_says_that_all_is_sent() -> None:
+def test_the_first_line_shows_that_everything_is_sent() -> None:
     assert verdict() == ("green", "Всё отправлено. Последний ответ шины 09:44.", "")
 
 
-def test_the_first_line_says_how_long_and_why_it_waits() -> None:
+def test_the_first_line_shows_how_long_and_why_it_waits() -> None:
     tone, what, todo = verdict(
         waiting=14,
         oldest=NOW - timedelta(hours=2, minutes=10),
@@ -73,7 +73,7 @@ def test_the_first_line_says_how_long_and_why_it_waits() -> None:
     assert "вот-вот" in verdict(channel="waiting", reason="time-out", retry_at=NOW)[1]
 
 
-def test_the_first_line_says_what_to_do_about_a_refused_token() -> None:
+def test_the_first_line_shows_what_to_do_about_a_refused_token() -> None:
     tone, what, todo = verdict(waiting=2, oldest=NOW, channel="paused", reason="token refused (HTTP 401)")
     assert (tone, what) == (
         "red",
@@ -87,7 +87,7 @@ def test_the_first_line_stays_calm_without_a_bus() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"),
+    ("reason", "stated"),
     [
         ("cannot connect", "шина недоступна, соединение не устанавливается"),
         ("name not found: bus.test", "адрес шины не находится, проверьте его и сеть (bus.test)"),
@@ -99,8 +99,8 @@ def test_the_first_line_stays_calm_without_a_bus() -> None:
         ("", "причина неизвестна"),
     ],
 )
-def test_reasons_are_put_into_words(reason: str, said: str) -> None:
-    assert bus_words.bus_reason(reason) == said
+def test_reasons_are_put_into_words(reason: str, stated: str) -> None:
+    assert bus_words.bus_reason(reason) == stated
 
 
 async def test_what_was_refused_is_sent_again_by_a_person(scene: Scene, connected: Services) -> None:
@@ -133,7 +133,7 @@ async def test_a_person_does_not_have_to_wait_for_the_next_attempt(scene: Scene,
         assert not buttons(radiologist) & {"Отправить снова"}
 
 
-async def test_the_ledger_tells_every_message_and_its_answer(scene: Scene, connected: Services) -> None:
+async def test_the_ledger_shows_every_message_and_its_answer(scene: Scene, connected: Services) -> None:
     delivered, waits, refused = (scene.register("10:00", who) for who in ("Ли Ен", "Зуев Пётр", "Белова Инна"))
     scene.deliver(delivered)
     scene.retry(waits, "HTTP 503")
@@ -150,7 +150,7 @@ async def test_the_ledger_tells_every_message_and_its_answer(scene: Scene, conne
         }
 
 
-async def test_without_a_bus_the_page_says_where_to_set_it_up(user: User) -> None:
+async def test_without_a_bus_the_page_shows_where_to_configure_it(user: User) -> None:
     await user.open("/exchange")
     await user.should_see("Шина не настроена: направления остаются в клинике.")
     await user.should_see("в разделе bus")
@@ -184,17 +184,17 @@ async def test_a_message_is_shown_with_every_attempt_and_its_exact_content(scene
     scene.store.write(lambda tx: outbox.mark_uncertain(tx, 1, b'{"resourceType": "Bundle"}'))
     async with person(connected) as user:
         await user.open("/exchange/out/1")
-        for said in (
+        for stated in (
             "Не вышло: шина не отвечает",
             "Отказано: Не заполнено: Condition.code",
             '"resourceType": "Bundle"',
         ):
-            await user.should_see(said)
+            await user.should_see(stated)
         press(user, "Отправить снова")
         await user.should_see("Ждёт", retries=10)
 
 
-async def test_a_message_that_is_not_there_is_said_to_be_none(connected: Services) -> None:
+async def test_a_missing_message_is_reported_as_missing(connected: Services) -> None:
     async with person(connected) as user:
         for path in ("/exchange/out/99", "/exchange/in/99"):
             await user.open(path)
@@ -213,17 +213,17 @@ async def test_the_ledger_shows_what_went_what_came_or_both(scene: Scene, connec
 
 
 @pytest.mark.parametrize(
-    ("reason", "said"),
+    ("reason", "stated"),
     [
         ("certificate refused (certificate has expired)", "bus.ca_file"),
         ("client certificate refused (unknown ca)", "bus.client_certificate"),
         ("token refused (HTTP 401)", "bus.token_file"),
     ],
 )
-def test_a_pause_says_what_the_administrator_does_about_it(reason: str, said: str) -> None:
+def test_a_pause_shows_what_the_administrator_must_do(reason: str, stated: str) -> None:
     tone, _, todo = verdict(channel="paused", reason=reason)
     assert tone == "red"
-    assert said in todo
+    assert stated in todo
 
 
 def test_every_kind_of_message_has_its_words() -> None:

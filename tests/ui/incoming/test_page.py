@@ -144,7 +144,7 @@ async def test_a_patient_of_ours_is_found_and_an_unknown_procedure_is_left_to_th
         await user.should_see("В направлении: «Рентгенография кисти и пальцев»")
 
 
-async def test_a_number_alone_makes_nobody_the_same_patient(scene: Scene, services: Services) -> None:
+async def test_a_number_alone_does_not_identify_a_patient(scene: Scene, services: Services) -> None:
     first = came(scene.store)
     other = Patient(PersonName("Ганиев", "Рустам"), KUZNETSOVA.birth_date, Sex.MALE, snils=KUZNETSOVA.snils)
     async with person(services) as user:
@@ -162,7 +162,7 @@ async def test_a_number_alone_makes_nobody_the_same_patient(scene: Scene, servic
     assert state(scene.store, id) is IncomingState.WAITING
 
 
-async def test_what_its_sender_cancels_while_it_is_open_is_said_at_once(store: Store, services: Services) -> None:
+async def test_a_cancellation_by_the_sender_is_shown_while_the_form_is_open(store: Store, services: Services) -> None:
     id = came(store)
     async with person(services) as user:
         await user.open(f"/desk?incoming={id}")
@@ -215,7 +215,9 @@ async def test_a_cancellation_that_came_too_late_stands_on_the_board_until_it_is
         await user.should_not_see("Направившая клиника отменила", retries=10)
 
 
-async def test_a_study_without_a_referral_is_registered_as_its_device_told_it(scene: Scene, services: Services) -> None:
+async def test_a_study_without_a_referral_is_registered_as_its_device_reported_it(
+    scene: Scene, services: Services
+) -> None:
     step = factory.performed(
         "1.2.7",
         start=scene.local("09:15"),
@@ -244,9 +246,7 @@ async def test_a_study_without_a_referral_is_registered_as_its_device_told_it(sc
     assert order.steps[0].start == scene.local("09:15")
 
 
-async def test_latin_letters_of_a_device_are_shown_beside_the_name_that_is_typed(
-    scene: Scene, services: Services
-) -> None:
+async def test_the_latin_name_of_a_device_is_shown_beside_the_typed_one(scene: Scene, services: Services) -> None:
     step = factory.performed("1.2.8", start=None, patient_name="SIDOROVA^INNA")
     scene.store.write(performed_steps.start, step, factory.message("w"), factory.XRAY, CLINIC)
     async with person(services) as user:
@@ -257,7 +257,9 @@ async def test_latin_letters_of_a_device_are_shown_beside_the_name_that_is_typed
         assert hands.control("time").enabled  # its device told none
 
 
-async def test_whoever_may_not_register_sees_no_referrals_of_others(store: Store, services: Services) -> None:
+async def test_without_the_permission_to_register_no_incoming_referrals_are_shown(
+    store: Store, services: Services
+) -> None:
     came(store)
     async with person(services, "volskaya") as user:
         await user.open("/incoming")

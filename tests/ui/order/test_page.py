@@ -43,7 +43,7 @@ def history(scene: Scene, number: str = "K2611-0001", devices: tuple[Device, ...
 # ---- the story ----
 
 
-def test_a_life_is_told_newest_first_with_days(scene: Scene) -> None:
+def test_a_timeline_is_shown_newest_first_with_days(scene: Scene) -> None:
     scene.now = scene.instant("15:52", TODAY - timedelta(days=1))
     order = scene.register("09:30")
     scene.now = scene.instant("09:12")
@@ -64,14 +64,14 @@ def test_a_life_is_told_newest_first_with_days(scene: Scene) -> None:
     ]
 
 
-def test_an_interrupted_study_is_told_with_the_devices_reason(scene: Scene) -> None:
+def test_a_discontinued_study_is_shown_with_the_devices_reason(scene: Scene) -> None:
     scene.begin(scene.register("09:30"), "1.2.1", "OLD_CR")
     scene.finish("1.2.1", PerformedState.DISCONTINUED, discontinuation_meaning="<b>нет плёнки")
     assert "09:47 stopped: Прервано на аппарате: «<b>нет плёнки» (Рентген, каб. 14)" in history(scene)
     assert "09:47 running: Начато на аппарате (аппарат OLD_CR)" in history(scene)
 
 
-def test_an_amendment_says_what_was_and_what_is(scene: Scene) -> None:
+def test_an_amendment_shows_old_and_new_values(scene: Scene) -> None:
     order = scene.register("09:40", comment="Плохо слышит")
     order = scene.amend(order, start=scene.local("10:00"))
     order = scene.amend(
@@ -104,7 +104,7 @@ def test_an_amendment_says_what_was_and_what_is(scene: Scene) -> None:
         assert words in changed
 
 
-def test_a_changed_patient_is_told_field_by_field() -> None:
+def test_a_changed_patient_is_shown_field_by_field() -> None:
     old = {"name": {"family": "Ли", "given": "Ен"}, "birth_date": "1961-03-12", "sex": "M", "snils": "", "weight": None}
     new = {
         "name": {"family": "Лим", "given": "Ен"},
@@ -200,7 +200,7 @@ async def test_a_card_shows_the_facts_and_moves_by_itself(scene: Scene, user: Us
     assert "(0040,0252) PerformedProcedureStepStatus  IN PROGRESS" in texts(user, "evidence")[0]
 
 
-async def test_cancelling_asks_by_name_and_keeps_the_reason(scene: Scene, user: User) -> None:
+async def test_cancelling_asks_by_name_and_stores_the_reason(scene: Scene, user: User) -> None:
     order = scene.register("10:00")
     await user.open(f"/order/{order.accession_number}")
     await user.should_see("Отменить направление K2611-0001, Кузнецова М. П.?")

@@ -80,12 +80,12 @@ def test_every_reason_has_russian_words_and_none_is_left_over() -> None:
     assert set(words.DISCONTINUATION) == set(DISCONTINUATION_REASONS)
 
 
-def test_every_thing_that_the_audit_trail_tells_has_words_and_none_is_left_over() -> None:
+def test_every_audit_action_has_words_and_no_words_are_left_over() -> None:
     assert set(words.AUDIT_ACTIONS) == set(AuditAction)
     assert not set(words.EVENTS) & set(AuditAction)
 
 
-def test_a_known_reason_is_told_in_our_words_and_another_in_the_devices(scene: Scene) -> None:
+def test_a_known_reason_is_shown_in_our_words_and_an_unknown_one_in_the_devices(scene: Scene) -> None:
     scene.begin(scene.register("10:00"), "1.2")
     scene.finish(
         "1.2",
@@ -116,14 +116,14 @@ def test_messages_without_a_beginning_and_refused_ones_are_seen_on_the_board(sce
     assert "Рентген в 09:47 закончил то, о начале чего не сообщал" in troubles(scene)[1][1]
 
 
-def test_a_step_that_the_program_ended_says_so(scene: Scene) -> None:
+def test_an_expired_step_is_shown_as_such(scene: Scene) -> None:
     scene.begin(scene.register("10:00"), "1.2")
     scene.store.write(performed_steps.expire_step, "1.2", scene.now, ACTOR, CLINIC)
     assert "«сам аппарат о конце не сообщил»" in troubles(scene)[0][1]
     assert "stopped: Аппарат не сообщил о конце исследования, его закрыла программа" in history(scene)
 
 
-async def test_the_board_shows_what_nobody_can_press(scene: Scene, user: User) -> None:
+async def test_the_board_shows_items_without_an_action(scene: Scene, user: User) -> None:
     scene.finish("9.9")
     await user.open("/board")
     await user.should_see("Исследование без начала")
@@ -144,7 +144,7 @@ async def test_a_study_is_closed_by_hand_from_its_card_and_that_can_be_taken_bac
     assert state(scene) is OrderState.SCHEDULED
 
 
-async def test_somebody_elses_images_are_taken_off_a_card(scene: Scene, user: User) -> None:
+async def test_another_patients_images_are_unlinked_on_a_card(scene: Scene, user: User) -> None:
     scene.begin(scene.register("10:00"), "1.2")
     scene.store.write(
         performed_steps.change,

@@ -34,7 +34,7 @@ def ask(scene: Scene, ae_title: str, **step: str) -> None:
     scene.store.write(hear)
 
 
-async def test_the_reason_and_what_to_do_are_told_for_each_device(scene: Scene, user: User) -> None:
+async def test_the_reason_and_what_to_do_are_shown_for_each_device(scene: Scene, user: User) -> None:
     order = scene.register("10:00", station_ae_titles=("XRAY_14", "FLG_12"))
     scene.now += timedelta(minutes=1)
     ask(scene, "XRAY_14", Modality="CR", ScheduledProcedureStepStartDate="20261124")
@@ -52,7 +52,7 @@ async def test_the_reason_and_what_to_do_are_told_for_each_device(scene: Scene, 
     await user.should_not_see("Иванов")
 
 
-async def test_what_is_begun_is_no_longer_asked_about(scene: Scene, user: User) -> None:
+async def test_a_started_order_is_not_searched_for_any_more(scene: Scene, user: User) -> None:
     order = scene.register("10:00")
     await user.open(f"/order/{order.accession_number}")
     assert WHY in buttons(user)

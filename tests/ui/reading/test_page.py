@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("scene")  # all of it is that day
 @pytest.fixture
 async def doctor(services: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[User]:
     """A doctor before the screens; a pause in the typing is short here."""
-    monkeypatch.setattr(form, "QUIET", 0.1)
+    monkeypatch.setattr(form, "PAUSE", 0.1)
     async with person(services, "volskaya") as somebody:
         yield somebody
 
@@ -108,7 +108,7 @@ async def test_the_list_can_be_narrowed_to_one_kind_and_hides_nothing_old(scene:
     await doctor.should_not_see("Ли Ен")
 
 
-async def test_an_empty_list_says_that_all_is_described(scene: Scene, doctor: User) -> None:
+async def test_an_empty_list_shows_that_everything_is_reported(scene: Scene, doctor: User) -> None:
     await doctor.open("/reading")
     await doctor.should_see("Всё описано.")
     await doctor.should_not_see("открыть первое")
@@ -170,7 +170,7 @@ async def test_an_unreadable_dose_keeps_nothing_else_back(scene: Scene, doctor: 
     assert report.conclusion == "Норма"
 
 
-async def test_somebody_elses_draft_is_taken_over_while_nothing_is_typed(scene: Scene, doctor: User) -> None:
+async def test_another_persons_draft_is_shown_while_nothing_is_typed(scene: Scene, doctor: User) -> None:
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     scene.store.write(reports.save_report, order.id, 0, ReportText("Чужое"), OTHER)
@@ -182,7 +182,7 @@ async def test_somebody_elses_draft_is_taken_over_while_nothing_is_typed(scene: 
 async def test_of_two_texts_a_person_chooses(
     scene: Scene, doctor: User, monkeypatch: pytest.MonkeyPatch, choice: str, left: str
 ) -> None:
-    monkeypatch.setattr(form, "QUIET", 60.0)
+    monkeypatch.setattr(form, "PAUSE", 60.0)
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     write(doctor, description="Моё")
@@ -246,7 +246,7 @@ async def test_doubtful_images_are_not_signed(scene: Scene, doctor: User) -> Non
     await doctor.should_see("Пусть сначала подтвердят, чьи это снимки")
 
 
-async def test_a_report_that_somebody_else_signs_shows_at_once(scene: Scene, doctor: User) -> None:
+async def test_a_report_that_another_person_signs_shows_at_once(scene: Scene, doctor: User) -> None:
     order = done(scene)
     await doctor.open(f"/reading/{order.accession_number}")
     scene.store.write(reports.sign, order.id, 0, TEXT, OTHER, CLINIC)
@@ -295,7 +295,7 @@ async def test_a_report_on_images_that_were_taken_away_raises_an_alarm_that_a_do
     await doctor.should_not_see("возможно, он не об этом пациенте", retries=50)
 
 
-def test_the_life_of_a_report_is_told(scene: Scene) -> None:
+def test_the_life_of_a_report_is_shown(scene: Scene) -> None:
     order = done(scene)
     saved = scene.store.write(reports.save_report, order.id, 0, TEXT, DOCTOR)
     saved = scene.store.write(reports.save_report, order.id, saved.revision, ReportText("Ещё", "Нет"), OTHER)
@@ -303,8 +303,8 @@ def test_the_life_of_a_report_is_told(scene: Scene) -> None:
     with scene.store.read() as reader:
         card = order_card.card(reader, order.accession_number)
     assert card is not None
-    told = [line for _, line in timeline.entries(card, (), ZONE, TODAY) if isinstance(line, timeline.TimelineEntry)]
-    assert [(line.state, line.what, line.who) for line in told[:3]] == [
+    shown = [line for _, line in timeline.entries(card, (), ZONE, TODAY) if isinstance(line, timeline.TimelineEntry)]
+    assert [(line.state, line.what, line.who) for line in shown[:3]] == [
         ("reported", "Протокол подписан", "Соколов В. И."),
         ("running", "Черновик протокола взят у врача Вольская Т. А.", "Соколов В. И."),
         ("running", "Начат черновик протокола", "Вольская Т. А."),
@@ -314,7 +314,7 @@ def test_the_life_of_a_report_is_told(scene: Scene) -> None:
 # ---- the paper ----
 
 
-def test_the_paper_is_for_whoever_is_signed_in(scene: Scene, site: Site) -> None:
+def test_the_printout_needs_a_session(scene: Scene, site: Site) -> None:
     order = done(scene)
     path = f"/report/{order.accession_number}.pdf"
     assert site.http.get(path).status_code == 303  # to the sign-in page
@@ -332,8 +332,8 @@ def test_the_paper_is_for_whoever_is_signed_in(scene: Scene, site: Site) -> None
 # ---- doses ----
 
 
-def test_a_dose_is_told_in_the_units_of_doctors() -> None:
-    told = [
+def test_a_dose_is_shown_in_the_units_of_doctors() -> None:
+    shown = [
         Dose("TotalNumberOfExposures", 2, "1"),
         Dose("EntranceDose", 1, "dGy"),
         Dose("EntranceDoseInmGy", 0.12345, "mGy"),
@@ -344,7 +344,7 @@ def test_a_dose_is_told_in_the_units_of_doctors() -> None:
         Dose("CTDIvol", 12.34, "mGy", 2),
         Dose("Unheard", 1, "1", 3),
     ]
-    assert dose.facts(told) == [
+    assert dose.facts(shown) == [
         ("Произведение дозы на площадь", "6,52 сГр·см²"),
         ("Доза на входе", "0,1235 мГр"),
         ("Экспозиций", "2"),

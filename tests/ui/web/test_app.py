@@ -20,7 +20,7 @@ from ui.services import COOKIE, Services
 from ui.web import app as web
 
 
-def test_health_is_told_without_a_session(site: Site, installation: Installation) -> None:
+def test_health_is_reported_without_a_session(site: Site, installation: Installation) -> None:
     answer = site.http.get("/healthz")
     assert answer.status_code == 200
     assert answer.json() == {"ok": True, "checks": [{"name": "database", "ok": True, "detail": "takes changes"}]}
@@ -40,7 +40,7 @@ def test_a_page_without_a_session_leads_to_the_sign_in_and_back(site: Site) -> N
     assert site.http.get("/_nicegui/client/x").status_code == 303
 
 
-def test_every_answer_tells_the_browser_what_it_may_do(site: Site) -> None:
+def test_every_answer_has_a_security_policy_for_the_browser(site: Site) -> None:
     site.http.cookies.set(COOKIE, session_of(site.services, "orlova"))
     for path in ("/signin", "/desk", "/nowhere", "/healthz"):
         headers = site.http.get(path).headers
@@ -63,7 +63,7 @@ def test_scripts_of_a_page_bear_a_nonce_that_changes(site: Site) -> None:
     assert nonce[1] not in second.text
 
 
-def test_nothing_is_loaded_from_elsewhere(site: Site) -> None:
+def test_nothing_is_loaded_from_other_servers(site: Site) -> None:
     site.http.cookies.set(COOKIE, session_of(site.services, "orlova"))
     for path in ("/signin", "/desk"):
         loads = re.findall(r"""(?:src|href|url\()=?["']?(https?:)?//[^"')]+""", site.http.get(path).text)
@@ -152,7 +152,7 @@ def test_there_is_no_api_description(site: Site) -> None:
         assert site.http.get(path).status_code == 404
 
 
-async def test_a_banner_says_in_words_what_does_not_work(services: Services, installation: Installation) -> None:
+async def test_a_banner_shows_in_words_what_does_not_work(services: Services, installation: Installation) -> None:
     installation.health = Health(
         (Check("database", True, "takes changes"), Check("dicom", False, "connection refused"))
     )
@@ -164,13 +164,13 @@ async def test_a_banner_says_in_words_what_does_not_work(services: Services, ins
 
 
 async def test_news_of_several_commits_reaches_the_pages_once(services: Services) -> None:
-    heard = []
+    received = []
     with application(services) as app:
         own = next(each for each in Event.instances if each is not services.changed)
         async with app.router.lifespan_context(app):
-            own.subscribe(lambda: heard.append(1))
+            own.subscribe(lambda: received.append(1))
             for _ in range(5):
                 services.store.write(lambda tx: tx.notify())
-            await wait_until_async(lambda: heard)
-            await assert_stays(lambda: heard == [1])
+            await wait_until_async(lambda: received)
+            await assert_stays(lambda: received == [1])
     services.store.write(lambda tx: tx.notify())  # nobody listens any more, and nothing breaks

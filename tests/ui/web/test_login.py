@@ -24,7 +24,7 @@ def test_signing_in_gives_a_cookie_that_scripts_and_other_sites_cannot_use(site:
     assert site.http.get("/signin?next=/board").headers["location"] == "/board"
 
 
-def test_a_wrong_password_is_told_in_russian_and_keeps_the_name(site: Site) -> None:
+def test_a_wrong_password_is_reported_in_russian_and_keeps_the_name(site: Site) -> None:
     answer = site.sign_in(login="orlova", password="wrong")
     assert answer.status_code == 401
     assert "Имя или пароль не подходят. Проверьте раскладку и Caps Lock" in answer.text
@@ -34,7 +34,7 @@ def test_a_wrong_password_is_told_in_russian_and_keeps_the_name(site: Site) -> N
     assert "Имя или пароль не подходят" in unknown.text
 
 
-def test_guessing_is_slowed_down_and_says_how_long(site: Site) -> None:
+def test_guessing_is_slowed_down_and_the_wait_is_shown(site: Site) -> None:
     for _ in range(3):
         site.sign_in(password="wrong")
     answer = site.sign_in(password=PASSWORD)

@@ -16,14 +16,14 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("said", HOSTILE)
-def test_what_comes_from_outside_is_text_in_an_element_and_in_its_attributes(said: str) -> None:
-    found = parts(html.tag("div", said, html.link("/board", "x", said, title=said), said, aria_label=said))
+@pytest.mark.parametrize("stated", HOSTILE)
+def test_what_comes_from_outside_is_text_in_an_element_and_in_its_attributes(stated: str) -> None:
+    found = parts(html.tag("div", stated, html.link("/board", "x", stated, title=stated), stated, aria_label=stated))
     assert [each.tag for each in found] == ["div", "a"]
     assert [set(each.attributes) for each in found] == [{"class", "aria-label"}, {"class", "href", "target", "title"}]
-    assert (found[0].attributes["class"], found[0].attributes["aria-label"]) == (said, said)
-    assert (found[1].attributes["title"], found[1].text) == (said, said)
-    assert found[0].text == said * 2
+    assert (found[0].attributes["class"], found[0].attributes["aria-label"]) == (stated, stated)
+    assert (found[1].attributes["title"], found[1].text) == (stated, stated)
+    assert found[0].text == stated * 2
 
 
 def test_only_what_was_written_here_is_taken_as_it_is() -> None:

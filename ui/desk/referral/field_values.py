@@ -49,7 +49,7 @@ class ReferralOptions:
     devices: Sequence[Device]
     referrers: Sequence[tuple[str, str, str]]  # full name, position, СНИЛС
     usual: Mapping[str, str]  # procedure code -> AE title where it was planned last
-    organisation: str = ""  # the clinic's own GUID; empty without a bus: nobody can be referred to another clinic
+    organisation: str = ""  # the clinic's own GUID; empty without a bus: patients cannot be referred to other clinics
 
     def procedure(self, code: str | None) -> ProcedureType | None:
         """Return the procedure with this code, or None."""
@@ -76,7 +76,7 @@ class ReferralOptions:
 
 
 def _likeness(one: str, other: str) -> int:
-    """Return how many letters both begin with."""
+    """Return the length of the common beginning."""
     count = 0
     for left, right in zip(names.fold(one), names.fold(other), strict=False):
         if left != right:
@@ -107,7 +107,7 @@ def of_patient(patient: Patient) -> dict[str, Any]:
 
 
 def of_referral(referral: Order | ReferralDraft) -> dict[str, Any]:
-    """Return the fields of what is referred for and why; where and when is not among them."""
+    """Return the fields of the study and its reason, without device and time."""
     return {
         **{name: getattr(referral, name) for name in _OWN},
         "referrer": name_and_position(str(referral.referrer), referral.referrer_position),
@@ -124,7 +124,7 @@ def name_and_position(name: str, position: str) -> str:
 def patient_to_draft(patient: Patient | None) -> dict[str, Any] | None:
     """Return a chosen patient as a draft stores one.
 
-    With the revision that was shown: what somebody changes meanwhile must not be overwritten unseen.
+    With the revision that was shown: a change by another person must not be overwritten unseen.
     """
     if patient is None:
         return None
@@ -147,7 +147,7 @@ def day_from_draft(kept: object, today: date) -> tuple[str, bool]:
     try:
         day = date.fromisoformat(str(kept))
     except ValueError:
-        return str(kept), False  # what was not a date when it was typed is shown as it was
+        return str(kept), False  # not a date: shown as it was typed
     return words.day(max(day, today), today), day < today
 
 
@@ -177,7 +177,7 @@ def _number(value: float | None) -> str:
 class ReferralRules:
     """What the form's mode allows; these are the rules for a new referral."""
 
-    patient_is_fixed = False  # the referral stays with the patient who was chosen
+    patient_is_fixed = False  # the chosen patient cannot be replaced
 
     def may_be_past(self, start: datetime) -> bool:
         """Return True if the study may be planned for this local time although it has passed."""
@@ -193,8 +193,8 @@ class FormContent:
     """What the form holds."""
 
     fields: Mapping[str, Any]  # as typed, under the names of `EMPTY`
-    patient: Patient | None  # who was chosen
-    external: bool  # another clinic is to do the study
+    patient: Patient | None  # the chosen patient
+    external: bool  # another clinic performs the study
     owner: str | None  # that clinic's GUID; None if nobody knows which one is meant
     referrer_snils: str
 
@@ -210,7 +210,7 @@ class Parsed:
 class FormParser:
     """Parses what the form holds at the local time `now`, a method for each group of fields.
 
-    `problems` collects what a group cannot read, or lacks.
+    `problems` collects unreadable and missing values.
     """
 
     def __init__(self, content: FormContent, options: ReferralOptions, rules: ReferralRules, now: datetime) -> None:
@@ -224,7 +224,7 @@ class FormParser:
         day = self._required("date", lambda typed: parse_day(typed, self._now.date()))
         code, _, diagnosis = self._text("diagnosis").partition(" ")
         referrer, _, position = self._text("referrer").partition(",")
-        # What is unreadable has a stand-in here, so that the other fields are validated at the same time.
+        # Unreadable values are replaced by valid ones, so that the other fields are validated too.
         draft = ReferralDraft(
             patient=self.patient(),
             procedure_code=procedure.code if procedure else "",
@@ -253,7 +253,7 @@ class FormParser:
         return self.parse().problems.get(field, "")
 
     def patient(self) -> Patient:
-        """Return whom the fields mean; a birth date that is missing or unreadable is None.
+        """Return the patient in the fields; a missing or unreadable birth date is None.
 
         The id is 0 unless it is still the patient who was chosen.
         """
@@ -288,12 +288,12 @@ class FormParser:
         if procedure and device is None:
             self.problems["device"] = "none"
         at = self._optional("time", parse_time)
-        if not self._text("time") and procedure and device:  # before that it is filled by itself
+        if not self._text("time") and procedure and device:  # until then it is filled in automatically
             self.problems["time"] = "required"
         return self._rules.stations(device) if device else (), at
 
     def _external_place(self) -> tuple[tuple[str, ...], time]:
-        """Note what is wrong with the other clinic, which gives the device and the time itself."""
+        """Note problems of the other clinic, which chooses device and time itself."""
         owner = self._content.owner
         if not self._text("owner"):
             self.problems["owner"] = "required"
@@ -304,13 +304,13 @@ class FormParser:
         return (), time()
 
     def _invalid(self, draft: ReferralDraft) -> dict[str, str]:
-        """Return what the domain's rules say, as far as a person can do something about it here and now."""
+        """Return the problems by the domain's rules that a person can fix in this form."""
         found = validation.referral_problems(draft, self._now)
         if self._content.external:
-            found.pop("owner", None)  # known more exactly
+            found.pop("owner", None)  # reported more exactly above
             found.pop("device", None)
         elif not draft.procedure_code:
-            found.pop("device", None)  # one thing at a time
+            found.pop("device", None)  # reported after the procedure is fixed
         if found.get("date") == "past" and self._rules.may_be_past(draft.start):
             del found["date"]
         return found
@@ -334,7 +334,7 @@ class FormParser:
 
 
 def is_same_person(known: Patient, name: PersonName, born: date | None) -> bool:
-    """Return True if the fields still mean this patient; False if so much was typed over that it is somebody else."""
+    """Return True if the fields still mean this patient; False if they now mean another person."""
     typed = [names.fold(part) for part in (name.family, name.given, name.middle)]
     stored = [names.fold(part) for part in (known.name.family, known.name.given, known.name.middle)]
     if born is not None and born == known.birth_date:

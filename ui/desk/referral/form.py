@@ -1,4 +1,4 @@
-"""The fields of a referral: drawn, filled, parsed, checked as one types, kept as a draft. It saves nothing itself."""
+"""The fields of a referral: drawn, filled, parsed, checked as one types, kept as a draft. Saves nothing."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class ReferralForm:
         self._changed = changed
         self._filling = False
         self.fields: dict[str, FormField] = {}
-        self.patient: Patient | None = None  # who was chosen
+        self.patient: Patient | None = None  # the chosen patient
         self.nearest = True  # the time follows the device's free time until a person chooses one
-        self.external = False  # another clinic is to do the study
+        self.external = False  # another clinic performs the study
         self._owners: dict[str, str | None] = {}  # what the field shows -> GUID
         self._referrers: dict[str, str] = {}  # what the field shows -> СНИЛС
 
@@ -141,7 +141,7 @@ class ReferralForm:
             self._put(found)
 
     def fill_order(self, order: Order, owner_name: str = "") -> None:
-        """Show an order that is to be changed; `owner_name` is the name of the other clinic that is to do it."""
+        """Show an order that is to be changed; `owner_name` is the name of the other clinic that performs it."""
         self.fill_patient(order.patient)
         step = order.steps[0]
         self.nearest = False
@@ -185,12 +185,12 @@ class ReferralForm:
             self.fields[key].box.classes("locked")
 
     def forget_sex(self) -> None:
-        """Empty the sex, which nobody has reported."""
+        """Empty the sex, which was not reported."""
         with self._quietly():
             self._put({"sex": None})
 
     def fix_owner(self) -> None:
-        """Fix which clinic is to do the study."""
+        """Make the performing clinic read-only."""
         for key in ("device", "owner"):
             self.fields[key].box.classes("locked")
         if self.external:
@@ -223,7 +223,7 @@ class ReferralForm:
             self._changed("time")
 
     def send_external(self, external: bool) -> None:
-        """Choose whether another clinic is to do the study."""
+        """Choose whether another clinic performs the study."""
         if external != self.external:
             self._show_place(external)
             self.fields["owner" if external else "device"].focus()
@@ -268,7 +268,7 @@ class ReferralForm:
             self.nearest = passed or bool(content.get("nearest", True))
 
     def blank(self) -> bool:
-        """Return True if nothing worth keeping was typed."""
+        """Return True if nothing worth saving was typed."""
         by_themselves = ("date", "time", "device", "sex")
         typed = {key: field.value for key, field in self.fields.items() if key not in by_themselves}
         return not any((value or EMPTY[key]) != EMPTY[key] for key, value in typed.items())
@@ -312,13 +312,13 @@ class ReferralForm:
         typed = names.tidy(self.fields["owner"].value or "")
         return self._owners.get(typed) or (typed.lower() if identifiers.is_guid(typed) else None)
 
-    def complain(self, problems: Mapping[str, str]) -> None:
-        """Show these problems and no others, and put the cursor into the first wrong field."""
+    def show_problems(self, problems: Mapping[str, str]) -> None:
+        """Show exactly these problems, and put the cursor into the first wrong field."""
         shown: dict[str, str] = {}
         for key, code in problems.items():
             shown.setdefault(SHOWN_AT.get(key, key), errors.problem(key, code))
         for key, field in self.fields.items():
-            field.complain(shown.get(key, ""))
+            field.show_error(shown.get(key, ""))
         if any(key in shown for key in RARE):
             self._more.props("open")
         first = next((key for key in self.fields if key in shown), None)
@@ -355,7 +355,7 @@ class ReferralForm:
     def _put(self, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
             self.fields[key].value = value
-            self.fields[key].complain("")
+            self.fields[key].show_error("")
         if any(values.get(key) for key in RARE):
             self._more.props("open")
 
@@ -375,7 +375,7 @@ class ReferralForm:
         self._changed(key)
 
     def _on_blur(self, key: str) -> None:
-        """Normalise what was typed and show at once what is wrong with it; an empty field may wait."""
+        """Normalise what was typed and show what is wrong with it; empty fields are checked when saving."""
         typed = names.tidy(self.fields[key].value or "")
         if not typed:
             return
@@ -389,7 +389,7 @@ class ReferralForm:
 
     def _check(self, key: str) -> None:
         code = self.parser(datetime.combine(self._today(), time(23, 59))).check(key)
-        self.fields[key].complain(errors.problem(key, code) if code and code != "required" else "")
+        self.fields[key].show_error(errors.problem(key, code) if code and code != "required" else "")
 
     def _offer_devices(self) -> None:
         suitable = self.options.suitable(self.procedure())

@@ -1,4 +1,4 @@
-"""What a referral's fields offer while one types: doctors, diagnoses, other clinics. It reads, and changes nothing."""
+"""Suggestions for fields of a referral: doctors, diagnoses, other clinics. Reads only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from broker.domain.directory import Entry
 from broker.domain.people import PersonName
 from broker.store.queries import directory_search
 from ui.desk.referral.field_values import ReferralOptions, name_and_position
-from ui.live import look
+from ui.live import read_as_viewer
 from ui.services import Services
 from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.form_field import FormField
 from ui.widgets.theme import text
 
-MOST = 6  # that a list offers at a time
+MOST = 6  # suggestions in a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ class DirectorySuggestions:
             for each in referrers
             if all(any(word.startswith(part) for word in names.fold(each.shown).split()) for part in parts)
         ]
-        listed = await look(self._services, lambda reader: directory_search.search(reader, "doctors", typed, MOST))
+        listed = await read_as_viewer(
+            self._services, lambda reader: directory_search.search(reader, "doctors", typed, MOST)
+        )
         found: dict[str, DoctorOption] = {}
         for each in [*fitting, *(_doctor(entry) for entry in listed)]:
             if each.shown != typed and not (each.shown in found and found[each.shown].snils):
@@ -54,12 +56,14 @@ class DirectorySuggestions:
 
     async def diagnoses(self, typed: str) -> list[Entry]:
         """Return diagnoses by the code or by words; none without a directory, or when the field already holds one."""
-        found = await look(self._services, lambda reader: directory_search.search(reader, "diagnoses", typed, MOST))
+        found = await read_as_viewer(
+            self._services, lambda reader: directory_search.search(reader, "diagnoses", typed, MOST)
+        )
         return [entry for entry in found if f"{entry.code} {entry.name}" != typed]
 
     async def organisations(self, typed: str) -> list[Entry]:
         """Return other clinics by words of the name."""
-        found = await look(
+        found = await read_as_viewer(
             self._services, lambda reader: directory_search.search(reader, "organisations", typed, MOST + 1)
         )
         ours = self._options.organisation.casefold()
@@ -67,7 +71,10 @@ class DirectorySuggestions:
 
     async def organisation(self, guid: str) -> str:
         """Return a clinic's name; its GUID if it is not in the directory."""
-        return await look(self._services, lambda reader: directory_search.organisation_name(reader, guid)) or guid
+        return (
+            await read_as_viewer(self._services, lambda reader: directory_search.organisation_name(reader, guid))
+            or guid
+        )
 
 
 def attach(

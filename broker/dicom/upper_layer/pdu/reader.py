@@ -2,7 +2,7 @@
 
 Always refused: lengths that do not add up, unknown PDU types, more than the limits. `strict` also refuses values that
 break PS3.8 (see `conformance`); without it they are taken as they are meant, and of user information what cannot be
-read counts as not sent: it only offers what nobody has to take up.
+read counts as not sent: it only contains offers.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ class FormContent:
     fields: Mapping[str, Any]  # as typed, under the names of `EMPTY`
     patient: Patient | None  # the chosen patient
     external: bool  # another clinic performs the study
-    owner: str | None  # that clinic's GUID; None if nobody knows which one is meant
+    owner: str | None  # that clinic's GUID; None if unknown
     referrer_snils: str
 
 

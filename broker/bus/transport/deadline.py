@@ -80,7 +80,7 @@ def within(seconds: float) -> Iterator[Deadline]:
 
 
 def _watch(sock: Any) -> None:
-    deadline: Deadline | None = getattr(_running, "limit", None)
+    deadline: Deadline | None = getattr(_running, "deadline", None)
     if deadline is not None and sock is not None:
         deadline.watch(sock)
 

@@ -1,45 +1,89 @@
 """Person names: how they are written in DICOM, folded for comparison, and shortened for a device.
 
-Folding is done here because UPPER, LIKE and NOCASE of SQLite know ASCII only. Folded names are for comparison; stored
-names are not folded.
+Folding happens here because SQLite's own UPPER, LIKE and NOCASE know ASCII only. What is stored is never changed here:
+folded forms are for comparing. `fold` is the only notion of "the same name": the desk, the search, the worklist, MPPS,
+the archive, the bus and imports all compare by it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from broker.domain.people import PersonName
 
 _BLANKS = re.compile(r"\s+")
-_WORD = re.compile(r"[^\W\d_]+")
+_BESIDE_DASH = re.compile(r" *-+ *")
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # О'Хара is one word
 _CYRILLIC, _LATIN = re.compile(r"[\u0400-\u052f]"), re.compile(r"[a-z]")
 NAME_LENGTH = 64  # characters in one component group, PS3.5 6.2 (PN)
 
-# Latin letters that look like Cyrillic ones, after folding: typed with the wrong keyboard layout, or written by a
-# program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
+# Letters of our neighbours in Russian ones, as the people who bear such names write them in Russian papers.
+RUSSIAN_LETTERS = str.maketrans(
+    {"Ә": "А", "ә": "а", "Ғ": "Г", "ғ": "г", "Қ": "К", "қ": "к", "Ң": "Н", "ң": "н", "Ө": "О", "ө": "о", "Ұ": "У",
+     "ұ": "у", "Ү": "У", "ү": "у", "Һ": "Х", "һ": "х", "Җ": "Ж", "җ": "ж", "Ґ": "Г", "ґ": "г", "Ӯ": "У", "ӯ": "у",
+     "Ҳ": "Х", "ҳ": "х", "Ҷ": "Ч", "ҷ": "ч", "Ӣ": "И", "ӣ": "и", "І": "И", "і": "и", "Ї": "И", "ї": "и", "Є": "Е",
+     "є": "е", "Ў": "У", "ў": "у", "Ј": "Й", "ј": "й", "Љ": "Ль", "љ": "ль", "Њ": "Нь", "њ": "нь", "Џ": "Дж",
+     "џ": "дж", "Ѓ": "Г", "ѓ": "г", "Ќ": "К", "ќ": "к", "Ѕ": "С", "ѕ": "с", "Ђ": "Дж", "ђ": "дж", "Ћ": "Ч",
+     "ћ": "ч", "Ҙ": "З", "ҙ": "з", "Ҡ": "К", "ҡ": "к", "Ҫ": "С", "ҫ": "с"}
+)  # fmt: skip
+# Latin letters that Unicode does not take apart into a letter and its accent.
+_LATIN_LETTERS = str.maketrans(
+    {"Ł": "L", "ł": "l", "Ø": "O", "ø": "o", "Đ": "D", "đ": "d", "Ð": "D", "ð": "d", "Ħ": "H", "ħ": "h", "ı": "i",
+     "Þ": "Th", "þ": "th", "Æ": "Ae", "æ": "ae", "Œ": "Oe", "œ": "oe", "ß": "ss", "Ə": "A", "ə": "a", "Ŋ": "N",
+     "ŋ": "n"}
+)  # fmt: skip
+# One sign that is typed, printed and pasted in many forms: an apostrophe, and a dash (Unicode's dashes and minus).
+_SIGNS = str.maketrans({**dict.fromkeys("’‘ʼʻ`´ʹ′‛ʽ＇", "'"), **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"), "\u00ad": None})
+
+# Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
+# state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
 HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
 
 
 def fold(text: str) -> str:
-    """Return a text in the form in which names are compared.
+    """Return the form under which names are compared: texts of one form are one name, whoever wrote them.
 
-    NFC, case folded, ё as е, single blanks, Latin look-alikes in Cyrillic words as Cyrillic letters.
+    Case folded; blanks squeezed, none beside a dash; one apostrophe and one dash for all that look so; Latin
+    look-alikes inside Cyrillic words as the letters they stand for; no accents, ё as е; letters of neighbouring
+    alphabets (Tatar, Bashkir, Kazakh, Ukrainian, …) as the Russian ones that such names are written with.
     """
-    return in_one_alphabet(text).replace("ё", "е")
+    folded = unicodedata.normalize("NFC", text).casefold().translate(_SIGNS)
+    if not folded.isascii():
+        folded = _without_look_alikes(without_accents(folded)).translate(RUSSIAN_LETTERS)
+    folded = _BLANKS.sub(" ", folded).strip()
+    return _BESIDE_DASH.sub("-", folded) if "-" in folded else folded
 
 
 def in_one_alphabet(text: str) -> str:
-    """Return a text folded as by `fold`, but with ё, which has its own transliteration."""
-    folded = unicodedata.normalize("NFC", text).casefold()
-    if not folded.isascii() and _LATIN.search(folded):
-        folded = _WORD.sub(_one_alphabet, folded)
-    return _BLANKS.sub(" ", folded).strip()
+    """Fold a text as `fold` does, but keep accents, ё and neighbours' letters: they are transliterated as they are."""
+    folded = unicodedata.normalize("NFC", text).casefold().translate(_SIGNS)
+    return _BLANKS.sub(" ", _without_look_alikes(folded)).strip()
+
+
+def without_accents(text: str) -> str:
+    """Return a text without the accents of its letters; й is a letter of its own, ё becomes е."""
+    if text.isascii():
+        return text
+    return "".join(map(_without_accents, unicodedata.normalize("NFC", text)))
+
+
+@lru_cache(maxsize=2048)
+def _without_accents(char: str) -> str:
+    if char in "йЙ":
+        return char
+    parts = unicodedata.normalize("NFD", char)
+    return "".join(part for part in parts if not unicodedata.combining(part)).translate(_LATIN_LETTERS)
 
 
 def is_cyrillic(text: str) -> bool:
     """Return True if a text has a Cyrillic letter."""
     return bool(_CYRILLIC.search(text))
+
+
+def _without_look_alikes(folded: str) -> str:
+    return folded if folded.isascii() or not _LATIN.search(folded) else _WORD.sub(_one_alphabet, folded)
 
 
 def _one_alphabet(word: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pydicom import charset as pydicom_charset
 
 from broker.dicom.codec import transliteration
+from broker.domain import names
 
 UTF_8, CYRILLIC, LATIN = "ISO_IR 192", "ISO_IR 144", "latin"
 WINDOWS = "windows-1251"  # not a character set of DICOM, but devices send it
@@ -47,7 +48,7 @@ _INVENTED = {
     "KOI8R": "koi8-r",
 }
 _SPELT = re.compile(r"ISO(2022)?IR(\d{1,3})")
-_NEAREST = transliteration.RUSSIAN_LETTERS | transliteration.MARKS | {ord("₽"): "руб."}
+_NEAREST = names.RUSSIAN_LETTERS | transliteration.MARKS | {ord("₽"): "руб."}
 _ESCAPED = re.compile(rb"[^\x1b]+|\x1b[^\x1b]*")
 _DELIMITERS = re.compile(rb"[\\^=\t\n\f\r]")  # PS3.5 6.1.2.5.3: they switch back to the first character set
 
@@ -164,7 +165,7 @@ def _fit_character(char: str, codec: str) -> str:
     if unicodedata.combining(char):  # a stress mark over a letter that stays
         return ""
     nearest = char.translate(_NEAREST)
-    for candidate in (char, nearest, transliteration.without_marks(char)):
+    for candidate in (char, nearest, names.without_accents(char)):
         try:
             candidate.encode(codec)
         except UnicodeEncodeError:

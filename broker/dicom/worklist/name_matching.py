@@ -1,7 +1,7 @@
 """Matching of person names: PS3.4 C.2.2.2 for PN, as Russian clinics need it.
 
-Pure. Upper and lower case, ё, accents and look-alikes of the other alphabet do not count; names match by component;
-a Latin query finds a Cyrillic name by the usual ways of transliteration.
+Pure. What does not count between two spellings of a name (`domain.names.fold`) does not count here; names match by
+component; a Latin query finds a Cyrillic name by the usual ways of transliteration.
 """
 
 from __future__ import annotations
@@ -78,10 +78,11 @@ def _groups(key: str) -> tuple[_Group, ...]:
 
 
 def _group_matches(group: _Group, name: str) -> bool:
-    known = names.in_one_alphabet(name)
-    if _matches(group.folded, [part.strip() for part in known.replace("ё", "е").split("^")]):
+    if _matches(group.folded, [part.strip() for part in names.fold(name).split("^")]):
         return True
-    return bool(group.plain) and _matches_latin(group.plain, [part.strip() for part in known.split("^")])
+    return bool(group.plain) and _matches_latin(
+        group.plain, [part.strip() for part in names.in_one_alphabet(name).split("^")]
+    )
 
 
 def _matches(key: str, known: list[str]) -> bool:

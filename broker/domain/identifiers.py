@@ -10,7 +10,7 @@ from datetime import date, datetime
 ACCESSION_NUMBER_LENGTH = 16  # Accession Number is SH, PS3.5 6.2
 UID_LENGTH = 64  # PS3.5 9.1
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
-_NOT_DIGITS = re.compile(r"[\s\-–]+")
+_NOT_DIGITS = re.compile(r"[\s\-\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d\u200b-\u200d\u2060\ufeff]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _LATIN = str.maketrans("АВЕКМНОРСТХ", "ABEKMHOPCTX")
 
@@ -53,12 +53,12 @@ def valid_uid(uid: str) -> bool:
 
 
 def digits(text: str) -> str:
-    """Return a number as people type it without blanks and dashes."""
+    """Return a number as people type it, or paste it from a document, without blanks and dashes."""
     return _NOT_DIGITS.sub("", text)
 
 
 def snils_problem(value: str) -> str:
-    """Return what is wrong with a СНИЛС of digits: '', 'length' or 'check_digit'.
+    """Return what is wrong with a СНИЛС of digits: '', 'length', 'placeholder' or 'check_digit'.
 
     Pension Fund rule: weights 9 to 1 over nine digits, modulo 101, 100 counts as 0; numbers up to 001-001-998 have
     no check digits.
@@ -66,6 +66,8 @@ def snils_problem(value: str) -> str:
     if len(value) != 11 or not value.isascii() or not value.isdigit():
         return "length"
     number, check = value[:9], int(value[9:])
+    if is_placeholder(value):
+        return "placeholder"
     if int(number) <= 1_001_998:
         return ""
     total = sum(int(digit) * (9 - place) for place, digit in enumerate(number)) % 101 % 100
@@ -73,14 +75,24 @@ def snils_problem(value: str) -> str:
 
 
 def policy_problem(value: str) -> str:
-    """Return what is wrong with an ЕНП (полис ОМС единого образца) of digits: '', 'length' or 'check_digit' (Luhn)."""
+    """Return what is wrong with an ЕНП (полис ОМС единого образца) of digits, by Luhn's check digit.
+
+    '', 'length', 'placeholder' or 'check_digit'.
+    """
     if len(value) != 16 or not value.isascii() or not value.isdigit():
         return "length"
+    if is_placeholder(value):
+        return "placeholder"
     total = 0
     for place, digit in enumerate(reversed(value)):
         doubled = int(digit) * (2 if place % 2 else 1)
         total += doubled - 9 if doubled > 9 else doubled
     return "" if total % 10 == 0 else "check_digit"
+
+
+def is_placeholder(value: str) -> bool:
+    """Return True for what people and programs write where there is no СНИЛС or ЕНП: one digit repeated."""
+    return (len(value) == 11 and len(set(value[:9])) == 1) or (len(value) == 16 and len(set(value)) == 1)
 
 
 def show_snils(value: str) -> str:

@@ -81,6 +81,9 @@ def lines(earlier: PatientHistory) -> list[HistoryLine]:
     return sorted(found, key=lambda line: line.on or date.min, reverse=True)
 
 
+_FIELDS = {"snils": "СНИЛС", "policy": "полис", "given": "имя", "birth_date": "дата рождения", "sex": "пол"}
+
+
 def age(earlier: PatientHistory | None, asks_region: bool, now: datetime, services: Services) -> str:
     """Return how old the external part is; empty if the region is not asked. `now` is UTC."""
     if not asks_region or earlier is None:
@@ -89,6 +92,9 @@ def age(earlier: PatientHistory | None, asks_region: bool, now: datetime, servic
     if not (patient.snils or patient.policy):
         return "Без СНИЛС и полиса регион спросить нельзя"
     today = services.today()
+    if external.reason.startswith("the bus has other data under this number"):
+        fields = [_FIELDS[each] for each in _FIELDS if each in external.reason]
+        return f"В регионе под этим номером другие данные ({', '.join(fields)}): проверьте номер"
     if external.failed_at:
         if external.answered_at is None:
             return "Регион не отвечает, сведений из других клиник нет"

@@ -130,8 +130,8 @@ def _result_issues(task: Resource, report: Resource, find: Find) -> Iterator[Iss
 
 
 def snils_valid(value: str) -> bool:
-    """Return True if these are 11 digits whose last two are the check number."""
-    if not re.fullmatch(r"[0-9]{11}", value):
+    """Return True if these are 11 digits whose last two are the check number; one digit repeated is nobody's number."""
+    if not re.fullmatch(r"[0-9]{11}", value) or len(set(value[:9])) == 1:
         return False
     if value[:9] <= "001001998":  # numbers up to here were issued without a check number
         return True
@@ -271,6 +271,11 @@ def _general_problem(key: str, value: Any, find: Find) -> str:
     """Return what is wrong with a value by the rules for all resources."""
     if value in ("", [], {}) or value is None:
         return "пустое значение не допускается"  # FHIR R4 JSON: properties can never be empty
+    # FHIR R4, "Is Modifier": what changes the meaning of a resource and is not understood must not be overlooked.
+    if key in ("modifierExtension", "implicitRules"):
+        return f"{key} меняет смысл ресурса и не поддерживается"
+    if key == "doNotPerform" and value is not False:
+        return "направления «не выполнять» не принимаются"
     if _is_reference(key, value):
         return _reference_problem(value, find)
     if isinstance(value, dict):
@@ -300,7 +305,7 @@ def _identifier_problem(identifier: Resource) -> str:
     system, number = identifier.get("system"), str(identifier.get("value"))
     if system == SNILS and not snils_valid(number):
         return "некорректный СНИЛС: ожидается 11 цифр с верным контрольным числом"
-    if system == POLICY and not re.fullmatch(r"[0-9]{16}", number):
+    if system == POLICY and not re.fullmatch(r"(?!(.)\1*$)[0-9]{16}", number):
         return "некорректный полис ОМС: ожидается 16 цифр"
     if system == OWN_ID and not _text(identifier.get("assigner"), "display"):
         return "не заполнен assigner.display (OID МИС)"

@@ -14,7 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from broker.bus.fhir import Resource, bus_time, items, member, reference_to
-from broker.bus.inbound.parse_report import ReportGraph, external_study, is_another_person, version_of
+from broker.bus.inbound import parse_patient
+from broker.bus.inbound.parse_report import ReportGraph, external_study, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, Profile, oid
@@ -36,6 +37,7 @@ MAX_REPORTS = 50  # of a patient, the newest ones
 MAX_PEOPLE = 20  # Patient resources of one patient: every clinic may have created its own
 MAX_WAITING = 20  # patients in the queue
 RETRY_AFTER = timedelta(seconds=60)  # after a failure
+OTHER_DATA = "the bus has other data under this number"
 NO_NUMBER = "neither a pension insurance number nor a policy number is known: the bus cannot be asked"
 NO_VERSION = "?"
 MEMBERS = (
@@ -109,7 +111,7 @@ class History:
         self._session.begin()
         with self._session.question(self._seconds):
             try:
-                people = self._find_people(patient)
+                people, doubted = self._find_people(patient)
                 reports, complete = self._find_reports(people)
             except (BusUnavailable, Unusable) as trouble:
                 self._store.write(external_results.note_history_failure, patient_id, str(trouble))
@@ -125,6 +127,8 @@ class History:
         stored = [read.get(_reference(report)) or self._without_details(report) for report in listed]
         stored = [each for each in stored if not self._is_ours(patient_id, each.study)]
         unreadable = "" if complete else "the bus returned only a part"
+        if doubted:
+            unreadable = f"{OTHER_DATA}: {', '.join(doubted)}"
         if why:
             unreadable = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
         self._store.write(external_results.store_history, patient_id, stored, complete=complete, unreadable=unreadable)
@@ -152,20 +156,24 @@ class History:
         waits = asked.failed_at is not None and timedelta() <= now - asked.failed_at < RETRY_AFTER
         return not waits or asked.reason == NO_NUMBER  # a number may have been added since
 
-    def _find_people(self, patient: Patient) -> list[str]:
-        """Return the Patients of the bus with the patient's numbers, as "Patient/<id>"."""
+    def _find_people(self, patient: Patient) -> tuple[list[str], list[str]]:
+        """Return the Patients of the bus with the patient's numbers, as "Patient/<id>", and the fields that differ in
+        those that are left out.
+        """
         found: list[str] = []
+        doubted: list[str] = []
+        today = self._store.clock().date()
         for system, value in ((SNILS, patient.snils), (POLICY, patient.policy)):
             if value:
                 people, _ = self._search.search("Patient", {"identifier": f"{oid(system)}|{value}"})
-                found += [
-                    reference
-                    for person in people
-                    if (reference := reference_to("Patient", {"reference": f"Patient/{member(person, 'id')}"}))
-                    and _has_number(person, system, value)
-                    and not is_another_person(person, patient)
-                ]
-        return list(dict.fromkeys(found))[:MAX_PEOPLE]
+                for person in people:
+                    reference = reference_to("Patient", {"reference": f"Patient/{member(person, 'id')}"})
+                    if not reference or not _has_number(person, system, value):
+                        continue
+                    differ = parse_patient.contradictions(person, patient, today)
+                    doubted += differ
+                    found += [] if differ else [reference]
+        return list(dict.fromkeys(found))[:MAX_PEOPLE], list(dict.fromkeys(doubted))
 
     def _find_reports(self, people: Sequence[str]) -> tuple[list[Resource], bool]:
         """Return the reports on these people, the newest first, and False if the bus returned only a part."""

@@ -16,10 +16,13 @@ from datetime import date
 from typing import Any, Protocol
 
 from broker.bus.fhir import Resource, changed_at, id_of, instant, items, member, organisation_guid
+from broker.bus.inbound import parse_patient
+from broker.bus.inbound.parse_patient import check_modifiers, identifiers
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import DIAGNOSIS, FINANCE, LATERALITY_TEXT, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
 from broker.bus.transport.dialect import task_references
-from broker.domain import identifiers, names, validation
+from broker.domain import names, validation
+from broker.domain.identifiers import snils_problem
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
 from broker.domain.people import NO_NAME, Patient, PersonName, Sex
@@ -35,11 +38,10 @@ STARTED, DONE = "in-progress", "completed"
 _PROCEDURES = (PROCEDURE, f"{N3}.57")
 _DIAGNOSES = (DIAGNOSIS, f"{N3}.2", "http://hl7.org/fhir/sid/icd-10")
 _HEIGHT, _WEIGHT = "1", "2"  # N3.37
-_SEXES = {"male": Sex.MALE, "female": Sex.FEMALE, "other": Sex.OTHER}
+# FHIR R4 request-status; the bus asks for `active` and reads it back where a client sends none.
+_ORDERED = frozenset({"", "active"})
 _URGENT = frozenset({"urgent", "asap", "stat"})
-_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(T.*)?")
 _ICD10 = re.compile(r"[A-Z][0-9]{2}(\.[0-9]{1,2})?")
-_UNKNOWN_BIRTH_DATE = date(1900, 1, 1)  # what some programs write for "unknown"
 
 
 class Find(Protocol):
@@ -95,7 +97,7 @@ def own_number(task: Resource, profile: Profile) -> str:
     ours = organisation_guid(task.get("requester")).lower() == profile.organisation.lower()
     if task.get("intent") != "original-order" or not ours:
         return ""
-    return next((value for system, value in _identifiers(task) if system == profile.mis_oid), "")
+    return next((value for system, value in identifiers(task) if system == profile.mis_oid), "")
 
 
 # ---- the referral ----
@@ -108,6 +110,9 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
     """
     ids = task_references(task)
     request = find(task.get("focus"), "ServiceRequest")
+    check_modifiers(task)
+    check_modifiers(request)
+    _check_ordered(request)
     subject = find(task.get("for") or request.get("subject"), "Patient")
     requester = organisation_guid(task.get("requester"))
     if not requester:
@@ -119,7 +124,7 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
     finance = _code(items(request, "orderDetail"), FINANCE)
     if finance and finance not in validation.FINANCE_CODES:
         wrong["finance"] = "unknown"
-    doctor, doctor_snils, position = _doctor(request, find, profile, wrong)
+    doctor, doctor_snils, position = _doctor(request, find, profile, today, wrong)
     diagnosis_code, diagnosis_text, weight, height = _supporting(request, find, profile, wrong)
     comment, laterality = _notes(request)
     return IncomingReferral(
@@ -157,44 +162,30 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
 
 def _patient(subject: Resource, today: date) -> tuple[Patient, dict[str, str]]:
     """Return the patient and its problems: field -> code."""
-    numbers = dict(reversed(list(_identifiers(subject))))  # the first of each kind
-    name = _name(subject)
+    check_modifiers(subject)
     patient = Patient(
-        name=name,
-        birth_date=_birth_date(subject.get("birthDate")),
-        sex=_SEXES.get(_line(subject.get("gender"), 20), Sex.OTHER),
-        snils=identifiers.digits(numbers.get(SNILS, ""))[:20],
-        policy=identifiers.digits(numbers.get(POLICY, ""))[:20],
+        name=parse_patient.name(subject, today),
+        birth_date=parse_patient.birth_date(subject),
+        sex=parse_patient.sex(subject) or Sex.OTHER,
+        snils=parse_patient.number(subject, SNILS, today),
+        policy=parse_patient.number(subject, POLICY, today),
     )
-    if not (name.family or name.given or patient.snils or patient.policy):
+    if not (patient.name.family or patient.name.given or patient.snils or patient.policy):
         raise Unusable("the Patient has neither a name nor a number")
     wrong = validation.patient_problems(patient, today)
-    if _line(subject.get("gender"), 20) not in _SEXES:
+    if parse_patient.sex(subject) is None:
         wrong["sex"] = "required"
+    if standing := parse_patient.standing(subject):
+        wrong["patient"] = standing
     return patient, wrong
 
 
-def _name(holder: Resource) -> PersonName:
-    """Return a person's usual name; one that is only a text is split."""
-    listed = [each for each in items(holder, "name") if isinstance(each, dict)]
-    listed.sort(key=lambda each: each.get("use") in ("old", "maiden", "anonymous", "nickname"))
-    for each in listed:
-        given = [part for text in items(each, "given") if (part := _line(text))]
-        name = PersonName(_line(each.get("family")), "".join(given[:1]), _line(" ".join(given[1:])))
-        if name.family or name.given:
-            return name
-        if text := _line(each.get("text")):
-            return names.split(text)
-    return NO_NAME
-
-
-def _birth_date(value: object) -> date | None:
-    match = _DAY.fullmatch(value) if isinstance(value, str) else None
-    try:
-        born = date.fromisoformat(match[1]) if match else None
-    except ValueError:
-        return None
-    return None if born == _UNKNOWN_BIRTH_DATE else born
+def _check_ordered(request: Resource) -> None:
+    """Refuse a ServiceRequest that is no order in force; raise Unusable."""
+    if _line(request.get("status"), 40) not in _ORDERED:
+        raise Unusable("the ServiceRequest is not active")
+    if request.get("doNotPerform", False) is not False:
+        raise Unusable("it asks for something not to be done")
 
 
 def _procedure(request: Resource, profile: Profile) -> tuple[str, str, str]:
@@ -207,7 +198,9 @@ def _procedure(request: Resource, profile: Profile) -> tuple[str, str, str]:
     return code, system, _line(member(concept, "text")) or display
 
 
-def _doctor(request: Resource, find: Find, profile: Profile, wrong: dict[str, str]) -> tuple[PersonName, str, str]:
+def _doctor(
+    request: Resource, find: Find, profile: Profile, today: date, wrong: dict[str, str]
+) -> tuple[PersonName, str, str]:
     """Return (name, СНИЛС, position) of the referring doctor, who may be missing."""
     reference = request.get("requester")
     if reference is None:
@@ -220,8 +213,8 @@ def _doctor(request: Resource, find: Find, profile: Profile, wrong: dict[str, st
     except Unusable:
         wrong["referrer"] = "unreadable"
         return NO_NAME, "", ""
-    snils = next((identifiers.digits(value) for system, value in _identifiers(doctor) if system == SNILS), "")
-    return _name(doctor), "" if identifiers.snils_problem(snils) else snils, _position(role, profile)
+    snils = parse_patient.number(doctor, SNILS, today)
+    return parse_patient.name(doctor, today), "" if snils_problem(snils) else snils, _position(role, profile)
 
 
 def _position(role: Resource, profile: Profile) -> str:
@@ -295,14 +288,6 @@ def _notes(request: Resource) -> tuple[str, str]:
 
 
 # ---- members ----
-
-
-def _identifiers(resource: Resource) -> Iterator[tuple[str, str]]:
-    """Yield (OID, value) of the identifiers that have both."""
-    for each in items(resource, "identifier"):
-        system, value = _line(member(each, "system")), _line(member(each, "value"))
-        if system and value:
-            yield system.removeprefix("urn:oid:"), value
 
 
 def _codings(concepts: list[Any]) -> Iterator[tuple[str, str, str]]:

@@ -21,7 +21,6 @@ from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import REPORT_CATEGORY, RESULT_PART, Profile, ReportPart, oid
 from broker.domain import names
 from broker.domain.identifiers import valid_uid
-from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
 from broker.domain.reports import ExternalStudy
 
@@ -101,22 +100,6 @@ def version_of(resource: Resource) -> str:
     meta = member(resource, "meta")
     parts = [member(meta, "versionId"), member(meta, "lastUpdated")]
     return " ".join(_line(part)[:64] for part in parts if isinstance(part, str) and part)
-
-
-def is_another_person(person: Resource, patient: Patient) -> bool:
-    """Return True if a Patient of the bus is certainly another person: neither the name nor the date of birth agree.
-
-    One of the two may differ: people marry, and fingers slip. Of the name both parts count: siblings share a surname.
-    """
-    listed = items(person, "name")
-    families = [family for name in listed if (family := names.fold(_line(member(name, "family"))))]
-    given = [first for name in listed if (first := names.fold("".join(map(_line, items(name, "given", 1)))))]
-    born = member(person, "birthDate")
-    other_name = (bool(families) and names.fold(patient.name.family) not in families) or (
-        bool(given) and bool(patient.name.given) and names.fold(patient.name.given) not in given
-    )
-    other_birth = isinstance(born, str) and patient.birth_date is not None and born != patient.birth_date.isoformat()
-    return other_name and other_birth
 
 
 def read_text(value: object) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from broker.bus.fhir import Resource, bus_time, changed_at, encode, is_id, items, member, reference_to
-from broker.bus.inbound.parse_report import external_study, is_another_person, version_of
+from broker.bus.inbound import parse_patient
+from broker.bus.inbound.parse_report import external_study, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
 from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import Profile
@@ -254,10 +255,11 @@ class ResultPoll:
         report = resolver.resource(member(task, "focus"), "DiagnosticReport")
         for person in (member(report, "subject"), member(task, "for")):
             reference = reference_to("Patient", person)
-            if reference not in ("", f"Patient/{known_patient}") and is_another_person(
-                resolver.resource(reference, "Patient"), order.patient
-            ):
-                raise Unusable("it is about another patient")
+            if reference in ("", f"Patient/{known_patient}"):
+                continue
+            found = resolver.resource(reference, "Patient")
+            if differ := parse_patient.contradictions(found, order.patient, self._store.clock().date()):
+                raise Unusable(f"it is about another patient: {', '.join(differ)}")
         study = external_study(self._search.report_graph(report, task), self._profile)
         return StoredStudy(study, version_of(report) or _version(report), bus_time(report)), resolver.seen
 

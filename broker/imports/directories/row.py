@@ -146,7 +146,7 @@ def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, di
     if raw := details.get("snils"):
         snils = digits(raw).rjust(11, "0") if len(digits(raw)) >= 9 else digits(raw)  # Excel drops leading zeros
         if snils_problem(snils):
-            raise _Refused("the СНИЛС has a wrong check digit or number of digits")
+            raise _Refused("the СНИЛС has a wrong check digit or number of digits, or is nobody's")
         details["snils"] = snils
     full = " ".join(parts[key] for key in ("family", "given", "middle") if parts[key])
     return details.get("snils") or code or names.fold(full), full, details

@@ -1,0 +1,121 @@
+"""Parse a person of the bus, Patient or Practitioner, and say what contradicts one of ours. Pure.
+
+Identifiers and names that are no longer in force are nobody's any more (FHIR R4 Identifier.use and period,
+HumanName.period); numbers that stand for "has none" are no numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from broker.bus.fhir import Resource, items, member
+from broker.bus.inbound.resolver import Unusable
+from broker.bus.profile import POLICY, SNILS
+from broker.domain import names
+from broker.domain.identifiers import digits, is_placeholder, policy_problem, snils_problem
+from broker.domain.people import NO_NAME, Patient, PersonName, Sex
+
+_LINE_KEPT = 200  # characters of a name or a number
+_SEXES = {"male": Sex.MALE, "female": Sex.FEMALE, "other": Sex.OTHER}
+_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(T.*)?")
+_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}){0,2}")
+_UNKNOWN_BIRTH_DATE = date(1900, 1, 1)  # what some programs write for "unknown"
+_FORMER = ("old", "maiden", "anonymous", "nickname")
+
+
+def check_modifiers(resource: Resource) -> None:
+    """Refuse what changes the meaning of a resource (FHIR R4 "Is Modifier", Extensibility); raise Unusable."""
+    if resource.get("modifierExtension") or resource.get("implicitRules"):
+        raise Unusable("it has an extension that changes its meaning")
+
+
+def identifiers(resource: Resource, today: date | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (OID, value) of the identifiers that have both, only of those in force where a day is given."""
+    for each in items(resource, "identifier"):
+        if today and (member(each, "use") == "old" or _has_ended(each, today)):
+            continue
+        system, value = _line(member(each, "system")), _line(member(each, "value"))
+        if system and value:
+            yield system.removeprefix("urn:oid:"), value
+
+
+def number(person: Resource, system: str, today: date) -> str:
+    """Return a person's number of a system in digits, the first in force, as it came; empty if there is none."""
+    found = (digits(value)[:20] for named, value in identifiers(person, today) if named == system)
+    return next((each for each in found if not is_placeholder(each)), "")
+
+
+def name(person: Resource, today: date) -> PersonName:
+    """Return the name that a person goes by: family, имя, отчество; one that is only a text is split."""
+    listed = [each for each in items(person, "name") if isinstance(each, dict)]
+    listed.sort(key=lambda each: (_has_ended(each, today), each.get("use") in _FORMER))
+    for each in listed:
+        given = [part for text in items(each, "given") if (part := _line(text))]
+        found = PersonName(_line(each.get("family")), "".join(given[:1]), _line(" ".join(given[1:])))
+        if found.family or found.given:
+            return found
+        if text := _line(each.get("text")):
+            return names.split(text)
+    return NO_NAME
+
+
+def birth_date(person: Resource) -> date | None:
+    """Return a whole date of birth; None for a part of one, and for the day that stands for "unknown"."""
+    value = person.get("birthDate")
+    match = _DAY.fullmatch(value) if isinstance(value, str) else None
+    try:
+        born = date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
+    return None if born == _UNKNOWN_BIRTH_DATE else born
+
+
+def sex(person: Resource) -> Sex | None:
+    """Return a person's sex; None if it is not said, or not in a word that we know."""
+    return _SEXES.get(_line(person.get("gender")))
+
+
+def standing(person: Resource) -> str:
+    """Return why a Patient may not be who comes: "deceased", "replaced", "inactive"; empty if nothing is said."""
+    if person.get("deceasedBoolean", False) is not False or person.get("deceasedDateTime"):
+        return "deceased"
+    if any(member(link, "type") == "replaced-by" for link in items(person, "link")):
+        return "replaced"
+    return "inactive" if person.get("active", True) is not True else ""
+
+
+def contradictions(person: Resource, patient: Patient, today: date) -> list[str]:
+    """Return the fields in which a Patient of the bus contradicts one of ours; empty if it can be the same person.
+
+    Two valid numbers of one kind that differ are two people. The family name is not compared: people marry; siblings
+    are told apart by the given name, and a name that came by no component cannot be compared.
+    """
+    found = []
+    for field, system, problem in (("snils", SNILS, snils_problem), ("policy", POLICY, policy_problem)):
+        ours, theirs = getattr(patient, field), number(person, system, today)
+        if ours and theirs and not problem(theirs) and ours != theirs:
+            found.append(field)
+    listed = ("".join(map(_line, items(each, "given", 1))) for each in items(person, "name"))
+    given = [names.fold(each) for each in listed if each]
+    if given and patient.name.given and names.fold(patient.name.given) not in given:
+        found.append("given")
+    born = birth_date(person)
+    if born and patient.birth_date and born != patient.birth_date:
+        found.append("birth_date")
+    if Sex.OTHER not in (sexes := {sex(person) or Sex.OTHER, patient.sex}) and len(sexes) == 2:
+        found.append("sex")
+    return found
+
+
+def _has_ended(part: object, today: date) -> bool:
+    """Return True if the period of an identifier or a name is over (FHIR R4 Period: the end is inclusive)."""
+    end = member(member(part, "period"), "end")
+    day = _DATE.match(end) if isinstance(end, str) else None
+    return day is not None and day[0] < today.isoformat()[: len(day[0])]
+
+
+def _line(value: object) -> str:
+    """Return a text on one line without control characters, cut to a length; empty if it is not a text."""
+    return names.cut(names.tidy(value[: 4 * _LINE_KEPT]), _LINE_KEPT) if isinstance(value, str) else ""

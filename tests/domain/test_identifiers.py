@@ -39,9 +39,30 @@ def test_a_policy_is_judged_by_luhn(value: str, problem: str) -> None:
     assert ids.policy_problem(value) == problem
 
 
+@pytest.mark.parametrize("digit", "0123456789")
+def test_one_digit_repeated_is_nobodys_number(digit: str) -> None:
+    assert ids.policy_problem(digit * 16) == "placeholder"
+    for check in range(100):
+        assert ids.snils_problem(f"{digit * 9}{check:02d}") == "placeholder"
+        assert ids.is_placeholder(f"{digit * 9}{check:02d}")
+
+
+@given(st.from_regex(r"[0-9]{11}|[0-9]{16}", fullmatch=True))
+def test_only_one_digit_repeated_is_a_placeholder(number: str) -> None:
+    alike = len(set(number[: 9 if len(number) == 11 else 16])) == 1
+    assert ids.is_placeholder(number) == alike
+
+
+@pytest.mark.parametrize(
+    "dash", ["-", "\u2010", "\u2011", "\u2012", "–", "—", "\u2015", "−", "\u00ad", "\u200b", "\u00a0"]
+)
+def test_a_number_is_read_with_whatever_dashes_a_document_has(dash: str) -> None:
+    assert ids.digits(f"112{dash}233{dash}445 95") == "11223344595"
+
+
 @given(st.integers(0, 999_999_999), st.integers(0, 8), st.integers(1, 9))
 def test_one_wrong_digit_of_a_snils_is_always_noticed(number: int, place: int, shift: int) -> None:
-    if number <= 1_001_998:
+    if number <= 1_001_998 or len(set(f"{number:09d}")) == 1:
         return
     total = sum(int(digit) * (9 - at) for at, digit in enumerate(f"{number:09d}")) % 101 % 100
     right = f"{number:09d}{total:02d}"

@@ -15,7 +15,7 @@ from sys import intern
 from broker.domain import names
 from broker.domain.default_procedures import PROCEDURES
 from broker.domain.directory import Entry
-from broker.domain.identifiers import digits, is_guid, snils_problem
+from broker.domain.identifiers import digits, is_guid, is_placeholder, snils_problem
 from broker.domain.import_result import Progress, silent
 from broker.domain.people import PersonName
 from broker.imports.directories.file import DirectoryTable
@@ -145,8 +145,10 @@ def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, di
     details = details | {key: value for key, value in parts.items() if value}
     if raw := details.get("snils"):
         snils = digits(raw).rjust(11, "0") if len(digits(raw)) >= 9 else digits(raw)  # Excel drops leading zeros
+        if is_placeholder(snils):
+            raise _Refused("the СНИЛС is nobody's number: leave it empty where there is none")
         if snils_problem(snils):
-            raise _Refused("the СНИЛС has a wrong check digit or number of digits, or is nobody's")
+            raise _Refused("the СНИЛС has a wrong check digit or number of digits")
         details["snils"] = snils
     full = " ".join(parts[key] for key in ("family", "given", "middle") if parts[key])
     return details.get("snils") or code or names.fold(full), full, details

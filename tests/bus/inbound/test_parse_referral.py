@@ -95,6 +95,36 @@ def test_a_wrong_number_is_shown_to_a_person_and_named(system: str, value: str, 
     assert value.replace(" ", "") in (got.patient.snils, got.patient.policy)
 
 
+@pytest.mark.parametrize("status", ["revoked", "entered-in-error", "draft", "on-hold", "completed", "unknown"])
+def test_an_order_that_is_not_in_force_is_not_taken(status: str) -> None:
+    with pytest.raises(Unusable, match="not active"):
+        changed("ServiceRequest/s1", status=status)
+
+
+@pytest.mark.parametrize("value", [True, "true", 1])
+def test_an_order_not_to_do_something_is_not_taken_for_one_to_do_it(value: Any) -> None:
+    with pytest.raises(Unusable, match="not to be done"):
+        changed("ServiceRequest/s1", doNotPerform=value)
+    assert changed("ServiceRequest/s1", doNotPerform=False).problems == {}
+
+
+@pytest.mark.parametrize("resource", ["Task/t1", "ServiceRequest/s1", "Patient/p1"])
+def test_an_extension_that_may_change_the_meaning_stops_the_reading(resource: str) -> None:
+    with pytest.raises(Unusable, match="changes its meaning"):
+        changed(resource, modifierExtension=[{"url": "http://example.org/not", "valueBoolean": True}])
+
+
+def test_a_record_that_is_closed_needs_a_person_before_anybody_is_examined() -> None:
+    assert changed("Patient/p1", deceasedBoolean=True).problems == {"patient": "deceased"}
+
+
+@pytest.mark.parametrize("number", ["000-000-000 00", "00000000000", "111-111-111 45"])
+def test_a_number_that_stands_for_none_is_read_as_none(number: str) -> None:
+    identifier = [{"system": "urn:oid:1.2.643.2.69.1.1.1.6.223", "value": number}]
+    got = changed("Patient/p1", identifier=identifier)
+    assert (got.patient.snils, got.problems) == ("", {})
+
+
 def test_a_patient_without_a_name_and_without_a_number_cannot_be_taken() -> None:
     with pytest.raises(Unusable, match="neither a name nor a number"):
         changed("Patient/p1", name=None, identifier=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
 from tests.support import factory
 from tests.support.clock import NOW, Clock
-from tests.support.factory import CLINIC, REGISTRAR, draft, soon
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
 from tests.support.practice import practice_bus
 
 THIRD = "0e0e0e0e-0000-4000-8000-000000000003"
@@ -206,18 +207,26 @@ def test_our_own_results_and_those_for_others_are_none_of_this(clinic: Clinic) -
     assert clinic.ledger() == []
 
 
-@pytest.mark.parametrize("family", ["Совсемдругая", factory.KUZNETSOVA.name.family])
+@pytest.mark.parametrize(
+    ("other", "fields"),
+    [
+        (Patient(PersonName("Совсемдругая", "Ольга"), date(1990, 1, 1), Sex.FEMALE), "given, birth_date"),
+        (replace(KUZNETSOVA, name=replace(KUZNETSOVA.name, given="Марианна"), snils="08765430300"), "snils, given"),
+        (replace(KUZNETSOVA, snils="08765430300"), "snils"),
+        (replace(KUZNETSOVA, birth_date=date(1961, 12, 3), snils="", policy=""), "birth_date"),
+        (replace(KUZNETSOVA, sex=Sex.MALE, snils=""), "sex"),
+    ],
+)
 def test_a_result_about_another_person_is_marked_for_attention_and_the_others_are_taken(
-    clinic: Clinic, family: str
+    clinic: Clinic, other: Patient, fields: str
 ) -> None:
     wrong, right = clinic.refer(), clinic.refer()
-    other = Patient(PersonName(family, "Ольга"), date(1990, 1, 1), Sex.FEMALE)
     clinic.answer(wrong, patient=strangers.person(other))
     clinic.answer(right)
     assert clinic.poll() == ResultPollSummary(completed=1, needs_attention=1)
     assert clinic.now(wrong).state is OrderState.REFERRED
     [aside] = [item for item in clinic.ledger() if item.state is ArrivalState.NEEDS_ATTENTION]
-    assert (aside.order_id, aside.reason) == (wrong.id, "it is about another patient")
+    assert (aside.order_id, aside.reason) == (wrong.id, f"it is about another patient: {fields}")
     assert clinic.poll() == NOTHING  # not again and again
 
 

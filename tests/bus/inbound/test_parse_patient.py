@@ -1,0 +1,141 @@
+"""A person of the bus is read as of today, and never taken for somebody who differs in a lasting trait."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.bus.inbound import parse_patient
+from broker.bus.profile import POLICY, SNILS, oid
+from broker.domain.people import Patient, PersonName, Sex
+from tests.bus import strangers
+
+TODAY = date(2026, 11, 24)
+ANNA = Patient(PersonName("Близнецова", "Анна", "Петровна"), date(1961, 3, 12), Sex.FEMALE, snils="11223344595")
+OTHER_SNILS, OTHER_POLICY = "08765430300", "7800000012345671"
+NUMBERS = {"snils": OTHER_SNILS, "policy": OTHER_POLICY}
+
+
+def differ(theirs: Patient, ours: Patient = ANNA) -> list[str]:
+    return parse_patient.contradictions(strangers.person(theirs), ours, TODAY)
+
+
+def test_the_same_person_does_not_contradict_itself() -> None:
+    assert differ(ANNA) == []
+
+
+@pytest.mark.parametrize(
+    ("theirs", "fields"),
+    [
+        (replace(ANNA, name=replace(ANNA.name, given="Алла"), snils=OTHER_SNILS), ["snils", "given"]),  # a twin
+        (replace(ANNA, snils=OTHER_SNILS), ["snils"]),
+        (replace(ANNA, birth_date=date(1961, 3, 13), snils=""), ["birth_date"]),
+        (replace(ANNA, sex=Sex.MALE, snils=""), ["sex"]),
+        (replace(ANNA, name=replace(ANNA.name, given="Алла")), ["given"]),  # under her own number: a person decides
+    ],
+)
+def test_one_trait_that_does_not_change_makes_another_person(theirs: Patient, fields: list[str]) -> None:
+    assert differ(theirs) == fields
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        replace(ANNA, name=replace(ANNA.name, family="Замужняя")),
+        replace(ANNA, snils=""),
+        replace(ANNA, policy=OTHER_POLICY),  # of which we know none
+        replace(ANNA, birth_date=None),
+        replace(ANNA, name=PersonName("БЛИЗНЕЦОВА", "АHHA")),  # Latin look-alikes
+    ],
+)
+def test_what_people_change_or_nobody_has_said_is_no_contradiction(theirs: Patient) -> None:
+    assert differ(theirs) == []
+
+
+people = st.builds(
+    Patient,
+    st.builds(PersonName, st.sampled_from(["Иванова", "Ким"]), st.sampled_from(["Анна", "Алла", ""])),
+    st.sampled_from([None, date(1961, 3, 12), date(1961, 12, 3)]),
+    st.sampled_from(Sex),
+    st.sampled_from(["", "11223344595", OTHER_SNILS]),
+    st.sampled_from(["", OTHER_POLICY]),
+)
+
+
+@given(people, people)
+def test_two_valid_numbers_of_one_kind_are_two_people_whatever_else_agrees(one: Patient, other: Patient) -> None:
+    two = bool(one.snils and other.snils and one.snils != other.snils)
+    assert ("snils" in differ(other, one)) == two
+
+
+@given(people, people)
+def test_who_contradicts_whom_does_not_depend_on_who_asks(one: Patient, other: Patient) -> None:
+    assert differ(one, other) == differ(other, one)
+
+
+def numbered(**members: Any) -> list[dict[str, Any]]:
+    """Return two identifiers: one with these members, and the one in force."""
+    old = {"system": oid(SNILS), "value": OTHER_SNILS, **members}
+    return [old, {"system": oid(SNILS), "value": ANNA.snils}]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"use": "old"},
+        {"period": {"end": "2026-11-23"}},
+        {"period": {"end": "2025"}},
+        {"period": {"end": "2026-10"}},
+        {"value": "000-000-000 00"},
+        {"value": "11111111145"},
+    ],
+)
+def test_a_number_that_is_over_or_was_never_one_is_not_the_persons(members: dict[str, Any]) -> None:
+    person = strangers.person(ANNA, identifier=numbered(**members))
+    assert parse_patient.number(person, SNILS, TODAY) == ANNA.snils
+
+
+@pytest.mark.parametrize(
+    "period", [{}, {"end": "2026-11-24"}, {"end": "2026"}, {"start": "2020"}, "always", {"end": 7}]
+)
+def test_a_period_that_is_not_over_keeps_the_number(period: Any) -> None:
+    person = strangers.person(ANNA, identifier=numbered(period=period))
+    assert parse_patient.number(person, SNILS, TODAY) == OTHER_SNILS
+
+
+@given(st.dates(date(1990, 1, 1), date(2090, 1, 1)), st.sampled_from([4, 7, 10]))
+def test_a_period_is_over_on_the_day_after_its_end(end: date, precision: int) -> None:
+    person = strangers.person(ANNA, identifier=numbered(period={"end": f"{end}"[:precision]}))
+    assert parse_patient.number(person, SNILS, end) == OTHER_SNILS
+    assert parse_patient.number(person, SNILS, end + timedelta(days=366)) == ANNA.snils
+
+
+def test_a_zero_policy_is_none() -> None:
+    person = strangers.person(ANNA, identifier=[{"system": oid(POLICY), "value": "0" * 16}])
+    assert parse_patient.number(person, POLICY, TODAY) == ""
+
+
+def test_a_former_name_does_not_win_over_the_one_in_force() -> None:
+    former = {"family": "Бывшая", "given": ["Анна"], "period": {"end": "2020-01-01"}}
+    person = strangers.person(ANNA, name=[former, {"family": "Близнецова", "given": ["Анна"], "use": "official"}])
+    assert parse_patient.name(person, TODAY).family == "Близнецова"
+
+
+@pytest.mark.parametrize(
+    ("members", "standing"),
+    [
+        ({}, ""),
+        ({"active": True, "deceasedBoolean": False, "link": [{"type": "seealso"}]}, ""),
+        ({"active": False}, "inactive"),
+        ({"link": [{"type": "replaced-by", "other": {"reference": "Patient/p9"}}]}, "replaced"),
+        ({"deceasedBoolean": True}, "deceased"),
+        ({"deceasedDateTime": "2026-01-02", "active": False}, "deceased"),
+    ],
+)
+def test_what_the_other_clinic_says_of_the_record_itself_is_heeded(members: dict[str, Any], standing: str) -> None:
+    assert parse_patient.standing(strangers.person(ANNA, **members)) == standing

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from broker.domain import names
 from broker.domain.people import Patient, Sex
 
-NUMBERS = ("snils", "policy")  # fields that are unique to a patient
 _OPTIONAL = ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy")
 
 MIN_TRUNCATED = 3  # characters of a truncated name that are enough to compare it
 
 
-def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str) -> list[str]:
+def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = "") -> list[str]:
     """Return the fields in which the patient that a modality reports contradicts this one; empty if none does.
 
-    `name` is a PN and `birth_date` a DA as the device sent them, or empty. A name in another alphabet (Latin, question
-    marks) cannot be compared. A different patient id counts unless the name is the same: devices have their own ids.
+    `name` is a PN, `birth_date` a DA and `sex` a CS as the device sent them, or empty. A name in another alphabet (Latin,
+    question marks) cannot be compared. A different patient id counts unless the name is the same: devices have their
+    own ids.
     """
     found = []
     same = _same_name(patient, name)
@@ -28,28 +27,20 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
         found.append("patient_birth_date")
     if patient_id and patient_id != patient.patient_id and not same:
         found.append("patient_id")
+    if sex in (Sex.MALE, Sex.FEMALE) and patient.sex is not Sex.OTHER and sex != patient.sex:
+        found.append("patient_sex")
     return found
-
-
-def conflicts(known: Patient, typed: Patient, owners: Mapping[str, int]) -> dict[str, str]:
-    """Return the fields in which `typed` contradicts the known patient that was found: field -> problem code.
-
-    `owners`: field -> id of the patient who has the typed number. A patient who was found by a number, not chosen, must
-    have the same name and date of birth: a typing error must not rename another patient.
-    """
-    problems = {}
-    same_name = names.fold(str(known.name)) == names.fold(str(typed.name))
-    if typed.id is None and not (same_name and known.birth_date in (None, typed.birth_date)):
-        field = "snils" if known.snils and known.snils == typed.snils else "policy"
-        problems[field if getattr(known, field) else "patient_id"] = "other_patient"
-    return problems | {field: "other_patient" for field, owner in owners.items() if owner != known.id}
 
 
 def merge(known: Patient, typed: Patient) -> Patient:
     """Return the known patient with the typed fields; empty ones stay if the patient was found, not chosen."""
     empty = () if typed.id is not None else [field for field in _OPTIONAL if not getattr(typed, field)]
+    name = typed.name
+    if typed.id is None and known.name.middle and not typed.name.middle:
+        name = replace(name, middle=known.name.middle)
     return replace(
         typed,
+        name=name,
         id=known.id,
         patient_id=known.patient_id,
         revision=known.revision,
@@ -58,18 +49,34 @@ def merge(known: Patient, typed: Patient) -> Patient:
 
 
 def difference(one: Patient, other: Patient) -> str:
-    """Return "name" or "date of birth" if two patients differ in it, in the words of a refusal; "" if they do not."""
-    if names.fold(str(one.name)) != names.fold(str(other.name)):
-        return "name"
+    """Return what tells two patients of one Patient ID apart, in words for a refusal; "" if nothing does.
+
+    People marry and patronymics are completed: another family name is the same person's if birth date and sex agree.
+    """
     if one.birth_date and other.birth_date and one.birth_date != other.birth_date:
         return "date of birth"
-    return ""
+    if Sex.OTHER not in (one.sex, other.sex) and one.sex != other.sex:
+        return "sex"
+    if names.fold(str(one.name)) == names.fold(str(other.name)):
+        return ""
+    given = names.fold(one.name.given) == names.fold(other.name.given)
+    middle = names.fold(one.name.middle) == names.fold(other.name.middle) or not (one.name.middle and other.name.middle)
+    family = names.fold(one.name.family) == names.fold(other.name.family)
+    certain = one.birth_date is not None and other.birth_date is not None and one.sex == other.sex != Sex.OTHER
+    return "" if given and middle and (family or certain) else "name"
 
 
 def fill_in(known: Patient, imported: Patient) -> Patient:
-    """Return the known patient with fields of the imported item added; an import never renames or deletes."""
+    """Return the known patient with what the imported item says beyond it; nothing that is known is removed.
+
+    A family name and a patronymic that differ are the newer ones: `difference` has let them pass.
+    """
+    name = known.name
+    if names.fold(str(imported.name)) != names.fold(str(name)):
+        name = replace(imported.name, middle=imported.name.middle or name.middle)
     return replace(
         known,
+        name=name,
         birth_date=known.birth_date or imported.birth_date,
         sex=known.sex if imported.sex is Sex.OTHER else imported.sex,
         weight=imported.weight or known.weight,

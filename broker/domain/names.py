@@ -14,7 +14,7 @@ from functools import lru_cache
 from broker.domain.people import PersonName
 
 _BLANKS = re.compile(r"\s+")
-_BESIDE_DASH = re.compile(r" *-+ *")
+_BESIDE_DASH = re.compile(r"(?: *- *)+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # О'Хара is one word
 _CYRILLIC, _LATIN = re.compile(r"[\u0400-\u052f]"), re.compile(r"[a-z]")
 NAME_LENGTH = 64  # characters in one component group, PS3.5 6.2 (PN)

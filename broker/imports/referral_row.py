@@ -51,6 +51,7 @@ REASONS = {
     "too_far": "is more than a year ahead",
     "icd10": "is not a code of ICD-10",
     "other_patient": "belongs to another patient here",
+    "several": "means several patients here: give a number (СНИЛС, policy, card number)",
 }
 # The use case's names of fields -> ours, in order of preference.
 _FIELDS: dict[str, tuple[str, ...]] = {

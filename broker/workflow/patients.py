@@ -9,30 +9,24 @@ from dataclasses import replace
 
 from broker.domain import identity, passthrough
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
+from broker.domain.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.people import Patient
 from broker.store.database import Tx
+from broker.store.queries import patient_index
 from broker.store.tables import orders, patients
 from broker.workflow import numbering
 
 
-def save(tx: Tx, typed: Patient) -> Patient:
+def save(tx: Tx, typed: Patient, *, is_new: bool = False) -> Patient:
     """Find the patient of a referral, or add a new one, and write what has changed.
 
-    `typed.id` is that of a patient who was chosen, None where one is to be found. Raise NotFound, Invalid (whose number
-    it is), Stale when a chosen patient has changed since.
+    `typed.id` is that of a patient who was chosen, None where one is to be found; `is_new`: a person has said that it
+    is nobody of those whom we have. Raise NotFound, Invalid (whose number it is; several are described by this), Stale
+    when a chosen patient has changed since.
     """
-    known = _match(tx, typed)
+    known = _chosen(tx, typed) if typed.id is not None else _found(tx, typed, is_new)
     if known is None:
         return _add(tx, typed)
-    owners = {
-        field: owner.stored_id
-        for field in identity.NUMBERS
-        if (value := getattr(typed, field)) and (owner := patients.find_by(tx, field, value))
-    }
-    if problems := identity.conflicts(known, typed, owners):
-        raise Invalid(problems)
-    if typed.id is not None and typed.revision not in (0, known.revision) and typed != known:
-        raise Stale(f"patient {known.patient_id}")
     merged = identity.merge(known, typed)
     if merged != known:
         patients.update(tx, known.stored_id, merged)
@@ -41,16 +35,17 @@ def save(tx: Tx, typed: Patient) -> Patient:
 
 
 def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient:
-    """Find the patient of a script's worklist item, or add a new one; fill in a known patient's empty fields only.
+    """Find the patient of a script's worklist item, or add a new one; fill in what was not known.
 
-    `current` is the patient of the order of the item's earlier content. Return the patient as stored. Raise Refused.
+    `current` is the patient of the order that came of the item's earlier content. Under the same Patient ID, birth date
+    and sex, a completed patronymic or a changed family name is taken over. Raise Refused.
     """
     if imported.patient_id:
         known = patients.find_by(tx, "patient_id", imported.patient_id)
     elif current and not identity.difference(imported, current):
         known = current
     else:
-        known = patients.find_same(tx, imported)
+        known = _described(tx, imported)
     if known is None:
         return _add(tx, imported)
     if difference := identity.difference(imported, known):
@@ -62,13 +57,45 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
     return replace(filled, revision=known.revision + 1)
 
 
-def _match(tx: Tx, typed: Patient) -> Patient | None:
-    if typed.id is None:
-        return patients.find_same(tx, typed)
-    known = patients.get(tx, typed.id)
+def _chosen(tx: Tx, typed: Patient) -> Patient:
+    known = patients.get(tx, typed.stored_id)
     if known is None:
         raise NotFound(f"patient {typed.id}")
+    values = ((field, getattr(typed, field)) for field in NUMBERS)
+    owners = {field: patients.find_by(tx, field, value) for field, value in values if value}
+    if foreign := [field for field, owner in owners.items() if owner and owner.id != known.id]:
+        raise Invalid(dict.fromkeys(foreign, "other_patient"))
+    if typed.revision not in (0, known.revision) and typed != known:
+        raise Stale(f"patient {known.patient_id}")
     return known
+
+
+def _found(tx: Tx, typed: Patient, is_new: bool) -> Patient | None:
+    found = patient_index.match(tx, typed)
+    shared = {field: _owners(found, typed, field) for field in (*NUMBERS, "patient_id")}
+    bearing = [field for field, owners in shared.items() if owners]
+    if found.likeness is Likeness.CONTRADICTORY:
+        raise Invalid(dict.fromkeys(bearing if len(found.patients) > 1 else bearing[:1], "other_patient"))
+    if is_new and not bearing:  # who bears a number of one of ours is not new, whatever a person has said
+        return None
+    if found.likeness is Likeness.SEVERAL:
+        raise Invalid({"patient": "several"})
+    return found.patient
+
+
+def _owners(found: PatientMatch, typed: Patient, field: str) -> list[Patient]:
+    value = getattr(typed, field)
+    return [each for each in found.patients if value and getattr(each, field) == value]
+
+
+def _described(tx: Tx, imported: Patient) -> Patient | None:
+    found = patient_index.match(tx, imported)
+    if found.likeness is Likeness.SEVERAL:
+        raise Refused("several patients here have this name, date of birth and sex: the item needs a Patient ID")
+    if found.likeness is Likeness.CONTRADICTORY:
+        differ = ", ".join(found.fields)
+        raise Refused(f"a number of this patient belongs to somebody here who differs in {differ}")
+    return found.patient
 
 
 def _add(tx: Tx, patient: Patient) -> Patient:

@@ -176,11 +176,23 @@ def test_who_may_not_register_may_not_import(store: Store) -> None:
 # ---- patients ----
 
 
-def test_a_patient_id_never_renames_a_person(store: Store) -> None:
+@pytest.mark.parametrize(
+    "name", [PersonName("Сидорова", "Анна", "Ивановна"), PersonName("Петрова", "Анна"), PersonName("СИДОРОВА", "Анна")]
+)
+def test_a_completed_patronymic_or_a_changed_surname_is_the_same_person(store: Store, name: PersonName) -> None:
+    take(store, item())
+    order = order_of(store, take(store, item(patient=replace(SIDOROVA, name=name), **OTHER), "/wl/2.wl"))
+    assert value(store, "SELECT count(*) FROM patient") == 1
+    assert str(order.patient.name).casefold() == str(name).casefold()
+
+
+def test_a_patient_id_never_makes_one_of_two_people(store: Store) -> None:
     take(store, item())
     for changes, reason in (
-        ({"name": PersonName("Петрова", "Анна")}, "another name"),
+        ({"name": PersonName("Петрова", "Алла")}, "another name"),
+        ({"name": PersonName("Петрова", "Анна"), "birth_date": None}, "another name"),
         ({"birth_date": date(1981, 1, 2)}, "another date of birth"),
+        ({"sex": Sex.MALE}, "another sex"),
     ):
         other = item(patient=replace(SIDOROVA, **changes), **OTHER)
         with pytest.raises(Refused, match=reason) as raised:

@@ -17,7 +17,7 @@ from broker.domain.orders import Order, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Store
-from broker.store.queries import desk, directory_search, inbox, lookups, order_card
+from broker.store.queries import desk, directory_search, inbox, lookups, order_card, patient_index
 from broker.store.queries.desk import WalkIn
 from broker.store.queries.order_card import Card
 from broker.workflow import incoming_referrals, referrals
@@ -267,7 +267,7 @@ def _incoming(reader: Reader, services: Services, id: int) -> FormMode | NoForm:
         return NoForm("Такого направления нет.", "Проверьте адрес.", "", "К входящим", "/incoming")
     system = services.settings.system_procedure
     draft = incoming_referrals.draft_of(referral, lookups.procedures(reader), services.now(), system_procedure=system)
-    patient = desk.same_patient(reader, draft.patient)
+    patient = patient_index.match(reader, draft.patient).patient
     if patient:  # what is known to the other clinic only
         blank = {key: getattr(draft.patient, key) for key in ("snils", "policy", "phone") if not getattr(patient, key)}
         patient = replace(patient, **blank, weight=draft.patient.weight or patient.weight)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from broker.domain import names
 from broker.domain.devices import Device
 from broker.domain.people import Patient, Sex
 from broker.domain.performed import PerformedStep, StepSource
 from broker.store.database import Reader
+from broker.store.queries import patient_index
 from broker.store.tables import devices, orders, patients, performed
 
 
@@ -28,18 +28,10 @@ class WalkIn:
 
 
 def find_described(reader: Reader, described: Patient) -> Patient | None:
-    """Return the patient whom a form means: who was chosen, or whom its fields describe; None is somebody new."""
-    return patients.get(reader, described.id) if described.id is not None else same_patient(reader, described)
-
-
-def same_patient(reader: Reader, described: Patient) -> Patient | None:
-    """Return the patient of ours whom somebody else means, or None: numbers alone are not enough, for slips happen."""
-    found = patients.find_same(reader, described)
-    same = found is not None and (names.fold(str(found.name)), found.birth_date) == (
-        names.fold(str(described.name)),
-        described.birth_date,
-    )
-    return found if same else None
+    """Return the patient whom a form means: who was chosen, or whom its fields certainly describe; None otherwise."""
+    if described.id is not None:
+        return patients.get(reader, described.id)
+    return patient_index.match(reader, described).patient
 
 
 def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:

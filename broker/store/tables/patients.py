@@ -32,25 +32,30 @@ def get(reader: Reader, id: int) -> Patient | None:
     return from_row(row) if row else None
 
 
-def find_same(reader: Reader, patient: Patient) -> Patient | None:
-    """Return this patient by card number, СНИЛС or policy, else by full name, birth date and sex; None if unknown."""
-    for number, value in (("patient_id", patient.patient_id), ("snils", patient.snils), ("policy", patient.policy)):
-        if value and (found := find_by(reader, number, value)):
-            return found
-    if patient.birth_date is None:  # a name alone does not identify a patient
-        return None
-    row = reader.one(
-        "SELECT * FROM patient WHERE name_key = ? AND birth_date = ? AND sex = ?"
-        " AND (snils IS NULL OR ? = '') AND (policy IS NULL OR ? = '')",
-        [
-            names.fold(str(patient.name)),
-            patient.birth_date.isoformat(),
-            patient.sex,
-            patient.snils,
-            patient.policy,
-        ],
+def candidates(reader: Reader, person: Patient) -> list[Patient]:
+    """Return all who may be this person: who share a number, the full name, or the birth date (day and month swapped,
+    too); see `domain.patient_match`.
+    """
+    born = person.birth_date
+    swapped = born.replace(month=born.day, day=born.month) if born and born.day <= 12 else born
+    rows = reader.rows(
+        "SELECT * FROM patient WHERE id IN ("
+        " SELECT id FROM patient WHERE patient_id = :patient_id AND :patient_id <> ''"
+        " UNION SELECT id FROM patient WHERE snils = :snils AND :snils <> ''"
+        " UNION SELECT id FROM patient WHERE policy = :policy AND :policy <> ''"
+        " UNION SELECT id FROM patient WHERE birth_date = :born AND :born <> ''"
+        " UNION SELECT id FROM patient WHERE birth_date = :swapped AND :born <> ''"
+        " UNION SELECT id FROM patient WHERE name_key = :name AND :born <> '') ORDER BY id",
+        {
+            "patient_id": person.patient_id,
+            "snils": person.snils,
+            "policy": person.policy,
+            "born": born.isoformat() if born else "",
+            "swapped": swapped.isoformat() if swapped else "",
+            "name": names.fold(str(person.name)),
+        },
     )
-    return from_row(row) if row else None
+    return [from_row(row) for row in rows]
 
 
 def find_by(reader: Reader, number: str, value: str) -> Patient | None:

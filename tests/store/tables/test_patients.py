@@ -8,7 +8,7 @@ import pytest
 
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Store
-from broker.store.queries import lookups
+from broker.store.queries import lookups, patient_index
 from broker.store.tables import patients
 from tests.support.factory import KUZNETSOVA
 
@@ -75,7 +75,7 @@ def test_search_uses_an_index(people: Store) -> None:
 def test_the_same_person_is_known_by_number_or_by_name_date_and_sex(people: Store) -> None:
     def same(**changes: object) -> Patient | None:
         with people.read() as reader:
-            return patients.find_same(reader, replace(KUZNETSOVA, **changes))  # type: ignore[arg-type]
+            return patient_index.match(reader, replace(KUZNETSOVA, **changes)).patient  # type: ignore[arg-type]
 
     known = same()
     assert known is not None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from broker.domain import names
 from broker.domain.people import Patient, Sex
+from broker.domain.performed import PerformedStep
 
 _OPTIONAL = ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy")
 
@@ -15,9 +16,9 @@ MIN_TRUNCATED = 3  # characters of a truncated name that are enough to compare i
 def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = "") -> list[str]:
     """Return the fields in which the patient that a modality reports contradicts this one; empty if none does.
 
-    `name` is a PN, `birth_date` a DA and `sex` a CS as the device sent them, or empty. A name in another alphabet (Latin,
-    question marks) cannot be compared. A different patient id counts unless the name is the same: devices have their
-    own ids.
+    `name` is a PN, `birth_date` a DA and `sex` a CS as the device sent them, or empty. A name in another alphabet
+    (Latin, question marks) cannot be compared. A different patient id counts unless the name is the same: devices have
+    their own ids.
     """
     found = []
     same = _same_name(patient, name)
@@ -30,6 +31,11 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
     if sex in (Sex.MALE, Sex.FEMALE) and patient.sex is not Sex.OTHER and sex != patient.sex:
         found.append("patient_sex")
     return found
+
+
+def contradictions_of(patient: Patient, step: PerformedStep) -> list[str]:
+    """Return the fields in which the patient of a performed step contradicts this one."""
+    return contradictions(patient, step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex)
 
 
 def merge(known: Patient, typed: Patient) -> Patient:

@@ -224,7 +224,8 @@ def _is_wrong_entry(after: PerformedStep, change: PerformedChange) -> bool:
 def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list[tuple[Order, list[str]]]:
     """Link a step to every scheduled step that it names; return the orders, each with the fields that contradict it.
 
-    Fields of another patient are stored with the link: nothing is sent to the region until a person has confirmed it.
+    Where the patient contradicts, or the numbers name two orders, the link bears it, and nothing goes to the region
+    until a person has looked.
     """
     uids = Counter(reference.study_instance_uid for reference in step.references)
     affected: dict[int, tuple[Order, list[str]]] = {}  # each order is read once: nothing here changes one
@@ -234,9 +235,9 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
         for order_id, step_id in found:
             order, known = affected[order_id] if order_id in affected else (orders.require(tx, order_id), [])
             affected[order_id] = order, known
-            wrong = identity.contradictions(order.patient, step.patient_name, step.patient_id, step.patient_birth_date)
+            wrong = [*conflicts, *identity.contradictions_of(order.patient, step)]
             performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
-            known += [name for name in (*conflicts, *wrong) if name not in known]
+            known += [name for name in wrong if name not in known]
     for order, conflicts in affected.values():
         number = order.patient.patient_id
         if step.patient_id and step.patient_id != number and "patient_id" not in conflicts:

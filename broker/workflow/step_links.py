@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 
-from broker.domain import identifiers, lifecycle, names
+from broker.domain import identifiers, identity, lifecycle, names
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
-from broker.domain.errors import Stale, WrongState
+from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
 from broker.domain.performed import PerformedState, PerformedStep, StepSource
@@ -18,19 +19,28 @@ from broker.store.tables import audit, orders, performed
 from broker.workflow import order_status
 
 
-def link(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Link a step to an order that its modality did not name.
+def link(
+    tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic, confirmed: Collection[str] = ()
+) -> None:
+    """Link a step to the order that it belongs to, which its modality did not name.
 
-    Raise NotFound, WrongState if the step belongs to an order already, Forbidden.
+    `confirmed`: the fields in which the order's patient contradicts the device's and which the person has seen and
+    confirmed to be of one patient, as `identity.contradictions_of` names them.
+    Raise NotFound, WrongState when the step belongs to an order already, Invalid with the fields that contradict and
+    are not confirmed, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
     if performed.linked_steps(tx, step.id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
+    wrong = identity.contradictions_of(order.patient, step)
+    if unseen := [field for field in wrong if field not in confirmed]:
+        raise Invalid(dict.fromkeys(unseen, "contradicts"))
     for scheduled in order.steps:
         performed.link(tx, step.id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid)
+    seen = {"confirmed": ", ".join(wrong)} if wrong else {}
+    audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid, **seen)
     tx.notify()
 
 

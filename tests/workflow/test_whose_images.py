@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from broker.domain.actors import Actor, ActorKind
+from broker.domain.errors import Invalid
 from broker.domain.orders import Order, OrderState
+from broker.domain.people import Patient, PersonName, Sex
 from broker.domain.performed import WRONG_ENTRY, MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.queries import board, order_card
@@ -55,6 +59,53 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         assert board.doubtful(reader) == []
+
+
+def test_numbers_that_name_two_orders_wait_for_a_person(store: Store, order: Order) -> None:
+    popov = Patient(PersonName("Попов", "Степан"), date(1938, 2, 17), Sex.MALE)
+    other = store.write(referrals.register, draft(patient=popov, submission_id="other"), REGISTRAR, CLINIC)
+    reference = StepReference(order.study_instance_uid, other.accession_number)
+    store.write(performed_steps.start, performed("1.2", reference), message("create"), XRAY, CLINIC)
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", DONE, message("final")), XRAY, CLINIC)
+    assert "images" not in kinds(store)
+    with store.read() as reader:
+        [doubtful] = board.doubtful(reader)
+    assert (doubtful.order.id, doubtful.fields) == (order.id, ("accession_number",))
+    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
+    assert "images" in kinds(store)
+
+
+@pytest.mark.parametrize(
+    ("reported", "fields"),
+    [
+        ({"patient_name": "Двойников^Олег"}, {"patient_name"}),
+        ({"patient_id": "X9", "patient_name": "Двойников^Олег"}, {"patient_name", "patient_id"}),
+        ({"patient_birth_date": "19900101"}, {"patient_birth_date"}),
+        ({"patient_sex": "M"}, {"patient_sex"}),
+    ],
+)
+def test_a_person_links_what_contradicts_only_knowingly(
+    store: Store, order: Order, reported: dict[str, str], fields: set[str]
+) -> None:
+    store.write(performed_steps.start, performed("1.2", **reported), message("create"), XRAY, CLINIC)
+    with pytest.raises(Invalid) as raised:
+        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC)
+    assert raised.value.problems == dict.fromkeys(fields, "contradicts")
+    assert now(store, order).state is OrderState.SCHEDULED
+    with pytest.raises(Invalid):
+        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, ["something else"])
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, fields)
+    assert now(store, order).state is OrderState.IN_PROGRESS
+    with store.read() as reader:
+        [row] = reader.rows("SELECT details FROM audit WHERE action = 'link'")
+    assert all(field in row["details"] for field in fields)
+
+
+def test_another_sex_on_the_device_waits_for_a_person(store: Store, order: Order) -> None:
+    step = performed("1.2", StepReference(order.study_instance_uid), patient_sex="M")
+    store.write(performed_steps.start, step, message("create"), XRAY, CLINIC)
+    with store.read() as reader:
+        assert [each.fields for each in board.doubtful(reader)] == [("patient_sex",)]
 
 
 def test_unlinking_them_lets_the_order_wait_again(store: Store, order: Order) -> None:

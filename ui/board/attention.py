@@ -117,11 +117,22 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
 def _doubtful(each: DoubtfulStep) -> AttentionItem:
     reported = names.cut(str(names.from_dicom(each.step.patient_name)), MAX_NAME) or "без имени"
     number = each.order.accession_number
+    if words.NUMBERS_OF_ORDERS & set(each.fields):
+        return AttentionItem(
+            key=("doubtful", each.step.sop_instance_uid, each.order.id),
+            title="Чьё это исследование?",
+            why=f"{each.device_name}: «{reported}». Номера с аппарата называют и направление {number}"
+            f" ({names.short(each.order.patient.name)}), и другое: {words.contradictions(each.fields)}."
+            " Пока не проверите, шине о снимках не сообщим.",
+            act="Проверить",
+            path=f"/order/{number}",
+        )
     return AttentionItem(
         key=("doubtful", each.step.sop_instance_uid, each.order.id),
         title="Тот ли это пациент?",
         why=f"{each.device_name}: «{reported}», а направление {number} на пациента"
-        f" {names.short(each.order.patient.name)}. Пока не проверите, шине о снимках не сообщим.",
+        f" {names.short(each.order.patient.name)} (не сходится {words.contradictions(each.fields)})."
+        " Пока не проверите, шине о снимках не сообщим.",
         act="Проверить",
         path=f"/order/{number}",
     )

@@ -6,10 +6,13 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from broker.domain import names
+from broker.domain import identity, names
+from broker.domain.people import Sex
+from broker.domain.performed import PerformedStep
 from broker.store.queries.board import UnlinkedStep
 from broker.store.queries.schedule import Visit
 from broker.workflow import step_links
+from ui.board import layout
 from ui.live import attempt, current_actor
 from ui.services import Services
 from ui.text import words
@@ -23,12 +26,22 @@ class LinkDialog:
     def __init__(self, services: Services, registers: bool) -> None:
         self._services = services
         self._study: UnlinkedStep | None = None
+        self._candidates: list[Visit] = []
         self._chosen: Visit | None = None
+        self._contradicts: list[str] = []  # what does not agree between the device and the chosen one
         self._choices: dict[int, ui.element] = {}
         with ui.element("dialog").classes("wide").props("id=link aria-labelledby=link-title"):
             text("h2", "Чьи это снимки?").props("id=link-title")
             self._about = text("p", "", "muted")
+            self._search = (
+                ui.element("input")
+                .classes("field")
+                .on("input", lambda event: self._show(event.args), js_handler="(event) => emit(event.target.value)")
+            )
+            self._search.props('type=search autocomplete=off aria-label="Найти направление"')
+            self._search.props('placeholder="Фамилия, номер направления или карты"')
             self._list = ui.element("div").classes("choices").props('role=radiogroup aria-labelledby="link-title"')
+            self._warning = text("p", "", "problem").props("role=alert")
             text("p", "Нет в списке? Тогда исследование сделано без направления.", "muted small")
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 self._walk_in = ui.link("Записать без направления", "").classes("btn")
@@ -38,23 +51,28 @@ class LinkDialog:
 
     def ask(self, study: UnlinkedStep, candidates: list[Visit]) -> None:
         """Show a study and the visits that it may belong to."""
-        self._study, self._chosen = study, None
-        self._go.set_text("Связать")
-        self._go.disable()
+        self._study, self._candidates = study, candidates
+        self._search.props["value"] = ""
+        self._search.update()
         step = study.step
         self._walk_in.props["href"] = f"/desk?walkin={quote(step.sop_instance_uid, safe='')}"
-        who = str(names.from_dicom(step.patient_name)) or "без имени"
-        number = f", номер {step.patient_id}" if step.patient_id else ""
         at = f" в {step.start:%H:%M}" if step.start else ""
         self._about.set_text(
-            f"{study.device_name}{at}: «{who}»{number}. Выберите направление; ошибку исправят в карточке."
+            f"{study.device_name}{at}: {_reported(step)}. Выберите направление; ошибку исправят в карточке."
         )
+        self._show("")
+
+    def _show(self, typed: str) -> None:
+        """Show the visits that what was typed finds; all of them while nothing is typed."""
+        found = [visit for visit in self._candidates if layout.is_found(visit, typed)]
+        self._choose(None)
         self._list.clear()
         self._choices = {}
         with self._list:
-            if not candidates:
-                text("p", "В этот день подходящих направлений нет.", "muted")
-            for visit in candidates:
+            if not found:
+                day = "В этот день подходящих направлений нет."
+                text("p", "Такого в списке дня нет." if self._candidates else day, "muted")
+            for visit in found:
                 self._choices[visit.order.id] = self._draw(visit)
 
     def _draw(self, visit: Visit) -> ui.element:
@@ -66,11 +84,26 @@ class LinkDialog:
             theme.state_chip(words.visit_state(visit))
         return choice.on("click", lambda: self._choose(visit))
 
-    def _choose(self, visit: Visit) -> None:
-        self._chosen = visit
+    def _choose(self, visit: Visit | None) -> None:
+        self._chosen, self._contradicts = visit, []
         for order_id, choice in self._choices.items():
-            choice.props(f"aria-checked={'true' if order_id == visit.order.id else 'false'}")
-        self._go.set_text(f"Связать: {names.short(visit.order.patient.name)}")
+            choice.props(f"aria-checked={'true' if visit and order_id == visit.order.id else 'false'}")
+        if visit is None or self._study is None:
+            self._warning.set_text("")
+            self._go.set_text("Связать")
+            self._go.disable()
+            return
+        patient, step = visit.order.patient, self._study.step
+        self._contradicts = identity.contradictions_of(patient, step)
+        self._warning.set_text(
+            f"Не сходится {words.contradictions(self._contradicts)}: на аппарате {_reported(step)}, в направлении"
+            f" {patient.name}, {_SEXES[patient.sex]}, {words.born(patient.birth_date)}, номер {patient.patient_id}."
+            " Связывайте, только если уверены, что это один человек."
+            if self._contradicts
+            else ""
+        )
+        sure = "Это один человек, связать" if self._contradicts else "Связать"
+        self._go.set_text(f"{sure}: {names.short(patient.name)}")
         self._go.enable()
 
     async def _link(self) -> None:
@@ -78,6 +111,21 @@ class LinkDialog:
         if study is None or visit is None:
             return
         actor = current_actor(services)
-        uid, order = study.step.sop_instance_uid, visit.order
-        if await attempt(lambda: services.store.write(step_links.link, uid, order.id, actor, services.clinic)):
+        uid, order, seen = study.step.sop_instance_uid, visit.order, self._contradicts
+        if await attempt(lambda: services.store.write(step_links.link, uid, order.id, actor, services.clinic, seen)):
             theme.show_message(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")
+
+
+_SEXES = {Sex.FEMALE: "жен.", Sex.MALE: "муж.", Sex.OTHER: "пол не указан"}
+
+
+def _reported(step: PerformedStep) -> str:
+    """Return how the device named its patient: name, sex, birth date, number, as far as it did."""
+    born = step.patient_birth_date
+    parts = (
+        f"«{names.from_dicom(step.patient_name)}»" if step.patient_name.strip("^ ") else "без имени",
+        _SEXES[Sex(step.patient_sex)] if step.patient_sex in ("M", "F") else "",
+        f"{born[6:]}.{born[4:6]}.{born[:4]}" if len(born) == 8 and born.isdigit() else "",
+        f"номер {step.patient_id}" if step.patient_id else "",
+    )
+    return ", ".join(part for part in parts if part)

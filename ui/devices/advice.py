@@ -114,7 +114,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"a step was not ended, its last message came at (.+)"), lambda match: f"последняя весть {match[1]}"),
     (
         re.compile(r"a step for (\S+) names another order or patient by (.+)"),
-        lambda match: f"{match[1]}, не сходится {match[2]}",
+        lambda match: f"{match[1]}, не сходится {words.contradictions(match[2].split(', '))}",
     ),
     (re.compile(r"(?:not a|no) number: (.+)"), lambda match: match[1]),
 )

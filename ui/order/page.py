@@ -264,7 +264,12 @@ class OrderPage:
                 theme.facts(self._performed(step))
                 if step.sop_instance_uid in card.conflicts:
                     reported = names.cut(str(names.from_dicom(step.patient_name)), 64) or "без имени"
-                    text("p", f"На аппарате названо: «{reported}». Тот ли это пациент?", "attention-reason")
+                    differ = words.contradictions(card.conflicts[step.sop_instance_uid].split(", "))
+                    text(
+                        "p",
+                        f"На аппарате названо: «{reported}», не сходится {differ}. Тот ли это пациент?",
+                        "attention-reason",
+                    )
                     if self._may(Permission.LINK):
                         uid = step.sop_instance_uid
                         theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)

@@ -5,6 +5,7 @@ The words for errors are in `errors`, those for the exchange with the region in 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 
@@ -95,6 +96,26 @@ EVENTS = {
 }
 # All events of a timeline, by `OrderEvent.what`.
 ACTIONS = {**EVENTS, **{str(action): text for action, text in AUDIT_ACTIONS.items()}}
+
+# What a device, an archive or the bus says otherwise than a referral, by `identity.contradictions` and the numbers.
+_CONTRADICTIONS = {
+    "patient_name": "имя",
+    "patient_id": "номер карты",
+    "patient_birth_date": "дата рождения",
+    "patient_sex": "пол",
+    "accession_number": "номер направления",
+    "study_instance_uid": "номер исследования",
+    "referenced_study_uids": "номер исследования",
+    "sps_id": "номер записи",
+    "requested_procedure_id": "номер процедуры",
+}
+NUMBERS_OF_ORDERS = frozenset(_CONTRADICTIONS) - {"patient_name", "patient_id", "patient_birth_date", "patient_sex"}
+
+
+def contradictions(fields: Iterable[str]) -> str:
+    """Return the fields that do not agree, as a list in a sentence; each once."""
+    return ", ".join(dict.fromkeys(_CONTRADICTIONS.get(field, field) for field in fields))
+
 
 # ---- states ----
 

@@ -46,6 +46,7 @@ class DoubtfulStep:
     step: PerformedStep
     order: Order
     device_name: str
+    fields: tuple[str, ...] = ()  # what contradicts: of the patient, or a number that names another order
 
 
 def unlinked(reader: Reader, since: datetime) -> list[UnlinkedStep]:
@@ -70,12 +71,19 @@ def unlinked(reader: Reader, since: datetime) -> list[UnlinkedStep]:
 def doubtful(reader: Reader) -> list[DoubtfulStep]:
     """Return the studies whose patient, as the device named it, is perhaps not the order's; oldest first."""
     rows = reader.rows(
-        "SELECT DISTINCT p.*, s.order_id, coalesce(d.name, p.ae_title) AS device_name FROM performed_step_link l"
+        "SELECT p.*, s.order_id, max(l.conflict) AS conflict, coalesce(d.name, p.ae_title) AS device_name"
+        " FROM performed_step_link l"
         " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
-        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE l.conflict <> '' ORDER BY p.id"
+        " LEFT JOIN device d ON d.ae_title = p.ae_title WHERE l.conflict <> ''"
+        " GROUP BY p.id, s.order_id ORDER BY p.id"
     )
     found = {order.id: order for order in orders.get_many(reader, list({row["order_id"] for row in rows}))}
-    return [DoubtfulStep(performed.from_row(row), found[row["order_id"]], row["device_name"]) for row in rows]
+    return [
+        DoubtfulStep(
+            performed.from_row(row), found[row["order_id"]], row["device_name"], tuple(row["conflict"].split(", "))
+        )
+        for row in rows
+    ]
 
 
 def orphans(reader: Reader, since: datetime) -> list[OrphanMessage]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from broker.domain.devices import Device
 from broker.domain.orders import Priority
 from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import devices, worklist
+from broker.workflow import referrals
 from tests.support.clock import TODAY, ZONE
+from tests.support.factory import CLINIC, REGISTRAR
 from tests.ui.scene import Scene
 from ui.board import attention, layout
 from ui.board.layout import BoardDay, ClockRow, DeviceColumn, FoldRow, GapRow, NoteRow, VisitRow
@@ -178,3 +182,32 @@ def test_the_likeliest_referral_comes_first(scene: Scene) -> None:
     assert found == [named.id, near.id, far.id, done.id, other_device.id]
     assert mammography.id not in found
     assert named.patient.name == PersonName("Зуёв", "Пётр")
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("", True),
+        ("сон", True),
+        ("ЛИ ен", True),
+        ("2611-0001", True),
+        ("кузн", False),
+        ("ен кузн", False),
+        ("x", False),
+    ],
+)
+def test_a_visit_is_found_by_the_beginnings_of_names_and_by_its_numbers(
+    scene: Scene, typed: str, *, found: bool
+) -> None:
+    scene.register("10:30", "Ли-Сон Ен")
+    [visit] = day(scene).visits
+    assert layout.is_found(visit, typed) == found
+
+
+def test_a_cancelled_visit_is_offered_last(scene: Scene) -> None:
+    cancelled = scene.register("09:10", "Зуев Пётр")
+    scene.store.write(referrals.cancel, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
+    other = scene.register("15:00", "Ли Ен")
+    scene.begin(None, "1.9", patient_name="Зуев^Пётр")
+    plan = day(scene)
+    assert [visit.order.id for visit in layout.candidates(plan, plan.unlinked[0])] == [other.id, cancelled.id]

@@ -98,6 +98,18 @@ async def test_an_unlinked_study_is_linked_only_after_a_choice(scene: Scene, use
     assert card.order.state is OrderState.IN_PROGRESS
 
 
+async def test_images_of_another_name_are_linked_only_after_a_warning(scene: Scene, user: User) -> None:
+    order = scene.register("09:10")
+    scene.begin(None, "1.9", patient_name="Двойников^Олег", patient_id="X9", patient_sex="M")
+    await user.open("/board")
+    press(user, "Найти направление")
+    await user.should_see("Рентген в 09:15: «Двойников Олег», муж., номер X9. Выберите направление")
+    press(user, "Кузнецова М. П., 12.03.1961")
+    await user.should_see("Не сходится имя, номер карты, пол: на аппарате «Двойников Олег», муж., номер X9")
+    press(user, "Это один человек, связать: Кузнецова М. П.")
+    await user.should_see(f"Снимки связаны: {order.accession_number}", retries=10)
+
+
 async def test_who_may_only_look_is_offered_no_change(scene: Scene, radiologist: User) -> None:
     scene.begin(None, "1.9", patient_name="ZUEV^PETR")
     scene.refuse(scene.register("10:00"), "Полис не найден")

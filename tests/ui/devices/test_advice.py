@@ -82,7 +82,7 @@ def test_notes_say_when_and_how_often() -> None:
         ),
         ("undecodable_name", "PatientName was question marks only: the device cannot write its characters", "никого"),
         ("mpps_unfinished", "a step was not ended, its last message came at 24.11.2026 09:15", "24.11.2026 09:15 (x)"),
-        ("mpps_conflict", "a step for K1 names another order or patient by patient_id", "K1, не сходится patient_id"),
+        ("mpps_conflict", "a step for K1 names another order or patient by patient_id", "K1, не сходится номер карты"),
         ("mpps_dose", "not a number: EntranceDose", "не число: EntranceDose (x)"),
     ],
 )

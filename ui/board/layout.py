@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
@@ -23,13 +23,20 @@ MIN_FOLDED = 2
 MIN_GAP = timedelta(minutes=10)
 USUAL_LENGTH = timedelta(minutes=10)  # of a procedure that is no longer in the directory
 
-# A filter's word and the states that it shows.
-FILTERS: dict[str, frozenset[OrderState]] = {
-    "Все": frozenset(OrderState) - {OrderState.CANCELLED},
-    "Ожидают": frozenset({OrderState.SCHEDULED}),
-    "Выполняются": frozenset({OrderState.IN_PROGRESS}),
-    "Выполнены": frozenset({OrderState.COMPLETED}),
-    "Отменены": frozenset({OrderState.CANCELLED}),
+
+def _is_done(visit: Visit) -> bool:
+    return visit.order.state is OrderState.COMPLETED and not visit.order.owner
+
+
+# A filter's word and what it shows; the cancelled stand apart, for they are not work.
+FILTERS: Mapping[str, Callable[[Visit], bool]] = {
+    "Все": lambda visit: visit.order.state is not OrderState.CANCELLED,
+    "Ожидают": lambda visit: visit.order.state is OrderState.SCHEDULED,
+    "Выполняются": lambda visit: visit.order.state is OrderState.IN_PROGRESS,
+    "Выполнены": lambda visit: visit.order.state is OrderState.COMPLETED,
+    "Без снимков": lambda visit: _is_done(visit) and not visit.has_images,
+    "Без описания": lambda visit: _is_done(visit) and not visit.reported,
+    "Отменены": lambda visit: visit.order.state is OrderState.CANCELLED,
 }
 OVER = frozenset({OrderState.COMPLETED, OrderState.CANCELLED})
 ALL, WAITING, CANCELLED = "Все", "Ожидают", "Отменены"
@@ -65,6 +72,7 @@ class VisitRow:
     what: str
     urgent: bool
     state: str  # a key of theme.STATES
+    delivered: bool  # the bus has taken all of it
     length: str  # how long it has been in its state
 
 
@@ -144,7 +152,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
 
 def counts(day: BoardDay) -> dict[str, int]:
     """Return how many visits each filter shows."""
-    return {word: sum(visit.order.state in states for visit in day.visits) for word, states in FILTERS.items()}
+    return {word: sum(map(shows, day.visits)) for word, shows in FILTERS.items()}
 
 
 def columns(day: BoardDay, now: datetime, zone: tzinfo, show: str, unfolded: Container[str] = ()) -> list[DeviceColumn]:
@@ -217,7 +225,7 @@ def _rows(
     day: BoardDay, visits: list[Visit], now: datetime, zone: tzinfo, show: str, unfolded: bool
 ) -> list[ColumnRow]:
     """Return the visits in progress first, then the others by time, with free periods and the current time."""
-    shown = [visit for visit in visits if visit.order.state in FILTERS[show]]
+    shown = [visit for visit in visits if FILTERS[show](visit)]
     running = [visit for visit in shown if visit.order.state is OrderState.IN_PROGRESS]
     rest = [visit for visit in shown if visit.order.state is not OrderState.IN_PROGRESS]
     top: list[ColumnRow] = [_visit_row(day, visit, now, zone) for visit in running]
@@ -264,6 +272,7 @@ def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> Visi
         what=words.short_procedure(order),
         urgent=order.priority is Priority.URGENT and order.state not in OVER,
         state=words.visit_state(visit),
+        delivered=visit.bus == "delivered",
         length=_length(visit, now, zone) if day.on == now.date() else "",
     )
 

@@ -206,7 +206,7 @@ def _make_visit(line: VisitRow) -> tuple[ui.element, Redraw]:
     return row, redraw
 
 
-_STANDING = {"running": "now", "sent": "done"}  # the CSS class of a visit in this state
+_STANDING = {"running": "now", "reported": "done", "answered": "done"}  # the CSS class of a visit in this state
 
 
 @lru_cache(1024)  # twenty boards show the same visits
@@ -216,7 +216,7 @@ def _write_visit(line: VisitRow) -> Markup:
         tag("span", "name cut", line.name),
         tag("span", "mins nowrap", line.length),
         tag("span", "what cut", tag("b", "urgent", "Срочно") if line.urgent else "", tag("span", "", line.what)),
-        theme.state_chip_html(line.state),
+        tag("span", "chips", theme.state_chip_html(line.state), theme.DELIVERED if line.delivered else ""),
     )
 
 

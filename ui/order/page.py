@@ -247,6 +247,8 @@ class OrderPage:
                     theme.state_chip("attention", "Шина не приняла")
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
+                elif card.bus == "delivered":
+                    text("span", "шина приняла", "muted small")
             if card.attention_reason:
                 text("p", bus.bus_reason(card.attention_reason), "attention-reason")
         if card.report:
@@ -332,8 +334,20 @@ class OrderPage:
 def _visit(card: Card) -> Visit:
     """Return the card's order as a visit of a day."""
     step = card.order.steps[0]
-    reported = card.report is not None and card.report.state is ReportState.SIGNED
-    return Visit(card.order, step.start, step.station_ae_titles, card.since, card.seen_at, card.bus, reported)
+    done = [each for each in card.performed if each.state is not PerformedState.DISCONTINUED]
+    archived = any(each.source is StepSource.ARCHIVE for each in done)
+    return Visit(
+        card.order,
+        step.start,
+        step.station_ae_titles,
+        card.since,
+        card.seen_at,
+        card.bus,
+        reported=card.report is not None and card.report.state is ReportState.SIGNED,
+        doubtful=bool(card.conflicts),
+        has_images=archived or any(each.images for each in done),
+        archived=archived,
+    )
 
 
 def _patient(patient: Patient) -> list[tuple[str, str]]:

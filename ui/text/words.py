@@ -121,14 +121,19 @@ def contradictions(fields: Iterable[str]) -> str:
 
 
 def visit_state(visit: Visit) -> str:
-    """Return the key in theme.STATES of a visit's state; refused messages are shown separately."""
+    """Return the key in theme.STATES of a visit's state: what is true of the patient comes first.
+
+    What the bus has taken or refused is shown apart from it.
+    """
     state = visit.order.state
+    if visit.doubtful and state in (OrderState.IN_PROGRESS, OrderState.COMPLETED):
+        return "attention"
     if state is OrderState.SCHEDULED:
         return "seen" if visit.seen_at else "waiting"
     if state is OrderState.COMPLETED:
         if visit.order.owner and not visit.station_ae_titles:
             return "answered"
-        return "sent" if visit.bus == "delivered" else "reported" if visit.reported else "done"
+        return "reported" if visit.reported else "archived" if visit.archived else "done"
     return {
         OrderState.IN_PROGRESS: "running",
         OrderState.DISCONTINUED: "stopped",

@@ -97,7 +97,7 @@ STATES = {
     "stopped": ("stop", "Прервано", "red"),
     "archived": ("photo", "Снимки в архиве", "indigo"),
     "reported": ("description", "Описано", "green"),
-    "sent": ("cloud_done", "Отправлено", "green"),
+    "sent": ("cloud_done", "Шина приняла", "green"),
     "referred": ("north_east", "Направлен", "indigo"),
     "answered": ("description", "Есть результат", "green"),
     "cancelled": ("block", "Отменено", "slate"),
@@ -227,6 +227,10 @@ def state_chip_html(state: str, word: str = "") -> Markup:
     return html.tag("span", classes, content, title=title)
 
 
+# The sign beside a state: the bus has taken all that it was to learn.
+DELIVERED = html.tag("span", "on-bus", html.icon("cloud_done"), title=STATES["sent"][1])
+
+
 def _state(state: str, word: str) -> tuple[str, str, Markup]:
     icon, usual, tone = STATES[state]
     content = html.join(html.icon(icon), html.tag("span", "", word or usual))
@@ -238,7 +242,9 @@ _JS_STATES = "{" + ",".join(f"{key}:{list(value)}" for key, value in STATES.item
 STATE_CELL = (
     '<q-td :props="props"><span :class="`state state-${props.value} tone-${(%s)[props.value][2]}`">'
     '<q-icon :name="(%s)[props.value][0]" aria-hidden="true"></q-icon>'
-    "<span>{{ (%s)[props.value][1] }}</span></span></q-td>"
+    "<span>{{ (%s)[props.value][1] }}</span></span>"
+    '<span v-if="props.row.delivered" class="on-bus" title="Шина приняла">'
+    '<q-icon name="cloud_done" aria-hidden="true"></q-icon></span></q-td>'
 ) % ((_JS_STATES,) * 3)
 
 

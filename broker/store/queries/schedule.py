@@ -32,6 +32,9 @@ class Visit:
     seen_at: datetime | None  # UTC: when its own device first got it on its list
     bus: str  # '' (nothing to send), 'pending', 'needs_attention' or 'delivered'
     reported: bool = False  # its report is signed
+    doubtful: bool = False  # whose images these are is for a person to decide
+    has_images: bool = False  # images are known of: a device has told their number, or the archive has them
+    archived: bool = False  # the archive has them
 
 
 SELECT_VISITS = (
@@ -42,7 +45,10 @@ SELECT_VISITS = (
     " (SELECT ae_title FROM scheduled_step_station WHERE step_id = s.id ORDER BY position)) AS stations,"
     " (SELECT CASE WHEN sum(state = 'needs_attention') THEN 'needs_attention'"
     " WHEN sum(state = 'pending') THEN 'pending'"
-    " WHEN sum(state = 'delivered') THEN 'delivered' ELSE '' END FROM outbox b WHERE b.order_id = s.order_id) AS bus"
+    " WHEN sum(state = 'delivered') THEN 'delivered' ELSE '' END FROM outbox b WHERE b.order_id = s.order_id) AS bus,"
+    " (SELECT max(l.conflict <> '') || ' ' || max(p.images > 0) || ' ' || max(p.source = 'archive')"
+    " FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
+    " WHERE l.scheduled_step_id = s.id AND p.state <> 'DISCONTINUED') AS evidence"
     " FROM scheduled_step s JOIN orders o ON o.id = s.order_id "
 )
 
@@ -105,8 +111,12 @@ def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
             seen_at=instant(row["seen"]),
             bus=row["bus"],
             reported=bool(row["reported"]),
+            doubtful=doubtful == "1",
+            has_images="1" in (images, archived),
+            archived=archived == "1",
         )
         for row in rows
+        for doubtful, images, archived in [(row["evidence"] or "0 0 0").split(" ")]
     ]
 
 

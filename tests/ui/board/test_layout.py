@@ -12,12 +12,13 @@ from broker.domain.people import PersonName
 from broker.domain.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import devices, worklist
-from broker.workflow import referrals
+from broker.workflow import referrals, step_links
 from tests.support.clock import TODAY, ZONE
 from tests.support.factory import CLINIC, REGISTRAR
 from tests.ui.scene import Scene
 from ui.board import attention, layout
 from ui.board.layout import BoardDay, ClockRow, DeviceColumn, FoldRow, GapRow, NoteRow, VisitRow
+from ui.text import words
 
 
 def day(scene: Scene, ahead: int = 0) -> BoardDay:
@@ -107,7 +108,8 @@ def test_a_cancelled_visit_is_shown_only_when_asked_for_and_frees_its_time(scene
     scene.register("10:30", "Ли Ен")
     assert "09:15 free 10:30" in words_of(column(scene))
     assert words_of(column(scene, show=layout.CANCELLED)) == ["10:00 Зуев cancelled"]
-    assert layout.counts(day(scene)) == {"Все": 2, "Ожидают": 2, "Выполняются": 0, "Выполнены": 0, "Отменены": 1}
+    counts = layout.counts(day(scene))
+    assert (counts["Все"], counts["Ожидают"], counts["Отменены"]) == (2, 2, 1)
 
 
 def test_another_day_has_no_line_of_now(scene: Scene) -> None:
@@ -211,3 +213,41 @@ def test_a_cancelled_visit_is_offered_last(scene: Scene) -> None:
     scene.begin(None, "1.9", patient_name="Зуев^Пётр")
     plan = day(scene)
     assert [visit.order.id for visit in layout.candidates(plan, plan.unlinked[0])] == [other.id, cancelled.id]
+
+
+# ---- what is true of the patient comes first ----
+
+
+def test_what_the_bus_has_taken_hides_nothing_of_the_study(scene: Scene) -> None:
+    order = scene.register("09:10")
+    scene.begin(order, "1.2.1")
+    scene.finish("1.2.1", images=2)
+    for _ in range(2):
+        scene.deliver(order)
+    [row] = [each for each in column(scene).rows if isinstance(each, VisitRow)]
+    assert (row.state, row.delivered) == ("done", True)
+
+
+def test_a_doubted_study_is_never_shown_as_done(scene: Scene) -> None:
+    order = scene.register("09:10")
+    scene.begin(order, "1.2.1", patient_name="Двойников^Олег")
+    [running] = day(scene).visits
+    assert words.visit_state(running) == "attention"
+    scene.finish("1.2.1", images=2)
+    scene.deliver(order)
+    [visit] = day(scene).visits
+    assert words.visit_state(visit) == "attention"
+    scene.store.write(step_links.confirm_patient, "1.2.1", order.id, REGISTRAR, CLINIC)
+    [visit] = day(scene).visits
+    assert words.visit_state(visit) == "done"
+
+
+def test_finished_studies_without_images_and_without_a_report_have_filters_of_their_own(scene: Scene) -> None:
+    for at, uid, images in (("09:10", "1.2.1", 2), ("09:20", "1.2.2", 0)):
+        scene.begin(scene.register(at), uid)
+        scene.finish(uid, images=images)
+    scene.register("10:00")
+    counts = layout.counts(day(scene))
+    assert (counts["Выполнены"], counts["Без снимков"], counts["Без описания"]) == (2, 1, 2)
+    bare = [visit for visit in day(scene).visits if layout.FILTERS["Без снимков"](visit)]
+    assert [f"{visit.start:%H:%M}" for visit in bare] == ["09:20"]

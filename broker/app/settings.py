@@ -22,6 +22,7 @@ def clinic_of(config: Config) -> Clinic:
         zone=config.clinic.zone,
         uid_root=config.clinic.uid_root,
         accession_prefix=config.clinic.accession_prefix,
+        organisation=config.bus.organisation if config.bus.url else "",
         sends_to_bus=bool(config.bus.url),
         bus_numbers=config.bus.accession_numbers == "bus",
         sends_start=config.bus.sends_start,

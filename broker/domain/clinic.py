@@ -24,6 +24,7 @@ class Clinic:
     zone: tzinfo
     uid_root: str = ""
     accession_prefix: str = ""
+    organisation: str = ""  # the clinic's GUID in the region; empty without a bus
     sends_to_bus: bool = False  # False: nothing is queued for the bus
     bus_numbers: bool = False  # modalities get the region's accession number if it is known
     sends_start: bool = False  # send messages about the start of studies

@@ -17,6 +17,13 @@ class ReportState(StrEnum):
     SIGNED = "signed"
 
 
+class ReportDoubt(StrEnum):
+    """Why a signed report may no longer be about the order's images; a doctor has to look."""
+
+    IMAGES_REMOVED = "images_removed"
+    IMAGES_ADDED = "images_added"
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """A doctor's report on a study: протокол. `reading` is its number among several doctors' reports on one study."""

@@ -115,6 +115,8 @@ def create_order(
     procedure = _validate(tx, draft, clinic.local(tx.now), performed_already=performed_already)
     if draft.owner and role is not BusRole.PLACER:
         raise Invalid({"owner": "no_bus"})  # no message would take the referral there
+    if draft.owner and draft.owner.casefold() == clinic.organisation.casefold():
+        raise Invalid({"owner": "ours"})  # it would be on no worklist, and no other clinic would take it
     order = Order(
         id=orders.next_id(tx, "orders"),
         accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
@@ -202,21 +204,25 @@ def _as_stored(draft: ReferralDraft, order: Order) -> ReferralDraft:
     People see and type whole minutes, single blanks and names in one line; files and devices have seconds, line breaks
     and names by component. A field that a person did not touch must not count as changed.
     """
-    step = order.steps[0]
-    stored = ReferralDraft(
-        patient=order.patient,
-        procedure_code=order.procedure_code,
-        station_ae_titles=step.station_ae_titles,
-        start=step.start,
-        owner=order.owner,
-        submission_id=draft.submission_id,
-        **order.referral_fields(),
-    )
+    stored = _draft_of(order, draft.submission_id)
     shown = normalise(stored)
     if str(draft.referrer) == str(shown.referrer):  # one field on the form: its words may be split in another way
         draft = replace(draft, referrer=shown.referrer)
     patient = replace(draft.patient, **_stored_if_unchanged(draft.patient, shown.patient, stored.patient))
     return replace(draft, **{**_stored_if_unchanged(draft, shown, stored), "patient": patient})
+
+
+def _draft_of(order: Order, submission_id: str) -> ReferralDraft:
+    step = order.steps[0]
+    return ReferralDraft(
+        patient=order.patient,
+        procedure_code=order.procedure_code,
+        station_ae_titles=step.station_ae_titles,
+        start=step.start,
+        owner=order.owner,
+        submission_id=submission_id,
+        **order.referral_fields(),
+    )
 
 
 def _stored_if_unchanged(typed: Any, shown: Any, stored: Any) -> dict[str, Any]:
@@ -239,6 +245,35 @@ def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clin
     audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=names.tidy(reason))
     tx.notify()
     return orders.require(tx, order.id)
+
+
+def place_anew(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> Order:
+    """Cancel a referral to another clinic and place it again as it is now; return the new order.
+
+    For a bus that takes no corrections: the other clinic gets the cancellation and a new order under its own number.
+    Raise Stale, WrongState if the referral does not wait at another clinic, Invalid, NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.CANCEL)
+    permit(tx, actor, Permission.REGISTER)
+    order = _require_current(tx, order_id, revision)
+    if not order.owner or order.state is not OrderState.REFERRED:
+        raise WrongState(f"place {order.accession_number} anew while {order.state}")
+    remove_from_worklist(tx, order, clinic)
+    draft = _draft_of(order, "")
+    draft = replace(draft, start=max(draft.start, clinic.local(tx.now).replace(second=0, microsecond=0)))
+    placed = create_order(tx, draft, "", actor, clinic, order.bus_role)
+    outbox.add(tx, placed.id, OutboxKind.ORDER)
+    audit.write(tx, actor, AuditAction.CANCEL, order.id, replaced_by=placed.accession_number)
+    audit.write(
+        tx,
+        actor,
+        AuditAction.REGISTER,
+        placed.id,
+        accession_number=placed.accession_number,
+        replaces=order.accession_number,
+    )
+    tx.notify()
+    return placed
 
 
 def remove_from_worklist(tx: Tx, order: Order, clinic: Clinic) -> None:

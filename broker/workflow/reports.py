@@ -101,13 +101,13 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
 
 
 def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Confirm a signed report after images were unlinked from its order; it may be sent again.
+    """Confirm a signed report after its order's images have changed; it may be sent again.
 
     Raise WrongState if it is not in doubt, Invalid (`images`), Forbidden.
     """
     permit(tx, actor, Permission.REPORT)
     order = orders.require(tx, order_id)
-    if not reports.doubted(tx, order_id):
+    if reports.doubt(tx, order_id) is None:
         raise WrongState(f"no report is in doubt on {order.accession_number}")
     _check_images(tx, order)
     audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from broker.domain.clinic import Clinic
-from broker.domain.errors import Invalid
+from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
 from broker.store.database import Store
+from broker.store.queries import board, order_card
 from broker.store.tables import orders, outbox
 from broker.store.tables.worklist import IndexFilter, candidates
 from broker.workflow import referrals, step_links
@@ -100,6 +101,59 @@ def test_nothing_is_referred_to_other_clinics_without_a_bus(store: Store) -> Non
         )
     with pytest.raises(Invalid):
         register(store, owner="the clinic next door", station_ae_titles=())
+
+
+def test_nothing_is_referred_to_ourselves(store: Store) -> None:
+    ours = replace(CLINIC, organisation=OTHER_CLINIC.upper())
+    with pytest.raises(Invalid) as raised:
+        store.write(referrals.register, draft(owner=OTHER_CLINIC, station_ae_titles=()), REGISTRAR, ours)
+    assert raised.value.problems == {"owner": "ours"}
+
+
+def corrected(store: Store) -> Order:
+    """Refer a right knee to another clinic, and correct it to the left on a bus that takes no corrections."""
+    order = register(store, owner=OTHER_CLINIC, station_ae_titles=(), laterality="R")
+    deliver(store, order)
+    order = amend(store, order, owner=OTHER_CLINIC, station_ae_titles=(), laterality="L")
+    with store.read() as reader:
+        [row] = reader.rows("SELECT seq FROM outbox WHERE order_id = ? AND kind = 'amend'", [order.id])
+    store.write(outbox.unsupported, row["seq"], "the bus takes no corrections")
+    return order
+
+
+def test_a_side_that_the_other_clinic_does_not_know_is_an_alarm_until_it_is_placed_anew(store: Store) -> None:
+    order = corrected(store)
+    with store.read() as reader:
+        assert [each.accession_number for each in board.uncorrected(reader)] == [order.accession_number]
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    assert card.uncorrected
+    placed = store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+    assert (placed.state, placed.owner, placed.laterality) == (OrderState.REFERRED, OTHER_CLINIC, "L")
+    assert placed.patient.id == order.patient.id
+    assert placed.accession_number != order.accession_number
+    assert placed.study_instance_uid != order.study_instance_uid
+    assert stands(store, order).state is OrderState.CANCELLED
+    assert queue(store, order)[-1] == ("cancel", "pending")
+    assert queue(store, placed) == [("order", "pending")]
+    with store.read() as reader:
+        assert board.uncorrected(reader) == []
+
+
+def test_a_double_click_places_anew_once(store: Store) -> None:
+    order = corrected(store)
+    store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+    with pytest.raises((Stale, WrongState)):
+        store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+    with store.read() as reader:
+        assert reader.value("SELECT count(*) FROM orders") == 2
+
+
+def test_only_what_waits_at_another_clinic_is_placed_anew(store: Store) -> None:
+    order = register(store)
+    with pytest.raises(WrongState):
+        store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+    assert queue(store, order) == [("order", "pending")]
 
 
 def test_work_done_here_for_a_referred_order_can_be_taken_back(store: Store) -> None:

@@ -14,7 +14,7 @@ from broker.domain.clinic import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.orders import BusRole, Order
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import Report, ReportState
+from broker.domain.reports import Report, ReportDoubt, ReportState
 from broker.store.database import Store
 from broker.store.queries import order_card
 from broker.store.tables import accounts, reports
@@ -259,12 +259,12 @@ def test_reports_of_unsent_orders_are_not_sent_either(store: Store, order: Order
 
 def test_a_report_on_images_that_were_taken_away_does_not_go_and_raises_an_alarm(store: Store, order: Order) -> None:
     sign(store, order)
-    assert not card(store, order).report_doubted
+    assert card(store, order).report_doubt is None
     store.write(step_links.unlink, "1.2", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order"]
     assert kinds(store, "dropped") == ["images", "report"]
     found = card(store, order)
-    assert found.report_doubted
+    assert found.report_doubt is ReportDoubt.IMAGES_REMOVED
     assert found.report is not None
     assert found.report.state is ReportState.SIGNED
 
@@ -277,7 +277,20 @@ def test_other_images_do_not_send_the_old_report_by_themselves(store: Store, ord
     )
     store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", DONE, message("c")), XRAY, CLINIC)
     assert kinds(store) == ["order", "images"]
-    assert card(store, order).report_doubted
+    assert card(store, order).report_doubt is ReportDoubt.IMAGES_REMOVED
+
+
+def test_images_that_come_after_the_signature_are_shown_to_the_doctor(store: Store, order: Order) -> None:
+    sign(store, order)
+    reference = StepReference(order.study_instance_uid)
+    store.write(performed_steps.start, performed("1.3", reference), message("b"), XRAY, CLINIC)
+    assert card(store, order).report_doubt is None
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.3", DONE, message("c")), XRAY, CLINIC)
+    assert card(store, order).report_doubt is ReportDoubt.IMAGES_ADDED
+    assert kinds(store) == ["order", "images", "report"]  # what was signed was true
+    store.write(results.uphold, order.id, DOCTOR, CLINIC)
+    assert card(store, order).report_doubt is None
+    assert kinds(store) == ["order", "images", "report"]
 
 
 def test_taking_away_one_of_two_series_holds_the_report_back_too(store: Store, order: Order) -> None:
@@ -288,7 +301,7 @@ def test_taking_away_one_of_two_series_holds_the_report_back_too(store: Store, o
     sign(store, order)
     store.write(step_links.unlink, "1.3", order.id, REGISTRAR, CLINIC)
     assert kinds(store) == ["order", "images"]
-    assert card(store, order).report_doubted
+    assert card(store, order).report_doubt is ReportDoubt.IMAGES_REMOVED
 
 
 def test_a_doctor_upholds_a_report_and_it_goes_after_all(store: Store, order: Order) -> None:
@@ -301,7 +314,7 @@ def test_a_doctor_upholds_a_report_and_it_goes_after_all(store: Store, order: Or
         store.write(results.uphold, order.id, REGISTRAR, CLINIC)
     store.write(results.uphold, order.id, DOCTOR, CLINIC)
     assert kinds(store) == ["order", "images", "report"]
-    assert not card(store, order).report_doubted
+    assert card(store, order).report_doubt is None
     with pytest.raises(WrongState):
         store.write(results.uphold, order.id, DOCTOR, CLINIC)
 

@@ -12,7 +12,7 @@ from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import OrderState
 from broker.domain.performed import WRONG_ENTRY
 from broker.store.queries import inbox
-from broker.store.queries.board import DoubtfulStep, OrphanMessage, UnlinkedStep
+from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from ui.board.layout import BoardDay
 from ui.text import bus, words
 
@@ -40,6 +40,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found = [_late(each, amend) for each in day.late]
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]
+    found += [_uncorrected(each) for each in day.uncorrected]
     for message in day.needs_attention:
         amendable = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
@@ -135,6 +136,17 @@ def _doubtful(each: DoubtfulStep) -> AttentionItem:
         " Пока не проверите, шине о снимках не сообщим.",
         act="Проверить",
         path=f"/order/{number}",
+    )
+
+
+def _uncorrected(each: UncorrectedReferral) -> AttentionItem:
+    return AttentionItem(
+        key=("uncorrected", each.accession_number),
+        title="Другая клиника не знает исправления",
+        why=f"{names.short(each.patient)}, {each.accession_number}: исправлено у нас, а там прежние данные:"
+        " эта шина исправлений не принимает. Откройте и направьте заново.",
+        act="Открыть",
+        path=f"/order/{each.accession_number}",
     )
 
 

@@ -12,7 +12,7 @@ from broker.domain.orders import OrderState, Priority
 from broker.domain.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.queries import board, device_registry, exchange_state, inbox, lookups, schedule
-from broker.store.queries.board import DoubtfulStep, OrphanMessage, UnlinkedStep
+from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.schedule import Visit
 from ui.text import words
@@ -54,6 +54,7 @@ class BoardDay:
     devices: Sequence[Device]
     lengths: dict[str, timedelta]  # by procedure code
     unlinked: Sequence[UnlinkedStep]
+    uncorrected: Sequence[UncorrectedReferral]
     needs_attention: Sequence[OutboundLine]
     late: Sequence[inbox.LateChange] = ()
     orphans: Sequence[OrphanMessage] = ()
@@ -144,6 +145,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
             if each.created_at < end
         ],
         needs_attention=exchange_state.current(reader, 0).needs_attention if on == today else (),
+        uncorrected=board.uncorrected(reader) if on == today else (),
         late=inbox.too_late(reader) if on == today else (),
         orphans=[each for each in board.orphans(reader, start) if each.at < end],
         doubtful=board.doubtful(reader) if on == today else (),

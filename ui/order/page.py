@@ -110,6 +110,7 @@ class OrderPage:
         self._step = ""  # SOP Instance UID of the performed step that the person wants to unlink
         if self._may(Permission.CANCEL):
             self._dialog()
+            self._anew_dialog()
         if self._may(Permission.CLOSE):
             self._ask_closing()
         if self._may(Permission.LINK):
@@ -129,11 +130,19 @@ class OrderPage:
         today = self._services.today()
         patient = order.patient
         self._title.show((patient, today), lambda: theme.patient_line(str(patient.name), patient.birth_date, today))
-        reported = (card.seen_at, card.bus, card.attention_reason, card.performed, card.report, card.report_doubted)
+        reported = (
+            card.seen_at,
+            card.bus,
+            card.uncorrected,
+            card.attention_reason,
+            card.performed,
+            card.report,
+            card.report_doubt,
+        )
         facts = (order, *reported, today)
         self._facts.show(facts, self._draw_facts)
         self._wires.show(facts, self._draw_wires)
-        actions = (order.state, card.bus, card.report and card.report.state, bool(card.performed))
+        actions = (order.state, card.bus, card.uncorrected, card.report and card.report.state, bool(card.performed))
         self._actions.show(actions, self._draw_actions)
         self._lines.show(timeline.entries(card, found.devices, self._services.clinic.zone, today))
 
@@ -156,6 +165,8 @@ class OrderPage:
             text("span", "Печать")
         if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
             theme.button("Выполнено", self._note_revision).props("data-opens=close")
+        if card.uncorrected and self._may(Permission.CANCEL) and self._may(Permission.REGISTER):
+            theme.button("Отменить там и направить заново", self._note_revision).props("data-opens=anew")
         if self._may(Permission.CANCEL) and allowed(card.order.state, Event.CANCEL):
             theme.button("Отменить", self._note_revision, kind="danger").props("data-opens=cancel")
 
@@ -170,6 +181,26 @@ class OrderPage:
             more = " Шина получит отмену." if self._services.clinic.sends_to_bus else ""
             text("p", consequence + more, "muted").style("margin: 8px 0 12px")
             self._reason = labelled_field("Причина", name="cancel-reason", hint="Например: пациент отказался")
+
+    def _anew_dialog(self) -> None:
+        order = self._found.card.order
+        title = f"Направить заново: {names.short(order.patient.name)}?"
+        with theme.dialog("anew", title, danger="Направить заново", on_danger=self._place_anew, leave="Оставить"):
+            text(
+                "p",
+                f"Другая клиника получит отмену {order.accession_number} и новое направление под новым номером, с тем,"
+                " что исправлено. Если пациент уже там, позвоните туда.",
+                "muted",
+            )
+
+    async def _place_anew(self) -> None:
+        services, order, seen = self._services, self._found.card.order, self._seen
+        actor = current_actor(services)
+        placed: list[Order] = []
+        if await attempt(
+            lambda: placed.append(services.store.write(referrals.place_anew, order.id, seen, actor, services.clinic))
+        ):
+            ui.navigate.to(f"/order/{placed[0].accession_number}")
 
     def _note_revision(self) -> None:
         self._seen = self._found.card.order.revision
@@ -241,7 +272,7 @@ class OrderPage:
                 copy.on("click", js_handler=COPY)
             with ui.element("div").classes("row-line").style("margin-top: 8px"):
                 theme.state_chip(words.visit_state(_visit(card)))
-                if card.report_doubted:
+                if card.report_doubt:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
                     theme.state_chip("attention", "Шина не приняла")
@@ -249,12 +280,18 @@ class OrderPage:
                     text("span", "ждёт отправки на шину", "muted small")
                 elif card.bus == "delivered":
                     text("span", "шина приняла", "muted small")
+            if card.uncorrected:
+                text(
+                    "p",
+                    "Исправлено у нас, а в другой клинике прежние данные: шина исправлений не принимает.",
+                    "attention-reason",
+                )
             if card.attention_reason:
                 text("p", bus.bus_reason(card.attention_reason), "attention-reason")
         if card.report:
             with theme.section("Протокол"):
-                if card.report_doubted:
-                    text("p", words.REPORT_DOUBTED, "attention-reason")
+                if card.report_doubt:
+                    text("p", words.REPORT_DOUBTS[card.report_doubt], "attention-reason")
                 zone, today = self._services.clinic.zone, self._services.today()
                 signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
         with theme.section("Исследование"):

@@ -89,6 +89,7 @@ def _line(
         what = ". ".join(changes(details.get("changed", {}), device_places)) or what
     elif event.what == AuditAction.CANCEL:
         what += f": {details['reason']}" if details.get("reason") else ""
+        what += f": направлено заново, {details['replaced_by']}" if details.get("replaced_by") else ""
     elif event.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):
         what = f"Черновик протокола взят у врача {details['taken_from']}"
     elif event.what in (AuditAction.START, AuditAction.PROGRESS, AuditAction.FINISH):

@@ -88,7 +88,7 @@ class ReadingPage:
             self._known = Memo(ui.element("div"))
             with ui.element("div").classes("writing"):
                 with ui.element("div").classes("attention-reason").props("role=alert") as self._alarm:
-                    text("p", words.REPORT_DOUBTED)
+                    self._doubt = text("p", "")
                     self._right = theme.button("Протокол верен", self._uphold, small=True)
                 self._signed = Memo(ui.element("div"))
                 self._form = ReportForm(services, actor, found.study, self._reread)
@@ -109,7 +109,8 @@ class ReadingPage:
         left = (card.order, card.performed, card.conflicts, found.study.series, found.study.doses, found.study.earlier)
         self._known.show((*left, found.devices, today), lambda: study_facts.draw(found.study, found.devices, today))
         signed = card.report if card.report and card.report.state is ReportState.SIGNED else None
-        self._alarm.set_visibility(card.report_doubted)
+        self._doubt.set_text(words.REPORT_DOUBTS[card.report_doubt] if card.report_doubt else "")
+        self._alarm.set_visibility(card.report_doubt is not None)
         self._right.set_visibility(card.order.state is OrderState.COMPLETED and not card.conflicts)
         self._signed.show((signed, found.following, today), lambda: self._draw_signed(signed, found.following))
         self._form.show(found.study, signed is not None)

@@ -15,6 +15,7 @@ from broker.domain.devices import Device
 from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
 from broker.domain.performed import PerformedStep, StepSource
+from broker.domain.reports import ReportDoubt
 from broker.store.queries.schedule import Visit
 
 ROLES = {
@@ -217,10 +218,11 @@ def waiting(seconds: int) -> str:
 # ---- studies, devices ----
 
 WEEKDAYS = ("понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье")
-REPORT_DOUBTED = (
-    "Протокол подписан, а снимки потом отвязаны от направления: возможно, он не об этом пациенте. На шину он не уходит,"
-    " пока врач не подтвердит; что уже ушло, так не отозвать."
-)
+REPORT_DOUBTS = {
+    ReportDoubt.IMAGES_REMOVED: "Протокол подписан, а снимки потом отвязаны от направления: возможно, он не об этом"
+    " пациенте. На шину он не уходит, пока врач не подтвердит; что уже ушло, так не отозвать.",
+    ReportDoubt.IMAGES_ADDED: "После подписи добавились снимки. Посмотрите их: верен ли протокол?",
+}
 MODALITIES = {
     "CR": "Рентген (CR)",
     "CT": "КТ",

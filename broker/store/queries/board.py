@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from broker.domain.orders import Order
+from broker.domain.people import PersonName
 from broker.domain.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.tables import (
@@ -107,5 +109,25 @@ def orphans(reader: Reader, since: datetime) -> list[OrphanMessage]:
             state=row["status"],
             at=datetime.fromisoformat(row["at"]),
         )
+        for row in rows
+    ]
+
+
+class UncorrectedReferral(NamedTuple):
+    """A referral that was corrected here after it had gone to another clinic, which does not know of it."""
+
+    accession_number: str
+    patient: PersonName
+
+
+def uncorrected(reader: Reader) -> list[UncorrectedReferral]:
+    """Return the referrals that wait at another clinic with data that were corrected here since; oldest first."""
+    rows = reader.rows(
+        "SELECT o.accession_number, p.family, p.given, p.middle FROM orders o JOIN patient p ON p.id = o.patient_id"
+        " WHERE o.state = 'referred' AND (SELECT b.state FROM outbox b WHERE b.order_id = o.id AND b.kind = 'amend'"
+        " ORDER BY b.seq DESC LIMIT 1) = 'unsupported' ORDER BY o.id"
+    )
+    return [
+        UncorrectedReferral(row["accession_number"], PersonName(row["family"], row["given"], row["middle"]))
         for row in rows
     ]

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from broker.domain.audit import AuditAction
-from broker.domain.orders import Order
+from broker.domain.orders import Order, OrderState
 from broker.domain.performed import PerformedStep
-from broker.domain.reports import Report, SignedReport
+from broker.domain.reports import Report, ReportDoubt, SignedReport
 from broker.store.database import Reader, Row
 from broker.store.queries import schedule
 from broker.store.tables import (
     orders,
+    outbox,
     performed,
     reports,
 )
@@ -45,7 +46,8 @@ class Card:
     events: tuple[OrderEvent, ...]  # newest first
     conflicts: dict[str, str] = field(default_factory=dict)  # SOP Instance UID -> fields that contradict the patient
     report: Report | None = None  # draft or signed
-    report_doubted: bool = False  # images were unlinked from the order after it was signed
+    uncorrected: bool = False  # the clinic that performs it does not know what was corrected
+    report_doubt: ReportDoubt | None = None  # its images have changed since it was signed
 
 
 def order(reader: Reader, accession_number: str) -> Order | None:
@@ -77,7 +79,8 @@ def card(reader: Reader, accession_number: str) -> Card | None:
         events=tuple(_timeline(reader, order.id)),
         conflicts=performed.conflicts(reader, order.id),
         report=reports.of_order(reader, order.id),
-        report_doubted=reports.doubted(reader, order.id),
+        uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
+        report_doubt=reports.doubt(reader, order.id),
     )
 
 

@@ -140,6 +140,12 @@ def unsupported(tx: Tx, seq: int, reason: str, answer: str = "") -> None:
     _attempt(tx, seq, "unsupported", reason, answer)
 
 
+def is_uncorrected(reader: Reader, order_id: int) -> bool:
+    """Return True if the bus takes no corrections and has older data of an order than we have."""
+    newest = "SELECT state FROM outbox WHERE order_id = ? AND kind = 'amend' ORDER BY seq DESC LIMIT 1"
+    return bool(reader.value(newest, [order_id]) == OutboxState.UNSUPPORTED)
+
+
 def retry_later(tx: Tx, seq: int, reason: str, answer: str, *, uncertain: bool) -> None:
     """Note a failed attempt; `uncertain`: the bus may have the message nevertheless."""
     tx.run(

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order
 from broker.domain.people import PersonName
-from broker.domain.reports import Report, ReportState, SignedReport
+from broker.domain.reports import Report, ReportDoubt, ReportState, SignedReport
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import audit
@@ -39,14 +39,18 @@ def signed_report(reader: Reader, order: Order) -> SignedReport | None:
     return SignedReport(order, report, *_images_made(reader, order.id)) if report else None
 
 
-def doubted(reader: Reader, order_id: int) -> bool:
-    """Return True if images were unlinked from an order after its report was signed, and no doctor has looked since."""
-    newest = audit.newest(
-        reader,
-        order_id,
-        (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD, AuditAction.UNLINK, AuditAction.WRONG_ENTRY),
-    )
-    return newest in (AuditAction.UNLINK, AuditAction.WRONG_ENTRY) and signed(reader, order_id) is not None
+_SEEN = (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD)  # a doctor has looked at the images
+_REMOVED = (AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
+_ADDED = (AuditAction.FINISH, AuditAction.IMAGES_SEEN, AuditAction.LINK)
+
+
+def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:
+    """Return what became of an order's images after its report was signed, if no doctor has looked since; else None."""
+    if signed(reader, order_id) is None:
+        return None
+    if audit.newest(reader, order_id, (*_SEEN, *_REMOVED)) in _REMOVED:
+        return ReportDoubt.IMAGES_REMOVED
+    return ReportDoubt.IMAGES_ADDED if audit.newest(reader, order_id, (*_SEEN, *_ADDED)) in _ADDED else None
 
 
 def put(tx: Tx, report: Report) -> Report:

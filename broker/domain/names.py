@@ -43,7 +43,7 @@ HOMOGLYPHS = str.maketrans("abcehikmoptxyë", "авсенікмортхуё")
 
 
 def fold(text: str) -> str:
-    """Return the form under which names are compared: texts of one form are one name, whoever wrote them.
+    """Return the form in which names are compared: texts with the same form are the same name.
 
     Case folded; blanks squeezed, none beside a dash; one apostrophe and one dash for all that look so; Latin
     look-alikes inside Cyrillic words as the letters they stand for; no accents, ё as е; letters of neighbouring

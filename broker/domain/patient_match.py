@@ -1,9 +1,8 @@
-"""The one decision whether a person who is described is somebody whom we have on record. Pure.
+"""The rules by which described patient data are matched with stored patients. Pure.
 
-The desk, referrals that come, results from elsewhere and imports all decide by it. Numbers come first: two people who
-have valid numbers of one kind (СНИЛС, ЕНП) that differ are two people, whatever else agrees. Without a number, full
-name, date of birth and sex together are one person, as long as only one bears them. Whatever is less than certain is
-not decided here: a person decides.
+The desk, incoming referrals, external results and imports match by these rules. Numbers come first: different valid
+numbers of one kind (СНИЛС, ЕНП) mean different people, whatever else agrees. Without a common number, the full name,
+date of birth and sex identify a patient if only one patient has them. Anything less certain is left to a person.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from enum import StrEnum
 from broker.domain import names
 from broker.domain.people import Patient, PersonName, Sex
 
-NUMBERS = ("snils", "policy")  # fields of a patient that nobody else may have
+NUMBERS = ("snils", "policy")  # fields that are unique to a patient
 _IDENTIFIERS = ("patient_id", *NUMBERS)
 
 
 class Likeness(StrEnum):
-    """How sure it is who somebody is."""
+    """The result of matching described data with the stored patients."""
 
-    CERTAIN = "certain"  # one of ours
-    CONTRADICTORY = "contradictory"  # bears a number of one of ours, and other data
-    SEVERAL = "several"  # more than one of ours is described by this
-    SIMILAR = "similar"  # nobody of ours, but somebody who may be meant
-    NOBODY = "nobody"  # nobody of ours
+    CERTAIN = "certain"  # exactly one patient
+    CONTRADICTORY = "contradictory"  # a stored patient's number with different data
+    SEVERAL = "several"  # several patients with these data
+    SIMILAR = "similar"  # no match, but a patient with similar data
+    NO_MATCH = "no_match"  # no patient with these data
 
 
 class Similarity(StrEnum):
-    """Why somebody may be meant although the description is another one."""
+    """Why a stored patient with different data may be the same person."""
 
     MIDDLE = "middle"  # the patronymic is missing on one side
     LETTER = "letter"  # one letter of the name differs
@@ -42,7 +41,7 @@ class Similarity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PatientMatch:
-    """Who somebody is: the patients of ours who come into question, the best first."""
+    """A likeness and the stored patients that it is about."""
 
     likeness: Likeness
     patients: tuple[Patient, ...] = ()
@@ -50,12 +49,12 @@ class PatientMatch:
 
     @property
     def patient(self) -> Patient | None:
-        """Return who it certainly is, or None."""
+        """Return the matching patient if the match is certain, else None."""
         return self.patients[0] if self.likeness is Likeness.CERTAIN else None
 
 
 def match(person: Patient, candidates: Iterable[Patient]) -> PatientMatch:
-    """Return who of the candidates a person is: all who share a number, the name or the birth date with them."""
+    """Match a person with candidates: all stored patients with one of their numbers, their name or their birth date."""
     everybody = list({each.id: each for each in candidates}.values())
     numbered = [each for each in everybody if _shares_number(person, each)]
     if len(numbered) == 1:
@@ -69,13 +68,13 @@ def match(person: Patient, candidates: Iterable[Patient]) -> PatientMatch:
     if same:
         return PatientMatch(Likeness.CERTAIN if len(same) == 1 else Likeness.SEVERAL, tuple(same))
     similar = tuple(each for each in possible if similarity(person, each))
-    return PatientMatch(Likeness.SIMILAR if similar else Likeness.NOBODY, similar)
+    return PatientMatch(Likeness.SIMILAR if similar else Likeness.NO_MATCH, similar)
 
 
 def contradictions(known: Patient, person: Patient) -> tuple[str, ...]:
-    """Return the fields in which a person who bears a number of one of ours contradicts him; empty if none does.
+    """Return the fields in which two patients with a common number contradict each other; empty if none does.
 
-    What one side does not say contradicts nothing: a patronymic, a birth date, a sex.
+    A missing patronymic, birth date or sex is no contradiction.
     """
     found = [field for field in NUMBERS if _differs(known, person, field)]
     if not _compatible(known.name, person.name):
@@ -88,7 +87,7 @@ def contradictions(known: Patient, person: Patient) -> tuple[str, ...]:
 
 
 def similarity(one: Patient, other: Patient) -> Similarity | None:
-    """Return why two descriptions that are not the same may mean one person; None if they do not."""
+    """Return why different data may be of one person; None if they are not similar."""
     if any(_differs(one, other, field) for field in NUMBERS) or one.birth_date is None or other.birth_date is None:
         return None
     mine, theirs = names.fold(str(one.name)), names.fold(str(other.name))
@@ -108,7 +107,7 @@ def similarity(one: Patient, other: Patient) -> Similarity | None:
 
 
 def one_letter_apart(one: str, other: str) -> bool:
-    """Return True if one letter is wrong, missing or too much, or two neighbours are exchanged."""
+    """Return True for one wrong, missing or extra character, or two neighbours exchanged."""
     if len(one) > len(other):
         one, other = other, one
     if len(other) - len(one) > 1 or one == other:
@@ -123,14 +122,14 @@ def one_letter_apart(one: str, other: str) -> bool:
 def _is_described(person: Patient, known: Patient) -> bool:
     return (
         names.fold(str(person.name)) == names.fold(str(known.name))
-        and person.birth_date is not None  # people of one name are told apart by nothing else
+        and person.birth_date is not None  # a name alone does not identify a patient
         and person.birth_date == known.birth_date
         and person.sex == known.sex
     )
 
 
 def _compatible(one: PersonName, other: PersonName) -> bool:
-    """Return True for the same family and given name, and patronymics that one side may leave out."""
+    """Return True for the same family and given name; a missing patronymic is compatible with any."""
     parts = [(names.fold(mine), names.fold(theirs)) for mine, theirs in zip(_parts(one), _parts(other), strict=True)]
     family, given, middle = (mine == theirs for mine, theirs in parts)
     return family and given and (middle or not all(parts[2]))

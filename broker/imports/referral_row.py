@@ -43,7 +43,7 @@ REASONS = {
     "too_old": "is too long ago",
     "length": "has the wrong number of digits",
     "check_digit": "has a wrong check digit",
-    "placeholder": "is nobody's number: leave the cell empty where there is none",
+    "placeholder": "is a placeholder: leave the cell empty if there is none",
     "range": "is out of reason",
     "unknown": "is not known here",
     "other_modality": "does another kind of examination",

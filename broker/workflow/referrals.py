@@ -247,7 +247,7 @@ def cancel(tx: Tx, order_id: int, revision: int, reason: str, actor: Actor, clin
     return orders.require(tx, order.id)
 
 
-def place_anew(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> Order:
+def reissue(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) -> Order:
     """Cancel a referral to another clinic and place it again as it is now; return the new order.
 
     For a bus that takes no corrections: the other clinic gets the cancellation and a new order under its own number.
@@ -257,7 +257,7 @@ def place_anew(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clini
     permit(tx, actor, Permission.REGISTER)
     order = _require_current(tx, order_id, revision)
     if not order.owner or order.state is not OrderState.REFERRED:
-        raise WrongState(f"place {order.accession_number} anew while {order.state}")
+        raise WrongState(f"reissue {order.accession_number} while {order.state}")
     remove_from_worklist(tx, order, clinic)
     draft = _draft_of(order, "")
     draft = replace(draft, start=max(draft.start, clinic.local(tx.now).replace(second=0, microsecond=0)))

@@ -37,14 +37,14 @@ def test_full_name_birth_date_and_sex_are_one_person_while_only_one_bears_them()
 @pytest.mark.parametrize("field", ["snils", "policy"])
 def test_a_number_that_differs_makes_another_person_whatever_else_agrees(field: str) -> None:
     known = replace(ANNA, **{field: SNILS})  # type: ignore[arg-type]
-    assert match(described(ANNA, **{field: OTHER_SNILS}), known).likeness is Likeness.NOBODY
+    assert match(described(ANNA, **{field: OTHER_SNILS}), known).likeness is Likeness.NO_MATCH
 
 
 def test_a_number_decides_between_namesakes() -> None:
     one, other = replace(ANNA, snils=SNILS), replace(ANNA, id=2, snils=OTHER_SNILS)
     assert match(described(ANNA, snils=OTHER_SNILS), one, other).patient == other
     assert match(described(ANNA), one, other).likeness is Likeness.SEVERAL
-    assert match(described(ANNA, snils="16732486100"), one, other).likeness is Likeness.NOBODY
+    assert match(described(ANNA, snils="16732486100"), one, other).likeness is Likeness.NO_MATCH
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_somebody_similar_is_offered_with_the_reason_and_never_taken(
 
 def test_people_without_a_birth_date_are_never_one_by_their_name() -> None:
     unknown = replace(ANNA, birth_date=None)
-    assert match(described(unknown), unknown).likeness is Likeness.NOBODY
+    assert match(described(unknown), unknown).likeness is Likeness.NO_MATCH
 
 
 people = st.builds(

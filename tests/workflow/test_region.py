@@ -128,7 +128,7 @@ def test_a_side_that_the_other_clinic_does_not_know_is_an_alarm_until_it_is_plac
         card = order_card.card(reader, order.accession_number)
     assert card is not None
     assert card.uncorrected
-    placed = store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+    placed = store.write(referrals.reissue, order.id, order.revision, REGISTRAR, CLINIC)
     assert (placed.state, placed.owner, placed.laterality) == (OrderState.REFERRED, OTHER_CLINIC, "L")
     assert placed.patient.id == order.patient.id
     assert placed.accession_number != order.accession_number
@@ -142,9 +142,9 @@ def test_a_side_that_the_other_clinic_does_not_know_is_an_alarm_until_it_is_plac
 
 def test_a_double_click_places_anew_once(store: Store) -> None:
     order = corrected(store)
-    store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+    store.write(referrals.reissue, order.id, order.revision, REGISTRAR, CLINIC)
     with pytest.raises((Stale, WrongState)):
-        store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+        store.write(referrals.reissue, order.id, order.revision, REGISTRAR, CLINIC)
     with store.read() as reader:
         assert reader.value("SELECT count(*) FROM orders") == 2
 
@@ -152,7 +152,7 @@ def test_a_double_click_places_anew_once(store: Store) -> None:
 def test_only_what_waits_at_another_clinic_is_placed_anew(store: Store) -> None:
     order = register(store)
     with pytest.raises(WrongState):
-        store.write(referrals.place_anew, order.id, order.revision, REGISTRAR, CLINIC)
+        store.write(referrals.reissue, order.id, order.revision, REGISTRAR, CLINIC)
     assert queue(store, order) == [("order", "pending")]
 
 

@@ -110,7 +110,7 @@ class OrderPage:
         self._step = ""  # SOP Instance UID of the performed step that the person wants to unlink
         if self._may(Permission.CANCEL):
             self._dialog()
-            self._anew_dialog()
+            self._reissue_dialog()
         if self._may(Permission.CLOSE):
             self._ask_closing()
         if self._may(Permission.LINK):
@@ -166,7 +166,7 @@ class OrderPage:
         if self._may(Permission.CLOSE) and allowed(card.order.state, Event.CLOSE):
             theme.button("Выполнено", self._note_revision).props("data-opens=close")
         if card.uncorrected and self._may(Permission.CANCEL) and self._may(Permission.REGISTER):
-            theme.button("Отменить там и направить заново", self._note_revision).props("data-opens=anew")
+            theme.button("Отменить там и направить заново", self._note_revision).props("data-opens=reissue")
         if self._may(Permission.CANCEL) and allowed(card.order.state, Event.CANCEL):
             theme.button("Отменить", self._note_revision, kind="danger").props("data-opens=cancel")
 
@@ -182,10 +182,10 @@ class OrderPage:
             text("p", consequence + more, "muted").style("margin: 8px 0 12px")
             self._reason = labelled_field("Причина", name="cancel-reason", hint="Например: пациент отказался")
 
-    def _anew_dialog(self) -> None:
+    def _reissue_dialog(self) -> None:
         order = self._found.card.order
         title = f"Направить заново: {names.short(order.patient.name)}?"
-        with theme.dialog("anew", title, danger="Направить заново", on_danger=self._place_anew, leave="Оставить"):
+        with theme.dialog("reissue", title, danger="Направить заново", on_danger=self._reissue, leave="Оставить"):
             text(
                 "p",
                 f"Другая клиника получит отмену {order.accession_number} и новое направление под новым номером, с тем,"
@@ -193,12 +193,12 @@ class OrderPage:
                 "muted",
             )
 
-    async def _place_anew(self) -> None:
+    async def _reissue(self) -> None:
         services, order, seen = self._services, self._found.card.order, self._seen
         actor = current_actor(services)
         placed: list[Order] = []
         if await attempt(
-            lambda: placed.append(services.store.write(referrals.place_anew, order.id, seen, actor, services.clinic))
+            lambda: placed.append(services.store.write(referrals.reissue, order.id, seen, actor, services.clinic))
         ):
             ui.navigate.to(f"/order/{placed[0].accession_number}")
 

@@ -130,7 +130,7 @@ def _result_issues(task: Resource, report: Resource, find: Find) -> Iterator[Iss
 
 
 def snils_valid(value: str) -> bool:
-    """Return True if these are 11 digits whose last two are the check number; one digit repeated is nobody's number."""
+    """Return True if these are 11 digits whose last two are the check number; one digit repeated is a placeholder."""
     if not re.fullmatch(r"[0-9]{11}", value) or len(set(value[:9])) == 1:
         return False
     if value[:9] <= "001001998":  # numbers up to here were issued without a check number

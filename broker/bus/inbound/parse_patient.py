@@ -1,7 +1,7 @@
 """Parse a person of the bus, Patient or Practitioner, and say what contradicts one of ours. Pure.
 
-Identifiers and names that are no longer in force are nobody's any more (FHIR R4 Identifier.use and period,
-HumanName.period); numbers that stand for "has none" are no numbers.
+Identifiers and names that are no longer in force (FHIR R4 Identifier.use and period, HumanName.period) and placeholder
+numbers are ignored.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def number(person: Resource, system: str, today: date) -> str:
 
 
 def name(person: Resource, today: date) -> PersonName:
-    """Return the name that a person goes by: family, имя, отчество; one that is only a text is split."""
+    """Return the current name of a person: family, имя, отчество; one that is only a text is split."""
     listed = [each for each in items(person, "name") if isinstance(each, dict)]
     listed.sort(key=lambda each: (_has_ended(each, today), each.get("use") in _FORMER))
     for each in listed:
@@ -73,12 +73,12 @@ def birth_date(person: Resource) -> date | None:
 
 
 def sex(person: Resource) -> Sex | None:
-    """Return a person's sex; None if it is not said, or not in a word that we know."""
+    """Return a person's sex; None if it is missing or an unknown code."""
     return _SEXES.get(_line(person.get("gender")))
 
 
 def standing(person: Resource) -> str:
-    """Return why a Patient may not be who comes: "deceased", "replaced", "inactive"; empty if nothing is said."""
+    """Return why a Patient record must be checked: "deceased", "replaced" or "inactive"; else empty."""
     if person.get("deceasedBoolean", False) is not False or person.get("deceasedDateTime"):
         return "deceased"
     if any(member(link, "type") == "replaced-by" for link in items(person, "link")):
@@ -89,8 +89,8 @@ def standing(person: Resource) -> str:
 def contradictions(person: Resource, patient: Patient, today: date) -> list[str]:
     """Return the fields in which a Patient of the bus contradicts one of ours; empty if it can be the same person.
 
-    Two valid numbers of one kind that differ are two people. The family name is not compared: people marry; siblings
-    are told apart by the given name, and a name that came by no component cannot be compared.
+    Different valid numbers of one kind mean different people. The family name is not compared, since it changes with
+    marriage; siblings differ in the given name. A name without components cannot be compared.
     """
     found = []
     for field, system, problem in (("snils", SNILS, snils_problem), ("policy", POLICY, policy_problem)):

@@ -146,7 +146,7 @@ def _doctor(code: str, name: str, details: dict[str, str]) -> tuple[str, str, di
     if raw := details.get("snils"):
         snils = digits(raw).rjust(11, "0") if len(digits(raw)) >= 9 else digits(raw)  # Excel drops leading zeros
         if is_placeholder(snils):
-            raise _Refused("the СНИЛС is nobody's number: leave it empty where there is none")
+            raise _Refused("the СНИЛС is a placeholder: leave it empty if there is none")
         if snils_problem(snils):
             raise _Refused("the СНИЛС has a wrong check digit or number of digits")
         details["snils"] = snils

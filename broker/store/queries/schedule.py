@@ -32,8 +32,8 @@ class Visit:
     seen_at: datetime | None  # UTC: when its own device first got it on its list
     bus: str  # '' (nothing to send), 'pending', 'needs_attention' or 'delivered'
     reported: bool = False  # its report is signed
-    doubtful: bool = False  # whose images these are is for a person to decide
-    has_images: bool = False  # images are known of: a device has told their number, or the archive has them
+    doubtful: bool = False  # a person must decide whose images these are
+    has_images: bool = False  # a device has reported images, or the archive has them
     archived: bool = False  # the archive has them
 
 

@@ -357,7 +357,7 @@ _HAPPENINGS = (
     "register",
     *("create",) * 6,
     *("change",) * 12,
-    *("cancel", "plan_anew", "link", "unlink", "unlink", "close", "undo_closing", "expire"),
+    *("cancel", "reschedule", "link", "unlink", "unlink", "close", "undo_closing", "expire"),
 )
 _STATES = st.sampled_from(("", "", RUNNING, COMPLETED, DISCONTINUED, WRONG_ENTRY))
 _CONTENTS, _TIMES = st.sampled_from(("a", "b")), st.integers(1, 2)

@@ -30,7 +30,7 @@ class Likeness(StrEnum):
 
 
 class Similarity(StrEnum):
-    """Why a stored patient with different data may be the same person."""
+    """Why a stored patient with different data may be the same person; the likeliest first."""
 
     MIDDLE = "middle"  # the patronymic is missing on one side
     LETTER = "letter"  # one letter of the name differs
@@ -56,7 +56,7 @@ class PatientMatch:
 def match(person: Patient, candidates: Iterable[Patient]) -> PatientMatch:
     """Match a person with candidates: all stored patients with one of their numbers, their name or their birth date."""
     everybody = list({each.id: each for each in candidates}.values())
-    numbered = [each for each in everybody if _shares_number(person, each)]
+    numbered = [each for each in everybody if shared_numbers(person, each)]
     if len(numbered) == 1:
         fields = contradictions(numbered[0], person)
         return PatientMatch(Likeness.CONTRADICTORY if fields else Likeness.CERTAIN, (numbered[0],), fields)
@@ -67,7 +67,9 @@ def match(person: Patient, candidates: Iterable[Patient]) -> PatientMatch:
     same = [each for each in possible if _is_described(person, each)]
     if same:
         return PatientMatch(Likeness.CERTAIN if len(same) == 1 else Likeness.SEVERAL, tuple(same))
-    similar = tuple(each for each in possible if similarity(person, each))
+    likely = list(Similarity)  # in the order in which they are declared
+    reasons = [(reason, each) for each in possible if (reason := similarity(person, each))]
+    similar = tuple(each for _, each in sorted(reasons, key=lambda found: (likely.index(found[0]), found[1].id)))
     return PatientMatch(Likeness.SIMILAR if similar else Likeness.NO_MATCH, similar)
 
 
@@ -84,6 +86,11 @@ def contradictions(known: Patient, person: Patient) -> tuple[str, ...]:
     if Sex.OTHER not in (known.sex, person.sex) and known.sex != person.sex:
         found.append("sex")
     return tuple(found)
+
+
+def shared_numbers(one: Patient, other: Patient) -> tuple[str, ...]:
+    """Return which numbers two descriptions share: of `patient_id`, `snils`, `policy`."""
+    return tuple(field for field in _IDENTIFIERS if _same(one, other, field))
 
 
 def similarity(one: Patient, other: Patient) -> Similarity | None:
@@ -137,10 +144,6 @@ def _compatible(one: PersonName, other: PersonName) -> bool:
 
 def _parts(name: PersonName) -> tuple[str, str, str]:
     return name.family, name.given, name.middle
-
-
-def _shares_number(one: Patient, other: Patient) -> bool:
-    return any(_same(one, other, field) for field in _IDENTIFIERS)
 
 
 def _same(one: Patient, other: Patient, field: str) -> bool:

@@ -20,9 +20,9 @@ from broker.workflow import numbering
 def save(tx: Tx, typed: Patient, *, is_new: bool = False) -> Patient:
     """Find the patient of a referral, or add a new one, and write what has changed.
 
-    `typed.id` is that of a chosen patient, or None if one is to be matched; `is_new`: a person has answered that it is
-    none of the stored patients. Raise NotFound, Invalid (another patient's number, several matching patients), Stale if
-    a chosen patient has changed since.
+    `typed.id` is that of a chosen patient, or None if one is to be matched; `is_new`: a person was shown the similar
+    patients and has answered that it is none of them. Raise NotFound, Invalid (another patient's number, several
+    matching patients), Stale if a chosen patient has changed since.
     """
     known = _chosen(tx, typed) if typed.id is not None else _found(tx, typed, is_new)
     if known is None:
@@ -76,10 +76,9 @@ def _found(tx: Tx, typed: Patient, is_new: bool) -> Patient | None:
     bearing = [field for field, owners in shared.items() if owners]
     if found.likeness is Likeness.CONTRADICTORY:
         raise Invalid(dict.fromkeys(bearing if len(found.patients) > 1 else bearing[:1], "other_patient"))
-    if is_new and not bearing:  # a patient with a known number is not new
-        return None
-    if found.likeness is Likeness.SEVERAL:
+    if found.likeness is Likeness.SEVERAL and not is_new:
         raise Invalid({"patient": "several"})
+    # Whoever is certain is no new one, whatever was said of others: meanwhile somebody else may have registered him.
     return found.patient
 
 

@@ -122,7 +122,7 @@ def create_order(
         accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
         study_instance_uid=given.pop("study_instance_uid", "") or numbering.study_instance_uid(tx, clinic),
         requested_procedure_id=numbering.requested_procedure_id(tx),
-        patient=patients.save(tx, draft.patient),
+        patient=patients.save(tx, draft.patient, is_new=draft.new_patient),
         state=OrderState.REFERRED if draft.owner else OrderState.SCHEDULED,
         procedure_code=procedure.code,
         procedure_name=procedure.name,
@@ -385,5 +385,6 @@ def changed_fields(before: Order, after: Order) -> dict[str, list[object]]:
 
 
 def _digest(draft: ReferralDraft) -> str:
-    content = {key: value for key, value in asdict(draft).items() if key != "submission_id"}
+    # An answer to a question is no content: the same referral stays the same, whether it was asked again or not.
+    content = {key: value for key, value in asdict(draft).items() if key not in ("submission_id", "new_patient")}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

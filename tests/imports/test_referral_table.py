@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -17,9 +18,14 @@ from broker.domain.orders import Priority, ReferralDraft
 from broker.domain.people import PersonName, Sex
 from broker.imports import referral_columns, referral_row, spreadsheet
 from broker.imports.referral_columns import ReferralTable
+from broker.imports.referral_import import ReferralImport
 from broker.imports.referral_row import Catalogue
 from broker.imports.spreadsheet import BadTable
-from tests.support.factory import DEVICES
+from broker.store.database import Store
+from broker.workflow import referrals
+from broker.workflow.worklist_files import SyncOutcome
+from tests.support import factory
+from tests.support.factory import CLINIC, DEVICES, KUZNETSOVA, REGISTRAR
 
 CATALOGUE = Catalogue(PROCEDURES, DEVICES)
 TODAY = date(2026, 11, 24)
@@ -61,6 +67,24 @@ def reasons(**changes: str) -> list[str]:
     values = {**dict(zip(HEADER, PLAIN, strict=True)), **{key.replace("_", " "): cell for key, cell in changes.items()}}
     table = referral_columns.read(csv(tuple(values.values()), header=tuple(values)))
     return referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1]
+
+
+# ---- the whole import ----
+
+
+def namesakes(store: Store) -> None:
+    for snils in ("11223344595", "08765430300"):
+        patient = replace(KUZNETSOVA, snils=snils, policy="")
+        store.write(referrals.register, factory.draft(patient=patient), REGISTRAR, CLINIC)
+
+
+def test_a_row_that_means_several_people_is_refused_with_the_reason_and_the_others_are_taken(store: Store) -> None:
+    namesakes(store)
+    numbered = (*PLAIN, "112-233-445 95")
+    table = referral_columns.read(csv((*PLAIN, ""), numbered, header=(*HEADER, "СНИЛС")))
+    refused, taken = ReferralImport(store, REGISTRAR, CLINIC).run(table)
+    assert refused.reasons == ("«ФИО»: means several patients here: give a number (СНИЛС, policy, card number)",)
+    assert taken.outcome is SyncOutcome.ADDED
 
 
 # ---- the file ----

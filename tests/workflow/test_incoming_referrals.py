@@ -174,6 +174,22 @@ def test_a_rule_never_makes_one_patient_another(store: Store) -> None:
     assert len(rows(store, "SELECT * FROM orders")) == len(rows(store, "SELECT * FROM patient")) == 1
 
 
+def test_a_rule_chooses_nobody_of_several_namesakes_and_a_person_decides(store: Store) -> None:
+    bare = replace(KUZNETSOVA, snils="", policy="")
+    for snils in ("11223344595", "08765430300"):
+        namesake = factory.draft(patient=replace(bare, snils=snils))
+        store.write(referrals.register, namesake, REGISTRAR, CLINIC)
+    assert take(store, replace(KNEE, patient=bare), **STRAIGHT) is ReceiveOutcome.WAITING
+    [known] = waiting(store)
+    assert known.problems == {"patient": "several"}
+    assert len(rows(store, "SELECT * FROM orders")) == 2
+    with pytest.raises(Invalid):
+        accept(store)
+    other = form(known, new_patient=True)
+    order = store.write(incoming_referrals.accept, known.id, other, REGISTRAR, CLINIC)
+    assert order.patient.patient_id == "000003"
+
+
 # ---- accepting ----
 
 

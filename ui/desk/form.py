@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from nicegui import ui
@@ -17,6 +17,7 @@ from broker.domain.actors import Actor
 from broker.domain.devices import Device
 from broker.domain.errors import Duplicate, Invalid, Stale, WrongState
 from broker.domain.orders import Order
+from broker.domain.patient_match import Likeness, PatientMatch
 from broker.domain.people import Patient
 from broker.domain.prior_studies import PriorStudy
 from broker.store.database import Reader
@@ -33,15 +34,18 @@ from ui.desk.referral.form import ReferralForm
 from ui.desk.referral.suggestions import DirectorySuggestions
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar
+from ui.desk.similar_patients import SimilarPatients
 from ui.desk.slots import DeviceDay
 from ui.live import Done, attempt, follow, read_as_viewer
 from ui.services import Services
 from ui.text import errors, typed_values, words
+from ui.widgets import autocomplete
 from ui.widgets.draft import Draft
 from ui.widgets.theme import text
 
 FORM = "referral"  # the draft's name
 LATE = timedelta(minutes=10)  # a time that passed longer ago today is taken for a typing error
+_IDENTIFYING = frozenset({"family", "given", "middle", "birth_date", "sex", "snils", "policy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class DeskData:
 
     visits: list[Visit]  # of the chosen device on the day that is typed
     latest: list[Visit]
-    earlier: PatientHistory | None  # of the patient whom the fields mean
+    found: PatientMatch  # whom the fields mean
+    earlier: PatientHistory | None  # of that patient
     closed: str  # why it cannot be saved any more; empty if it can
 
 
@@ -66,6 +71,7 @@ class DeskForm:
         self.requested: int | None = None  # the patient whose history has been requested
         self.draft: Draft | None = None
         self.generation = 0
+        self.keystrokes = 0
         self.day = DeviceDay((), {}, services.clinic.hours)
         self.device: Device | None = None  # shown in the sidebar; between two referrals that of the last one
         self.form = ReferralForm(
@@ -114,6 +120,7 @@ class DeskForm:
                 with ui.element("div").classes("field combo"):
                     self.search = PatientSearch(self.services, self.take_patient, autofocus=self.mode.new).field
             self.form.draw_patient()
+        self.similar = SimilarPatients(self.take_similar, self.begin_new)
         self.form.draw_rare()
 
     # ---- the patient ----
@@ -131,6 +138,21 @@ class DeskForm:
         self._show_who()
         await self.refresh()
 
+    async def take_similar(self, patient: Patient) -> None:
+        """Go on with a known patient who was meant; what he lacks stays as it was typed."""
+        self.form.take_over(patient)
+        self.bar.show_note("")
+        self.changed("procedure")
+        self.form.fields[self.form.first_empty(("procedure", "time"))].focus()
+        self._show_who()
+        await self.refresh()
+
+    async def begin_new(self) -> None:
+        """Go on with somebody who is none of the similar ones."""
+        self.bar.show_note("")
+        self.form.fields[self.form.first_empty((*PATIENT, "procedure"))].focus()
+        await self.refresh()
+
     def _show_who(self) -> None:
         """Show the chosen patient's card number; nothing for a new one."""
         patient = self.form.patient
@@ -140,6 +162,10 @@ class DeskForm:
 
     async def refresh(self) -> None:
         """Read and show the data beside the form; an answer older than the newest request is dropped."""
+        await self._refreshed()
+
+    async def _refreshed(self) -> bool:
+        """Refresh; return False if the answer was dropped, so that what is shown may be about earlier fields."""
         self.generation += 1
         generation, services = self.generation, self.services
         on = self.form.day() or services.today()
@@ -148,28 +174,36 @@ class DeskForm:
             self.device = self.form.device()
         device = self.device
         seen = await read_as_viewer(services, lambda reader: self._read(reader, on, device, patient))
-        if generation != self.generation or self.bar.is_gone:
-            return
+        if self.bar.is_gone:
+            return True
+        if generation != self.generation:
+            return False
         self._show_closed(seen.closed)
         self.recent.show(seen.latest)
+        self.similar.show(patient, seen.found)
         self._show_history(seen.earlier, patient, on)
         minutes = {each.code: each.minutes for each in self.options.procedures}
         self.day = DeviceDay.of(seen.visits, device.ae_title if device else "", minutes, services.clinic.hours)
         if self.form.external:
             self.sidebar.show_external()
-            return
+            return True
         self.follow_nearest()
         self.sidebar.show_day(device, on, self.day, self.form.minutes(), self.form.fields["time"].value or "")
         self.advise_time()
+        return True
 
     def _read(self, reader: Reader, on: date, device: Device | None, typed: Patient) -> DeskData:
         services = self.services
         midnight = datetime.combine(services.today(), time(), services.clinic.zone).astimezone(UTC)
         # Also a patient who was typed, not chosen: saving would find the same one.
-        patient = desk.find_described(reader, typed) if typed.id is not None or typed.birth_date else None
+        found = desk.match_described(reader, typed)
+        if self.mode.patient_is_fixed and typed.id is None:
+            found = PatientMatch(Likeness.NO_MATCH)
+        patient = found.patient
         return DeskData(
             visits=schedule.day(reader, on, device.ae_title) if device else [],
             latest=schedule.recent(reader, midnight, 4),
+            found=found,
             earlier=history.read(reader, patient) if patient else None,
             closed=self.mode.closed_reason(reader),
         )
@@ -179,7 +213,8 @@ class DeskForm:
         request, known = self.services.request_history, earlier.patient.stored_id if earlier else None
         if request and known not in (None, self.requested) and request(known) is not False:
             self.requested = known
-        somebody = bool(typed.name.family and typed.birth_date)
+        # While it is not known who it is, neither another patient's studies are shown nor «У нас ничего».
+        somebody = bool(typed.name.family and typed.birth_date) and not self.similar.needs_answer()
         self.sidebar.history.show(earlier, somebody, bool(typed.snils or typed.policy))
         procedure = self.form.procedure()
         found: list[PriorStudy] = []
@@ -242,11 +277,22 @@ class DeskForm:
             self.bar.show_clear()
         if key in {"procedure", "device", "date", "time"}:
             ui.timer(0, self.refresh, once=True)
-        if key in {"birth_date", "snils", "policy"}:
-            ui.timer(0, self.refresh, once=True)
+        if key in _IDENTIFYING:
+            self._refresh_after_typing()
         if key in {"family", "given", "birth_date"} and self.form.patient:
             same = self.form.parser(self.services.now()).patient().id
             self.who.set_text(f"карта {self.form.patient.patient_id}" if same else "будет записан как новый пациент")
+
+    def _refresh_after_typing(self) -> None:
+        """Read again as soon as the keyboard pauses."""
+        self.keystrokes += 1
+        count = self.keystrokes
+
+        async def refresh() -> None:
+            if count == self.keystrokes:
+                await self.refresh()
+
+        ui.timer(autocomplete.DEBOUNCE, refresh, once=True)
 
     # ---- drafts ----
 
@@ -267,6 +313,7 @@ class DeskForm:
     async def start_new(self) -> None:
         """Empty the form for the next referral."""
         self.form.clear()
+        self.similar.forget()
         self.submission = uuid.uuid4().hex
         self.bar.draw(self.form.blank())
         self.search.focus()
@@ -294,7 +341,8 @@ class DeskForm:
             self.bar.busy(False)
 
     async def _save(self) -> None:
-        await self.refresh()  # the nearest free time may have changed
+        while not await self._refreshed():  # the nearest free time and the similar patients may have changed
+            pass
         parsed = self.form.parser(self.services.now()).parse(self.submission)
         draft, problems = parsed.draft, parsed.problems
         if self.form.nearest and problems.get("time") == "required":
@@ -305,6 +353,12 @@ class DeskForm:
         if self.closed:
             self.bar.show_note(self.closed, bad=True)
             return
+        if self.similar.needs_answer():
+            self.form.show_problems(dict.fromkeys(self.similar.shared_numbers(), "other_patient"))
+            self.similar.show_problem()
+            self.bar.show_note("Не сохранено: сначала ответьте, он ли это", bad=True)
+            return
+        draft = replace(draft, new_patient=self.similar.is_new())
         if self.repeats.needs_confirmation():
             self._name_save()
             self.bar.show_note("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
@@ -352,6 +406,7 @@ class DeskForm:
             # The history of a new patient could not be requested before.
             self.services.request_history(order.patient.stored_id)
         self.form.clear()
+        self.similar.forget()
         self.submission = uuid.uuid4().hex
         self.bar.draw(True, order)
         self.search.focus()

@@ -42,6 +42,8 @@ KEYS = [
     ("G затем D", "Аппараты"),
     ("Ctrl+Enter", "Сохранить или главное действие страницы"),
     ("↑ ↓ Enter", "Выбор в списке под полем"),
+    ("Alt+1 Alt+2 Alt+3", "Похожий пациент: это он"),
+    ("Alt+0", "Похожий пациент: другой человек"),
     ("Esc", "Назад, закрыть"),
     ("?", "Эта подсказка"),
 ]
@@ -106,7 +108,7 @@ def _write_keys(closed: set[str]) -> Markup:
     lines = [
         html.join(tag("span", "nowrap", theme.key_hint_html(key)), tag("span", "", meaning))
         for key, meaning in KEYS
-        if meaning not in closed and not (key == "F2" and "Регистратура" in closed)
+        if meaning not in closed and not (key.startswith(("F2", "Alt")) and "Регистратура" in closed)
     ]
     return html.join(*lines)
 

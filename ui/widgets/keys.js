@@ -44,6 +44,9 @@
         acted = performance.now();
         document.querySelector('[data-primary]')?.click();
       }
+    } else if (e.altKey && !e.ctrlKey && !e.metaKey && /^Digit\d$/.test(e.code)) {
+      const answer = document.querySelector(`[data-alt="${e.code.slice(5)}"]`);
+      if (answer && answer.offsetParent && !document.querySelector('dialog[open]')) { e.preventDefault(); answer.click(); }
     } else if (e.key === 'Escape' && !typing && !document.querySelector('dialog[open], .q-menu')) {
       document.querySelector('[data-back]')?.click();
     } else if (!typing && !e.ctrlKey && !e.altKey && !e.metaKey) {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from broker.domain.devices import Device
+from broker.domain.patient_match import Likeness, PatientMatch
 from broker.domain.people import Patient, Sex
 from broker.domain.performed import PerformedStep, StepSource
 from broker.store.database import Reader
@@ -27,11 +28,12 @@ class WalkIn:
     accession_number: str = ""
 
 
-def find_described(reader: Reader, described: Patient) -> Patient | None:
-    """Return the patient whom a form means: who was chosen, or whom its fields certainly describe; None otherwise."""
-    if described.id is not None:
-        return patients.get(reader, described.id)
-    return patient_index.match(reader, described).patient
+def match_described(reader: Reader, described: Patient) -> PatientMatch:
+    """Return whom a form means: the chosen patient as certain, else the match of what its fields describe."""
+    if described.id is None:
+        return patient_index.match(reader, described)
+    chosen = patients.get(reader, described.id)
+    return PatientMatch(Likeness.CERTAIN, (chosen,)) if chosen else PatientMatch(Likeness.NO_MATCH)
 
 
 def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:

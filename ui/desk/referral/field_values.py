@@ -224,6 +224,7 @@ class FormParser:
         day = self._required("date", lambda typed: parse_day(typed, self._now.date()))
         code, _, diagnosis = self._text("diagnosis").partition(" ")
         referrer, _, position = self._text("referrer").partition(",")
+        own: dict[str, Any] = {name: self._text(name) for name in _OWN}
         # Unreadable values are replaced by valid ones, so that the other fields are validated too.
         draft = ReferralDraft(
             patient=self.patient(),
@@ -240,7 +241,7 @@ class FormParser:
             diagnosis_text=diagnosis.strip(),
             owner=self._content.owner if self._content.external else None,
             submission_id=submission_id,
-            **{name: self._text(name) for name in _OWN},
+            **own,
         )
         problems = {**self._invalid(draft), **self.problems}
         return Parsed(None if problems else draft, problems)

@@ -57,6 +57,7 @@ class ReferralForm:
         self.patient: Patient | None = None  # the chosen patient
         self.nearest = True  # the time follows the device's free time until a person chooses one
         self.external = False  # another clinic performs the study
+        self._replaced: set[str] = set()  # fields whose hint shows what was typed before a patient was chosen
         self._owners: dict[str, str | None] = {}  # what the field shows -> GUID
         self._referrers: dict[str, str] = {}  # what the field shows -> СНИЛС
 
@@ -131,7 +132,20 @@ class ReferralForm:
         """Show a known patient."""
         with self._quietly():
             self.patient = patient
+            self._forget_replaced()
             self._put(field_values.of_patient(patient))
+
+    def take_over(self, patient: Patient) -> None:
+        """Show a known patient in the place of what was typed; what he lacks stays, what differs is said below."""
+        typed = {key: self.fields[key].value for key in (*PATIENT, *RARE)}
+        self.fill_patient(patient)
+        shown = {key: self.fields[key].value for key in typed}
+        with self._quietly():
+            self._put({key: value for key, value in typed.items() if value and not shown[key]})
+        for key in ("family", "given", "middle", "birth_date"):
+            if typed[key] and shown[key] and names.fold(typed[key]) != names.fold(shown[key]):
+                self.fields[key].show_hint(f"Было набрано: {typed[key]}")
+                self._replaced.add(key)
 
     def fill_words(self, typed: str) -> None:
         """Fill the fields from a search without a match: digits are a birth date, a СНИЛС or a policy, words a name."""
@@ -201,6 +215,7 @@ class ReferralForm:
         with self._quietly():
             if "family" in keys:
                 self.patient = None
+                self._forget_replaced()
             self._put({key: EMPTY[key] for key in keys})
             if "weight" in keys:
                 self._more.props(remove="open")
@@ -334,6 +349,11 @@ class ReferralForm:
             yield
         finally:
             self._filling = before
+
+    def _forget_replaced(self) -> None:
+        for key in self._replaced:
+            self.fields[key].show_hint("")
+        self._replaced.clear()
 
     def _referrer_snils(self) -> str:
         return self._referrers.get(names.tidy(self.fields["referrer"].value or ""), "")

@@ -274,7 +274,7 @@ def _visit_row(day: BoardDay, visit: Visit, now: datetime, zone: tzinfo) -> Visi
         what=words.short_procedure(order),
         urgent=order.priority is Priority.URGENT and order.state not in OVER,
         state=words.visit_state(visit),
-        delivered=visit.bus == "delivered",
+        delivered=visit.delivered,
         length=_length(visit, now, zone) if day.on == now.date() else "",
     )
 

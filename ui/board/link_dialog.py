@@ -17,6 +17,7 @@ from ui.live import attempt, current_actor
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
+from ui.widgets.form_field import labelled_field
 from ui.widgets.theme import text
 
 
@@ -33,15 +34,10 @@ class LinkDialog:
         with ui.element("dialog").classes("wide").props("id=link aria-labelledby=link-title"):
             text("h2", "Чьи это снимки?").props("id=link-title")
             self._about = text("p", "", "muted")
-            self._search = (
-                ui.element("input")
-                .classes("field")
-                .on("input", lambda event: self._show(event.args), js_handler="(event) => emit(event.target.value)")
-            )
-            self._search.props('type=search autocomplete=off aria-label="Найти направление"')
-            self._search.props('placeholder="Фамилия, номер направления или карты"')
+            self._search = labelled_field("Найти: фамилия, номер направления или карты", name="link-search")
+            self._search.control.on_value_change(lambda: self._show(str(self._search.value or "")))
             self._list = ui.element("div").classes("choices").props('role=radiogroup aria-labelledby="link-title"')
-            self._warning = text("p", "", "problem").props("role=alert")
+            self._warning = text("p", "", "attention-reason").props("role=alert")
             text("p", "Нет в списке? Тогда исследование сделано без направления.", "muted small")
             with ui.element("div").classes("acts").style("margin-top: 16px"):
                 self._walk_in = ui.link("Записать без направления", "").classes("btn")
@@ -52,8 +48,7 @@ class LinkDialog:
     def ask(self, study: UnlinkedStep, candidates: list[Visit]) -> None:
         """Show a study and the visits that it may belong to."""
         self._study, self._candidates = study, candidates
-        self._search.props["value"] = ""
-        self._search.update()
+        self._search.value = ""
         step = study.step
         self._walk_in.props["href"] = f"/desk?walkin={quote(step.sop_instance_uid, safe='')}"
         at = f" в {step.start:%H:%M}" if step.start else ""
@@ -89,18 +84,17 @@ class LinkDialog:
         for order_id, choice in self._choices.items():
             choice.props(f"aria-checked={'true' if visit and order_id == visit.order.id else 'false'}")
         if visit is None or self._study is None:
-            self._warning.set_text("")
+            self._warning.set_visibility(False)
             self._go.set_text("Связать")
             self._go.disable()
             return
         patient, step = visit.order.patient, self._study.step
         self._contradicts = identity.contradictions_of(patient, step)
+        self._warning.set_visibility(bool(self._contradicts))
         self._warning.set_text(
             f"Не сходится {words.contradictions(self._contradicts)}: на аппарате {_reported(step)}, в направлении"
             f" {patient.name}, {_SEXES[patient.sex]}, {words.born(patient.birth_date)}, номер {patient.patient_id}."
             " Связывайте, только если уверены, что это один человек."
-            if self._contradicts
-            else ""
         )
         sure = "Это один человек, связать" if self._contradicts else "Связать"
         self._go.set_text(f"{sure}: {names.short(patient.name)}")

@@ -142,5 +142,5 @@ def _row(visit: Visit, today: date, device_names: Mapping[str, str]) -> dict[str
         "device": ", ".join(device_names.get(ae_title, ae_title) for ae_title in visit.station_ae_titles),
         "number": order.accession_number,
         "state": words.visit_state(visit),
-        "delivered": visit.bus == "delivered",
+        "delivered": visit.delivered,
     }

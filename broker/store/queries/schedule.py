@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from broker.domain.orders import Order
+from broker.domain.orders import Order, OrderState
 from broker.domain.performed import PerformedStep
 from broker.store.database import Reader, Row
 from broker.store.queries import lookups
@@ -35,6 +35,11 @@ class Visit:
     doubtful: bool = False  # a person must decide whose images these are
     has_images: bool = False  # a device has reported images, or the archive has them
     archived: bool = False  # the archive has them
+
+    @property
+    def delivered(self) -> bool:
+        """Return True if the study was performed and the bus has accepted everything about it."""
+        return self.bus == "delivered" and self.order.state is OrderState.COMPLETED
 
 
 SELECT_VISITS = (

@@ -40,6 +40,11 @@ class Services:
         """Return the local clinic time, naive, as use cases take it."""
         return self.clinic.local(self.store.clock())
 
+    def images_due(self) -> datetime | None:
+        """Return the instant (UTC) up to which ended studies must have images in the archive; None without one."""
+        within = self.clinic.images_within
+        return None if within is None else self.store.clock() - within
+
     def today(self) -> date:
         """Return the date in the clinic."""
         return self.now().date()

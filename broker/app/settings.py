@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from broker.bus.profile import Profile
 from broker.bus.transport.client import BusClient
@@ -27,6 +28,8 @@ def clinic_of(config: Config) -> Clinic:
         bus_numbers=config.bus.accession_numbers == "bus",
         sends_start=config.bus.sends_start,
         hours=OpeningHours(*config.clinic.opening_hours),
+        images_within=timedelta(minutes=config.pacs.images_within) if config.pacs.address else None,
+        waits_for_images=config.pacs.wait_for_images and bool(config.pacs.address),
     )
 
 

@@ -163,6 +163,8 @@ class PacsConfig(Section):
         default="", validate_default=True
     )
     port: Annotated[WholeNumber, Field(ge=1, le=65535)] = 104
+    images_within: Annotated[WholeNumber, Field(ge=1, le=10080)] = 60
+    wait_for_images: Switch = False
 
 
 class BusConfig(Section):

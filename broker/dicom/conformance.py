@@ -11,7 +11,19 @@ from pydicom.uid import UID
 from broker.dicom import services
 from broker.dicom.codec import charset
 from broker.dicom.mpps.rules import RULES
-from broker.dicom.scu.archive import ArchiveAddress
+from broker.dicom.scu.archive import (
+    DAYS as ARCHIVE_DAYS,
+)
+from broker.dicom.scu.archive import (
+    LONGEST,
+    MATCHED,
+    NO_IMAGES,
+    SERIES_KEYS,
+    SOP_CLASS,
+    STUDY_KEYS,
+    TIMEOUT,
+    ArchiveAddress,
+)
 from broker.dicom.server import PortSettings
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import service
@@ -75,7 +87,8 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
     )
     yield from _table(
         ("Network service", "SOP Class UID", "User (SCU)", "Provider (SCP)"),
-        [(UID(uid).name, uid, "Yes" if uid in services.REQUESTED else "No", "Yes") for uid in services.SOP_CLASSES],
+        [(UID(uid).name, uid, "Yes" if uid in services.REQUESTED else "No", "Yes") for uid in services.SOP_CLASSES]
+        + [(UID(uid).name, uid, "Yes" if archive else "Without an archive set, no", "No") for uid in (SOP_CLASS,)],
     )
     yield from _section("2 Implementation model", "One application entity on one process.")
     yield from _section("2.1 Application entity")
@@ -113,6 +126,7 @@ def _statement(dicom: PortSettings, archive: ArchiveAddress | None, version: str
         "C-ECHO is sent to our own port, to any AE by the command `echo`"
         + (f", and to the archive {archive.ae_title} for the health report." if archive else "."),
     )
+    yield from _archive(archive)
     yield from _section("7 Character sets")
     yield from _section(
         "7.1 Queries",
@@ -171,6 +185,34 @@ def _performed() -> Iterator[str]:
     yield from _table(("Attribute", "Tag", "N-CREATE", "N-SET", "Final"), list(_rules(RULES, "")))
     yield from _section("5.2 Statuses")
     yield from _statuses(_STEP)
+
+
+def _archive(address: ArchiveAddress | None) -> Iterator[str]:
+    whom = f"{address.ae_title} at {address.host}:{address.port}" if address else "none is configured here"
+    yield from _section(
+        "6.2 Study Root Query/Retrieve: FIND (PS3.4 C.6.2)",
+        f"Every minute the archive ({whom}) is asked for the orders of the last {ARCHIVE_DAYS} days, over one"
+        f" association that lasts at most {LONGEST:g} s; each answer is awaited for {TIMEOUT:g} s. The transfer"
+        " syntaxes are the library's defaults, queries are in ISO_IR 192. Nothing is retrieved or stored.",
+        "At study level an order is asked for by its Study Instance UID, then by each of its Accession Numbers. An"
+        " answer counts only if it has the value that was asked for, its patient agrees with the order's in name or"
+        " Patient ID and contradicts it in nothing, and it is not older than the order. At series level the images of"
+        f" such a study are counted, without series of {', '.join(sorted(NO_IMAGES))}.",
+    )
+    yield from _section("6.2.1 Keys")
+    yield from _table(
+        ("Level", "Attribute", "Tag", "Use"),
+        [
+            (level, *_named(keyword, ""), "single value, or returned" if keyword in MATCHED[level] else "returned")
+            for level, keywords in (("STUDY", STUDY_KEYS), ("SERIES", SERIES_KEYS))
+            for keyword in keywords
+        ],
+    )
+    yield from _section(
+        "6.2.2 Statuses",
+        "FF00 and FF01 are matches, 0000 ends them. With any other status, or an identifier that cannot be read, the"
+        " whole answer is left aside and the archive is asked again at the next turn.",
+    )
 
 
 def _attribute(attribute: Attribute, mark: str) -> tuple[str, ...]:

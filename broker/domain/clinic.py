@@ -29,6 +29,8 @@ class Clinic:
     bus_numbers: bool = False  # modalities get the region's accession number if it is known
     sends_start: bool = False  # send messages about the start of studies
     hours: OpeningHours = DEFAULT_HOURS
+    images_within: timedelta | None = None  # from the end of a study to its images in the archive; None: no archive
+    waits_for_images: bool = False  # the region learns of images only when the archive has them
 
     def local(self, instant: datetime) -> datetime:
         """Return an instant (aware) as the clinic's clocks show it, naive."""

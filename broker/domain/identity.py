@@ -26,7 +26,8 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
         found.append("patient_name")
     if birth_date and patient.birth_date is not None and birth_date != f"{patient.birth_date:%Y%m%d}":
         found.append("patient_birth_date")
-    if patient_id and patient_id != patient.patient_id and not same:
+    other_id = patient_id and patient_id != patient.patient_id and not _is_stripped(patient_id, patient.patient_id)
+    if other_id and not same:
         found.append("patient_id")
     if sex in (Sex.MALE, Sex.FEMALE) and patient.sex is not Sex.OTHER and sex != patient.sex:
         found.append("patient_sex")
@@ -36,6 +37,12 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
 def contradictions_of(patient: Patient, step: PerformedStep) -> list[str]:
     """Return the fields in which the patient of a performed step contradicts this one."""
     return contradictions(patient, step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex)
+
+
+def agreements(patient: Patient, name: str, patient_id: str) -> list[str]:
+    """Return the fields in which a patient as reported is surely this one: the name, the Patient ID; empty if none."""
+    found = ["patient_name"] if _same_name(patient, name) else []
+    return found + (["patient_id"] if patient_id and patient_id == patient.patient_id else [])
 
 
 def merge(known: Patient, typed: Patient) -> Patient:
@@ -107,6 +114,15 @@ def _same_name(patient: Patient, name: str) -> bool | None:
     family = _is_beginning(reported.family, known.family)
     given = not reported.given or not known.given or _is_beginning(reported.given, known.given, 1)
     return family and given
+
+
+def _is_stripped(reported: str, known: str) -> bool:
+    """Return True if a value is what a character set without its letters leaves of the known one: «К-17» as "-17".
+
+    Then it is no evidence either way. Archives drop such letters (Orthanc), or write a question mark for each.
+    """
+    kept = known.encode("latin-1", "ignore").decode("latin-1")
+    return kept != known and reported.strip() in (kept.strip(), known.encode("latin-1", "replace").decode("latin-1"))
 
 
 def _is_beginning(one: str, other: str, shortest: int = MIN_TRUNCATED) -> bool:

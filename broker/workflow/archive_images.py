@@ -1,70 +1,133 @@
-"""Use case of the archive: a study whose images it has although no modality has reported it."""
+"""What the image archive's answers make of orders, and what people decide where the two do not fit."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 
+from broker.domain import archive as evidence
 from broker.domain import identifiers, identity, lifecycle
 from broker.domain.actors import Actor
+from broker.domain.archive import ArchiveStudy, Comparison, Discrepancy, DiscrepancyState
 from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
+from broker.domain.errors import Invalid, WrongState
 from broker.domain.lifecycle import Event
-from broker.domain.orders import Order
+from broker.domain.orders import Order, OrderState
 from broker.domain.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import audit, devices, orders, performed
+from broker.store.tables import archive, audit, orders, performed
 from broker.workflow import order_status
 
-
-@dataclass(frozen=True, slots=True)
-class ArchiveStudy:
-    """A study of the archive, as it answers at study level (PS3.4 C.6.1.1.3)."""
-
-    study_instance_uid: str
-    instances: int = 0  # 0: the archive does not return it
-    modality: str = ""
-    patient_name: str = ""
-    patient_id: str = ""
-    birth_date: str = ""  # DICOM's form, YYYYMMDD
-    start: datetime | None = None  # local clinic time, naive
+_NOTED_EVERY = timedelta(minutes=1)  # how often it is written down that nothing has come yet
 
 
-def record_images(tx: Tx, order_id: int, archived: ArchiveStudy, actor: Actor, clinic: Clinic) -> bool:
-    """Record an order as performed because the archive has its images; return True if that was not known.
+def record_answer(
+    tx: Tx, order_id: int, found: Sequence[ArchiveStudy], actor: Actor, clinic: Clinic, *, settled: bool
+) -> bool:
+    """Record what an archive answered of an order; return True if that tells that the order was performed.
 
-    Nothing changes if a device reports the study itself, or a person has unlinked these images. Images with another
-    patient's data are linked, but not sent to the region until a person has confirmed them. Raise Forbidden.
+    What fits the order counts once the archive has stopped growing (`settled`). What does not fit waits for a person,
+    and changes nothing else. It is no news if a device reports the study itself, or a person has unlinked it.
     """
     permit(tx, actor, Permission.PERFORM)
     order = orders.get(tx, order_id)
-    if order is None or not _is_new(tx, order):
+    if order is None:
         return False
-    step = _step(tx, order, archived, clinic)
-    wrong = identity.contradictions(order.patient, archived.patient_name, archived.patient_id, archived.birth_date)
-    id = performed.add(tx, step)
-    for scheduled in order.steps:
-        performed.link(tx, id, scheduled.id, actor.name, ", ".join(wrong))
+    comparison = evidence.compare(order, found, archive.decided(tx, order_id))
+    if archive.set_discrepancies(tx, order_id, comparison):
+        tx.notify()
+    if not settled:
+        return False
+    made = comparison.images != 0 and _is_news(tx, order)
+    if made:
+        step = _step(tx, order, comparison, clinic)
+        _link(tx, order, step, actor)
+        audit.write(
+            tx, actor, AuditAction.IMAGES_SEEN, order.id, sop_instance_uid=step.sop_instance_uid, images=step.images
+        )
+    has_changed = _count(tx, order, comparison)
+    if made or (has_changed and clinic.waits_for_images):
+        order_status.recompute_status(tx, order, clinic)
+    if made or has_changed:
+        tx.notify()
+    return made
+
+
+def waive_images(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
+    """Record that no images of an order will come to the archive, as this person says; the region is not kept waiting.
+
+    Raise NotFound, WrongState if the order was not performed, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    order = orders.require(tx, order_id)
+    if order.state is not OrderState.COMPLETED:
+        raise WrongState(f"order {order.accession_number} is {order.state}")
+    archive.waive(tx, order.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
-    audit.write(
-        tx,
-        actor,
-        AuditAction.IMAGES_SEEN,
-        order.id,
-        sop_instance_uid=step.sop_instance_uid,
-        instances=archived.instances,
-    )
-    if wrong:
-        number = order.accession_number
-        text = f"a step for {number} names another order or patient by {', '.join(wrong)}"
-        devices.note(tx, step.ae_title, "mpps_conflict", text)
+    audit.write(tx, actor, AuditAction.IMAGES_WAIVED, order.id)
     tx.notify()
-    return True
 
 
-def _is_new(tx: Tx, order: Order) -> bool:
+def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Collection[str] = ()) -> Order:
+    """Take a study of the archive for its order's, as this person says; return the order.
+
+    An order that was not performed by then is. `confirmed`: the fields in which the patients contradict each other and
+    which the person has seen and confirmed to be of one, as `identity.contradictions` names them. Raise NotFound,
+    WrongState if it was decided already, or the order cannot have been performed, Invalid with the fields that
+    contradict and are not confirmed, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    each, order = _open(tx, id)
+    study = each.study
+    wrong = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
+    if unseen := [field for field in wrong if field not in confirmed]:
+        raise Invalid(dict.fromkeys(unseen, "contradicts"))
+    archive.decide(tx, id, DiscrepancyState.ACCEPTED, actor.name)
+    uid = ""
+    if order.state is not OrderState.COMPLETED:
+        lifecycle.after(order.state, Event.CLOSE)
+        if PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id):
+            step = _step(tx, order, Comparison((study,)), clinic)
+            _link(tx, order, step, actor)
+            uid = step.sop_instance_uid
+    _count(tx, order, Comparison((study,)))
+    order_status.recompute_status(tx, order, clinic)
+    _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, each, sop_instance_uid=uid, confirmed=", ".join(wrong))
+    return order
+
+
+def dismiss(tx: Tx, id: int, actor: Actor) -> Order:
+    """Take a study of the archive for none of its order's, as this person says; return the order.
+
+    It is not asked about again. Raise NotFound, WrongState if it was decided already, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    each, order = _open(tx, id)
+    archive.decide(tx, id, DiscrepancyState.DISMISSED, actor.name)
+    _audit(tx, actor, AuditAction.ARCHIVE_DISMISS, each)
+    return order
+
+
+def _open(tx: Tx, id: int) -> tuple[Discrepancy, Order]:
+    each = archive.require(tx, id)
+    if each.state is not DiscrepancyState.OPEN:
+        raise WrongState(f"discrepancy {id} is {each.state}")
+    return each, orders.require(tx, each.order_id)
+
+
+def _audit(tx: Tx, actor: Actor, action: AuditAction, each: Discrepancy, **more: str) -> None:
+    study = each.study
+    audit.write(
+        tx, actor, action, each.order_id, kind=each.kind, study_instance_uid=study.study_instance_uid,
+        patient_name=study.patient_name, patient_id=study.patient_id, **more,
+    )  # fmt: skip
+    tx.notify()
+
+
+def _is_news(tx: Tx, order: Order) -> bool:
     if not lifecycle.allowed(order.state, Event.CLOSE):
         return False
     if audit.newest(tx, order.id, (AuditAction.UNLINK, AuditAction.IMAGES_SEEN)) is AuditAction.UNLINK:
@@ -72,16 +135,39 @@ def _is_new(tx: Tx, order: Order) -> bool:
     return PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id)
 
 
-def _step(tx: Tx, order: Order, archived: ArchiveStudy, clinic: Clinic) -> PerformedStep:
+def _count(tx: Tx, order: Order, comparison: Comparison) -> bool:
+    """Keep how many images the archive holds of an order that was performed; return True if that is new."""
+    if not performed.states_of_order(tx, order.id):
+        return False
+    uid = comparison.believed[0].study_instance_uid if comparison.believed else ""
+    before = archive.holding(tx, order.id)
+    if before and (before.study_instance_uid, before.images) == (uid, comparison.images):
+        if not before.exists and (before.asked_at is None or tx.now - before.asked_at >= _NOTED_EVERY):
+            archive.note_asked(tx, order.id)
+        return False
+    archive.set_holding(tx, order.id, uid, comparison.images)
+    if comparison.images:
+        performed.set_archived_images(tx, order.id, comparison.images)
+    return True
+
+
+def _link(tx: Tx, order: Order, step: PerformedStep, actor: Actor) -> None:
+    id = performed.add(tx, step)
+    for scheduled in order.steps:
+        performed.link(tx, id, scheduled.id, actor.name)
+
+
+def _step(tx: Tx, order: Order, comparison: Comparison, clinic: Clinic) -> PerformedStep:
+    study = comparison.believed[0]
     return PerformedStep(
         sop_instance_uid=identifiers.new_uid(clinic.uid_root, tx.now, secrets.randbits(128)),
         ae_title=next(iter(order.steps[0].station_ae_titles), ""),
         state=PerformedState.COMPLETED,
-        start=archived.start or clinic.local(tx.now),
-        modality=archived.modality or order.modality,
-        patient_name=archived.patient_name,
-        patient_id=archived.patient_id,
-        images=archived.instances,
-        references=(StepReference(study_instance_uid=archived.study_instance_uid),),
+        start=study.start or clinic.local(tx.now),
+        modality=study.modality or order.modality,
+        patient_name=study.patient_name,
+        patient_id=study.patient_id,
+        images=comparison.images or 0,
+        references=tuple(StepReference(each.study_instance_uid) for each in comparison.believed),
         source=StepSource.ARCHIVE,
     )

@@ -16,7 +16,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, StepState
 from broker.domain.performed import PerformedState
 from broker.store.database import Tx
-from broker.store.tables import audit, orders, outbox, performed
+from broker.store.tables import archive, audit, orders, outbox, performed
 
 
 def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:
@@ -98,8 +98,15 @@ def _queue_messages(
         and before.bus_role
         and not outbox.has(tx, id, OutboxKind.IMAGES)
         and not performed.conflicts(tx, id)  # perhaps another patient's images: a person looks first
+        and (not clinic.waits_for_images or _are_images_certain(tx, id))
     ):
         outbox.add(tx, id, OutboxKind.IMAGES)
+
+
+def _are_images_certain(tx: Tx, order_id: int) -> bool:
+    """Return True if the archive has an order's images, or a person said that none will come."""
+    holding = archive.holding(tx, order_id)
+    return holding is not None and (holding.exists or holding.waived)
 
 
 def _return_to_waiting(tx: Tx, order: Order) -> None:
@@ -109,6 +116,7 @@ def _return_to_waiting(tx: Tx, order: Order) -> None:
     if not lifecycle.allowed(order.state, event):
         return  # it was rescheduled or cancelled meanwhile
     orders.set_state(tx, order.id, lifecycle.after(order.state, event))
+    archive.forget_holding(tx, order.id)
     for step in order.steps:
         orders.set_step_state(tx, step.id, _WAITING_STEP_STATES[event])
     # A message that was sent cannot be withdrawn: the bus has no call for it.

@@ -652,7 +652,13 @@ def test_every_key_can_be_set_by_the_environment(write: Write, tmp_path: Path) -
             "tls_ca": ("cert", tmp_path / "cert"),
             "worklist_folder": ("wl", tmp_path / "wl"),
         },
-        "pacs": {"ae_title": ("P", "P"), "address": ("pacs", "pacs"), "port": ("11112", 11112)},
+        "pacs": {
+            "ae_title": ("P", "P"),
+            "address": ("pacs", "pacs"),
+            "port": ("11112", 11112),
+            "images_within": ("90", 90),
+            "wait_for_images": ("true", True),
+        },
         "bus": {
             "dialect": ("r4", "r4"),
             "url": ("https://bus", "https://bus"),

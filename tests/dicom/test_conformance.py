@@ -13,8 +13,10 @@ from pynetdicom import AE
 from broker.app.settings import archive_address, port_settings
 from broker.cli.main import main
 from broker.config.configuration import Config
+from broker.config.sections import PacsConfig
 from broker.dicom import conformance, services
 from broker.dicom.mpps.rules import RULES
+from broker.dicom.scu import archive
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist.attributes import STEP, TOP
@@ -34,6 +36,16 @@ def test_every_attribute_of_the_services_is_documented(config: Config) -> None:
         tag = Tag(keyword)
         name = dictionary_description(tag)
         assert re.search(rf"\| (> )*{re.escape(name)} \| \({tag.group:04X},{tag.element:04X}\)", stated), keyword
+
+
+def test_what_an_archive_is_asked_is_documented(config: Config) -> None:
+    asking = config.model_copy(update={"pacs": PacsConfig(ae_title="PACS", address="10.0.0.9")})
+    stated = conformance.write(port_settings(config.dicom), archive_address(asking), "1.0")
+    assert re.search(r"\| 1\.2\.840\.10008\.5\.1\.4\.1\.2\.2\.1 \| Yes \| No \|", stated)
+    assert "PACS at 10.0.0.9:104" in stated
+    for keyword in (*archive.STUDY_KEYS, *archive.SERIES_KEYS):
+        tag = Tag(keyword)
+        assert f"{dictionary_description(tag)} | ({tag.group:04X},{tag.element:04X})" in stated, keyword
 
 
 def test_every_status_of_the_services_is_documented() -> None:

@@ -17,8 +17,8 @@ AE_TITLE = "ORTHANC"
 
 
 @contextmanager
-def orthanc(directory: Path) -> Iterator[int]:
-    """Run an empty archive that keeps its images in `directory`; gives its DICOM port."""
+def orthanc(directory: Path, encoding: str = "Utf8") -> Iterator[int]:
+    """Run an empty archive that keeps its images in `directory` and answers in `encoding`; gives its DICOM port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -31,7 +31,7 @@ def orthanc(directory: Path) -> Iterator[int]:
         "DicomAlwaysAllowFind": True,
         "DicomAlwaysAllowStore": True,
         "DicomCheckCalledAet": False,
-        "DefaultEncoding": "Utf8",
+        "DefaultEncoding": encoding,
         "StorageDirectory": str(directory / "storage"),
         "IndexDirectory": str(directory / "index"),
         "Plugins": [],

@@ -12,14 +12,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from broker.dicom.scu.archive import STABLE, Archive, ArchiveAddress
+from broker.domain.archive import DiscrepancyKind
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.people import PersonName
 from broker.domain.performed import StepSource
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
+from broker.store.tables import archive as archive_table
 from broker.store.tables import orders, outbox, performed
-from broker.workflow import referrals, step_links
+from broker.workflow import archive_images, referrals, step_links
 from tests.peers import orthanc
 from tests.peers.dcmtk import tool
 from tests.support.clock import Seconds
@@ -77,7 +79,7 @@ def now(store: Store, order: Order) -> Order:
     return found
 
 
-def reported(store: Store, order: Order) -> bool:
+def told(store: Store, order: Order) -> bool:
     with store.read() as reader:
         return outbox.has(reader, order.id, OutboxKind.IMAGES)
 
@@ -95,7 +97,7 @@ def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns
     clock.now += STABLE
     assert archive.look() == 1
     assert (now(store, made).state, now(store, waiting).state) == (OrderState.COMPLETED, OrderState.SCHEDULED)
-    assert (reported(store, made), reported(store, waiting)) == (True, False)
+    assert (told(store, made), told(store, waiting)) == (True, False)
     with store.read() as reader:
         card = order_card.card(reader, made.accession_number)
     assert card is not None
@@ -117,19 +119,72 @@ def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
     assert reference.study_instance_uid == "1.2.3.99"
 
 
-def test_images_of_another_patient_are_not_sent(
+def open_discrepancies(store: Store) -> list[int]:
+    with store.read() as reader:
+        return [row["id"] for row in reader.rows("SELECT id FROM archive_discrepancy WHERE state = 'open'")]
+
+
+def doubts(store: Store, order: Order) -> list[tuple[DiscrepancyKind, str]]:
+    with store.read() as reader:
+        return [(each.kind, each.study.patient_id) for each in archive_table.of_order(reader, order.id)]
+
+
+def test_images_of_another_patient_close_nothing_and_are_told_to_nobody(
     store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     order = register(store, patient=replace(KUZNETSOVA, name=PersonName("Петров", "Пётр"), snils="", policy=""))
     send(port, order, tmp_path)
     archive.look()
     clock.now += STABLE
+    assert archive.look() == 0
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert not told(store, order)
+    assert doubts(store, order) == [(DiscrepancyKind.OTHER_PATIENT, order.patient.patient_id)]
+
+
+def test_a_study_uid_that_lies_under_two_patients_is_taken_from_the_one_that_fits(
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
+) -> None:
+    order = register(store)
+    send(port, order, tmp_path)
+    send(port, order, tmp_path, PatientID="WRONG", PatientName="Попов^Олег")
+    archive.look()
+    clock.now += STABLE
     assert archive.look() == 1
-    assert not reported(store, order)
+    assert doubts(store, order) == [(DiscrepancyKind.SEVERAL_PATIENTS, "WRONG")]
     with store.read() as reader:
-        assert list(performed.conflicts(reader, order.id).values()) == ["patient_name, patient_birth_date"] or (
-            list(performed.conflicts(reader, order.id).values()) == ["patient_name"]
-        )
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
+    assert step.images == 1
+
+
+def test_a_study_with_another_accession_number_waits_for_a_person(
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
+) -> None:
+    order = register(store)
+    send(port, order, tmp_path, AccessionNumber="9999-0001")
+    archive.look()
+    clock.now += STABLE
+    assert archive.look() == 0
+    assert doubts(store, order) == [(DiscrepancyKind.OTHER_NUMBER, order.patient.patient_id)]
+    [waiting] = open_discrepancies(store)
+    store.write(archive_images.accept, waiting, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert told(store, order)
+
+
+def test_what_an_archive_loses_of_cyrillic_is_no_evidence(store: Store, clock: Seconds, tmp_path: Path) -> None:
+    order = register(store, patient=replace(KUZNETSOVA, patient_id="К-17"))
+    somebody = replace(KUZNETSOVA, name=PersonName("Петрова", "Анна"), snils="", policy="", patient_id="17")
+    plain = register(store, patient=somebody)
+    with orthanc.orthanc(tmp_path, "Latin1") as listening:
+        archive = Archive(store, CLINIC, ArchiveAddress("ORTHANC", "127.0.0.1", listening), "WORKLIST", clock)
+        send(listening, order, tmp_path)
+        send(listening, plain, tmp_path, PatientName="Петрова^Анна")
+        archive.look()
+        clock.now += STABLE
+        assert archive.look() == 1
+    assert now(store, plain).state is OrderState.COMPLETED  # its Patient ID says enough
+    assert doubts(store, order) == [(DiscrepancyKind.UNREADABLE, "-17")]
 
 
 def test_what_a_person_took_off_is_not_put_back(

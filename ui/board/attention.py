@@ -12,9 +12,10 @@ from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import OrderState
 from broker.domain.performed import WRONG_ENTRY
 from broker.store.queries import inbox
+from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from ui.board.layout import BoardDay
-from ui.text import bus, words
+from ui.text import archive, bus, words
 
 MAX_NAME = 64  # characters of a name as a device sent it
 
@@ -41,6 +42,8 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_unlinked(each, day.on, zone) for each in day.unlinked] + [_orphan(each, zone) for each in day.orphans]
     found += [_doubtful(each) for each in day.doubtful]
     found += [_uncorrected(each) for each in day.uncorrected]
+    found += [_archived(each) for each in day.archive]
+    found += [_missing(each, day.on, zone) for each in day.missing]
     for message in day.needs_attention:
         amendable = amend and allowed(message.state, Event.AMEND)
         number = message.accession_number
@@ -147,6 +150,29 @@ def _uncorrected(each: UncorrectedReferral) -> AttentionItem:
         " эта шина исправлений не принимает. Откройте и направьте заново.",
         act="Открыть",
         path=f"/order/{each.accession_number}",
+    )
+
+
+def _archived(each: DoubtfulStudy) -> AttentionItem:
+    order, kind = each.order, each.discrepancy.kind
+    return AttentionItem(
+        key=("archive", each.discrepancy.id),
+        title=f"{archive.IN_ARCHIVE}: {archive.TITLES[kind].lower()}",
+        why=f"{names.short(order.patient.name)}: {archive.meaning(kind, order.accession_number)}",
+        act="Сравнить",
+        path=f"/archive?order={order.accession_number}",
+    )
+
+
+def _missing(each: MissingImages, on: date, zone: tzinfo) -> AttentionItem:
+    number = each.order.accession_number
+    what = archive.missing(words.moment(each.since, zone, on))
+    return AttentionItem(
+        key=("missing", each.order.id),
+        title=archive.MISSING,
+        why=f"{names.short(each.order.patient.name)}, {number}: {what[:1].lower()}{what[1:]}",
+        act="Открыть",
+        path=f"/order/{number}",
     )
 
 

@@ -96,7 +96,7 @@ class BoardCache:
         return await asyncio.shield(reading.task)
 
     async def _read(self, on: date, today: date) -> BoardPlan:
-        zone = self._services.clinic.zone
+        zone, due = self._services.clinic.zone, self._services.images_due()
         return BoardPlan(
-            await read_in_thread(self._services, lambda reader: layout.read(reader, on, today, zone)), zone
+            await read_in_thread(self._services, lambda reader: layout.read(reader, on, today, zone, due)), zone
         )

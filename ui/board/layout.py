@@ -11,7 +11,8 @@ from broker.domain.devices import Device
 from broker.domain.orders import OrderState, Priority
 from broker.domain.performed import PerformedStep
 from broker.store.database import Reader
-from broker.store.queries import board, device_registry, exchange_state, inbox, lookups, schedule
+from broker.store.queries import archive_gaps, board, device_registry, exchange_state, inbox, lookups, schedule
+from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.schedule import Visit
@@ -59,6 +60,8 @@ class BoardDay:
     late: Sequence[inbox.LateChange] = ()
     orphans: Sequence[OrphanMessage] = ()
     doubtful: Sequence[DoubtfulStep] = ()
+    archive: Sequence[DoubtfulStudy] = ()
+    missing: Sequence[MissingImages] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class DeviceColumn:
     rows: tuple[ColumnRow, ...]
 
 
-def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
+def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: datetime | None = None) -> BoardDay:
     """Return the data of a day in the clinic's zone; what needs attention belongs to today."""
     start = datetime.combine(on, time.min, zone).astimezone(UTC)
     end = datetime.combine(on + timedelta(days=1), time.min, zone).astimezone(UTC)
@@ -149,6 +152,8 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo) -> BoardDay:
         late=inbox.too_late(reader) if on == today else (),
         orphans=[each for each in board.orphans(reader, start) if each.at < end],
         doubtful=board.doubtful(reader) if on == today else (),
+        archive=archive_gaps.open_studies(reader) if on == today else (),
+        missing=archive_gaps.missing_images(reader, images_due) if on == today and images_due else (),
     )
 
 

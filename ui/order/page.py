@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from nicegui import ui
 
@@ -12,7 +13,7 @@ from broker.domain.devices import Device
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.people import Patient
-from broker.domain.performed import PerformedState, PerformedStep, StepSource
+from broker.domain.performed import PerformedState, PerformedStep, StepSource, images_made
 from broker.domain.reports import ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -20,14 +21,14 @@ from broker.store.database import Reader
 from broker.store.queries import device_registry, directory_search, order_card
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.workflow import outbox, referrals, step_links
+from broker.workflow import archive_images, outbox, referrals, step_links
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest, read_as_viewer
 from ui.order import timeline
 from ui.order.why import WhyDialog
 from ui.reading import signed_report
 from ui.services import Services
-from ui.text import bus, words
+from ui.text import archive, bus, words
 from ui.text.referral_fields import CHOICES, SEXES
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
@@ -53,7 +54,9 @@ def build(services: Services) -> None:
         actor = current_actor(services)
         with frame(services, actor, "/studies"):
             ui.link("Назад", "/board").classes("unseen").props("data-back tabindex=-1")
-            found = await read_as_viewer(services, lambda reader: _read(reader, accession_number))
+            found = await read_as_viewer(
+                services, lambda reader: _read(reader, accession_number, services.images_due())
+            )
             if found is None:
                 theme.empty(
                     f"Исследования с номером «{accession_number[:40]}» нет.",
@@ -77,8 +80,8 @@ class OrderPageData:
     other: str = ""  # name of the other clinic that refers or performs the study
 
 
-def _read(reader: Reader, accession_number: str) -> OrderPageData | None:
-    card = order_card.card(reader, accession_number)
+def _read(reader: Reader, accession_number: str, images_due: datetime | None) -> OrderPageData | None:
+    card = order_card.card(reader, accession_number, images_due)
     if card is None:
         return None
     guid = card.order.owner or card.order.requester
@@ -119,7 +122,7 @@ class OrderPage:
 
     def read(self, reader: Reader) -> OrderPageData | None:
         """Return the data of the card; None if the order does not exist."""
-        return _read(reader, self._found.card.order.accession_number)
+        return _read(reader, self._found.card.order.accession_number, self._services.images_due())
 
     def show(self, found: OrderPageData | None) -> None:
         """Draw what has changed; an order is never deleted, so None only leaves the page as it is."""
@@ -139,7 +142,7 @@ class OrderPage:
             card.report,
             card.report_doubt,
         )
-        facts = (order, *reported, today)
+        facts = (order, *reported, card.discrepancies, card.holding, card.images_missing, today)
         self._facts.show(facts, self._draw_facts)
         self._wires.show(facts, self._draw_wires)
         actions = (order.state, card.bus, card.uncorrected, card.report and card.report.state, bool(card.performed))
@@ -252,6 +255,12 @@ class OrderPage:
         ):
             theme.show_message(f"Подтверждено: {order.accession_number}")
 
+    async def _waive(self) -> None:
+        services, order = self._services, self._found.card.order
+        actor = current_actor(services)
+        if await attempt(lambda: services.store.write(archive_images.waive_images, order.id, actor, services.clinic)):
+            theme.show_message(f"Отмечено: снимков не будет, {order.accession_number}")
+
     async def _resend(self) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
@@ -294,6 +303,7 @@ class OrderPage:
                     text("p", words.REPORT_DOUBTS[card.report_doubt], "attention-reason")
                 zone, today = self._services.clinic.zone, self._services.today()
                 signed_report.draw(card.report, zone, today, number=order.accession_number, brief=True)
+        self._draw_archive()
         with theme.section("Исследование"):
             theme.facts(self._about(order))
         with theme.section("Пациент"):
@@ -316,6 +326,26 @@ class OrderPage:
                     word = "Снять отметку" if step.source is StepSource.MANUAL else "Это чужие снимки"
                     uid = step.sop_instance_uid
                     theme.button(word, lambda uid=uid: self._note_step(uid), small=True).props("data-opens=unlink")
+
+    def _draw_archive(self) -> None:
+        card, number = self._found.card, self._found.card.order.accession_number
+        for each in card.discrepancies:
+            with theme.section(f"{archive.IN_ARCHIVE}: {archive.TITLES[each.kind].lower()}"):
+                text("p", archive.meaning(each.kind, number), "attention-reason")
+                ui.link("Сравнить", f"/archive?order={number}").classes("btn btn-small")
+        if card.images_missing:
+            at = words.moment(card.since, self._services.clinic.zone, self._services.today())
+            with theme.section(archive.MISSING):
+                text("p", archive.missing(at), "attention-reason")
+                if self._may(Permission.LINK):
+                    theme.button(archive.NO_IMAGES, self._waive, small=True)
+        elif card.holding and card.order.state is OrderState.COMPLETED:
+            differ = archive.difference(images_made(card.performed), card.holding.images)
+            with theme.section(archive.IN_ARCHIVE, archive.held(card.holding.exists, card.holding.images)):
+                if card.holding.waived and not card.holding.exists:
+                    text("p", "Отмечено: снимков не будет.", "muted")
+                if differ:
+                    text("p", differ, "attention-reason")
 
     def _about(self, order: Order) -> list[tuple[str, str]]:
         today = self._services.today()
@@ -359,6 +389,7 @@ class OrderPage:
         theme.facts(
             [
                 ("UID", order.study_instance_uid),
+                *([("UID в архиве", card.holding.study_instance_uid)] if card.holding and card.holding.exists else []),
                 ("Аппарат", ", ".join(stations)),
                 ("Вид", order.modality),
                 ("Процедура", order.requested_procedure_id),
@@ -372,7 +403,8 @@ def _visit(card: Card) -> Visit:
     """Return the card's order as a visit of a day."""
     step = card.order.steps[0]
     done = [each for each in card.performed if each.state is not PerformedState.DISCONTINUED]
-    archived = any(each.source is StepSource.ARCHIVE for each in done)
+    known = card.holding is not None  # what the archive says outweighs what devices have reported
+    archived = card.holding.exists if card.holding else any(each.source is StepSource.ARCHIVE for each in done)
     return Visit(
         card.order,
         step.start,
@@ -382,7 +414,7 @@ def _visit(card: Card) -> Visit:
         card.bus,
         reported=card.report is not None and card.report.state is ReportState.SIGNED,
         doubtful=bool(card.conflicts),
-        has_images=archived or any(each.images for each in done),
+        has_images=archived or (not known and any(each.images for each in done)),
         archived=archived,
     )
 

@@ -123,6 +123,7 @@ _STATES: dict[str, str] = {
     AuditAction.REPORT_SIGN: "reported",
     AuditAction.REPORT_UPHOLD: "reported",
     AuditAction.IMAGES_SEEN: "archived",
+    AuditAction.ARCHIVE_ACCEPT: "archived",
     AuditAction.BUS_CANCELLED_LATE: "attention",
     AuditAction.BUS_NUMBER_TOO_LONG: "attention",
     AuditAction.EXPIRE: "stopped",

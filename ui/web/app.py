@@ -22,6 +22,7 @@ from broker.domain.errors import SessionEnded
 from broker.security import permissions
 from broker.security.permissions import Permission
 from ui import live
+from ui.archive import page as archive_page
 from ui.board import page as board_page
 from ui.desk import page as desk_page
 from ui.devices import page as devices_page
@@ -54,6 +55,7 @@ PAGES: tuple[PageModule, ...] = (
     desk_page,
     board_page,
     incoming_page,
+    archive_page,
     order_page,
     queue_page,
     reading_page,

@@ -101,6 +101,8 @@ STATES = {
     "referred": ("north_east", "Направлен", "indigo"),
     "answered": ("description", "Есть результат", "green"),
     "cancelled": ("block", "Отменено", "slate"),
+    "doubtful": ("person_search", "Не сходится", "red"),
+    "imageless": ("hide_image", "Снимков нет", "red"),
     "attention": ("error", "Требует внимания", "red"),
 }
 

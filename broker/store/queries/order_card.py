@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from broker.domain.archive import Discrepancy
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order, OrderState
 from broker.domain.performed import PerformedStep
 from broker.domain.reports import Report, ReportDoubt, SignedReport
 from broker.store.database import Reader, Row
-from broker.store.queries import schedule
+from broker.store.queries import archive_gaps, schedule
 from broker.store.tables import (
+    archive,
     orders,
     outbox,
     performed,
     reports,
 )
+from broker.store.tables.archive import Holding
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class Card:
     report: Report | None = None  # draft or signed
     uncorrected: bool = False  # the clinic that performs it does not know what was corrected
     report_doubt: ReportDoubt | None = None  # its images have changed since it was signed
+    discrepancies: tuple[Discrepancy, ...] = ()  # studies in the archive that bear its numbers and do not fit it
+    holding: Holding | None = None  # what the archive holds of it
+    images_missing: bool = False  # a device has reported its end, and no images have come to the archive in time
 
 
 def order(reader: Reader, accession_number: str) -> Order | None:
@@ -55,8 +61,11 @@ def order(reader: Reader, accession_number: str) -> Order | None:
     return orders.by_accession_number(reader, accession_number)
 
 
-def card(reader: Reader, accession_number: str) -> Card | None:
-    """Return everything about the study with this number, or None."""
+def card(reader: Reader, accession_number: str, images_due: datetime | None = None) -> Card | None:
+    """Return everything about the study with this number, or None.
+
+    `images_due`: studies that ended before this instant (UTC) must have images in the archive; None without one.
+    """
     order = orders.by_accession_number(reader, accession_number)
     if order is None:
         return None
@@ -81,6 +90,9 @@ def card(reader: Reader, accession_number: str) -> Card | None:
         report=reports.of_order(reader, order.id),
         uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
         report_doubt=reports.doubt(reader, order.id),
+        discrepancies=tuple(archive.of_order(reader, order.id)),
+        holding=archive.holding(reader, order.id),
+        images_missing=images_due is not None and archive_gaps.are_images_missing(reader, order.id, images_due),
     )
 
 

@@ -33,7 +33,7 @@ class Visit:
     bus: str  # '' (nothing to send), 'pending', 'needs_attention' or 'delivered'
     reported: bool = False  # its report is signed
     doubtful: bool = False  # a person must decide whose images these are
-    has_images: bool = False  # a device has reported images, or the archive has them
+    has_images: bool = False  # the archive has images or, where it was not asked yet, a device has reported them
     archived: bool = False  # the archive has them
 
     @property
@@ -53,7 +53,8 @@ SELECT_VISITS = (
     " WHEN sum(state = 'delivered') THEN 'delivered' ELSE '' END FROM outbox b WHERE b.order_id = s.order_id) AS bus,"
     " (SELECT max(l.conflict <> '') || ' ' || max(p.images > 0) || ' ' || max(p.source = 'archive')"
     " FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
-    " WHERE l.scheduled_step_id = s.id AND p.state <> 'DISCONTINUED') AS evidence"
+    " WHERE l.scheduled_step_id = s.id AND p.state <> 'DISCONTINUED') AS evidence,"
+    " (SELECT a.images IS NOT 0 FROM archive_study a WHERE a.order_id = s.order_id) AS in_archive"  # NULL: not asked
     " FROM scheduled_step s JOIN orders o ON o.id = s.order_id "
 )
 
@@ -117,8 +118,8 @@ def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
             bus=row["bus"],
             reported=bool(row["reported"]),
             doubtful=doubtful == "1",
-            has_images="1" in (images, archived),
-            archived=archived == "1",
+            has_images="1" in (images, archived) if row["in_archive"] is None else bool(row["in_archive"]),
+            archived=archived == "1" if row["in_archive"] is None else bool(row["in_archive"]),
         )
         for row in rows
         for doubtful, images, archived in [(row["evidence"] or "0 0 0").split(" ")]

@@ -222,6 +222,27 @@ def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
         remove(tx, row["id"])
 
 
+def set_archived_images(tx: Tx, order_id: int, images: int) -> None:
+    """Write how many images the archive holds now of what is known from it only."""
+    tx.run(
+        "UPDATE performed_step SET images = ?1, changed_at = ?2 WHERE source = 'archive' AND images <> ?1 AND id IN"
+        " (SELECT l.performed_step_id FROM performed_step_link l JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ?3)",
+        [images, tx.now.isoformat(), order_id],
+    )
+
+
+def with_images(reader: Reader, since: datetime, limit: int) -> list[int]:
+    """Return the orders (ids) of this clinic that were completed since an instant (UTC), newest first."""
+    found = reader.rows(
+        "SELECT s.order_id, max(s.state_since) AS at FROM scheduled_step s JOIN orders o ON o.id = s.order_id"
+        " WHERE s.state = 'COMPLETED' AND s.state_since >= ? AND o.state = 'completed'"
+        " GROUP BY s.order_id ORDER BY at DESC LIMIT ?",
+        [since.isoformat(), limit],
+    )
+    return [row["order_id"] for row in found]
+
+
 def without_images(reader: Reader, start_from: datetime, start_to: datetime, limit: int) -> list[int]:
     """Return the orders (ids) of this time whose images no device has reported completely; starts are local."""
     found = reader.rows(

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import cast
 
 import pytest
-from pydicom.dataset import Dataset
-from pynetdicom.association import Association
 
 from broker.dicom.scu import archive
 from broker.dicom.scu.archive import Archive, ArchiveAddress
@@ -23,21 +20,6 @@ ARCHIVE = ArchiveAddress("PACS", "127.0.0.1", 104)
 
 def register(store: Store, minutes: int = 30) -> Order:
     return store.write(referrals.register, draft(start=soon(minutes=minutes)), REGISTRAR, CLINIC)
-
-
-def answering(*found: Dataset) -> Association:
-    """Make an association on which every question for an accession number is answered by these."""
-
-    class Answers:
-        is_established = True
-
-        def send_c_find(self, asked: Dataset, _: object) -> Iterator[tuple[Dataset, Dataset]]:
-            for each in found if asked.AccessionNumber else ():
-                status = Dataset()
-                status.Status = 0xFF00
-                yield status, each
-
-    return cast(Association, Answers())
 
 
 def test_a_slow_archive_is_asked_for_every_study_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,19 +60,3 @@ def test_more_studies_than_a_look_asks_for_are_all_asked_for_in_the_end(
     for _ in range(3):
         looking.look()
     assert set(asked) == made
-
-
-def test_a_study_without_the_accession_number_that_was_asked_for_is_nobodys(store: Store) -> None:
-    found = Dataset()
-    found.StudyInstanceUID = "1.2.3"
-    assert archive.ask(answering(found), register(store)) is None
-
-
-@pytest.mark.parametrize(("day", "is_ours"), [("20010101", False), ("", True), (f"{soon():%Y%m%d}", True)])
-def test_a_study_that_is_older_than_the_order_with_its_number_is_another_one(
-    store: Store, day: str, *, is_ours: bool
-) -> None:
-    order = register(store)
-    found = Dataset()
-    found.StudyInstanceUID, found.AccessionNumber, found.StudyDate = "1.2.3", order.accession_number, day
-    assert (archive.ask(answering(found), order) is not None) == is_ours

@@ -1,0 +1,99 @@
+"""Where the image archive and the orders do not fit: what waits for a person. It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from broker.domain.archive import Discrepancy, DiscrepancyKind
+from broker.domain.orders import Order
+from broker.domain.people import Patient
+from broker.store.database import Reader
+from broker.store.tables import archive, orders, patients
+
+MISSED_FOR = timedelta(days=14)  # how long images are missed after the archive was last asked for them
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulStudy:
+    """A study in the archive that bears an order's UID or number and does not fit the order."""
+
+    discrepancy: Discrepancy
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class MissingImages:
+    """An order that a device has reported as performed, and of which the archive has no images."""
+
+    order: Order
+    since: datetime  # UTC: the end of the study
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveGaps:
+    """Everything in which the archive and the orders differ now."""
+
+    studies: tuple[DoubtfulStudy, ...]  # the gravest first, of one gravity the oldest
+    missing: tuple[MissingImages, ...]  # the longest missing first
+    answered_at: datetime | None  # UTC: when the archive last answered
+
+
+def open_studies(reader: Reader) -> tuple[DoubtfulStudy, ...]:
+    """Return the studies that wait for a person, the gravest first, of one gravity the oldest."""
+    found = [
+        archive.discrepancy_from_row(row)
+        for row in reader.rows("SELECT * FROM archive_discrepancy WHERE state = 'open' ORDER BY id")
+    ]
+    by_id = {order.id: order for order in orders.get_many(reader, list({each.order_id for each in found}))}
+    found.sort(key=lambda each: _GRAVITY[each.kind])
+    return tuple(DoubtfulStudy(each, by_id[each.order_id]) for each in found)
+
+
+def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImages, ...]:
+    """Return the orders that ended before an instant (UTC) without images in the archive, the longest missing first.
+
+    Only what a device has reported counts, unless it reported series without images; the archive must have answered
+    since. What waits for a person as a discrepancy may be these images, and a person may say that none will come.
+    """
+    since = (ended_before - MISSED_FOR).isoformat()
+    rows = reader.rows(_MISSING + " ORDER BY o.state_since, o.id", [since, ended_before.isoformat()])
+    by_id = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
+    return tuple(MissingImages(by_id[row["id"]], datetime.fromisoformat(row["state_since"])) for row in rows)
+
+
+def are_images_missing(reader: Reader, order_id: int, ended_before: datetime) -> bool:
+    """Return True if `missing_images` has this order."""
+    since = (ended_before - MISSED_FOR).isoformat()
+    return bool(reader.rows(_MISSING + " AND o.id = ?", [since, ended_before.isoformat(), order_id]))
+
+
+def gaps(reader: Reader, ended_before: datetime | None) -> ArchiveGaps:
+    """Return everything in which the archive and the orders differ now; None: no images are missed."""
+    missing = missing_images(reader, ended_before) if ended_before else ()
+    return ArchiveGaps(open_studies(reader), missing, archive.answered_at(reader))
+
+
+def owners(reader: Reader, studies: Iterable[DoubtfulStudy]) -> dict[int, Patient]:
+    """Return our other patients whose Patient ID a study bears, by the discrepancy's id."""
+    found = {}
+    for each in studies:
+        number = each.discrepancy.study.patient_id
+        owner = patients.find_by(reader, "patient_id", number) if number else None
+        if owner is not None and owner.id != each.order.patient.id:
+            found[each.discrepancy.id] = owner
+    return found
+
+
+_MISSING = (
+    "SELECT o.id, o.state_since FROM archive_study a JOIN orders o ON o.id = a.order_id"
+    " WHERE a.images = 0 AND a.waived_by = '' AND a.asked_at >= ? AND o.state = 'completed'"
+    " AND o.state_since <= ? AND a.asked_at >= o.state_since AND NOT EXISTS"
+    " (SELECT 1 FROM archive_discrepancy d WHERE d.order_id = o.id AND d.state = 'open') AND EXISTS"
+    " (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
+    " JOIN performed_step p ON p.id = l.performed_step_id WHERE s.order_id = o.id AND p.state = 'COMPLETED'"
+    " AND p.source = 'modality' AND (p.images > 0 OR NOT EXISTS"
+    " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)))"
+)
+_GRAVITY = {kind: gravity for gravity, kind in enumerate(DiscrepancyKind)}

@@ -1,0 +1,181 @@
+"""What the image archive says of orders: what it holds of them, and the discrepancies that wait for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain.archive import (
+    ArchiveStudy,
+    Comparison,
+    Discrepancy,
+    DiscrepancyKind,
+    DiscrepancyState,
+    Doubt,
+    StudyKey,
+)
+from broker.domain.errors import NotFound
+from broker.store import rows
+from broker.store.database import Reader, Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the archive holds of an order, as far as that fits the order."""
+
+    study_instance_uid: str = ""  # empty: nothing
+    images: int | None = None  # None: it holds the study and does not tell how many
+    waived: bool = False  # a person said that no images will come
+    asked_at: datetime | None = None  # UTC: of the last answer that was written down; None: there was none
+
+    @property
+    def exists(self) -> bool:
+        """Return True if the archive has images of the order, as far as it tells."""
+        return bool(self.study_instance_uid) and self.images != 0
+
+
+def holding(reader: Reader, order_id: int) -> Holding | None:
+    """Return what the archive holds of an order; None if it was never asked, or never answered."""
+    row = reader.one("SELECT * FROM archive_study WHERE order_id = ?", [order_id])
+    return holding_from_row(row) if row else None
+
+
+def holding_from_row(row: Row) -> Holding:
+    """Return the Holding of a row of its table."""
+    return Holding(row["study_instance_uid"], row["images"], bool(row["waived_by"]), rows.instant(row["asked_at"]))
+
+
+def set_holding(tx: Tx, order_id: int, study_instance_uid: str, images: int | None) -> None:
+    """Write down what the archive holds of an order now."""
+    rows.upsert(
+        tx,
+        "archive_study",
+        {
+            "order_id": order_id,
+            "study_instance_uid": study_instance_uid,
+            "images": images,
+            "asked_at": tx.now.isoformat(),
+            "changed_at": tx.now.isoformat(),
+        },
+        ("order_id",),
+    )
+
+
+def note_asked(tx: Tx, order_id: int) -> None:
+    """Write down that the archive has just said the same of an order as before."""
+    tx.run("UPDATE archive_study SET asked_at = ? WHERE order_id = ?", [tx.now.isoformat(), order_id])
+
+
+def waive(tx: Tx, order_id: int, by: str) -> None:
+    """Write down who said that no images of an order will come."""
+    rows.upsert(
+        tx,
+        "archive_study",
+        {"order_id": order_id, "images": 0, "waived_by": by, "changed_at": tx.now.isoformat()},
+        ("order_id",),
+        once=("images", "changed_at"),
+    )
+
+
+def forget_holding(tx: Tx, order_id: int) -> None:
+    """Forget what the archive holds of an order, and that none will come: nothing was performed for it after all."""
+    tx.run("DELETE FROM archive_study WHERE order_id = ?", [order_id])
+
+
+def note_answer(tx: Tx) -> None:
+    """Write down that the archive has answered just now."""
+    rows.upsert(tx, "archive_contact", {"id": 1, "answered_at": tx.now.isoformat()}, ("id",))
+
+
+def answered_at(reader: Reader) -> datetime | None:
+    """Return when the archive last answered (UTC); None if it never did."""
+    return rows.instant(reader.value("SELECT answered_at FROM archive_contact"))
+
+
+def decided(reader: Reader, order_id: int) -> dict[StudyKey, DiscrepancyState]:
+    """Return what people said of an order's discrepancies."""
+    found = reader.rows("SELECT * FROM archive_discrepancy WHERE order_id = ? AND state <> 'open'", [order_id])
+    return {_study(row).key: DiscrepancyState(row["state"]) for row in found}
+
+
+def require(reader: Reader, id: int) -> Discrepancy:
+    """Return a discrepancy; raise NotFound."""
+    row = reader.one("SELECT * FROM archive_discrepancy WHERE id = ?", [id])
+    if row is None:
+        raise NotFound(f"discrepancy {id}")
+    return discrepancy_from_row(row)
+
+
+def of_order(reader: Reader, order_id: int) -> list[Discrepancy]:
+    """Return the open discrepancies of an order, in the order in which they were found."""
+    found = reader.rows(
+        "SELECT * FROM archive_discrepancy WHERE order_id = ? AND state = 'open' ORDER BY id", [order_id]
+    )
+    return [discrepancy_from_row(row) for row in found]
+
+
+def set_discrepancies(tx: Tx, order_id: int, comparison: Comparison) -> bool:
+    """Make these the open discrepancies of an order; return True if that changed anything.
+
+    One that the archive no longer tells of is forgotten, and what a person decided stays.
+    """
+    wanted = {each.study.key: each for each in comparison.doubts}
+    known = {each.study.key: each for each in of_order(tx, order_id)}
+    changed = False
+    for key, gone in known.items():
+        if key not in wanted:
+            tx.run("DELETE FROM archive_discrepancy WHERE id = ?", [gone.id])
+            changed = True
+    for key, each in wanted.items():
+        before = known.get(key)
+        if before is None:
+            rows.insert(
+                tx, "archive_discrepancy", {**_columns(each), "order_id": order_id, "first_at": tx.now.isoformat()}
+            )
+        elif (before.kind, before.study) != (each.kind, each.study):
+            rows.update(tx, "archive_discrepancy", _columns(each), {"id": before.id})
+        else:
+            continue
+        changed = True
+    return changed
+
+
+def decide(tx: Tx, id: int, state: DiscrepancyState, by: str) -> None:
+    """Write down what a person says of a discrepancy."""
+    values = {"state": state, "decided_at": tx.now.isoformat(), "decided_by": by}
+    rows.update(tx, "archive_discrepancy", values, {"id": id})
+
+
+def discrepancy_from_row(row: Row) -> Discrepancy:
+    """Return the Discrepancy of a row of its table."""
+    return Discrepancy(
+        kind=DiscrepancyKind(row["kind"]),
+        study=_study(row),
+        id=row["id"],
+        order_id=row["order_id"],
+        state=DiscrepancyState(row["state"]),
+        first_at=datetime.fromisoformat(row["first_at"]),
+    )
+
+
+_PLAIN = (
+    "study_instance_uid",
+    "accession_number",
+    "patient_name",
+    "patient_id",
+    "birth_date",
+    "modality",
+    "images",
+)
+
+
+def _study(row: Row) -> ArchiveStudy:
+    return ArchiveStudy(**{name: row[name] for name in _PLAIN}, start=rows.instant(row["start"]))
+
+
+def _columns(each: Doubt) -> dict[str, object]:
+    start = each.study.start
+    return {name: getattr(each.study, name) for name in _PLAIN} | {
+        "kind": each.kind,
+        "start": start.isoformat(timespec="seconds") if start else "",
+    }

@@ -1,0 +1,335 @@
+"""An archive that answers wrongly closes no order; what it says waits for a person, as what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+
+from broker.dicom.scu.archive import MOST_ANSWERS, STABLE, Archive
+from broker.domain.archive import Discrepancy, DiscrepancyKind
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import Order, OrderState
+from broker.domain.performed import StepSource
+from broker.store.database import Store
+from broker.store.queries import schedule
+from broker.store.tables import archive as archive_table
+from broker.store.tables import orders, outbox
+from broker.store.tables.archive import Holding
+from broker.workflow import referrals
+from tests.support.clock import Seconds
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.support.modality import change, create, creation, ending
+from tests.support.pacs import PENDING, Pacs, pacs, series, study
+
+OTHER = {"PatientName": "Попов^Олег", "PatientID": "D-1", "PatientBirthDate": "19600101"}
+MADE_LONG_AGO = {"StudyDate": "20190101"}
+K = DiscrepancyKind
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Pacs]:
+    with pacs() as peer:
+        yield peer
+
+
+@pytest.fixture
+def peer(running: Pacs) -> Pacs:
+    running.holds()
+    running.asked.clear()
+    return running
+
+
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def archive(store: Store, peer: Pacs, clock: Seconds) -> Archive:
+    return Archive(store, CLINIC, peer.address, "WORKLIST", clock)
+
+
+@pytest.fixture
+def order(store: Store) -> Order:
+    # Its number has a letter that Latin-1 lacks, as «К-17» has.
+    patient = replace(KUZNETSOVA, patient_id="К-17")
+    return store.write(referrals.register, draft(patient=patient), REGISTRAR, CLINIC)
+
+
+def look(archive: Archive, clock: Seconds) -> int:
+    """Let the archive be asked twice, so that nothing more can be awaited."""
+    made = archive.look()
+    clock.now += STABLE
+    return made + archive.look()
+
+
+def now(store: Store, order: Order) -> Order:
+    with store.read() as reader:
+        return orders.require(reader, order.id)
+
+
+def discrepancies(store: Store, order: Order) -> list[Discrepancy]:
+    with store.read() as reader:
+        return archive_table.of_order(reader, order.id)
+
+
+def kinds(store: Store, order: Order) -> list[DiscrepancyKind]:
+    return [each.kind for each in discrepancies(store, order)]
+
+
+def told(store: Store, order: Order) -> bool:
+    with store.read() as reader:
+        return outbox.has(reader, order.id, OutboxKind.IMAGES)
+
+
+WRONG: dict[str, tuple[Callable[[Order], list[Dataset]], list[DiscrepancyKind]]] = {
+    "one fixed study of another patient to every question": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3.999", AccessionNumber="OTHER-1", **OTHER)],
+        [],
+    ),
+    "one fixed study of this very patient": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3.999", AccessionNumber="OTHER-1")],
+        [],
+    ),
+    "the patient's study of 2019": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3.999", AccessionNumber="OTHER-1", **MADE_LONG_AGO)],
+        [],
+    ),
+    "a hundred studies of others": (
+        lambda order: [study(order, StudyInstanceUID=f"1.2.3.{n}", AccessionNumber=f"X{n}") for n in range(100)],
+        [],
+    ),
+    "more studies than anybody may have": (
+        lambda order: (
+            [study(order)]
+            + [study(order, StudyInstanceUID=f"1.2.3.{n}", AccessionNumber=f"X{n}") for n in range(MOST_ANSWERS + 1)]
+        ),
+        [],
+    ),
+    "our number without a UID": (lambda order: [study(order, StudyInstanceUID=None)], []),
+    "our number with an empty UID": (lambda order: [study(order, StudyInstanceUID="")], []),
+    "an empty identifier": (lambda order: [Dataset()], []),
+    "our UID cut short": (
+        lambda order: [study(order, StudyInstanceUID=order.study_instance_uid[:-1], AccessionNumber="")],
+        [],
+    ),
+    "our number as the beginning of another": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3", AccessionNumber=f"{order.accession_number}1")],
+        [],
+    ),
+    "our number in small letters": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3", AccessionNumber=order.accession_number.lower())],
+        [],
+    ),
+    "a study without images": (lambda order: [study(order, NumberOfStudyRelatedInstances="0")], []),
+    "our UID with another patient": (lambda order: [study(order, **OTHER)], [K.OTHER_PATIENT]),
+    "our UID with another birth date": (
+        lambda order: [study(order, PatientBirthDate="19610313")],
+        [K.OTHER_PATIENT],
+    ),
+    "our UID with another name under the same number": (
+        lambda order: [study(order, PatientName="Попов^Олег")],
+        [K.OTHER_PATIENT],
+    ),
+    "our UID with a number that nobody gave and no name": (
+        lambda order: [study(order, PatientName="", PatientID="ZZ-9")],
+        [K.OTHER_PATIENT],
+    ),
+    "our UID with name and number emptied": (
+        lambda order: [study(order, PatientName="^^", PatientID="")],
+        [K.UNREADABLE],
+    ),
+    "our UID with what Latin-1 leaves of name and number": (
+        lambda order: [study(order, PatientName="^^", PatientID="-17")],
+        [K.UNREADABLE],
+    ),
+    "our UID with question marks": (
+        lambda order: [study(order, PatientName="?????????^??????", PatientID="?-17")],
+        [K.UNREADABLE],
+    ),
+    "our UID with another accession number": (
+        lambda order: [study(order, AccessionNumber="9999-0001")],
+        [K.OTHER_NUMBER],
+    ),
+    "our UID made years before the referral": (lambda order: [study(order, **MADE_LONG_AGO)], [K.OLDER]),
+    "our UID under two patients, neither of them ours": (
+        lambda order: [study(order, **OTHER), study(order, **OTHER | {"PatientID": "D-2"})],
+        [K.SEVERAL_PATIENTS, K.SEVERAL_PATIENTS],
+    ),
+    "our number on another patient's study": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3", **OTHER)],
+        [K.OTHER_PATIENT],
+    ),
+    "our number on a study of years ago": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3", **MADE_LONG_AGO)],
+        [K.OLDER],
+    ),
+    "our number on a study without a patient": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3", PatientName="", PatientID="")],
+        [K.UNREADABLE],
+    ),
+    "our number on two studies": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3"), study(order, StudyInstanceUID="1.2.4")],
+        [K.SEVERAL_STUDIES, K.SEVERAL_STUDIES],
+    ),
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_a_wrong_answer_closes_nothing_and_is_shown_as_what_it_is(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, how: str
+) -> None:
+    answers, expected = WRONG[how]
+    peer.says(*answers(order))
+    assert look(archive, clock) == 0
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert kinds(store, order) == expected
+    assert not told(store, order)
+
+
+@pytest.mark.parametrize("status", [0xA700, 0xA900, 0xC001, 0xFE00])
+def test_an_answer_that_ends_in_a_failure_tells_nothing(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, status: int
+) -> None:
+    peer.answers = lambda asked: [(PENDING, study(order, **OTHER))]
+    archive.look()
+    [before] = discrepancies(store, order)
+    for answer in (study(order), study(order, **OTHER)):
+        peer.answers = lambda asked, answer=answer: [(PENDING, answer), (status, None)]  # type: ignore[misc]
+        assert look(archive, clock) == 0
+    assert discrepancies(store, order) == [before]  # it is not forgotten because the archive fell silent
+
+
+RIGHT: dict[str, dict[str, Any]] = {
+    "as it was ordered": {},
+    "without a birth date": {"PatientBirthDate": ""},
+    "under a patient id of the archive's own": {"PatientID": "77"},
+    "under what Latin-1 leaves of our patient id": {"PatientID": "-17"},
+    "with the name lost in Latin-1, by the patient id": {"PatientName": "^^"},
+    "without an accession number": {"AccessionNumber": ""},
+    "without a date": {"StudyDate": "", "StudyTime": ""},
+    "under a UID of the device's own": {"StudyInstanceUID": "1.2.3.99"},
+    "without a count": {"NumberOfStudyRelatedInstances": None},
+}
+
+
+@pytest.mark.parametrize("how", RIGHT)
+def test_a_study_that_fits_closes_its_order(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, how: str
+) -> None:
+    peer.holds(study(order, **RIGHT[how]))
+    assert look(archive, clock) == 1
+    assert now(store, order).state is OrderState.COMPLETED
+    assert kinds(store, order) == []
+    assert told(store, order)
+
+
+def test_of_several_patients_under_one_uid_the_one_that_fits_is_taken_and_the_others_are_shown(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order, **OTHER, NumberOfStudyRelatedInstances="9"), study(order))
+    assert look(archive, clock) == 1
+    [other] = discrepancies(store, order)
+    assert (other.kind, other.study.patient_name) == (K.SEVERAL_PATIENTS, "Попов^Олег")
+    with store.read() as reader:
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
+    assert (step.images, step.patient_name) == (2, "Кузнецова^Марина^Петровна")
+
+
+def test_a_second_study_with_our_number_is_shown_beside_ours(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order), study(order, StudyInstanceUID="1.2.3"))
+    assert look(archive, clock) == 1
+    [second] = discrepancies(store, order)
+    assert (second.kind, second.study.study_instance_uid) == (K.OTHER_UID, "1.2.3")
+
+
+def test_an_old_study_with_a_number_that_was_used_before_does_not_hold_up_todays(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    earlier = study(order, StudyInstanceUID="1.2.3", **OTHER, **MADE_LONG_AGO)
+    peer.holds(earlier, study(order, StudyInstanceUID="1.2.4"))
+    assert look(archive, clock) == 1
+    assert kinds(store, order) == [K.OTHER_PATIENT]
+
+
+def test_what_is_asked_every_minute_is_one_discrepancy_which_goes_when_the_archive_is_put_right(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order, **OTHER))
+    look(archive, clock)
+    [first] = discrepancies(store, order)
+    revision = store.revision()
+    look(archive, clock)
+    assert discrepancies(store, order) == [first]
+    assert store.revision() == revision  # nobody is told of what has not changed
+    peer.holds(study(order))
+    assert look(archive, clock) == 1
+    assert discrepancies(store, order) == []
+
+
+def test_images_are_counted_by_series_without_documents_and_reports(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    made = [series("1.1", "DX", 3), series("1.2", "SR", 1), series("1.3", "KO", 1), series("1.4", "PR", 2)]
+    peer.holds(study(order, NumberOfStudyRelatedInstances="7"), with_series=made)
+    assert look(archive, clock) == 1
+    with store.read() as reader:
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
+    assert (step.images, step.source) == (3, StepSource.ARCHIVE)
+
+
+def test_a_study_of_nothing_but_a_dose_report_is_not_made_yet(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order, NumberOfStudyRelatedInstances="1"), with_series=[series("1.1", "SR", 1)])
+    assert look(archive, clock) == 0
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
+def test_series_without_counts_leave_the_count_of_the_study(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order), with_series=[series("1.1", "DX", None)])
+    assert look(archive, clock) == 1
+    with store.read() as reader:
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
+    assert step.images == 2
+
+
+def test_what_a_device_has_reported_is_counted_in_the_archive_too(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    create(store, creation(order.study_instance_uid))
+    change(store, ending())
+    assert look(archive, clock) == 0
+    with store.read() as reader:
+        assert archive_table.holding(reader, order.id) == Holding(images=0, asked_at=store.clock())
+    peer.holds(study(order, NumberOfStudyRelatedInstances="1"))
+    assert look(archive, clock) == 0
+    with store.read() as reader:
+        holding = archive_table.holding(reader, order.id)
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
+    assert holding is not None
+    assert holding.images == 1
+    assert (step.images, step.source) == (2, StepSource.MODALITY)  # what the device said stays what it said
+
+
+def test_images_that_come_after_closing_are_counted(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order))
+    assert look(archive, clock) == 1
+    peer.holds(study(order, NumberOfStudyRelatedInstances="6"))
+    assert look(archive, clock) == 0
+    with store.read() as reader:
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
+        holding = archive_table.holding(reader, order.id)
+    assert step.images == 6
+    assert holding is not None
+    assert holding.images == 6

@@ -1,0 +1,232 @@
+"""«Расхождения с архивом»: what does not fit is compared, and a person decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from nicegui.testing import User
+
+from broker.domain.archive import ArchiveStudy
+from broker.domain.orders import Order, OrderState
+from broker.store.database import Store
+from broker.store.queries import archive_gaps, schedule
+from broker.store.tables import archive as archive_table
+from broker.store.tables import orders
+from broker.workflow import archive_images
+from tests.support.clock import TODAY, local
+from tests.support.factory import CLINIC, SYSTEM
+from tests.ui.conftest import person
+from tests.ui.scene import Scene, buttons, press, texts
+from ui.archive.comparison import compared_rows, contradictions
+from ui.board import layout
+from ui.services import Services
+from ui.text import words
+
+
+def study(order: Order, **changes: str) -> ArchiveStudy:
+    name = order.patient.name
+    made = ArchiveStudy(
+        order.study_instance_uid,
+        order.accession_number,
+        2,
+        "DX",
+        f"{name.family}^{name.given}",
+        order.patient.patient_id,
+        "19610312",
+        local("09:33"),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def answer(scene: Scene, order: Order, *found: ArchiveStudy) -> None:
+    scene.store.write(archive_images.record_answer, order.id, found, SYSTEM, CLINIC, settled=True)
+
+
+def state(store: Store, order: Order) -> OrderState:
+    with store.read() as reader:
+        return orders.require(reader, order.id).state
+
+
+def waiting(store: Store) -> int:
+    with store.read() as reader:
+        return len(archive_gaps.open_studies(reader))
+
+
+async def test_where_nothing_differs_the_page_says_when_it_was_last_compared(scene: Scene, user: User) -> None:
+    await user.open("/archive")
+    await user.should_see("Архив и направления сходятся.")
+    scene.store.write(archive_table.note_answer)
+    await user.open("/archive")
+    await user.should_see("Последняя сверка в 09:47. Если снимки не пришли или чужие, они появятся здесь.")
+
+
+async def test_the_gravest_is_compared_row_by_row_and_the_others_stand_below(scene: Scene, user: User) -> None:
+    other = scene.register("09:10", "Попов Олег")
+    mild, grave = scene.register("09:00"), scene.register("09:20", "Ёлкина Ольга")
+    answer(scene, mild, study(mild, accession_number="9999-0001"))
+    answer(scene, grave, study(grave, patient_name="Попов^Олег", patient_id=other.patient.patient_id))
+    await user.open("/archive")
+    await user.should_see("2 ждут решения")
+    await user.should_see("Тот ли это пациент?")
+    table = next(iter(user.find(content="Ёлкина Ольга").elements))
+    content = str(getattr(table, "content", ""))
+    for word in ("другой человек", "Попов О., у нас есть", "совпал", "В направлении", "На снимках"):
+        assert word in content
+    await user.should_see("Другой номер исследования")
+    await user.should_see(f"Кузнецова М. П., {mild.accession_number}")
+    await user.open(f"/archive?order={mild.accession_number}")  # from the card: that one first
+    table = next(iter(user.find(content="9999-0001").elements))
+    assert "другой" in str(getattr(table, "content", ""))
+
+
+async def test_a_study_whose_patient_contradicts_is_taken_only_after_a_second_look(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    answer(scene, order, study(order, patient_name="Попов^Олег"))
+    await user.open("/archive")
+    press(user, "Это наше исследование")
+    await user.should_see("В архиве иначе: Имя: «Попов Олег»")
+    assert state(scene.store, order) is OrderState.SCHEDULED
+    press(user, "Да, наше")
+    await user.should_see("Исследование привязано")
+    assert state(scene.store, order) is OrderState.COMPLETED
+    await user.should_see("Архив и направления сходятся.")
+
+
+async def test_a_study_that_lacks_only_signs_is_taken_at_once(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    answer(scene, order, study(order, patient_name="^^", patient_id=""))
+    await user.open("/archive")
+    press(user, "Это наше исследование")
+    await user.should_see("Исследование привязано")
+    assert state(scene.store, order) is OrderState.COMPLETED
+
+
+async def test_anothers_study_goes_and_stays_away(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    theirs = study(order, patient_name="Попов^Олег")
+    answer(scene, order, theirs)
+    await user.open("/archive")
+    press(user, "Чужое, не наше")
+    await user.should_see("Больше не спросим")
+    answer(scene, order, theirs)
+    assert waiting(scene.store) == 0
+    assert state(scene.store, order) is OrderState.SCHEDULED
+
+
+async def test_an_open_page_learns_of_a_discrepancy(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    await user.open("/archive")
+    await user.should_see("Архив и направления сходятся.")
+    answer(scene, order, study(order, patient_name="Попов^Олег"))
+    await user.should_see("Тот ли это пациент?", retries=30)
+
+
+@pytest.mark.parametrize(("login", "decides"), [("yudin", True), ("volskaya", False), ("admin", False)])
+async def test_who_may_not_link_sees_and_does_not_decide(
+    scene: Scene, services: Services, login: str, *, decides: bool
+) -> None:
+    order = scene.register("09:20")
+    answer(scene, order, study(order, patient_name="Попов^Олег"))
+    async with person(services, login) as somebody:
+        await somebody.open("/archive")
+        await somebody.should_see("Тот ли это пациент?")
+        assert ("Чужое, не наше" in buttons(somebody)) == decides
+
+
+async def test_board_and_card_lead_to_it(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    answer(scene, order, study(order, patient_name="Попов^Олег"))
+    await user.open("/board")
+    await user.should_see("В архиве: тот ли это пациент?")
+    assert "Сравнить" in texts(user, "btn-small")
+    await user.open(f"/order/{order.accession_number}")
+    await user.should_see("В архиве: тот ли это пациент?")
+    await user.should_see("Сравнить")
+
+
+FOLLOWED = replace(CLINIC, images_within=timedelta(minutes=30))
+
+
+@pytest.fixture
+def performed(scene: Scene) -> Order:
+    """A study that its device has reported as performed at 09:47, with three images."""
+    order = scene.register("09:20")
+    scene.begin(order, "1.2.3")
+    scene.finish("1.2.3", images=3)
+    return order
+
+
+async def test_images_that_do_not_come_in_time_are_missed_until_a_person_says_that_none_will(
+    scene: Scene, services: Services, performed: Order
+) -> None:
+    answer(scene, performed)
+    async with person(replace(services, clinic=FOLLOWED)) as somebody:
+        await somebody.open("/board")
+        await somebody.should_not_see("Снимки не пришли")
+        scene.now += timedelta(minutes=31)
+        answer(scene, performed)
+        for path in ("/board", f"/order/{performed.accession_number}", "/archive"):
+            await somebody.open(path)
+            await somebody.should_see("Снимки не пришли")
+            await somebody.should_see("ообщил о конце (09:47), а в архиве снимков нет")
+        await somebody.should_see("Снимков нет 31 мин")
+        press(somebody, "Снимков не будет")
+        await somebody.should_see("Архив и направления сходятся.")
+        await somebody.open(f"/order/{performed.accession_number}")
+        await somebody.should_see("Отмечено: снимков не будет.")
+        await somebody.should_not_see("Снимки не пришли")
+
+
+def test_the_board_shows_what_the_archive_has_rather_than_what_a_device_reported(
+    scene: Scene, performed: Order
+) -> None:
+    def shown() -> list[str]:
+        with scene.store.read() as reader:
+            visits = schedule.day(reader, TODAY)
+        return [word for word, shows in layout.FILTERS.items() if shows(visits[0])] + [words.visit_state(visits[0])]
+
+    assert shown() == ["Все", "Выполнены", "Без описания", "done"]
+    answer(scene, performed)
+    assert shown() == ["Все", "Выполнены", "Без снимков", "Без описания", "done"]
+    answer(scene, performed, study(performed))
+    assert shown() == ["Все", "Выполнены", "Без описания", "archived"]
+
+
+async def test_images_that_come_late_are_missed_no_more(scene: Scene, services: Services, performed: Order) -> None:
+    scene.now += timedelta(minutes=31)
+    answer(scene, performed)
+    async with person(replace(services, clinic=FOLLOWED)) as somebody:
+        await somebody.open("/archive")
+        await somebody.should_see("Снимки не пришли")
+        answer(scene, performed, study(performed))
+        await somebody.should_see("Архив и направления сходятся.", retries=30)
+
+
+async def test_the_card_says_when_the_archive_has_other_numbers_of_images(
+    scene: Scene, user: User, performed: Order
+) -> None:
+    answer(scene, performed, study(performed))
+    await user.open(f"/order/{performed.accession_number}")
+    await user.should_see("Аппарат сообщил о 3, в архиве 2.")
+    answer(scene, performed, replace(study(performed), images=3))
+    await user.open(f"/order/{performed.accession_number}")
+    await user.should_see("3 снимка")
+    await user.should_not_see("Аппарат сообщил о")
+
+
+def test_what_says_nothing_is_not_held_against_a_study(scene: Scene) -> None:
+    order = scene.register("09:20")
+    empty = study(order, patient_name="^^", patient_id="", birth_date="", accession_number="", modality="")
+    rows = {each.name: each.fits for each in compared_rows(order, replace(empty, start=None, images=None))}
+    assert rows.pop("UID исследования") is True
+    assert set(rows.values()) == {None}
+    assert contradictions(order, empty) == ""
+
+
+def test_every_trait_that_differs_is_named(scene: Scene) -> None:
+    order = scene.register("09:20")
+    wrong = ArchiveStudy("1.2", "9", 1, "DX", "Попов^Олег", "D-1", "19600101", local("09:33").replace(year=2019))
+    wrongs = {each.name for each in compared_rows(order, wrong) if each.fits is False}
+    assert wrongs == {"Имя", "Дата рождения", "Номер карты", "Номер исследования", "UID исследования", "Когда"}

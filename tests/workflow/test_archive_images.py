@@ -1,0 +1,283 @@
+"""What people decide where the archive and a referral do not fit: audited, and asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from broker.domain.actors import Actor, ActorKind, Role
+from broker.domain.archive import ArchiveStudy, Discrepancy
+from broker.domain.clinic import Clinic
+from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import Order, OrderState
+from broker.domain.performed import PerformedChange, PerformedSeries, PerformedState, StepReference, StepSource
+from broker.store.database import Store
+from broker.store.queries import archive_gaps, order_card
+from broker.store.tables import archive, orders, outbox
+from broker.workflow import archive_images, performed_steps, referrals, step_links
+from tests.support import factory
+from tests.support.clock import Clock
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
+
+DOCTOR = Actor(ActorKind.PERSON, "volskaya", "Вольская Т. А.", frozenset({Role.RADIOLOGIST}))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
+    opened = factory.open_store(tmp_path / "worklist.sqlite", clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def order(store: Store) -> Order:
+    return store.write(referrals.register, draft(), REGISTRAR, CLINIC)
+
+
+def fitting(order: Order) -> ArchiveStudy:
+    patient = order.patient
+    return ArchiveStudy(
+        order.study_instance_uid, order.accession_number, 2, "DX", "Кузнецова^Марина", patient.patient_id, "19610312"
+    )
+
+
+def answer(store: Store, order: Order, *found: ArchiveStudy) -> bool:
+    return store.write(archive_images.record_answer, order.id, found, SYSTEM, CLINIC, settled=True)
+
+
+def waiting(store: Store) -> list[Discrepancy]:
+    with store.read() as reader:
+        return [each.discrepancy for each in archive_gaps.open_studies(reader)]
+
+
+def now(store: Store, order: Order) -> Order:
+    with store.read() as reader:
+        return orders.require(reader, order.id)
+
+
+def told(store: Store, order: Order) -> bool:
+    with store.read() as reader:
+        return outbox.has(reader, order.id, OutboxKind.IMAGES)
+
+
+def lines(store: Store, order: Order) -> list[tuple[str, str]]:
+    with store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    return [(each.what, each.actor) for each in card.events]
+
+
+def test_a_person_who_knows_better_makes_a_study_the_orders(store: Store, order: Order) -> None:
+    theirs = replace(fitting(order), accession_number="9999-0001")
+    assert not answer(store, order, theirs)
+    [each] = waiting(store)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert told(store, order)
+    assert waiting(store) == []
+    assert ("archive_accept", "Орлова Н. В.") in lines(store, order)
+    with store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    [step] = card.performed
+    assert (step.source, step.images) == (StepSource.ARCHIVE, 2)
+    answer(store, order, replace(theirs, images=5))  # and its images are counted from then on
+    with store.read() as reader:
+        holding = archive.holding(reader, order.id)
+    assert holding is not None
+    assert holding.images == 5
+    assert waiting(store) == []
+
+
+def test_a_study_that_a_person_calls_anothers_is_not_asked_about_again(store: Store, order: Order) -> None:
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [each] = waiting(store)
+    store.write(archive_images.dismiss, each.id, REGISTRAR)
+    answer(store, order)
+    answer(store, order, theirs)
+    assert waiting(store) == []
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert ("archive_dismiss", "Орлова Н. В.") in lines(store, order)
+    answer(store, order, replace(theirs, patient_name="Сидоров^Олег"))  # but another person there is another matter
+    assert len(waiting(store)) == 1
+
+
+def test_accepting_what_was_made_already_adds_no_second_step(store: Store, order: Order) -> None:
+    ours, second = fitting(order), replace(fitting(order), study_instance_uid="1.2.3")
+    assert answer(store, order, ours, second)
+    [each] = waiting(store)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+    with store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    assert len(card.performed) == 1
+    answer(store, order, ours, second)
+    with store.read() as reader:
+        holding = archive.holding(reader, order.id)
+    assert holding is not None
+    assert holding.images == 4
+
+
+def test_another_patients_study_is_accepted_only_by_who_has_seen_what_contradicts(store: Store, order: Order) -> None:
+    answer(store, order, replace(fitting(order), patient_name="Попов^Олег", birth_date="19600101"))
+    [each] = waiting(store)
+    for confirmed in ((), ("patient_name",)):
+        with pytest.raises(Invalid, match="patient_birth_date: contradicts"):
+            store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, confirmed)
+    assert now(store, order).state is OrderState.SCHEDULED
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ("patient_name", "patient_birth_date"))
+    assert now(store, order).state is OrderState.COMPLETED
+    with store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    [line] = [each for each in card.events if each.what == "archive_accept"]
+    assert line.details["confirmed"] == "patient_name, patient_birth_date"
+
+
+WAITING = replace(CLINIC, waits_for_images=True, images_within=timedelta(minutes=60))
+
+
+def perform(store: Store, order: Order, clinic: Clinic, **changes: object) -> None:
+    """Let the X-ray report a study with two images, which has just ended."""
+    step = performed("1.2", StepReference(order.study_instance_uid))
+    store.write(performed_steps.start, step, message("1"), XRAY, clinic)
+    done = replace(PerformedChange(PerformedState.COMPLETED, images=2), **changes)  # type: ignore[arg-type]
+    store.write(performed_steps.change, performed_steps.ChangeRequest("1.2", done, message("2")), XRAY, clinic)
+
+
+def record(store: Store, order: Order, clinic: Clinic, *found: ArchiveStudy) -> None:
+    store.write(archive_images.record_answer, order.id, found, SYSTEM, clinic, settled=True)
+
+
+def missing(store: Store, minutes: int = 60) -> list[int]:
+    with store.read() as reader:
+        found = archive_gaps.missing_images(reader, store.clock() - timedelta(minutes=minutes))
+    return [each.order.id for each in found]
+
+
+def test_the_region_learns_of_images_at_once_unless_it_is_to_wait_for_the_archive(store: Store, order: Order) -> None:
+    perform(store, order, CLINIC)
+    assert told(store, order)
+
+
+def test_the_region_waits_for_images_until_the_archive_has_them(store: Store, order: Order) -> None:
+    perform(store, order, WAITING)
+    assert not told(store, order)
+    record(store, order, WAITING)
+    assert not told(store, order)
+    record(store, order, WAITING, replace(fitting(order), patient_name="Попов^Олег"))
+    assert not told(store, order)
+    record(store, order, WAITING, replace(fitting(order), images=None))  # an archive that does not count has them, too
+    assert told(store, order)
+
+
+def test_the_region_waits_for_images_until_a_person_says_that_none_will_come(store: Store, order: Order) -> None:
+    perform(store, order, WAITING)
+    with pytest.raises(Forbidden):
+        store.write(archive_images.waive_images, order.id, DOCTOR, WAITING)
+    store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+    assert told(store, order)
+    assert ("images_waived", "Орлова Н. В.") in lines(store, order)
+
+
+def test_images_of_an_order_that_waits_cannot_be_waived(store: Store, order: Order) -> None:
+    with pytest.raises(WrongState):
+        store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+
+
+def test_what_was_waived_or_found_is_forgotten_when_the_order_waits_again(store: Store, order: Order) -> None:
+    perform(store, order, WAITING)
+    store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+    store.write(step_links.unlink, "1.2", order.id, REGISTRAR, WAITING)
+    with store.read() as reader:
+        assert archive.holding(reader, order.id) is None
+
+
+def test_images_are_missed_after_the_time_that_they_have(store: Store, clock: Clock, order: Order) -> None:
+    perform(store, order, WAITING)
+    clock.advance(minutes=61)
+    assert missing(store) == []  # the archive has not answered since
+    record(store, order, WAITING)
+    assert missing(store) == [order.id]
+    assert missing(store, 90) == []
+    record(store, order, WAITING, fitting(order))
+    assert missing(store) == []
+    record(store, order, WAITING)  # they were deleted there
+    assert missing(store) == [order.id]
+    store.write(archive_images.waive_images, order.id, REGISTRAR, WAITING)
+    assert missing(store) == []
+
+
+def test_images_that_wait_for_a_decision_are_not_missed_beside_it(store: Store, clock: Clock, order: Order) -> None:
+    perform(store, order, WAITING)
+    clock.advance(minutes=61)
+    record(store, order, WAITING, replace(fitting(order), patient_name="Попов^Олег"))
+    assert missing(store) == []
+    [each] = waiting(store)
+    store.write(archive_images.dismiss, each.id, REGISTRAR)
+    assert missing(store) == [order.id]
+
+
+def test_a_study_that_its_device_reports_to_have_no_images_misses_none(
+    store: Store, clock: Clock, order: Order
+) -> None:
+    perform(store, order, WAITING, images=0, series=(PerformedSeries("1.2.9"),))
+    clock.advance(minutes=61)
+    record(store, order, WAITING)
+    assert missing(store) == []
+
+
+def test_what_a_person_closed_misses_no_images(store: Store, clock: Clock, order: Order) -> None:
+    store.write(step_links.close, order.id, order.revision, REGISTRAR, WAITING)
+    clock.advance(minutes=61)
+    record(store, order, WAITING)
+    assert missing(store) == []
+
+
+def test_only_who_may_link_decides_and_each_only_once(store: Store, order: Order) -> None:
+    answer(store, order, replace(fitting(order), patient_name="Попов^Олег"))
+    [each] = waiting(store)
+    with pytest.raises(Forbidden):
+        store.write(archive_images.accept, each.id, DOCTOR, CLINIC)
+    with pytest.raises(Forbidden):
+        store.write(archive_images.dismiss, each.id, DOCTOR)
+    store.write(archive_images.dismiss, each.id, REGISTRAR)
+    with pytest.raises(WrongState):
+        store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+    with pytest.raises(NotFound):
+        store.write(archive_images.dismiss, 99, REGISTRAR)
+
+
+def test_a_cancelled_order_is_not_performed_by_a_decision(store: Store, order: Order) -> None:
+    answer(store, order, replace(fitting(order), patient_name="Попов^Олег"))
+    [each] = waiting(store)
+    store.write(referrals.cancel, order.id, order.revision, "ошибка", REGISTRAR, CLINIC)
+    with pytest.raises(WrongState):
+        store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    assert len(waiting(store)) == 1
+
+
+def test_what_was_accepted_can_be_unlinked_and_is_not_put_back(store: Store, order: Order) -> None:
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [each] = waiting(store)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    with store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    [step] = card.performed
+    store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert not answer(store, order, theirs)
+    assert now(store, order).state is OrderState.SCHEDULED

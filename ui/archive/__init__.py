@@ -1,0 +1,1 @@
+"""Where the image archive and the referrals do not fit."""

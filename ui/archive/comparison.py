@@ -1,0 +1,137 @@
+"""A referral and a study in the archive side by side, in words. Pure; it draws nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from broker.domain import archive, identity, names
+from broker.domain.archive import ArchiveStudy
+from broker.domain.orders import Order
+from broker.domain.people import Patient
+from ui.text import words
+
+LONGEST = 64  # characters of a value of the archive that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRow:
+    """One trait: what the referral says, what the archive says, and whether that fits (None: it says nothing)."""
+
+    name: str
+    ours: str
+    theirs: str
+    verdict: str
+    fits: bool | None
+
+
+def compared_rows(order: Order, study: ArchiveStudy, owner: Patient | None = None) -> list[ComparedRow]:
+    """Return what tells whether a study is the referral's; `owner` is our patient with the study's Patient ID."""
+    against = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
+    agreed = identity.agreements(order.patient, study.patient_name, study.patient_id)
+    patient, planned = order.patient, order.steps[0].start
+    older = archive.is_older(order, study)
+    return [
+        ComparedRow(
+            "Имя",
+            str(patient.name),
+            _shown(str(names.from_dicom(study.patient_name))),
+            *_verdict("patient_name", agreed, against, "совпало", "другой человек", "сверить нельзя"),
+        ),
+        ComparedRow(
+            "Дата рождения",
+            words.born(patient.birth_date),
+            _date(study.birth_date),
+            *_birth_date(patient, study, against),
+        ),
+        ComparedRow(
+            "Номер карты",
+            patient.patient_id,
+            _shown(study.patient_id),
+            *_card_number(study, agreed, against, owner),
+        ),
+        ComparedRow(
+            "Номер исследования",
+            " или ".join(archive.numbers(order)),
+            _shown(study.accession_number),
+            *(
+                ("не указан", None)
+                if not study.accession_number
+                else ("совпал", True)
+                if study.accession_number in archive.numbers(order)
+                else ("другой", False)
+            ),
+        ),
+        ComparedRow(
+            "UID исследования",
+            order.study_instance_uid,
+            _shown(study.study_instance_uid),
+            *(("наш", True) if study.study_instance_uid == order.study_instance_uid else ("не наш", False)),
+        ),
+        ComparedRow(
+            "Когда",
+            f"{planned:%d.%m.%Y %H:%M}",
+            _moment(study.start),
+            *(("не указано", None) if study.start is None else ("раньше направления", False) if older else _FITS_TIME),
+        ),
+        ComparedRow("Вид", _kind(order.modality), _kind(study.modality), *_modality(order, study)),
+        ComparedRow("Снимков", "", "" if study.images is None else str(study.images), "", None),
+    ]
+
+
+_FITS_TIME = ("подходит", True)
+
+
+def contradictions(order: Order, study: ArchiveStudy) -> str:
+    """Return in words what speaks against a study being the referral's; empty if only signs are missing."""
+    wrong = [f"{each.name}: «{each.theirs}»" for each in compared_rows(order, study) if each.fits is False]
+    return ", ".join(wrong)
+
+
+def _verdict(
+    field: str, agreed: list[str], against: list[str], yes: str, no: str, unknown: str
+) -> tuple[str, bool | None]:
+    return (no, False) if field in against else (yes, True) if field in agreed else (unknown, None)
+
+
+def _birth_date(patient: Patient, study: ArchiveStudy, against: list[str]) -> tuple[str, bool | None]:
+    if not study.birth_date or patient.birth_date is None:
+        return "не указана", None
+    return ("другая", False) if "patient_birth_date" in against else ("совпала", True)
+
+
+def _card_number(
+    study: ArchiveStudy, agreed: list[str], against: list[str], owner: Patient | None
+) -> tuple[str, bool | None]:
+    if not study.patient_id:
+        return "не указан", None
+    if "patient_id" in agreed:
+        return "совпал", True
+    if owner is not None:
+        return f"{names.short(owner.name)}, у нас есть", False
+    return ("другой", False) if "patient_id" in against else ("сверить нельзя", None)
+
+
+def _modality(order: Order, study: ArchiveStudy) -> tuple[str, bool | None]:
+    if not study.modality:
+        return "не указан", None
+    return ("совпал", True) if study.modality == order.modality else ("другой", None)
+
+
+def _kind(modality: str) -> str:
+    return words.MODALITIES.get(modality, modality)
+
+
+def _shown(value: str) -> str:
+    return names.cut(names.tidy(value), LONGEST) or "–"
+
+
+def _date(value: str) -> str:
+    try:
+        return words.born(date.fromisoformat(value)) if value else "–"
+    except ValueError:
+        return _shown(value)
+
+
+def _moment(start: datetime | None) -> str:
+    return f"{start:%d.%m.%Y %H:%M}" if start else "–"

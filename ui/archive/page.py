@@ -1,0 +1,249 @@
+"""«Расхождения с архивом»: studies in the archive that bear a referral's numbers and do not fit it. Live.
+
+The gravest is shown as a comparison, or the one that a person chose; the others stand below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from nicegui import ui
+
+from broker.domain import identity, names
+from broker.domain.actors import Actor
+from broker.domain.orders import Order
+from broker.domain.people import Patient
+from broker.security import permissions
+from broker.security.permissions import Permission
+from broker.store.database import Reader
+from broker.store.queries import archive_gaps
+from broker.store.queries.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages
+from broker.workflow import archive_images
+from ui.archive.comparison import ComparedRow, compared_rows, contradictions
+from ui.layout.frame import frame
+from ui.live import attempt, current_actor, follow, latest
+from ui.services import Services
+from ui.text import archive, words
+from ui.widgets import html, theme
+from ui.widgets.html import tag
+from ui.widgets.keyed_list import KeyedList, redraw_row
+from ui.widgets.memo import Memo
+from ui.widgets.theme import text
+
+
+def build(services: Services) -> None:
+    """Add the route /archive; `?order=` is the accession number of the referral to begin with."""
+
+    @ui.page("/archive", title=archive.PLACE)
+    async def archive_page(order: str = "") -> None:
+        actor = current_actor(services)
+        with frame(services, actor, "/board"), ui.element("div").classes("page"):
+            page = ArchivePage(services, actor, order)
+            refresh = latest(services, page.read, page.show)
+            follow(services, refresh)
+            await refresh()
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePageData:
+    """What the page is drawn from."""
+
+    gaps: ArchiveGaps
+    owners: dict[int, Patient]  # by the discrepancy's id
+
+
+class ArchivePage:
+    """One open page of discrepancies."""
+
+    def __init__(self, services: Services, actor: Actor, number: str) -> None:
+        self._services = services
+        self._links = permissions.may(actor, Permission.LINK)
+        self._number = number  # of the referral to begin with
+        self._chosen: int | None = None  # the discrepancy that a person wants to compare
+        self._asked: DoubtfulStudy | None = None  # what the open dialog asks about
+        self._found: ArchivePageData | None = None
+        with ui.element("div").classes("page-head"):
+            text("h1", archive.PLACE)
+            self._count = text("span", "", "muted small")
+        self._none = Memo(ui.element("div"))
+        self._versus = Memo(ui.element("div"))
+        with ui.element("section").classes("section") as self._rest:
+            with ui.element("div").classes("head"):
+                text("h2", "Остальные")
+                self._rest_count = text("span", "", "muted small")
+            self._rows = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_row))
+        with ui.element("section").classes("section") as self._missed:
+            with ui.element("div").classes("head"):
+                text("h2", archive.MISSING)
+                self._missed_count = text("span", "", "muted small")
+            self._missing = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_missing))
+        self._dialog()
+
+    def read(self, reader: Reader) -> ArchivePageData:
+        """Return what waits for a person."""
+        gaps = archive_gaps.gaps(reader, self._services.images_due())
+        return ArchivePageData(gaps, archive_gaps.owners(reader, gaps.studies))
+
+    def show(self, found: ArchivePageData) -> None:
+        """Draw what has changed."""
+        self._found = found
+        studies, missing = found.gaps.studies, found.gaps.missing
+        self._count.set_text(
+            words.plural(len(studies), "ждёт решения", "ждут решения", "ждут решения") if studies else ""
+        )
+        now = found.gaps.answered_at
+        at = words.moment(now, self._services.clinic.zone, self._services.today()) if now else ""
+        self._none.show((bool(studies or missing), at), lambda: None if studies or missing else self._draw_none(at))
+        first = self._first(studies)
+        owner = found.owners.get(first.discrepancy.id) if first else None
+        self._versus.show((first, owner, len(studies) > 1), lambda: self._draw_versus(first, owner) if first else None)
+        rest = [each for each in studies if each is not first]
+        self._rest.set_visibility(bool(rest))
+        self._rest_count.set_text(str(len(rest)))
+        self._rows.show((each.discrepancy.id, each) for each in rest)
+        self._missed.set_visibility(bool(missing))
+        self._missed_count.set_text(str(len(missing)))
+        clock = self._services.store.clock()
+        self._missing.show((each.order.id, (each, words.duration(clock - each.since))) for each in missing)
+
+    def _first(self, studies: tuple[DoubtfulStudy, ...]) -> DoubtfulStudy | None:
+        """Return the study to compare: the chosen one, else one of the chosen referral, else the gravest."""
+        chosen = [each for each in studies if each.discrepancy.id == self._chosen]
+        ordered = [each for each in studies if each.order.accession_number == self._number]
+        return next(iter([*chosen, *ordered, *studies]), None)
+
+    def _draw_none(self, at: str) -> None:
+        how = "Если снимки не пришли или чужие, они появятся здесь."
+        theme.empty("Архив и направления сходятся.", f"Последняя сверка в {at}. {how}" if at else how)
+
+    # ---- the comparison ----
+
+    def _draw_versus(self, each: DoubtfulStudy, owner: Patient | None) -> None:
+        order, discrepancy = each.order, each.discrepancy
+        rows = compared_rows(order, discrepancy.study, owner)
+        with ui.element("div").classes("versus"):
+            with ui.element("div").classes("versus-head"):
+                text("b", archive.TITLES[discrepancy.kind])
+                text("span", archive.meaning(discrepancy.kind, order.accession_number), "muted")
+                ui.link("Открыть карточку", f"/order/{order.accession_number}")
+            theme.html_element("div", _write_table(rows), "sideways").props(
+                'tabindex=0 role=region aria-label="Сверка"'
+            )
+            if self._links:
+                with ui.element("div").classes("acts"):
+                    self._ours_button(each, small=False)
+                    theme.button("Чужое, не наше", lambda: self._dismiss(discrepancy.id))
+                    if self._found and len(self._found.gaps.studies) > 1:
+                        theme.button("Позже", lambda: self._later(discrepancy.id))
+
+    def _draw_row(self, each: DoubtfulStudy) -> None:
+        order, discrepancy = each.order, each.discrepancy
+        with ui.element("div"):
+            theme.state_chip("doubtful", archive.TITLES[discrepancy.kind])
+        with ui.element("div"):
+            text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
+            text("p", archive.meaning(discrepancy.kind, order.accession_number), "muted small")
+        with ui.element("div").classes("acts"):
+            theme.button("Сравнить", lambda: self._choose(discrepancy.id), small=True)
+            if self._links:
+                self._ours_button(each, small=True)
+                theme.button("Чужое, не наше", lambda: self._dismiss(discrepancy.id), small=True)
+
+    def _draw_missing(self, model: tuple[MissingImages, str]) -> None:
+        each, length = model
+        order, services = each.order, self._services
+        with ui.element("div"):
+            theme.state_chip("imageless", f"Снимков нет {length}")
+        with ui.element("div"):
+            text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
+            at = words.moment(each.since, services.clinic.zone, services.today())
+            text("p", archive.missing(at), "muted small")
+        with ui.element("div").classes("acts"):
+            ui.link("Открыть карточку", f"/order/{order.accession_number}").classes("btn btn-small")
+            if self._links:
+                theme.button(archive.NO_IMAGES, lambda: self._waive(order), small=True)
+
+    def _ours_button(self, each: DoubtfulStudy, *, small: bool) -> None:
+        """Draw the button that takes a study; where something speaks against it, the dialog says so first."""
+        id, against = each.discrepancy.id, contradictions(each.order, each.discrepancy.study)
+        word = "Это наше исследование"
+        if against:
+            theme.button(word, lambda: self._ask(each, against), small=small).props("data-opens=ours")
+        else:
+            theme.button(word, lambda: self._accept(id), small=small, kind="" if small else "primary")
+
+    def _dialog(self) -> None:
+        with theme.dialog("ours", "Это точно наше исследование?", danger="Да, наше", on_danger=self._sure, leave="Нет"):
+            self._doubt = text("p", "", "muted")
+
+    # ---- what a person decides ----
+
+    def _choose(self, id: int | None) -> None:
+        self._chosen = id
+        if self._found:
+            self.show(self._found)
+
+    def _later(self, id: int) -> None:
+        assert self._found is not None
+        ids = [each.discrepancy.id for each in self._found.gaps.studies]
+        self._choose(ids[(ids.index(id) + 1) % len(ids)] if id in ids else None)
+
+    def _ask(self, each: DoubtfulStudy, against: str) -> None:
+        self._asked = each
+        order = each.order
+        more = " Шина узнает, что снимки сделаны." if self._services.clinic.sends_to_bus else ""
+        who = f"{names.short(order.patient.name)}, {order.accession_number}"
+        self._doubt.set_text(f"{who}. В архиве иначе: {against}. Направление будет выполнено этими снимками.{more}")
+
+    async def _sure(self) -> None:
+        if self._asked:
+            discrepancy, order = self._asked.discrepancy, self._asked.order
+            study = discrepancy.study
+            seen = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
+            await self._accept(discrepancy.id, seen)
+
+    async def _accept(self, id: int, confirmed: Collection[str] = ()) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if done := await attempt(
+            lambda: services.store.write(archive_images.accept, id, actor, services.clinic, confirmed)
+        ):
+            theme.show_message(f"Исследование привязано: {done.value.accession_number}")
+
+    async def _waive(self, order: Order) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: services.store.write(archive_images.waive_images, order.id, actor, services.clinic)):
+            theme.show_message(f"Отмечено: снимков не будет, {order.accession_number}")
+
+    async def _dismiss(self, id: int) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if done := await attempt(lambda: services.store.write(archive_images.dismiss, id, actor)):
+            theme.show_message(f"Записано: чужое для {done.value.accession_number}. Больше не спросим")
+
+
+def _write_table(rows: list[ComparedRow]) -> Markup:
+    heads = ("В направлении", "На снимках")
+    head = html.join(
+        tag("th", "", tag("span", "unseen", "Что"), scope="col"),
+        *(tag("th", "", word, scope="col") for word in heads),
+        tag("th", "", tag("span", "unseen", "Итог"), scope="col"),
+    )
+    body = html.join(*(_write_row(each) for each in rows))
+    return tag("table", "compare", tag("thead", "", tag("tr", "", head)), tag("tbody", "", body))
+
+
+_MARKS = {True: ("check", "green"), False: ("close", "red"), None: ("remove", "slate")}
+
+
+def _write_row(each: ComparedRow) -> Markup:
+    icon, tone = _MARKS[each.fits]
+    verdict = tag("span", f"state tone-{tone}", html.icon(icon), tag("span", "", each.verdict)) if each.verdict else ""
+    return tag(
+        "tr",
+        "differs" if each.fits is False else "",
+        tag("th", "", each.name, scope="row"),
+        tag("td", "", each.ours),
+        tag("td", "", each.theirs),
+        tag("td", "", verdict),
+    )

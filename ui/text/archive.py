@@ -1,0 +1,56 @@
+"""The Russian words for where the image archive and the referrals do not fit. Only words."""
+
+from __future__ import annotations
+
+from broker.domain.archive import DiscrepancyKind
+from ui.text import words
+
+PLACE = "Расхождения с архивом"
+IN_ARCHIVE = "В архиве"
+
+# What stands over a study that waits for a person, and what that means; {number} is the referral's.
+TITLES: dict[DiscrepancyKind, str] = {
+    DiscrepancyKind.OTHER_PATIENT: "Тот ли это пациент?",
+    DiscrepancyKind.SEVERAL_PATIENTS: "Одно исследование, разные люди",
+    DiscrepancyKind.SEVERAL_STUDIES: "Один номер, два исследования",
+    DiscrepancyKind.OTHER_NUMBER: "Другой номер исследования",
+    DiscrepancyKind.OTHER_UID: "Ещё одно с этим номером",
+    DiscrepancyKind.OLDER: "Снято раньше направления",
+    DiscrepancyKind.UNREADABLE: "Пациента не прочитать",
+}
+MEANINGS: dict[DiscrepancyKind, str] = {
+    DiscrepancyKind.OTHER_PATIENT: "Снимки в архиве под номером {number} названы другим человеком.",
+    DiscrepancyKind.SEVERAL_PATIENTS: "Снимки направления {number} лежат в архиве сразу у нескольких человек.",
+    DiscrepancyKind.SEVERAL_STUDIES: "В архиве не одно исследование с номером {number}, и ни одно не наше наверняка.",
+    DiscrepancyKind.OTHER_NUMBER: "Снимки по направлению {number} лежат в архиве под другим номером.",
+    DiscrepancyKind.OTHER_UID: "Кроме наших снимков в архиве есть ещё исследование с номером {number}.",
+    DiscrepancyKind.OLDER: "Исследование с номером {number} в архиве старше направления.",
+    DiscrepancyKind.UNREADABLE: "Имя и номер карты у снимков {number} архив не сохранил, сверить не с чем.",
+}
+
+MISSING = "Снимки не пришли"
+NO_IMAGES = "Снимков не будет"
+
+
+def missing(at: str) -> str:
+    """Return what it means that the images of a study that ended at this time have not come."""
+    return f"Аппарат сообщил о конце ({at}), а в архиве снимков нет. Проверьте, отправил ли он их."
+
+
+def held(exists: bool, images: int | None) -> str:
+    """Return what the archive holds of a study."""
+    if not exists:
+        return "снимков нет"
+    return "снимки есть" if images is None else words.plural(images, "снимок", "снимка", "снимков")
+
+
+def difference(made: int, archived: int | None) -> str:
+    """Return how the images that a device reported and those in the archive differ; empty if they do not."""
+    if archived is None or not made or archived in (0, made):
+        return ""
+    return f"Аппарат сообщил о {made}, в архиве {archived}."
+
+
+def meaning(kind: DiscrepancyKind, number: str) -> str:
+    """Return what a discrepancy of this kind means for the referral with this number."""
+    return MEANINGS[kind].format(number=number)

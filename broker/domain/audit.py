@@ -51,6 +51,11 @@ class AuditAction(StrEnum):
     BUS_NUMBER_TOO_LONG = "bus_number_too_long"
     BUS_NUMBER_TAKEN = "bus_number_taken"
 
+    # ---- patients ----
+    PATIENT_MERGE = "patient_merge"
+    PATIENT_SPLIT = "patient_split"
+    PATIENT_DIFFERENT = "patient_different"
+
     # ---- reports ----
     REPORT_DRAFT = "report_draft"
     REPORT_SIGN = "report_sign"

@@ -94,11 +94,12 @@ def fill_in(known: Patient, imported: Patient) -> Patient:
         sex=known.sex if imported.sex is Sex.OTHER else imported.sex,
         weight=imported.weight or known.weight,
         height=imported.height or known.height,
-        allergies=_joined(known.allergies, names.tidy(imported.allergies)),
+        allergies=together(known.allergies, names.tidy(imported.allergies)),
     )
 
 
-def _joined(known: str, imported: str) -> str:
+def together(known: str, imported: str) -> str:
+    """Return two texts in one, without saying anything twice."""
     if names.fold(imported) in names.fold(known):
         return known
     return f"{known}; {imported}" if known else imported

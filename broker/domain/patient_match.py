@@ -7,7 +7,7 @@ date of birth and sex identify a patient if only one patient has them. Anything 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -53,8 +53,19 @@ class PatientMatch:
         return self.patients[0] if self.likeness is Likeness.CERTAIN else None
 
 
-def match(person: Patient, candidates: Iterable[Patient]) -> PatientMatch:
-    """Match a person with candidates: all stored patients with one of their numbers, their name or their birth date."""
+@dataclass(frozen=True, slots=True)
+class SimilarCard:
+    """A card that may be the same patient's as another one; `similarity` is None where name, date and sex are equal."""
+
+    patient: Patient
+    similarity: Similarity | None
+
+
+def match(person: Patient, candidates: Iterable[Patient], different: Collection[int] = ()) -> PatientMatch:
+    """Match a person with candidates: all stored patients with one of their numbers, their name or their birth date.
+
+    `different` are the ids of patients who are never similar to this person: somebody has decided so.
+    """
     everybody = list({each.id: each for each in candidates}.values())
     numbered = [each for each in everybody if shared_numbers(person, each)]
     if len(numbered) == 1:
@@ -68,9 +79,23 @@ def match(person: Patient, candidates: Iterable[Patient]) -> PatientMatch:
     if same:
         return PatientMatch(Likeness.CERTAIN if len(same) == 1 else Likeness.SEVERAL, tuple(same))
     likely = list(Similarity)  # in the order in which they are declared
-    reasons = [(reason, each) for each in possible if (reason := similarity(person, each))]
+    not_declared = [each for each in possible if each.id not in different]
+    reasons = [(reason, each) for each in not_declared if (reason := similarity(person, each))]
     similar = tuple(each for _, each in sorted(reasons, key=lambda found: (likely.index(found[0]), found[1].id)))
     return PatientMatch(Likeness.SIMILAR if similar else Likeness.NO_MATCH, similar)
+
+
+def similar_cards(patient: Patient, others: Iterable[Patient], different: Collection[int] = ()) -> list[SimilarCard]:
+    """Return which other cards may be the same patient's, the most alike first, without those in `different`."""
+    found = []
+    for each in others:
+        if each.id in different or any(_differs(patient, each, field) for field in NUMBERS):
+            continue
+        if _is_described(patient, each):
+            found.append(SimilarCard(each, None))
+        elif reason := similarity(patient, each):
+            found.append(SimilarCard(each, reason))
+    return sorted(found, key=lambda card: (card.similarity is not None, card.patient.id))
 
 
 def contradictions(known: Patient, person: Patient) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class Permission(StrEnum):
     AMEND = "amend"
     CANCEL = "cancel"
     LINK = "link"
+    MERGE = "merge"
     CLOSE = "close"
     RESEND = "resend"
     PERFORM = "perform"
@@ -31,7 +32,7 @@ class Permission(StrEnum):
 
 P = Permission
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.REGISTRAR: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.CANCEL, P.LINK, P.CLOSE, P.RESEND}),
+    Role.REGISTRAR: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.CANCEL, P.LINK, P.MERGE, P.CLOSE, P.RESEND}),
     Role.TECHNOLOGIST: frozenset({P.VIEW, P.REGISTER, P.AMEND, P.LINK, P.CLOSE}),
     Role.RADIOLOGIST: frozenset({P.VIEW, P.REPORT}),
     Role.ADMINISTRATOR: frozenset({P.VIEW, P.RESEND, P.MANAGE}),

@@ -106,7 +106,7 @@ def store_history(
     """
     _permit(actor)
     patient = patients.get(tx, patient_id)
-    if patient is None:
+    if patient is None or patients.is_merged(tx, patient_id):
         raise NotFound(f"patient {patient_id}")
     for stored in studies:
         external_studies.put(tx, patient_id, replace(stored, study=fill_from_directory(tx, stored.study)))

@@ -11,7 +11,8 @@ from broker.domain import identity, passthrough
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
 from broker.domain.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.people import Patient
-from broker.store.database import Tx
+from broker.domain.performed import PerformedStep
+from broker.store.database import Reader, Tx
 from broker.store.queries import patient_index
 from broker.store.tables import orders, patients
 from broker.workflow import numbering
@@ -22,8 +23,9 @@ def save(tx: Tx, typed: Patient, *, is_new: bool = False) -> Patient:
 
     `typed.id` is that of a chosen patient, or None if one is to be matched; `is_new`: a person was shown the similar
     patients and has answered that it is none of them. Raise NotFound, Invalid (another patient's number, several
-    matching patients), Stale if a chosen patient has changed since.
+    matching patients), Stale if a chosen patient has changed since, or the card was merged.
     """
+    typed = patients.with_current_number(tx, typed)
     known = _chosen(tx, typed) if typed.id is not None else _found(tx, typed, is_new)
     if known is None:
         return _add(tx, typed)
@@ -42,6 +44,8 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
     """
     if imported.patient_id:
         known = patients.find_by(tx, "patient_id", imported.patient_id)
+        if known and _is_former(tx, known, imported):
+            return known  # a script goes on writing what the merged card said; people have chosen what holds
     elif current and not identity.difference(imported, current):
         known = current
     else:
@@ -57,10 +61,22 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
     return replace(filled, revision=known.revision + 1)
 
 
+def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:
+    """Return in which fields the patient of a performed step contradicts ours, as `identity.contradictions_of` does.
+
+    A device may have got the data of a card that has been merged into this one since: they are the same patient's.
+    """
+    found = identity.contradictions_of(patient, step)
+    former = patients.merged_cards(reader, patient.stored_id) if found else []
+    return [] if any(not identity.contradictions_of(each, step) for each in former) else found
+
+
 def _chosen(tx: Tx, typed: Patient) -> Patient:
     known = patients.get(tx, typed.stored_id)
     if known is None:
         raise NotFound(f"patient {typed.id}")
+    if patients.is_merged(tx, known.stored_id):
+        raise Stale(f"patient {known.patient_id}")
     values = ((field, getattr(typed, field)) for field in NUMBERS)
     owners = {field: patients.find_by(tx, field, value) for field, value in values if value}
     if foreign := [field for field, owner in owners.items() if owner and owner.id != known.id]:
@@ -95,6 +111,12 @@ def _described(tx: Tx, imported: Patient) -> Patient | None:
         differ = ", ".join(found.fields)
         raise Refused(f"a number of this patient belongs to somebody here who differs in {differ}")
     return found.patient
+
+
+def _is_former(tx: Tx, known: Patient, imported: Patient) -> bool:
+    """Return True for a person as a card has them that was merged into the known patient's."""
+    former = (each for each in patients.merged_cards(tx, known.stored_id) if each.patient_id == imported.patient_id)
+    return any(not identity.difference(imported, each) for each in former)
 
 
 def _add(tx: Tx, patient: Patient) -> Patient:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from broker.domain import identity
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
@@ -28,7 +27,8 @@ from broker.domain.step_rules import Attributes, ChangeRules, Problem, Validatio
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit, devices, orders, performed
-from broker.workflow import order_status
+from broker.store.tables import patients as cards
+from broker.workflow import order_status, patients
 
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 
@@ -235,12 +235,12 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
         for order_id, step_id in found:
             order, known = affected[order_id] if order_id in affected else (orders.require(tx, order_id), [])
             affected[order_id] = order, known
-            wrong = [*conflicts, *identity.contradictions_of(order.patient, step)]
+            wrong = [*conflicts, *patients.contradictions_of(tx, order.patient, step)]
             performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
             known += [name for name in wrong if name not in known]
     for order, conflicts in affected.values():
-        number = order.patient.patient_id
-        if step.patient_id and step.patient_id != number and "patient_id" not in conflicts:
+        named = cards.find_by(tx, "patient_id", step.patient_id) if step.patient_id else order.patient
+        if (named is None or named.id != order.patient.id) and "patient_id" not in conflicts:
             conflicts.append("patient_id")
     return list(affected.values())
 

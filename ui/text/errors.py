@@ -19,6 +19,9 @@ from ui.text import referral_fields, words
 # The sentence says what is wrong and how to fix it; (field, code) is looked up first, then the code alone.
 PROBLEMS: dict[tuple[str, str], str] = {
     **referral_fields.PROBLEMS,
+    ("patient", "same_card"): "Это одна и та же карта",
+    ("snils", "two_people"): "СНИЛС разные и оба верны: это два человека. Объединить нельзя",
+    ("policy", "two_people"): "Полисы разные и оба верны: это два человека. Объединить нельзя",
     ("conclusion", "required"): "Напишите заключение: без него не подписать",
     ("description", "too_long"): "Не больше 20 000 знаков",
     ("conclusion", "too_long"): "Не больше 4 000 знаков",

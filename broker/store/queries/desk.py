@@ -32,7 +32,7 @@ def match_described(reader: Reader, described: Patient) -> PatientMatch:
     """Return whom a form means: the chosen patient as certain, else the match of what its fields describe."""
     if described.id is None:
         return patient_index.match(reader, described)
-    chosen = patients.get(reader, described.id)
+    chosen = patients.get(reader, patients.surviving_id(reader, described.id))
     return PatientMatch(Likeness.CERTAIN, (chosen,)) if chosen else PatientMatch(Likeness.NO_MATCH)
 
 

@@ -9,9 +9,7 @@ from broker.domain import identifiers, names
 from broker.domain.devices import ProcedureType
 from broker.domain.people import Patient
 from broker.store.database import Reader
-from broker.store.tables import (
-    devices,
-)
+from broker.store.tables import devices, patient_merges
 from broker.store.tables import patients as patients_table
 
 
@@ -34,7 +32,8 @@ def patients(reader: Reader, typed: str, limit: int = 8) -> list[Patient]:
         return _by_name(reader, words, born, limit)
     if born:
         rows = reader.rows(
-            "SELECT * FROM patient WHERE birth_date = ? ORDER BY name_key LIMIT ?", [born.isoformat(), limit]
+            "SELECT * FROM patient WHERE birth_date = ? AND merged_into IS NULL ORDER BY name_key LIMIT ?",
+            [born.isoformat(), limit],
         )
         return [patients_table.from_row(row) for row in rows]
     return []
@@ -71,7 +70,7 @@ def _by_name(reader: Reader, words: list[str], born: date | None, limit: int) ->
     for column in ("name_key", "given_key"):
         rows = reader.rows(
             f"SELECT * FROM patient WHERE {column} >= :low AND {column} < :high"
-            " AND (:born = '' OR birth_date = :born) ORDER BY name_key LIMIT 500",
+            " AND merged_into IS NULL AND (:born = '' OR birth_date = :born) ORDER BY name_key LIMIT 500",
             {"low": words[0], "high": words[0] + patients_table.PREFIX_END, "born": born.isoformat() if born else ""},
         )
         for row in rows:
@@ -98,7 +97,12 @@ def _by_number(reader: Reader, number: str, born: date | None, limit: int) -> li
                 "limit": limit,
             },
         ):
-            found.setdefault(row["id"], patients_table.from_row(row))
+            known = patients_table.get(reader, patients_table.surviving_id(reader, row["id"]))
+            if known is not None:  # a merged card's number leads to the card that stayed
+                found.setdefault(known.stored_id, known)
+    for known in patient_merges.by_former_number(reader, number, limit):
+        if born in (None, known.birth_date):
+            found.setdefault(known.stored_id, known)
     return list(found.values())[:limit]
 
 

@@ -82,10 +82,15 @@ def put(tx: Tx, patient_id: int, kept: StoredStudy, order_id: int | None = None)
 
 
 def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
-    """Delete the studies of a patient that the bus does not return any more, except results for our orders."""
+    """Delete the studies of a patient that the bus does not return any more.
+
+    Results for our orders stay, and what came from a merged card: the bus may know that under another patient.
+    """
     return tx.change(
-        "DELETE FROM external_study WHERE patient_id = ? AND order_id IS NULL"
-        " AND reference NOT IN (SELECT value FROM json_each(?))",
+        "DELETE FROM external_study WHERE patient_id = ?1 AND order_id IS NULL"
+        " AND reference NOT IN (SELECT value FROM json_each(?2))"
+        " AND reference NOT IN (SELECT e.value FROM patient_merge m, json_each(m.moved, '$.external_studies') e"
+        "  WHERE m.undone_at IS NULL)",
         [patient_id, json.dumps(list(references))],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 from broker.domain import names
@@ -27,9 +28,42 @@ def from_row(row: Row) -> Patient:
 
 
 def get(reader: Reader, id: int) -> Patient | None:
-    """Return a patient, or None."""
+    """Return a patient, or None; a merged card, too, without its numbers."""
     row = reader.one("SELECT * FROM patient WHERE id = ?", [id])
     return from_row(row) if row else None
+
+
+def is_merged(reader: Reader, id: int) -> bool:
+    """Return True for a card that was merged into another one."""
+    return reader.value("SELECT merged_into FROM patient WHERE id = ?", [id]) is not None
+
+
+def surviving_id(reader: Reader, id: int) -> int:
+    """Return the card in use that a card was merged into, over however many merges; its own id if it is in use."""
+    found = reader.value(
+        "WITH RECURSIVE way (id, merged_into) AS (SELECT id, merged_into FROM patient WHERE id = ?"
+        " UNION SELECT p.id, p.merged_into FROM patient p JOIN way ON p.id = way.merged_into)"
+        " SELECT id FROM way WHERE merged_into IS NULL",
+        [id],
+    )
+    return id if found is None else int(found)
+
+
+def merged_cards(reader: Reader, id: int) -> list[Patient]:
+    """Return the cards that were merged into one, directly or over another one, in the order of their ids."""
+    found = reader.rows(
+        "WITH RECURSIVE part (id) AS (SELECT id FROM patient WHERE merged_into = ?"
+        " UNION SELECT p.id FROM patient p JOIN part ON p.merged_into = part.id)"
+        " SELECT * FROM patient WHERE id IN (SELECT id FROM part) ORDER BY id",
+        [id],
+    )
+    return [from_row(row) for row in found]
+
+
+def with_current_number(reader: Reader, person: Patient) -> Patient:
+    """Return a person with the card number that is in force: that of a merged card leads to the one that stayed."""
+    known = find_by(reader, "patient_id", person.patient_id) if person.patient_id else None
+    return replace(person, patient_id=known.patient_id) if known else person
 
 
 def candidates(reader: Reader, person: Patient) -> list[Patient]:
@@ -39,7 +73,7 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
     born = person.birth_date
     swapped = born.replace(month=born.day, day=born.month) if born and born.day <= 12 else born
     rows = reader.rows(
-        "SELECT * FROM patient WHERE id IN ("
+        "SELECT * FROM patient WHERE merged_into IS NULL AND id IN ("
         " SELECT id FROM patient WHERE patient_id = :patient_id AND :patient_id <> ''"
         " UNION SELECT id FROM patient WHERE snils = :snils AND :snils <> ''"
         " UNION SELECT id FROM patient WHERE policy = :policy AND :policy <> ''"
@@ -59,13 +93,18 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
 
 
 def find_by(reader: Reader, number: str, value: str) -> Patient | None:
-    """Return the patient whose `number` (patient_id, snils or policy) is `value`, or None."""
+    """Return the patient whose `number` (patient_id, snils or policy) is `value`, or None.
+
+    The card number of a merged card is that of the card that it was merged into.
+    """
     queries = {
         "patient_id": "SELECT * FROM patient WHERE patient_id = ?",
         "snils": "SELECT * FROM patient WHERE snils = ?",
         "policy": "SELECT * FROM patient WHERE policy = ?",
     }
     row = reader.one(queries[number], [value])
+    if row and row["merged_into"] is not None:
+        return get(reader, surviving_id(reader, row["id"]))
     return from_row(row) if row else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,17 @@ from broker.domain.performed import (
 )
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class StepLink:
+    """A performed step as it is linked to one scheduled step of an order."""
+
+    step: PerformedStep
+    order_id: int
+    scheduled_step_id: int
+    conflict: tuple[str, ...]  # what contradicts the patient, until a person has looked
+    at: datetime  # UTC
 
 
 def get(reader: Reader, sop_instance_uid: str) -> PerformedStep | None:
@@ -186,6 +197,34 @@ def conflicts(reader: Reader, order_id: int) -> dict[str, str]:
         [order_id],
     )
     return {row["sop_instance_uid"]: row["conflict"] for row in found}
+
+
+def links_of_orders(reader: Reader, order_ids: Iterable[int]) -> list[StepLink]:
+    """Return what was done for these orders, oldest link first."""
+    found = reader.rows(
+        "SELECT p.*, l.scheduled_step_id, l.conflict, l.at AS linked_at, s.order_id FROM performed_step_link l"
+        " JOIN performed_step p ON p.id = l.performed_step_id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id IN (SELECT value FROM json_each(?)) ORDER BY l.at, p.id, s.id",
+        [json.dumps(list(order_ids))],
+    )
+    return [
+        StepLink(
+            from_row(row),
+            row["order_id"],
+            row["scheduled_step_id"],
+            tuple(row["conflict"].split(", ")) if row["conflict"] else (),
+            datetime.fromisoformat(row["linked_at"]),
+        )
+        for row in found
+    ]
+
+
+def set_conflict(tx: Tx, performed_step_id: int, scheduled_step_id: int, conflict: str) -> None:
+    """Write what contradicts the patient in a link over what was noted there; "" if nothing does."""
+    tx.run(
+        "UPDATE performed_step_link SET conflict = ? WHERE performed_step_id = ? AND scheduled_step_id = ?",
+        [conflict, performed_step_id, scheduled_step_id],
+    )
 
 
 def resolve_conflict(tx: Tx, performed_step_id: int, scheduled_step_ids: Iterable[int]) -> None:

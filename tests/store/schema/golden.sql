@@ -28,8 +28,16 @@ END;
 CREATE TRIGGER orders_delete_old AFTER DELETE ON orders
 BEGIN INSERT INTO worklist_change (order_id) VALUES (old.id); END;
 
+CREATE TRIGGER orders_insert_merged BEFORE INSERT ON orders
+WHEN (SELECT merged_into FROM patient WHERE id = new.patient_id) IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'no order belongs to a merged card'); END;
+
 CREATE TRIGGER orders_insert_new AFTER INSERT ON orders
 BEGIN INSERT INTO worklist_change (order_id) VALUES (new.id); END;
+
+CREATE TRIGGER orders_update_merged BEFORE UPDATE OF patient_id ON orders
+WHEN (SELECT merged_into FROM patient WHERE id = new.patient_id) IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'no order belongs to a merged card'); END;
 
 CREATE TRIGGER orders_update_new AFTER UPDATE ON orders
 BEGIN INSERT INTO worklist_change (order_id) VALUES (new.id); END;
@@ -39,6 +47,10 @@ BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient
 
 CREATE TRIGGER patient_insert_new AFTER INSERT ON patient
 BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient_id = new.id; END;
+
+CREATE TRIGGER patient_merged_numbers BEFORE UPDATE ON patient
+WHEN new.merged_into IS NOT NULL AND (new.snils IS NOT NULL OR new.policy IS NOT NULL)
+BEGIN SELECT RAISE(ABORT, 'a merged card has no numbers'); END;
 
 CREATE TRIGGER patient_update_new AFTER UPDATE ON patient
 BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient_id = new.id; END;
@@ -429,6 +441,32 @@ CREATE TABLE patient (
     pregnancy TEXT NOT NULL DEFAULT '',
     revision INTEGER NOT NULL DEFAULT 1,
     changed_at TEXT NOT NULL
+, merged_into INTEGER REFERENCES patient (id)) STRICT;
+
+CREATE TABLE patient_difference (  -- pairs of cards that a person has said are two people
+    one_id INTEGER NOT NULL REFERENCES patient (id),
+    other_id INTEGER NOT NULL REFERENCES patient (id),
+    actor TEXT NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (one_id, other_id),
+    CHECK (one_id < other_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE patient_merge (  -- the trail: what each merge did, so that it can be undone
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    surviving_id INTEGER NOT NULL REFERENCES patient (id),
+    merged_id INTEGER NOT NULL REFERENCES patient (id),
+    at TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    chosen TEXT NOT NULL,  -- JSON: fields that were taken from the merged card
+    changed TEXT NOT NULL,  -- JSON: field of the surviving card -> [before, after]
+    card TEXT NOT NULL,  -- JSON: the merged card's row as it was
+    moved TEXT NOT NULL,  -- JSON: orders, external studies, contradictions and passthrough attributes
+    former_snils TEXT NOT NULL DEFAULT '',  -- a number of either card that is no longer in force
+    former_policy TEXT NOT NULL DEFAULT '',
+    undone_at TEXT,
+    undone_by TEXT NOT NULL DEFAULT '',
+    CHECK (surviving_id <> merged_id)
 ) STRICT;
 
 CREATE TABLE performed_dose (
@@ -630,7 +668,19 @@ CREATE INDEX outbox_order ON outbox (order_id, seq);
 
 CREATE INDEX patient_birth_date ON patient (birth_date);
 
+CREATE INDEX patient_difference_other ON patient_difference (other_id);
+
 CREATE INDEX patient_given ON patient (given_key);
+
+CREATE UNIQUE INDEX patient_merge_open ON patient_merge (merged_id) WHERE undone_at IS NULL;
+
+CREATE INDEX patient_merge_policy ON patient_merge (former_policy) WHERE undone_at IS NULL AND former_policy <> '';
+
+CREATE INDEX patient_merge_snils ON patient_merge (former_snils) WHERE undone_at IS NULL AND former_snils <> '';
+
+CREATE INDEX patient_merge_surviving ON patient_merge (surviving_id);
+
+CREATE INDEX patient_merged ON patient (merged_into) WHERE merged_into IS NOT NULL;
 
 CREATE INDEX patient_name ON patient (name_key);
 

@@ -1,0 +1,252 @@
+"""Two cards of one person are merged, and taken apart again; two people who look alike are told apart for good.
+
+The merged card stays as it was, retired: its orders, its studies from elsewhere and its numbers lead to the card that
+stays. The trail of a merge says what moved, so that it can be undone on any later day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from broker.domain import passthrough, patient_merge
+from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
+from broker.domain.clinic import Clinic
+from broker.domain.errors import Invalid, NotFound, Stale
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import Order, OrderState
+from broker.domain.patient_match import NUMBERS
+from broker.domain.people import Patient
+from broker.security.permissions import Permission, permit
+from broker.store.database import Tx
+from broker.store.tables import audit, orders, outbox, patient_merges, performed
+from broker.store.tables import patients as cards
+from broker.store.tables.patient_merges import Moved, PatientMerge
+from broker.workflow import order_status, patients, referrals
+
+TWO_PEOPLE = "two_people"
+
+
+def merge(
+    tx: Tx,
+    surviving_id: int,
+    merged_id: int,
+    chosen: Collection[str],
+    revisions: tuple[int, int],
+    actor: Actor,
+    clinic: Clinic,
+) -> PatientMerge:
+    """Merge a card into another one of the same person; return the trail.
+
+    `chosen` are the fields (`patient_merge.FIELDS`) that the surviving card takes from the merged one, `revisions`
+    those of the two cards that the person saw. The region's orders are corrected there as by an amendment.
+    Raise Invalid (`snils` or `policy` is `two_people`; `patient` is `same_card`), Stale, NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.MERGE)
+    if surviving_id == merged_id:
+        raise Invalid({"patient": "same_card"})
+    surviving, merged = _card(tx, surviving_id, revisions[0]), _card(tx, merged_id, revisions[1])
+    if hindrances := patient_merge.hindrances(surviving, merged):
+        raise Invalid(dict.fromkeys(hindrances, TWO_PEOPLE))
+    result = patient_merge.combine(surviving, merged, chosen)
+    before = _orders_of(tx, surviving_id, merged_id)
+    changed = patient_merge.changes(surviving, result)
+    former = {field: _out_of_force(surviving, merged, result, field) for field in NUMBERS}
+    id = patient_merges.add(tx, surviving_id, merged_id, _name(actor), sorted(chosen), changed, former)
+    if changed:
+        cards.update(tx, surviving_id, result)
+    moved = Moved(
+        orders=patient_merges.move_orders(tx, merged_id, surviving_id),
+        external_studies=patient_merges.move_external_studies(tx, merged_id, surviving_id),
+        attributes=_without_old_attributes(tx, before, result),
+    )
+    moved = replace(moved, conflicts=_drop_conflicts(tx, [order.id for order in before], clinic))
+    patient_merges.set_moved(tx, id, moved)
+    _tell_region(tx, before)
+    _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
+    tx.notify()
+    return patient_merges.require(tx, id)
+
+
+def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str, ...]:
+    """Take two cards apart again: what moved then goes back, what was added since stays with the surviving card.
+
+    A field that the merge changed is as it was before, unless somebody has changed it since. Return the numbers
+    (`snils`, `policy`) that a card does not get back, because somebody else bears them by now. Raise Stale when it was
+    undone already, or the surviving card was itself merged into another one since; NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.MERGE)
+    trail = patient_merges.require(tx, merge_id)
+    surviving_id, merged_id = trail.surviving_id, trail.merged_id
+    surviving = cards.get(tx, surviving_id)
+    if trail.undone_at is not None or surviving is None or cards.is_merged(tx, surviving_id):
+        raise Stale(f"merge {merge_id}")
+    before = _orders_of(tx, surviving_id)
+    lost = _restore_cards(tx, trail, surviving)
+    patient_merges.close(tx, trail.id, _name(actor))
+    back = patient_merges.move_orders(tx, surviving_id, merged_id, trail.moved.orders)
+    patient_merges.move_external_studies(tx, surviving_id, merged_id, trail.moved.external_studies)
+    for order_id, old, new in trail.moved.attributes:
+        order = orders.get(tx, order_id)
+        if order is not None and order.attributes == new:
+            orders.set_attributes(tx, order_id, old)
+    _restore_conflicts(tx, trail, [order.id for order in before])
+    _tell_region(tx, before)
+    merged = cards.get(tx, merged_id)
+    assert merged is not None
+    _audit(tx, actor, AuditAction.PATIENT_SPLIT, back, surviving, merged, lost=list(lost))
+    tx.notify()
+    return lost
+
+
+def declare_different(tx: Tx, one_id: int, other_id: int, actor: Actor) -> None:
+    """Keep that two cards are two people's, so that nobody is asked again.
+
+    Raise Invalid, Stale, NotFound, Forbidden.
+    """
+    permit(tx, actor, Permission.MERGE)
+    if one_id == other_id:
+        raise Invalid({"patient": "same_card"})
+    one, other = _card(tx, one_id), _card(tx, other_id)
+    if patient_merges.declare_different(tx, one_id, other_id, _name(actor)):
+        _audit(tx, actor, AuditAction.PATIENT_DIFFERENT, (), one, other)
+    tx.notify()
+
+
+def _card(tx: Tx, id: int, revision: int | None = None) -> Patient:
+    found = cards.get(tx, id)
+    if found is None:
+        raise NotFound(f"patient {id}")
+    if cards.is_merged(tx, id) or revision not in (None, found.revision):
+        raise Stale(f"patient {found.patient_id}")
+    return found
+
+
+def _orders_of(tx: Tx, *patient_ids: int) -> list[Order]:
+    return orders.get_many(tx, [id for each in patient_ids for id in patient_merges.order_ids(tx, each)])
+
+
+def _out_of_force(surviving: Patient, merged: Patient, result: Patient, field: str) -> str:
+    """Return the number that one of the cards has and the result has not; "" if there is none."""
+    values = (str(getattr(each, field)) for each in (merged, surviving))
+    return next((each for each in values if each and each != getattr(result, field)), "")
+
+
+def _without_old_attributes(
+    tx: Tx, before: Iterable[Order], result: Patient
+) -> tuple[tuple[int, dict[str, object], dict[str, object]], ...]:
+    """Delete what imports said of the patient and is not so any more; return (order, before, after) of what changed."""
+    changed = []
+    for order in before:
+        gone = [(passthrough.TOP, keyword) for keyword in passthrough.outdated_by_patient(order.patient, result)]
+        left = passthrough.without(order.attributes, gone)
+        if left != order.attributes:
+            orders.set_attributes(tx, order.id, left)
+            changed.append((order.id, order.attributes, left))
+    return tuple(changed)
+
+
+# ---- what was performed ----
+
+
+def _drop_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[tuple[int, int, str, str], ...]:
+    """Clear the contradictions that there are no more, and let their orders go on; return what was cleared."""
+    changed, touched = [], []
+    for link in performed.links_of_orders(tx, order_ids):
+        if not link.conflict:
+            continue
+        there = _contradictions(tx, link)
+        left = [field for field in link.conflict if not field.startswith("patient_") or field in there]
+        if len(left) < len(link.conflict):
+            after = ", ".join(left)
+            performed.set_conflict(tx, link.step.id, link.scheduled_step_id, after)
+            changed.append((link.step.id, link.scheduled_step_id, ", ".join(link.conflict), after))
+            touched.append(link.order_id)
+    for order_id in dict.fromkeys(touched):
+        if not performed.conflicts(tx, order_id):
+            order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
+    return tuple(changed)
+
+
+def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) -> None:
+    """Note again what contradicts the patient in what was done for these orders, also in what came since the merge.
+
+    What is doubtful again does not go out.
+    """
+    cleared = {(step_id, scheduled_id): (old, new) for step_id, scheduled_id, old, new in trail.moved.conflicts}
+    for link in performed.links_of_orders(tx, order_ids):
+        present = ", ".join(link.conflict)
+        old, new = cleared.get((link.step.id, link.scheduled_step_id), ("", ""))
+        if old and present == new:
+            conflict = old
+        elif not present and link.at >= trail.at:
+            conflict = ", ".join(_contradictions(tx, link))
+        else:
+            continue
+        if conflict:
+            performed.set_conflict(tx, link.step.id, link.scheduled_step_id, conflict)
+            outbox.withdraw(tx, link.order_id, OutboxKind.IMAGES, OutboxKind.REPORT)
+
+
+def _contradictions(tx: Tx, link: performed.StepLink) -> list[str]:
+    return patients.contradictions_of(tx, orders.require(tx, link.order_id).patient, link.step)
+
+
+# ---- the cards ----
+
+
+def _restore_cards(tx: Tx, trail: PatientMerge, surviving: Patient) -> tuple[str, ...]:
+    """Put both cards back; return the numbers that one of them does not get back."""
+    later = [each for each in patient_merges.open_merges(tx, trail.surviving_id) if each.id > trail.id]
+    changes = [dict(each.changed) for each in later]
+    restored = patient_merge.take_back(surviving, trail.changed, changes)
+    for each, changed in zip(later, changes, strict=True):
+        if changed != each.changed:
+            patient_merges.set_changed(tx, each.id, changed)
+    lost = []
+    for field in NUMBERS:
+        number = getattr(restored, field)
+        owner = cards.find_by(tx, field, number) if number else None
+        if owner is not None and owner.id != surviving.id:
+            restored = patient_merge.with_values(restored, {field: ""})
+            lost.append(field)
+    if restored != surviving:
+        cards.update(tx, surviving.stored_id, restored)
+    numbers = {field: str(trail.card[field] or "") for field in NUMBERS}
+    taken = [field for field, number in numbers.items() if number and cards.find_by(tx, field, number)]
+    patient_merges.reinstate(tx, trail, {field: numbers[field] for field in NUMBERS if field not in taken})
+    return tuple(dict.fromkeys([*lost, *taken]))
+
+
+# ---- the region, and the trail ----
+
+
+def _tell_region(tx: Tx, before: Iterable[Order]) -> None:
+    """Queue what the region has to learn of orders whose patient is another one now, or another's data."""
+    for old in before:
+        new = orders.require(tx, old.id)
+        if old.state is OrderState.CANCELLED or replace(old.patient, revision=0) == replace(new.patient, revision=0):
+            continue
+        outbox.resume(tx, old.id)  # what the bus refused has another content now
+        referrals.queue_amendment(tx, old, new)
+
+
+def _audit(
+    tx: Tx,
+    actor: Actor,
+    action: AuditAction,
+    order_ids: Iterable[int],
+    surviving: Patient,
+    merged: Patient,
+    **details: Any,
+) -> None:
+    patient, other = surviving.patient_id, merged.patient_id
+    audit.write(tx, actor, action, patient=patient, other=other, **details)
+    for order_id in order_ids:
+        audit.write(tx, actor, action, order_id, patient=patient, other=other)
+
+
+def _name(actor: Actor) -> str:
+    return actor.title or actor.name

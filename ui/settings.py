@@ -42,6 +42,7 @@ class ScreenSettings:
     worklist: WorklistAddress = WORKLIST
     server: ServerSettings = field(default_factory=ServerSettings)
     has_bus: bool = False
+    corrects_on_bus: bool = True  # the bus takes corrections of what it has; unimportant without a bus
     organisation: str = ""  # the clinic's GUID; empty without a bus
     system_procedure: str = ""  # OID of the code system of procedures on the bus
     repeat_days: Mapping[str, int] = field(default_factory=dict)  # modality or modality/body site -> days

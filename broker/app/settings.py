@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from broker.bus.profile import Profile
 from broker.bus.transport.client import BusClient
+from broker.bus.transport.dialect import DIALECTS
 from broker.config.configuration import Config
 from broker.config.sections import BusConfig, DicomConfig
 from broker.dicom.scu.archive import ArchiveAddress
@@ -75,6 +76,7 @@ def screen_settings(config: Config) -> ScreenSettings:
             trusted_proxies=web.trusted_proxies,
         ),
         has_bus=bool(bus.url),
+        corrects_on_bus=DIALECTS[bus.dialect].amends,
         organisation=bus.organisation if bus.url else "",
         system_procedure=bus.system_procedure,
         repeat_days=config.clinic.repeat_days,

@@ -121,6 +121,24 @@ def repeated_studies(
     return sorted(found, key=lambda each: each.studied_on, reverse=True)
 
 
+def repeats_until(modality: str, body_site: str, studied_on: date, days: Mapping[str, int]) -> date | None:
+    """Return the last day on which the same study again would repeat this one, by `days` as in `repeated_studies`.
+
+    None if no interval is set for it.
+    """
+    interval = _interval(modality, f"/{body_site}" if body_site else "", days)
+    return studied_on + timedelta(days=interval) if interval else None
+
+
+def dose_by_modality(on: date, own: Sequence[OwnStudy], external: Sequence[ExternalStudy]) -> list[tuple[str, float]]:
+    """Return the modalities and effective doses (mSv) of the sum of `dose_of_year`, the largest dose first."""
+    found: dict[str, float] = {}
+    for study in _all_studies(own, external):
+        if study.studied_on and on - YEAR <= study.studied_on <= on and study.effective_dose is not None:
+            found[study.modality] = found.get(study.modality, 0.0) + study.effective_dose
+    return sorted(found.items(), key=lambda pair: -pair[1])
+
+
 def dose_of_year(on: date, own: Sequence[OwnStudy], external: Sequence[ExternalStudy]) -> DoseOfYear:
     """Sum the effective dose (mSv) of the twelve months up to `on`; a study of several reports counts once."""
     recent = [

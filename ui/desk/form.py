@@ -38,7 +38,7 @@ from ui.desk.similar_patients import SimilarPatients
 from ui.desk.slots import DeviceDay
 from ui.live import Done, attempt, follow, read_as_viewer
 from ui.services import Services
-from ui.text import errors, typed_values, words
+from ui.text import errors, patient_cards, typed_values, words
 from ui.widgets import autocomplete
 from ui.widgets.draft import Draft
 from ui.widgets.theme import text
@@ -115,6 +115,9 @@ class DeskForm:
         with ui.element("div").classes("head"):
             text("h2", "Пациент")
             self.who = text("span", "", "muted small")
+            ui.element("div").classes("spring")
+            self.card_link = ui.link("Карта пациента", "", new_tab=True).classes("small")
+            self.card_link.set_visibility(False)
         with ui.element("div").classes("form"):
             if self.mode.searches:
                 with ui.element("div").classes("field combo"):
@@ -157,6 +160,9 @@ class DeskForm:
         """Show the chosen patient's card number; nothing for a new one."""
         patient = self.form.patient
         self.who.set_text(f"карта {patient.patient_id}" if patient else "")
+        self.card_link.set_visibility(patient is not None)
+        if patient:
+            self.card_link.props["href"] = patient_cards.address(patient.patient_id)
 
     # ---- the day of the device ----
 

@@ -5,6 +5,7 @@ It reads what is stored and requests nothing; "unknown" is never shown as "none"
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -152,24 +153,10 @@ class HistorySection:
         )
         if earlier is None or study is None:
             return
-        self._title.set_text(_what(study) + (f", {study.studied_on:%d.%m.%Y}" if study.studied_on else ""))
+        self._title.set_text(report_title(study))
         self._body.clear()
         with self._body:
-            effective = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
-            pairs = [("Где", earlier.clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", effective)]
-            theme.facts([pair for pair in [*pairs, ("Номер", study.accession_number)] if pair[1]])
-            for heading, paragraph in (
-                ("Описание", study.description),
-                ("Заключение", study.conclusion),
-                ("Рекомендации", study.recommendations),
-            ):
-                if paragraph:
-                    text("h3", heading, "muted small").style("margin-top: 12px")
-                    text("p", paragraph, "written")
-            if not (study.description or study.conclusion):
-                text("p", "Текста протокола клиника не передала.", "muted").style("margin-top: 12px")
-            if not prior_studies.is_final(study):
-                text("p", "Протокол ещё не окончательный.", "muted")
+            draw_external_report(study, earlier.clinics)
 
     @staticmethod
     def _draw_foot(*sentences: str) -> None:
@@ -208,6 +195,30 @@ class HistorySection:
                 text("div", cut if cut == line.conclusion else f"{cut}…", "small")
 
 
+def report_title(study: ExternalStudy) -> str:
+    """Return what another clinic did, and when."""
+    return what(study) + (f", {study.studied_on:%d.%m.%Y}" if study.studied_on else "")
+
+
+def draw_external_report(study: ExternalStudy, clinics: Mapping[str, str]) -> None:
+    """Draw the whole report of another clinic; `clinics` are GUID -> name."""
+    effective = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
+    pairs = [("Где", clinics.get(study.organisation, "")), ("Врач", study.doctor), ("Доза", effective)]
+    theme.facts([pair for pair in [*pairs, ("Номер", study.accession_number)] if pair[1]])
+    for heading, paragraph in (
+        ("Описание", study.description),
+        ("Заключение", study.conclusion),
+        ("Рекомендации", study.recommendations),
+    ):
+        if paragraph:
+            text("h3", heading, "muted small").style("margin-top: 12px")
+            text("p", paragraph, "written")
+    if not (study.description or study.conclusion):
+        text("p", "Текста протокола клиника не передала.", "muted").style("margin-top: 12px")
+    if not prior_studies.is_final(study):
+        text("p", "Протокол ещё не окончательный.", "muted")
+
+
 def place(earlier: PriorStudy, clinics: dict[str, str]) -> str:
     """Return where an earlier study was done, for a sentence."""
     return clinics.get(earlier.organisation, "в другой клинике") if earlier.reference else "у нас"
@@ -232,12 +243,13 @@ def _external(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
     dose = report_pdf.dose(study.effective_dose) if study.effective_dose is not None else ""
     return HistoryLine(
         on=study.studied_on,
-        what=_what(study),
+        what=what(study),
         more=" · ".join(part for part in (clinics.get(study.organisation, "клиника не названа"), dose) if part),
         conclusion=study.conclusion,
         reference=study.reference,
     )
 
 
-def _what(study: ExternalStudy) -> str:
+def what(study: ExternalStudy) -> str:
+    """Return the name of what another clinic did, as far as it told."""
     return study.procedure_name or words.MODALITIES.get(study.modality, study.modality) or "Исследование"

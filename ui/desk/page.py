@@ -11,7 +11,7 @@ from nicegui import ui
 
 from broker.security import permissions
 from broker.store.database import Reader
-from broker.store.queries import device_registry, lookups, schedule
+from broker.store.queries import device_registry, lookups, patient_cards, schedule
 from broker.workflow import accounts
 from ui.desk import modes
 from ui.desk.form import FORM, DeskForm
@@ -27,10 +27,13 @@ USUAL_WITHIN = timedelta(days=30)  # period in which a device chosen for a proce
 
 
 def build(services: Services) -> None:
-    """Add /desk; `?order=` changes an order, `?incoming=` accepts a referral, `?walkin=` registers a study."""
+    """Add /desk; `?order=` changes an order, `?incoming=` accepts a referral, `?walkin=` registers a study.
+
+    `?patient=` begins a new referral for the patient with this card number.
+    """
 
     @ui.page("/desk", title="Регистратура")
-    async def desk(order: str = "", incoming: str = "", walkin: str = "") -> None:
+    async def desk(order: str = "", incoming: str = "", walkin: str = "", patient: str = "") -> None:
         actor = current_actor(services)
         asked = order, incoming, walkin
         found = await read_as_viewer(services, lambda reader: modes.choose(reader, services, *asked))
@@ -52,6 +55,10 @@ def build(services: Services) -> None:
                     page.restore(*draft)
                 await page.refresh()
                 page.start()
+                if mode.new and patient:
+                    chosen = await read_as_viewer(services, lambda reader: patient_cards.find(reader, patient))
+                    if chosen:
+                        await page.take_patient(chosen, "")
 
 
 def _options(reader: Reader, services: Services) -> ReferralOptions:

@@ -28,7 +28,7 @@ from ui.order import timeline
 from ui.order.why import WhyDialog
 from ui.reading import signed_report
 from ui.services import Services
-from ui.text import archive, bus, words
+from ui.text import archive, bus, patient_cards, words
 from ui.text.referral_fields import CHOICES, SEXES
 from ui.widgets import theme
 from ui.widgets.form_field import labelled_field
@@ -308,6 +308,7 @@ class OrderPage:
             theme.facts(self._about(order))
         with theme.section("Пациент"):
             theme.facts(_patient(order.patient))
+            ui.link("Карта пациента", patient_cards.address(order.patient.patient_id)).classes("small")
         for step in card.performed:
             with theme.section("Сделано", words.source_of_step(step)):
                 theme.facts(self._performed(step))

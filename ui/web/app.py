@@ -33,6 +33,8 @@ from ui.layout import plain_page
 from ui.live import ChangeNotifier
 from ui.order import label, study_list
 from ui.order import page as order_page
+from ui.patients import merge_page
+from ui.patients import page as patient_page
 from ui.reading import page as reading_page
 from ui.reading import queue_page, signed_report
 from ui.services import Services
@@ -57,6 +59,8 @@ PAGES: tuple[PageModule, ...] = (
     incoming_page,
     archive_page,
     order_page,
+    patient_page,
+    merge_page,
     queue_page,
     reading_page,
     exchange_page,

@@ -35,7 +35,8 @@
     if (e.code === 'F2') {
       e.preventDefault();
       const start = document.querySelector('[data-start]');
-      start ? start.focus() : location.assign('/desk');
+      if (start?.matches('a')) start.click();
+      else start ? start.focus() : location.assign('/desk');
     } else if (e.ctrlKey && (e.code === 'Enter' || e.code === 'NumpadEnter')) {
       e.preventDefault();
       e.stopPropagation();                                // an open list would take Enter for itself

@@ -44,6 +44,8 @@ class PatientMerge:
     changed: Changes
     card: Row = field(hash=False)  # the merged card's row as it was
     moved: Moved
+    former_snils: str = ""  # numbers of either card that are no longer in force
+    former_policy: str = ""
     undone_at: datetime | None = None
     undone_by: str = ""
 
@@ -221,6 +223,8 @@ def _from_row(row: Row) -> PatientMerge:
             conflicts=tuple((one, other, before, after) for one, other, before, after in moved["conflicts"]),
             attributes=tuple((id, before, after) for id, before, after in moved["attributes"]),
         ),
+        former_snils=row["former_snils"],
+        former_policy=row["former_policy"],
         undone_at=instant(row["undone_at"]),
         undone_by=row["undone_by"],
     )

@@ -1,0 +1,157 @@
+"""A patient's card as its page shows it, and two cards beside each other before they are merged. Reads only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.domain.messages import OutboxKind
+from broker.domain.orders import BusRole, Order, StepState
+from broker.domain.patient_match import NUMBERS, SimilarCard
+from broker.domain.people import Patient
+from broker.domain.prior_studies import OwnStudy
+from broker.store.database import Reader
+from broker.store.queries import directory_search, patient_history, patient_index, schedule
+from broker.store.queries.patient_history import ExternalHistory
+from broker.store.queries.schedule import Visit
+from broker.store.rows import instant
+from broker.store.tables import outbox, patient_merges, patients
+
+MOST_VISITS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FormerCard:
+    """A card that was merged into the one that is shown, and the merge, which can be undone."""
+
+    merge_id: int
+    patient: Patient  # as it was
+    at: datetime  # UTC
+    actor: str
+    former_numbers: tuple[tuple[str, str], ...]  # (`snils` or `policy`, number) that are no longer in force
+    orders: int  # that moved
+
+
+@dataclass(frozen=True, slots=True)
+class PatientCard:
+    """Everything of one person."""
+
+    patient: Patient
+    visits: tuple[Visit, ...]  # planned or made here, newest first
+    own: tuple[OwnStudy, ...]
+    external: ExternalHistory
+    organisations: dict[str, str]  # GUID -> name, as far as the directory has them
+    former: tuple[FormerCard, ...]  # newest first
+    similar: tuple[SimilarCard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderToMove:
+    """An order of one of two cards, and what the region and the devices have of it."""
+
+    visit: Visit
+    requester: str  # name of the clinic that ordered it; "" if it was this one
+    known: bool  # the region has it, or may have it
+    results_sent: bool
+    devices: tuple[str, ...]  # names of the devices that have it on their lists, and have not begun
+
+    @property
+    def order(self) -> Order:
+        """Return the order."""
+        return self.visit.order
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedCard:
+    """One of two cards that may be merged."""
+
+    patient: Patient
+    since: datetime | None  # UTC: its first order
+    created_by: str  # who registered that
+    orders: tuple[OrderToMove, ...]  # newest first, without the cancelled
+    external_studies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two cards that may be one person's."""
+
+    surviving: ComparedCard
+    merged: ComparedCard
+    different: bool  # a person has said that these are two people
+
+
+def find(reader: Reader, number: str) -> Patient | None:
+    """Return the patient with this card number, also of a merged card; None if there is none."""
+    return patients.find_by(reader, "patient_id", number)
+
+
+def read(reader: Reader, number: str) -> PatientCard | None:
+    """Return everything of the patient with this card number, also of a merged card; None if there is none."""
+    patient = find(reader, number)
+    if patient is None:
+        return None
+    id = patient.stored_id
+    external = patient_history.external(reader, id)
+    guids = {study.organisation for study in external.studies if study.organisation}
+    return PatientCard(
+        patient=patient,
+        visits=tuple(schedule.history(reader, id, MOST_VISITS)),
+        own=tuple(patient_history.own(reader, id)),
+        external=external,
+        organisations={guid: directory_search.organisation_name(reader, guid) for guid in guids},
+        former=tuple(_former(reader, id)),
+        similar=tuple(patient_index.similar_cards(reader, patient)),
+    )
+
+
+def compare(reader: Reader, surviving: str, merged: str) -> Comparison | None:
+    """Return two cards in use by their numbers; None if there are not two."""
+    one, other = find(reader, surviving), find(reader, merged)
+    if one is None or other is None or one.id == other.id:
+        return None
+    different = other.stored_id in patient_merges.different(reader, one.stored_id)
+    return Comparison(_compared(reader, one), _compared(reader, other), different)
+
+
+def _former(reader: Reader, id: int) -> list[FormerCard]:
+    found = []
+    for merge in reversed(patient_merges.open_merges(reader, id)):
+        card = patients.from_row(merge.card)
+        numbers = ((field, getattr(merge, f"former_{field}")) for field in NUMBERS)
+        former = tuple((field, number) for field, number in numbers if number)
+        found.append(FormerCard(merge.id, card, merge.at, merge.actor, former, len(merge.moved.orders)))
+    return found
+
+
+def _compared(reader: Reader, patient: Patient) -> ComparedCard:
+    first = reader.one("SELECT authored_on, created_by FROM orders WHERE patient_id = ? ORDER BY id", [patient.id])
+    return ComparedCard(
+        patient=patient,
+        since=instant(first["authored_on"]) if first else None,
+        created_by=first["created_by"] if first else "",
+        orders=tuple(_to_move(reader, visit) for visit in schedule.history(reader, patient.stored_id, MOST_VISITS)),
+        external_studies=int(
+            reader.value("SELECT count(*) FROM external_study WHERE patient_id = ?", [patient.id]) or 0
+        ),
+    )
+
+
+def _to_move(reader: Reader, visit: Visit) -> OrderToMove:
+    order = visit.order
+    waiting = [step.id for step in order.steps if step.state is StepState.SCHEDULED]
+    devices = reader.rows(
+        "SELECT DISTINCT coalesce(v.name, d.ae_title) AS name FROM worklist_delivery d"
+        " LEFT JOIN device v ON v.ae_title = d.ae_title WHERE d.step_id IN (SELECT value FROM json_each(?)) ORDER BY 1",
+        [json.dumps(waiting)],
+    )
+    known = order.bus_role is BusRole.PERFORMER or outbox.may_be_known(reader, order.id, OutboxKind.ORDER)
+    results = (OutboxKind.IMAGES, OutboxKind.REPORT)
+    return OrderToMove(
+        visit=visit,
+        requester=directory_search.organisation_name(reader, order.requester) if order.requester else "",
+        known=known,
+        results_sent=any(outbox.may_be_known(reader, order.id, kind) for kind in results),
+        devices=tuple(row["name"] for row in devices),
+    )

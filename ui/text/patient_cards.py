@@ -1,0 +1,70 @@
+"""Words about patients' cards: addresses, why two cards look alike, what agrees and what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from urllib.parse import quote
+
+from broker.domain import identifiers
+from broker.domain.patient_match import Similarity
+from broker.domain.patient_merge import ComparedField, Value
+from broker.domain.people import Sex
+from ui.text.referral_fields import LABELS, SEXES, in_sentence
+
+# Why a card may be the same person's as another one.
+SIMILAR: dict[Similarity | None, str] = {
+    None: "то же имя, дата рождения и пол",
+    Similarity.MIDDLE: "отчество есть только в одной, дата та же",
+    Similarity.LETTER: "имя отличается одной буквой, дата та же",
+    Similarity.SWAPPED_DATE: "имя то же, день и месяц наоборот",
+    Similarity.DATE: "имя то же, год рождения тот же",
+    Similarity.FAMILY: "другая фамилия, остальное то же",
+}
+_UNREADABLE = {"/": "~2F", "~": "~7E"}  # a path's own sign, which servers decode too early
+
+
+def address(patient_id: str) -> str:
+    """Return the address of the page of the patient with this card number."""
+    return f"/patient/{_part(patient_id)}"
+
+
+def merge_address(surviving: str, merged: str) -> str:
+    """Return the address on which two cards are compared, by their numbers; the first one is to stay."""
+    return f"/patient/{_part(surviving)}/merge/{_part(merged)}"
+
+
+def number(part: str) -> str:
+    """Return the card number that stands in an address."""
+    return part.replace("~2F", "/").replace("~7E", "~")
+
+
+def shown(field: str, value: Value) -> str:
+    """Return a field of a card as people read it; "–" if it is not known."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, date):
+        return f"{value:%d.%m.%Y}"
+    if isinstance(value, float):
+        return f"{value:g} {'кг' if field == 'weight' else 'см'}".replace(".", ",")
+    written = {"sex": lambda: SEXES[Sex(value)], "snils": lambda: identifiers.show_snils(value)}
+    written["policy"] = lambda: identifiers.show_policy(value)
+    return written[field]() if field in written else value
+
+
+def comparison(fields: Sequence[ComparedField]) -> str:
+    """Return in one or two sentences what agrees in two cards and what differs."""
+    known = [field for field in fields if field.surviving and field.merged]
+    same = [in_sentence(LABELS[field.name]) for field in known if field.same]
+    other = [in_sentence(LABELS[field.name]) for field in known if not field.same]
+    agrees = f"{'Совпало' if len(same) == 1 else 'Совпали'} {_listed(same)}." if same else "Ничего не совпало."
+    differs = f" {'Отличается' if len(other) == 1 else 'Отличаются'} {_listed(other)}." if other else ""
+    return agrees + differs
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return ", ".join(parts[:-1]) + f" и {parts[-1]}" if len(parts) > 1 else parts[0]
+
+
+def _part(number: str) -> str:
+    return quote("".join(_UNREADABLE.get(letter, letter) for letter in number), safe="")

@@ -17,7 +17,7 @@ from broker.domain.people import Patient, Sex
 NAME = ("family", "given", "middle")
 # Every field of a card, in the order in which people compare them.
 FIELDS = (*NAME, "birth_date", "sex", "snils", "policy", "phone", "weight", "height", "pregnancy", "allergies")
-JOINED = "allergies"  # nobody chooses between two allergies: the card that stays has both
+JOINED = "allergies"  # not chosen from: the surviving card has the allergies of both
 _PROBLEMS = {"snils": identifiers.snils_problem, "policy": identifiers.policy_problem}
 
 Value = str | float | date | None
@@ -25,7 +25,7 @@ Value = str | float | date | None
 
 @dataclass(frozen=True, slots=True)
 class ComparedField:
-    """A field of two cards; "" and None say that a card does not tell it."""
+    """A field of two cards; "" and None mean that it is not known."""
 
     name: str
     surviving: Value
@@ -34,7 +34,7 @@ class ComparedField:
 
 
 def value(patient: Patient, field: str) -> Value:
-    """Return a field of FIELDS; "" or None where it is not known, also for a sex that was not told."""
+    """Return a field of FIELDS; "" or None if it is not known, also for Sex.OTHER."""
     if field in NAME:
         return str(getattr(patient.name, field))
     found: Value = getattr(patient, field)
@@ -56,7 +56,7 @@ def compare(surviving: Patient, merged: Patient) -> list[ComparedField]:
     return [ComparedField(field, one, other, _same(one, other)) for field, one, other in pairs]
 
 
-def hindrances(surviving: Patient, merged: Patient) -> tuple[str, ...]:
+def differing_numbers(surviving: Patient, merged: Patient) -> tuple[str, ...]:
     """Return the numbers (`snils`, `policy`) that prove two people: both valid, and different."""
     return tuple(
         field
@@ -67,7 +67,7 @@ def hindrances(surviving: Patient, merged: Patient) -> tuple[str, ...]:
 
 
 def suggested(surviving: Patient, merged: Patient) -> frozenset[str]:
-    """Return the fields that are better taken from the merged card: the other one tells them not, or not validly."""
+    """Return the fields that are better taken from the merged card: the surviving one has no valid value."""
     return frozenset(
         field
         for field in FIELDS
@@ -91,7 +91,7 @@ def changes(before: Patient, after: Patient) -> dict[str, tuple[Value, Value]]:
 def take_back(
     present: Patient, changed: Mapping[str, tuple[Value, Value]], later: Iterable[dict[str, tuple[Value, Value]]] = ()
 ) -> Patient:
-    """Return a card without what a merge changed in it, as far as nobody has changed it since.
+    """Return a card without what a merge changed in it, unless it was changed since.
 
     `later` are the changes of merges that came after it, the oldest first: they stand, and what they are to be taken
     back to is corrected in place.

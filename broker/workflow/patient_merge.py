@@ -1,7 +1,7 @@
-"""Two cards of one person are merged, and taken apart again; two people who look alike are told apart for good.
+"""Cards of one person are merged and split again; two cards that look alike are declared to be two people's.
 
-The merged card stays as it was, retired: its orders, its studies from elsewhere and its numbers lead to the card that
-stays. The trail of a merge says what moved, so that it can be undone on any later day.
+The merged card is kept as it was, but retired: its orders, external studies and card number are the surviving card's.
+The trail of a merge lists what moved, so that it can be undone on any later day.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def merge(
     if surviving_id == merged_id:
         raise Invalid({"patient": "same_card"})
     surviving, merged = _card(tx, surviving_id, revisions[0]), _card(tx, merged_id, revisions[1])
-    if hindrances := patient_merge.hindrances(surviving, merged):
-        raise Invalid(dict.fromkeys(hindrances, TWO_PEOPLE))
+    if differing_numbers := patient_merge.differing_numbers(surviving, merged):
+        raise Invalid(dict.fromkeys(differing_numbers, TWO_PEOPLE))
     result = patient_merge.combine(surviving, merged, chosen)
     before = _orders_of(tx, surviving_id, merged_id)
     changed = patient_merge.changes(surviving, result)
@@ -64,7 +64,7 @@ def merge(
     )
     moved = replace(moved, conflicts=_drop_conflicts(tx, [order.id for order in before], clinic))
     patient_merges.set_moved(tx, id, moved)
-    _tell_region(tx, before)
+    _queue_corrections(tx, before)
     _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
     tx.notify()
     return patient_merges.require(tx, id)
@@ -93,7 +93,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str
         if order is not None and order.attributes == new:
             orders.set_attributes(tx, order_id, old)
     _restore_conflicts(tx, trail, [order.id for order in before])
-    _tell_region(tx, before)
+    _queue_corrections(tx, before)
     merged = cards.get(tx, merged_id)
     assert merged is not None
     _audit(tx, actor, AuditAction.PATIENT_SPLIT, back, surviving, merged, lost=list(lost))
@@ -102,7 +102,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str
 
 
 def declare_different(tx: Tx, one_id: int, other_id: int, actor: Actor) -> None:
-    """Keep that two cards are two people's, so that nobody is asked again.
+    """Record that two cards are two people's: neither is offered again as similar to the other.
 
     Raise Invalid, Stale, NotFound, Forbidden.
     """
@@ -223,7 +223,7 @@ def _restore_cards(tx: Tx, trail: PatientMerge, surviving: Patient) -> tuple[str
 # ---- the region, and the trail ----
 
 
-def _tell_region(tx: Tx, before: Iterable[Order]) -> None:
+def _queue_corrections(tx: Tx, before: Iterable[Order]) -> None:
     """Queue what the region has to learn of orders whose patient is another one now, or another's data."""
     for old in before:
         new = orders.require(tx, old.id)

@@ -49,14 +49,14 @@ def test_what_one_card_does_not_tell_is_taken_from_the_other() -> None:
 
 def test_a_mistyped_number_gives_way_to_a_valid_one() -> None:
     mistyped = replace(KUZNETSOVA, snils="11223344594")
-    assert patient_merge.hindrances(mistyped, KUZNETSOVA) == ()
+    assert patient_merge.differing_numbers(mistyped, KUZNETSOVA) == ()
     assert patient_merge.suggested(mistyped, KUZNETSOVA) == {"snils"}
 
 
 @pytest.mark.parametrize(("field", "number"), [("snils", "08765430300"), ("policy", "7800000012345689")])
 def test_two_valid_numbers_that_differ_are_two_people(field: str, number: str) -> None:
     other = patient_merge.with_values(KUZNETSOVA, {field: number})
-    assert patient_merge.hindrances(KUZNETSOVA, other) == (field,)
+    assert patient_merge.differing_numbers(KUZNETSOVA, other) == (field,)
 
 
 def test_nobody_chooses_between_two_allergies() -> None:

@@ -251,5 +251,5 @@ def _external(study: ExternalStudy, clinics: dict[str, str]) -> HistoryLine:
 
 
 def what(study: ExternalStudy) -> str:
-    """Return the name of what another clinic did, as far as it told."""
+    """Return the name of an external study, or its modality."""
     return study.procedure_name or words.MODALITIES.get(study.modality, study.modality) or "Исследование"

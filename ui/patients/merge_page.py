@@ -8,7 +8,7 @@ from nicegui import ui
 
 from broker.domain import patient_merge as rules
 from broker.domain.actors import Actor
-from broker.domain.orders import BusRole
+from broker.domain.orders import BusRole, OrderState
 from broker.domain.patient_merge import JOINED, ComparedField, Value
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -27,7 +27,7 @@ from ui.widgets.theme import text
 
 ALWAYS = ("family", "given", "middle", "birth_date", "sex", "snils", "policy", "phone")  # the others only if known
 MOST_LINES = 5
-_HINDRANCES = {
+_TWO_PEOPLE = {
     "snils": "СНИЛС разные и оба верны: это два человека. Объединить нельзя.",
     "policy": "Полисы разные и оба верны: это два человека. Объединить нельзя.",
 }
@@ -57,7 +57,7 @@ class MergePage:
         self._services, self._found = services, found
         self._one, self._other = found.surviving.patient, found.merged.patient
         self._fields = rules.compare(self._one, self._other)
-        self._hindrances = rules.hindrances(self._one, self._other)
+        self._differing = rules.differing_numbers(self._one, self._other)
         self._chosen = set(rules.suggested(self._one, self._other))
         self._results: dict[str, Memo] = {}
         with ui.element("div").classes("page-head"):
@@ -67,7 +67,7 @@ class MergePage:
         self._draw_verdict()
         self._draw_fields()
         self._region: Memo | None = None
-        if not self._hindrances:
+        if not self._differing:
             with ui.element("div").classes("merge-after"):
                 with ui.element("section"):
                     self._draw_moving()
@@ -82,8 +82,8 @@ class MergePage:
     # ---- what the two cards say ----
 
     def _draw_verdict(self) -> None:
-        if self._hindrances:
-            sentences = [_HINDRANCES[field] for field in self._hindrances]
+        if self._differing:
+            sentences = [_TWO_PEOPLE[field] for field in self._differing]
             more = "Если один номер вписан по ошибке, сначала исправьте его в карте."
             self._draw_sentence("error", "red", " ".join(sentences), more)
             return
@@ -113,10 +113,10 @@ class MergePage:
                 text("th", f"{self._card(self._found.surviving)}: останется").props("scope=col")
                 with ui.element("th").props("scope=col"):
                     text("span", self._card(self._found.merged))
-                    if not self._hindrances:
+                    if not self._differing:
                         swapped = card_words.merge_address(self._other.patient_id, self._one.patient_id)
                         ui.link("оставить её", swapped).classes("small swap")
-                text("th", "" if self._hindrances else "Станет").props("scope=col")
+                text("th", "" if self._differing else "Станет").props("scope=col")
             with ui.element("tbody"):
                 for field in self._fields:
                     if field.name in ALWAYS or field.surviving or field.merged:
@@ -132,7 +132,7 @@ class MergePage:
         same = field.surviving == field.merged
         with ui.element("tr").classes("" if field.same else "differs"):
             text("th", LABELS[field.name]).props("scope=row")
-            choosing = not same and not self._hindrances and field.name != JOINED
+            choosing = not same and not self._differing and field.name != JOINED
             for merged, value in ((False, field.surviving), (True, field.merged)):
                 with ui.element("td"):
                     if choosing:
@@ -140,11 +140,11 @@ class MergePage:
                     else:
                         text("span", card_words.shown(field.name, value), "muted" if field.same else "")
             with ui.element("td"):
-                if field.name in self._hindrances:
+                if field.name in self._differing:
                     with ui.element("span").classes("state tone-red"):
                         ui.icon("close").props("aria-hidden=true")
                         text("span", "разные номера")
-                elif not self._hindrances:
+                elif not self._differing:
                     self._results[field.name] = Memo(ui.element("b"))
                     self._show_result(field.name)
 
@@ -199,13 +199,13 @@ class MergePage:
         changed = rules.changes(self._one, rules.combine(self._one, self._other, self._chosen))
         moved = list(self._found.merged.orders)
         concerned = [*moved, *(self._found.surviving.orders if changed else ())]
-        lines = [line for each in concerned if each.known for line in self._told(each)]
+        lines = [line for each in concerned if each.known for line in self._sent_lines(each)]
         rest = len(lines) - 2 * MOST_LINES
         if rest > 0:
             lines = [*lines[: 2 * MOST_LINES], ("more_horiz", f"и ещё {rest}")]
         return lines or [("check", "Регион об этих исследованиях ещё не знает: уйдут сразу верными")]
 
-    def _told(self, each: OrderToMove) -> list[tuple[str, str]]:
+    def _sent_lines(self, each: OrderToMove) -> list[tuple[str, str]]:
         on = f"{each.visit.start:%d.%m.%Y}"
         found = []
         if each.order.bus_role is BusRole.PERFORMER:
@@ -216,6 +216,8 @@ class MergePage:
                 found.append(("sync_alt", f"{on}: пошлём исправленное направление"))
             else:
                 found.append(("sync_disabled", f"{on}: шина поправок не принимает, там останется прежняя карта"))
+                if each.order.state is OrderState.REFERRED:
+                    found.append(("info", f"{on}: карточка предложит «Отменить там и направить заново»"))
         if each.results_sent:
             found.append(("description", f"{on}: результат уже отправлен, в нём прежние данные"))
         return found
@@ -234,7 +236,7 @@ class MergePage:
 
     def _draw_actions(self) -> None:
         with ui.element("div").classes("actions page-acts bleed"):
-            if self._hindrances:
+            if self._differing:
                 ui.link(f"Открыть карту {self._other.patient_id}", card_words.address(self._other.patient_id)).classes(
                     "btn"
                 )
@@ -247,7 +249,7 @@ class MergePage:
             ui.element("div").classes("spring")
             remark = (
                 "Больше не спросим об этой паре, если ответите «разные»"
-                if self._hindrances
+                if self._differing
                 else "Разъединить можно в любой день: в карте останется след"
             )
             text("span", remark, "muted small")

@@ -1,4 +1,4 @@
-"""A patient's page: numbers, what is important, studies here and elsewhere, the dose of a year, what is ahead. Live."""
+"""A patient's page: numbers, what is important, own and external studies, the dose of a year, what is planned. Live."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from broker.store.tables import patient_merges, patients
 def match(reader: Reader, person: Patient) -> PatientMatch:
     """Return who of ours a person is; see `domain.patient_match` for the rules.
 
-    Of a person who has a card (`person.id`), nobody is similar who a person has said is somebody else.
+    For a stored person (`person.id`), cards that were declared to be another person's are not similar.
     """
     person = patients.with_current_number(reader, person)
     different = patient_merges.different(reader, person.id) if person.id is not None else frozenset()

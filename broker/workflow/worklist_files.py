@@ -25,6 +25,7 @@ from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import device_registry
 from broker.store.tables import audit, devices, orders, outbox, worklist_files
+from broker.store.tables import patients as cards
 from broker.store.tables.worklist_files import FileState, WorklistFile
 from broker.workflow import numbering, order_status, patients, referrals
 
@@ -78,7 +79,7 @@ def sync(
         result = _add(tx, item, path, actor, clinic, send_to_bus)
     elif known.digest == digest and not known.problem:
         result = _unchanged(tx, known, order, actor)
-    elif _is_same(item, order):
+    elif _is_same(tx, item, order):
         result = _amend(tx, item, known, order, actor, clinic)
     else:  # the script writes one item after another under the same file name
         _withdraw(tx, known, order, actor, clinic)
@@ -198,18 +199,19 @@ def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
 # ---- from an item to an order ----
 
 
-def _is_same(item: ImportedItem, order: Order) -> bool:
+def _is_same(tx: Tx, item: ImportedItem, order: Order) -> bool:
     """Return True if a file's new content is the same order as its old content.
 
     By accession number or Study Instance UID. Scripts without accession numbers may make a new UID whenever they
-    write: then patient and requested procedure decide.
+    write: then patient and requested procedure decide. A script keeps writing what a card was before it was merged.
     """
     if item.accession_number:
         return item.accession_number == order.accession_number or item.study_instance_uid == order.study_instance_uid
     if item.study_instance_uid == order.study_instance_uid:
         return True
-    same_patient = not identity.difference(item.patient, order.patient) and (
-        item.patient.patient_id in ("", order.patient.patient_id)
+    same_patient = any(
+        not identity.difference(item.patient, card) and item.patient.patient_id in ("", card.patient_id)
+        for card in (order.patient, *cards.merged_cards(tx, order.patient.stored_id))
     )
     return same_patient and item.requested_procedure_id in ("", order.requested_procedure_id)
 
@@ -230,7 +232,8 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) ->
         attributes[passthrough.STEP]["ScheduledProcedureStepID"] = {"vr": "SH", "Value": [item.sps_id]}
     station_ae_titles, modality = _stations_and_modality(tx, item)
     patient = patients.save_imported(tx, item.patient, current.patient if current else None)
-    if patient.name != item.patient.name:  # another spelling of the same folded name
+    same_name = names.fold(str(patient.name)) == names.fold(str(item.patient.name))
+    if same_name and patient.name != item.patient.name:  # another spelling; a merged card's name is not answered
         written = {"vr": "PN", "Value": [{"Alphabetic": names.to_dicom(item.patient.name)}]}
         attributes[passthrough.TOP].setdefault(passthrough.PATIENT["name"], written)
     procedure = devices.procedure(tx, item.procedure_code) if item.procedure_code else None

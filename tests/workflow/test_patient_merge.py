@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import BrokerError, Forbidden, Invalid, NotFound, Stale
-from broker.domain.orders import BusRole, Order
+from broker.domain.orders import BusRole, ImportedItem, Order
 from broker.domain.patient_match import Similarity
 from broker.domain.patient_merge import with_values
 from broker.domain.people import Patient, PersonName, Sex
@@ -25,7 +25,7 @@ from broker.store.queries import board, lookups, order_card, patient_history, pa
 from broker.store.tables import external_studies, orders, outbox, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.patient_merges import PatientMerge
-from broker.workflow import external_results, patient_merge, performed_steps, referrals
+from broker.workflow import external_results, patient_merge, performed_steps, referrals, worklist_files
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, XRAY, draft, message, performed
 
@@ -294,6 +294,33 @@ def test_a_contradiction_that_has_nothing_to_do_with_the_merge_stays(store: Stor
     perform(store, two, "1.2", patient_name="Сидоров^Олег")
     merge(store, one.patient.stored_id, two.patient.stored_id)
     assert conflicts(store, two) == {"1.2": "patient_name"}
+
+
+def test_a_script_that_goes_on_writing_the_merged_card_neither_renames_the_patient_nor_loses_the_order(
+    store: Store, one: Order
+) -> None:
+    item = ImportedItem(
+        patient=replace(TWIN, patient_id="P1", phone=""),
+        start=datetime(2026, 11, 24, 10, 15),
+        station_ae_titles=("XRAY_14",),
+        modality="DX",
+        procedure_name="EXAM",
+        study_instance_uid="1.2.3.1",
+        attributes={"top": {}, "step": {}},
+    )
+    taken = store.write(worklist_files.sync, item, "/wl/1.wl", "1", factory.SYSTEM, CLINIC)
+    order = rows(store, "SELECT patient_id FROM orders ORDER BY id DESC")[0]
+    merge(store, one.patient.stored_id, order["patient_id"])
+    again = replace(item, study_instance_uid="1.2.3.2", start=datetime(2026, 11, 24, 11, 15))
+    assert store.write(worklist_files.sync, again, "/wl/1.wl", "2", factory.SYSTEM, CLINIC).order_id == taken.order_id
+    assert taken.order_id is not None
+    with store.read() as reader:
+        moved = orders.require(reader, taken.order_id)
+    assert (moved.patient.id, moved.patient.name) == (one.patient.id, KUZNETSOVA.name)
+    assert "PatientName" not in moved.attributes["top"]
+    other = replace(item, study_instance_uid="1.2.3.3")
+    store.write(worklist_files.sync, other, "/wl/2.wl", "3", factory.SYSTEM, CLINIC)
+    assert [row["n"] for row in rows(store, "SELECT count(*) AS n FROM patient")] == [2]
 
 
 # ---- the region ----

@@ -5,8 +5,9 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'worklist-broker','0001_initial','2026-11-30 12:20:17.270052+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'worklist-broker','0004_patient_merge','2026-11-30 12:20:17.277153+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'worklist-broker','0001_initial','2026-11-30 12:52:56.218229+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'worklist-broker','0002_archive','2026-11-30 12:52:56.231259+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(3,'worklist-broker','0003_patient_merge','2026-11-30 12:52:56.237566+00:00');
 CREATE TABLE account (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     login TEXT NOT NULL UNIQUE CHECK (login <> ''),
@@ -19,6 +20,38 @@ CREATE TABLE account (
     created_at TEXT NOT NULL
 ) STRICT;
 INSERT INTO "account" VALUES(1,'orlova','Орлова Н. В.','registrar','','','hash',0,'2026-11-24T06:47:00+00:00');
+CREATE TABLE archive_contact (  -- when it last answered
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    answered_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE archive_discrepancy (  -- a study there that bears an order's UID or number and does not fit the order
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id INTEGER NOT NULL REFERENCES orders (id),
+    kind TEXT NOT NULL CHECK (
+        kind IN ('other_patient', 'several_patients', 'several_studies', 'other_number', 'other_uid', 'older',
+                 'unreadable')),
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'accepted', 'dismissed')),
+    study_instance_uid TEXT NOT NULL CHECK (study_instance_uid <> ''),
+    accession_number TEXT NOT NULL,
+    patient_name TEXT NOT NULL,  -- PN, as the archive has it; so are the next two
+    patient_id TEXT NOT NULL,
+    birth_date TEXT NOT NULL,  -- DA
+    modality TEXT NOT NULL,
+    start TEXT NOT NULL,  -- '': the archive does not say
+    images INTEGER CHECK (images >= 0),  -- NULL: the archive does not say
+    first_at TEXT NOT NULL,
+    decided_at TEXT,
+    decided_by TEXT NOT NULL DEFAULT '',
+    UNIQUE (order_id, study_instance_uid, accession_number, patient_name, patient_id, birth_date)
+) STRICT;
+CREATE TABLE archive_study (  -- what it holds of an order, as far as that fits the order
+    order_id INTEGER PRIMARY KEY REFERENCES orders (id),
+    study_instance_uid TEXT NOT NULL DEFAULT '',  -- as it stands there; '': it holds nothing
+    images INTEGER CHECK (images >= 0),  -- 0: none; NULL: it holds the study and does not say how many
+    waived_by TEXT NOT NULL DEFAULT '',  -- who said that no images will come
+    asked_at TEXT,  -- of the last answer that was written down
+    changed_at TEXT NOT NULL
+) STRICT;
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     at TEXT NOT NULL,
@@ -235,7 +268,7 @@ CREATE TABLE orders (
     bus_accession_number TEXT UNIQUE CHECK (length(bus_accession_number) BETWEEN 1 AND 16),
     revision INTEGER NOT NULL DEFAULT 1
 ) STRICT;
-INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.9396058338','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'b46b52acad8ff4cd9e5a29cd20eb9bdee0ed18692f14108c9a5aa35bb9e4170e','','placer','','',NULL,3);
+INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.8931549164','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'fced0faee85476a5941187beee7bb419dd9aa84e9228fd636f96d513da3c7ff3','','placer','','',NULL,3);
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
@@ -381,7 +414,7 @@ CREATE TABLE performed_step_reference (  -- Scheduled Step Attributes Sequence (
     referenced_study_uids TEXT NOT NULL DEFAULT '[]',  -- JSON
     PRIMARY KEY (performed_step_id, position)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.9396058338','K2611-0001','','','["1.2.3"]');
+INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.8931549164','K2611-0001','','','["1.2.3"]');
 CREATE TABLE procedure_type (
     code TEXT PRIMARY KEY,
     name TEXT NOT NULL CHECK (name <> ''),
@@ -601,6 +634,8 @@ BEGIN
         ON CONFLICT (name) DO UPDATE SET value = value + 1;
     INSERT INTO worklist_change (order_id) VALUES (NULL);
 END;
+CREATE INDEX archive_study_missing ON archive_study (asked_at) WHERE images = 0 AND waived_by = '';
+CREATE INDEX archive_discrepancy_open ON archive_discrepancy (id) WHERE state = 'open';
 CREATE INDEX patient_merged ON patient (merged_into) WHERE merged_into IS NOT NULL;
 CREATE TRIGGER patient_merged_numbers BEFORE UPDATE ON patient
 WHEN new.merged_into IS NOT NULL AND (new.snils IS NOT NULL OR new.policy IS NOT NULL)

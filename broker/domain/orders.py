@@ -139,7 +139,7 @@ class ReferralDraft(Referral):
     start: datetime  # local clinic time, naive
     owner: str | None = None  # GUID of the clinic that is to perform it: without a device, and `start` is a wish
     submission_id: str = ""
-    new_patient: bool = False  # a person has said that it is nobody of those whom we have
+    new_patient: bool = False  # a person was shown the similar patients: it is none of them
 
 
 @dataclass(frozen=True, slots=True)

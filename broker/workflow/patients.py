@@ -94,7 +94,7 @@ def _found(tx: Tx, typed: Patient, is_new: bool) -> Patient | None:
         raise Invalid(dict.fromkeys(bearing if len(found.patients) > 1 else bearing[:1], "other_patient"))
     if found.likeness is Likeness.SEVERAL and not is_new:
         raise Invalid({"patient": "several"})
-    # Whoever is certain is no new one, whatever was said of others: meanwhile somebody else may have registered him.
+    # A certain match is not new, whatever was answered about others: it may have been registered meanwhile.
     return found.patient
 
 

@@ -31,6 +31,8 @@ class AuditAction(StrEnum):
     IMAGES_SEEN = "images_seen"
     ARCHIVE_ACCEPT = "archive_accept"
     ARCHIVE_DISMISS = "archive_dismiss"
+    ARCHIVE_RECONSIDER = "archive_reconsider"
+    IMAGES_ADDED = "images_added"
     IMAGES_WAIVED = "images_waived"
     LINK = "link"
     UNLINK = "unlink"

@@ -48,7 +48,7 @@ def record_answer(
         audit.write(
             tx, actor, AuditAction.IMAGES_SEEN, order.id, sop_instance_uid=step.sop_instance_uid, images=step.images
         )
-    has_changed = _count(tx, order, comparison)
+    has_changed = _count(tx, order, comparison, actor)
     if made or (has_changed and clinic.waits_for_images):
         order_status.recompute_status(tx, order, clinic)
     if made or has_changed:
@@ -93,7 +93,7 @@ def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Collection[
             step = _step(tx, order, Comparison((study,)), clinic)
             _link(tx, order, step, actor)
             uid = step.sop_instance_uid
-    _count(tx, order, Comparison((study,)))
+    _count(tx, order, Comparison((study,)), actor)
     order_status.recompute_status(tx, order, clinic)
     _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, each, sop_instance_uid=uid, confirmed=", ".join(wrong))
     return order
@@ -109,6 +109,20 @@ def dismiss(tx: Tx, id: int, actor: Actor) -> Order:
     archive.decide(tx, id, DiscrepancyState.DISMISSED, actor.name)
     _audit(tx, actor, AuditAction.ARCHIVE_DISMISS, each)
     return order
+
+
+def reconsider(tx: Tx, id: int, actor: Actor) -> Order:
+    """Let a study of the archive that was taken for another's wait for a decision again; return the order.
+
+    Raise NotFound, WrongState unless it was dismissed, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    each = archive.require(tx, id)
+    if each.state is not DiscrepancyState.DISMISSED:
+        raise WrongState(f"discrepancy {id} is {each.state}")
+    archive.decide(tx, id, DiscrepancyState.OPEN, actor.name)
+    _audit(tx, actor, AuditAction.ARCHIVE_RECONSIDER, each)
+    return orders.require(tx, each.order_id)
 
 
 def _open(tx: Tx, id: int) -> tuple[Discrepancy, Order]:
@@ -135,7 +149,7 @@ def _is_news(tx: Tx, order: Order) -> bool:
     return PerformedState.IN_PROGRESS not in performed.states_of_order(tx, order.id)
 
 
-def _count(tx: Tx, order: Order, comparison: Comparison) -> bool:
+def _count(tx: Tx, order: Order, comparison: Comparison, actor: Actor) -> bool:
     """Keep how many images the archive holds of an order that was performed; return True if that is new."""
     if not performed.states_of_order(tx, order.id):
         return False
@@ -148,6 +162,8 @@ def _count(tx: Tx, order: Order, comparison: Comparison) -> bool:
     archive.set_holding(tx, order.id, uid, comparison.images)
     if comparison.images:
         performed.set_archived_images(tx, order.id, comparison.images)
+        if before and before.images and before.images < comparison.images:
+            audit.write(tx, actor, AuditAction.IMAGES_ADDED, order.id, before=before.images, images=comparison.images)
     return True
 
 

@@ -15,7 +15,7 @@ from broker.domain.orders import Order
 from broker.domain.performed import PerformedState, PerformedStep, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import audit, orders, performed
+from broker.store.tables import archive, audit, orders, performed
 from broker.workflow import order_status
 
 
@@ -57,6 +57,8 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
         raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
     if step.source is not StepSource.MODALITY:
         performed.remove(tx, step.id)
+        if step.source is StepSource.ARCHIVE:
+            archive.dismiss_accepted(tx, order.id, actor.name)
     else:
         performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
     order_status.recompute_after_removal(tx, order.id, clinic)

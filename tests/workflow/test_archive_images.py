@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.archive import ArchiveStudy, Discrepancy
+from broker.domain.archive import ArchiveStudy, Discrepancy, DiscrepancyState
 from broker.domain.clinic import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
 from broker.domain.messages import OutboxKind
@@ -111,6 +111,35 @@ def test_a_study_that_a_person_calls_anothers_is_not_asked_about_again(store: St
     assert ("archive_dismiss", "Орлова Н. В.") in lines(store, order)
     answer(store, order, replace(theirs, patient_name="Сидоров^Олег"))  # but another person there is another matter
     assert len(waiting(store)) == 1
+
+
+def test_a_decision_that_was_taken_back_waits_again_until_the_archive_says_otherwise(
+    store: Store, order: Order
+) -> None:
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [each] = waiting(store)
+    with pytest.raises(WrongState):
+        store.write(archive_images.reconsider, each.id, REGISTRAR)
+    store.write(archive_images.dismiss, each.id, REGISTRAR)
+    with pytest.raises(Forbidden):
+        store.write(archive_images.reconsider, each.id, DOCTOR)
+    store.write(archive_images.reconsider, each.id, REGISTRAR)
+    answer(store, order, theirs)
+    assert [again.id for again in waiting(store)] == [each.id]
+    answer(store, order)
+    assert waiting(store) == []
+
+
+def test_images_that_are_added_after_the_first_count_are_written_down(store: Store, order: Order) -> None:
+    assert answer(store, order, fitting(order))
+    answer(store, order, replace(fitting(order), images=1))
+    answer(store, order, replace(fitting(order), images=6))
+    with store.read() as reader:
+        card = order_card.card(reader, order.accession_number)
+    assert card is not None
+    [line] = [each for each in card.events if each.what == "images_added"]
+    assert (line.details["before"], line.details["images"]) == (1, 6)
 
 
 def test_accepting_what_was_made_already_adds_no_second_step(store: Store, order: Order) -> None:
@@ -281,3 +310,5 @@ def test_what_was_accepted_can_be_unlinked_and_is_not_put_back(store: Store, ord
     assert now(store, order).state is OrderState.SCHEDULED
     assert not answer(store, order, theirs)
     assert now(store, order).state is OrderState.SCHEDULED
+    with store.read() as reader:
+        assert list(archive.decided(reader, order.id).values()) == [DiscrepancyState.DISMISSED]

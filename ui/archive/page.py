@@ -21,7 +21,7 @@ from broker.store.database import Reader
 from broker.store.queries import archive_gaps
 from broker.store.queries.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages
 from broker.workflow import archive_images
-from ui.archive.comparison import ComparedRow, compared_rows, contradictions
+from ui.archive.comparison import LONGEST, ComparedRow, compared_rows, contradictions
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services
@@ -79,11 +79,18 @@ class ArchivePage:
                 text("h2", archive.MISSING)
                 self._missed_count = text("span", "", "muted small")
             self._missing = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_missing))
+        with ui.element("section").classes("section") as self._decided:
+            with ui.element("div").classes("head"):
+                text("h2", "Решено: чужое")
+                text("span", "за неделю", "muted small")
+            self._dismissed = KeyedList(
+                ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_dismissed)
+            )
         self._dialog()
 
     def read(self, reader: Reader) -> ArchivePageData:
         """Return what waits for a person."""
-        gaps = archive_gaps.gaps(reader, self._services.images_due())
+        gaps = archive_gaps.gaps(reader, self._services.store.clock(), self._services.images_due())
         return ArchivePageData(gaps, archive_gaps.owners(reader, gaps.studies))
 
     def show(self, found: ArchivePageData) -> None:
@@ -107,6 +114,8 @@ class ArchivePage:
         self._missed_count.set_text(str(len(missing)))
         clock = self._services.store.clock()
         self._missing.show((each.order.id, (each, words.duration(clock - each.since))) for each in missing)
+        self._decided.set_visibility(bool(found.gaps.dismissed))
+        self._dismissed.show((each.discrepancy.id, each) for each in found.gaps.dismissed)
 
     def _first(self, studies: tuple[DoubtfulStudy, ...]) -> DoubtfulStudy | None:
         """Return the study to compare: the chosen one, else one of the chosen referral, else the gravest."""
@@ -165,6 +174,16 @@ class ArchivePage:
             if self._links:
                 theme.button(archive.NO_IMAGES, lambda: self._waive(order), small=True)
 
+    def _draw_dismissed(self, each: DoubtfulStudy) -> None:
+        order, discrepancy = each.order, each.discrepancy
+        text("span", archive.TITLES[discrepancy.kind], "muted")
+        with ui.element("div"):
+            name = names.cut(str(names.from_dicom(discrepancy.study.patient_name)), LONGEST) or "без имени"
+            text("span", f"В архиве «{name}», направление {order.accession_number}, {names.short(order.patient.name)}")
+        with ui.element("div").classes("acts"):
+            if self._links:
+                theme.button("Вернуть", lambda: self._reconsider(discrepancy.id), small=True)
+
     def _ours_button(self, each: DoubtfulStudy, *, small: bool) -> None:
         """Draw the button that takes a study; where something speaks against it, the dialog says so first."""
         id, against = each.discrepancy.id, contradictions(each.order, each.discrepancy.study)
@@ -210,6 +229,11 @@ class ArchivePage:
             lambda: services.store.write(archive_images.accept, id, actor, services.clinic, confirmed)
         ):
             theme.show_message(f"Исследование привязано: {done.value.accession_number}")
+
+    async def _reconsider(self, id: int) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if done := await attempt(lambda: services.store.write(archive_images.reconsider, id, actor)):
+            theme.show_message(f"Снова ждёт решения: {done.value.accession_number}")
 
     async def _waive(self, order: Order) -> None:
         services, actor = self._services, current_actor(self._services)

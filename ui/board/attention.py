@@ -158,7 +158,7 @@ def _archived(each: DoubtfulStudy) -> AttentionItem:
     return AttentionItem(
         key=("archive", each.discrepancy.id),
         title=f"{archive.IN_ARCHIVE}: {archive.TITLES[kind].lower()}",
-        why=f"{names.short(order.patient.name)}: {archive.meaning(kind, order.accession_number)}",
+        why=f"{names.short(order.patient.name)}: {archive.lowered(archive.meaning(kind, order.accession_number))}",
         act="Сравнить",
         path=f"/archive?order={order.accession_number}",
     )
@@ -166,11 +166,11 @@ def _archived(each: DoubtfulStudy) -> AttentionItem:
 
 def _missing(each: MissingImages, on: date, zone: tzinfo) -> AttentionItem:
     number = each.order.accession_number
-    what = archive.missing(words.moment(each.since, zone, on))
+    what = archive.lowered(archive.missing(words.moment(each.since, zone, on)))
     return AttentionItem(
         key=("missing", each.order.id),
         title=archive.MISSING,
-        why=f"{names.short(each.order.patient.name)}, {number}: {what[:1].lower()}{what[1:]}",
+        why=f"{names.short(each.order.patient.name)}, {number}: {what}",
         act="Открыть",
         path=f"/order/{number}",
     )

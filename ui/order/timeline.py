@@ -87,6 +87,8 @@ def _line(
     shown, evidence_name = "", ""
     if event.what == AuditAction.AMEND:
         what = ". ".join(changes(details.get("changed", {}), device_places)) or what
+    elif event.what == AuditAction.IMAGES_ADDED:
+        what += f": было {details.get('before')}, стало {details.get('images')}"
     elif event.what == AuditAction.CANCEL:
         what += f": {details['reason']}" if details.get("reason") else ""
         what += f": направлено заново, {details['replaced_by']}" if details.get("replaced_by") else ""
@@ -124,6 +126,7 @@ _STATES: dict[str, str] = {
     AuditAction.REPORT_UPHOLD: "reported",
     AuditAction.IMAGES_SEEN: "archived",
     AuditAction.ARCHIVE_ACCEPT: "archived",
+    AuditAction.IMAGES_ADDED: "archived",
     AuditAction.BUS_CANCELLED_LATE: "attention",
     AuditAction.BUS_NUMBER_TOO_LONG: "attention",
     AuditAction.EXPIRE: "stopped",

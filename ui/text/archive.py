@@ -51,6 +51,11 @@ def difference(made: int, archived: int | None) -> str:
     return f"Аппарат сообщил о {made}, в архиве {archived}."
 
 
+def lowered(sentence: str) -> str:
+    """Return a sentence as it goes on after a colon."""
+    return sentence[:1].lower() + sentence[1:]
+
+
 def meaning(kind: DiscrepancyKind, number: str) -> str:
     """Return what a discrepancy of this kind means for the referral with this number."""
     return MEANINGS[kind].format(number=number)

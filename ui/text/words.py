@@ -52,6 +52,8 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.IMAGES_SEEN: "Снимки найдены в архиве: аппарат о них не сообщил",
     AuditAction.ARCHIVE_ACCEPT: "Решено: это исследование в архиве наше",
     AuditAction.ARCHIVE_DISMISS: "Решено: это исследование в архиве чужое",
+    AuditAction.ARCHIVE_RECONSIDER: "Исследование в архиве снова ждёт решения",
+    AuditAction.IMAGES_ADDED: "В архиве стало больше снимков",
     AuditAction.IMAGES_WAIVED: "Отмечено: снимков в архиве не будет",
     AuditAction.DECLINE: "Направление другой клиники отклонено",
     AuditAction.ACKNOWLEDGE_LATE: "Запоздавшая отмена или правка направившей клиники принята к сведению",

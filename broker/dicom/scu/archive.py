@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE
@@ -25,6 +26,7 @@ from broker.domain.archive import ArchiveStudy
 from broker.domain.clinic import Clinic
 from broker.domain.orders import Order
 from broker.store.database import Store
+from broker.store.queries import archive_gaps
 from broker.store.tables import archive as archive_table
 from broker.store.tables import orders, performed
 from broker.workflow.archive_images import record_answer
@@ -89,7 +91,7 @@ class Archive:
         self._strays = False  # the archive answers with studies that it was not asked for
 
     def look(self) -> int:
-        """Ask for the studies that are awaited, then for those that were made, in turn; return how many are new."""
+        """Ask for the studies that are awaited, and for those that were made, in turn; return how many are new."""
         ids = self._asked_for()
         if not ids:
             return 0
@@ -117,7 +119,7 @@ class Archive:
         return made
 
     def _asked_for(self) -> list[tuple[str, Order]]:
-        """Return the orders to ask for now, each with what for: what is awaited comes first."""
+        """Return the orders to ask for now, each with what for: it is awaited, or was made and may still change."""
         now = self._store.clock()
         local = self._clinic.local(now)
         with self._store.read() as reader:
@@ -125,13 +127,16 @@ class Archive:
             awaited = performed.without_images(
                 reader, local - timedelta(days=DAYS), local + timedelta(hours=12), AWAITED
             )
-            made = performed.with_images(reader, now - timedelta(days=DAYS), AWAITED)
+            unresolved = archive_gaps.unresolved(reader, now)
+            recent = performed.with_images(reader, now - timedelta(days=DAYS), AWAITED)
+            made = list(dict.fromkeys(id for id in (*unresolved, *recent) if id not in awaited))
             self._growing = {id: self._growing[id] for id in (*awaited, *made) if id in self._growing}
-            return [
-                (what, order)
+            by_purpose = [
+                [(what, order) for order in orders.get_many(reader, self._in_turn(what, ids))]
                 for what, ids in (("awaited", awaited), ("made", made))
-                for order in orders.get_many(reader, self._in_turn(what, ids))
             ]
+        # By turns, so that neither keeps a slow archive from answering the other.
+        return [each for pair in zip_longest(*by_purpose) for each in pair if each is not None]
 
     def _in_turn(self, what: str, ids: list[int]) -> list[int]:
         """Return the next of these: a slow archive must not be asked for the same few for ever."""

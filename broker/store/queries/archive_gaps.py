@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from broker.domain.archive import Discrepancy, DiscrepancyKind
 from broker.domain.orders import Order
 from broker.domain.people import Patient
-from broker.store.database import Reader
+from broker.store.database import Reader, Row
 from broker.store.tables import archive, orders, patients
 
-MISSED_FOR = timedelta(days=14)  # how long images are missed after the archive was last asked for them
+UNDONE_FOR = timedelta(days=7)  # how long a decision is shown, to be taken back
+MISSED_FOR = timedelta(days=14)  # how long images are missed after their study ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,26 @@ class ArchiveGaps:
 
     studies: tuple[DoubtfulStudy, ...]  # the gravest first, of one gravity the oldest
     missing: tuple[MissingImages, ...]  # the longest missing first
+    dismissed: tuple[DoubtfulStudy, ...]  # what people have lately taken for another's, the last decision first
     answered_at: datetime | None  # UTC: when the archive last answered
 
 
 def open_studies(reader: Reader) -> tuple[DoubtfulStudy, ...]:
     """Return the studies that wait for a person, the gravest first, of one gravity the oldest."""
-    found = [
-        archive.discrepancy_from_row(row)
-        for row in reader.rows("SELECT * FROM archive_discrepancy WHERE state = 'open' ORDER BY id")
-    ]
+    rows = reader.rows("SELECT * FROM archive_discrepancy WHERE state = 'open' ORDER BY id")
+    return tuple(sorted(_with_orders(reader, rows), key=lambda each: _GRAVITY[each.discrepancy.kind]))
+
+
+def dismissed_studies(reader: Reader, since: datetime) -> tuple[DoubtfulStudy, ...]:
+    """Return the studies that people have taken for another's since an instant (UTC), the last decision first."""
+    sql = "SELECT * FROM archive_discrepancy WHERE state = 'dismissed' AND decided_at >= ? ORDER BY decided_at DESC, id"
+    return tuple(_with_orders(reader, reader.rows(sql, [since.isoformat()])))
+
+
+def _with_orders(reader: Reader, rows: Iterable[Row]) -> list[DoubtfulStudy]:
+    found = [archive.discrepancy_from_row(row) for row in rows]
     by_id = {order.id: order for order in orders.get_many(reader, list({each.order_id for each in found}))}
-    found.sort(key=lambda each: _GRAVITY[each.kind])
-    return tuple(DoubtfulStudy(each, by_id[each.order_id]) for each in found)
+    return [DoubtfulStudy(each, by_id[each.order_id]) for each in found]
 
 
 def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImages, ...]:
@@ -63,16 +72,24 @@ def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImage
     return tuple(MissingImages(by_id[row["id"]], datetime.fromisoformat(row["state_since"])) for row in rows)
 
 
+def unresolved(reader: Reader, now: datetime) -> list[int]:
+    """Return the orders (ids) with something that the archive may put right: a discrepancy, missing images."""
+    open_ids = reader.rows("SELECT DISTINCT order_id AS id FROM archive_discrepancy WHERE state = 'open' ORDER BY id")
+    since = (now - MISSED_FOR).isoformat()
+    return [row["id"] for row in (*open_ids, *reader.rows(_MISSING, [since, now.isoformat()]))]
+
+
 def are_images_missing(reader: Reader, order_id: int, ended_before: datetime) -> bool:
     """Return True if `missing_images` has this order."""
     since = (ended_before - MISSED_FOR).isoformat()
-    return bool(reader.rows(_MISSING + " AND o.id = ?", [since, ended_before.isoformat(), order_id]))
+    return bool(reader.rows(_MISSING + " AND o.id = ?3", [since, ended_before.isoformat(), order_id]))
 
 
-def gaps(reader: Reader, ended_before: datetime | None) -> ArchiveGaps:
-    """Return everything in which the archive and the orders differ now; None: no images are missed."""
+def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> ArchiveGaps:
+    """Return everything in which the archive and the orders differ now; `ended_before` None: no images are missed."""
     missing = missing_images(reader, ended_before) if ended_before else ()
-    return ArchiveGaps(open_studies(reader), missing, archive.answered_at(reader))
+    dismissed = dismissed_studies(reader, now - UNDONE_FOR)
+    return ArchiveGaps(open_studies(reader), missing, dismissed, archive.answered_at(reader))
 
 
 def owners(reader: Reader, studies: Iterable[DoubtfulStudy]) -> dict[int, Patient]:
@@ -88,8 +105,8 @@ def owners(reader: Reader, studies: Iterable[DoubtfulStudy]) -> dict[int, Patien
 
 _MISSING = (
     "SELECT o.id, o.state_since FROM archive_study a JOIN orders o ON o.id = a.order_id"
-    " WHERE a.images = 0 AND a.waived_by = '' AND a.asked_at >= ? AND o.state = 'completed'"
-    " AND o.state_since <= ? AND a.asked_at >= o.state_since AND NOT EXISTS"
+    " WHERE a.images = 0 AND a.waived_by = '' AND a.asked_at >= ?1 AND o.state = 'completed'"
+    " AND o.state_since >= ?1 AND o.state_since <= ?2 AND a.asked_at >= o.state_since AND NOT EXISTS"
     " (SELECT 1 FROM archive_discrepancy d WHERE d.order_id = o.id AND d.state = 'open') AND EXISTS"
     " (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
     " JOIN performed_step p ON p.id = l.performed_step_id WHERE s.order_id = o.id AND p.state = 'COMPLETED'"

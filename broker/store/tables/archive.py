@@ -146,6 +146,15 @@ def decide(tx: Tx, id: int, state: DiscrepancyState, by: str) -> None:
     rows.update(tx, "archive_discrepancy", values, {"id": id})
 
 
+def dismiss_accepted(tx: Tx, order_id: int, by: str) -> None:
+    """Write down that the studies which were taken for an order's are not: a person has unlinked them."""
+    tx.run(
+        "UPDATE archive_discrepancy SET state = 'dismissed', decided_at = ?, decided_by = ?"
+        " WHERE order_id = ? AND state = 'accepted'",
+        [tx.now.isoformat(), by, order_id],
+    )
+
+
 def discrepancy_from_row(row: Row) -> Discrepancy:
     """Return the Discrepancy of a row of its table."""
     return Discrepancy(

@@ -41,7 +41,13 @@ def signed_report(reader: Reader, order: Order) -> SignedReport | None:
 
 _SEEN = (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD)  # a doctor has looked at the images
 _REMOVED = (AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
-_ADDED = (AuditAction.FINISH, AuditAction.IMAGES_SEEN, AuditAction.LINK)
+_ADDED = (
+    AuditAction.FINISH,
+    AuditAction.IMAGES_SEEN,
+    AuditAction.IMAGES_ADDED,
+    AuditAction.ARCHIVE_ACCEPT,
+    AuditAction.LINK,
+)
 
 
 def doubt(reader: Reader, order_id: int) -> ReportDoubt | None:

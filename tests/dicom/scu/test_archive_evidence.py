@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 
-from broker.dicom.scu.archive import MOST_ANSWERS, STABLE, Archive
+from broker.dicom.scu.archive import DAYS, MOST_ANSWERS, STABLE, Archive
 from broker.domain.archive import Discrepancy, DiscrepancyKind
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
@@ -20,7 +21,8 @@ from broker.store.tables import archive as archive_table
 from broker.store.tables import orders, outbox
 from broker.store.tables.archive import Holding
 from broker.workflow import referrals
-from tests.support.clock import Seconds
+from tests.support import factory
+from tests.support.clock import Clock, Seconds
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 from tests.support.modality import change, create, creation, ending
 from tests.support.pacs import PENDING, Pacs, pacs, series, study
@@ -41,6 +43,19 @@ def peer(running: Pacs) -> Pacs:
     running.holds()
     running.asked.clear()
     return running
+
+
+@pytest.fixture
+def machine() -> Clock:
+    """The wall clock of the database."""
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, machine: Clock) -> Iterator[Store]:
+    opened = factory.open_store(tmp_path / "worklist.sqlite", machine)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -271,6 +286,27 @@ def test_what_is_asked_every_minute_is_one_discrepancy_which_goes_when_the_archi
     peer.holds(study(order))
     assert look(archive, clock) == 1
     assert discrepancies(store, order) == []
+
+
+def test_what_is_put_right_days_later_is_noticed(
+    store: Store, machine: Clock, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    made = store.write(referrals.register, draft(), REGISTRAR, CLINIC)
+    create(store, creation(made.study_instance_uid))
+    change(store, ending())
+    peer.holds(study(order, **OTHER))
+    look(archive, clock)
+    assert kinds(store, order) == [K.OTHER_PATIENT]
+    machine.advance(days=DAYS + 4)
+    look(archive, clock)
+    assert kinds(store, order) == [K.OTHER_PATIENT]
+    peer.holds(study(made))
+    look(archive, clock)
+    assert kinds(store, order) == []
+    with store.read() as reader:
+        holding = archive_table.holding(reader, made.id)
+    assert holding is not None
+    assert holding.exists
 
 
 def test_images_are_counted_by_series_without_documents_and_reports(

@@ -115,6 +115,18 @@ async def test_anothers_study_goes_and_stays_away(scene: Scene, user: User) -> N
     assert state(scene.store, order) is OrderState.SCHEDULED
 
 
+async def test_what_was_called_anothers_can_be_taken_back(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    answer(scene, order, study(order, patient_name="Попов^Олег"))
+    await user.open("/archive")
+    press(user, "Чужое, не наше")
+    await user.should_see("В архиве «Попов Олег», направление K2611-0001, Кузнецова М. П.")
+    press(user, "Вернуть")
+    await user.should_see("Снова ждёт решения")
+    await user.should_see("Тот ли это пациент?")
+    assert waiting(scene.store) == 1
+
+
 async def test_an_open_page_learns_of_a_discrepancy(scene: Scene, user: User) -> None:
     order = scene.register("09:20")
     await user.open("/archive")

@@ -92,6 +92,8 @@ def _line(
     elif event.what == AuditAction.CANCEL:
         what += f": {details['reason']}" if details.get("reason") else ""
         what += f": направлено заново, {details['replaced_by']}" if details.get("replaced_by") else ""
+    elif event.what in (AuditAction.PATIENT_MERGE, AuditAction.PATIENT_SPLIT):
+        what += f": {details['other']} и {details['patient']}"
     elif event.what == AuditAction.REPORT_DRAFT and details.get("taken_from"):
         what = f"Черновик протокола взят у врача {details['taken_from']}"
     elif event.what in (AuditAction.START, AuditAction.PROGRESS, AuditAction.FINISH):

@@ -138,8 +138,7 @@ class PatientPage:
             with ui.element("div").classes("done-banner").props("role=status"):
                 ui.icon("check_circle").props("aria-hidden=true")
                 cards = f"Карты {self._found.patient.patient_id} и {former.patient.patient_id} объединены"
-                moved = words.plural(former.orders, "исследование", "исследования", "исследований")
-                text("p", f"{cards} в {words.moment(former.at, zone, today)}. Переехало: {moved}.")
+                text("p", f"{cards} в {words.moment(former.at, zone, today)}. {card_words.moved(former)}")
                 self._draw_split(former)
 
     def _is_new(self, former: FormerCard) -> bool:

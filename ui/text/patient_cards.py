@@ -10,7 +10,9 @@ from broker.domain import identifiers
 from broker.domain.patient_match import Similarity
 from broker.domain.patient_merge import ComparedField, Value
 from broker.domain.people import Sex
+from broker.store.queries.patient_cards import FormerCard
 from ui.text.referral_fields import LABELS, SEXES, in_sentence
+from ui.text.words import plural
 
 # Why a card may be the same person's as another one.
 SIMILAR: dict[Similarity | None, str] = {
@@ -60,6 +62,17 @@ def comparison(fields: Sequence[ComparedField]) -> str:
     agrees = f"{'Совпало' if len(same) == 1 else 'Совпали'} {_listed(same)}." if same else "Ничего не совпало."
     differs = f" {'Отличается' if len(other) == 1 else 'Отличаются'} {_listed(other)}." if other else ""
     return agrees + differs
+
+
+def moved(former: FormerCard) -> str:
+    """Return what a merge moved, and what the region learns of it."""
+    said = [f"Переехало: {plural(former.orders, 'исследование', 'исследования', 'исследований')}."]
+    if former.corrections:
+        said.append(f"В регион: {plural(former.corrections, 'поправка', 'поправки', 'поправок')}.")
+    if former.of_other_clinics:
+        sent = plural(former.of_other_clinics, "направление", "направления", "направлений")
+        said.append(f"{sent} других клиник поправят только они: сообщите им.")
+    return " ".join(said)
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, StepState
-from broker.domain.patient_match import NUMBERS, SimilarCard
+from broker.domain.patient_match import SimilarCard
 from broker.domain.people import Patient
 from broker.domain.prior_studies import OwnStudy
 from broker.store.database import Reader
@@ -31,6 +31,8 @@ class FormerCard:
     actor: str
     former_numbers: tuple[tuple[str, str], ...]  # (`snils` or `policy`, number) that are no longer in force
     orders: int  # that moved
+    corrections: int  # of these orders that were queued for the region since
+    of_other_clinics: int  # orders of other clinics among those that moved: only those clinics can correct them
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,20 @@ def _former(reader: Reader, id: int) -> list[FormerCard]:
     found = []
     for merge in reversed(patient_merges.open_merges(reader, id)):
         card = patients.from_row(merge.card)
-        numbers = ((field, getattr(merge, f"former_{field}")) for field in NUMBERS)
+        numbers = (("snils", merge.former_snils), ("policy", merge.former_policy))
         former = tuple((field, number) for field, number in numbers if number)
-        found.append(FormerCard(merge.id, card, merge.at, merge.actor, former, len(merge.moved.orders)))
+        moved = json.dumps(merge.moved.orders)
+        corrections = reader.value(
+            "SELECT count(DISTINCT order_id) FROM outbox WHERE order_id IN (SELECT value FROM json_each(?))"
+            " AND kind = 'amend' AND state NOT IN ('unsupported', 'dropped') AND created_at >= ?",
+            [moved, merge.at.isoformat()],
+        )
+        others = reader.value(
+            "SELECT count(*) FROM orders WHERE bus_role = 'performer' AND id IN (SELECT value FROM json_each(?))",
+            [moved],
+        )
+        orders = len(merge.moved.orders)
+        found.append(FormerCard(merge.id, card, merge.at, merge.actor, former, orders, corrections, others))
     return found
 
 

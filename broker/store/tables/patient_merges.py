@@ -47,7 +47,6 @@ class PatientMerge:
     former_snils: str = ""  # numbers of either card that are no longer in force
     former_policy: str = ""
     undone_at: datetime | None = None
-    undone_by: str = ""
 
 
 def add(
@@ -226,5 +225,4 @@ def _from_row(row: Row) -> PatientMerge:
         former_snils=row["former_snils"],
         former_policy=row["former_policy"],
         undone_at=instant(row["undone_at"]),
-        undone_by=row["undone_by"],
     )

@@ -190,6 +190,17 @@ async def test_what_is_merged_is_what_is_shown_and_it_can_be_taken_back(scene: S
         assert len(lookups.patients(reader, "кузнецова")) == 2
 
 
+async def test_a_merge_says_what_the_region_learns_and_what_only_others_can_correct(scene: Scene, user: User) -> None:
+    one, theirs, ours = register(scene), register(scene, TWIN), register(scene, TWIN, at="12:00")
+    scene.store.write(lambda tx: tx.run("UPDATE orders SET bus_role = 'performer' WHERE id = ?", [theirs.id]))
+    scene.deliver(ours)
+    merge(scene, one, theirs)
+    await user.open("/patient/000001")
+    await user.should_see("Переехало: 2 исследования. В регион: 1 поправка. 1 направление других клиник")
+    await user.open(f"/order/{ours.accession_number}")
+    await user.should_see("Карты пациента объединены: 000002 и 000001")
+
+
 async def test_an_older_merge_is_undone_among_the_numbers(scene: Scene, user: User) -> None:
     scene.now = scene.instant("09:47", TODAY - timedelta(days=40))
     merge(scene, register(scene), register(scene, TWIN))

@@ -26,8 +26,7 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
         found.append("patient_name")
     if birth_date and patient.birth_date is not None and birth_date != f"{patient.birth_date:%Y%m%d}":
         found.append("patient_birth_date")
-    other_id = patient_id and patient_id != patient.patient_id and not _is_stripped(patient_id, patient.patient_id)
-    if other_id and not same:
+    if patient_id and not _same_id(patient.patient_id, patient_id) and not same:
         found.append("patient_id")
     if sex in (Sex.MALE, Sex.FEMALE) and patient.sex is not Sex.OTHER and sex != patient.sex:
         found.append("patient_sex")
@@ -106,24 +105,25 @@ def together(known: str, imported: str) -> str:
 
 
 def _same_name(patient: Patient, name: str) -> bool | None:
-    """Compare names as far as the device sends them; return None if they cannot be compared."""
+    """Compare the components that a device sent; None if not even the family name can be compared."""
     reported, known = names.from_dicom(name), patient.name
-    if not reported.family.strip(" ?"):
+    if "^" not in name and _same_component(name, str(known), MIN_TRUNCATED):
+        return True  # a family name of several words, or a name in one component
+    family = _same_component(reported.family, known.family, MIN_TRUNCATED)
+    given = _same_component(reported.given, known.given, 1)
+    return False if given is False else family
+
+
+def _same_component(reported: str, known: str, shortest: int) -> bool | None:
+    """Compare a component of a name; None if one is missing, or in another alphabet (Latin, question marks)."""
+    if not reported.strip(" ?") or not known or names.is_cyrillic(reported) != names.is_cyrillic(known):
         return None
-    if names.is_cyrillic(reported.family) != names.is_cyrillic(known.family):
-        return None
-    family = _is_beginning(reported.family, known.family)
-    given = not reported.given or not known.given or _is_beginning(reported.given, known.given, 1)
-    return family and given
+    return _is_beginning(reported, known, shortest)
 
 
-def _is_stripped(reported: str, known: str) -> bool:
-    """Return True if a value is what a character set without its letters leaves of the known one: «К-17» as "-17".
-
-    Then it is no evidence either way. Archives drop such letters (Orthanc), or write a question mark for each.
-    """
-    kept = known.encode("latin-1", "ignore").decode("latin-1")
-    return kept != known and reported.strip() in (kept.strip(), known.encode("latin-1", "replace").decode("latin-1"))
+def _same_id(known: str, reported: str) -> bool:
+    """Return True for the same Patient ID, also as a device or an archive writes it that has no Cyrillic characters."""
+    return reported == known or (reported.isascii() and reported.strip().casefold() in names.ascii_forms(known))
 
 
 def _is_beginning(one: str, other: str, shortest: int = MIN_TRUNCATED) -> bool:

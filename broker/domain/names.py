@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 from broker.domain.people import PersonName
@@ -35,7 +36,7 @@ _LATIN_LETTERS = str.maketrans(
      "ŋ": "n"}
 )  # fmt: skip
 # One sign that is typed, printed and pasted in many forms: an apostrophe, and a dash (Unicode's dashes and minus).
-_SIGNS = str.maketrans({**dict.fromkeys("’‘ʼʻ`´ʹ′‛ʽ＇", "'"), **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"), "\u00ad": None})
+SIGNS = str.maketrans({**dict.fromkeys("’‘ʼʻ`´ʹ′‛ʽ＇", "'"), **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"), "\u00ad": None})
 
 # Latin letters that look like Cyrillic ones, small or capital, after folding: typed with the keyboard in the wrong
 # state, or written by a program that "repaired" a name (pydicom's chrRuss.dcm spells "Люкceмбypг" with four of them).
@@ -49,7 +50,7 @@ def fold(text: str) -> str:
     look-alikes inside Cyrillic words as the letters they stand for; no accents, ё as е; letters of neighbouring
     alphabets (Tatar, Bashkir, Kazakh, Ukrainian, …) as the Russian ones that such names are written with.
     """
-    folded = unicodedata.normalize("NFC", text).casefold().translate(_SIGNS)
+    folded = unicodedata.normalize("NFC", text).casefold().translate(SIGNS)
     if not folded.isascii():
         folded = _without_look_alikes(without_accents(folded)).translate(RUSSIAN_LETTERS)
     folded = _BLANKS.sub(" ", folded).strip()
@@ -58,7 +59,7 @@ def fold(text: str) -> str:
 
 def in_one_alphabet(text: str) -> str:
     """Fold a text as `fold` does, but keep accents, ё and neighbours' letters: they are transliterated as they are."""
-    folded = unicodedata.normalize("NFC", text).casefold().translate(_SIGNS)
+    folded = unicodedata.normalize("NFC", text).casefold().translate(SIGNS)
     return _BLANKS.sub(" ", _without_look_alikes(folded)).strip()
 
 
@@ -75,6 +76,32 @@ def _without_accents(char: str) -> str:
         return char
     parts = unicodedata.normalize("NFD", char)
     return "".join(part for part in parts if not unicodedata.combining(part)).translate(_LATIN_LETTERS)
+
+
+# ICAO Doc 9303 (Russian alphabet).
+_ICAO = {
+    **dict(zip("абвгдезийклмнопрстуфыэ", "abvgdeziiklmnoprstufye", strict=True)),
+    **{"ё": "e", "ж": "zh", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "ie", "ь": "", "ю": "iu"},
+    "я": "ia",
+}
+_LOOK_ALIKE_LATIN = {cyrillic: latin for latin, cyrillic in zip("abcehkmoptxy", "авсенкмортху", strict=True)}
+
+
+def ascii_forms(text: str) -> frozenset[str]:
+    """Return how a number with Cyrillic letters may come back from a program without them, case folded; else empty.
+
+    Transliterated, typed with look-alikes, or with these letters missing or as question marks.
+    """
+    folded = unicodedata.normalize("NFC", text).casefold()
+    if folded.isascii():
+        return frozenset()
+    tables: tuple[Callable[[str], str], ...] = (
+        lambda char: _ICAO.get(char, "?"),
+        lambda char: _LOOK_ALIKE_LATIN.get(char, "?"),
+        lambda char: "",
+        lambda char: "?",
+    )
+    return frozenset("".join(char if char.isascii() else write(char) for char in folded) for write in tables)
 
 
 def is_cyrillic(text: str) -> bool:

@@ -165,6 +165,8 @@ def _fit_character(char: str, codec: str) -> str:
     if unicodedata.combining(char):  # a stress mark over a letter that stays
         return ""
     nearest = char.translate(_NEAREST)
+    if not nearest:
+        return ""
     for candidate in (char, nearest, names.without_accents(char)):
         try:
             candidate.encode(codec)

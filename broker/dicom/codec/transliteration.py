@@ -33,9 +33,8 @@ SCHEMAS = (
     iuliia.YANDEX_MAPS,
     iuliia.YANDEX_MONEY,
 )
-MARKS = str.maketrans(
-    {"«": '"', "»": '"', "“": '"', "”": '"', "„": '"', "’": "'", "‘": "'", "–": "-", "—": "-", "−": "-", "…": "...",
-     "№": "No", "₽": "rub.", "°": " ", "\u00a0": " ", "\u2011": "-"}
+MARKS = names.SIGNS | str.maketrans(
+    {"«": '"', "»": '"', "“": '"', "”": '"', "„": '"', "…": "...", "№": "No", "₽": "rub.", "°": " ", "\u00a0": " "}
 )  # fmt: skip
 _QUOTES = re.compile(r"['`’ʹ\"ʺ”·-]")
 _I = re.compile(r"[ijy]+")

@@ -1,0 +1,64 @@
+"""A device that reports what its worklist gave it is never a device that names another patient."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.dicom.codec import charset
+from broker.dicom.worklist.response import Alterations, Style, fit_name
+from broker.domain import identity, names, validation
+from broker.domain.people import Patient, PersonName, Sex
+from tests.support.clock import TODAY
+
+CASES = int(os.environ.get("ECHO", "200"))  # 10000 by hand
+BORN = date(1961, 3, 12)
+_CYRILLIC = "абвгдеёжзийклмнопрстуфхцчшщъыьэюяәғқңөұүһіїєґўҙҡҫѓќљњџ"
+_LATIN = "aeiouyzxbcnńñéèêëöüäåøłđßıığşçțğễ"
+parts = st.one_of(*(st.text(each, min_size=1, max_size=14).map(str.capitalize) for each in (_CYRILLIC, _LATIN)))
+components = st.one_of(
+    parts,
+    st.builds("{}{}{}".format, parts, st.sampled_from(["-", "–", "\u2011", "'", "’", "ʼ", " "]), parts),
+)
+people = st.builds(PersonName, components, components | st.just(""), components | st.just("")).filter(
+    lambda name: not {"family", "given", "middle"} & set(validation.patient_problems(_patient(name), TODAY))
+)
+cards = st.sampled_from(["000001", "К-17", "Ж/5", "Щ17", "A-1", "ХМ-2026/000123"])
+styles = st.builds(
+    Style, st.sampled_from([charset.UTF_8, charset.CYRILLIC, charset.LATIN, "GB18030"]), st.integers(16, 64)
+)
+
+
+def _patient(name: PersonName, card: str = "000001") -> Patient:
+    return Patient(name, BORN, Sex.FEMALE, patient_id=card)
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(people, cards, styles)
+def test_an_echo_of_the_worklist_contradicts_nothing(name: PersonName, card: str, style: Style) -> None:
+    reported = fit_name(names.to_dicom(name), style, Alterations())
+    number = charset.fit(card, style.charset)
+    assert identity.contradictions(_patient(name, card), reported, number, "19610312", "F") == []
+
+
+@pytest.mark.parametrize(
+    ("card", "number", "same"),
+    [
+        ("К-17", "K-17", True),  # transliterated, or typed on another keyboard
+        ("К-17", "-17", True),  # an archive that strips what its character set does not have
+        ("К-17", "?-17", True),
+        ("Щ17", "SHCH17", True),
+        ("К-17", "М-17", False),
+        ("К-17", "M-17", False),
+        ("К-17", "K-18", False),
+        ("000001", "000010", False),
+        ("A-1", "-1", False),
+    ],
+)
+def test_a_card_number_is_the_same_only_in_the_characters_that_a_device_has(card: str, number: str, same: bool) -> None:
+    found = identity.contradictions(_patient(PersonName("Ким", "Анна"), card), "KIM^ANNA", number, "")
+    assert found == ([] if same else ["patient_id"])

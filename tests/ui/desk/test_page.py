@@ -225,7 +225,7 @@ async def test_a_draft_survives_a_restart(services: Services) -> None:
         await user.should_see("карта 000001")
         hands.press_save()
         await user.should_see("Печать этикетки")
-        assert kept_draft(services) is None
+        await wait_until_async(lambda: kept_draft(services) is None)
     assert {order.patient.patient_id for order in registered(services)} == {"000001"}
 
 

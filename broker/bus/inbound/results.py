@@ -61,7 +61,7 @@ class ResultPollSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
+class _ResultTask:
     """A result of another clinic: its Task, the order that it answers, and what the ledger has of it."""
 
     task: Resource
@@ -202,7 +202,7 @@ class ResultPoll:
             log.info("order %s: an external result (%s)", order.accession_number, outcome)
         return outcome
 
-    def _for_us(self, task: Resource) -> _Result | None:
+    def _for_us(self, task: Resource) -> _ResultTask | None:
         """Return a result of another clinic on an order of ours, with what is known of it; None for any other Task."""
         id = member(task, "id")
         if not isinstance(id, str) or not is_id(id) or member(task, "intent") != "reflex-order":
@@ -217,9 +217,9 @@ class ResultPoll:
                 return None
             known = incoming.named(reader, SOURCE, f"Task/{id}", ArrivalKind.RESULT)
             patient = outbox.references(reader, order.id).patient
-        return _Result(task, Arrival(SOURCE, f"Task/{id}", _version(task), _as_json([task])), order, patient, known)
+        return _ResultTask(task, Arrival(SOURCE, f"Task/{id}", _version(task), _as_json([task])), order, patient, known)
 
-    def _store_result(self, result: _Result) -> ExternalResultOutcome:
+    def _store_result(self, result: _ResultTask) -> ExternalResultOutcome:
         """Read what a result says, and store it. Raise Unusable, BusUnavailable, StoreError."""
         study, read = self._read(result.task, result.order, result.bus_patient)
         complete = _as_json([result.task, *read])

@@ -150,8 +150,8 @@ def accepted_ids(message: OutboundMessage, answered: BusReferences, dialect: Dia
         needed = ["task", "service_request", "patient"] + ([] if dialect.amends else ["acsn"])
         if dialect.amends:
             found |= {name: answered.extra.get(name, "") for name in ("Encounter", "Condition")}
-    else:
-        return {}
+    else:  # an amendment may name another patient than before: two cards were merged, or split again
+        return {"patient": answered.patient} if answered.patient else {}
     if missing := [name for name in needed if not found[name]]:
         return Rejected(f"not a FHIR answer: {', '.join(missing)} did not come back", uncertain=True)
     return {name: id for name, id in found.items() if id}

@@ -50,11 +50,11 @@ def order_bundle(order: Order, profile: Profile) -> Resource:
 def amendment_bundle(order: Order, references: BusReferences, profile: Profile) -> Resource:
     """Return the transaction that replaces an order's content on the bus by the present one.
 
-    What has no known id is found by its number. The Task goes too, so that the clinic that is to do the study learns of
-    the change, with the status and the accession number that it has.
+    What has no known id is found by its number, and so is the patient: after a merge of two cards the order belongs to
+    another Patient, and the former one on the bus is not overwritten. The Task is sent too, so that the performing
+    clinic learns of the change, with the status and the accession number that it has.
     """
     known = {
-        "Patient": references.patient,
         "ServiceRequest": references.service_request,
         "Task": references.task,
         "Encounter": references.extra.get("Encounter", ""),

@@ -257,6 +257,27 @@ def test_an_amendment_changes_what_is_there_and_makes_only_what_is_new(server: F
     assert server.get(f"Task/{known.task}")["focus"] == {"reference": f"ServiceRequest/{known.service_request}"}
 
 
+def test_an_order_of_a_merged_card_becomes_the_other_patients_and_goes_back_when_they_are_split(
+    server: FhirServer,
+) -> None:
+    one, two = (made.numbered(order(), next(numbers)) for _ in range(2))
+    two = replace(two, patient=replace(two.patient, patient_id=f"M{next(numbers)}", snils="", policy=""))
+    first, second = (bundle_references(server.made(r4.transaction(order_bundle(each, PROFILE)))) for each in (one, two))
+    assert first.patient != second.patient
+    before = stock(server)
+    moved = r4.transaction(amendment_bundle(replace(two, patient=one.patient), second, PROFILE))
+    assert bundle_references(server.made(moved)).patient == first.patient
+    task, request = f"Task/{second.task}", f"ServiceRequest/{second.service_request}"
+    assert server.get(task)["for"] == server.get(request)["subject"] == {"reference": f"Patient/{first.patient}"}
+    # The next message of either patient still finds exactly one.
+    server.made(r4.transaction(amendment_bundle(one, first, PROFILE)))
+    assert (
+        bundle_references(server.made(r4.transaction(amendment_bundle(two, second, PROFILE)))).patient == second.patient
+    )
+    assert server.get(task)["for"] == {"reference": f"Patient/{second.patient}"}
+    assert stock(server) == before
+
+
 def test_the_next_order_of_a_patient_brings_the_newest_name_to_the_same_patient(server: FhirServer) -> None:
     first = made.numbered(order(), next(numbers))
     second = made.numbered(first, next(numbers))

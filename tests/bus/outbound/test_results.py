@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from broker.bus.fhir import Resource
+from broker.bus.outbound.messages import OutboundMessage, accepted_ids
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.transport.dialect import bundle_references, n3, r4
-from broker.domain.messages import BusReferences
+from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, OrderState
 from broker.domain.people import NO_NAME
 from broker.domain.performed import StepReference
@@ -251,7 +252,7 @@ def test_an_amendment_replaces_what_has_an_id_and_finds_the_rest_by_its_number()
     calls = asked(amendment_bundle(order(), known, PROFILE))
     ours = f"?identifier=urn:oid:{MIS}|"
     assert {kind: call for kind, call in calls.items() if not kind.startswith("Practitioner")} == {
-        "Patient": "PUT Patient/p-1",
+        "Patient": f"PUT Patient{ours}000017",
         "ServiceRequest": "PUT ServiceRequest/s-1",
         "Task": "PUT Task/t-1",
         "Encounter": "PUT Encounter/e-1",
@@ -262,6 +263,13 @@ def test_an_amendment_replaces_what_has_an_id_and_finds_the_rest_by_its_number()
     assert asked(amendment_bundle(order(), REFERENCES, PROFILE))["Condition"] == (
         f"PUT Condition{ours}K2611-0001/diagnosis"
     )
+
+
+def test_after_an_amendment_results_are_sent_of_the_patient_whom_the_bus_has_in_the_order_now() -> None:
+    row = OutboxRow(1, 1, OutboxKind.AMEND, OutboxState.PENDING, MADE_AT)
+    message = OutboundMessage(row, order(), REFERENCES)
+    assert accepted_ids(message, BusReferences(patient="p-2"), r4) == {"patient": "p-2"}
+    assert accepted_ids(message, BusReferences(), r4) == {}
 
 
 def test_an_amendment_has_the_orders_present_content_under_the_same_full_urls() -> None:

@@ -27,7 +27,7 @@ OTHERS_OPTIONS = {
     *("--dist", "--durations", "--add", "--now", "--upgrade"),
     *("--group", "--extra", "--universal", "--python-version", "--generate-hashes", "--no-annotate", "--output-file"),
     *("--no-emit-index-url", "--no-emit-find-links", "--quiet", "--custom-compile-command", "--constraint"),
-    *("--counts", "--clients", "--rounds", "--also", "--peers", "--strict"),
+    *("--counts", "--clients", "--rounds", "--also", "--peers", "--search", "--strict"),
 }
 # What Russian documents quote that is no text of the program.
 OTHERS_WORDS = {

@@ -21,6 +21,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from broker.store.schema import name_keys
 from broker.store.schema.migrate import UnusableSchema, migrate
 
 log = logging.getLogger(__name__)
@@ -399,5 +400,6 @@ def _prepare(conn: Connection, path: Path) -> None:
     conn.execute("PRAGMA synchronous=FULL")
     try:
         migrate(conn)
+        name_keys.refresh(conn)
     except UnusableSchema as error:
         raise StoreError(f"the database {path} {error}") from error

@@ -3,6 +3,7 @@
     python -m tests.bench --help
     python -m tests.bench                                   # 100, 1,000 and 10,000 items; 1, 8 and 32 clients
     python -m tests.bench --counts 1000000 --peers none     # ours alone
+    python -m tests.bench --search 1000000                  # the search for patients, in the store
 
 Servers take turns within every round, so that a slow moment of the machine strikes all of them; medians are printed.
 It builds its load client with g++. A ratio is ours beside the better of the others.
@@ -22,7 +23,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import items, live, servers
+from tests.bench import items, live, search, servers
 from tests.bench.servers import Server
 
 STARTERS: dict[str, Callable[[Path, int, date], AbstractContextManager[Server]]] = {
@@ -41,6 +42,9 @@ def main() -> None:
     asked = _arguments()
     today = datetime.now(UTC).date()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        if asked.search:
+            search.measure(Path(name), asked.search)
+            return
         client = _build(Path(name))
         for count in asked.counts:
             folder = Path(name) / str(count)
@@ -188,6 +192,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--peers", default="wlmscpfs,orthanc", help="or none")
     parser.add_argument("--also", default="mpps,busy,live", help="what is measured besides, or none")
+    parser.add_argument("--search", type=int, default=0, metavar="N", help="only the search among N patients")
     asked = parser.parse_args()
     asked.peers = [] if asked.peers == "none" else asked.peers.split(",")
     asked.also = asked.also.split(",")

@@ -60,7 +60,7 @@ def test_a_performed_step_is_linked_by_the_regions_number(store: Store, order: O
 
 def test_people_find_an_order_by_the_regions_number(store: Store, order: Order) -> None:
     with store.read() as reader:
-        [visit] = schedule.studies(reader, THEIRS.lower(), order.steps[0].start.date())
+        [visit] = schedule.studies(reader, THEIRS.lower(), order.steps[0].start.date()).visits
         card = order_card.card(reader, THEIRS)
     assert visit.order.id == order.id
     assert card is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,3 +121,10 @@ def test_a_shrunk_name_fits_and_still_begins_with_the_family_name(name: PersonNa
 )
 def test_a_description_is_cut_at_a_word_where_that_leaves_most_of_it(text: str, shown: str) -> None:
     assert names.cut(text, 20) == shown
+
+
+def test_whoever_changes_what_fold_returns_raises_the_version_of_stored_keys() -> None:
+    letters = [chr(code) for code in (*range(0x20, 0x530), *range(0x2010, 0x2016), 0x2019, 0x2212, 0x1E9E, 0xFB01)]
+    folded = "\n".join(names.fold(f"а{letter} {letter} a{letter}") for letter in letters)
+    digest = hashlib.sha256(folded.encode()).hexdigest()[:12]
+    assert (names.FOLD_VERSION, digest) == (1, "3275cf694a12")

@@ -21,7 +21,7 @@ from broker.domain.people import Patient, PersonName, Sex
 from broker.domain.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import board, lookups, order_card, patient_history, patient_index
+from broker.store.queries import board, order_card, patient_history, patient_index, patient_search
 from broker.store.tables import external_studies, orders, outbox, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.patient_merges import PatientMerge
@@ -69,7 +69,7 @@ def rows(store: Store, sql: str) -> list[dict[str, Any]]:
 
 def found(store: Store, typed: str) -> list[str]:
     with store.read() as reader:
-        return [each.patient_id for each in lookups.patients(reader, typed)]
+        return [each.patient_id for each in patient_search.search(reader, typed).patients]
 
 
 @pytest.fixture

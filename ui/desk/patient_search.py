@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from nicegui import ui
 
 from broker.domain.people import Patient
-from broker.store.queries import lookups
+from broker.store.queries import patient_search
 from ui.live import read_as_viewer
 from ui.services import Services
 from ui.widgets import theme
 from ui.widgets.autocomplete import Autocomplete
 from ui.widgets.form_field import labelled_field
+
+SHOWN = 8  # patients that are listed
 
 
 class PatientSearch:
@@ -36,10 +38,12 @@ class PatientSearch:
             lambda patient: theme.patient_line(str(patient.name), patient.birth_date, services.today()),
             take,
             name="patient",
+            at_most=SHOWN,
             eager=True,
             no_match="Никого нет. Новый пациент:",
             other="Новый пациент:",
         )
 
     async def _find(self, typed: str) -> list[Patient]:
-        return await read_as_viewer(self._services, lambda reader: lookups.patients(reader, typed))
+        found = await read_as_viewer(self._services, lambda reader: patient_search.search(reader, typed, SHOWN + 1))
+        return found.patients

@@ -15,7 +15,7 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import device_registry, schedule
-from broker.store.queries.schedule import Visit
+from broker.store.queries.schedule import FoundStudies, Visit
 from ui.layout.frame import frame, search_box
 from ui.live import current_actor, follow, latest, read_as_viewer
 from ui.services import Services
@@ -36,9 +36,9 @@ def build(services: Services) -> None:
         actor = current_actor(services)
         if typed:
             found = await read_as_viewer(services, lambda reader: schedule.studies(reader, typed, services.today(), 2))
-            numbers = {visit.order.accession_number for visit in found}
-            if numbers == {typed.upper()}:
-                return RedirectResponse(f"/order/{typed.upper()}", 303)
+            numbers = {visit.order.accession_number for visit in found.visits}
+            if found.numbered and len(numbers) == 1:
+                return RedirectResponse(f"/order/{numbers.pop()}", 303)
         with frame(services, actor, "/studies"), ui.element("div").classes("page"):
             page = StudyListPage(services, typed, permissions.may(actor, Permission.REGISTER))
             refresh = latest(services, page.read, page.show)
@@ -67,20 +67,20 @@ class StudyListPage:
             else:
                 theme.empty("Сегодня ещё нет направлений.", "Как только их запишут, они появятся здесь.")
         self._table = _make_table()
-        self._more = text("p", f"Показаны первые {MOST}. Наберите фамилию и имя полнее.", "muted small more")
+        self._more = text("p", "Найдено больше, чем показано: уточните имя или дату рождения.", "muted small more")
 
-    def read(self, reader: Reader) -> tuple[list[Visit], list[Device]]:
+    def read(self, reader: Reader) -> tuple[FoundStudies, list[Device]]:
         """Return the day's visits, or those that match the query, and the devices."""
         return schedule.studies(reader, self._typed, self._services.today(), MOST), device_registry.approved(reader)
 
-    def show(self, found: tuple[list[Visit], list[Device]]) -> None:
+    def show(self, found: tuple[FoundStudies, list[Device]]) -> None:
         """Draw the list, if it differs from what is shown."""
-        visits, devices = found
+        (visits, more, _), devices = found
         self._heading.set_text(f"Найдено по «{self._typed}»" if self._typed else "Исследования сегодня")
         self._count.set_text(str(len(visits)))
         self._none.set_visibility(not visits)
         self._table.set_visibility(bool(visits))
-        self._more.set_visibility(bool(self._typed) and len(visits) == MOST)
+        self._more.set_visibility(more)
         today = self._services.today()
         device_names = {device.ae_title: device.name for device in devices}
         rows = [_row(visit, today, device_names) for visit in visits]

@@ -17,7 +17,7 @@ from broker.domain.reports import ExternalStudy
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import lookups, patient_cards
+from broker.store.queries import patient_cards, patient_search
 from broker.store.queries.patient_cards import FormerCard, PatientCard
 from broker.store.queries.schedule import Visit
 from broker.workflow import patient_merge
@@ -38,6 +38,7 @@ from ui.widgets.memo import Memo
 from ui.widgets.theme import text
 
 MOST_SIMILAR = 5
+SHOWN = 8  # patients that the search lists
 MOST_REPEATS = 3
 LONGEST = 160  # characters of a conclusion in the table
 
@@ -178,6 +179,7 @@ class PatientPage:
                     lambda each: theme.patient_line(str(each.name), each.birth_date, today),
                     self._compare,
                     name="other-card-list",
+                    at_most=SHOWN,
                     eager=True,
                     no_match="Никого нет:",
                 )
@@ -186,8 +188,9 @@ class PatientPage:
 
     async def _search(self, typed: str) -> list[Patient]:
         own = self._found.patient.id
-        found = await read_as_viewer(self._services, lambda reader: lookups.patients(reader, typed))
-        return [each for each in found if each.id != own]
+        # One more than are listed, so that it is said if there are more; and the card itself may be among them.
+        found = await read_as_viewer(self._services, lambda reader: patient_search.search(reader, typed, SHOWN + 2))
+        return [each for each in found.patients if each.id != own]
 
     async def _compare(self, other: Patient | None, typed: str) -> None:
         if other is None:

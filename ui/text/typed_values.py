@@ -6,7 +6,7 @@ import re
 from datetime import date, time, timedelta
 from typing import Any
 
-from broker.domain import names
+from broker.domain import names, typed_dates
 from broker.domain.identifiers import show_policy, show_snils
 from broker.domain.people import Sex
 
@@ -31,15 +31,6 @@ def parse_day(typed: str, today: date) -> date | None:
     year = int(found[3]) if found[3] else today.year
     try:
         return date(year + 2000 if found[3] and len(found[3]) == 2 else year, int(found[2]), int(found[1]))
-    except ValueError:
-        return None
-
-
-def parse_birth_date(typed: str) -> date | None:
-    """Return a birth date: day, month and a year of four digits, with or without dots; None if it is not one."""
-    found = re.fullmatch(r"(\d{2}|\d(?=\D))\D?(\d{2}|\d(?=\D))\D?(\d{4})", typed.strip())
-    try:
-        return date(int(found[3]), int(found[2]), int(found[1])) if found else None
     except ValueError:
         return None
 
@@ -81,21 +72,17 @@ def sex_of_patronymic(middle: str) -> Sex | None:
     return next((sex for tail, sex in _SEX_OF_TAIL.items() if folded.endswith(tail)), None)
 
 
-def split_search(typed: str) -> dict[str, Any]:
+def split_search(typed: str, today: date) -> dict[str, Any]:
     """Return what was searched for by fields: digits are a birth date, a СНИЛС or a policy, words a name."""
-    digits = "".join(char for char in typed if char.isdigit())
+    rest, possible = typed_dates.take_birth_dates(typed)
+    born = typed_dates.likeliest(possible, today)
+    found: dict[str, Any] = {"birth_date": f"{born:%d.%m.%Y}"} if born else {}
+    digits = "".join(char for char in rest if char.isdigit())
     if digits and not any(char.isalpha() for char in typed):
-        if len(digits) == 8 and (born := parse_birth_date(typed)):
-            return {"birth_date": f"{born:%d.%m.%Y}"}
         return {"snils": show_snils(digits)} if len(digits) <= 11 else {"policy": show_policy(digits[:16])}
-    found: dict[str, Any] = {}
-    rest = []
-    for word in typed.split():
-        if born := parse_birth_date(word):
-            found["birth_date"] = f"{born:%d.%m.%Y}"
-        else:
-            rest.append(word)
-    name = names.split(" ".join(rest))
+    if not rest.strip():
+        return found
+    name = names.split(rest)
     return found | {
         "family": tidy_name(name.family),
         "given": tidy_name(name.given),

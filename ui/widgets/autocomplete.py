@@ -27,6 +27,7 @@ class Autocomplete(Generic[T]):
     `take` gets what was chosen, or None and the words that nothing matched. With `eager` the first match is chosen
     by itself and none of them is an answer too, offered as `no_match` or, under the matches, as `other`; without it the
     field keeps what is typed, and the list only offers.
+    With `at_most` no more matches are shown, and of a longer list it is said that there are more.
     While `filling` returns True, the page itself fills the field, and nothing is searched.
     """
 
@@ -41,11 +42,14 @@ class Autocomplete(Generic[T]):
         eager: bool = False,
         no_match: str = "",
         other: str = "",
+        at_most: int = 0,
         filling: Callable[[], bool] = lambda: False,
     ) -> None:
         self.field = field
         self._look, self._draw, self._take = read_as_viewer, draw, take
         self._name, self._eager, self._no_match, self._other = name, eager, no_match, other
+        self._at_most = at_most
+        self._more = ""  # says that there are more matches
         self._matches: list[T] = []
         self._answered: str | None = None  # the words that the list answers; None while it is closed
         self._chosen = -1
@@ -85,7 +89,9 @@ class Autocomplete(Generic[T]):
         found = await self._look(typed)
         if generation != self._generation or self.field.control.is_deleted:
             return False
-        self._matches, self._answered = found, typed
+        most = self._at_most or len(found)
+        self._more = f"Найдено больше {most}, уточните" if len(found) > most else ""
+        self._matches, self._answered = found[:most], typed
         self._chosen = 0 if self._eager else -1
         self._redraw()
         return True
@@ -125,13 +131,14 @@ class Autocomplete(Generic[T]):
         else:
             box.props(remove="aria-activedescendant")
         count = len(self._matches)
-        self._status.set_text(
-            words.plural(count, "совпадение", "совпадения", "совпадений") if count else "Совпадений нет"
-        )
+        counted = words.plural(count, "совпадение", "совпадения", "совпадений") if count else "Совпадений нет"
+        self._status.set_text(self._more or counted)
         with self.list:
             for number, match in enumerate(self._matches):
                 with self._option(number, match), ui.element("span").classes("cut"):
                     self._draw(match)
+            if self._more:
+                text("div", self._more, "muted small more-found").props("role=option aria-disabled=true")
             none = self._other if self._matches else self._no_match
             if none:
                 with self._option(count, None):

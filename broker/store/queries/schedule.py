@@ -9,16 +9,16 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from broker.domain.orders import Order, OrderState
 from broker.domain.performed import PerformedStep
 from broker.store.database import Reader, Row
-from broker.store.queries import lookups
+from broker.store.queries import patient_search
 from broker.store.rows import instant
-from broker.store.tables import (
-    orders,
-    performed,
-)
+from broker.store.tables import orders, performed
+
+_PATIENTS = 1000  # whose studies are looked through
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +89,32 @@ def history(reader: Reader, patient_id: int, limit: int = 8) -> list[Visit]:
     return from_rows(reader, rows)
 
 
-def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> list[Visit]:
-    """Return studies by accession number or by beginnings of the patient's names; without `typed`, those of the day."""
+class FoundStudies(NamedTuple):
+    """Studies that match; `more` if others match, too."""
+
+    visits: list[Visit]
+    more: bool = False
+    numbered: bool = False  # what was typed is their accession number, with whatever dashes
+
+
+def studies(reader: Reader, typed: str, on: date, limit: int = 100) -> FoundStudies:
+    """Find studies by accession number, or by anything that finds their patients; nothing typed gives the day."""
     typed = typed.strip()
     if not typed:
-        return day(reader, on)
+        return FoundStudies(day(reader, on))
     exact = reader.rows(SELECT_VISITS + f"WHERE o.{orders.HAS_NUMBER} ORDER BY s.id", [typed.upper()])
+    if not exact and (numbered := patient_search.numbered_orders(reader, typed)):
+        exact = reader.rows(
+            SELECT_VISITS + "WHERE o.id IN (SELECT value FROM json_each(?)) ORDER BY s.id", [json.dumps(numbered)]
+        )
     if exact:
-        return from_rows(reader, exact)
-    people = json.dumps([patient.stored_id for patient in lookups.patients(reader, typed, 50)])
+        return FoundStudies(from_rows(reader, exact), numbered=True)
+    found = patient_search.search(reader, typed, _PATIENTS)
     rows = reader.rows(
         SELECT_VISITS + "WHERE o.patient_id IN (SELECT value FROM json_each(?)) ORDER BY s.start DESC LIMIT ?",
-        [people, limit],
+        [json.dumps([patient.stored_id for patient in found.patients]), limit + 1],
     )
-    return from_rows(reader, rows)
+    return FoundStudies(from_rows(reader, rows[:limit]), more=found.more or len(rows) > limit)
 
 
 def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:

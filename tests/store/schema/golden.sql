@@ -1,3 +1,5 @@
+CREATE VIEW patient_words AS SELECT id, name_key || ' ' || substr(birth_date, 1, 4) AS words FROM patient;
+
 CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit trail only grows'); END;
 
@@ -51,6 +53,24 @@ BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient
 CREATE TRIGGER patient_merged_numbers BEFORE UPDATE ON patient
 WHEN new.merged_into IS NOT NULL AND (new.snils IS NOT NULL OR new.policy IS NOT NULL)
 BEGIN SELECT RAISE(ABORT, 'a merged card has no numbers'); END;
+
+CREATE TRIGGER patient_search_delete AFTER DELETE ON patient
+BEGIN
+    INSERT INTO patient_search (patient_search, rowid, words)
+        VALUES ('delete', old.id, old.name_key || ' ' || substr(old.birth_date, 1, 4));
+END;
+
+CREATE TRIGGER patient_search_insert AFTER INSERT ON patient
+BEGIN
+    INSERT INTO patient_search (rowid, words) VALUES (new.id, new.name_key || ' ' || substr(new.birth_date, 1, 4));
+END;
+
+CREATE TRIGGER patient_search_update AFTER UPDATE OF name_key, birth_date ON patient
+BEGIN
+    INSERT INTO patient_search (patient_search, rowid, words)
+        VALUES ('delete', old.id, old.name_key || ' ' || substr(old.birth_date, 1, 4));
+    INSERT INTO patient_search (rowid, words) VALUES (new.id, new.name_key || ' ' || substr(new.birth_date, 1, 4));
+END;
 
 CREATE TRIGGER patient_update_new AFTER UPDATE ON patient
 BEGIN INSERT INTO worklist_change (order_id) SELECT id FROM orders WHERE patient_id = new.id; END;
@@ -469,6 +489,17 @@ CREATE TABLE patient_merge (  -- the trail: what each merge did, so that it can 
     CHECK (surviving_id <> merged_id)
 ) STRICT;
 
+CREATE VIRTUAL TABLE patient_search USING fts5 (
+    words, content = 'patient_words', content_rowid = 'id', detail = none, columnsize = 0,
+    prefix = '1 2 3 4 5 6 7 8', tokenize = 'unicode61 remove_diacritics 0'
+);
+
+CREATE TABLE 'patient_search_config'(k PRIMARY KEY, v) WITHOUT ROWID;
+
+CREATE TABLE 'patient_search_data'(id INTEGER PRIMARY KEY, block BLOB);
+
+CREATE TABLE 'patient_search_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
+
 CREATE TABLE performed_dose (
     performed_step_id INTEGER NOT NULL REFERENCES performed_step (id) ON DELETE CASCADE,
     keyword TEXT NOT NULL,
@@ -651,6 +682,10 @@ CREATE INDEX incoming_item_open ON incoming_item (at) WHERE state <> 'taken';
 
 CREATE INDEX incoming_referral_open ON incoming_referral (received_at) WHERE state IN ('waiting', 'needs_attention');
 
+CREATE INDEX orders_accession ON orders (replace(replace(upper(accession_number), '-', ''), ' ', ''));
+
+CREATE INDEX orders_bus_accession ON orders (replace(replace(upper(bus_accession_number), '-', ''), ' ', ''));
+
 CREATE INDEX orders_external ON orders (state_since) WHERE owner <> '';
 
 CREATE INDEX orders_patient ON orders (patient_id);
@@ -668,9 +703,9 @@ CREATE INDEX outbox_order ON outbox (order_id, seq);
 
 CREATE INDEX patient_birth_date ON patient (birth_date);
 
-CREATE INDEX patient_difference_other ON patient_difference (other_id);
+CREATE INDEX patient_card ON patient (replace(replace(upper(patient_id), '-', ''), ' ', ''));
 
-CREATE INDEX patient_given ON patient (given_key);
+CREATE INDEX patient_difference_other ON patient_difference (other_id);
 
 CREATE UNIQUE INDEX patient_merge_open ON patient_merge (merged_id) WHERE undone_at IS NULL;
 
@@ -683,6 +718,9 @@ CREATE INDEX patient_merge_surviving ON patient_merge (surviving_id);
 CREATE INDEX patient_merged ON patient (merged_into) WHERE merged_into IS NOT NULL;
 
 CREATE INDEX patient_name ON patient (name_key);
+
+CREATE INDEX patient_phone ON patient (substr(replace(replace(replace(replace(replace(replace(
+    phone, ' ', ''), '-', ''), '(', ''), ')', ''), '+', ''), '.', ''), -10)) WHERE phone <> '';
 
 CREATE INDEX performed_step_created_at ON performed_step (created_at);
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from broker.domain.people import PersonName
 from broker.store.database import Store, StoreError
+from broker.store.queries import patient_search
 from broker.store.schema import migrate
 from broker.store.schema.migrate import Migration, migrations
-from broker.store.tables import orders, performed
+from broker.store.tables import orders, patients, performed
 from tests.store.schema.snapshot import GOLDEN, VERSIONS, schema
+from tests.support.factory import KUZNETSOVA
 
 
 def restored(version: str, path: Path) -> Path:
@@ -56,6 +60,20 @@ def test_a_database_of_every_version_is_migrated_with_all_that_is_in_it(version:
         assert reader.rows("PRAGMA foreign_key_check") == []
     store.close()
     assert schema_of(store.path) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_names_that_an_earlier_version_folded_otherwise_are_found_after_the_update(store: Store) -> None:
+    store.write(patients.add, replace(KUZNETSOVA, name=PersonName("О’Хара", "Анна")), "1")
+    # Version 0.1.0 kept the apostrophe as it was typed.
+    store.write(lambda tx: tx.run("UPDATE patient SET name_key = 'о’хара анна'"))
+    conn = sqlite3.connect(store.path)
+    conn.execute("PRAGMA user_version = 0")
+    conn.close()
+    again = Store(store.path)
+    with again.read() as reader:
+        assert reader.value("SELECT name_key FROM patient") == "о'хара анна"
+        assert len(patient_search.search(reader, "о'хара анна").patients) == 1
+    again.close()
 
 
 def test_a_migrated_database_is_left_alone_when_it_is_opened_again(store: Store) -> None:

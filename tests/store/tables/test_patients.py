@@ -8,7 +8,7 @@ import pytest
 
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Store
-from broker.store.queries import lookups, patient_index
+from broker.store.queries import patient_index, patient_search
 from broker.store.tables import patients
 from tests.support.factory import KUZNETSOVA
 
@@ -30,7 +30,7 @@ def people(store: Store) -> Store:
 
 def found(store: Store, typed: str) -> list[str]:
     with store.read() as reader:
-        return [patient.name.family for patient in lookups.patients(reader, typed)]
+        return [patient.name.family for patient in patient_search.search(reader, typed).patients]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from nicegui.testing import User
 from broker.domain.orders import Order
 from broker.domain.people import Patient, PersonName
 from broker.domain.reports import ExternalStudy, Report, ReportState
-from broker.store.queries import lookups, patient_cards
+from broker.store.queries import patient_cards, patient_search
 from broker.store.tables import external_studies, reports, worklist
 from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import patient_merge, referrals
@@ -182,12 +182,12 @@ async def test_what_is_merged_is_what_is_shown_and_it_can_be_taken_back(scene: S
     await user.should_see("Карты 000001 и 000002 объединены в 09:47. Переехало: 1 исследование.", retries=30)
     await user.should_see("Прежняя карта", retries=30)
     with scene.store.read() as reader:
-        [patient] = lookups.patients(reader, "кузнецова")
+        [patient] = patient_search.search(reader, "кузнецова").patients
     assert (patient.name.middle, patient.phone) == ("Петровна", "+7 900 000-00-00")
     press(user, "Разъединить")
     await user.should_see("Разъединено: карта 000002 снова отдельно", retries=30)
     with scene.store.read() as reader:
-        assert len(lookups.patients(reader, "кузнецова")) == 2
+        assert len(patient_search.search(reader, "кузнецова").patients) == 2
 
 
 async def test_a_merge_says_what_the_region_learns_and_what_only_others_can_correct(scene: Scene, user: User) -> None:

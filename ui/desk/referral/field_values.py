@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, time
 from typing import Any, TypeVar
 
-from broker.domain import identifiers, names, validation
+from broker.domain import identifiers, names, typed_dates, validation
 from broker.domain.devices import Device, ProcedureType
 from broker.domain.identifiers import show_policy, show_snils
 from broker.domain.orders import Order, Priority, Referral, ReferralDraft
 from broker.domain.people import Patient, PersonName, Sex
 from ui.text import typed_values, words
-from ui.text.typed_values import parse_birth_date, parse_day, parse_number, parse_time
+from ui.text.typed_values import parse_day, parse_number, parse_time
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ def usual_form(key: str, typed: str, today: date) -> str:
     """Return what was typed into a field the way it is always shown; what cannot be read stays as it is."""
     if key in ("family", "given", "middle"):
         return typed_values.tidy_name(typed)
-    if key == "birth_date" and (born := parse_birth_date(typed)):
+    if key == "birth_date" and (born := typed_dates.birth_date(typed, today)):
         return f"{born:%d.%m.%Y}"
     if key == "date" and (day := parse_day(typed, today)):
         return words.day(day, today)
@@ -259,7 +259,7 @@ class FormParser:
         The id is 0 unless it is still the patient who was chosen.
         """
         text, chosen = self._text, self._content.patient
-        born = self._required("birth_date", parse_birth_date)
+        born = self._required("birth_date", lambda typed: typed_dates.birth_date(typed, self._now.date()))
         name = PersonName(text("family"), text("given"), text("middle"))
         same = chosen if chosen and is_same_person(chosen, name, born) else None
         if chosen and same is None and self._rules.patient_is_fixed:

@@ -150,7 +150,7 @@ class ReferralForm:
     def fill_words(self, typed: str) -> None:
         """Fill the fields from a search without a match: digits are a birth date, a СНИЛС or a policy, words a name."""
         self.clear(PATIENT + RARE)
-        found = typed_values.split_search(typed)
+        found = typed_values.split_search(typed, self._today())
         with self._quietly():
             self._put(found)
 

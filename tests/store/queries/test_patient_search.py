@@ -1,0 +1,185 @@
+"""Everybody is found by whatever people type of them, however many others there are."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.domain import names
+from broker.domain.people import Patient, PersonName, Sex
+from broker.store.database import Store, Tx
+from broker.store.queries import patient_search, schedule
+from broker.store.tables import patients
+from broker.workflow import referrals
+from tests.support import factory
+from tests.support.clock import TODAY
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
+
+IVANOV = Patient(
+    PersonName("Иванов", "Ярослав", "Юрьевич"),
+    date(1938, 2, 17),
+    Sex.MALE,
+    snils="08765430300",
+    policy="7800000012345689",
+    phone="8 (903) 123-45-67",
+)
+SALTYKOV = Patient(PersonName("Салтыков-Щедрин", "Фёдор"), date(1961, 3, 12), Sex.MALE, phone="2-34-56")
+OLD = date(1950, 1, 1), Sex.MALE
+OHARA = Patient(PersonName("О'Хара", "Анна", "Сергеевна"), date(2001, 1, 9), Sex.FEMALE)
+
+
+@pytest.fixture
+def people(store: Store) -> Store:
+    for patient, number in ((KUZNETSOVA, "004512"), (IVANOV, "A-77/2"), (SALTYKOV, "000003"), (OHARA, "000004")):
+        store.write(patients.add, patient, number)
+    return store
+
+
+def found(store: Store, typed: str, limit: int = 8) -> list[str]:
+    with store.read() as reader:
+        return [patient.name.family for patient in patient_search.search(reader, typed, limit).patients]
+
+
+def crowd(store: Store, count: int, family: str = "Иванов", given: str = "Иван") -> None:
+    """Add namesakes who stand before everybody else in the alphabet, and in the table."""
+
+    def add(tx: Tx) -> None:
+        for number in range(count):
+            middle = "а" + "".join(chr(ord("а") + int(digit)) for digit in f"{number:05d}")
+            patients.add(tx, Patient(PersonName(family, given, middle), date(1950, 1, 1), Sex.MALE), f"C{number}")
+
+    store.write(add)
+
+
+@pytest.mark.parametrize(
+    ("typed", "family"),
+    [
+        # every word, in any order, with any signs
+        ("ярослав", "Иванов"), ("юрьевич", "Иванов"), ("ю я и", "Иванов"), ("Иванов Я.Ю.", "Иванов"),
+        ("иванов,ярослав", "Иванов"), ("щедрин", "Салтыков-Щедрин"), ("салтыков–щ", "Салтыков-Щедрин"),
+        ("федор салт", "Салтыков-Щедрин"), ("О’Хара", "О'Хара"), ("oʼхара", "О'Хара"), ("хара анна", "О'Хара"),
+        # every form of the birth date, alone and beside words
+        ("17.02.1938", "Иванов"), ("17021938", "Иванов"), ("17/02/1938", "Иванов"), ("17,02,1938", "Иванов"),
+        ("17.02.38", "Иванов"), ("1938-02-17", "Иванов"), ("17 02 1938", "Иванов"), ("9.1.01", "О'Хара"),
+        ("иванов ярослав 17021938", "Иванов"), ("ива 17/2/38", "Иванов"), ("иванов 1938", "Иванов"),
+        ("1938 ярослав", "Иванов"),
+        # every number, with any dashes and blanks
+        ("087-654-303 00", "Иванов"), ("08765430300", "Иванов"), ("087 654", "Иванов"), ("087–654", "Иванов"),
+        ("7800 0000 1234 5689", "Иванов"), ("+7 903 123-45-67", "Иванов"), ("89031234567", "Иванов"),
+        ("903123", "Иванов"), ("(903) 123 45", "Иванов"), ("23456", "Салтыков-Щедрин"), ("2-34-56", "Салтыков-Щедрин"),
+        ("004512", "Кузнецова"), ("4512", "Кузнецова"), ("a77/2", "Иванов"), ("А-77", "Иванов"),
+    ],
+)  # fmt: skip
+def test_a_patient_is_found_by_anything_that_is_typed_of_him(people: Store, typed: str, family: str) -> None:
+    assert found(people, typed) == [family]
+
+
+@pytest.mark.parametrize("typed", ["", "%", "_", "'", '"', "иванов 1939", "ярослав 18.02.1938", "31.02.1938 иванов",
+                                   "OR", "иванов NOT ярослав", "нетакого", "-", "*", "1" * 400])  # fmt: skip
+def test_what_fits_nobody_finds_nobody(people: Store, typed: str) -> None:
+    assert found(people, typed) == []
+
+
+@pytest.mark.parametrize(
+    "write",
+    ["{}", "K26110001", "k2611 0001", "k2611–0001", "л2611-0001"],
+    ids=["as it is", "-", "blank", "dash", "keys"],
+)
+def test_an_order_is_found_by_its_number_with_any_dashes_and_keys(store: Store, write: str) -> None:
+    order = store.write(referrals.register, factory.draft(), REGISTRAR, CLINIC)
+    typed = write.format(order.accession_number)
+    assert found(store, typed) == ["Кузнецова"]
+    with store.read() as reader:
+        studies = schedule.studies(reader, typed, TODAY)
+    assert [visit.order.id for visit in studies.visits] == [order.id]
+    assert studies.numbered
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["иванов ярослав", "ярослав иванов", "ива яро", "я ива", "иванов юрьевич", "иванов 17.02.1938", "иванов 1938"],
+)
+def test_nobody_is_out_of_reach_behind_his_namesakes(people: Store, typed: str) -> None:
+    crowd(people, 2000)
+    assert found(people, typed) == ["Иванов"]
+
+
+def test_where_more_are_found_than_shown_it_is_said(people: Store) -> None:
+    crowd(people, 20)
+    with people.read() as reader:
+        many = patient_search.search(reader, "иванов", 8)
+        one = patient_search.search(reader, "иванов ярослав", 8)
+        all_of_them = patient_search.search(reader, "иванов", 21)
+    assert (len(many.patients), many.more) == (8, True)
+    assert (len(one.patients), one.more) == (1, False)
+    assert (len(all_of_them.patients), all_of_them.more) == (21, False)
+
+
+def test_whole_words_of_the_family_name_come_first(people: Store) -> None:
+    for family in ("Ивановский", "Иванова"):
+        patient = Patient(PersonName(family, "Пётр", "Иванович"), date(1950, 1, 1), Sex.MALE)
+        people.write(patients.add, patient, family)
+    assert found(people, "иванов") == ["Иванов", "Иванова", "Ивановский"]
+
+
+def test_a_patient_whose_name_or_birth_date_changes_is_found_by_the_new_one_only(people: Store) -> None:
+    with people.read() as reader:
+        known = patients.find_by(reader, "snils", "08765430300")
+    assert known is not None
+    changed = replace(known, name=PersonName("Петров", "Ярослав"), birth_date=date(1939, 1, 1))
+    people.write(patients.update, known.stored_id, changed)
+    assert found(people, "ярослав 1939") == found(people, "петров ярослав") == ["Петров"]
+    assert found(people, "иванов") == found(people, "ярослав 1938") == found(people, "юрьевич") == []
+    people.write(lambda tx: tx.run("DELETE FROM patient WHERE id = ?", [known.stored_id]))
+    assert found(people, "ярослав") == []
+    people.write(lambda tx: tx.run("INSERT INTO patient_search (patient_search) VALUES ('integrity-check')"))
+
+
+def test_studies_of_everybody_who_matches_are_found_and_it_is_said_when_there_are_more(store: Store) -> None:
+    for number in range(60):  # namesakes
+        patient = Patient(PersonName("Иванов", "Иван", chr(ord("а") + number // 8) * (number % 8 + 1)), *OLD)
+        store.write(referrals.register, factory.draft(patient=patient), REGISTRAR, CLINIC)
+    with store.read() as reader:
+        assert len(schedule.studies(reader, "иванов", TODAY).visits) == 60
+        some = schedule.studies(reader, "иван иванов", TODAY, 50)
+    assert (len(some.visits), some.more) == (50, True)
+
+
+def test_every_lookup_goes_by_an_index(people: Store) -> None:
+    lookups = [
+        *patient_search._BY_DIGITS,
+        *patient_search._BY_TEXT,
+        patient_search._BY_PHONE,
+        "SELECT * FROM patient WHERE birth_date = :low",
+        "SELECT * FROM patient WHERE name_key >= :low AND name_key < :high AND merged_into IS NULL ORDER BY name_key",
+    ]
+    with people.read() as reader:
+        for sql in lookups:
+            plan = reader.rows(f"EXPLAIN QUERY PLAN {sql}", {"low": "1", "high": "2"})
+            assert [row["detail"].split()[0] for row in plan] == ["SEARCH"], (sql, plan)
+
+
+LETTERS = "абвгийкмоуыьяёңәғіїў-'’ʼ ÀàéŁoOcC"
+
+
+@given(st.text(LETTERS, min_size=1, max_size=12), st.text(LETTERS, min_size=1, max_size=12), st.randoms())
+def test_the_words_of_any_name_find_its_bearer(
+    tmp_path_factory: pytest.TempPathFactory, family: str, given_name: str, chance: random.Random
+) -> None:
+    name = PersonName(names.tidy(family), names.tidy(given_name))
+    if not name.family:
+        return
+    store = factory.open_store(tmp_path_factory.mktemp("search") / "worklist.sqlite")
+    try:
+        store.write(patients.add, Patient(name, date(1950, 1, 1), Sex.MALE), "1")
+        words = patient_search._WORD.findall(names.fold(str(name)))
+        chance.shuffle(words)
+        typed = " ".join(word[: chance.randint(1, len(word))].upper() for word in words)
+        assert len(found(store, typed)) == bool(words)
+    finally:
+        store.close()

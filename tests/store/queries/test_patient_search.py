@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.dicom.worklist import name_matching
 from broker.domain import names
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store.database import Store, Tx
@@ -162,6 +163,22 @@ def test_every_lookup_goes_by_an_index(people: Store) -> None:
         for sql in lookups:
             plan = reader.rows(f"EXPLAIN QUERY PLAN {sql}", {"low": "1", "high": "2"})
             assert [row["detail"].split()[0] for row in plan] == ["SEARCH"], (sql, plan)
+
+
+@pytest.mark.parametrize(
+    ("family", "typed"),
+    [
+        ("О'Хара", "о’хара"), ("О’Хара", "О'ХАРА"), ("О`Хара", "оʼхара"), ("Салтыков–Щедрин", "салтыков-щедрин"),
+        ("Салтыков-Щедрин", "САЛТЫКОВ—ЩЕДРИН"), ("Ёлкина", "елкина"), ("Елкина", "ёлкина"), ("Әхмәтов", "ахматов"),
+        ("Ахматов", "әхмәтов"), ("Петpов", "петров"), ("Петров", "петpов"), ("Ґалаган", "галаган"), ("Böhm", "BOHM"),
+    ],
+)  # fmt: skip
+def test_the_desk_and_a_device_find_a_name_in_the_same_spellings(store: Store, family: str, typed: str) -> None:
+    store.write(patients.add, Patient(PersonName(family, "Анна"), date(1950, 1, 1), Sex.FEMALE), "1")
+    assert found(store, typed) == [family]
+    assert name_matching.matches(typed, f"{family}^Анна")
+    assert found(store, typed[:4]) == [family]
+    assert name_matching.matches(f"{typed[:4]}*", f"{family}^Анна")
 
 
 LETTERS = "абвгийкмоуыьяёңәғіїў-'’ʼ ÀàéŁoOcC"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -85,6 +86,39 @@ async def test_a_name_that_is_not_found_fills_the_fields(hands: Hands) -> None:
     await hands.search("11223344595", ENTER)
     await wait_until_async(lambda: hands.control("snils").value)
     assert hands.values("last", "snils") == ["", "112-233-445 95"]
+
+
+async def test_where_the_list_holds_no_more_it_is_said_that_there_are_more(services: Services) -> None:
+    for number in range(9):
+        patient = replace(
+            factory.KUZNETSOVA, name=PersonName("Кузнецова", "Мария", "абвгдежзи"[number]), snils="", policy=""
+        )
+        services.store.write(referrals.register, factory.draft(patient=patient), factory.REGISTRAR, factory.CLINIC)
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        await hands.search("кузнецова")
+        await user.should_see("Найдено больше 8, уточните")
+        await hands.search("кузнецова и")
+        await user.should_not_see("Найдено больше 8, уточните")
+
+
+@pytest.mark.parametrize("typed", ["17021938", "17/02/1938", "17,02,1938", "17.02.38", "1938-02-17"])
+async def test_every_form_of_a_birth_date_means_the_same_in_the_search_and_in_its_field(
+    services: Services, typed: str
+) -> None:
+    patient = replace(factory.KUZNETSOVA, birth_date=date(1938, 2, 17))
+    services.store.write(referrals.register, factory.draft(patient=patient), factory.REGISTRAR, factory.CLINIC)
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        await hands.search(f"кузнецова {typed}", ENTER)
+        await wait_until_async(lambda: hands.control("middle").value == "Петровна")
+        await hands.search(f"зуева марья {typed}", ENTER)
+        await wait_until_async(lambda: hands.control("last").value == "Зуева")
+        assert hands.values("first", "born") == ["Марья", "17.02.1938"]
+        hands.type("born", typed)
+        assert hands.values("born") == ["17.02.1938"]
 
 
 async def test_a_new_patient_may_have_the_name_of_a_known_one(services: Services) -> None:

@@ -56,7 +56,7 @@ def waiting(store: Store) -> int:
 
 async def test_where_nothing_differs_the_page_says_when_it_was_last_compared(scene: Scene, user: User) -> None:
     await user.open("/archive")
-    await user.should_see("Архив и направления сходятся.")
+    await user.should_see("Архив и направления сходятся.", retries=30)
     scene.store.write(archive_table.note_answer)
     await user.open("/archive")
     await user.should_see("Последняя сверка в 09:47. Если снимки не пришли или чужие, они появятся здесь.")
@@ -69,7 +69,7 @@ async def test_the_gravest_is_compared_row_by_row_and_the_others_stand_below(sce
     answer(scene, grave, study(grave, patient_name="Попов^Олег", patient_id=other.patient.patient_id))
     await user.open("/archive")
     await user.should_see("2 ждут решения")
-    await user.should_see("Тот ли это пациент?")
+    await user.should_see("Тот ли это пациент?", retries=30)
     table = next(iter(user.find(content="Ёлкина Ольга").elements))
     content = str(getattr(table, "content", ""))
     for word in ("другой человек", "Попов О., у нас есть", "совпал", "В направлении", "На снимках"):
@@ -86,12 +86,12 @@ async def test_a_study_whose_patient_contradicts_is_taken_only_after_a_second_lo
     answer(scene, order, study(order, patient_name="Попов^Олег"))
     await user.open("/archive")
     press(user, "Это наше исследование")
-    await user.should_see("В архиве иначе: Имя: «Попов Олег»")
+    await user.should_see("В архиве иначе: Имя: «Попов Олег»", retries=30)
     assert state(scene.store, order) is OrderState.SCHEDULED
     press(user, "Да, наше")
-    await user.should_see("Исследование привязано")
+    await user.should_see("Исследование привязано", retries=30)
     assert state(scene.store, order) is OrderState.COMPLETED
-    await user.should_see("Архив и направления сходятся.")
+    await user.should_see("Архив и направления сходятся.", retries=30)
 
 
 async def test_a_study_that_lacks_only_signs_is_taken_at_once(scene: Scene, user: User) -> None:
@@ -99,7 +99,7 @@ async def test_a_study_that_lacks_only_signs_is_taken_at_once(scene: Scene, user
     answer(scene, order, study(order, patient_name="^^", patient_id=""))
     await user.open("/archive")
     press(user, "Это наше исследование")
-    await user.should_see("Исследование привязано")
+    await user.should_see("Исследование привязано", retries=30)
     assert state(scene.store, order) is OrderState.COMPLETED
 
 
@@ -109,7 +109,7 @@ async def test_anothers_study_goes_and_stays_away(scene: Scene, user: User) -> N
     answer(scene, order, theirs)
     await user.open("/archive")
     press(user, "Чужое, не наше")
-    await user.should_see("Больше не спросим")
+    await user.should_see("Больше не спросим", retries=30)
     answer(scene, order, theirs)
     assert waiting(scene.store) == 0
     assert state(scene.store, order) is OrderState.SCHEDULED
@@ -120,17 +120,17 @@ async def test_what_was_called_anothers_can_be_taken_back(scene: Scene, user: Us
     answer(scene, order, study(order, patient_name="Попов^Олег"))
     await user.open("/archive")
     press(user, "Чужое, не наше")
-    await user.should_see("В архиве «Попов Олег», направление K2611-0001, Кузнецова М. П.")
+    await user.should_see("В архиве «Попов Олег», направление K2611-0001, Кузнецова М. П.", retries=30)
     press(user, "Вернуть")
-    await user.should_see("Снова ждёт решения")
-    await user.should_see("Тот ли это пациент?")
+    await user.should_see("Снова ждёт решения", retries=30)
+    await user.should_see("Тот ли это пациент?", retries=30)
     assert waiting(scene.store) == 1
 
 
 async def test_an_open_page_learns_of_a_discrepancy(scene: Scene, user: User) -> None:
     order = scene.register("09:20")
     await user.open("/archive")
-    await user.should_see("Архив и направления сходятся.")
+    await user.should_see("Архив и направления сходятся.", retries=30)
     answer(scene, order, study(order, patient_name="Попов^Олег"))
     await user.should_see("Тот ли это пациент?", retries=30)
 
@@ -143,7 +143,7 @@ async def test_who_may_not_link_sees_and_does_not_decide(
     answer(scene, order, study(order, patient_name="Попов^Олег"))
     async with person(services, login) as somebody:
         await somebody.open("/archive")
-        await somebody.should_see("Тот ли это пациент?")
+        await somebody.should_see("Тот ли это пациент?", retries=30)
         assert ("Чужое, не наше" in buttons(somebody)) == decides
 
 
@@ -185,7 +185,7 @@ async def test_images_that_do_not_come_in_time_are_missed_until_a_person_says_th
             await somebody.should_see("ообщил о конце (09:47), а в архиве снимков нет")
         await somebody.should_see("Снимков нет 31 мин")
         press(somebody, "Снимков не будет")
-        await somebody.should_see("Архив и направления сходятся.")
+        await somebody.should_see("Архив и направления сходятся.", retries=30)
         await somebody.open(f"/order/{performed.accession_number}")
         await somebody.should_see("Отмечено: снимков не будет.")
         await somebody.should_not_see("Снимки не пришли")

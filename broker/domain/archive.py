@@ -7,7 +7,7 @@ believed. Any other that bears the order's UID or number is a discrepancy, and w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -120,38 +120,44 @@ def is_older(order: Order, study: ArchiveStudy) -> bool:
 
 
 def compare(
-    order: Order, found: Iterable[ArchiveStudy], decided: Mapping[StudyKey, DiscrepancyState] | None = None
+    order: Order,
+    found: Iterable[ArchiveStudy],
+    decided: Mapping[StudyKey, DiscrepancyState] | None = None,
+    foreign_ids: Collection[str] = (),
 ) -> Comparison:
     """Compare what an archive answered with the order; `decided` is what people said of answers before.
 
+    `foreign_ids` are the Patient IDs among the answers that other patients of this clinic have.
     Of several patients under the order's UID the one that fits is believed. A number is believed where one study alone
     can be meant by it and none has the order's own UID.
     """
-    decided = decided or {}
+    decided, found = decided or {}, list(found)
+    objections = {each.key: _objection(order, each, foreign_ids) for each in found}
     studies = _distinct(each for each in found if concerns(order, each))
     accepted = [each for each in studies if decided.get(each.key) is DiscrepancyState.ACCEPTED]
     rest = [each for each in studies if each.key not in decided]
     own = [each for each in rest if each.study_instance_uid == order.study_instance_uid]
     others = [each for each in rest if each.study_instance_uid != order.study_instance_uid]
-    believed = [*accepted, *_fitting(order, own)]
+    believed = [*accepted, *_fitting(order, own, objections)]
     if own or accepted:
         usual = DiscrepancyKind.OTHER_UID
     else:
-        plausible = [each for each in others if _objection(order, each) not in _IMPLAUSIBLE]
+        plausible = [each for each in others if objections[each.key] not in _IMPLAUSIBLE]
         usual = DiscrepancyKind.SEVERAL_STUDIES if len(plausible) > 1 else DiscrepancyKind.UNREADABLE
-        believed = _fitting(order, plausible) if len(plausible) == 1 else []
+        believed = _fitting(order, plausible, objections) if len(plausible) == 1 else []
     several = DiscrepancyKind.SEVERAL_PATIENTS if len(own) > 1 else None
-    doubts = [(each, several or _objection(order, each) or DiscrepancyKind.UNREADABLE) for each in own]
+    doubts = [(each, several or objections[each.key] or DiscrepancyKind.UNREADABLE) for each in own]
     for each in others:
-        objection = _objection(order, each)
+        objection = objections[each.key]
         doubts.append((each, objection if objection and objection in _IMPLAUSIBLE else usual))
     return Comparison(tuple(believed), tuple(Doubt(kind, each) for each, kind in doubts if each not in believed))
 
 
-def _objection(order: Order, study: ArchiveStudy) -> DiscrepancyKind | None:
+def _objection(order: Order, study: ArchiveStudy, foreign_ids: Collection[str]) -> DiscrepancyKind | None:
     """Return what speaks against a study that bears the order's UID or number; None if nothing does."""
     patient = order.patient
-    if identity.contradictions(patient, study.patient_name, study.patient_id, study.birth_date):
+    contradicts = identity.contradictions(patient, study.patient_name, study.patient_id, study.birth_date)
+    if contradicts or study.patient_id in foreign_ids:
         return DiscrepancyKind.OTHER_PATIENT
     if is_older(order, study):
         return DiscrepancyKind.OLDER
@@ -165,9 +171,11 @@ def _objection(order: Order, study: ArchiveStudy) -> DiscrepancyKind | None:
 _IMPLAUSIBLE: Final = (DiscrepancyKind.OTHER_PATIENT, DiscrepancyKind.OLDER)
 
 
-def _fitting(order: Order, studies: Sequence[ArchiveStudy]) -> list[ArchiveStudy]:
+def _fitting(
+    order: Order, studies: Sequence[ArchiveStudy], objections: Mapping[StudyKey, DiscrepancyKind | None]
+) -> list[ArchiveStudy]:
     """Return the one study that fits, if there is one: of several, the one whose patient agrees in more."""
-    fitting = [each for each in studies if _objection(order, each) is None]
+    fitting = [each for each in studies if objections[each.key] is None]
     if len(fitting) > 1:
         agreed = [len(identity.agreements(order.patient, each.patient_name, each.patient_id)) for each in fitting]
         fitting = [each for each, count in zip(fitting, agreed, strict=True) if count == max(agreed)]

@@ -18,6 +18,7 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
+from broker.store.queries import patient_index
 from broker.store.tables import archive, audit, orders, performed
 from broker.workflow import order_status
 
@@ -36,7 +37,8 @@ def record_answer(
     order = orders.get(tx, order_id)
     if order is None:
         return False
-    comparison = evidence.compare(order, found, archive.decided(tx, order_id))
+    foreign = patient_index.foreign_ids(tx, order.patient, (each.patient_id for each in found))
+    comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign)
     if archive.set_discrepancies(tx, order_id, comparison):
         tx.notify()
     if not settled:
@@ -83,6 +85,8 @@ def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Collection[
     each, order = _open(tx, id)
     study = each.study
     wrong = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
+    if "patient_id" not in wrong and patient_index.foreign_ids(tx, order.patient, [study.patient_id]):
+        wrong.append("patient_id")
     if unseen := [field for field in wrong if field not in confirmed]:
         raise Invalid(dict.fromkeys(unseen, "contradicts"))
     archive.decide(tx, id, DiscrepancyState.ACCEPTED, actor.name)

@@ -21,10 +21,11 @@ from broker.domain.patient_match import NUMBERS
 from broker.domain.people import Patient
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
+from broker.store.queries import patient_index
 from broker.store.tables import audit, orders, outbox, patient_merges, performed
 from broker.store.tables import patients as cards
 from broker.store.tables.patient_merges import Moved, PatientMerge
-from broker.workflow import order_status, patients, referrals
+from broker.workflow import order_status, referrals
 
 TWO_PEOPLE = "two_people"
 
@@ -191,7 +192,7 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
 
 
 def _contradictions(tx: Tx, link: performed.StepLink) -> list[str]:
-    return patients.contradictions_of(tx, orders.require(tx, link.order_id).patient, link.step)
+    return patient_index.contradictions_of(tx, orders.require(tx, link.order_id).patient, link.step)
 
 
 # ---- the cards ----

@@ -11,8 +11,7 @@ from broker.domain import identity, passthrough
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
 from broker.domain.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.people import Patient
-from broker.domain.performed import PerformedStep
-from broker.store.database import Reader, Tx
+from broker.store.database import Tx
 from broker.store.queries import patient_index
 from broker.store.tables import orders, patients
 from broker.workflow import numbering
@@ -59,16 +58,6 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
         return known
     patients.update(tx, known.stored_id, filled)
     return replace(filled, revision=known.revision + 1)
-
-
-def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:
-    """Return in which fields the patient of a performed step contradicts ours, as `identity.contradictions_of` does.
-
-    A device may have got the data of a card that has been merged into this one since: they are the same patient's.
-    """
-    found = identity.contradictions_of(patient, step)
-    former = patients.merged_cards(reader, patient.stored_id) if found else []
-    return [] if any(not identity.contradictions_of(each, step) for each in former) else found
 
 
 def _chosen(tx: Tx, typed: Patient) -> Patient:

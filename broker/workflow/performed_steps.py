@@ -26,9 +26,10 @@ from broker.domain.performed import (
 from broker.domain.step_rules import Attributes, ChangeRules, Problem, Validation
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
+from broker.store.queries import patient_index
 from broker.store.tables import audit, devices, orders, performed
 from broker.store.tables import patients as cards
-from broker.workflow import order_status, patients
+from broker.workflow import order_status
 
 FINAL = (PerformedState.COMPLETED, PerformedState.DISCONTINUED)
 
@@ -235,7 +236,7 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
         for order_id, step_id in found:
             order, known = affected[order_id] if order_id in affected else (orders.require(tx, order_id), [])
             affected[order_id] = order, known
-            wrong = [*conflicts, *patients.contradictions_of(tx, order.patient, step)]
+            wrong = [*conflicts, *patient_index.contradictions_of(tx, order.patient, step)]
             performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
             known += [name for name in wrong if name not in known]
     for order, conflicts in affected.values():

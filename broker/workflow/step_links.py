@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 
-from broker.domain import identifiers, identity, lifecycle, names
+from broker.domain import identifiers, lifecycle, names
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
@@ -15,6 +15,7 @@ from broker.domain.orders import Order
 from broker.domain.performed import PerformedState, PerformedStep, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
+from broker.store.queries import patient_index
 from broker.store.tables import archive, audit, orders, performed
 from broker.workflow import order_status
 
@@ -25,7 +26,7 @@ def link(
     """Link a step to the order that it belongs to, which its modality did not name.
 
     `confirmed`: the fields in which the order's patient contradicts the device's and which the person has seen and
-    confirmed to be of one patient, as `identity.contradictions_of` names them.
+    confirmed to be of one patient, as `patient_index.contradictions_of` names them.
     Raise NotFound, WrongState when the step belongs to an order already, Invalid with the fields that contradict and
     are not confirmed, Forbidden.
     """
@@ -33,7 +34,7 @@ def link(
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
     if performed.linked_steps(tx, step.id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
-    wrong = identity.contradictions_of(order.patient, step)
+    wrong = patient_index.contradictions_of(tx, order.patient, step)
     if unseen := [field for field in wrong if field not in confirmed]:
         raise Invalid(dict.fromkeys(unseen, "contradicts"))
     for scheduled in order.steps:

@@ -221,7 +221,8 @@ class ArchivePage:
             discrepancy, order = self._asked.discrepancy, self._asked.order
             study = discrepancy.study
             seen = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
-            await self._accept(discrepancy.id, seen)
+            # The comparison says whose card number it is.
+            await self._accept(discrepancy.id, [*seen, "patient_id"])
 
     async def _accept(self, id: int, confirmed: Collection[str] = ()) -> None:
         services, actor = self._services, current_actor(self._services)

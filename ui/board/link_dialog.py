@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from nicegui import ui
 
-from broker.domain import identity, names
+from broker.domain import names
 from broker.domain.people import Sex
 from broker.domain.performed import PerformedStep
+from broker.store.queries import patient_index
 from broker.store.queries.board import UnlinkedStep
 from broker.store.queries.schedule import Visit
 from broker.workflow import step_links
 from ui.board import layout
-from ui.live import attempt, current_actor
+from ui.live import attempt, current_actor, read_as_viewer
 from ui.services import Services
 from ui.text import words
 from ui.widgets import theme
@@ -77,10 +79,20 @@ class LinkDialog:
             text("span", f"{names.short(patient.name)}, {words.born(patient.birth_date)}", "name cut")
             text("span", words.procedure(visit.order), "what cut")
             theme.state_chip(words.visit_state(visit))
-        return choice.on("click", lambda: self._choose(visit))
+        return choice.on("click", lambda: self._compare(visit))
 
-    def _choose(self, visit: Visit | None) -> None:
-        self._chosen, self._contradicts = visit, []
+    async def _compare(self, visit: Visit) -> None:
+        """Choose a visit, after its patient was compared with the device's."""
+        if self._study is None:
+            return
+        patient, step = visit.order.patient, self._study.step
+        differ = await read_as_viewer(
+            self._services, lambda reader: patient_index.contradictions_of(reader, patient, step)
+        )
+        self._choose(visit, differ)
+
+    def _choose(self, visit: Visit | None, contradicts: Sequence[str] = ()) -> None:
+        self._chosen, self._contradicts = visit, list(contradicts)
         for order_id, choice in self._choices.items():
             choice.props(f"aria-checked={'true' if visit and order_id == visit.order.id else 'false'}")
         if visit is None or self._study is None:
@@ -89,7 +101,6 @@ class LinkDialog:
             self._go.disable()
             return
         patient, step = visit.order.patient, self._study.step
-        self._contradicts = identity.contradictions_of(patient, step)
         self._warning.set_visibility(bool(self._contradicts))
         self._warning.set_text(
             f"Не сходится {words.contradictions(self._contradicts)}: на аппарате {_reported(step)}, в направлении"

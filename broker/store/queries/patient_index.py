@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from broker.domain import patient_match
+from collections.abc import Iterable
+
+from broker.domain import identity, patient_match
 from broker.domain.patient_match import PatientMatch, SimilarCard
 from broker.domain.people import Patient
+from broker.domain.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.tables import patient_merges, patients
 
@@ -23,3 +26,24 @@ def similar_cards(reader: Reader, patient: Patient) -> list[SimilarCard]:
     """Return the other cards that may be this patient's, with the reasons, and without those that are not."""
     others = [each for each in patients.candidates(reader, patient) if each.id != patient.id]
     return patient_match.similar_cards(patient, others, patient_merges.different(reader, patient.stored_id))
+
+
+def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:
+    """Return in which fields the patient of a performed step contradicts ours, as `identity.contradictions_of` does.
+
+    The card number of another patient of ours contradicts whatever the name: namesakes differ in nothing else. A device
+    may have the data of a card that has been merged into this one since: they are the same patient's.
+    """
+    found = identity.contradictions_of(patient, step)
+    former = patients.merged_cards(reader, patient.stored_id) if found else []
+    if any(not identity.contradictions_of(each, step) for each in former):
+        return []
+    if foreign_ids(reader, patient, [step.patient_id]) and "patient_id" not in found:
+        found.append("patient_id")
+    return found
+
+
+def foreign_ids(reader: Reader, patient: Patient, patient_ids: Iterable[str]) -> frozenset[str]:
+    """Return those of these Patient IDs that are the card numbers of other patients of ours."""
+    owners = {id: patients.find_by(reader, "patient_id", id) for id in patient_ids if id}
+    return frozenset(id for id, owner in owners.items() if owner is not None and owner.id != patient.id)

@@ -1,0 +1,275 @@
+"""Whatever happens in whatever order: no data of two people are joined unless a person said so, and no study is lost.
+
+Four people who are easily taken for one another are registered, examined, found in the archive, linked, unlinked,
+merged and taken apart. What is true of whom is known here only.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from broker.domain import names
+from broker.domain.archive import ArchiveStudy
+from broker.domain.errors import BrokerError, Invalid
+from broker.domain.orders import Order
+from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.performed import StepReference
+from broker.store.queries import archive_gaps
+from broker.store.tables import orders, patients
+from broker.workflow import archive_images, patient_merge, performed_steps, referrals, step_links
+from tests.support import factory
+from tests.support.clock import Clock
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
+
+EXAMPLES, STEPS = int(os.environ.get("IDENTITY", "15")), 40  # 300 by hand
+BORN = date(1961, 3, 12)
+MARINA = PersonName("Кузнецова", "Марина", "Петровна")
+PEOPLE = {
+    "marina": Patient(MARINA, BORN, Sex.FEMALE, snils="11223344595"),
+    "namesake": Patient(MARINA, BORN, Sex.FEMALE, snils="08765430300"),
+    "twin": Patient(replace(MARINA, given="Мария"), BORN, Sex.FEMALE),
+    "stranger": Patient(PersonName("Попов", "Степан"), date(1938, 2, 17), Sex.MALE, policy="7800000012345671"),
+}
+WHO = st.sampled_from(sorted(PEOPLE))
+SPELT = st.sampled_from((str, str.upper, lambda part: part.replace("о", "o").replace("а", "a")))
+PICK = st.integers(0, 10**6)
+
+
+@dataclass
+class Truth:
+    """What is true, and what people have decided."""
+
+    of_order: dict[int, str]
+    of_step: dict[int, str]
+    confirmed: set[tuple[int, int]]  # (performed step, order)
+    merged: set[int]  # cards that a person has ever merged
+
+
+class Identity(RuleBasedStateMachine):
+    """The clinic, and the truth beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        self.store = factory.open_store(Path(self._folder.name) / "worklist.sqlite", Clock())
+        self.truth = Truth({}, {}, set(), set())
+        self.uids = 0
+
+    def teardown(self) -> None:
+        self.store.close()
+        self._folder.cleanup()
+
+    # ---- what happens by itself ----
+
+    @rule(who=WHO, spelt=SPELT, numbered=st.booleans())
+    def register(self, who: str, spelt: Any, numbered: bool) -> None:
+        person = PEOPLE[who]
+        name = PersonName(*(spelt(part) for part in (person.name.family, person.name.given, person.name.middle)))
+        # Namesakes without a number cannot be told apart by anybody.
+        plain = replace(person, name=name, snils="" if who == "twin" else person.snils)
+        plain = plain if numbered or who in ("marina", "namesake") else replace(plain, policy="")
+        try:
+            order = self.store.write(referrals.register, draft(patient=plain, submission_id=""), REGISTRAR, CLINIC)
+        except Invalid:
+            return  # a person has to look
+        self.truth.of_order[order.id] = who
+
+    @precondition(lambda self: self.truth.of_order)
+    @rule(pick=PICK, who=WHO, spelt=SPELT, named=st.booleans())
+    def report(self, pick: int, who: str, spelt: Any, named: bool) -> None:
+        """Let a modality report a study of `who`, for an order or without one."""
+        order, told = self._order(pick), self._reported(who, spelt)
+        if self._is_told_apart_by_nothing(who, told):
+            return
+        self.uids += 1
+        uid = f"1.2.3.{self.uids}"
+        references = [StepReference(order.study_instance_uid, order.accession_number)] if named else []
+        step = performed(uid, *references, **told)
+        self.store.write(performed_steps.start, step, message(uid), XRAY, CLINIC)
+        with self.store.read() as reader:
+            self.truth.of_step[int(reader.value("SELECT max(id) FROM performed_step"))] = who
+
+    @precondition(lambda self: self.truth.of_order)
+    @rule(pick=PICK, who=WHO, spelt=SPELT)
+    def archive(self, pick: int, who: str, spelt: Any) -> None:
+        """Let the archive answer with images of `who` for an order."""
+        order, told = self._order(pick), self._reported(who, spelt)
+        if self._is_told_apart_by_nothing(who, told):
+            return
+        study = ArchiveStudy(
+            order.study_instance_uid,
+            order.accession_number,
+            2,
+            "DX",
+            told["patient_name"],
+            told["patient_id"],
+            told["patient_birth_date"],
+        )
+        if self.store.write(archive_images.record_answer, order.id, [study], SYSTEM, CLINIC, settled=True):
+            self._note_newest_step(who)
+
+    # ---- what people decide ----
+
+    @rule(pick=PICK, other=PICK, sure=st.booleans())
+    def link(self, pick: int, other: int, sure: bool) -> None:
+        free = self._rows(
+            "SELECT id, sop_instance_uid FROM performed_step p WHERE source = 'modality' AND NOT EXISTS"
+            " (SELECT 1 FROM performed_step_link l WHERE l.performed_step_id = p.id)"
+        )
+        if not free or not self.truth.of_order:
+            return
+        step, order = free[pick % len(free)], self._order(other)
+        try:
+            self.store.write(step_links.link, step["sop_instance_uid"], order.id, REGISTRAR, CLINIC)
+        except Invalid as caught:
+            if not sure:
+                return
+            fields = list(caught.problems)
+            self.store.write(step_links.link, step["sop_instance_uid"], order.id, REGISTRAR, CLINIC, fields)
+            self.truth.confirmed.add((step["id"], order.id))
+        # Without a contradiction the registrar chose by what the screen says; both say the same.
+
+    @rule(pick=PICK, confirm=st.booleans())
+    def look(self, pick: int, confirm: bool) -> None:
+        """Confirm a link or undo it."""
+        linked = self._links()
+        if not linked:
+            return
+        link = linked[pick % len(linked)]
+        if confirm:
+            self.store.write(step_links.confirm_patient, link["uid"], link["order_id"], REGISTRAR, CLINIC)
+            self.truth.confirmed.add((link["step_id"], link["order_id"]))
+        else:
+            self.store.write(step_links.unlink, link["uid"], link["order_id"], REGISTRAR, CLINIC)
+
+    @rule(pick=PICK, take=st.booleans())
+    def decide(self, pick: int, take: bool) -> None:
+        """Decide about a study of the archive that does not fit."""
+        with self.store.read() as reader:
+            waiting = [each.discrepancy for each in archive_gaps.open_studies(reader)]
+        if not waiting:
+            return
+        gap = waiting[pick % len(waiting)]
+        try:
+            if not take:
+                self.store.write(archive_images.dismiss, gap.id, REGISTRAR)
+                return
+            order = self.store.write(archive_images.accept, gap.id, REGISTRAR, CLINIC, _EVERY_FIELD)
+        except BrokerError:
+            return
+        newest = int(self._rows("SELECT max(id) AS id FROM performed_step")[0]["id"] or 0)
+        if newest not in self.truth.of_step:
+            self.truth.of_step[newest] = "by a person"
+        self.truth.confirmed |= {(step, order.id) for step in self.truth.of_step}
+
+    @rule(pick=PICK, other=PICK)
+    def merge(self, pick: int, other: int) -> None:
+        cards = self._rows("SELECT id, revision FROM patient WHERE merged_into IS NULL ORDER BY id")
+        if len(cards) < 2:
+            return
+        one, two = cards[pick % len(cards)], cards[other % len(cards)]
+        try:
+            self.store.write(
+                patient_merge.merge, one["id"], two["id"], (), (one["revision"], two["revision"]), REGISTRAR, CLINIC
+            )
+        except BrokerError:
+            return
+        self.truth.merged |= {one["id"], two["id"]}
+
+    @rule(pick=PICK)
+    def split(self, pick: int) -> None:
+        merges = self._rows("SELECT id FROM patient_merge ORDER BY id")
+        if merges:
+            try:
+                self.store.write(patient_merge.undo_merge, merges[pick % len(merges)]["id"], REGISTRAR, CLINIC)
+            except BrokerError:
+                return
+
+    # ---- what must hold ----
+
+    @invariant()
+    def nobody_shares_a_card_unless_a_person_merged_it(self) -> None:
+        by_card: dict[int, set[str]] = {}
+        for row in self._rows("SELECT id, patient_id FROM orders"):
+            by_card.setdefault(row["patient_id"], set()).add(self.truth.of_order[row["id"]])
+        for card, people in by_card.items():
+            assert len(people) == 1 or card in self.truth.merged, (card, people)
+
+    @invariant()
+    def no_images_count_for_another_person_unless_a_person_said_so(self) -> None:
+        for link in self._links():
+            step, order = self.truth.of_step.get(link["step_id"]), self.truth.of_order[link["order_id"]]
+            settled = link["conflict"] != "" or (link["step_id"], link["order_id"]) in self.truth.confirmed
+            assert step == order or settled or link["card"] in self.truth.merged, (step, order)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        kept = {row["id"] for row in self._rows("SELECT id FROM performed_step WHERE source = 'modality'")}
+        assert len(kept) == self.uids
+        assert {row["id"] for row in self._rows("SELECT id FROM orders")} == set(self.truth.of_order)
+        assert not self._rows(
+            "SELECT 1 FROM orders o JOIN patient p ON p.id = o.patient_id WHERE p.merged_into IS NOT NULL"
+        )
+
+    # ---- helpers ----
+
+    def _order(self, pick: int) -> Order:
+        ids = sorted(self.truth.of_order)
+        with self.store.read() as reader:
+            return orders.require(reader, ids[pick % len(ids)])
+
+    def _reported(self, who: str, spelt: Any) -> dict[str, str]:
+        """Return how a device or an archive names a person: with the card number, if the person has one here."""
+        person = PEOPLE[who]
+        with self.store.read() as reader:
+            found = next(
+                (
+                    owner.patient_id
+                    for field in ("snils", "policy")
+                    if (value := getattr(person, field)) and (owner := patients.find_by(reader, field, value))
+                ),
+                "",
+            )
+        name = names.to_dicom(PersonName(*(spelt(part) for part in (person.name.family, person.name.given))))
+        return {
+            "patient_name": name,
+            "patient_id": found,
+            "patient_birth_date": f"{person.birth_date:%Y%m%d}",
+            "patient_sex": str(person.sex),
+        }
+
+    def _is_told_apart_by_nothing(self, who: str, told: dict[str, str]) -> bool:
+        """Return True for a namesake who has no card here: a device's own number does not count beside the name."""
+        return who in ("marina", "namesake") and not told["patient_id"]
+
+    def _note_newest_step(self, who: str) -> None:
+        self.truth.of_step[int(self._rows("SELECT max(id) AS id FROM performed_step")[0]["id"])] = who
+
+    def _links(self) -> list[Any]:
+        return self._rows(
+            "SELECT p.id AS step_id, p.sop_instance_uid AS uid, s.order_id, l.conflict, o.patient_id AS card"
+            " FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
+            " JOIN scheduled_step s ON s.id = l.scheduled_step_id JOIN orders o ON o.id = s.order_id ORDER BY 1, 3"
+        )
+
+    def _rows(self, query: str) -> list[Any]:
+        with self.store.read() as reader:
+            return list(reader.rows(query))
+
+
+_EVERY_FIELD = ("patient_name", "patient_id", "patient_birth_date", "patient_sex")
+
+
+def test_no_path_joins_two_people_without_a_person_and_none_loses_a_study() -> None:
+    run_state_machine_as_test(
+        Identity, settings=settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
+    )

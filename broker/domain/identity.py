@@ -10,7 +10,8 @@ from broker.domain.performed import PerformedStep
 
 _OPTIONAL = ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy")
 
-MIN_TRUNCATED = 3  # characters of a truncated name that are enough to compare it
+MIN_TRUNCATED = 8  # characters of a family name that a device has cut; a shorter one is another name: Иванов, Иванова
+MIN_CUT = 16  # characters of the shortest name that a device may have cut within its given name or patronymic
 
 
 def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = "") -> list[str]:
@@ -105,28 +106,34 @@ def together(known: str, imported: str) -> str:
 
 
 def _same_name(patient: Patient, name: str) -> bool | None:
-    """Compare the components that a device sent; None if not even the family name can be compared."""
+    """Compare the components that a device sent; None if family and given name are not both there to be compared."""
     reported, known = names.from_dicom(name), patient.name
-    if "^" not in name and _same_component(name, str(known), MIN_TRUNCATED):
-        return True  # a family name of several words, or a name in one component
-    family = _same_component(reported.family, known.family, MIN_TRUNCATED)
-    given = _same_component(reported.given, known.given, 1)
-    return False if given is False else family
+    if "^" not in name and known.given:
+        whole, family = names.fold(name), names.fold(known.family)
+        if names.fold(str(known)).startswith(whole) and len(whole) >= min(len(family), MIN_TRUNCATED):
+            return True if len(whole) > len(family) + 1 else None  # the family name alone fits all of a family
+    is_cut = len(name) >= MIN_CUT  # a device that shows so few characters may have torn the last component
+    compared = [
+        _same_component(reported.family, known.family, cut=MIN_TRUNCATED),
+        _same_component(reported.given, known.given, cut=2 if is_cut and not reported.middle else None),
+        _same_component(reported.middle, known.middle, cut=2 if is_cut else None),
+    ]
+    if False in compared:
+        return False
+    return True if compared[0] and (compared[1] or not known.given) else None
 
 
-def _same_component(reported: str, known: str, shortest: int) -> bool | None:
-    """Compare a component of a name; None if one is missing, or in another alphabet (Latin, question marks)."""
+def _same_component(reported: str, known: str, cut: int | None) -> bool | None:
+    """Compare a component of a name: equal, an initial, or cut after at least `cut` characters (None: not cut).
+
+    None if one is missing, or in another alphabet (Latin, question marks).
+    """
     if not reported.strip(" ?") or not known or names.is_cyrillic(reported) != names.is_cyrillic(known):
         return None
-    return _is_beginning(reported, known, shortest)
+    one, other = sorted((names.fold(reported).rstrip(". "), names.fold(known).rstrip(". ")), key=len)
+    return one == other or (other.startswith(one) and (len(one) == 1 or (cut is not None and len(one) >= cut)))
 
 
 def _same_id(known: str, reported: str) -> bool:
     """Return True for the same Patient ID, also as a device or an archive writes it that has no Cyrillic characters."""
     return reported == known or (reported.isascii() and reported.strip().casefold() in names.ascii_forms(known))
-
-
-def _is_beginning(one: str, other: str, shortest: int = MIN_TRUNCATED) -> bool:
-    """Return True if one name is the beginning of the other: devices truncate names, people write initials."""
-    one, other = sorted((names.fold(one).rstrip(". "), names.fold(other).rstrip(". ")), key=len)
-    return one == other or (len(one) >= shortest and other.startswith(one))

@@ -88,7 +88,8 @@ async def test_an_unlinked_study_is_linked_only_after_a_choice(scene: Scene, use
     button = next(each for each in user.find(ui.button).elements if each.text == "Связать")
     assert not button.enabled
     press(user, "Кузнецова М. П., 12.03.1961")
-    assert (button.enabled, button.text) == (True, "Связать: Кузнецова М. П.")
+    await wait_until_async(lambda: button.enabled)
+    assert button.text == "Связать: Кузнецова М. П."
     press(user, button.text)
     await user.should_see("Снимки связаны: K2611-0001, Кузнецова М. П.", retries=10)
     await user.should_not_see("Снимки без направления", retries=10)

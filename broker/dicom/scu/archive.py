@@ -60,6 +60,8 @@ STUDY_KEYS = (
 SERIES_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
 MATCHED = {"STUDY": ("StudyInstanceUID", "AccessionNumber"), "SERIES": ("StudyInstanceUID",)}
 
+_Held = frozenset[tuple[str, int | None]]  # studies by UID, each with its images as far as they are counted
+
 _PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4
 _SUCCESS = 0x0000
 
@@ -86,7 +88,7 @@ class Archive:
     ) -> None:
         self._store, self._clinic, self._address, self._ae_title = store, clinic, address, ae_title
         self._monotonic = monotonic
-        self._growing: dict[int, tuple[int | None, float]] = {}  # order id -> images that were held, and since when
+        self._growing: dict[int, tuple[_Held, float]] = {}  # order id -> what was held, and since when
         self._last: dict[str, int] = {}  # what was asked for -> the order that was asked for last
         self._strays = False  # the archive answers with studies that it was not asked for
 
@@ -163,10 +165,10 @@ class Archive:
         ]
 
     def _is_settled(self, order: Order, found: list[ArchiveStudy]) -> bool:
-        held = [each.images for each in found if each.images is not None]
-        images = sum(held) if held else None
-        if order.id not in self._growing or self._growing[order.id][0] != images:
-            self._growing[order.id] = (images, self._monotonic())
+        # Another study with as many images is a change, and so is the first sight of one that is not counted.
+        held = frozenset((each.study_instance_uid, each.images) for each in found)
+        if order.id not in self._growing or self._growing[order.id][0] != held:
+            self._growing[order.id] = (held, self._monotonic())
         return self._monotonic() - self._growing[order.id][1] >= STABLE
 
     @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from broker.dicom.scu import archive
 from broker.dicom.scu.archive import Archive, ArchiveAddress
+from broker.domain.archive import ArchiveStudy
 from broker.domain.orders import Order
 from broker.store.database import Store
 from broker.workflow import referrals
@@ -60,3 +61,24 @@ def test_more_studies_than_a_look_asks_for_are_all_asked_for_in_the_end(
     for _ in range(3):
         looking.look()
     assert set(asked) == made
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], [ArchiveStudy("1.1", images=None)]),
+        ([ArchiveStudy("1.9", images=2)], [ArchiveStudy("1.1", images=2)]),
+        ([ArchiveStudy("1.1", images=1)], [ArchiveStudy("1.1", images=1), ArchiveStudy("1.2", images=0)]),
+    ],
+)
+def test_what_is_seen_for_the_first_time_has_not_settled_whatever_was_there_before(
+    store: Store, before: list[ArchiveStudy], after: list[ArchiveStudy]
+) -> None:
+    order, seconds = register(store), [0.0]
+    looking = Archive(store, CLINIC, ARCHIVE, "WORKLIST", lambda: seconds[0])
+    assert not looking._is_settled(order, before)
+    seconds[0] = 3600
+    assert looking._is_settled(order, before)
+    assert not looking._is_settled(order, after)
+    seconds[0] += archive.STABLE
+    assert looking._is_settled(order, list(reversed(after)))

@@ -187,6 +187,7 @@ def _step(tx: Tx, order: Order, comparison: Comparison, clinic: Clinic) -> Perfo
         modality=study.modality or order.modality,
         patient_name=study.patient_name,
         patient_id=study.patient_id,
+        patient_birth_date=study.birth_date,
         images=comparison.images or 0,
         references=tuple(StepReference(each.study_instance_uid) for each in comparison.believed),
         source=StepSource.ARCHIVE,

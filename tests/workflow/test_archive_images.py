@@ -19,6 +19,7 @@ from broker.domain.performed import PerformedChange, PerformedSeries, PerformedS
 from broker.store.database import Store
 from broker.store.queries import archive_gaps, order_card
 from broker.store.tables import archive, orders, outbox
+from broker.store.tables import performed as performed_table
 from broker.workflow import archive_images, performed_steps, referrals, step_links
 from tests.support import factory
 from tests.support.clock import Clock
@@ -312,3 +313,23 @@ def test_what_was_accepted_can_be_unlinked_and_is_not_put_back(store: Store, ord
     assert now(store, order).state is OrderState.SCHEDULED
     with store.read() as reader:
         assert list(archive.decided(reader, order.id).values()) == [DiscrepancyState.DISMISSED]
+
+
+def test_images_that_vanish_from_the_archive_that_had_closed_an_order_are_missed(
+    store: Store, clock: Clock, order: Order
+) -> None:
+    assert answer(store, order, fitting(order))
+    clock.advance(minutes=61)
+    assert missing(store) == []
+    answer(store, order)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert missing(store) == [order.id]
+    answer(store, order, fitting(order))
+    assert missing(store) == []
+
+
+def test_a_step_that_the_archive_told_of_keeps_the_birth_date_that_the_archive_has(store: Store, order: Order) -> None:
+    answer(store, order, fitting(order))
+    with store.read() as reader:
+        [step] = performed_table.completed_of_order(reader, order.id)
+    assert step.patient_birth_date == "19610312"

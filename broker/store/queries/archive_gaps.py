@@ -26,7 +26,7 @@ class DoubtfulStudy:
 
 @dataclass(frozen=True, slots=True)
 class MissingImages:
-    """An order that a device has reported as performed, and of which the archive has no images."""
+    """An order that a device or the archive itself told of, and of which the archive has no images."""
 
     order: Order
     since: datetime  # UTC: the end of the study
@@ -63,8 +63,9 @@ def _with_orders(reader: Reader, rows: Iterable[Row]) -> list[DoubtfulStudy]:
 def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImages, ...]:
     """Return the orders that ended before an instant (UTC) without images in the archive, the longest missing first.
 
-    Only what a device has reported counts, unless it reported series without images; the archive must have answered
-    since. What waits for a person as a discrepancy may be these images, and a person may say that none will come.
+    Only what a device or the archive has told of counts, unless a device reported series without images; the archive
+    must have answered since. What waits for a person as a discrepancy may be these images, and a person may say that
+    none will come.
     """
     since = (ended_before - MISSED_FOR).isoformat()
     rows = reader.rows(_MISSING + " ORDER BY o.state_since, o.id", [since, ended_before.isoformat()])
@@ -110,7 +111,7 @@ _MISSING = (
     " (SELECT 1 FROM archive_discrepancy d WHERE d.order_id = o.id AND d.state = 'open') AND EXISTS"
     " (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
     " JOIN performed_step p ON p.id = l.performed_step_id WHERE s.order_id = o.id AND p.state = 'COMPLETED'"
-    " AND p.source = 'modality' AND (p.images > 0 OR NOT EXISTS"
+    " AND p.source <> 'manual' AND (p.images > 0 OR NOT EXISTS"
     " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)))"
 )
 _GRAVITY = {kind: gravity for gravity, kind in enumerate(DiscrepancyKind)}

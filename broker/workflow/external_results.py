@@ -13,10 +13,12 @@ from enum import StrEnum
 from broker.domain import lifecycle, prior_studies
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
-from broker.domain.errors import Forbidden, NotFound
+from broker.domain.errors import Forbidden, NotFound, Stale
 from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import StepState
+from broker.domain.patient_match import NUMBERS
+from broker.domain.people import Patient
 from broker.domain.reports import ExternalStudy
 from broker.store.database import Reader, Tx
 from broker.store.tables import audit, devices, external_studies, incoming, orders, patients
@@ -91,7 +93,7 @@ def note_result_failure(
 
 def store_history(
     tx: Tx,
-    patient_id: int,
+    asked: Patient,
     studies: Sequence[StoredStudy],
     *,
     unreadable: str | None = "",
@@ -100,14 +102,18 @@ def store_history(
 ) -> None:
     """Store the earlier studies of a patient that the bus returned.
 
-    `unreadable` says in plain English what could not be read, "" if everything could, None if more pages follow. With
-    `complete`, stored studies that are not among `studies` are deleted: the bus does not return them any more. Raise
-    NotFound, Forbidden.
+    `asked` is the patient as they were when the bus was asked: an answer about a number that the card has lost since is
+    somebody else's. `unreadable` says in plain English what could not be read, "" if everything could, None if more
+    pages follow. With `complete`, stored studies that are not among `studies` are deleted: the bus does not return them
+    any more. Raise NotFound, Stale, Forbidden.
     """
     _permit(actor)
+    patient_id = asked.stored_id
     patient = patients.get(tx, patient_id)
     if patient is None or patients.is_merged(tx, patient_id):
         raise NotFound(f"patient {patient_id}")
+    if any(getattr(asked, field) not in ("", getattr(patient, field)) for field in NUMBERS):
+        raise Stale(f"patient {patient.patient_id}")
     for stored in studies:
         external_studies.put(tx, patient_id, replace(stored, study=fill_from_directory(tx, stored.study)))
     if complete:

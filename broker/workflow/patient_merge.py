@@ -22,7 +22,7 @@ from broker.domain.people import Patient
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import patient_index
-from broker.store.tables import audit, orders, outbox, patient_merges, performed
+from broker.store.tables import audit, external_studies, orders, outbox, patient_merges, performed
 from broker.store.tables import patients as cards
 from broker.store.tables.patient_merges import Moved, PatientMerge
 from broker.workflow import order_status, referrals
@@ -58,9 +58,11 @@ def merge(
     id = patient_merges.add(tx, surviving_id, merged_id, _name(actor), sorted(chosen), changed, former)
     if changed:
         cards.update(tx, surviving_id, result)
+    present_studies = tuple(external_studies.versions(tx, surviving_id))
     moved = Moved(
         orders=patient_merges.move_orders(tx, merged_id, surviving_id),
         external_studies=patient_merges.move_external_studies(tx, merged_id, surviving_id),
+        present_studies=present_studies,
         attributes=_without_old_attributes(tx, before, result),
     )
     moved = replace(moved, conflicts=_drop_conflicts(tx, [order.id for order in before], clinic))
@@ -89,6 +91,8 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str
     patient_merges.close(tx, trail.id, _name(actor))
     back = patient_merges.move_orders(tx, surviving_id, merged_id, trail.moved.orders)
     patient_merges.move_external_studies(tx, surviving_id, merged_id, trail.moved.external_studies)
+    external_studies.move_results(tx, surviving_id, merged_id, back)
+    _forget_found_by_lost_number(tx, trail, surviving)
     for order_id, old, new in trail.moved.attributes:
         order = orders.get(tx, order_id)
         if order is not None and order.attributes == new:
@@ -219,6 +223,18 @@ def _restore_cards(tx: Tx, trail: PatientMerge, surviving: Patient) -> tuple[str
     taken = [field for field, number in numbers.items() if number and cards.find_by(tx, field, number)]
     patient_merges.reinstate(tx, trail, {field: numbers[field] for field in NUMBERS if field not in taken})
     return tuple(dict.fromkeys([*lost, *taken]))
+
+
+def _forget_found_by_lost_number(tx: Tx, trail: PatientMerge, before: Patient) -> None:
+    """Delete the earlier studies that the bus has returned since the merge, if the card has lost a number by now.
+
+    They may be the other person's. Those of the number that it keeps are asked for again.
+    """
+    present = cards.get(tx, trail.surviving_id)
+    assert present is not None
+    if any(getattr(before, field) not in ("", getattr(present, field)) for field in NUMBERS):
+        external_studies.forget_others(tx, trail.surviving_id, trail.moved.present_studies)
+        external_studies.forget_lookup(tx, trail.surviving_id)
 
 
 # ---- the region, and the trail ----

@@ -140,7 +140,7 @@ def test_no_person_can_bring_another_clinics_result(store: Store, order: Order) 
     with pytest.raises(Forbidden):
         store.write(external_results.store_result, order.id, StoredStudy(FINAL), MESSAGES["final"][1], REGISTRAR)
     with pytest.raises(Forbidden):
-        store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL)], actor=REGISTRAR)
+        store.write(external_results.store_history, order.patient, [StoredStudy(FINAL)], actor=REGISTRAR)
     with pytest.raises(Forbidden):
         store.write(external_results.note_history_failure, order.patient.stored_id, "", REGISTRAR)
     with pytest.raises(Forbidden):
@@ -166,24 +166,24 @@ def test_history_is_kept_with_the_answers_age_and_its_gaps(store: Store, order: 
         with store.read() as reader:
             return patient_history.external(reader, order.patient.stored_id)
 
-    store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL)], unreadable=None)
+    store.write(external_results.store_history, order.patient, [StoredStudy(FINAL)], unreadable=None)
     assert (reported().answered_at, reported().reason) == (None, "")
     assert audited(store, "history") == []
     store.write(
         external_results.store_history,
-        order.patient.stored_id,
+        order.patient,
         [StoredStudy(FINAL, "1")],
         unreadable="3 of 4 reports not read",
     )
     assert (reported().answered_at, reported().reason) == (None, "3 of 4 reports not read")
-    store.write(external_results.store_history, order.patient.stored_id, [StoredStudy(FINAL, "1")])
+    store.write(external_results.store_history, order.patient, [StoredStudy(FINAL, "1")])
     assert reported().answered_at is not None
     assert reported().reason == ""
     [line] = audited(store, "history")
     assert (line["patient"], line["studies"]) == (order.patient.patient_id, 1)
-    store.write(external_results.store_history, order.patient.stored_id, [], complete=False)
+    store.write(external_results.store_history, order.patient, [], complete=False)
     assert reported().studies == (FINAL,)
-    store.write(external_results.store_history, order.patient.stored_id, [])
+    store.write(external_results.store_history, order.patient, [])
     assert reported().studies == ()
 
 

@@ -24,6 +24,7 @@ from broker.store.database import Store
 from broker.store.queries import board, order_card, patient_history, patient_index, patient_search
 from broker.store.tables import external_studies, orders, outbox, patients
 from broker.store.tables.external_studies import StoredStudy
+from broker.store.tables.incoming import Arrival
 from broker.store.tables.patient_merges import PatientMerge
 from broker.workflow import external_results, patient_merge, performed_steps, referrals, worklist_files
 from tests.support import factory
@@ -367,13 +368,50 @@ def test_an_answer_of_the_region_never_forgets_what_came_with_a_merged_card(
     store.write(lambda tx: external_studies.put(tx, two.patient.stored_id, StoredStudy(STUDY, "1")))
     trail = merge(store, one.patient.stored_id, two.patient.stored_id)
     with pytest.raises(BrokerError):  # an answer that was on its way
-        store.write(external_results.store_history, two.patient.stored_id, [])
-    store.write(external_results.store_history, one.patient.stored_id, [])
+        store.write(external_results.store_history, two.patient, [])
+    store.write(external_results.store_history, one.patient, [])
     with store.read() as reader:
         assert len(patient_history.external(reader, one.patient.stored_id).studies) == 1
     undo(store, trail.id)
     with store.read() as reader:
         assert len(patient_history.external(reader, two.patient.stored_id).studies) == 1
+
+
+def reported(store: Store, order: Order) -> list[str]:
+    with store.read() as reader:
+        return [each.reference for each in patient_history.external(reader, order.patient.stored_id).studies]
+
+
+def test_a_result_that_came_after_the_merge_goes_back_with_its_order(store: Store, one: Order, two: Order) -> None:
+    store.write(lambda tx: external_studies.put(tx, two.patient.stored_id, StoredStudy(STUDY, "1"), two.id))
+    other = replace(STUDY, reference="DiagnosticReport/2", modality="DX")
+    trail = merge(store, one.patient.stored_id, two.patient.stored_id)
+    for study, version in ((STUDY, "2"), (other, "1")):
+        arrival = Arrival("bus", f"Task/{version}", version, b"")
+        store.write(external_results.store_result, two.id, StoredStudy(study, version), arrival)
+    undo(store, trail.id)
+    assert (reported(store, one), sorted(reported(store, two))) == ([], ["DiagnosticReport/1", "DiagnosticReport/2"])
+
+
+@pytest.fixture
+def numberless(store: Store) -> Order:
+    return register(store, replace(KUZNETSOVA, name=PersonName("Орлова", "Марина", "Петровна"), snils="", policy=""))
+
+
+def test_studies_found_by_a_number_leave_the_card_with_the_number(store: Store, one: Order, numberless: Order) -> None:
+    before, own = card(store, numberless.patient.stored_id), replace(STUDY, reference="DiagnosticReport/2")
+    store.write(lambda tx: external_studies.put(tx, before.stored_id, StoredStudy(own, "1")))
+    trail = merge(store, before.stored_id, one.patient.stored_id, "snils")
+    asked = card(store, before.stored_id)
+    store.write(external_results.store_history, asked, [StoredStudy(STUDY, "1"), StoredStudy(own, "1")])
+    undo(store, trail.id)
+    assert card(store, before.stored_id).snils == ""
+    assert reported(store, numberless) == ["DiagnosticReport/2"]
+    with pytest.raises(Stale):  # an answer that was on its way
+        store.write(external_results.store_history, asked, [StoredStudy(STUDY, "1")])
+    assert reported(store, numberless) == ["DiagnosticReport/2"]
+    with store.read() as reader:
+        assert not external_studies.is_fresh(reader, before.stored_id, 12, store.clock())
 
 
 # ---- whatever happens ----

@@ -21,6 +21,7 @@ from broker.bus.inbound.search import BusSearch
 from broker.bus.profile import POLICY, SNILS, Profile, oid
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession
+from broker.domain.errors import NotFound, Stale
 from broker.domain.people import Patient
 from broker.domain.prior_studies import WITHDRAWN
 from broker.domain.reports import ExternalStudy
@@ -122,7 +123,7 @@ class History:
             if unread and any(_reference(report) not in known for report in unread):
                 # Date, clinic and kind are shown first; the texts follow.
                 first = [StoredStudy(external_study(ReportGraph(report), self._profile)) for report in listed]
-                self._store.write(external_results.store_history, patient_id, first, complete=complete, unreadable=None)
+                self._store.write(external_results.store_history, patient, first, complete=complete, unreadable=None)
             read, why = self._details(unread)
         stored = [read.get(_reference(report)) or self._without_details(report) for report in listed]
         stored = [each for each in stored if not self._is_ours(patient_id, each.study)]
@@ -131,13 +132,15 @@ class History:
             unreadable = f"{OTHER_DATA}: {', '.join(doubted)}"
         if why:
             unreadable = f"{len(unread) - len(read)} of {len(listed)} reports not read: {why}"
-        self._store.write(external_results.store_history, patient_id, stored, complete=complete, unreadable=unreadable)
+        self._store.write(external_results.store_history, patient, stored, complete=complete, unreadable=unreadable)
 
     def _work(self) -> None:
         while (patient_id := self._next()) is not None:
             try:
                 if self._is_due(patient_id):
                     self.ask(patient_id)
+            except (NotFound, Stale):  # the card was merged, or has another number, since the bus was asked
+                log.info("an answer about earlier studies came too late")
             except Exception:  # a failure for one patient must not stop the others
                 log.exception("earlier studies of a patient could not be asked for")
 

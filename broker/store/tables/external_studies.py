@@ -95,6 +95,23 @@ def forget_others(tx: Tx, patient_id: int, references: Collection[str]) -> int:
     )
 
 
+def move_results(tx: Tx, source: int, target: int, order_ids: Collection[int]) -> None:
+    """Move the results for these orders to another card, also where that has an older state of the same report."""
+    params = [source, json.dumps(list(order_ids)), target]
+    of_orders = "WHERE patient_id = ?1 AND order_id IN (SELECT value FROM json_each(?2))"
+    tx.run(
+        "INSERT OR REPLACE INTO external_study (reference, patient_id, order_id, studied_on, content, at)"
+        f" SELECT reference, ?3, order_id, studied_on, content, at FROM external_study {of_orders}",
+        params,
+    )
+    tx.run(f"DELETE FROM external_study {of_orders}", params[:2])
+
+
+def forget_lookup(tx: Tx, patient_id: int) -> None:
+    """Forget that the bus was asked for a patient: it is asked again as soon as somebody looks."""
+    tx.run("DELETE FROM external_lookup WHERE patient_id = ?", [patient_id])
+
+
 def note_answer(tx: Tx, patient_id: int) -> None:
     """Record that the bus has answered in full for a patient."""
     tx.run(

@@ -58,6 +58,8 @@ def merge(
     id = patient_merges.add(tx, surviving_id, merged_id, _name(actor), sorted(chosen), changed, former)
     if changed:
         cards.update(tx, surviving_id, result)
+    if any(field in changed for field in NUMBERS):
+        external_studies.forget_lookup(tx, surviving_id)  # the bus was not asked about this number
     present_studies = tuple(external_studies.versions(tx, surviving_id))
     moved = Moved(
         orders=patient_merges.move_orders(tx, merged_id, surviving_id),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from broker.domain import identity, passthrough
+from broker.domain import identity, names, passthrough
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
 from broker.domain.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.people import Patient
@@ -45,6 +45,8 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
         known = patients.find_by(tx, "patient_id", imported.patient_id)
         if known and _is_former(tx, known, imported):
             return known  # a script goes on writing what the merged card said; people have chosen what holds
+    elif current and not _is_named(imported, current) and _is_former(tx, current, imported):
+        return current
     elif current and not identity.difference(imported, current):
         known = current
     else:
@@ -104,8 +106,16 @@ def _described(tx: Tx, imported: Patient) -> Patient | None:
 
 def _is_former(tx: Tx, known: Patient, imported: Patient) -> bool:
     """Return True for a person as a card has them that was merged into the known patient's."""
-    former = (each for each in patients.merged_cards(tx, known.stored_id) if each.patient_id == imported.patient_id)
-    return any(not identity.difference(imported, each) for each in former)
+    former = patients.merged_cards(tx, known.stored_id)
+    return any(
+        imported.patient_id in ("", each.patient_id) and not identity.difference(imported, each) for each in former
+    )
+
+
+def _is_named(imported: Patient, current: Patient) -> bool:
+    """Return True for a person as the card has them now: the same full name, and nothing that differs."""
+    same = names.fold(str(imported.name)) == names.fold(str(current.name))
+    return same and not identity.difference(imported, current)
 
 
 def _add(tx: Tx, patient: Patient) -> Patient:

@@ -324,6 +324,31 @@ def test_a_script_that_goes_on_writing_the_merged_card_neither_renames_the_patie
     assert [row["n"] for row in rows(store, "SELECT count(*) AS n FROM patient")] == [2]
 
 
+@pytest.mark.parametrize("name", [KUZNETSOVA.name, PersonName("Орлова", "Марина", "Петровна")])
+def test_a_script_without_patient_ids_makes_no_new_card_of_a_merged_one(
+    store: Store, one: Order, name: PersonName
+) -> None:
+    written = replace(KUZNETSOVA, snils="", policy="", name=name, birth_date=date(1961, 12, 3))
+    item = ImportedItem(
+        patient=written,
+        start=datetime(2026, 11, 24, 10, 15),
+        station_ae_titles=("XRAY_14",),
+        modality="DX",
+        procedure_name="EXAM",
+        study_instance_uid="1.2.3.1",
+        attributes={"top": {}, "step": {}},
+    )
+    taken = store.write(worklist_files.sync, item, "/wl/1.wl", "1", factory.SYSTEM, CLINIC)
+    assert taken.order_id is not None
+    with store.read() as reader:
+        order = orders.require(reader, taken.order_id)
+    merge(store, one.patient.stored_id, order.patient.stored_id)
+    again = replace(item, start=datetime(2026, 11, 24, 11, 15))
+    store.write(worklist_files.sync, again, "/wl/1.wl", "2", factory.SYSTEM, CLINIC)
+    assert rows(store, "SELECT count(*) AS n FROM patient") == [{"n": 2}]
+    assert (order_now(store, order).patient, order_now(store, order).steps[0].start.hour) == (one.patient, 11)
+
+
 # ---- the region ----
 
 
@@ -412,6 +437,19 @@ def test_studies_found_by_a_number_leave_the_card_with_the_number(store: Store, 
     assert reported(store, numberless) == ["DiagnosticReport/2"]
     with store.read() as reader:
         assert not external_studies.is_fresh(reader, before.stored_id, 12, store.clock())
+
+
+def test_after_a_merge_that_brings_a_number_the_bus_is_asked_again(store: Store, one: Order, numberless: Order) -> None:
+    with_policy = register(store, replace(TWIN, name=PersonName("Орлова", "Анна"), policy="7800000012345689"))
+    store.write(external_results.store_history, with_policy.patient, [])
+    trail = merge(store, with_policy.patient.stored_id, numberless.patient.stored_id)
+    with store.read() as reader:
+        assert external_studies.is_fresh(reader, with_policy.patient.stored_id, 12, store.clock())
+    undo(store, trail.id)
+    store.write(external_results.store_history, numberless.patient, [])
+    merge(store, numberless.patient.stored_id, one.patient.stored_id, "snils")
+    with store.read() as reader:
+        assert not external_studies.is_fresh(reader, numberless.patient.stored_id, 12, store.clock())
 
 
 # ---- whatever happens ----

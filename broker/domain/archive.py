@@ -58,7 +58,7 @@ class DiscrepancyKind(StrEnum):
     SEVERAL_PATIENTS = "several_patients"  # the order's Study Instance UID lies under several patients
     SEVERAL_STUDIES = "several_studies"  # the order's number belongs to several studies, none with its UID
     OTHER_NUMBER = "other_number"  # the order's UID, another accession number
-    OTHER_UID = "other_uid"  # the order's number, another UID, beside a study with the order's own UID
+    OTHER_UID = "other_uid"  # the order's number, another UID: another order's, or beside a study with the order's own
     OLDER = "older"  # made before its referral
     UNREADABLE = "unreadable"  # nothing of its patient can be compared with the order's
 
@@ -124,15 +124,17 @@ def compare(
     found: Iterable[ArchiveStudy],
     decided: Mapping[StudyKey, DiscrepancyState] | None = None,
     foreign_ids: Collection[str] = (),
+    foreign_uids: Collection[str] = (),
 ) -> Comparison:
     """Compare what an archive answered with the order; `decided` is what people said of answers before.
 
-    `foreign_ids` are the Patient IDs among the answers that other patients of this clinic have.
+    `foreign_ids` are the Patient IDs among the answers that other patients of this clinic have, `foreign_uids` the
+    Study Instance UIDs that other orders have.
     Of several patients under the order's UID the one that fits is believed. A number is believed where one study alone
     can be meant by it and none has the order's own UID.
     """
     decided, found = decided or {}, list(found)
-    objections = {each.key: _objection(order, each, foreign_ids) for each in found}
+    objections = {each.key: _objection(order, each, foreign_ids, foreign_uids) for each in found}
     studies = _distinct(each for each in found if concerns(order, each))
     accepted = [each for each in studies if decided.get(each.key) is DiscrepancyState.ACCEPTED]
     rest = [each for each in studies if each.key not in decided]
@@ -153,7 +155,9 @@ def compare(
     return Comparison(tuple(believed), tuple(Doubt(kind, each) for each, kind in doubts if each not in believed))
 
 
-def _objection(order: Order, study: ArchiveStudy, foreign_ids: Collection[str]) -> DiscrepancyKind | None:
+def _objection(
+    order: Order, study: ArchiveStudy, foreign_ids: Collection[str], foreign_uids: Collection[str]
+) -> DiscrepancyKind | None:
     """Return what speaks against a study that bears the order's UID or number; None if nothing does."""
     patient = order.patient
     contradicts = identity.contradictions(patient, study.patient_name, study.patient_id, study.birth_date)
@@ -161,6 +165,8 @@ def _objection(order: Order, study: ArchiveStudy, foreign_ids: Collection[str]) 
         return DiscrepancyKind.OTHER_PATIENT
     if is_older(order, study):
         return DiscrepancyKind.OLDER
+    if study.study_instance_uid in foreign_uids:
+        return DiscrepancyKind.OTHER_UID
     if not identity.agreements(patient, study.patient_name, study.patient_id):
         return DiscrepancyKind.UNREADABLE
     if study.accession_number and study.accession_number not in numbers(order):
@@ -168,7 +174,7 @@ def _objection(order: Order, study: ArchiveStudy, foreign_ids: Collection[str]) 
     return None
 
 
-_IMPLAUSIBLE: Final = (DiscrepancyKind.OTHER_PATIENT, DiscrepancyKind.OLDER)
+_IMPLAUSIBLE: Final = (DiscrepancyKind.OTHER_PATIENT, DiscrepancyKind.OLDER, DiscrepancyKind.OTHER_UID)
 
 
 def _fitting(

@@ -38,7 +38,9 @@ def record_answer(
     if order is None:
         return False
     foreign = patient_index.foreign_ids(tx, order.patient, (each.patient_id for each in found))
-    comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign)
+    uids = {each.study_instance_uid for each in found}
+    taken = [uid for uid in uids if uid and orders.is_taken(tx, "study_instance_uid", uid, by_another_than=order.id)]
+    comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign, taken)
     if archive.set_discrepancies(tx, order_id, comparison):
         tx.notify()
     if not settled:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.archive import ArchiveStudy, Discrepancy, DiscrepancyState
+from broker.domain.archive import ArchiveStudy, Discrepancy, DiscrepancyKind, DiscrepancyState
 from broker.domain.clinic import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
 from broker.domain.messages import OutboxKind
@@ -333,3 +333,14 @@ def test_a_step_that_the_archive_told_of_keeps_the_birth_date_that_the_archive_h
     with store.read() as reader:
         [step] = performed_table.completed_of_order(reader, order.id)
     assert step.patient_birth_date == "19610312"
+
+
+def test_images_made_under_another_orders_uid_do_not_close_the_order_whose_number_they_bear(
+    store: Store, order: Order
+) -> None:
+    chest = store.write(referrals.register, draft(comment="другое"), REGISTRAR, CLINIC)
+    theirs = replace(fitting(order), study_instance_uid=chest.study_instance_uid)
+    assert not answer(store, order, theirs)
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert [each.kind for each in waiting(store)] == [DiscrepancyKind.OTHER_UID]
+    assert answer(store, order, theirs, replace(fitting(order), study_instance_uid="1.2.3"))  # no order has this one

@@ -23,7 +23,7 @@ MEANINGS: dict[DiscrepancyKind, str] = {
     DiscrepancyKind.SEVERAL_PATIENTS: "Снимки направления {number} лежат в архиве сразу у нескольких человек.",
     DiscrepancyKind.SEVERAL_STUDIES: "В архиве не одно исследование с номером {number}, и ни одно не наше наверняка.",
     DiscrepancyKind.OTHER_NUMBER: "Снимки по направлению {number} лежат в архиве под другим номером.",
-    DiscrepancyKind.OTHER_UID: "Кроме наших снимков в архиве есть ещё исследование с номером {number}.",
+    DiscrepancyKind.OTHER_UID: "В архиве есть ещё исследование с номером {number}, снятое не по этому направлению.",
     DiscrepancyKind.OLDER: "Исследование с номером {number} в архиве старше направления.",
     DiscrepancyKind.UNREADABLE: "Имя и номер карты у снимков {number} архив не сохранил, сверить не с чем.",
 }

@@ -33,6 +33,7 @@ class AuditAction(StrEnum):
     ARCHIVE_DISMISS = "archive_dismiss"
     ARCHIVE_RECONSIDER = "archive_reconsider"
     IMAGES_ADDED = "images_added"
+    IMAGES_REMOVED = "images_removed"
     IMAGES_WAIVED = "images_waived"
     LINK = "link"
     UNLINK = "unlink"

@@ -9,7 +9,7 @@ from datetime import timedelta
 from broker.domain import archive as evidence
 from broker.domain import identifiers, identity, lifecycle
 from broker.domain.actors import Actor
-from broker.domain.archive import ArchiveStudy, Comparison, Discrepancy, DiscrepancyState
+from broker.domain.archive import ArchiveStudy, Comparison, Discrepancy, DiscrepancyKind, DiscrepancyState
 from broker.domain.audit import AuditAction
 from broker.domain.clinic import Clinic
 from broker.domain.errors import Invalid, WrongState
@@ -30,8 +30,9 @@ def record_answer(
 ) -> bool:
     """Record what an archive answered of an order; return True if that tells that the order was performed.
 
-    What fits the order counts once the archive has stopped growing (`settled`). What does not fit waits for a person,
-    and changes nothing else. It is no news if a device reports the study itself, or a person has unlinked it.
+    What fits the order counts once the archive has stopped growing (`settled`). What does not fit waits for a person;
+    where it may be what was made for the order, the region is told nothing of it until then. It is no news if a device
+    reports the study itself, or a person has unlinked it.
     """
     permit(tx, actor, Permission.PERFORM)
     order = orders.get(tx, order_id)
@@ -42,6 +43,7 @@ def record_answer(
     taken = [uid for uid in uids if uid and orders.is_taken(tx, "study_instance_uid", uid, by_another_than=order.id)]
     comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign, taken)
     if archive.set_discrepancies(tx, order_id, comparison):
+        order_status.recompute_dispute(tx, order, clinic)
         tx.notify()
     if not settled:
         return False
@@ -101,34 +103,64 @@ def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Collection[
             uid = step.sop_instance_uid
     _count(tx, order, Comparison((study,)), actor)
     order_status.recompute_status(tx, order, clinic)
+    order_status.recompute_dispute(tx, orders.require(tx, order.id), clinic)
     _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, each, sop_instance_uid=uid, confirmed=", ".join(wrong))
     return order
 
 
-def dismiss(tx: Tx, id: int, actor: Actor) -> Order:
+def dismiss(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
     """Take a study of the archive for none of its order's, as this person says; return the order.
 
-    It is not asked about again. Raise NotFound, WrongState if it was decided already, Forbidden.
+    It is not asked about again. If it was what closed the order, the order waits again.
+    Raise NotFound, WrongState if it was decided already, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     each, order = _open(tx, id)
+    step = _made_of(tx, each)
     archive.decide(tx, id, DiscrepancyState.DISMISSED, actor.name)
     _audit(tx, actor, AuditAction.ARCHIVE_DISMISS, each)
+    _take_back(tx, step, order, actor, clinic)
     return order
 
 
-def reconsider(tx: Tx, id: int, actor: Actor) -> Order:
-    """Let a study of the archive that was taken for another's wait for a decision again; return the order.
+def reconsider(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
+    """Let a study of the archive that a person has decided about wait for a decision again; return the order.
 
-    Raise NotFound, WrongState unless it was dismissed, Forbidden.
+    If it was what closed the order, the order waits again. Raise NotFound, WrongState if it was not decided, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     each = archive.require(tx, id)
-    if each.state is not DiscrepancyState.DISMISSED:
+    if each.state is DiscrepancyState.OPEN:
         raise WrongState(f"discrepancy {id} is {each.state}")
+    step, order = _made_of(tx, each), orders.require(tx, each.order_id)
     archive.decide(tx, id, DiscrepancyState.OPEN, actor.name)
     _audit(tx, actor, AuditAction.ARCHIVE_RECONSIDER, each)
-    return orders.require(tx, each.order_id)
+    _take_back(tx, step, order, actor, clinic)
+    return order
+
+
+def _made_of(tx: Tx, each: Discrepancy) -> PerformedStep | None:
+    """Return the step that is known from a study only, by which the study has closed its order; None if it has not."""
+    study, step = each.study, performed.archived(tx, each.order_id, each.study.study_instance_uid)
+    if step is None or each.state is DiscrepancyState.DISMISSED:
+        return None
+    if each.state is DiscrepancyState.ACCEPTED:
+        seen = (step.patient_name, step.patient_id, step.patient_birth_date)
+        return step if seen == (study.patient_name, study.patient_id, study.birth_date) else None
+    # Another patient under the same UID may fit, or be accepted; that one has closed the order, and still does.
+    is_accepted = DiscrepancyState.ACCEPTED in archive.decided(tx, each.order_id).values()
+    holding = archive.holding(tx, each.order_id)
+    has_others = each.kind is DiscrepancyKind.SEVERAL_PATIENTS or is_accepted
+    return None if has_others and holding is not None and holding.exists else step
+
+
+def _take_back(tx: Tx, step: PerformedStep | None, order: Order, actor: Actor, clinic: Clinic) -> None:
+    """Remove the step that was made of a study which is not, or not certainly, its order's; recompute the order."""
+    if step:
+        performed.remove(tx, step.id)
+        audit.write(tx, actor, AuditAction.IMAGES_REMOVED, order.id, sop_instance_uid=step.sop_instance_uid)
+        order_status.recompute_after_removal(tx, order.id, clinic)
+    order_status.recompute_dispute(tx, orders.require(tx, order.id), clinic)
 
 
 def _open(tx: Tx, id: int) -> tuple[Discrepancy, Order]:

@@ -16,7 +16,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, StepState
 from broker.domain.performed import PerformedState
 from broker.store.database import Tx
-from broker.store.tables import archive, audit, orders, outbox, performed
+from broker.store.tables import archive, audit, orders, outbox, performed, reports
 
 
 def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:
@@ -30,6 +30,24 @@ def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:
         status = derive_status(order, states)
         _apply_status(tx, order, status)
         _queue_messages(tx, order, status.state, all_states, clinic)
+
+
+def recompute_dispute(tx: Tx, order: Order, clinic: Clinic) -> None:
+    """Withdraw what was not sent yet of a performed order's images while it is open whose they are, else queue it.
+
+    A signed report goes out again unless its images have changed since.
+    """
+    if order.state is not OrderState.COMPLETED:
+        return
+    recompute_status(tx, order, clinic)
+    if (
+        outbox.has(tx, order.id, OutboxKind.IMAGES)
+        and reports.signed(tx, order.id)
+        and reports.doubt(tx, order.id) is None
+        and not performed.conflicts(tx, order.id)
+        and not archive.is_disputed(tx, order.id)
+    ):
+        outbox.reinstate(tx, order.id, OutboxKind.REPORT)
 
 
 def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
@@ -90,14 +108,15 @@ def _queue_messages(
         requeue_order(tx, id)
     if clinic.sends_start and before.bus_role in _ORDERED_ROLES and not outbox.has(tx, id, OutboxKind.STARTED):
         outbox.add(tx, id, OutboxKind.STARTED)
-    if PerformedState.COMPLETED not in performed_states:  # a provisional end was overruled
+    is_disputed = archive.is_disputed(tx, id)
+    if is_disputed or PerformedState.COMPLETED not in performed_states:  # a provisional end was overruled
         outbox.withdraw(tx, id, OutboxKind.IMAGES, OutboxKind.REPORT)
     if (
         state is OrderState.COMPLETED
         and clinic.sends_to_bus
         and before.bus_role
         and not outbox.has(tx, id, OutboxKind.IMAGES)
-        and not performed.conflicts(tx, id)  # perhaps another patient's images: a person looks first
+        and not (is_disputed or performed.conflicts(tx, id))  # perhaps another patient's images: a person looks first
         and (not clinic.waits_for_images or _are_images_certain(tx, id))
     ):
         outbox.add(tx, id, OutboxKind.IMAGES)

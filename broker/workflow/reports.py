@@ -21,7 +21,7 @@ from broker.domain.performed import PerformedState
 from broker.domain.reports import Report, ReportState
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import accounts, audit, orders, outbox, performed, reports
+from broker.store.tables import accounts, archive, audit, orders, outbox, performed, reports
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
 MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
@@ -143,6 +143,8 @@ def _check_images(tx: Tx, order: Order) -> None:
         raise Invalid({"images": "none"})  # another clinic made them
     if performed.conflicts(tx, order.id):
         raise Invalid({"images": "other_patient"})  # perhaps: a person must confirm the patient
+    if archive.is_disputed(tx, order.id):
+        raise Invalid({"images": "disputed"})
 
 
 def _queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:

@@ -58,10 +58,9 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
         raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
     if step.source is not StepSource.MODALITY:
         performed.remove(tx, step.id)
-        if step.source is StepSource.ARCHIVE:
-            archive.dismiss_accepted(tx, order.id, actor.name)
     else:
         performed.unlink(tx, step.id, [scheduled.id for scheduled in order.steps])
+    archive.dismiss_accepted(tx, order.id, actor.name)  # it was accepted for what is unlinked now
     order_status.recompute_after_removal(tx, order.id, clinic)
     audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()

@@ -20,7 +20,7 @@ from broker.store.database import Store
 from broker.store.queries import archive_gaps, order_card
 from broker.store.tables import archive, orders, outbox
 from broker.store.tables import performed as performed_table
-from broker.workflow import archive_images, performed_steps, referrals, step_links
+from broker.workflow import archive_images, performed_steps, referrals, reports, step_links
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
@@ -104,7 +104,7 @@ def test_a_study_that_a_person_calls_anothers_is_not_asked_about_again(store: St
     theirs = replace(fitting(order), patient_name="Попов^Олег")
     answer(store, order, theirs)
     [each] = waiting(store)
-    store.write(archive_images.dismiss, each.id, REGISTRAR)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
     answer(store, order)
     answer(store, order, theirs)
     assert waiting(store) == []
@@ -121,11 +121,11 @@ def test_a_decision_that_was_taken_back_waits_again_until_the_archive_says_other
     answer(store, order, theirs)
     [each] = waiting(store)
     with pytest.raises(WrongState):
-        store.write(archive_images.reconsider, each.id, REGISTRAR)
-    store.write(archive_images.dismiss, each.id, REGISTRAR)
+        store.write(archive_images.reconsider, each.id, REGISTRAR, CLINIC)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
     with pytest.raises(Forbidden):
-        store.write(archive_images.reconsider, each.id, DOCTOR)
-    store.write(archive_images.reconsider, each.id, REGISTRAR)
+        store.write(archive_images.reconsider, each.id, DOCTOR, CLINIC)
+    store.write(archive_images.reconsider, each.id, REGISTRAR, CLINIC)
     answer(store, order, theirs)
     assert [again.id for again in waiting(store)] == [each.id]
     answer(store, order)
@@ -255,7 +255,7 @@ def test_images_that_wait_for_a_decision_are_not_missed_beside_it(store: Store, 
     record(store, order, WAITING, replace(fitting(order), patient_name="Попов^Олег"))
     assert missing(store) == []
     [each] = waiting(store)
-    store.write(archive_images.dismiss, each.id, REGISTRAR)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
     assert missing(store) == [order.id]
 
 
@@ -281,12 +281,12 @@ def test_only_who_may_link_decides_and_each_only_once(store: Store, order: Order
     with pytest.raises(Forbidden):
         store.write(archive_images.accept, each.id, DOCTOR, CLINIC)
     with pytest.raises(Forbidden):
-        store.write(archive_images.dismiss, each.id, DOCTOR)
-    store.write(archive_images.dismiss, each.id, REGISTRAR)
+        store.write(archive_images.dismiss, each.id, DOCTOR, CLINIC)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
         store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
     with pytest.raises(NotFound):
-        store.write(archive_images.dismiss, 99, REGISTRAR)
+        store.write(archive_images.dismiss, 99, REGISTRAR, CLINIC)
 
 
 def test_a_cancelled_order_is_not_performed_by_a_decision(store: Store, order: Order) -> None:
@@ -344,3 +344,100 @@ def test_images_made_under_another_orders_uid_do_not_close_the_order_whose_numbe
     assert now(store, order).state is OrderState.SCHEDULED
     assert [each.kind for each in waiting(store)] == [DiscrepancyKind.OTHER_UID]
     assert answer(store, order, theirs, replace(fitting(order), study_instance_uid="1.2.3"))  # no order has this one
+
+
+def pending(store: Store) -> set[str]:
+    with store.read() as reader:
+        return {row["kind"] for row in reader.rows("SELECT kind FROM outbox WHERE state = 'pending'")}
+
+
+def sign(store: Store, order: Order) -> None:
+    text = reports.ReportText(conclusion="Без патологии")
+    store.write(reports.sign, order.id, 0, text, DOCTOR, CLINIC)
+
+
+def test_images_that_the_archive_has_since_corrected_to_another_patient_do_not_go_to_the_region(
+    store: Store, order: Order
+) -> None:
+    answer(store, order, fitting(order))
+    sign(store, order)
+    assert {"images", "report"} <= pending(store)
+    theirs = replace(fitting(order), patient_name="Попов^Олег", patient_id="999")
+    store.write(archive_images.record_answer, order.id, [theirs], SYSTEM, CLINIC, settled=False)
+    assert not {"images", "report"} & pending(store)
+    answer(store, order, fitting(order))  # it was a mistake there
+    assert {"images", "report"} <= pending(store)
+
+
+def test_another_patients_images_under_the_orders_uid_hold_what_a_device_has_reported(
+    store: Store, order: Order
+) -> None:
+    answer(store, order, replace(fitting(order), patient_name="Попов^Олег"))
+    perform(store, order, CLINIC)
+    assert not told(store, order)
+    with pytest.raises(Invalid, match="images: disputed"):
+        sign(store, order)
+    [each] = waiting(store)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert told(store, order)
+    store.write(archive_images.reconsider, each.id, REGISTRAR, CLINIC)
+    assert not told(store, order)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    assert told(store, order)
+
+
+def test_a_dismissed_study_that_had_closed_an_order_closes_it_no_more(store: Store, order: Order) -> None:
+    answer(store, order, fitting(order))
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [each] = waiting(store)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.SCHEDULED
+    assert ("images_removed", "Орлова Н. В.") in lines(store, order)
+    assert not answer(store, order, theirs)
+    assert not pending(store) & {"images"}
+    assert answer(store, order, fitting(order))  # its own images come after all
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_dismissing_another_patient_under_the_same_uid_leaves_the_one_that_fits(store: Store, order: Order) -> None:
+    both = fitting(order), replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, *both)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert not told(store, order)
+    [each] = waiting(store)
+    store.write(archive_images.dismiss, each.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert told(store, order)
+
+
+def test_what_a_person_accepted_by_mistake_is_taken_back(store: Store, order: Order) -> None:
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [each] = waiting(store)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    store.write(archive_images.reconsider, each.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.SCHEDULED
+    answer(store, order, theirs)
+    assert [again.id for again in waiting(store)] == [each.id]
+    assert not told(store, order)
+
+
+def test_what_was_accepted_for_an_order_that_a_person_had_closed_is_not_believed_after_its_unlinking(
+    store: Store, order: Order
+) -> None:
+    store.write(step_links.close, order.id, order.revision, REGISTRAR, CLINIC)
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [each] = waiting(store)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    with store.read() as reader:
+        [step] = performed_table.completed_of_order(reader, order.id)
+    store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)
+    store.write(step_links.close, order.id, now(store, order).revision, REGISTRAR, CLINIC)
+    answer(store, order, theirs)
+    with store.read() as reader:
+        holding = archive.holding(reader, order.id)
+    assert holding is not None
+    assert not holding.exists

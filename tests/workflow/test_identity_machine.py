@@ -161,7 +161,7 @@ class Identity(RuleBasedStateMachine):
         gap = waiting[pick % len(waiting)]
         try:
             if not take:
-                self.store.write(archive_images.dismiss, gap.id, REGISTRAR)
+                self.store.write(archive_images.dismiss, gap.id, REGISTRAR, CLINIC)
                 return
             order = self.store.write(archive_images.accept, gap.id, REGISTRAR, CLINIC, _EVERY_FIELD)
         except BrokerError:

@@ -233,7 +233,7 @@ class ArchivePage:
 
     async def _reconsider(self, id: int) -> None:
         services, actor = self._services, current_actor(self._services)
-        if done := await attempt(lambda: services.store.write(archive_images.reconsider, id, actor)):
+        if done := await attempt(lambda: services.store.write(archive_images.reconsider, id, actor, services.clinic)):
             theme.show_message(f"Снова ждёт решения: {done.value.accession_number}")
 
     async def _waive(self, order: Order) -> None:
@@ -243,7 +243,7 @@ class ArchivePage:
 
     async def _dismiss(self, id: int) -> None:
         services, actor = self._services, current_actor(self._services)
-        if done := await attempt(lambda: services.store.write(archive_images.dismiss, id, actor)):
+        if done := await attempt(lambda: services.store.write(archive_images.dismiss, id, actor, services.clinic)):
             theme.show_message(f"Записано: чужое для {done.value.accession_number}. Больше не спросим")
 
 

@@ -54,6 +54,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.ARCHIVE_DISMISS: "Решено: это исследование в архиве чужое",
     AuditAction.ARCHIVE_RECONSIDER: "Исследование в архиве снова ждёт решения",
     AuditAction.IMAGES_ADDED: "В архиве стало больше снимков",
+    AuditAction.IMAGES_REMOVED: "Снимки из архива откреплены",
     AuditAction.IMAGES_WAIVED: "Отмечено: снимков в архиве не будет",
     AuditAction.DECLINE: "Направление другой клиники отклонено",
     AuditAction.ACKNOWLEDGE_LATE: "Запоздавшая отмена или правка направившей клиники принята к сведению",

@@ -114,6 +114,15 @@ def of_order(reader: Reader, order_id: int) -> list[Discrepancy]:
     return [discrepancy_from_row(row) for row in found]
 
 
+def is_disputed(reader: Reader, order_id: int) -> bool:
+    """Return True while it waits for a person whose the images are that were made for an order.
+
+    That is so if the archive has the order's own study, or the one that was made for it, as another patient's, under
+    several patients, or under another number.
+    """
+    return bool(reader.value(_DISPUTED, [order_id]))
+
+
 def set_discrepancies(tx: Tx, order_id: int, comparison: Comparison) -> bool:
     """Make these the open discrepancies of an order; return True if that changed anything.
 
@@ -167,6 +176,14 @@ def discrepancy_from_row(row: Row) -> Discrepancy:
     )
 
 
+_DISPUTED = (
+    "SELECT 1 FROM archive_discrepancy d JOIN orders o ON o.id = d.order_id"
+    " WHERE d.order_id = ? AND d.state = 'open' AND d.kind IN ('other_patient', 'several_patients', 'other_number')"
+    " AND (d.study_instance_uid = o.study_instance_uid OR d.study_instance_uid IN"
+    " (SELECT r.study_instance_uid FROM performed_step_reference r"
+    " JOIN performed_step_link l ON l.performed_step_id = r.performed_step_id"
+    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id))"
+)
 _PLAIN = (
     "study_instance_uid",
     "accession_number",

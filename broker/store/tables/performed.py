@@ -261,6 +261,18 @@ def remove_archived(tx: Tx, scheduled_step_ids: Iterable[int]) -> None:
         remove(tx, row["id"])
 
 
+def archived(reader: Reader, order_id: int, study_instance_uid: str) -> PerformedStep | None:
+    """Return the step that is known from this study in the archive only, and was done for an order; None if none is."""
+    row = reader.one(
+        "SELECT p.* FROM performed_step p JOIN performed_step_link l ON l.performed_step_id = p.id"
+        " JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " JOIN performed_step_reference r ON r.performed_step_id = p.id"
+        " WHERE s.order_id = ? AND p.source = 'archive' AND r.study_instance_uid = ? LIMIT 1",
+        [order_id, study_instance_uid],
+    )
+    return from_row(row) if row else None
+
+
 def set_archived_images(tx: Tx, order_id: int, images: int) -> None:
     """Write how many images the archive holds now of what is known from it only."""
     tx.run(

@@ -40,7 +40,7 @@ def signed_report(reader: Reader, order: Order) -> SignedReport | None:
 
 
 _SEEN = (AuditAction.REPORT_SIGN, AuditAction.REPORT_UPHOLD)  # a doctor has looked at the images
-_REMOVED = (AuditAction.UNLINK, AuditAction.WRONG_ENTRY)
+_REMOVED = (AuditAction.UNLINK, AuditAction.WRONG_ENTRY, AuditAction.IMAGES_REMOVED)
 _ADDED = (
     AuditAction.FINISH,
     AuditAction.IMAGES_SEEN,

@@ -22,7 +22,7 @@ from broker.domain.people import Patient
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import patient_index
-from broker.store.tables import audit, external_studies, orders, outbox, patient_merges, performed
+from broker.store.tables import audit, external_studies, orders, outbox, patient_merges, performed, worklist
 from broker.store.tables import patients as cards
 from broker.store.tables.patient_merges import Moved, PatientMerge
 from broker.workflow import order_status, referrals
@@ -70,6 +70,7 @@ def merge(
     moved = replace(moved, conflicts=_drop_conflicts(tx, [order.id for order in before], clinic))
     patient_merges.set_moved(tx, id, moved)
     _queue_corrections(tx, before)
+    worklist.note_any_change(tx)  # the merged card's number leads to others' orders now
     _audit(tx, actor, AuditAction.PATIENT_MERGE, moved.orders, surviving, merged, fields=sorted(changed))
     tx.notify()
     return patient_merges.require(tx, id)
@@ -103,6 +104,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str
     _queue_corrections(tx, before)
     merged = cards.get(tx, merged_id)
     assert merged is not None
+    worklist.note_any_change(tx)
     _audit(tx, actor, AuditAction.PATIENT_SPLIT, back, surviving, merged, lost=list(lost))
     tx.notify()
     return lost

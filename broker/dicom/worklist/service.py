@@ -37,7 +37,7 @@ from broker.domain.devices import Device
 from broker.domain.orders import StepState
 from broker.store.database import Reader, Store, StoreError, Tx
 from broker.store.queries import device_registry
-from broker.store.tables import devices, worklist
+from broker.store.tables import devices, patients, worklist
 from broker.store.tables.worklist import Candidate, IndexFilter, WorklistItem
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,8 @@ def search(
     style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
     if asked.undecodable:
         return SearchResult((), False, context, style)
+    if number := _current_number(reader, asked.key("PatientID")):
+        asked = asked.with_key("PatientID", number)
     items: list[WorklistItem] = []
     index_filter = index_filter_for(asked, device, clinic, now)
     examined, last = 0, None
@@ -195,6 +197,16 @@ def _name_may_match(asked: WorklistQuery, candidate: Candidate, style: Style) ->
     """Return False if the name does not match, before anything else of the item is read."""
     key = asked.key("PatientName")
     return not key or candidate.imported or name_matches(key, names.to_dicom(candidate.name), style)
+
+
+def _current_number(reader: Reader, asked: str) -> str | None:
+    """Return the card number that is in force, if a query asks for that of a merged card; None if it does not.
+
+    The wristband that a patient wears was printed before.
+    """
+    exact = _exact(asked.strip())
+    known = patients.find_by(reader, "patient_id", exact) if exact else None
+    return known.patient_id if known and known.patient_id != exact else None
 
 
 def _exact(key: str) -> str | None:

@@ -85,6 +85,11 @@ def changed(reader: Reader, since: int) -> tuple[int, set[int]] | None:
     return rows[-1]["revision"] if rows else since, {row["order_id"] for row in rows}
 
 
+def note_any_change(tx: Tx) -> None:
+    """Note that the responses of any order may have changed."""
+    tx.run("INSERT INTO worklist_change (order_id) VALUES (NULL)")
+
+
 def candidates(
     reader: Reader,
     index_filter: IndexFilter,

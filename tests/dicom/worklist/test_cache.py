@@ -35,7 +35,7 @@ from broker.domain.performed import PerformedState, PerformedStep
 from broker.store.database import Store, Tx
 from broker.store.tables import devices, orders, outbox, performed
 from broker.store.tables import worklist as stored
-from broker.workflow import referrals
+from broker.workflow import patient_merge, referrals
 from tests.dicom.codec.encoding import encoded
 from tests.peers import worklist_corpus as corpus
 from tests.support import factory
@@ -107,6 +107,23 @@ def test_the_same_question_is_answered_from_memory_and_alike(
     assert quickly(services, asked) == (expected, True)
     settle(store)  # that the device has these items on its list is a change, but not one of the list
     assert quickly(services, asked) == (expected, True)
+
+
+def test_an_answer_for_the_number_of_a_card_is_not_remembered_over_its_merge(
+    services: DicomServices, store: Store
+) -> None:
+    one = register(store, NAMES[0])
+    two = register(store, NAMES[1])
+    store.write(referrals.cancel, two.id, two.revision, "", REGISTRAR, CLINIC)
+    asked = request(corpus.query({"PatientID": two.patient.patient_id}))
+    empty, _ = quickly(services, asked)
+    assert quickly(services, asked) == (empty, True)
+    cards = one.patient.stored_id, two.patient.stored_id
+    trail = store.write(patient_merge.merge, *cards, (), (1, 1), REGISTRAR, CLINIC)
+    found, _ = quickly(services, asked)
+    assert found == slowly(store, asked) != empty
+    store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC)
+    assert quickly(services, asked)[0] == empty
 
 
 def test_every_query_of_the_corpus_is_answered_alike(services: DicomServices, store: Store) -> None:

@@ -15,7 +15,7 @@ from broker.domain.orders import Priority
 from broker.domain.people import PersonName
 from broker.store.database import Store
 from broker.store.tables import devices
-from broker.workflow import referrals
+from broker.workflow import patient_merge, referrals
 from tests.dicom.worklist.asked import ask, numbers, query, register
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR
@@ -195,6 +195,19 @@ def test_the_character_set_is_named_when_there_is_need(store: Store, term: str, 
     [answer, _] = ask(store, plain)
     assert answer.identifier is not None
     assert "SpecificCharacterSet" not in answer.identifier
+
+
+def test_the_number_on_a_merged_cards_wristband_finds_what_the_patient_has(store: Store) -> None:
+    one, two = register(store), register(store, LEE)
+    see_all(store)
+    both = [one.accession_number, two.accession_number]
+    assert numbers(ask(store, query(PatientID=two.patient.patient_id))) == both[1:]
+    cards = one.patient.stored_id, two.patient.stored_id
+    trail = store.write(patient_merge.merge, *cards, (), (1, 1), REGISTRAR, CLINIC)
+    assert numbers(ask(store, query(PatientID=two.patient.patient_id))) == both
+    assert numbers(ask(store, query(PatientID=one.patient.patient_id))) == both
+    store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC)
+    assert numbers(ask(store, query(PatientID=two.patient.patient_id))) == both[1:]
 
 
 def test_a_query_is_noted_on_the_devices_record_and_the_orders_card(store: Store) -> None:

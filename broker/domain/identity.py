@@ -54,6 +54,8 @@ def merge(known: Patient, typed: Patient) -> Patient:
     return replace(
         typed,
         name=name,
+        sex=known.sex if typed.id is None and typed.sex is Sex.OTHER else typed.sex,
+        birth_date=typed.birth_date or (known.birth_date if typed.id is None else None),
         id=known.id,
         patient_id=known.patient_id,
         revision=known.revision,

@@ -36,6 +36,7 @@ class Similarity(StrEnum):
     LETTER = "letter"  # one letter of the name differs
     SWAPPED_DATE = "swapped_date"  # day and month of the birth date are exchanged
     DATE = "date"  # the same full name, born in the same year
+    SEX = "sex"  # the sex alone differs, or is not known
     FAMILY = "family"  # another family name, everything else agrees
 
 
@@ -123,6 +124,8 @@ def similarity(one: Patient, other: Patient) -> Similarity | None:
     if any(_differs(one, other, field) for field in NUMBERS) or one.birth_date is None or other.birth_date is None:
         return None
     mine, theirs = names.fold(str(one.name)), names.fold(str(other.name))
+    if mine == theirs and one.birth_date == other.birth_date:
+        return Similarity.SEX
     if mine == theirs:
         if _swapped(one.birth_date) == other.birth_date:
             return Similarity.SWAPPED_DATE

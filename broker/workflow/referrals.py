@@ -104,15 +104,23 @@ def create_order(
     role: BusRole,
     *,
     performed_already: bool = False,
+    current_procedure: str = "",
     **given: str | None,
 ) -> Order:
     """Create an order from a normalised draft; the caller writes audit and outbox rows.
 
-    `performed_already`: the start may lie in the past. `given` are members of Order that do not come from the draft:
-    accession_number, study_instance_uid, requester, bus_accession_number.
+    `performed_already`: the start may lie in the past. `current_procedure` (a code) need not be offered any more.
+    `given` are members of Order that do not come from the draft: accession_number, study_instance_uid, requester,
+    bus_accession_number.
     Raise Invalid, Stale, NotFound.
     """
-    procedure = _validate(tx, draft, clinic.local(tx.now), performed_already=performed_already)
+    procedure = _validate(
+        tx,
+        draft,
+        clinic.local(tx.now),
+        performed_already=performed_already,
+        current_procedure=current_procedure,
+    )
     if draft.owner and role is not BusRole.PLACER:
         raise Invalid({"owner": "no_bus"})  # no message would take the referral there
     if draft.owner and draft.owner.casefold() == clinic.organisation.casefold():
@@ -261,7 +269,9 @@ def reissue(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) 
     remove_from_worklist(tx, order, clinic)
     draft = _draft_of(order, "")
     draft = replace(draft, start=max(draft.start, clinic.local(tx.now).replace(second=0, microsecond=0)))
-    placed = create_order(tx, draft, "", actor, clinic, order.bus_role)
+    placed = create_order(tx, draft, "", actor, clinic, order.bus_role, current_procedure=order.procedure_code)
+    orders.set_attributes(tx, placed.id, order.attributes)
+    placed = orders.require(tx, placed.id)
     outbox.add(tx, placed.id, OutboxKind.ORDER)
     audit.write(tx, actor, AuditAction.CANCEL, order.id, replaced_by=placed.accession_number)
     audit.write(

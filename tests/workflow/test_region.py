@@ -149,6 +149,15 @@ def test_a_double_click_places_anew_once(store: Store) -> None:
         assert reader.value("SELECT count(*) FROM orders") == 2
 
 
+def test_what_is_reissued_keeps_what_an_import_brought_and_a_procedure_that_is_offered_no_more(store: Store) -> None:
+    order = corrected(store)
+    brought = {"top": {"PatientComments": {"vr": "LT", "Value": ["x"]}}}
+    store.write(orders.set_attributes, order.id, brought)
+    store.write(lambda tx: tx.run("UPDATE procedure_type SET hidden = 1"))
+    placed = store.write(referrals.reissue, order.id, order.revision, REGISTRAR, CLINIC)
+    assert placed.attributes == brought
+
+
 def test_only_what_waits_at_another_clinic_is_placed_anew(store: Store) -> None:
     order = register(store)
     with pytest.raises(WrongState):

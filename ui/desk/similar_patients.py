@@ -29,6 +29,7 @@ _TITLES = {
 _WHY = {
     Similarity.LETTER: "отличается одна буква, дата та же",
     Similarity.SWAPPED_DATE: "день и месяц наоборот",
+    Similarity.SEX: "имя и дата те же, пол другой или не указан",
     Similarity.FAMILY: "другая фамилия, остальное то же",
     Similarity.DATE: "имя то же, день или месяц рождения другие",
 }

@@ -21,6 +21,7 @@ SIMILAR: dict[Similarity | None, str] = {
     Similarity.LETTER: "имя отличается одной буквой, дата та же",
     Similarity.SWAPPED_DATE: "имя то же, день и месяц наоборот",
     Similarity.DATE: "имя то же, год рождения тот же",
+    Similarity.SEX: "имя и дата те же, пол другой или не указан",
     Similarity.FAMILY: "другая фамилия, остальное то же",
 }
 _UNREADABLE = {"/": "~2F", "~": "~7E"}  # a path's own sign, which servers decode too early

@@ -11,9 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from broker.bus.fhir import Resource, bus_time, items, member, reference_to
+from broker.bus.fhir import Resource, bus_time, member, reference_to
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_report import ReportGraph, external_study, version_of
 from broker.bus.inbound.resolver import BusUnavailable, Unusable
@@ -171,7 +171,7 @@ class History:
                 people, _ = self._search.search("Patient", {"identifier": f"{oid(system)}|{value}"})
                 for person in people:
                     reference = reference_to("Patient", {"reference": f"Patient/{member(person, 'id')}"})
-                    if not reference or not _has_number(person, system, value):
+                    if not reference or not _has_number(person, system, value, today):
                         continue
                     differ = parse_patient.contradictions(person, patient, today)
                     doubted += differ
@@ -242,9 +242,6 @@ def _sort_key(report: Resource) -> tuple[str, datetime]:
     return (made[:10] if isinstance(made, str) else ""), bus_time(report) or datetime.min.replace(tzinfo=UTC)
 
 
-def _has_number(person: Resource, system: str, value: str) -> bool:
+def _has_number(person: Resource, system: str, value: str, today: date) -> bool:
     """Return True if a Patient has this number of this system: the n3 dialect searches by value only."""
-    return any(
-        member(each, "system") in (system, oid(system)) and member(each, "value") == value
-        for each in items(person, "identifier")
-    )
+    return (system, value) in parse_patient.identifiers(person, today)

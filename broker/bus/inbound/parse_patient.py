@@ -97,16 +97,30 @@ def contradictions(person: Resource, patient: Patient, today: date) -> list[str]
         ours, theirs = getattr(patient, field), number(person, system, today)
         if ours and theirs and not problem(theirs) and ours != theirs:
             found.append(field)
-    listed = ("".join(map(_line, items(each, "given", 1))) for each in items(person, "name"))
-    given = [names.fold(each) for each in listed if each]
+    given = [names.fold(each) for each in _given_names(person)]
     if given and patient.name.given and names.fold(patient.name.given) not in given:
         found.append("given")
-    born = birth_date(person)
-    if born and patient.birth_date and born != patient.birth_date:
+    if patient.birth_date and _contradicts(person.get("birthDate"), patient.birth_date):
         found.append("birth_date")
     if Sex.OTHER not in (sexes := {sex(person) or Sex.OTHER, patient.sex}) and len(sexes) == 2:
         found.append("sex")
     return found
+
+
+def _given_names(person: Resource) -> Iterator[str]:
+    """Yield the given names of all names of a person, of one that is only a text, too."""
+    for each in items(person, "name"):
+        given = "".join(map(_line, items(each, "given", 1))) or names.split(_line(member(each, "text"))).given
+        if given:
+            yield given
+
+
+def _contradicts(born: object, day: date) -> bool:
+    """Return True if a date of birth, or the part of one that is known, is another one."""
+    part = _DATE.match(born) if isinstance(born, str) else None
+    if part is None or part[0] == _UNKNOWN_BIRTH_DATE.isoformat():
+        return False
+    return not day.isoformat().startswith(part[0])
 
 
 def _has_ended(part: object, today: date) -> bool:

@@ -30,6 +30,22 @@ def test_the_same_person_does_not_contradict_itself() -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "fields"),
+    [
+        ({"birthDate": "1961"}, []),
+        ({"birthDate": "1961-03"}, []),
+        ({"birthDate": "1900-01-01"}, []),  # stands for "unknown"
+        ({"birthDate": "1987"}, ["birth_date"]),
+        ({"birthDate": "1961-04"}, ["birth_date"]),
+        ({"name": [{"text": "Близнецова Анна Петровна"}]}, []),
+        ({"name": [{"text": "Сидоров Олег Петрович"}]}, ["given"]),
+    ],
+)
+def test_a_part_of_a_date_and_a_name_in_one_text_are_compared_too(members: dict[str, Any], fields: list[str]) -> None:
+    assert parse_patient.contradictions(strangers.person(ANNA, **members), ANNA, TODAY) == fields
+
+
+@pytest.mark.parametrize(
     ("theirs", "fields"),
     [
         (replace(ANNA, name=replace(ANNA.name, given="Алла"), snils=OTHER_SNILS), ["snils", "given"]),  # a twin

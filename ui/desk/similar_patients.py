@@ -125,6 +125,7 @@ class SimilarPatients:
 
     def _draw_one(self, number: int, known: Patient, reason: str) -> None:
         async def take() -> None:
+            self._element.set_visibility(False)  # answered; what follows takes a moment
             await self._take(known)
 
         one = ui.element("button").classes("similar-one").props(f"type=button data-alt={number}").on("click", take)

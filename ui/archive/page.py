@@ -81,11 +81,9 @@ class ArchivePage:
             self._missing = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_missing))
         with ui.element("section").classes("section") as self._decided:
             with ui.element("div").classes("head"):
-                text("h2", "Решено: чужое")
+                text("h2", "Решено")
                 text("span", "за неделю", "muted small")
-            self._dismissed = KeyedList(
-                ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_dismissed)
-            )
+            self._decisions = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_decided))
         self._dialog()
 
     def read(self, reader: Reader) -> ArchivePageData:
@@ -114,8 +112,8 @@ class ArchivePage:
         self._missed_count.set_text(str(len(missing)))
         clock = self._services.store.clock()
         self._missing.show((each.order.id, (each, words.duration(clock - each.since))) for each in missing)
-        self._decided.set_visibility(bool(found.gaps.dismissed))
-        self._dismissed.show((each.discrepancy.id, each) for each in found.gaps.dismissed)
+        self._decided.set_visibility(bool(found.gaps.decided))
+        self._decisions.show((each.discrepancy.id, each) for each in found.gaps.decided)
 
     def _first(self, studies: tuple[DoubtfulStudy, ...]) -> DoubtfulStudy | None:
         """Return the study to compare: the chosen one, else one of the chosen referral, else the gravest."""
@@ -174,9 +172,9 @@ class ArchivePage:
             if self._links:
                 theme.button(archive.NO_IMAGES, lambda: self._waive(order), small=True)
 
-    def _draw_dismissed(self, each: DoubtfulStudy) -> None:
+    def _draw_decided(self, each: DoubtfulStudy) -> None:
         order, discrepancy = each.order, each.discrepancy
-        text("span", archive.TITLES[discrepancy.kind], "muted")
+        text("span", archive.DECISIONS[discrepancy.state], "muted")
         with ui.element("div"):
             name = names.cut(str(names.from_dicom(discrepancy.study.patient_name)), LONGEST) or "без имени"
             text("span", f"В архиве «{name}», направление {order.accession_number}, {names.short(order.patient.name)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.domain.archive import DiscrepancyKind
+from broker.domain.archive import DiscrepancyKind, DiscrepancyState
 from ui.text import words
 
 PLACE = "Расхождения с архивом"
@@ -17,6 +17,10 @@ TITLES: dict[DiscrepancyKind, str] = {
     DiscrepancyKind.OTHER_UID: "Ещё одно с этим номером",
     DiscrepancyKind.OLDER: "Снято раньше направления",
     DiscrepancyKind.UNREADABLE: "Пациента не прочитать",
+}
+DECISIONS: dict[DiscrepancyState, str] = {
+    DiscrepancyState.ACCEPTED: "Наше",
+    DiscrepancyState.DISMISSED: "Чужое",
 }
 MEANINGS: dict[DiscrepancyKind, str] = {
     DiscrepancyKind.OTHER_PATIENT: "Снимки в архиве под номером {number} названы другим человеком.",

@@ -38,7 +38,7 @@ class ArchiveGaps:
 
     studies: tuple[DoubtfulStudy, ...]  # the gravest first, of one gravity the oldest
     missing: tuple[MissingImages, ...]  # the longest missing first
-    dismissed: tuple[DoubtfulStudy, ...]  # what people have lately taken for another's, the last decision first
+    decided: tuple[DoubtfulStudy, ...]  # what people have lately decided about, the last decision first
     answered_at: datetime | None  # UTC: when the archive last answered
 
 
@@ -48,9 +48,9 @@ def open_studies(reader: Reader) -> tuple[DoubtfulStudy, ...]:
     return tuple(sorted(_with_orders(reader, rows), key=lambda each: _GRAVITY[each.discrepancy.kind]))
 
 
-def dismissed_studies(reader: Reader, since: datetime) -> tuple[DoubtfulStudy, ...]:
-    """Return the studies that people have taken for another's since an instant (UTC), the last decision first."""
-    sql = "SELECT * FROM archive_discrepancy WHERE state = 'dismissed' AND decided_at >= ? ORDER BY decided_at DESC, id"
+def decided_studies(reader: Reader, since: datetime) -> tuple[DoubtfulStudy, ...]:
+    """Return the studies that people have decided about since an instant (UTC), the last decision first."""
+    sql = "SELECT * FROM archive_discrepancy WHERE state <> 'open' AND decided_at >= ? ORDER BY decided_at DESC, id"
     return tuple(_with_orders(reader, reader.rows(sql, [since.isoformat()])))
 
 
@@ -89,8 +89,8 @@ def are_images_missing(reader: Reader, order_id: int, ended_before: datetime) ->
 def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> ArchiveGaps:
     """Return everything in which the archive and the orders differ now; `ended_before` None: no images are missed."""
     missing = missing_images(reader, ended_before) if ended_before else ()
-    dismissed = dismissed_studies(reader, now - UNDONE_FOR)
-    return ArchiveGaps(open_studies(reader), missing, dismissed, archive.answered_at(reader))
+    decided = decided_studies(reader, now - UNDONE_FOR)
+    return ArchiveGaps(open_studies(reader), missing, decided, archive.answered_at(reader))
 
 
 def owners(reader: Reader, studies: Iterable[DoubtfulStudy]) -> dict[int, Patient]:

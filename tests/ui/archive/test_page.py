@@ -127,6 +127,20 @@ async def test_what_was_called_anothers_can_be_taken_back(scene: Scene, user: Us
     assert waiting(scene.store) == 1
 
 
+async def test_what_was_called_ours_can_be_taken_back_as_well(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    answer(scene, order, study(order, accession_number="9999-0001"))
+    await user.open("/archive")
+    press(user, "Это наше исследование")
+    press(user, "Да, наше")
+    await user.should_see("Исследование привязано", retries=30)
+    await user.should_see("Вернуть", retries=30)
+    press(user, "Вернуть")
+    await user.should_see("Снова ждёт решения", retries=30)
+    assert waiting(scene.store) == 1
+    assert state(scene.store, order) is OrderState.SCHEDULED
+
+
 async def test_an_open_page_learns_of_a_discrepancy(scene: Scene, user: User) -> None:
     order = scene.register("09:20")
     await user.open("/archive")

@@ -42,7 +42,7 @@ def record_answer(
     uids = {each.study_instance_uid for each in found}
     taken = [uid for uid in uids if uid and orders.is_taken(tx, "study_instance_uid", uid, by_another_than=order.id)]
     comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign, taken)
-    if archive.set_discrepancies(tx, order_id, comparison):
+    if archive.set_discrepancies(tx, order_id, comparison, uids, settled=settled):
         order_status.recompute_dispute(tx, order, clinic)
         tx.notify()
     if not settled:

@@ -441,3 +441,17 @@ def test_what_was_accepted_for_an_order_that_a_person_had_closed_is_not_believed
         holding = archive.holding(reader, order.id)
     assert holding is not None
     assert not holding.exists
+
+
+def test_a_discrepancy_stays_the_same_while_the_archive_tells_of_it_now_and_then(
+    store: Store, clock: Clock, order: Order
+) -> None:
+    theirs = replace(fitting(order), patient_name="Попов^Олег")
+    answer(store, order, theirs)
+    [first] = waiting(store)
+    for found in ([], [theirs], [], [theirs]):
+        clock.advance(minutes=1)
+        store.write(archive_images.record_answer, order.id, found, SYSTEM, CLINIC, settled=False)
+        assert waiting(store) == [first]
+    answer(store, order)  # the archive keeps to that
+    assert waiting(store) == []

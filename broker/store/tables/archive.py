@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -123,16 +124,20 @@ def is_disputed(reader: Reader, order_id: int) -> bool:
     return bool(reader.value(_DISPUTED, [order_id]))
 
 
-def set_discrepancies(tx: Tx, order_id: int, comparison: Comparison) -> bool:
+def set_discrepancies(
+    tx: Tx, order_id: int, comparison: Comparison, answered: Collection[str], *, settled: bool
+) -> bool:
     """Make these the open discrepancies of an order; return True if that changed anything.
 
-    One that the archive no longer tells of is forgotten, and what a person decided stays.
+    One that the archive has put right is forgotten. One whose study is not among those that it `answered` with (Study
+    Instance UIDs) is forgotten only once the archive keeps to that (`settled`): it would be another one each time when
+    the archive answers now with it and now without. What a person decided stays.
     """
     wanted = {each.study.key: each for each in comparison.doubts}
     known = {each.study.key: each for each in of_order(tx, order_id)}
     changed = False
     for key, gone in known.items():
-        if key not in wanted:
+        if key not in wanted and (settled or key.study_instance_uid in answered):
             tx.run("DELETE FROM archive_discrepancy WHERE id = ?", [gone.id])
             changed = True
     for key, each in wanted.items():

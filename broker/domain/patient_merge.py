@@ -94,7 +94,7 @@ def take_back(
     """Return a card without what a merge changed in it, unless it was changed since.
 
     `later` are the changes of merges that came after it, the oldest first: they stand, and what they are to be taken
-    back to is corrected in place.
+    back to is corrected in place. Allergies: see `take_back_allergies` first.
     """
     restored: dict[str, Value] = {}
     newer = list(later)
@@ -106,6 +106,32 @@ def take_back(
         elif following[field][0] == after:
             following[field] = (before, following[field][1])
     return with_values(present, restored)
+
+
+def take_back_allergies(
+    present: str, before: str, after: str, later: Iterable[tuple[dict[str, tuple[Value, Value]], str]]
+) -> str:
+    """Return the allergies of a card without what a merge added to them, unless somebody has changed them since.
+
+    `later` are the changes of merges that came after it, and the allergies of the cards merged then, the oldest first:
+    their allergies stay, and their changes are corrected in place.
+    """
+    newer, expected = list(later), after
+    for changed, _ in newer:
+        if JOINED in changed:
+            if changed[JOINED][0] != expected:
+                return present
+            expected = str(changed[JOINED][1])
+    if present != expected:
+        return present
+    text = before
+    for changed, own in newer:
+        joined = identity.together(text, own)
+        changed.pop(JOINED, None)
+        if joined != text:
+            changed[JOINED] = text, joined
+        text = joined
+    return text
 
 
 def _worth(patient: Patient, field: str) -> int:

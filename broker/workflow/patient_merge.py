@@ -96,10 +96,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str
     patient_merges.move_external_studies(tx, surviving_id, merged_id, trail.moved.external_studies)
     external_studies.move_results(tx, surviving_id, merged_id, back)
     _forget_found_by_lost_number(tx, trail, surviving)
-    for order_id, old, new in trail.moved.attributes:
-        order = orders.get(tx, order_id)
-        if order is not None and order.attributes == new:
-            orders.set_attributes(tx, order_id, old)
+    _restore_attributes(tx, trail)
     _restore_conflicts(tx, trail, [order.id for order in before])
     _queue_corrections(tx, before)
     merged = cards.get(tx, merged_id)
@@ -210,7 +207,12 @@ def _restore_cards(tx: Tx, trail: PatientMerge, surviving: Patient) -> tuple[str
     """Put both cards back; return the numbers that one of them does not get back."""
     later = [each for each in patient_merges.open_merges(tx, trail.surviving_id) if each.id > trail.id]
     changes = [dict(each.changed) for each in later]
-    restored = patient_merge.take_back(surviving, trail.changed, changes)
+    allergies = surviving.allergies
+    if patient_merge.JOINED in trail.changed:
+        before, after = (str(each) for each in trail.changed[patient_merge.JOINED])
+        since = [(changed, str(each.card["allergies"])) for each, changed in zip(later, changes, strict=True)]
+        allergies = patient_merge.take_back_allergies(allergies, before, after, since)
+    restored = replace(patient_merge.take_back(surviving, trail.changed, changes), allergies=allergies)
     for each, changed in zip(later, changes, strict=True):
         if changed != each.changed:
             patient_merges.set_changed(tx, each.id, changed)
@@ -227,6 +229,24 @@ def _restore_cards(tx: Tx, trail: PatientMerge, surviving: Patient) -> tuple[str
     taken = [field for field, number in numbers.items() if number and cards.find_by(tx, field, number)]
     patient_merges.reinstate(tx, trail, {field: numbers[field] for field in NUMBERS if field not in taken})
     return tuple(dict.fromkeys([*lost, *taken]))
+
+
+def _restore_attributes(tx: Tx, trail: PatientMerge) -> None:
+    """Put back what imports said of the patient; where a later merge has deleted more, its undo will."""
+    later = [each for each in patient_merges.open_merges(tx, trail.surviving_id) if each.id > trail.id]
+    for order_id, old, new in trail.moved.attributes:
+        order = orders.get(tx, order_id)
+        if order is not None and order.attributes == new:
+            orders.set_attributes(tx, order_id, old)
+            continue
+        for each in later:
+            if any((id, before) == (order_id, new) for id, before, _ in each.moved.attributes):
+                attributes = tuple(
+                    (id, old if (id, before) == (order_id, new) else before, after)
+                    for id, before, after in patient_merges.require(tx, each.id).moved.attributes
+                )
+                patient_merges.set_moved(tx, each.id, replace(each.moved, attributes=attributes))
+                break
 
 
 def _forget_found_by_lost_number(tx: Tx, trail: PatientMerge, before: Patient) -> None:

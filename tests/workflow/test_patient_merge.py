@@ -452,6 +452,57 @@ def test_after_a_merge_that_brings_a_number_the_bus_is_asked_again(store: Store,
         assert not external_studies.is_fresh(reader, numberless.patient.stored_id, 12, store.clock())
 
 
+def test_the_allergies_of_the_card_that_leaves_leave_and_those_of_the_others_stay(store: Store) -> None:
+    one = register(store, replace(KUZNETSOVA, allergies="йод"))
+    two = register(store, replace(TWIN, allergies="пенициллин"))
+    three = register(
+        store, replace(TWIN, name=PersonName("Кузнецова", "Марина", "Петр"), allergies="латекс; пенициллин")
+    )
+    four = register(store, replace(TWIN, name=PersonName("Кузнецова", "Марина", "П"), allergies="йод"))
+    id = one.patient.stored_id
+    first, second, third = (merge(store, id, each.patient.stored_id) for each in (two, three, four))
+    undo(store, first.id)
+    assert card(store, id).allergies == "йод; латекс; пенициллин"
+    undo(store, third.id)
+    assert card(store, id).allergies == "йод; латекс; пенициллин"
+    undo(store, second.id)
+    assert card(store, id).allergies == "йод"
+
+
+@pytest.mark.parametrize("turns", [(0, 1), (1, 0)])
+def test_what_an_import_said_comes_back_in_whatever_order_two_merges_are_undone(
+    store: Store, numberless: Order, turns: tuple[int, int]
+) -> None:
+    item = ImportedItem(
+        patient=replace(KUZNETSOVA, snils="", policy="", patient_id="P1"),
+        start=datetime(2026, 11, 24, 10, 15),
+        station_ae_titles=("XRAY_14",),
+        modality="DX",
+        procedure_name="EXAM",
+        study_instance_uid="1.2.3.1",
+        attributes={
+            "top": {
+                "PatientName": {"vr": "PN", "Value": [{"Alphabetic": "X"}]},
+                "PatientSex": {"vr": "CS", "Value": ["F"]},
+            },
+            "step": {},
+        },
+    )
+    taken = store.write(worklist_files.sync, item, "/wl/1.wl", "1", factory.SYSTEM, CLINIC)
+    assert taken.order_id is not None
+    with store.read() as reader:
+        order = orders.require(reader, taken.order_id)
+    other = register(store, replace(TWIN, name=PersonName("Орлова", "Марина", "Павловна"), sex=Sex.MALE))
+    trails = [
+        merge(store, order.patient.stored_id, numberless.patient.stored_id, "family"),
+        merge(store, order.patient.stored_id, other.patient.stored_id, "sex"),
+    ]
+    assert order_now(store, order).attributes["top"] == {}
+    for turn in turns:
+        undo(store, trails[turn].id)
+    assert order_now(store, order).attributes == order.attributes
+
+
 # ---- whatever happens ----
 
 NAMES = ["Кузнецова", "Кузнецов", "Орлова"]

@@ -65,6 +65,7 @@ def merge(
         orders=patient_merges.move_orders(tx, merged_id, surviving_id),
         external_studies=patient_merges.move_external_studies(tx, merged_id, surviving_id),
         present_studies=present_studies,
+        replaced_studies=external_studies.take_final_states(tx, merged_id, surviving_id),
         attributes=_without_old_attributes(tx, before, result),
     )
     moved = replace(moved, conflicts=_drop_conflicts(tx, [order.id for order in before], clinic))
@@ -94,6 +95,7 @@ def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str
     patient_merges.close(tx, trail.id, _name(actor))
     back = patient_merges.move_orders(tx, surviving_id, merged_id, trail.moved.orders)
     patient_merges.move_external_studies(tx, surviving_id, merged_id, trail.moved.external_studies)
+    external_studies.restore_states(tx, merged_id, surviving_id, trail.moved.replaced_studies)
     external_studies.move_results(tx, surviving_id, merged_id, back)
     _forget_found_by_lost_number(tx, trail, surviving)
     _restore_attributes(tx, trail)

@@ -503,6 +503,21 @@ def test_what_an_import_said_comes_back_in_whatever_order_two_merges_are_undone(
     assert order_now(store, order).attributes == order.attributes
 
 
+def test_of_a_report_that_both_cards_had_the_final_state_counts_until_they_are_split(
+    store: Store, one: Order, two: Order
+) -> None:
+    partial = replace(STUDY, status="partial", conclusion="")
+    store.write(lambda tx: external_studies.put(tx, one.patient.stored_id, StoredStudy(partial, "1")))
+    store.write(lambda tx: external_studies.put(tx, two.patient.stored_id, StoredStudy(STUDY, "2"), two.id))
+    before = state(store)
+    trail = merge(store, one.patient.stored_id, two.patient.stored_id)
+    with store.read() as reader:
+        [study] = patient_history.external(reader, one.patient.stored_id).studies
+    assert study.status == "final"
+    undo(store, trail.id)
+    assert state(store) == before
+
+
 # ---- whatever happens ----
 
 NAMES = ["Кузнецова", "Кузнецов", "Орлова"]

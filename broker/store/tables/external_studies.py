@@ -107,6 +107,38 @@ def move_results(tx: Tx, source: int, target: int, order_ids: Collection[int]) -
     tx.run(f"DELETE FROM external_study {of_orders}", params[:2])
 
 
+def take_final_states(tx: Tx, source: int, target: int) -> tuple[Row, ...]:
+    """Take over the final state of reports that another card has, too; return the rows as they were before."""
+    both = tx.rows(
+        "SELECT t.reference, t.studied_on, t.content, t.at, s.content AS other FROM external_study t"
+        " JOIN external_study s ON s.reference = t.reference AND s.patient_id = ? WHERE t.patient_id = ?"
+        " ORDER BY t.reference",
+        [source, target],
+    )
+    before = []
+    for row in both:
+        other = json.loads(row.pop("other"))
+        if prior_studies.is_final(_study(other)) and not prior_studies.is_final(_study(json.loads(row["content"]))):
+            tx.run(
+                "UPDATE external_study SET (studied_on, content, at) = (SELECT studied_on, content, at"
+                " FROM external_study WHERE patient_id = ?1 AND reference = ?3)"
+                " WHERE patient_id = ?2 AND reference = ?3",
+                [source, target, row["reference"]],
+            )
+            before.append(row)
+    return tuple(before)
+
+
+def restore_states(tx: Tx, source: int, target: int, before: Collection[Row]) -> None:
+    """Undo `take_final_states` where the report has not been changed since."""
+    for row in before:
+        tx.run(
+            "UPDATE external_study SET studied_on = ?3, content = ?4, at = ?5 WHERE patient_id = ?2 AND reference = ?6"
+            " AND content = (SELECT content FROM external_study WHERE patient_id = ?1 AND reference = ?6)",
+            [source, target, row["studied_on"], row["content"], row["at"], row["reference"]],
+        )
+
+
 def forget_lookup(tx: Tx, patient_id: int) -> None:
     """Forget that the bus was asked for a patient: it is asked again as soon as somebody looks."""
     tx.run("DELETE FROM external_lookup WHERE patient_id = ?", [patient_id])

@@ -27,6 +27,7 @@ class Moved:
     orders: tuple[int, ...] = ()  # of the merged card
     external_studies: tuple[str, ...] = ()  # references; those that the surviving card had already did not move
     present_studies: tuple[str, ...] = ()  # references of the earlier studies that the surviving card had itself
+    replaced_studies: tuple[Row, ...] = ()  # the surviving card's states of reports that the other card had as final
     # Contradictions that there are no more: performed step, scheduled step, before, after.
     conflicts: tuple[tuple[int, int, str, str], ...] = ()
     attributes: tuple[tuple[int, dict[str, Any], dict[str, Any]], ...] = ()  # passthrough: order, before, after
@@ -220,6 +221,7 @@ def _from_row(row: Row) -> PatientMerge:
         moved=Moved(
             orders=tuple(moved["orders"]),
             external_studies=tuple(moved["external_studies"]),
+            replaced_studies=tuple(moved.get("replaced_studies", ())),
             present_studies=tuple(moved.get("present_studies", ())),
             conflicts=tuple((one, other, before, after) for one, other, before, after in moved["conflicts"]),
             attributes=tuple((id, before, after) for id, before, after in moved["attributes"]),

@@ -120,6 +120,8 @@ def _same_name(patient: Patient, name: str) -> bool | None:
         _same_component(reported.given, known.given, cut=2 if is_cut and not reported.middle else None),
         _same_component(reported.middle, known.middle, cut=2 if is_cut else None),
     ]
+    if "^" not in name and compared[0] is None:
+        return None  # where its family name ends is not known
     if False in compared:
         return False
     return True if compared[0] and (compared[1] or not known.given) else None
@@ -133,7 +135,8 @@ def _same_component(reported: str, known: str, cut: int | None) -> bool | None:
     if not reported.strip(" ?") or not known or names.is_cyrillic(reported) != names.is_cyrillic(known):
         return None
     one, other = sorted((names.fold(reported).rstrip(". "), names.fold(known).rstrip(". ")), key=len)
-    return one == other or (other.startswith(one) and (len(one) == 1 or (cut is not None and len(one) >= cut)))
+    initials = {names.fold(reported[:1]), names.fold(known[:1])}  # of Љ it is «ль»
+    return one == other or (other.startswith(one) and (one in initials or (cut is not None and len(one) >= cut)))
 
 
 def _same_id(known: str, reported: str) -> bool:

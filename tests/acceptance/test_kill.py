@@ -117,7 +117,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_doubl
             for (study,) in waiting:
                 uid = f"{study}.1"
                 # It names no patient: another name than the order's would hold the images back for a person.
-                begun_at = creation(study, PatientName="", PatientID="", PatientBirthDate="")
+                begun_at = creation(study, PatientName="", PatientID="", PatientBirthDate="", PatientSex="")
                 if send(installation.dicom_port, uid, create=begun_at) == 0:
                     acknowledged.add(("create", uid))
                     if send(installation.dicom_port, uid, change=ending()) == 0:

@@ -31,8 +31,8 @@ def record_answer(
     """Record what an archive answered of an order; return True if that tells that the order was performed.
 
     What fits the order counts once the archive has stopped growing (`settled`). What does not fit waits for a person;
-    where it may be what was made for the order, the region is told nothing of it until then. It is no news if a device
-    reports the study itself, or a person has unlinked it.
+    where it may be what was made for the order, nothing of it is sent to the region until then. It is no news if a
+    device reports the study itself, or a person has unlinked it.
     """
     permit(tx, actor, Permission.PERFORM)
     order = orders.get(tx, order_id)

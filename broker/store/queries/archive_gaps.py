@@ -26,7 +26,7 @@ class DoubtfulStudy:
 
 @dataclass(frozen=True, slots=True)
 class MissingImages:
-    """An order that a device or the archive itself told of, and of which the archive has no images."""
+    """An order that a device or the archive itself reported, and of which the archive has no images."""
 
     order: Order
     since: datetime  # UTC: the end of the study
@@ -63,7 +63,7 @@ def _with_orders(reader: Reader, rows: Iterable[Row]) -> list[DoubtfulStudy]:
 def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImages, ...]:
     """Return the orders that ended before an instant (UTC) without images in the archive, the longest missing first.
 
-    Only what a device or the archive has told of counts, unless a device reported series without images; the archive
+    Only what a device or the archive has reported counts, unless a device reported series without images; the archive
     must have answered since. What waits for a person as a discrepancy may be these images, and a person may say that
     none will come.
     """

@@ -1,7 +1,7 @@
 """Find patients by what people type: every word of a name, a birth date or its year, any number of theirs.
 
-Every search goes by an index and stops at its limit. Where more is found than is returned, the result says so: nobody
-is "not found" because of a limit. Names are folded by `names.fold`, as in the database.
+Every search goes by an index and stops at its limit. Where more is found than is returned, the result says so, so that
+no patient is "not found" because of a limit. Names are folded by `names.fold`, as in the database.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ _OTHER = "name_key <> fold(trim(family || ' ' || given || ' ' || middle)) OR giv
 
 
 def refresh(conn: sqlite3.Connection) -> None:
-    """Write the keys anew, once after `names.fold` has changed; `conn` must be in autocommit mode.
+    """Rewrite the keys once after `names.fold` has changed; `conn` must be in autocommit mode.
 
     The version of the keys is in the file's header (`PRAGMA user_version`).
     """

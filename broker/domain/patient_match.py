@@ -127,7 +127,7 @@ def similarity(one: Patient, other: Patient) -> Similarity | None:
     if mine == theirs and one.birth_date == other.birth_date:
         return Similarity.SEX
     if mine == theirs:
-        if _swapped(one.birth_date) == other.birth_date:
+        if swapped(one.birth_date) == other.birth_date:
             return Similarity.SWAPPED_DATE
         return Similarity.DATE if one.name.middle and one.birth_date.year == other.birth_date.year else None
     if one.birth_date != other.birth_date:
@@ -182,5 +182,6 @@ def _differs(one: Patient, other: Patient, field: str) -> bool:
     return bool(getattr(one, field) and getattr(other, field)) and getattr(one, field) != getattr(other, field)
 
 
-def _swapped(day: date) -> date | None:
+def swapped(day: date) -> date | None:
+    """Return a date with day and month exchanged; None if there is no such date."""
     return day.replace(month=day.day, day=day.month) if day.day <= 12 else None

@@ -13,7 +13,7 @@ from broker.domain.patient_merge import JOINED, ComparedField, Value
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import patient_cards
-from broker.store.queries.patient_cards import ComparedCard, Comparison, OrderToMove
+from broker.store.queries.patient_cards import CardComparison, ComparedCard, OrderToMove
 from broker.workflow import patient_merge
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, read_as_viewer
@@ -53,7 +53,7 @@ def build(services: Services) -> None:
 class MergePage:
     """One open comparison. What it merges is what it shows: cards that have changed since are refused."""
 
-    def __init__(self, services: Services, actor: Actor, found: Comparison) -> None:
+    def __init__(self, services: Services, actor: Actor, found: CardComparison) -> None:
         self._services, self._found = services, found
         self._one, self._other = found.surviving.patient, found.merged.patient
         self._fields = rules.compare(self._one, self._other)

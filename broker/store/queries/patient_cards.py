@@ -76,7 +76,7 @@ class ComparedCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CardComparison:
     """Two cards that may be one person's."""
 
     surviving: ComparedCard
@@ -108,13 +108,13 @@ def read(reader: Reader, number: str) -> PatientCard | None:
     )
 
 
-def compare(reader: Reader, surviving: str, merged: str) -> Comparison | None:
+def compare(reader: Reader, surviving: str, merged: str) -> CardComparison | None:
     """Return two cards in use by their numbers; None if there are not two."""
     one, other = find(reader, surviving), find(reader, merged)
     if one is None or other is None or one.id == other.id:
         return None
     different = other.stored_id in patient_merges.different(reader, one.stored_id)
-    return Comparison(_compared(reader, one), _compared(reader, other), different)
+    return CardComparison(_compared(reader, one), _compared(reader, other), different)
 
 
 def _former(reader: Reader, id: int) -> list[FormerCard]:

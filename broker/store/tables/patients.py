@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from broker.domain import names
+from broker.domain import names, patient_match
 from broker.domain.people import Patient, PersonName, Sex
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
@@ -71,21 +71,21 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
     too); see `domain.patient_match`.
     """
     born = person.birth_date
-    swapped = born.replace(month=born.day, day=born.month) if born and born.day <= 12 else born
+    exchanged = patient_match.swapped(born) if born else None
     rows = reader.rows(
         "SELECT * FROM patient WHERE merged_into IS NULL AND id IN ("
         " SELECT id FROM patient WHERE patient_id = :patient_id AND :patient_id <> ''"
         " UNION SELECT id FROM patient WHERE snils = :snils AND :snils <> ''"
         " UNION SELECT id FROM patient WHERE policy = :policy AND :policy <> ''"
         " UNION SELECT id FROM patient WHERE birth_date = :born AND :born <> ''"
-        " UNION SELECT id FROM patient WHERE birth_date = :swapped AND :born <> ''"
+        " UNION SELECT id FROM patient WHERE birth_date = :swapped AND :swapped <> ''"
         " UNION SELECT id FROM patient WHERE name_key = :name AND :born <> '') ORDER BY id",
         {
             "patient_id": person.patient_id,
             "snils": person.snils,
             "policy": person.policy,
             "born": born.isoformat() if born else "",
-            "swapped": swapped.isoformat() if swapped else "",
+            "swapped": exchanged.isoformat() if exchanged else "",
             "name": names.fold(str(person.name)),
         },
     )

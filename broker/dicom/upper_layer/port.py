@@ -33,7 +33,7 @@ class Port:
         self, services: ServiceProvider, negotiator: Negotiator, limits: Limits, log_throttle: LogThrottle
     ) -> None:
         self.host = Host(services, negotiator, limits, log_throttle)
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], str] = {}  # those under way and their addresses, the oldest first
         self._listeners: list[socket.socket] = []
         self._thread: threading.Thread | None = None
 
@@ -131,15 +131,23 @@ class Port:
                 log.warning("cannot accept a connection over TLS: %s", error.strerror)
                 return
             address = str(peer[0]).removeprefix("::ffff:")
-            if self.host.is_crowded(address) or len(self._handshakes) >= self.host.limits.connections:
+            if self.host.is_crowded(address):
                 self.host.refused("too many connections from one address", address)
                 accepted.close()
                 continue
+            if len(self._handshakes) >= self.host.limits.connections:
+                self._end_oldest_handshake()
             self.host.count_address(address)
             accepted.setblocking(False)
             task = self.host.loop.create_task(self._shake_hands(accepted, tls, address))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            self._handshakes[task] = address
+            task.add_done_callback(lambda done: self._handshakes.pop(done, None))
+
+    def _end_oldest_handshake(self) -> None:
+        """Make room as `Host.admit` does: the one that has been silent longest gives way."""
+        oldest = next(iter(self._handshakes))
+        self.host.refused("silent when there was no room", self._handshakes.pop(oldest))
+        oldest.cancel()
 
     async def _shake_hands(self, accepted: socket.socket, tls: ssl.SSLContext, address: str) -> None:
         host, counted = self.host, True

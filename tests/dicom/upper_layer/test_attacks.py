@@ -339,10 +339,36 @@ def test_mutated_conversations_over_the_wire(target: Attacked) -> None:
     until_closed(target, sockets)
 
 
+def served_over_tls(target: Attacked) -> None:
+    """Get an association over TLS from an address of its own."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", target.tls_port), DEADLINE, ("127.0.0.3", 0)) as raw,
+        context.wrap_socket(raw) as served,
+    ):
+        served.sendall(associate_rq())
+        assert served.recv(1) == b"\x02"
+
+
+def test_of_more_silent_clients_over_tls_than_there_is_room_for_the_oldest_give_way(
+    database: Path, tmp_path: Path
+) -> None:
+    certificate, key = Authority(tmp_path).sign()
+    tls = {"tls_port": 0, "tls_certificate": str(certificate), "tls_key": str(key)}
+    with attacked(database, association_timeout=3600, **tls) as target, ExitStack() as stack:
+        sockets = target.sockets()
+        silent = [stack.enter_context(Client(target.tls_port, f"127.0.0.{20 + number % 4}")) for number in range(250)]
+        wait_until(lambda: target.sockets() >= sockets + 250, "the silent clients to be let in")
+        served_over_tls(target)
+        assert silent[0].ended_within(DEADLINE)
+        assert not silent[-1].ended_within(0.1)
+
+
 def test_silent_clients_over_tls_do_not_delay_others(database: Path, tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).sign()
     tls = {"tls_port": 0, "tls_certificate": str(certificate), "tls_key": str(key)}
-    with attacked(database, association_timeout=2, **tls) as target:
+    with attacked(database, association_timeout=5, **tls) as target:
         sockets = target.sockets()
         with others_are_served(target), ExitStack() as stack:
             silent = [
@@ -353,13 +379,6 @@ def test_silent_clients_over_tls_do_not_delay_others(database: Path, tmp_path: P
             for client in silent[::5]:
                 client.send(b"GET / HTTP/1.1\r\n\r\n")
             wait_until(lambda: target.sockets() >= sockets + 125, "the silent clients to be let in")
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            with (
-                socket.create_connection(("127.0.0.1", target.tls_port), 5, ("127.0.0.3", 0)) as raw,
-                context.wrap_socket(raw) as served,
-            ):
-                served.sendall(associate_rq())
-                assert served.recv(1) == b"\x02"
+            served_over_tls(target)
             assert all(client.ended_within(DEADLINE) for client in silent)
         until_closed(target, sockets)

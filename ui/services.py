@@ -8,8 +8,8 @@ from datetime import date, datetime
 
 from nicegui import Event
 
-from broker.domain.clinic import Clinic
-from broker.domain.device_advice import Explanation, Suggestion
+from broker.domain.clinic.device_advice import Explanation, Suggestion
+from broker.domain.clinic.settings import Clinic
 from broker.domain.health import Health
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle

@@ -31,7 +31,7 @@ from broker.dicom.files.watched_folder import WorklistFolder
 from broker.dicom.scu.archive import Archive
 from broker.dicom.server import DicomServer
 from broker.dicom.worklist import explain
-from broker.domain.device_advice import Explanation, Suggestion
+from broker.domain.clinic.device_advice import Explanation, Suggestion
 from broker.domain.orders import Order
 from broker.security.throttle import Throttle
 from broker.store.backup import copy_database

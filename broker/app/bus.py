@@ -23,7 +23,7 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
 from broker.config.configuration import Config
 from broker.documents.report_pdf import report_pdf
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.store.database import Store
 from broker.store.tables import directories, incoming, outbox
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from broker.app import clock
 from broker.config.configuration import Config
-from broker.domain.default_procedures import PROCEDURES
+from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.store.database import Store
 from broker.store.tables import devices
 

@@ -11,7 +11,7 @@ from broker.bus.api import FhirApi
 from broker.bus.outbound.bundle import NAMESPACE
 from broker.bus.profile import Profile
 from broker.config.configuration import Config
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.store.database import Reader, Store
 from broker.store.tables import directories
 

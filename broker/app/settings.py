@@ -13,8 +13,8 @@ from broker.config.sections import BusConfig, DicomConfig
 from broker.dicom.scu.archive import ArchiveAddress
 from broker.dicom.server import PortSettings
 from broker.dicom.upper_layer.limits import Limits
-from broker.domain import names
-from broker.domain.clinic import Clinic, OpeningHours
+from broker.domain.clinic.settings import Clinic, OpeningHours
+from broker.domain.patients import names
 from ui.settings import ScreenSettings, ServerSettings, WorklistAddress
 
 

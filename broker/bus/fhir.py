@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from broker.domain.identifiers import is_guid
+from broker.domain.patients.identifiers import is_guid
 
 Resource = dict[str, Any]
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields, replace
 from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
 from broker.cli.output import show
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.queries import device_registry
 from broker.store.queries.device_registry import DeviceContacts
 from broker.workflow import devices

@@ -22,7 +22,7 @@ from broker.dicom.devices.registry import Caller
 from broker.dicom.scu import echo
 from broker.dicom.worklist import explain, response, rule_texts, service
 from broker.dicom.worklist.service import ResponseRecorder
-from broker.domain.device_advice import Explanation
+from broker.domain.clinic.device_advice import Explanation
 from broker.domain.errors import NotFound
 from broker.domain.orders import Order
 from broker.store.queries import device_registry, order_card

@@ -14,8 +14,8 @@ from broker.cli.commands import Commands, Exit
 from broker.cli.context import CommandContext
 from broker.cli.output import progress, show
 from broker.config.configuration import Config
-from broker.domain.devices import ProcedureType
-from broker.domain.directory import Entry
+from broker.domain.clinic.devices import ProcedureType
+from broker.domain.clinic.directory import Entry
 from broker.domain.errors import BrokerError, NotFound
 from broker.imports.directories.choice import ProcedureFilter, Selection, choose_procedures
 from broker.imports.directories.file import DirectoryTable, read, system_and_version

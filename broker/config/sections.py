@@ -42,7 +42,7 @@ from broker.config.types import (
     read_token,
     time_of_day,
 )
-from broker.domain.identifiers import is_guid
+from broker.domain.patients.identifiers import is_guid
 
 
 class Section(BaseModel):

@@ -17,12 +17,12 @@ from broker.bus import practice
 from broker.config.configuration import Config
 from broker.demo import region
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.clinic import Clinic
-from broker.domain.devices import Device
-from broker.domain.directory import Entry
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.directory import Entry
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Priority, ReferralDraft
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.performed import (
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.performed import (
     Dose,
     Message,
     PerformedChange,

@@ -28,7 +28,7 @@ from broker.dicom.server import PortSettings
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import service
 from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
-from broker.domain.step_rules import Rule
+from broker.domain.studies.step_rules import Rule
 
 # What each status means in each service, beside its name.
 _FIND = {

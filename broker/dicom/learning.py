@@ -17,8 +17,8 @@ from pydicom.tag import Tag
 from broker.dicom.codec import charset
 from broker.dicom.devices import samples
 from broker.dicom.worklist.attributes import STEP, TOP
-from broker.domain.device_advice import Suggestion
-from broker.domain.devices import Device
+from broker.domain.clinic.device_advice import Suggestion
+from broker.domain.clinic.devices import Device
 from broker.store.tables.devices import DeviceSample
 
 PATIENCE = timedelta(days=1)  # a device that queries so long without MPPS does not send any

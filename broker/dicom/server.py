@@ -20,7 +20,7 @@ from broker.dicom.services import (
 from broker.dicom.upper_layer.limits import Limits
 from broker.dicom.upper_layer.negotiation import Negotiator
 from broker.dicom.upper_layer.port import Port
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.store.database import Store
 
 log = logging.getLogger(__name__)

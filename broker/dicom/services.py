@@ -30,7 +30,7 @@ from broker.dicom.upper_layer.answering import DeferredReply, Reply, Request
 from broker.dicom.upper_layer.dimse.command_set import C_ECHO, C_FIND, N_CREATE, N_GET, N_SET
 from broker.dicom.worklist import service as worklist
 from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices
 from broker.workflow import devices as registry

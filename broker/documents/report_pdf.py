@@ -15,8 +15,8 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from fpdf.fonts import TTFFont
 
-from broker.domain import identifiers, names
-from broker.domain.reports import ReportState, SignedReport
+from broker.domain.patients import identifiers, names
+from broker.domain.studies.reports import ReportState, SignedReport
 
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "DejaVu"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from broker.domain.orders import Referral
-from broker.domain.people import Patient
+from broker.domain.patients.people import Patient
 
 
 class IncomingState(StrEnum):

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from broker.domain.errors import WrongState
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.performed import PerformedState
+from broker.domain.studies.performed import PerformedState
 
 
 class Event(StrEnum):

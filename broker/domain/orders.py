@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from broker.domain.people import NO_NAME, Patient, PersonName
+from broker.domain.patients.people import NO_NAME, Patient, PersonName
 
 
 class Priority(StrEnum):
@@ -120,7 +120,7 @@ class Order(Referral):
     requester: str | None = None  # GUID of the clinic that refers; None: this one
     owner: str | None = None  # GUID of the clinic that is to do it; None: this one
     bus_accession_number: str = ""  # ACSN, where it fits a modality (SH, 16 characters)
-    # Passthrough attributes of an import, in the DICOM JSON model (PS3.18 F.2), see `domain.passthrough`.
+    # Passthrough attributes of an import, in the DICOM JSON model (PS3.18 F.2), see `domain.studies.passthrough`.
     attributes: dict[str, Any] = field(default_factory=dict, hash=False)
     revision: int = 1
 
@@ -146,7 +146,7 @@ class ReferralDraft(Referral):
 class ImportedItem:
     """A worklist item of a script's file; numbers that it leaves empty are generated.
 
-    `patient.patient_id` may be empty, too. `attributes`: see `domain.passthrough`.
+    `patient.patient_id` may be empty, too. `attributes`: see `domain.studies.passthrough`.
     """
 
     patient: Patient

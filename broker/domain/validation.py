@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 
-from broker.domain.identifiers import is_guid, policy_problem, snils_problem
 from broker.domain.orders import ReferralDraft
-from broker.domain.people import Patient
+from broker.domain.patients.identifiers import is_guid, policy_problem, snils_problem
+from broker.domain.patients.people import Patient
 
 OLDEST = date(1900, 1, 2)  # the region's patient index reads 1900-01-01 as "unknown" and refuses it
 FARTHEST = timedelta(days=366)

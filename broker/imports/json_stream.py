@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from broker.domain import names
+from broker.domain.patients import names
 from broker.imports.spreadsheet import BadTable
 
 _CHUNK = 1 << 16

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from broker.domain import names
 from broker.domain.orders import Referral, ReferralDraft
-from broker.domain.people import NO_NAME, Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
 from broker.store.queries.schedule import Visit
 
 

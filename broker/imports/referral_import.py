@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from broker.domain.actors import Actor
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.import_result import REFUSED, ImportResult, Progress, silent
 from broker.imports import referral_columns, referral_row

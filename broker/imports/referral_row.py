@@ -14,11 +14,12 @@ from dataclasses import Field, asdict, dataclass, fields, replace
 from datetime import date, datetime, time
 from typing import Any, TypeVar
 
-from broker.domain import names, validation
-from broker.domain.devices import Device, ProcedureType
-from broker.domain.identifiers import digits
+from broker.domain import validation
+from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Referral, ReferralDraft
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.identifiers import digits
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.imports.referral_columns import CODES, COLUMNS, ReferralRow
 
 T = TypeVar("T")

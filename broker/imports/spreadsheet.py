@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from openpyxl import load_workbook
 
-from broker.domain import names
+from broker.domain.patients import names
 
 MAX_UNPACKED = 150 << 20  # bytes of an XLSX file, which is a ZIP archive
 HEADER_WITHIN = 20  # rows: people write a title above a table

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from broker.domain import identifiers, names
 from broker.domain.actors import Actor, Role
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Invalid, NotFound, SessionEnded
+from broker.domain.patients import identifiers, names
 from broker.security.passwords import SHORTEST_PASSWORD, hash_password
 from broker.security.permissions import Permission, permit
 from broker.store.database import Reader, Tx

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import uuid
 
-from broker.domain import identifiers
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Duplicate, Invalid, NotFound
+from broker.domain.patients import identifiers
 from broker.security.permissions import Permission, permit
 from broker.security.sessions import token_hash
 from broker.store.database import Tx

@@ -6,19 +6,20 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from broker.domain import archive as evidence
-from broker.domain import identifiers, identity, lifecycle
+from broker.domain import lifecycle
 from broker.domain.actors import Actor
-from broker.domain.archive import ArchiveStudy, Comparison, Discrepancy, DiscrepancyKind, DiscrepancyState
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import PerformedState, PerformedStep, StepReference, StepSource
+from broker.domain.patients import identifiers, identity
+from broker.domain.studies import archive as evidence
+from broker.domain.studies.archive import ArchiveStudy, Comparison, Discrepancy, DiscrepancyKind, DiscrepancyState
+from broker.domain.studies.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.queries import patient_index
+from broker.store.queries.patients import patient_index
 from broker.store.tables import archive, audit, orders, performed
 from broker.workflow import order_status
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from broker.domain import names
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.errors import Invalid, NotFound
+from broker.domain.patients import names
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit, devices

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.default_procedures import PROCEDURES
-from broker.domain.devices import ProcedureType
-from broker.domain.directory import Entry
+from broker.domain.clinic.default_procedures import PROCEDURES
+from broker.domain.clinic.devices import ProcedureType
+from broker.domain.clinic.directory import Entry
 from broker.domain.errors import Refused
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from broker.domain import lifecycle, prior_studies
+from broker.domain import lifecycle
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Forbidden, NotFound, Stale
 from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import StepState
-from broker.domain.patient_match import NUMBERS
-from broker.domain.people import Patient
-from broker.domain.reports import ExternalStudy
+from broker.domain.patients.patient_match import NUMBERS
+from broker.domain.patients.people import Patient
+from broker.domain.studies import prior_studies
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader, Tx
 from broker.store.tables import audit, devices, external_studies, incoming, orders, patients
 from broker.store.tables.external_studies import StoredStudy

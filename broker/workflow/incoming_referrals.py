@@ -12,17 +12,18 @@ from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
-from broker.domain import lifecycle, names
+from broker.domain import lifecycle
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
-from broker.domain.devices import ProcedureType
+from broker.domain.clinic.devices import ProcedureType
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, NotFound, Stale, WrongState
-from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft
+from broker.domain.patients import names
+from broker.domain.patients.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import inbox, lookups

@@ -8,8 +8,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from broker.domain import identifiers
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
+from broker.domain.patients import identifiers
 from broker.store.database import Tx
 from broker.store.tables import orders, patients
 

@@ -10,11 +10,11 @@ from collections.abc import Collection
 
 from broker.domain import lifecycle
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.lifecycle import DerivedStatus, Event, derive_status
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, StepState
-from broker.domain.performed import PerformedState
+from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import archive, audit, orders, outbox, performed, reports
 

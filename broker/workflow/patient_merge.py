@@ -10,18 +10,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from broker.domain import passthrough, patient_merge
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, NotFound, Stale
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.patient_match import NUMBERS
-from broker.domain.people import Patient
+from broker.domain.patients import patient_merge
+from broker.domain.patients.patient_match import NUMBERS
+from broker.domain.patients.people import Patient
+from broker.domain.studies import passthrough
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.queries import patient_index
+from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, external_studies, orders, outbox, patient_merges, performed, worklist
 from broker.store.tables import patients as cards
 from broker.store.tables.patient_merges import Moved, PatientMerge

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from broker.domain import identity, names, passthrough
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
-from broker.domain.patient_match import NUMBERS, Likeness, PatientMatch
-from broker.domain.people import Patient
+from broker.domain.patients import identity, names
+from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
+from broker.domain.patients.people import Patient
+from broker.domain.studies import passthrough
 from broker.store.database import Tx
-from broker.store.queries import patient_index
+from broker.store.queries.patients import patient_index
 from broker.store.tables import orders, patients
 from broker.workflow import numbering
 

@@ -13,9 +13,9 @@ from datetime import datetime
 
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order
-from broker.domain.performed import (
+from broker.domain.studies.performed import (
     WRONG_ENTRY,
     Message,
     MppsOutcome,
@@ -23,10 +23,10 @@ from broker.domain.performed import (
     PerformedState,
     PerformedStep,
 )
-from broker.domain.step_rules import Attributes, ChangeRules, Problem, Validation
+from broker.domain.studies.step_rules import Attributes, ChangeRules, Problem, Validation
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.queries import patient_index
+from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, devices, orders, performed
 from broker.store.tables import patients as cards
 from broker.workflow import order_status

@@ -12,17 +12,19 @@ from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
-from broker.domain import identifiers, lifecycle, names, passthrough, validation
+from broker.domain import lifecycle, validation
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
-from broker.domain.devices import ProcedureType
+from broker.domain.clinic.devices import ProcedureType
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedStep
+from broker.domain.patients import identifiers, names
+from broker.domain.patients.people import PersonName
+from broker.domain.studies import passthrough
+from broker.domain.studies.performed import PerformedStep
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import audit, devices, orders, outbox, performed

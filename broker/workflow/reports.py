@@ -9,16 +9,16 @@ import math
 import unicodedata
 from dataclasses import dataclass, replace
 
-from broker.domain import names
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedState
-from broker.domain.reports import Report, ReportState
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import PerformedState
+from broker.domain.studies.reports import Report, ReportState
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import accounts, archive, audit, orders, outbox, performed, reports

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.clinic import Clinic
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.settings import Clinic
 from broker.store.database import Store
 from broker.store.tables import devices, performed
 from broker.workflow import performed_steps

@@ -5,17 +5,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 
-from broker.domain import identifiers, lifecycle, names
+from broker.domain import lifecycle
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
-from broker.domain.performed import PerformedState, PerformedStep, StepSource
+from broker.domain.patients import identifiers, names
+from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.queries import patient_index
+from broker.store.queries.patients import patient_index
 from broker.store.tables import archive, audit, orders, performed
 from broker.workflow import order_status
 

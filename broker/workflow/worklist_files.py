@@ -13,14 +13,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from broker.domain import identity, lifecycle, names, passthrough
+from broker.domain import lifecycle
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, ImportedItem, Order, OrderState, ScheduledStep, StepState
+from broker.domain.patients import identity, names
+from broker.domain.studies import passthrough
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import device_registry

@@ -15,7 +15,7 @@ import pytest
 from broker.app.settings import clinic_of
 from broker.config.loader import load
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingState
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store

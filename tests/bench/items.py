@@ -11,8 +11,8 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from broker.domain import names
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
+from broker.domain.patients import names
 from broker.store.database import Store, Tx
 from broker.store.tables import devices
 

@@ -13,9 +13,9 @@ from datetime import date, timedelta
 from itertools import accumulate
 from pathlib import Path
 
-from broker.domain import names
+from broker.domain.patients import names
 from broker.store.database import Store, Tx
-from broker.store.queries import patient_search
+from broker.store.queries.patients import patient_search
 
 _AT_A_TIME = 50_000
 _ROOTS = [

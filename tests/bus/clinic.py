@@ -14,11 +14,11 @@ from broker.bus.transport.dialect import Dialect, n3
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.devices import ProcedureType
+from broker.domain.clinic.devices import ProcedureType
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import SignedReport
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.reports import SignedReport
 from broker.store.database import Store
 from broker.store.queries import exchange_state
 from broker.store.tables import outbox

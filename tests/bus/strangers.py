@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from broker.bus.fhir import Resource
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
-from broker.domain.people import Patient, Sex
+from broker.domain.patients.people import Patient, Sex
 from tests.bus import bundles
 from tests.bus.bundles import N3, NSI, concept, organisation, reference
 from tests.support.factory import KUZNETSOVA, soon

@@ -11,7 +11,7 @@ from broker.app.database import open_store
 from broker.app.settings import clinic_of
 from broker.cli.main import main
 from broker.config.loader import load
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.queries import device_registry, order_card
 from broker.store.tables import devices
 from broker.workflow import referrals

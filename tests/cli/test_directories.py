@@ -13,7 +13,7 @@ from broker.app.database import open_store
 from broker.cli.commands import Exit
 from broker.cli.main import main
 from broker.config.loader import load
-from broker.domain.devices import ProcedureType
+from broker.domain.clinic.devices import ProcedureType
 from broker.store.database import Reader
 from broker.store.queries import directory_search, lookups
 from broker.store.tables import directories

@@ -28,7 +28,7 @@ from broker.cli.main import main
 from broker.config.loader import load
 from broker.dicom.files import worklist_file
 from broker.dicom.server import DicomServer, PortSettings
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.imports import referral_columns
 from broker.imports.referral_import import ReferralImport
 from broker.store.database import Store

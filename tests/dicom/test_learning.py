@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 
 from broker.dicom import learning
 from broker.dicom.devices import samples
-from broker.domain.device_advice import Suggestion
-from broker.domain.devices import Device
+from broker.domain.clinic.device_advice import Suggestion
+from broker.domain.clinic.devices import Device
 from broker.store.tables.devices import DeviceSample
 from tests.dicom.devices.raw_names import raw_name
 

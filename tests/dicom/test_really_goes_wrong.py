@@ -25,7 +25,7 @@ from broker.dicom.statuses import Status
 from broker.dicom.worklist import response
 from broker.dicom.worklist.attributes import STEP, TOP, Attribute, Match
 from broker.domain.orders import Order
-from broker.domain.people import Patient, PersonName
+from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.workflow import referrals

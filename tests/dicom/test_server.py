@@ -16,7 +16,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.orders import Order, OrderState
 from broker.store.database import Store
 from broker.store.tables import devices, orders

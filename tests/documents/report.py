@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from broker.domain.orders import Order, OrderState, ScheduledStep
-from broker.domain.people import PersonName
-from broker.domain.reports import Report, ReportState
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.reports import Report, ReportState
 from tests.support.factory import KUZNETSOVA
 
 ORDER = Order(

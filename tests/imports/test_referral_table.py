@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from broker.domain.default_procedures import PROCEDURES
+from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.orders import Priority, ReferralDraft
-from broker.domain.people import PersonName, Sex
+from broker.domain.patients.people import PersonName, Sex
 from broker.imports import referral_columns, referral_row, spreadsheet
 from broker.imports.referral_columns import ReferralTable
 from broker.imports.referral_import import ReferralImport

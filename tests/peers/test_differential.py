@@ -21,7 +21,7 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore
 
 from broker.cli.main import main
 from broker.dicom.server import DicomServer, PortSettings
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.database import Store
 from broker.store.tables import devices
 from tests.peers import worklist_corpus as corpus

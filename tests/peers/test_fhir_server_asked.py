@@ -16,7 +16,7 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.orders import OrderState
 from broker.store.database import Store
-from broker.store.queries import patient_history
+from broker.store.queries.patients import patient_history
 from broker.store.tables import external_studies, orders, outbox
 from broker.workflow import referrals
 from tests.bus import strangers

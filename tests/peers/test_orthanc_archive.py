@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from broker.dicom.scu.archive import STABLE, Archive, ArchiveAddress
-from broker.domain.archive import DiscrepancyKind
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.people import PersonName
-from broker.domain.performed import StepSource
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.archive import DiscrepancyKind
+from broker.domain.studies.performed import StepSource
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.tables import archive as archive_table

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.clinic import Clinic
-from broker.domain.default_procedures import PROCEDURES
-from broker.domain.devices import Device
+from broker.domain.clinic.default_procedures import PROCEDURES
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import ReferralDraft
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.performed import Message, PerformedState, PerformedStep, StepReference
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.performed import Message, PerformedState, PerformedStep, StepReference
 from broker.store.database import Store, Tx
 from broker.store.tables import devices
 from tests.support.clock import NOW, ZONE, Clock

@@ -13,8 +13,8 @@ from pynetdicom.dsutils import encode
 from broker.dicom.codec import json_model
 from broker.dicom.devices.registry import Caller, KnownDevices
 from broker.dicom.mpps import service
-from broker.domain.clinic import Clinic
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.settings import Clinic
 from broker.store.database import Store
 from broker.store.tables import devices
 from tests.support import factory

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from broker.dicom.devices.registry import Caller
 from broker.dicom.worklist import response, service
 from broker.dicom.worklist.service import FindResponse, ResponseRecorder
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.store.database import Store
 
 

@@ -15,8 +15,8 @@ from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.orders import Order
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.performed import Message, PerformedChange, PerformedState, StepReference
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.performed import Message, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.tables import outbox
 from broker.workflow import performed_steps, referrals

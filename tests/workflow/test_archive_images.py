@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.archive import ArchiveStudy, Discrepancy, DiscrepancyKind, DiscrepancyState
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import PerformedChange, PerformedSeries, PerformedState, StepReference, StepSource
+from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind, DiscrepancyState
+from broker.domain.studies.performed import PerformedChange, PerformedSeries, PerformedState, StepReference, StepSource
 from broker.store.database import Store
 from broker.store.queries import archive_gaps, order_card
 from broker.store.tables import archive, orders, outbox

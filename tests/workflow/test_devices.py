@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.errors import Forbidden, Invalid, NotFound
 from broker.store.database import Store
 from broker.store.tables import devices as registry

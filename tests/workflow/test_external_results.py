@@ -13,10 +13,11 @@ import pytest
 from broker.domain.errors import Forbidden, NotFound
 from broker.domain.incoming import ArrivalKind, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import ExternalStudy
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import inbox, patient_history
+from broker.store.queries import inbox
+from broker.store.queries.patients import patient_history
 from broker.store.tables import external_studies, orders
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival

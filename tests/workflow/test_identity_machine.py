@@ -17,12 +17,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from broker.domain import names
-from broker.domain.archive import ArchiveStudy
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.orders import Order
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.performed import StepReference
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.archive import ArchiveStudy
+from broker.domain.studies.performed import StepReference
 from broker.store.queries import archive_gaps
 from broker.store.tables import orders, patients
 from broker.workflow import archive_images, patient_merge, performed_steps, referrals, step_links

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.default_procedures import PROCEDURES
+from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
-from broker.domain.people import PersonName
-from broker.domain.performed import StepReference
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import StepReference
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import clients, incoming, orders, outbox

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import BrokerError, Forbidden, Invalid, NotFound, Stale
 from broker.domain.orders import BusRole, ImportedItem, Order
-from broker.domain.patient_match import Similarity
-from broker.domain.patient_merge import with_values
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import ExternalStudy
+from broker.domain.patients.patient_match import Similarity
+from broker.domain.patients.patient_merge import with_values
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import board, order_card, patient_history, patient_index, patient_search
+from broker.store.queries import board, order_card
+from broker.store.queries.patients import patient_history, patient_index, patient_search
 from broker.store.tables import external_studies, orders, outbox, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival

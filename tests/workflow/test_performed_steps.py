@@ -11,7 +11,7 @@ import pytest
 
 from broker.domain.errors import Forbidden, NotFound, Stale, WrongState
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.performed import (
+from broker.domain.studies.performed import (
     WRONG_ENTRY,
     MppsOutcome,
     PerformedChange,

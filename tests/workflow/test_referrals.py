@@ -13,8 +13,8 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Duplicate, Forbidden, Invalid, SessionEnded, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import OrderState
-from broker.domain.people import PersonName
-from broker.domain.performed import StepReference
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import StepReference
 from broker.security.sessions import actor_of, sign_in, sign_out
 from broker.security.throttle import Throttle
 from broker.store.database import Store

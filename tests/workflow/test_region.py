@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Invalid, Stale, WrongState
 from broker.domain.orders import BusRole, Order, OrderState, Priority, StepState
 from broker.store.database import Store

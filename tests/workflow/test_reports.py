@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.orders import BusRole, Order
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import Report, ReportDoubt, ReportState
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.reports import Report, ReportDoubt, ReportState
 from broker.store.database import Store
 from broker.store.queries import order_card
 from broker.store.tables import accounts, reports

@@ -11,7 +11,7 @@ import pytest
 
 from broker.app.clock import ClockWatch
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import MppsOutcome, PerformedChange, PerformedState, StepReference
+from broker.domain.studies.performed import MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.queries import schedule
 from broker.store.tables import devices, orders

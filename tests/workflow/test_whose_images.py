@@ -9,8 +9,8 @@ import pytest
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.errors import Invalid
 from broker.domain.orders import Order, OrderState
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.performed import WRONG_ENTRY, MppsOutcome, PerformedChange, PerformedState, StepReference
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.performed import WRONG_ENTRY, MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.queries import board, order_card
 from broker.store.tables import devices, orders, outbox

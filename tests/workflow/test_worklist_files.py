@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.domain import names
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden, Invalid, Refused
 from broker.domain.orders import ImportedItem, Order, OrderState, StepState
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.tables import orders, outbox, worklist_files
 from broker.store.tables.worklist_files import FileState

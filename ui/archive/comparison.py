@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from broker.domain import archive, identity, names
-from broker.domain.archive import ArchiveStudy
 from broker.domain.orders import Order
-from broker.domain.people import Patient
+from broker.domain.patients import identity, names
+from broker.domain.patients.people import Patient
+from broker.domain.studies import archive
+from broker.domain.studies.archive import ArchiveStudy
 from ui.text import words
 
 LONGEST = 64  # characters of a value of the archive that are shown

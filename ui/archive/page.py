@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from nicegui import ui
 
-from broker.domain import identity, names
 from broker.domain.actors import Actor
 from broker.domain.orders import Order
-from broker.domain.people import Patient
+from broker.domain.patients import identity, names
+from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader

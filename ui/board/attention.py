@@ -6,11 +6,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
-from broker.domain import names
 from broker.domain.incoming import ArrivalKind
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import OrderState
-from broker.domain.performed import WRONG_ENTRY
+from broker.domain.patients import names
+from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.queries import inbox
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep

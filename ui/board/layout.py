@@ -6,10 +6,10 @@ from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from broker.domain import names
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.orders import OrderState, Priority
-from broker.domain.performed import PerformedStep
+from broker.domain.patients import names
+from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.queries import archive_gaps, board, device_registry, exchange_state, inbox, lookups, schedule
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages

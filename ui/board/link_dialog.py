@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from broker.domain import names
-from broker.domain.people import Sex
-from broker.domain.performed import PerformedStep
-from broker.store.queries import patient_index
+from broker.domain.patients import names
+from broker.domain.patients.people import Sex
+from broker.domain.studies.performed import PerformedStep
 from broker.store.queries.board import UnlinkedStep
+from broker.store.queries.patients import patient_index
 from broker.store.queries.schedule import Visit
 from broker.workflow import step_links
 from ui.board import layout

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from broker.domain import names
 from broker.domain.incoming import IncomingReferral
+from broker.domain.patients import names
 from broker.workflow import incoming_referrals
 from ui.live import attempt, current_actor
 from ui.services import Services

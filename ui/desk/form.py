@@ -12,14 +12,15 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from nicegui import ui
 
-from broker.domain import names, prior_studies
 from broker.domain.actors import Actor
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.errors import Duplicate, Invalid, Stale, WrongState
 from broker.domain.orders import Order
-from broker.domain.patient_match import Likeness, PatientMatch
-from broker.domain.people import Patient
-from broker.domain.prior_studies import PriorStudy
+from broker.domain.patients import names
+from broker.domain.patients.patient_match import Likeness, PatientMatch
+from broker.domain.patients.people import Patient
+from broker.domain.studies import prior_studies
+from broker.domain.studies.prior_studies import PriorStudy
 from broker.store.database import Reader
 from broker.store.queries import desk, order_card, schedule
 from broker.store.queries.schedule import Visit

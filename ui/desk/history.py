@@ -12,14 +12,16 @@ from datetime import UTC, date, datetime, timedelta
 from nicegui import ui
 
 from broker.documents import report_pdf
-from broker.domain import names, prior_studies
 from broker.domain.orders import OrderState
-from broker.domain.people import Patient
-from broker.domain.prior_studies import DoseOfYear, OwnStudy, PriorStudy
-from broker.domain.reports import ExternalStudy
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient
+from broker.domain.studies import prior_studies
+from broker.domain.studies.prior_studies import DoseOfYear, OwnStudy, PriorStudy
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader
-from broker.store.queries import directory_search, patient_history, schedule
-from broker.store.queries.patient_history import ExternalHistory
+from broker.store.queries import directory_search, schedule
+from broker.store.queries.patients import patient_history
+from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from ui.services import Services
 from ui.text import words

@@ -8,18 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from broker.domain import lifecycle, names
+from broker.domain import lifecycle
 from broker.domain.actors import Actor
-from broker.domain.clinic import Clinic
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import Order, ReferralDraft
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Store
-from broker.store.queries import desk, directory_search, inbox, lookups, order_card, patient_index
+from broker.store.queries import desk, directory_search, inbox, lookups, order_card
 from broker.store.queries.desk import WalkIn
 from broker.store.queries.order_card import Card
+from broker.store.queries.patients import patient_index
 from broker.workflow import incoming_referrals, referrals
 from ui.desk.referral.field_values import ReferralOptions, ReferralRules
 from ui.desk.referral.form import ReferralForm

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
-from broker.domain.people import Patient
-from broker.store.queries import patient_search
+from broker.domain.patients.people import Patient
+from broker.store.queries.patients import patient_search
 from ui.live import read_as_viewer
 from ui.services import Services
 from ui.widgets import theme

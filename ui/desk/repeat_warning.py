@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nicegui import ui
 
-from broker.domain import names
-from broker.domain.prior_studies import PriorStudy
+from broker.domain.patients import names
+from broker.domain.studies.prior_studies import PriorStudy
 from ui.desk.history import place
 from ui.text import words
 from ui.widgets import theme

@@ -7,8 +7,8 @@ from datetime import date
 
 from nicegui import ui
 
-from broker.domain import names
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
+from broker.domain.patients import names
 from broker.store.queries.schedule import Visit
 from ui.desk.history import HistorySection
 from ui.desk.slots import DeviceDay

@@ -1,6 +1,6 @@
 """The box under the patient's fields: who of those whom we have may be meant, and why. Saving waits for the answer.
 
-It shows and asks; who may be meant is decided by `domain.patient_match`.
+It shows and asks; who may be meant is decided by `domain.patients.patient_match`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
-from broker.domain import patient_match
-from broker.domain.identifiers import show_policy, show_snils
-from broker.domain.patient_match import Likeness, PatientMatch, Similarity
-from broker.domain.people import Patient
+from broker.domain.patients import patient_match
+from broker.domain.patients.identifiers import show_policy, show_snils
+from broker.domain.patients.patient_match import Likeness, PatientMatch, Similarity
+from broker.domain.patients.people import Patient
 from ui.text import words
 from ui.widgets import theme
 from ui.widgets.memo import Memo

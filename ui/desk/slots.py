@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from broker.domain.clinic import OpeningHours
+from broker.domain.clinic.settings import OpeningHours
 from broker.domain.orders import OrderState
 from broker.store.queries.schedule import Visit
 

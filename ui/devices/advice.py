@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, tzinfo
 
-from broker.domain.device_advice import RuleResult, Suggestion
-from broker.domain.devices import Device
+from broker.domain.clinic.device_advice import RuleResult, Suggestion
+from broker.domain.clinic.devices import Device
 from broker.store.queries.device_registry import DeviceContacts
 from ui.text import words
 

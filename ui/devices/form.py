@@ -8,9 +8,9 @@ from typing import Any
 
 from nicegui import ui
 
-from broker.domain import names
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.errors import Invalid
+from broker.domain.patients import names
 from broker.workflow import devices
 from ui.devices import advice
 from ui.live import attempt, current_actor

@@ -15,8 +15,8 @@ from typing import Any
 from nicegui import ui
 
 from broker.domain.actors import Actor
-from broker.domain.device_advice import Suggestion
-from broker.domain.devices import Device
+from broker.domain.clinic.device_advice import Suggestion
+from broker.domain.clinic.devices import Device
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader

@@ -7,14 +7,14 @@ from datetime import datetime
 
 from nicegui import ui
 
-from broker.domain import identifiers, names
 from broker.domain.actors import Actor
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import Order, OrderState, Priority
-from broker.domain.people import Patient
-from broker.domain.performed import PerformedState, PerformedStep, StepSource, images_made
-from broker.domain.reports import ReportState
+from broker.domain.patients import identifiers, names
+from broker.domain.patients.people import Patient
+from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource, images_made
+from broker.domain.studies.reports import ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader

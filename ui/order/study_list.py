@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 from starlette.responses import Response
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader

@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime, tzinfo
 from typing import Any
 
-from broker.domain import names
 from broker.domain.actors import ActorKind
 from broker.domain.audit import AuditAction
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Referral
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedStep
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import PerformedStep
 from broker.store.queries.order_card import Card, OrderEvent
 from ui.devices import evidence
 from ui.text import bus, words

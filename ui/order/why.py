@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from broker.domain.device_advice import Explanation
+from broker.domain.clinic.device_advice import Explanation
 from broker.domain.orders import Order
 from ui.devices import advice
 from ui.live import read_as_viewer

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from broker.domain import patient_merge as rules
 from broker.domain.actors import Actor
 from broker.domain.orders import BusRole, OrderState
-from broker.domain.patient_merge import JOINED, ComparedField, Value
+from broker.domain.patients import patient_merge as rules
+from broker.domain.patients.patient_merge import JOINED, ComparedField, Value
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import patient_cards

@@ -9,16 +9,18 @@ from markupsafe import Markup
 from nicegui import ui
 
 from broker.documents import report_pdf
-from broker.domain import identifiers, names, prior_studies
 from broker.domain.actors import Actor
 from broker.domain.orders import OrderState
-from broker.domain.people import Patient, Sex
-from broker.domain.reports import ExternalStudy
+from broker.domain.patients import identifiers, names
+from broker.domain.patients.people import Patient, Sex
+from broker.domain.studies import prior_studies
+from broker.domain.studies.reports import ExternalStudy
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
-from broker.store.queries import patient_cards, patient_search
+from broker.store.queries import patient_cards
 from broker.store.queries.patient_cards import FormerCard, PatientCard
+from broker.store.queries.patients import patient_search
 from broker.store.queries.schedule import Visit
 from broker.workflow import patient_merge
 from ui.desk import history

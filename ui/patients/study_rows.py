@@ -8,7 +8,7 @@ from datetime import date
 
 from broker.documents import report_pdf
 from broker.domain.orders import OrderState
-from broker.domain.reports import ExternalStudy
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.queries.patient_cards import PatientCard
 from ui.desk import history
 from ui.text import words

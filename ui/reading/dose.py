@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.documents import report_pdf
-from broker.domain.performed import Dose
+from broker.domain.studies.performed import Dose
 from ui.text import typed_values, words
 
 # DICOM keyword -> name, factor from the unit of DICOM to the unit shown, unit.

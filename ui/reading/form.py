@@ -14,11 +14,11 @@ from typing import Any
 from nicegui import ui
 
 from broker.documents import report_pdf
-from broker.domain import names
 from broker.domain.actors import Actor
 from broker.domain.errors import BrokerError, Invalid, Stale
 from broker.domain.orders import OrderState
-from broker.domain.reports import Report, ReportState
+from broker.domain.patients import names
+from broker.domain.studies.reports import Report, ReportState
 from broker.store.database import StoreError
 from broker.store.queries.reading_list import StudyToRead
 from broker.workflow import reports

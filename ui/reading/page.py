@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from nicegui import ui
 
-from broker.domain import names
 from broker.domain.actors import Actor
 from broker.domain.orders import OrderState
-from broker.domain.reports import Report, ReportState
+from broker.domain.patients import names
+from broker.domain.studies.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader

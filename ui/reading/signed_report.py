@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from nicegui import ui
 
 from broker.documents import report_pdf
-from broker.domain import names
-from broker.domain.reports import Report, ReportState
+from broker.domain.patients import names
+from broker.domain.studies.reports import Report, ReportState
 from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.queries import order_card

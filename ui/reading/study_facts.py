@@ -7,11 +7,11 @@ from datetime import date
 
 from nicegui import ui
 
-from broker.domain import identifiers, names
 from broker.domain.orders import Order, Priority
-from broker.domain.people import Patient
-from broker.domain.performed import PerformedSeries, PerformedState, PerformedStep, StepSource
-from broker.domain.reports import Report
+from broker.domain.patients import identifiers, names
+from broker.domain.patients.people import Patient
+from broker.domain.studies.performed import PerformedSeries, PerformedState, PerformedStep, StepSource
+from broker.domain.studies.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import device_registry
 from broker.store.queries.reading_list import StudyToRead

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.domain.archive import DiscrepancyKind, DiscrepancyState
+from broker.domain.studies.archive import DiscrepancyKind, DiscrepancyState
 from ui.text import words
 
 PLACE = "Расхождения с архивом"

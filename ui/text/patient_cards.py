@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import date
 from urllib.parse import quote
 
-from broker.domain import identifiers
-from broker.domain.patient_match import Similarity
-from broker.domain.patient_merge import ComparedField, Value
-from broker.domain.people import Sex
+from broker.domain.patients import identifiers
+from broker.domain.patients.patient_match import Similarity
+from broker.domain.patients.patient_merge import ComparedField, Value
+from broker.domain.patients.people import Sex
 from broker.store.queries.patient_cards import FormerCard
 from ui.text.referral_fields import LABELS, SEXES, in_sentence
 from ui.text.words import plural

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from broker.domain.orders import Priority
-from broker.domain.people import Sex
+from broker.domain.patients.people import Sex
 
 # As the form shows them; within a sentence they begin with a small letter, see `in_sentence`.
 LABELS: Mapping[str, str] = {

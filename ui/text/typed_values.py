@@ -6,9 +6,10 @@ import re
 from datetime import date, time, timedelta
 from typing import Any
 
-from broker.domain import names, typed_dates
-from broker.domain.identifiers import show_policy, show_snils
-from broker.domain.people import Sex
+from broker.domain import typed_dates
+from broker.domain.patients import names
+from broker.domain.patients.identifiers import show_policy, show_snils
+from broker.domain.patients.people import Sex
 
 _DAY_WORDS = {"сегодня": 0, "завтра": 1, "послезавтра": 2}
 _DATE = re.compile(r"(\d{1,2})[.,/\- ](\d{1,2})(?:[.,/\- ](\d{4}|\d{2})?)?")

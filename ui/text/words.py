@@ -11,11 +11,11 @@ from functools import lru_cache
 
 from broker.domain.actors import ActorKind, Role
 from broker.domain.audit import AuditAction
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.health import Check
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import PerformedStep, StepSource
-from broker.domain.reports import ReportDoubt
+from broker.domain.studies.performed import PerformedStep, StepSource
+from broker.domain.studies.reports import ReportDoubt
 from broker.store.queries.schedule import Visit
 
 ROLES = {

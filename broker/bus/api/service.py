@@ -40,7 +40,7 @@ from broker.bus.inbound.resolver import Unusable
 from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingReferral
 from broker.store.database import Reader, Store, Tx
 from broker.store.queries import directory_search

@@ -26,7 +26,7 @@ from broker.bus.fhir_server.requests import strict_json
 from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource
 from broker.bus.outbound.messages import MakePdf
 from broker.bus.profile import Profile
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import BrokerError
 from broker.security.sessions import token_hash
 from broker.security.throttle import Limit, Throttle, ThrottleLimits

@@ -22,11 +22,11 @@ from broker.bus.profile import POLICY, SNILS, Profile, oid
 from broker.bus.transport.dialect import Dialect
 from broker.bus.transport.session import BusSession
 from broker.domain.errors import NotFound, Stale
-from broker.domain.people import Patient
-from broker.domain.prior_studies import WITHDRAWN
-from broker.domain.reports import ExternalStudy
+from broker.domain.patients.people import Patient
+from broker.domain.studies.prior_studies import WITHDRAWN
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import patient_history
+from broker.store.queries.patients import patient_history
 from broker.store.tables import external_studies, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import external_results

@@ -13,9 +13,9 @@ from datetime import date
 from broker.bus.fhir import Resource, items, member
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import POLICY, SNILS
-from broker.domain import names
-from broker.domain.identifiers import digits, is_placeholder, policy_problem, snils_problem
-from broker.domain.people import NO_NAME, Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.identifiers import digits, is_placeholder, policy_problem, snils_problem
+from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
 
 _LINE_KEPT = 200  # characters of a name or a number
 _SEXES = {"male": Sex.MALE, "female": Sex.FEMALE, "other": Sex.OTHER}

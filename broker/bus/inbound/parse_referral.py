@@ -21,11 +21,12 @@ from broker.bus.inbound.parse_patient import check_modifiers, identifiers
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import DIAGNOSIS, FINANCE, LATERALITY_TEXT, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
 from broker.bus.transport.dialect import task_references
-from broker.domain import names, validation
-from broker.domain.identifiers import snils_problem
+from broker.domain import validation
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
-from broker.domain.people import NO_NAME, Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.identifiers import snils_problem
+from broker.domain.patients.people import NO_NAME, Patient, PersonName, Sex
 
 MAX_LINE = 200  # characters of a name, a code, a title
 MAX_TEXT = 1000  # characters of a text

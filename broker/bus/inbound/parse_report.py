@@ -19,10 +19,10 @@ from datetime import date, datetime
 from broker.bus.fhir import Resource, is_id, items, member, reference_to
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import REPORT_CATEGORY, RESULT_PART, Profile, ReportPart, oid
-from broker.domain import names
-from broker.domain.identifiers import valid_uid
-from broker.domain.prior_studies import WITHDRAWN
-from broker.domain.reports import ExternalStudy
+from broker.domain.patients import names
+from broker.domain.patients.identifiers import valid_uid
+from broker.domain.studies.prior_studies import WITHDRAWN
+from broker.domain.studies.reports import ExternalStudy
 
 MAX_TEXT = 20_000  # characters of a text
 MAX_LINE = 500  # characters of a name

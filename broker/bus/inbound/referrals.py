@@ -26,7 +26,7 @@ from broker.bus.transport.paging import PagedSearch
 from broker.bus.transport.rate_limit import REFERRAL_REQUESTS
 from broker.bus.transport.session import BusSession, NotSent
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingState
 from broker.store.database import Store, StoreError
 from broker.store.queries import inbox

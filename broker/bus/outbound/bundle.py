@@ -16,10 +16,10 @@ from typing import Any
 from broker.bus.fhir import Resource
 from broker.bus.profile import OWN_ID, POLICY, POSITION, SNILS, SPECIALTY, Profile, oid
 from broker.bus.transport.dialect import query
-from broker.domain import names
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, PersonName, Sex
 
 NAMESPACE = uuid.UUID("5b0c6c0e-3f7a-5d0b-9d53-6a1f4e0c8b27")  # of all full URLs; must never change
 

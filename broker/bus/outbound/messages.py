@@ -17,8 +17,8 @@ from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order, OrderState
-from broker.domain.performed import PerformedStep
-from broker.domain.reports import SignedReport
+from broker.domain.studies.performed import PerformedStep
+from broker.domain.studies.reports import SignedReport
 from broker.store.database import Reader
 from broker.store.tables import orders, outbox, performed, reports
 

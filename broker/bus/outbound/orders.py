@@ -28,7 +28,7 @@ from broker.bus.profile import (
 )
 from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.people import Patient
+from broker.domain.patients.people import Patient
 
 POLYCLINIC = "2"  # N3.35
 HEIGHT, WEIGHT = "1", "2"  # N3.37

@@ -14,9 +14,9 @@ from broker.bus.transport.answers import Paused, Rejected, Retry
 from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
-from broker.domain.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
+from broker.domain.patients.identifiers import ACCESSION_NUMBER_LENGTH
 from broker.store.database import Store, Tx
 from broker.store.tables import audit, orders, outbox
 

@@ -24,11 +24,11 @@ from broker.bus.outbound.bundle import (
 )
 from broker.bus.profile import CONFIDENTIALITY, DCM, REPORT_CATEGORY, RESULT_PART, STUDY_NUMBER, Profile, ReportPart
 from broker.bus.transport.dialect import STUDY
-from broker.domain.identifiers import valid_uid
 from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import BusRole, Order
-from broker.domain.performed import PerformedStep
-from broker.domain.reports import Report
+from broker.domain.patients.identifiers import valid_uid
+from broker.domain.studies.performed import PerformedStep
+from broker.domain.studies.reports import Report
 
 PDF = "application/pdf"
 REPORT_CATEGORIES = {

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from broker.bus.fhir import Resource
-from broker.domain import names
+from broker.domain.patients import names
 
 MAX_EVIDENCE = 4000  # characters of an answer
 MAX_REASON = 500  # characters

@@ -26,7 +26,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from broker.bus.transport.answers import Answer, Delivered, Paused, Rejected, Retry, classify
 from broker.bus.transport.deadline import Adapter, Deadline, within
 from broker.bus.transport.dialect import Call
-from broker.domain import names
+from broker.domain.patients import names
 
 BODY_LIMIT = 10 * 1024 * 1024  # bytes
 MAX_IDLE = 8  # connections that stay open between calls

@@ -15,8 +15,8 @@ from urllib.parse import quote, urljoin
 
 from broker.bus.fhir import Resource, encode, id_of, items, member, target
 from broker.bus.profile import Profile
-from broker.domain import names
 from broker.domain.messages import BusReferences
+from broker.domain.patients import names
 
 STUDY = "study/"  # prefix of keys of `BusReferences.extra`: study/<Study Instance UID> -> id of the ImagingStudy
 

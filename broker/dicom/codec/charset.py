@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pydicom import charset as pydicom_charset
 
 from broker.dicom.codec import transliteration
-from broker.domain import names
+from broker.domain.patients import names
 
 UTF_8, CYRILLIC, LATIN = "ISO_IR 192", "ISO_IR 144", "latin"
 WINDOWS = "windows-1251"  # not a character set of DICOM, but devices send it

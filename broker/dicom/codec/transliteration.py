@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import iuliia
 
-from broker.domain import names
+from broker.domain.patients import names
 
 # The schemas under which names are really written in Latin: passports of several years, the standards, maps, banks,
 # telegrams. Their results are compared after `plain`, so the finer differences between them do not count.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.database import Store
 from broker.store.tables import devices
 

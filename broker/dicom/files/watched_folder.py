@@ -20,7 +20,7 @@ from pathlib import Path
 from broker.dicom.files import worklist_file
 from broker.dicom.files.worklist_file import BadWorklistFile, Unreadable
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.store.database import Store
 from broker.store.tables import worklist_files as kept_files

@@ -1,7 +1,8 @@
 """Worklist files (`.wl`) of DCMTK's wlmscpfs and Orthanc parsed: from a file's bytes to an item to be imported.
 
-What the model has a field for is in the item's fields, everything else in its `attributes` (see `domain.passthrough`),
-so that a modality gets what the script wrote. Nothing here touches a disk or the database; reasons name no patient.
+What the model has a field for is in the item's fields, everything else in its `attributes`
+(see `domain.studies.passthrough`), so that a modality gets what the script wrote. Nothing here touches a disk or the
+database; reasons name no patient.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from broker.dicom.codec import charset, decoding, json_model
-from broker.domain import names, passthrough
 from broker.domain.orders import ImportedItem, Priority
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies import passthrough
 
 SUFFIX = ".wl"
 MOST_BYTES = decoding.MOST_BYTES

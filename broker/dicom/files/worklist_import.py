@@ -11,7 +11,7 @@ from pathlib import Path
 
 from broker.dicom.files import watched_folder, worklist_file
 from broker.domain.actors import Actor
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
 from broker.domain.import_result import REFUSED, ImportResult, Progress, silent
 from broker.domain.orders import ImportedItem

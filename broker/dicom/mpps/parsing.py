@@ -16,7 +16,7 @@ from typing import Any
 
 from broker.dicom.codec import dates
 from broker.dicom.mpps.rules import key
-from broker.domain.performed import (
+from broker.domain.studies.performed import (
     Dose,
     Message,
     PerformedChange,
@@ -25,7 +25,7 @@ from broker.domain.performed import (
     PerformedStep,
     StepReference,
 )
-from broker.domain.step_rules import Attributes, values
+from broker.domain.studies.step_rules import Attributes, values
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What a performed procedure step must hold, as one table (PS3.4 Table F.7.2-1).
 
-Data only: `domain.step_rules` checks a message by it, and the conformance statement is written from it.
+Data only: `domain.studies.step_rules` checks a message by it, and the conformance statement is written from it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 
 from broker.dicom.statuses import Status
-from broker.domain.step_rules import Attributes, ProblemKind, Rule, RuleTable
+from broker.domain.studies.step_rules import Attributes, ProblemKind, Rule, RuleTable
 
 STATUSES = {
     ProblemKind.MISSING_ATTRIBUTE: Status.MISSING_ATTRIBUTE,

@@ -22,12 +22,13 @@ from broker.dicom.codec import charset
 from broker.dicom.devices.registry import Caller
 from broker.dicom.mpps import parsing, rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status, status
-from broker.domain import identifiers, step_rules
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.clinic import Clinic
-from broker.domain.devices import Device
-from broker.domain.performed import Message, MppsOutcome, PerformedState, StepSource
-from broker.domain.step_rules import Attributes, ChangeRules, Problem, ProblemKind
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.settings import Clinic
+from broker.domain.patients import identifiers
+from broker.domain.studies import step_rules
+from broker.domain.studies.performed import Message, MppsOutcome, PerformedState, StepSource
+from broker.domain.studies.step_rules import Attributes, ChangeRules, Problem, ProblemKind
 from broker.store.database import Store, StoreError, Tx
 from broker.store.tables import devices, performed
 from broker.workflow import performed_steps

@@ -1,7 +1,7 @@
 """Asks the archive (PACS) what it holds of the orders of these days, by Study Root C-FIND (PS3.4 C.6.2).
 
-Reads only: what the archive holds, and when it has stopped growing. What of it is believed `domain.archive` says, and
-what follows from that is the workflow's.
+Reads only: what the archive holds, and when it has stopped growing. What of it is believed
+`domain.studies.archive` says, and what follows from that is the workflow's.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from broker.dicom.codec import dates
-from broker.domain import archive as evidence
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.archive import ArchiveStudy
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order
+from broker.domain.studies import archive as evidence
+from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Store
 from broker.store.queries import archive_gaps
 from broker.store.tables import archive as archive_table
@@ -196,7 +196,8 @@ class Archive:
 def ask(assoc: Association, order: Order) -> list[ArchiveStudy] | None:
     """Return the studies that the archive answers with when it is asked for an order's, by UID and by its numbers.
 
-    They may be anything; `domain.archive.compare` tells what they are worth. None if an answer did not come to its end.
+    They may be anything; `domain.studies.archive.compare` tells what they are worth. None if an answer did not come to
+    its end.
     """
     found: list[ArchiveStudy] = []
     questions = [{"StudyInstanceUID": order.study_instance_uid}]

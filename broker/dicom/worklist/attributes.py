@@ -18,9 +18,10 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 from broker.dicom.codec import json_model
-from broker.domain import names, passthrough
 from broker.domain.orders import Priority
-from broker.domain.people import PersonName
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
+from broker.domain.studies import passthrough
 from broker.store.tables.worklist import WorklistItem
 
 
@@ -78,7 +79,7 @@ class Attribute:
 
 
 def imported(item: WorklistItem, context: AnswerContext, in_step: bool) -> Dataset:
-    """Return what an import brought beyond the model, of the order or of its scheduled step: `domain.passthrough`."""
+    """Return what an import brought beyond the model, of the order or of its step: `domain.studies.passthrough`."""
     if not item.order.attributes:
         return _NONE
     if item.order.id not in context.imported:

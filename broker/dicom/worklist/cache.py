@@ -28,7 +28,7 @@ from broker.dicom.worklist.attributes import AnswerContext
 from broker.dicom.worklist.query import WorklistQuery
 from broker.dicom.worklist.response import Alterations, Style
 from broker.dicom.worklist.service import FindResponse, ResponseRecorder
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import StepState
 from broker.store.database import Store, StoreError
 from broker.store.tables import worklist

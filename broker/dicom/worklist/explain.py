@@ -18,9 +18,9 @@ from broker.dicom.worklist import matching, response, service
 from broker.dicom.worklist.attributes import STEP, TOP, AnswerContext, Match
 from broker.dicom.worklist.query import WorklistQuery, parse
 from broker.dicom.worklist.response import Alterations, Style
-from broker.domain.clinic import Clinic
-from broker.domain.device_advice import Explanation, RuleResult
-from broker.domain.devices import Device
+from broker.domain.clinic.device_advice import Explanation, RuleResult
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order, StepState
 from broker.store.database import Reader
 from broker.store.queries import worklist_status

@@ -15,7 +15,7 @@ from broker.dicom.worklist import name_matching, response
 from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, value_of
 from broker.dicom.worklist.query import CODE_BY_TAG, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery, is_universal
 from broker.dicom.worklist.response import Alterations, Style
-from broker.domain import names
+from broker.domain.patients import names
 from broker.store.tables.worklist import WorklistItem
 
 

@@ -1,7 +1,7 @@
 """Matching of person names: PS3.4 C.2.2.2 for PN, as Russian clinics need it.
 
-Pure. What does not count between two spellings of a name (`domain.names.fold`) does not count here; names match by
-component; a Latin query finds a Cyrillic name by the usual ways of transliteration.
+Pure. What does not count between two spellings of a name (`domain.patients.names.fold`) does not count here; names
+match by component; a Latin query finds a Cyrillic name by the usual ways of transliteration.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import zip_longest
 
 from broker.dicom.codec import transliteration
-from broker.domain import names
+from broker.domain.patients import names
 
 _UNIVERSAL = "^*= "  # characters of a universal name key
 

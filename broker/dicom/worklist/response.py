@@ -17,7 +17,7 @@ from pydicom.tag import BaseTag
 from broker.dicom.codec import charset
 from broker.dicom.worklist.attributes import AnswerContext, Attribute, Match, imported, value_of
 from broker.dicom.worklist.query import SEQUENCE, STEP_BY_TAG, TOP_BY_TAG, Part, WorklistQuery
-from broker.domain import names
+from broker.domain.patients import names
 from broker.store.tables.worklist import WorklistItem
 
 _SINGLE_LINE = re.compile(r"[\x00-\x1f\x7f]+")

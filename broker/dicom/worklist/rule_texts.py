@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
-from broker.domain.device_advice import RuleResult
+from broker.domain.clinic.device_advice import RuleResult
 
 # code -> (sentence, what to do if it is wrong). Details of the result are put in by name.
 WORDS: dict[str, tuple[str, str]] = {

@@ -31,10 +31,10 @@ from broker.dicom.worklist.attributes import AnswerContext
 from broker.dicom.worklist.matching import matches, name_matches
 from broker.dicom.worklist.query import WorklistQuery, parse
 from broker.dicom.worklist.response import Alterations, Style
-from broker.domain import names
-from broker.domain.clinic import Clinic
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
+from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import StepState
+from broker.domain.patients import names
 from broker.store.database import Reader, Store, StoreError, Tx
 from broker.store.queries import device_registry
 from broker.store.tables import devices, patients, worklist

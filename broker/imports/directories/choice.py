@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from broker.domain.devices import ProcedureType
-from broker.domain.directory import Entry
+from broker.domain.clinic.devices import ProcedureType
+from broker.domain.clinic.directory import Entry
 from broker.imports.directories.kinds import MINUTES, USUAL_MINUTES, modality_of
 
 ALL = "ALL"

@@ -12,12 +12,12 @@ from datetime import date
 from enum import StrEnum
 from sys import intern
 
-from broker.domain import names
-from broker.domain.default_procedures import PROCEDURES
-from broker.domain.directory import Entry
-from broker.domain.identifiers import digits, is_guid, is_placeholder, snils_problem
+from broker.domain.clinic.default_procedures import PROCEDURES
+from broker.domain.clinic.directory import Entry
 from broker.domain.import_result import Progress, silent
-from broker.domain.people import PersonName
+from broker.domain.patients import names
+from broker.domain.patients.identifiers import digits, is_guid, is_placeholder, snils_problem
+from broker.domain.patients.people import PersonName
 from broker.imports.directories.file import DirectoryTable
 
 MAX_CODE, MAX_NAME = 64, 1000  # characters

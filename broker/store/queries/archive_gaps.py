@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from broker.domain.archive import Discrepancy, DiscrepancyKind
 from broker.domain.orders import Order
-from broker.domain.people import Patient
+from broker.domain.patients.people import Patient
+from broker.domain.studies.archive import Discrepancy, DiscrepancyKind
 from broker.store.database import Reader, Row
 from broker.store.tables import archive, orders, patients
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from broker.domain.orders import Order
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedStep
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.tables import (
     orders,

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from broker.domain.devices import Device
-from broker.domain.patient_match import Likeness, PatientMatch
-from broker.domain.people import Patient, Sex
-from broker.domain.performed import PerformedStep, StepSource
+from broker.domain.clinic.devices import Device
+from broker.domain.patients.patient_match import Likeness, PatientMatch
+from broker.domain.patients.people import Patient, Sex
+from broker.domain.studies.performed import PerformedStep, StepSource
 from broker.store.database import Reader
-from broker.store.queries import patient_index
+from broker.store.queries.patients import patient_index
 from broker.store.tables import devices, orders, patients, performed
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.database import Reader
 from broker.store.tables import (
     devices,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.domain.directory import Entry
+from broker.domain.clinic.directory import Entry
 from broker.store.database import Reader
 from broker.store.tables import (
     directories,

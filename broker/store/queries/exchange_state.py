@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from broker.domain import names
 from broker.domain.messages import OutboxRow
 from broker.domain.orders import OrderState
-from broker.domain.people import PersonName
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
 from broker.store.database import Reader, Row
 from broker.store.rows import instant
 from broker.store.tables import (

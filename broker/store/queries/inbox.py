@@ -9,10 +9,10 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.domain import names
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, IncomingReferral
 from broker.domain.orders import OrderState, Priority
-from broker.domain.people import PersonName
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
 from broker.store.database import Reader
 from broker.store.tables import (
     incoming,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from broker.domain.devices import ProcedureType
+from broker.domain.clinic.devices import ProcedureType
 from broker.store.database import Reader
 from broker.store.tables import devices
 

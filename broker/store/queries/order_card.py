@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from broker.domain.archive import Discrepancy
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import PerformedStep
-from broker.domain.reports import Report, ReportDoubt, SignedReport
+from broker.domain.studies.archive import Discrepancy
+from broker.domain.studies.performed import PerformedStep
+from broker.domain.studies.reports import Report, ReportDoubt, SignedReport
 from broker.store.database import Reader, Row
 from broker.store.queries import archive_gaps, schedule
 from broker.store.tables import (

@@ -8,12 +8,13 @@ from datetime import datetime
 
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, StepState
-from broker.domain.patient_match import SimilarCard
-from broker.domain.people import Patient
-from broker.domain.prior_studies import OwnStudy
+from broker.domain.patients.patient_match import SimilarCard
+from broker.domain.patients.people import Patient
+from broker.domain.studies.prior_studies import OwnStudy
 from broker.store.database import Reader
-from broker.store.queries import directory_search, patient_history, patient_index, schedule
-from broker.store.queries.patient_history import ExternalHistory
+from broker.store.queries import directory_search, schedule
+from broker.store.queries.patients import patient_history, patient_index
+from broker.store.queries.patients.patient_history import ExternalHistory
 from broker.store.queries.schedule import Visit
 from broker.store.rows import instant
 from broker.store.tables import outbox, patient_merges, patients

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from broker.domain import names
 from broker.domain.orders import Order
-from broker.domain.people import PersonName
-from broker.domain.performed import Dose, PerformedSeries
-from broker.domain.reports import Report
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import Dose, PerformedSeries
+from broker.domain.studies.reports import Report
 from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card

@@ -12,9 +12,9 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import PerformedStep
+from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader, Row
-from broker.store.queries import patient_search
+from broker.store.queries.patients import patient_search
 from broker.store.rows import instant
 from broker.store.tables import orders, performed
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from broker.domain import names
+from broker.domain.patients import names
 
 _OTHER = "name_key <> fold(trim(family || ' ' || given || ' ' || middle)) OR given_key <> fold(given)"
 

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.domain.archive import (
+from broker.domain.errors import NotFound
+from broker.domain.studies.archive import (
     ArchiveStudy,
     Comparison,
     Discrepancy,
@@ -15,7 +16,6 @@ from broker.domain.archive import (
     Doubt,
     StudyKey,
 )
-from broker.domain.errors import NotFound
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from broker.domain.devices import Device, ProcedureType
+from broker.domain.clinic.devices import Device, ProcedureType
 from broker.store import rows
 from broker.store.database import Reader, Row, Store, Tx
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from broker.domain import names
-from broker.domain.directory import Entry
+from broker.domain.clinic.directory import Entry
+from broker.domain.patients import names
 from broker.store.database import Reader, Row, Tx
 
 

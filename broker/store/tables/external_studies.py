@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
-from broker.domain import prior_studies
-from broker.domain.reports import ExternalStudy
+from broker.domain.studies import prior_studies
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader, Row, Tx
 from broker.store.rows import instant
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import Priority
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Reader, Row, Tx
 
 

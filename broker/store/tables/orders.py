@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from broker.domain.errors import NotFound
 from broker.domain.orders import BusRole, Order, OrderState, Priority, ScheduledStep, StepState
-from broker.domain.people import PersonName
-from broker.domain.performed import StepReference
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import StepReference
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import patients

@@ -9,8 +9,8 @@ from datetime import date, datetime
 from typing import Any
 
 from broker.domain.errors import NotFound
-from broker.domain.patient_merge import Value
-from broker.domain.people import Patient
+from broker.domain.patients.patient_merge import Value
+from broker.domain.patients.people import Patient
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.rows import instant

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from broker.domain import names, patient_match
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import names, patient_match
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 
@@ -68,7 +68,7 @@ def with_current_number(reader: Reader, person: Patient) -> Patient:
 
 def candidates(reader: Reader, person: Patient) -> list[Patient]:
     """Return all who may be this person: who share a number, the full name, or the birth date (day and month swapped,
-    too); see `domain.patient_match`.
+    too); see `domain.patients.patient_match`.
     """
     born = person.birth_date
     exchanged = patient_match.swapped(born) if born else None

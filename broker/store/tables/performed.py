@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.domain.errors import NotFound
-from broker.domain.performed import (
+from broker.domain.studies.performed import (
     Dose,
     Message,
     PerformedSeries,

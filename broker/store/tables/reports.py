@@ -6,8 +6,8 @@ from datetime import date, datetime
 
 from broker.domain.audit import AuditAction
 from broker.domain.orders import Order
-from broker.domain.people import PersonName
-from broker.domain.reports import Report, ReportDoubt, ReportState, SignedReport
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.reports import Report, ReportDoubt, ReportState, SignedReport
 from broker.store import rows
 from broker.store.database import Reader, Row, Tx
 from broker.store.tables import audit

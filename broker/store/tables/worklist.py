@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.domain.orders import Order, ScheduledStep, StepState
-from broker.domain.people import PersonName
+from broker.domain.patients.people import PersonName
 from broker.store.database import Reader, Store, Tx
 from broker.store.tables import orders
 from broker.store.tables.patients import PREFIX_END

@@ -17,11 +17,11 @@ from broker.bus.practice import PRACTICE_ORGANISATION, PRACTICE_ORGANISATION_2, 
 from broker.bus.practice.server import PracticeServer
 from broker.bus.profile import Profile
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.clinic import Clinic
+from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Order
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import Report, SignedReport
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.reports import Report, SignedReport
 from broker.security.sessions import token_hash
 from broker.security.throttle import Throttle
 from broker.store.database import Store

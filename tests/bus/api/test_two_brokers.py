@@ -19,9 +19,10 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.messages import BusReferences, OutboxRow
 from broker.domain.orders import Order, OrderState
-from broker.domain.reports import ExternalStudy
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import inbox, patient_history
+from broker.store.queries import inbox
+from broker.store.queries.patients import patient_history
 from broker.store.tables import clients, external_studies, orders, outbox
 from broker.workflow import incoming_referrals
 from broker.workflow import referrals as referral

@@ -18,10 +18,10 @@ from broker.bus.transport.client import BusClient
 from broker.bus.transport.dialect import n3
 from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
-from broker.domain import prior_studies
-from broker.domain.people import Patient, PersonName
+from broker.domain.patients.people import Patient, PersonName
+from broker.domain.studies import prior_studies
 from broker.store.database import Store
-from broker.store.queries import patient_history
+from broker.store.queries.patients import patient_history
 from broker.workflow import referrals
 from tests.bus import bundles, strangers
 from tests.bus.samples import PROFILE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from broker.bus.inbound import parse_patient
 from broker.bus.profile import POLICY, SNILS, oid
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients.people import Patient, PersonName, Sex
 from tests.bus import strangers
 
 TODAY = date(2026, 11, 24)

@@ -15,7 +15,7 @@ from broker.bus.inbound import parse_referral
 from broker.bus.inbound.resolver import Unusable
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Priority
-from broker.domain.people import NO_NAME, PersonName, Sex
+from broker.domain.patients.people import NO_NAME, PersonName, Sex
 from tests.bus.inbound.rubbish import holds, places, rubbish
 from tests.bus.referrals import PROFILE, THEM, US, graph, resolver
 

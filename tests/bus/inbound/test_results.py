@@ -24,8 +24,8 @@ from broker.bus.transport.rate_limit import RateLimiter
 from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.people import Patient, PersonName, Sex
-from broker.domain.reports import ExternalStudy
+from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import external_studies, incoming, orders, outbox

@@ -23,8 +23,8 @@ from broker.bus.transport.rate_limit import FIRST_WAIT, MESSAGE_FAULT_AFTER, PAU
 from broker.domain.actors import Role
 from broker.domain.messages import BusReferences, OutboxState
 from broker.domain.orders import Order
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store, StoreError
 from broker.store.tables import devices, orders, outbox
 from broker.workflow import outbox as delivery

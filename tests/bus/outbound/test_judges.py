@@ -25,8 +25,8 @@ from broker.bus.transport.dialect import Call, bundle_references, found_tasks, n
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.messages import BusReferences
 from broker.domain.orders import BusRole, Order
-from broker.domain.performed import PerformedStep
-from broker.domain.reports import Report
+from broker.domain.studies.performed import PerformedStep
+from broker.domain.studies.reports import Report
 from broker.store.database import Store
 from broker.workflow import referrals, reports
 from broker.workflow.reports import ReportText

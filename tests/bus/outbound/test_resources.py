@@ -24,8 +24,8 @@ from broker.bus.transport.dialect import n3
 from broker.config.configuration import Config
 from broker.domain.messages import BusReferences, OutboxKind
 from broker.domain.orders import Priority
-from broker.domain.people import PersonName, Sex
-from broker.domain.performed import StepReference
+from broker.domain.patients.people import PersonName, Sex
+from broker.domain.studies.performed import StepReference
 from tests.bus.samples import MIS, ORGANISATION, PROFILE, STUDY_UID, bare_order, completed, of, order, report, url_of
 from tests.support.practice import practice_bus
 

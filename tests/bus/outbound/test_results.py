@@ -17,8 +17,8 @@ from broker.bus.practice import PRACTICE_ORGANISATION_2
 from broker.bus.transport.dialect import bundle_references, n3, r4
 from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, OrderState
-from broker.domain.people import NO_NAME
-from broker.domain.performed import StepReference
+from broker.domain.patients.people import NO_NAME
+from broker.domain.studies.performed import StepReference
 from tests.bus.samples import MIS, ORGANISATION, PROFILE, STUDY_UID, bare_order, completed, of, order, report, url_of
 from tests.support.practice import practice_bus
 

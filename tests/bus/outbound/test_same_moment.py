@@ -14,7 +14,7 @@ from broker.bus.transport.dialect import Call
 from broker.domain.actors import Role
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import WRONG_ENTRY, PerformedChange, PerformedState, StepReference
+from broker.domain.studies.performed import WRONG_ENTRY, PerformedChange, PerformedState, StepReference
 from broker.store.tables import orders
 from broker.workflow import outbox, performed_steps, referrals, step_links
 from tests.bus.clinic import ADMINISTRATOR, Clinic

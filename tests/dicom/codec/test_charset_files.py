@@ -18,8 +18,9 @@ from pydicom.dataset import Dataset
 from broker.dicom.codec import charset, decoding
 from broker.dicom.devices.registry import Caller
 from broker.dicom.server import DicomServer
-from broker.domain import names, passthrough
-from broker.domain.people import Patient, Sex
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, Sex
+from broker.domain.studies import passthrough
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.workflow import referrals

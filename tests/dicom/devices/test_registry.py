@@ -17,7 +17,7 @@ from broker.dicom import services
 from broker.dicom.devices import samples
 from broker.dicom.scu import echo
 from broker.dicom.server import DicomServer
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.database import Store
 from broker.store.queries import device_registry
 from broker.store.tables import devices

@@ -20,7 +20,7 @@ from broker.dicom.files.watched_folder import (
     WorklistFolder,
     key,
 )
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.database import Store
 from broker.store.tables import devices
 from tests.support.clock import NOW, Seconds

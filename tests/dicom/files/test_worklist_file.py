@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from broker.dicom.files import worklist_file
 from broker.dicom.files.worklist_file import BadWorklistFile, Unreadable
 from broker.domain.orders import ImportedItem, Priority
-from broker.domain.people import PersonName, Sex
+from broker.domain.patients.people import PersonName, Sex
 from tests.peers.dcmtk import tool
 from tests.support.worklist_file import dataset, wl, written
 

@@ -22,12 +22,12 @@ from broker.dicom.devices.registry import Caller
 from broker.dicom.mpps import rules, service
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
-from broker.domain import step_rules
-from broker.domain.devices import Device
-from broker.domain.identifiers import valid_uid
+from broker.domain.clinic.devices import Device
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState, StepState
-from broker.domain.performed import WRONG_ENTRY
+from broker.domain.patients.identifiers import valid_uid
+from broker.domain.studies import step_rules
+from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.database import Store, Tx
 from broker.store.queries import board, device_registry, schedule
 from broker.store.tables import devices, orders, outbox, performed

@@ -29,7 +29,7 @@ from pydicom.dataset import Dataset
 from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
 from broker.domain.errors import WrongState
-from broker.domain.performed import WRONG_ENTRY
+from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.tables import orders
 from broker.workflow import performed_steps, referrals, step_links
 from broker.workflow.stale_steps import ACTOR

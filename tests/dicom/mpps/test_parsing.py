@@ -11,7 +11,7 @@ from pydicom.tag import Tag
 from broker.dicom.mpps import service
 from broker.dicom.statuses import Status
 from broker.domain.orders import Order
-from broker.domain.performed import PerformedSeries
+from broker.domain.studies.performed import PerformedSeries
 from broker.store.database import Store
 from broker.store.tables import devices, performed
 from broker.workflow import referrals

@@ -15,9 +15,9 @@ from broker.dicom.devices.registry import Caller
 from broker.dicom.mpps import parsing
 from broker.dicom.mpps import rules as mpps_rules
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
-from broker.domain.identifiers import valid_uid
 from broker.domain.orders import Order, OrderState
-from broker.domain.step_rules import Rule
+from broker.domain.patients.identifiers import valid_uid
+from broker.domain.studies.step_rules import Rule
 from broker.store.database import Store, StoreError
 from broker.store.queries import board
 from broker.store.tables import devices, orders, performed

@@ -10,8 +10,8 @@ import pytest
 
 from broker.dicom.scu import archive
 from broker.dicom.scu.archive import Archive, ArchiveAddress
-from broker.domain.archive import ArchiveStudy
 from broker.domain.orders import Order
+from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Store
 from broker.workflow import referrals
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon

@@ -11,10 +11,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from broker.dicom.scu.archive import DAYS, MOST_ANSWERS, STABLE, Archive
-from broker.domain.archive import Discrepancy, DiscrepancyKind
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
-from broker.domain.performed import StepSource
+from broker.domain.studies.archive import Discrepancy, DiscrepancyKind
+from broker.domain.studies.performed import StepSource
 from broker.store.database import Store
 from broker.store.queries import schedule
 from broker.store.tables import archive as archive_table

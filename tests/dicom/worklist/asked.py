@@ -10,7 +10,7 @@ from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist.service import FindResponse
 from broker.domain.orders import Order
-from broker.domain.people import Patient
+from broker.domain.patients.people import Patient
 from broker.store.database import Store
 from broker.workflow import referrals
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft

@@ -27,11 +27,11 @@ from broker.dicom.upper_layer.dimse.command_set import C_FIND, CommandSet
 from broker.dicom.upper_layer.negotiation import AcceptedContext
 from broker.dicom.worklist import cache, response, service
 from broker.dicom.worklist.cache import CachedResponse, CacheKey, WorklistCache
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order
-from broker.domain.people import Patient, PersonName
-from broker.domain.performed import PerformedState, PerformedStep
+from broker.domain.patients.people import Patient, PersonName
+from broker.domain.studies.performed import PerformedState, PerformedStep
 from broker.store.database import Store, Tx
 from broker.store.tables import devices, orders, outbox, performed
 from broker.store.tables import worklist as stored

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from broker.dicom.codec import charset
 from broker.dicom.worklist.response import Alterations, Style, fit_name
-from broker.domain import identity, names, validation
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain import validation
+from broker.domain.patients import identity, names
+from broker.domain.patients.people import Patient, PersonName, Sex
 from tests.support.clock import TODAY
 
 CASES = int(os.environ.get("ECHO", "200"))  # 10000 by hand

@@ -16,10 +16,10 @@ from broker.dicom.codec.dates import MalformedKey
 from broker.dicom.devices import samples
 from broker.dicom.worklist import explain, query
 from broker.dicom.worklist import service as worklist
-from broker.domain.device_advice import Explanation, RuleResult
-from broker.domain.devices import Device
+from broker.domain.clinic.device_advice import Explanation, RuleResult
+from broker.domain.clinic.devices import Device
 from broker.domain.orders import Order
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.store.tables import worklist as store_worklist

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from broker.dicom.codec import transliteration
 from broker.dicom.worklist import name_matching
-from broker.domain import names
-from broker.domain.people import PersonName
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
 from tests.support.waiting import at_most
 
 NAME = "Щербакова^Юлия^Сергеевна"

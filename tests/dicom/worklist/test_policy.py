@@ -16,12 +16,12 @@ from broker.dicom.devices.registry import Caller
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import service
 from broker.dicom.worklist.attributes import TOP, AnswerContext
-from broker.domain import passthrough
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.orders import Order, OrderState, ScheduledStep
-from broker.domain.people import Patient, PersonName
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.patients.people import Patient, PersonName
+from broker.domain.studies import passthrough
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
 from broker.store.tables import devices, orders
 from broker.store.tables.worklist import WorklistItem

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.dicom.worklist import explain, rule_texts
-from broker.domain.device_advice import RuleResult
+from broker.domain.clinic.device_advice import RuleResult
 
 ZONE = ZoneInfo("Europe/Moscow")
 CODES = sorted(set(re.findall(r'"([a-z]+(?:_[a-z]+)*)"', inspect.getsource(explain))) & set(rule_texts.WORDS))

@@ -12,7 +12,7 @@ from pydicom.tag import Tag
 from broker.dicom.statuses import Status
 from broker.dicom.worklist import attributes
 from broker.domain.orders import Priority
-from broker.domain.people import PersonName
+from broker.domain.patients.people import PersonName
 from broker.store.database import Store
 from broker.store.tables import devices
 from broker.workflow import patient_merge, referrals
@@ -168,7 +168,7 @@ def test_the_query_retrieve_level_and_private_keys_are_ignored(store: Store) -> 
 def test_what_is_over_or_cancelled_is_not_offered(store: Store) -> None:
     cancelled, done = register(store), register(store, LEE)
     store.write(referrals.cancel, cancelled.id, cancelled.revision, "", REGISTRAR, CLINIC)
-    from broker.domain.performed import PerformedChange, PerformedState, StepReference
+    from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
     from broker.workflow import performed_steps
 
     step = factory.performed("1.2", StepReference(done.study_instance_uid))

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pytest
 
-from broker.domain.directory import Entry
+from broker.domain.clinic.directory import Entry
 from broker.imports.directories.choice import ProcedureFilter, Selection, choose_procedures
 
 ENTRIES = (

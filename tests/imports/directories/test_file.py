@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from broker.domain.directory import Entry
+from broker.domain.clinic.directory import Entry
 from broker.imports import json_stream
 from broker.imports.directories import file as directory_file
 from broker.imports.directories import row as directory_row

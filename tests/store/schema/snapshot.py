@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 from broker.domain.actors import Role
 from broker.domain.orders import Order
-from broker.domain.performed import Dose, PerformedChange, PerformedSeries, PerformedState, StepReference
-from broker.domain.reports import Report
+from broker.domain.studies.performed import Dose, PerformedChange, PerformedSeries, PerformedState, StepReference
+from broker.domain.studies.reports import Report
 from broker.store.database import Store, Tx
 from broker.store.schema.migrate import migrations
 from broker.store.tables import accounts, outbox, performed, reports

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.domain.people import PersonName
+from broker.domain.patients.people import PersonName
 from broker.store.database import Store, StoreError
-from broker.store.queries import patient_search
+from broker.store.queries.patients import patient_search
 from broker.store.schema import migrate
 from broker.store.schema.migrate import Migration, migrations
 from broker.store.tables import orders, patients, performed

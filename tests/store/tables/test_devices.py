@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.database import Store
 from broker.store.queries import device_registry
 from broker.store.tables import devices

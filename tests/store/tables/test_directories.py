@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from broker.domain.default_procedures import PROCEDURES
-from broker.domain.devices import ProcedureType
-from broker.domain.directory import Entry
+from broker.domain.clinic.default_procedures import PROCEDURES
+from broker.domain.clinic.devices import ProcedureType
+from broker.domain.clinic.directory import Entry
 from broker.domain.errors import Forbidden, Invalid, Refused
 from broker.store.database import Store
 from broker.store.queries import directory_search, lookups

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from broker.domain.orders import Order
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import ExternalStudy
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
-from broker.store.queries import patient_history
+from broker.store.queries.patients import patient_history
 from broker.store.tables import external_studies
 from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import performed_steps, referrals

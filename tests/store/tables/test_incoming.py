@@ -9,7 +9,7 @@ import pytest
 
 from broker.domain.incoming import ArrivalKind, ArrivalState, IncomingReferral, IncomingState
 from broker.domain.orders import Priority
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import incoming

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
-from broker.store.queries import patient_index, patient_search
+from broker.store.queries.patients import patient_index, patient_search
 from broker.store.tables import patients
 from tests.support.factory import KUZNETSOVA
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from broker.domain.orders import Order, Priority
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedChange, PerformedState, StepReference
-from broker.domain.reports import Report, ReportState
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
+from broker.domain.studies.reports import Report, ReportState
 from broker.store.database import Store
 from broker.store.queries import reading_list
 from broker.store.tables import reports

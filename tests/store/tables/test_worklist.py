@@ -18,8 +18,8 @@ from broker.dicom.devices.registry import Caller
 from broker.dicom.worklist import service
 from broker.dicom.worklist.matching import matches
 from broker.dicom.worklist.query import parse
-from broker.domain import names
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
+from broker.domain.patients import names
 from broker.store.database import Store, Tx
 from broker.store.tables import devices, worklist
 from broker.store.tables.worklist import Candidate, IndexFilter

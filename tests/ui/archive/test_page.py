@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from nicegui.testing import User
 
-from broker.domain.archive import ArchiveStudy
 from broker.domain.orders import Order, OrderState
+from broker.domain.studies.archive import ArchiveStudy
 from broker.store.database import Store
 from broker.store.queries import archive_gaps, schedule
 from broker.store.tables import archive as archive_table

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.orders import Priority
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedState
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
 from broker.store.tables import devices, worklist
 from broker.workflow import referrals, step_links

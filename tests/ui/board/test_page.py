@@ -11,9 +11,9 @@ from nicegui import ui
 from nicegui.elements.mixins.content_element import ContentElement
 from nicegui.testing import User
 
-from broker.domain import names
 from broker.domain.orders import OrderState
-from broker.domain.people import PersonName
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
 from broker.store.queries import order_card
 from tests.support.clock import TODAY
 from tests.support.waiting import wait_until_async

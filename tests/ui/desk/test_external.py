@@ -14,7 +14,7 @@ from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.orders import Order, OrderState
-from broker.domain.reports import ExternalStudy
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
 from broker.store.tables import directories, external_studies

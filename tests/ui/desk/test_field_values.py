@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from broker.domain.devices import Device, ProcedureType
+from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Priority, Referral, ReferralDraft
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.workflow import referrals
 from ui.desk.referral.field_values import (
     EMPTY,

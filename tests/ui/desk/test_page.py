@@ -13,7 +13,7 @@ from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.orders import Order
-from broker.domain.people import Patient, PersonName
+from broker.domain.patients.people import Patient, PersonName
 from broker.store.database import Tx
 from broker.store.queries import schedule
 from broker.store.tables import accounts as accounts_table

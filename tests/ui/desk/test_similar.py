@@ -11,8 +11,8 @@ from nicegui.testing import User
 
 from broker.domain.incoming import IncomingReferral
 from broker.domain.orders import Order
-from broker.domain.patient_match import Similarity
-from broker.domain.people import PersonName
+from broker.domain.patients.patient_match import Similarity
+from broker.domain.patients.people import PersonName
 from broker.store.tables.incoming import Arrival
 from broker.workflow import incoming_referrals, performed_steps, referrals
 from tests.support import factory

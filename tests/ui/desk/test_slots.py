@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from broker.domain.clinic import OpeningHours
+from broker.domain.clinic.settings import OpeningHours
 from ui.desk.slots import DeviceDay
 
 TODAY, TOMORROW = date(2026, 11, 24), date(2026, 11, 25)

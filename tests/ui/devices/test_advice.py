@@ -11,8 +11,8 @@ import pytest
 
 from broker.dicom import learning
 from broker.dicom.worklist import rule_texts
-from broker.domain.device_advice import RuleResult, Suggestion
-from broker.domain.devices import Device
+from broker.domain.clinic.device_advice import RuleResult, Suggestion
+from broker.domain.clinic.devices import Device
 from tests.support.clock import ZONE
 from ui.devices import advice
 

@@ -11,7 +11,7 @@ from nicegui.testing import User
 from pydicom.dataset import Dataset
 
 from broker.dicom.devices import samples
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.store.database import Tx
 from broker.store.queries import device_registry
 from broker.store.tables import devices

@@ -13,7 +13,7 @@ from nicegui.testing.user_interaction import UserInteraction
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import BusRole, Order, OrderState, Priority
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
 from broker.store.queries import inbox, schedule
 from broker.store.tables import incoming

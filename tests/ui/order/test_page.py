@@ -10,10 +10,10 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 from broker.domain.orders import OrderState, Priority
-from broker.domain.people import PersonName
-from broker.domain.performed import PerformedState
+from broker.domain.patients.people import PersonName
+from broker.domain.studies.performed import PerformedState
 from broker.store.queries import order_card
 from broker.store.tables import worklist
 from broker.workflow import step_links

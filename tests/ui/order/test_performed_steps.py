@@ -7,7 +7,7 @@ from nicegui.testing import User
 
 from broker.domain.audit import AuditAction
 from broker.domain.orders import OrderState
-from broker.domain.performed import WRONG_ENTRY, PerformedChange, PerformedState
+from broker.domain.studies.performed import WRONG_ENTRY, PerformedChange, PerformedState
 from broker.store.queries import order_card
 from broker.workflow import performed_steps
 from broker.workflow.stale_steps import ACTOR

@@ -11,9 +11,10 @@ from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.orders import Order
-from broker.domain.people import Patient, PersonName
-from broker.domain.reports import ExternalStudy, Report, ReportState
-from broker.store.queries import patient_cards, patient_search
+from broker.domain.patients.people import Patient, PersonName
+from broker.domain.studies.reports import ExternalStudy, Report, ReportState
+from broker.store.queries import patient_cards
+from broker.store.queries.patients import patient_search
 from broker.store.tables import external_studies, reports, worklist
 from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import patient_merge, referrals

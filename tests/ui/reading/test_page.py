@@ -14,8 +14,8 @@ from nicegui.testing.user_interaction import UserInteraction
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.orders import Order, Priority
-from broker.domain.performed import Dose, PerformedSeries
-from broker.domain.reports import Report
+from broker.domain.studies.performed import Dose, PerformedSeries
+from broker.domain.studies.reports import Report
 from broker.store.queries import order_card
 from broker.store.tables import reports as reports_table
 from broker.workflow import reports, step_links

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, time
 from typing import Any, TypeVar
 
-from broker.domain import identifiers, names, typed_dates, validation
-from broker.domain.devices import Device, ProcedureType
-from broker.domain.identifiers import show_policy, show_snils
+from broker.domain import typed_dates, validation
+from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Order, Priority, Referral, ReferralDraft
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import identifiers, names
+from broker.domain.patients.identifiers import show_policy, show_snils
+from broker.domain.patients.people import Patient, PersonName, Sex
 from ui.text import typed_values, words
 from ui.text.typed_values import parse_day, parse_number, parse_time
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from nicegui import ui
 
-from broker.domain import identifiers, names
-from broker.domain.devices import Device, ProcedureType
+from broker.domain.clinic.devices import Device, ProcedureType
 from broker.domain.orders import Order, ReferralDraft
-from broker.domain.people import Patient
+from broker.domain.patients import identifiers, names
+from broker.domain.patients.people import Patient
 from ui.desk.referral import field_values, suggestions
 from ui.desk.referral.field_values import (
     EMPTY,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from broker.domain import names
-from broker.domain.directory import Entry
-from broker.domain.people import PersonName
+from broker.domain.clinic.directory import Entry
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
 from broker.store.queries import directory_search
 from ui.desk.referral.field_values import ReferralOptions, name_and_position
 from ui.live import read_as_viewer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from broker.domain.prior_studies import OwnStudy
-from broker.domain.reports import ExternalStudy
+from broker.domain.studies.prior_studies import OwnStudy
+from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Reader
 from broker.store.rows import instant
 from broker.store.tables import external_studies

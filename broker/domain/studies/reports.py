@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from broker.domain.orders import Order
-from broker.domain.people import NO_NAME, PersonName
+from broker.domain.patients.people import NO_NAME, PersonName
 
 
 class ReportState(StrEnum):

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain import archive, identity
-from broker.domain.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
 from broker.domain.orders import Order, OrderState, ScheduledStep
+from broker.domain.patients import identity
+from broker.domain.studies import archive
+from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
 from tests.support.clock import NOW
 from tests.support.factory import KUZNETSOVA, soon
 

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
-from broker.domain import names
-from broker.domain.people import Patient, Sex
-from broker.domain.performed import PerformedStep
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, Sex
 
 _OPTIONAL = ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy")
 
 MIN_TRUNCATED = 8  # characters of a family name that a device has cut; a shorter one is another name: Иванов, Иванова
 MIN_CUT = 16  # characters of the shortest name that a device may have cut within its given name or patronymic
+
+
+class ReportedPatient(Protocol):
+    """The patient as a device reports it with a performed step; each may be empty."""
+
+    @property
+    def patient_name(self) -> str:
+        """A PN."""
+
+    @property
+    def patient_id(self) -> str:
+        """An LO."""
+
+    @property
+    def patient_birth_date(self) -> str:
+        """A DA."""
+
+    @property
+    def patient_sex(self) -> str:
+        """A CS."""
 
 
 def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = "") -> list[str]:
@@ -34,9 +54,11 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
     return found
 
 
-def contradictions_of(patient: Patient, step: PerformedStep) -> list[str]:
+def contradictions_of(patient: Patient, reported: ReportedPatient) -> list[str]:
     """Return the fields in which the patient of a performed step contradicts this one."""
-    return contradictions(patient, step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex)
+    return contradictions(
+        patient, reported.patient_name, reported.patient_id, reported.patient_birth_date, reported.patient_sex
+    )
 
 
 def agreements(patient: Patient, name: str, patient_id: str) -> list[str]:

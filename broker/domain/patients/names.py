@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
-from broker.domain.people import PersonName
+from broker.domain.patients.people import PersonName
 
 _BLANKS = re.compile(r"\s+")
 _BESIDE_DASH = re.compile(r"(?: *- *)+")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from broker.domain import identity, patient_match
-from broker.domain.patient_match import PatientMatch, SimilarCard
-from broker.domain.people import Patient
-from broker.domain.performed import PerformedStep
+from broker.domain.patients import identity, patient_match
+from broker.domain.patients.patient_match import PatientMatch, SimilarCard
+from broker.domain.patients.people import Patient
+from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
 from broker.store.tables import patient_merges, patients
 
 
 def match(reader: Reader, person: Patient) -> PatientMatch:
-    """Return who of ours a person is; see `domain.patient_match` for the rules.
+    """Return who of ours a person is; see `domain.patients.patient_match` for the rules.
 
     For a stored person (`person.id`), cards that were declared to be another person's are not similar.
     """

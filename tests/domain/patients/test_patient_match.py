@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain import patient_match
-from broker.domain.patient_match import NUMBERS, Likeness, PatientMatch, Similarity
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import patient_match
+from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch, Similarity
+from broker.domain.patients.people import Patient, PersonName, Sex
 
 BORN = date(1961, 3, 12)
 ANNA = Patient(PersonName("Близнецова", "Анна", "Петровна"), BORN, Sex.FEMALE, id=1, patient_id="000001")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain import identifiers as ids
+from broker.domain.patients import identifiers as ids
 from tests.support.clock import NOW
 
 

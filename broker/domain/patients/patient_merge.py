@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from broker.domain import identifiers, identity, names
-from broker.domain.people import Patient, Sex
+from broker.domain.patients import identifiers, identity, names
+from broker.domain.patients.people import Patient, Sex
 
 NAME = ("family", "given", "middle")
 # Every field of a card, in the order in which people compare them.

@@ -5,7 +5,7 @@ Their codes belong to this program and are marked as `local`: codes of the offic
 
 from __future__ import annotations
 
-from broker.domain.devices import ProcedureType
+from broker.domain.clinic.devices import ProcedureType
 
 PROCEDURES = (
     ProcedureType("WLB-FLG1", "Флюорография, прямая проекция", "DX", 10),

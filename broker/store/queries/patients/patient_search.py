@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from broker.domain import identifiers, names, typed_dates
-from broker.domain.people import Patient
+from broker.domain import typed_dates
+from broker.domain.patients import identifiers, names
+from broker.domain.patients.people import Patient
 from broker.store.database import Reader, Row
 from broker.store.tables import patient_merges, patients
 from broker.store.tables.patients import PREFIX_END

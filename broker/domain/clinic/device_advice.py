@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from broker.domain.devices import Device
+from broker.domain.clinic.devices import Device
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain import patient_merge
-from broker.domain.patient_merge import FIELDS
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import patient_merge
+from broker.domain.patients.patient_merge import FIELDS
+from broker.domain.patients.people import Patient, PersonName, Sex
 from tests.support.factory import KUZNETSOVA
 
 OTHER = replace(

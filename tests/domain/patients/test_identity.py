@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.domain import identity
+from broker.domain.patients import identity
 from tests.support.factory import KUZNETSOVA
 
 

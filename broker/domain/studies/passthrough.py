@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from broker.domain.orders import Order
-from broker.domain.people import Patient
+from broker.domain.patients.people import Patient
 
 TOP, STEP = "top", "step"
 # Field of a patient -> attribute with the same meaning, which may say more.

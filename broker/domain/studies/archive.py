@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from broker.domain import identity
 from broker.domain.orders import Order
+from broker.domain.patients import identity
 
 # A time zone and a wrong clock account for this much between a referral and a study that was made for it.
 CLOCKS_DIFFER = timedelta(days=2)

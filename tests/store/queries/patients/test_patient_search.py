@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.dicom.worklist import name_matching
-from broker.domain import names
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store, Tx
-from broker.store.queries import patient_search, schedule
+from broker.store.queries import schedule
+from broker.store.queries.patients import patient_search
 from broker.store.tables import patients
 from broker.workflow import referrals
 from tests.support import factory

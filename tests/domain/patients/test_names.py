@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain import names
-from broker.domain.people import PersonName
+from broker.domain.patients import names
+from broker.domain.patients.people import PersonName
 
 
 @pytest.mark.parametrize(

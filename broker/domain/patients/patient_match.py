@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from broker.domain import names
-from broker.domain.people import Patient, PersonName, Sex
+from broker.domain.patients import names
+from broker.domain.patients.people import Patient, PersonName, Sex
 
 NUMBERS = ("snils", "policy")  # fields that are unique to a patient
 _IDENTIFIERS = ("patient_id", *NUMBERS)

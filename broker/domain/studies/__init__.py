@@ -1,0 +1,1 @@
+"""What came of an order: performed steps, images in the archive, reports, and studies made before."""

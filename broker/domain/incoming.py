@@ -41,7 +41,14 @@ class IncomingReferral(Referral):
     order_id: int | None = None  # of the order that was created
     problems: Mapping[str, str] = field(default_factory=dict, hash=False)  # what a person must complete: field -> code
     received_at: datetime | None = None  # UTC
-    id: int = 0
+    id: int | None = None
+
+    @property
+    def stored_id(self) -> int:
+        """The id of a referral that the store returned; raise ValueError for one that is not stored."""
+        if self.id is None:
+            raise ValueError("a referral that is not stored has no id")
+        return self.id
 
 
 class ArrivalKind(StrEnum):

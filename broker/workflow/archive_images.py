@@ -158,7 +158,7 @@ def _made_of(tx: Tx, each: Discrepancy) -> PerformedStep | None:
 def _take_back(tx: Tx, step: PerformedStep | None, order: Order, actor: Actor, clinic: Clinic) -> None:
     """Remove the step that was made of a study which is not, or not certainly, its order's; recompute the order."""
     if step:
-        performed.remove(tx, step.id)
+        performed.remove(tx, step.stored_id)
         audit.write(tx, actor, AuditAction.IMAGES_REMOVED, order.id, sop_instance_uid=step.sop_instance_uid)
         order_status.recompute_after_removal(tx, order.id, clinic)
     order_status.recompute_dispute(tx, orders.require(tx, order.id), clinic)

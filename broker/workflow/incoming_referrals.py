@@ -77,7 +77,7 @@ def receive(
         source=arrival.source,
         state=IncomingState.WAITING,
         order_id=None,
-        id=known.id if known else 0,
+        id=known.id if known else None,
         received_at=known.received_at if known else None,
     )
     tx.notify()

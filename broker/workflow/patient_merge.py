@@ -170,8 +170,8 @@ def _drop_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[t
         left = [field for field in link.conflict if not field.startswith("patient_") or field in there]
         if len(left) < len(link.conflict):
             after = ", ".join(left)
-            performed.set_conflict(tx, link.step.id, link.scheduled_step_id, after)
-            changed.append((link.step.id, link.scheduled_step_id, ", ".join(link.conflict), after))
+            performed.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, after)
+            changed.append((link.step.stored_id, link.scheduled_step_id, ", ".join(link.conflict), after))
             touched.append(link.order_id)
     for order_id in dict.fromkeys(touched):
         if not performed.conflicts(tx, order_id):
@@ -187,7 +187,7 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
     cleared = {(step_id, scheduled_id): (old, new) for step_id, scheduled_id, old, new in trail.moved.conflicts}
     for link in performed.links_of_orders(tx, order_ids):
         present = ", ".join(link.conflict)
-        old, new = cleared.get((link.step.id, link.scheduled_step_id), ("", ""))
+        old, new = cleared.get((link.step.stored_id, link.scheduled_step_id), ("", ""))
         if old and present == new:
             conflict = old
         elif not present and link.at >= trail.at:
@@ -195,7 +195,7 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
         else:
             continue
         if conflict:
-            performed.set_conflict(tx, link.step.id, link.scheduled_step_id, conflict)
+            performed.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, conflict)
             outbox.withdraw(tx, link.order_id, OutboxKind.IMAGES, OutboxKind.REPORT)
 
 

@@ -143,7 +143,7 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
     performed.end_provisionally(tx, uid, PerformedState.DISCONTINUED)
     last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
     devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was not ended, its last message came at {last}")
-    for order_id in performed.order_ids(tx, step.id):
+    for order_id in performed.order_ids(tx, step.stored_id):
         order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
         audit.write(tx, actor, AuditAction.EXPIRE, order_id, sop_instance_uid=uid, ae_title=step.ae_title)
     tx.notify()
@@ -161,13 +161,17 @@ def _apply(
     after = _with_change(step, change, other_device=actor.name != step.ae_title)
     performed.update(tx, after, {**known, **(rules.table.settable(attributes) if rules else attributes)})
     if change.series is not None:
-        performed.set_series(tx, step.id, change.series)
-    performed.set_doses(tx, step.id, change.doses or {})
+        performed.set_series(tx, step.stored_id, change.series)
+    performed.set_doses(tx, step.stored_id, change.doses or {})
     if actor.name != step.ae_title:
         devices.note(tx, actor.name, "mpps_foreign", f"it reported a step that {step.ae_title} had started")
-    uid, affected, wrong_entry = step.sop_instance_uid, performed.order_ids(tx, step.id), _is_wrong_entry(after, change)
+    uid, affected, wrong_entry = (
+        step.sop_instance_uid,
+        performed.order_ids(tx, step.stored_id),
+        _is_wrong_entry(after, change),
+    )
     if wrong_entry:
-        performed.unlink(tx, step.id, [step_id for _, step_id in performed.linked_steps(tx, step.id)])
+        performed.unlink(tx, step.stored_id, [step_id for _, step_id in performed.linked_steps(tx, step.stored_id)])
     action = AuditAction.FINISH if _is_final(change) else AuditAction.PROGRESS
     for order_id in affected:
         if wrong_entry:

@@ -71,7 +71,7 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     step = performed.get(tx, sop_instance_uid)
     if step is None:
         raise NotFound(f"performed step {sop_instance_uid}")
-    if performed.linked_steps(tx, step.id):
+    if performed.linked_steps(tx, step.stored_id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
     device = devices.get(tx, step.ae_title)
     stations = (device.ae_title,) if device and device.approved else draft.station_ae_titles
@@ -82,7 +82,7 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     uid = _own_study_uid(tx, step)
     order = create_order(tx, normalised, "", actor, clinic, role, performed_already=True, study_instance_uid=uid)
     for scheduled in order.steps:
-        performed.link(tx, step.id, scheduled.id, actor.name)
+        performed.link(tx, step.stored_id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, AuditAction.REGISTER_WALK_IN, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
@@ -91,7 +91,7 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
 
 def _own_study_uid(tx: Tx, step: PerformedStep) -> str:
     """Return the Study Instance UID under which a device made its images, or "" if an order has it or it is invalid."""
-    uids = (reference.study_instance_uid for reference in performed.references(tx, step.id))
+    uids = (reference.study_instance_uid for reference in performed.references(tx, step.stored_id))
     free = (uid for uid in uids if identifiers.valid_uid(uid) and not orders.is_taken(tx, "study_instance_uid", uid))
     return next(free, "")
 

@@ -96,7 +96,7 @@ def test_a_referral_goes_to_another_clinic_and_its_report_comes_back(
             [came] = inbox.waiting(reader)
         assert (came.patient.name, came.requester) == (sent.patient.name, ours.installation.organisation)
         draft = factory.draft(owner=None, start=theirs.installation.soon())
-        accepted = store.write(incoming_referrals.accept, came.id, draft, REGISTRAR, theirs.clinic)
+        accepted = store.write(incoming_referrals.accept, came.stored_id, draft, REGISTRAR, theirs.clinic)
     assert accepted.bus_accession_number
 
     # The modality there finds it, by the region's number too, and does it.
@@ -150,7 +150,7 @@ def test_a_referral_that_is_taken_back_leaves_the_other_clinics_worklist(clinics
             [came] = [each for each in inbox.waiting(reader) if each.bus_accession_number == number]
         accepted = store.write(
             incoming_referrals.accept,
-            came.id,
+            came.stored_id,
             factory.draft(owner=None, start=theirs.installation.soon()),
             REGISTRAR,
             theirs.clinic,

@@ -174,7 +174,7 @@ def test_it_reports_a_study_to_a_strict_policy_from_begin_to_end(
         step = performed.get(reader, "1.2.3")
         kept = [row["outcome"] for row in reader.rows("SELECT outcome FROM performed_step_message ORDER BY id")]
         assert step is not None
-        [series] = performed.series(reader, step.id)
+        [series] = performed.series(reader, step.stored_id)
     assert kept == ["accepted", "repeated", "accepted", "repeated"]
     assert (step.patient_name, step.operator, step.images) == ("Кузнецова^Марина", "Юдин К", 2)
     assert (series.description, series.images) == ("Колено", 2)

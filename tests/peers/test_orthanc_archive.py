@@ -115,7 +115,7 @@ def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
     assert archive.look() == 1
     with store.read() as reader:
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
-        [reference] = performed.references(reader, step.id)
+        [reference] = performed.references(reader, step.stored_id)
     assert reference.study_instance_uid == "1.2.3.99"
 
 

@@ -70,7 +70,7 @@ def form(known: IncomingReferral, **changes: Any) -> Any:
 
 def accept(store: Store) -> Order:
     [known] = waiting(store)
-    return store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC)
+    return store.write(incoming_referrals.accept, known.stored_id, form(known), REGISTRAR, CLINIC)
 
 
 def reread(store: Store, order: Order) -> Order:
@@ -186,7 +186,7 @@ def test_a_rule_chooses_nobody_of_several_namesakes_and_a_person_decides(store: 
     with pytest.raises(Invalid):
         accept(store)
     other = form(known, new_patient=True)
-    order = store.write(incoming_referrals.accept, known.id, other, REGISTRAR, CLINIC)
+    order = store.write(incoming_referrals.accept, known.stored_id, other, REGISTRAR, CLINIC)
     assert order.patient.patient_id == "000003"
 
 
@@ -222,7 +222,7 @@ def test_accepting_twice_at_once_makes_one_order(store: Store) -> None:
     threads = [
         threading.Thread(
             target=lambda: made.append(
-                store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC).id
+                store.write(incoming_referrals.accept, known.stored_id, form(known), REGISTRAR, CLINIC).id
             )
         )
         for _ in range(6)
@@ -256,7 +256,7 @@ def test_wrong_fields_are_named_and_the_referral_waits_on(store: Store) -> None:
     take(store)
     [known] = waiting(store)
     with pytest.raises(Invalid) as raised:
-        store.write(incoming_referrals.accept, known.id, form(known, procedure_code=""), REGISTRAR, CLINIC)
+        store.write(incoming_referrals.accept, known.stored_id, form(known, procedure_code=""), REGISTRAR, CLINIC)
     assert raised.value.problems == {"procedure": "required"}
     assert len(waiting(store)) == 1
 
@@ -266,9 +266,9 @@ def test_what_its_sender_has_changed_since_it_was_opened_is_looked_at_again(stor
     [opened] = waiting(store)
     take(store, replace(KNEE, diagnosis_code="M17.2"), "2")
     with pytest.raises(Stale):
-        store.write(incoming_referrals.accept, opened.id, form(opened), REGISTRAR, CLINIC, seen=opened)
+        store.write(incoming_referrals.accept, opened.stored_id, form(opened), REGISTRAR, CLINIC, seen=opened)
     [known] = waiting(store)
-    order = store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC, seen=known)
+    order = store.write(incoming_referrals.accept, known.stored_id, form(known), REGISTRAR, CLINIC, seen=known)
     assert order.diagnosis_code == "M17.2"
 
 
@@ -279,7 +279,7 @@ def test_only_those_who_register_accept(store: Store, role: Role) -> None:
     with pytest.raises(Forbidden):
         store.write(
             incoming_referrals.accept,
-            known.id,
+            known.stored_id,
             form(known),
             Actor(ActorKind.PERSON, "x", roles=frozenset({role})),
             CLINIC,
@@ -312,12 +312,12 @@ def test_an_order_of_a_local_client_is_our_own_and_sent_to_the_region_if_configu
 def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Store) -> None:
     take(store)
     [known] = waiting(store)
-    store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
-    store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    store.write(incoming_referrals.decline, known.stored_id, "нет аппарата", REGISTRAR, CLINIC)
+    store.write(incoming_referrals.decline, known.stored_id, "нет аппарата", REGISTRAR, CLINIC)
     assert waiting(store) == []
     assert actions(store) == ["incoming", "decline"]
     with pytest.raises(WrongState):
-        store.write(incoming_referrals.accept, known.id, form(known), REGISTRAR, CLINIC)
+        store.write(incoming_referrals.accept, known.stored_id, form(known), REGISTRAR, CLINIC)
     assert take(store, KNEE, "2") is ReceiveOutcome.NOTHING
     assert waiting(store) == []
     assert take(store, replace(KNEE, comment="другое"), "3") is ReceiveOutcome.WAITING
@@ -332,7 +332,7 @@ def test_what_is_an_order_cannot_be_declined(store: Store) -> None:
         known = incoming.of_order(reader, order.id)
     assert known is not None
     with pytest.raises(WrongState):
-        store.write(incoming_referrals.decline, known.id, "", REGISTRAR, CLINIC)
+        store.write(incoming_referrals.decline, known.stored_id, "", REGISTRAR, CLINIC)
 
 
 # ---- cancellations ----

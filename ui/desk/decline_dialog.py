@@ -28,7 +28,7 @@ class DeclineDialog:
             self._reason = labelled_field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
 
     async def _decline(self) -> None:
-        services, id, reason = self._services, self._came.id, str(self._reason.value or "")
+        services, id, reason = self._services, self._came.stored_id, str(self._reason.value or "")
         actor = current_actor(services)
         if await attempt(lambda: services.store.write(incoming_referrals.decline, id, reason, actor, services.clinic)):
             ui.navigate.to("/incoming")

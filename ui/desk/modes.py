@@ -157,11 +157,17 @@ class IncomingMode(FormMode):
 
     def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
         return store.write(
-            incoming_referrals.accept, self.referral.id, draft, actor, clinic, seen=self.referral, repeats=repeats
+            incoming_referrals.accept,
+            self.referral.stored_id,
+            draft,
+            actor,
+            clinic,
+            seen=self.referral,
+            repeats=repeats,
         )
 
     def closed_reason(self, reader: Reader) -> str:
-        now = inbox.referral(reader, self.referral.id)
+        now = inbox.referral(reader, self.referral.stored_id)
         if now is None or now.state is IncomingState.WAITING:
             return ""
         return bus.incoming_closed(now.state)

@@ -206,7 +206,7 @@ def _waiting(each: IncomingReferral, clinic: str, now: datetime, today: date) ->
     problem = bus.to_complete(each.problems)
     since = words.duration(now - each.received_at) if each.received_at else ""
     return WaitingRow(
-        id=each.id,
+        id=each.stored_id,
         urgent=each.priority is Priority.URGENT,
         who=str(each.patient.name) or "имя неизвестно",
         born=theme.born_and_age(each.patient.birth_date, today),

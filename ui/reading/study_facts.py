@@ -75,7 +75,7 @@ def _draw_step(study: StudyToRead, step: PerformedStep, device_places: Mapping[s
         ("Когда", on + "–".join(dict.fromkeys(times))),
         ("Лаборант", str(names.from_dicom(step.operator))),
         ("Снимков", str(step.images) if step.images else ""),
-        *dose.facts(study.doses.get(step.id, [])),
+        *dose.facts(study.doses.get(step.stored_id, [])),
     ]
     if step.state is PerformedState.DISCONTINUED:
         facts.append(("Прервано", words.discontinuation(step)))
@@ -90,7 +90,7 @@ def _draw_step(study: StudyToRead, step: PerformedStep, device_places: Mapping[s
             "attention-reason",
         ):
             ui.link("Решить в карточке", f"/order/{study.card.order.accession_number}")
-    series = study.series.get(step.id, [])
+    series = study.series.get(step.stored_id, [])
     if series:
         with ui.element("details"):
             text("summary", f"Серии: {len(series)}")

@@ -90,7 +90,14 @@ class PerformedStep:
     source: StepSource = StepSource.MODALITY
     series: tuple[PerformedSeries, ...] = ()  # as reported; read back by store.performed.series
     doses: tuple[Dose, ...] = ()  # as reported; read back by store.performed.doses
-    id: int = 0
+    id: int | None = None
+
+    @property
+    def stored_id(self) -> int:
+        """The id of a performed step that the store returned; raise ValueError for one that is not stored."""
+        if self.id is None:
+            raise ValueError("a performed step that is not stored has no id")
+        return self.id
 
 
 @dataclass(frozen=True, slots=True)

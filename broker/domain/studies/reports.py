@@ -42,7 +42,14 @@ class Report:
     saved_at: datetime | None = None  # UTC
     signed_at: datetime | None = None  # UTC
     revision: int = 0  # 0: was never saved
-    id: int = 0
+    id: int | None = None
+
+    @property
+    def stored_id(self) -> int:
+        """The id of a report that the store returned; raise ValueError for one that is not stored."""
+        if self.id is None:
+            raise ValueError("a report that is not stored has no id")
+        return self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:
     if step is None or step.source is not StepSource.MODALITY:
         return None
     device = devices.get(reader, step.ae_title)
-    linked = performed.linked_steps(reader, step.id)
+    linked = performed.linked_steps(reader, step.stored_id)
     order = orders.get(reader, linked[0][0]) if linked else None
     return WalkIn(
         step=step,

@@ -103,8 +103,8 @@ def study(reader: Reader, accession_number: str, earlier: int = 8) -> StudyToRea
     others = [visit for visit in visits if visit.order.id != card.order.id][:earlier]
     return StudyToRead(
         card=card,
-        series={step.id: performed.series(reader, step.id) for step in card.performed},
-        doses={step.id: performed.doses(reader, step.id) for step in card.performed},
+        series={step.stored_id: performed.series(reader, step.stored_id) for step in card.performed},
+        doses={step.stored_id: performed.doses(reader, step.stored_id) for step in card.performed},
         earlier=tuple((visit, reports.signed(reader, visit.order.id)) for visit in others),
     )
 

@@ -63,7 +63,7 @@ def update(tx: Tx, referral: IncomingReferral) -> None:
         {
             **_columns(referral),
             "order_id": referral.order_id,
-            "id": referral.id,
+            "id": referral.stored_id,
             "now": tx.now.isoformat(),
         },
     )

@@ -82,7 +82,7 @@ class ApiClinic:
         """Return the referral that waits a device and a time."""
         [known] = self.waiting()
         form = draft(patient=known.patient, **changes)
-        return self.store.write(incoming_referrals.accept, known.id, form, REGISTRAR, self.clinic)
+        return self.store.write(incoming_referrals.accept, known.stored_id, form, REGISTRAR, self.clinic)
 
     def perform(self, order: Order, uid: str = "1.2.3.4") -> None:
         step = performed(uid, StepReference(study_instance_uid=order.study_instance_uid))

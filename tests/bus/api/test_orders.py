@@ -207,7 +207,7 @@ def test_what_people_cancel_or_decline_here_its_sender_sees(clinic: ApiClinic) -
     clinic.cancel(clinic.accept())
     second = part(accepted(clinic.server, order()), "Task")
     [known] = clinic.waiting()
-    clinic.store.write(incoming_referrals.decline, known.id, "нет аппарата", REGISTRAR, CLINIC)
+    clinic.store.write(incoming_referrals.decline, known.stored_id, "нет аппарата", REGISTRAR, CLINIC)
     changed = search(clinic.server, intent="original-order", status="cancelled,rejected")
     assert [(task["id"], task["status"]) for task in changed] == [
         (first["id"], "cancelled"),

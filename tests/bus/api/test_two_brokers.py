@@ -159,7 +159,7 @@ def test_what_the_other_clinic_cancels_is_seen(clinic: ApiClinic, referrer: Refe
     assert referrer.referral_poll.run().cancelled == 0
     tasks = {referrer.references(each).task: each for each in (first, second)}
     [refused] = [came for came in clinic.waiting() if tasks[came.task].id == first.id]
-    clinic.store.write(incoming_referrals.decline, refused.id, "нет аппарата", REGISTRAR, CLINIC)
+    clinic.store.write(incoming_referrals.decline, refused.stored_id, "нет аппарата", REGISTRAR, CLINIC)
     clinic.cancel(clinic.accept())
     assert referrer.referral_poll.run().cancelled == 2
     assert {referrer.order(each).state for each in (first, second)} == {OrderState.CANCELLED}

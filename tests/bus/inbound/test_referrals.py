@@ -141,7 +141,7 @@ class Scene:
     def accept(self, number: int = 0) -> Any:
         known = self.waiting()[number]
         return self.store.write(
-            incoming_referrals.accept, known.id, self.form(known), factory.REGISTRAR, factory.CLINIC
+            incoming_referrals.accept, known.stored_id, self.form(known), factory.REGISTRAR, factory.CLINIC
         )
 
 

@@ -49,7 +49,7 @@ def test_series_operators_and_dose_are_kept_as_what_they_are(store: Store) -> No
     with store.read() as reader:
         step = performed.get(reader, "1.2.3")
         assert step is not None
-        made, doses = performed.series(reader, step.id), performed.doses(reader, step.id)
+        made, doses = performed.series(reader, step.stored_id), performed.doses(reader, step.stored_id)
     assert (step.operator, step.images) == ("Юдин К, Белова А", 3)
     assert made == [
         PerformedSeries("1.9.9.1", "Колено", "KNEE AP", "Юдин К", 2),
@@ -76,8 +76,8 @@ def test_a_later_message_replaces_series_and_dose_of_an_earlier_one(store: Store
     with store.read() as reader:
         step = performed.get(reader, "1.2.3")
         assert step is not None
-        assert [each.series_instance_uid for each in performed.series(reader, step.id)] == ["1.9.9.7"]
-        assert [(dose.keyword, dose.value) for dose in performed.doses(reader, step.id)] == [
+        assert [each.series_instance_uid for each in performed.series(reader, step.stored_id)] == ["1.9.9.7"]
+        assert [(dose.keyword, dose.value) for dose in performed.doses(reader, step.stored_id)] == [
             ("TotalNumberOfExposures", 1)
         ]
 
@@ -91,7 +91,7 @@ def test_a_dose_that_is_not_a_number_is_noted_not_stored(store: Store, value: st
     with store.read() as reader:
         step = performed.get(reader, "1.2.3")
         assert step is not None
-        assert [dose.keyword for dose in performed.doses(reader, step.id)] == ["TotalNumberOfExposures"]
+        assert [dose.keyword for dose in performed.doses(reader, step.stored_id)] == ["TotalNumberOfExposures"]
     assert notes(store)["mpps_dose"] == "not a number: EntranceDoseInmGy"
 
 

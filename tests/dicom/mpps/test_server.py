@@ -79,6 +79,6 @@ def test_a_dose_that_cannot_be_read_costs_nothing_else(server: DicomServer, stor
     with store.read() as reader:
         step = performed.get(reader, "1.2.3")
         assert step is not None
-        assert [(dose.keyword, dose.value) for dose in performed.doses(reader, step.id)] == [
+        assert [(dose.keyword, dose.value) for dose in performed.doses(reader, step.stored_id)] == [
             ("TotalNumberOfExposures", 2)
         ]

@@ -206,9 +206,11 @@ def _begin(store: Store, order: Order, chance: random.Random) -> None:
         if found is None:
             performed.link(tx, performed.add(tx, step), step_id, "test")
         elif chance.random() < 0.5:
-            performed.unlink(tx, found.id, [scheduled for _, scheduled in performed.linked_steps(tx, found.id)])
+            performed.unlink(
+                tx, found.stored_id, [scheduled for _, scheduled in performed.linked_steps(tx, found.stored_id)]
+            )
         else:
-            performed.link(tx, found.id, step_id, "test")
+            performed.link(tx, found.stored_id, step_id, "test")
 
     store.write(perform)
 

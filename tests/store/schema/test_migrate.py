@@ -53,9 +53,9 @@ def test_a_database_of_every_version_is_migrated_with_all_that_is_in_it(version:
         [step] = [performed.get(reader, "1.2.3.4")]
         assert step is not None
         assert (step.patient_birth_date, step.images, step.source) == ("19610312", 2, "modality")
-        [reference] = performed.references(reader, step.id)
+        [reference] = performed.references(reader, step.stored_id)
         assert reference.accession_number == "K2611-0001"
-        assert performed.linked_steps(reader, step.id) == [(order.id, order.steps[0].id)]
+        assert performed.linked_steps(reader, step.stored_id) == [(order.id, order.steps[0].id)]
         assert reader.value("PRAGMA integrity_check") == "ok"
         assert reader.rows("PRAGMA foreign_key_check") == []
     store.close()

@@ -58,7 +58,7 @@ def test_a_report_comes_back_as_it_was_put(store: Store) -> None:
     assert (kept.id, kept.revision) == (1, 1)
     assert kept.saved_at is not None
     with store.read() as reader:
-        assert reports.get(reader, kept.id) == reports.of_order(reader, order.id) == kept
+        assert reports.get(reader, kept.stored_id) == reports.of_order(reader, order.id) == kept
         assert reports.signed(reader, order.id) == kept
         assert reports.get(reader, 99) is None
         assert reports.of_order(reader, 99) is None

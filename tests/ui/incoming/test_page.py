@@ -62,7 +62,7 @@ def came(store: Store, task: str = "t1", version: str = "1", **changes: Any) -> 
     with store.read() as reader:
         found = incoming.by_task(reader, "bus", task)
     assert found
-    return found.id
+    return found.stored_id
 
 
 def withdraw(store: Store, task: str = "t1") -> None:

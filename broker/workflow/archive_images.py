@@ -20,7 +20,7 @@ from broker.domain.studies.performed import PerformedState, PerformedStep, StepR
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, audit, orders, performed
+from broker.store.tables import archive, audit, orders, performed, performed_links
 from broker.workflow import order_status
 
 _NOTED_EVERY = timedelta(minutes=1)  # how often it is written down that nothing has come yet
@@ -209,7 +209,7 @@ def _count(tx: Tx, order: Order, comparison: Comparison, actor: Actor) -> bool:
 def _link(tx: Tx, order: Order, step: PerformedStep, actor: Actor) -> None:
     id = performed.add(tx, step)
     for scheduled in order.steps:
-        performed.link(tx, id, scheduled.id, actor.name)
+        performed_links.link(tx, id, scheduled.id, actor.name)
 
 
 def _step(tx: Tx, order: Order, comparison: Comparison, clinic: Clinic) -> PerformedStep:

@@ -16,7 +16,7 @@ from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, StepState
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
-from broker.store.tables import archive, audit, orders, outbox, performed, reports
+from broker.store.tables import archive, audit, orders, outbox, performed, performed_links, reports
 
 
 def recompute_status(tx: Tx, order: Order, clinic: Clinic) -> None:
@@ -44,7 +44,7 @@ def recompute_dispute(tx: Tx, order: Order, clinic: Clinic) -> None:
         outbox.has(tx, order.id, OutboxKind.IMAGES)
         and reports.signed(tx, order.id)
         and reports.doubt(tx, order.id) is None
-        and not performed.conflicts(tx, order.id)
+        and not performed_links.conflicts(tx, order.id)
         and not archive.is_disputed(tx, order.id)
     ):
         outbox.reinstate(tx, order.id, OutboxKind.REPORT)
@@ -116,7 +116,7 @@ def _queue_messages(
         and clinic.sends_to_bus
         and before.bus_role
         and not outbox.has(tx, id, OutboxKind.IMAGES)
-        and not (is_disputed or performed.conflicts(tx, id))  # perhaps another patient's images: a person looks first
+        and not (is_disputed or performed_links.conflicts(tx, id))  # perhaps another patient's images
         and (not clinic.waits_for_images or _are_images_certain(tx, id))
     ):
         outbox.add(tx, id, OutboxKind.IMAGES)

@@ -23,7 +23,15 @@ from broker.domain.studies import passthrough
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import audit, external_studies, orders, outbox, patient_merges, performed, worklist
+from broker.store.tables import (
+    audit,
+    external_studies,
+    orders,
+    outbox,
+    patient_merges,
+    performed_links,
+    worklist,
+)
 from broker.store.tables import patients as cards
 from broker.store.tables.patient_merges import Moved, PatientMerge
 from broker.workflow import order_status, referrals
@@ -163,18 +171,18 @@ def _without_old_attributes(
 def _drop_conflicts(tx: Tx, order_ids: Sequence[int], clinic: Clinic) -> tuple[tuple[int, int, str, str], ...]:
     """Clear the contradictions that there are no more, and let their orders go on; return what was cleared."""
     changed, touched = [], []
-    for link in performed.links_of_orders(tx, order_ids):
+    for link in performed_links.links_of_orders(tx, order_ids):
         if not link.conflict:
             continue
         there = _contradictions(tx, link)
         left = [field for field in link.conflict if not field.startswith("patient_") or field in there]
         if len(left) < len(link.conflict):
             after = ", ".join(left)
-            performed.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, after)
+            performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, after)
             changed.append((link.step.stored_id, link.scheduled_step_id, ", ".join(link.conflict), after))
             touched.append(link.order_id)
     for order_id in dict.fromkeys(touched):
-        if not performed.conflicts(tx, order_id):
+        if not performed_links.conflicts(tx, order_id):
             order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
     return tuple(changed)
 
@@ -185,7 +193,7 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
     What is doubtful again does not go out.
     """
     cleared = {(step_id, scheduled_id): (old, new) for step_id, scheduled_id, old, new in trail.moved.conflicts}
-    for link in performed.links_of_orders(tx, order_ids):
+    for link in performed_links.links_of_orders(tx, order_ids):
         present = ", ".join(link.conflict)
         old, new = cleared.get((link.step.stored_id, link.scheduled_step_id), ("", ""))
         if old and present == new:
@@ -195,11 +203,11 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
         else:
             continue
         if conflict:
-            performed.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, conflict)
+            performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, conflict)
             outbox.withdraw(tx, link.order_id, OutboxKind.IMAGES, OutboxKind.REPORT)
 
 
-def _contradictions(tx: Tx, link: performed.StepLink) -> list[str]:
+def _contradictions(tx: Tx, link: performed_links.StepLink) -> list[str]:
     return patient_index.contradictions_of(tx, orders.require(tx, link.order_id).patient, link.step)
 
 

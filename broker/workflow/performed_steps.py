@@ -27,7 +27,7 @@ from broker.domain.studies.step_rules import Attributes, ChangeRules, Problem, V
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import audit, devices, orders, performed
+from broker.store.tables import audit, devices, orders, performed, performed_links
 from broker.store.tables import patients as cards
 from broker.workflow import order_status
 
@@ -143,7 +143,7 @@ def expire_step(tx: Tx, uid: str, not_after: datetime, actor: Actor, clinic: Cli
     performed.end_provisionally(tx, uid, PerformedState.DISCONTINUED)
     last = f"{at.astimezone(clinic.zone):%d.%m.%Y %H:%M}"
     devices.note(tx, step.ae_title, "mpps_unfinished", f"a step was not ended, its last message came at {last}")
-    for order_id in performed.order_ids(tx, step.stored_id):
+    for order_id in performed_links.order_ids(tx, step.stored_id):
         order_status.recompute_status(tx, orders.require(tx, order_id), clinic)
         audit.write(tx, actor, AuditAction.EXPIRE, order_id, sop_instance_uid=uid, ae_title=step.ae_title)
     tx.notify()
@@ -167,11 +167,13 @@ def _apply(
         devices.note(tx, actor.name, "mpps_foreign", f"it reported a step that {step.ae_title} had started")
     uid, affected, wrong_entry = (
         step.sop_instance_uid,
-        performed.order_ids(tx, step.stored_id),
+        performed_links.order_ids(tx, step.stored_id),
         _is_wrong_entry(after, change),
     )
     if wrong_entry:
-        performed.unlink(tx, step.stored_id, [step_id for _, step_id in performed.linked_steps(tx, step.stored_id)])
+        performed_links.unlink(
+            tx, step.stored_id, [step_id for _, step_id in performed_links.linked_steps(tx, step.stored_id)]
+        )
     action = AuditAction.FINISH if _is_final(change) else AuditAction.PROGRESS
     for order_id in affected:
         if wrong_entry:
@@ -241,7 +243,7 @@ def _link_references(tx: Tx, id: int, step: PerformedStep, actor: Actor) -> list
             order, known = affected[order_id] if order_id in affected else (orders.require(tx, order_id), [])
             affected[order_id] = order, known
             wrong = [*conflicts, *patient_index.contradictions_of(tx, order.patient, step)]
-            performed.link(tx, id, step_id, actor.name, ", ".join(wrong))
+            performed_links.link(tx, id, step_id, actor.name, ", ".join(wrong))
             known += [name for name in wrong if name not in known]
     for order, conflicts in affected.values():
         named = cards.find_by(tx, "patient_id", step.patient_id) if step.patient_id else order.patient

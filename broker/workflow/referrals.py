@@ -27,7 +27,7 @@ from broker.domain.studies import passthrough
 from broker.domain.studies.performed import PerformedStep
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import audit, devices, orders, outbox, performed
+from broker.store.tables import audit, devices, orders, outbox, performed, performed_links
 from broker.workflow import numbering, order_status, patients
 
 
@@ -71,7 +71,7 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     step = performed.get(tx, sop_instance_uid)
     if step is None:
         raise NotFound(f"performed step {sop_instance_uid}")
-    if performed.linked_steps(tx, step.stored_id):
+    if performed_links.linked_steps(tx, step.stored_id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
     device = devices.get(tx, step.ae_title)
     stations = (device.ae_title,) if device and device.approved else draft.station_ae_titles
@@ -82,7 +82,7 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     uid = _own_study_uid(tx, step)
     order = create_order(tx, normalised, "", actor, clinic, role, performed_already=True, study_instance_uid=uid)
     for scheduled in order.steps:
-        performed.link(tx, step.stored_id, scheduled.id, actor.name)
+        performed_links.link(tx, step.stored_id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, AuditAction.REGISTER_WALK_IN, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()

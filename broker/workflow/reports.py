@@ -21,7 +21,7 @@ from broker.domain.studies.performed import PerformedState
 from broker.domain.studies.reports import Report, ReportState
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
-from broker.store.tables import accounts, archive, audit, orders, outbox, performed, reports
+from broker.store.tables import accounts, archive, audit, orders, outbox, performed, performed_links, reports
 
 LONGEST = {"description": 20_000, "conclusion": 4_000, "recommendations": 4_000}  # characters
 MAX_DOSE = 1000.0  # mSv; finds doses that were typed in µSv by mistake
@@ -141,7 +141,7 @@ def _check_images(tx: Tx, order: Order) -> None:
         raise WrongState(f"{order.accession_number} is {order.state}")
     if PerformedState.COMPLETED not in performed.states_of_order(tx, order.id):
         raise Invalid({"images": "none"})  # another clinic made them
-    if performed.conflicts(tx, order.id):
+    if performed_links.conflicts(tx, order.id):
         raise Invalid({"images": "other_patient"})  # perhaps: a person must confirm the patient
     if archive.is_disputed(tx, order.id):
         raise Invalid({"images": "disputed"})

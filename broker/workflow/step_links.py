@@ -17,7 +17,7 @@ from broker.domain.studies.performed import PerformedState, PerformedStep, StepS
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, audit, orders, performed
+from broker.store.tables import archive, audit, orders, performed, performed_links
 from broker.workflow import order_status
 
 
@@ -33,13 +33,13 @@ def link(
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
-    if performed.linked_steps(tx, step.stored_id):
+    if performed_links.linked_steps(tx, step.stored_id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
     wrong = patient_index.contradictions_of(tx, order.patient, step)
     if unseen := [field for field in wrong if field not in confirmed]:
         raise Invalid(dict.fromkeys(unseen, "contradicts"))
     for scheduled in order.steps:
-        performed.link(tx, step.stored_id, scheduled.id, actor.name)
+        performed_links.link(tx, step.stored_id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
     seen = {"confirmed": ", ".join(wrong)} if wrong else {}
     audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid, **seen)
@@ -54,13 +54,13 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
-    linked = performed.order_ids(tx, step.stored_id)
+    linked = performed_links.order_ids(tx, step.stored_id)
     if order.id not in linked:
         raise WrongState(f"performed step {sop_instance_uid} is not linked to order {order.accession_number}")
     if step.source is not StepSource.MODALITY:
         performed.remove(tx, step.stored_id)
     else:
-        performed.unlink(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
+        performed_links.unlink(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
     archive.dismiss_accepted(tx, order.id, actor.name)  # it was accepted for what is unlinked now
     order_status.recompute_after_removal(tx, order.id, clinic)
     audit.write(tx, actor, AuditAction.UNLINK, order.id, sop_instance_uid=sop_instance_uid)
@@ -74,7 +74,7 @@ def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, 
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
-    performed.resolve_conflict(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
+    performed_links.resolve_conflict(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
     order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid)
     tx.notify()
@@ -91,17 +91,17 @@ def close(tx: Tx, order_id: int, revision: int, actor: Actor, clinic: Clinic) ->
     if order.revision != revision:
         raise Stale(f"order {order.accession_number}")
     lifecycle.after(order.state, Event.CLOSE)
-    running = [step for step, _ in performed.running(tx) if order.id in performed.order_ids(tx, step.stored_id)]
+    running = [step for step, _ in performed.running(tx) if order.id in performed_links.order_ids(tx, step.stored_id)]
     affected = dict.fromkeys([order.id])
     for step in running:
         performed.end_provisionally(tx, step.sop_instance_uid, PerformedState.COMPLETED)
-        affected |= dict.fromkeys(performed.order_ids(tx, step.stored_id))
+        affected |= dict.fromkeys(performed_links.order_ids(tx, step.stored_id))
     waiting = [each for each in order.steps if not performed.states_of_step(tx, each.id)]
     if waiting or not running:
         step = _manual_step(tx, order, actor, clinic)
         id = performed.add(tx, step)
         for scheduled in waiting or order.steps:
-            performed.link(tx, id, scheduled.id, actor.name)
+            performed_links.link(tx, id, scheduled.id, actor.name)
     for each in affected:
         order_status.recompute_status(tx, orders.require(tx, each), clinic)
         audit.write(tx, actor, AuditAction.CLOSE, each)

@@ -12,7 +12,7 @@ from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, OrderState
 from broker.store.database import Store
-from broker.store.tables import orders, outbox, performed
+from broker.store.tables import orders, outbox, performed_links
 from broker.workflow import referrals, step_links
 from tests.support.factory import CLINIC, REGISTRAR, draft, soon
 from tests.support.modality import change, create, creation, ending
@@ -66,7 +66,7 @@ def test_a_uid_that_another_order_bears_is_not_taken(store: Store) -> None:
     order = store.write(referrals.register_walk_in, "1.2.4", draft(), REGISTRAR, CLINIC)
     assert order.study_instance_uid != other.study_instance_uid
     with store.read() as reader:
-        assert [order_id for order_id, _ in performed.linked_steps(reader, 1)] == [order.id]
+        assert [order_id for order_id, _ in performed_links.linked_steps(reader, 1)] == [order.id]
         [waits] = orders.get_many(reader, [other.id])
     assert waits.state is OrderState.SCHEDULED
 

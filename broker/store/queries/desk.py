@@ -14,7 +14,7 @@ from broker.domain.patients.people import Patient, Sex
 from broker.domain.studies.performed import PerformedStep, StepSource
 from broker.store.database import Reader
 from broker.store.queries.patients import patient_index
-from broker.store.tables import devices, orders, patients, performed
+from broker.store.tables import devices, orders, patients, performed, performed_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def walk_in(reader: Reader, sop_instance_uid: str) -> WalkIn | None:
     if step is None or step.source is not StepSource.MODALITY:
         return None
     device = devices.get(reader, step.ae_title)
-    linked = performed.linked_steps(reader, step.stored_id)
+    linked = performed_links.linked_steps(reader, step.stored_id)
     order = orders.get(reader, linked[0][0]) if linked else None
     return WalkIn(
         step=step,

@@ -19,6 +19,7 @@ from broker.store.tables import (
     orders,
     outbox,
     performed,
+    performed_links,
     reports,
 )
 from broker.store.tables.archive import Holding
@@ -86,7 +87,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         attention_reason=reason or "",
         performed=tuple(performed.from_row(row) for row in steps),
         events=tuple(_timeline(reader, order.id)),
-        conflicts=performed.conflicts(reader, order.id),
+        conflicts=performed_links.conflicts(reader, order.id),
         report=reports.of_order(reader, order.id),
         uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
         report_doubt=reports.doubt(reader, order.id),

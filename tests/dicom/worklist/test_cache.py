@@ -33,7 +33,7 @@ from broker.domain.orders import Order
 from broker.domain.patients.people import Patient, PersonName
 from broker.domain.studies.performed import PerformedState, PerformedStep
 from broker.store.database import Store, Tx
-from broker.store.tables import devices, orders, outbox, performed
+from broker.store.tables import devices, orders, outbox, performed, performed_links
 from broker.store.tables import worklist as stored
 from broker.workflow import patient_merge, referrals
 from tests.dicom.codec.encoding import encoded
@@ -204,13 +204,13 @@ def _begin(store: Store, order: Order, chance: random.Random) -> None:
     def perform(tx: Tx) -> None:
         found = performed.get(tx, uid)
         if found is None:
-            performed.link(tx, performed.add(tx, step), step_id, "test")
+            performed_links.link(tx, performed.add(tx, step), step_id, "test")
         elif chance.random() < 0.5:
-            performed.unlink(
-                tx, found.stored_id, [scheduled for _, scheduled in performed.linked_steps(tx, found.stored_id)]
+            performed_links.unlink(
+                tx, found.stored_id, [scheduled for _, scheduled in performed_links.linked_steps(tx, found.stored_id)]
             )
         else:
-            performed.link(tx, found.stored_id, step_id, "test")
+            performed_links.link(tx, found.stored_id, step_id, "test")
 
     store.write(perform)
 

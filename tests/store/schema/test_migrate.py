@@ -13,7 +13,7 @@ from broker.store.database import Store, StoreError
 from broker.store.queries.patients import patient_search
 from broker.store.schema import migrate
 from broker.store.schema.migrate import Migration, migrations
-from broker.store.tables import orders, patients, performed
+from broker.store.tables import orders, patients, performed, performed_links
 from tests.store.schema.snapshot import GOLDEN, VERSIONS, schema
 from tests.support.factory import KUZNETSOVA
 
@@ -55,7 +55,7 @@ def test_a_database_of_every_version_is_migrated_with_all_that_is_in_it(version:
         assert (step.patient_birth_date, step.images, step.source) == ("19610312", 2, "modality")
         [reference] = performed.references(reader, step.stored_id)
         assert reference.accession_number == "K2611-0001"
-        assert performed.linked_steps(reader, step.stored_id) == [(order.id, order.steps[0].id)]
+        assert performed_links.linked_steps(reader, step.stored_id) == [(order.id, order.steps[0].id)]
         assert reader.value("PRAGMA integrity_check") == "ok"
         assert reader.rows("PRAGMA foreign_key_check") == []
     store.close()

@@ -260,6 +260,6 @@ def _station(raw: str, catalogue: Catalogue) -> str | None:
 
 def _submission_id(draft: ReferralDraft) -> str:
     """Return a hash of the row's content: a table imported again, or in another format, registers nothing twice."""
-    values = {key: value for key, value in asdict(draft).items() if key != "new_patient"}  # a person's, never a row's
+    values = {key: value for key, value in asdict(draft).items() if key != "other_than"}  # a person's, never a row's
     content = json.dumps(values, sort_keys=True, default=str, ensure_ascii=False)
     return "table " + hashlib.sha256(content.encode()).hexdigest()

@@ -5,31 +5,41 @@ Called inside the transactions of the use cases that register, amend and import,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
-from broker.domain.patients import identity, names
+from broker.domain.patients import identity, names, patient_match
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import orders, patients
+from broker.store.tables import orders, patient_merges, patients
 from broker.workflow import numbering
 
 
-def save(tx: Tx, typed: Patient, *, is_new: bool = False) -> Patient:
+def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None) -> Patient:
     """Find the patient of a referral, or add a new one, and write what has changed.
 
-    `typed.id` is that of a chosen patient, or None if one is to be matched; `is_new`: a person was shown the similar
-    patients and has answered that it is none of them. Raise NotFound, Invalid (another patient's number, several
-    matching patients), Stale if a chosen patient has changed since, or the card was merged.
+    `typed.id` is that of a chosen patient, or None if one is to be matched. `other_than`: the ids of the patients whom
+    a person was shown and has said not to be this one; None if nobody was asked. Raise NotFound, Invalid (another
+    patient's number, several matching patients, a similar one who was not shown), Stale if a chosen patient has changed
+    since, or the card was merged.
     """
     typed = patients.with_current_number(tx, typed)
-    known = _chosen(tx, typed) if typed.id is not None else _found(tx, typed, is_new)
-    if known is None:
-        return _add(tx, typed)
-    merged = identity.merge(known, typed)
+    if typed.id is not None:
+        known, is_former = _chosen(tx, typed), False
+    else:
+        found = _found(tx, typed, other_than)
+        if found is None:
+            return _add(tx, typed)
+        known, is_former = found
+    if is_former:
+        former = patient_merges.former_data(tx, [known.stored_id])[known.stored_id]
+        merged = identity.complete(known, typed, former)
+    else:
+        merged = identity.merge(known, typed)
     if merged != known:
         patients.update(tx, known.stored_id, merged)
         orders.forget(tx, known.stored_id, passthrough.outdated_by_patient(known, merged))
@@ -51,7 +61,9 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
     elif current and not identity.difference(imported, current):
         known = current
     else:
-        known = _described(tx, imported)
+        known, is_former = _described(tx, imported)
+        if known and is_former:
+            return known
     if known is None:
         return _add(tx, imported)
     if difference := identity.difference(imported, known):
@@ -78,31 +90,44 @@ def _chosen(tx: Tx, typed: Patient) -> Patient:
     return known
 
 
-def _found(tx: Tx, typed: Patient, is_new: bool) -> Patient | None:
+def _found(tx: Tx, typed: Patient, other_than: Collection[int] | None) -> tuple[Patient, bool] | None:
+    """Return who is described, and True if only by the card's former data; None for a new patient."""
     found = patient_index.match(tx, typed)
-    shared = {field: _owners(found, typed, field) for field in (*NUMBERS, "patient_id")}
-    bearing = [field for field, owners in shared.items() if owners]
+    refused = {patients.surviving_id(tx, id) for id in other_than or ()}  # cards may have been merged meanwhile
+    is_refused = all(each.id in refused for each in found.patients)
     if found.likeness is Likeness.CONTRADICTORY:
-        raise Invalid(dict.fromkeys(bearing if len(found.patients) > 1 else bearing[:1], "other_patient"))
-    if found.likeness is Likeness.SEVERAL and not is_new:
+        if found.former and is_refused:
+            return None  # the number is in force for nobody, and its bearer is another person
+        raise Invalid(dict.fromkeys(_bearing(found, typed), "other_patient"))
+    if found.likeness is Likeness.SEVERAL and not is_refused:
         raise Invalid({"patient": "several"})
-    # A certain match is not new, whatever was answered about others: it may have been registered meanwhile.
-    return found.patient
+    if found.likeness is Likeness.SIMILAR and other_than is not None and not is_refused:
+        raise Invalid({"patient": "similar"})
+    if found.patient is None:
+        return None
+    # A number in force decides, whatever was answered; else who was registered meanwhile was not answered about.
+    is_numbered = bool(patient_match.shared_numbers(typed, found.patient))
+    return None if is_refused and not is_numbered else (found.patient, found.former)
 
 
-def _owners(found: PatientMatch, typed: Patient, field: str) -> list[Patient]:
-    value = getattr(typed, field)
-    return [each for each in found.patients if value and getattr(each, field) == value]
+def _bearing(found: PatientMatch, typed: Patient) -> list[str]:
+    """Return the typed numbers that belong to those found; where it is only one of them, its first number."""
+    shared = [patient_match.shared_numbers(typed, each) for each in found.patients]
+    fields = [field for field in (*NUMBERS, "patient_id") if any(field in each for each in shared)]
+    if not fields:  # numbers that are no longer in force
+        fields = [field for field in NUMBERS if getattr(typed, field)]
+    return fields if len(found.patients) > 1 else fields[:1]
 
 
-def _described(tx: Tx, imported: Patient) -> Patient | None:
+def _described(tx: Tx, imported: Patient) -> tuple[Patient | None, bool]:
+    """Return who is described, or None, and True if only by the card's former data."""
     found = patient_index.match(tx, imported)
     if found.likeness is Likeness.SEVERAL:
         raise Refused("several patients here have this name, date of birth and sex: the item needs a Patient ID")
     if found.likeness is Likeness.CONTRADICTORY:
         differ = ", ".join(found.fields)
         raise Refused(f"a number of this patient belongs to somebody here who differs in {differ}")
-    return found.patient
+    return found.patient, found.former
 
 
 def _is_former(tx: Tx, known: Patient, imported: Patient) -> bool:

@@ -132,7 +132,7 @@ def create_order(
         accession_number=given.pop("accession_number", "") or numbering.accession_number(tx, clinic),
         study_instance_uid=given.pop("study_instance_uid", "") or numbering.study_instance_uid(tx, clinic),
         requested_procedure_id=numbering.requested_procedure_id(tx),
-        patient=patients.save(tx, draft.patient, is_new=draft.new_patient),
+        patient=patients.save(tx, draft.patient, other_than=draft.other_than),
         state=OrderState.REFERRED if draft.owner else OrderState.SCHEDULED,
         procedure_code=procedure.code,
         procedure_name=procedure.name,
@@ -398,5 +398,5 @@ def changed_fields(before: Order, after: Order) -> dict[str, list[object]]:
 
 def _digest(draft: ReferralDraft) -> str:
     # An answer to a question is no content: the same referral stays the same, whether it was asked again or not.
-    content = {key: value for key, value in asdict(draft).items() if key not in ("submission_id", "new_patient")}
+    content = {key: value for key, value in asdict(draft).items() if key not in ("submission_id", "other_than")}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -185,7 +185,7 @@ def test_a_rule_chooses_nobody_of_several_namesakes_and_a_person_decides(store: 
     assert len(rows(store, "SELECT * FROM orders")) == 2
     with pytest.raises(Invalid):
         accept(store)
-    other = form(known, new_patient=True)
+    other = form(known, other_than=(1, 2))
     order = store.write(incoming_referrals.accept, known.stored_id, other, REGISTRAR, CLINIC)
     assert order.patient.patient_id == "000003"
 

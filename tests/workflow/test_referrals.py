@@ -73,18 +73,18 @@ def test_one_of_several_namesakes_is_taken_by_number_or_chosen_by_a_person_and_n
         store.write(referrals.register, draft(patient=bare, submission_id="form 1"), REGISTRAR, CLINIC)
     assert caught.value.problems == {"patient": "several"}
     assert len(rows(store, "SELECT * FROM orders")) == 2
-    answered = draft(patient=bare, submission_id="form 1", new_patient=True)
+    answered = draft(patient=bare, submission_id="form 1", other_than=(1, 2))
     third = store.write(referrals.register, answered, REGISTRAR, CLINIC)
     assert third.patient.patient_id == "000003"
     # Sent again after a lost answer, with the question answered or not, it is the same referral.
     assert store.write(referrals.register, answered, REGISTRAR, CLINIC).id == third.id
-    assert store.write(referrals.register, replace(answered, new_patient=False), REGISTRAR, CLINIC).id == third.id
+    assert store.write(referrals.register, replace(answered, other_than=None), REGISTRAR, CLINIC).id == third.id
 
 
 def test_somebody_new_who_was_registered_meanwhile_is_not_registered_twice(store: Store) -> None:
     bare = replace(KUZNETSOVA, snils="", policy="")
     first = store.write(referrals.register, draft(patient=bare), REGISTRAR, CLINIC)
-    again = store.write(referrals.register, draft(patient=bare, new_patient=True), REGISTRAR, CLINIC)
+    again = store.write(referrals.register, draft(patient=bare, other_than=()), REGISTRAR, CLINIC)
     assert again.patient.id == first.patient.id
 
 
@@ -92,7 +92,7 @@ def test_who_bears_a_number_of_somebody_known_is_no_new_patient_whatever_was_sai
     store.write(referrals.register, draft(), REGISTRAR, CLINIC)
     other = replace(KUZNETSOVA, name=PersonName("Сидорова", "Анна"), policy="")
     with pytest.raises(Invalid) as caught:
-        store.write(referrals.register, draft(patient=other, new_patient=True), REGISTRAR, CLINIC)
+        store.write(referrals.register, draft(patient=other, other_than=(1,)), REGISTRAR, CLINIC)
     assert caught.value.problems == {"snils": "other_patient"}
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, Sex
 
-_OPTIONAL = ("snils", "policy", "phone", "weight", "height", "allergies", "pregnancy")
+_CHANGING = ("phone", "weight", "height", "allergies", "pregnancy")  # what is asked anew for every study
+_OPTIONAL = ("snils", "policy", *_CHANGING)
 
 MIN_TRUNCATED = 8  # characters of a family name that a device has cut; a shorter one is another name: Иванов, Иванова
 MIN_CUT = 16  # characters of the shortest name that a device may have cut within its given name or patronymic
@@ -83,6 +85,20 @@ def merge(known: Patient, typed: Patient) -> Patient:
         revision=known.revision,
         **{field: getattr(known, field) for field in empty},
     )
+
+
+def complete(known: Patient, typed: Patient, former: Sequence[Patient]) -> Patient:
+    """Return a known patient with what a description by its card's `former` data says beyond it.
+
+    Name, birth date, sex and numbers stay, and a number that was put out of force is not put into force again: people
+    have decided what holds when they merged or corrected the card.
+    """
+    said = {field: getattr(typed, field) for field in _CHANGING if getattr(typed, field)}
+    for field in ("snils", "policy"):
+        number = getattr(typed, field)
+        if number and not getattr(known, field) and all(getattr(each, field) != number for each in former):
+            said[field] = number
+    return replace(known, **said, birth_date=known.birth_date or typed.birth_date)
 
 
 def difference(one: Patient, other: Patient) -> str:

@@ -3,20 +3,29 @@
 The desk, incoming referrals, external results and imports match by these rules. Numbers come first: different valid
 numbers of one kind (СНИЛС, ЕНП) mean different people, whatever else agrees. Without a common number, the full name,
 date of birth and sex identify a patient if only one patient has them. Anything less certain is left to a person.
+
+What a card was before a merge or a correction leads to it as well, as far as nobody else is described so today.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName, Sex
 
 NUMBERS = ("snils", "policy")  # fields that are unique to a patient
 _IDENTIFIERS = ("patient_id", *NUMBERS)
+
+
+# What cards were before they were merged or corrected: id of the card in use -> its former data, also those of the cards
+# that were merged into it, with the numbers of then.
+FormerData = Mapping[int, Sequence[Patient]]
+NOTHING_FORMER: FormerData = MappingProxyType({})
 
 
 class Likeness(StrEnum):
@@ -47,6 +56,7 @@ class PatientMatch:
     likeness: Likeness
     patients: tuple[Patient, ...] = ()
     fields: tuple[str, ...] = ()  # of CONTRADICTORY: what contradicts; `name`, `birth_date`, `sex`, `snils`, `policy`
+    former: bool = False  # only what the patient's card was before leads to it: a former number, a former name, …
 
     @property
     def patient(self) -> Patient | None:
@@ -62,23 +72,37 @@ class SimilarCard:
     similarity: Similarity | None
 
 
-def match(person: Patient, candidates: Iterable[Patient], different: Collection[int] = ()) -> PatientMatch:
+def match(
+    person: Patient, candidates: Iterable[Patient], different: Collection[int] = (), former: FormerData = NOTHING_FORMER
+) -> PatientMatch:
     """Match a person with candidates: all stored patients with one of their numbers, their name or their birth date.
 
-    `different` are the ids of patients who are never similar to this person: somebody has decided so.
+    `different` are the ids of patients who are never similar to this person: somebody has decided so. `former` is what
+    the candidates' cards were before.
     """
     everybody = list({each.id: each for each in candidates}.values())
+    before = {each.stored_id: former.get(each.stored_id, ()) for each in everybody}
     numbered = [each for each in everybody if shared_numbers(person, each)]
+    in_force = bool(numbered)
+    if not in_force:
+        numbered = [each for each in everybody if any(_shares(person, old) for old in before[each.stored_id])]
     if len(numbered) == 1:
-        fields = contradictions(numbered[0], person)
-        return PatientMatch(Likeness.CONTRADICTORY if fields else Likeness.CERTAIN, (numbered[0],), fields)
+        [known] = numbered
+        fields = contradictions(known, person, before[known.stored_id])
+        is_former = not in_force or (not fields and bool(contradictions(known, person)))
+        return PatientMatch(Likeness.CONTRADICTORY if fields else Likeness.CERTAIN, (known,), fields, is_former)
     if numbered:  # the numbers name different people
-        shared = (field for field in _IDENTIFIERS if any(_same(person, each, field) for each in numbered))
-        return PatientMatch(Likeness.CONTRADICTORY, tuple(numbered), tuple(shared))
+        shared = (
+            field
+            for field in _IDENTIFIERS
+            if any(_same(person, data, field) for each in numbered for data in (each, *before[each.stored_id]))
+        )
+        return PatientMatch(Likeness.CONTRADICTORY, tuple(numbered), tuple(shared), not in_force)
     possible = [each for each in everybody if not any(_differs(person, each, field) for field in NUMBERS)]
-    same = [each for each in possible if _is_described(person, each)]
+    same = [each for each in possible if any(_fits(person, data) for data in (each, *before[each.stored_id]))]
     if same:
-        return PatientMatch(Likeness.CERTAIN if len(same) == 1 else Likeness.SEVERAL, tuple(same))
+        is_former = not any(_fits(person, each) for each in same)
+        return PatientMatch(Likeness.CERTAIN if len(same) == 1 else Likeness.SEVERAL, tuple(same), (), is_former)
     likely = list(Similarity)  # in the order in which they are declared
     not_declared = [each for each in possible if each.id not in different]
     reasons = [(reason, each) for each in not_declared if (reason := similarity(person, each))]
@@ -99,12 +123,24 @@ def similar_cards(patient: Patient, others: Iterable[Patient], different: Collec
     return sorted(found, key=lambda card: (card.similarity is not None, card.patient.id))
 
 
-def contradictions(known: Patient, person: Patient) -> tuple[str, ...]:
+def contradictions(known: Patient, person: Patient, former: Sequence[Patient] = ()) -> tuple[str, ...]:
     """Return the fields in which two patients with a common number contradict each other; empty if none does.
 
-    A missing patronymic, birth date or sex is no contradiction.
+    A missing patronymic, birth date or sex is no contradiction, nor is what the known one's card was before (`former`):
+    a former number; name, birth date and sex together.
     """
-    found = [field for field in NUMBERS if _differs(known, person, field)]
+    found = [
+        field
+        for field in NUMBERS
+        if _differs(known, person, field) and not any(_same(old, person, field) for old in former)
+    ]
+    # Of what the card is and was, what fits best; not one part of each.
+    return (*found, *min((_described_otherwise(each, person) for each in (known, *former)), key=len))
+
+
+def _described_otherwise(known: Patient, person: Patient) -> tuple[str, ...]:
+    """Return which of `name`, `birth_date` and `sex` contradict each other."""
+    found = []
     if not _compatible(known.name, person.name):
         found.append("name")
     if known.birth_date and person.birth_date and known.birth_date != person.birth_date:
@@ -152,6 +188,16 @@ def one_letter_apart(one: str, other: str) -> bool:
         return one[at:] == other[at + 1 :]
     exchanged = one[at : at + 2] == other[at : at + 2][::-1] and one[at + 2 :] == other[at + 2 :]
     return exchanged or one[at + 1 :] == other[at + 1 :]
+
+
+def _shares(person: Patient, old: Patient) -> bool:
+    """Return True if a person bears a number that a card had before."""
+    return any(_same(person, old, field) for field in NUMBERS)
+
+
+def _fits(person: Patient, data: Patient) -> bool:
+    """Return True if a card, as it is or was, is described by a person's data, and no number differs."""
+    return _is_described(person, data) and not any(_differs(person, data, field) for field in NUMBERS)
 
 
 def _is_described(person: Patient, known: Patient) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from broker.domain.errors import NotFound
+from broker.domain.patients import patient_merge
 from broker.domain.patients.patient_merge import Value
 from broker.domain.patients.people import Patient
 from broker.store import rows
@@ -134,6 +135,36 @@ def by_former_number(reader: Reader, beginning: str, limit: int) -> list[Patient
             patient = patients.get(reader, patients.surviving_id(reader, row["surviving_id"]))
             found += [patient] if patient else []
     return found
+
+
+def former_data(reader: Reader, ids: Iterable[int]) -> dict[int, list[Patient]]:
+    """Return what cards in use were before, by their ids: the cards that were merged into them, and themselves then."""
+    found = reader.rows(
+        "WITH RECURSIVE part (id, root) AS (SELECT value, value FROM json_each(?)"
+        " UNION SELECT p.id, part.root FROM patient p JOIN part ON p.merged_into = part.id)"
+        " SELECT m.*, part.root FROM part JOIN patient_merge m ON m.surviving_id = part.id"
+        " WHERE m.undone_at IS NULL ORDER BY m.id",
+        [json.dumps(list(ids))],
+    )
+    former: dict[int, list[Patient]] = {}
+    for row in found:
+        merge, root = _from_row(row), patients.get(reader, row["root"])
+        before = {name: pair[0] for name, pair in merge.changed.items()}
+        own = [patient_merge.with_values(root, before)] if root and before else []
+        former.setdefault(row["root"], []).extend([patients.from_row(merge.card), *own])
+    return former
+
+
+def former_bearers(reader: Reader, person: Patient) -> list[Patient]:
+    """Return the cards in use to which a person's СНИЛС or policy leads although it is no longer in force."""
+    found = reader.rows(
+        "SELECT surviving_id FROM patient_merge WHERE undone_at IS NULL AND former_snils <> '' AND former_snils = ?1"
+        " UNION SELECT surviving_id FROM patient_merge"
+        " WHERE undone_at IS NULL AND former_policy <> '' AND former_policy = ?2",
+        [person.snils, person.policy],
+    )
+    roots = {patients.surviving_id(reader, row["surviving_id"]) for row in found}
+    return [patient for root in sorted(roots) if (patient := patients.get(reader, root))]
 
 
 def move_external_studies(tx: Tx, source: int, target: int, references: Sequence[str] | None = None) -> tuple[str, ...]:

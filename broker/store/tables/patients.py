@@ -68,12 +68,13 @@ def with_current_number(reader: Reader, person: Patient) -> Patient:
 
 def candidates(reader: Reader, person: Patient) -> list[Patient]:
     """Return all who may be this person: who share a number, the full name, or the birth date (day and month swapped,
-    too); see `domain.patients.patient_match`.
+    too), also as a card was that has been merged into theirs; see
+    `domain.patients.patient_match`.
     """
     born = person.birth_date
     exchanged = patient_match.swapped(born) if born else None
     rows = reader.rows(
-        "SELECT * FROM patient WHERE merged_into IS NULL AND id IN ("
+        "SELECT * FROM patient WHERE id IN ("
         " SELECT id FROM patient WHERE patient_id = :patient_id AND :patient_id <> ''"
         " UNION SELECT id FROM patient WHERE snils = :snils AND :snils <> ''"
         " UNION SELECT id FROM patient WHERE policy = :policy AND :policy <> ''"
@@ -89,7 +90,10 @@ def candidates(reader: Reader, person: Patient) -> list[Patient]:
             "name": names.fold(str(person.name)),
         },
     )
-    return [from_row(row) for row in rows]
+    found = {row["id"]: row for row in rows if row["merged_into"] is None}
+    for root in {surviving_id(reader, row["id"]) for row in rows if row["merged_into"] is not None} - found.keys():
+        found[root] = reader.one("SELECT * FROM patient WHERE id = ?", [root]) or {}
+    return [from_row(row) for _, row in sorted(found.items()) if row]
 
 
 def find_by(reader: Reader, number: str, value: str) -> Patient | None:

@@ -19,7 +19,9 @@ def match(reader: Reader, person: Patient) -> PatientMatch:
     """
     person = patients.with_current_number(reader, person)
     different = patient_merges.different(reader, person.id) if person.id is not None else frozenset()
-    return patient_match.match(person, patients.candidates(reader, person), different)
+    known = [*patients.candidates(reader, person), *patient_merges.former_bearers(reader, person)]
+    former = patient_merges.former_data(reader, {each.stored_id for each in known})
+    return patient_match.match(person, known, different, former)
 
 
 def similar_cards(reader: Reader, patient: Patient) -> list[SimilarCard]:

@@ -139,7 +139,7 @@ class ReferralDraft(Referral):
     start: datetime  # local clinic time, naive
     owner: str | None = None  # GUID of the clinic that is to perform it: without a device, and `start` is a wish
     submission_id: str = ""
-    other_than: tuple[int, ...] | None = None  # patients who were shown, and are not this one; None: nobody was asked
+    other_than: tuple[int, ...] | None = None  # patients who were shown, and are not meant; None: no person was asked
 
 
 @dataclass(frozen=True, slots=True)

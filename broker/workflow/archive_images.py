@@ -20,7 +20,7 @@ from broker.domain.studies.performed import PerformedState, PerformedStep, StepR
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, audit, orders, performed, performed_links
+from broker.store.tables import archive, audit, orders, patients, performed, performed_links
 from broker.workflow import order_status
 
 _NOTED_EVERY = timedelta(minutes=1)  # how often it is written down that nothing has come yet
@@ -42,7 +42,8 @@ def record_answer(
     foreign = patient_index.foreign_ids(tx, order.patient, (each.patient_id for each in found))
     uids = {each.study_instance_uid for each in found}
     taken = [uid for uid in uids if uid and orders.is_taken(tx, "study_instance_uid", uid, by_another_than=order.id)]
-    comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign, taken)
+    former = patients.merged_cards(tx, order.patient.stored_id)
+    comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign, taken, former)
     if archive.set_discrepancies(tx, order_id, comparison, uids, settled=settled):
         order_status.recompute_dispute(tx, order, clinic)
         tx.notify()

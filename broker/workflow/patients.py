@@ -23,7 +23,7 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None) -
     """Find the patient of a referral, or add a new one, and write what has changed.
 
     `typed.id` is that of a chosen patient, or None if one is to be matched. `other_than`: the ids of the patients whom
-    a person was shown and has said not to be this one; None if nobody was asked. Raise NotFound, Invalid (another
+    a person was shown and has said not to be this one; None if no person was asked. Raise NotFound, Invalid (another
     patient's number, several matching patients, a similar one who was not shown), Stale if a chosen patient has changed
     since, or the card was merged.
     """
@@ -97,7 +97,7 @@ def _found(tx: Tx, typed: Patient, other_than: Collection[int] | None) -> tuple[
     is_refused = all(each.id in refused for each in found.patients)
     if found.likeness is Likeness.CONTRADICTORY:
         if found.former and is_refused:
-            return None  # the number is in force for nobody, and its bearer is another person
+            return None  # the number is in force for no patient, and its bearer is another person
         raise Invalid(dict.fromkeys(_bearing(found, typed), "other_patient"))
     if found.likeness is Likeness.SEVERAL and not is_refused:
         raise Invalid({"patient": "several"})

@@ -14,10 +14,12 @@ from broker.domain.errors import Invalid, Refused
 from broker.domain.orders import ImportedItem
 from broker.domain.patients.patient_match import Likeness, PatientMatch
 from broker.domain.patients.people import Patient, PersonName, Sex
+from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind
 from broker.store.database import Store
+from broker.store.queries import archive_gaps
 from broker.store.queries.patients import patient_index, patient_search
 from broker.store.tables import orders
-from broker.workflow import referrals, worklist_files
+from broker.workflow import archive_images, referrals, worklist_files
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM, draft
 from tests.workflow.test_patient_merge import card, merge, register, rows, undo
@@ -194,6 +196,28 @@ def test_a_file_whose_number_is_a_former_one_of_another_person_is_refused(store:
             SYSTEM,
             CLINIC,
         )
+
+
+# ---- the archive ----
+
+
+def test_images_that_bear_what_the_merged_card_said_still_fit_its_order(store: Store) -> None:
+    kept, gone = register(store), register(store, replace(BARE, name=MARRIED))
+    merge(store, kept.patient.stored_id, gone.patient.stored_id)
+    study = ArchiveStudy(
+        gone.study_instance_uid,
+        gone.accession_number,
+        2,
+        "DX",
+        "Орлова^Марина^Петровна",
+        gone.patient.patient_id,
+        "19610312",
+    )
+    assert store.write(archive_images.record_answer, gone.id, [study], SYSTEM, CLINIC, settled=True)
+    stranger = replace(study, patient_name="Орлова^Инна^Петровна")
+    store.write(archive_images.record_answer, gone.id, [stranger], SYSTEM, CLINIC, settled=True)
+    with store.read() as reader:
+        assert [each.discrepancy.kind for each in archive_gaps.open_studies(reader)] == [DiscrepancyKind.OTHER_PATIENT]
 
 
 # ---- the kind ----

@@ -206,7 +206,7 @@ class DeskForm:
         found = desk.match_described(reader, typed)
         if self.mode.patient_is_fixed and typed.id is None:
             found = PatientMatch(Likeness.NO_MATCH)
-        patient = found.patient
+        patient = None if found.former else found.patient  # what a card was before is no answer yet
         return DeskData(
             visits=schedule.day(reader, on, device.ae_title) if device else [],
             latest=schedule.recent(reader, midnight, 4),
@@ -365,7 +365,7 @@ class DeskForm:
             self.similar.show_problem()
             self.bar.show_note("Не сохранено: сначала ответьте, он ли это", bad=True)
             return
-        draft = replace(draft, new_patient=self.similar.is_new())
+        draft = replace(draft, other_than=self.similar.refused())
         if self.repeats.needs_confirmation():
             self._name_save()
             self.bar.show_note("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)

@@ -13,7 +13,7 @@ from broker.domain.patients import patient_match
 from broker.domain.patients.identifiers import show_policy, show_snils
 from broker.domain.patients.patient_match import Likeness, PatientMatch, Similarity
 from broker.domain.patients.people import Patient
-from ui.text import words
+from ui.text import patient_cards, words
 from ui.widgets import theme
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -25,6 +25,7 @@ _TITLES = {
     Likeness.SIMILAR: "Похож: это он?",
     Likeness.SEVERAL: "Таких у нас несколько: кто из них?",
     Likeness.CONTRADICTORY: "Этот номер у нас записан: это он?",
+    Likeness.CERTAIN: "Похож: это он?",
 }
 _WHY = {
     Similarity.LETTER: "отличается одна буква, дата та же",
@@ -70,17 +71,26 @@ class SimilarPatients:
 
     def needs_answer(self) -> bool:
         """Return True while it must be said who is meant before anything is saved, or shown of an earlier study."""
-        return self._found.likeness in _ASKED and self._answer != self._question()
+        return self._asks() and self._answer != self._question()
 
-    def is_new(self) -> bool:
-        """Return True if a person has said that it is none of those who were shown."""
-        return self._found.likeness in _ASKED and self._answer == self._question()
+    def refused(self) -> tuple[int, ...]:
+        """Return the ids of those who were shown and are not meant, as a person has said."""
+        if not self._asks() or self._answer != self._question():
+            return ()
+        return tuple(each.stored_id for each in self._found.patients)
+
+    def _asks(self) -> bool:
+        """Return True if it is not certain who is meant, or only by what a card was before."""
+        found = self._found
+        return found.likeness in _ASKED or (found.likeness is Likeness.CERTAIN and found.former)
 
     def shared_numbers(self) -> tuple[str, ...]:
         """Return the numbers that were typed and belong to those who are shown."""
         typed = self._typed
         if typed is None or self._found.likeness is not Likeness.CONTRADICTORY:
             return ()
+        if self._found.former:
+            return tuple(field for field in patient_match.NUMBERS if getattr(typed, field))
         return tuple(field for each in self._found.patients for field in patient_match.shared_numbers(each, typed))
 
     def show_problem(self) -> None:
@@ -102,7 +112,7 @@ class SimilarPatients:
 
     def _reason(self, known: Patient) -> str:
         typed = self._typed
-        return why(known, typed, self._found.likeness) if typed else ""
+        return why(known, typed, self._found) if typed else ""
 
     def _draw(self, lines: tuple[tuple[Patient, str], ...]) -> None:
         with ui.element("p").classes("label"):
@@ -115,8 +125,10 @@ class SimilarPatients:
         if len(lines) > SHOWN:
             text("p", f"И ещё {len(lines) - SHOWN}: нужного найдите поиском", "muted small")
         with ui.element("div").classes("row-line"):
-            if self._found.likeness is Likeness.CONTRADICTORY:
-                text("span", "Если не он, проверьте номер: у двух людей один номер не бывает", "muted small")
+            if self._found.likeness is Likeness.CONTRADICTORY and not self._found.former:
+                text("span", "Если не он, проверьте номер: у двух людей один номер не бывает.", "muted small")
+                card = patient_cards.address(self._found.patients[0].patient_id)
+                ui.link("Номер вписан не тому? Исправьте его карту", card, new_tab=True).classes("small")
             else:
                 theme.button("Другой человек", self._say_other, small=True, key="Alt+0").props("data-alt=0")
                 text("span", "Тогда заведём новую карту", "muted small")
@@ -152,14 +164,20 @@ def numbers(known: Patient) -> str:
     return f"карта {known.patient_id}{ending}"
 
 
-def why(known: Patient, typed: Patient, likeness: Likeness) -> str:
+def why(known: Patient, typed: Patient, found: PatientMatch) -> str:
     """Return why a person may be meant, as it stands in the line: «отчество полное, дата та же»."""
-    if likeness is Likeness.SEVERAL:
+    if found.likeness is Likeness.CERTAIN:
+        return "так было в прежней карте"
+    if found.likeness is Likeness.SEVERAL:
         return "имя, дата и пол те же"
-    if likeness is Likeness.CONTRADICTORY:
+    if found.likeness is Likeness.CONTRADICTORY:
         shared = [_NUMBERS[field] for field in patient_match.shared_numbers(known, typed)]
+        if found.former:
+            shared = ["это его прежний номер"]
         half = not (typed.name.family and typed.name.given)  # what is not typed yet is no other name
-        differ = [field for field in patient_match.contradictions(known, typed) if not (field == "name" and half)]
+        differ = [field for field in found.fields if not (field == "name" and half)]
+        if len(found.patients) > 1:
+            differ = [field for field in patient_match.contradictions(known, typed) if not (field == "name" and half)]
         return ", ".join([*shared, *(_DIFFERENCES[field] for field in differ)])
     reason = patient_match.similarity(known, typed)
     if reason is Similarity.MIDDLE:

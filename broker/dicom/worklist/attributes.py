@@ -37,6 +37,7 @@ class Match(Enum):
     WINDOW = "date and time together"
     STATION = "any of the item's stations"
     NUMBER = "our accession number or the region's"
+    PATIENT_ID = "the card's number, or that of a card merged into it"
     CODE = "code sequence"
     SEQUENCE = "sequence"
 
@@ -226,7 +227,7 @@ TOP = (
     A("ReferencedStudySequence", _no_items, M.NONE),
     A("ReferencedPatientSequence", _no_items, M.NONE),
     A("PatientName", lambda i, c: _name(i.order.patient.name), M.NAME, "1", shown=True),
-    A("PatientID", lambda i, c: i.order.patient.patient_id, type="1"),
+    A("PatientID", lambda i, c: i.order.patient.patient_id, M.PATIENT_ID, "1"),
     A("PatientBirthDate", _born, M.DATE),
     A("PatientSex", lambda i, c: str(i.order.patient.sex), length=16),
     A("PatientAge", _age, M.NONE, "3"),

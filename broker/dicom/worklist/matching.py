@@ -69,6 +69,8 @@ def _compare_level(
             texts = item.step.station_ae_titles
         elif attribute.match is Match.NUMBER and item.order.bus_accession_number:
             texts = (*texts, item.order.accession_number, item.order.bus_accession_number)
+        elif attribute.match is Match.PATIENT_ID:
+            texts = (*texts, *item.former_ids)
         held = any(_holds(attribute, key, text, asked, style) for text in texts)
         yield KeyComparison(attribute.keyword, key, "\\".join(texts), held)
     for tag, within in part.items.items():

@@ -75,10 +75,6 @@ class WorklistQuery:
         tag = _tag(keyword)
         return self.top.keys.get(tag, "") or self.step_keys.get(tag, "")
 
-    def with_key(self, keyword: str, key: str) -> WorklistQuery:
-        """Return this query with another key for an attribute of the identifier itself."""
-        return replace(self, top=replace(self.top, keys={**self.top.keys, _tag(keyword): key}))
-
 
 def parse(query: Dataset) -> WorklistQuery:
     """Parse a query's identifier; raise MalformedKey."""

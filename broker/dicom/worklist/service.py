@@ -13,7 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from datetime import time as time_of_day
 from typing import Generic, TypeVar
@@ -131,10 +131,10 @@ def search(
     style = Style(charset.for_answer(device.charset, asked.charset), device.longest)
     if asked.undecodable:
         return SearchResult((), False, context, style)
-    if number := _current_number(reader, asked.key("PatientID")):
-        asked = asked.with_key("PatientID", number)
     items: list[WorklistItem] = []
     index_filter = index_filter_for(asked, device, clinic, now)
+    if number := _current_number(reader, asked.key("PatientID")):
+        index_filter = replace(index_filter, patient_id=number)
     examined, last = 0, None
     while len(items) <= MOST and examined < MOST_EXAMINED:
         page = worklist.candidates(reader, index_filter, _PAGE, last)

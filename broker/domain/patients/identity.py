@@ -9,7 +9,7 @@ from typing import Protocol
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, Sex
 
-_CHANGING = ("phone", "weight", "height", "allergies", "pregnancy")  # what is asked anew for every study
+_CHANGING = ("phone", "weight", "height", "allergies", "pregnancy")  # what is asked for every study
 _OPTIONAL = ("snils", "policy", *_CHANGING)
 
 MIN_TRUNCATED = 8  # characters of a family name that a device has cut; a shorter one is another name: Иванов, Иванова

@@ -4,7 +4,7 @@ The desk, incoming referrals, external results and imports match by these rules.
 numbers of one kind (СНИЛС, ЕНП) mean different people, whatever else agrees. Without a common number, the full name,
 date of birth and sex identify a patient if only one patient has them. Anything less certain is left to a person.
 
-What a card was before a merge or a correction leads to it as well, as far as nobody else is described so today.
+What a card was before a merge or a correction leads to it as well, as far as no other card is described so today.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NUMBERS = ("snils", "policy")  # fields that are unique to a patient
 _IDENTIFIERS = ("patient_id", *NUMBERS)
 
 
-# What cards were before they were merged or corrected: id of the card in use -> its former data, also those of the cards
+# What cards were before they were merged or corrected: id of the card in use -> its former data, also those of cards
 # that were merged into it, with the numbers of then.
 FormerData = Mapping[int, Sequence[Patient]]
 NOTHING_FORMER: FormerData = MappingProxyType({})

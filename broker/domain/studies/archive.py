@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from broker.domain.orders import Order
 from broker.domain.patients import identity
+from broker.domain.patients.people import Patient
 
 # A time zone and a wrong clock account for this much between a referral and a study that was made for it.
 CLOCKS_DIFFER = timedelta(days=2)
@@ -125,28 +126,31 @@ def compare(
     decided: Mapping[StudyKey, DiscrepancyState] | None = None,
     foreign_ids: Collection[str] = (),
     foreign_uids: Collection[str] = (),
+    former: Sequence[Patient] = (),
 ) -> Comparison:
     """Compare what an archive answered with the order; `decided` is what people said of answers before.
 
     `foreign_ids` are the Patient IDs among the answers that other patients of this clinic have, `foreign_uids` the
-    Study Instance UIDs that other orders have.
+    Study Instance UIDs that other orders have, `former` is what the patient's card was before a merge: images that were
+    made then bear it.
     Of several patients under the order's UID the one that fits is believed. A number is believed where one study alone
     can be meant by it and none has the order's own UID.
     """
     decided, found = decided or {}, list(found)
-    objections = {each.key: _objection(order, each, foreign_ids, foreign_uids) for each in found}
+    described = (order.patient, *former)
+    objections = {each.key: _objection(order, each, described, foreign_ids, foreign_uids) for each in found}
     studies = _distinct(each for each in found if concerns(order, each))
     accepted = [each for each in studies if decided.get(each.key) is DiscrepancyState.ACCEPTED]
     rest = [each for each in studies if each.key not in decided]
     own = [each for each in rest if each.study_instance_uid == order.study_instance_uid]
     others = [each for each in rest if each.study_instance_uid != order.study_instance_uid]
-    believed = [*accepted, *_fitting(order, own, objections)]
+    believed = [*accepted, *_fitting(described, own, objections)]
     if own or accepted:
         usual = DiscrepancyKind.OTHER_UID
     else:
         plausible = [each for each in others if objections[each.key] not in _IMPLAUSIBLE]
         usual = DiscrepancyKind.SEVERAL_STUDIES if len(plausible) > 1 else DiscrepancyKind.UNREADABLE
-        believed = _fitting(order, plausible, objections) if len(plausible) == 1 else []
+        believed = _fitting(described, plausible, objections) if len(plausible) == 1 else []
     several = DiscrepancyKind.SEVERAL_PATIENTS if len(own) > 1 else None
     doubts = [(each, several or objections[each.key] or DiscrepancyKind.UNREADABLE) for each in own]
     for each in others:
@@ -156,18 +160,23 @@ def compare(
 
 
 def _objection(
-    order: Order, study: ArchiveStudy, foreign_ids: Collection[str], foreign_uids: Collection[str]
+    order: Order,
+    study: ArchiveStudy,
+    described: Sequence[Patient],
+    foreign_ids: Collection[str],
+    foreign_uids: Collection[str],
 ) -> DiscrepancyKind | None:
     """Return what speaks against a study that bears the order's UID or number; None if nothing does."""
-    patient = order.patient
-    contradicts = identity.contradictions(patient, study.patient_name, study.patient_id, study.birth_date)
+    contradicts = all(
+        identity.contradictions(each, study.patient_name, study.patient_id, study.birth_date) for each in described
+    )
     if contradicts or study.patient_id in foreign_ids:
         return DiscrepancyKind.OTHER_PATIENT
     if is_older(order, study):
         return DiscrepancyKind.OLDER
     if study.study_instance_uid in foreign_uids:
         return DiscrepancyKind.OTHER_UID
-    if not identity.agreements(patient, study.patient_name, study.patient_id):
+    if not _agreements(described, study):
         return DiscrepancyKind.UNREADABLE
     if study.accession_number and study.accession_number not in numbers(order):
         return DiscrepancyKind.OTHER_NUMBER
@@ -177,13 +186,18 @@ def _objection(
 _IMPLAUSIBLE: Final = (DiscrepancyKind.OTHER_PATIENT, DiscrepancyKind.OLDER, DiscrepancyKind.OTHER_UID)
 
 
+def _agreements(described: Sequence[Patient], study: ArchiveStudy) -> int:
+    """Return in how many fields a study's patient is surely the order's, as the card is or was."""
+    return max(len(identity.agreements(each, study.patient_name, study.patient_id)) for each in described)
+
+
 def _fitting(
-    order: Order, studies: Sequence[ArchiveStudy], objections: Mapping[StudyKey, DiscrepancyKind | None]
+    described: Sequence[Patient], studies: Sequence[ArchiveStudy], objections: Mapping[StudyKey, DiscrepancyKind | None]
 ) -> list[ArchiveStudy]:
     """Return the one study that fits, if there is one: of several, the one whose patient agrees in more."""
     fitting = [each for each in studies if objections[each.key] is None]
     if len(fitting) > 1:
-        agreed = [len(identity.agreements(order.patient, each.patient_name, each.patient_id)) for each in fitting]
+        agreed = [_agreements(described, each) for each in fitting]
         fitting = [each for each, count in zip(fitting, agreed, strict=True) if count == max(agreed)]
     return fitting if len(fitting) == 1 else []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date
 
@@ -58,6 +60,20 @@ def merged_cards(reader: Reader, id: int) -> list[Patient]:
         [id],
     )
     return [from_row(row) for row in found]
+
+
+def merged_numbers(reader: Reader, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """Return the numbers of the cards that were merged into these, by the ids of those in use."""
+    found: dict[int, tuple[str, ...]] = {}
+    for row in reader.rows(
+        "WITH RECURSIVE part (id, patient_id, root) AS (SELECT p.id, p.patient_id, p.merged_into FROM patient p"
+        " WHERE p.merged_into IN (SELECT value FROM json_each(?))"
+        " UNION SELECT p.id, p.patient_id, part.root FROM patient p JOIN part ON p.merged_into = part.id)"
+        " SELECT patient_id, root FROM part ORDER BY id",
+        [json.dumps(list(ids))],
+    ):
+        found[row["root"]] = (*found.get(row["root"], ()), row["patient_id"])
+    return found
 
 
 def with_current_number(reader: Reader, person: Patient) -> Patient:

@@ -15,7 +15,7 @@ from typing import Any
 from broker.domain.orders import Order, ScheduledStep, StepState
 from broker.domain.patients.people import PersonName
 from broker.store.database import Reader, Store, Tx
-from broker.store.tables import orders
+from broker.store.tables import orders, patients
 from broker.store.tables.patients import PREFIX_END
 
 MAX_CHANGED = 200  # more changed orders than this count as a change of everything
@@ -58,12 +58,14 @@ class Candidate:
 class WorklistItem:
     """One worklist item: a step, the order that it belongs to, and the AE titles that have started it, if any.
 
-    Performers are read only for steps on several stations.
+    Performers are read only for steps on several stations. `former_ids` are the numbers of the cards that were merged
+    into the patient's: a query may ask for them, since the wristband was printed before; answered is the number of now.
     """
 
     order: Order
     step: ScheduledStep
     performers: tuple[str, ...] = ()
+    former_ids: tuple[str, ...] = ()
 
 
 def revision(store: Store) -> int:
@@ -127,7 +129,11 @@ def load(reader: Reader, found: Sequence[Candidate]) -> list[WorklistItem]:
         reader,
         [step.id for _, step in pairs if len(step.station_ae_titles) > 1 and step.state is not StepState.SCHEDULED],
     )
-    return [WorklistItem(order, step, performers.get(step.id, ())) for order, step in pairs]
+    former = patients.merged_numbers(reader, {order.patient.stored_id for order, _ in pairs})
+    return [
+        WorklistItem(order, step, performers.get(step.id, ()), former.get(order.patient.stored_id, ()))
+        for order, step in pairs
+    ]
 
 
 _AMONG = "o.id IN (SELECT value FROM json_each(:among))"
@@ -146,6 +152,15 @@ _BY_ORDER = (
 _BY_PATIENT = (
     f"SELECT {_COLUMNS} FROM patient p CROSS JOIN orders o ON o.patient_id = p.id"
     " CROSS JOIN scheduled_step s ON s.order_id = o.id WHERE {conditions}"
+)
+
+
+# The cards in use that those with numbers in a range were merged into.
+_MERGED = (
+    "WITH RECURSIVE way (id, merged_into) AS (SELECT id, merged_into FROM patient WHERE merged_into IS NOT NULL"
+    " AND patient_id >= :patient_from AND patient_id < :patient_to"
+    " UNION SELECT n.id, n.merged_into FROM way JOIN patient n ON n.id = way.merged_into)"
+    " SELECT id FROM way WHERE merged_into IS NULL"
 )
 
 
@@ -234,7 +249,7 @@ def _conditions(index_filter: IndexFilter) -> tuple[list[str], dict[str, Any]]:
         ),
         (
             "patient",
-            "p.patient_id >= :patient_from AND p.patient_id < :patient_to",
+            f"(p.patient_id >= :patient_from AND p.patient_id < :patient_to OR p.id IN ({_MERGED}))",
             index_filter.patient_id_beginning,
         ),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -208,6 +209,24 @@ def test_the_number_on_a_merged_cards_wristband_finds_what_the_patient_has(store
     assert numbers(ask(store, query(PatientID=one.patient.patient_id))) == both
     store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC)
     assert numbers(ask(store, query(PatientID=two.patient.patient_id))) == both[1:]
+
+
+def test_wildcards_over_merged_cards_numbers_find_what_the_patient_has_and_nobody_else(store: Store) -> None:
+    """What is answered bears the number of now: by that the images are found, and the wristband is printed anew."""
+    one, two = register(store), register(store, LEE)
+    third = register(store, replace(LEE, name=PersonName("Зуева", "Анна"), birth_date=date(1950, 1, 1)))
+    see_all(store)
+    for cards in ((two, third), (one, two)):
+        ids = [each.patient.stored_id for each in cards]
+        store.write(patient_merge.merge, ids[0], ids[1], (), (1, 1), REGISTRAR, CLINIC)
+    everything = [each.accession_number for each in (one, two, third)]
+    for key in ("000003", "000003*", "*3", "00000?", "000*", "?00003", "000002", "00*2"):
+        found = ask(store, query(PatientID=key))
+        assert numbers(found) == everything, key
+        assert {each.identifier.PatientID for each in found if each.identifier} == {"000001"}
+    for key in ("000004", "000004*", "*4", "1*"):
+        assert numbers(ask(store, query(PatientID=key))) == []
+    assert numbers(ask(store, query(PatientID="000003*", AccessionNumber=two.accession_number))) == everything[1:2]
 
 
 def test_a_query_is_noted_on_the_devices_record_and_the_orders_card(store: Store) -> None:

@@ -14,7 +14,7 @@ from broker.domain.orders import Order
 from broker.domain.patients.patient_match import Similarity
 from broker.domain.patients.people import PersonName
 from broker.store.tables.incoming import Arrival
-from broker.workflow import incoming_referrals, performed_steps, referrals
+from broker.workflow import incoming_referrals, patient_merge, performed_steps, referrals
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, SYSTEM
 from tests.support.waiting import assert_stays, wait_until_async
@@ -125,6 +125,40 @@ async def test_another_person_gets_a_card_of_his_own_without_a_second_question(s
         hands.press_save()
         await wait_until_async(lambda: len(registered(services)) == 2)
         assert [order.patient.patient_id for order in registered(services)] == ["000001", "000002"]
+
+
+def merge(services: Services, surviving: Order, merged: Order) -> None:
+    ids = surviving.patient.stored_id, merged.patient.stored_id
+    services.store.write(patient_merge.merge, *ids, (), (1, 1), REGISTRAR, CLINIC)
+
+
+async def test_the_true_bearer_of_a_former_number_is_registered_by_a_person_who_says_so(services: Services) -> None:
+    merge(services, know(services, name=PersonName("Зуева", "Марина", "Петровна"), snils="", policy=""), know(services))
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        await hands.fill(**{**KNOWN, "last": "Попова", "first": "Анна", "snils": "112-233-445 95"})
+        assert await shown(user) == ["карта 000001; это его прежний номер, другое имя"]
+        press(user, "Другой человек")
+        await wait_until_async(lambda: asked(user) == [])
+        hands.press_save()
+        await wait_until_async(lambda: len(registered(services)) == 3)
+        bearer = registered(services)[2].patient
+        assert (bearer.patient_id, bearer.snils) == ("000003", "11223344595")
+
+
+async def test_who_is_described_as_a_merged_card_was_is_asked_about_and_taken_as_the_card_is(
+    services: Services,
+) -> None:
+    merge(services, know(services, name=PersonName("Зуева", "Марина", "Петровна"), snils="", policy=""), know(services))
+    async with person(services) as user:
+        await user.open("/desk")
+        hands = Hands(user)
+        describe(hands)
+        assert await shown(user) == ["карта 000001; так было в прежней карте"]
+        press(user, "Alt+1")
+        await wait_until_async(lambda: hands.control("last").value == "Зуева")
+        assert hands.note("last") == "Было набрано: Кузнецова"
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from broker.domain import lifecycle
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
-from broker.domain.errors import Invalid, WrongState
+from broker.domain.errors import WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order, OrderState
-from broker.domain.patients import identifiers, identity
+from broker.domain.patients import confirmation, identifiers
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies import archive as evidence
 from broker.domain.studies.archive import ArchiveStudy, Comparison, Discrepancy, DiscrepancyKind, DiscrepancyState
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepReference, StepSource
@@ -79,22 +80,20 @@ def waive_images(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
     tx.notify()
 
 
-def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Collection[str] = ()) -> Order:
+def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Confirmation | None = None) -> Order:
     """Take a study of the archive for its order's, as this person says; return the order.
 
-    An order that was not performed by then is. `confirmed`: the fields in which the patients contradict each other and
-    which the person has seen and confirmed to be of one, as `identity.contradictions` names them. Raise NotFound,
-    WrongState if it was decided already, or the order cannot have been performed, Invalid with the fields that
-    contradict and are not confirmed, Forbidden.
+    An order that was not performed by then is. `confirmed`: its patient as the person saw it, and the fields in which
+    the two contradict each other and which were confirmed, as `patient_index.contradictions` names them; None: there
+    was nothing to confirm. Raise NotFound, WrongState if it was decided already, or the order cannot have been
+    performed, Invalid with the fields that contradict and are not confirmed, Stale if the patient is another one by
+    now, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     each, order = _open(tx, id)
     study = each.study
-    wrong = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
-    if "patient_id" not in wrong and patient_index.foreign_ids(tx, order.patient, [study.patient_id]):
-        wrong.append("patient_id")
-    if unseen := [field for field in wrong if field not in confirmed]:
-        raise Invalid(dict.fromkeys(unseen, "contradicts"))
+    wrong = patient_index.contradictions(tx, order.patient, study.patient_name, study.patient_id, study.birth_date)
+    confirmation.check(order.patient, wrong, confirmed)
     archive.decide(tx, id, DiscrepancyState.ACCEPTED, actor.name)
     uid = ""
     if order.state is not OrderState.COMPLETED:

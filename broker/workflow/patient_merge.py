@@ -20,6 +20,7 @@ from broker.domain.patients import patient_merge
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
+from broker.domain.studies.performed import StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
@@ -47,12 +48,17 @@ def merge(
     revisions: tuple[int, int],
     actor: Actor,
     clinic: Clinic,
+    *,
+    order_ids: Collection[int] | None = None,
+    knows_difference: bool = False,
 ) -> PatientMerge:
     """Merge a card into another one of the same person; return the trail.
 
     `chosen` are the fields (`patient_merge.FIELDS`) that the surviving card takes from the merged one, `revisions`
-    those of the two cards that the person saw. The region's orders are corrected there as by an amendment.
-    Raise Invalid (`snils` or `policy` is `two_people`; `patient` is `same_card`), Stale, NotFound, Forbidden.
+    those of the two cards that the person saw, `order_ids` the orders of both that were there then (None: not asked),
+    `knows_difference`: the person saw that somebody has declared the cards to be two people's. The region's orders are
+    corrected there as by an amendment. Raise Invalid (`snils` or `policy` is `two_people`; `patient` is `same_card` or
+    `declared_different`), Stale where anything that the person saw has changed, NotFound, Forbidden.
     """
     permit(tx, actor, Permission.MERGE)
     if surviving_id == merged_id:
@@ -60,6 +66,11 @@ def merge(
     surviving, merged = _card(tx, surviving_id, revisions[0]), _card(tx, merged_id, revisions[1])
     if differing_numbers := patient_merge.differing_numbers(surviving, merged):
         raise Invalid(dict.fromkeys(differing_numbers, TWO_PEOPLE))
+    if not knows_difference and merged_id in patient_merges.different(tx, surviving_id):
+        raise Invalid({"patient": "declared_different"})
+    present = [id for each in (surviving_id, merged_id) for id in patient_merges.order_ids(tx, each)]
+    if order_ids is not None and set(order_ids) != set(present):
+        raise Stale(f"patient {merged.patient_id}")
     result = patient_merge.combine(surviving, merged, chosen)
     before = _orders_of(tx, surviving_id, merged_id)
     changed = patient_merge.changes(surviving, result)
@@ -86,18 +97,21 @@ def merge(
     return patient_merges.require(tx, id)
 
 
-def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic) -> tuple[str, ...]:
+def undo_merge(tx: Tx, merge_id: int, actor: Actor, clinic: Clinic, *, revision: int | None = None) -> tuple[str, ...]:
     """Take two cards apart again: what moved then goes back, what was added since stays with the surviving card.
 
-    A field that the merge changed is as it was before, unless somebody has changed it since. Return the numbers
-    (`snils`, `policy`) that a card does not get back, because somebody else bears them by now. Raise Stale when it was
-    undone already, or the surviving card was itself merged into another one since; NotFound, Forbidden.
+    A field that the merge changed is as it was before, unless somebody has changed it since. `revision` is that of the
+    surviving card as the person saw it. Return the numbers (`snils`, `policy`) that a card does not get back, because
+    somebody else bears them by now. Raise Stale when it was undone already, the surviving card has changed, or was
+    itself merged into another one since; NotFound, Forbidden.
     """
     permit(tx, actor, Permission.MERGE)
     trail = patient_merges.require(tx, merge_id)
     surviving_id, merged_id = trail.surviving_id, trail.merged_id
     surviving = cards.get(tx, surviving_id)
     if trail.undone_at is not None or surviving is None or cards.is_merged(tx, surviving_id):
+        raise Stale(f"merge {merge_id}")
+    if revision not in (None, surviving.revision):
         raise Stale(f"merge {merge_id}")
     before = _orders_of(tx, surviving_id)
     lost = _restore_cards(tx, trail, surviving)
@@ -198,7 +212,7 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
         old, new = cleared.get((link.step.stored_id, link.scheduled_step_id), ("", ""))
         if old and present == new:
             conflict = old
-        elif not present and link.at >= trail.at:
+        elif not present and link.at >= trail.at and link.step.source is not StepSource.MANUAL:
             conflict = ", ".join(_contradictions(tx, link))
         else:
             continue

@@ -21,12 +21,14 @@ from broker.domain.errors import Duplicate, Invalid, NotFound, Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, ReferralDraft, ScheduledStep, StepState
-from broker.domain.patients import identifiers, names
+from broker.domain.patients import confirmation, identifiers, names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies import passthrough
 from broker.domain.studies.performed import PerformedStep
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
+from broker.store.queries.patients import patient_index
 from broker.store.tables import audit, devices, orders, outbox, performed, performed_links
 from broker.workflow import numbering, order_status, patients
 
@@ -60,11 +62,21 @@ def repeat_details(repeats: str) -> dict[str, str]:
     return {"repeat_of": repeats} if repeats else {}
 
 
-def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor: Actor, clinic: Clinic) -> Order:
+def register_walk_in(
+    tx: Tx,
+    sop_instance_uid: str,
+    draft: ReferralDraft,
+    actor: Actor,
+    clinic: Clinic,
+    confirmed: Confirmation | None = None,
+) -> Order:
     """Create an order for a study that was made without one, and link the two; only its result is sent to the region.
 
-    Station and start are those that the device reported, not those of the draft. Raise NotFound, WrongState if the
-    study belongs to an order already (a double click must not make two), Invalid, Forbidden.
+    Station and start are those that the device reported, not those of the draft. `confirmed`: the draft's patient, and
+    the fields in which it contradicts the device's and which a person has confirmed, as
+    `patient_index.walk_in_contradictions` names them. Raise NotFound, WrongState if the study belongs to an order
+    already (a double click must not make two), Invalid, also with the fields that contradict and are not confirmed,
+    Stale, Forbidden.
     """
     permit(tx, actor, Permission.REGISTER)
     permit(tx, actor, Permission.LINK)
@@ -81,10 +93,13 @@ def register_walk_in(tx: Tx, sop_instance_uid: str, draft: ReferralDraft, actor:
     role = BusRole.WALK_IN if clinic.sends_to_bus else BusRole.NONE
     uid = _own_study_uid(tx, step)
     order = create_order(tx, normalised, "", actor, clinic, role, performed_already=True, study_instance_uid=uid)
+    wrong = patient_index.walk_in_contradictions(tx, order.patient, step)
+    confirmation.check(draft.patient, wrong, confirmed)
     for scheduled in order.steps:
         performed_links.link(tx, step.stored_id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, AuditAction.REGISTER_WALK_IN, order.id, sop_instance_uid=sop_instance_uid)
+    seen = {"confirmed": ", ".join(wrong)} if wrong else {}
+    audit.write(tx, actor, AuditAction.REGISTER_WALK_IN, order.id, sop_instance_uid=sop_instance_uid, **seen)
     tx.notify()
     return orders.require(tx, order.id)
 

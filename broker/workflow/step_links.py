@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
 
 from broker.domain import lifecycle
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
-from broker.domain.errors import Invalid, Stale, WrongState
+from broker.domain.errors import Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order
-from broker.domain.patients import identifiers, names
+from broker.domain.patients import confirmation, identifiers, names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
@@ -22,22 +22,21 @@ from broker.workflow import order_status
 
 
 def link(
-    tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic, confirmed: Collection[str] = ()
+    tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic, confirmed: Confirmation | None = None
 ) -> None:
     """Link a step to the order that it belongs to, which its modality did not name.
 
-    `confirmed`: the fields in which the order's patient contradicts the device's and which the person has seen and
-    confirmed to be of one patient, as `patient_index.contradictions_of` names them.
+    `confirmed`: the order's patient as the person saw it, and the fields in which it contradicts the device's and which
+    were confirmed, as `patient_index.contradictions_of` names them; None: there was nothing to confirm.
     Raise NotFound, WrongState when the step belongs to an order already, Invalid with the fields that contradict and
-    are not confirmed, Forbidden.
+    are not confirmed, Stale if the patient is another one by now, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
     if performed_links.linked_steps(tx, step.stored_id):
         raise WrongState(f"performed step {sop_instance_uid} belongs to an order already")
     wrong = patient_index.contradictions_of(tx, order.patient, step)
-    if unseen := [field for field in wrong if field not in confirmed]:
-        raise Invalid(dict.fromkeys(unseen, "contradicts"))
+    confirmation.check(order.patient, wrong, confirmed)
     for scheduled in order.steps:
         performed_links.link(tx, step.stored_id, scheduled.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
@@ -67,16 +66,21 @@ def unlink(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: C
     tx.notify()
 
 
-def confirm_patient(tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic) -> None:
+def confirm_patient(
+    tx: Tx, sop_instance_uid: str, order_id: int, actor: Actor, clinic: Clinic, confirmed: Confirmation
+) -> None:
     """Confirm that a step is of this order's patient, although the device named another one.
 
-    Messages about the images may then be sent to the region. Raise NotFound, Forbidden.
+    Messages about the images may then be sent to the region. Raise NotFound, Stale and Invalid as `link`, Forbidden.
     """
     permit(tx, actor, Permission.LINK)
     step, order = performed.require(tx, sop_instance_uid), orders.require(tx, order_id)
+    noted = performed_links.conflicts(tx, order_id).get(sop_instance_uid, "")
+    confirmation.check(order.patient, noted.split(", ") if noted else (), confirmed)
     performed_links.resolve_conflict(tx, step.stored_id, [scheduled.id for scheduled in order.steps])
     order_status.recompute_status(tx, order, clinic)
-    audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid)
+    seen = {"confirmed": noted} if noted else {}
+    audit.write(tx, actor, AuditAction.CONFIRM_PATIENT, order.id, sop_instance_uid=sop_instance_uid, **seen)
     tx.notify()
 
 

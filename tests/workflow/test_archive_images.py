@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
-from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
+from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind, DiscrepancyState
 from broker.domain.studies.performed import PerformedChange, PerformedSeries, PerformedState, StepReference, StepSource
 from broker.store.database import Store
@@ -159,14 +160,29 @@ def test_accepting_what_was_made_already_adds_no_second_step(store: Store, order
     assert holding.images == 4
 
 
+def test_a_patient_who_was_corrected_after_the_look_does_not_get_the_study_by_that_look(
+    store: Store, order: Order
+) -> None:
+    answer(store, order, replace(fitting(order), patient_name="Попов^Олег", birth_date="19600101"))
+    [each] = waiting(store)
+    seen = Confirmation(order.patient, ("patient_name", "patient_birth_date"))
+    corrected = draft(patient=replace(order.patient, birth_date=date(1960, 1, 1)))
+    store.write(referrals.amend, order.id, order.revision, corrected, REGISTRAR, CLINIC)
+    with pytest.raises(Stale):
+        store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, seen)
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
 def test_another_patients_study_is_accepted_only_by_who_has_seen_what_contradicts(store: Store, order: Order) -> None:
     answer(store, order, replace(fitting(order), patient_name="Попов^Олег", birth_date="19600101"))
     [each] = waiting(store)
+    confirmed: tuple[str, ...]
     for confirmed in ((), ("patient_name",)):
         with pytest.raises(Invalid, match="patient_birth_date: contradicts"):
-            store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, confirmed)
+            store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, confirmed))
     assert now(store, order).state is OrderState.SCHEDULED
-    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ("patient_name", "patient_birth_date"))
+    seen = Confirmation(order.patient, ("patient_name", "patient_birth_date"))
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, seen)
     assert now(store, order).state is OrderState.COMPLETED
     with store.read() as reader:
         card = order_card.card(reader, order.accession_number)
@@ -294,7 +310,7 @@ def test_a_cancelled_order_is_not_performed_by_a_decision(store: Store, order: O
     [each] = waiting(store)
     store.write(referrals.cancel, order.id, order.revision, "ошибка", REGISTRAR, CLINIC)
     with pytest.raises(WrongState):
-        store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+        store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_name",)))
     assert len(waiting(store)) == 1
 
 
@@ -302,7 +318,7 @@ def test_what_was_accepted_can_be_unlinked_and_is_not_put_back(store: Store, ord
     theirs = replace(fitting(order), patient_name="Попов^Олег")
     answer(store, order, theirs)
     [each] = waiting(store)
-    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_name",)))
     with store.read() as reader:
         card = order_card.card(reader, order.accession_number)
     assert card is not None
@@ -383,7 +399,7 @@ def test_another_patients_images_under_the_orders_uid_hold_what_a_device_has_rep
     assert told(store, order)
     store.write(archive_images.reconsider, each.id, REGISTRAR, CLINIC)
     assert not told(store, order)
-    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_name",)))
     assert told(store, order)
 
 
@@ -416,7 +432,7 @@ def test_what_a_person_accepted_by_mistake_is_taken_back(store: Store, order: Or
     theirs = replace(fitting(order), patient_name="Попов^Олег")
     answer(store, order, theirs)
     [each] = waiting(store)
-    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_name",)))
     store.write(archive_images.reconsider, each.id, REGISTRAR, CLINIC)
     assert now(store, order).state is OrderState.SCHEDULED
     answer(store, order, theirs)
@@ -431,7 +447,7 @@ def test_what_was_accepted_for_an_order_that_a_person_had_closed_is_not_believed
     theirs = replace(fitting(order), patient_name="Попов^Олег")
     answer(store, order, theirs)
     [each] = waiting(store)
-    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, ["patient_name"])
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_name",)))
     with store.read() as reader:
         [step] = performed_table.completed_of_order(reader, order.id)
     store.write(step_links.unlink, step.sop_instance_uid, order.id, REGISTRAR, CLINIC)

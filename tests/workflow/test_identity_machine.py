@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from broker.domain.errors import BrokerError, Invalid
 from broker.domain.orders import Order
 from broker.domain.patients import names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import StepReference
@@ -133,8 +134,8 @@ class Identity(RuleBasedStateMachine):
         except Invalid as caught:
             if not sure:
                 return
-            fields = list(caught.problems)
-            self.store.write(step_links.link, step["sop_instance_uid"], order.id, REGISTRAR, CLINIC, fields)
+            seen = Confirmation(order.patient, tuple(caught.problems))
+            self.store.write(step_links.link, step["sop_instance_uid"], order.id, REGISTRAR, CLINIC, seen)
             self.truth.confirmed.add((step["id"], order.id))
         # Without a contradiction the registrar chose by what the screen says; both say the same.
 
@@ -146,7 +147,10 @@ class Identity(RuleBasedStateMachine):
             return
         link = linked[pick % len(linked)]
         if confirm:
-            self.store.write(step_links.confirm_patient, link["uid"], link["order_id"], REGISTRAR, CLINIC)
+            with self.store.read() as reader:
+                patient = orders.require(reader, link["order_id"]).patient
+            seen = Confirmation(patient, tuple(link["conflict"].split(", ")))
+            self.store.write(step_links.confirm_patient, link["uid"], link["order_id"], REGISTRAR, CLINIC, seen)
             self.truth.confirmed.add((link["step_id"], link["order_id"]))
         else:
             self.store.write(step_links.unlink, link["uid"], link["order_id"], REGISTRAR, CLINIC)
@@ -163,7 +167,10 @@ class Identity(RuleBasedStateMachine):
             if not take:
                 self.store.write(archive_images.dismiss, gap.id, REGISTRAR, CLINIC)
                 return
-            order = self.store.write(archive_images.accept, gap.id, REGISTRAR, CLINIC, _EVERY_FIELD)
+            with self.store.read() as reader:
+                patient = orders.require(reader, gap.order_id).patient
+            seen = Confirmation(patient, _EVERY_FIELD)
+            order = self.store.write(archive_images.accept, gap.id, REGISTRAR, CLINIC, seen)
         except BrokerError:
             return
         newest = int(self._rows("SELECT max(id) AS id FROM performed_step")[0]["id"] or 0)

@@ -27,7 +27,7 @@ from broker.store.tables import external_studies, orders, outbox, patients
 from broker.store.tables.external_studies import StoredStudy
 from broker.store.tables.incoming import Arrival
 from broker.store.tables.patient_merges import PatientMerge
-from broker.workflow import external_results, patient_merge, performed_steps, referrals, worklist_files
+from broker.workflow import external_results, patient_merge, performed_steps, referrals, step_links, worklist_files
 from tests.support import factory
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, XRAY, draft, message, performed
 
@@ -654,3 +654,43 @@ def test_merged_and_split_again_the_rows_are_as_they_were_whatever_happened_to_o
         check(store)
     finally:
         store.close()
+
+
+def test_cards_that_were_declared_two_peoples_are_merged_only_by_who_knows_of_it(
+    store: Store, one: Order, two: Order
+) -> None:
+    ids = one.patient.stored_id, two.patient.stored_id
+    store.write(patient_merge.declare_different, *ids, REGISTRAR)
+    with pytest.raises(Invalid, match="declared_different"):
+        merge(store, *ids)
+    store.write(patient_merge.merge, *ids, (), (1, 1), REGISTRAR, CLINIC, knows_difference=True)
+
+
+def test_an_order_that_came_after_the_look_does_not_move_unseen(store: Store, one: Order, two: Order) -> None:
+    ids = one.patient.stored_id, two.patient.stored_id
+    later = register(store, replace(TWIN, id=two.patient.id, patient_id=two.patient.patient_id), comment="later")
+    revisions = card(store, ids[0]).revision, card(store, ids[1]).revision
+    with pytest.raises(Stale):
+        store.write(patient_merge.merge, *ids, (), revisions, REGISTRAR, CLINIC, order_ids=(one.id, two.id))
+    seen = one.id, two.id, later.id
+    store.write(patient_merge.merge, *ids, (), revisions, REGISTRAR, CLINIC, order_ids=seen)
+
+
+def test_a_merge_is_undone_only_while_the_card_is_as_it_was_seen(store: Store, one: Order, two: Order) -> None:
+    trail = merge(store, one.patient.stored_id, two.patient.stored_id)
+    seen = card(store, one.patient.stored_id)
+    order = order_now(store, one)
+    changed = draft(patient=replace(order.patient, phone="+7 900 111-11-11"))
+    store.write(referrals.amend, order.id, order.revision, changed, REGISTRAR, CLINIC)
+    with pytest.raises(Stale):
+        store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC, revision=seen.revision)
+    now = card(store, one.patient.stored_id).revision
+    store.write(patient_merge.undo_merge, trail.id, REGISTRAR, CLINIC, revision=now)
+
+
+def test_an_order_that_was_closed_by_hand_is_not_doubted_after_the_split(store: Store, one: Order, two: Order) -> None:
+    trail = merge(store, one.patient.stored_id, two.patient.stored_id)
+    moved = order_now(store, two)
+    store.write(step_links.close, moved.id, moved.revision, REGISTRAR, CLINIC)
+    undo(store, trail.id)
+    assert rows(store, "SELECT conflict FROM performed_step_link") == [{"conflict": ""}]

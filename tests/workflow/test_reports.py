@@ -13,6 +13,7 @@ from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.orders import BusRole, Order
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.performed import PerformedChange, PerformedState, StepReference
 from broker.domain.studies.reports import Report, ReportDoubt, ReportState
 from broker.store.database import Store
@@ -233,7 +234,8 @@ def test_images_of_perhaps_another_patient_are_not_signed_before_a_person_has_lo
     with pytest.raises(Invalid) as caught:
         sign(store, order)
     assert caught.value.problems == {"images": "other_patient"}
-    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
+    seen = Confirmation(order.patient, ("patient_name",))
+    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC, seen)
     sign(store, order)
     assert kinds(store) == ["order", "images", "report"]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from broker.domain.actors import Actor, ActorKind, Role
-from broker.domain.errors import Forbidden, Invalid, NotFound, WrongState
+from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, OrderState
+from broker.domain.patients.confirmation import Confirmation
+from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Store
 from broker.store.tables import orders, outbox, performed_links
 from broker.workflow import referrals, step_links
@@ -80,3 +82,36 @@ def test_what_is_wrong_is_reported_and_nothing_is_stored(store: Store, made: str
         store.write(referrals.register_walk_in, made, draft(), RADIOLOGIST, CLINIC)
     with store.read() as reader:
         assert reader.value("SELECT count(*) FROM orders") == 0
+
+
+STRANGER = {"PatientName": "Сидоров^Олег", "PatientID": "9", "PatientBirthDate": "19900101", "PatientSex": "M"}
+UNKNOWN = {"PatientName": "EMERGENCY^7", "PatientBirthDate": "", "PatientSex": ""}
+
+
+def test_a_study_of_another_person_is_registered_only_by_who_has_seen_what_contradicts(store: Store) -> None:
+    create(store, creation("1.9.9", **STRANGER))
+    change(store, ending())
+    fields = ("patient_name", "patient_birth_date", "patient_sex")
+    given = draft()
+    with pytest.raises(Invalid) as caught:
+        store.write(referrals.register_walk_in, "1.2.3", given, REGISTRAR, CLINIC)
+    assert caught.value.problems == dict.fromkeys(fields, "contradicts")
+    seen = Confirmation(replace(given.patient, name=PersonName("Орлова", "Инна")), fields)
+    with pytest.raises(Stale):
+        store.write(referrals.register_walk_in, "1.2.3", given, REGISTRAR, CLINIC, seen)
+    with store.read() as reader:
+        assert reader.value("SELECT count(*) FROM patient") == 0
+    seen = Confirmation(given.patient, fields)
+    order = store.write(referrals.register_walk_in, "1.2.3", given, REGISTRAR, CLINIC, seen)
+    assert kinds(store, order.id) == [OutboxKind.IMAGES]
+
+
+def test_a_number_that_the_device_made_up_contradicts_nothing_but_anothers_card_does(store: Store) -> None:
+    known = store.write(referrals.register, draft(), REGISTRAR, CLINIC).patient
+    popov = Patient(PersonName("Попов", "Степан"), date(1938, 2, 17), Sex.MALE)
+    create(store, creation("1.9.9", **UNKNOWN, PatientID="7"))
+    store.write(referrals.register_walk_in, "1.2.3", draft(patient=popov), REGISTRAR, CLINIC)
+    create(store, creation("1.9.8", **UNKNOWN, PatientID=known.patient_id), "1.2.4")
+    with pytest.raises(Invalid) as caught:
+        store.write(referrals.register_walk_in, "1.2.4", draft(patient=popov), REGISTRAR, CLINIC)
+    assert caught.value.problems == {"patient_id": "contradicts"}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 
 from broker.domain.actors import Actor, ActorKind
-from broker.domain.errors import Invalid
+from broker.domain.errors import Invalid, Stale
 from broker.domain.orders import Order, OrderState
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.performed import WRONG_ENTRY, MppsOutcome, PerformedChange, PerformedState, StepReference
 from broker.store.database import Store
@@ -55,7 +58,8 @@ def test_images_of_another_patient_wait_for_a_person(store: Store, order: Order)
         card = order_card.card(reader, order.accession_number)
     assert card is not None
     assert card.conflicts == {"1.2": "patient_name, patient_id"}
-    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
+    seen = Confirmation(order.patient, ("patient_name", "patient_id"))
+    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC, seen)
     assert kinds(store) == ["order", "images"]
     with store.read() as reader:
         assert board.doubtful(reader) == []
@@ -71,7 +75,8 @@ def test_numbers_that_name_two_orders_wait_for_a_person(store: Store, order: Ord
     with store.read() as reader:
         [doubtful] = board.doubtful(reader)
     assert (doubtful.order.id, doubtful.fields) == (order.id, ("accession_number",))
-    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC)
+    seen = Confirmation(order.patient, ("accession_number",))
+    store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC, seen)
     assert "images" in kinds(store)
 
 
@@ -93,8 +98,8 @@ def test_a_person_links_what_contradicts_only_knowingly(
     assert raised.value.problems == dict.fromkeys(fields, "contradicts")
     assert now(store, order).state is OrderState.SCHEDULED
     with pytest.raises(Invalid):
-        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, ["something else"])
-    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, fields)
+        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient",)))
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, Confirmation(order.patient, tuple(fields)))
     assert now(store, order).state is OrderState.IN_PROGRESS
     with store.read() as reader:
         [row] = reader.rows("SELECT details FROM audit WHERE action = 'link'")
@@ -144,3 +149,50 @@ def test_an_order_rescheduled_after_its_cancellation_stays_scheduled(store: Stor
     assert now(store, order).state is OrderState.SCHEDULED
     with store.read() as reader:
         assert [row.kind for row in outbox.heads(reader)] == ["order"]
+
+
+MARRIED = {"patient_name": "Орлова^Марина", "patient_id": ""}
+CORRECTIONS = [
+    {"name": PersonName("Сидорова", "Нина")},
+    {"name": PersonName("Кузнецова", "Марина", "Павловна")},
+    {"birth_date": date(1961, 12, 3)},
+    {"sex": Sex.OTHER},
+    {"snils": ""},
+]
+
+
+def correct(store: Store, order: Order, changes: dict[str, Any]) -> None:
+    """Let somebody correct the patient while another person looks."""
+    corrected = draft(patient=replace(order.patient, **changes))
+    store.write(referrals.amend, order.id, now(store, order).revision, corrected, REGISTRAR, CLINIC)
+
+
+@pytest.mark.parametrize("changes", CORRECTIONS, ids=str)
+def test_a_patient_who_was_corrected_after_the_look_is_not_linked_by_that_look(
+    store: Store, order: Order, changes: dict[str, Any]
+) -> None:
+    store.write(performed_steps.start, performed("1.2", **MARRIED), message("create"), XRAY, CLINIC)
+    seen = Confirmation(order.patient, ("patient_name",))
+    correct(store, order, changes)
+    with pytest.raises(Stale):
+        store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, seen)
+    assert now(store, order).state is OrderState.SCHEDULED
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, replace(seen, patient=now(store, order).patient))
+
+
+def test_a_phone_number_that_was_added_meanwhile_is_no_other_patient(store: Store, order: Order) -> None:
+    store.write(performed_steps.start, performed("1.2", **MARRIED), message("create"), XRAY, CLINIC)
+    correct(store, order, {"phone": "+7 900 000-00-00"})
+    seen = Confirmation(order.patient, ("patient_name",))
+    store.write(step_links.link, "1.2", order.id, REGISTRAR, CLINIC, seen)
+
+
+def test_a_patient_is_confirmed_for_what_was_shown_only(store: Store, order: Order) -> None:
+    perform(store, order, "Орлова^Инна")
+    for seen in (
+        Confirmation(replace(order.patient, name=PersonName("Орлова", "Инна")), ("patient_name",)),
+        Confirmation(order.patient),
+    ):
+        with pytest.raises((Stale, Invalid)):
+            store.write(step_links.confirm_patient, "1.2", order.id, REGISTRAR, CLINIC, seen)
+    assert "images" not in kinds(store)

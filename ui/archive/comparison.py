@@ -83,9 +83,13 @@ def compared_rows(order: Order, study: ArchiveStudy, owner: Patient | None = Non
 _FITS_TIME = ("подходит", True)
 
 
-def contradictions(order: Order, study: ArchiveStudy) -> str:
-    """Return in words what speaks against a study being the referral's; empty if only signs are missing."""
-    wrong = [f"{each.name}: «{each.theirs}»" for each in compared_rows(order, study) if each.fits is False]
+def contradictions(order: Order, study: ArchiveStudy, owner: Patient | None = None) -> str:
+    """Return in words what speaks against a study being the referral's; empty if only signs are missing.
+
+    `owner` is our patient with the study's Patient ID, if that is another one.
+    """
+    rows = compared_rows(order, study, owner)
+    wrong = [f"{each.name}: «{each.theirs}»" for each in rows if each.fits is False]
     return ", ".join(wrong)
 
 

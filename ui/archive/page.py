@@ -5,7 +5,6 @@ The gravest is shown as a comparison, or the one that a person chose; the others
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -14,6 +13,7 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.orders import Order
 from broker.domain.patients import identity, names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
 from broker.security import permissions
 from broker.security.permissions import Permission
@@ -62,7 +62,8 @@ class ArchivePage:
         self._links = permissions.may(actor, Permission.LINK)
         self._number = number  # of the referral to begin with
         self._chosen: int | None = None  # the discrepancy that a person wants to compare
-        self._asked: DoubtfulStudy | None = None  # what the open dialog asks about
+        # What the open dialog asks about, and what it says.
+        self._asked: tuple[DoubtfulStudy, Confirmation] | None = None
         self._found: ArchivePageData | None = None
         with ui.element("div").classes("page-head"):
             text("h1", archive.PLACE)
@@ -184,12 +185,14 @@ class ArchivePage:
 
     def _ours_button(self, each: DoubtfulStudy, *, small: bool) -> None:
         """Draw the button that takes a study; where something speaks against it, the dialog says so first."""
-        id, against = each.discrepancy.id, contradictions(each.order, each.discrepancy.study)
+        owner = self._found.owners.get(each.discrepancy.id) if self._found else None
+        against = contradictions(each.order, each.discrepancy.study, owner)
         word = "Это наше исследование"
         if against:
-            theme.button(word, lambda: self._ask(each, against), small=small).props("data-opens=ours")
+            theme.button(word, lambda: self._ask(each, owner, against), small=small).props("data-opens=ours")
         else:
-            theme.button(word, lambda: self._accept(id), small=small, kind="" if small else "primary")
+            kind = "" if small else "primary"
+            theme.button(word, lambda: self._accept(each, Confirmation(each.order.patient)), small=small, kind=kind)
 
     def _dialog(self) -> None:
         with theme.dialog("ours", "Это точно наше исследование?", danger="Да, наше", on_danger=self._sure, leave="Нет"):
@@ -207,8 +210,12 @@ class ArchivePage:
         ids = [each.discrepancy.id for each in self._found.gaps.studies]
         self._choose(ids[(ids.index(id) + 1) % len(ids)] if id in ids else None)
 
-    def _ask(self, each: DoubtfulStudy, against: str) -> None:
-        self._asked = each
+    def _ask(self, each: DoubtfulStudy, owner: Patient | None, against: str) -> None:
+        study, patient = each.discrepancy.study, each.order.patient
+        fields = identity.contradictions(patient, study.patient_name, study.patient_id, study.birth_date)
+        if owner is not None and "patient_id" not in fields:
+            fields.append("patient_id")  # the dialog says whose card number it is
+        self._asked = each, Confirmation(patient, tuple(fields))
         order = each.order
         more = " Шина узнает, что снимки сделаны." if self._services.clinic.sends_to_bus else ""
         who = f"{names.short(order.patient.name)}, {order.accession_number}"
@@ -216,14 +223,10 @@ class ArchivePage:
 
     async def _sure(self) -> None:
         if self._asked:
-            discrepancy, order = self._asked.discrepancy, self._asked.order
-            study = discrepancy.study
-            seen = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
-            # The comparison says whose card number it is.
-            await self._accept(discrepancy.id, [*seen, "patient_id"])
+            await self._accept(*self._asked)
 
-    async def _accept(self, id: int, confirmed: Collection[str] = ()) -> None:
-        services, actor = self._services, current_actor(self._services)
+    async def _accept(self, each: DoubtfulStudy, confirmed: Confirmation) -> None:
+        services, actor, id = self._services, current_actor(self._services), each.discrepancy.id
         if done := await attempt(
             lambda: services.store.write(archive_images.accept, id, actor, services.clinic, confirmed)
         ):

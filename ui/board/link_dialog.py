@@ -8,6 +8,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from broker.domain.patients import names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Sex
 from broker.domain.studies.performed import PerformedStep
 from broker.store.queries.board import UnlinkedStep
@@ -116,7 +117,8 @@ class LinkDialog:
         if study is None or visit is None:
             return
         actor = current_actor(services)
-        uid, order, seen = study.step.sop_instance_uid, visit.order, self._contradicts
+        uid, order = study.step.sop_instance_uid, visit.order
+        seen = Confirmation(order.patient, tuple(self._contradicts))
         if await attempt(lambda: services.store.write(step_links.link, uid, order.id, actor, services.clinic, seen)):
             theme.show_message(f"Снимки связаны: {order.accession_number}, {names.short(order.patient.name)}")
 

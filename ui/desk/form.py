@@ -17,6 +17,7 @@ from broker.domain.clinic.devices import Device
 from broker.domain.errors import Duplicate, Invalid, Stale, WrongState
 from broker.domain.orders import Order
 from broker.domain.patients import names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.patient_match import Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import prior_studies
@@ -58,6 +59,7 @@ class DeskData:
     found: PatientMatch  # whom the fields mean
     earlier: PatientHistory | None  # of that patient
     closed: str  # why it cannot be saved any more; empty if it can
+    contradictions: tuple[str, ...]  # in what a study that was made contradicts the patient
 
 
 class DeskForm:
@@ -73,6 +75,8 @@ class DeskForm:
         self.draft: Draft | None = None
         self.generation = 0
         self.keystrokes = 0
+        self.contradictions: tuple[str, ...] = ()  # in what a study that was made contradicts the patient
+        self.confirmed: Confirmation | None = None  # what of it a person was asked about
         self.day = DeviceDay((), {}, services.clinic.hours)
         self.device: Device | None = None  # shown in the sidebar; between two referrals that of the last one
         self.form = ReferralForm(
@@ -186,6 +190,7 @@ class DeskForm:
         if generation != self.generation:
             return False
         self._show_closed(seen.closed)
+        self.contradictions = seen.contradictions
         self.recent.show(seen.latest)
         self.similar.show(patient, seen.found)
         self._show_history(seen.earlier, patient, on)
@@ -213,6 +218,7 @@ class DeskForm:
             found=found,
             earlier=history.read(reader, patient) if patient else None,
             closed=self.mode.closed_reason(reader),
+            contradictions=tuple(self.mode.contradictions(reader, patient or typed)),
         )
 
     def _show_history(self, earlier: PatientHistory | None, typed: Patient, on: date) -> None:
@@ -236,6 +242,8 @@ class DeskForm:
 
     def _name_save(self) -> None:
         word = "Записать всё равно" if self.repeats.was_asked() else "Сохранить"
+        if self.contradictions and self.confirmed and self.confirmed.fields == self.contradictions:
+            word = "Это один человек, сохранить"
         self.bar.name_save(word)
 
     def _show_closed(self, reason: str) -> None:
@@ -370,6 +378,14 @@ class DeskForm:
             self._name_save()
             self.bar.show_note("Такое уже делали, смотрите выше. Если нужно снова, нажмите ещё раз", bad=True)
             return
+        confirmed = Confirmation(draft.patient, self.contradictions)
+        if self.contradictions and self.confirmed != confirmed:
+            self.confirmed = confirmed
+            self._name_save()
+            differ = words.contradictions(self.contradictions)
+            note = f"На аппарате иначе: не сходится {differ}. Если это один человек, нажмите ещё раз"
+            self.bar.show_note(note, bad=True)
+            return
         # From here on the form shows what is being saved: should the program stop before the answer is shown, the same
         # press after the restart submits the same content and makes no second referral.
         self.form.nearest = False
@@ -379,7 +395,7 @@ class DeskForm:
         repeated = self.repeats.repeats()
 
         def save() -> Order:
-            return mode.save(services.store, draft, self.actor, services.clinic, repeated)
+            return mode.save(services.store, draft, self.actor, services.clinic, repeated, confirmed)
 
         try:
             done = await attempt(

@@ -15,6 +15,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.orders import Order, ReferralDraft
 from broker.domain.patients import names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.security.permissions import Permission
 from broker.store.database import Reader, Store
@@ -67,8 +68,17 @@ class FormMode(ReferralRules):
     def fill(self, form: ReferralForm) -> None:
         """Fill the empty form when the page opens."""
 
-    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
-        """Run the use case that saves; `repeats` names the studies that are repeated knowingly."""
+    def contradictions(self, reader: Reader, patient: Patient) -> list[str]:
+        """Return in which fields what is known of a study contradicts the patient; a person must confirm them."""
+        return []
+
+    def save(
+        self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
+    ) -> Order:
+        """Run the use case that saves.
+
+        `repeats` names the studies that are repeated knowingly, `confirmed` what of `contradictions` was confirmed.
+        """
         return store.write(referrals.register, draft, actor, clinic, repeats=repeats)
 
     def closed_reason(self, reader: Reader) -> str:
@@ -113,7 +123,9 @@ class AmendMode(FormMode):
         # The other stations of an order on several stay.
         return planned if planned[:1] == (device.ae_title,) else (device.ae_title,)
 
-    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
+    def save(
+        self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
+    ) -> Order:
         order = self.card.order
         return store.write(referrals.amend, order.id, order.revision, draft, actor, clinic)
 
@@ -155,7 +167,9 @@ class IncomingMode(FormMode):
         if self.sender_words:
             form.fields["procedure"].show_hint(f"В направлении: «{self.sender_words}»")
 
-    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
+    def save(
+        self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
+    ) -> Order:
         return store.write(
             incoming_referrals.accept,
             self.referral.stored_id,
@@ -228,8 +242,14 @@ class WalkInMode(FormMode):
     def may_be_past(self, start: datetime) -> bool:
         return True
 
-    def save(self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str) -> Order:
-        return store.write(referrals.register_walk_in, self.study.step.sop_instance_uid, draft, actor, clinic)
+    def contradictions(self, reader: Reader, patient: Patient) -> list[str]:
+        return patient_index.walk_in_contradictions(reader, patient, self.study.step)
+
+    def save(
+        self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation
+    ) -> Order:
+        uid = self.study.step.sop_instance_uid
+        return store.write(referrals.register_walk_in, uid, draft, actor, clinic, confirmed)
 
     def closed_reason(self, reader: Reader) -> str:
         now = desk.walk_in(reader, self.study.step.sop_instance_uid)

@@ -12,6 +12,7 @@ from broker.domain.clinic.devices import Device
 from broker.domain.lifecycle import Event, allowed
 from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.patients import identifiers, names
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepSource, images_made
 from broker.domain.studies.reports import ReportState
@@ -247,11 +248,11 @@ class OrderPage:
         if await attempt(lambda: services.store.write(step_links.unlink, uid, order.id, actor, services.clinic)):
             theme.show_message(f"Отвязано: {order.accession_number}")
 
-    async def _confirm(self, uid: str) -> None:
+    async def _confirm(self, uid: str, seen: Confirmation) -> None:
         services, order = self._services, self._found.card.order
         actor = current_actor(services)
         if await attempt(
-            lambda: services.store.write(step_links.confirm_patient, uid, order.id, actor, services.clinic)
+            lambda: services.store.write(step_links.confirm_patient, uid, order.id, actor, services.clinic, seen)
         ):
             theme.show_message(f"Подтверждено: {order.accession_number}")
 
@@ -322,7 +323,8 @@ class OrderPage:
                     )
                     if self._may(Permission.LINK):
                         uid = step.sop_instance_uid
-                        theme.button("Да, это он", lambda uid=uid: self._confirm(uid), small=True)
+                        seen = Confirmation(order.patient, tuple(card.conflicts[uid].split(", ")))
+                        theme.button("Да, это он", lambda uid=uid, seen=seen: self._confirm(uid, seen), small=True)
                 if self._may(Permission.LINK):
                     word = "Снять отметку" if step.source is StepSource.MANUAL else "Это чужие снимки"
                     uid = step.sop_instance_uid

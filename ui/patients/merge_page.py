@@ -257,10 +257,19 @@ class MergePage:
     async def _merge(self) -> None:
         services, one, other = self._services, self._one, self._other
         actor, chosen = current_actor(services), tuple(self._chosen)
-        revisions = one.revision, other.revision
+        found, revisions = self._found, (one.revision, other.revision)
+        order_ids = (*found.surviving.order_ids, *found.merged.order_ids)
         done = await attempt(
             lambda: services.store.write(
-                patient_merge.merge, one.stored_id, other.stored_id, chosen, revisions, actor, services.clinic
+                patient_merge.merge,
+                one.stored_id,
+                other.stored_id,
+                chosen,
+                revisions,
+                actor,
+                services.clinic,
+                order_ids=order_ids,
+                knows_difference=found.different,
             )
         )
         if done:

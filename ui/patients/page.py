@@ -153,10 +153,12 @@ class PatientPage:
             split.props(f'aria-label="Разъединить с картой {former.patient.patient_id}"')
 
     async def _split(self, former: FormerCard) -> None:
-        services = self._services
+        services, revision = self._services, self._found.patient.revision
         actor = current_actor(services)
         done = await attempt(
-            lambda: services.store.write(patient_merge.undo_merge, former.merge_id, actor, services.clinic)
+            lambda: services.store.write(
+                patient_merge.undo_merge, former.merge_id, actor, services.clinic, revision=revision
+            )
         )
         if done is None:
             return

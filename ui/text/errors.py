@@ -20,6 +20,7 @@ from ui.text import referral_fields, words
 PROBLEMS: dict[tuple[str, str], str] = {
     **referral_fields.PROBLEMS,
     ("patient", "same_card"): "Это одна и та же карта",
+    ("patient", "declared_different"): "Тем временем решили, что это разные люди. Откройте сравнение заново",
     ("snils", "two_people"): "СНИЛС разные и оба верны: это два человека. Объединить нельзя",
     ("policy", "two_people"): "Полисы разные и оба верны: это два человека. Объединить нельзя",
     ("conclusion", "required"): "Напишите заключение: без него не подписать",
@@ -28,6 +29,10 @@ PROBLEMS: dict[tuple[str, str], str] = {
     ("recommendations", "too_long"): "Не больше 4 000 знаков",
     ("effective_dose", "unreadable"): "Напишите дозу числом, например 0,03",
     ("effective_dose", "range"): "Доза от 0 до 1000 мЗв, проверьте единицы",
+    ("patient_name", "contradicts"): "На снимках другое имя. Откройте заново и сверьте",
+    ("patient_id", "contradicts"): "На снимках номер другой карты. Откройте заново и сверьте",
+    ("patient_birth_date", "contradicts"): "На снимках другая дата рождения. Откройте заново и сверьте",
+    ("patient_sex", "contradicts"): "На снимках другой пол. Откройте заново и сверьте",
     ("images", "other_patient"): "На аппарате назван другой пациент. Пусть сначала подтвердят, чьи это снимки",
     ("images", "disputed"): "В архиве эти снимки названы иначе. Пусть сначала решат, чьи они",
     ("images", "none"): "Снимки делали не у нас, описывать здесь нечего",

@@ -73,6 +73,7 @@ class ComparedCard:
     since: datetime | None  # UTC: its first order
     created_by: str  # who registered that
     orders: tuple[OrderToMove, ...]  # newest first, without the cancelled
+    order_ids: tuple[int, ...]  # all of them
     external_studies: int
 
 
@@ -146,6 +147,7 @@ def _compared(reader: Reader, patient: Patient) -> ComparedCard:
         since=instant(first["authored_on"]) if first else None,
         created_by=first["created_by"] if first else "",
         orders=tuple(_to_move(reader, visit) for visit in schedule.history(reader, patient.stored_id, MOST_VISITS)),
+        order_ids=tuple(patient_merges.order_ids(reader, patient.stored_id)),
         external_studies=int(
             reader.value("SELECT count(*) FROM external_study WHERE patient_id = ?", [patient.id]) or 0
         ),

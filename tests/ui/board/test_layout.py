@@ -8,6 +8,7 @@ import pytest
 
 from broker.domain.clinic.devices import Device
 from broker.domain.orders import Priority
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedState
 from broker.store.database import Tx
@@ -237,7 +238,8 @@ def test_a_doubted_study_is_never_shown_as_done(scene: Scene) -> None:
     scene.deliver(order)
     [visit] = day(scene).visits
     assert words.visit_state(visit) == "attention"
-    scene.store.write(step_links.confirm_patient, "1.2.1", order.id, REGISTRAR, CLINIC)
+    seen = Confirmation(order.patient, ("patient_name",))
+    scene.store.write(step_links.confirm_patient, "1.2.1", order.id, REGISTRAR, CLINIC, seen)
     [visit] = day(scene).visits
     assert words.visit_state(visit) == "done"
 

@@ -22,7 +22,7 @@ from broker.workflow import incoming_referrals, performed_steps
 from tests.support import factory
 from tests.support.clock import TODAY
 from tests.support.factory import CLINIC, KUZNETSOVA
-from tests.support.waiting import wait_until_async
+from tests.support.waiting import assert_stays, wait_until_async
 from tests.ui.conftest import person
 from tests.ui.desk.hands import Hands
 from tests.ui.scene import Scene, press, texts
@@ -244,6 +244,30 @@ async def test_a_study_without_a_referral_is_registered_as_its_device_reported_i
     assert order.state is OrderState.IN_PROGRESS
     assert order.bus_role is BusRole.WALK_IN
     assert order.steps[0].start == scene.local("09:15")
+
+
+async def test_whose_device_named_another_patient_is_saved_only_after_the_question(
+    scene: Scene, services: Services
+) -> None:
+    step = factory.performed("1.2.7", patient_name="Сидорова^Инна^Львовна", patient_sex="F")
+    scene.store.write(performed_steps.start, step, factory.message("w"), factory.XRAY, CLINIC)
+    asks = "На аппарате иначе: не сходится имя. Если это один человек, нажмите ещё раз"
+    async with person(services) as user:
+        await user.open("/desk?walkin=1.2.7")
+        hands = Hands(user)
+        for name, value in (("last", "Попова"), ("born", "05.05.1980"), ("what", "WLB-KNEE")):
+            hands.type(name, value)
+        hands.press_save()
+        await user.should_see(asks)
+        await user.should_see("Это один человек, сохранить")
+        assert orders(scene.store) == []
+        hands.type("last", "Орлова")  # somebody else again
+        press(user, "Это один человек, сохранить")
+        await assert_stays(lambda: orders(scene.store) == [])
+        press(user, "Это один человек, сохранить")
+        await wait_until_async(lambda: user.back_history[-1].startswith("/order/"))
+    [order] = orders(scene.store)
+    assert order.patient.name.family == "Орлова"
 
 
 async def test_the_latin_name_of_a_device_is_shown_beside_the_typed_one(scene: Scene, services: Services) -> None:

@@ -36,13 +36,31 @@ def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> 
     The card number of another patient of ours contradicts whatever the name: namesakes differ in nothing else. A device
     may have the data of a card that has been merged into this one since: they are the same patient's.
     """
-    found = identity.contradictions_of(patient, step)
-    former = patients.merged_cards(reader, patient.stored_id) if found else []
-    if any(not identity.contradictions_of(each, step) for each in former):
+    reported = step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex
+    return contradictions(reader, patient, *reported)
+
+
+def contradictions(
+    reader: Reader, patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = ""
+) -> list[str]:
+    """Return in which fields a patient as reported contradicts ours; see `contradictions_of`."""
+    found = identity.contradictions(patient, name, patient_id, birth_date, sex)
+    former = patients.merged_cards(reader, patient.stored_id) if found and patient.id is not None else []
+    if any(not identity.contradictions(each, name, patient_id, birth_date, sex) for each in former):
         return []
-    if foreign_ids(reader, patient, [step.patient_id]) and "patient_id" not in found:
+    if foreign_ids(reader, patient, [patient_id]) and "patient_id" not in found:
         found.append("patient_id")
     return found
+
+
+def walk_in_contradictions(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:
+    """Return in which fields the patient of a study without an order contradicts the one who is registered for it.
+
+    A number that a device made up for somebody who was not on its list contradicts nothing; another card's does.
+    """
+    found = contradictions_of(reader, patient, step)
+    is_foreign = bool(foreign_ids(reader, patient, [step.patient_id]))
+    return [field for field in found if field != "patient_id" or is_foreign]
 
 
 def foreign_ids(reader: Reader, patient: Patient, patient_ids: Iterable[str]) -> frozenset[str]:

@@ -65,6 +65,12 @@ def _add_options(add: argparse.ArgumentParser) -> None:
         "--strict-mpps", action=yes_no, help="refuse MPPS that breaks the standard instead of correcting it"
     )
     add.add_argument(
+        "--own-study-uids",
+        action=yes_no,
+        help="it makes Study Instance UIDs of its own and reports none: its studies in the archive are taken by the"
+        " accession number if they are alone with it and everything else fits",
+    )
+    add.add_argument(
         "--mpps-hours", type=int, metavar="N", help="a study that runs longer is closed: its device failed (default 12)"
     )
 
@@ -123,7 +129,7 @@ def _policies(device: Device) -> Iterator[str]:
             continue
         if each.name == "own_only":
             yield "--any-station"
-        elif each.name == "strict_mpps":
-            yield "--strict-mpps"
+        elif value is True:
+            yield f"--{each.name.replace('_', '-')}"
         else:
             yield shlex.join([f"--{each.name.replace('_', '-')}", str(value)])

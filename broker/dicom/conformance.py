@@ -11,19 +11,9 @@ from pydicom.uid import UID
 from broker.dicom import services
 from broker.dicom.codec import charset
 from broker.dicom.mpps.rules import RULES
-from broker.dicom.scu.archive import (
-    DAYS as ARCHIVE_DAYS,
-)
-from broker.dicom.scu.archive import (
-    LONGEST,
-    MATCHED,
-    NO_IMAGES,
-    SERIES_KEYS,
-    SOP_CLASS,
-    STUDY_KEYS,
-    TIMEOUT,
-    ArchiveAddress,
-)
+from broker.dicom.scu.archive import DAYS as ARCHIVE_DAYS
+from broker.dicom.scu.archive import LONGEST, SCAN_EVERY, TIMEOUT, ArchiveAddress
+from broker.dicom.scu.archive_query import MATCHED, NO_IMAGES, SERIES_KEYS, SOP_CLASS, STUDY_KEYS
 from broker.dicom.server import PortSettings
 from broker.dicom.statuses import MAY_NO_LONGER_BE_UPDATED, Status
 from broker.dicom.worklist import service
@@ -194,10 +184,14 @@ def _archive(address: ArchiveAddress | None) -> Iterator[str]:
         f"Every minute the archive ({whom}) is asked for the orders of the last {ARCHIVE_DAYS} days, over one"
         f" association that lasts at most {LONGEST:g} s; each answer is awaited for {TIMEOUT:g} s. The transfer"
         " syntaxes are the library's defaults, queries are in ISO_IR 192. Nothing is retrieved or stored.",
-        "At study level an order is asked for by its Study Instance UID, then by each of its Accession Numbers. An"
-        " answer counts only if it has the value that was asked for, its patient agrees with the order's in name or"
-        " Patient ID and contradicts it in nothing, and it is not older than the order. At series level the images of"
-        f" such a study are counted, without series of {', '.join(sorted(NO_IMAGES))}.",
+        "At study level an order is asked for by its Study Instance UID, by those under which modalities have reported"
+        " its images (MPPS), then by each of its Accession Numbers. An answer counts only if it has one of these UIDs,"
+        " its patient agrees with the order's in name or Patient ID and contradicts it in nothing, and it is not older"
+        " than the order. By its Accession Number alone it counts only for modalities that are set so. At series level"
+        " the images of"
+        f" such a study are counted, without series of {', '.join(sorted(NO_IMAGES))}. Every"
+        f" {SCAN_EVERY / 60:g} minutes the studies of each of these days are asked for by Study Date, to find those"
+        " that belong to no order.",
     )
     yield from _section("6.2.1 Keys")
     yield from _table(

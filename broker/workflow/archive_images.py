@@ -15,13 +15,20 @@ from broker.domain.lifecycle import Event
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients import confirmation, identifiers
 from broker.domain.patients.confirmation import Confirmation
-from broker.domain.studies import archive as evidence
-from broker.domain.studies.archive import ArchiveStudy, Comparison, Discrepancy, DiscrepancyKind, DiscrepancyState
+from broker.domain.studies.archive import (
+    ArchiveStudy,
+    Comparison,
+    Discrepancy,
+    DiscrepancyKind,
+    DiscrepancyState,
+    compare,
+)
 from broker.domain.studies.performed import PerformedState, PerformedStep, StepReference, StepSource
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
+from broker.store.queries import archive_evidence
 from broker.store.queries.patients import patient_index
-from broker.store.tables import archive, audit, orders, patients, performed, performed_links
+from broker.store.tables import archive, archive_unreferred, audit, orders, performed, performed_links
 from broker.workflow import order_status
 
 _NOTED_EVERY = timedelta(minutes=1)  # how often it is written down that nothing has come yet
@@ -40,11 +47,9 @@ def record_answer(
     order = orders.get(tx, order_id)
     if order is None:
         return False
-    foreign = patient_index.foreign_ids(tx, order.patient, (each.patient_id for each in found))
+    evidence = archive_evidence.about(tx, order, archive_evidence.evidence_of(tx, order), found)
+    comparison = compare(order, found, evidence)
     uids = {each.study_instance_uid for each in found}
-    taken = [uid for uid in uids if uid and orders.is_taken(tx, "study_instance_uid", uid, by_another_than=order.id)]
-    former = patients.merged_cards(tx, order.patient.stored_id)
-    comparison = evidence.compare(order, found, archive.decided(tx, order_id), foreign, taken, former)
     if archive.set_discrepancies(tx, order_id, comparison, uids, settled=settled):
         order_status.recompute_dispute(tx, order, clinic)
         tx.notify()
@@ -92,9 +97,40 @@ def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Confirmatio
     permit(tx, actor, Permission.LINK)
     each, order = _open(tx, id)
     study = each.study
-    wrong = patient_index.contradictions(tx, order.patient, study.patient_name, study.patient_id, study.birth_date)
-    confirmation.check(order.patient, wrong, confirmed)
+    wrong = _check(tx, order, study, confirmed)
     archive.decide(tx, id, DiscrepancyState.ACCEPTED, actor.name)
+    uid = _take(tx, order, study, actor, clinic)
+    _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, each, sop_instance_uid=uid, confirmed=", ".join(wrong))
+    return order
+
+
+def link_unreferred(
+    tx: Tx, id: int, order_id: int, actor: Actor, clinic: Clinic, confirmed: Confirmation | None = None
+) -> Order:
+    """Take a study of the archive that bears no order's number for this order's, as this person says; return the order.
+
+    `confirmed` is that of `accept`. Raise what `accept` raises.
+    """
+    permit(tx, actor, Permission.LINK)
+    study, order = archive_unreferred.require(tx, id).study, orders.require(tx, order_id)
+    wrong = _check(tx, order, study, confirmed)
+    accepted = archive.require(tx, archive.add_accepted(tx, order.id, study, actor.name))
+    archive_unreferred.remove(tx, id)
+    uid = _take(tx, order, study, actor, clinic)
+    _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, accepted, sop_instance_uid=uid, confirmed=", ".join(wrong))
+    return order
+
+
+def _check(tx: Tx, order: Order, study: ArchiveStudy, confirmed: Confirmation | None) -> list[str]:
+    """Return in which fields the patients contradict each other; raise Invalid, Stale unless a person has seen them."""
+    person = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+    wrong = patient_index.contradictions(tx, order.patient, *person)
+    confirmation.check(order.patient, wrong, confirmed)
+    return wrong
+
+
+def _take(tx: Tx, order: Order, study: ArchiveStudy, actor: Actor, clinic: Clinic) -> str:
+    """Let a study be an order's: perform it where it was not, and count; return the SOP Instance UID of a new step."""
     uid = ""
     if order.state is not OrderState.COMPLETED:
         lifecycle.after(order.state, Event.CLOSE)
@@ -105,8 +141,7 @@ def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Confirmatio
     _count(tx, order, Comparison((study,)), actor)
     order_status.recompute_status(tx, order, clinic)
     order_status.recompute_dispute(tx, orders.require(tx, order.id), clinic)
-    _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, each, sop_instance_uid=uid, confirmed=", ".join(wrong))
-    return order
+    return uid
 
 
 def dismiss(tx: Tx, id: int, actor: Actor, clinic: Clinic) -> Order:
@@ -223,6 +258,7 @@ def _step(tx: Tx, order: Order, comparison: Comparison, clinic: Clinic) -> Perfo
         patient_name=study.patient_name,
         patient_id=study.patient_id,
         patient_birth_date=study.birth_date,
+        patient_sex=study.patient_sex,
         images=comparison.images or 0,
         references=tuple(StepReference(each.study_instance_uid) for each in comparison.believed),
         source=StepSource.ARCHIVE,

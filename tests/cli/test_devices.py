@@ -20,7 +20,7 @@ from tests.support import factory
 EVERY_OPTION = [
     *("--name", "КТ", "--modality", "ct", "--room", "каб. 1", "--address", "10.0.4.1,10.0.4.2", "--charset", "latin"),
     *("--fallback-charset", "ISO_IR 192", "--longest", "32", "--any-station", "--days-before", "2"),
-    *("--days-after", "7", "--closed-hours", "4", "--strict-mpps", "--mpps-hours", "6"),
+    *("--days-after", "7", "--closed-hours", "4", "--strict-mpps", "--mpps-hours", "6", "--own-study-uids"),
 ]
 
 
@@ -41,24 +41,51 @@ def note_contact_of(config: Path, ae_title: str) -> None:
 def test_every_policy_has_an_option_and_is_listed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["device", "add", "CT_1", *EVERY_OPTION, "-c", str(config)]) == 0
     every = Device(
-        "CT_1", "КТ", "CT", "каб. 1", "10.0.4.1, 10.0.4.2", "latin", True, "ISO_IR 192", 32, False, 2, 7, 4, True, 6
+        "CT_1",
+        "КТ",
+        "CT",
+        "каб. 1",
+        "10.0.4.1, 10.0.4.2",
+        "latin",
+        True,
+        "ISO_IR 192",
+        32,
+        False,
+        2,
+        7,
+        4,
+        True,
+        6,
+        True,
     )
     assert known(config) == every
     assert capsys.readouterr().out == "Device CT_1 is registered.\n"
     assert main(["device", "list", "-c", str(config)]) == 0
     assert capsys.readouterr().out == (
         "CT_1\tCT\tКТ\tnever called\t--address '10.0.4.1, 10.0.4.2' --charset latin --fallback-charset 'ISO_IR 192'"
-        " --longest 32 --any-station --days-before 2 --days-after 7 --closed-hours 4 --strict-mpps --mpps-hours 6\n"
+        " --longest 32 --any-station --days-before 2 --days-after 7 --closed-hours 4 --strict-mpps --mpps-hours 6"
+        " --own-study-uids\n"
     )
 
 
 def test_what_is_not_given_stays(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["device", "add", "CT_1", *EVERY_OPTION, "-c", str(config)])
-    changes = ["--charset", "auto", "--address", "", "--no-any-station", "--no-strict-mpps", "--longest", "64"]
+    changes = [
+        "--charset",
+        "auto",
+        "--address",
+        "",
+        "--no-any-station",
+        "--no-strict-mpps",
+        "--longest",
+        "64",
+        "--no-own-study-uids",
+    ]
     assert main(["device", "add", "CT_1", *changes, "-c", str(config)]) == 0
     changed = known(config)
     assert changed is not None
     assert (changed.charset, changed.address, changed.own_only, changed.strict_mpps) == ("auto", "", True, False)
+    assert not changed.own_study_uids
     assert (changed.name, changed.days_after, changed.fallback_charset) == ("КТ", 7, "ISO_IR 192")
     assert "Device CT_1 is changed." in capsys.readouterr().out
 

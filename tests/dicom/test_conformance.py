@@ -16,7 +16,7 @@ from broker.config.configuration import Config
 from broker.config.sections import PacsConfig
 from broker.dicom import conformance, services
 from broker.dicom.mpps.rules import RULES
-from broker.dicom.scu import archive
+from broker.dicom.scu import archive_query
 from broker.dicom.server import DicomServer
 from broker.dicom.statuses import Status
 from broker.dicom.worklist.attributes import STEP, TOP
@@ -43,7 +43,7 @@ def test_what_an_archive_is_asked_is_documented(config: Config) -> None:
     stated = conformance.write(port_settings(config.dicom), archive_address(asking), "1.0")
     assert re.search(r"\| 1\.2\.840\.10008\.5\.1\.4\.1\.2\.2\.1 \| Yes \| No \|", stated)
     assert "PACS at 10.0.0.9:104" in stated
-    for keyword in (*archive.STUDY_KEYS, *archive.SERIES_KEYS):
+    for keyword in (*archive_query.STUDY_KEYS, *archive_query.SERIES_KEYS):
         tag = Tag(keyword)
         assert f"{dictionary_description(tag)} | ({tag.group:04X},{tag.element:04X})" in stated, keyword
 

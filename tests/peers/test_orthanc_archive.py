@@ -20,13 +20,13 @@ from broker.domain.studies.performed import StepSource
 from broker.store.database import Store
 from broker.store.queries import order_card, schedule
 from broker.store.tables import archive as archive_table
-from broker.store.tables import orders, outbox, performed
+from broker.store.tables import devices, orders, outbox, performed
 from broker.workflow import archive_images, referrals, step_links
 from tests.peers import orthanc
 from tests.peers.dcmtk import tool
 from tests.support.clock import Seconds
-from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
-from tests.support.modality import change, create, creation, ending
+from tests.support.factory import CLINIC, DEVICES, KUZNETSOVA, REGISTRAR, draft
+from tests.support.modality import change, create, creation, ending, scheduled
 
 
 @pytest.fixture
@@ -105,18 +105,51 @@ def test_images_that_have_stopped_coming_complete_an_order_and_the_region_learns
     assert (step.images, step.source, step.modality) == (2, StepSource.ARCHIVE, "CR")
 
 
-def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number(
+def test_a_study_with_a_uid_of_the_devices_own_is_found_by_the_accession_number_and_waits_for_a_person(
     store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
 ) -> None:
     order = register(store)
     send(port, order, tmp_path, StudyInstanceUID="1.2.3.99")
     archive.look()
     clock.now += STABLE
+    assert archive.look() == 0
+    assert doubts(store, order) == [(DiscrepancyKind.OWN_UID, order.patient.patient_id)]
+    store.write(lambda tx: devices.put(tx, replace(DEVICES[0], own_study_uids=True)))
     assert archive.look() == 1
+    assert doubts(store, order) == []
     with store.read() as reader:
         [step] = schedule.performed_steps(reader, [order.id])[order.id]
         [reference] = performed.references(reader, step.stored_id)
     assert reference.study_instance_uid == "1.2.3.99"
+
+
+def test_a_study_with_a_uid_that_its_device_has_reported_is_the_orders(
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
+) -> None:
+    order = register(store)
+    item = scheduled("1.2.3.99", AccessionNumber=order.accession_number)
+    create(store, creation(ScheduledStepAttributesSequence=[item]))
+    change(store, ending())
+    send(port, order, tmp_path, StudyInstanceUID="1.2.3.99", AccessionNumber="")
+    archive.look()
+    clock.now += STABLE
+    archive.look()
+    assert doubts(store, order) == []
+    with store.read() as reader:
+        holding = archive_table.holding(reader, order.id)
+    assert holding is not None
+    assert (holding.study_instance_uid, holding.images) == ("1.2.3.99", 1)
+
+
+def test_the_sex_is_compared_where_the_archive_has_it(
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
+) -> None:
+    order = register(store)
+    send(port, order, tmp_path, PatientSex="M")
+    archive.look()
+    clock.now += STABLE
+    assert archive.look() == 0
+    assert doubts(store, order) == [(DiscrepancyKind.OTHER_PATIENT, order.patient.patient_id)]
 
 
 def open_discrepancies(store: Store) -> list[int]:

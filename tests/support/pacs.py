@@ -36,6 +36,7 @@ def study(order: Order, **changes: Any) -> Dataset:
         "PatientName": f"{patient.name.family}^{patient.name.given}^{patient.name.middle}",
         "PatientID": patient.patient_id,
         "PatientBirthDate": f"{patient.birth_date:%Y%m%d}" if patient.birth_date else "",
+        "PatientSex": str(patient.sex),
         "ModalitiesInStudy": ["DX"],
         "NumberOfStudyRelatedInstances": "2",
     }
@@ -70,7 +71,7 @@ class Pacs:
             for each in kept:
                 if all(
                     str(each.get(key, "")) == str(asked.get(key))
-                    for key in ("StudyInstanceUID", "AccessionNumber")
+                    for key in ("StudyInstanceUID", "AccessionNumber", "StudyDate")
                     if asked.get(key) and asked.QueryRetrieveLevel == "STUDY"
                 ):
                     yield PENDING, each

@@ -15,13 +15,14 @@ from broker.domain.errors import Forbidden, Invalid, NotFound, Stale, WrongState
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients.confirmation import Confirmation
+from broker.domain.patients.people import PersonName
 from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind, DiscrepancyState
 from broker.domain.studies.performed import PerformedChange, PerformedSeries, PerformedState, StepReference, StepSource
 from broker.store.database import Store
 from broker.store.queries import archive_gaps, order_card
 from broker.store.tables import archive, orders, outbox
 from broker.store.tables import performed as performed_table
-from broker.workflow import archive_images, performed_steps, referrals, reports, step_links
+from broker.workflow import archive_images, patient_merge, performed_steps, referrals, reports, step_links
 from tests.support import factory
 from tests.support.clock import Clock
 from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
@@ -359,7 +360,8 @@ def test_images_made_under_another_orders_uid_do_not_close_the_order_whose_numbe
     assert not answer(store, order, theirs)
     assert now(store, order).state is OrderState.SCHEDULED
     assert [each.kind for each in waiting(store)] == [DiscrepancyKind.OTHER_UID]
-    assert answer(store, order, theirs, replace(fitting(order), study_instance_uid="1.2.3"))  # no order has this one
+    answer(store, order, theirs, replace(fitting(order), study_instance_uid="1.2.3"))  # no order has this one
+    assert [each.kind for each in waiting(store)] == [DiscrepancyKind.OTHER_UID, DiscrepancyKind.OWN_UID]
 
 
 def pending(store: Store) -> set[str]:
@@ -471,3 +473,52 @@ def test_a_discrepancy_stays_the_same_while_the_archive_tells_of_it_now_and_then
         assert waiting(store) == [first]
     answer(store, order)  # the archive keeps to that
     assert waiting(store) == []
+
+
+def test_our_number_under_a_uid_that_nobody_reported_is_taken_by_one_word_of_a_person(
+    store: Store, order: Order
+) -> None:
+    theirs = replace(fitting(order), study_instance_uid="1.2.3")
+    assert not answer(store, order, theirs)
+    [each] = waiting(store)
+    assert each.kind is DiscrepancyKind.OWN_UID
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert told(store, order)
+    answer(store, order, replace(theirs, images=7))
+    with store.read() as reader:
+        holding = archive.holding(reader, order.id)
+    assert holding is not None
+    assert holding.images == 7
+
+
+def test_the_other_sex_is_confirmed_as_name_and_birth_date_are(store: Store, order: Order) -> None:
+    answer(store, order, replace(fitting(order), patient_sex="M"))
+    [each] = waiting(store)
+    assert (each.kind, each.study.patient_sex) == (DiscrepancyKind.OTHER_PATIENT, "M")
+    with pytest.raises(Invalid, match="patient_sex: contradicts"):
+        store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC, Confirmation(order.patient, ("patient_sex",)))
+    assert now(store, order).state is OrderState.COMPLETED
+
+
+def test_images_with_the_number_and_the_name_of_a_merged_card_are_not_asked_about(
+    store: Store, clock: Clock, order: Order
+) -> None:
+    former = replace(order.patient, id=None, patient_id="", name=PersonName("Иванова", "Марина", "Петровна"), snils="")
+    former = replace(former, policy="", birth_date=date(1961, 12, 3))
+    other = store.write(referrals.register, draft(patient=former, comment="другое"), REGISTRAR, CLINIC)
+    theirs = replace(
+        fitting(order),
+        patient_name="Иванова^Марина^Петровна",
+        patient_id=other.patient.patient_id,
+        birth_date="19611203",
+    )
+    assert not answer(store, order, theirs)
+    [each] = waiting(store)
+    ids = order.patient.stored_id, other.patient.stored_id
+    store.write(patient_merge.merge, *ids, (), (1, 1), REGISTRAR, CLINIC)
+    store.write(archive_images.accept, each.id, REGISTRAR, CLINIC)  # nothing is to be confirmed any more
+    assert now(store, order).state is OrderState.COMPLETED
+    second = store.write(referrals.register, draft(comment="третье"), REGISTRAR, CLINIC)
+    assert answer(store, second, replace(theirs, study_instance_uid=second.study_instance_uid, accession_number=""))

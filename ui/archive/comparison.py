@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from broker.domain.orders import Order
 from broker.domain.patients import identity, names
-from broker.domain.patients.people import Patient
+from broker.domain.patients.people import Patient, Sex
 from broker.domain.studies import archive
-from broker.domain.studies.archive import ArchiveStudy
+from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind
 from ui.text import words
+from ui.text.referral_fields import SEXES
 
 LONGEST = 64  # characters of a value of the archive that are shown
 
@@ -26,10 +28,32 @@ class ComparedRow:
     fits: bool | None
 
 
-def compared_rows(order: Order, study: ArchiveStudy, owner: Patient | None = None) -> list[ComparedRow]:
-    """Return what tells whether a study is the referral's; `owner` is our patient with the study's Patient ID."""
-    against = identity.contradictions(order.patient, study.patient_name, study.patient_id, study.birth_date)
-    agreed = identity.agreements(order.patient, study.patient_name, study.patient_id)
+# Studies whose Study Instance UID is not the order's, as is known before they are compared.
+_WITHOUT_UID = (DiscrepancyKind.OWN_UID, DiscrepancyKind.UNREFERRED)
+
+
+def contradicting_fields(order: Order, study: ArchiveStudy, cards: Sequence[Patient] = ()) -> list[str]:
+    """Return in which fields the patients contradict each other, as `archive_images.accept` wants them confirmed.
+
+    `cards` were merged into the patient's since.
+    """
+    person = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+    return identity.contradictions_of_cards((order.patient, *cards), *person)
+
+
+def compared_rows(
+    order: Order,
+    study: ArchiveStudy,
+    owner: Patient | None = None,
+    cards: Sequence[Patient] = (),
+    kind: DiscrepancyKind | None = None,
+) -> list[ComparedRow]:
+    """Return what tells whether a study is the referral's; `owner` is our patient with the study's Patient ID.
+
+    `cards` were merged into the patient's since.
+    """
+    against = contradicting_fields(order, study, cards)
+    agreed = identity.agreements_of_cards((order.patient, *cards), study.patient_name, study.patient_id)
     patient, planned = order.patient, order.steps[0].start
     older = archive.is_older(order, study)
     return [
@@ -45,6 +69,7 @@ def compared_rows(order: Order, study: ArchiveStudy, owner: Patient | None = Non
             _date(study.birth_date),
             *_birth_date(patient, study, against),
         ),
+        ComparedRow("Пол", SEXES[patient.sex], _SEXES.get(study.patient_sex, "–"), *_sex(patient, study, against)),
         ComparedRow(
             "Номер карты",
             patient.patient_id,
@@ -67,30 +92,44 @@ def compared_rows(order: Order, study: ArchiveStudy, owner: Patient | None = Non
             "UID исследования",
             order.study_instance_uid,
             _shown(study.study_instance_uid),
-            *(("наш", True) if study.study_instance_uid == order.study_instance_uid else ("не наш", False)),
+            *_uid(order, study, kind),
         ),
         ComparedRow(
             "Когда",
             f"{planned:%d.%m.%Y %H:%M}",
             _moment(study.start),
-            *(("не указано", None) if study.start is None else ("раньше направления", False) if older else _FITS_TIME),
+            *_time(study, older=older, late=kind is DiscrepancyKind.UNREFERRED),
         ),
         ComparedRow("Вид", _kind(order.modality), _kind(study.modality), *_modality(order, study)),
         ComparedRow("Снимков", "", "" if study.images is None else str(study.images), "", None),
     ]
 
 
-_FITS_TIME = ("подходит", True)
+_SEXES: Mapping[str, str] = {Sex.FEMALE: SEXES[Sex.FEMALE], Sex.MALE: SEXES[Sex.MALE]}
 
 
-def contradictions(order: Order, study: ArchiveStudy, owner: Patient | None = None) -> str:
-    """Return in words what speaks against a study being the referral's; empty if only signs are missing.
+def contradictions(rows: Iterable[ComparedRow]) -> str:
+    """Return in words what speaks against a study being the referral's; empty if only signs are missing."""
+    return ", ".join(f"{each.name}: «{each.theirs}»" for each in rows if each.fits is False)
 
-    `owner` is our patient with the study's Patient ID, if that is another one.
-    """
-    rows = compared_rows(order, study, owner)
-    wrong = [f"{each.name}: «{each.theirs}»" for each in rows if each.fits is False]
-    return ", ".join(wrong)
+
+def _sex(patient: Patient, study: ArchiveStudy, against: list[str]) -> tuple[str, bool | None]:
+    if study.patient_sex not in _SEXES or patient.sex is Sex.OTHER:
+        return "не указан", None
+    return ("другой", False) if "patient_sex" in against else ("совпал", True)
+
+
+def _uid(order: Order, study: ArchiveStudy, kind: DiscrepancyKind | None) -> tuple[str, bool | None]:
+    if study.study_instance_uid == order.study_instance_uid:
+        return "наш", True
+    return ("свой, аппарата", None) if kind in _WITHOUT_UID else ("не наш", False)
+
+
+def _time(study: ArchiveStudy, *, older: bool, late: bool) -> tuple[str, bool | None]:
+    """Return whether a study's time fits; `late`: a referral that was written after it is what is looked for."""
+    if study.start is None:
+        return "не указано", None
+    return ("раньше направления", None if late else False) if older else ("подходит", True)
 
 
 def _verdict(
@@ -120,11 +159,11 @@ def _card_number(
 def _modality(order: Order, study: ArchiveStudy) -> tuple[str, bool | None]:
     if not study.modality:
         return "не указан", None
-    return ("совпал", True) if study.modality == order.modality else ("другой", None)
+    return ("совпал", True) if order.modality in study.modality.split("/") else ("другой", None)
 
 
 def _kind(modality: str) -> str:
-    return words.MODALITIES.get(modality, modality)
+    return "/".join(words.MODALITIES.get(each, each) for each in modality.split("/"))
 
 
 def _shown(value: str) -> str:

@@ -12,7 +12,7 @@ from nicegui import ui
 
 from broker.domain.actors import Actor
 from broker.domain.orders import Order
-from broker.domain.patients import identity, names
+from broker.domain.patients import names
 from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import Patient
 from broker.security import permissions
@@ -21,7 +21,7 @@ from broker.store.database import Reader
 from broker.store.queries import archive_gaps
 from broker.store.queries.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages
 from broker.workflow import archive_images
-from ui.archive.comparison import LONGEST, ComparedRow, compared_rows, contradictions
+from ui.archive.comparison import LONGEST, ComparedRow, compared_rows, contradicting_fields, contradictions
 from ui.layout.frame import frame
 from ui.live import attempt, current_actor, follow, latest
 from ui.services import Services
@@ -130,7 +130,7 @@ class ArchivePage:
 
     def _draw_versus(self, each: DoubtfulStudy, owner: Patient | None) -> None:
         order, discrepancy = each.order, each.discrepancy
-        rows = compared_rows(order, discrepancy.study, owner)
+        rows = _rows_of(each, owner)
         with ui.element("div").classes("versus"):
             with ui.element("div").classes("versus-head"):
                 text("b", archive.TITLES[discrepancy.kind])
@@ -186,7 +186,7 @@ class ArchivePage:
     def _ours_button(self, each: DoubtfulStudy, *, small: bool) -> None:
         """Draw the button that takes a study; where something speaks against it, the dialog says so first."""
         owner = self._found.owners.get(each.discrepancy.id) if self._found else None
-        against = contradictions(each.order, each.discrepancy.study, owner)
+        against = contradictions(_rows_of(each, owner))
         word = "Это наше исследование"
         if against:
             theme.button(word, lambda: self._ask(each, owner, against), small=small).props("data-opens=ours")
@@ -211,8 +211,8 @@ class ArchivePage:
         self._choose(ids[(ids.index(id) + 1) % len(ids)] if id in ids else None)
 
     def _ask(self, each: DoubtfulStudy, owner: Patient | None, against: str) -> None:
-        study, patient = each.discrepancy.study, each.order.patient
-        fields = identity.contradictions(patient, study.patient_name, study.patient_id, study.birth_date)
+        patient = each.order.patient
+        fields = contradicting_fields(each.order, each.discrepancy.study, each.cards)
         if owner is not None and "patient_id" not in fields:
             fields.append("patient_id")  # the dialog says whose card number it is
         self._asked = each, Confirmation(patient, tuple(fields))
@@ -246,6 +246,10 @@ class ArchivePage:
         services, actor = self._services, current_actor(self._services)
         if done := await attempt(lambda: services.store.write(archive_images.dismiss, id, actor, services.clinic)):
             theme.show_message(f"Записано: чужое для {done.value.accession_number}. Больше не спросим")
+
+
+def _rows_of(each: DoubtfulStudy, owner: Patient | None = None) -> list[ComparedRow]:
+    return compared_rows(each.order, each.discrepancy.study, owner, each.cards, each.discrepancy.kind)
 
 
 def _write_table(rows: list[ComparedRow]) -> Markup:

@@ -157,7 +157,7 @@ def _archived(each: DoubtfulStudy) -> AttentionItem:
     order, kind = each.order, each.discrepancy.kind
     return AttentionItem(
         key=("archive", each.discrepancy.id),
-        title=f"{archive.IN_ARCHIVE}: {archive.TITLES[kind].lower()}",
+        title=f"{archive.IN_ARCHIVE}: {archive.lowered(archive.TITLES[kind])}",
         why=f"{names.short(order.patient.name)}: {archive.lowered(archive.meaning(kind, order.accession_number))}",
         act="Сравнить",
         path=f"/archive?order={order.accession_number}",

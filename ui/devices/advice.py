@@ -150,6 +150,8 @@ def policies(device: Device) -> Iterator[str]:
         yield "MPPS только по стандарту"
     if device.mpps_hours != usual.mpps_hours:
         yield f"брошенное закрываем через {device.mpps_hours} ч"
+    if device.own_study_uids:
+        yield "UID исследований свои: снимки узнаём по номеру"
 
 
 # ---- why a device sees an order, or does not ----

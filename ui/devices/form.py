@@ -78,6 +78,12 @@ class DeviceForm:
         self._strict = labelled_field(
             "Отказывать в сообщениях MPPS, которые нарушают стандарт", ui.checkbox, name="strict-mpps", narrow=12
         )
+        self._own_study_uids = labelled_field(
+            "Ставит свои UID исследований и не сообщает о них: верить номеру, если сошлось всё остальное",
+            ui.checkbox,
+            name="own-study-uids",
+            narrow=12,
+        )
         self._fallback = RadioRow(
             "Если аппарат не называет кодировку, его буквы читаем как",
             {code: advice.FALLBACKS.get(code, code) for code in devices.FALLBACKS},
@@ -99,7 +105,8 @@ class DeviceForm:
         self._charset.choose(given.charset)
         self._fallback.choose(given.fallback_charset)
         self._own_only.value, self._strict.value = given.own_only, given.strict_mpps
-        rare = (*NUMBERS, "own_only", "strict_mpps", "fallback_charset")
+        self._own_study_uids.value = given.own_study_uids
+        rare = (*NUMBERS, "own_only", "strict_mpps", "own_study_uids", "fallback_charset")
         self._open_more(any(getattr(given, key) != getattr(USUAL, key) for key in rare))
 
     def _open_more(self, wanted: bool) -> None:
@@ -125,6 +132,7 @@ class DeviceForm:
             fallback_charset=self._fallback.chosen,
             own_only=bool(self._own_only.value),
             strict_mpps=bool(self._strict.value),
+            own_study_uids=bool(self._own_study_uids.value),
             **numbers,
         )
         try:

@@ -333,7 +333,7 @@ class OrderPage:
     def _draw_archive(self) -> None:
         card, number = self._found.card, self._found.card.order.accession_number
         for each in card.discrepancies:
-            with theme.section(f"{archive.IN_ARCHIVE}: {archive.TITLES[each.kind].lower()}"):
+            with theme.section(f"{archive.IN_ARCHIVE}: {archive.lowered(archive.TITLES[each.kind])}"):
                 text("p", archive.meaning(each.kind, number), "attention-reason")
                 ui.link("Сравнить", f"/archive?order={number}").classes("btn btn-small")
         if card.images_missing:

@@ -15,6 +15,8 @@ TITLES: dict[DiscrepancyKind, str] = {
     DiscrepancyKind.SEVERAL_STUDIES: "Один номер, два исследования",
     DiscrepancyKind.OTHER_NUMBER: "Другой номер исследования",
     DiscrepancyKind.OTHER_UID: "Ещё одно с этим номером",
+    DiscrepancyKind.OWN_UID: "Номер наш, UID нет",
+    DiscrepancyKind.UNREFERRED: "Снимки без направления",
     DiscrepancyKind.OLDER: "Снято раньше направления",
     DiscrepancyKind.UNREADABLE: "Пациента не прочитать",
 }
@@ -28,6 +30,8 @@ MEANINGS: dict[DiscrepancyKind, str] = {
     DiscrepancyKind.SEVERAL_STUDIES: "В архиве не одно исследование с номером {number}, и ни одно не наше наверняка.",
     DiscrepancyKind.OTHER_NUMBER: "Снимки по направлению {number} лежат в архиве под другим номером.",
     DiscrepancyKind.OTHER_UID: "В архиве есть ещё исследование с номером {number}, снятое не по этому направлению.",
+    DiscrepancyKind.OWN_UID: "У снимков номер {number} и всё сходится, но их UID направлению неизвестен. Они ли это?",
+    DiscrepancyKind.UNREFERRED: "Снимки без номера выбраны для направления {number}, потом решение отменили.",
     DiscrepancyKind.OLDER: "Исследование с номером {number} в архиве старше направления.",
     DiscrepancyKind.UNREADABLE: "Имя и номер карты у снимков {number} архив не сохранил, сверить не с чем.",
 }

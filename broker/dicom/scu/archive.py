@@ -1,4 +1,4 @@
-"""Asks the archive (PACS) what it holds of the orders of these days, by Study Root C-FIND (PS3.4 C.6.2).
+"""Asks the archive (PACS) what it holds of the orders of these days, and which studies of these days are no order's.
 
 Reads only: what the archive holds, and when it has stopped growing. What of it is believed
 `domain.studies.archive` says, and what follows from that is the workflow's.
@@ -7,29 +7,29 @@ Reads only: what the archive holds, and when it has stopped growing. What of it 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import zip_longest
 
-from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from broker.dicom.codec import dates
+from broker.dicom.scu.archive_query import ask, count_images, studies_of_day
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order
-from broker.domain.studies import archive as evidence
-from broker.domain.studies.archive import ArchiveStudy
+from broker.domain.studies.archive import ArchiveStudy, OrderEvidence, compare, concerns
 from broker.store.database import Store
-from broker.store.queries import archive_gaps
+from broker.store.queries import archive_evidence, archive_gaps
 from broker.store.tables import archive as archive_table
 from broker.store.tables import orders, performed
 from broker.workflow.archive_images import record_answer
+from broker.workflow.unreferred_studies import record_day
 
 log = logging.getLogger(__name__)
 
@@ -40,30 +40,9 @@ AWAITED = 10_000  # studies that can be awaited
 STABLE = 60.0  # seconds without a new image after which a study counts as complete
 TIMEOUT = 10.0  # seconds that the archive has for an answer
 LONGEST = 45.0  # seconds that one look may take
-
-MOST_ANSWERS = 200  # to one question; an archive that gives more does not heed it
-NO_IMAGES = frozenset({"DOC", "SR", "PR", "KO"})  # modalities of series that hold no images
-
-SOP_CLASS = str(StudyRootQueryRetrieveInformationModelFind)
-# What is asked for at each level, and which of it may be a key with a value.
-STUDY_KEYS = (
-    "StudyInstanceUID",
-    "AccessionNumber",
-    "StudyDate",
-    "StudyTime",
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "ModalitiesInStudy",
-    "NumberOfStudyRelatedInstances",
-)
-SERIES_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
-MATCHED = {"STUDY": ("StudyInstanceUID", "AccessionNumber"), "SERIES": ("StudyInstanceUID",)}
+SCAN_EVERY = 600.0  # seconds between two looks for studies without an order
 
 _Held = frozenset[tuple[str, int | None]]  # studies by UID, each with its images as far as they are counted
-
-_PENDING = (0xFF00, 0xFF01)  # PS3.4 C.4.1.1.4
-_SUCCESS = 0x0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +70,64 @@ class Archive:
         self._growing: dict[int, tuple[_Held, float]] = {}  # order id -> what was held, and since when
         self._last: dict[str, int] = {}  # what was asked for -> the order that was asked for last
         self._strays = False  # the archive answers with studies that it was not asked for
+        self._scanned: float | None = None  # when studies without an order were last looked for
+        self._lock = threading.Lock()  # a person may ask while the periodic look goes on
 
     def look(self) -> int:
         """Ask for the studies that are awaited, and for those that were made, in turn; return how many are new."""
-        ids = self._asked_for()
-        if not ids:
-            return 0
+        with self._lock:
+            made, _ = self._look()
+        return made
+
+    def ask_now(self) -> bool:
+        """Look now, also for studies without an order; return True if the archive has answered."""
+        with self._lock:
+            self._scanned = None
+            _, answered = self._look()
+        return answered
+
+    def _look(self) -> tuple[int, bool]:
+        """Return how many studies are new, and whether the archive has answered."""
+        ids, scans = self._asked_for(), self._scanned is None or self._monotonic() - self._scanned >= SCAN_EVERY
+        if not ids and not scans:
+            return 0, False
         made, until, answered = 0, self._monotonic() + LONGEST, False
         with self._associated() as assoc:
             if assoc is None:
-                return 0
+                return 0, False
             for what, order in ids:
                 if self._monotonic() > until or not assoc.is_established:
                     break
                 self._last[what] = order.id
-                found = ask(assoc, order)
+                with self._store.read() as reader:
+                    evidence = archive_evidence.evidence_of(reader, order)
+                found = ask(assoc, order, evidence.uids)
                 if found is None:
                     continue
                 answered = True
-                found = self._believe(assoc, order, found)
+                found = self._believe(assoc, order, evidence, found)
                 # In the background: what changes for the screens, the use case says.
                 made += self._store.submit_background(
                     record_answer, order.id, found, ACTOR, self._clinic, settled=self._is_settled(order, found)
                 ).result()
+            if scans and self._scan(assoc):
+                answered = True
         if answered:
             self._store.submit_background(archive_table.note_answer).result()
         if made:
             log.info("%d studies found in the archive that no device had reported", made)
-        return made
+        return made, answered
+
+    def _scan(self, assoc: Association) -> bool:
+        """Look for studies of these days that are no order's; return True if the archive has answered."""
+        self._scanned, answered = self._monotonic(), False
+        today = self._clinic.local(self._store.clock()).date()
+        for on in (today - timedelta(days=back) for back in range(DAYS)):
+            found = studies_of_day(assoc, on)
+            if found is not None:
+                self._store.submit_background(record_day, on, found, ACTOR).result()
+                answered = True
+        return answered
 
     def _asked_for(self) -> list[tuple[str, Order]]:
         """Return the orders to ask for now, each with what for: it is awaited, or was made and may still change."""
@@ -145,16 +154,18 @@ class Archive:
         asked = ids.index(self._last[what]) + 1 if self._last.get(what) in ids else 0
         return [*ids[asked:], *ids[:asked]][:MOST]
 
-    def _believe(self, assoc: Association, order: Order, found: list[ArchiveStudy]) -> list[ArchiveStudy]:
+    def _believe(
+        self, assoc: Association, order: Order, evidence: OrderEvidence, found: list[ArchiveStudy]
+    ) -> list[ArchiveStudy]:
         """Return what of an answer concerns the order, with the images of what is believed counted by series."""
-        strays = [each for each in found if not evidence.concerns(order, each)]
+        strays = [each for each in found if not concerns(order, each, evidence)]
         if strays and not self._strays:
             log.warning("the archive answers with studies that it was not asked for; they are ignored")
         self._strays = self._strays or bool(strays)
-        found = list(dict.fromkeys(each for each in found if evidence.concerns(order, each)))
+        found = list(dict.fromkeys(each for each in found if concerns(order, each, evidence)))
         with self._store.read() as reader:
-            decided = archive_table.decided(reader, order.id)
-        believed = evidence.compare(order, found, decided).believed
+            evidence = archive_evidence.about(reader, order, evidence, found)
+        believed = compare(order, found, evidence).believed
         uids = [each.study_instance_uid for each in found]
         return [
             # The series of several patients under one UID cannot be separated.
@@ -191,110 +202,3 @@ class Archive:
                 assoc.release()
             elif assoc.is_alive():
                 assoc.abort()
-
-
-def ask(assoc: Association, order: Order) -> list[ArchiveStudy] | None:
-    """Return the studies that the archive answers with when it is asked for an order's, by UID and by its numbers.
-
-    They may be anything; `domain.studies.archive.compare` tells what they are worth. None if an answer did not come to
-    its end.
-    """
-    found: list[ArchiveStudy] = []
-    questions = [{"StudyInstanceUID": order.study_instance_uid}]
-    questions += [{"AccessionNumber": number} for number in evidence.numbers(order)]
-    for keys in questions:
-        answers = _find(assoc, "STUDY", STUDY_KEYS, keys)
-        if answers is None:
-            return None
-        found += [_held(each) for each in answers]
-    return found
-
-
-def count_images(assoc: Association, study: ArchiveStudy) -> int | None:
-    """Return the number of a study's images by its series, without documents and reports.
-
-    An archive that does not answer this with a number for each series is believed at study level.
-    """
-    answers = _find(assoc, "SERIES", SERIES_KEYS, {"StudyInstanceUID": study.study_instance_uid})
-    series: dict[str, int] = {}
-    for each in answers or ():
-        count = _number(_text(each, "NumberOfSeriesRelatedInstances"))
-        if count is None or _text(each, "StudyInstanceUID") not in ("", study.study_instance_uid):
-            return study.images
-        series[_text(each, "SeriesInstanceUID")] = 0 if _text(each, "Modality") in NO_IMAGES else count
-    return sum(series.values()) if series else study.images
-
-
-def _find(assoc: Association, level: str, returned: Iterable[str], keys: dict[str, str]) -> list[Dataset] | None:
-    """Return all matches; None if the archive did not say that these were all."""
-    ds = Dataset()
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.QueryRetrieveLevel = level
-    for keyword in returned:
-        setattr(ds, keyword, keys.get(keyword, ""))
-    if not assoc.is_established:
-        return None
-    found: list[Dataset] = []
-    unreadable = False
-    for status, identifier in assoc.send_c_find(ds, StudyRootQueryRetrieveInformationModelFind):
-        code = status.Status if "Status" in status else None
-        if code == _SUCCESS and not unreadable:
-            return found
-        if code not in _PENDING:
-            return None
-        if identifier is None:
-            unreadable = True  # the answers after it must be taken off the association all the same
-        else:
-            found.append(identifier)
-        if len(found) > MOST_ANSWERS:
-            log.warning("the archive answers a question for one study with more than %d", MOST_ANSWERS)
-            assoc.abort()
-            return None
-    return None
-
-
-def _held(ds: Dataset) -> ArchiveStudy:
-    return ArchiveStudy(
-        study_instance_uid=_text(ds, "StudyInstanceUID"),
-        accession_number=_text(ds, "AccessionNumber"),
-        images=_number(_text(ds, "NumberOfStudyRelatedInstances")),
-        modality=_first(ds, "ModalitiesInStudy"),
-        patient_name=_text(ds, "PatientName"),
-        patient_id=_text(ds, "PatientID"),
-        birth_date=_text(ds, "PatientBirthDate"),
-        start=_moment(_text(ds, "StudyDate"), _text(ds, "StudyTime")),
-    )
-
-
-def _text(ds: Dataset, keyword: str) -> str:
-    value = _value(ds, keyword)
-    return "" if value is None else str(value).strip(" \0")
-
-
-def _value(ds: Dataset, keyword: str) -> object:
-    try:
-        return ds.get(keyword)
-    except (ValueError, TypeError, OverflowError):  # what is no value of its kind says nothing
-        return None
-
-
-def _first(ds: Dataset, keyword: str) -> str:
-    value = _value(ds, keyword)
-    values: Iterable[object] = value if isinstance(value, Iterable) else ()
-    if isinstance(value, str):
-        return value.split("\\")[0].strip()
-    return next((str(each) for each in values), "")
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
-
-
-def _moment(day: str, hour: str) -> datetime | None:
-    if not day:
-        return None
-    try:
-        low = dates.window(day, hour).low
-    except dates.MalformedKey:
-        return None
-    return low.replace(microsecond=0) if low else None

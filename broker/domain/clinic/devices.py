@@ -41,3 +41,4 @@ class Device:
     closed_hours: int = 0  # hours that completed items stay on its list
     strict_mpps: bool = False  # refuse messages that break the standard instead of taking what can be used
     mpps_hours: int = 12  # hours without a message after which a step expires
+    own_study_uids: bool = False  # it makes Study Instance UIDs of its own and reports none: see `studies.archive`

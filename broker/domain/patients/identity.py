@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, Sex
@@ -14,26 +13,6 @@ _OPTIONAL = ("snils", "policy", *_CHANGING)
 
 MIN_TRUNCATED = 8  # characters of a family name that a device has cut; a shorter one is another name: Иванов, Иванова
 MIN_CUT = 16  # characters of the shortest name that a device may have cut within its given name or patronymic
-
-
-class ReportedPatient(Protocol):
-    """The patient as a device reports it with a performed step; each may be empty."""
-
-    @property
-    def patient_name(self) -> str:
-        """A PN."""
-
-    @property
-    def patient_id(self) -> str:
-        """An LO."""
-
-    @property
-    def patient_birth_date(self) -> str:
-        """A DA."""
-
-    @property
-    def patient_sex(self) -> str:
-        """A CS."""
 
 
 def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = "") -> list[str]:
@@ -56,17 +35,43 @@ def contradictions(patient: Patient, name: str, patient_id: str, birth_date: str
     return found
 
 
-def contradictions_of(patient: Patient, reported: ReportedPatient) -> list[str]:
-    """Return the fields in which the patient of a performed step contradicts this one."""
-    return contradictions(
-        patient, reported.patient_name, reported.patient_id, reported.patient_birth_date, reported.patient_sex
-    )
+def contradictions_of_cards(
+    cards: Sequence[Patient], name: str, patient_id: str, birth_date: str, sex: str = ""
+) -> list[str]:
+    """Return what `contradictions` does for a patient with all of their cards, the one in use first.
+
+    A device or an archive may have the data of a card that was merged into this one since: whom one of the cards fits
+    is the same patient.
+    """
+    found = [contradictions(card, name, patient_id, birth_date, sex) for card in cards]
+    return [] if [] in found else found[0]
+
+
+def agreements_of_cards(cards: Sequence[Patient], name: str, patient_id: str) -> list[str]:
+    """Return what `agreements` does for a patient with all of their cards: the most that one of them agrees in."""
+    return max((agreements(card, name, patient_id) for card in cards), key=len)
 
 
 def agreements(patient: Patient, name: str, patient_id: str) -> list[str]:
-    """Return the fields in which a patient as reported is surely this one: the name, the Patient ID; empty if none."""
-    found = ["patient_name"] if _same_name(patient, name) else []
+    """Return the fields in which a patient as reported is surely this one: the name, the Patient ID; empty if none.
+
+    The name may be in Latin, as a device without Cyrillic is given it.
+    """
+    found = ["patient_name"] if _same_name(patient, name) or _is_transliterated(patient, name) else []
     return found + (["patient_id"] if patient_id and patient_id == patient.patient_id else [])
+
+
+def is_certain(patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = "") -> bool:
+    """Return True if name, Patient ID and birth date are all there and this patient's, and the sex is where it is said.
+
+    Name and number may be in Latin, as a device without Cyrillic is given them.
+    """
+    return (
+        bool(name and patient_id and birth_date and patient.birth_date)
+        and not contradictions(patient, name, patient_id, birth_date, sex)
+        and names.transliterated(patient_id.strip()) == names.transliterated(patient.patient_id)
+        and "patient_name" in agreements(patient, name, patient_id)
+    )
 
 
 def merge(known: Patient, typed: Patient) -> Patient:
@@ -163,6 +168,16 @@ def _same_name(patient: Patient, name: str) -> bool | None:
     if False in compared:
         return False
     return True if compared[0] and (compared[1] or not known.given) else None
+
+
+def _is_transliterated(patient: Patient, name: str) -> bool:
+    """Return True if a name (PN) is the patient's in Latin, as a device without Cyrillic is given it."""
+    reported, known = names.from_dicom(name), patient.name
+    pairs = [(reported.family, known.family), (reported.given, known.given)]
+    pairs += [(reported.middle, known.middle)] if reported.middle else []
+    return bool(reported.family) and all(
+        names.transliterated(one) == names.transliterated(other) for one, other in pairs
+    )
 
 
 def _same_component(reported: str, known: str, cut: int | None) -> bool | None:

@@ -105,6 +105,12 @@ def ascii_forms(text: str) -> frozenset[str]:
     return frozenset("".join(char if char.isascii() else write(char) for char in folded) for write in tables)
 
 
+def transliterated(text: str) -> str:
+    """Return a text in small ASCII characters, as a device without Cyrillic is given it (ICAO Doc 9303)."""
+    folded = without_accents(unicodedata.normalize("NFC", text).casefold().translate(SIGNS))
+    return "".join(_ICAO.get(char, char) for char in folded)
+
+
 def is_cyrillic(text: str) -> bool:
     """Return True if a text has a Cyrillic letter."""
     return bool(_CYRILLIC.search(text))

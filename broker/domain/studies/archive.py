@@ -1,14 +1,15 @@
 """What an image archive says of an order's studies, and how far that is believed. Pure.
 
 An archive may answer with what it was not asked for, may hold two people under one Study Instance UID, may remember the
-numbers of an earlier program, and may lose the letters of a name. A study that fits its order in everything is
-believed. Any other that bears the order's UID or number is a discrepancy, and waits for a person.
+numbers of an earlier program, and may lose the letters of a name. A study is believed that has the order's Study
+Instance UID, or one under which the order's device reported its images by MPPS, and fits in everything. Any other that
+bears the order's UID or number is a discrepancy, and waits for a person: numbers are typed, and used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -43,6 +44,7 @@ class ArchiveStudy:
     patient_id: str = ""
     birth_date: str = ""  # DA
     start: datetime | None = None  # local clinic time, naive
+    patient_sex: str = ""  # CS
 
     @property
     def key(self) -> StudyKey:
@@ -60,6 +62,8 @@ class DiscrepancyKind(StrEnum):
     SEVERAL_STUDIES = "several_studies"  # the order's number belongs to several studies, none with its UID
     OTHER_NUMBER = "other_number"  # the order's UID, another accession number
     OTHER_UID = "other_uid"  # the order's number, another UID: another order's, or beside a study with the order's own
+    OWN_UID = "own_uid"  # all fits but the UID, which is no order's: a device's own, perhaps
+    UNREFERRED = "unreferred"  # neither UID nor number of the order: a person had chosen the order for it
     OLDER = "older"  # made before its referral
     UNREADABLE = "unreadable"  # nothing of its patient can be compared with the order's
 
@@ -109,10 +113,33 @@ def numbers(order: Order) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (order.accession_number, order.bus_accession_number))))
 
 
-def concerns(order: Order, study: ArchiveStudy) -> bool:
+@dataclass(frozen=True, slots=True)
+class OrderEvidence:
+    """What is known of an order, beside the order itself, when an answer of the archive is compared with it."""
+
+    cards: tuple[Patient, ...] = ()  # merged into the patient's since
+    foreign_ids: frozenset[str] = frozenset()  # Patient IDs among the answers that other patients of this clinic have
+    foreign_uids: frozenset[str] = frozenset()  # Study Instance UIDs that other orders have, or were reported for them
+    reported_uids: frozenset[str] = frozenset()  # Study Instance UIDs under which its device reported images, by MPPS
+    group_numbers: frozenset[str] = frozenset()  # accession numbers of the orders whose images lie under the same UIDs
+    decided: Mapping[StudyKey, DiscrepancyState] = field(default_factory=dict)  # what people said of answers before
+    is_number_enough: bool = False  # its device has UIDs of its own, reports none, and an administrator knows it
+
+    @property
+    def uids(self) -> frozenset[str]:
+        """The Study Instance UIDs that are the order's beside its own: as its device, or a person, has said."""
+        accepted = (key.study_instance_uid for key, state in self.decided.items() if state is DiscrepancyState.ACCEPTED)
+        return self.reported_uids.union(accepted)
+
+
+NO_EVIDENCE: Final = OrderEvidence()
+
+
+def concerns(order: Order, study: ArchiveStudy, evidence: OrderEvidence = NO_EVIDENCE) -> bool:
     """Return True if a study bears the order's UID or one of its numbers: anything else answers another question."""
-    own = study.study_instance_uid == order.study_instance_uid
-    return own or bool(study.study_instance_uid and study.accession_number in numbers(order))
+    return bool(study.study_instance_uid) and (
+        _is_own(order, study, evidence) or study.accession_number in numbers(order)
+    )
 
 
 def is_older(order: Order, study: ArchiveStudy) -> bool:
@@ -120,65 +147,64 @@ def is_older(order: Order, study: ArchiveStudy) -> bool:
     return study.start is not None and study.start < order.authored_on.replace(tzinfo=None) - CLOCKS_DIFFER
 
 
-def compare(
-    order: Order,
-    found: Iterable[ArchiveStudy],
-    decided: Mapping[StudyKey, DiscrepancyState] | None = None,
-    foreign_ids: Collection[str] = (),
-    foreign_uids: Collection[str] = (),
-    former: Sequence[Patient] = (),
-) -> Comparison:
-    """Compare what an archive answered with the order; `decided` is what people said of answers before.
+def compare(order: Order, found: Iterable[ArchiveStudy], evidence: OrderEvidence = NO_EVIDENCE) -> Comparison:
+    """Compare what an archive answered with the order.
 
-    `foreign_ids` are the Patient IDs among the answers that other patients of this clinic have, `foreign_uids` the
-    Study Instance UIDs that other orders have, `former` is what the patient's card was before a merge: images that were
-    made then bear it.
-    Of several patients under the order's UID the one that fits is believed. A number is believed where one study alone
-    can be meant by it and none has the order's own UID.
+    Of several patients under one UID of the order the one that fits is believed. A number alone is believed only where
+    the device is known to make UIDs of its own, and the one study that bears it has everything that tells people apart.
     """
-    decided, found = decided or {}, list(found)
-    described = (order.patient, *former)
-    objections = {each.key: _objection(order, each, described, foreign_ids, foreign_uids) for each in found}
-    studies = _distinct(each for each in found if concerns(order, each))
+    decided, found = evidence.decided, list(found)
+    objections = {each.key: _objection(order, each, evidence) for each in found}
+    studies = _distinct(each for each in found if concerns(order, each, evidence))
     accepted = [each for each in studies if decided.get(each.key) is DiscrepancyState.ACCEPTED]
     rest = [each for each in studies if each.key not in decided]
-    own = [each for each in rest if each.study_instance_uid == order.study_instance_uid]
-    others = [each for each in rest if each.study_instance_uid != order.study_instance_uid]
-    believed = [*accepted, *_fitting(described, own, objections)]
-    if own or accepted:
-        usual = DiscrepancyKind.OTHER_UID
-    else:
+    own = [each for each in rest if _is_own(order, each, evidence)]
+    others = [each for each in rest if not _is_own(order, each, evidence)]
+    by_uid: dict[str, list[ArchiveStudy]] = {}
+    for each in own:
+        by_uid.setdefault(each.study_instance_uid, []).append(each)
+    believed = list(accepted)
+    doubts: list[tuple[ArchiveStudy, DiscrepancyKind]] = []
+    for group in by_uid.values():
+        believed += _fitting(order, group, objections, evidence)
+        several = DiscrepancyKind.SEVERAL_PATIENTS if len(group) > 1 else None
+        doubts += [(each, several or objections[each.key] or DiscrepancyKind.UNREADABLE) for each in group]
+    usual = DiscrepancyKind.OTHER_UID
+    if not own and not accepted:
         plausible = [each for each in others if objections[each.key] not in _IMPLAUSIBLE]
-        usual = DiscrepancyKind.SEVERAL_STUDIES if len(plausible) > 1 else DiscrepancyKind.UNREADABLE
-        believed = _fitting(described, plausible, objections) if len(plausible) == 1 else []
-    several = DiscrepancyKind.SEVERAL_PATIENTS if len(own) > 1 else None
-    doubts = [(each, several or objections[each.key] or DiscrepancyKind.UNREADABLE) for each in own]
+        usual = DiscrepancyKind.SEVERAL_STUDIES if len(plausible) > 1 else DiscrepancyKind.OWN_UID
+        if len(studies) == len(others) == 1 and _is_certain(order, others[0], objections, evidence):
+            believed = others
     for each in others:
         objection = objections[each.key]
-        doubts.append((each, objection if objection and objection in _IMPLAUSIBLE else usual))
+        is_plain = objection is None or (usual is not DiscrepancyKind.OWN_UID and objection not in _IMPLAUSIBLE)
+        doubts.append((each, usual if is_plain or objection is None else objection))
     return Comparison(tuple(believed), tuple(Doubt(kind, each) for each, kind in doubts if each not in believed))
 
 
-def _objection(
-    order: Order,
-    study: ArchiveStudy,
-    described: Sequence[Patient],
-    foreign_ids: Collection[str],
-    foreign_uids: Collection[str],
-) -> DiscrepancyKind | None:
+def cards_of(order: Order, evidence: OrderEvidence) -> tuple[Patient, ...]:
+    """Return the cards that the order's patient has, and has had, in this clinic."""
+    return (order.patient, *evidence.cards)
+
+
+def _is_own(order: Order, study: ArchiveStudy, evidence: OrderEvidence) -> bool:
+    return study.study_instance_uid == order.study_instance_uid or study.study_instance_uid in evidence.uids
+
+
+def _objection(order: Order, study: ArchiveStudy, evidence: OrderEvidence) -> DiscrepancyKind | None:
     """Return what speaks against a study that bears the order's UID or number; None if nothing does."""
-    contradicts = all(
-        identity.contradictions(each, study.patient_name, study.patient_id, study.birth_date) for each in described
-    )
-    if contradicts or study.patient_id in foreign_ids:
+    cards = cards_of(order, evidence)
+    reported = study.patient_name, study.patient_id
+    contradicts = identity.contradictions_of_cards(cards, *reported, study.birth_date, study.patient_sex)
+    if contradicts or study.patient_id in evidence.foreign_ids:
         return DiscrepancyKind.OTHER_PATIENT
     if is_older(order, study):
         return DiscrepancyKind.OLDER
-    if study.study_instance_uid in foreign_uids:
+    if study.study_instance_uid in evidence.foreign_uids:
         return DiscrepancyKind.OTHER_UID
-    if not _agreements(described, study):
+    if not identity.agreements_of_cards(cards, *reported):
         return DiscrepancyKind.UNREADABLE
-    if study.accession_number and study.accession_number not in numbers(order):
+    if study.accession_number and study.accession_number not in (*numbers(order), *evidence.group_numbers):
         return DiscrepancyKind.OTHER_NUMBER
     return None
 
@@ -186,18 +212,33 @@ def _objection(
 _IMPLAUSIBLE: Final = (DiscrepancyKind.OTHER_PATIENT, DiscrepancyKind.OLDER, DiscrepancyKind.OTHER_UID)
 
 
-def _agreements(described: Sequence[Patient], study: ArchiveStudy) -> int:
-    """Return in how many fields a study's patient is surely the order's, as the card is or was."""
-    return max(len(identity.agreements(each, study.patient_name, study.patient_id)) for each in described)
+def _is_certain(
+    order: Order,
+    study: ArchiveStudy,
+    objections: Mapping[StudyKey, DiscrepancyKind | None],
+    evidence: OrderEvidence,
+) -> bool:
+    """Return True if a study that bears the order's number alone is believed: see `compare`."""
+    person = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+    return (
+        evidence.is_number_enough
+        and objections[study.key] is None
+        and study.start is not None
+        and any(identity.is_certain(card, *person) for card in cards_of(order, evidence))
+    )
 
 
 def _fitting(
-    described: Sequence[Patient], studies: Sequence[ArchiveStudy], objections: Mapping[StudyKey, DiscrepancyKind | None]
+    order: Order,
+    studies: Sequence[ArchiveStudy],
+    objections: Mapping[StudyKey, DiscrepancyKind | None],
+    evidence: OrderEvidence,
 ) -> list[ArchiveStudy]:
     """Return the one study that fits, if there is one: of several, the one whose patient agrees in more."""
     fitting = [each for each in studies if objections[each.key] is None]
     if len(fitting) > 1:
-        agreed = [_agreements(described, each) for each in fitting]
+        cards = cards_of(order, evidence)
+        agreed = [len(identity.agreements_of_cards(cards, each.patient_name, each.patient_id)) for each in fitting]
         fitting = [each for each, count in zip(fitting, agreed, strict=True) if count == max(agreed)]
     return fitting if len(fitting) == 1 else []
 

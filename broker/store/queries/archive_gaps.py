@@ -22,6 +22,7 @@ class DoubtfulStudy:
 
     discrepancy: Discrepancy
     order: Order
+    cards: tuple[Patient, ...] = ()  # merged into the patient's since
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def decided_studies(reader: Reader, since: datetime) -> tuple[DoubtfulStudy, ...
 def _with_orders(reader: Reader, rows: Iterable[Row]) -> list[DoubtfulStudy]:
     found = [archive.discrepancy_from_row(row) for row in rows]
     by_id = {order.id: order for order in orders.get_many(reader, list({each.order_id for each in found}))}
-    return [DoubtfulStudy(each, by_id[each.order_id]) for each in found]
+    cards = {order.id: tuple(patients.merged_cards(reader, order.patient.stored_id)) for order in by_id.values()}
+    return [DoubtfulStudy(each, by_id[each.order_id], cards[each.order_id]) for each in found]
 
 
 def missing_images(reader: Reader, ended_before: datetime) -> tuple[MissingImages, ...]:

@@ -27,6 +27,7 @@ class Holding:
     study_instance_uid: str = ""  # empty: nothing
     images: int | None = None  # None: it holds the study and does not tell how many
     waived: bool = False  # a person said that no images will come
+    difference_seen: int | None = None  # so many images a person has found right although a device reported others
     asked_at: datetime | None = None  # UTC: of the last answer that was written down; None: there was none
 
     @property
@@ -43,7 +44,13 @@ def holding(reader: Reader, order_id: int) -> Holding | None:
 
 def holding_from_row(row: Row) -> Holding:
     """Return the Holding of a row of its table."""
-    return Holding(row["study_instance_uid"], row["images"], bool(row["waived_by"]), rows.instant(row["asked_at"]))
+    return Holding(
+        row["study_instance_uid"],
+        row["images"],
+        bool(row["waived_by"]),
+        row["difference_seen"],
+        rows.instant(row["asked_at"]),
+    )
 
 
 def set_holding(tx: Tx, order_id: int, study_instance_uid: str, images: int | None) -> None:
@@ -78,6 +85,11 @@ def waive(tx: Tx, order_id: int, by: str) -> None:
     )
 
 
+def note_difference_seen(tx: Tx, order_id: int, images: int) -> None:
+    """Write down that a person finds this number of images right, although a device reported another one."""
+    tx.run("UPDATE archive_study SET difference_seen = ? WHERE order_id = ?", [images, order_id])
+
+
 def forget_holding(tx: Tx, order_id: int) -> None:
     """Forget what the archive holds of an order, and that none will come: nothing was performed for it after all."""
     tx.run("DELETE FROM archive_study WHERE order_id = ?", [order_id])
@@ -96,7 +108,7 @@ def answered_at(reader: Reader) -> datetime | None:
 def decided(reader: Reader, order_id: int) -> dict[StudyKey, DiscrepancyState]:
     """Return what people said of an order's discrepancies."""
     found = reader.rows("SELECT * FROM archive_discrepancy WHERE order_id = ? AND state <> 'open'", [order_id])
-    return {_study(row).key: DiscrepancyState(row["state"]) for row in found}
+    return {study_from_row(row).key: DiscrepancyState(row["state"]) for row in found}
 
 
 def require(reader: Reader, id: int) -> Discrepancy:
@@ -109,9 +121,11 @@ def require(reader: Reader, id: int) -> Discrepancy:
 
 def of_order(reader: Reader, order_id: int) -> list[Discrepancy]:
     """Return the open discrepancies of an order, in the order in which they were found."""
-    found = reader.rows(
-        "SELECT * FROM archive_discrepancy WHERE order_id = ? AND state = 'open' ORDER BY id", [order_id]
-    )
+    return [each for each in _of_order(reader, order_id) if each.state is DiscrepancyState.OPEN]
+
+
+def _of_order(reader: Reader, order_id: int) -> list[Discrepancy]:
+    found = reader.rows("SELECT * FROM archive_discrepancy WHERE order_id = ? ORDER BY id", [order_id])
     return [discrepancy_from_row(row) for row in found]
 
 
@@ -160,6 +174,23 @@ def decide(tx: Tx, id: int, state: DiscrepancyState, by: str) -> None:
     rows.update(tx, "archive_discrepancy", values, {"id": id})
 
 
+def add_accepted(tx: Tx, order_id: int, study: ArchiveStudy, by: str) -> int:
+    """Write down that a person has chosen an order for a study that bore none of its numbers; return the row's id."""
+    values = {
+        **study_columns(study),
+        "kind": DiscrepancyKind.UNREFERRED,
+        "order_id": order_id,
+        "state": DiscrepancyState.ACCEPTED,
+        "first_at": tx.now.isoformat(),
+        "decided_at": tx.now.isoformat(),
+        "decided_by": by,
+    }
+    key = ("order_id", *StudyKey._fields)
+    rows.upsert(tx, "archive_discrepancy", values, key, once=("first_at",))
+    found = [each for each in _of_order(tx, order_id) if each.study.key == study.key]
+    return found[0].id
+
+
 def dismiss_accepted(tx: Tx, order_id: int, by: str) -> None:
     """Write down that the studies which were taken for an order's are not: a person has unlinked them."""
     tx.run(
@@ -173,7 +204,7 @@ def discrepancy_from_row(row: Row) -> Discrepancy:
     """Return the Discrepancy of a row of its table."""
     return Discrepancy(
         kind=DiscrepancyKind(row["kind"]),
-        study=_study(row),
+        study=study_from_row(row),
         id=row["id"],
         order_id=row["order_id"],
         state=DiscrepancyState(row["state"]),
@@ -195,18 +226,23 @@ _PLAIN = (
     "patient_name",
     "patient_id",
     "birth_date",
+    "patient_sex",
     "modality",
     "images",
 )
 
 
-def _study(row: Row) -> ArchiveStudy:
+def study_from_row(row: Row) -> ArchiveStudy:
+    """Return the ArchiveStudy of a row that has `study_columns`."""
     return ArchiveStudy(**{name: row[name] for name in _PLAIN}, start=rows.instant(row["start"]))
 
 
-def _columns(each: Doubt) -> dict[str, object]:
-    start = each.study.start
-    return {name: getattr(each.study, name) for name in _PLAIN} | {
-        "kind": each.kind,
-        "start": start.isoformat(timespec="seconds") if start else "",
+def study_columns(study: ArchiveStudy) -> dict[str, object]:
+    """Return the columns in which a study is kept."""
+    return {name: getattr(study, name) for name in _PLAIN} | {
+        "start": study.start.isoformat(timespec="seconds") if study.start else ""
     }
+
+
+def _columns(each: Doubt) -> dict[str, object]:
+    return {**study_columns(each.study), "kind": each.kind}

@@ -27,7 +27,7 @@ def test_a_slow_archive_is_asked_for_every_study_in_turn(store: Store, monkeypat
     made = {register(store, minutes).id for minutes in range(30, 37)}
     now, asked = [0.0], []
 
-    def slow(assoc: object, order: Order) -> None:
+    def slow(assoc: object, order: Order, uids: object) -> None:
         asked.append(order.id)
         now[0] += archive.LONGEST / 2 + 1
 
@@ -37,6 +37,7 @@ def test_a_slow_archive_is_asked_for_every_study_in_turn(store: Store, monkeypat
 
     monkeypatch.setattr(archive, "ask", slow)
     monkeypatch.setattr(Archive, "_associated", associated)
+    monkeypatch.setattr(archive, "studies_of_day", lambda assoc, on: None)
     looking = Archive(store, CLINIC, ARCHIVE, "WORKLIST", lambda: now[0])
     for _ in range(4):
         looking.look()
@@ -54,9 +55,10 @@ def test_more_studies_than_a_look_asks_for_are_all_asked_for_in_the_end(
     def associated(self: Archive) -> Iterator[object]:
         yield SimpleNamespace(is_established=True)
 
-    monkeypatch.setattr(archive, "ask", lambda assoc, order: asked.append(order.id))
+    monkeypatch.setattr(archive, "ask", lambda assoc, order, uids: asked.append(order.id))
     monkeypatch.setattr(archive, "MOST", 2)
     monkeypatch.setattr(Archive, "_associated", associated)
+    monkeypatch.setattr(archive, "studies_of_day", lambda assoc, on: None)
     looking = Archive(store, CLINIC, ARCHIVE, "WORKLIST")
     for _ in range(3):
         looking.look()

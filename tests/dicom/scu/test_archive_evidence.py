@@ -10,21 +10,23 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from broker.dicom.scu.archive import DAYS, MOST_ANSWERS, STABLE, Archive
+from broker.dicom.scu.archive import DAYS, STABLE, Archive
+from broker.dicom.scu.archive_query import MOST_ANSWERS
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import Discrepancy, DiscrepancyKind
 from broker.domain.studies.performed import StepSource
 from broker.store.database import Store
 from broker.store.queries import schedule
 from broker.store.tables import archive as archive_table
-from broker.store.tables import orders, outbox
+from broker.store.tables import devices, orders, outbox
 from broker.store.tables.archive import Holding
-from broker.workflow import referrals
+from broker.workflow import referrals, step_links
 from tests.support import factory
 from tests.support.clock import Clock, Seconds
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
-from tests.support.modality import change, create, creation, ending
+from tests.support.modality import change, create, creation, ending, scheduled
 from tests.support.pacs import PENDING, Pacs, pacs, series, study
 
 OTHER = {"PatientName": "Попов^Олег", "PatientID": "D-1", "PatientBirthDate": "19600101"}
@@ -187,6 +189,26 @@ WRONG: dict[str, tuple[Callable[[Order], list[Dataset]], list[DiscrepancyKind]]]
         lambda order: [study(order, StudyInstanceUID="1.2.3", PatientName="", PatientID="")],
         [K.UNREADABLE],
     ),
+    "our UID with the other sex": (lambda order: [study(order, PatientSex="M")], [K.OTHER_PATIENT]),
+    "our number on the one study that fits, under a UID of its own": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3")],
+        [K.OWN_UID],
+    ),
+    "our number under a UID of its own, to every question": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3"), study(order, StudyInstanceUID="")],
+        [K.OWN_UID],
+    ),
+    "our number under another UID with the other sex": (
+        lambda order: [study(order, StudyInstanceUID="1.2.3", PatientSex="M")],
+        [K.OTHER_PATIENT],
+    ),
+    "our number on a study of years ago, and on one of today": (
+        lambda order: [
+            study(order, StudyInstanceUID="1.2.3", **MADE_LONG_AGO),
+            study(order, StudyInstanceUID="1.2.4"),
+        ],
+        [K.OLDER, K.OWN_UID],
+    ),
     "our number on two studies": (
         lambda order: [study(order, StudyInstanceUID="1.2.3"), study(order, StudyInstanceUID="1.2.4")],
         [K.SEVERAL_STUDIES, K.SEVERAL_STUDIES],
@@ -227,7 +249,8 @@ RIGHT: dict[str, dict[str, Any]] = {
     "with the name lost in Latin-1, by the patient id": {"PatientName": "^^"},
     "without an accession number": {"AccessionNumber": ""},
     "without a date": {"StudyDate": "", "StudyTime": ""},
-    "under a UID of the device's own": {"StudyInstanceUID": "1.2.3.99"},
+    "without a sex": {"PatientSex": ""},
+    "of a sex that the archive does not know": {"PatientSex": "O"},
     "without a count": {"NumberOfStudyRelatedInstances": None},
 }
 
@@ -264,13 +287,136 @@ def test_a_second_study_with_our_number_is_shown_beside_ours(
     assert (second.kind, second.study.study_instance_uid) == (K.OTHER_UID, "1.2.3")
 
 
-def test_an_old_study_with_a_number_that_was_used_before_does_not_hold_up_todays(
+def test_a_uid_of_the_devices_own_that_it_has_reported_closes_its_order_and_is_asked_for(
     store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
 ) -> None:
-    earlier = study(order, StudyInstanceUID="1.2.3", **OTHER, **MADE_LONG_AGO)
-    peer.holds(earlier, study(order, StudyInstanceUID="1.2.4"))
+    create(store, reported(order, PatientID="К-17"))
+    change(store, ending())
+    # Its images bear no number: only what it reported leads to them.
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99", AccessionNumber="", NumberOfStudyRelatedInstances="5"))
+    look(archive, clock)
+    assert kinds(store, order) == []
+    with store.read() as reader:
+        holding = archive_table.holding(reader, order.id)
+    assert holding is not None
+    assert (holding.study_instance_uid, holding.images) == ("1.2.3.99", 5)
+
+
+def test_a_uid_that_a_device_reported_of_another_patient_is_no_evidence_until_a_person_confirms_it(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    create(store, reported(order, PatientName="Попов^Олег"))
+    change(store, ending())
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"))
+    look(archive, clock)
+    assert kinds(store, order) == [K.OWN_UID]
+    seen = Confirmation(order.patient, ("patient_name", "patient_id"))
+    store.write(step_links.confirm_patient, "1.2.3", order.id, REGISTRAR, CLINIC, seen)
+    look(archive, clock)
+    assert kinds(store, order) == []
+
+
+def test_a_uid_that_was_reported_for_another_order_is_not_taken_for_ours(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    other = store.write(referrals.register, draft(patient=order.patient, comment="другое"), REGISTRAR, CLINIC)
+    create(store, reported(other, PatientID="К-17"))
+    change(store, ending())
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"))
+    look(archive, clock)
+    assert kinds(store, order) == [K.OTHER_UID]
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
+def test_one_study_for_a_group_of_orders_is_found_for_each_of_them(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    other = store.write(referrals.register, draft(patient=order.patient, comment="другое"), REGISTRAR, CLINIC)
+    items = [scheduled("1.2.3.99", AccessionNumber=each.accession_number) for each in (order, other)]
+    create(store, creation(PatientID="К-17", ScheduledStepAttributesSequence=items))
+    change(store, ending())
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"))
+    look(archive, clock)
+    for each in (order, other):
+        assert kinds(store, each) == []
+        with store.read() as reader:
+            holding = archive_table.holding(reader, each.id)
+        assert holding is not None
+        assert holding.images == 2
+
+
+def reported(order: Order, **changes: Any) -> Dataset:
+    """Make what a device begins under a UID of its own, with the order's number."""
+    item = scheduled("1.2.3.99", AccessionNumber=order.accession_number)
+    return creation(ScheduledStepAttributesSequence=[item], **changes)
+
+
+def trust(store: Store, **changes: Any) -> None:
+    """Let the X-ray be known to make Study Instance UIDs of its own."""
+    device = replace(factory.DEVICES[0], own_study_uids=True, **changes)
+    store.write(lambda tx: devices.put(tx, device))
+
+
+def test_a_device_that_is_known_to_make_its_own_uids_closes_its_orders_by_their_numbers(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"), with_series=[series("1.1", "DX", 2), series("1.2", "SR", 1)])
+    assert look(archive, clock) == 0
+    assert kinds(store, order) == [K.OWN_UID]
+    trust(store)
     assert look(archive, clock) == 1
-    assert kinds(store, order) == [K.OTHER_PATIENT]
+    assert now(store, order).state is OrderState.COMPLETED
+    assert kinds(store, order) == []
+    assert told(store, order)
+    with store.read() as reader:
+        [step] = schedule.performed_steps(reader, [order.id])[order.id]
+    assert (step.images, step.patient_sex) == (2, "F")
+
+
+DOUBTFUL: dict[str, dict[str, Any]] = {
+    "without a name": {"PatientName": ""},
+    "with the name lost in Latin-1": {"PatientName": "^^"},
+    "without a patient id": {"PatientID": ""},
+    "with what Latin-1 leaves of the patient id": {"PatientID": "-17"},
+    "under a patient id of the archive's own": {"PatientID": "77"},
+    "without a birth date": {"PatientBirthDate": ""},
+    "with the other sex": {"PatientSex": "M"},
+    "without a date": {"StudyDate": "", "StudyTime": ""},
+    "of years ago": MADE_LONG_AGO,
+    "of another patient": OTHER,
+}
+
+
+@pytest.mark.parametrize("how", DOUBTFUL)
+def test_also_of_such_a_device_a_study_that_fits_less_than_wholly_waits_for_a_person(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, how: str
+) -> None:
+    trust(store)
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99", **DOUBTFUL[how]))
+    assert look(archive, clock) == 0
+    assert len(kinds(store, order)) == 1
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
+def test_also_of_such_a_device_an_archive_that_answers_everything_with_one_study_closes_nothing(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    trust(store)
+    others = [store.write(referrals.register, draft(comment=f"{n}"), REGISTRAR, CLINIC) for n in range(3)]
+    peer.says(study(order, StudyInstanceUID="1.2.3.99", AccessionNumber="OTHER-1"))
+    assert look(archive, clock) == 0
+    assert {now(store, each).state for each in (order, *others)} == {OrderState.SCHEDULED}
+
+
+def test_where_one_of_an_orders_devices_is_not_known_to_make_its_own_uids_a_person_decides(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds
+) -> None:
+    trust(store)
+    both = draft(station_ae_titles=("XRAY_14", "FLG_12"))
+    order = store.write(referrals.register, both, REGISTRAR, CLINIC)
+    peer.holds(study(order, StudyInstanceUID="1.2.3.99"))
+    assert look(archive, clock) == 0
+    assert kinds(store, order) == [K.OWN_UID]
 
 
 def test_what_is_asked_every_minute_is_one_discrepancy_which_goes_when_the_archive_is_put_right(

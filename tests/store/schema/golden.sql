@@ -165,18 +165,19 @@ CREATE TABLE archive_contact (  -- when it last answered
     answered_at TEXT NOT NULL
 ) STRICT;
 
-CREATE TABLE archive_discrepancy (  -- a study there that bears an order's UID or number and does not fit the order
+CREATE TABLE "archive_discrepancy" (  -- a study there that bears an order's UID or number and does not fit the order
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
     kind TEXT NOT NULL CHECK (
-        kind IN ('other_patient', 'several_patients', 'several_studies', 'other_number', 'other_uid', 'older',
-                 'unreadable')),
+        kind IN ('other_patient', 'several_patients', 'several_studies', 'other_number', 'other_uid', 'own_uid',
+                 'unreferred', 'older', 'unreadable')),
     state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'accepted', 'dismissed')),
     study_instance_uid TEXT NOT NULL CHECK (study_instance_uid <> ''),
     accession_number TEXT NOT NULL,
-    patient_name TEXT NOT NULL,  -- PN, as the archive has it; so are the next two
+    patient_name TEXT NOT NULL,  -- PN, as the archive has it; so are the next three
     patient_id TEXT NOT NULL,
     birth_date TEXT NOT NULL,  -- DA
+    patient_sex TEXT NOT NULL DEFAULT '',
     modality TEXT NOT NULL,
     start TEXT NOT NULL,  -- '': the archive does not say
     images INTEGER CHECK (images >= 0),  -- NULL: the archive does not say
@@ -193,6 +194,25 @@ CREATE TABLE archive_study (  -- what it holds of an order, as far as that fits 
     waived_by TEXT NOT NULL DEFAULT '',  -- who said that no images will come
     asked_at TEXT,  -- of the last answer that was written down
     changed_at TEXT NOT NULL
+, difference_seen INTEGER) STRICT;
+
+CREATE TABLE archive_unreferred (  -- a study there of these days that bears no order's UID and no order's number
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'dismissed')),
+    studied_on TEXT NOT NULL,  -- the date that was asked for
+    study_instance_uid TEXT NOT NULL CHECK (study_instance_uid <> ''),
+    accession_number TEXT NOT NULL,
+    patient_name TEXT NOT NULL,  -- PN, as the archive has it; so are the next three
+    patient_id TEXT NOT NULL,
+    birth_date TEXT NOT NULL,  -- DA
+    patient_sex TEXT NOT NULL,
+    modality TEXT NOT NULL,
+    start TEXT NOT NULL,
+    images INTEGER CHECK (images >= 0),
+    first_at TEXT NOT NULL,
+    decided_at TEXT,
+    decided_by TEXT NOT NULL DEFAULT '',
+    UNIQUE (study_instance_uid, accession_number, patient_name, patient_id, birth_date)
 ) STRICT;
 
 CREATE TABLE audit (
@@ -278,7 +298,7 @@ CREATE TABLE device (
     strict_mpps INTEGER NOT NULL DEFAULT 0 CHECK (strict_mpps IN (0, 1)),
     mpps_hours INTEGER NOT NULL DEFAULT 12 CHECK (mpps_hours > 0),
     created_at TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+, own_study_uids INTEGER NOT NULL DEFAULT 0 CHECK (own_study_uids IN (0, 1))) STRICT, WITHOUT ROWID;
 
 CREATE TABLE device_contact (  -- the last one on each service
     ae_title TEXT NOT NULL REFERENCES device (ae_title) ON DELETE CASCADE,
@@ -656,7 +676,11 @@ CREATE TABLE worklist_file (  -- items that a script of the clinic writes as fil
 
 CREATE INDEX archive_discrepancy_open ON archive_discrepancy (id) WHERE state = 'open';
 
+CREATE INDEX archive_discrepancy_study ON archive_discrepancy (study_instance_uid);
+
 CREATE INDEX archive_study_missing ON archive_study (asked_at) WHERE images = 0 AND waived_by = '';
+
+CREATE INDEX archive_unreferred_day ON archive_unreferred (studied_on);
 
 CREATE INDEX audit_order ON audit (order_id, seq);
 
@@ -731,6 +755,9 @@ CREATE INDEX performed_step_link_scheduled ON performed_step_link (scheduled_ste
 CREATE INDEX performed_step_message_orphan ON performed_step_message (at) WHERE outcome IN ('unknown', 'refused');
 
 CREATE INDEX performed_step_message_uid ON performed_step_message (sop_instance_uid);
+
+CREATE INDEX performed_step_reference_study ON performed_step_reference (study_instance_uid)
+    WHERE study_instance_uid <> '';
 
 CREATE INDEX performed_step_running ON performed_step (id) WHERE state = 'IN PROGRESS';
 

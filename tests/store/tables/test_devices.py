@@ -33,6 +33,7 @@ EVERY_POLICY = Device(
     4,
     True,
     6,
+    True,
 )
 
 

@@ -248,11 +248,23 @@ def test_what_says_nothing_is_not_held_against_a_study(scene: Scene) -> None:
     rows = {each.name: each.fits for each in compared_rows(order, replace(empty, start=None, images=None))}
     assert rows.pop("UID исследования") is True
     assert set(rows.values()) == {None}
-    assert contradictions(order, empty) == ""
+    assert contradictions(compared_rows(order, empty)) == ""
+
+
+async def test_a_study_under_a_uid_of_its_own_that_fits_is_taken_by_one_click(scene: Scene, user: User) -> None:
+    order = scene.register("09:20")
+    answer(scene, order, study(order, study_instance_uid="1.2.3", patient_sex="F"))
+    await user.open("/archive")
+    await user.should_see("Номер наш, UID нет", retries=30)
+    table = next(iter(user.find(content="UID исследования").elements))
+    assert "свой, аппарата" in str(getattr(table, "content", ""))
+    press(user, "Это наше исследование")
+    await user.should_see("Исследование привязано", retries=30)
+    assert state(scene.store, order) is OrderState.COMPLETED
 
 
 def test_every_trait_that_differs_is_named(scene: Scene) -> None:
     order = scene.register("09:20")
-    wrong = ArchiveStudy("1.2", "9", 1, "DX", "Попов^Олег", "D-1", "19600101", local("09:33").replace(year=2019))
+    wrong = ArchiveStudy("1.2", "9", 1, "DX", "Попов^Олег", "D-1", "19600101", local("09:33").replace(year=2019), "M")
     wrongs = {each.name for each in compared_rows(order, wrong) if each.fits is False}
-    assert wrongs == {"Имя", "Дата рождения", "Номер карты", "Номер исследования", "UID исследования", "Когда"}
+    assert wrongs == {"Имя", "Дата рождения", "Пол", "Номер карты", "Номер исследования", "UID исследования", "Когда"}

@@ -105,6 +105,7 @@ def test_settings_that_differ_from_the_default_are_shown() -> None:
         closed_hours=4,
         strict_mpps=True,
         mpps_hours=6,
+        own_study_uids=True,
     )
     assert list(advice.policies(odd)) == [
         "Имена: UTF-8 (ISO_IR 192)",
@@ -115,6 +116,7 @@ def test_settings_that_differ_from_the_default_are_shown() -> None:
         "выполненные видит ещё 4 ч",
         "MPPS только по стандарту",
         "брошенное закрываем через 6 ч",
+        "UID исследований свои: снимки узнаём по номеру",
     ]
 
 

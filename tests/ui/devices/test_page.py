@@ -53,6 +53,12 @@ def fill(user: User, name: str, value: str) -> None:
     control.value = value
 
 
+def tick(user: User, words: str) -> None:
+    """Tick the box whose label begins so."""
+    box = next(each for each in user.find(ui.checkbox).elements if each.text.startswith(words))
+    box.value = True
+
+
 async def test_a_device_is_shown_with_its_last_contact(scene: Scene, user: User) -> None:
 
     def hear(tx: Tx) -> None:
@@ -150,6 +156,7 @@ async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin
     fill(admin, "longest", "32")
     fill(admin, "address", "10.0.4.9;10.0.4.19")
     press(admin, "Windows-1251")
+    tick(admin, "Ставит свои UID исследований")
     press(admin, "Сохранить")
     await admin.should_see("Аппарат записан: Маммограф", retries=10)
     await admin.should_see("Имена: автоматически; его буквы читаем как Windows-1251; не длиннее 32 знаков; дни: −1…+7")
@@ -157,6 +164,7 @@ async def test_rare_settings_are_changed_and_numbers_checked(scene: Scene, admin
     assert changed
     assert (changed.longest, changed.days_after, changed.address) == (32, 7, "10.0.4.9, 10.0.4.19")
     assert (changed.fallback_charset, changed.own_only) == ("windows-1251", True)
+    assert changed.own_study_uids
 
 
 async def test_a_rejected_device_is_shown_with_the_reason(scene: Scene, user: User) -> None:

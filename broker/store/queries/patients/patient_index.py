@@ -31,11 +31,7 @@ def similar_cards(reader: Reader, patient: Patient) -> list[SimilarCard]:
 
 
 def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> list[str]:
-    """Return in which fields the patient of a performed step contradicts ours, as `identity.contradictions_of` does.
-
-    The card number of another patient of ours contradicts whatever the name: namesakes differ in nothing else. A device
-    may have the data of a card that has been merged into this one since: they are the same patient's.
-    """
+    """Return in which fields the patient of a performed step contradicts ours, as `contradictions` does."""
     reported = step.patient_name, step.patient_id, step.patient_birth_date, step.patient_sex
     return contradictions(reader, patient, *reported)
 
@@ -43,12 +39,15 @@ def contradictions_of(reader: Reader, patient: Patient, step: PerformedStep) -> 
 def contradictions(
     reader: Reader, patient: Patient, name: str, patient_id: str, birth_date: str, sex: str = ""
 ) -> list[str]:
-    """Return in which fields a patient as reported contradicts ours; see `contradictions_of`."""
+    """Return in which fields the patient that a device or an archive names contradicts ours, with all of their cards.
+
+    The values are those of `identity.contradictions`. The card number of another patient of ours contradicts whatever
+    the name: namesakes differ in nothing else.
+    """
     found = identity.contradictions(patient, name, patient_id, birth_date, sex)
-    former = patients.merged_cards(reader, patient.stored_id) if found and patient.id is not None else []
-    if any(not identity.contradictions(each, name, patient_id, birth_date, sex) for each in former):
-        return []
-    if foreign_ids(reader, patient, [patient_id]) and "patient_id" not in found:
+    if found:
+        found = identity.contradictions_of_cards(cards(reader, patient), name, patient_id, birth_date, sex)
+    if "patient_id" not in found and foreign_ids(reader, patient, [patient_id]):
         found.append("patient_id")
     return found
 
@@ -61,6 +60,11 @@ def walk_in_contradictions(reader: Reader, patient: Patient, step: PerformedStep
     found = contradictions_of(reader, patient, step)
     is_foreign = bool(foreign_ids(reader, patient, [step.patient_id]))
     return [field for field in found if field != "patient_id" or is_foreign]
+
+
+def cards(reader: Reader, patient: Patient) -> tuple[Patient, ...]:
+    """Return a patient's card, and those that were merged into it; of a patient who was only typed, what was typed."""
+    return (patient, *(patients.merged_cards(reader, patient.id) if patient.id is not None else ()))
 
 
 def foreign_ids(reader: Reader, patient: Patient, patient_ids: Iterable[str]) -> frozenset[str]:

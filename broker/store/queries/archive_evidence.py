@@ -1,0 +1,88 @@
+"""What is known of an order when an answer of the image archive is compared with it. Reads only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from broker.domain.orders import Order
+from broker.domain.studies.archive import ArchiveStudy, OrderEvidence
+from broker.store.database import Reader
+from broker.store.queries.patients import patient_index
+from broker.store.tables import archive, devices, orders, patients, performed
+
+
+def evidence_of(reader: Reader, order: Order) -> OrderEvidence:
+    """Return what is known of an order, whatever the archive answers."""
+    uids, numbers = _reported(reader, order)
+    stations = {ae_title for step in order.steps for ae_title in step.station_ae_titles}
+    known = [devices.get(reader, ae_title) for ae_title in stations]
+    return OrderEvidence(
+        cards=tuple(patients.merged_cards(reader, order.patient.stored_id)),
+        reported_uids=uids,
+        group_numbers=numbers,
+        decided=archive.decided(reader, order.id),
+        is_number_enough=bool(known) and all(each is not None and each.own_study_uids for each in known),
+    )
+
+
+def about(reader: Reader, order: Order, evidence: OrderEvidence, found: Collection[ArchiveStudy]) -> OrderEvidence:
+    """Return this evidence with what is known of other patients and orders that an answer names."""
+    uids = {each.study_instance_uid for each in found} - evidence.reported_uids
+    return replace(
+        evidence,
+        foreign_ids=patient_index.foreign_ids(reader, order.patient, (each.patient_id for each in found)),
+        foreign_uids=frozenset(uid for uid in uids if _is_foreign(reader, order, uid)),
+    )
+
+
+def _reported(reader: Reader, order: Order) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the Study Instance UIDs under which devices reported images of an order, by MPPS or as a person linked it.
+
+    A reference of a step counts if it names the order, or no order at all. With them, the accession numbers of orders
+    that devices reported under the same UID: a group of orders is made as one study.
+    """
+    uids: set[str] = set()
+    numbers: set[str] = set()
+    for step_id in _certain_steps(reader, order.id):
+        references = performed.references(reader, step_id)
+        shared = Counter(each.study_instance_uid for each in references)
+        named: dict[str, set[int]] = {}
+        for each in references:
+            found, _ = orders.find_steps(reader, each, shared_uid=shared[each.study_instance_uid] > 1)
+            of_orders = {order_id for order_id, _ in found} or {order.id}
+            named.setdefault(each.study_instance_uid, set()).update(of_orders)
+        for uid, of_orders in named.items():
+            if uid and order.id in of_orders:
+                uids.add(uid)
+                for other in orders.get_many(reader, sorted(of_orders - {order.id})):
+                    numbers.update(filter(None, (other.accession_number, other.bus_accession_number)))
+    return frozenset(uids), frozenset(numbers)
+
+
+def _certain_steps(reader: Reader, order_id: int) -> Iterable[int]:
+    """Return the steps (ids) that devices reported for an order, without those whose order or patient is doubtful."""
+    found = reader.rows(
+        "SELECT p.id, max(l.conflict) AS conflict FROM performed_step p"
+        " JOIN performed_step_link l ON l.performed_step_id = p.id JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+        " WHERE s.order_id = ? AND p.source = 'modality' GROUP BY p.id",
+        [order_id],
+    )
+    return [row["id"] for row in found if not row["conflict"]]
+
+
+def _is_foreign(reader: Reader, order: Order, uid: str) -> bool:
+    """Return True if another order has this Study Instance UID, or a device has reported its images under it."""
+    return bool(uid) and (
+        orders.is_taken(reader, "study_instance_uid", uid, by_another_than=order.id)
+        or bool(
+            reader.value(
+                "SELECT 1 FROM performed_step_reference r JOIN performed_step p ON p.id = r.performed_step_id"
+                " JOIN performed_step_link l ON l.performed_step_id = p.id"
+                " JOIN scheduled_step s ON s.id = l.scheduled_step_id"
+                " WHERE r.study_instance_uid = ? AND s.order_id <> ? AND p.source = 'modality' LIMIT 1",
+                [uid, order.id],
+            )
+        )
+    )

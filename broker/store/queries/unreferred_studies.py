@@ -1,0 +1,142 @@
+"""Studies of the image archive that belong to no order, and the orders that they may belong to. Reads only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from broker.domain.orders import Order, OrderState
+from broker.domain.patients import identity
+from broker.domain.studies.archive import ArchiveStudy
+from broker.store.database import Reader
+from broker.store.queries.patients import patient_index
+from broker.store.tables import orders
+from broker.store.tables.archive_unreferred import UnreferredStudy, from_row
+
+KEPT_FOR = timedelta(days=14)  # how long a study without an order is shown after its day
+MOST = 200  # studies of a day without an order that are kept
+BEFORE, AFTER = timedelta(days=3), timedelta(days=14)  # an order's time before and after that of its study
+MOST_SHOWN = 100
+MOST_CANDIDATES = 5
+_ALIKE = {"CR": "DX", "DX": "CR"}  # a device is called the one here and the other in its images
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedStudy:
+    """A study without an order, with the orders that fit it by patient and date, the likeliest first."""
+
+    unreferred: UnreferredStudy
+    candidates: tuple[Order, ...] = ()
+
+
+def modalities(reader: Reader) -> frozenset[str]:
+    """Return the modalities of the devices of this clinic."""
+    found = {row["modality"] for row in reader.rows("SELECT DISTINCT modality FROM device WHERE approved = 1")}
+    return frozenset(found | {_ALIKE[each] for each in found & set(_ALIKE)})
+
+
+def is_ours(study: ArchiveStudy, ours: Collection[str]) -> bool:
+    """Return True if one of our devices, of these modalities, may have made a study; also if the archive names none."""
+    named = set(study.modality.split("/")) - {""} if study.modality else set()
+    return bool(study.study_instance_uid) and study.images != 0 and (not named or bool(named & set(ours)))
+
+
+def is_known(reader: Reader, study: ArchiveStudy) -> bool:
+    """Return True if a study is an order's, is compared with one, or was reported by a device: people see it there."""
+    return bool(reader.value(f"SELECT {_KNOWN}", [study.study_instance_uid, study.accession_number]))
+
+
+def open_studies(reader: Reader) -> tuple[OfferedStudy, ...]:
+    """Return the studies without an order: those that an order fits first, of these and the others the newest first."""
+    rows = reader.rows(f"{_OPEN} ORDER BY u.start DESC, u.id DESC LIMIT ?", [MOST_SHOWN])
+    by_study = _candidates(reader, [from_row(row) for row in rows])
+    found = [OfferedStudy(each, tuple(fitting)) for each, fitting in by_study]
+    return tuple(sorted(found, key=lambda each: not each.candidates))
+
+
+def dismissed(reader: Reader, since: datetime) -> tuple[UnreferredStudy, ...]:
+    """Return the studies that people have left without an order since an instant (UTC), the last decision first."""
+    rows = reader.rows(
+        "SELECT * FROM archive_unreferred WHERE state = 'dismissed' AND decided_at >= ? ORDER BY decided_at DESC, id",
+        [since.isoformat()],
+    )
+    return tuple(map(from_row, rows))
+
+
+def candidates(reader: Reader, unreferred: UnreferredStudy) -> list[Order]:
+    """Return the orders of the same patient, about the time of a study, that have no images in the archive yet."""
+    [(_, found)] = _candidates(reader, [unreferred])
+    return found
+
+
+def _candidates(reader: Reader, studies: list[UnreferredStudy]) -> list[tuple[UnreferredStudy, list[Order]]]:
+    rows = reader.rows(
+        _CANDIDATES,
+        {
+            "ids": json.dumps([each.id for each in studies]),
+            "before": f"-{BEFORE.days} days",
+            "after": f"+{AFTER.days} days",
+            "cancelled": OrderState.CANCELLED,
+        },
+    )
+    by_id = {order.id: order for order in orders.get_many(reader, list({row["order_id"] for row in rows}))}
+    found = []
+    for each in studies:
+        mine = [by_id[row["order_id"]] for row in rows if row["id"] == each.id]
+        fitting = [order for order in mine if _fits(reader, order, each.study)]
+        found.append((each, sorted(fitting, key=lambda order: _rank(order, each.study))[:MOST_CANDIDATES]))
+    return found
+
+
+def _fits(reader: Reader, order: Order, study: ArchiveStudy) -> bool:
+    """Return True if nothing of a study's patient contradicts the order's, and the name or the number agrees."""
+    person = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+    if patient_index.contradictions(reader, order.patient, *person):
+        return False
+    cards = patient_index.cards(reader, order.patient)
+    return bool(identity.agreements_of_cards(cards, study.patient_name, study.patient_id))
+
+
+def _rank(order: Order, study: ArchiveStudy) -> tuple[bool, bool, timedelta, int]:
+    named = {order.modality, _ALIKE.get(order.modality, "")}
+    distance = abs(order.steps[0].start - study.start) if study.start else timedelta(0)
+    other_kind = bool(study.modality) and not named & set(study.modality.split("/"))
+    return other_kind, order.state is OrderState.COMPLETED, distance, order.id
+
+
+def _known(uid: str, number: str) -> str:
+    """Return the condition that something here has this Study Instance UID or accession number already."""
+    return (
+        f"EXISTS (SELECT 1 FROM orders WHERE study_instance_uid = {uid})"
+        f" OR EXISTS (SELECT 1 FROM performed_step_reference WHERE study_instance_uid = {uid}"
+        " AND study_instance_uid <> '')"
+        f" OR EXISTS (SELECT 1 FROM archive_discrepancy WHERE study_instance_uid = {uid} AND state <> 'dismissed')"
+        f" OR ({number} <> '' AND (EXISTS (SELECT 1 FROM orders WHERE accession_number = {number})"
+        f" OR EXISTS (SELECT 1 FROM orders WHERE bus_accession_number = {number})))"
+    )
+
+
+_KNOWN = _known("?1", "?2")
+_OPEN = (
+    "SELECT u.* FROM archive_unreferred u WHERE u.state = 'open'"
+    f" AND NOT ({_known('u.study_instance_uid', 'u.accession_number')})"
+)
+# The orders about the time of a study whose patients share the card number or the birth date with it.
+_CANDIDATES = (
+    "WITH u AS (SELECT * FROM archive_unreferred WHERE id IN (SELECT value FROM json_each(:ids))),"
+    " who (id, start, patient_id) AS ("
+    " SELECT u.id, u.start, coalesce(p.merged_into, p.id) FROM u JOIN patient p ON p.patient_id = u.patient_id"
+    " WHERE u.patient_id <> ''"
+    " UNION SELECT u.id, u.start, p.id FROM u JOIN patient p ON p.birth_date ="
+    " substr(u.birth_date, 1, 4) || '-' || substr(u.birth_date, 5, 2) || '-' || substr(u.birth_date, 7, 2)"
+    " WHERE length(u.birth_date) = 8)"
+    " SELECT DISTINCT who.id, o.id AS order_id FROM who JOIN orders o ON o.patient_id = who.patient_id"
+    " JOIN scheduled_step s ON s.order_id = o.id"
+    " WHERE s.start >= strftime('%Y-%m-%dT%H:%M:%S', who.start, :before)"
+    " AND s.start <= strftime('%Y-%m-%dT%H:%M:%S', who.start, :after)"
+    " AND o.state <> :cancelled AND o.owner = '' AND NOT EXISTS"
+    " (SELECT 1 FROM archive_study a WHERE a.order_id = o.id AND a.study_instance_uid <> '' AND a.images IS NOT 0)"
+    " ORDER BY o.id"
+)

@@ -51,6 +51,7 @@ def type_referral(page: Page) -> str:
     page.get_by_label("СНИЛС", exact=True).fill("112-233-445 95")
     choose(page, "Что делаем", "коленного", "Рентгенография коленного сустава")
     choose(page, "Аппарат", "", "Рентген")
+    page.get_by_label("Время", exact=True).fill("12:30")  # late in the evening no time of today is offered
     page.get_by_label("Кто направил").fill("Зимин Андрей Павлович, терапевт")
     page.get_by_label("Диагноз, МКБ-10").fill("M17.1")
     page.keyboard.press("Control+Enter")

@@ -185,6 +185,7 @@ class BusConfig(Section):
         default=None, validate_default=True
     )
     sends_start: Switch = False
+    declined_status: Literal["cancelled", "rejected"] = "cancelled"
     accession_numbers: Literal["local", "bus"] = "local"
     texts: Literal["plain", "base64"] = "plain"
     images_url: str = ""

@@ -39,6 +39,7 @@ class IncomingReferral(Referral):
     source: str = "bus"  # "bus", or the name of a local client
     state: IncomingState = IncomingState.WAITING
     order_id: int | None = None  # of the order that was created
+    decline_reason: str = ""  # why this clinic declined it
     problems: Mapping[str, str] = field(default_factory=dict, hash=False)  # what a person must complete: field -> code
     received_at: datetime | None = None  # UTC
     id: int | None = None

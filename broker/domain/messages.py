@@ -16,6 +16,8 @@ class OutboxKind(StrEnum):
     STARTED = "started"
     IMAGES = "images"
     REPORT = "report"
+    APPENDED = "appended"  # the report again, with images that were added after it was sent
+    DECLINE = "decline"  # an incoming referral will not be performed here
 
 
 class OutboxState(StrEnum):
@@ -28,12 +30,19 @@ class OutboxState(StrEnum):
     UNSUPPORTED = "unsupported"  # this bus does not accept such messages
 
 
+# Why a report with added images waits: the region gets it once a doctor has looked at them.
+IMAGES_NOT_SEEN = "images were added after the report was signed: a doctor has to look at them"
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """One message to the region, rendered from present data when it is sent."""
+    """One message to the region, rendered from present data when it is sent.
+
+    It is about an order, or about an incoming referral that has none.
+    """
 
     seq: int
-    order_id: int
+    order_id: int | None
     kind: OutboxKind
     state: OutboxState
     created_at: datetime
@@ -41,6 +50,7 @@ class OutboxRow:
     uncertain: bool = False  # the outcome of the last POST is unknown: search for the Task before sending again
     reason: str = ""
     delivered_at: datetime | None = None
+    incoming_id: int | None = None  # of the incoming referral
     order_revision: int | None = None  # of the order as last sent; of an unsent amendment: the amended one
 
 

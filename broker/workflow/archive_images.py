@@ -66,6 +66,8 @@ def record_answer(
     if made or (has_changed and clinic.waits_for_images):
         order_status.recompute_status(tx, order, clinic)
     if made or has_changed:
+        order_status.queue_added_images(tx, order.id, clinic)
+    if made or has_changed:
         tx.notify()
     return made
 
@@ -101,6 +103,7 @@ def accept(tx: Tx, id: int, actor: Actor, clinic: Clinic, confirmed: Confirmatio
     archive.decide(tx, id, DiscrepancyState.ACCEPTED, actor.name)
     uid = _take(tx, order, study, actor, clinic)
     _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, each, sop_instance_uid=uid, confirmed=", ".join(wrong))
+    order_status.queue_added_images(tx, order.id, clinic)
     return order
 
 
@@ -118,6 +121,7 @@ def link_unreferred(
     archive_unreferred.remove(tx, id)
     uid = _take(tx, order, study, actor, clinic)
     _audit(tx, actor, AuditAction.ARCHIVE_ACCEPT, accepted, sop_instance_uid=uid, confirmed=", ".join(wrong))
+    order_status.queue_added_images(tx, order.id, clinic)
     return order
 
 

@@ -88,6 +88,8 @@ def receive(
     same = known is not None and _content(known) == _content(received)
     if known and same and known.state is IncomingState.DECLINED:
         return ReceiveOutcome.NOTHING
+    if known:
+        outbox.withdraw_for_referral(tx, known.id)  # it waits again, and may be accepted after all
     if known is None:
         received = replace(received, id=incoming.add(tx, received))
     else:
@@ -102,31 +104,51 @@ def receive(
 
 
 def receive_cancellation(
-    tx: Tx, task: str, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic, *, order_id: int | None = None
+    tx: Tx,
+    task: str,
+    arrival: Arrival,
+    status: str,
+    actor: Actor,
+    clinic: Clinic,
+    *,
+    order_id: int | None = None,
+    reason: str = "",
 ) -> ReceiveOutcome:
     """Store the cancellation of a referral by its sender; or, with `order_id`, of an order of ours.
 
     A waiting referral is cancelled, an order leaves the worklist, and nothing is sent back. An order that has started
-    stays, and people are warned. `reason` is the status that the sender wrote. Raise Forbidden.
+    stays, and people are warned. `status` and `reason` are what the sender wrote in its Task. Raise Forbidden.
     """
     permit(tx, actor, Permission.CANCEL)
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
         return ReceiveOutcome.NOTHING
     known = incoming.by_task(tx, arrival.source, task)
+    if known and known.state is IncomingState.DECLINED and known.source == BUS:  # mostly told by this clinic itself
+        outbox.withdraw_for_referral(tx, known.id)
+        incoming.put(tx, ArrivalKind.REFERRAL, arrival)
+        return ReceiveOutcome.NOTHING
     named = order_id or (known.order_id if known else None)
     order = orders.get(tx, named) if named else None
     if order and order_id and _cancelled_by_us(tx, order):
         return ReceiveOutcome.NOTHING
     incoming.overtake(tx, ArrivalKind.REFERRAL, arrival.source, arrival.reference)
-    incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason, order_id=order.id if order else None)
+    incoming.put(tx, ArrivalKind.CANCEL, arrival, reason=reason or status, order_id=order.id if order else None)
     tx.notify()
     outcome = ReceiveOutcome.CANCELLED
     if order and order.state is not OrderState.CANCELLED:
-        outcome = _cancel(tx, order, arrival, reason, actor, clinic)
+        outcome = _cancel(tx, order, arrival, status, reason, actor, clinic)
     if known and outcome is ReceiveOutcome.CANCELLED and known.state is not IncomingState.CANCELLED:
         incoming.update(tx, replace(known, state=IncomingState.CANCELLED))
         if not order:
-            audit.write(tx, actor, AuditAction.INCOMING_CANCELLED, task=task, source=arrival.source, reason=reason)
+            audit.write(
+                tx,
+                actor,
+                AuditAction.INCOMING_CANCELLED,
+                task=task,
+                source=arrival.source,
+                status=status,
+                reason=reason,
+            )
     return outcome
 
 
@@ -170,10 +192,10 @@ def accept(
 
 
 def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic) -> None:
-    """Decline a waiting referral.
+    """Decline a waiting referral, and tell its sender.
 
-    The bus profile has no message for this, so a person must call the referring clinic. If the sender changes the
-    referral afterwards, it waits again. Raise NotFound, WrongState, Forbidden, SessionEnded.
+    A local client asks for it itself, the region gets a message. If the sender changes the referral afterwards, it
+    waits again. Raise NotFound, WrongState, Forbidden, SessionEnded.
     """
     permit(tx, actor, Permission.CANCEL)
     known = _require(tx, incoming_id)
@@ -181,8 +203,11 @@ def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic)
         return
     if known.state not in (IncomingState.WAITING, IncomingState.NEEDS_ATTENTION):
         raise WrongState(f"decline while {known.state}")
-    incoming.update(tx, replace(known, state=IncomingState.DECLINED))
-    audit.write(tx, actor, AuditAction.DECLINE, task=known.task, source=known.source, reason=names.tidy(reason))
+    reason = names.tidy(reason)
+    incoming.update(tx, replace(known, state=IncomingState.DECLINED, decline_reason=reason))
+    if clinic.sends_to_bus and known.source == BUS:
+        outbox.add_for_referral(tx, known.id, OutboxKind.DECLINE)
+    audit.write(tx, actor, AuditAction.DECLINE, task=known.task, source=known.source, reason=reason)
     tx.notify()
 
 
@@ -264,7 +289,14 @@ def _require(tx: Tx, incoming_id: int) -> IncomingReferral:
 def _content(referral: IncomingReferral) -> IncomingReferral:
     """Return the referral with only what its sender wrote."""
     return replace(
-        referral, state=IncomingState.WAITING, order_id=None, id=0, problems={}, received_at=None, authored_on=None
+        referral,
+        state=IncomingState.WAITING,
+        order_id=None,
+        id=0,
+        decline_reason="",
+        problems={},
+        received_at=None,
+        authored_on=None,
     )
 
 
@@ -380,13 +412,15 @@ def _cancelled_by_us(tx: Tx, order: Order) -> bool:
     return order.state is OrderState.CANCELLED or outbox.has(tx, order.id, OutboxKind.CANCEL)
 
 
-def _cancel(tx: Tx, order: Order, arrival: Arrival, reason: str, actor: Actor, clinic: Clinic) -> ReceiveOutcome:
+def _cancel(
+    tx: Tx, order: Order, arrival: Arrival, status: str, reason: str, actor: Actor, clinic: Clinic
+) -> ReceiveOutcome:
     if lifecycle.allowed(order.state, Event.CANCEL):
         bus_knows = arrival.source == BUS
         referrals.remove_from_worklist(tx, order, replace(clinic, sends_to_bus=clinic.sends_to_bus and not bus_knows))
-        audit.write(tx, actor, AuditAction.CANCEL, order.id, reason=reason)
+        audit.write(tx, actor, AuditAction.CANCEL, order.id, status=status, reason=reason)
         return ReceiveOutcome.CANCELLED
     incoming.put(tx, ArrivalKind.CANCEL, arrival, ArrivalState.NEEDS_ATTENTION, CANCELLED_LATE, order.id)
-    audit.write(tx, actor, AuditAction.BUS_CANCELLED_LATE, order.id, status=reason)
+    audit.write(tx, actor, AuditAction.BUS_CANCELLED_LATE, order.id, status=status, reason=reason)
     log.warning("order %s was cancelled by its sender after it had started", order.accession_number)
     return ReceiveOutcome.LATE

@@ -12,9 +12,10 @@ from broker.domain import lifecycle
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.lifecycle import DerivedStatus, Event, derive_status
-from broker.domain.messages import OutboxKind
+from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind
 from broker.domain.orders import BusRole, Order, OrderState, StepState
 from broker.domain.studies.performed import PerformedState
+from broker.domain.studies.reports import ReportDoubt
 from broker.store.database import Tx
 from broker.store.tables import archive, audit, orders, outbox, performed, performed_links, reports
 
@@ -48,6 +49,22 @@ def recompute_dispute(tx: Tx, order: Order, clinic: Clinic) -> None:
         and not archive.is_disputed(tx, order.id)
     ):
         outbox.reinstate(tx, order.id, OutboxKind.REPORT)
+        outbox.reinstate(tx, order.id, OutboxKind.APPENDED)
+
+
+def queue_added_images(tx: Tx, order_id: int, clinic: Clinic) -> None:
+    """Queue for the region that a report which it has is now about more images; a doctor looks at them first.
+
+    Called after the audit line of the images. Nothing is queued while the report itself was not sent: it will name
+    them.
+    """
+    if (
+        clinic.sends_to_bus
+        and reports.doubt(tx, order_id) is ReportDoubt.IMAGES_ADDED
+        and outbox.may_be_known(tx, order_id, OutboxKind.REPORT)
+        and not outbox.is_open(tx, order_id, OutboxKind.APPENDED)
+    ):
+        outbox.hold(tx, outbox.add(tx, order_id, OutboxKind.APPENDED), IMAGES_NOT_SEEN)
 
 
 def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
@@ -56,7 +73,7 @@ def recompute_after_removal(tx: Tx, order_id: int, clinic: Clinic) -> None:
     An order that was rescheduled or cancelled meanwhile does not change. A report that was not sent yet is withdrawn:
     it may describe the images that were unlinked. Raise NotFound.
     """
-    outbox.withdraw(tx, order_id, OutboxKind.REPORT)
+    outbox.withdraw(tx, order_id, OutboxKind.REPORT, OutboxKind.APPENDED)
     order = orders.require(tx, order_id)
     if order.state in (OrderState.SCHEDULED, OrderState.CANCELLED):
         return
@@ -110,7 +127,7 @@ def _queue_messages(
         outbox.add(tx, id, OutboxKind.STARTED)
     is_disputed = archive.is_disputed(tx, id)
     if is_disputed or PerformedState.COMPLETED not in performed_states:  # a provisional end was overruled
-        outbox.withdraw(tx, id, OutboxKind.IMAGES, OutboxKind.REPORT)
+        outbox.withdraw(tx, id, *_RESULTS)
     if (
         state is OrderState.COMPLETED
         and clinic.sends_to_bus
@@ -139,7 +156,7 @@ def _return_to_waiting(tx: Tx, order: Order) -> None:
     for step in order.steps:
         orders.set_step_state(tx, step.id, _WAITING_STEP_STATES[event])
     # A message that was sent cannot be withdrawn: the bus has no call for it.
-    outbox.withdraw(tx, order.id, OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.STARTED)
+    outbox.withdraw(tx, order.id, *_RESULTS, OutboxKind.STARTED)
     if event is Event.RECANCEL:
         outbox.withdraw(tx, order.id, OutboxKind.ORDER)
         if order.bus_role is BusRole.PERFORMER or outbox.has(tx, order.id, OutboxKind.ORDER):
@@ -149,6 +166,7 @@ def _return_to_waiting(tx: Tx, order: Order) -> None:
 # The decisions that people, and files of scripts, make about an order; the last one counts. An amendment comes after a
 # cancellation only when a modality had revived the order and it was then rescheduled.
 _DECISIONS = (AuditAction.CANCEL, AuditAction.WITHDRAW, AuditAction.RESTORE, AuditAction.AMEND)
+_RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
 _ORDERED_ROLES = (BusRole.PLACER, BusRole.PERFORMER)
 _WAITING_STEP_STATES = {
     Event.REOPEN: StepState.SCHEDULED,

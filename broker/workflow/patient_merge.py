@@ -218,7 +218,7 @@ def _restore_conflicts(tx: Tx, trail: PatientMerge, order_ids: Sequence[int]) ->
             continue
         if conflict:
             performed_links.set_conflict(tx, link.step.stored_id, link.scheduled_step_id, conflict)
-            outbox.withdraw(tx, link.order_id, OutboxKind.IMAGES, OutboxKind.REPORT)
+            outbox.withdraw(tx, link.order_id, OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
 
 
 def _contradictions(tx: Tx, link: performed_links.StepLink) -> list[str]:

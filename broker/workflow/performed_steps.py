@@ -183,6 +183,8 @@ def _apply(
         audit.write(tx, actor, action, order_id, sop_instance_uid=uid, state=change.state)
         if wrong_entry:
             audit.write(tx, actor, AuditAction.WRONG_ENTRY, order_id, sop_instance_uid=uid)
+        else:
+            order_status.queue_added_images(tx, order_id, clinic)
 
 
 def _is_final(change: PerformedChange) -> bool:

@@ -18,7 +18,7 @@ from broker.domain.orders import Order, OrderState
 from broker.domain.patients import names
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.performed import PerformedState
-from broker.domain.studies.reports import Report, ReportState
+from broker.domain.studies.reports import Report, ReportDoubt, ReportState
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.tables import accounts, archive, audit, orders, outbox, performed, performed_links, reports
@@ -101,17 +101,20 @@ def sign(tx: Tx, order_id: int, revision: int, text: ReportText, actor: Actor, c
 
 
 def uphold(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
-    """Confirm a signed report after its order's images have changed; it may be sent again.
+    """Confirm a signed report after its order's images have changed; the region gets it again if images were added.
 
     Raise WrongState if it is not in doubt, Invalid (`images`), Forbidden.
     """
     permit(tx, actor, Permission.REPORT)
     order = orders.require(tx, order_id)
-    if reports.doubt(tx, order_id) is None:
+    doubt = reports.doubt(tx, order_id)
+    if doubt is None:
         raise WrongState(f"no report is in doubt on {order.accession_number}")
     _check_images(tx, order)
     audit.write(tx, actor, AuditAction.REPORT_UPHOLD, order_id)
     _queue_report(tx, order, clinic)
+    if not outbox.release(tx, order_id, OutboxKind.APPENDED) and doubt is ReportDoubt.IMAGES_ADDED:
+        _queue_added_images(tx, order, clinic)
     tx.notify()
 
 
@@ -150,6 +153,11 @@ def _check_images(tx: Tx, order: Order) -> None:
 def _queue_report(tx: Tx, order: Order, clinic: Clinic) -> None:
     if clinic.sends_to_bus and order.bus_role and not outbox.has(tx, order.id, OutboxKind.REPORT):
         outbox.add(tx, order.id, OutboxKind.REPORT)
+
+
+def _queue_added_images(tx: Tx, order: Order, clinic: Clinic) -> None:
+    if clinic.sends_to_bus and order.bus_role and outbox.may_be_known(tx, order.id, OutboxKind.REPORT):
+        outbox.add(tx, order.id, OutboxKind.APPENDED)
 
 
 def _with_text(tx: Tx, before: Report, text: ReportText, actor: Actor) -> Report:

@@ -42,6 +42,7 @@ def link(
     order_status.recompute_status(tx, order, clinic)
     seen = {"confirmed": ", ".join(wrong)} if wrong else {}
     audit.write(tx, actor, AuditAction.LINK, order.id, sop_instance_uid=sop_instance_uid, **seen)
+    order_status.queue_added_images(tx, order.id, clinic)
     tx.notify()
 
 

@@ -322,7 +322,7 @@ def test_a_declined_referral_waits_no_more_until_its_content_changes(store: Stor
     assert waiting(store) == []
     assert take(store, replace(KNEE, comment="другое"), "3") is ReceiveOutcome.WAITING
     assert len(waiting(store)) == 1
-    assert rows(store, "SELECT * FROM outbox") == []
+    assert rows(store, "SELECT kind, state FROM outbox") == [{"kind": "decline", "state": "dropped"}]
 
 
 def test_what_is_an_order_cannot_be_declined(store: Store) -> None:

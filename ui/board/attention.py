@@ -45,15 +45,15 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_archived(each) for each in day.archive]
     found += [_missing(each, day.on, zone) for each in day.missing]
     for message in day.needs_attention:
-        amendable = amend and allowed(message.state, Event.AMEND)
-        number = message.accession_number
+        amendable = amend and message.state is not None and allowed(message.state, Event.AMEND)
+        number, page = message.accession_number, f"/exchange/out/{message.row.seq}"
         found.append(
             AttentionItem(
                 key=("needs_attention", message.row.seq),
-                title=f"Шина не приняла {bus.MESSAGES_TAKEN[message.row.kind]}",
-                why=f"{number}, {message.patient}: {bus.bus_reason(message.row.reason)}",
+                title=bus.held_title(message.row),
+                why=f"{', '.join(filter(None, (number, message.patient)))}: {bus.bus_reason(message.row.reason)}",
                 act="Исправить" if amendable else "Открыть",
-                path=f"/desk?order={number}" if amendable else f"/order/{number}",
+                path=f"/desk?order={number}" if amendable else f"/order/{number}" if number else page,
             )
         )
     for visit in day.visits:
@@ -108,6 +108,8 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     }.get(each.state, "уже поздно")
     cancelled = each.kind is ArrivalKind.CANCEL
     todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
+    told = bus.cancelled_because(each.reason) if cancelled and each.state is OrderState.CANCELLED else ""
+    how += f" (её слова: {told})" if told else ""
     return AttentionItem(
         key=("late", each.kind, each.order_id),
         title=_LATE[each.state is OrderState.CANCELLED, cancelled],

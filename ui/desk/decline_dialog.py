@@ -21,10 +21,7 @@ class DeclineDialog:
         self._services, self._came = services, referral
         title = f"Отклонить направление, {names.short(referral.patient.name)}?"
         with theme.dialog("decline", title, danger="Отклонить", on_danger=self._decline, leave="Оставить"):
-            consequence = (
-                "Оно уйдёт из входящих. По шине об отказе сообщить нельзя: позвоните в клинику, которая направила."
-            )
-            text("p", consequence, "muted").style("margin: 8px 0 12px")
+            text("p", consequence(services, referral), "muted").style("margin: 8px 0 12px")
             self._reason = labelled_field("Причина", name="decline-reason", hint="Например: такого аппарата у нас нет")
 
     async def _decline(self) -> None:
@@ -32,3 +29,12 @@ class DeclineDialog:
         actor = current_actor(services)
         if await attempt(lambda: services.store.write(incoming_referrals.decline, id, reason, actor, services.clinic)):
             ui.navigate.to("/incoming")
+
+
+def consequence(services: Services, referral: IncomingReferral) -> str:
+    """Return what becomes of a referral that is declined, and who is told what."""
+    if referral.source != incoming_referrals.BUS or not services.settings.has_bus:
+        return "Оно уйдёт из входящих. Программа, которая его прислала, увидит отказ."
+    if services.settings.corrects_on_bus:
+        return "Оно уйдёт из входящих. Направившая клиника узнает об отказе и причине по шине."
+    return "Оно уйдёт из входящих. Направившая клиника узнает об отказе по шине, но без причины: важна — позвоните."

@@ -49,13 +49,13 @@ class MessageView:
 
     title: str
     number: str
-    order_id: int | None
     standing: tuple[str, str, str]
     facts: tuple[tuple[str, str, datetime | None], ...]  # name, words or else an instant
     attempts: tuple[tuple[datetime, str, str], ...]  # instant, outcome, answer
     content: str  # the exact JSON
     resend: bool  # may be sent, or tried, again
-    item_id: int = 0
+    seq: int = 0  # of a sent message
+    item_id: int = 0  # of a received one
 
 
 def _sent(reader: Reader, seq: int) -> MessageView | None:
@@ -66,7 +66,6 @@ def _sent(reader: Reader, seq: int) -> MessageView | None:
     return MessageView(
         title=f"{bus.MESSAGES[row.kind]}: {message.patient}",
         number=message.accession_number,
-        order_id=row.order_id,
         standing=ledger.sent_outcome(message),
         facts=(
             ("Записано", "", row.created_at),
@@ -79,6 +78,7 @@ def _sent(reader: Reader, seq: int) -> MessageView | None:
         ),
         content=exchange_state.sent_json(reader, seq),
         resend=row.state is OutboxState.NEEDS_ATTENTION,
+        seq=row.seq,
     )
 
 
@@ -89,7 +89,6 @@ def _received(reader: Reader, id: int) -> MessageView | None:
     return MessageView(
         title=bus.ARRIVALS[item.kind],
         number=item.accession_number,
-        order_id=item.order_id,
         standing=ledger.received_outcome(item),
         facts=(
             ("От кого", "шина" if item.source == "bus" else item.source, None),
@@ -175,11 +174,10 @@ class MessagePage:
         if found is None:
             return
         actor = current_actor(services)
-        order_id = found.order_id
-        if found.item_id or order_id is None:
+        if found.item_id:
             done = await attempt(lambda: services.store.write(incoming_referrals.retry, found.item_id, actor))
         else:
-            done = await attempt(lambda: bool(services.store.write(outbox.resend, order_id, actor)))
+            done = await attempt(lambda: bool(services.store.write(outbox.resend_message, found.seq, actor)))
         if done:
             theme.show_message("Снова в очереди")
 

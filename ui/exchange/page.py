@@ -99,7 +99,7 @@ class AttentionRow:
 
     path: str  # of its page
     number: str
-    order_id: int  # 0 for a received message
+    seq: int  # of an outbox row; 0 for a received message
     what: str
     why: str
     amendable: bool
@@ -198,10 +198,10 @@ class ExchangePage:
         return AttentionRow(
             path=f"/exchange/out/{message.row.seq}",
             number=message.accession_number,
-            order_id=message.row.order_id,
+            seq=message.row.seq,
             what=f"{bus.MESSAGES[message.row.kind]}: {message.patient}, записано {written}",
             why=bus.bus_reason(message.row.reason),
-            amendable=self._amends and allowed(message.state, Event.AMEND),
+            amendable=self._amends and message.state is not None and allowed(message.state, Event.AMEND),
         )
 
     def _unread_row(self, item: ArrivalRecord) -> AttentionRow:
@@ -209,7 +209,7 @@ class ExchangePage:
         return AttentionRow(
             path=f"/exchange/in/{item.id}",
             number=item.accession_number,
-            order_id=0,
+            seq=0,
             what=f"{bus.ARRIVALS[item.kind]}, пришло {received}",
             why=bus.incoming_reason(item.reason),
             amendable=False,
@@ -219,7 +219,7 @@ class ExchangePage:
         if needs_attention.number:
             ui.link(needs_attention.number, f"/order/{needs_attention.number}").classes("mono")
         else:
-            text("span", "получено", "muted")
+            text("span", "без номера" if needs_attention.seq else "получено", "muted")
         with ui.element("div"):
             text("p", needs_attention.what, "title")
             text("p", needs_attention.why, "muted why")
@@ -227,13 +227,14 @@ class ExchangePage:
             if needs_attention.amendable:
                 ui.link("Исправить", f"/desk?order={needs_attention.number}").classes("btn btn-small")
             ui.link("Посмотреть", needs_attention.path).classes("btn btn-small")
-            if self._resends and needs_attention.order_id:
+            if self._resends and needs_attention.seq:
                 theme.button("Отправить снова", lambda: self._resend(needs_attention), small=True)
 
     async def _resend(self, needs_attention: AttentionRow) -> None:
         services, actor = self._services, current_actor(self._services)
-        if await attempt(lambda: services.store.write(outbox.resend, needs_attention.order_id, actor)):
-            theme.show_message(f"{needs_attention.number}: снова в очереди")
+        if await attempt(lambda: services.store.write(outbox.resend_message, needs_attention.seq, actor)):
+            number = f"{needs_attention.number}: " if needs_attention.number else ""
+            theme.show_message(f"{number}снова в очереди".capitalize())
 
     async def _go_on(self) -> None:
         services, actor = self._services, current_actor(self._services)

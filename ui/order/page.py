@@ -10,6 +10,7 @@ from nicegui import ui
 from broker.domain.actors import Actor
 from broker.domain.clinic.devices import Device
 from broker.domain.lifecycle import Event, allowed
+from broker.domain.messages import IMAGES_NOT_SEEN
 from broker.domain.orders import Order, OrderState, Priority
 from broker.domain.patients import identifiers, names
 from broker.domain.patients.confirmation import Confirmation
@@ -142,6 +143,7 @@ class OrderPage:
             card.performed,
             card.report,
             card.report_doubt,
+            card.appended,
         )
         facts = (order, *reported, card.discrepancies, card.holding, card.images_missing, today)
         self._facts.show(facts, self._draw_facts)
@@ -285,7 +287,8 @@ class OrderPage:
                 if card.report_doubt:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
-                    theme.state_chip("attention", "Шина не приняла")
+                    not_seen = card.attention_reason == IMAGES_NOT_SEEN
+                    theme.state_chip("attention", bus.NOT_TOLD_OF_IMAGES if not_seen else "Шина не приняла")
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
                 elif card.bus == "delivered":
@@ -298,6 +301,8 @@ class OrderPage:
                 )
             if card.attention_reason:
                 text("p", bus.bus_reason(card.attention_reason), "attention-reason")
+            if order.requester and card.appended:
+                text("p", bus.CALL_ABOUT_IMAGES, "muted")
         if card.report:
             with theme.section("Протокол"):
                 if card.report_doubt:

@@ -90,7 +90,8 @@ def _line(
     elif event.what == AuditAction.IMAGES_ADDED:
         what += f": было {details.get('before')}, стало {details.get('images')}"
     elif event.what == AuditAction.CANCEL:
-        what += f": {details['reason']}" if details.get("reason") else ""
+        reason = bus.cancelled_because(str(details.get("reason") or details.get("status") or ""))
+        what += f": {reason}" if reason else ""
         what += f": направлено заново, {details['replaced_by']}" if details.get("replaced_by") else ""
     elif event.what in (AuditAction.PATIENT_MERGE, AuditAction.PATIENT_SPLIT):
         what += f": {details['other']} и {details['patient']}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from broker.domain.incoming import ArrivalKind, IncomingState
-from broker.domain.messages import OutboxKind
+from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind, OutboxRow
 from ui.text import referral_fields, words
 
 MESSAGES = {
@@ -16,6 +16,8 @@ MESSAGES = {
     OutboxKind.STARTED: "Начато",
     OutboxKind.IMAGES: "Снимки сделаны",
     OutboxKind.REPORT: "Протокол",
+    OutboxKind.APPENDED: "Протокол, снимков стало больше",
+    OutboxKind.DECLINE: "Отказ от направления",
 }
 MESSAGES_TAKEN = {
     OutboxKind.ORDER: "направление",
@@ -24,6 +26,8 @@ MESSAGES_TAKEN = {
     OutboxKind.STARTED: "начало исследования",
     OutboxKind.IMAGES: "снимки",
     OutboxKind.REPORT: "протокол",
+    OutboxKind.APPENDED: "протокол с добавленными снимками",
+    OutboxKind.DECLINE: "отказ от направления",
 }
 ARRIVALS = {
     ArrivalKind.REFERRAL: "Направление другой клиники",
@@ -43,6 +47,9 @@ _BUS_REASONS = {
     "the bus takes no corrections": "эта шина исправлений не принимает; если важно, отмените и запишите новое",
     "the bus does not accept the start of a study": "эта шина не ждёт известий о начале",
     "the bus has given no id to this order": "шина не дала этому направлению номера",
+    "the referral is not declined any more": "направление уже не отклонено: направившая клиника его изменила",
+    "images were added after the report was signed": "после подписи добавились снимки. Пусть врач откроет протокол"
+    " и подтвердит его: тогда регион узнает и о них",
     "the order is not cancelled any more": "аппарат всё же выполнил исследование, отмены больше нет",
     "the program failed at it": "в программе сбой, позовите администратора",
     "the bus refuses the search": "шина не даёт искать",
@@ -73,6 +80,20 @@ def bus_reason(reason: str) -> str:
     return reason or "причина неизвестна"
 
 
+def held_title(row: OutboxRow) -> str:
+    """Return what is wrong with a message that needs attention, as a heading."""
+    if row.reason == IMAGES_NOT_SEEN:
+        return NOT_TOLD_OF_IMAGES
+    return f"Шина не приняла {MESSAGES_TAKEN[row.kind]}"
+
+
+NOT_TOLD_OF_IMAGES = "Регион не знает о новых снимках"
+CALL_ABOUT_IMAGES = (
+    "Регион получил протокол ещё раз: снимков стало больше. Клиника, которая направила, могла прочитать его раньше:"
+    " позвоните ей."
+)
+
+
 def bus_remedy(reason: str) -> str:
     """Return what an administrator does about a paused exchange."""
     if reason.startswith("client certificate"):
@@ -90,6 +111,20 @@ def attempt(outcome: str, reason: str) -> str:
     """Return the outcome of an attempt to send, in words."""
     word = _OUTCOMES.get(outcome, outcome)
     return f"{word}: {bus_reason(reason)}" if reason else word
+
+
+_TASK_STATUSES = {  # FHIR R4 task-status of a referral that will not be performed
+    "cancelled": "отменено",
+    "rejected": "отказано",
+    "failed": "не удалось",
+    "entered-in-error": "записано по ошибке",
+    "completed": "выполнено в другом месте",
+}
+
+
+def cancelled_because(reason: str) -> str:
+    """Return why another clinic cancelled or declined a referral; a bare status of its Task is put into words."""
+    return _TASK_STATUSES.get(reason, reason)
 
 
 def arrival(state: str, reason: str) -> str:

@@ -45,7 +45,9 @@ def task_of(client_order: ClientOrder) -> Resource:
         "versionId": str(int(task["meta"]["versionId"]) + 1),
         "lastUpdated": _written(max(client_order.state_at, client_order.updated_at)),
     }
-    return task | {"identifier": numbered, "status": status, "meta": meta}
+    why = client_order.decline_reason
+    reason = {"statusReason": {"text": why}} if why else {}
+    return task | {"identifier": numbered, "status": status, "meta": meta} | reason
 
 
 def results_of(client_order: ClientOrder, profile: Profile) -> list[Resource]:

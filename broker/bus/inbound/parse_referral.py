@@ -86,6 +86,13 @@ def status(task: Resource) -> str:
     return _line(task.get("status"), 40)
 
 
+def status_reason(task: Resource) -> str:
+    """Return why a Task has its status, in words; empty if it does not say."""
+    concept = task.get("statusReason")
+    displays = (display for _, _, display in _codings([concept]))
+    return _line(member(concept, "text")) or next((display for display in displays if display), "")
+
+
 def is_for(task: Resource, organisation: str) -> bool:
     """Return True if a Task is an order to this organisation."""
     return (

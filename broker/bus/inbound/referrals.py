@@ -269,7 +269,13 @@ class ReferralPoll:
         done_externally = status == parse_referral.DONE and state is IncomingState.WAITING
         if status in parse_referral.CANCELLED or done_externally:
             return self._store.write(
-                incoming_referrals.receive_cancellation, id, arrival(), status, BUS_ACTOR, self._clinic
+                incoming_referrals.receive_cancellation,
+                id,
+                arrival(),
+                status,
+                BUS_ACTOR,
+                self._clinic,
+                reason=parse_referral.status_reason(task),
             )
         started_here = status == parse_referral.STARTED and state is IncomingState.ACCEPTED
         if status not in parse_referral.REQUESTED and not started_here:
@@ -297,7 +303,14 @@ class ReferralPoll:
         if not order_id:
             return ReceiveOutcome.NOTHING
         return self._store.write(
-            incoming_referrals.receive_cancellation, id, arrival, status, BUS_ACTOR, self._clinic, order_id=order_id
+            incoming_referrals.receive_cancellation,
+            id,
+            arrival,
+            status,
+            BUS_ACTOR,
+            self._clinic,
+            order_id=order_id,
+            reason=parse_referral.status_reason(task),
         )
 
     def _retry_failed(self) -> None:

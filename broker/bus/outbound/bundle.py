@@ -24,12 +24,17 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 NAMESPACE = uuid.UUID("5b0c6c0e-3f7a-5d0b-9d53-6a1f4e0c8b27")  # of all full URLs; must never change
 
 _GENDERS = {Sex.MALE: "male", Sex.FEMALE: "female", Sex.OTHER: "other"}
-_SUFFIXES = {OutboxKind.IMAGES: "/in-progress", OutboxKind.REPORT: "/completed"}
+_SUFFIXES = {
+    OutboxKind.IMAGES: "/in-progress",
+    OutboxKind.REPORT: "/completed",
+    OutboxKind.APPENDED: "/completed/{version}",
+}
 
 
-def task_number(order: Order, kind: OutboxKind) -> str:
-    """Return the unique number of the Task that a message creates or changes."""
-    return order.accession_number + _SUFFIXES.get(kind, "")
+def task_number(order: Order, kind: OutboxKind, version: int = 1) -> str:
+    """Return the unique number of the Task that a message creates or changes; `version` is the report's."""
+    # A Task under a number that is known is refused as a repetition, so every version needs a number of its own.
+    return order.accession_number + _SUFFIXES.get(kind, "").format(version=version)
 
 
 def task_search(number: str, intent: str, profile: Profile, requester: str | None = None) -> dict[str, str]:

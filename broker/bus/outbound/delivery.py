@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from broker.bus.outbound import messages, outcomes
 from broker.bus.outbound.bundle import task_search
-from broker.bus.outbound.messages import MakePdf, OutboundMessage, Unsupported
+from broker.bus.outbound.messages import MakePdf, OrderMessage, OutboundMessage, ReferralMessage, Unsupported
 from broker.bus.outbound.outcomes import Accepted, Outcome
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Delivered, Paused, Rejected, Retry
@@ -38,6 +38,12 @@ log = logging.getLogger(__name__)
 
 PROBE_AFTER = 300.0  # seconds without contact after which the connection is probed
 PROBE_NUMBER = "worklist-broker/probe"  # the number of no order
+# What the bus says of a Task after a message that changes its status.
+_STATUSES_AFTER = {
+    OutboxKind.CANCEL: ("cancelled",),
+    OutboxKind.STARTED: ("in-progress", "completed"),
+    OutboxKind.DECLINE: ("cancelled", "rejected"),
+}
 UNCERTAIN_REQUESTS = 2  # requests of an uncertain message: a search for its Task, and the POST after it
 
 
@@ -199,7 +205,7 @@ class Delivery:
         except (StoreError, sqlite3.Error):
             raise
         except Exception:
-            log.exception("order %s (%s): it could not be sent", message.order.accession_number, message.row.kind)
+            log.exception("%s: it could not be sent", message.name)
             return Rejected("the program failed at it, see the log", uncertain=True)
         return None if isinstance(outcome, NotSent) else outcome
 
@@ -219,7 +225,7 @@ class Delivery:
             return Unsupported(f"{messages.NO_STARTS}: {answer.reason}", answer.evidence)
         if not isinstance(answer, Delivered):
             return answer
-        if kind in messages.STATUSES:
+        if isinstance(message, ReferralMessage) or kind in messages.STATUSES:
             return Accepted(evidence=answer.evidence)
         if answer.task:
             return self._accept_existing_task(message, answer)
@@ -230,20 +236,19 @@ class Delivery:
 
     def _find_sent(self, message: OutboundMessage) -> Outcome | None:
         """Return the outcome of an earlier attempt if the bus has the message; None if it must be sent (again)."""
-        kind, task = message.row.kind, message.references.task
+        kind = message.row.kind
         if kind is OutboxKind.AMEND:
             return None  # a repeated PUT changes nothing
-        if kind not in messages.STATUSES:
+        if isinstance(message, OrderMessage) and kind not in messages.STATUSES:
             return self._search_task(message, message.row.order_revision)
-        if not task:
+        if not message.task:
             return None
-        read = self._session.request(self._dialect.read("Task", task))
+        read = self._session.request(self._dialect.read("Task", message.task))
         if not isinstance(read, Delivered):
             return replace(read, uncertain=True)
-        done = ("cancelled",) if kind is OutboxKind.CANCEL else ("in-progress", "completed")
-        return Accepted(evidence=read.evidence) if read.resource.get("status") in done else None
+        return Accepted(evidence=read.evidence) if read.resource.get("status") in _STATUSES_AFTER[kind] else None
 
-    def _search_task(self, message: OutboundMessage, sent_revision: int | None) -> Outcome | None:
+    def _search_task(self, message: OrderMessage, sent_revision: int | None) -> Outcome | None:
         """Search for the Task of an earlier attempt; return None if the bus has none."""
         answer = self._session.request(messages.search_call(message, self._dialect, self._profile))
         if not isinstance(answer, Delivered):
@@ -258,7 +263,7 @@ class Delivery:
             return replace(ids, evidence=answer.evidence)
         return Accepted(ids, answer.evidence, sent_revision)
 
-    def _accept_existing_task(self, message: OutboundMessage, answer: Delivered) -> Outcome:
+    def _accept_existing_task(self, message: OrderMessage, answer: Delivered) -> Outcome:
         """Read the Task that the bus says it has already, and return its ids if it is ours."""
         read = self._session.request(self._dialect.read("Task", answer.task))
         if not isinstance(read, Delivered):
@@ -276,9 +281,10 @@ class Delivery:
         """
 
         def mark(tx: Tx) -> bool:
-            current = outbox.content_stamp(tx, message.row.seq) == message.stamp
+            stamp = outbox.content_stamp if isinstance(message, OrderMessage) else outbox.referral_stamp
+            current = stamp(tx, message.row.seq) == message.stamp
             if current:
-                outbox.mark_uncertain(tx, message.row.seq, body, message.order.revision)
+                outbox.mark_uncertain(tx, message.row.seq, body, message.revision)
             return current
 
         return self._store.write(mark)

@@ -6,30 +6,38 @@ No network and no changes: a message is read in one snapshot of the database and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from broker.bus.outbound.bundle import task_number, task_search
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
-from broker.bus.outbound.results import images_bundle, report_bundle
+from broker.bus.outbound.results import appended_bundle, images_bundle, report_bundle
 from broker.bus.profile import Profile
 from broker.bus.transport.answers import Rejected
 from broker.bus.transport.dialect import STUDY, Call, Dialect
-from broker.domain.messages import BusReferences, OutboxKind, OutboxRow, OutboxState
+from broker.domain.incoming import IncomingReferral, IncomingState
+from broker.domain.messages import IMAGES_NOT_SEEN, BusReferences, OutboxKind, OutboxRow, OutboxState
 from broker.domain.orders import BusRole, Order, OrderState
 from broker.domain.studies.performed import PerformedStep
 from broker.domain.studies.reports import SignedReport
 from broker.store.database import Reader
-from broker.store.tables import orders, outbox, performed, reports
+from broker.store.queries import inbox
+from broker.store.tables import archive, orders, outbox, performed, reports
 
 NO_BIRTH_DATE = "date of birth unknown"
 NO_CORRECTIONS = "the bus takes no corrections"
 NO_STARTS = "the bus does not accept the start of a study"
 PERFORMED_AFTER_CANCEL = "the order is not cancelled any more: a modality has started it"
+NOT_DECLINED = "the referral is not declined any more"
 
 STATUSES = {OutboxKind.CANCEL: "cancelled", OutboxKind.STARTED: "in-progress"}
-RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT)
-_REFERENCE_NAMES = {OutboxKind.IMAGES: ("images_task", "images_report"), OutboxKind.REPORT: ("report_task", "report")}
+RESULTS = (OutboxKind.IMAGES, OutboxKind.REPORT, OutboxKind.APPENDED)
+REPORTS = (OutboxKind.REPORT, OutboxKind.APPENDED)
+_REFERENCE_NAMES = {
+    OutboxKind.IMAGES: ("images_task", "images_report"),
+    OutboxKind.REPORT: ("report_task", "report"),
+    OutboxKind.APPENDED: ("appended_task", "report"),
+}
 
 MakePdf = Callable[[SignedReport], bytes]  # returns the PDF of a signed report; equal arguments give equal bytes
 
@@ -43,42 +51,102 @@ class Unsupported:
 
 
 @dataclass(frozen=True, slots=True)
-class OutboundMessage:
-    """A message with everything that it is rendered from."""
+class OrderMessage:
+    """A message about an order, with everything that it is rendered from."""
 
     row: OutboxRow
     order: Order
     references: BusReferences
     performed: tuple[PerformedStep, ...] = ()
     report: SignedReport | None = None
+    version: int = 1  # of the report: 2 and more are sent after images were added
+    archived: Mapping[str, int] = field(default_factory=dict)  # Study Instance UID -> images that the archive holds
+    in_doubt: bool = False  # no doctor has looked since the images of the signed report changed
     stamp: tuple[object, ...] | None = None  # version of its content, `outbox.content_stamp`
 
     @property
     def number(self) -> str:
         """Return the number of the Task that this message creates."""
-        return task_number(self.order, self.row.kind)
+        return task_number(self.order, self.row.kind, self.version)
+
+    @property
+    def name(self) -> str:
+        """Return what the log calls it."""
+        return f"order {self.order.accession_number} ({self.row.kind})"
+
+    @property
+    def task(self) -> str:
+        """Return the id of the order's Task on the bus; empty if it has none yet."""
+        return self.references.task
+
+    @property
+    def revision(self) -> int | None:
+        """Return the revision of the order that it is rendered from."""
+        return self.order.revision
+
+
+@dataclass(frozen=True, slots=True)
+class ReferralMessage:
+    """A message about an incoming referral that has no order: it is declined."""
+
+    row: OutboxRow
+    referral: IncomingReferral
+    stamp: tuple[object, ...] | None = None  # version of its content, `outbox.referral_stamp`
+
+    @property
+    def name(self) -> str:
+        """Return what the log calls it."""
+        return f"referral Task/{self.referral.task} ({self.row.kind})"
+
+    @property
+    def task(self) -> str:
+        """Return the id of the sender's Task."""
+        return self.referral.task
+
+    @property
+    def revision(self) -> int | None:
+        """Return None: a referral is not counted in revisions."""
+        return None
+
+
+OutboundMessage = OrderMessage | ReferralMessage
 
 
 def read(reader: Reader, seq: int) -> OutboundMessage | None:
     """Return a pending message; None if it is not pending any more."""
     row = outbox.get(reader, seq)
-    order = orders.get(reader, row.order_id) if row else None
-    if row is None or order is None or row.state is not OutboxState.PENDING:
+    if row is None or row.state is not OutboxState.PENDING:
         return None
-    return OutboundMessage(
+    if row.incoming_id is not None:
+        referral = inbox.referral(reader, row.incoming_id)
+        return ReferralMessage(row, referral, outbox.referral_stamp(reader, seq)) if referral else None
+    order = orders.get(reader, row.order_id) if row.order_id else None
+    if order is None:
+        return None
+    return OrderMessage(
         row,
         order,
         outbox.references(reader, order.id),
         performed.completed_of_order(reader, order.id) if row.kind in RESULTS else (),
-        reports.signed_report(reader, order) if row.kind is OutboxKind.REPORT else None,
+        reports.signed_report(reader, order) if row.kind in REPORTS else None,
+        outbox.report_version(reader, row),
+        _archived(reader, order.id),
+        row.kind is OutboxKind.APPENDED and reports.doubt(reader, order.id) is not None,
         outbox.content_stamp(reader, seq),
     )
+
+
+def _archived(reader: Reader, order_id: int) -> dict[str, int]:
+    holding = archive.holding(reader, order_id)
+    return {holding.study_instance_uid: holding.images} if holding and holding.images else {}
 
 
 def render(
     message: OutboundMessage, dialect: Dialect, profile: Profile, make_pdf: MakePdf
 ) -> Call | Rejected | Unsupported:
     """Return the call that sends a message, its body encoded; or why it cannot be sent."""
+    if isinstance(message, ReferralMessage):
+        return _render_decline(message.referral, dialect, profile)
     if reason := _reason_not_to_send(message, dialect):
         return reason
     kind, order, known = message.row.kind, message.order, message.references
@@ -93,18 +161,30 @@ def render(
                 return dialect.set_status(known.task, STATUSES[kind])
             case OutboxKind.IMAGES:
                 return dialect.transaction(images_bundle(order, message.performed, known, profile, made_at))
-            case OutboxKind.REPORT:
+            case OutboxKind.REPORT | OutboxKind.APPENDED:
                 signed = message.report
                 if signed is None:
                     return Rejected("no report of this order is signed")
                 pdf = make_pdf(signed)
-                bundle = report_bundle(order, signed.report, message.performed, known, profile, pdf, made_at)
-                return dialect.transaction(bundle)
+                content = (order, signed.report, message.performed, known, profile, pdf, made_at)
+                if kind is OutboxKind.APPENDED:
+                    bundle = appended_bundle(*content, version=message.version, archived=message.archived)
+                    return dialect.transaction(bundle)
+                return dialect.transaction(report_bundle(*content))
+            case OutboxKind.DECLINE:
+                raise AssertionError("an order is not declined")  # the database has it of referrals only
     except ValueError as error:
         return Rejected(f"cannot be written as JSON: {error}")
 
 
-def _reason_not_to_send(message: OutboundMessage, dialect: Dialect) -> Rejected | Unsupported | None:
+def _render_decline(referral: IncomingReferral, dialect: Dialect, profile: Profile) -> Call | Unsupported:
+    if referral.state is not IncomingState.DECLINED:
+        # It may have been sent while it was true, so it could not be withdrawn.
+        return Unsupported(NOT_DECLINED)
+    return dialect.set_status(referral.task, profile.declined_status, referral.decline_reason)
+
+
+def _reason_not_to_send(message: OrderMessage, dialect: Dialect) -> Rejected | Unsupported | None:
     """Return why a message is not for this bus, or not to be sent as things stand; None if it can be sent."""
     kind, order, known = message.row.kind, message.order, message.references
     if kind is OutboxKind.AMEND and not dialect.amends:
@@ -114,20 +194,22 @@ def _reason_not_to_send(message: OutboundMessage, dialect: Dialect) -> Rejected 
         return Rejected(f"{NO_BIRTH_DATE}: the region's patient index refuses a patient without one")
     if not known.task and not (kind is OutboxKind.ORDER or (kind in RESULTS and order.bus_role is BusRole.WALK_IN)):
         return Rejected("the bus has given no id to this order")
+    if message.in_doubt:
+        return Rejected(IMAGES_NOT_SEEN)
     if kind is OutboxKind.CANCEL and order.state is not OrderState.CANCELLED:
         # It may have been sent while it was true, so it could not be withdrawn.
         return Unsupported(PERFORMED_AFTER_CANCEL)
     return None
 
 
-def search_call(message: OutboundMessage, dialect: Dialect, profile: Profile) -> Call:
+def search_call(message: OrderMessage, dialect: Dialect, profile: Profile) -> Call:
     """Return the call that searches for the Task of an earlier attempt."""
     result = message.row.kind in RESULTS
     intent, requester = ("reflex-order", message.order.requester) if result else ("original-order", None)
     return dialect.search("Task", task_search(message.number, intent, profile, requester))
 
 
-def accepted_ids(message: OutboundMessage, answered: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
+def accepted_ids(message: OrderMessage, answered: BusReferences, dialect: Dialect) -> dict[str, str] | Rejected:
     """Return the ids of an answer as `outbox.deliver` stores them (name -> id); Rejected if a necessary one is missing.
 
     A strict R4 server returns no accession number.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from broker.bus.outbound.messages import OutboundMessage, Unsupported
+from broker.bus.outbound.messages import OrderMessage, OutboundMessage, Unsupported
 from broker.bus.transport.answers import Paused, Rejected, Retry
 from broker.bus.transport.session import BusSession
 from broker.domain.actors import Actor, ActorKind
@@ -45,7 +45,7 @@ def record(store: Store, session: BusSession, message: OutboundMessage, outcome:
 
     `epoch` is the one in which the message began.
     """
-    seq, name = message.row.seq, f"order {message.order.accession_number} ({message.row.kind})"
+    seq, name = message.row.seq, message.name
     match outcome:
         case Accepted():
             session.succeeded(lambda tx: _delivered(tx, message, outcome), message=seq, epoch=epoch)
@@ -68,7 +68,7 @@ def record(store: Store, session: BusSession, message: OutboundMessage, outcome:
 
 def _delivered(tx: Tx, message: OutboundMessage, outcome: Accepted) -> None:
     outbox.deliver(tx, message.row.seq, outcome.ids, outcome.evidence)
-    if message.row.kind is OutboxKind.ORDER:
+    if isinstance(message, OrderMessage) and message.row.kind is OutboxKind.ORDER:
         _store_number(tx, message.order, outcome.ids.get("acsn", ""))
         if outcome.revision is not None:
             # The order was rendered from present data, so it contains the amendment.
@@ -94,6 +94,9 @@ def _rejected(tx: Tx, message: OutboundMessage, outcome: Rejected | Unsupported)
     tx.notify()
     if isinstance(outcome, Unsupported):
         outbox.unsupported(tx, seq, reason, evidence)
+        return
+    if not isinstance(message, OrderMessage):
+        outbox.mark_needs_attention(tx, seq, reason, evidence, uncertain=outcome.uncertain)
         return
     now = orders.get(tx, message.order.id)
     cancelled = now is not None and now.state is OrderState.CANCELLED

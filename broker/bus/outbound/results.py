@@ -8,7 +8,7 @@ order, linked later) is sent under that one: it is the one in the images.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -66,21 +66,45 @@ def report_bundle(
     Studies that `references.extra` has under "study/<Study Instance UID>" exist on the bus and are only referenced.
     """
     result = _Result(order, performed, references, profile, made_at, OutboxKind.REPORT)
+    return result.bundle(_report_members(result, report, profile, pdf, made_at), "completed")
+
+
+def appended_bundle(
+    order: Order,
+    report: Report,
+    performed: Sequence[PerformedStep],
+    references: BusReferences,
+    profile: Profile,
+    pdf: bytes,
+    made_at: datetime,
+    *,
+    version: int,
+    archived: Mapping[str, int],
+) -> Resource:
+    """Return the transaction of a signed report that is sent again because images were added: version 2 and more.
+
+    The same report with the studies as they are now, under a new Task; a bus that takes corrections replaces report and
+    studies. `archived` is the number of images that the archive holds, by Study Instance UID.
+    """
+    result = _Result(order, performed, references, profile, made_at, OutboxKind.APPENDED, version, archived)
+    return result.bundle(_report_members(result, report, profile, pdf, made_at) | {"status": "appended"}, "completed")
+
+
+def _report_members(result: _Result, report: Report, profile: Profile, pdf: bytes, made_at: datetime) -> Resource:
     interpreter = add_doctor(
         result.transaction, report.author_name, report.author_snils, report.author_position, profile
     )
-    members = {
+    return {
         "status": "final",
         "issued": instant(report.signed_at or made_at, profile),
         "resultsInterpreter": [interpreter] if interpreter else [],
         "result": result.observations(report),
         "presentedForm": [result.document(pdf)] if pdf else [],
     }
-    return result.bundle(members, "completed")
 
 
 class _Result:
-    """A result under construction."""
+    """A result under construction; `version` is the report's."""
 
     def __init__(
         self,
@@ -90,10 +114,14 @@ class _Result:
         profile: Profile,
         made_at: datetime,
         kind: OutboxKind,
+        version: int = 1,
+        archived: Mapping[str, int] | None = None,
     ) -> None:
         self._order, self._performed, self._references = order, performed, references
-        self._profile, self._made_at = profile, made_at
-        self._number = task_number(order, kind)
+        self._profile, self._made_at, self._archived = profile, made_at, archived or {}
+        self._number = task_number(order, kind, version)
+        self._report_number = task_number(order, OutboxKind.REPORT) if version > 1 else self._number
+        self._is_known = version > 1  # the report and its studies are on the bus, with older content
         self._phase = self._number.removeprefix(f"{order.accession_number}/")
         self.transaction = Transaction(order.study_instance_uid)
         known = references.patient
@@ -122,7 +150,8 @@ class _Result:
                 "imagingStudy": self._studies(),
             }
             | members,
-            number,
+            profile.number(self._report_number),
+            newest=self._is_known,
         )
         self.transaction.add(
             f"{self._phase}/task",
@@ -194,7 +223,7 @@ class _Result:
             studies.setdefault(_study_uid(step, self._order), []).append(step)
         return [
             {"reference": f"ImagingStudy/{known}"}
-            if (known := self._references.extra.get(f"{STUDY}{uid}"))
+            if (known := self._references.extra.get(f"{STUDY}{uid}")) and not self._is_known
             else self._study(uid, steps)
             for uid, steps in (studies or {self._order.study_instance_uid: []}).items()
         ]
@@ -202,7 +231,7 @@ class _Result:
     def _study(self, uid: str, steps: Sequence[PerformedStep]) -> Resource:
         order, profile = self._order, self._profile
         starts = [step.start for step in steps if step.start]
-        images = sum(step.images for step in steps)
+        images = self._archived.get(uid) or sum(step.images for step in steps)
         modalities = dict.fromkeys(step.modality for step in steps if step.modality) or {order.modality: None}
         accession_number = self._references.acsn or order.bus_accession_number or order.accession_number
         number = {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
@@ -218,7 +247,7 @@ class _Result:
             study["started"] = instant(min(starts), profile)
         if images:  # 0: not reported
             study["numberOfInstances"] = images
-        return self.transaction.add(f"{self._phase}/study/{uid}", study, number)
+        return self.transaction.add(f"{self._phase}/study/{uid}", study, number, newest=self._is_known)
 
     def _endpoints(self, uid: str) -> list[Resource]:
         """Add the Endpoint of the images, if it is configured."""

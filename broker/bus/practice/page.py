@@ -22,6 +22,7 @@ STATUSES = {  # a state is a sign, a word and a colour, never a colour alone
     "in-progress": ("◐", "снимки получены", "indigo"),
     "completed": ("●", "описано", "green"),
     "cancelled": ("✕", "отменено", "red"),
+    "rejected": ("✕", "отказано", "red"),
 }
 LINKS = {
     "Task": "Task",

@@ -105,7 +105,7 @@ class PracticeService:
             task = self.read("Task", task_id, caller)
             if task["status"] == status:
                 return task
-            if task["status"] in ("completed", "cancelled") or self._answered_by_report(task):
+            if task["status"] in ("completed", "cancelled", "rejected") or self._answered_by_report(task):
                 text = f"Task/{task['id']} уже завершён, статус {status} установить нельзя"
                 raise OperationRefused(422, Issue("business-rule", text, "status"))
             return self._records.revise("status", task, status=status)

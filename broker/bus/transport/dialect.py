@@ -77,8 +77,8 @@ class Dialect(ABC):
         return Call("GET", f"/{quote(kind)}/{quote(id, safe='')}", expect=kind)
 
     @abstractmethod
-    def set_status(self, task_id: str, status: str) -> Call:
-        """Return the call that changes the status of a Task."""
+    def set_status(self, task_id: str, status: str, reason: str = "") -> Call:
+        """Return the call that changes the status of a Task; a reason is told where there is a member for it."""
 
     @abstractmethod
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
@@ -119,7 +119,7 @@ class _N3(Dialect):
     name = "n3"
     amends = False
 
-    def set_status(self, task_id: str, status: str) -> Call:
+    def set_status(self, task_id: str, status: str, reason: str = "") -> Call:
         return Call("POST", "/$updatestatus?_format=json", _parameters({"_id": task_id, "status": status}))
 
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:
@@ -133,8 +133,10 @@ class _R4(Dialect):
     name = "r4"
     amends = True
 
-    def set_status(self, task_id: str, status: str) -> Call:
-        patch = [{"op": "replace", "path": "/status", "value": status}]
+    def set_status(self, task_id: str, status: str, reason: str = "") -> Call:
+        patch: list[dict[str, Any]] = [{"op": "replace", "path": "/status", "value": status}]
+        if reason:
+            patch.append({"op": "add", "path": "/statusReason", "value": {"text": reason}})
         return Call("PATCH", f"/Task/{quote(task_id, safe='')}", encode(patch), "Task", "application/json-patch+json")
 
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:

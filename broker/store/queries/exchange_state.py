@@ -23,10 +23,10 @@ class OutboundLine:
     """An outbound message in the ledger of the exchange."""
 
     row: OutboxRow
-    accession_number: str
+    accession_number: str  # empty if it is about an incoming referral
     patient: str  # «Фамилия И. О.»
     answer: str  # the bus's last answer, truncated
-    state: OrderState  # of its order
+    state: OrderState | None  # of its order
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,13 @@ class ExchangeState:
 
 
 _LINES = (
-    "SELECT b.*, o.accession_number, o.state AS order_state, p.family, p.given, p.middle,"
+    "SELECT b.*, o.accession_number, o.state AS order_state,"
+    " coalesce(p.family, json_extract(r.content, '$.patient.name.family')) AS family,"
+    " coalesce(p.given, json_extract(r.content, '$.patient.name.given')) AS given,"
+    " coalesce(p.middle, json_extract(r.content, '$.patient.name.middle')) AS middle,"
     " (SELECT answer FROM outbox_attempt a WHERE a.seq = b.seq ORDER BY a.id DESC LIMIT 1) AS answer"
-    " FROM outbox b JOIN orders o ON o.id = b.order_id JOIN patient p ON p.id = o.patient_id "
+    " FROM outbox b LEFT JOIN orders o ON o.id = b.order_id LEFT JOIN patient p ON p.id = o.patient_id"
+    " LEFT JOIN incoming_referral r ON r.id = b.incoming_id "
 )
 
 
@@ -99,8 +103,8 @@ def attempts(reader: Reader, seq: int) -> list[DeliveryAttempt]:
 
 def _line(row: Row) -> OutboundLine:
     patient = names.short(PersonName(row["family"], row["given"], row["middle"]))
-    state = OrderState(row["order_state"])
-    return OutboundLine(outbox.from_row(row), row["accession_number"], patient, row["answer"] or "", state)
+    state = OrderState(row["order_state"]) if row["order_state"] else None
+    return OutboundLine(outbox.from_row(row), row["accession_number"] or "", patient, row["answer"] or "", state)
 
 
 def sent_json(reader: Reader, seq: int) -> str:

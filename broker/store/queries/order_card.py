@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.domain.audit import AuditAction
+from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.archive import Discrepancy
 from broker.domain.studies.performed import PerformedStep
@@ -52,6 +53,7 @@ class Card:
     report: Report | None = None  # draft or signed
     uncorrected: bool = False  # the clinic that performs it does not know what was corrected
     report_doubt: ReportDoubt | None = None  # its images have changed since it was signed
+    appended: bool = False  # the region got the report again, with images that were added
     discrepancies: tuple[Discrepancy, ...] = ()  # studies in the archive that bear its numbers and do not fit it
     holding: Holding | None = None  # what the archive holds of it
     images_missing: bool = False  # a device has reported its end, and no images have come to the archive in time
@@ -91,6 +93,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         report=reports.of_order(reader, order.id),
         uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
         report_doubt=reports.doubt(reader, order.id),
+        appended=outbox.may_be_known(reader, order.id, OutboxKind.APPENDED),
         discrepancies=tuple(archive.of_order(reader, order.id)),
         holding=archive.holding(reader, order.id),
         images_missing=images_due is not None and archive_gaps.are_images_missing(reader, order.id, images_due),

@@ -44,6 +44,7 @@ class ClientOrder:
     order_id: int | None  # None: it still waits
     order_state: OrderState | None
     accession_number: str  # of that order
+    decline_reason: str  # why it was declined here; empty: it was not, or nobody said
     images_at: datetime | None  # since when there are images to report; None: there are none
     report_at: datetime | None  # since when there is a report to send
 
@@ -136,7 +137,8 @@ _LINKED = (
     " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id"
 )
 _ORDERS = (
-    "SELECT t.id AS task, t.content, t.updated_at, r.state, coalesce(o.state_since, r.changed_at) AS state_at,"
+    "SELECT t.id AS task, t.content, t.updated_at, r.state, r.decline_reason,"
+    " coalesce(o.state_since, r.changed_at) AS state_at,"
     " o.id AS order_id, o.state AS order_state, o.state_since, o.accession_number,"
     f" (SELECT max(max(p.changed_at, l.at)){_LINKED} AND p.state = 'COMPLETED') AS made_at,"
     f" (SELECT count(*){_LINKED} AND l.conflict <> '') AS conflicts,"
@@ -186,6 +188,7 @@ def _client_order(row: Row) -> ClientOrder:
         content=json.loads(row["content"]),
         updated_at=datetime.fromisoformat(row["updated_at"]),
         state=IncomingState(row["state"]),
+        decline_reason=row["decline_reason"],
         state_at=datetime.fromisoformat(row["state_at"]),
         order_id=row["order_id"],
         order_state=OrderState(row["order_state"]) if row["order_state"] else None,

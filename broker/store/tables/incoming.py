@@ -49,17 +49,17 @@ def of_order(reader: Reader, order_id: int) -> IncomingReferral | None:
 def add(tx: Tx, referral: IncomingReferral) -> int:
     """Insert a new referral; return its id."""
     return tx.run(
-        "INSERT INTO incoming_referral (source, task, state, order_id, content, problems, received_at, changed_at)"
-        " VALUES (:source, :task, :state, NULL, :content, :problems, :now, :now)",
+        "INSERT INTO incoming_referral (source, task, state, order_id, decline_reason, content, problems, received_at,"
+        " changed_at) VALUES (:source, :task, :state, NULL, :decline_reason, :content, :problems, :now, :now)",
         {**_columns(referral), "source": referral.source, "task": referral.task, "now": tx.now.isoformat()},
     )
 
 
 def update(tx: Tx, referral: IncomingReferral) -> None:
-    """Update a referral's content, state, problems and order, by its id."""
+    """Update a referral's content, state, reason, problems and order, by its id."""
     tx.run(
         "UPDATE incoming_referral SET state = :state, order_id = :order_id, content = :content, problems = :problems,"
-        " changed_at = :now WHERE id = :id",
+        " decline_reason = :decline_reason, changed_at = :now WHERE id = :id",
         {
             **_columns(referral),
             "order_id": referral.order_id,
@@ -251,13 +251,14 @@ def items(reader: Reader, rest: str, values: list[Any]) -> list[ArrivalRecord]:
     ]
 
 
-_OWN_COLUMNS = ("source", "task", "state", "order_id", "problems", "received_at", "id")
+_OWN_COLUMNS = ("source", "task", "state", "order_id", "decline_reason", "problems", "received_at", "id")
 
 
 def _columns(referral: IncomingReferral) -> dict[str, object]:
     content = {name: value for name, value in asdict(referral).items() if name not in _OWN_COLUMNS}
     return {
         "state": referral.state,
+        "decline_reason": referral.decline_reason,
         "content": json.dumps(content, ensure_ascii=False, default=_plain),
         "problems": json.dumps(dict(referral.problems)),
     }
@@ -292,6 +293,7 @@ def referral_from_row(row: Row) -> IncomingReferral:
             "task": row["task"],
             "state": IncomingState(row["state"]),
             "order_id": row["order_id"],
+            "decline_reason": row["decline_reason"],
             "problems": json.loads(row["problems"]),
             "received_at": datetime.fromisoformat(row["received_at"]),
             "id": row["id"],

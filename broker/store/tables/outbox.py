@@ -1,8 +1,8 @@
 """The outbox: messages to the region, in order, and the attempts to deliver them.
 
 A row is added in the transaction of the change that it reports. Delivery reads `heads`: the oldest undelivered row of
-every order, so that a later message never overtakes an earlier one. The bytes of the last attempt are stored for some
-time, for people to read.
+every order or incoming referral, so that a later message never overtakes an earlier one. The bytes of the last attempt
+are stored for some time, for people to read.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ def add(tx: Tx, order_id: int, kind: OutboxKind) -> int:
     return tx.run(
         "INSERT INTO outbox (order_id, kind, state, created_at) VALUES (?, ?, 'pending', ?)",
         [order_id, kind, tx.now.isoformat()],
+    )
+
+
+def add_for_referral(tx: Tx, incoming_id: int, kind: OutboxKind) -> int:
+    """Queue a message about an incoming referral that has no order; return its `seq`."""
+    return tx.run(
+        "INSERT INTO outbox (incoming_id, kind, state, created_at) VALUES (?, ?, 'pending', ?)",
+        [incoming_id, kind, tx.now.isoformat()],
     )
 
 
@@ -48,11 +56,15 @@ def withdraw_amendment(tx: Tx, order_id: int, order_revision: int) -> None:
 
 
 def heads(reader: Reader, limit: int = 500) -> list[OutboxRow]:
-    """Return the oldest undelivered row of each order, if it is pending, oldest first; at most `limit`."""
+    """Return the oldest undelivered row of each order or incoming referral, if it is pending, oldest first.
+
+    At most `limit`.
+    """
     rows = reader.rows(
         # Written so that only the index of open rows is read, however many rows were delivered.
         "SELECT * FROM outbox WHERE state = 'pending' AND seq IN"
-        " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'needs_attention') GROUP BY order_id)"
+        " (SELECT min(seq) FROM outbox WHERE state IN ('pending', 'needs_attention')"
+        " GROUP BY order_id, incoming_id)"
         " ORDER BY seq LIMIT ?",
         [limit],
     )
@@ -102,7 +114,7 @@ def forget_sent(tx: Tx, before: datetime) -> int:
 
 
 def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
-    """Return a value that changes whenever the content of a message changes; None if there is no such row.
+    """Return a value that changes whenever the content of a message changes; None if there is no such row of an order.
 
     One query of the revisions and numbers of everything that a message is rendered from.
     """
@@ -121,6 +133,51 @@ def content_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
     return tuple(row.values()) if row else None
 
 
+def hold(tx: Tx, seq: int, reason: str) -> None:
+    """Have a row that was not sent yet wait for a person, with the reason."""
+    tx.run("UPDATE outbox SET state = 'needs_attention', reason = ? WHERE seq = ?", [reason, seq])
+
+
+def release(tx: Tx, order_id: int, kind: OutboxKind) -> bool:
+    """Put an order's rows of a kind that wait for a person back into the queue; return False if there is none open."""
+    tx.run(
+        "UPDATE outbox SET state = 'pending', reason = ''"
+        " WHERE order_id = ? AND kind = ? AND state = 'needs_attention'",
+        [order_id, kind],
+    )
+    return is_open(tx, order_id, kind)
+
+
+def is_open(reader: Reader, order_id: int, kind: OutboxKind) -> bool:
+    """Return True if an order has a message of this kind that was not delivered yet."""
+    return bool(
+        reader.value(
+            "SELECT 1 FROM outbox WHERE order_id = ? AND kind = ? AND state IN ('pending', 'needs_attention')",
+            [order_id, kind],
+        )
+    )
+
+
+def report_version(reader: Reader, row: OutboxRow) -> int:
+    """Return which version of the report a row sends: 1, or more where images were added after it was sent."""
+    return 1 + int(
+        reader.value(
+            "SELECT count(*) FROM outbox WHERE order_id = ? AND kind = 'appended' AND seq <= ?", [row.order_id, row.seq]
+        )
+        or 0
+    )
+
+
+def referral_stamp(reader: Reader, seq: int) -> tuple[object, ...] | None:
+    """Return a value that changes whenever a message about an incoming referral changes; None if there is none."""
+    row = reader.one(
+        "SELECT b.state, b.uncertain, b.attempts, r.state AS referral_state, r.decline_reason, r.changed_at"
+        " FROM outbox b JOIN incoming_referral r ON r.id = b.incoming_id WHERE b.seq = ?",
+        [seq],
+    )
+    return tuple(row.values()) if row else None
+
+
 def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> None:
     """Record that the bus has accepted a row, and the ids of its resources (name -> id)."""
     row = tx.one("SELECT order_id FROM outbox WHERE seq = ?", [seq])
@@ -130,7 +187,8 @@ def deliver(tx: Tx, seq: int, references: Mapping[str, str], answer: str) -> Non
         " delivered_at = ? WHERE seq = ?",
         [tx.now.isoformat(), seq],
     )
-    set_references(tx, row["order_id"], references)
+    if row["order_id"] is not None:
+        set_references(tx, row["order_id"], references)
     _attempt(tx, seq, "delivered", "", answer)
 
 
@@ -170,6 +228,22 @@ def mark_needs_attention(tx: Tx, seq: int, reason: str, answer: str, *, uncertai
 def resume(tx: Tx, order_id: int) -> int:
     """Put an order's rows that need attention back into the queue; return their number."""
     return tx.change("UPDATE outbox SET state = 'pending' WHERE order_id = ? AND state = 'needs_attention'", [order_id])
+
+
+def resume_for_referral(tx: Tx, incoming_id: int) -> int:
+    """Put an incoming referral's rows that need attention back into the queue; return their number."""
+    return tx.change(
+        "UPDATE outbox SET state = 'pending' WHERE incoming_id = ? AND state = 'needs_attention'", [incoming_id]
+    )
+
+
+def withdraw_for_referral(tx: Tx, incoming_id: int) -> None:
+    """Drop the messages about an incoming referral that are not true any more, unless the bus may have them."""
+    tx.run(
+        "UPDATE outbox SET state = 'dropped' WHERE incoming_id = ? AND state IN ('pending', 'needs_attention')"
+        " AND uncertain = 0",
+        [incoming_id],
+    )
 
 
 def drop_refused(tx: Tx, order_id: int) -> bool:
@@ -275,6 +349,7 @@ def from_row(row: Row) -> OutboxRow:
         uncertain=bool(row["uncertain"]),
         reason=row["reason"],
         delivered_at=datetime.fromisoformat(row["delivered_at"]) if row["delivered_at"] else None,
+        incoming_id=row["incoming_id"],
         order_revision=row["order_revision"],
     )
 

@@ -213,6 +213,7 @@ def test_what_people_cancel_or_decline_here_its_sender_sees(clinic: ApiClinic) -
         (first["id"], "cancelled"),
         (second["id"], "rejected"),
     ]
+    assert [task.get("statusReason") for task in changed] == [None, {"text": "нет аппарата"}]
     for task, before in zip(changed, (first, second), strict=True):
         assert task["meta"]["lastUpdated"] > before["meta"]["lastUpdated"]
         since = f"ge{task['meta']['lastUpdated']}"

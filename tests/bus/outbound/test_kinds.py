@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from broker.bus.outbound.delivery import PROBE_AFTER, DeliverySummary
-from broker.bus.outbound.messages import NO_CORRECTIONS, NO_STARTS, OutboundMessage, render
+from broker.bus.outbound.messages import NO_CORRECTIONS, NO_STARTS, OrderMessage, render
 from broker.bus.outbound.orders import order_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2, PracticeBus
 from broker.bus.transport.answers import Answer, Delivered, Rejected
@@ -183,7 +183,7 @@ def test_a_walk_in_patient_is_sent_with_the_result_and_known_from_then_on(clinic
 def test_what_cannot_be_written_as_json_is_refused_before_it_is_sent() -> None:
     order = samples.order(patient=replace(samples.order().patient, weight=float("nan")))
     row = OutboxRow(1, order.id, OutboxKind.ORDER, OutboxState.PENDING, NOW)
-    rendered = render(OutboundMessage(row, order, BusReferences()), n3, samples.PROFILE, lambda *_: b"")
+    rendered = render(OrderMessage(row, order, BusReferences()), n3, samples.PROFILE, lambda *_: b"")
     assert isinstance(rendered, Rejected)
     assert rendered.reason.startswith("cannot be written as JSON")
 

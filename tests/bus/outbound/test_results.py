@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.bus.fhir import Resource
-from broker.bus.outbound.messages import OutboundMessage, accepted_ids
+from broker.bus.outbound.messages import OrderMessage, accepted_ids
 from broker.bus.outbound.orders import amendment_bundle, order_bundle
 from broker.bus.outbound.results import images_bundle, report_bundle
 from broker.bus.practice import PRACTICE_ORGANISATION_2
@@ -267,7 +267,7 @@ def test_an_amendment_replaces_what_has_an_id_and_finds_the_rest_by_its_number()
 
 def test_after_an_amendment_results_are_sent_of_the_patient_whom_the_bus_has_in_the_order_now() -> None:
     row = OutboxRow(1, 1, OutboxKind.AMEND, OutboxState.PENDING, MADE_AT)
-    message = OutboundMessage(row, order(), REFERENCES)
+    message = OrderMessage(row, order(), REFERENCES)
     assert accepted_ids(message, BusReferences(patient="p-2"), r4) == {"patient": "p-2"}
     assert accepted_ids(message, BusReferences(), r4) == {}
 

@@ -396,7 +396,7 @@ CREATE TABLE incoming_referral (
     content TEXT NOT NULL,  -- JSON: broker.domain.incoming.IncomingReferral
     problems TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(problems)),  -- JSON: field -> problem code
     received_at TEXT NOT NULL,
-    changed_at TEXT NOT NULL,
+    changed_at TEXT NOT NULL, decline_reason TEXT NOT NULL DEFAULT '',
     UNIQUE (source, task)
 ) STRICT;
 
@@ -438,10 +438,12 @@ CREATE TABLE orders (
     revision INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
-CREATE TABLE outbox (
+CREATE TABLE "outbox" (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    order_id INTEGER NOT NULL REFERENCES orders (id),
-    kind TEXT NOT NULL CHECK (kind IN ('order', 'amend', 'cancel', 'started', 'images', 'report')),
+    order_id INTEGER REFERENCES orders (id),
+    incoming_id INTEGER REFERENCES incoming_referral (id),
+    kind TEXT NOT NULL CHECK (
+        kind IN ('order', 'amend', 'cancel', 'started', 'images', 'report', 'appended', 'decline')),
     state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'needs_attention', 'dropped', 'unsupported')),
     uncertain INTEGER NOT NULL DEFAULT 0 CHECK (uncertain IN (0, 1)),  -- 1: the bus may have it
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -449,12 +451,14 @@ CREATE TABLE outbox (
     created_at TEXT NOT NULL,
     delivered_at TEXT,
     sent BLOB,  -- the last body, zlib; forgotten after a while
-    order_revision INTEGER  -- of the order as it was sent last; of an amendment never sent: that it is about
+    order_revision INTEGER,  -- of the order as last sent; of an unsent amendment: the amended one
+    CHECK ((order_id IS NULL) + (incoming_id IS NULL) = 1),
+    CHECK ((incoming_id IS NOT NULL) = (kind = 'decline'))
 ) STRICT;
 
-CREATE TABLE outbox_attempt (
+CREATE TABLE "outbox_attempt" (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    seq INTEGER NOT NULL REFERENCES outbox (seq),
+    seq INTEGER NOT NULL REFERENCES "outbox" (seq),
     at TEXT NOT NULL,
     outcome TEXT NOT NULL,
     reason TEXT NOT NULL,
@@ -721,7 +725,9 @@ CREATE INDEX orders_unreported ON orders (state_since, modality)
 
 CREATE INDEX outbox_attempt_seq ON outbox_attempt (seq);
 
-CREATE INDEX outbox_open ON outbox (order_id, seq) WHERE state IN ('pending', 'needs_attention');
+CREATE INDEX outbox_incoming ON outbox (incoming_id, seq) WHERE incoming_id IS NOT NULL;
+
+CREATE INDEX outbox_open ON outbox (order_id, incoming_id, seq) WHERE state IN ('pending', 'needs_attention');
 
 CREATE INDEX outbox_order ON outbox (order_id, seq);
 

@@ -39,6 +39,7 @@ FULL = IncomingReferral(
     diagnosis_text="Перелом",
     comment="Упала",
     authored_on=datetime(2026, 11, 24, 6, tzinfo=UTC),
+    decline_reason="нет аппарата",
     problems={"sex": "required"},
 )
 

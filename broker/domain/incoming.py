@@ -39,6 +39,10 @@ class IncomingReferral(Referral):
     source: str = "bus"  # "bus", or the name of a local client
     state: IncomingState = IncomingState.WAITING
     order_id: int | None = None  # of the order that was created
+    # What was the patient's once and is not in force any more, for people to know.
+    former_name: str = ""
+    former_snils: str = ""
+    former_policy: str = ""
     decline_reason: str = ""  # why this clinic declined it
     problems: Mapping[str, str] = field(default_factory=dict, hash=False)  # what a person must complete: field -> code
     received_at: datetime | None = None  # UTC
@@ -50,6 +54,10 @@ class IncomingReferral(Referral):
         if self.id is None:
             raise ValueError("a referral that is not stored has no id")
         return self.id
+
+
+# Why a result waits for a person: another clinic has performed what this one had cancelled, or placed anew.
+ANSWERS_CANCELLED = "it answers a referral that was cancelled here"
 
 
 class ArrivalKind(StrEnum):

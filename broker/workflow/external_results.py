@@ -1,7 +1,8 @@
 """External results: reports on our referrals, and earlier studies of our patients, from other clinics.
 
 A result is stored whatever state its order is in; only an order that was referred to another clinic is completed by
-one, and only by a final report.
+one, and only by a final report. What answers a cancelled referral stays with that one and is an alarm: if the referral
+was placed anew, a person decides whether the new one is still needed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from broker.domain import lifecycle
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.audit import AuditAction
 from broker.domain.errors import Forbidden, NotFound, Stale
-from broker.domain.incoming import ArrivalKind, ArrivalState
+from broker.domain.incoming import ANSWERS_CANCELLED, ArrivalKind, ArrivalState
 from broker.domain.lifecycle import Event
-from broker.domain.orders import StepState
+from broker.domain.orders import OrderState, StepState
 from broker.domain.patients.patient_match import NUMBERS
 from broker.domain.patients.people import Patient
 from broker.domain.studies import prior_studies
@@ -50,7 +51,12 @@ def store_result(
     order = orders.require(tx, order_id)
     study = fill_from_directory(tx, stored.study)
     news = external_studies.put(tx, order.patient.stored_id, replace(stored, study=study), order.id)
-    incoming.put(tx, ArrivalKind.RESULT, arrival, order_id=order.id)
+    late = order.state is OrderState.CANCELLED
+    before = incoming.named(tx, arrival.source, arrival.reference, ArrivalKind.RESULT) if late and not news else None
+    state, reason = (before.state, before.reason) if before else (ArrivalState.TAKEN, "")
+    if late and news:
+        state, reason = ArrivalState.NEEDS_ATTENTION, ANSWERS_CANCELLED
+    incoming.put(tx, ArrivalKind.RESULT, arrival, state, reason, order.id)
     done = prior_studies.is_final(study) and lifecycle.allowed(order.state, Event.RESULT)
     if done:
         orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESULT))
@@ -70,6 +76,8 @@ def store_result(
         completed=done,
     )
     tx.notify()
+    if late:
+        return ExternalResultOutcome.NEEDS_ATTENTION
     return ExternalResultOutcome.COMPLETED if done else ExternalResultOutcome.TAKEN
 
 

@@ -89,7 +89,7 @@ def receive(
     if known and same and known.state is IncomingState.DECLINED:
         return ReceiveOutcome.NOTHING
     if known:
-        outbox.withdraw_for_referral(tx, known.id)  # it waits again, and may be accepted after all
+        outbox.withdraw_for_referral(tx, known.stored_id)  # it waits again, and may be accepted after all
     if known is None:
         received = replace(received, id=incoming.add(tx, received))
     else:
@@ -124,7 +124,7 @@ def receive_cancellation(
         return ReceiveOutcome.NOTHING
     known = incoming.by_task(tx, arrival.source, task)
     if known and known.state is IncomingState.DECLINED and known.source == BUS:  # mostly told by this clinic itself
-        outbox.withdraw_for_referral(tx, known.id)
+        outbox.withdraw_for_referral(tx, known.stored_id)
         incoming.put(tx, ArrivalKind.REFERRAL, arrival)
         return ReceiveOutcome.NOTHING
     named = order_id or (known.order_id if known else None)
@@ -206,7 +206,7 @@ def decline(tx: Tx, incoming_id: int, reason: str, actor: Actor, clinic: Clinic)
     reason = names.tidy(reason)
     incoming.update(tx, replace(known, state=IncomingState.DECLINED, decline_reason=reason))
     if clinic.sends_to_bus and known.source == BUS:
-        outbox.add_for_referral(tx, known.id, OutboxKind.DECLINE)
+        outbox.add_for_referral(tx, known.stored_id, OutboxKind.DECLINE)
     audit.write(tx, actor, AuditAction.DECLINE, task=known.task, source=known.source, reason=reason)
     tx.notify()
 
@@ -287,7 +287,7 @@ def _require(tx: Tx, incoming_id: int) -> IncomingReferral:
 
 
 def _content(referral: IncomingReferral) -> IncomingReferral:
-    """Return the referral with only what its sender wrote."""
+    """Return the referral with only what its sender ordered, and for whom."""
     return replace(
         referral,
         state=IncomingState.WAITING,
@@ -297,6 +297,9 @@ def _content(referral: IncomingReferral) -> IncomingReferral:
         problems={},
         received_at=None,
         authored_on=None,
+        former_name="",
+        former_snils="",
+        former_policy="",
     )
 
 

@@ -98,7 +98,22 @@ _LATE = {  # (is cancelled here, was a cancellation): what happened
 }
 
 
+def _answered_late(each: inbox.LateChange, amend: bool) -> AttentionItem:
+    anew = f", вместо него {each.replaced_by}; к нему результат не присоединён" if each.replaced_by else ""
+    return AttentionItem(
+        key=("late", each.kind, each.order_id),
+        title="Другая клиника выполнила отменённое направление",
+        why=f"{each.patient}, {each.accession_number} отменено{anew}. Прочитайте результат и решите с той клиникой,"
+        " нужно ли ещё исследование.",
+        act="Открыть",
+        path=f"/order/{each.accession_number}",
+        order_id=each.order_id if amend else 0,
+    )
+
+
 def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
+    if each.kind is ArrivalKind.RESULT:
+        return _answered_late(each, amend)
     how = {
         OrderState.IN_PROGRESS: "исследование уже идёт",
         OrderState.COMPLETED: "исследование уже выполнено",

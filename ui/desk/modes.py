@@ -166,6 +166,8 @@ class IncomingMode(FormMode):
         form.fix_owner()
         if self.sender_words:
             form.fields["procedure"].show_hint(f"В направлении: «{self.sender_words}»")
+        for key, hint in bus.former(self.referral).items():
+            form.fields[key].show_hint(hint)
 
     def save(
         self, store: Store, draft: ReferralDraft, actor: Actor, clinic: Clinic, repeats: str, confirmed: Confirmation

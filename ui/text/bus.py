@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from broker.domain.incoming import ArrivalKind, IncomingState
+from broker.domain.incoming import ArrivalKind, IncomingReferral, IncomingState
 from broker.domain.messages import IMAGES_NOT_SEEN, OutboxKind, OutboxRow
+from broker.domain.patients.identifiers import show_policy, show_snils
 from ui.text import referral_fields, words
 
 MESSAGES = {
@@ -175,6 +176,16 @@ def incoming_closed(state: IncomingState) -> str:
     }.get(state, "Это направление отложено, его нужно разобрать.")
 
 
+def former(referral: IncomingReferral) -> dict[str, str]:
+    """Return what the sender calls no longer valid, as hints: field -> words."""
+    numbers = (
+        ("snils", "Прежний СНИЛС, уже не действует", show_snils(referral.former_snils)),
+        ("policy", "Прежний полис, уже не действует", show_policy(referral.former_policy)),
+    )
+    found = {key: f"{hint}: {number}" for key, hint, number in numbers if number}
+    return found | ({"family": f"Прежнее имя: {referral.former_name}"} if referral.former_name else {})
+
+
 # Why a received message was not accepted, by the beginning of the reason.
 _INCOMING_REASONS = {
     "it is too large": "слишком большое",
@@ -190,6 +201,8 @@ _INCOMING_REASONS = {
     "it has an extension that changes its meaning": "в направлении есть пометка, которой мы не понимаем",
     "it is about another patient": "оно о другом пациенте",
     "changed after it was accepted": "изменено, когда уже было записано",
+    "it answers a referral that was cancelled here": "направление мы уже отменили: прочитайте результат и решите с той"
+    " клиникой, нужно ли ещё исследование",
     "cancelled too late": "отменено, когда исследование уже началось",
 }
 

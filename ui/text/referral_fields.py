@@ -113,6 +113,7 @@ PROBLEMS: Mapping[tuple[str, str], str] = {
     ("referrer_snils", "check_digit"): "Контрольное число СНИЛС врача не сходится",
     ("finance", "unknown"): "Выберите оплату",
     ("laterality", "unknown"): "Выберите сторону",
+    ("laterality", "contradicts"): "В направлении названы разные стороны: уточните и выберите",
     ("comment", "too_long"): "Не больше 1024 знаков",
 }
 

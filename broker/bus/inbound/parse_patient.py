@@ -61,6 +61,26 @@ def name(person: Resource, today: date) -> PersonName:
     return NO_NAME
 
 
+def former_number(person: Resource, system: str, today: date) -> str:
+    """Return a number of a system in digits that is not in force any more; empty if there is none."""
+    present = number(person, system, today)
+    every = (digits(value)[:20] for named, value in identifiers(person) if named == system)
+    return next((each for each in every if each != present and not is_placeholder(each)), "")
+
+
+def former_name(person: Resource, today: date) -> str:
+    """Return a name that the person has had before; empty if there is none, or it is the present one."""
+    present = str(name(person, today))
+    for each in items(person, "name"):
+        if _has_ended(each, today) or member(each, "use") in ("old", "maiden"):
+            former = name({"name": [each]}, today)
+            parts = (former.family, former.given or "", former.middle or "")
+            text = " ".join(part for part in parts if part)
+            if text and names.fold(text) != names.fold(present):
+                return text
+    return ""
+
+
 def birth_date(person: Resource) -> date | None:
     """Return a whole date of birth; None for a part of one, and for the day that stands for "unknown"."""
     value = person.get("birthDate")

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from broker.bus.fhir import Resource, changed_at, id_of, instant, items, member, organisation_guid
 from broker.bus.inbound import parse_patient
 from broker.bus.inbound.parse_patient import check_modifiers, identifiers
+from broker.bus.inbound.parse_side import side_of
 from broker.bus.inbound.resolver import Unusable
 from broker.bus.profile import DIAGNOSIS, FINANCE, LATERALITY_TEXT, MEASUREMENT, N3, POLICY, PROCEDURE, SNILS, Profile
 from broker.bus.transport.dialect import task_references
@@ -134,7 +135,10 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         wrong["finance"] = "unknown"
     doctor, doctor_snils, position = _doctor(request, find, profile, today, wrong)
     diagnosis_code, diagnosis_text, weight, height = _supporting(request, find, profile, wrong)
-    comment, laterality = _notes(request)
+    comment, noted = _notes(request)
+    side = side_of(request, noted)
+    if side.contradicts:
+        wrong["laterality"] = "contradicts"
     return IncomingReferral(
         task=task_id(task),
         patient=Patient(
@@ -153,8 +157,8 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         procedure_code=code,
         procedure_system=system,
         procedure_name=name,
-        body_site=_code(items(request, "bodySite"), ""),
-        laterality=laterality,
+        body_site=_body_site(request),
+        laterality=side.laterality,
         priority=Priority.URGENT if _line(request.get("priority")) in _URGENT else Priority.ROUTINE,
         finance=finance if finance in validation.FINANCE_CODES else "1",
         referrer=doctor,
@@ -164,6 +168,9 @@ def parse_referral(task: Resource, find: Find, profile: Profile, today: date) ->
         diagnosis_text=diagnosis_text,
         comment=comment,
         authored_on=instant(task.get("authoredOn")),
+        former_name=parse_patient.former_name(subject, today),
+        former_snils=parse_patient.former_number(subject, SNILS, today),
+        former_policy=parse_patient.former_number(subject, POLICY, today),
         problems=wrong,
     )
 
@@ -204,6 +211,13 @@ def _procedure(request: Resource, profile: Profile) -> tuple[str, str, str]:
     codings.sort(key=lambda each: order.index(each[0]) if each[0] in order else len(order))
     system, code, display = next(iter(codings), ("", "", ""))
     return code, system, _line(member(concept, "text")) or display
+
+
+def _body_site(request: Resource) -> str:
+    """Return the first code of the body site; else its words, for a person."""
+    sites = items(request, "bodySite")
+    words = (_line(member(site, "text")) for site in sites)
+    return _code(sites, "") or next((text for text in words if text), "")
 
 
 def _doctor(

@@ -12,7 +12,14 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from broker.domain.incoming import ArrivalKind, ArrivalRecord, ArrivalState, IncomingReferral, IncomingState
+from broker.domain.incoming import (
+    ANSWERS_CANCELLED,
+    ArrivalKind,
+    ArrivalRecord,
+    ArrivalState,
+    IncomingReferral,
+    IncomingState,
+)
 from broker.domain.orders import Priority
 from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.store.database import Reader, Row, Tx
@@ -188,9 +195,9 @@ def acknowledge(tx: Tx, order_id: int) -> int:
     """Record that a person has seen what came too late for an order; return the number of rows."""
     return tx.change(
         "UPDATE incoming_item SET state = 'taken', acknowledged = 1, reason = ''"
-        " WHERE order_id = ? AND kind <> 'result'"
+        " WHERE order_id = ? AND (kind <> 'result' OR reason = ?)"
         " AND (state = 'needs_attention' OR (kind = 'cancel' AND acknowledged = 0))",
-        [order_id],
+        [order_id, ANSWERS_CANCELLED],
     )
 
 

@@ -29,7 +29,7 @@ from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store
 from broker.store.queries import inbox
 from broker.store.tables import external_studies, incoming, orders, outbox
-from broker.workflow import referrals
+from broker.workflow import incoming_referrals, referrals
 from tests.bus import strangers
 from tests.bus.samples import PROFILE
 from tests.bus.strangers import STRANGER, tells
@@ -195,8 +195,38 @@ def test_a_result_for_a_cancelled_referral_is_kept(clinic: Clinic) -> None:
     order = clinic.refer()
     clinic.answer(order)
     clinic.store.write(referrals.cancel, order.id, order.revision, "передумал", REGISTRAR, CLINIC)
-    assert clinic.poll() == TAKEN
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
     assert clinic.now(order).state is OrderState.CANCELLED
+    assert clinic.results(order)
+    assert clinic.poll() == NOTHING
+
+
+def test_a_result_that_crosses_a_referral_placed_anew_is_an_alarm_and_is_not_joined_to_the_new_one(
+    clinic: Clinic,
+) -> None:
+    order = clinic.refer()
+    placed = clinic.store.write(referrals.reissue, order.id, order.revision, REGISTRAR, CLINIC)
+    clinic.answer(order)
+    assert clinic.poll() == ResultPollSummary(needs_attention=1)
+    assert clinic.now(order).state is OrderState.CANCELLED
+    assert clinic.now(placed).state is OrderState.REFERRED
+    assert (len(clinic.results(order)), clinic.results(placed)) == (1, [])
+    with clinic.store.read() as reader:
+        [late] = inbox.too_late(reader)
+    assert (late.accession_number, late.replaced_by) == (order.accession_number, placed.accession_number)
+    clinic.poll()  # what is known does not take the alarm away, nor raise it again
+    assert [(item.state, item.reason) for item in clinic.ledger()] == [
+        (ArrivalState.NEEDS_ATTENTION, "it answers a referral that was cancelled here")
+    ]
+    assert clinic.store.write(incoming_referrals.acknowledge, order.id, REGISTRAR) == 1
+    with clinic.store.read() as reader:
+        assert inbox.too_late(reader) == []
+    clinic.poll()
+    with clinic.store.read() as reader:
+        assert inbox.too_late(reader) == []
+    clinic.exchange.deliver()
+    clinic.answer(placed)
+    assert clinic.poll() == COMPLETED
 
 
 def test_our_own_results_and_those_for_others_are_none_of_this(clinic: Clinic) -> None:

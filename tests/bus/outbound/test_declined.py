@@ -18,7 +18,7 @@ from broker.bus.transport.session import BusSession, SessionPriority
 from broker.domain.incoming import IncomingReferral, IncomingState
 from broker.domain.messages import OutboxKind, OutboxRow
 from broker.domain.orders import OrderState
-from broker.store.database import Store
+from broker.store.database import Store, Tx
 from broker.store.queries import exchange_state, inbox
 from broker.store.tables import incoming, orders, outbox
 from broker.workflow import incoming_referrals, referrals
@@ -60,7 +60,7 @@ class Decliner(Clinic):
         return found
 
     def decline(self, referral: IncomingReferral) -> None:
-        self.store.write(incoming_referrals.decline, referral.id, WHY, REGISTRAR, CLINIC)
+        self.store.write(incoming_referrals.decline, referral.stored_id, WHY, REGISTRAR, CLINIC)
 
     def row(self) -> OutboxRow:
         with self.store.read() as reader:
@@ -214,7 +214,7 @@ def test_a_strict_server_gets_the_reason_too() -> None:
 def test_without_a_bus_nobody_is_told(clinic: Decliner) -> None:
     referral = clinic.received()
     quiet = replace(CLINIC, sends_to_bus=False)
-    clinic.store.write(incoming_referrals.decline, referral.id, WHY, REGISTRAR, quiet)
+    clinic.store.write(incoming_referrals.decline, referral.stored_id, WHY, REGISTRAR, quiet)
     assert clinic.deliver() == DeliverySummary()
     assert clinic.referral(referral.task).decline_reason == WHY
 
@@ -226,7 +226,11 @@ def test_a_message_is_about_an_order_or_a_referral_never_both_or_neither(clinic:
     wrong = [(None, None, OutboxKind.ORDER), (order.id, referral.id, OutboxKind.ORDER), (order.id, None, "decline")]
     for values in wrong:
         with pytest.raises(Exception, match="CHECK constraint failed"):
-            clinic.store.write(lambda tx, values=values: tx.run(add, list(values)))
+            clinic.store.write(_run, add, list(values))
+
+
+def _run(tx: Tx, sql: str, values: list[object]) -> None:
+    tx.run(sql, values)
 
 
 def _waiting(store: Store) -> list[IncomingReferral]:

@@ -30,7 +30,7 @@ def while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> Callable[[OutboxKind, C
     def have(kind: OutboxKind, done: Callable[[], object]) -> None:
         made, waiting = messages.render, [done]
 
-        def call(message: messages.OutboundMessage, *rest: object) -> object:
+        def call(message: messages.OrderMessage, *rest: object) -> object:
             if message.row.kind is kind and waiting:
                 waiting.pop()()
             return made(message, *rest)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def test_a_fault_of_ours_in_one_message_keeps_no_other_from_the_bus(
     orders_made = [clinic.register() for _ in range(6)]
     made = messages.render
 
-    def call(message: messages.OutboundMessage, *rest: object) -> object:
+    def call(message: messages.OrderMessage, *rest: object) -> object:
         if message.order.id == orders_made[2].id:
             raise ZeroDivisionError
         return made(message, *rest)  # type: ignore[arg-type]

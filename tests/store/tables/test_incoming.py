@@ -39,6 +39,9 @@ FULL = IncomingReferral(
     diagnosis_text="Перелом",
     comment="Упала",
     authored_on=datetime(2026, 11, 24, 6, tzinfo=UTC),
+    former_name="Старая Анна",
+    former_snils="08765430300",
+    former_policy="7800000012345671",
     decline_reason="нет аппарата",
     problems={"sex": "required"},
 )

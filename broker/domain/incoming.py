@@ -56,7 +56,7 @@ class IncomingReferral(Referral):
         return self.id
 
 
-# Why a result waits for a person: another clinic has performed what this one had cancelled, or placed anew.
+# Why a result waits for a person: another clinic has performed what this one had cancelled.
 ANSWERS_CANCELLED = "it answers a referral that was cancelled here"
 
 

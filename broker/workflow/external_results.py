@@ -2,7 +2,7 @@
 
 A result is stored whatever state its order is in; only an order that was referred to another clinic is completed by
 one, and only by a final report. What answers a cancelled referral stays with that one and is an alarm: if the referral
-was placed anew, a person decides whether the new one is still needed.
+was placed again, a person decides whether the new one is still needed.
 """
 
 from __future__ import annotations

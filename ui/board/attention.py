@@ -99,11 +99,11 @@ _LATE = {  # (is cancelled here, was a cancellation): what happened
 
 
 def _answered_late(each: inbox.LateChange, amend: bool) -> AttentionItem:
-    anew = f", вместо него {each.replaced_by}; к нему результат не присоединён" if each.replaced_by else ""
+    instead = f", вместо него {each.replaced_by}; к нему результат не присоединён" if each.replaced_by else ""
     return AttentionItem(
         key=("late", each.kind, each.order_id),
         title="Другая клиника выполнила отменённое направление",
-        why=f"{each.patient}, {each.accession_number} отменено{anew}. Прочитайте результат и решите с той клиникой,"
+        why=f"{each.patient}, {each.accession_number} отменено{instead}. Прочитайте результат и решите с той клиникой,"
         " нужно ли ещё исследование.",
         act="Открыть",
         path=f"/order/{each.accession_number}",
@@ -123,8 +123,8 @@ def _late(each: inbox.LateChange, amend: bool) -> AttentionItem:
     }.get(each.state, "уже поздно")
     cancelled = each.kind is ArrivalKind.CANCEL
     todo = "Решите с врачом и с той клиникой, что дальше." if cancelled else "Сверьте с карточкой, что изменилось."
-    told = bus.cancelled_because(each.reason) if cancelled and each.state is OrderState.CANCELLED else ""
-    how += f" (её слова: {told})" if told else ""
+    reason = bus.cancelled_because(each.reason) if cancelled and each.state is OrderState.CANCELLED else ""
+    how += f" (её слова: {reason})" if reason else ""
     return AttentionItem(
         key=("late", each.kind, each.order_id),
         title=_LATE[each.state is OrderState.CANCELLED, cancelled],

@@ -32,7 +32,7 @@ class DeclineDialog:
 
 
 def consequence(services: Services, referral: IncomingReferral) -> str:
-    """Return what becomes of a referral that is declined, and who is told what."""
+    """Return what becomes of a referral that is declined, and who learns what."""
     if referral.source != incoming_referrals.BUS or not services.settings.has_bus:
         return "Оно уйдёт из входящих. Программа, которая его прислала, увидит отказ."
     if services.settings.corrects_on_bus:

@@ -288,7 +288,7 @@ class OrderPage:
                     theme.state_chip("attention", "Проверьте протокол")
                 if card.bus == "needs_attention":
                     not_seen = card.attention_reason == IMAGES_NOT_SEEN
-                    theme.state_chip("attention", bus.NOT_TOLD_OF_IMAGES if not_seen else "Шина не приняла")
+                    theme.state_chip("attention", bus.IMAGES_NOT_REPORTED if not_seen else "Шина не приняла")
                 elif card.bus == "pending":
                     text("span", "ждёт отправки на шину", "muted small")
                 elif card.bus == "delivered":

@@ -84,11 +84,11 @@ def bus_reason(reason: str) -> str:
 def held_title(row: OutboxRow) -> str:
     """Return what is wrong with a message that needs attention, as a heading."""
     if row.reason == IMAGES_NOT_SEEN:
-        return NOT_TOLD_OF_IMAGES
+        return IMAGES_NOT_REPORTED
     return f"Шина не приняла {MESSAGES_TAKEN[row.kind]}"
 
 
-NOT_TOLD_OF_IMAGES = "Регион не знает о новых снимках"
+IMAGES_NOT_REPORTED = "Регион не знает о новых снимках"
 CALL_ABOUT_IMAGES = (
     "Регион получил протокол ещё раз: снимков стало больше. Клиника, которая направила, могла прочитать его раньше:"
     " позвоните ей."

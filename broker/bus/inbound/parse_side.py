@@ -77,5 +77,5 @@ def _coded(request: Resource) -> set[str]:
 
 
 def _texts(concept: Any) -> list[str]:
-    told = [member(concept, "text"), *(member(coding, "display") for coding in items(concept, "coding"))]
-    return [text for text in told if isinstance(text, str)]
+    texts = [member(concept, "text"), *(member(coding, "display") for coding in items(concept, "coding"))]
+    return [text for text in texts if isinstance(text, str)]

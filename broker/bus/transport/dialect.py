@@ -78,7 +78,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def set_status(self, task_id: str, status: str, reason: str = "") -> Call:
-        """Return the call that changes the status of a Task; a reason is told where there is a member for it."""
+        """Return the call that changes the status of a Task; a reason is sent where there is a member for it."""
 
     @abstractmethod
     def search(self, kind: str, parameters: Mapping[str, str]) -> Call:

@@ -44,7 +44,7 @@ class ClientOrder:
     order_id: int | None  # None: it still waits
     order_state: OrderState | None
     accession_number: str  # of that order
-    decline_reason: str  # why it was declined here; empty: it was not, or nobody said
+    decline_reason: str  # why it was declined here; empty: it was not, or no reason was given
     images_at: datetime | None  # since when there are images to report; None: there are none
     report_at: datetime | None  # since when there is a report to send
 

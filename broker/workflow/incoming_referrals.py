@@ -123,9 +123,7 @@ def receive_cancellation(
     if incoming.is_stale(tx, arrival.source, arrival.reference, arrival.version):
         return ReceiveOutcome.NOTHING
     known = incoming.by_task(tx, arrival.source, task)
-    if (
-        known and known.state is IncomingState.DECLINED and known.source == BUS
-    ):  # mostly it reports what this clinic sent
+    if known and known.state is IncomingState.DECLINED and known.source == BUS:  # mostly by our message
         outbox.withdraw_for_referral(tx, known.stored_id)
         incoming.put(tx, ArrivalKind.REFERRAL, arrival)
         return ReceiveOutcome.NOTHING

@@ -9,7 +9,7 @@ from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.default_procedures import PROCEDURES
 from broker.domain.clinic.devices import ProcedureType
-from broker.domain.clinic.directory import Entry
+from broker.domain.clinic.directory import Entry, search_key
 from broker.domain.errors import Refused
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
@@ -80,13 +80,13 @@ def _body_sites(tx: Tx) -> dict[str, str]:
     """Return the body sites of the desk's official procedures, found by code or name: procedure code -> site code."""
     by_name: dict[str, set[str]] = {}
     for site in directories.entries(tx, "body-sites"):
-        by_name.setdefault(directories.search_key(site.name), set()).add(site.code)
+        by_name.setdefault(search_key(site.name), set()).add(site.code)
     found = {}
     official = [each.code for each in lookups.procedures(tx) if not each.local]
     for entry in directories.several(tx, "procedures", official):
         code = entry.details.get("site_code", "")
         for words in (entry.details.get("site", ""), entry.details.get("area", "")):
-            codes = by_name.get(directories.search_key(words), set())
+            codes = by_name.get(search_key(words), set())
             if not code and len(codes) == 1:
                 code = next(iter(codes))
         if code:

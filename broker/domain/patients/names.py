@@ -18,7 +18,7 @@ _BLANKS = re.compile(r"\s+")
 _BESIDE_DASH = re.compile(r"(?: *- *)+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")  # О'Хара is one word
 _CYRILLIC, _LATIN = re.compile(r"[\u0400-\u052f]"), re.compile(r"[a-z]")
-FOLD_VERSION = 1  # to be raised with every change of what `fold` returns: stored keys are then rewritten
+FOLD_VERSION = 2  # to be raised with every change of what `fold` returns: stored keys are then rewritten
 NAME_LENGTH = 64  # characters in one component group, PS3.5 6.2 (PN)
 
 # Letters of our neighbours in Russian ones, as the people who bear such names write them in Russian papers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.domain.clinic.directory import Entry
+from broker.domain.clinic.directory import Entry, search_key
 from broker.store.database import Reader
 from broker.store.tables import (
     directories,
@@ -46,7 +46,7 @@ def search(reader: Reader, kind: str, typed: str, limit: int = 20) -> list[Entry
             [kind, prefix, prefix + _LAST, limit if typed else 0],
         )
     ]
-    words = [f" {word}" for word in directories.search_key(typed).split()[:MAX_WORDS]]
+    words = [f" {word}" for word in search_key(typed).split()[:MAX_WORDS]]
     if len(codes) < limit and (words or not typed):
         # A covering index: rows are read only for the entries that are found.
         found = reader.rows(

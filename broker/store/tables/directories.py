@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from broker.domain.clinic.directory import Entry
+from broker.domain.clinic.directory import Entry, entry_key
 from broker.domain.patients import names
 from broker.store.database import Reader, Row, Tx
 
@@ -23,11 +23,6 @@ class ImportChange:
     added: int
     changed: int
     gone: int
-
-
-def search_key(text: str) -> str:
-    """Return a name in the form in which it is searched: folded words, each after one blank."""
-    return "".join(f" {word}" for word in re.sub(r"[\W_]", " ", names.fold(text)).split())
 
 
 def several(reader: Reader, kind: str, codes: Collection[str]) -> list[Entry]:
@@ -103,7 +98,7 @@ def replace(tx: Tx, kind: str, system: str, version: str, file: str, new: Iterab
                 kind,
                 entry.code,
                 entry.name,
-                search_key(f"{entry.name} {entry.details.get('full', '')}"),
+                entry_key(entry),
                 json.dumps(dict(entry.details), ensure_ascii=False, sort_keys=True),
             ],
         )

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from broker.domain.clinic.directory import Entry
 from broker.domain.patients.people import PersonName
 from broker.store.database import Store, StoreError
+from broker.store.queries import directory_search
 from broker.store.queries.patients import patient_search
 from broker.store.schema import migrate
 from broker.store.schema.migrate import Migration, migrations
-from broker.store.tables import orders, patients, performed, performed_links
+from broker.store.tables import directories, orders, patients, performed, performed_links
 from tests.store.schema.snapshot import GOLDEN, VERSIONS, schema
 from tests.support.factory import KUZNETSOVA
 
@@ -73,6 +75,23 @@ def test_names_that_an_earlier_version_folded_otherwise_are_found_after_the_upda
     with again.read() as reader:
         assert reader.value("SELECT name_key FROM patient") == "о'хара анна"
         assert len(patient_search.search(reader, "о'хара анна").patients) == 1
+    again.close()
+
+
+def test_entries_of_directories_that_an_earlier_version_folded_otherwise_are_found_after_the_update(
+    store: Store,
+) -> None:
+    entries = [Entry("1", "Больница «Әлия»", {"full": "ГБУЗ имени О’Хара"}), Entry("2", "Поликлиника № 4")]
+    store.write(directories.replace, "organisations", "", "", "a.csv", entries)
+    store.write(lambda tx: tx.run("UPDATE directory SET name_key = ' больница әлия гбуз имени о’хара' WHERE code = 1"))
+    conn = sqlite3.connect(store.path)
+    conn.execute("PRAGMA user_version = 1")
+    conn.close()
+    again = Store(store.path)
+    with again.read() as reader:
+        for typed in ("алия", "о'хара", "имени о"):
+            assert [each.code for each in directory_search.search(reader, "organisations", typed)] == ["1"], typed
+        assert [each.code for each in directory_search.search(reader, "organisations", "4")] == ["2"]
     again.close()
 
 

@@ -13,11 +13,12 @@ import pytest
 from nicegui import ui
 from nicegui.testing import User
 
+from broker.domain.clinic.directory import search_key
 from broker.domain.orders import Order, OrderState
 from broker.domain.studies.reports import ExternalStudy
 from broker.store.database import Store, Tx
 from broker.store.queries import schedule
-from broker.store.tables import directories, external_studies
+from broker.store.tables import external_studies
 from broker.store.tables.external_studies import StoredStudy
 from broker.workflow import referrals
 from tests.support import factory
@@ -75,7 +76,7 @@ def _directories(tx: Tx) -> None:
         ("diagnoses", "M17.1", "Другой первичный гонартроз", {}),
         ("doctors", "7", "Петров Пётр", {"position": "хирург", "snils": "11223344595"}),
     ):
-        key = directories.search_key(name)
+        key = search_key(name)
         tx.run("INSERT INTO directory VALUES (?, ?, ?, ?, ?)", [kind, code, name, key, json.dumps(details)])
 
 

@@ -61,5 +61,5 @@ def _import(args: argparse.Namespace) -> int:
 def _results(context: CommandContext, args: argparse.Namespace, table: ReferralTable | None) -> Iterator[ImportResult]:
     common = (context.store, context.actor, context.clinic, args.dry_run)
     if table is not None:
-        return ReferralImport(*common, progress("items")).run(table)
+        return ReferralImport(*common, progress("items")).run(table, str(args.path.resolve()))
     return WorklistImport(*common, args.send_to_bus, progress("items")).run(args.path)

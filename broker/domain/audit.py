@@ -16,6 +16,7 @@ class AuditAction(StrEnum):
     IMPORT = "import"
     WITHDRAW = "withdraw"
     RESTORE = "restore"
+    IMPORT_DISMISS = "import_dismiss"
 
     # ---- performed steps ----
     START = "start"
@@ -55,6 +56,7 @@ class AuditAction(StrEnum):
     BUS_NUMBER_TAKEN = "bus_number_taken"
 
     # ---- patients ----
+    PATIENT_AMEND = "patient_amend"
     PATIENT_MERGE = "patient_merge"
     PATIENT_SPLIT = "patient_split"
     PATIENT_DIFFERENT = "patient_different"

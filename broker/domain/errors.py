@@ -60,6 +60,11 @@ class Refused(BrokerError):
 
     code = "refused"
 
+    def __init__(self, detail: str = "", reason: str = "other", about: str = "") -> None:
+        """`reason` is a code, for which the screens have words; `about` is the number or card that it is about."""
+        super().__init__(detail)
+        self.reason, self.about = reason, about
+
 
 class Invalid(BrokerError):
     """Some fields are wrong."""

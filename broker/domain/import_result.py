@@ -1,14 +1,32 @@
-"""The results and the progress of an import. Values only."""
+"""The results and the progress of an import, and why something was refused. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 REFUSED = "refused"
 
 Progress = Callable[[int, int | None], None]
 """Called after each item with the number of items done and of all items; None if that is unknown."""
+
+
+class ImportSource(StrEnum):
+    """Where something came from that was refused."""
+
+    WORKLIST_FILE = "worklist_file"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was refused: a code, for which the screens have words, and the same in plain English."""
+
+    code: str
+    text: str
+    field: str = ""  # of a table: its column, or the field if it has no column for it
+    about: str = ""  # number, card or value that it is about
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ Every row is a transaction of its own: what is right is registered, what is wron
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,14 +15,16 @@ from pathlib import Path
 from broker.domain.actors import Actor
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import BrokerError, Invalid
-from broker.domain.import_result import REFUSED, ImportResult, Progress, silent
+from broker.domain.import_result import REFUSED, ImportResult, ImportSource, Progress, Reason, silent
+from broker.domain.patients.people import Patient
 from broker.imports import referral_columns, referral_row
 from broker.imports.referral_columns import ReferralRow, ReferralTable
 from broker.imports.referral_row import Catalogue
 from broker.store.database import Store
 from broker.store.queries import device_registry, lookups
 from broker.store.tables import orders
-from broker.workflow import referrals
+from broker.store.tables.import_refusals import ImportRefusal
+from broker.workflow import import_refusals, referrals
 from broker.workflow.worklist_files import SyncOutcome
 
 
@@ -34,38 +38,58 @@ class ReferralImport:
     dry_run: bool = False
     progress: Progress = silent
 
-    def run(self, table: ReferralTable) -> Iterator[ImportResult]:
-        """Register the referrals of a table, as the screens do."""
+    def run(self, table: ReferralTable, path: str) -> Iterator[ImportResult]:
+        """Register the referrals of a table, as the screens do; what is refused waits on a screen.
+
+        `path` is that of the table: imported again, it settles what was refused of it before.
+        """
         with self.store.read() as reader:
             catalogue = Catalogue(lookups.procedures(reader), device_registry.approved(reader))
         today = self.store.clock().astimezone(self.clinic.zone).date()
         seen: dict[str, str] = {}
+        refused: list[int] = []
         for done, row in enumerate(table.rows, 1):
-            yield self._row(row, table, catalogue, today, seen)
+            result, reasons, patient = self._row(row, table, catalogue, today, seen)
+            if reasons and not self.dry_run:
+                refused.append(row.number)
+                refusal = ImportRefusal(ImportSource.TABLE, path, row.number, _digest(row), tuple(reasons))
+                self.store.write(import_refusals.note, refusal.of(patient), self.actor)
+            yield result
             self.progress(done, len(table.rows))
+        if not self.dry_run:
+            self.store.write(import_refusals.forget, ImportSource.TABLE, path, self.actor, but=refused)
 
     def _row(
         self, row: ReferralRow, table: ReferralTable, catalogue: Catalogue, today: date, seen: dict[str, str]
-    ) -> ImportResult:
+    ) -> tuple[ImportResult, Sequence[Reason], Patient]:
+        """Register the referral of a row; return the outcome, why it was refused, and its patient."""
         where = f"row {row.number}"
-        draft, reasons = referral_row.read(row, table.columns, catalogue, today)
+
+        def refused(reasons: Sequence[Reason]) -> tuple[ImportResult, Sequence[Reason], Patient]:
+            return ImportResult(where, REFUSED, reasons=tuple(each.text for each in reasons)), reasons, patient
+
+        draft, reasons, patient = referral_row.read(row, table.columns, catalogue, today)
         if draft is None:
-            return ImportResult(where, REFUSED, reasons=tuple(reasons))
+            return refused(reasons)
         if first := seen.get(draft.submission_id):
-            return ImportResult(where, REFUSED, reasons=(f"is the same as {first}",))
+            return refused([Reason("same_row", f"is the same as {first}", about=first.removeprefix("row "))])
         seen[draft.submission_id] = where
         with self.store.read() as reader:
             earlier = orders.by_submission(reader, draft.submission_id)
         if earlier:
-            return ImportResult(where, SyncOutcome.UNCHANGED, earlier[0].accession_number)
+            return ImportResult(where, SyncOutcome.UNCHANGED, earlier[0].accession_number), (), patient
         try:
             run = self.store.dry_run if self.dry_run else self.store.write
             order = run(referrals.register, draft, self.actor, self.clinic)
         except Invalid as error:
-            return ImportResult(where, REFUSED, reasons=tuple(referral_row.explained(error.problems, table.columns)))
+            return refused(referral_row.explained(error.problems, table.columns))
         except BrokerError as error:
-            return ImportResult(where, REFUSED, reasons=(str(error),))
-        return ImportResult(where, SyncOutcome.ADDED, "" if self.dry_run else order.accession_number)
+            return refused([Reason(error.code, str(error))])
+        return ImportResult(where, SyncOutcome.ADDED, "" if self.dry_run else order.accession_number), (), patient
+
+
+def _digest(row: ReferralRow) -> str:
+    return hashlib.sha256(json.dumps(row.values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def read_table(path: Path) -> ReferralTable:

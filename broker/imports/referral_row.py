@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from broker.domain import validation
 from broker.domain.clinic.devices import Device, ProcedureType
+from broker.domain.import_result import Reason
 from broker.domain.orders import Referral, ReferralDraft
 from broker.domain.patients import names
 from broker.domain.patients.identifiers import digits
@@ -38,6 +39,17 @@ _START = re.compile(r"(\S+)[T ]+(\d\S*)")
 # The use case's problem codes in plain words.
 REASONS = {
     "required": "is missing",
+    "surplus_cells": "there are more cells than columns",
+    "spreadsheet_error": "holds an error of the spreadsheet",
+    "not_a_day": "is not a date such as 24.11.2026",
+    "not_a_birth_date": "is not a date such as 12.03.1961",
+    "not_a_time": "is not a time such as 10:00",
+    "not_a_start": "is not a date and time such as 24.11.2026 10:00",
+    "not_a_sex": "is neither м nor ж",
+    "not_a_procedure": "is not in the directory",
+    "not_a_device": "is not a registered device",
+    "not_understood": "is not understood",
+    "not_a_number": "is not a number",
     "name_letters": "has characters that a name does not have",
     "too_long": "is too long",
     "future": "has not come yet",
@@ -75,21 +87,24 @@ class Catalogue:
 
 def read(
     row: ReferralRow, columns: Mapping[str, str], catalogue: Catalogue, today: date
-) -> tuple[ReferralDraft | None, list[str]]:
-    """Return a row's referral, or None and all reasons. The submission id is a hash of the row's content."""
+) -> tuple[ReferralDraft | None, list[Reason], Patient]:
+    """Return a row's referral, or None and all reasons, and its patient as far as it could be read.
+
+    The submission id is a hash of the row's content.
+    """
     cells = _Cells(row, columns)
     if row.surplus:
-        cells.reasons.append("there are more cells than columns")
+        cells.reasons.append(Reason("surplus_cells", REASONS["surplus_cells"]))
     name = PersonName(cells.text("family"), cells.text("given"), cells.text("middle"))
     if not name.family:
         name = names.split(cells.text("name"))
     if not name.family:
-        cells.refuse("family" if "family" in columns else "name", "is missing")
+        cells.refuse("family" if "family" in columns else "name", "required")
     start = _start(cells)
-    birth_date = cells.needed("birth_date", _day, "is not a date such as 12.03.1961")
-    sex = cells.needed("sex", lambda raw: _SEXES.get(names.fold(raw).rstrip(".")), "is neither м nor ж")
-    procedure = cells.needed("procedure", lambda raw: _procedure(raw, catalogue), "is not in the directory")
-    stations = cells.needed("station", lambda raw: _stations(raw, catalogue), "is not a registered device")
+    birth_date = cells.needed("birth_date", _day, "not_a_birth_date")
+    sex = cells.needed("sex", lambda raw: _SEXES.get(names.fold(raw).rstrip(".")), "not_a_sex")
+    procedure = cells.needed("procedure", lambda raw: _procedure(raw, catalogue), "not_a_procedure")
+    stations = cells.needed("station", lambda raw: _stations(raw, catalogue), "not_a_device")
     diagnosis_code, _, diagnosis = cells.text("diagnosis").partition(" ")
     draft = ReferralDraft(
         patient=Patient(
@@ -117,17 +132,18 @@ def read(
     if cells.reasons:
         found = validation.patient_problems(draft.patient, today)
         new = {field: code for field, code in found.items() if not cells.refused & {field, *_FIELDS.get(field, ())}}
-        return None, cells.reasons + explained(new, columns)
-    return replace(draft, submission_id=_submission_id(draft)), []
+        return None, cells.reasons + explained(new, columns), draft.patient
+    return replace(draft, submission_id=_submission_id(draft)), [], draft.patient
 
 
-def explained(problems: Mapping[str, str], columns: Mapping[str, str]) -> list[str]:
+def explained(problems: Mapping[str, str], columns: Mapping[str, str]) -> list[Reason]:
     """Return the use case's problems (field -> code) in the table's own words."""
-    sentences = []
+    reasons = []
     for field, code in problems.items():
         ours = next((each for each in _FIELDS.get(field, (field,)) if each in columns), "")
-        sentences.append(f"{_label(ours or field, columns)}: {REASONS.get(code, code)}")
-    return sentences
+        label = _label(ours or field, columns)
+        reasons.append(Reason(code, f"{label}: {REASONS.get(code, code)}", label))
+    return reasons
 
 
 # ---- cells ----
@@ -138,33 +154,34 @@ class _Cells:
 
     def __init__(self, row: ReferralRow, columns: Mapping[str, str]) -> None:
         self._values, self._columns = row.values, columns
-        self.reasons: list[str] = []
+        self.reasons: list[Reason] = []
         self.refused: set[str] = set()
 
     def text(self, field: str) -> str:
         raw = self._values.get(field, "")
         if re.fullmatch(r"#(N/A|Н/Д|REF!|ССЫЛКА!|VALUE!|ЗНАЧ!|NAME\?|ИМЯ\?|DIV/0!|ДЕЛ/0!|NUM!|ЧИСЛО!|NULL!)", raw):
-            self.refuse(field, "holds an error of the spreadsheet")
+            self.refuse(field, "spreadsheet_error")
             return ""
         return raw
 
-    def refuse(self, field: str, why: str) -> None:
-        raw = self._values.get(field, "")
-        shown = f" (found «{raw[:40]}»)" if raw else ""
+    def refuse(self, field: str, code: str) -> None:
+        raw = self._values.get(field, "")[:40]
+        shown = f" (found «{raw}»)" if raw else ""
         self.refused.add(field)
-        self.reasons.append(f"{_label(field, self._columns)}: {why}{shown}")
+        label = _label(field, self._columns)
+        self.reasons.append(Reason(code, f"{label}: {REASONS[code]}{shown}", label, raw))
 
-    def needed(self, field: str, read: Callable[[str], T | None], why: str) -> T | None:
+    def needed(self, field: str, read: Callable[[str], T | None], code: str) -> T | None:
         raw = self.text(field)
         value = read(raw) if raw else None
         if value is None and field not in self.refused:
-            self.refuse(field, why if raw else "is missing")
+            self.refuse(field, code if raw else "required")
         return value
 
     def one_of(self, field: str, words: Mapping[str, T], otherwise: T) -> T:
         raw = self.text(field)
         if raw and names.fold(raw).rstrip(".") not in words:
-            self.refuse(field, "is not understood")
+            self.refuse(field, "not_understood")
         return words.get(names.fold(raw).rstrip("."), otherwise) if raw else otherwise
 
     def number(self, field: str) -> float | None:
@@ -174,7 +191,7 @@ class _Cells:
         try:
             return float(re.sub(r"\s*(кг|см|kg|cm)\.?$", "", raw, flags=re.IGNORECASE))
         except ValueError:
-            self.refuse(field, "is not a number")
+            self.refuse(field, "not_a_number")
             return None
 
 
@@ -191,9 +208,9 @@ def _value(cells: _Cells, field: Field[Any]) -> Any:
 
 def _start(cells: _Cells) -> datetime | None:
     if cells.text("start"):
-        return cells.needed("start", _moment, "is not a date and time such as 24.11.2026 10:00")
-    day = cells.needed("date", _day, "is not a date such as 24.11.2026")
-    at = cells.needed("time", _clock, "is not a time such as 10:00")
+        return cells.needed("start", _moment, "not_a_start")
+    day = cells.needed("date", _day, "not_a_day")
+    at = cells.needed("time", _clock, "not_a_time")
     return datetime.combine(day, at) if day and at else None
 
 

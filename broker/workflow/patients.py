@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from broker.domain.actors import Actor
+from broker.domain.audit import AuditAction
 from broker.domain.errors import Invalid, NotFound, Refused, Stale
-from broker.domain.patients import identity, names, patient_match
+from broker.domain.patients import identity, names, patient_match, patient_merge
 from broker.domain.patients.patient_match import NUMBERS, Likeness, PatientMatch
 from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.store.database import Tx
 from broker.store.queries.patients import patient_index
-from broker.store.tables import orders, patient_merges, patients
+from broker.store.tables import audit, orders, patient_merges, patients
 from broker.workflow import numbering
+
+# What `identity.difference` says -> reason of a refusal.
+_OTHER = {"date of birth": "other_birth_date", "sex": "other_sex", "name": "other_name"}
 
 
 def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None) -> Patient:
@@ -46,11 +51,11 @@ def save(tx: Tx, typed: Patient, *, other_than: Collection[int] | None = None) -
     return merged
 
 
-def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient:
+def save_imported(tx: Tx, imported: Patient, current: Patient | None, actor: Actor) -> Patient:
     """Find the patient of a script's worklist item, or add a new one; fill in what was not known.
 
     `current` is the patient of the order that came of the item's earlier content. Under the same Patient ID, birth date
-    and sex, a completed patronymic or a changed family name is taken over. Raise Refused.
+    and sex, a completed patronymic or a changed family name is taken over, and noted. Raise Refused.
     """
     if imported.patient_id:
         known = patients.find_by(tx, "patient_id", imported.patient_id)
@@ -67,11 +72,14 @@ def save_imported(tx: Tx, imported: Patient, current: Patient | None) -> Patient
     if known is None:
         return _add(tx, imported)
     if difference := identity.difference(imported, known):
-        raise Refused(f"the Patient ID {known.patient_id} belongs to a patient with another {difference} here")
+        text = f"the Patient ID {known.patient_id} belongs to a patient with another {difference} here"
+        raise Refused(text, _OTHER[difference], known.patient_id)
     filled = identity.fill_in(known, imported)
     if filled == known:
         return known
     patients.update(tx, known.stored_id, filled)
+    changed = patient_merge.changes(known, filled)
+    audit.write(tx, actor, AuditAction.PATIENT_AMEND, patient=known.patient_id, changed=changed)
     return replace(filled, revision=known.revision + 1)
 
 
@@ -123,10 +131,12 @@ def _described(tx: Tx, imported: Patient) -> tuple[Patient | None, bool]:
     """Return who is described, or None, and True if only by the card's former data."""
     found = patient_index.match(tx, imported)
     if found.likeness is Likeness.SEVERAL:
-        raise Refused("several patients here have this name, date of birth and sex: the item needs a Patient ID")
+        text = "several patients here have this name, date of birth and sex: the item needs a Patient ID"
+        raise Refused(text, "several_patients")
     if found.likeness is Likeness.CONTRADICTORY:
         differ = ", ".join(found.fields)
-        raise Refused(f"a number of this patient belongs to somebody here who differs in {differ}")
+        text = f"a number of this patient belongs to somebody here who differs in {differ}"
+        raise Refused(text, "number_of_another", found.patients[0].patient_id)
     return found.patient, found.former
 
 

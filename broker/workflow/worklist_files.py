@@ -18,18 +18,21 @@ from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
+from broker.domain.import_result import ImportSource, Reason
 from broker.domain.lifecycle import Event
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import BusRole, ImportedItem, Order, OrderState, ScheduledStep, StepState
 from broker.domain.patients import identity, names
+from broker.domain.patients.people import Patient
 from broker.domain.studies import passthrough
 from broker.security.permissions import Permission, permit
 from broker.store.database import Tx
 from broker.store.queries import device_registry
 from broker.store.tables import audit, devices, orders, outbox, worklist_files
 from broker.store.tables import patients as cards
+from broker.store.tables.import_refusals import ImportRefusal
 from broker.store.tables.worklist_files import FileState, WorklistFile
-from broker.workflow import numbering, order_status, patients, referrals
+from broker.workflow import import_refusals, numbering, order_status, patients, referrals
 
 CREATED_BY = "import"
 
@@ -89,6 +92,7 @@ def sync(
     now = WorklistFile(path, digest, result.order_id)
     if now != worklist_files.get(tx, path):
         worklist_files.put(tx, now)
+    import_refusals.forget(tx, ImportSource.WORKLIST_FILE, path, actor)
     return result
 
 
@@ -98,6 +102,7 @@ def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | No
     Return None if the file has no order. Raise Forbidden.
     """
     permit(tx, actor, Permission.CANCEL)
+    import_refusals.forget(tx, ImportSource.WORKLIST_FILE, path, actor)
     known = worklist_files.get(tx, path)
     order = orders.get(tx, known.order_id) if known and known.order_id else None
     if known is None or order is None:
@@ -106,11 +111,16 @@ def withdraw(tx: Tx, path: str, actor: Actor, clinic: Clinic) -> SyncResult | No
     return _withdraw(tx, known, order, actor, clinic)
 
 
-def note_problem(tx: Tx, path: str, digest: str, problem: str, actor: Actor) -> None:
-    """Note why a file's content was not imported; the order of an earlier content does not change. Raise Forbidden."""
+def note_problem(tx: Tx, path: str, digest: str, reason: Reason, actor: Actor, patient: Patient | None = None) -> None:
+    """Note why a file's content was not imported, so that people see it; the order of an earlier content stays.
+
+    `patient` is the one that the file names, as far as it could be read. Raise Forbidden.
+    """
     permit(tx, actor, Permission.REGISTER)
     known = worklist_files.get(tx, path) or WorklistFile(path, digest)
-    worklist_files.put(tx, replace(known, digest=digest, problem=problem))
+    worklist_files.put(tx, replace(known, digest=digest, problem=reason.text))
+    refusal = ImportRefusal(ImportSource.WORKLIST_FILE, path, 0, digest, (reason,))
+    import_refusals.note(tx, refusal.of(patient) if patient else refusal, actor)
 
 
 # ---- the cases ----
@@ -131,7 +141,7 @@ def _find_renamed(tx: Tx, item: ImportedItem, digest: str, vanished: Mapping[str
 
 def _add(tx: Tx, item: ImportedItem, path: str, actor: Actor, clinic: Clinic, send_to_bus: bool) -> SyncResult:
     sends = send_to_bus and clinic.sends_to_bus
-    order = replace(_order(tx, item, None, clinic), bus_role=BusRole.PLACER if sends else BusRole.NONE)
+    order = replace(_order(tx, item, None, actor, clinic), bus_role=BusRole.PLACER if sends else BusRole.NONE)
     orders.add(tx, order, "", "")
     if sends:
         outbox.add(tx, order.id, OutboxKind.ORDER)
@@ -155,8 +165,10 @@ def _amend(tx: Tx, item: ImportedItem, known: WorklistFile, order: Order, actor:
         outcome = SyncOutcome.RESTORED
     elif order.state is not OrderState.SCHEDULED:
         what = "was cancelled here" if order.state is OrderState.CANCELLED else "has started"
-        raise Refused(f"it has changed, but its order {order.accession_number} {what} and stays as it is")
-    after = _order(tx, item, order, clinic)
+        reason = "order_cancelled" if order.state is OrderState.CANCELLED else "order_started"
+        number = order.accession_number
+        raise Refused(f"it has changed, but its order {number} {what} and stays as it is", reason, number)
+    after = _order(tx, item, order, actor, clinic)
     changed = referrals.changed_fields(order, after)
     if not changed:
         return SyncResult(
@@ -189,7 +201,10 @@ def _withdraw(tx: Tx, known: WorklistFile, order: Order, actor: Actor, clinic: C
 def _restore(tx: Tx, order: Order, path: str, actor: Actor) -> None:
     outbox.withdraw(tx, order.id, OutboxKind.CANCEL)
     if outbox.has(tx, order.id, OutboxKind.CANCEL):
-        raise Refused(f"it is back, but the region knows already that order {order.accession_number} is cancelled")
+        number = order.accession_number
+        raise Refused(
+            f"it is back, but the region knows already that order {number} is cancelled", "region_cancelled", number
+        )
     order_status.requeue_order(tx, order.id)
     orders.set_state(tx, order.id, lifecycle.after(order.state, Event.RESTORE))
     for step in order.steps:
@@ -218,7 +233,7 @@ def _is_same(tx: Tx, item: ImportedItem, order: Order) -> bool:
     return same_patient and item.requested_procedure_id in ("", order.requested_procedure_id)
 
 
-def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) -> Order:
+def _order(tx: Tx, item: ImportedItem, current: Order | None, actor: Actor, clinic: Clinic) -> Order:
     """Return the order of an item, with the id and the numbers of `current` if the file has an order already."""
     attributes: dict[str, Any] = deepcopy(item.attributes)
     own = current.id if current else None
@@ -233,7 +248,7 @@ def _order(tx: Tx, item: ImportedItem, current: Order | None, clinic: Clinic) ->
     if item.sps_id and not sps_id:
         attributes[passthrough.STEP]["ScheduledProcedureStepID"] = {"vr": "SH", "Value": [item.sps_id]}
     station_ae_titles, modality = _stations_and_modality(tx, item)
-    patient = patients.save_imported(tx, item.patient, current.patient if current else None)
+    patient = patients.save_imported(tx, item.patient, current.patient if current else None, actor)
     same_name = names.fold(str(patient.name)) == names.fold(str(item.patient.name))
     if same_name and patient.name != item.patient.name:  # another spelling; a merged card's name is not answered
         written = {"vr": "PN", "Value": [{"Alphabetic": names.to_dicom(item.patient.name)}]}
@@ -285,7 +300,7 @@ def _refuse_taken(tx: Tx, number: str, label: str, value: str, own: int | None) 
     if owner is None or owner == own:
         return
     whose = "another file's order" if worklist_files.of_order(tx, owner) else "an order that was registered here"
-    raise Refused(f"the {label} {value} is that of {whose}")
+    raise Refused(f"the {label} {value} is that of {whose}", f"{number}_taken", value)
 
 
 def _usable_number(tx: Tx, number: str, value: str, own: int | None) -> str:
@@ -303,11 +318,13 @@ def _stations_and_modality(tx: Tx, item: ImportedItem) -> tuple[tuple[str, ...],
     if not modality:
         found = {device.modality for ae_title in item.station_ae_titles if (device := devices.get(tx, ae_title))}
         if len(found - {""}) != 1:
-            raise Refused("it has no Modality, and no registered device gives it")
+            raise Refused("it has no Modality, and no registered device gives it", "no_modality")
         modality = found.pop()
     stations = item.station_ae_titles or tuple(
         device.ae_title for device in device_registry.approved(tx) if device.modality == modality
     )
     if not stations:
-        raise Refused(f"it has no Scheduled Station AE Title, and no device for {modality} is registered")
+        raise Refused(
+            f"it has no Scheduled Station AE Title, and no device for {modality} is registered", "no_station", modality
+        )
     return stations, modality

@@ -371,7 +371,7 @@ def test_an_import_reports_its_progress(store: Store) -> None:
     reported: list[tuple[int, int | None]] = []
     content = referral_columns.read(";".join(HEADER).encode() + b"\n" + ";".join(ROWS[0]).encode())
     job = ReferralImport(store, factory.SYSTEM, CLINIC, progress=lambda done, total: reported.append((done, total)))
-    assert [result.outcome for result in job.run(content)] == ["added"]
+    assert [result.outcome for result in job.run(content, "a.csv")] == ["added"]
     assert reported == [(1, 1)]
 
 

@@ -66,7 +66,11 @@ def reasons(**changes: str) -> list[str]:
     """Return the reasons against the plain row with these fields (underlined column names) changed or added."""
     values = {**dict(zip(HEADER, PLAIN, strict=True)), **{key.replace("_", " "): cell for key, cell in changes.items()}}
     table = referral_columns.read(csv(tuple(values.values()), header=tuple(values)))
-    return referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1]
+    return told(table, 0)
+
+
+def told(table: ReferralTable, row: int) -> list[str]:
+    return [each.text for each in referral_row.read(table.rows[row], table.columns, CATALOGUE, TODAY)[1]]
 
 
 # ---- the whole import ----
@@ -82,7 +86,7 @@ def test_a_row_that_means_several_people_is_refused_with_the_reason_and_the_othe
     namesakes(store)
     numbered = (*PLAIN, "112-233-445 95")
     table = referral_columns.read(csv((*PLAIN, ""), numbered, header=(*HEADER, "СНИЛС")))
-    refused, taken = ReferralImport(store, REGISTRAR, CLINIC).run(table)
+    refused, taken = ReferralImport(store, REGISTRAR, CLINIC).run(table, "/lists/a.csv")
     assert refused.reasons == ("«ФИО»: means several patients here: give a number (СНИЛС, policy, card number)",)
     assert taken.outcome is SyncOutcome.ADDED
 
@@ -202,10 +206,8 @@ def test_only_the_first_sheet_is_read_and_the_others_are_named() -> None:
 
 def test_formulas_count_by_their_last_value_and_their_errors_are_reported() -> None:
     table = referral_columns.read(xlsx(HEADER, (*PLAIN[:6], "=1+1"), ("#N/A", *PLAIN[1:])))
-    _, never_computed = referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)
-    assert never_computed == ["«Время»: is missing"]
-    _, error = referral_row.read(table.rows[1], table.columns, CATALOGUE, TODAY)
-    assert error[0] == "«ФИО»: holds an error of the spreadsheet (found «#N/A»)"
+    assert told(table, 0) == ["«Время»: is missing"]
+    assert told(table, 1)[0] == "«ФИО»: holds an error of the spreadsheet (found «#N/A»)"
 
 
 def test_zeros_that_a_spreadsheet_took_from_a_snils_come_back() -> None:
@@ -275,7 +277,7 @@ def test_all_that_is_wrong_with_a_row_is_reported_at_once() -> None:
 
 def test_more_cells_than_columns_are_a_reason() -> None:
     table = referral_columns.read(csv((*PLAIN, "x")))
-    assert referral_row.read(table.rows[0], table.columns, CATALOGUE, TODAY)[1] == ["there are more cells than columns"]
+    assert told(table, 0) == ["there are more cells than columns"]
 
 
 def test_every_column_finds_its_field() -> None:
@@ -317,7 +319,7 @@ def test_the_same_row_has_one_submission_id_in_every_format() -> None:
 def test_the_use_cases_problems_are_reported_in_the_tables_words() -> None:
     columns = {"name": "ФИО", "date": "Дата", "station": "Аппарат"}
     problems = {"given": "required", "date": "past", "device": "other_modality", "snils": "other_patient"}
-    assert referral_row.explained(problems, columns) == [
+    assert [each.text for each in referral_row.explained(problems, columns)] == [
         "«ФИО»: is missing",
         "«Дата»: is over",
         "«Аппарат»: does another kind of examination",

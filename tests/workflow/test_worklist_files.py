@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from broker.domain.actors import Actor, ActorKind, Role
 from broker.domain.errors import Forbidden, Invalid, Refused
+from broker.domain.import_result import Reason
 from broker.domain.orders import ImportedItem, Order, OrderState, StepState
 from broker.domain.patients import names
 from broker.domain.patients.people import Patient, PersonName, Sex
@@ -353,7 +354,7 @@ def test_a_removed_file_does_not_cancel_a_started_study(store: Store) -> None:
 
 
 def test_a_file_of_which_nothing_came_is_forgotten(store: Store) -> None:
-    store.write(intake.note_problem, "/wl/1.wl", "1", "wrong", SYSTEM)
+    store.write(intake.note_problem, "/wl/1.wl", "1", Reason("unreadable", "wrong"), SYSTEM)
     assert store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC) is None
     assert value(store, "SELECT count(*) FROM worklist_file") == 0
 
@@ -378,7 +379,7 @@ def test_a_renamed_file_without_numbers_is_known_by_its_content(store: Store) ->
 
 def test_a_problem_is_kept_until_the_content_is_good_and_the_order_meanwhile(store: Store) -> None:
     first = take(store, item())
-    store.write(intake.note_problem, "/wl/1.wl", "2", "wrong", SYSTEM)
+    store.write(intake.note_problem, "/wl/1.wl", "2", Reason("unreadable", "wrong"), SYSTEM)
     with store.read() as reader:
         known = worklist_files.get(reader, "/wl/1.wl")
     assert known is not None
@@ -390,7 +391,7 @@ def test_a_problem_is_kept_until_the_content_is_good_and_the_order_meanwhile(sto
 def test_a_file_that_comes_back_damaged_and_is_fixed_is_restored(store: Store) -> None:
     first = take(store, item())
     store.write(intake.withdraw, "/wl/1.wl", SYSTEM, CLINIC)
-    store.write(intake.note_problem, "/wl/1.wl", "2", "wrong", SYSTEM)
+    store.write(intake.note_problem, "/wl/1.wl", "2", Reason("unreadable", "wrong"), SYSTEM)
     assert take(store, item()).outcome is SyncOutcome.RESTORED
     assert order_of(store, first).state is OrderState.SCHEDULED
 

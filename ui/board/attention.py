@@ -14,8 +14,9 @@ from broker.domain.studies.performed import WRONG_ENTRY
 from broker.store.queries import inbox
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
+from broker.store.queries.refused_imports import RefusedSummary
 from ui.board.layout import BoardDay
-from ui.text import archive, bus, words
+from ui.text import archive, bus, refused, words
 
 MAX_NAME = 64  # characters of a name as a device sent it
 
@@ -44,6 +45,8 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_uncorrected(each) for each in day.uncorrected]
     found += [_archived(each) for each in day.archive]
     found += [_missing(each, day.on, zone) for each in day.missing]
+    if day.refused:
+        found.append(_refused(day.refused))
     for message in day.needs_attention:
         amendable = amend and message.state is not None and allowed(message.state, Event.AMEND)
         number, page = message.accession_number, f"/exchange/out/{message.row.seq}"
@@ -191,6 +194,15 @@ def _missing(each: MissingImages, on: date, zone: tzinfo) -> AttentionItem:
         act="Открыть",
         path=f"/order/{number}",
     )
+
+
+def _refused(found: RefusedSummary) -> AttentionItem:
+    """Return one item for all that was not imported: a table may have many rows."""
+    first = found.first
+    why = f"{refused.short(first.path)}: {archive.lowered(refused.why(first.source, first.reasons))}"
+    if found.files + found.rows > 1:
+        why = f"{refused.count(found.files, found.rows)}. Например, {why}"
+    return AttentionItem(key="refused", title=refused.PLACE, why=why, act="Посмотреть", path="/refused")
 
 
 def _orphan(each: OrphanMessage, zone: tzinfo) -> AttentionItem:

@@ -11,10 +11,20 @@ from broker.domain.orders import OrderState, Priority
 from broker.domain.patients import names
 from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader
-from broker.store.queries import archive_gaps, board, device_registry, exchange_state, inbox, lookups, schedule
+from broker.store.queries import (
+    archive_gaps,
+    board,
+    device_registry,
+    exchange_state,
+    inbox,
+    lookups,
+    refused_imports,
+    schedule,
+)
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
+from broker.store.queries.refused_imports import RefusedSummary
 from broker.store.queries.schedule import Visit
 from ui.text import words
 
@@ -62,6 +72,7 @@ class BoardDay:
     doubtful: Sequence[DoubtfulStep] = ()
     archive: Sequence[DoubtfulStudy] = ()
     missing: Sequence[MissingImages] = ()
+    refused: RefusedSummary | None = None  # from worklist files and tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +165,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         doubtful=board.doubtful(reader) if on == today else (),
         archive=archive_gaps.open_studies(reader) if on == today else (),
         missing=archive_gaps.missing_images(reader, images_due) if on == today and images_due else (),
+        refused=refused_imports.summary(reader) if on == today else None,
     )
 
 

@@ -37,6 +37,7 @@ from ui.patients import merge_page
 from ui.patients import page as patient_page
 from ui.reading import page as reading_page
 from ui.reading import queue_page, signed_report
+from ui.refused import page as refused_page
 from ui.services import Services
 from ui.settings import ServerSettings
 from ui.text import errors
@@ -58,6 +59,7 @@ PAGES: tuple[PageModule, ...] = (
     board_page,
     incoming_page,
     archive_page,
+    refused_page,
     order_page,
     patient_page,
     merge_page,

@@ -22,6 +22,8 @@ from broker.dicom.files.worklist_file import BadWorklistFile, Unreadable
 from broker.domain.actors import Actor, ActorKind
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
+from broker.domain.import_result import Reason
+from broker.domain.patients.people import Patient
 from broker.store.database import Store
 from broker.store.tables import worklist_files as kept_files
 from broker.workflow import worklist_files
@@ -171,39 +173,40 @@ class WorklistFolder:
                 with path.open("rb") as file:
                     data = file.read(worklist_file.MOST_BYTES + 1)
             except OSError as error:
-                return self._failed(name, seen, hashlib.sha256(b"").hexdigest(), f"it cannot be read: {error.strerror}")
+                reason = Reason("unreadable", f"it cannot be read: {error.strerror}")
+                return self._failed(name, seen, hashlib.sha256(b"").hexdigest(), reason)
         return self._take(name, data, seen, vanished)
 
     def _take(self, name: str, data: bytes, seen: _FileState, vanished: dict[str, str]) -> str:
         assert self._known is not None
         seen.tried += 1
         digest = hashlib.sha256(data).hexdigest()
+        item = None
         try:
             item, digest = worklist_file.read(data)
             taken = self._store.write(worklist_files.sync, item, name, digest, ACTOR, self._clinic, vanished=vanished)
         except Unreadable as error:
             # Perhaps it is still being written: the next look sees.
-            return self._failed(name, seen, digest, str(error)) if seen.tried > 1 else ""
+            return self._failed(name, seen, digest, Reason("unreadable", str(error))) if seen.tried > 1 else ""
         except (BadWorklistFile, Refused) as error:
-            problem = error.detail if isinstance(error, Refused) else str(error)
-            return self._failed(name, seen, digest, problem)
+            return self._failed(name, seen, digest, reason_of(error), item.patient if item else None)
         seen.done, seen.problem = True, ""
         self._known[name] = digest
         if taken.outcome is not SyncOutcome.UNCHANGED:
             log.info("worklist file of %s: %s", taken.accession_number, taken.outcome)
         return taken.outcome
 
-    def _failed(self, name: str, seen: _FileState, digest: str, problem: str) -> str:
+    def _failed(self, name: str, seen: _FileState, digest: str, reason: Reason, patient: Patient | None = None) -> str:
         seen.retry_at = self._clock() + RETRY_AFTER
-        if problem == seen.problem:
+        if reason.text == seen.problem:
             return ""
-        seen.problem = problem
-        self._store.write(worklist_files.note_problem, name, digest, problem, ACTOR)
+        seen.problem = reason.text
+        self._store.write(worklist_files.note_problem, name, digest, reason, ACTOR, patient)
         assert self._known is not None
         self._known[name] = digest
         log.warning(
             "worklist file not imported: %s (`worklist-broker import %s --dry-run` names it)",
-            problem,
+            reason.text,
             self.folder,
         )
         return "refused"
@@ -229,6 +232,13 @@ class WorklistFolder:
         if problem and problem != self._problem:
             log.error("dicom.worklist_folder %s %s", self.folder, problem)
         self._problem = problem
+
+
+def reason_of(error: BadWorklistFile | Refused) -> Reason:
+    """Return why a file was refused."""
+    if isinstance(error, Refused):
+        return Reason(error.reason, error.detail, about=error.about)
+    return Reason("unreadable", str(error))
 
 
 def path_text(path: Path) -> str:

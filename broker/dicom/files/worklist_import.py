@@ -5,6 +5,7 @@ Every file is a transaction of its own: what is right is put on the worklist, wh
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from broker.dicom.files import watched_folder, worklist_file
 from broker.domain.actors import Actor
 from broker.domain.clinic.settings import Clinic
 from broker.domain.errors import Refused
-from broker.domain.import_result import REFUSED, ImportResult, Progress, silent
+from broker.domain.import_result import REFUSED, ImportResult, Progress, Reason, silent
 from broker.domain.orders import ImportedItem
 from broker.store.database import Store
 from broker.workflow import worklist_files
@@ -49,9 +50,11 @@ class WorklistImport:
             self.progress(done, len(found))
 
     def _file(self, file: Path, where: str, seen: dict[tuple[str, str], str]) -> ImportResult:
+        item, digest = None, ""
         try:
             with file.open("rb") as opened:
                 data = opened.read(worklist_file.MOST_BYTES + 1)
+            digest = hashlib.sha256(data).hexdigest()
             item, digest = worklist_file.read(data)
             _refuse_twice(item, where, seen)
             run = self.store.dry_run if self.dry_run else self.store.write
@@ -65,13 +68,20 @@ class WorklistImport:
                 send_to_bus=self.send_to_bus,
             )
         except OSError as error:
-            return ImportResult(where, REFUSED, reasons=(f"it cannot be read: {error.strerror}",))
-        except worklist_file.BadWorklistFile as error:
-            return ImportResult(where, REFUSED, reasons=(str(error),))
-        except Refused as error:
-            return ImportResult(where, REFUSED, reasons=(error.detail,))
+            return self._refused(
+                file, where, digest, Reason("unreadable", f"it cannot be read: {error.strerror}"), item
+            )
+        except (worklist_file.BadWorklistFile, Refused) as error:
+            return self._refused(file, where, digest, watched_folder.reason_of(error), item)
         number = "" if self.dry_run else taken.accession_number
         return ImportResult(where, taken.outcome, number or item.accession_number)
+
+    def _refused(self, file: Path, where: str, digest: str, reason: Reason, item: ImportedItem | None) -> ImportResult:
+        if not self.dry_run:
+            patient = item.patient if item else None
+            place = watched_folder.key(file)
+            self.store.write(worklist_files.note_problem, place, digest, reason, self.actor, patient)
+        return ImportResult(where, REFUSED, reasons=(reason.text,))
 
 
 def is_worklist(path: Path) -> bool:
@@ -103,4 +113,4 @@ def _refuse_twice(item: ImportedItem, where: str, seen: dict[tuple[str, str], st
     ):
         first = seen.setdefault((label, value), where) if value else where
         if first != where:
-            raise Refused(f"the {label} {value} is in {first} too")
+            raise Refused(f"the {label} {value} is in {first} too", "twice", value)

@@ -370,6 +370,22 @@ CREATE TABLE external_study (
     PRIMARY KEY (patient_id, reference)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE import_refusal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL CHECK (source IN ('worklist_file', 'table')),
+    path TEXT NOT NULL,  -- of the worklist file, or of the table
+    row INTEGER NOT NULL,  -- of the table; 0: a worklist file
+    digest TEXT NOT NULL,  -- of the content that was refused
+    patient_name TEXT NOT NULL,  -- as far as it could be read
+    birth_date TEXT NOT NULL,  -- YYYY-MM-DD, '': not known
+    patient_id TEXT NOT NULL,
+    reasons TEXT NOT NULL,  -- JSON: [{code, text, field, about}]
+    at TEXT NOT NULL,
+    dismissed_at TEXT,
+    dismissed_by TEXT NOT NULL DEFAULT '',
+    UNIQUE (source, path, row)
+) STRICT;
+
 CREATE TABLE incoming_item (  -- the ledger: one row for each resource and kind of message, its newest version
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     source TEXT NOT NULL,
@@ -487,6 +503,14 @@ CREATE TABLE patient (
     changed_at TEXT NOT NULL
 , merged_into INTEGER REFERENCES patient (id)) STRICT;
 
+CREATE TABLE patient_details (
+    patient_id INTEGER PRIMARY KEY REFERENCES patient (id),
+    address TEXT NOT NULL DEFAULT '',
+    passport TEXT NOT NULL DEFAULT '',
+    consent_on TEXT NOT NULL DEFAULT '',  -- day on which the patient agreed that the region is told; '': not asked
+    consent_withdrawn_on TEXT NOT NULL DEFAULT ''
+) STRICT;
+
 CREATE TABLE patient_difference (  -- pairs of cards that a person has said are two people
     one_id INTEGER NOT NULL REFERENCES patient (id),
     other_id INTEGER NOT NULL REFERENCES patient (id),
@@ -494,6 +518,15 @@ CREATE TABLE patient_difference (  -- pairs of cards that a person has said are 
     at TEXT NOT NULL,
     PRIMARY KEY (one_id, other_id),
     CHECK (one_id < other_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE patient_former_number (  -- numbers that a correction has put out of force, and that were the patient's
+    patient_id INTEGER NOT NULL REFERENCES patient (id),
+    kind TEXT NOT NULL CHECK (kind IN ('snils', 'policy')),
+    number TEXT NOT NULL CHECK (number <> ''),
+    until TEXT NOT NULL,  -- day of the correction
+    actor TEXT NOT NULL,
+    PRIMARY KEY (patient_id, kind, number)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE patient_merge (  -- the trail: what each merge did, so that it can be undone
@@ -701,6 +734,8 @@ CREATE INDEX external_study_patient ON external_study (patient_id, studied_on);
 CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
     ON "_sqlite_migrations" ("migration_set", "name");
 
+CREATE INDEX import_refusal_open ON import_refusal (id) WHERE dismissed_at IS NULL;
+
 CREATE INDEX incoming_item_at ON incoming_item (at);
 
 CREATE INDEX incoming_item_cancelled ON incoming_item (order_id)
@@ -736,6 +771,8 @@ CREATE INDEX patient_birth_date ON patient (birth_date);
 CREATE INDEX patient_card ON patient (replace(replace(upper(patient_id), '-', ''), ' ', ''));
 
 CREATE INDEX patient_difference_other ON patient_difference (other_id);
+
+CREATE INDEX patient_former_number_number ON patient_former_number (number);
 
 CREATE UNIQUE INDEX patient_merge_open ON patient_merge (merged_id) WHERE undone_at IS NULL;
 

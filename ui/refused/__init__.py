@@ -1,0 +1,1 @@
+"""What was not imported from worklist files and tables."""

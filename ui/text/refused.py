@@ -1,0 +1,134 @@
+"""The Russian words for what was not imported: why, and what to do about it. Only words."""
+
+from __future__ import annotations
+
+import ntpath
+from collections.abc import Sequence
+
+from broker.domain.import_result import ImportSource, Reason
+from ui.text import errors
+from ui.text.words import plural
+
+PLACE = "Не принято из файлов"
+
+# Reason of a refused worklist file -> what is wrong, and what to do; {about} is the number or card.
+FILES: dict[str, tuple[str, str]] = {
+    "other_birth_date": (
+        "Под номером карты {about} у нас человек с другой датой рождения",
+        "Если верно в файле, исправьте карту; если номер не его, исправьте файл",
+    ),
+    "other_sex": (
+        "Под номером карты {about} у нас человек другого пола",
+        "Если верно в файле, исправьте карту; если номер не его, исправьте файл",
+    ),
+    "other_name": (
+        "Под номером карты {about} у нас человек с другим именем",
+        "Если это он, исправьте имя в карте; если нет, номер в файле чужой",
+    ),
+    "several_patients": (
+        "Таких людей у нас несколько, а номера карты в файле нет",
+        "Впишите в файл номер карты или объедините карты, если это один человек",
+    ),
+    "number_of_another": (
+        "Номер из файла записан у нас в карте {about} на человека с другими данными",
+        "Сверьте с картой: исправьте её или файл",
+    ),
+    "order_cancelled": (
+        "Файл изменился, а направление {about} у нас отменили",
+        "Если исследование нужно, запишите его на регистратуре",
+    ),
+    "order_started": ("Файл изменился, а исследование {about} уже начато", "Направление осталось каким было"),
+    "region_cancelled": (
+        "Файл вернулся, а регион уже знает, что направление {about} отменено",
+        "Если исследование нужно, запишите его на регистратуре",
+    ),
+    "accession_number_taken": (
+        "Номер исследования {about} уже у другого направления",
+        "Дайте исследованию в файле другой номер",
+    ),
+    "study_instance_uid_taken": (
+        "Study Instance UID {about} уже у другого направления",
+        "Скажите администратору: программа, которая пишет файлы, повторяет UID",
+    ),
+    "no_modality": ("Не указан вид исследования", "Скажите администратору: в файле нет Modality"),
+    "no_station": ("Не указан аппарат, и для вида {about} у нас аппарата нет", "Добавьте аппарат на «Аппаратах»"),
+    "twice": (
+        "Номер {about} стоит в двух файлах",
+        "Скажите администратору: программа, которая пишет файлы, повторяет номера",
+    ),
+    "unreadable": ("Файл не читается", "Скажите администратору"),
+    "other": ("Не принято", "Скажите администратору"),
+}
+# Reason of a refused row of a table that is not one of the form's.
+ROWS: dict[str, str] = {
+    "required": "не заполнено",
+    "surplus_cells": "ячеек больше, чем столбцов",
+    "spreadsheet_error": "в ячейке ошибка таблицы",
+    "not_a_day": "это не дата, например 24.11.2026",
+    "not_a_birth_date": "это не дата, например 12.03.1961",
+    "not_a_time": "это не время, например 10:00",
+    "not_a_start": "это не дата со временем, например 24.11.2026 10:00",
+    "not_a_sex": "пол не «м» и не «ж»",
+    "not_a_procedure": "такого исследования в справочнике нет",
+    "not_a_device": "такого аппарата у нас нет",
+    "not_understood": "непонятно",
+    "not_a_number": "это не число",
+    "name_letters": "в имени есть знаки, которых в нём не бывает",
+    "too_long": "слишком длинно",
+    "future": "дата ещё не наступила",
+    "too_old": "дата слишком давняя",
+    "length": "не столько цифр",
+    "check_digit": "контрольное число не сходится",
+    "placeholder": "такого номера ни у кого нет, оставьте пустым",
+    "range": "вне разумных пределов",
+    "unknown": "у нас такого нет",
+    "other_modality": "этот аппарат такого исследования не делает",
+    "past": "время уже прошло",
+    "too_far": "дальше чем через год",
+    "icd10": "это не код МКБ-10",
+    "other_patient": "записано у нас на другого человека",
+    "several": "таких людей у нас несколько, нужен СНИЛС, полис или номер карты",
+    "same_row": "то же, что в строке {about}",
+}
+_CORRECT_ROWS = "Исправьте строки в таблице и загрузите её снова: принятые второй раз не запишутся"
+
+
+def why(source: ImportSource, reasons: Sequence[Reason]) -> str:
+    """Return in a sentence why something was refused."""
+    if source is ImportSource.WORKLIST_FILE:
+        return ". ".join(_file(each)[0].format(about=each.about) for each in reasons) + "."
+    return "; ".join(map(_row, reasons)) + "."
+
+
+def what_to_do(source: ImportSource, reasons: Sequence[Reason]) -> str:
+    """Return what to do about what was refused."""
+    if source is ImportSource.TABLE:
+        return f"{_CORRECT_ROWS}."
+    found = dict.fromkeys(_file(each)[1] for each in reasons)
+    details = [each.text for each in reasons if each.code in ("unreadable", "other")]
+    return "; ".join([*found, *(f"«{text}»" for text in details)]) + "."
+
+
+def short(path: str) -> str:
+    """Return the name of a file, without its folders."""
+    return ntpath.basename(path) or path
+
+
+def count(files: int, rows: int) -> str:
+    """Return how much was refused."""
+    parts = [
+        plural(files, "файл рабочего списка", "файла рабочего списка", "файлов рабочего списка") if files else "",
+        plural(rows, "строка таблицы", "строки таблиц", "строк таблиц") if rows else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _file(reason: Reason) -> tuple[str, str]:
+    return FILES.get(reason.code) or FILES["other"]
+
+
+def _row(reason: Reason) -> str:
+    what = ROWS.get(reason.code) or errors.ERRORS.get(reason.code) or errors.problem("", reason.code)
+    what = what.format(about=reason.about)
+    found = f" («{reason.about}»)" if reason.about and reason.code != "same_row" else ""
+    return f"{reason.field}: {what}{found}" if reason.field else what

@@ -112,7 +112,9 @@ class RefusedPage:
                 card = patient_cards.address(each.known.patient_id)
                 ui.link("Открыть карту", card).classes("btn btn-small")
             if self._may_dismiss:
-                theme.button("Не нужно", lambda: self._dismiss([refusal.id]), small=True)
+                what = _plain(refused.short(refusal.path)) + (f", строка {refusal.row}" if refusal.row else "")
+                dismiss = theme.button("Не нужно", lambda: self._dismiss([refusal.id]), small=True)
+                dismiss.props(f'aria-label="Не нужно: {what}"')
 
     async def _dismiss(self, ids: Collection[int]) -> None:
         services, actor = self._services, current_actor(self._services)

@@ -5,11 +5,13 @@ CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 );
-INSERT INTO "_sqlite_migrations" VALUES(1,'worklist-broker','0001_initial','2026-11-30 15:33:04.502458+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(2,'worklist-broker','0002_archive','2026-11-30 15:33:04.506826+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(3,'worklist-broker','0003_patient_merge','2026-11-30 15:33:04.512546+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(4,'worklist-broker','0004_search','2026-11-30 15:33:04.519649+00:00');
-INSERT INTO "_sqlite_migrations" VALUES(5,'worklist-broker','0005_imports_and_cards','2026-11-30 15:33:04.522989+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(1,'worklist-broker','0001_initial','2026-11-30 15:38:13.524102+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(2,'worklist-broker','0002_archive','2026-11-30 15:38:13.528554+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(3,'worklist-broker','0003_patient_merge','2026-11-30 15:38:13.531606+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(4,'worklist-broker','0004_search','2026-11-30 15:38:13.563743+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(5,'worklist-broker','0005_archive_evidence','2026-11-30 15:38:13.578858+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(6,'worklist-broker','0006_outbox_subject','2026-11-30 15:38:13.597897+00:00');
+INSERT INTO "_sqlite_migrations" VALUES(7,'worklist-broker','0007_imports_and_cards','2026-11-30 15:38:13.600482+00:00');
 CREATE TABLE account (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     login TEXT NOT NULL UNIQUE CHECK (login <> ''),
@@ -26,18 +28,19 @@ CREATE TABLE archive_contact (  -- when it last answered
     id INTEGER PRIMARY KEY CHECK (id = 1),
     answered_at TEXT NOT NULL
 ) STRICT;
-CREATE TABLE archive_discrepancy (  -- a study there that bears an order's UID or number and does not fit the order
+CREATE TABLE "archive_discrepancy" (  -- a study there that bears an order's UID or number and does not fit the order
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     order_id INTEGER NOT NULL REFERENCES orders (id),
     kind TEXT NOT NULL CHECK (
-        kind IN ('other_patient', 'several_patients', 'several_studies', 'other_number', 'other_uid', 'older',
-                 'unreadable')),
+        kind IN ('other_patient', 'several_patients', 'several_studies', 'other_number', 'other_uid', 'own_uid',
+                 'unreferred', 'older', 'unreadable')),
     state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'accepted', 'dismissed')),
     study_instance_uid TEXT NOT NULL CHECK (study_instance_uid <> ''),
     accession_number TEXT NOT NULL,
-    patient_name TEXT NOT NULL,  -- PN, as the archive has it; so are the next two
+    patient_name TEXT NOT NULL,  -- PN, as the archive has it; so are the next three
     patient_id TEXT NOT NULL,
     birth_date TEXT NOT NULL,  -- DA
+    patient_sex TEXT NOT NULL DEFAULT '',
     modality TEXT NOT NULL,
     start TEXT NOT NULL,  -- '': the archive does not say
     images INTEGER CHECK (images >= 0),  -- NULL: the archive does not say
@@ -53,6 +56,24 @@ CREATE TABLE archive_study (  -- what it holds of an order, as far as that fits 
     waived_by TEXT NOT NULL DEFAULT '',  -- who said that no images will come
     asked_at TEXT,  -- of the last answer that was written down
     changed_at TEXT NOT NULL
+, difference_seen INTEGER) STRICT;
+CREATE TABLE archive_unreferred (  -- a study there of these days that bears no order's UID and no order's number
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'dismissed')),
+    studied_on TEXT NOT NULL,  -- the date that was asked for
+    study_instance_uid TEXT NOT NULL CHECK (study_instance_uid <> ''),
+    accession_number TEXT NOT NULL,
+    patient_name TEXT NOT NULL,  -- PN, as the archive has it; so are the next three
+    patient_id TEXT NOT NULL,
+    birth_date TEXT NOT NULL,  -- DA
+    patient_sex TEXT NOT NULL,
+    modality TEXT NOT NULL,
+    start TEXT NOT NULL,
+    images INTEGER CHECK (images >= 0),
+    first_at TEXT NOT NULL,
+    decided_at TEXT,
+    decided_by TEXT NOT NULL DEFAULT '',
+    UNIQUE (study_instance_uid, accession_number, patient_name, patient_id, birth_date)
 ) STRICT;
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -139,10 +160,10 @@ CREATE TABLE device (
     strict_mpps INTEGER NOT NULL DEFAULT 0 CHECK (strict_mpps IN (0, 1)),
     mpps_hours INTEGER NOT NULL DEFAULT 12 CHECK (mpps_hours > 0),
     created_at TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-INSERT INTO "device" VALUES('FLG_12','Флюорограф','DX','каб. 12','','ISO_IR 144',1,'ISO_IR 144',64,1,1,30,0,0,12,'2026-11-24T06:47:00+00:00');
-INSERT INTO "device" VALUES('MAMMO_9','Маммограф','MG','каб. 9','','auto',1,'ISO_IR 144',64,1,1,30,0,0,12,'2026-11-24T06:47:00+00:00');
-INSERT INTO "device" VALUES('XRAY_14','Рентген','DX','каб. 14','','auto',1,'ISO_IR 144',64,1,1,30,0,0,12,'2026-11-24T06:47:00+00:00');
+, own_study_uids INTEGER NOT NULL DEFAULT 0 CHECK (own_study_uids IN (0, 1))) STRICT, WITHOUT ROWID;
+INSERT INTO "device" VALUES('FLG_12','Флюорограф','DX','каб. 12','','ISO_IR 144',1,'ISO_IR 144',64,1,1,30,0,0,12,'2026-11-24T06:47:00+00:00',0);
+INSERT INTO "device" VALUES('MAMMO_9','Маммограф','MG','каб. 9','','auto',1,'ISO_IR 144',64,1,1,30,0,0,12,'2026-11-24T06:47:00+00:00',0);
+INSERT INTO "device" VALUES('XRAY_14','Рентген','DX','каб. 14','','auto',1,'ISO_IR 144',64,1,1,30,0,0,12,'2026-11-24T06:47:00+00:00',0);
 CREATE TABLE device_contact (  -- the last one on each service
     ae_title TEXT NOT NULL REFERENCES device (ae_title) ON DELETE CASCADE,
     service TEXT NOT NULL,
@@ -245,7 +266,7 @@ CREATE TABLE incoming_referral (
     content TEXT NOT NULL,  -- JSON: broker.domain.incoming.IncomingReferral
     problems TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(problems)),  -- JSON: field -> problem code
     received_at TEXT NOT NULL,
-    changed_at TEXT NOT NULL,
+    changed_at TEXT NOT NULL, decline_reason TEXT NOT NULL DEFAULT '',
     UNIQUE (source, task)
 ) STRICT;
 CREATE TABLE orders (
@@ -285,11 +306,13 @@ CREATE TABLE orders (
     bus_accession_number TEXT UNIQUE CHECK (length(bus_accession_number) BETWEEN 1 AND 16),
     revision INTEGER NOT NULL DEFAULT 1
 ) STRICT;
-INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.2353000825','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'fced0faee85476a5941187beee7bb419dd9aa84e9228fd636f96d513da3c7ff3','','placer','','',NULL,3);
-CREATE TABLE outbox (
+INSERT INTO "orders" VALUES(1,'K2611-0001','1.2.643.5.1.13.13.12.2.99.20261124064700.6949138251','RP1',1,'completed','2026-11-24T06:47:00+00:00',0,'WLB-KNEE','Рентгенография коленного сустава',1,'DX','','R','routine','1','Зимин','Андрей','Павлович','','терапевт','M17.1','Первичный гонартроз','','2026-11-24T06:47:00+00:00','Орлова Н. В.',NULL,'fced0faee85476a5941187beee7bb419dd9aa84e9228fd636f96d513da3c7ff3','','placer','','',NULL,3);
+CREATE TABLE "outbox" (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    order_id INTEGER NOT NULL REFERENCES orders (id),
-    kind TEXT NOT NULL CHECK (kind IN ('order', 'amend', 'cancel', 'started', 'images', 'report')),
+    order_id INTEGER REFERENCES orders (id),
+    incoming_id INTEGER REFERENCES incoming_referral (id),
+    kind TEXT NOT NULL CHECK (
+        kind IN ('order', 'amend', 'cancel', 'started', 'images', 'report', 'appended', 'decline')),
     state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'needs_attention', 'dropped', 'unsupported')),
     uncertain INTEGER NOT NULL DEFAULT 0 CHECK (uncertain IN (0, 1)),  -- 1: the bus may have it
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -297,13 +320,15 @@ CREATE TABLE outbox (
     created_at TEXT NOT NULL,
     delivered_at TEXT,
     sent BLOB,  -- the last body, zlib; forgotten after a while
-    order_revision INTEGER  -- of the order as it was sent last; of an amendment never sent: that it is about
+    order_revision INTEGER,  -- of the order as last sent; of an unsent amendment: the amended one
+    CHECK ((order_id IS NULL) + (incoming_id IS NULL) = 1),
+    CHECK ((incoming_id IS NOT NULL) = (kind = 'decline'))
 ) STRICT;
-INSERT INTO "outbox" VALUES(1,1,'order','pending',0,0,'','2026-11-24T06:47:00+00:00',NULL,NULL,NULL);
-INSERT INTO "outbox" VALUES(2,1,'images','pending',0,0,'','2026-11-24T06:47:00+00:00',NULL,NULL,NULL);
-CREATE TABLE outbox_attempt (
+INSERT INTO "outbox" VALUES(1,1,NULL,'order','pending',0,0,'','2026-11-24T06:47:00+00:00',NULL,NULL,NULL);
+INSERT INTO "outbox" VALUES(2,1,NULL,'images','pending',0,0,'','2026-11-24T06:47:00+00:00',NULL,NULL,NULL);
+CREATE TABLE "outbox_attempt" (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    seq INTEGER NOT NULL REFERENCES outbox (seq),
+    seq INTEGER NOT NULL REFERENCES "outbox" (seq),
     at TEXT NOT NULL,
     outcome TEXT NOT NULL,
     reason TEXT NOT NULL,
@@ -447,7 +472,7 @@ CREATE TABLE performed_step_reference (  -- Scheduled Step Attributes Sequence (
     referenced_study_uids TEXT NOT NULL DEFAULT '[]',  -- JSON
     PRIMARY KEY (performed_step_id, position)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.2353000825','K2611-0001','','','["1.2.3"]');
+INSERT INTO "performed_step_reference" VALUES(1,0,'1.2.643.5.1.13.13.12.2.99.20261124064700.6949138251','K2611-0001','','','["1.2.3"]');
 CREATE TABLE procedure_type (
     code TEXT PRIMARY KEY,
     name TEXT NOT NULL CHECK (name <> ''),
@@ -570,9 +595,6 @@ CREATE INDEX performed_step_message_uid ON performed_step_message (sop_instance_
 CREATE INDEX performed_step_message_orphan ON performed_step_message (at) WHERE outcome IN ('unknown', 'refused');
 CREATE TRIGGER report_signed_is_final BEFORE UPDATE ON report WHEN old.state = 'signed'
 BEGIN SELECT RAISE(ABORT, 'a signed report is final'); END;
-CREATE INDEX outbox_open ON outbox (order_id, seq) WHERE state IN ('pending', 'needs_attention');
-CREATE INDEX outbox_order ON outbox (order_id, seq);
-CREATE INDEX outbox_attempt_seq ON outbox_attempt (seq);
 CREATE INDEX bus_reference_task ON bus_reference (value) WHERE name = 'task';
 CREATE INDEX incoming_referral_open ON incoming_referral (received_at) WHERE state IN ('waiting', 'needs_attention');
 CREATE INDEX incoming_item_at ON incoming_item (at);
@@ -667,7 +689,6 @@ BEGIN
     INSERT INTO worklist_change (order_id) VALUES (NULL);
 END;
 CREATE INDEX archive_study_missing ON archive_study (asked_at) WHERE images = 0 AND waived_by = '';
-CREATE INDEX archive_discrepancy_open ON archive_discrepancy (id) WHERE state = 'open';
 CREATE INDEX patient_merged ON patient (merged_into) WHERE merged_into IS NOT NULL;
 CREATE TRIGGER patient_merged_numbers BEFORE UPDATE ON patient
 WHEN new.merged_into IS NOT NULL AND (new.snils IS NOT NULL OR new.policy IS NOT NULL)
@@ -704,14 +725,25 @@ CREATE INDEX patient_phone ON patient (substr(replace(replace(replace(replace(re
     phone, ' ', ''), '-', ''), '(', ''), ')', ''), '+', ''), '.', ''), -10)) WHERE phone <> '';
 CREATE INDEX orders_accession ON orders (replace(replace(upper(accession_number), '-', ''), ' ', ''));
 CREATE INDEX orders_bus_accession ON orders (replace(replace(upper(bus_accession_number), '-', ''), ' ', ''));
+CREATE INDEX performed_step_reference_study ON performed_step_reference (study_instance_uid)
+    WHERE study_instance_uid <> '';
+CREATE INDEX archive_discrepancy_open ON archive_discrepancy (id) WHERE state = 'open';
+CREATE INDEX archive_discrepancy_study ON archive_discrepancy (study_instance_uid);
+CREATE INDEX archive_unreferred_day ON archive_unreferred (studied_on);
+CREATE INDEX outbox_open ON outbox (order_id, incoming_id, seq) WHERE state IN ('pending', 'needs_attention');
+CREATE INDEX outbox_order ON outbox (order_id, seq);
+CREATE INDEX outbox_incoming ON outbox (incoming_id, seq) WHERE incoming_id IS NOT NULL;
+CREATE INDEX outbox_attempt_seq ON outbox_attempt (seq);
 CREATE INDEX import_refusal_open ON import_refusal (id) WHERE dismissed_at IS NULL;
 CREATE INDEX patient_former_number_number ON patient_former_number (number);
 PRAGMA writable_schema=OFF;
 DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('archive_discrepancy',0);
+INSERT INTO "sqlite_sequence" VALUES('outbox',2);
+INSERT INTO "sqlite_sequence" VALUES('outbox_attempt',0);
 INSERT INTO "sqlite_sequence" VALUES('worklist_change',11);
 INSERT INTO "sqlite_sequence" VALUES('orders',1);
 INSERT INTO "sqlite_sequence" VALUES('scheduled_step',1);
-INSERT INTO "sqlite_sequence" VALUES('outbox',2);
 INSERT INTO "sqlite_sequence" VALUES('audit',3);
 INSERT INTO "sqlite_sequence" VALUES('performed_step_message',2);
 INSERT INTO "sqlite_sequence" VALUES('performed_step',1);

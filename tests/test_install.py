@@ -244,6 +244,7 @@ def test_continuous_integration_runs_the_checks(set_up: Path) -> None:
     assert re.search(r"^-m pytest .*-x$", answer.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_without_a_wheel_in_the_wheelhouse_nothing_is_downloaded(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (small / "wheelhouse").mkdir()
     monkeypatch.delenv("WLB_WHEELHOUSE", raising=False)

@@ -56,6 +56,7 @@ _MATCHING = {
     Match.DATE: "single value, range",
     Match.WINDOW: "single value, range; date and time together are one interval",
     Match.NUMBER: "single value, wildcard; our number or the region's",
+    Match.PATIENT_ID: "single value, wildcard; the card's number, or that of a card merged into it",
     Match.STATION: "single value, wildcard; any of the item's stations",
     Match.CODE: "sequence: Code Value and Coding Scheme Designator, single value or wildcard",
     Match.SEQUENCE: "sequence",

@@ -96,6 +96,7 @@ def test_what_is_never_seen_needs_no_box() -> None:
     assert "рентгенография" in page
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=400), st.text(alphabet="а(\\)<>%\n\r\u2028^{}nb", max_size=200), st.floats(0, 1000))
 def test_nothing_typed_breaks_it(one: str, other: str, dose: float) -> None:

@@ -233,6 +233,7 @@ _PEOPLE = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(person=_PEOPLE, fields=st.sets(st.sampled_from(("family", "snils", "policy"))))
 def test_whatever_was_merged_nobody_with_other_data_gets_the_card_and_no_number_two_people(

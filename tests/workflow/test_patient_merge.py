@@ -590,6 +590,7 @@ def check(store: Store) -> None:
             assert row["name_key"].startswith(row["family"].casefold())
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(steps, max_size=14))
 def test_no_order_is_a_merged_cards_and_no_number_two_peoples(tmp_path_factory: Any, done: list[Any]) -> None:
@@ -620,6 +621,7 @@ def state(store: Store) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(_people(), _people(), st.sets(st.sampled_from(["family", "snils", "phone", "birth_date", "sex"])), st.data())
 def test_merged_and_split_again_the_rows_are_as_they_were_whatever_happened_to_others(

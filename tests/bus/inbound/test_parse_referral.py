@@ -211,6 +211,7 @@ def test_a_task_gives_performer_and_requester() -> None:
 # ---- anything at all ----
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(places(graph())), rubbish), min_size=1, max_size=4))
 def test_whatever_stands_in_a_referral_it_is_read_or_refused(changes: list[tuple[tuple[Any, ...], Any]]) -> None:

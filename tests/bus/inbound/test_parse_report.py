@@ -264,6 +264,7 @@ def put(whole: Any, way: tuple[Any, ...], value: Any) -> None:
         return
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=4))
 def test_whatever_stands_in_a_member_nothing_but_unusable_is_raised(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     whole: dict[str, Any] = deepcopy(WHOLE)

@@ -91,6 +91,7 @@ def datasets(draw: st.DrawFn, depth: int = 0) -> Dataset:
     return ds
 
 
+@pytest.mark.slow
 @given(datasets(), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_what_pydicom_writes_is_read_as_pydicom_reads_it(ds: Dataset, implicit: bool) -> None:
@@ -265,6 +266,7 @@ def test_random_bytes_do_no_harm(data: bytes, implicit: bool) -> None:
     judged(data, implicit)
 
 
+@pytest.mark.slow
 @given(
     datasets(), st.booleans(), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6)
 )
@@ -277,6 +279,7 @@ def test_damaged_datasets_do_no_harm(ds: Dataset, implicit: bool, damage: list[t
     judged(bytes(data), implicit)
 
 
+@pytest.mark.slow
 @given(datasets(), st.booleans(), st.integers(0, 2000))
 @settings(max_examples=200, deadline=None)
 def test_truncated_datasets_never_gain_elements(ds: Dataset, implicit: bool, end: int) -> None:

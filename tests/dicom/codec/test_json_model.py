@@ -65,6 +65,7 @@ def by_pydicom(data: bytes, implicit: bool) -> dict[str, Any]:
     return attributes
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(datasets(), st.booleans())
 @pytest.mark.filterwarnings("ignore")

@@ -388,6 +388,7 @@ def run(examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_whatever_two_devices_report_model_database_and_outbox_are_one() -> None:
     run(examples=60, steps=30)
 

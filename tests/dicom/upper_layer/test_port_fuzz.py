@@ -204,6 +204,7 @@ def test_a_proper_conversation_is_answered_in_full(host: Host) -> None:
         assert transport.sent.endswith(writer.RELEASE_RP_PDU)
 
 
+@pytest.mark.slow
 def test_mutated_conversations_leave_nothing_behind(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     for seed in range(ROUNDS):
         chance = random.Random(seed)

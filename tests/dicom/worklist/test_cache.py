@@ -126,6 +126,7 @@ def test_an_answer_for_the_number_of_a_card_is_not_remembered_over_its_merge(
     assert quickly(services, asked)[0] == empty
 
 
+@pytest.mark.slow
 def test_every_query_of_the_corpus_is_answered_alike(services: DicomServices, store: Store) -> None:
     start = factory.soon()
     for number in range(40):
@@ -238,6 +239,7 @@ CHANGES: list[Callable[[Store, Order, random.Random], None]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_after_any_change_the_answer_is_the_present_one(services: DicomServices, store: Store, seed: int) -> None:
     chance = random.Random(seed)

@@ -286,6 +286,7 @@ def test_a_usual_query_brings_everything_and_may_name_a_day() -> None:
     assert not query.parse(explain.typical_query()).step_keys
 
 
+@pytest.mark.slow
 def test_the_verdicts_sum_up_to_what_the_service_answers(scene: Scene) -> None:
     """Devices, orders and queries of many kinds, in every combination that a fixed seed picks."""
     chance = random.Random(3)

@@ -417,6 +417,7 @@ def test_an_administrators_own_words_come_first() -> None:
     assert modality_of("", "Спирометрия", {"Спиро": "HD"}) == "HD"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["csv", "json"])
 def test_fifty_thousand_rows_are_read_quickly(shape: str) -> None:
     rows = [(f"{chr(65 + n % 26)}{n // 26 % 100:02}.{n // 2600:02}", f"Болезнь номер {n}", "1") for n in range(50_000)]
@@ -427,6 +428,7 @@ def test_fifty_thousand_rows_are_read_quickly(shape: str) -> None:
     assert len(result.entries) == 50_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["csv", "xlsx", "json"])
 def test_reading_takes_no_more_memory_for_more_rows(shape: str) -> None:
     header = ("MKB_CODE", "MKB_NAME", "ACTUAL")

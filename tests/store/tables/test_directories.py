@@ -138,6 +138,7 @@ def test_what_breaks_in_the_middle_leaves_everything_as_it_was(store: Store) -> 
     assert found(store, "") == ["J18.9", "M17", "M17.1", "S72.0", "S82.0"]
 
 
+@pytest.mark.slow
 def test_fifteen_thousand_diagnoses_are_searched_at_once(store: Store) -> None:
     words = ("перелом", "шейки", "бедра", "закрытый", "открытый", "пневмония", "вызванная", "неуточненная")
     put(

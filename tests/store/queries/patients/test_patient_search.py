@@ -185,6 +185,7 @@ def test_the_desk_and_a_device_find_a_name_in_the_same_spellings(store: Store, f
 LETTERS = "абвгийкмоуыьяёңәғіїў-'’ʼ ÀàéŁoOcC"
 
 
+@pytest.mark.slow
 @given(st.text(LETTERS, min_size=1, max_size=12), st.text(LETTERS, min_size=1, max_size=12), st.randoms())
 def test_the_words_of_any_name_find_its_bearer(
     tmp_path_factory: pytest.TempPathFactory, family: str, given_name: str, chance: random.Random

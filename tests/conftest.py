@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from broker.app import clock
@@ -35,6 +36,27 @@ def _connect(self: AssociationSocket, primitive: Any, original: Any = Associatio
 # Where nobody listens, pynetdicom's client drops its socket without closing it; the warning about it would strike
 # whatever test runs when the garbage is collected.
 AssociationSocket.connect = _connect  # type: ignore[method-assign]
+
+
+class _Paused:
+    """Whether the thread of pynetdicom's association is paused, for a requestor that is about to wait for an answer.
+
+    pynetdicom says so a moment longer than it is true. On a busy machine the thread then takes the answer for a request
+    and the requestor waits in vain. It is paused when it really waits to go on.
+    """
+
+    def __set__(self, association: Association, is_paused: bool) -> None:
+        vars(association)["_is_paused"] = is_paused
+
+    def __get__(self, association: Association, owner: type[Association]) -> bool:
+        is_paused: bool = vars(association)["_is_paused"]
+        go_on: Any = association._reactor_checkpoint
+        if go_on.is_set() or association.is_acceptor or not association.is_alive():
+            return is_paused
+        return is_paused and bool(go_on._cond._waiters)
+
+
+Association._is_paused = _Paused()  # type: ignore[assignment]
 
 
 def pytest_configure(config: pytest.Config) -> None:

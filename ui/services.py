@@ -34,6 +34,7 @@ class Services:
         lambda contacts: []
     )  # settings suggested by a device's messages
     explain: Callable[[Reader, Order], list[Explanation]] = lambda reader, order: []  # why devices see an order or not
+    ask_archive: Callable[[], bool] | None = None  # ask it now; returns if it answered; None without an archive
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
 
     def now(self) -> datetime:

@@ -68,6 +68,8 @@ class Application:
             raise
         self.dicom = DicomServer(port_settings(config.dicom), self.store, self.clinic, config.clinic.name)
         self.region = RegionalBus(config, self.store, self.clinic) if config.bus.url else None
+        address = archive_address(config)
+        self.archive = Archive(self.store, self.clinic, address, config.dicom.ae_title) if address else None
         self.clock = ClockWatch()
         self.abandoned = StaleStepJob(self.store, self.clinic, self.clock.times_set)
         self.health = HealthMonitor(self.store, config, lambda: self.dicom.port)
@@ -112,6 +114,7 @@ class Application:
             Throttle(),
             self.health.health,
             suggest=self._suggest,
+            ask_archive=self.archive.ask_now if self.archive else None,
             request_history=self._request_history if self.region else None,
             explain=self._explain,
         )
@@ -154,9 +157,8 @@ class Application:
         if folder := self.config.dicom.worklist_folder:
             watch = WorklistFolder(folder, self.store, self.clinic)
             jobs.append(Job("worklist folder", watch.look, every=WORKLIST_FOLDER_EVERY))
-        if address := archive_address(self.config):
-            archive = Archive(self.store, self.clinic, address, self.config.dicom.ae_title)
-            jobs.append(Job("archive", archive.look, every=ARCHIVE_EVERY))
+        if self.archive is not None:
+            jobs.append(Job("archive", self.archive.look, every=ARCHIVE_EVERY))
         if self.region is not None:
             jobs += self.region.jobs()
         if self.config.backup.keep:

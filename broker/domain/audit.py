@@ -36,6 +36,7 @@ class AuditAction(StrEnum):
     IMAGES_ADDED = "images_added"
     IMAGES_REMOVED = "images_removed"
     IMAGES_WAIVED = "images_waived"
+    IMAGES_COUNT_ACCEPTED = "images_count_accepted"
     LINK = "link"
     UNLINK = "unlink"
     CONFIRM_PATIENT = "confirm_patient"

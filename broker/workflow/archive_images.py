@@ -10,7 +10,7 @@ from broker.domain import lifecycle
 from broker.domain.actors import Actor
 from broker.domain.audit import AuditAction
 from broker.domain.clinic.settings import Clinic
-from broker.domain.errors import WrongState
+from broker.domain.errors import Stale, WrongState
 from broker.domain.lifecycle import Event
 from broker.domain.orders import Order, OrderState
 from broker.domain.patients import confirmation, identifiers
@@ -84,6 +84,20 @@ def waive_images(tx: Tx, order_id: int, actor: Actor, clinic: Clinic) -> None:
     archive.waive(tx, order.id, actor.name)
     order_status.recompute_status(tx, order, clinic)
     audit.write(tx, actor, AuditAction.IMAGES_WAIVED, order.id)
+    tx.notify()
+
+
+def accept_count(tx: Tx, order_id: int, images: int, actor: Actor) -> None:
+    """Record that this number of images in the archive is right, although a device has reported another one.
+
+    `images` is what the person saw. Raise NotFound, Stale if the archive holds another number by now, Forbidden.
+    """
+    permit(tx, actor, Permission.LINK)
+    order, holding = orders.require(tx, order_id), archive.holding(tx, order_id)
+    if holding is None or holding.images != images:
+        raise Stale(f"images of order {order.accession_number}")
+    archive.note_difference_seen(tx, order.id, images)
+    audit.write(tx, actor, AuditAction.IMAGES_COUNT_ACCEPTED, order.id, images=images)
     tx.notify()
 
 

@@ -12,9 +12,8 @@ from broker.domain.patients.people import Patient, Sex
 from broker.domain.studies import archive
 from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind
 from ui.text import words
+from ui.text.archive import LONGEST
 from ui.text.referral_fields import SEXES
-
-LONGEST = 64  # characters of a value of the archive that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,7 @@ class ComparedRow:
     fits: bool | None
 
 
-# Studies whose Study Instance UID is not the order's, as is known before they are compared.
-_WITHOUT_UID = (DiscrepancyKind.OWN_UID, DiscrepancyKind.UNREFERRED)
+_UID = "UID исследования"
 
 
 def contradicting_fields(order: Order, study: ArchiveStudy, cards: Sequence[Patient] = ()) -> list[str]:
@@ -56,7 +54,7 @@ def compared_rows(
     agreed = identity.agreements_of_cards((order.patient, *cards), study.patient_name, study.patient_id)
     patient, planned = order.patient, order.steps[0].start
     older = archive.is_older(order, study)
-    return [
+    rows = [
         ComparedRow(
             "Имя",
             str(patient.name),
@@ -89,7 +87,7 @@ def compared_rows(
             ),
         ),
         ComparedRow(
-            "UID исследования",
+            _UID,
             order.study_instance_uid,
             _shown(study.study_instance_uid),
             *_uid(order, study, kind),
@@ -103,6 +101,8 @@ def compared_rows(
         ComparedRow("Вид", _kind(order.modality), _kind(study.modality), *_modality(order, study)),
         ComparedRow("Снимков", "", "" if study.images is None else str(study.images), "", None),
     ]
+    # That the UIDs differ says nothing where a referral is looked for.
+    return [each for each in rows if each.name != _UID or kind is not DiscrepancyKind.UNREFERRED]
 
 
 _SEXES: Mapping[str, str] = {Sex.FEMALE: SEXES[Sex.FEMALE], Sex.MALE: SEXES[Sex.MALE]}
@@ -122,7 +122,7 @@ def _sex(patient: Patient, study: ArchiveStudy, against: list[str]) -> tuple[str
 def _uid(order: Order, study: ArchiveStudy, kind: DiscrepancyKind | None) -> tuple[str, bool | None]:
     if study.study_instance_uid == order.study_instance_uid:
         return "наш", True
-    return ("свой, аппарата", None) if kind in _WITHOUT_UID else ("не наш", False)
+    return ("свой, аппарата", None) if kind is DiscrepancyKind.OWN_UID else ("не наш", False)
 
 
 def _time(study: ArchiveStudy, *, older: bool, late: bool) -> tuple[str, bool | None]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from markupsafe import Markup
 from nicegui import ui
 
 from broker.domain.actors import Actor
@@ -19,15 +18,17 @@ from broker.security import permissions
 from broker.security.permissions import Permission
 from broker.store.database import Reader
 from broker.store.queries import archive_gaps
-from broker.store.queries.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages
-from broker.workflow import archive_images
-from ui.archive.comparison import LONGEST, ComparedRow, compared_rows, contradicting_fields, contradictions
+from broker.store.queries.archive_gaps import ArchiveGaps, DoubtfulStudy, MissingImages, OtherCount
+from broker.store.queries.unreferred_studies import UnreferredStudy
+from broker.workflow import archive_images, unreferred_studies
+from ui.archive import table
+from ui.archive.comparison import ComparedRow, compared_rows, contradicting_fields, contradictions
+from ui.archive.unreferred import UnreferredSection
 from ui.layout.frame import frame
-from ui.live import attempt, current_actor, follow, latest
+from ui.live import attempt, check_viewer, current_actor, follow, latest
 from ui.services import Services
 from ui.text import archive, words
-from ui.widgets import html, theme
-from ui.widgets.html import tag
+from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.memo import Memo
 from ui.widgets.theme import text
@@ -68,6 +69,10 @@ class ArchivePage:
         with ui.element("div").classes("page-head"):
             text("h1", archive.PLACE)
             self._count = text("span", "", "muted small")
+            ui.element("div").classes("spring")
+            self._asked_at = text("span", "", "muted small")
+            if services.ask_archive:
+                self._ask_now = theme.button("Спросить архив сейчас", self._ask_archive)
         self._none = Memo(ui.element("div"))
         self._versus = Memo(ui.element("div"))
         with ui.element("section").classes("section") as self._rest:
@@ -75,16 +80,23 @@ class ArchivePage:
                 text("h2", "Остальные")
                 self._rest_count = text("span", "", "muted small")
             self._rows = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_row))
+        self._unreferred = UnreferredSection(services, links=self._links)
         with ui.element("section").classes("section") as self._missed:
             with ui.element("div").classes("head"):
                 text("h2", archive.MISSING)
                 self._missed_count = text("span", "", "muted small")
             self._missing = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_missing))
+        with ui.element("section").classes("section") as self._other:
+            with ui.element("div").classes("head"):
+                text("h2", archive.COUNTS)
+                self._other_count = text("span", "", "muted small")
+            self._counts = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_count))
         with ui.element("section").classes("section") as self._decided:
             with ui.element("div").classes("head"):
                 text("h2", "Решено")
                 text("span", "за неделю", "muted small")
             self._decisions = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_decided))
+            self._left = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw_left))
         self._dialog()
 
     def read(self, reader: Reader) -> ArchivePageData:
@@ -101,7 +113,11 @@ class ArchivePage:
         )
         now = found.gaps.answered_at
         at = words.moment(now, self._services.clinic.zone, self._services.today()) if now else ""
-        self._none.show((bool(studies or missing), at), lambda: None if studies or missing else self._draw_none(at))
+        never = "Архив ещё не отвечал" if self._services.ask_archive else ""
+        self._asked_at.set_text(f"Последняя сверка в {at}" if at else never)
+        gaps = found.gaps
+        some = bool(studies or missing or gaps.unreferred or gaps.counts)
+        self._none.show((some, at), lambda: None if some else self._draw_none(at))
         first = self._first(studies)
         owner = found.owners.get(first.discrepancy.id) if first else None
         self._versus.show((first, owner, len(studies) > 1), lambda: self._draw_versus(first, owner) if first else None)
@@ -113,7 +129,12 @@ class ArchivePage:
         self._missed_count.set_text(str(len(missing)))
         clock = self._services.store.clock()
         self._missing.show((each.order.id, (each, words.duration(clock - each.since))) for each in missing)
-        self._decided.set_visibility(bool(found.gaps.decided))
+        self._unreferred.show(gaps.unreferred)
+        self._other.set_visibility(bool(gaps.counts))
+        self._other_count.set_text(str(len(gaps.counts)))
+        self._counts.show((each.order.id, each) for each in gaps.counts)
+        self._left.show((each.id, each) for each in gaps.left)
+        self._decided.set_visibility(bool(gaps.decided or gaps.left))
         self._decisions.show((each.discrepancy.id, each) for each in found.gaps.decided)
 
     def _first(self, studies: tuple[DoubtfulStudy, ...]) -> DoubtfulStudy | None:
@@ -136,15 +157,15 @@ class ArchivePage:
                 text("b", archive.TITLES[discrepancy.kind])
                 text("span", archive.meaning(discrepancy.kind, order.accession_number), "muted")
                 ui.link("Открыть карточку", f"/order/{order.accession_number}")
-            theme.html_element("div", _write_table(rows), "sideways").props(
-                'tabindex=0 role=region aria-label="Сверка"'
-            )
+            table.draw(rows)
             if self._links:
                 with ui.element("div").classes("acts"):
                     self._ours_button(each, small=False)
-                    theme.button("Чужое, не наше", lambda: self._dismiss(discrepancy.id))
+                    not_ours = theme.button("Чужое, не наше", lambda: self._dismiss(discrepancy.id), key="2")
+                    not_ours.props("data-key=2")
                     if self._found and len(self._found.gaps.studies) > 1:
-                        theme.button("Позже", lambda: self._later(discrepancy.id))
+                        later = theme.button("Позже", lambda: self._later(discrepancy.id), key="0")
+                        later.props("data-key=0")
 
     def _draw_row(self, each: DoubtfulStudy) -> None:
         order, discrepancy = each.order, each.discrepancy
@@ -173,11 +194,31 @@ class ArchivePage:
             if self._links:
                 theme.button(archive.NO_IMAGES, lambda: self._waive(order), small=True)
 
+    def _draw_count(self, each: OtherCount) -> None:
+        order = each.order
+        with ui.element("div"):
+            theme.state_chip("imageless", archive.other_count(each.reported, each.archived))
+        with ui.element("div"):
+            text("b", f"{names.short(order.patient.name)}, {order.accession_number}")
+            text("p", archive.difference(each.reported, each.archived), "muted small")
+        with ui.element("div").classes("acts"):
+            ui.link("Открыть карточку", f"/order/{order.accession_number}").classes("btn btn-small")
+            if self._links:
+                theme.button(f"Так и нужно: {each.archived}", lambda: self._accept_count(each), small=True)
+
+    def _draw_left(self, each: UnreferredStudy) -> None:
+        text("span", "Без направления", "muted")
+        with ui.element("div"):
+            text("span", f"В архиве {archive.described(each.study)}")
+        with ui.element("div").classes("acts"):
+            if self._links:
+                theme.button("Вернуть", lambda: self._reconsider_left(each.id), small=True)
+
     def _draw_decided(self, each: DoubtfulStudy) -> None:
         order, discrepancy = each.order, each.discrepancy
         text("span", archive.DECISIONS[discrepancy.state], "muted")
         with ui.element("div"):
-            name = names.cut(str(names.from_dicom(discrepancy.study.patient_name)), LONGEST) or "без имени"
+            name = names.cut(str(names.from_dicom(discrepancy.study.patient_name)), archive.LONGEST) or "без имени"
             text("span", f"В архиве «{name}», направление {order.accession_number}, {names.short(order.patient.name)}")
         with ui.element("div").classes("acts"):
             if self._links:
@@ -188,11 +229,16 @@ class ArchivePage:
         owner = self._found.owners.get(each.discrepancy.id) if self._found else None
         against = contradictions(_rows_of(each, owner))
         word = "Это наше исследование"
+        key = "" if small else "1"
         if against:
-            theme.button(word, lambda: self._ask(each, owner, against), small=small).props("data-opens=ours")
+            made = theme.button(word, lambda: self._ask(each, owner, against), small=small, key=key)
+            made.props("data-opens=ours")
         else:
             kind = "" if small else "primary"
-            theme.button(word, lambda: self._accept(each, Confirmation(each.order.patient)), small=small, kind=kind)
+            seen = Confirmation(each.order.patient)
+            made = theme.button(word, lambda: self._accept(each, seen), small=small, kind=kind, key=key)
+        if key:
+            made.props(f"data-key={key}")
 
     def _dialog(self) -> None:
         with theme.dialog("ours", "Это точно наше исследование?", danger="Да, наше", on_danger=self._sure, leave="Нет"):
@@ -237,6 +283,32 @@ class ArchivePage:
         if done := await attempt(lambda: services.store.write(archive_images.reconsider, id, actor, services.clinic)):
             theme.show_message(f"Снова ждёт решения: {done.value.accession_number}")
 
+    async def _reconsider_left(self, id: int) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: services.store.write(unreferred_studies.reconsider, id, actor)):
+            theme.show_message("Снова ждёт решения")
+
+    async def _accept_count(self, each: OtherCount) -> None:
+        services, actor, order = self._services, current_actor(self._services), each.order
+        if await attempt(lambda: services.store.write(archive_images.accept_count, order.id, each.archived, actor)):
+            theme.show_message(f"Отмечено: снимков {each.archived}, {order.accession_number}")
+
+    async def _ask_archive(self) -> None:
+        """Ask the archive now; it may take as long as one look does."""
+        check_viewer(self._services)
+        ask = self._services.ask_archive
+        assert ask is not None
+        self._ask_now.disable()
+        theme.show_message("Спрашиваем архив…")
+        try:
+            done = await attempt(ask)
+        finally:
+            self._ask_now.enable()
+        if done and done.value:
+            theme.show_message("Архив ответил")
+        elif done:
+            theme.show_message("Архив не отвечает. Проверьте его и сеть.", bad=True)
+
     async def _waive(self, order: Order) -> None:
         services, actor = self._services, current_actor(self._services)
         if await attempt(lambda: services.store.write(archive_images.waive_images, order.id, actor, services.clinic)):
@@ -250,30 +322,3 @@ class ArchivePage:
 
 def _rows_of(each: DoubtfulStudy, owner: Patient | None = None) -> list[ComparedRow]:
     return compared_rows(each.order, each.discrepancy.study, owner, each.cards, each.discrepancy.kind)
-
-
-def _write_table(rows: list[ComparedRow]) -> Markup:
-    heads = ("В направлении", "На снимках")
-    head = html.join(
-        tag("th", "", tag("span", "unseen", "Что"), scope="col"),
-        *(tag("th", "", word, scope="col") for word in heads),
-        tag("th", "", tag("span", "unseen", "Итог"), scope="col"),
-    )
-    body = html.join(*(_write_row(each) for each in rows))
-    return tag("table", "sides", tag("thead", "", tag("tr", "", head)), tag("tbody", "", body))
-
-
-_MARKS = {True: ("check", "green"), False: ("close", "red"), None: ("remove", "slate")}
-
-
-def _write_row(each: ComparedRow) -> Markup:
-    icon, tone = _MARKS[each.fits]
-    verdict = tag("span", f"state tone-{tone}", html.icon(icon), tag("span", "", each.verdict)) if each.verdict else ""
-    return tag(
-        "tr",
-        "differs" if each.fits is False else "",
-        tag("th", "", each.name, scope="row"),
-        tag("td", "", each.ours),
-        tag("td", "", each.theirs),
-        tag("td", "", verdict),
-    )

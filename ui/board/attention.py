@@ -15,6 +15,7 @@ from broker.store.queries import inbox
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.refused_imports import RefusedSummary
+from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.board.layout import BoardDay
 from ui.text import archive, bus, refused, words
 
@@ -44,6 +45,7 @@ def attention_items(day: BoardDay, zone: tzinfo, amend: bool) -> list[AttentionI
     found += [_doubtful(each) for each in day.doubtful]
     found += [_uncorrected(each) for each in day.uncorrected]
     found += [_archived(each) for each in day.archive]
+    found += [_offered(each) for each in day.offered]
     found += [_missing(each, day.on, zone) for each in day.missing]
     if day.refused:
         found.append(_refused(day.refused))
@@ -181,6 +183,17 @@ def _archived(each: DoubtfulStudy) -> AttentionItem:
         why=f"{names.short(order.patient.name)}: {archive.lowered(archive.meaning(kind, order.accession_number))}",
         act="Сравнить",
         path=f"/archive?order={order.accession_number}",
+    )
+
+
+def _offered(each: OfferedStudy) -> AttentionItem:
+    study = each.unreferred.study
+    return AttentionItem(
+        key=("offered", each.unreferred.id),
+        title=f"{archive.IN_ARCHIVE}: {archive.lowered(archive.UNREFERRED)}",
+        why=f"{archive.described(study)}. {archive.offered(study, each.candidates)}",
+        act="Сравнить",
+        path="/archive",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from ui.board.attention import AttentionItem
+from ui.text import archive
 from ui.widgets import theme
 from ui.widgets.keyed_list import KeyedList, redraw_row
 from ui.widgets.theme import text
@@ -16,7 +17,7 @@ from ui.widgets.theme import text
 class AttentionColumn:
     """The column of what needs attention; on a phone it is one line until it is pressed."""
 
-    def __init__(self, open_link_dialog: Any, acknowledge: Any) -> None:
+    def __init__(self, open_link_dialog: Any, acknowledge: Any, *, has_archive: bool) -> None:
         self._open_link_dialog, self._acknowledge = open_link_dialog, acknowledge
         with ui.element("section").classes("device-column troubles") as self._section:
             with ui.element("button").classes("head").props("type=button aria-expanded=false") as self._head:
@@ -27,6 +28,9 @@ class AttentionColumn:
             self._head.on("click", self._toggle)
             self._calm = text("p", "Всё в порядке.", "note muted")
             self._rows = KeyedList(ui.element("div").classes("list"), redraw_row("div", "trouble", self._draw))
+            if has_archive:
+                with ui.element("p").classes("note small"):
+                    ui.link(archive.PLACE, "/archive")
 
     def show(self, items: Sequence[AttentionItem]) -> None:
         """Show these items, the first on top."""

@@ -20,12 +20,14 @@ from broker.store.queries import (
     lookups,
     refused_imports,
     schedule,
+    unreferred_studies,
 )
 from broker.store.queries.archive_gaps import DoubtfulStudy, MissingImages
 from broker.store.queries.board import DoubtfulStep, OrphanMessage, UncorrectedReferral, UnlinkedStep
 from broker.store.queries.exchange_state import OutboundLine
 from broker.store.queries.refused_imports import RefusedSummary
 from broker.store.queries.schedule import Visit
+from broker.store.queries.unreferred_studies import OfferedStudy
 from ui.text import words
 
 FEW_DEVICES = 4  # up to this many, each has a column even on a day without visits
@@ -73,6 +75,7 @@ class BoardDay:
     archive: Sequence[DoubtfulStudy] = ()
     missing: Sequence[MissingImages] = ()
     refused: RefusedSummary | None = None  # from worklist files and tables
+    offered: Sequence[OfferedStudy] = ()  # studies in the archive that an order fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,7 @@ def read(reader: Reader, on: date, today: date, zone: tzinfo, images_due: dateti
         orphans=[each for each in board.orphans(reader, start) if each.at < end],
         doubtful=board.doubtful(reader) if on == today else (),
         archive=archive_gaps.open_studies(reader) if on == today else (),
+        offered=[each for each in unreferred_studies.open_studies(reader) if each.candidates] if on == today else (),
         missing=archive_gaps.missing_images(reader, images_due) if on == today and images_due else (),
         refused=refused_imports.summary(reader) if on == today else None,
     )

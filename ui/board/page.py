@@ -74,7 +74,11 @@ class BoardPage:
                 ui.element("div").classes("device-columns").props('tabindex=0 role=region aria-label="По аппаратам"')
             )
             self._columns = KeyedList(self._area, self._make_column)
-            self._attention = AttentionColumn(self._open_link_dialog if self._links else None, self._acknowledge)
+            self._attention = AttentionColumn(
+                self._open_link_dialog if self._links else None,
+                self._acknowledge,
+                has_archive=services.ask_archive is not None,
+            )
         self._link_dialog = LinkDialog(services, self._registers and self._links)
 
     async def find(self) -> BoardPlan:

@@ -421,7 +421,7 @@ def _visit(card: Card) -> Visit:
         card.seen_at,
         card.bus,
         reported=card.report is not None and card.report.state is ReportState.SIGNED,
-        doubtful=bool(card.conflicts),
+        doubtful=bool(card.conflicts) or card.disputed,
         has_images=archived or (not known and any(each.images for each in done)),
         archived=archived,
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from broker.domain.studies.archive import DiscrepancyKind, DiscrepancyState
+from collections.abc import Sequence
+
+from broker.domain.orders import Order
+from broker.domain.patients import names
+from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind, DiscrepancyState
 from ui.text import words
 
+LONGEST = 64  # characters of a value of the archive that are shown
 PLACE = "Расхождения с архивом"
 IN_ARCHIVE = "В архиве"
 
@@ -43,6 +48,36 @@ NO_IMAGES = "Снимков не будет"
 def missing(at: str) -> str:
     """Return what it means that the images of a study that ended at this time have not come."""
     return f"Аппарат сообщил о конце ({at}), а в архиве снимков нет. Проверьте, отправил ли он их."
+
+
+UNREFERRED = "Снимки без направления"
+NOT_OURS = "Оставить без направления"
+COUNTS = "Снимков больше или меньше"
+
+
+def described(study: ArchiveStudy) -> str:
+    """Return a study of the archive in a line: «Зуев Пётр», Рентген, 24.11.2026 09:15, 2 снимка."""
+    name = names.cut(names.tidy(str(names.from_dicom(study.patient_name))), LONGEST) or "без имени"
+    kind = "/".join(words.MODALITIES.get(each, each) for each in study.modality.split("/") if each)
+    at = f"{study.start:%d.%m.%Y %H:%M}" if study.start else ""
+    images = "" if study.images is None else words.plural(study.images, "снимок", "снимка", "снимков")
+    return ", ".join(part for part in (f"«{name}»", kind, at, images) if part)
+
+
+def offered(study: ArchiveStudy, candidates: Sequence[Order]) -> str:
+    """Return which referral a study without one may belong to."""
+    number = names.cut(names.tidy(study.accession_number), LONGEST)
+    without = f"Номера {number} у нас нет. " if number else ""
+    if not candidates:
+        return f"{without}Ни одно направление этих дней не подходит по пациенту."
+    first, more = candidates[0], len(candidates) - 1
+    others = f" и ещё {more}" if more else ""
+    return f"{without}По пациенту и дню подходит {names.short(first.patient.name)}, {first.accession_number}{others}."
+
+
+def other_count(reported: int, archived: int) -> str:
+    """Return how the images that devices reported and those in the archive differ, as a state."""
+    return f"Снимков {archived} из {reported}" if archived < reported else f"Снимков {archived}, а не {reported}"
 
 
 def held(exists: bool, images: int | None) -> str:

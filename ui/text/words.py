@@ -57,6 +57,7 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.IMAGES_ADDED: "В архиве стало больше снимков",
     AuditAction.IMAGES_REMOVED: "Снимки из архива откреплены",
     AuditAction.IMAGES_WAIVED: "Отмечено: снимков в архиве не будет",
+    AuditAction.IMAGES_COUNT_ACCEPTED: "Отмечено: снимков в архиве столько, сколько нужно",
     AuditAction.DECLINE: "Направление другой клиники отклонено",
     AuditAction.ACKNOWLEDGE_LATE: "Запоздавшая отмена или правка направившей клиники принята к сведению",
     AuditAction.ACCEPT: "Направление другой клиники принято",

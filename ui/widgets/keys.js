@@ -6,6 +6,19 @@
   const places = {KeyR: '/desk', KeyI: '/incoming', KeyB: '/board', KeyP: '/reading', KeyS: '/studies', KeyO: '/exchange', KeyD: '/devices'};
   const sheet = () => document.getElementById('keys');
 
+  // A key of the page's own, such as 1 or 0: the button that bears it, also with the number pad.
+  const press = (e) => {
+    const key = /^(?:Digit|Numpad)(\d)$/.exec(e.code)?.[1];
+    const button = key && document.querySelector(`[data-key="${key}"]`);
+    if (!button?.offsetParent || document.querySelector('dialog[open], .q-menu')) return false;
+    // Again one press, one act.
+    if (!e.repeat && performance.now() - acted > 700) {
+      acted = performance.now();
+      button.click();
+    }
+    return true;
+  };
+
   // A pinned theme is kept in this browser, and applied before the first paint.
   const pinned = /(?:^|; )wlb_theme=(light|dark)/.exec(document.cookie);
   if (pinned) document.body.classList.add('body--' + pinned[1]);
@@ -50,6 +63,8 @@
       if (answer && answer.offsetParent && !document.querySelector('dialog[open]')) { e.preventDefault(); answer.click(); }
     } else if (e.key === 'Escape' && !typing && !document.querySelector('dialog[open], .q-menu')) {
       document.querySelector('[data-back]')?.click();
+    } else if (!typing && !e.ctrlKey && !e.altKey && !e.metaKey && !waiting && press(e)) {
+      e.preventDefault();
     } else if (!typing && !e.ctrlKey && !e.altKey && !e.metaKey) {
       if (e.code === 'Slash' && e.shiftKey) sheet()?.showModal();
       else if (e.code === 'Slash') { e.preventDefault(); document.getElementById('find')?.focus(); }

@@ -101,6 +101,7 @@ STATES = {
     "referred": ("north_east", "Направлен", "indigo"),
     "answered": ("description", "Есть результат", "green"),
     "cancelled": ("block", "Отменено", "slate"),
+    "unknown": ("help", "Неизвестно", "amber"),
     "doubtful": ("person_search", "Не сходится", "red"),
     "imageless": ("hide_image", "Снимков нет", "red"),
     "attention": ("error", "Требует внимания", "red"),

@@ -8,11 +8,15 @@ from datetime import datetime, timedelta
 
 from broker.domain.orders import Order
 from broker.domain.patients.people import Patient
-from broker.domain.studies.archive import Discrepancy, DiscrepancyKind
+from broker.domain.studies.archive import ArchiveStudy, Discrepancy, DiscrepancyKind
 from broker.store.database import Reader, Row
+from broker.store.queries import unreferred_studies
+from broker.store.queries.unreferred_studies import OfferedStudy
 from broker.store.tables import archive, orders, patients
+from broker.store.tables.archive_unreferred import UnreferredStudy
 
 UNDONE_FOR = timedelta(days=7)  # how long a decision is shown, to be taken back
+COUNTED_FOR = timedelta(days=7)  # how long other numbers of images are shown after their study ended
 MISSED_FOR = timedelta(days=14)  # how long images are missed after their study ended
 
 
@@ -34,6 +38,15 @@ class MissingImages:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherCount:
+    """An order of which the archive holds more or fewer images than its devices have reported."""
+
+    order: Order
+    reported: int
+    archived: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveGaps:
     """Everything in which the archive and the orders differ now."""
 
@@ -41,6 +54,9 @@ class ArchiveGaps:
     missing: tuple[MissingImages, ...]  # the longest missing first
     decided: tuple[DoubtfulStudy, ...]  # what people have lately decided about, the last decision first
     answered_at: datetime | None  # UTC: when the archive last answered
+    unreferred: tuple[OfferedStudy, ...] = ()  # studies without an order; those that an order fits come first
+    counts: tuple[OtherCount, ...] = ()  # the longest different first
+    left: tuple[UnreferredStudy, ...] = ()  # what people have lately left without an order, the last decision first
 
 
 def open_studies(reader: Reader) -> tuple[DoubtfulStudy, ...]:
@@ -90,20 +106,38 @@ def are_images_missing(reader: Reader, order_id: int, ended_before: datetime) ->
 
 def gaps(reader: Reader, now: datetime, ended_before: datetime | None) -> ArchiveGaps:
     """Return everything in which the archive and the orders differ now; `ended_before` None: no images are missed."""
-    missing = missing_images(reader, ended_before) if ended_before else ()
-    decided = decided_studies(reader, now - UNDONE_FOR)
-    return ArchiveGaps(open_studies(reader), missing, decided, archive.answered_at(reader))
+    since = now - UNDONE_FOR
+    return ArchiveGaps(
+        studies=open_studies(reader),
+        missing=missing_images(reader, ended_before) if ended_before else (),
+        decided=decided_studies(reader, since),
+        answered_at=archive.answered_at(reader),
+        unreferred=unreferred_studies.open_studies(reader),
+        counts=other_counts(reader, ended_before) if ended_before else (),
+        left=unreferred_studies.dismissed(reader, since),
+    )
+
+
+def other_counts(reader: Reader, ended_before: datetime) -> tuple[OtherCount, ...]:
+    """Return the orders that ended before an instant (UTC) with other numbers of images, the longest different first.
+
+    That of the archive is what it settled on; one that a person has found right does not count.
+    """
+    rows = reader.rows(_OTHER_COUNTS, [(ended_before - COUNTED_FOR).isoformat(), ended_before.isoformat()])
+    by_id = {order.id: order for order in orders.get_many(reader, [row["id"] for row in rows])}
+    return tuple(OtherCount(by_id[row["id"]], row["made"], row["archived"]) for row in rows)
 
 
 def owners(reader: Reader, studies: Iterable[DoubtfulStudy]) -> dict[int, Patient]:
     """Return our other patients whose Patient ID a study bears, by the discrepancy's id."""
-    found = {}
-    for each in studies:
-        number = each.discrepancy.study.patient_id
-        owner = patients.find_by(reader, "patient_id", number) if number else None
-        if owner is not None and owner.id != each.order.patient.id:
-            found[each.discrepancy.id] = owner
-    return found
+    found = {each.discrepancy.id: owner_of(reader, each.order, each.discrepancy.study) for each in studies}
+    return {id: owner for id, owner in found.items() if owner is not None}
+
+
+def owner_of(reader: Reader, order: Order, study: ArchiveStudy) -> Patient | None:
+    """Return our other patient, not the order's, whose Patient ID a study bears; None if there is none."""
+    owner = patients.find_by(reader, "patient_id", study.patient_id) if study.patient_id else None
+    return owner if owner is not None and owner.id != order.patient.id else None
 
 
 _MISSING = (
@@ -115,5 +149,14 @@ _MISSING = (
     " JOIN performed_step p ON p.id = l.performed_step_id WHERE s.order_id = o.id AND p.state = 'COMPLETED'"
     " AND p.source <> 'manual' AND (p.images > 0 OR NOT EXISTS"
     " (SELECT 1 FROM performed_series e WHERE e.performed_step_id = p.id)))"
+)
+_OTHER_COUNTS = (
+    "SELECT o.id, a.images AS archived, (SELECT sum(p.images) FROM performed_step p WHERE p.source = 'modality'"
+    " AND p.state = 'COMPLETED' AND p.id IN (SELECT l.performed_step_id FROM performed_step_link l"
+    " JOIN scheduled_step s ON s.id = l.scheduled_step_id WHERE s.order_id = o.id)) AS made"
+    " FROM (SELECT DISTINCT order_id FROM scheduled_step WHERE state = 'COMPLETED' AND state_since >= ?1) ended"
+    " JOIN orders o ON o.id = ended.order_id JOIN archive_study a ON a.order_id = o.id"
+    " WHERE o.state = 'completed' AND o.state_since <= ?2 AND a.images > 0 AND a.difference_seen IS NOT a.images"
+    " AND made > 0 AND made <> a.images ORDER BY o.state_since, o.id"
 )
 _GRAVITY = {kind: gravity for gravity, kind in enumerate(DiscrepancyKind)}

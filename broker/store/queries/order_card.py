@@ -54,6 +54,7 @@ class Card:
     uncorrected: bool = False  # the clinic that performs it does not know what was corrected
     report_doubt: ReportDoubt | None = None  # its images have changed since it was signed
     appended: bool = False  # the region got the report again, with images that were added
+    disputed: bool = False  # it waits for a person whose the images are that the archive has of it
     discrepancies: tuple[Discrepancy, ...] = ()  # studies in the archive that bear its numbers and do not fit it
     holding: Holding | None = None  # what the archive holds of it
     images_missing: bool = False  # a device has reported its end, and no images have come to the archive in time
@@ -94,6 +95,7 @@ def card(reader: Reader, accession_number: str, images_due: datetime | None = No
         uncorrected=order.state is OrderState.REFERRED and outbox.is_uncorrected(reader, order.id),
         report_doubt=reports.doubt(reader, order.id),
         appended=outbox.may_be_known(reader, order.id, OutboxKind.APPENDED),
+        disputed=archive.is_disputed(reader, order.id),
         discrepancies=tuple(archive.of_order(reader, order.id)),
         holding=archive.holding(reader, order.id),
         images_missing=images_due is not None and archive_gaps.are_images_missing(reader, order.id, images_due),

@@ -16,7 +16,7 @@ from broker.store.database import Reader
 from broker.store.queries import order_card, schedule
 from broker.store.queries.order_card import Card
 from broker.store.queries.schedule import Visit
-from broker.store.tables import orders, performed, reports
+from broker.store.tables import archive, orders, performed, reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ def queue(
     rows = reader.rows(
         "SELECT o.id, o.state_since, r.author_family, r.author_given, r.author_middle,"
         " EXISTS (SELECT 1 FROM scheduled_step s JOIN performed_step_link l ON l.scheduled_step_id = s.id"
-        " WHERE s.order_id = o.id AND l.conflict <> '') AS doubtful"
+        " WHERE s.order_id = o.id AND l.conflict <> '')"
+        f" OR EXISTS ({archive.DISPUTED.format(order='o.id')}) AS doubtful"
         f" FROM orders o LEFT JOIN report r ON r.order_id = o.id AND r.reading = 1 WHERE {_OPEN}"
         f" AND o.state_since {side} ? AND (? = '' OR o.modality = ?)"
         " ORDER BY o.priority = 'urgent' DESC, o.state_since, o.id LIMIT ?",

@@ -16,7 +16,7 @@ from broker.domain.studies.performed import PerformedStep
 from broker.store.database import Reader, Row
 from broker.store.queries.patients import patient_search
 from broker.store.rows import instant
-from broker.store.tables import orders, performed
+from broker.store.tables import archive, orders, performed
 
 _PATIENTS = 1000  # whose studies are looked through
 
@@ -38,8 +38,8 @@ class Visit:
 
     @property
     def delivered(self) -> bool:
-        """Return True if the study was performed and the bus has accepted everything about it."""
-        return self.bus == "delivered" and self.order.state is OrderState.COMPLETED
+        """Return True if the study was performed, is not doubtful, and the bus has accepted everything about it."""
+        return self.bus == "delivered" and self.order.state is OrderState.COMPLETED and not self.doubtful
 
 
 SELECT_VISITS = (
@@ -54,6 +54,7 @@ SELECT_VISITS = (
     " (SELECT max(l.conflict <> '') || ' ' || max(p.images > 0) || ' ' || max(p.source = 'archive')"
     " FROM performed_step_link l JOIN performed_step p ON p.id = l.performed_step_id"
     " WHERE l.scheduled_step_id = s.id AND p.state <> 'DISCONTINUED') AS evidence,"
+    f" (SELECT EXISTS ({archive.DISPUTED.format(order='s.order_id')})) AS disputed,"
     " (SELECT a.images IS NOT 0 FROM archive_study a WHERE a.order_id = s.order_id) AS in_archive"  # NULL: not asked
     " FROM scheduled_step s JOIN orders o ON o.id = s.order_id "
 )
@@ -129,7 +130,7 @@ def from_rows(reader: Reader, rows: list[Row]) -> list[Visit]:
             seen_at=instant(row["seen"]),
             bus=row["bus"],
             reported=bool(row["reported"]),
-            doubtful=doubtful == "1",
+            doubtful=doubtful == "1" or bool(row["disputed"]),
             has_images="1" in (images, archived) if row["in_archive"] is None else bool(row["in_archive"]),
             archived=archived == "1" if row["in_archive"] is None else bool(row["in_archive"]),
         )

@@ -23,6 +23,9 @@ MOST_CANDIDATES = 5
 _ALIKE = {"CR": "DX", "DX": "CR"}  # a device is called the one here and the other in its images
 
 
+__all__ = ["UnreferredStudy"]
+
+
 @dataclass(frozen=True, slots=True)
 class OfferedStudy:
     """A study without an order, with the orders that fit it by patient and date, the likeliest first."""
@@ -126,10 +129,10 @@ _OPEN = (
 # The orders about the time of a study whose patients share the card number or the birth date with it.
 _CANDIDATES = (
     "WITH u AS (SELECT * FROM archive_unreferred WHERE id IN (SELECT value FROM json_each(:ids))),"
-    " who (id, start, patient_id) AS ("
-    " SELECT u.id, u.start, coalesce(p.merged_into, p.id) FROM u JOIN patient p ON p.patient_id = u.patient_id"
-    " WHERE u.patient_id <> ''"
-    " UNION SELECT u.id, u.start, p.id FROM u JOIN patient p ON p.birth_date ="
+    " who (id, start, uid, patient_id) AS ("
+    " SELECT u.id, u.start, u.study_instance_uid, coalesce(p.merged_into, p.id)"
+    " FROM u JOIN patient p ON p.patient_id = u.patient_id WHERE u.patient_id <> ''"
+    " UNION SELECT u.id, u.start, u.study_instance_uid, p.id FROM u JOIN patient p ON p.birth_date ="
     " substr(u.birth_date, 1, 4) || '-' || substr(u.birth_date, 5, 2) || '-' || substr(u.birth_date, 7, 2)"
     " WHERE length(u.birth_date) = 8)"
     " SELECT DISTINCT who.id, o.id AS order_id FROM who JOIN orders o ON o.patient_id = who.patient_id"
@@ -138,5 +141,7 @@ _CANDIDATES = (
     " AND s.start <= strftime('%Y-%m-%dT%H:%M:%S', who.start, :after)"
     " AND o.state <> :cancelled AND o.owner = '' AND NOT EXISTS"
     " (SELECT 1 FROM archive_study a WHERE a.order_id = o.id AND a.study_instance_uid <> '' AND a.images IS NOT 0)"
+    " AND NOT EXISTS (SELECT 1 FROM archive_discrepancy d WHERE d.order_id = o.id AND d.study_instance_uid = who.uid"
+    " AND d.state = 'dismissed')"
     " ORDER BY o.id"
 )

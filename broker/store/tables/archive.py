@@ -135,7 +135,7 @@ def is_disputed(reader: Reader, order_id: int) -> bool:
     That is so if the archive has the order's own study, or the one that was made for it, as another patient's, under
     several patients, or under another number.
     """
-    return bool(reader.value(_DISPUTED, [order_id]))
+    return bool(reader.value(DISPUTED.format(order="?1"), [order_id]))
 
 
 def set_discrepancies(
@@ -212,9 +212,11 @@ def discrepancy_from_row(row: Row) -> Discrepancy:
     )
 
 
-_DISPUTED = (
+# The condition that it waits for a person whose the images of an order are; {order} is the order's id.
+DISPUTED = (
     "SELECT 1 FROM archive_discrepancy d JOIN orders o ON o.id = d.order_id"
-    " WHERE d.order_id = ? AND d.state = 'open' AND d.kind IN ('other_patient', 'several_patients', 'other_number')"
+    " WHERE d.order_id = {order} AND d.state = 'open'"
+    " AND d.kind IN ('other_patient', 'several_patients', 'other_number')"
     " AND (d.study_instance_uid = o.study_instance_uid OR d.study_instance_uid IN"
     " (SELECT r.study_instance_uid FROM performed_step_reference r"
     " JOIN performed_step_link l ON l.performed_step_id = r.performed_step_id"

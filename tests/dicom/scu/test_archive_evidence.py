@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 
-from broker.dicom.scu.archive import DAYS, STABLE, Archive
+from broker.dicom.scu.archive import DAYS, SCAN_EVERY, STABLE, Archive
 from broker.dicom.scu.archive_query import MOST_ANSWERS
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
@@ -18,13 +19,13 @@ from broker.domain.patients.confirmation import Confirmation
 from broker.domain.studies.archive import Discrepancy, DiscrepancyKind
 from broker.domain.studies.performed import StepSource
 from broker.store.database import Store
-from broker.store.queries import schedule
+from broker.store.queries import schedule, unreferred_studies
 from broker.store.tables import archive as archive_table
 from broker.store.tables import devices, orders, outbox
 from broker.store.tables.archive import Holding
-from broker.workflow import referrals, step_links
+from broker.workflow import archive_images, referrals, step_links
 from tests.support import factory
-from tests.support.clock import Clock, Seconds
+from tests.support.clock import TODAY, Clock, Seconds
 from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
 from tests.support.modality import change, create, creation, ending, scheduled
 from tests.support.pacs import PENDING, Pacs, pacs, series, study
@@ -343,6 +344,85 @@ def test_one_study_for_a_group_of_orders_is_found_for_each_of_them(
             holding = archive_table.holding(reader, each.id)
         assert holding is not None
         assert holding.images == 2
+
+
+def unreferred(store: Store) -> list[str]:
+    with store.read() as reader:
+        return [each.unreferred.study.study_instance_uid for each in unreferred_studies.open_studies(reader)]
+
+
+def test_studies_of_these_days_that_are_no_orders_are_found_whatever_they_are_called(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    yesterday = f"{TODAY - timedelta(days=1):%Y%m%d}"
+    peer.holds(
+        study(order, StudyInstanceUID="1.2.1", AccessionNumber=""),
+        study(order, StudyInstanceUID="1.2.2", AccessionNumber="ABC", StudyDate=yesterday, **OTHER),
+        study(order, StudyInstanceUID="1.2.3", AccessionNumber="", ModalitiesInStudy=["SR"]),
+        study(order, StudyInstanceUID="1.2.4", AccessionNumber="", ModalitiesInStudy=["XA"]),
+        study(order, StudyInstanceUID="1.2.5", AccessionNumber="", ModalitiesInStudy=["SR", "CR"], StudyTime="0800"),
+        study(order, StudyInstanceUID="1.2.6", AccessionNumber="", **MADE_LONG_AGO),
+        study(order, StudyInstanceUID="1.2.7", AccessionNumber="", NumberOfStudyRelatedInstances="0"),
+        study(order),
+    )
+    look(archive, clock)
+    assert unreferred(store) == ["1.2.1", "1.2.5", "1.2.2"]
+    peer.holds(study(order))
+    look(archive, clock)
+    assert len(unreferred(store)) == 3  # not asked every minute
+    clock.now += SCAN_EVERY
+    look(archive, clock)
+    assert unreferred(store) == []
+
+
+@pytest.mark.parametrize("status", [0xA700, 0xFE00])
+def test_a_day_that_was_not_answered_to_its_end_tells_nothing(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order, status: int
+) -> None:
+    peer.holds(study(order, StudyInstanceUID="1.2.1", AccessionNumber=""))
+    look(archive, clock)
+    clock.now += SCAN_EVERY
+    peer.answers = lambda asked: [(status, None)]
+    assert archive.ask_now() is False
+    assert unreferred(store) == ["1.2.1"]
+
+
+def test_an_archive_that_answers_every_day_with_the_same_study_tells_it_once(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    peer.says(study(order, StudyInstanceUID="1.2.1", AccessionNumber=""), study(order, StudyInstanceUID=""))
+    look(archive, clock)
+    assert unreferred(store) == ["1.2.1"]
+
+
+def test_a_person_who_asks_now_learns_whether_the_archive_answers(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    look(archive, clock)
+    peer.holds(study(order, StudyInstanceUID="1.2.1", AccessionNumber=""))
+    assert archive.ask_now() is True
+    assert unreferred(store) == ["1.2.1"]
+    nobody = Archive(store, CLINIC, replace(peer.address, port=9), "WORKLIST", clock)
+    assert nobody.ask_now() is False
+
+
+def test_a_study_that_a_person_chose_an_order_for_is_asked_for_by_its_uid(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    late = study(order, StudyInstanceUID="1.2.1", AccessionNumber="")
+    peer.holds(late)
+    look(archive, clock)
+    with store.read() as reader:
+        [found] = unreferred_studies.open_studies(reader)
+    seen = Confirmation(order.patient)
+    store.write(archive_images.link_unreferred, found.unreferred.id, order.id, REGISTRAR, CLINIC, seen)
+    peer.holds(study(order, StudyInstanceUID="1.2.1", AccessionNumber="", NumberOfStudyRelatedInstances="8"))
+    look(archive, clock)
+    with store.read() as reader:
+        holding = archive_table.holding(reader, order.id)
+    assert holding is not None
+    assert (holding.study_instance_uid, holding.images) == ("1.2.1", 8)
+    assert kinds(store, order) == []
 
 
 def reported(order: Order, **changes: Any) -> Dataset:

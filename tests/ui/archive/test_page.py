@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from nicegui import ui
 from nicegui.testing import User
 
 from broker.domain.orders import Order, OrderState
@@ -14,7 +15,7 @@ from broker.store.database import Store
 from broker.store.queries import archive_gaps, schedule
 from broker.store.tables import archive as archive_table
 from broker.store.tables import orders
-from broker.workflow import archive_images
+from broker.workflow import archive_images, unreferred_studies
 from tests.support.clock import TODAY, local
 from tests.support.factory import CLINIC, SYSTEM
 from tests.ui.conftest import person
@@ -42,6 +43,17 @@ def study(order: Order, **changes: str) -> ArchiveStudy:
 
 def answer(scene: Scene, order: Order, *found: ArchiveStudy) -> None:
     scene.store.write(archive_images.record_answer, order.id, found, SYSTEM, CLINIC, settled=True)
+
+
+def late(**changes: str) -> ArchiveStudy:
+    """Return a study that bears no order's number."""
+    made = ArchiveStudy("1.2.3.9", "", 2, "DX", "Кузнецова^Марина", "", "19610312", local("09:15"), patient_sex="F")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def hold(scene: Scene, *found: ArchiveStudy) -> None:
+    """Let the archive hold studies of today that belong to no order."""
+    scene.store.write(unreferred_studies.record_day, TODAY, found, SYSTEM)
 
 
 def state(store: Store, order: Order) -> OrderState:
@@ -226,7 +238,7 @@ async def test_images_that_come_late_are_missed_no_more(scene: Scene, services: 
     async with person(replace(services, clinic=FOLLOWED)) as somebody:
         await somebody.open("/archive")
         await somebody.should_see("Снимки не пришли")
-        answer(scene, performed, study(performed))
+        answer(scene, performed, replace(study(performed), images=3))
         await somebody.should_see("Архив и направления сходятся.", retries=30)
 
 
@@ -268,3 +280,121 @@ def test_every_trait_that_differs_is_named(scene: Scene) -> None:
     wrong = ArchiveStudy("1.2", "9", 1, "DX", "Попов^Олег", "D-1", "19600101", local("09:33").replace(year=2019), "M")
     wrongs = {each.name for each in compared_rows(order, wrong) if each.fits is False}
     assert wrongs == {"Имя", "Дата рождения", "Пол", "Номер карты", "Номер исследования", "UID исследования", "Когда"}
+
+
+async def test_a_study_without_a_referral_is_offered_compared_and_linked(scene: Scene, user: User) -> None:
+    hold(scene, late())
+    await user.open("/archive")
+    await user.should_see("Снимки без направления")
+    await user.should_see("«Кузнецова Марина», Рентген, 24.11.2026 09:15, 2 снимка")
+    await user.should_see("Ни одно направление этих дней не подходит по пациенту.")
+    order = scene.register("09:50")
+    await user.should_see("По пациенту и дню подходит Кузнецова М. П., K2611-0001.", retries=30)
+    press(user, "Сравнить")
+    await user.should_see("Связать: Кузнецова М. П.", retries=30)
+    table = next(iter(user.find(content="Номер исследования").elements))
+    assert "не указан" in str(getattr(table, "content", ""))
+    assert state(scene.store, order) is OrderState.SCHEDULED
+    press(user, "Связать: Кузнецова М. П.")
+    await user.should_see("Исследование привязано: K2611-0001", retries=30)
+    assert state(scene.store, order) is OrderState.COMPLETED
+    await user.should_see("Вернуть", retries=30)
+
+
+async def test_a_referral_that_is_not_offered_is_searched_for_and_its_contradictions_are_named(
+    scene: Scene, user: User
+) -> None:
+    order = scene.register("09:50", "Попов Степан")
+    hold(scene, late(patient_sex="M"))
+    await user.open("/archive")
+    press(user, "Найти направление")
+    await user.should_see("По пациенту и дню не подходит ни одно.", retries=30)
+    search = next(each for each in user.find(ui.input).elements if each.props.get("for") == "referral-search")
+    search.value = "поп ст"
+    await user.should_see("Попов С., 12.03.1961", retries=30)
+    press(user, "Попов С., 12.03.1961")
+    await user.should_see("Не сходится имя, пол. Связывайте, только если уверены", retries=30)
+    press(user, "Это один человек, связать: Попов С.")
+    await user.should_see("Исследование привязано", retries=30)
+    assert state(scene.store, order) is OrderState.COMPLETED
+
+
+async def test_what_is_left_without_a_referral_goes_and_can_be_taken_back(scene: Scene, user: User) -> None:
+    hold(scene, late())
+    await user.open("/archive")
+    press(user, "Оставить без направления")
+    await user.should_see("Больше не спросим", retries=30)
+    await user.should_see("Архив и направления сходятся.", retries=30)
+    press(user, "Вернуть")
+    await user.should_see("Неизвестно, чьи", retries=30)
+
+
+async def test_the_board_names_a_study_that_a_referral_fits_and_no_other(scene: Scene, user: User) -> None:
+    hold(scene, late(), late(study_instance_uid="1.2.3.8", patient_name="Попов^Олег", birth_date="19380217"))
+    await user.open("/board")
+    await user.should_not_see("В архиве: снимки без направления")
+    scene.register("09:50")
+    await user.should_see("В архиве: снимки без направления", retries=30)
+    await user.should_see("По пациенту и дню подходит Кузнецова М. П., K2611-0001.")
+    await user.should_not_see("Попов Олег")
+
+
+async def test_who_may_not_link_finds_no_referral_either(scene: Scene, services: Services) -> None:
+    hold(scene, late())
+    async with person(services, "volskaya") as somebody:
+        await somebody.open("/archive")
+        await somebody.should_see("Неизвестно, чьи", retries=30)
+        assert not {"Найти направление", "Оставить без направления"} & buttons(somebody)
+
+
+async def test_the_archive_is_asked_at_once_and_the_page_says_whether_it_answered(
+    scene: Scene, services: Services
+) -> None:
+    answers = iter([True, False])
+
+    def ask() -> bool:
+        scene.store.write(archive_table.note_answer)
+        return next(answers)
+
+    async with person(replace(services, ask_archive=ask)) as somebody:
+        await somebody.open("/archive")
+        await somebody.should_see("Архив ещё не отвечал", retries=30)
+        press(somebody, "Спросить архив сейчас")
+        await somebody.should_see("Архив ответил", retries=30)
+        press(somebody, "Спросить архив сейчас")
+        await somebody.should_see("Архив не отвечает. Проверьте его и сеть.", retries=30)
+    async with person(services) as without:
+        await without.open("/archive")
+        assert "Спросить архив сейчас" not in buttons(without)
+
+
+async def test_more_or_fewer_images_than_the_device_reported_are_shown_until_a_person_says_that_it_is_right(
+    scene: Scene, services: Services, performed: Order
+) -> None:
+    answer(scene, performed, study(performed))
+    async with person(replace(services, clinic=FOLLOWED)) as somebody:
+        await somebody.open("/archive")
+        await somebody.should_see("Архив и направления сходятся.", retries=30)  # more may come
+        scene.now += timedelta(minutes=31)
+        await somebody.open("/archive")
+        await somebody.should_see("Снимков 2 из 3", retries=30)
+        press(somebody, "Так и нужно: 2")
+        await somebody.should_see("Архив и направления сходятся.", retries=30)
+        answer(scene, performed, replace(study(performed), images=7))
+        await somebody.should_see("Снимков 7, а не 3", retries=30)
+        answer(scene, performed, replace(study(performed), images=3))
+        await somebody.should_see("Архив и направления сходятся.", retries=30)
+
+
+def test_a_study_whose_images_are_disputed_is_neither_described_nor_sent(scene: Scene, performed: Order) -> None:
+    def shown() -> tuple[str, bool]:
+        with scene.store.read() as reader:
+            [visit] = schedule.day(reader, TODAY)
+        return words.visit_state(visit), visit.delivered
+
+    answer(scene, performed, study(performed))
+    for _ in range(2):
+        scene.deliver(performed)
+    assert shown() == ("archived", True)
+    answer(scene, performed, study(performed, patient_name="Попов^Олег"))
+    assert shown() == ("attention", False)

@@ -1,0 +1,197 @@
+"""Studies in the archive that belong to no referral, and the dialog in which a person finds theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nicegui import ui
+
+from broker.domain.orders import Order, OrderState
+from broker.domain.patients import names
+from broker.domain.patients.confirmation import Confirmation
+from broker.domain.studies.archive import ArchiveStudy, DiscrepancyKind
+from broker.store.database import Reader
+from broker.store.queries import archive_gaps, schedule
+from broker.store.queries.patients import patient_index
+from broker.store.queries.unreferred_studies import OfferedStudy
+from broker.workflow import archive_images, unreferred_studies
+from ui.archive import table
+from ui.archive.comparison import ComparedRow, compared_rows
+from ui.live import attempt, current_actor, latest_only, read_as_viewer
+from ui.services import Services
+from ui.text import archive, words
+from ui.widgets import theme
+from ui.widgets.form_field import labelled_field
+from ui.widgets.keyed_list import KeyedList, redraw_row
+from ui.widgets.theme import text
+
+MOST_FOUND = 20  # referrals that a search shows
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A referral beside a study: what is shown, and what a person who links them confirms."""
+
+    order: Order
+    rows: list[ComparedRow]
+    fields: tuple[str, ...]  # in which the patients contradict each other
+
+
+class UnreferredSection:
+    """The section of studies without a referral; `links`: the person may link one."""
+
+    def __init__(self, services: Services, *, links: bool) -> None:
+        self._services, self._links = services, links
+        with ui.element("section").classes("section") as self._section:
+            with ui.element("div").classes("head"):
+                text("h2", archive.UNREFERRED)
+                self._count = text("span", "", "muted small")
+            self._rows = KeyedList(ui.element("ol").classes("gap-list"), redraw_row("li", "", self._draw))
+        self._dialog = FindReferralDialog(services) if links else None
+
+    def show(self, studies: Sequence[OfferedStudy]) -> None:
+        """Show these studies; without one the section is hidden."""
+        self._section.set_visibility(bool(studies))
+        self._count.set_text(str(len(studies)))
+        self._rows.show((each.unreferred.id, each) for each in studies)
+
+    def _draw(self, each: OfferedStudy) -> None:
+        study, id = each.unreferred.study, each.unreferred.id
+        with ui.element("div"):
+            theme.state_chip("unknown", "Похоже на направление" if each.candidates else "Неизвестно, чьи")
+        with ui.element("div"):
+            text("b", archive.described(study))
+            text("p", archive.offered(study, each.candidates), "muted small")
+        with ui.element("div").classes("acts"):
+            if self._dialog is not None:
+                dialog = self._dialog
+                find = "Сравнить" if each.candidates else "Найти направление"
+                theme.button(find, lambda: dialog.ask(each), small=True).props("data-opens=find-referral")
+                theme.button(archive.NOT_OURS, lambda: self._dismiss(id), small=True)
+
+    async def _dismiss(self, id: int) -> None:
+        services, actor = self._services, current_actor(self._services)
+        if await attempt(lambda: services.store.write(unreferred_studies.dismiss, id, actor)):
+            theme.show_message("Осталось без направления. Больше не спросим")
+
+
+class FindReferralDialog:
+    """The dialog that links a study of the archive to a referral: nothing without a choice that was compared."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._asked: OfferedStudy | None = None
+        self._orders: Sequence[Order] = ()
+        self._compared: Compared | None = None
+        self._choices: dict[int, ui.element] = {}
+        self._typed = ""
+        with ui.element("dialog").classes("wide").props("id=find-referral aria-labelledby=find-referral-title"):
+            text("h2", "Чьё это исследование?").props("id=find-referral-title")
+            self._about = text("p", "", "muted")
+            self._search = labelled_field("Найти: фамилия, номер направления или карты", name="referral-search")
+            self._found = latest_only(self._find, self._show)
+            self._search.control.on_value_change(self._search_again)
+            self._list = ui.element("div").classes("choices")
+            self._list.props('role=radiogroup aria-labelledby="find-referral-title"')
+            self._versus = ui.element("div")
+            self._warning = text("p", "", "attention-reason").props("role=alert")
+            text(
+                "p",
+                "Направления ещё нет? Запишите его (F2): оно появится здесь само, если сойдутся пациент и день.",
+                "muted small",
+            )
+            with ui.element("div").classes("acts").style("margin-top: 16px"):
+                theme.button("Не связывать").props("data-closes autofocus")
+                self._go = theme.button("Связать", self._link).classes("btn-primary").props("data-closes")
+
+    async def ask(self, each: OfferedStudy) -> None:
+        """Show a study and the referrals that it may belong to; the likeliest is compared at once."""
+        self._asked, self._typed = each, ""
+        self._search.value = ""
+        self._about.set_text(f"В архиве: {archive.described(each.unreferred.study)}. Выберите направление.")
+        self._show(each.candidates)
+        if each.candidates:
+            await self._compare(each.candidates[0])
+
+    async def _search_again(self) -> None:
+        typed = str(self._search.value or "").strip()
+        if self._asked is not None and typed != self._typed:
+            self._typed = typed
+            await self._found()
+
+    async def _find(self) -> Sequence[Order]:
+        """Return the referrals that what was typed finds; the offered ones while nothing is typed."""
+        typed, today = self._typed, self._services.today()
+        if not typed:
+            return self._asked.candidates if self._asked else ()
+        found = await read_as_viewer(
+            self._services, lambda reader: schedule.studies(reader, typed, today, MOST_FOUND).visits
+        )
+        open_ones = [each.order for each in found if each.order.state is not OrderState.CANCELLED]
+        return list({order.id: order for order in open_ones if not order.owner}.values())
+
+    def _show(self, orders: Sequence[Order]) -> None:
+        self._orders = orders
+        self._choose(None)
+        self._list.clear()
+        self._choices = {}
+        with self._list:
+            if not orders:
+                nothing = "Таких направлений нет." if self._typed else "По пациенту и дню не подходит ни одно."
+                text("p", nothing, "muted")
+            for order in orders:
+                self._choices[order.id] = self._draw(order)
+
+    def _draw(self, order: Order) -> ui.element:
+        patient, start = order.patient, order.steps[0].start
+        with ui.element("button").classes("choice").props("type=button role=radio aria-checked=false") as choice:
+            text("span", f"{start:%d.%m}", "time")
+            text("span", f"{names.short(patient.name)}, {words.born(patient.birth_date)}", "name cut")
+            text("span", f"{start:%H:%M}, {order.accession_number}, {words.procedure(order)}", "what cut")
+        return choice.on("click", lambda: self._compare(order))
+
+    async def _compare(self, order: Order) -> None:
+        """Choose a referral, after it was compared with the study."""
+        if self._asked is None:
+            return
+        study = self._asked.unreferred.study
+        self._choose(await read_as_viewer(self._services, lambda reader: compare(reader, order, study)))
+
+    def _choose(self, compared: Compared | None) -> None:
+        self._compared = compared
+        chosen = compared.order.id if compared else None
+        for order_id, choice in self._choices.items():
+            choice.props(f"aria-checked={'true' if order_id == chosen else 'false'}")
+        self._versus.clear()
+        self._warning.set_visibility(bool(compared and compared.fields))
+        if compared is None:
+            self._go.set_text("Связать")
+            self._go.disable()
+            return
+        with self._versus:
+            table.draw(compared.rows)
+        wrong = words.contradictions(compared.fields)
+        self._warning.set_text(f"Не сходится {wrong}. Связывайте, только если уверены, что это один человек.")
+        sure = "Это один человек, связать" if compared.fields else "Связать"
+        self._go.set_text(f"{sure}: {names.short(compared.order.patient.name)}")
+        self._go.enable()
+
+    async def _link(self) -> None:
+        asked, compared, services = self._asked, self._compared, self._services
+        if asked is None or compared is None:
+            return
+        actor, id, order = current_actor(services), asked.unreferred.id, compared.order
+        seen = Confirmation(order.patient, compared.fields)
+        link = archive_images.link_unreferred
+        if await attempt(lambda: services.store.write(link, id, order.id, actor, services.clinic, seen)):
+            theme.show_message(f"Исследование привязано: {order.accession_number}")
+
+
+def compare(reader: Reader, order: Order, study: ArchiveStudy) -> Compared:
+    """Return a referral beside a study of the archive that bears none of its numbers."""
+    person = study.patient_name, study.patient_id, study.birth_date, study.patient_sex
+    cards = patient_index.cards(reader, order.patient)[1:]
+    owner = archive_gaps.owner_of(reader, order, study)
+    fields = patient_index.contradictions(reader, order.patient, *person)
+    return Compared(order, compared_rows(order, study, owner, cards, DiscrepancyKind.UNREFERRED), tuple(fields))

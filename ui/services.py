@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Protocol
 
 from nicegui import Event
 
+from broker.domain.actors import Actor
 from broker.domain.clinic.device_advice import Explanation, Suggestion
 from broker.domain.clinic.settings import Clinic
 from broker.domain.health import Health
 from broker.domain.orders import Order
+from broker.domain.patients.region_people import RegionAnswer, RegionQuestion
 from broker.security.throttle import Throttle
 from broker.store.database import Reader, Store
 from broker.store.queries.device_registry import DeviceContacts
 from ui.settings import ScreenSettings
 
 COOKIE = "wlb_session"
+
+
+class RegionLookup(Protocol):
+    """Asks the region who a person is, in the background."""
+
+    @property
+    def by_name(self) -> bool:
+        """Return True if the region searches by name and date of birth, too."""
+
+    def ask(self, question: RegionQuestion, actor: Actor) -> RegionAnswer | None:
+        """Return the answer; None if there is none yet: pages are notified when it has come."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,7 @@ class Services:
     explain: Callable[[Reader, Order], list[Explanation]] = lambda reader, order: []  # why devices see an order or not
     ask_archive: Callable[[], bool] | None = None  # ask it now; returns if it answered; None without an archive
     request_history: Callable[[int], object] | None = None  # ask the region about a patient; None without a bus
+    region: RegionLookup | None = None  # ask the region who somebody is; None if it is not to be asked
 
     def now(self) -> datetime:
         """Return the local clinic time, naive, as use cases take it."""

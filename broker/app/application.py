@@ -116,6 +116,7 @@ class Application:
             suggest=self._suggest,
             ask_archive=self.archive.ask_now if self.archive else None,
             request_history=self._request_history if self.region else None,
+            region=self.region.people if self.region else None,
             explain=self._explain,
         )
         site = app.create_app(services)

@@ -13,6 +13,7 @@ from functools import partial
 from broker.app.scheduler import Job
 from broker.app.settings import bus_client, bus_profile
 from broker.bus.inbound.history import History
+from broker.bus.inbound.patient_lookup import PatientLookup
 from broker.bus.inbound.referrals import ReferralPoll
 from broker.bus.inbound.results import ResultPoll
 from broker.bus.outbound.delivery import Delivery
@@ -67,6 +68,11 @@ class RegionalBus:
         self.history = History(
             store, session(SessionPriority.BACKGROUND), dialect, profile, hours=config.bus.history_hours
         )
+        search = config.bus.patient_search
+        self.people: PatientLookup | None = None
+        if search != "off":
+            background = session(SessionPriority.BACKGROUND)
+            self.people = PatientLookup(store, background, dialect, by_name=search == "names")
 
     def jobs(self) -> list[Job]:
         """Return the periodic jobs."""
@@ -84,6 +90,8 @@ class RegionalBus:
         """Abort the calls in progress and refuse further ones."""
         for part in (self.delivery, self.referrals, self.results, self.history):
             part.stop()
+        if self.people:
+            self.people.stop()
 
     def read_directories(self) -> None:
         """Use the codes and versions of directories that were imported since the start."""

@@ -190,6 +190,7 @@ class BusConfig(Section):
     texts: Literal["plain", "base64"] = "plain"
     images_url: str = ""
     fetch_every: Seconds = 60.0
+    patient_search: Literal["off", "numbers", "names"] = "names"
     auto_accept: StationByModality = {}
     history_hours: Annotated[WholeNumber, Field(ge=1)] = 12
     keep_days: Annotated[WholeNumber, Field(ge=1)] = 90

@@ -51,6 +51,8 @@ class AuditAction(StrEnum):
     ACKNOWLEDGE_LATE = "acknowledge_late"
     RESULT = "result"
     HISTORY = "history"
+    REGION_ASK = "region_ask"
+    REGION_TAKE = "region_take"
     BUS_CANCELLED_LATE = "bus_cancelled_late"
     BUS_CHANGED_LATE = "bus_changed_late"
     BUS_NUMBER_TOO_LONG = "bus_number_too_long"

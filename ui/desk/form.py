@@ -34,6 +34,7 @@ from ui.desk.patient_search import PatientSearch
 from ui.desk.referral.field_values import PATIENT, ReferralOptions
 from ui.desk.referral.form import ReferralForm
 from ui.desk.referral.suggestions import DirectorySuggestions
+from ui.desk.region_offer import RegionOffer
 from ui.desk.repeat_warning import RepeatWarning
 from ui.desk.sidebar import RecentReferrals, Sidebar
 from ui.desk.similar_patients import SimilarPatients
@@ -96,6 +97,7 @@ class DeskForm:
                 self.bar = ActionBar(services, mode, self.options, self.save, self.start_new)
                 self.recent = RecentReferrals(services)
             self.sidebar = Sidebar(services, self.form.choose_time)
+        self.form.left = self._left
         self.form.clear()
         mode.fill(self.form)
         if mode.new:
@@ -129,6 +131,7 @@ class DeskForm:
                     self.search = PatientSearch(self.services, self.take_patient, autofocus=self.mode.new).field
             self.form.draw_patient()
         self.similar = SimilarPatients(self.take_similar, self.begin_new)
+        self.region = RegionOffer(self.services, self.actor, self.form, self.go_on)
         self.form.draw_rare()
 
     # ---- the patient ----
@@ -160,6 +163,17 @@ class DeskForm:
         self.bar.show_note("")
         self.form.fields[self.form.first_empty((*PATIENT, "procedure"))].focus()
         await self.refresh()
+
+    async def go_on(self) -> None:
+        """Go on after fields were filled from the region."""
+        self.changed("phone")
+        self.form.fields[self.form.first_empty((*PATIENT, "procedure"))].focus()
+        await self.refresh()
+
+    def _left(self, key: str) -> None:
+        """Ask the region once a field is typed to its end."""
+        if key in _IDENTIFYING and self.mode.asks_region:
+            ui.timer(0, self.refresh, once=True)
 
     def _show_who(self) -> None:
         """Show the chosen patient's card number; nothing for a new one."""
@@ -193,6 +207,8 @@ class DeskForm:
         self.contradictions = seen.contradictions
         self.recent.show(seen.latest)
         self.similar.show(patient, seen.found)
+        if self.mode.asks_region:
+            self.region.ask(patient, is_known=seen.found.patient is not None)
         self._show_history(seen.earlier, patient, on)
         minutes = {each.code: each.minutes for each in self.options.procedures}
         self.day = DeviceDay.of(seen.visits, device.ae_title if device else "", minutes, services.clinic.hours)

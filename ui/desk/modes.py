@@ -40,6 +40,7 @@ class FormMode(ReferralRules):
     searches = True
     warns_of_repeats = True  # warn of repeated studies
     planned = True  # the study is in the future, so its time must be free
+    asks_region = True  # the region may be asked who is typed
 
     @property
     def title(self) -> str:
@@ -114,6 +115,7 @@ class AmendMode(FormMode):
         form.fix_owner()
 
     patient_is_fixed = True
+    asks_region = False
 
     def may_be_past(self, start: datetime) -> bool:
         return self.card.order.steps[0].starts_at(start)  # a correction may keep the day of a past study
@@ -139,6 +141,7 @@ class IncomingMode(FormMode):
     draft: ReferralDraft
     patient: Patient | None  # the same person among this clinic's patients
     new = False
+    asks_region = False  # what is filled in comes from there
     after_saving = "/incoming?saved={}"
 
     @property

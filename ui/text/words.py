@@ -96,6 +96,8 @@ AUDIT_ACTIONS: dict[AuditAction, str] = {
     AuditAction.INCOMING_AGAIN: "Полученное сообщение разбираем ещё раз",
     AuditAction.RESULT: "Пришёл результат другой клиники",
     AuditAction.HISTORY: "Спросили регион о прежних исследованиях",
+    AuditAction.REGION_ASK: "Спросили регион, кто это",
+    AuditAction.REGION_TAKE: "Данные пациента взяты из региона",
     AuditAction.DIRECTORY_REPLACED: "Загружен справочник",
 }
 # Other events of the timeline: deliveries to devices, and answers of the bus.

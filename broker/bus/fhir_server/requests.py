@@ -19,7 +19,7 @@ from broker.bus.fhir_server.rules import Issue, OperationRefused, Resource, chil
 # The profile names the parameters of Task; the others are inferred: they find the results of a patient.
 SEARCHABLE = {
     "Task": ("intent", "owner", "requester", "identifier", "status", "based-on"),
-    "Patient": ("identifier",),
+    "Patient": ("identifier", "family", "given", "birthdate"),
     "DiagnosticReport": ("subject", "based-on", "status"),
     "ImagingStudy": ("subject", "identifier", "status"),
     "Device": ("owner", "identifier"),
@@ -27,6 +27,7 @@ SEARCHABLE = {
 }
 # All patients, or all reports, cannot be listed: these parameters are required. [inferred]
 REQUIRED_PARAMETERS = {"Patient": "identifier", "DiagnosticReport": "subject", "ImagingStudy": "subject"}
+_DESCRIBED = frozenset({"family", "given", "birthdate"})  # all three find a patient without a number
 MAX_COUNT = 500
 DEFAULT_COUNT = 100
 MAX_DEPTH = 64  # of objects and arrays in a body
@@ -85,8 +86,8 @@ class SearchQuery(NamedTuple):
         return next((values for parameter, values in self.filters if parameter == name), None)
 
 
-def read_query(resource_type: str, parameters: object) -> SearchQuery:
-    """Read a search; raise OperationRefused."""
+def read_query(resource_type: str, parameters: object, *, by_name: bool = False) -> SearchQuery:
+    """Read a search; raise OperationRefused. `by_name`: patients may be searched for by name and date of birth."""
     if resource_type not in SEARCHABLE:
         raise OperationRefused(404, Issue("not-supported", f"Поиск {resource_type} не поддерживается"))
     count, since, filters = DEFAULT_COUNT, None, []
@@ -96,10 +97,13 @@ def read_query(resource_type: str, parameters: object) -> SearchQuery:
         elif name == "_lastUpdated":
             since = _since(value)
         elif name in SEARCHABLE[resource_type]:
-            filters.append((name, frozenset(part.strip() for part in value.split(","))))
+            # FHIR R4 3.1.1.5.8: strings are compared without case.
+            plain = value.casefold() if name in ("family", "given") else value
+            filters.append((name, frozenset(part.strip() for part in plain.split(","))))
         else:
             raise OperationRefused(422, Issue("not-supported", f"Неизвестный параметр поиска {name}", name))
-    if resource_type in REQUIRED_PARAMETERS and REQUIRED_PARAMETERS[resource_type] not in dict(filters):
+    described = by_name and resource_type == "Patient" and dict(filters).keys() >= _DESCRIBED
+    if resource_type in REQUIRED_PARAMETERS and not (described or REQUIRED_PARAMETERS[resource_type] in dict(filters)):
         name = REQUIRED_PARAMETERS[resource_type]
         raise OperationRefused(422, Issue("required", f"Поиск {resource_type}: не указан параметр {name}", name))
     return SearchQuery(filters, since, count)
@@ -177,6 +181,12 @@ def search_values(resource: Resource, name: str) -> set[str]:
         case "identifier":
             identifiers = [i for i in resource.get("identifier", []) if isinstance(i, dict) and "value" in i]
             return {i["value"] for i in identifiers} | {f"{i.get('system', '')}|{i['value']}" for i in identifiers}
+        case "family" | "given":
+            texts = [each.get(name) for each in resource.get("name", []) if isinstance(each, dict)]
+            parts = [part for each in texts for part in (each if isinstance(each, list) else [each])]
+            return {part.casefold() for part in parts if isinstance(part, str)}
+        case "birthdate":
+            return {str(resource.get("birthDate"))}
         case "owner" | "requester" | "subject":
             references = {resource[name]["reference"]} if name in resource else set()
         case "actor":

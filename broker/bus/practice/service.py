@@ -90,7 +90,7 @@ class PracticeService:
 
         There are no links to further pages: they are searched for by `_lastUpdated` from the last instant on.
         """
-        query = read_query(resource_type, parameters)
+        query = read_query(resource_type, parameters, by_name=True)
         with self._lock:
             found = self._records.index.search(resource_type, query.filters, query.since)
             found = [resource for resource in found if self._concerns(resource, caller)]

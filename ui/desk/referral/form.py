@@ -57,6 +57,9 @@ class ReferralForm:
         self.patient: Patient | None = None  # the chosen patient
         self.nearest = True  # the time follows the device's free time until a person chooses one
         self.external = False  # another clinic performs the study
+        self.editing = ""  # the field that a person is typing into
+        self.left: Callable[[str], None] = lambda key: None  # called when a person leaves a field that was changed
+        self._from_region: set[str] = set()  # fields whose hint says that the region filled them
         self._replaced: set[str] = set()  # fields whose hint shows what was typed before a patient was chosen
         self._owners: dict[str, str | None] = {}  # what the field shows -> GUID
         self._referrers: dict[str, str] = {}  # what the field shows -> СНИЛС
@@ -146,6 +149,15 @@ class ReferralForm:
             if typed[key] and shown[key] and names.fold(typed[key]) != names.fold(shown[key]):
                 self.fields[key].show_hint(f"Было набрано: {typed[key]}")
                 self._replaced.add(key)
+
+    def fill_from_region(self, values: Mapping[str, Any], hint: str) -> None:
+        """Fill fields that are empty with what the region knows, and mark them by this hint until they are changed."""
+        empty = {key: value for key, value in values.items() if not self.fields[key].value}
+        with self._quietly():
+            self._put(empty)
+        for key in empty:
+            self.fields[key].show_hint(hint)
+            self._from_region.add(key)
 
     def fill_words(self, typed: str) -> None:
         """Fill the fields from a search without a match: digits are a birth date, a СНИЛС or a policy, words a name."""
@@ -351,9 +363,10 @@ class ReferralForm:
             self._filling = before
 
     def _forget_replaced(self) -> None:
-        for key in self._replaced:
+        for key in self._replaced | self._from_region:
             self.fields[key].show_hint("")
         self._replaced.clear()
+        self._from_region.clear()
 
     def _referrer_snils(self) -> str:
         return self._referrers.get(names.tidy(self.fields["referrer"].value or ""), "")
@@ -382,6 +395,10 @@ class ReferralForm:
     def _on_change(self, key: str) -> None:
         if self._filling:
             return
+        self.editing = key
+        if key in self._from_region:
+            self._from_region.discard(key)
+            self.fields[key].show_hint("")
         if key == "time":
             self.nearest = False
         if key == "procedure":
@@ -396,6 +413,7 @@ class ReferralForm:
 
     def _on_blur(self, key: str) -> None:
         """Normalise what was typed and show what is wrong with it; empty fields are checked when saving."""
+        changed, self.editing = self.editing == key, ""
         typed = names.tidy(self.fields[key].value or "")
         if not typed:
             return
@@ -406,6 +424,8 @@ class ReferralForm:
             if key == "middle" and self.fields["sex"].value is None and typed_values.sex_of_patronymic(typed):
                 self._put({"sex": typed_values.sex_of_patronymic(typed)})
         self._check(key)
+        if changed:
+            self.left(key)
 
     def _check(self, key: str) -> None:
         code = self.parser(datetime.combine(self._today(), time(23, 59))).check(key)

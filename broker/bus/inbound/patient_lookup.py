@@ -1,0 +1,154 @@
+"""Asks the bus who a person is, while the desk types: by a number, or by full name and date of birth.
+
+Pages do not wait: a page puts a question and reads the answer when it is there. One thread asks, one request a
+question, within the rate; a question is asked once within a while, and written to the audit trail before. Answers are
+kept in memory only, for as long as a form is open. Only reads are sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict, deque
+from datetime import date
+
+from broker.bus.fhir import Resource, member, reference_to
+from broker.bus.inbound import parse_patient
+from broker.bus.inbound.resolver import BusUnavailable, Unusable
+from broker.bus.inbound.search import BusSearch
+from broker.bus.profile import POLICY, SNILS, oid
+from broker.bus.transport.dialect import Dialect
+from broker.bus.transport.session import BusSession
+from broker.domain.actors import Actor
+from broker.domain.errors import BrokerError
+from broker.domain.patients import region_people
+from broker.domain.patients.identifiers import policy_problem, snils_problem
+from broker.domain.patients.people import Patient, Sex
+from broker.domain.patients.region_people import RegionAnswer, RegionPerson, RegionQuestion
+from broker.store.database import Store
+from broker.workflow import region_people as region
+
+log = logging.getLogger(__name__)
+
+QUESTION_SECONDS = 10.0
+FRESH = 600.0  # seconds for which an answer is not asked for again …
+RETRY_AFTER = 60.0  # … and a failure
+MAX_KEPT = 200  # answers in memory
+MAX_WAITING = 10  # questions in the queue; older ones are dropped: their forms have moved on
+MAX_PEOPLE = 20  # of an answer
+
+
+class PatientLookup:
+    """Looks people up. Its session must not be shared: a deadline aborts all calls of the session."""
+
+    def __init__(self, store: Store, session: BusSession, dialect: Dialect, *, by_name: bool = True) -> None:
+        """`by_name`: the bus searches by name and date of birth, too."""
+        self.by_name = by_name
+        self._store, self._session = store, session
+        self._search = BusSearch(session, dialect)
+        self._queue: deque[tuple[RegionQuestion, Actor]] = deque(maxlen=MAX_WAITING)
+        self._asking: RegionQuestion | None = None
+        self._answers: OrderedDict[RegionQuestion, tuple[float, RegionAnswer]] = OrderedDict()
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def ask(self, question: RegionQuestion, actor: Actor) -> RegionAnswer | None:
+        """Return the answer to a question; None if there is none yet: it is asked, and pages are notified of it."""
+        with self._condition:
+            if (known := self._answers.get(question)) and self._is_fresh(*known):
+                return known[1]
+            waiting = {self._asking, *(each for each, _ in self._queue)}
+            if not self._session.stopping.is_set() and question not in waiting:
+                self._queue.append((question, actor))
+                self._condition.notify()
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._work, name="bus-people", daemon=True)
+                    self._thread.start()
+        return None
+
+    def stop(self) -> None:
+        """Abort the calls in progress, refuse further ones, and wait for the thread."""
+        with self._condition:
+            self._session.stop()
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def look_up(self, question: RegionQuestion, actor: Actor) -> RegionAnswer:
+        """Ask the bus now, and return its answer. For one thread at a time. Raise Forbidden, SessionEnded."""
+        self._store.write(region.note_question, question, actor)
+        self._session.begin()
+        try:
+            with self._session.question(QUESTION_SECONDS):
+                page = next(self._search.pages("Patient", _parameters(question)))
+        except Unusable:
+            if not (question.snils or question.policy):
+                self.by_name = False
+                log.warning("the bus does not search for people by name; it is not asked so until the next start")
+            return RegionAnswer(failed=True)
+        except BusUnavailable:
+            return RegionAnswer(failed=True)
+        today = self._store.clock().date()
+        people = (person for each in page.resources if (person := _person(each, today)))
+        found = [each for each in people if region_people.answers(question, each.patient)]
+        return RegionAnswer(region_people.united(found[:MAX_PEOPLE]))
+
+    def _work(self) -> None:
+        while (question := self._next()) is not None:
+            try:
+                answer = self.look_up(*question)
+            except BrokerError:  # the person has signed out meanwhile
+                answer = RegionAnswer(failed=True)
+            except Exception:  # a failure at one question must not stop the others
+                log.exception("the bus could not be asked about a person")
+                answer = RegionAnswer(failed=True)
+            with self._condition:
+                self._answers[question[0]] = self._session.limiter.monotonic(), answer
+                self._answers.move_to_end(question[0])
+                while len(self._answers) > MAX_KEPT:
+                    self._answers.popitem(last=False)
+                self._asking = None
+            if not self._session.stopping.is_set():
+                self._store.write(region.note_answer)
+
+    def _next(self) -> tuple[RegionQuestion, Actor] | None:
+        """Wait for the next question; return None if the program stops."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._queue or self._session.stopping.is_set())
+            if self._session.stopping.is_set():
+                return None
+            self._asking = self._queue[0][0]
+            return self._queue.popleft()
+
+    def _is_fresh(self, at: float, answer: RegionAnswer) -> bool:
+        return self._session.limiter.monotonic() - at < (RETRY_AFTER if answer.failed else FRESH)
+
+
+def _parameters(question: RegionQuestion) -> dict[str, str]:
+    for system, value in ((SNILS, question.snils), (POLICY, question.policy)):
+        if value:
+            return {"identifier": f"{oid(system)}|{value}"}
+    born = question.birth_date.isoformat() if question.birth_date else ""
+    return {"family": question.name.family, "given": question.name.given, "birthdate": born}
+
+
+def _person(resource: Resource, today: date) -> RegionPerson | None:
+    """Return a Patient of the bus with what is in force; None for one that cannot be read or understood."""
+    reference = reference_to("Patient", {"reference": f"Patient/{member(resource, 'id')}"})
+    try:
+        parse_patient.check_modifiers(resource)
+    except Unusable:
+        return None
+    if not reference:
+        return None
+    snils = parse_patient.number(resource, SNILS, today)
+    policy = parse_patient.number(resource, POLICY, today)
+    patient = Patient(
+        name=parse_patient.name(resource, today),
+        birth_date=parse_patient.birth_date(resource),
+        sex=parse_patient.sex(resource) or Sex.OTHER,
+        snils="" if snils_problem(snils) else snils,
+        policy="" if policy_problem(policy) else policy,
+    )
+    return RegionPerson(reference, patient, parse_patient.standing(resource))

@@ -14,11 +14,12 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 from broker.dicom.scu.archive import STABLE, Archive, ArchiveAddress
 from broker.domain.messages import OutboxKind
 from broker.domain.orders import Order, OrderState
+from broker.domain.patients.confirmation import Confirmation
 from broker.domain.patients.people import PersonName
 from broker.domain.studies.archive import DiscrepancyKind
 from broker.domain.studies.performed import StepSource
 from broker.store.database import Store
-from broker.store.queries import order_card, schedule
+from broker.store.queries import order_card, schedule, unreferred_studies
 from broker.store.tables import archive as archive_table
 from broker.store.tables import devices, orders, outbox, performed
 from broker.workflow import archive_images, referrals, step_links
@@ -150,6 +151,71 @@ def test_the_sex_is_compared_where_the_archive_has_it(
     clock.now += STABLE
     assert archive.look() == 0
     assert doubts(store, order) == [(DiscrepancyKind.OTHER_PATIENT, order.patient.patient_id)]
+
+
+def test_two_studies_with_one_number_wait_for_a_person(
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
+) -> None:
+    order = register(store)
+    for uid in ("1.2.3.98", "1.2.3.99"):
+        send(port, order, tmp_path, StudyInstanceUID=uid)
+    archive.look()
+    clock.now += STABLE
+    assert archive.look() == 0
+    assert [kind for kind, _ in doubts(store, order)] == [DiscrepancyKind.SEVERAL_STUDIES] * 2
+    assert now(store, order).state is OrderState.SCHEDULED
+
+
+def test_images_go_on_being_counted_after_closing_and_reports_are_none(
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
+) -> None:
+    order = register(store)
+    send(port, order, tmp_path)
+    send(port, order, tmp_path, Modality="KO")
+    send(port, order, tmp_path, Modality="SR")
+    archive.look()
+    clock.now += STABLE
+    assert archive.look() == 1
+    assert held(store, order) == 1
+    send(port, order, tmp_path)
+    archive.look()
+    assert held(store, order) == 1  # more may come
+    clock.now += STABLE
+    archive.look()
+    assert held(store, order) == 2
+
+
+def test_a_study_without_a_number_is_offered_to_the_referral_that_is_written_after_it(
+    store: Store, archive: Archive, port: int, clock: Seconds, tmp_path: Path
+) -> None:
+    model = register(store)
+    store.write(referrals.cancel, model.id, model.revision, "образец для снимка", REGISTRAR, CLINIC)
+    send(port, model, tmp_path, StudyInstanceUID="1.2.3.99", AccessionNumber="", PatientSex="F")
+    send(port, model, tmp_path, StudyInstanceUID="1.2.3.98", AccessionNumber="", PatientName="Zuev^Petr", PatientID="7")
+    assert archive.ask_now() is True
+    order = register(store)
+    with store.read() as reader:
+        found = {each.unreferred.study.study_instance_uid: each for each in unreferred_studies.open_studies(reader)}
+    assert {uid: [order.id for order in each.candidates] for uid, each in found.items()} == {
+        "1.2.3.99": [order.id],
+        "1.2.3.98": [],
+    }
+    id, seen = found["1.2.3.99"].unreferred.id, Confirmation(order.patient)
+    store.write(archive_images.link_unreferred, id, order.id, REGISTRAR, CLINIC, seen)
+    assert now(store, order).state is OrderState.COMPLETED
+    assert told(store, order)
+    send(port, order, tmp_path, StudyInstanceUID="1.2.3.99", AccessionNumber="")
+    archive.look()
+    clock.now += STABLE
+    archive.look()
+    assert held(store, order) == 2
+
+
+def held(store: Store, order: Order) -> int | None:
+    with store.read() as reader:
+        holding = archive_table.holding(reader, order.id)
+    assert holding is not None
+    return holding.images
 
 
 def open_discrepancies(store: Store) -> list[int]:

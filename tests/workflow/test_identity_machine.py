@@ -25,11 +25,19 @@ from broker.domain.patients.people import Patient, PersonName, Sex
 from broker.domain.studies.archive import ArchiveStudy
 from broker.domain.studies.performed import StepReference
 from broker.store.queries import archive_gaps
-from broker.store.tables import orders, patients
-from broker.workflow import archive_images, patient_merge, performed_steps, referrals, step_links
+from broker.store.queries import unreferred_studies as unreferred_queries
+from broker.store.tables import devices, orders, patients
+from broker.workflow import (
+    archive_images,
+    patient_merge,
+    performed_steps,
+    referrals,
+    step_links,
+    unreferred_studies,
+)
 from tests.support import factory
-from tests.support.clock import Clock
-from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed
+from tests.support.clock import TODAY, Clock
+from tests.support.factory import CLINIC, REGISTRAR, SYSTEM, XRAY, draft, message, performed, soon
 
 EXAMPLES, STEPS = int(os.environ.get("IDENTITY", "15")), 40  # 300 by hand
 BORN = date(1961, 3, 12)
@@ -100,25 +108,48 @@ class Identity(RuleBasedStateMachine):
             self.truth.of_step[int(reader.value("SELECT max(id) FROM performed_step"))] = who
 
     @precondition(lambda self: self.truth.of_order)
-    @rule(pick=PICK, who=WHO, spelt=SPELT)
-    def archive(self, pick: int, who: str, spelt: Any) -> None:
-        """Let the archive answer with images of `who` for an order."""
+    @rule(pick=PICK, who=WHO, spelt=SPELT, own_uid=st.booleans())
+    def archive(self, pick: int, who: str, spelt: Any, own_uid: bool) -> None:
+        """Let the archive answer with images of `who` for an order, perhaps under a UID of the device's own."""
         order, told = self._order(pick), self._reported(who, spelt)
         if self._is_told_apart_by_nothing(who, told):
             return
-        study = ArchiveStudy(
-            order.study_instance_uid,
-            order.accession_number,
-            2,
-            "DX",
-            told["patient_name"],
-            told["patient_id"],
-            told["patient_birth_date"],
-        )
+        uid = f"1.2.4.{pick}" if own_uid else order.study_instance_uid
+        study = self._study(told, study_instance_uid=uid, accession_number=order.accession_number)
         if self.store.write(archive_images.record_answer, order.id, [study], SYSTEM, CLINIC, settled=True):
             self._note_newest_step(who)
 
+    @rule(trusted=st.booleans())
+    def know_device(self, trusted: bool) -> None:
+        """Let an administrator say that the X-ray makes Study Instance UIDs of its own, or that it does not."""
+        device = replace(factory.DEVICES[0], own_study_uids=trusted)
+        self.store.write(lambda tx: devices.put(tx, device))
+
+    @rule(pick=PICK, who=WHO, spelt=SPELT)
+    def hold(self, pick: int, who: str, spelt: Any) -> None:
+        """Let the archive hold a study of `who` that bears no order's number."""
+        study = self._study(self._reported(who, spelt), study_instance_uid=f"1.2.5.{pick}")
+        self.store.write(unreferred_studies.record_day, TODAY, [study], SYSTEM)
+
     # ---- what people decide ----
+
+    @precondition(lambda self: self.truth.of_order)
+    @rule(pick=PICK, other=PICK)
+    def find_order(self, pick: int, other: int) -> None:
+        """Link a study without an order to the one that is offered, or to any."""
+        with self.store.read() as reader:
+            waiting = unreferred_queries.open_studies(reader)
+        if not waiting:
+            return
+        each = waiting[pick % len(waiting)]
+        order = each.candidates[0] if each.candidates else self._order(other)
+        seen = Confirmation(order.patient, _EVERY_FIELD)
+        try:
+            link = archive_images.link_unreferred
+            self.store.write(link, each.unreferred.id, order.id, REGISTRAR, CLINIC, seen)
+        except BrokerError:
+            return
+        self._note_decision(order)
 
     @rule(pick=PICK, other=PICK, sure=st.booleans())
     def link(self, pick: int, other: int, sure: bool) -> None:
@@ -173,10 +204,7 @@ class Identity(RuleBasedStateMachine):
             order = self.store.write(archive_images.accept, gap.id, REGISTRAR, CLINIC, seen)
         except BrokerError:
             return
-        newest = int(self._rows("SELECT max(id) AS id FROM performed_step")[0]["id"] or 0)
-        if newest not in self.truth.of_step:
-            self.truth.of_step[newest] = "by a person"
-        self.truth.confirmed |= {(step, order.id) for step in self.truth.of_step}
+        self._note_decision(order)
 
     @rule(pick=PICK, other=PICK)
     def merge(self, pick: int, other: int) -> None:
@@ -257,6 +285,20 @@ class Identity(RuleBasedStateMachine):
     def _is_told_apart_by_nothing(self, who: str, told: dict[str, str]) -> bool:
         """Return True for a namesake who has no card here: a device's own number does not count beside the name."""
         return who in ("marina", "namesake") and not told["patient_id"]
+
+    def _note_decision(self, order: Order) -> None:
+        """Note that a person has joined images to an order."""
+        newest = int(self._rows("SELECT max(id) AS id FROM performed_step")[0]["id"] or 0)
+        if newest not in self.truth.of_step:
+            self.truth.of_step[newest] = "by a person"
+        self.truth.confirmed |= {(step, order.id) for step in self.truth.of_step}
+
+    def _study(self, told: dict[str, str], **changes: str) -> ArchiveStudy:
+        """Return a study of the archive with the patient as it is named there."""
+        study = ArchiveStudy(
+            "", "", 2, "DX", told["patient_name"], told["patient_id"], told["patient_birth_date"], soon()
+        )
+        return replace(study, patient_sex=told["patient_sex"], **changes)  # type: ignore[arg-type]
 
     def _note_newest_step(self, who: str) -> None:
         self.truth.of_step[int(self._rows("SELECT max(id) AS id FROM performed_step")[0]["id"])] = who

@@ -217,6 +217,29 @@ def test_an_order_whose_images_went_elsewhere_is_offered(store: Store) -> None:
     assert holding.images == 2
 
 
+@pytest.mark.parametrize("by", ["uid", "number"])
+def test_a_study_that_was_made_for_a_cancelled_order_is_not_lost(store: Store, by: str) -> None:
+    order = register(store)
+    made = {"study_instance_uid": order.study_instance_uid} if by == "uid" else {}
+    made |= {"accession_number": order.accession_number} if by == "number" else {}
+    record(store, replace(LATE, **made))  # type: ignore[arg-type]
+    assert shown(store) == []
+    store.write(referrals.cancel, order.id, order.revision, "ошибка", REGISTRAR, CLINIC)
+    record(store, replace(LATE, **made))  # type: ignore[arg-type]
+    [found] = shown(store)
+    assert (found.candidates, found.cancelled) == ((), order.accession_number)
+    again = register(store, comment="снова")
+    [found] = shown(store)
+    assert [each.id for each in found.candidates] == [again.id]
+    link(store, found, again)
+    assert now(store, again).state is OrderState.COMPLETED
+    answer(store, again, replace(LATE, **made, images=4))  # type: ignore[arg-type]
+    with store.read() as reader:
+        holding = archive.holding(reader, again.id)
+    assert holding is not None
+    assert holding.images == 4
+
+
 def test_the_likeliest_order_comes_first(store: Store) -> None:
     breast = register(
         store, procedure_code="WLB-MMG4", station_ae_titles=("MAMMO_9",), laterality="", start=local("09:50")

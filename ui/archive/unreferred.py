@@ -62,7 +62,7 @@ class UnreferredSection:
             theme.state_chip("unknown", "Похоже на направление" if each.candidates else "Неизвестно, чьи")
         with ui.element("div"):
             text("b", archive.described(study))
-            text("p", archive.offered(study, each.candidates), "muted small")
+            text("p", archive.offered(study, each.candidates, each.cancelled), "muted small")
         with ui.element("div").classes("acts"):
             if self._dialog is not None:
                 dialog = self._dialog

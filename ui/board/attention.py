@@ -191,7 +191,7 @@ def _offered(each: OfferedStudy) -> AttentionItem:
     return AttentionItem(
         key=("offered", each.unreferred.id),
         title=f"{archive.IN_ARCHIVE}: {archive.lowered(archive.UNREFERRED)}",
-        why=f"{archive.described(study)}. {archive.offered(study, each.candidates)}",
+        why=f"{archive.described(study)}. {archive.offered(study, each.candidates, each.cancelled)}",
         act="Сравнить",
         path="/archive",
     )

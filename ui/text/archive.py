@@ -64,10 +64,11 @@ def described(study: ArchiveStudy) -> str:
     return ", ".join(part for part in (f"«{name}»", kind, at, images) if part)
 
 
-def offered(study: ArchiveStudy, candidates: Sequence[Order]) -> str:
-    """Return which referral a study without one may belong to."""
+def offered(study: ArchiveStudy, candidates: Sequence[Order], cancelled: str = "") -> str:
+    """Return which referral a study without one may belong to; `cancelled` is the number of the one that it bears."""
     number = names.cut(names.tidy(study.accession_number), LONGEST)
     without = f"Номера {number} у нас нет. " if number else ""
+    without = f"Снято по отменённому направлению {cancelled}. " if cancelled else without
     if not candidates:
         return f"{without}Ни одно направление этих дней не подходит по пациенту."
     first, more = candidates[0], len(candidates) - 1

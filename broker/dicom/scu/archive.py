@@ -25,7 +25,7 @@ from broker.domain.clinic.settings import Clinic
 from broker.domain.orders import Order
 from broker.domain.studies.archive import ArchiveStudy, OrderEvidence, compare, concerns
 from broker.store.database import Store
-from broker.store.queries import archive_evidence, archive_gaps
+from broker.store.queries import archive_evidence, archive_gaps, unreferred_studies
 from broker.store.tables import archive as archive_table
 from broker.store.tables import orders, performed
 from broker.workflow.archive_images import record_answer
@@ -70,6 +70,7 @@ class Archive:
         self._growing: dict[int, tuple[_Held, float]] = {}  # order id -> what was held, and since when
         self._last: dict[str, int] = {}  # what was asked for -> the order that was asked for last
         self._strays = False  # the archive answers with studies that it was not asked for
+        self._named: frozenset[int] = frozenset()  # orders (ids) whose UIDs or numbers studies of these days bear
         self._scanned: float | None = None  # when studies without an order were last looked for
         self._lock = threading.Lock()  # a person may ask while the periodic look goes on
 
@@ -121,12 +122,17 @@ class Archive:
     def _scan(self, assoc: Association) -> bool:
         """Look for studies of these days that are no order's; return True if the archive has answered."""
         self._scanned, answered = self._monotonic(), False
+        named: set[int] = set()
         today = self._clinic.local(self._store.clock()).date()
         for on in (today - timedelta(days=back) for back in range(DAYS)):
             found = studies_of_day(assoc, on)
             if found is not None:
                 self._store.submit_background(record_day, on, found, ACTOR).result()
+                with self._store.read() as reader:
+                    named |= unreferred_studies.named_orders(reader, found)
                 answered = True
+        if answered:
+            self._named = frozenset(named)
         return answered
 
     def _asked_for(self) -> list[tuple[str, Order]]:
@@ -140,7 +146,8 @@ class Archive:
             )
             unresolved = archive_gaps.unresolved(reader, now)
             recent = performed.with_images(reader, now - timedelta(days=DAYS), AWAITED)
-            made = list(dict.fromkeys(id for id in (*unresolved, *recent) if id not in awaited))
+            # A patient may come on another day than the planned one.
+            made = list(dict.fromkeys(id for id in (*unresolved, *self._named, *recent) if id not in awaited))
             self._growing = {id: self._growing[id] for id in (*awaited, *made) if id in self._growing}
             by_purpose = [
                 [(what, order) for order in orders.get_many(reader, self._in_turn(what, ids))]

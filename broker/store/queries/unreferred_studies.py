@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,6 +32,7 @@ class OfferedStudy:
 
     unreferred: UnreferredStudy
     candidates: tuple[Order, ...] = ()
+    cancelled: str = ""  # the accession number of the cancelled order whose UID or number it bears
 
 
 def modalities(reader: Reader) -> frozenset[str]:
@@ -55,8 +56,25 @@ def open_studies(reader: Reader) -> tuple[OfferedStudy, ...]:
     """Return the studies without an order: those that an order fits first, of these and the others the newest first."""
     rows = reader.rows(f"{_OPEN} ORDER BY u.start DESC, u.id DESC LIMIT ?", [MOST_SHOWN])
     by_study = _candidates(reader, [from_row(row) for row in rows])
-    found = [OfferedStudy(each, tuple(fitting)) for each, fitting in by_study]
+    found = [OfferedStudy(each, tuple(fitting), _cancelled(reader, each.study)) for each, fitting in by_study]
     return tuple(sorted(found, key=lambda each: not each.candidates))
+
+
+def named_orders(reader: Reader, studies: Iterable[ArchiveStudy]) -> set[int]:
+    """Return the orders (ids) whose Study Instance UID or accession number these studies bear."""
+    return {id for each in studies for id in _named(reader, each)}
+
+
+def _named(reader: Reader, study: ArchiveStudy) -> list[int]:
+    uid, number = study.study_instance_uid, study.accession_number
+    found = [orders.owner(reader, "study_instance_uid", uid) if uid else None]
+    found += [orders.owner(reader, "accession_number", number) if number else None]
+    return [id for id in found if id is not None]
+
+
+def _cancelled(reader: Reader, study: ArchiveStudy) -> str:
+    named = orders.get_many(reader, _named(reader, study))
+    return next((order.accession_number for order in named if order.state is OrderState.CANCELLED), "")
 
 
 def dismissed(reader: Reader, since: datetime) -> tuple[UnreferredStudy, ...]:
@@ -110,14 +128,17 @@ def _rank(order: Order, study: ArchiveStudy) -> tuple[bool, bool, timedelta, int
 
 
 def _known(uid: str, number: str) -> str:
-    """Return the condition that something here has this Study Instance UID or accession number already."""
+    """Return the condition that something here has this Study Instance UID or accession number already.
+
+    A cancelled order does not count: what was made for it nevertheless has no order.
+    """
+    order = "EXISTS (SELECT 1 FROM orders WHERE state <> 'cancelled' AND"
     return (
-        f"EXISTS (SELECT 1 FROM orders WHERE study_instance_uid = {uid})"
+        f"{order} study_instance_uid = {uid})"
         f" OR EXISTS (SELECT 1 FROM performed_step_reference WHERE study_instance_uid = {uid}"
         " AND study_instance_uid <> '')"
         f" OR EXISTS (SELECT 1 FROM archive_discrepancy WHERE study_instance_uid = {uid} AND state <> 'dismissed')"
-        f" OR ({number} <> '' AND (EXISTS (SELECT 1 FROM orders WHERE accession_number = {number})"
-        f" OR EXISTS (SELECT 1 FROM orders WHERE bus_accession_number = {number})))"
+        f" OR ({number} <> '' AND ({order} accession_number = {number}) OR {order} bus_accession_number = {number})))"
     )
 
 

@@ -26,7 +26,7 @@ from broker.store.tables.archive import Holding
 from broker.workflow import archive_images, referrals, step_links
 from tests.support import factory
 from tests.support.clock import TODAY, Clock, Seconds
-from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft
+from tests.support.factory import CLINIC, KUZNETSOVA, REGISTRAR, draft, soon
 from tests.support.modality import change, create, creation, ending, scheduled
 from tests.support.pacs import PENDING, Pacs, pacs, series, study
 
@@ -423,6 +423,31 @@ def test_a_study_that_a_person_chose_an_order_for_is_asked_for_by_its_uid(
     assert holding is not None
     assert (holding.study_instance_uid, holding.images) == ("1.2.1", 8)
     assert kinds(store, order) == []
+
+
+def test_a_patient_who_came_days_after_the_planned_one_is_found(
+    store: Store, machine: Clock, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    machine.advance(days=DAYS + 4)
+    today = f"{TODAY + timedelta(days=DAYS + 4):%Y%m%d}"
+    peer.holds(study(order, StudyDate=today))
+    assert archive.ask_now() is True
+    assert look(archive, clock) == 1
+    assert now(store, order).state is OrderState.COMPLETED
+    assert unreferred(store) == []
+
+
+def test_a_study_with_the_number_of_an_order_that_is_planned_for_later_is_compared_with_it(
+    store: Store, archive: Archive, peer: Pacs, clock: Seconds, order: Order
+) -> None:
+    later = store.write(
+        referrals.register, draft(patient=order.patient, start=soon(days=9), comment="позже"), REGISTRAR, CLINIC
+    )
+    today = f"{TODAY:%Y%m%d}"
+    peer.holds(study(later, StudyInstanceUID="1.2.1", StudyDate=today))
+    archive.ask_now()
+    look(archive, clock)
+    assert kinds(store, later) == [K.OWN_UID]
 
 
 def reported(order: Order, **changes: Any) -> Dataset:
